@@ -1,0 +1,29 @@
+"""risctl: referring image segmentation. Give it a picture and a phrase, get the mask.
+
+>>> import risctl
+>>> model = risctl.load("runs/vlt-scenes")
+>>> prediction = model.predict("photo.jpg", ["the red cup on the left"])[0]
+>>> prediction.mask.shape, prediction.score
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from risctl.engine.predictor import Predictor
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def load(model: str, *, device: str = "auto", threshold: float | None = None) -> Predictor:
+    """Open a trained model for prediction.
+
+    `model` is a run folder (its `best` checkpoint is taken, else its `last`) or a checkpoint file.
+    `device` is `auto`, `cpu`, `cuda` or `mps`; `threshold` overrides the mask threshold of the recipe.
+    Raises `CheckpointError` if there is no usable checkpoint, `EnvironmentProblem` if the device is absent.
+    """
+    from risctl.engine.predictor import Predictor  # torch is imported here, not at `import risctl`
+
+    return Predictor.load(model, device=device, threshold=threshold)

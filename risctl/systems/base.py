@@ -1,0 +1,129 @@
+"""The contract of systems: `forward(batch) → Output`, `loss(output, batch)`, `predict(output, …) → [Prediction]`.
+
+A system is a pure module. It knows no command line, no HDF5 and no file system; the trainer, evaluator and predictor know
+no system by name. `encode_image`, `encode_text` and `decode` are the three parts of its forward, so that an image is
+encoded once however many phrases are asked of it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from risctl.core.encoders.base import TextFeatures, VisualFeatures
+from risctl.data.batch import Batch, Geometry, Preprocess
+from risctl.vision import rle
+from risctl.viz.overlays import overlay
+
+
+@dataclass(slots=True, kw_only=True)
+class Output:
+    """What a forward gives. logits (B, h, w), before the sigmoid, in the coordinates of the network's input;
+
+    scores (B,) in [0, 1], how sure the system is, None if it does not say; boxes (B, 4) xyxy in [0, 1] of the input, or
+    None; maps: named tensors (B, …) worth looking at (attention, heatmaps); extras: what only the system's loss needs.
+    """
+
+    logits: Tensor
+    scores: Tensor | None = None
+    boxes: Tensor | None = None
+    maps: dict[str, Tensor] = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class Prediction:
+    """The one result type: what a phrase refers to in a picture.
+
+    probability: float32 (H, W) at the picture's own size; mask: bool (H, W), probability above `threshold`;
+    score: in [0, 1], the system's own if it has one, else the mean probability over the mask (0 if that is empty);
+    box: (x, y, width, height) of the mask in pixels, None if it is empty; maps: named arrays to draw;
+    image: the uint8 RGB picture (H, W, 3), where the predictor kept it.
+    """
+
+    text: str
+    probability: np.ndarray
+    threshold: float
+    score: float
+    box: tuple[float, float, float, float] | None
+    maps: Mapping[str, np.ndarray] = field(default_factory=dict)
+    image: np.ndarray | None = None
+
+    @property
+    def mask(self) -> np.ndarray:
+        """The bool mask (H, W)."""
+        return self.probability > self.threshold
+
+    def rle(self) -> rle.RLE:
+        """Return the mask as COCO RLE, ready for JSON."""
+        return rle.encode(self.mask)
+
+    def overlay(self, image: np.ndarray | None = None) -> np.ndarray:
+        """Return the picture with the mask drawn on it, uint8 (H, W, 3). `image` replaces the one that was kept.
+
+        Raises `ValueError` if no picture was kept and none is given.
+        """
+        picture = self.image if image is None else image
+        if picture is None:
+            raise ValueError("this prediction kept no picture; call overlay(image)")
+        return overlay(picture, [self.mask], [self.text])
+
+
+class System(nn.Module, ABC):
+    """Base of all systems. A subclass sets `preprocess` in its constructor."""
+
+    preprocess: Preprocess
+
+    @abstractmethod
+    def encode_image(self, images: Tensor, padding: Tensor) -> VisualFeatures:
+        """Encode images (B, 3, H, W) with padding (B, H, W): the part that no text changes."""
+
+    @abstractmethod
+    def encode_text(self, words: Tensor, word_mask: Tensor) -> TextFeatures:
+        """Encode word ids (B, L) with mask (B, L): the part that no image changes."""
+
+    @abstractmethod
+    def decode(self, visual: VisualFeatures, text: TextFeatures) -> Output:
+        """Join N images with N texts, row by row."""
+
+    def forward(self, batch: Batch) -> Output:
+        """Return the output for each (image, text) of `batch`."""
+        return self.decode(
+            self.encode_image(batch.images, batch.padding), self.encode_text(batch.words, batch.word_mask)
+        )
+
+    @abstractmethod
+    def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Return the named scalar terms of the loss; the trainer minimises their sum."""
+
+    @torch.no_grad()
+    def predict(
+        self, output: Output, *, geometries: Sequence[Geometry], texts: Sequence[str], threshold: float
+    ) -> list[Prediction]:
+        """Return one prediction a row of `output`, at the size of each picture."""
+        probabilities = output.logits.float().sigmoid()
+        predictions = []
+        for row, (geometry, text) in enumerate(zip(geometries, texts, strict=True)):
+            probability = geometry.invert(probabilities[row : row + 1])[0].cpu().numpy()
+            mask = probability > threshold
+            if output.scores is not None:
+                score = float(output.scores[row])
+            else:
+                score = float(probability[mask].mean()) if mask.any() else 0.0
+            predictions.append(
+                Prediction(
+                    text=text,
+                    probability=probability,
+                    threshold=threshold,
+                    score=score,
+                    box=rle.box(rle.encode(mask)) if mask.any() else None,
+                    maps={name: values[row].float().cpu().numpy() for name, values in output.maps.items()},
+                )
+            )
+        return predictions

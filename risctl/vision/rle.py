@@ -1,0 +1,156 @@
+"""Masks as COCO run-length encodings: the one form in which masks are stored, sent and compared.
+
+An `RLE` is pycocotools' compressed form with text counts, `{"size": [height, width], "counts": "…"}`, so that it can
+be written to JSON as it is. Masks are bool (H, W); boxes are `(x, y, width, height)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from risctl.errors import DataError
+
+
+class RLE(TypedDict):
+    """A run-length encoded mask of `size` [height, width], columns first, counts in COCO's compressed text."""
+
+    size: list[int]
+    counts: str
+
+
+def encode(mask: np.ndarray) -> RLE:
+    """Return the RLE of a bool or 0/1 mask (H, W)."""
+    if mask.ndim != 2:
+        raise ValueError(f"a mask is (H, W); got shape {mask.shape}")
+    return _text(coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))))
+
+
+def decode(rle: RLE) -> np.ndarray:
+    """Return the bool mask (H, W) of `rle`."""
+    return coco_mask.decode(_packed(rle)).astype(bool)
+
+
+def area(rle: RLE) -> int:
+    """Return the number of pixels that are set."""
+    return int(coco_mask.area(_packed(rle)))
+
+
+def box(rle: RLE) -> tuple[float, float, float, float]:
+    """Return the tight box (x, y, width, height); zeros for an empty mask."""
+    x, y, width, height = coco_mask.toBbox(_packed(rle)).tolist()
+    return x, y, width, height
+
+
+def empty(height: int, width: int) -> RLE:
+    """Return the RLE of an all-False mask."""
+    return encode(np.zeros((height, width), dtype=bool))
+
+
+def union(rles: Sequence[RLE]) -> RLE:
+    """Return the union of masks of one size; at least one must be given."""
+    if not rles:
+        raise ValueError("the union of no masks has no size")
+    return _text(coco_mask.merge([_packed(rle) for rle in rles], intersect=False))
+
+
+def overlap(first: RLE, second: RLE) -> tuple[int, int]:
+    """Return (intersection, union) in pixels of two masks of one size, without decoding them."""
+    if list(first["size"]) != list(second["size"]):
+        raise ValueError(f"masks differ in size: {first['size']} and {second['size']}")
+    shared = int(coco_mask.area(coco_mask.merge([_packed(first), _packed(second)], intersect=True)))
+    return shared, area(first) + area(second) - shared
+
+
+def from_segmentation(segmentation: Any, *, height: int, width: int) -> RLE:
+    """Return the RLE of a COCO `segmentation`: polygons, uncompressed RLE, compressed RLE, or a list of RLEs.
+
+    Several polygons are united, as COCO does; the original REFER `getMask` sums them instead, and codebases differ on
+    what the value 2 then means. Raises `DataError` for anything malformed: fewer than three points, numbers that are
+    not finite, runs that do not fill height x width.
+    """
+    if isinstance(segmentation, dict):
+        return _from_one(segmentation, height=height, width=width)
+    if not isinstance(segmentation, list) or not segmentation:
+        raise DataError(f"a segmentation is a list of polygons or an RLE; got {_short(segmentation)}")
+    if all(isinstance(part, dict) for part in segmentation):
+        return union([_from_one(part, height=height, width=width) for part in segmentation])
+    polygons = [_checked_polygon(part) for part in segmentation]
+    return _text(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width), intersect=False))
+
+
+def _checked_polygon(part: Any) -> list[float]:
+    if not isinstance(part, list) or len(part) < 6 or len(part) % 2:
+        raise DataError(f"a polygon is a list of at least three x, y pairs; got {_short(part)}")
+    try:
+        points = [float(value) for value in part]
+    except (TypeError, ValueError) as error:
+        raise DataError(f"a polygon holds numbers; got {_short(part)}") from error
+    if not np.isfinite(points).all() or np.abs(points).max() > 1e6:
+        raise DataError(f"a polygon's numbers are finite pixels; got {_short(part)}")
+    return points
+
+
+def _from_one(part: dict[str, Any], *, height: int, width: int) -> RLE:
+    if list(part.get("size", ())) != [height, width]:
+        raise DataError(f"an RLE of size {part.get('size')} does not fit an image of {height}x{width} (height x width)")
+    counts = part.get("counts")
+    if isinstance(counts, list):
+        if any(not isinstance(run, int) or run < 0 for run in counts) or sum(counts) != height * width:
+            raise DataError(f"the runs of an RLE do not fill {height}x{width}: {_short(counts)}")
+        return _text(coco_mask.frPyObjects(part, height, width))
+    if isinstance(counts, bytes):
+        counts = counts.decode("ascii", errors="replace")
+    if not isinstance(counts, str) or _run_total(counts) != height * width:
+        raise DataError(f"the counts of an RLE do not fill {height}x{width}: {_short(counts)}")
+    return {"size": [height, width], "counts": counts}
+
+
+def _run_total(counts: str) -> int:
+    """Return how many pixels compressed `counts` cover, or -1 if they are malformed.
+
+    pycocotools does not check this and reads or writes past its buffers when they do not fit. Each run is written in
+    groups of 5 bits, least significant first, offset by 48; from the third run on, the difference to the run before
+    the last is stored.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for character in counts:
+        code = ord(character) - 48
+        if not 0 <= code < 64 or shift > 60:
+            return -1
+        value |= (code & 31) << shift
+        shift += 5
+        if code & 32:
+            continue
+        if code & 16:
+            value -= 1 << shift
+        if len(runs) > 2:
+            value += runs[-2]
+        if value < 0:
+            return -1
+        runs.append(value)
+        value = shift = 0
+    return -1 if shift else sum(runs)
+
+
+def check(rle: RLE) -> None:
+    """Raise `DataError` unless `rle` is well formed; to be called on anything read from outside before decoding it."""
+    height, width = rle["size"]
+    _from_one(dict(rle), height=height, width=width)
+
+
+def _packed(rle: RLE) -> dict[str, Any]:
+    return {"size": list(rle["size"]), "counts": rle["counts"].encode("ascii")}
+
+
+def _text(packed: dict[str, Any]) -> RLE:
+    return {"size": [int(side) for side in packed["size"]], "counts": packed["counts"].decode("ascii")}
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
