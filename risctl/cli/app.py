@@ -1,0 +1,59 @@
+"""The `risctl` entry point: which subcommands there are, and how their errors become exit codes.
+
+Nothing here or at the top of a subcommand's file imports torch, spaCy or transformers: `risctl --help` stays fast.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from risctl import __version__
+from risctl.cli import console
+from risctl.errors import RisctlError
+
+EXIT_CODES = """Exit codes: 0 ok, 2 usage, 3 recipe, 4 data, 5 environment, 6 checkpoint, 130 interrupted."""
+
+app = typer.Typer(
+    name="risctl",
+    help="Referring image segmentation: give it a picture and a phrase, get the mask.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"risctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Referring image segmentation: give it a picture and a phrase, get the mask."""
+
+
+def main() -> None:
+    """Run the command line; every known error is one line on stderr and its documented exit code."""
+    try:
+        app()
+    except RisctlError as error:
+        console.fail(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        console.fail("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        # `risctl ... | head` is no error; the interpreter would complain again when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
