@@ -22,7 +22,7 @@ def load(model: str, *, device: str = "auto", threshold: float | None = None) ->
 
     `model` is a run folder (its `best` checkpoint is taken, else its `last`) or a checkpoint file.
     `device` is `auto`, `cpu`, `cuda` or `mps`; `threshold` overrides the mask threshold of the recipe.
-    Raises `CheckpointError` if there is no usable checkpoint, `EnvironmentProblem` if the device is absent.
+    Raises `CheckpointError` if there is no usable checkpoint, `MachineError` if the device is absent.
     """
     from risctl.engine.predictor import Predictor  # torch is imported here, not at `import risctl`
 

@@ -16,7 +16,7 @@ class RisctlError(Exception):
     exit_code = 1
 
 
-class UsageProblem(RisctlError):
+class UsageError(RisctlError):
     """The command line or a call was given arguments that cannot be used (exit code 2)."""
 
     exit_code = 2
@@ -38,7 +38,7 @@ class DataError(RisctlError):
     exit_code = 4
 
 
-class EnvironmentProblem(RisctlError):
+class MachineError(RisctlError):
     """The machine lacks something: a device, a package, disk space (exit code 5)."""
 
     exit_code = 5
@@ -60,5 +60,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Return the message for an unknown `name`: the nearest known one, and all of them."""
     names = sorted(known)
     match = nearest(name, names)
-    hint = f"; did you mean {match!r}?" if match else ""
-    return f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}" if match else f"unknown {kind} {name!r}. Known: {', '.join(names)}"
+    hint = f"; did you mean {match!r}?" if match else "."
+    return f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}"

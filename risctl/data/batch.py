@@ -43,7 +43,7 @@ class Preprocess(Protocol):
         """Return the input (3, h, w), RGB in [0, 1], of a uint8 picture (H, W, 3), and how it lies in it."""
 
     def text(self, text: str) -> tuple[Tensor, Tensor]:
-        """Return word ids (L,) int64 and their mask (L,) bool. Raises `UsageProblem` if the text has no word."""
+        """Return word ids (L,) int64 and their mask (L,) bool. Raises `UsageError` if the text has no word."""
 
     def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
         """Return the target (h', w') float32 of a bool mask (H, W)."""

@@ -1,8 +1,8 @@
 """The contract of systems: `forward(batch) → Output`, `loss(output, batch)`, `predict(output, …) → [Prediction]`.
 
-A system is a pure module. It knows no command line, no HDF5 and no file system; the trainer, evaluator and predictor know
-no system by name. `encode_image`, `encode_text` and `decode` are the three parts of its forward, so that an image is
-encoded once however many phrases are asked of it.
+A system is a pure module. It knows no command line, no HDF5 and no file system; the trainer, evaluator and predictor
+know no system by name. `encode_image`, `encode_text` and `decode` are the three parts of its forward, so that an image
+is encoded once however many phrases are asked of it.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Letterbox:
         return square
 
     def mask(self, mask: np.ndarray, *, size: int) -> Tensor:
-        """Return the soft target (size, size) in [0, 1] of a bool mask (H, W): cubic, letterboxed, nearest to `size`."""
+        """Return the soft target (size, size) in [0, 1] of a bool mask (H, W): cubic, boxed, then nearest."""
         pixels = torch.from_numpy(mask.astype(np.float32))[None, None]
         square = torch.zeros((1, 1, self.size, self.size))
         square[..., self.rows, self.columns] = self._cubic(pixels).clamp_(0, 1)
@@ -70,7 +70,9 @@ class Letterbox:
 
     def invert(self, maps: Tensor) -> Tensor:
         """Return maps (N, h, w) of the square as maps (N, height, width) of the picture, bilinear both ways."""
-        square = functional.interpolate(maps[:, None], size=(self.size, self.size), mode="bilinear", align_corners=False)
+        square = functional.interpolate(
+            maps[:, None], size=(self.size, self.size), mode="bilinear", align_corners=False
+        )
         inner = square[..., self.rows, self.columns]
         return functional.interpolate(inner, size=(self.height, self.width), mode="bilinear", align_corners=False)[:, 0]
 
