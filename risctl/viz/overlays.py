@@ -1,0 +1,205 @@
+"""Masks drawn on a picture: a tint inside, a crisp line around, the phrase beside.
+
+What is drawn scales with the picture, so that it reads the same on a thumbnail and on a 40-megapixel photograph.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from risctl.viz.lettering import Font, line_height, readable, wrap
+from risctl.viz.palette import Colour, colour, ink
+
+_TINT = 0.45
+_PAPER: Colour = (255, 255, 255)
+_PEN: Colour = (24, 24, 24)
+# A caption bar is never narrower than this; beside a narrower picture there is paper.
+_BAR_WIDTH = 240
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom; the last two exclusive
+
+
+def overlay(image: np.ndarray, masks: Sequence[np.ndarray], labels: Sequence[str] | None = None) -> np.ndarray:
+    """Return `image` (H, W, 3) uint8 with each bool mask (H, W) tinted, outlined and named, uint8 (H', W', 3).
+
+    A label stands in a strip of its mask's colour right above, below or beside the object, where it covers no pixel of
+    any mask. Where there is no such room (the object fills the picture, the phrase is long), or where the mask is
+    empty, it stands in a caption bar under the picture instead. So the picture is always `[:H, :W]` of the result, and
+    without labels, or where all labels find room, the result is (H, W, 3).
+
+    Raises `ValueError` for masks or labels that do not fit the picture.
+    """
+    names = _checked(image, masks, labels)
+    height, width = image.shape[:2]
+    line = max(1, round(0.0035 * math.sqrt(height * width)))
+    canvas = image.astype(np.float32)
+    for index, mask in enumerate(masks):
+        _paint(canvas, mask.astype(bool), colour=colour(index), line=line)
+    drawn = Image.fromarray(np.clip(canvas + 0.5, 0, 255).astype(np.uint8))
+    if not names:
+        return np.asarray(drawn)
+    size = max(13, min(round(0.034 * math.sqrt(height * width)), round(0.1 * min(height, width))))
+    taken = np.zeros((height, width), dtype=bool)
+    for mask in masks:
+        taken |= mask.astype(bool)
+    below: list[_Caption] = []
+    for index, (mask, name) in enumerate(zip(masks, names, strict=True)):
+        text, font = readable(name, size=size)
+        strip = _place(text, font, mask=mask, taken=taken, gap=2 * line + 1)
+        if strip is None:
+            below.append(_Caption(text=text, font=font, colour=colour(index), found=bool(mask.any())))
+            continue
+        left, top, right, bottom = strip.box
+        taken[top:bottom, left:right] = True
+        _draw_strip(drawn, strip, colour=colour(index))
+    return np.asarray(_with_bar(drawn, below, size=size) if below else drawn)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Strip:
+    """A label within the picture."""
+
+    box: Box
+    lines: list[str]
+    font: Font
+    pad: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Caption:
+    """A label under the picture."""
+
+    text: str
+    font: Font
+    colour: Colour
+    found: bool
+
+
+def _checked(image: np.ndarray, masks: Sequence[np.ndarray], labels: Sequence[str] | None) -> list[str]:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"a picture to draw on is uint8 (H, W, 3); got {image.dtype} {image.shape}")
+    for mask in masks:
+        if mask.shape != image.shape[:2]:
+            raise ValueError(f"a mask is of the picture's size {image.shape[:2]}; got {mask.shape}")
+    if labels is None:
+        return []
+    if len(labels) != len(masks):
+        raise ValueError(f"there is one label a mask; got {len(labels)} labels for {len(masks)} masks")
+    return list(labels)
+
+
+def _paint(canvas: np.ndarray, mask: np.ndarray, *, colour: Colour, line: int) -> None:
+    """Tint the mask and draw its outline on `canvas` (H, W, 3) float32, in place."""
+    if not mask.any():
+        return
+    # Only the object's surroundings are touched: on a large photograph that is most of the time saved.
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    reach = 3 * line + 3
+    window = (
+        slice(max(0, rows[0] - reach), rows[-1] + 1 + reach),
+        slice(max(0, columns[0] - reach), columns[-1] + 1 + reach),
+    )
+    part, inside = canvas[window], mask[window]
+    paint = np.asarray(colour, dtype=np.float32)
+    part[inside] += _TINT * (paint - part[inside])
+    # The line lies outside the object, so that a thin object stays visible; a dark and a light seam set it off from
+    # any ground.
+    edge = _grown(inside, line)
+    seam = _grown(edge, max(1, line // 2))
+    _blend(part, seam & ~edge, _PAPER, strength=0.85)
+    _blend(part, edge & ~inside, colour, strength=1.0)
+
+
+def _grown(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """Return `mask` dilated by about `pixels` in every direction (an octagon: cross and square steps in turn)."""
+    grown = mask.copy()
+    for step in range(pixels):
+        before = grown.copy()
+        grown[1:] |= before[:-1]
+        grown[:-1] |= before[1:]
+        if step % 2:
+            before = grown.copy()
+        grown[:, 1:] |= before[:, :-1]
+        grown[:, :-1] |= before[:, 1:]
+    return grown
+
+
+def _blend(part: np.ndarray, where: np.ndarray, colour: Colour, *, strength: float) -> None:
+    """Lay `colour` over `part` where `where` is set, with its edge softened by half a pixel."""
+    soft = Image.fromarray(where.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(0.5))
+    alpha = np.asarray(soft, dtype=np.float32)[..., None] * (strength / 255)
+    part += alpha * (np.asarray(colour, dtype=np.float32) - part)
+
+
+def _place(text: str, font: Font, *, mask: np.ndarray, taken: np.ndarray, gap: int) -> _Strip | None:
+    """Return the strip of `text` beside the object, clear of everything `taken`, or None if there is no room."""
+    height, width = taken.shape
+    if not mask.any() or not text:
+        return None
+    pad = max(2, line_height(font) // 5)
+    lines = wrap(text, font=font, width=max(1, int(0.62 * width) - 2 * pad))
+    if len(lines) > 2:
+        return None
+    wide = math.ceil(max(font.getlength(one) for one in lines)) + 2 * pad
+    high = len(lines) * line_height(font) + 2 * (pad // 2)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    across = min(max(0, (left + right - wide) // 2), width - wide)
+    along = min(max(0, (top + bottom - high) // 2), height - high)
+    corners = (
+        (across, top - gap - high),
+        (across, bottom + gap),
+        (right + gap, along),
+        (left - gap - wide, along),
+    )
+    for x, y in corners:
+        if x < 0 or y < 0 or x + wide > width or y + high > height or taken[y : y + high, x : x + wide].any():
+            continue
+        return _Strip(box=(x, y, x + wide, y + high), lines=lines, font=font, pad=pad)
+    return None
+
+
+def _draw_strip(picture: Image.Image, strip: _Strip, *, colour: Colour) -> None:
+    left, top, right, bottom = strip.box
+    pen = ImageDraw.Draw(picture)
+    pen.rounded_rectangle((left, top, right - 1, bottom - 1), radius=strip.pad, fill=colour)
+    for row, line in enumerate(strip.lines):
+        y = top + strip.pad // 2 + row * line_height(strip.font)
+        pen.text((left + strip.pad, y), line, font=strip.font, fill=ink(colour))
+
+
+def _with_bar(picture: Image.Image, captions: Sequence[_Caption], *, size: int) -> Image.Image:
+    """Return the picture with `captions` listed under it, each beside a patch of its mask's colour."""
+    pad = max(4, size // 2)
+    width = max(picture.width, _BAR_WIDTH)
+    indent = 2 * pad + size
+    rows: list[tuple[_Caption, list[str]]] = []
+    for caption in captions:
+        text = caption.text if caption.found else f"{caption.text} (nothing found)"
+        rows.append((caption, wrap(text, font=caption.font, width=width - indent - pad)))
+    high = sum(len(lines) * line_height(caption.font) for caption, lines in rows) + pad * (len(rows) + 1)
+    sheet = Image.new("RGB", (width, picture.height + high), _PAPER)
+    sheet.paste(picture)
+    pen = ImageDraw.Draw(sheet)
+    y = picture.height + pad
+    for caption, lines in rows:
+        patch = (pad, y + (line_height(caption.font) - size) // 2)
+        square = (*patch, patch[0] + size - 1, patch[1] + size - 1)
+        stroke = max(1, size // 8)
+        pen.rounded_rectangle(
+            square,
+            radius=size // 5,
+            fill=caption.colour if caption.found else None,
+            outline=caption.colour,
+            width=stroke,
+        )
+        for line in lines:
+            pen.text((indent, y), line, font=caption.font, fill=_PEN)
+            y += line_height(caption.font)
+        y += pad
+    return sheet
