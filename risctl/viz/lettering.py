@@ -28,8 +28,8 @@ def builtin_font(size: int) -> Font:
 def readable(text: str, *, size: int) -> tuple[str, Font]:
     """Return `text` as it can be drawn and the font to draw it in.
 
-    Pillow's own font is taken if it has all the letters; else a wider font of the system; else accents are dropped
-    and what is still missing becomes `?`, so that a label is never a row of empty boxes. Control characters and
+    Pillow's own font is taken if it has all the letters; else a wider font of the system; else a letter
+    that is missing loses its accents, or becomes `?`, so that a label is never a row of empty boxes. Control characters and
     line ends become spaces.
     """
     clean = " ".join("".join(" " if unicodedata.category(sign)[0] in "CZ" else sign for sign in text).split())
@@ -40,9 +40,10 @@ def readable(text: str, *, size: int) -> tuple[str, Font]:
         wider = _system_font(name, size)
         if wider is not None and not _missing(clean, wider):
             return clean, wider
-    plain = "".join(sign for sign in unicodedata.normalize("NFKD", clean) if not unicodedata.combining(sign))
-    missing = _missing(plain, font)
-    return "".join(_REPLACEMENT if sign in missing else sign for sign in plain), font
+    missing = _missing(clean, font)
+    known = "".join(_plain(sign) if sign in missing else sign for sign in clean)
+    lost = _missing(known, font)
+    return "".join(_REPLACEMENT if sign in lost else sign for sign in known), font
 
 
 def wrap(text: str, *, font: Font, width: int) -> list[str]:
@@ -76,6 +77,10 @@ def _system_font(name: str, size: int) -> Font | None:
         return ImageFont.truetype(name, size)
     except OSError:
         return None
+
+
+def _plain(sign: str) -> str:
+    return "".join(part for part in unicodedata.normalize("NFKD", sign) if not unicodedata.combining(part))
 
 
 def _missing(text: str, font: Font) -> set[str]:

@@ -36,7 +36,7 @@ def overlay(image: np.ndarray, masks: Sequence[np.ndarray], labels: Sequence[str
     """
     names = _checked(image, masks, labels)
     height, width = image.shape[:2]
-    line = max(1, round(0.0035 * math.sqrt(height * width)))
+    line = max(2 if min(height, width) >= 64 else 1, round(0.0035 * math.sqrt(height * width)))
     canvas = image.astype(np.float32)
     for index, mask in enumerate(masks):
         _paint(canvas, mask.astype(bool), colour=colour(index), line=line)
@@ -50,7 +50,7 @@ def overlay(image: np.ndarray, masks: Sequence[np.ndarray], labels: Sequence[str
     below: list[_Caption] = []
     for index, (mask, name) in enumerate(zip(masks, names, strict=True)):
         text, font = readable(name, size=size)
-        strip = _place(text, font, mask=mask, taken=taken, gap=2 * line + 1)
+        strip = _place(text, font, mask=mask, taken=taken, gap=2 * line + 2)
         if strip is None:
             below.append(_Caption(text=text, font=font, colour=colour(index), found=bool(mask.any())))
             continue
@@ -107,8 +107,8 @@ def _paint(canvas: np.ndarray, mask: np.ndarray, *, colour: Colour, line: int) -
     part, inside = canvas[window], mask[window]
     paint = np.asarray(colour, dtype=np.float32)
     part[inside] += _TINT * (paint - part[inside])
-    # The line lies outside the object, so that a thin object stays visible; a dark and a light seam set it off from
-    # any ground.
+    # The line lies outside the object, so that a thin object stays visible; a light seam sets it off from a dark
+    # ground.
     edge = _grown(inside, line)
     seam = _grown(edge, max(1, line // 2))
     _blend(part, seam & ~edge, _PAPER, strength=0.85)
@@ -149,18 +149,20 @@ def _place(text: str, font: Font, *, mask: np.ndarray, taken: np.ndarray, gap: i
     high = len(lines) * line_height(font) + 2 * (pad // 2)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-    across = min(max(0, (left + right - wide) // 2), width - wide)
-    along = min(max(0, (top + bottom - high) // 2), height - high)
-    corners = (
-        (across, top - gap - high),
-        (across, bottom + gap),
-        (right + gap, along),
-        (left - gap - wide, along),
-    )
+    # Centred first, then flush with either end; above, below, right, left.
+    across = [min(max(0, x), max(0, width - wide)) for x in ((left + right - wide) // 2, left, right - wide)]
+    along = [min(max(0, y), max(0, height - high)) for y in ((top + bottom - high) // 2, top, bottom - high)]
+    corners = [
+        *((x, top - gap - high) for x in across),
+        *((x, bottom + gap) for x in across),
+        *((right + gap, y) for y in along),
+        *((left - gap - wide, y) for y in along),
+    ]
     for x, y in corners:
-        if x < 0 or y < 0 or x + wide > width or y + high > height or taken[y : y + high, x : x + wide].any():
+        if x < 0 or y < 0 or x + wide > width or y + high > height:
             continue
-        return _Strip(box=(x, y, x + wide, y + high), lines=lines, font=font, pad=pad)
+        if not taken[max(0, y - gap) : y + high + gap, max(0, x - gap) : x + wide + gap].any():
+            return _Strip(box=(x, y, x + wide, y + high), lines=lines, font=font, pad=pad)
     return None
 
 
