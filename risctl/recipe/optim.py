@@ -1,0 +1,76 @@
+"""The `optim` section: optimizer, learning rate and its course."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from risctl.recipe.section import Fraction, Section
+
+Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
+Epoch = Annotated[int, Field(ge=2, le=100_000)]
+
+
+class ScheduleSection(Section):
+    """How the learning rate goes on after the warm-up. Keys that the named course does not use have no effect."""
+
+    name: Literal["constant", "steps", "cosine", "poly"] = Field(
+        default="constant",
+        description="`steps`: times `factor` at each of `milestones`; `cosine` and `poly`: from 1 down to `final` over "
+        "all steps, `poly` as (1 - t)^power.",
+    )
+    milestones: Annotated[tuple[Epoch, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Epochs, counted from 1, from whose beginning on the rate is multiplied by `factor`: with 40, "
+        "epoch 39 is the last at the old rate. Only for `steps`.",
+    )
+    factor: float = Field(default=0.1, gt=0.0, le=1.0, description="What each milestone multiplies the rate by.")
+    power: float = Field(default=0.9, gt=0.0, le=10.0, description="The exponent of `poly`.")
+    final: Fraction = Field(default=0.0, description="Share of `optim.lr` that `cosine` and `poly` end at.")
+
+    @field_validator("milestones")
+    @classmethod
+    def _milestones_belong_to_steps(cls, value: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        name = info.data.get("name")
+        if name == "steps" and not value:
+            raise PydanticCustomError("clash", "at least one epoch, as the schedule is `steps`")
+        if name is not None and name != "steps" and value:
+            raise PydanticCustomError("clash", "no milestones, as the schedule is `{name}`", {"name": name})
+        if any(later <= earlier for earlier, later in pairwise(value)):
+            raise PydanticCustomError("clash", "epochs in rising order, each once")
+        return value
+
+
+class OptimSection(Section):
+    """How the parameters are moved."""
+
+    name: Literal["adam", "adamw", "sgd"] = Field(default="adamw", description="The optimizer.")
+    lr: float = Field(default=1.0e-3, gt=0.0, le=10.0, description="Learning rate after the warm-up.")
+    betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = Field(
+        default=(0.9, 0.999), description="Of adam and adamw."
+    )
+    eps: float = Field(default=1.0e-8, gt=0.0, le=1.0, description="Of adam and adamw.")
+    momentum: float = Field(default=0.9, ge=0.0, lt=1.0, description="Of sgd.")
+    weight_decay: float = Field(
+        default=0.0, ge=0.0, le=10.0, description="Decoupled in adamw, an L2 gradient in adam and sgd."
+    )
+    schedule: ScheduleSection = Field(default_factory=ScheduleSection, description="The course of the rate.")
+    warmup_steps: int = Field(
+        default=0, ge=0, le=10_000_000, description="Steps over which the rate rises in a line to `lr`."
+    )
+    warmup_ratio: Fraction = Field(default=0.01, description="Share of `lr` at the first step of the warm-up.")
+    clip_norm: float | None = Field(
+        default=None,
+        gt=0.0,
+        le=1.0e6,
+        description="Largest norm of the gradient, all parameters together; null: no limit.",
+    )
+    accumulate: int = Field(default=1, ge=1, le=65_536, description="Batches whose gradients make one step.")
+    multipliers: dict[str, Annotated[float, Field(ge=0.0, le=1.0e4)]] = Field(
+        default_factory=dict,
+        description="Factors of `lr` for parameters whose name begins with a prefix, as {prefix: factor}; the longest "
+        "prefix wins.",
+    )

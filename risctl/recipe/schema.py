@@ -1,0 +1,69 @@
+"""The recipe: everything that decides a training run, validated. One file a section stands beside this one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from risctl.recipe.data import AugmentSection, DataSection
+from risctl.recipe.document import dump
+from risctl.recipe.model import ModelSection, TextSection, VisualSection, VLTModel
+from risctl.recipe.optim import OptimSection, ScheduleSection
+from risctl.recipe.section import Section
+from risctl.recipe.train import EvalSection, TrainSection
+
+__all__ = [
+    "AugmentSection",
+    "DataSection",
+    "EvalSection",
+    "ModelSection",
+    "OptimSection",
+    "Recipe",
+    "ScheduleSection",
+    "TextSection",
+    "TrainSection",
+    "VLTModel",
+    "VisualSection",
+    "recipe_json_schema",
+]
+
+
+class Recipe(Section):
+    """A training run: model, data, optimizer, course and measure."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)] = Field(
+        description="Name of the recipe and of its run folders: letters, digits and . _ + -"
+    )
+    description: str = Field(default="", max_length=500, description="One line for `risctl recipes ls`.")
+    model: ModelSection = Field(description="The system and its numbers.")
+    data: DataSection = Field(description="What is trained on.")
+    optim: OptimSection = Field(default_factory=OptimSection, description="How the parameters are moved.")
+    train: TrainSection = Field(description="The run.")
+    eval: EvalSection = Field(default_factory=EvalSection, description="How the model is measured.")
+
+    @field_validator("train")
+    @classmethod
+    def _milestones_fall_within_the_run(cls, value: TrainSection, info: ValidationInfo) -> TrainSection:
+        optim: OptimSection | None = info.data.get("optim")
+        if optim and any(milestone > value.epochs for milestone in optim.schedule.milestones):
+            raise PydanticCustomError(
+                "clash",
+                "epochs no later than `train.epochs` ({epochs})",
+                {"path": "optim.schedule.milestones", "epochs": value.epochs},
+            )
+        return value
+
+    def to_yaml(self) -> str:
+        """Return the recipe as YAML with every key written out; `parse_recipe` of it gives an equal recipe."""
+        return dump(self.model_dump(mode="json"))
+
+
+def recipe_json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of recipes, for editors and as documentation."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Recipe.model_json_schema(),
+        "title": "risctl recipe",
+    }
