@@ -28,8 +28,8 @@ def builtin_font(size: int) -> Font:
 def readable(text: str, *, size: int) -> tuple[str, Font]:
     """Return `text` as it can be drawn and the font to draw it in.
 
-    Pillow's own font is taken if it has all the letters; else a wider font of the system; else a letter
-    that is missing loses its accents, or becomes `?`, so that a label is never a row of empty boxes. Control characters and
+    Pillow's own font is taken if it has all the letters; else a wider font of the system; else a letter that is
+    missing loses its accents, or becomes `?`, so that a label is never a row of empty boxes. Control characters and
     line ends become spaces.
     """
     clean = " ".join("".join(" " if unicodedata.category(sign)[0] in "CZ" else sign for sign in text).split())
