@@ -1,0 +1,101 @@
+"""Sample → Item: letterboxing, and what training may do to a sample before it.
+
+Augmentations take a numpy generator and draw from nothing else, so that an item depends on its seed alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from torch import Tensor
+
+from risctl.data.batch import Geometry, Item, Preprocess
+from risctl.data.records import Sample
+from risctl.language.flips import swap_left_right
+from risctl.language.vocabulary import Vocabulary
+from risctl.vision.letterbox import Letterbox
+
+# Rec. 601 luma, as JPEG and PIL's "L" have it.
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+
+class LetterboxPreprocess:
+    """Pictures letterboxed into a square of `size`, texts as ids of `vocabulary`; a `Preprocess`.
+
+    fill: the border's value in [0, 1]; target_size: side of the target; max_words: longer texts are cut.
+    """
+
+    def __init__(self, *, size: int, fill: float, target_size: int, max_words: int, vocabulary: Vocabulary) -> None:
+        self.size = size
+        self.fill = fill
+        self.target_size = target_size
+        self.max_words = max_words
+        self.vocabulary = vocabulary
+
+    def image(self, image: np.ndarray) -> tuple[Tensor, Letterbox]:
+        """Return the input (3, size, size), RGB in [0, 1], of a uint8 picture (H, W, 3), and how it lies in it."""
+        geometry = Letterbox.fit(height=image.shape[0], width=image.shape[1], size=self.size)
+        return geometry.image(image, fill=self.fill), geometry
+
+    def text(self, text: str) -> tuple[Tensor, Tensor]:
+        """Return word ids (max_words,) int64 and their mask bool. Raises `UsageError` if the text has no word."""
+        return self.vocabulary.encode(text, max_words=self.max_words)
+
+    def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
+        """Return the soft target (target_size, target_size) float32 in [0, 1] of a bool mask (H, W)."""
+        if not isinstance(geometry, Letterbox):
+            raise TypeError(f"expected the Letterbox that image() gave; got {type(geometry).__name__}")
+        return geometry.mask(mask, size=self.target_size)
+
+
+def to_item(sample: Sample, preprocess: Preprocess) -> Item:
+    """Return `sample` as the tensors that `preprocess` makes of it. Raises `UsageError` if its text has no word."""
+    image, geometry = preprocess.image(sample.image)
+    words, word_mask = preprocess.text(sample.text)
+    target = preprocess.target(sample.mask, geometry)
+    return Item(
+        image=image,
+        words=words,
+        word_mask=word_mask,
+        target=target,
+        geometry=geometry,
+        text=sample.text,
+        ids=sample.ids,
+    )
+
+
+def flip(sample: Sample) -> Sample:
+    """Return `sample` mirrored, left and right exchanged in its text."""
+    return replace(
+        sample,
+        image=sample.image[:, ::-1].copy(),
+        mask=sample.mask[:, ::-1].copy(),
+        text=swap_left_right(sample.text),
+    )
+
+
+def jitter_colour(image: np.ndarray, *, strength: float, generator: np.random.Generator) -> np.ndarray:
+    """Return a uint8 picture (H, W, 3) with brightness, contrast and saturation each scaled by 1 ± `strength`.
+
+    The hue stays: phrases name colours.
+    """
+    brightness, contrast, saturation = generator.uniform(1 - strength, 1 + strength, size=3).astype(np.float32)
+    pixels = image.astype(np.float32) * brightness
+    grey = pixels @ _LUMA
+    pixels = (pixels - grey.mean()) * contrast + grey.mean()
+    grey = (pixels @ _LUMA)[..., None]
+    pixels = (pixels - grey) * saturation + grey
+    return np.rint(pixels).clip(0, 255).astype(np.uint8)
+
+
+def augment(sample: Sample, *, flip_share: float, colour: float, generator: np.random.Generator) -> Sample:
+    """Return `sample` flipped with probability `flip_share` and its colours jittered by strength `colour`.
+
+    The same draws are made whatever the settings, so that turning one off does not change the other.
+    """
+    if generator.random() < flip_share:
+        sample = flip(sample)
+    if colour > 0:
+        sample = replace(sample, image=jitter_colour(sample.image, strength=colour, generator=generator))
+    return sample

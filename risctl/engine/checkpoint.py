@@ -1,0 +1,243 @@
+"""Checkpoints: one safetensors file that rebuilds its model unaided.
+
+Tensors are named `model.…` (the weights) and `training.…` (what only a resume needs: optimizer moments, running means).
+The file's metadata has one entry, `risctl`: a JSON header with the recipe, the vocabulary, the data's fingerprint, the
+protocol, the step, the figures and a digest of the tensors. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from risctl import __version__
+from risctl.engine.files import replacing
+from risctl.errors import CheckpointError, MachineError, RecipeError
+from risctl.language.vocabulary import Vocabulary
+from risctl.recipe.schema import Recipe
+from risctl.systems.base import System
+
+FORMAT_VERSION = 1
+BEST, LAST = "best.safetensors", "last.safetensors"
+MODEL, TRAINING = "model.", "training."
+# A running mean of the weights, where a run keeps one: it is what the run evaluates, so it is what is loaded.
+MEAN = f"{TRAINING}mean."
+
+Builder = Callable[..., System]
+"""`builder(model_section, *, vocabulary, vectors=None) → System`; `risctl.systems.build.build_system` is the one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A checkpoint, rebuilt. `system` is on its device and in eval mode; `header` is the file's own."""
+
+    system: System
+    recipe: Recipe
+    vocabulary: Vocabulary
+    header: dict[str, Any]
+    path: Path
+
+
+def save_checkpoint(
+    path: Path,
+    *,
+    system: System,
+    recipe: Recipe,
+    vocabulary: Vocabulary,
+    extra: Mapping[str, Any] | None = None,
+    training: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write `system` to `path`, whole or not at all.
+
+    extra: further header entries, JSON values (`dataset`, `protocol`, `step`, `metrics`, …); training: tensors that only
+    a resume needs. Raises `MachineError` if the disk refuses.
+    """
+    model = {f"{MODEL}{name}": tensor for name, tensor in system.state_dict().items()}
+    rest = {f"{TRAINING}{name}": tensor for name, tensor in (training or {}).items()}
+    tensors = _separate({**model, **rest})
+    header = {
+        **(extra or {}),
+        "format_version": FORMAT_VERSION,
+        "risctl": __version__,
+        "recipe": recipe.model_dump(mode="json"),
+        "vocabulary": vocabulary.to_list(),
+        "sha256": {
+            "model": _digest(tensors, prefix=MODEL),
+            "training": _digest(tensors, prefix=TRAINING) if rest else None,
+        },
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(header, ensure_ascii=False, allow_nan=False)
+    with replacing(path) as beside:
+        try:
+            save_file(tensors, beside, metadata={"risctl": text})
+        except SafetensorError as error:
+            raise MachineError(f"cannot write {path}: {error}; check free space and permissions") from error
+
+
+def load_checkpoint(
+    path_or_run: str | Path, device: torch.device | str = "cpu", *, build: Builder | None = None
+) -> Loaded:
+    """Rebuild the model of a checkpoint file, or of a run folder's `best` (else `last`).
+
+    `build` replaces `build_system`. Raises `CheckpointError` if the file is missing, damaged, not risctl's or newer.
+    """
+    path = resolve_checkpoint(path_or_run)
+    header, tensors = read_tensors(path, prefixes=(MODEL, MEAN))
+    recipe, vocabulary = recipe_of(header, path), vocabulary_of(header, path)
+    system = (build or _build_system())(recipe.model, vocabulary=vocabulary, vectors=None)
+    weights = {name.removeprefix(MODEL): tensor for name, tensor in tensors.items() if name.startswith(MODEL)}
+    weights.update((name.removeprefix(MEAN), tensor) for name, tensor in tensors.items() if name.startswith(MEAN))
+    fill(system, weights, source=path)
+    return Loaded(system=system.to(device).eval(), recipe=recipe, vocabulary=vocabulary, header=header, path=path)
+
+
+def resolve_checkpoint(run_or_file: str | Path) -> Path:
+    """Return the checkpoint file meant: the file itself, or a run folder's `best`, else its `last`.
+
+    Raises `CheckpointError` if there is none.
+    """
+    path = Path(run_or_file)
+    if path.is_dir():
+        for name in (BEST, LAST):
+            if (path / name).is_file():
+                return path / name
+        raise CheckpointError(f"expected {BEST} or {LAST} in the run folder {path}; found neither. Was it trained?")
+    if not path.exists():
+        raise CheckpointError(
+            f"no run folder or checkpoint at {path}; give a folder that `risctl train` wrote or a file"
+        )
+    return path
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Return the header of a checkpoint file without reading its tensors. Raises as `load_checkpoint` does."""
+    with _opened(path) as file:
+        return _header(file, path)
+
+
+def read_tensors(path: Path, *, prefixes: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the header and the tensors whose names begin with one of `prefixes`, on the CPU.
+
+    Every group that is read in full is compared with its digest. Raises as `load_checkpoint` does.
+    """
+    with _opened(path) as file:
+        header = _header(file, path)
+        tensors = {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefixes)}  # noqa: SIM118
+    for group, prefix in (("model", MODEL), ("training", TRAINING)):
+        if prefix in prefixes and _digest(tensors, prefix=prefix) != (
+            header["sha256"][group] or _digest({}, prefix="")
+        ):
+            raise CheckpointError(f"{path} is damaged: its {group} tensors differ from their digest; use another copy")
+    return header, tensors
+
+
+def recipe_of(header: Mapping[str, Any], path: Path) -> Recipe:
+    """Return the recipe in a checkpoint's header. Raises `CheckpointError` if this version cannot read it."""
+    from risctl.recipe.load import parse_recipe
+
+    try:
+        return parse_recipe(header["recipe"], source=str(path))
+    except RecipeError as error:
+        raise CheckpointError(
+            f"the recipe in {path} (risctl {header['risctl']}) is none that risctl {__version__} knows: {error}"
+        ) from error
+
+
+def vocabulary_of(header: Mapping[str, Any], path: Path) -> Vocabulary:
+    """Return the vocabulary in a checkpoint's header. Raises `CheckpointError` if it is none."""
+    words = header["vocabulary"]
+    if not isinstance(words, list):
+        raise CheckpointError(f"{path} is damaged: expected a list of words, got {type(words).__name__}")
+    return Vocabulary.from_list(words)
+
+
+def fill(system: torch.nn.Module, weights: Mapping[str, Tensor], *, source: Path) -> None:
+    """Copy `weights` into `system`. Raises `CheckpointError`, naming the first few, if names or shapes differ."""
+    own = system.state_dict()
+    problems = [f"{name} is missing" for name in own if name not in weights]
+    problems += [f"{name} is not of this model" for name in weights if name not in own]
+    problems += [
+        f"{name} is {tuple(weights[name].shape)}, expected {tuple(tensor.shape)}"
+        for name, tensor in own.items()
+        if name in weights and weights[name].shape != tensor.shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise CheckpointError(f"{source} does not fit the model of its recipe: {'; '.join(problems[:3])}{more}")
+    system.load_state_dict(dict(weights))
+
+
+def _build_system() -> Builder:
+    from risctl.systems.build import build_system
+
+    return build_system
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint file at {path}")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or no safetensors file: {error}; weights of other programs go through `risctl import`"
+        ) from error
+
+
+def _header(file: Any, path: Path) -> dict[str, Any]:
+    text = (file.metadata() or {}).get("risctl")
+    if text is None:
+        raise CheckpointError(f"{path} was not written by risctl: it has no risctl header; see `risctl import`")
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: its header is no JSON ({error})") from error
+    version = header.get("format_version") if isinstance(header, dict) else None
+    if not isinstance(version, int):
+        raise CheckpointError(f"{path} is damaged: its header has no format version")
+    if version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} was written by risctl {header.get('risctl')} (format {version}); this is risctl {__version__} "
+            f"(format {FORMAT_VERSION}): upgrade it to read the file"
+        )
+    absent = [key for key in ("recipe", "vocabulary", "sha256", "risctl") if key not in header]
+    if absent:
+        raise CheckpointError(f"{path} is damaged: its header lacks {', '.join(absent)}")
+    return header
+
+
+def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors contiguous on the CPU, no two in one storage: safetensors refuses shared ones."""
+    separate: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        storage = plain.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != plain.nbytes:
+            plain = plain.clone()
+        seen.add(plain.untyped_storage().data_ptr())
+        separate[name] = plain
+    return separate
+
+
+def _digest(tensors: Mapping[str, Tensor], *, prefix: str) -> str:
+    """Return the SHA-256 over names, types, shapes and bytes of the tensors whose names begin with `prefix`."""
+    digest = hashlib.sha256()
+    for name in sorted(name for name in tensors if name.startswith(prefix)):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

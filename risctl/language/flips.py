@@ -1,0 +1,57 @@
+"""Swapping left and right in a text, for pictures that are mirrored in training."""
+
+from __future__ import annotations
+
+import re
+
+# "right" stands for the side even where it could mean "correct": in phrases that refer to things in a picture it hardly
+# ever does. Words such as "bright" or "upright" are other words and stay.
+_PAIRS = (
+    ("left", "right"),
+    ("lefts", "rights"),
+    ("lefty", "righty"),
+    ("leftmost", "rightmost"),
+    ("leftest", "rightest"),
+    ("leftish", "rightish"),
+    ("lefthand", "righthand"),
+    ("lefthanded", "righthanded"),
+    ("leftside", "rightside"),
+    ("leftward", "rightward"),
+    ("leftwards", "rightwards"),
+    *(
+        (f"{place}left", f"{place}right")
+        for place in ("top", "bottom", "upper", "lower", "far", "mid", "back", "front")
+    ),
+    ("lft", "rgt"),
+    ("lh", "rh"),
+    ("lhs", "rhs"),
+    ("l", "r"),
+)
+_OTHER = {**dict(_PAIRS), **{right: left for left, right in _PAIRS}}
+_WORD = re.compile(r"[^\W\d_]+")
+# Beside these a single letter is part of something else: "l'eau", "R&B", "r2".
+_JOINERS = frozenset("'’&")
+
+
+def swap_left_right(text: str) -> str:
+    """Return `text` with left and right exchanged in every word that names a side, all else as it was.
+
+    Words written lower, Upper or CAPITAL keep their case, and swapping twice gives the text back; a word in mixed case
+    ("LeftMost") comes out in lower case. "l" and "r" count where they stand alone.
+    """
+
+    def swapped(match: re.Match[str]) -> str:
+        word = match.group()
+        other = _OTHER.get(word.lower())
+        if other is None or (len(word) == 1 and _is_joined(text, match)):
+            return word
+        if word.isupper():
+            return other.upper()
+        return other.capitalize() if word == word.capitalize() else other
+
+    return _WORD.sub(swapped, text)
+
+
+def _is_joined(text: str, match: re.Match[str]) -> bool:
+    neighbours = text[max(match.start() - 1, 0) : match.start()] + text[match.end() : match.end() + 1]
+    return any(one in _JOINERS or one.isalnum() or one == "_" for one in neighbours)
