@@ -34,7 +34,7 @@ class Recipe(Section):
     """A training run: model, data, optimizer, course and measure."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)] = Field(
-        description="Name of the recipe and of its run folders: letters, digits and . _ + -"
+        description="Name of the recipe and of its run folders: letters, digits and . _ + -", examples=["vlt-refcoco"]
     )
     description: str = Field(default="", max_length=500, description="One line for `risctl recipes ls`.")
     model: ModelSection = Field(description="The system and its numbers.")

@@ -1,0 +1,82 @@
+"""Reading recipes: a file or a shipped recipe's name, overrides, and all that is wrong with them at once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from risctl.errors import RecipeError, nearest
+from risctl.recipe import document
+from risctl.recipe.keys import known_keys
+from risctl.recipe.overrides import apply_overrides
+from risctl.recipe.problems import problems_of
+from risctl.recipe.schema import Recipe, recipe_json_schema
+from risctl.recipe.shipped import shipped_recipes
+
+__all__ = ["find_recipe", "load_recipe", "parse_recipe", "shipped_recipes"]
+
+
+def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Return the recipe of a YAML file, or of a shipped recipe's name, after `overrides` (`optim.lr=3e-4`, `~key`).
+
+    Raises `RecipeError` with all problems, those of the overrides among them.
+    """
+    file = find_recipe(path_or_name)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot read the recipe {file}: {error}") from None
+    try:
+        values, lines = document.read(text)
+    except document.DocumentError as error:
+        raise RecipeError(
+            f"{file} is no recipe: expected YAML", problems=[f"line {line}: {what}" for line, what in error.problems]
+        ) from None
+    return _validate(
+        values, source=str(file), overrides=overrides, origins={path: f"line {line}" for path, line in lines.items()}
+    )
+
+
+def parse_recipe(mapping: Mapping[str, Any], *, source: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Return the recipe that plain values describe; `source` names them in errors.
+
+    Raises `RecipeError` with all problems.
+    """
+    return _validate(mapping, source=source, overrides=overrides, origins={})
+
+
+def find_recipe(path_or_name: str | Path) -> Path:
+    """Return the file of a recipe given by its path or its shipped name.
+
+    Raises `RecipeError` naming the nearest shipped recipe if there is neither.
+    """
+    file = Path(path_or_name).expanduser()
+    if file.is_file():
+        return file
+    shipped = shipped_recipes()
+    if str(path_or_name) in shipped:
+        return shipped[str(path_or_name)]
+    match = nearest(file.stem if file.suffix in (".yaml", ".yml") else file.name, shipped)
+    hint = f"; did you mean the shipped recipe {match!r}?" if match else "."
+    what = "a folder, not a recipe file" if file.is_dir() else "neither a recipe file nor a shipped recipe"
+    raise RecipeError(f"{str(path_or_name)!r} is {what}{hint} Shipped: {', '.join(shipped) or 'none'}")
+
+
+def _validate(values: Any, *, source: str, overrides: Sequence[str], origins: dict[tuple[str, ...], str]) -> Recipe:
+    if not isinstance(values, Mapping):
+        raise RecipeError(f"{source} is no recipe: expected keys such as `model:`, got {type(values).__name__}")
+    schema = recipe_json_schema()
+    changed = copy.deepcopy(dict(values))
+    problems = apply_overrides(changed, overrides, known=known_keys(schema, changed), origins=origins)
+    try:
+        recipe = Recipe.model_validate(changed)
+    except ValidationError as error:
+        problems += problems_of(error, schema=schema, values=changed, origins=origins)
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise RecipeError(f"{source}: {count}", problems=problems)
+    return recipe

@@ -1,0 +1,86 @@
+"""Changes to a recipe from the command line: `optim.lr=3e-4 data.batch_size=16 ~data.augment`.
+
+`key=value` sets, the value read as YAML; `~key` takes the key out, so that its default holds again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from risctl.recipe import document
+from risctl.recipe.keys import Key, suggest
+
+Path = tuple[str, ...]
+
+
+def apply_overrides(
+    values: dict[str, Any], overrides: Sequence[str], *, known: Mapping[Path, Key], origins: dict[Path, str]
+) -> list[str]:
+    """Change `values` and `origins` (where each key was given) in place, in order; return the problems, one line each.
+
+    An unknown key that is set is not a problem here: validation names it, with all the others.
+    """
+    problems = []
+    for text in overrides:
+        problem = _remove(values, text, known, origins) if text.startswith("~") else _set(values, text, known, origins)
+        if problem:
+            problems.append(f"override {text!r}: {problem}")
+    return problems
+
+
+def _split(dotted: str, known: Mapping[Path, Key]) -> Path:
+    """Split at the dots; below a mapping with free keys the rest is one key (`optim.multipliers.visual.stem`)."""
+    parts = tuple(dotted.split("."))
+    for length in range(1, len(parts) - 1):
+        key = known.get(parts[:length])
+        if key and key.item is not None:
+            return (*parts[:length], ".".join(parts[length:]))
+    return parts
+
+
+def _set(values: dict[str, Any], text: str, known: Mapping[Path, Key], origins: dict[Path, str]) -> str | None:
+    dotted, equals, plain = text.partition("=")
+    path = _split(dotted.strip(), known)
+    if not equals or not all(path):
+        return "expected key=value or ~key"
+    try:
+        value, _ = document.read(plain)
+    except document.DocumentError as error:
+        return f"the value is no YAML ({error.problems[0][1]}); quote it if it is text"
+    place = values
+    for depth, part in enumerate(path[:-1], start=1):
+        inner = place.get(part)
+        if inner is None:
+            inner = place[part] = {}
+        if not isinstance(inner, dict):
+            return f"{'.'.join(path[:depth])} is no section; it is {inner!r} in the recipe"
+        place = inner
+    place[path[-1]] = value
+    _forget(path, origins)
+    origins[path] = f"override {text!r}"
+    return None
+
+
+def _remove(values: dict[str, Any], text: str, known: Mapping[Path, Key], origins: dict[Path, str]) -> str | None:
+    path = _split(text[1:].strip(), known)
+    if "=" in text or not all(path):
+        return "expected ~key, without a value"
+    place: Any = values
+    for part in path[:-1]:
+        place = place.get(part) if isinstance(place, dict) else None
+    present = isinstance(place, dict) and path[-1] in place
+    if not present and path not in known:
+        meant = suggest(path, known)
+        hint = f"; did you mean ~{'.'.join(meant.path)}?" if meant else ""
+        return f"unknown key {'.'.join(path)}{hint}"
+    if present:
+        del place[path[-1]]
+        _forget(path, origins)
+        origins[path] = f"override {text!r}"
+    return None
+
+
+def _forget(path: Path, origins: dict[Path, str]) -> None:
+    for known in [one for one in origins if one[: len(path)] == path]:
+        del origins[known]

@@ -1,0 +1,24 @@
+"""Where the shipped recipes are: inside the package when it is installed, at the top of a checkout otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def shipped_folder() -> Path | None:
+    """Return the folder of the shipped recipes, None if this installation has none."""
+    inside = _PACKAGE / "recipes"
+    if inside.is_dir():
+        return inside
+    checkout = _PACKAGE.parent
+    if (checkout / "recipes").is_dir() and (checkout / "pyproject.toml").is_file():
+        return checkout / "recipes"
+    return None
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Return the shipped recipes, `{name: file}`, in the order of their names."""
+    folder = shipped_folder()
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))} if folder else {}
