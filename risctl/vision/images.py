@@ -1,0 +1,310 @@
+"""Pictures as they come, as uint8 RGB (H, W, 3), or a refusal that names the file and what is the matter.
+
+What a person gives is shown as a viewer shows it: EXIF orientation is applied. What a dataset stores is not turned:
+COCO's annotations are in the stored orientation.
+"""
+
+from __future__ import annotations
+
+import io
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from risctl.errors import DataError, nearest
+
+Source = str | Path | bytes | Image.Image | np.ndarray
+
+# Twice Pillow's own limit: where Pillow refuses to go on.
+MAX_PIXELS = 178_956_970
+# How the files of a folder's pictures end. HEIC cannot be read, but is better refused by name than passed over.
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"),
+    *(".avif", ".jp2", ".ppm", ".pgm", ".pbm", ".ico", ".qoi", ".heic", ".heif"),
+)
+# Named, because Pillow would else also try formats that start other programs (EPS) or take any bytes (TGA).
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "ICO", "QOI")
+_ORIENTATION_TAG = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIGNATURES = (
+    (b"%PDF", "a PDF document; export the page as PNG"),
+    (b"%!PS", "a PostScript file; export it as PNG"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"PK\x03\x04", "a ZIP archive; unpack it first"),
+    (b"\x1f\x8b", "a gzip archive; unpack it first"),
+    (b"8BPS", "a Photoshop file; export it as PNG"),
+    (b"version https://git-lfs", "a Git LFS pointer; fetch the file itself with `git lfs pull`"),
+    (b"\x7fELF", "a program"),
+    (b"\x1aE\xdf\xa3", "a video; extract a frame first"),
+)
+_BRANDS = (
+    ((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), "a HEIC picture; save it as JPEG or PNG first"),
+    ((b"",), "a video; extract a frame first"),
+)
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A picture as read: `pixels` uint8 RGB (H, W, 3), and `notes`, what a person should know about the reading."""
+
+    pixels: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def read_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Return the pixels of `read_picture`."""
+    return read_picture(source, max_pixels=max_pixels).pixels
+
+
+def read_picture(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read a file (by its path), encoded bytes, a PIL image or an array as RGB, uint8 (H, W, 3), as a viewer shows it.
+
+    EXIF orientation is applied; transparency is laid over white; palettes, grey and CMYK are converted; 16-bit values
+    are scaled by 1/257 (full range to full range); of an animation or a document of several pages the first is taken,
+    and a note says so. An array is (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16, or floats in [0, 1].
+
+    Raises `DataError`, naming the file: missing, a folder, not a picture (and what it seems to be), truncated or
+    damaged, of more than `max_pixels` pixels (told from its header, before decoding), of no pixels.
+    """
+    if isinstance(source, np.ndarray):
+        return Picture(pixels=_from_array(source, max_pixels=max_pixels))
+    if isinstance(source, Image.Image):
+        name = str(getattr(source, "filename", "") or "the picture")
+        return _read(source, name=name, max_pixels=max_pixels)
+    if isinstance(source, bytes):
+        return _read_bytes(source, name="the picture", max_pixels=max_pixels)
+    if isinstance(source, str) and source.startswith(("http://", "https://")):
+        raise DataError(f"{source} is an address, not a file; download the picture and give its path")
+    path = Path(source)
+    kind = _kind_of_file(path)
+    if stat.S_ISFIFO(kind):  # such as a shell's <(command): it can be read only once
+        return _read_bytes(path.read_bytes(), name=str(path), max_pixels=max_pixels)
+    with _opened(path, name=str(path)) as image:
+        return _read(image, name=str(path), max_pixels=max_pixels)
+
+
+def image_size(source: bytes | Path) -> tuple[int, int]:
+    """Return (height, width) from the header, without decoding and as stored (EXIF orientation not applied).
+
+    Raises `DataError` if it is not a picture.
+    """
+    name = "the picture" if isinstance(source, bytes) else str(source)
+    if not isinstance(source, bytes):
+        _kind_of_file(source)
+    with _opened(source, name=name) as image:
+        return image.height, image.width
+
+
+def decode_stored(data: bytes) -> np.ndarray:
+    """Return the pixels, uint8 (H, W, 3), of a dataset's encoded image in its stored orientation.
+
+    Raises `DataError` if the bytes are damaged.
+    """
+    with _opened(data, name="the stored image") as image:
+        _check_size(image.size, name="the stored image", max_pixels=MAX_PIXELS)
+        return _pixels(_decoded(image, name="the stored image"), name="the stored image")
+
+
+def is_picture_name(name: str) -> bool:
+    """Say whether a file of this name is meant as a picture."""
+    return Path(name).suffix.lower() in SUFFIXES
+
+
+def seems_to_be(data: bytes) -> str:
+    """Say what bytes that are not a readable picture seem to be, from their beginning."""
+    if not data:
+        return "an empty file"
+    for signature, meaning in _SIGNATURES:
+        if data.startswith(signature):
+            return meaning
+    if data[4:8] == b"ftyp":
+        return next(meaning for brands, meaning in _BRANDS if data[8:12].startswith(brands))
+    if data[:4] == b"RIFF" and data[8:12] == b"AVI ":
+        return "a video; extract a frame first"
+    try:
+        text = data[:512].decode("utf-8", errors="strict" if len(data) < 512 else "ignore").lstrip("\ufeff \t\r\n")
+    except UnicodeDecodeError:
+        return "no picture format that is known here"
+    if text.lower().startswith(("<!doctype html", "<html")):
+        return "a web page; download the picture itself"
+    if "<svg" in text:
+        return "an SVG drawing; export it as PNG"
+    if all(sign.isprintable() or sign in "\t\r\n" for sign in text):
+        return "a text file"
+    return "no picture format that is known here"
+
+
+def _kind_of_file(path: Path) -> int:
+    """Return the mode of the file at `path`, or raise `DataError` if it cannot be one."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        near = nearest(path.name, (one.name for one in path.parent.iterdir())) if path.parent.is_dir() else None
+        raise DataError(f"no picture at {path}" + (f"; did you mean {path.with_name(near)}?" if near else "")) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if stat.S_ISDIR(mode):
+        raise DataError(f"{path} is a folder; expected a picture")
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+        raise DataError(f"{path} is a device, not a file; expected a picture")
+    return mode
+
+
+@contextmanager
+def _opened(source: Path | bytes, *, name: str) -> Iterator[Image.Image]:
+    """Give the image with its header read and nothing decoded."""
+    try:
+        # Pillow's limit is a global of its module and warns or raises before the size can be told; ours is checked
+        # by the caller, right after, and before anything is decoded.
+        with _lock:
+            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats())
+            finally:
+                Image.MAX_IMAGE_PIXELS = limit
+    except PermissionError as error:
+        raise DataError(f"{name} cannot be read: permission denied") from error
+    except Exception as error:  # decoders raise almost anything on damaged headers
+        try:
+            start = source[:512] if isinstance(source, bytes) else _start_of(source)
+        except OSError as reading:
+            raise DataError(f"{name} cannot be read: {reading}") from reading
+        if _starts_like_a_picture(start):
+            raise DataError(f"{name} is a damaged or truncated picture: {error}") from error
+        raise DataError(f"{name} is not a picture: it seems to be {seems_to_be(start)}") from error
+    with image:
+        yield image
+
+
+@lru_cache(maxsize=1)
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(one for one in _FORMATS if one in Image.OPEN)  # AVIF came with Pillow 11.3
+
+
+def _start_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(512)
+
+
+def _starts_like_a_picture(start: bytes) -> bool:
+    return start.startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")) or (
+        start[:4] == b"RIFF" and start[8:12] == b"WEBP"
+    )
+
+
+def _read_bytes(data: bytes, *, name: str, max_pixels: int) -> Picture:
+    with _opened(data, name=name) as image:
+        return _read(image, name=name, max_pixels=max_pixels)
+
+
+def _read(image: Image.Image, *, name: str, max_pixels: int) -> Picture:
+    _check_size(image.size, name=name, max_pixels=max_pixels)
+    notes = _notes(image)
+    decoded = _decoded(image, name=name)
+    try:
+        turn = _TURNS.get(decoded.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # a damaged EXIF block says nothing, as for viewers; the pixels are whole
+        turn = None
+    if turn is not None:
+        decoded = decoded.transpose(turn)
+    return Picture(pixels=_pixels(decoded, name=name), notes=notes)
+
+
+def _check_size(size: tuple[int, int], *, name: str, max_pixels: int) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise DataError(f"{name} has no pixels: {width}x{height}")
+    if width * height > max_pixels:
+        raise DataError(
+            f"{name} has {width * height:,} pixels ({width}x{height}), more than the limit of {max_pixels:,}; "
+            "scale it down or crop it first"
+        )
+
+
+def _notes(image: Image.Image) -> tuple[str, ...]:
+    # The further images of an MPO are a camera's previews of the first.
+    if image.format == "MPO":
+        return ()
+    try:
+        several = bool(getattr(image, "is_animated", False))
+        image.seek(0)
+    except Exception:  # a damaged second frame does not concern the first
+        return ()
+    if not several:
+        return ()
+    return (
+        "has several pages; the first is used" if image.format == "TIFF" else "is animated; its first frame is used",
+    )
+
+
+def _decoded(image: Image.Image, *, name: str) -> Image.Image:
+    try:
+        image.load()
+    except Exception as error:  # decoders raise OSError, SyntaxError, EOFError, struct.error, ... on damaged data
+        raise DataError(f"{name} is a damaged or truncated picture: {error}") from error
+    return image
+
+
+def _pixels(image: Image.Image, *, name: str) -> np.ndarray:
+    """Return any mode as RGB, uint8 (H, W, 3)."""
+    if image.mode.startswith(("I", "F")):
+        return _from_wide(np.asarray(image), name=name)
+    try:
+        if image.has_transparency_data:
+            clear = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", clear.size, (255, 255, 255, 255)), clear)
+        return np.array(image.convert("RGB"))
+    except (ValueError, OSError) as error:
+        raise DataError(f"{name} has colours of mode {image.mode}, which cannot be read; save it as RGB") from error
+
+
+def _from_wide(values: np.ndarray, *, name: str) -> np.ndarray:
+    """Return grey values of 16 or 32 bits, (H, W), as RGB, uint8 (H, W, 3)."""
+    low, high = values.min(), values.max()
+    if values.dtype.kind == "f":
+        if not (np.isfinite(values).all() and low >= 0 and high <= 255):
+            raise DataError(f"{name} has floating-point values from {low:g} to {high:g}; save it with 8 or 16 bits")
+        grey = values * 255 if high <= 1 else values
+    elif low >= 0 and high <= 65535:
+        grey = values / 257
+    else:
+        raise DataError(f"{name} has 32-bit values from {low} to {high}; save it with 8 or 16 bits")
+    return np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _from_array(array: np.ndarray, *, max_pixels: int) -> np.ndarray:
+    shape = array.shape
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
+        hint = "; move the channels last" if array.ndim == 3 and shape[0] in (1, 3, 4) else ""
+        raise DataError(f"a picture as an array is (H, W), (H, W, 3) or (H, W, 4); got {shape}{hint}")
+    _check_size((array.shape[1], array.shape[0]), name="the array", max_pixels=max_pixels)
+    if array.dtype == np.uint16:
+        array = np.rint(array / 257).astype(np.uint8)
+    elif array.dtype.kind == "f":
+        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+            raise DataError("a picture as an array of floats has values in [0, 1]; give uint8 for 0-255")
+        array = np.rint(array * 255).astype(np.uint8)
+    elif array.dtype != np.uint8:
+        raise DataError(f"a picture as an array is uint8, uint16 or float; got {array.dtype}")
+    if array.shape[2] == 4:
+        return _pixels(Image.fromarray(np.ascontiguousarray(array)), name="the array")
+    return np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array.copy()
