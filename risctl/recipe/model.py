@@ -112,6 +112,13 @@ class VLTModel(Section):
         multiple_of=2,
         description="Width of the fusion; twice and half of it appear as well.",
     )
+    norm_momentum: float = Field(
+        default=0.01,
+        gt=0.0,
+        le=1.0,
+        description="Share of a batch in the running statistics of the batch norms; the published 0.01 needs some "
+        "hundred steps to settle, short runs want 0.1.",
+    )
     weight_penalty: float = Field(default=5.0e-4, ge=0.0, le=1.0, description="L2 penalty on all convolution kernels.")
     visual: VisualSection = Field(default_factory=VisualSection, description="The visual trunk.")
     text: TextSection = Field(default_factory=TextSection, description="The words and what reads them.")

@@ -1,0 +1,70 @@
+"""Words that still mean something when unseen: an embedding a known word beside hashed character n-grams.
+
+A word's vector is its own row (if it was seen in training) plus the mean of the rows of its character n-grams, each
+found by a hash (Bojanowski et al., "Enriching Word Vectors with Subword Information", 2017; here n-grams of 3 and 4 in
+few buckets). "zebras", "leftmost" or a typing error so share most of their meaning with the word they resemble.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+_WORD = re.compile(r"[^\W_]+")
+GRAMS = 15
+
+
+def split_words(text: str, *, max_words: int = 20) -> list[str]:
+    """Return the lower-cased words of `text`, at most `max_words`; an apostrophe or a hyphen parts two words."""
+    return _WORD.findall(text.casefold())[:max_words]
+
+
+def gram_buckets(word: str, *, buckets: int) -> list[int]:
+    """Return the buckets (0 to `buckets` - 1) of the character n-grams of `word`, at most `GRAMS`."""
+    marked = f"<{word}>"
+    grams = [marked[start : start + length] for length in (3, 4) for start in range(len(marked) - length + 1)]
+    # Long words keep their beginning and end, where stem and inflection are.
+    if len(grams) > GRAMS:
+        grams = grams[: GRAMS // 2] + grams[-(GRAMS - GRAMS // 2) :]
+    return [zlib.crc32(gram.encode("utf-8")) % buckets for gram in grams]
+
+
+class HashedWords(nn.Module):
+    """Embeds texts of hashed words. Rows of a text's ids: (1 + GRAMS) numbers a word, flat, so that they collate.
+
+    vocabulary: the known words, in the order of their rows. Row 0 of both tables is padding, row 1 of the words' table
+    stands for every unknown word.
+    """
+
+    def __init__(self, vocabulary: Sequence[str], *, channels: int, buckets: int = 4096, max_words: int = 20) -> None:
+        super().__init__()
+        self.vocabulary = tuple(vocabulary)
+        self.buckets = buckets
+        self.max_words = max_words
+        self.channels = channels
+        self._row = {word: row for row, word in enumerate(self.vocabulary, start=2)}
+        self.words = nn.Embedding(len(self.vocabulary) + 2, channels, padding_idx=0)
+        self.grams = nn.Embedding(buckets + 1, channels, padding_idx=0)
+        for table in (self.words, self.grams):
+            nn.init.normal_(table.weight, std=channels**-0.5)
+            with torch.no_grad():
+                table.weight[0] = 0
+
+    def ids(self, text: str) -> Tensor:
+        """Return the ids (max_words, 1 + GRAMS) int64 of `text`, zeros where there is no word."""
+        ids = torch.zeros((self.max_words, 1 + GRAMS), dtype=torch.int64)
+        for place, word in enumerate(split_words(text, max_words=self.max_words)):
+            ids[place, 0] = self._row.get(word, 1)
+            grams = gram_buckets(word, buckets=self.buckets)
+            ids[place, 1 : 1 + len(grams)] = torch.tensor(grams) + 1
+        return ids
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return vectors (..., channels) of ids (..., 1 + GRAMS)."""
+        grams = ids[..., 1:]
+        count = (grams > 0).sum(-1, keepdim=True).clamp(min=1)
+        return self.words(ids[..., 0]) + self.grams(grams).sum(-2) / count

@@ -1,0 +1,81 @@
+"""Darknet-53 with the six head blocks of YOLOv3 on top, as VLT uses it (Redmon & Farhadi 2018; spec vlt.md)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from risctl.core.blocks import ConvBlock, freeze
+from risctl.core.encoders.base import VisualFeatures
+
+STAGES = (1, 2, 8, 8, 4)
+"""Residual units in each of the five stages; stage i runs at stride 2**(i + 1)."""
+
+
+class Residual(nn.Module):
+    """A 1x1 block that halves the channels, a 3x3 block that restores them, and the sum."""
+
+    def __init__(self, channels: int, *, norm_momentum: float) -> None:
+        super().__init__()
+        self.reduce = ConvBlock(channels, channels // 2, norm_momentum=norm_momentum)
+        self.expand = ConvBlock(channels // 2, channels, kernel=3, norm_momentum=norm_momentum)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        return x + self.expand(self.reduce(x))
+
+
+class Darknet53(nn.Module):
+    """Images to maps of 256, 512 and 1024 channels at strides 8, 16 and 32.
+
+    The finest two are taken after the third and fourth stage (layers 92 and 152 of the Keras model), the coarsest after
+    the head. Images are RGB in [0, 1] and used as they are.
+    """
+
+    channels = (256, 512, 1024)
+    strides = (8, 16, 32)
+
+    def __init__(self, *, frozen_convolutions: int = 56, norm_momentum: float = 0.01) -> None:
+        """Build the trunk with its first `frozen_convolutions` (of 58, in order) and their norms frozen."""
+        super().__init__()
+        self.stem = ConvBlock(3, 32, kernel=3, norm_momentum=norm_momentum)
+        stages = []
+        width = 32
+        for units in STAGES:
+            down = ConvBlock(width, 2 * width, kernel=3, stride=2, norm_momentum=norm_momentum)
+            width *= 2
+            stages.append(nn.Sequential(down, *(Residual(width, norm_momentum=norm_momentum) for _ in range(units))))
+        self.stages = nn.ModuleList(stages)
+        self.head = nn.Sequential(
+            *(
+                block
+                for _ in range(3)
+                for block in (
+                    ConvBlock(1024, 512, norm_momentum=norm_momentum),
+                    ConvBlock(512, 1024, kernel=3, norm_momentum=norm_momentum),
+                )
+            )
+        )
+        self.frozen_convolutions = frozen_convolutions
+        freeze(self._frozen())
+
+    def blocks(self) -> list[ConvBlock]:
+        """Return the 58 convolution blocks in the order in which Darknet and Keras number them."""
+        return [module for module in self.modules() if isinstance(module, ConvBlock)]
+
+    def train(self, mode: bool = True) -> Darknet53:
+        """Set the training mode of everything that is not frozen."""
+        super().train(mode)
+        freeze(self._frozen())
+        return self
+
+    def forward(self, images: Tensor, padding: Tensor) -> VisualFeatures:
+        """Encode images (B, 3, H, W), sides multiples of 32, with padding (B, H, W)."""
+        x = self.stem(images)
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return VisualFeatures(maps=(maps[2], maps[3], self.head(x)), strides=self.strides, padding=padding)
+
+    def _frozen(self) -> list[ConvBlock]:
+        return self.blocks()[: self.frozen_convolutions]

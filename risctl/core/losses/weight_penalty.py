@@ -1,0 +1,22 @@
+"""The L2 penalty of convolution kernels, as Keras's kernel regulariser has it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def convolution_penalty(module: nn.Module, factor: float) -> Tensor:
+    """Return `factor` times the sum of squares of all convolution kernels of `module` that train.
+
+    The reference also adds frozen kernels: a constant, which changes no gradient and would cost a pass over 50 M
+    weights a step. It is a term of the loss, not the optimiser's weight decay: Adam rescales its gradient with the rest.
+    """
+    kernels = [
+        layer.weight.float()
+        for layer in module.modules()
+        if isinstance(layer, nn.Conv2d) and layer.weight.requires_grad
+    ]
+    if not kernels:
+        return torch.zeros(())
+    return factor * torch.stack([kernel.square().sum() for kernel in kernels]).sum()

@@ -1,0 +1,83 @@
+"""Pretrained weights of visual trunks, as recipes name them."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from risctl.core.encoders.visual import resnet
+from risctl.errors import CheckpointError, nearest
+
+_SHOWN = 3
+
+
+def load_trunk(trunk: nn.Module, name: str, weights: str) -> None:
+    """Fill `trunk`, called `name`, with `weights`: "imagenet", a `.safetensors` file, or torchvision's `.pth`.
+
+    Raises `CheckpointError` if the file is missing, damaged or of another trunk, `MachineError` if weights that must be
+    downloaded cannot be.
+    """
+    state = resnet.imagenet_state(name) if weights == "imagenet" else _read(Path(weights), name)
+    load_state(trunk, state, source=weights, ignored=("fc.",))
+
+
+def load_state(module: nn.Module, state: dict[str, Tensor], *, source: str, ignored: tuple[str, ...] = ()) -> None:
+    """Fill all of `module` with `state`; keys that begin with one of `ignored` are passed over.
+
+    Raises `CheckpointError` naming what is missing, unknown or of another shape.
+    """
+    own = module.state_dict()
+    state = {key: value for key, value in state.items() if not key.startswith(ignored)} if ignored else state
+    # Files of other libraries may lack the norms' step counters, which change nothing at a fixed momentum.
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    unknown = [key for key in state if key not in own]
+    shapes = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    if missing or unknown or shapes:
+        raise CheckpointError(f"{source} is of another model: {describe_difference(missing, unknown, shapes)}")
+    module.load_state_dict(state, strict=False)
+
+
+def describe_difference(missing: list[str], unknown: list[str], shapes: list[str]) -> str:
+    """Return one line that says how two sets of names differ, the first few of each kind by name."""
+    parts = []
+    if missing:
+        parts.append(f"{len(missing)} missing ({_some(missing)})")
+    if unknown:
+        close = nearest(unknown[0], missing)
+        hint = f"; {unknown[0]} resembles {close}" if close else ""
+        parts.append(f"{len(unknown)} unknown ({_some(unknown)}{hint})")
+    if shapes:
+        parts.append(f"{len(shapes)} of another shape ({_some(shapes)})")
+    return ", ".join(parts)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+
+
+def _read(path: Path, name: str) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise CheckpointError(f"expected weights of {name} at {path}, found no file; check model.visual.weights")
+    if path.suffix in (".weights", ".h5"):
+        raise CheckpointError(
+            f"expected a .safetensors trunk, got {path}; convert it first: "
+            f"risctl import {name} {path} --out {path.with_suffix('.safetensors').name}"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as weights of {name}: {error}") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"expected a state dict of tensors in {path}, got {type(state).__name__}")
+    return state
