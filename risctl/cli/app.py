@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from risctl import __version__
-from risctl.cli import console
+from risctl.cli import console, recipes
 from risctl.errors import RisctlError
 
 EXIT_CODES = """Exit codes: 0 ok, 2 usage, 3 recipe, 4 data, 5 environment, 6 checkpoint, 130 interrupted."""
@@ -26,6 +26,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+MAIN = "The main job"
+RECIPES = "Recipes and checkpoints"
+HELP = "Help"
+
+app.add_typer(recipes.app, name="recipes", rich_help_panel=RECIPES)
 
 
 def _version(asked: bool) -> None:

@@ -62,11 +62,7 @@ def suggest(path: tuple[str, ...], known: Mapping[tuple[str, ...], Key]) -> Key 
         return known[siblings[match]]
     anywhere = {key[-1]: key for key in known}
     match = nearest(word, anywhere)
-    if match:
-        return known[anywhere[match]]
-    dotted = {".".join(key): key for key in known}
-    match = nearest(".".join(path), dotted)
-    return known[dotted[match]] if match else None
+    return known[anywhere[match]] if match else None
 
 
 def in_yaml(value: Any) -> str:
@@ -147,7 +143,7 @@ def _phrase(root: Schema, node: Schema) -> str:
 def _range(node: Schema) -> str:
     low, high = node.get("minimum"), node.get("maximum")
     if low is not None and high is not None:
-        text = f" from {low} to {high}"
+        text = f" from {_number(low)} to {_number(high)}"
     else:
         bounds = (
             ("of at least", low),
@@ -155,5 +151,9 @@ def _range(node: Schema) -> str:
             ("at most", high),
             ("below", node.get("exclusiveMaximum")),
         )
-        text = " and".join(f" {word} {bound}" for word, bound in bounds if bound is not None)
+        text = " and".join(f" {word} {_number(bound)}" for word, bound in bounds if bound is not None)
     return text + (f", a multiple of {node['multipleOf']}" if "multipleOf" in node else "")
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"

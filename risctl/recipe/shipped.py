@@ -21,4 +21,4 @@ def shipped_folder() -> Path | None:
 def shipped_recipes() -> dict[str, Path]:
     """Return the shipped recipes, `{name: file}`, in the order of their names."""
     folder = shipped_folder()
-    return {file.stem: file for file in sorted(folder.glob("*.yaml"))} if folder else {}
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"), key=lambda file: file.stem)} if folder else {}
