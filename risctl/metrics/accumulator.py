@@ -1,0 +1,196 @@
+"""The one accumulator behind every figure: samples stream in, only their rows stay.
+
+Several protocols are measured in one pass; those that compare at the same resolution and threshold share the work.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from risctl.metrics.figures import figures
+from risctl.metrics.overlaps import Mask, Overlap, overlap, overlap_of_masks, predicted_mask, size_of, target_mask
+from risctl.metrics.protocols import Protocol, Resolution
+from risctl.metrics.rows import Rows
+from risctl.metrics.video import boundary_measure
+from risctl.vision import rle
+
+Setting = tuple[Resolution, float]
+
+
+@dataclass(slots=True)
+class _Overlaps:
+    """What differs between settings (resolution, threshold): a value a sample."""
+
+    intersection: array[int] = field(default_factory=lambda: array("q"))
+    union: array[int] = field(default_factory=lambda: array("q"))
+    predicted: array[int] = field(default_factory=lambda: array("q"))
+    boundary: array[float] = field(default_factory=lambda: array("d"))
+
+
+class Accumulator:
+    """Measures predictions by one or several protocols.
+
+    Memory is one row of numbers a sample and protocol setting, whatever the size of the masks. Can be sent to another
+    process and merged there: each sample has a unique key, so none is counted twice, and the order in which samples
+    came does not change a figure.
+    """
+
+    def __init__(self, protocols: Protocol | Sequence[Protocol]) -> None:
+        chosen = (protocols,) if isinstance(protocols, Protocol) else tuple(protocols)
+        if not chosen:
+            raise ValueError("an accumulator needs at least one protocol")
+        self.protocols = {protocol.name: protocol for protocol in chosen}
+        self._with_boundary = {_setting(protocol) for protocol in chosen if protocol.boundary}
+        self._overlaps: dict[Setting, _Overlaps] = {_setting(protocol): _Overlaps() for protocol in chosen}
+        self._keys: dict[int, None] = {}
+        self._ids = {name: array("q") for name in ("image_id", "ref_id", "sentence_id")}
+        self._score = array("d")
+        # Whether the sample has a target, whether it is its ref's first sentence, whether the system itself said
+        # "none": 1 or 0, -1 if it did not say.
+        self._flags = {name: array("b") for name in ("targeted", "first", "said_none")}
+        self._text: list[str] = []
+        self._abilities: list[tuple[str, ...]] = []
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def add(
+        self,
+        prediction: Mask,
+        target: Mask,
+        *,
+        key: int,
+        image_id: int,
+        ref_id: int = -1,
+        sentence_id: int = -1,
+        text: str = "",
+        abilities: Sequence[str] = (),
+        score: float = 1.0,
+        targeted: bool | None = None,
+        predicted_none: bool | None = None,
+        first: bool = True,
+    ) -> None:
+        """Measure one sample.
+
+        prediction: a map of probabilities (H, W) of a float type, a bool mask or an RLE; target: a bool mask (H, W) or
+        an RLE; key: which sample of the dataset this is; targeted: whether there is something to find, by default
+        whether the target has a pixel; predicted_none: whether the system says that there is nothing, by default
+        whether its mask is empty; first: whether this is the first sentence of its ref.
+
+        Raises `ValueError` if the key came before or the sizes differ; nothing is then added.
+        """
+        if key in self._keys:
+            raise ValueError(f"sample {key} was added before; each counts once")
+        measured = self._measure(prediction, target)
+        if targeted is None:
+            targeted = rle.area(target) > 0 if isinstance(target, dict) else bool(target.any())
+        self._keys[key] = None
+        for name, value in zip(self._ids, (image_id, ref_id, sentence_id), strict=True):
+            self._ids[name].append(value)
+        said_none = -1 if predicted_none is None else int(predicted_none)
+        for name, flag in zip(self._flags, (targeted, first, said_none), strict=True):
+            self._flags[name].append(int(flag))
+        self._score.append(score)
+        self._text.append(text)
+        self._abilities.append(tuple(abilities))
+        for setting, (found, boundary) in measured.items():
+            columns = self._overlaps[setting]
+            columns.intersection.append(found.intersection)
+            columns.union.append(found.union)
+            columns.predicted.append(found.predicted)
+            columns.boundary.append(boundary)
+
+    def merge(self, other: Accumulator) -> None:
+        """Take over the samples of `other`, which was made with the same protocols.
+
+        Raises `ValueError` if the protocols differ or a sample is in both; nothing is then taken over.
+        """
+        if other.protocols != self.protocols:
+            raise ValueError(f"protocols differ: {', '.join(self.protocols)} and {', '.join(other.protocols)}")
+        twice = self._keys.keys() & other._keys.keys()
+        if twice:
+            raise ValueError(f"{len(twice)} samples are in both, such as {min(twice)}; each counts once")
+        self._keys |= other._keys
+        for name, ids in other._ids.items():
+            self._ids[name].extend(ids)
+        for name, flags in other._flags.items():
+            self._flags[name].extend(flags)
+        self._score.extend(other._score)
+        self._text.extend(other._text)
+        self._abilities.extend(other._abilities)
+        for setting, theirs in other._overlaps.items():
+            ours = self._overlaps[setting]
+            ours.intersection.extend(theirs.intersection)
+            ours.union.extend(theirs.union)
+            ours.predicted.extend(theirs.predicted)
+            ours.boundary.extend(theirs.boundary)
+
+    def rows(self, protocol: str | None = None) -> Rows:
+        """Return the rows that count under `protocol` (a name; the first one by default), ordered by key."""
+        chosen = self._chosen(protocol)
+        columns = self._overlaps[_setting(chosen)]
+        predicted = np.array(columns.predicted, dtype=np.int64)
+        said_none = np.array(self._flags["said_none"], dtype=np.int8)
+        every = Rows(
+            key=np.fromiter(self._keys, dtype=np.int64, count=len(self)),
+            image_id=np.array(self._ids["image_id"], dtype=np.int64),
+            ref_id=np.array(self._ids["ref_id"], dtype=np.int64),
+            sentence_id=np.array(self._ids["sentence_id"], dtype=np.int64),
+            text=_objects(self._text),
+            abilities=_objects(self._abilities),
+            score=np.array(self._score, dtype=np.float64),
+            targeted=np.array(self._flags["targeted"], dtype=np.int8) > 0,
+            predicted_none=np.where(said_none < 0, predicted == 0, said_none > 0),
+            intersection=np.array(columns.intersection, dtype=np.int64),
+            union=np.array(columns.union, dtype=np.int64),
+            predicted=predicted,
+            boundary=np.array(columns.boundary, dtype=np.float64),
+        )
+        order = np.argsort(every.key)
+        if chosen.sentences == "first":
+            first = np.array(self._flags["first"], dtype=np.int8) > 0
+            order = order[first[order]]
+        return every.subset(order)
+
+    def figures(self, protocol: str | None = None) -> dict[str, float]:
+        """Return the figures of `protocol` (a name; the first one by default), in percent, NaN if unmeasurable."""
+        return figures(self.rows(protocol), self._chosen(protocol))
+
+    def _chosen(self, name: str | None) -> Protocol:
+        return self.protocols[next(iter(self.protocols)) if name is None else name]
+
+    def _measure(self, prediction: Mask, target: Mask) -> dict[Setting, tuple[Overlap, float]]:
+        if size_of(prediction) != size_of(target):
+            raise ValueError(f"prediction {size_of(prediction)} and target {size_of(target)} differ in (height, width)")
+        wanted: dict[Resolution, np.ndarray] = {}
+        measured = {}
+        for setting in self._overlaps:
+            resolution, threshold = setting
+            exact = resolution == "original" and isinstance(prediction, dict) and isinstance(target, dict)
+            if exact and setting not in self._with_boundary:
+                measured[setting] = (overlap(prediction, target), float("nan"))
+                continue
+            if resolution not in wanted:
+                wanted[resolution] = target_mask(target, resolution=resolution)
+            found = predicted_mask(prediction, resolution=resolution, threshold=threshold)
+            boundary = float("nan")
+            if setting in self._with_boundary:
+                boundary = boundary_measure(found, wanted[resolution])
+            measured[setting] = (overlap_of_masks(found, wanted[resolution]), boundary)
+        return measured
+
+
+def _setting(protocol: Protocol) -> Setting:
+    return protocol.resolution, protocol.threshold
+
+
+def _objects(values: Sequence[object]) -> np.ndarray:
+    # numpy would make a 2-D array of tuples of one length.
+    column = np.empty(len(values), dtype=object)
+    for position, value in enumerate(values):
+        column[position] = value
+    return column

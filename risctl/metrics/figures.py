@@ -1,0 +1,117 @@
+"""From rows to figures: the arithmetic that a protocol's facts select.
+
+Every figure here is a sum over samples divided by another sum over samples (the average precisions of A2D are the
+exception). So the same terms give the figure, its breakdowns and its bootstrap interval.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from risctl.metrics.a2d import average_precision
+from risctl.metrics.protocols import Protocol
+from risctl.metrics.rows import Rows
+
+Terms = dict[str, tuple[np.ndarray, np.ndarray]]
+"""By the name of the figure: numerator and denominator, each (N,) float64."""
+
+
+def ious(intersection: np.ndarray, union: np.ndarray, protocol: Protocol) -> np.ndarray:
+    """Return the IoU (N,) float64 of each sample: the protocol's smoothing, precision and rule for empty unions."""
+    kind = np.dtype(np.float32 if protocol.single else np.float64)
+    # numpy adds a Python float in the array's own precision.
+    top = intersection.astype(kind) + protocol.smoothing[0]
+    bottom = union.astype(kind) + protocol.smoothing[1]
+    quotient = np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
+    return np.where(union > 0, quotient.astype(np.float64), float(protocol.empty))
+
+
+def terms(rows: Rows, protocol: Protocol) -> Terms:
+    """Return numerator and denominator of each figure of `protocol`, a value a row."""
+    if protocol.boundary:
+        return _video_terms(rows, protocol)
+    if protocol.no_target != "ordinary":
+        return _no_target_terms(rows, protocol)
+    every = np.ones(len(rows))
+    iou = ious(rows.intersection, rows.union, protocol)
+    found: Terms = {
+        "oIoU": (rows.intersection.astype(np.float64), rows.union.astype(np.float64)),
+        "mIoU": (iou, every),
+    }
+    for name, bound in protocol.precisions:
+        found[name] = (_reaches(iou, bound, protocol), every)
+    return found
+
+
+def sample_ious(rows: Rows, protocol: Protocol) -> np.ndarray:
+    """Return the score (N,) that each sample contributes to the protocol's mean."""
+    if protocol.no_target == "ordinary":
+        return ious(rows.intersection, rows.union, protocol)
+    return _grefcoco(rows, protocol)[0]
+
+
+def figures(rows: Rows, protocol: Protocol) -> dict[str, float]:
+    """Return the figures of `protocol` in percent; NaN where nothing is there to measure."""
+    found = {name: 100 * ratio(top.sum(), bottom.sum()) for name, (top, bottom) in terms(rows, protocol).items()}
+    if protocol.boundary:
+        found["J&F"] = (found["J"] + found["F"]) / 2
+    if protocol.average_precision:
+        precisions = average_precision(
+            sample=rows.key,
+            score=rows.score,
+            intersection=rows.intersection,
+            union=rows.union,
+            predicted=rows.predicted,
+        )
+        found |= {name: 100 * value for name, value in precisions.items()}
+    return found
+
+
+def ratio(top: float, bottom: float) -> float:
+    """Return top / bottom, NaN if bottom is 0."""
+    return float(top) / float(bottom) if bottom else float("nan")
+
+
+def _no_target_terms(rows: Rows, protocol: Protocol) -> Terms:
+    """The rules of gRefCOCO, as ReLA has them: gIoU and cIoU over all samples, the rest over those with a target."""
+    iou, intersection, union = _grefcoco(rows, protocol)
+    every = np.ones(len(rows))
+    targeted = rows.targeted.astype(np.float64)
+    absent = 1 - targeted
+    over_all: Terms = {
+        "gIoU": (iou, every),
+        "cIoU": (intersection, union),
+        "T-acc": (targeted * ~rows.predicted_none, targeted),
+        "N-acc": (absent * rows.predicted_none, absent),
+    }
+    precisions: Terms = {
+        name: (_reaches(iou, bound, protocol) * targeted, targeted) for name, bound in protocol.precisions
+    }
+    if protocol.no_target == "counted":
+        return over_all | precisions
+    over_targeted: Terms = {"oIoU": (intersection * targeted, union * targeted), "mIoU": (iou * targeted, targeted)}
+    return over_targeted | precisions | (over_all if absent.any() else {})
+
+
+def _grefcoco(rows: Rows, protocol: Protocol) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return IoU, intersection and union (N,) float64 as they count in gIoU and cIoU.
+
+    A sample without a target scores 1 if it is predicted as such, adding nothing to either sum, and else 0, its
+    false pixels adding to the union. A target predicted as none intersects nothing, whatever the mask shows, but the
+    mask still adds to the union: ReLA replaces the intersection alone.
+    """
+    hit = rows.targeted & ~rows.predicted_none
+    rejected = ~rows.targeted & rows.predicted_none
+    intersection = np.where(hit, rows.intersection, 0).astype(np.float64)
+    union = np.where(rejected, 0, rows.union).astype(np.float64)
+    iou = np.where(rows.targeted, ious(intersection, union, protocol), rejected.astype(np.float64))
+    return iou, intersection, union
+
+
+def _video_terms(rows: Rows, protocol: Protocol) -> Terms:
+    every = np.ones(len(rows))
+    return {"J": (ious(rows.intersection, rows.union, protocol), every), "F": (rows.boundary, every)}
+
+
+def _reaches(iou: np.ndarray, bound: float, protocol: Protocol) -> np.ndarray:
+    return (iou >= bound if protocol.compare == ">=" else iou > bound).astype(np.float64)

@@ -1,0 +1,214 @@
+"""The named protocols: which facts decide a figure, for each public codebase whose figures are compared.
+
+The same masks give different figures in different codebases, so no figure is printed without its protocol. A protocol
+here is nothing but literal facts; `risctl.metrics.figures` does the arithmetic that they select.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from risctl.errors import UsageError, unknown_name
+
+Resolution = Literal["original"] | tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """The facts of one convention.
+
+    resolution: where masks are compared, the picture's own size or (height, width), the target resized by nearest;
+    threshold: a pixel is in the mask if its probability is above it; threshold_rule says how it is meant;
+    empty: the IoU (or J) of a sample where both masks are empty;
+    no_target: "ordinary" treats samples without a target like all others; "counted" puts them into the mean by the
+    rules of gRefCOCO; "apart" keeps them out of oIoU, mIoU and Pr@X and reports gIoU, cIoU, T-acc and N-acc beside;
+    compare and precisions: Pr@X is the share of samples whose IoU is `compare` X, as (name, X);
+    sentences: of each ref, all or the first; smoothing: added to intersection and union; single: IoU in float32;
+    average_precision, boundary: whether AP by COCO's evaluator, or J and F in place of IoU, are reported.
+    """
+
+    name: str
+    source: str
+    resolution: Resolution = "original"
+    threshold: float = 0.5
+    threshold_rule: Literal["fixed", "argmax", "own", "given"] = "fixed"
+    empty: Literal[0, 1] = 0
+    no_target: Literal["ordinary", "counted", "apart"] = "ordinary"
+    compare: Literal[">=", ">"] = ">="
+    precisions: tuple[tuple[str, float], ...] = ()
+    sentences: Literal["all", "first"] = "all"
+    smoothing: tuple[float, float] = (0.0, 0.0)
+    single: bool = False
+    average_precision: bool = False
+    boundary: bool = False
+    remark: str = ""
+
+    def with_threshold(self, threshold: float | None) -> Protocol:
+        """Return the protocol at another threshold, which `describe` then states; None changes nothing.
+
+        Raises `UsageError` if the threshold is not within [0, 1).
+        """
+        if threshold is None:
+            return self
+        if not 0 <= threshold < 1:
+            raise UsageError(f"a threshold is a probability in [0, 1); got {threshold}")
+        return replace(self, threshold=threshold, threshold_rule="given")
+
+    def describe(self) -> str:
+        """Return the one line that is printed with every figure."""
+        parts = [self._where(), self._threshold(), *self._samples()]
+        return f"{self.name} ({self.source}): {'; '.join(parts)}"
+
+    def where(self) -> str:
+        """Return the resolution in words."""
+        if self.resolution == "original":
+            return "original size"
+        height, width = self.resolution
+        return f"{height}x{width}"
+
+    def _where(self) -> str:
+        if self.resolution == "original":
+            return "compared at the picture's original size"
+        return f"compared at {self.where()}, target by nearest, prediction by bilinear resizing"
+
+    def _threshold(self) -> str:
+        meanings = {
+            "fixed": f"probability > {self.threshold:g}",
+            "argmax": f"argmax of two classes (probability > {self.threshold:g})",
+            "own": f"the model's own threshold (probability > {self.threshold:g})",
+            "given": f"probability > {self.threshold:g} as given, not the protocol's own",
+        }
+        return meanings[self.threshold_rule]
+
+    def _samples(self) -> list[str]:
+        measure = "J" if self.boundary else "IoU"
+        parts = []
+        if self.no_target == "ordinary":
+            parts.append(f"both masks empty: {measure} {self.empty}")
+        else:
+            rule = "in gIoU and cIoU" if self.no_target == "counted" else "apart, in gIoU and cIoU beside"
+            parts.append(f"both masks empty: IoU {self.empty} if a target exists; no-target samples {rule} (gRefCOCO)")
+        if self.precisions:
+            of = " of targeted samples" if self.no_target != "ordinary" else ""
+            parts.append(f"Pr@X counts IoU {self.compare} X{of}")
+        else:
+            parts.append("no Pr@X")
+        parts.append("all sentences" if self.sentences == "all" else "the first sentence of each ref")
+        return [*parts, self.remark] if self.remark else parts
+
+
+FIFTHS = (("Pr@0.5", 0.5), ("Pr@0.6", 0.6), ("Pr@0.7", 0.7), ("Pr@0.8", 0.8), ("Pr@0.9", 0.9))
+
+# CRIS compares float64 IoUs with torch.arange(0.5, 1.0, 0.1), which is float32: its 0.7 is below 0.7, so an IoU of
+# exactly 0.7 counts although the comparison is strict, and its 0.6 is above 0.6.
+CRIS_PRECISIONS = tuple((name, float(np.float32(value))) for name, value in FIFTHS)
+
+# MCN compares with numpy.arange(0.5, 1, 0.05), whose steps add up to slightly more than their names say.
+MCN_PRECISIONS = tuple((f"Pr@{value:.2f}", float(value)) for value in np.arange(0.5, 1, 0.05))
+
+_ALL = (
+    Protocol(
+        name="original",
+        source="the default here",
+        no_target="apart",
+        precisions=FIFTHS,
+    ),
+    Protocol(
+        name="lavt",
+        source="LAVT test.evaluate",
+        resolution=(480, 480),
+        threshold_rule="argmax",
+        precisions=FIFTHS,
+    ),
+    Protocol(
+        name="cris",
+        source="CRIS and ETRIS engine.inference",
+        threshold=0.35,
+        compare=">",
+        precisions=CRIS_PRECISIONS,
+        smoothing=(0.0, 1e-6),
+        remark="published as IoU: the mIoU here",
+    ),
+    Protocol(
+        name="mcn",
+        source="MCN cal_seg_iou, also VLT",
+        threshold=0.35,
+        empty=1,
+        compare=">",
+        precisions=MCN_PRECISIONS,
+        smoothing=(1e-10, 1e-10),
+    ),
+    Protocol(
+        name="rela",
+        source="ReLA ReferEvaluator, gRefCOCO",
+        resolution=(480, 480),
+        threshold_rule="argmax",
+        no_target="counted",
+        precisions=(("Pr@0.7", 0.7), ("Pr@0.8", 0.8), ("Pr@0.9", 0.9)),
+        remark="stored masks stand in for re-rasterised polygons",
+    ),
+    Protocol(
+        name="mmdet",
+        source="MMDetection RefSegMetric",
+        threshold_rule="own",
+        sentences="first",
+        single=True,
+        remark="published as cIoU: the oIoU here",
+    ),
+    Protocol(
+        name="a2d",
+        source="MTTR and ReferFormer on A2D-Sentences and JHMDB",
+        threshold_rule="own",
+        empty=1,
+        compare=">",
+        precisions=FIFTHS,
+        smoothing=(1e-6, 1e-6),
+        # The quotient is rounded to float32 and then compared as a float64: 0.6 becomes 0.60000002 and counts as
+        # above 0.6, 0.7 becomes 0.69999999 and does not count as above 0.7.
+        single=True,
+        average_precision=True,
+        remark="one instance per image id",
+    ),
+    Protocol(
+        name="davis",
+        source="DAVIS 2017",
+        threshold_rule="own",
+        empty=1,
+        boundary=True,
+        remark="per object and frame, F within 0.008 of the diagonal",
+    ),
+    Protocol(
+        name="zsris",
+        source="Zero-shot-RIS Compute_IoU",
+        threshold_rule="own",
+        single=True,
+    ),
+    Protocol(
+        name="phrasecut",
+        source="PhraseCut evaluator, masks",
+        threshold_rule="own",
+        compare=">",
+        precisions=FIFTHS,
+    ),
+)
+
+PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _ALL}
+
+
+def get_protocol(name: str) -> Protocol:
+    """Return the protocol called `name`. Raises `UsageError` with the nearest name if there is none."""
+    try:
+        return PROTOCOLS[name]
+    except KeyError:
+        raise UsageError(unknown_name("protocol", name, PROTOCOLS)) from None
+
+
+def get_protocols(names: str) -> tuple[Protocol, ...]:
+    """Return the protocols of a comma-separated list, in its order, each once. Raises `UsageError` for a wrong one."""
+    found = {name.strip(): get_protocol(name.strip()) for name in names.split(",") if name.strip()}
+    if not found:
+        raise UsageError(f"no protocol named; known: {', '.join(PROTOCOLS)}")
+    return tuple(found.values())
