@@ -49,10 +49,12 @@ class Letterbox:
         Bicubic without antialiasing, rounded back to 8 bits before it is scaled: what OpenCV's INTER_CUBIC does on
         uint8, which the Darknet-based codebases use.
         """
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
-        inner = self._cubic(pixels).round_().clamp_(0, 255).div_(255)
         square = torch.full((3, self.size, self.size), fill)
-        square[:, self.rows, self.columns] = inner[0]
+        # A channel at a time: of a photograph of 100 megapixels, the whole as floats would take gigabytes.
+        for channel in range(3):
+            pixels = torch.from_numpy(np.ascontiguousarray(image[..., channel]))[None, None].float()
+            inner = self._cubic(pixels).round_().clamp_(0, 255).div_(255)
+            square[channel, self.rows, self.columns] = inner[0, 0]
         return square
 
     def mask(self, mask: np.ndarray, *, size: int) -> Tensor:

@@ -23,10 +23,10 @@ class RLE(TypedDict):
 
 
 def encode(mask: np.ndarray) -> RLE:
-    """Return the RLE of a bool or 0/1 mask (H, W)."""
+    """Return the RLE of a mask (H, W), set where it is not 0."""
     if mask.ndim != 2:
         raise ValueError(f"a mask is (H, W); got shape {mask.shape}")
-    return _text(coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))))
+    return _text(coco_mask.encode(np.asfortranarray(mask.astype(bool).astype(np.uint8))))
 
 
 def decode(rle: RLE) -> np.ndarray:
@@ -54,13 +54,14 @@ def union(rles: Sequence[RLE]) -> RLE:
     """Return the union of masks of one size; at least one must be given."""
     if not rles:
         raise ValueError("the union of no masks has no size")
+    for rle in rles[1:]:
+        _check_same_size(rles[0], rle)
     return _text(coco_mask.merge([_packed(rle) for rle in rles], intersect=False))
 
 
 def overlap(first: RLE, second: RLE) -> tuple[int, int]:
     """Return (intersection, union) in pixels of two masks of one size, without decoding them."""
-    if list(first["size"]) != list(second["size"]):
-        raise ValueError(f"masks differ in size: {first['size']} and {second['size']}")
+    _check_same_size(first, second)
     shared = int(coco_mask.area(coco_mask.merge([_packed(first), _packed(second)], intersect=True)))
     return shared, area(first) + area(second) - shared
 
@@ -95,7 +96,8 @@ def _checked_polygon(part: Any) -> list[float]:
 
 
 def _from_one(part: dict[str, Any], *, height: int, width: int) -> RLE:
-    if list(part.get("size", ())) != [height, width]:
+    size = part.get("size")
+    if not isinstance(size, list | tuple) or list(size) != [height, width]:
         raise DataError(f"an RLE of size {part.get('size')} does not fit an image of {height}x{width} (height x width)")
     counts = part.get("counts")
     if isinstance(counts, list):
@@ -113,8 +115,8 @@ def _run_total(counts: str) -> int:
     """Return how many pixels compressed `counts` cover, or -1 if they are malformed.
 
     pycocotools does not check this and reads or writes past its buffers when they do not fit. Each run is written in
-    groups of 5 bits, least significant first, offset by 48; from the third run on, the difference to the run before
-    the last is stored.
+    groups of 5 bits, least significant first, offset by 48; from the fourth run on, what is stored is the difference
+    to the run two before (`rleToString` in pycocotools' maskApi.c).
     """
     runs: list[int] = []
     value = shift = 0
@@ -139,8 +141,18 @@ def _run_total(counts: str) -> int:
 
 def check(rle: RLE) -> None:
     """Raise `DataError` unless `rle` is well formed; to be called on anything read from outside before decoding it."""
-    height, width = rle["size"]
+    size = rle.get("size")
+    sides = list(size) if isinstance(size, list | tuple) else []
+    if len(sides) != 2 or not all(isinstance(side, int) and 0 <= side < 2**31 for side in sides):
+        raise DataError(f"the size of an RLE is [height, width]; got {_short(size)}")
+    height, width = sides
     _from_one(dict(rle), height=height, width=width)
+
+
+def _check_same_size(first: RLE, second: RLE) -> None:
+    # pycocotools would answer with a mask of 0 x 0.
+    if list(first["size"]) != list(second["size"]):
+        raise ValueError(f"masks differ in size: {first['size']} and {second['size']}")
 
 
 def _packed(rle: RLE) -> dict[str, Any]:
