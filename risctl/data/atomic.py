@@ -1,0 +1,103 @@
+"""Writing a file so that a kill at any moment leaves the old one or none.
+
+The file is written beside its place under a name that tells whose it is, synced, and renamed. What a killed writer left
+behind is removed by the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from risctl.errors import DataError, MachineError
+
+# A writer that has not touched its file for this long is taken for dead; one on this machine is asked directly.
+STALE_SECONDS = 24 * 3600.0
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; on leaving, sync it and rename it to `path`.
+
+    If the block raises, what it wrote is removed and `path` is as before. A full disk becomes a `MachineError`,
+    a folder that cannot be written a `DataError`. Of two writers of one path, the last to finish wins, and both files are whole.
+    """
+    path = path.absolute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot make the folder {path.parent}: {error.strerror or error}") from error
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name a file to write")
+    remove_stale(path)
+    part = path.with_name(f".{path.name}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        yield part
+        with part.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        part.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise as_error(error, path) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def as_error(error: OSError, path: Path) -> DataError | MachineError:
+    """Return the error to show for an `OSError` met while writing `path`."""
+    # HDF5 gives its own text and not always the number.
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "no space left" in str(error).lower()
+    if full or "file too large" in str(error).lower():
+        return MachineError(f"no space left to write {path}; free some, or name another place")
+    return DataError(f"cannot write {path}: {error.strerror or error}")
+
+
+def remove_stale(path: Path) -> list[Path]:
+    """Remove the unfinished files that dead writers of `path` left beside it, and return them."""
+    removed = []
+    prefix, suffix = f".{path.name}.", ".part"
+    for left in path.parent.iterdir():
+        if not (left.name.startswith(prefix) and left.name.endswith(suffix)):
+            continue
+        owner = left.name[len(prefix) : -len(suffix)]
+        with contextlib.suppress(OSError):
+            if _is_dead(owner) or time.time() - left.stat().st_mtime > STALE_SECONDS:
+                left.unlink()
+                removed.append(left)
+    return removed
+
+
+def _is_dead(owner: str) -> bool:
+    host, _, rest = owner.rpartition("-")[0].rpartition("-")
+    if os.name != "posix" or host != _host() or not rest.isdigit():
+        return False
+    try:
+        os.kill(int(rest), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _host() -> str:
+    return "".join(character for character in socket.gethostname() if character.isalnum()) or "host"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself outlast a power cut, where the system lets a folder be synced."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,153 @@
+"""Reading COCO's `instances.json`: pictures, categories, and every instance's mask as RLE."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from risctl.data.datasets.problems import Problems
+from risctl.data.records import Annotation
+from risctl.errors import DataError
+from risctl.vision import rle
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
+
+MAX_SIDE = 65_535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceImage:
+    """A picture as `instances.json` lists it."""
+
+    image_id: int
+    file_name: str
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instances:
+    """A parsed `instances.json`; `annotations` are still as published, checked to have ids only."""
+
+    path: Path
+    images: dict[int, InstanceImage]
+    categories: dict[int, str]
+    annotations: dict[int, dict[str, Any]]
+
+
+def read_instances(path: Path, problems: Problems) -> Instances:
+    """Read the file `path`. Of repeated ids the first is kept, and counted.
+
+    Raises `DataError` naming the file, and the entry, if it is missing, no JSON, or not of COCO's form.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is no JSON ({error}); get the file again") from error
+    images: dict[int, InstanceImage] = {}
+    for place, entry in _entries(content, "images", path):
+        image = _image(entry, f"{path}: images[{place}]")
+        if image.image_id in images:
+            problems.repair("repeated image ids, first kept", image.image_id)
+        images.setdefault(image.image_id, image)
+    categories: dict[int, str] = {}
+    for place, entry in _entries(content, "categories", path):
+        where = f"{path}: categories[{place}]"
+        categories.setdefault(_whole(entry, "id", where), _string(entry, "name", where))
+    annotations: dict[int, dict[str, Any]] = {}
+    for place, entry in _entries(content, "annotations", path):
+        where = f"{path}: annotations[{place}]"
+        annotation_id = _whole(entry, "id", where)
+        _whole(entry, "image_id", where)
+        _whole(entry, "category_id", where)
+        if annotation_id in annotations:
+            problems.repair("repeated annotation ids, first kept", annotation_id)
+        annotations.setdefault(annotation_id, entry)
+    return Instances(path=path, images=images, categories=categories, annotations=annotations)
+
+
+def rasterise(
+    instances: Instances, *, of_images: Collection[int], progress: Progress | None = None
+) -> tuple[dict[int, Annotation], dict[int, str]]:
+    """Return the annotations of the pictures `of_images` with their masks, and those that have none: id -> why.
+
+    Several polygons of one instance are united, as COCO does.
+    """
+    chosen = [one for one in instances.annotations.values() if one["image_id"] in of_images]
+    annotations: dict[int, Annotation] = {}
+    broken: dict[int, str] = {}
+    for done, entry in enumerate(chosen, start=1):
+        try:
+            annotations[entry["id"]] = _annotation(entry, instances)
+        except DataError as error:
+            broken[entry["id"]] = str(error)
+        if progress:
+            progress(done, len(chosen))
+    return annotations, broken
+
+
+def _annotation(entry: dict[str, Any], instances: Instances) -> Annotation:
+    image = instances.images[entry["image_id"]]
+    if entry["category_id"] not in instances.categories:
+        raise DataError(f"category {entry['category_id']} is not in the file's categories")
+    mask = rle.from_segmentation(entry.get("segmentation"), height=image.height, width=image.width)
+    return Annotation(
+        annotation_id=entry["id"],
+        image_id=image.image_id,
+        category_id=entry["category_id"],
+        box=_box(entry.get("bbox"), mask),
+        mask=mask,
+        crowd=bool(entry.get("iscrowd", 0)),
+    )
+
+
+def _box(published: Any, mask: rle.RLE) -> tuple[float, float, float, float]:
+    """Return the published box, or the mask's where none is published."""
+    if published is None:
+        return rle.box(mask)
+    numbers = isinstance(published, list) and all(
+        isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) for value in published
+    )
+    if not numbers or len(published) != 4:
+        raise DataError(f"a box is four numbers x, y, width, height; got {published!r:.60}")
+    x, y, width, height = (float(value) for value in published)
+    return x, y, width, height
+
+
+def _entries(content: Any, key: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
+    entries = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise DataError(f"{path} has no list of {key!r}; expected COCO's instances.json")
+    return list(enumerate(entries))
+
+
+def _image(entry: dict[str, Any], where: str) -> InstanceImage:
+    height, width = _whole(entry, "height", where), _whole(entry, "width", where)
+    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
+        raise DataError(f"{where} has size {height}x{width} (height x width)")
+    file_name = _string(entry, "file_name", where)
+    # The name is joined to a folder of the user's, so it may name nothing outside of it.
+    if PurePosixPath(file_name).name != file_name or PureWindowsPath(file_name).name != file_name:
+        raise DataError(f"{where} has file name {file_name!r}; expected a bare name")
+    return InstanceImage(image_id=_whole(entry, "id", where), file_name=file_name, height=height, width=width)
+
+
+def _whole(entry: dict[str, Any], key: str, where: str) -> int:
+    value = entry.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
+        raise DataError(f"{where} has {key} {value!r:.60}; expected a whole number")
+    return value
+
+
+def _string(entry: dict[str, Any], key: str, where: str) -> str:
+    value = entry.get(key)
+    if not isinstance(value, str) or not value:
+        raise DataError(f"{where} has {key} {value!r:.60}; expected a text")
+    return value

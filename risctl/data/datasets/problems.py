@@ -1,0 +1,55 @@
+"""Everything odd that a reader meets in published files: counted, named, and repaired or refused.
+
+A repair is made always and counted in the dataset's notes. A loss (a ref or picture that cannot be used) is refused,
+unless the user allows it; then it is left out and counted too.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from risctl.errors import DataError
+
+OnMissing = Literal["refuse", "drop"]
+
+NAMED = 3
+
+
+class Problems:
+    """What was found so far; `losses` and `repairs` are counts by name."""
+
+    def __init__(self) -> None:
+        self.losses: dict[str, int] = {}
+        self.repairs: dict[str, int] = {}
+        self._examples: dict[str, list[str]] = {}
+
+    def lose(self, what: str, example: object) -> None:
+        """Count something that cannot be used; `example` names it."""
+        self.losses[what] = self.losses.get(what, 0) + 1
+        self._name(what, example)
+
+    def repair(self, what: str, example: object) -> None:
+        """Count something that was mended; `what` says how."""
+        self.repairs[what] = self.repairs.get(what, 0) + 1
+        self._name(what, example)
+
+    def _name(self, what: str, example: object) -> None:
+        examples = self._examples.setdefault(what, [])
+        if len(examples) < NAMED:
+            examples.append(str(example))
+
+    def described(self, what: str) -> str:
+        """Return `what` with its count and the first few examples."""
+        count = self.losses.get(what, 0) + self.repairs.get(what, 0)
+        named = ", ".join(self._examples[what]) + (", ..." if count > NAMED else "")
+        return f"{count:,} {what} ({named})"
+
+    def refuse_losses(self, source: str) -> None:
+        """Raise `DataError` with all losses, if there are any."""
+        if self.losses:
+            found = "; ".join(self.described(what) for what in self.losses)
+            raise DataError(f"{source}: {found}. Complete the files, or leave these out with --allow-missing")
+
+    def notes(self) -> dict[str, int]:
+        """Return the counts for the dataset's notes."""
+        return {f"{what}, left out": count for what, count in self.losses.items()} | self.repairs

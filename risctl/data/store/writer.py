@@ -1,0 +1,222 @@
+"""Writing a dataset into a store: one pass over the images, some 64 MB of them in memory, then the tables."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from risctl import __version__
+from risctl.data.atomic import as_error, replacing
+from risctl.data.records import Annotation, Dataset, ImageRecord
+from risctl.data.store import schema
+from risctl.errors import DataError
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) images."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreInfo:
+    """What was written: the file, its length in bytes, its content's fingerprint, counts per split, notes."""
+
+    path: Path
+    bytes: int
+    fingerprint: str
+    counts: Mapping[str, Mapping[str, int]]
+    notes: Mapping[str, int]
+
+
+def write_store(dataset: Dataset, out: Path, *, link: bool = False, progress: Progress | None = None) -> StoreInfo:
+    """Write `dataset` as a store at `out`, whole or not at all.
+
+    The images' files go in as they came; with `link` only their absolute paths do, and they must have paths. Images
+    are taken from `dataset.images` once, one at a time and in its order, so that a mapping may make them on the way.
+    Raises `DataError` if the dataset contradicts itself or a picture cannot be read, `MachineError` if the disk is
+    full.
+    """
+    tables = _annotation_tables(dataset) | _record_tables(dataset)
+    with replacing(out) as part:
+        try:
+            with h5py.File(part, "w", userblock_size=schema.HEADER_BYTES, locking=False) as file:
+                tables |= _write_images(dataset, file, link=link, progress=progress)
+                _check_masks(dataset, tables)
+                mark = schema.fingerprint(dataset.name, dataset.split_by, tables)
+                for column, (kind, _) in schema.columns().items():
+                    file.create_dataset(column, data=np.ascontiguousarray(tables[column], dtype=kind))
+                file.attrs.update(_attributes(dataset, mark, link=link))
+        except OSError as error:
+            raise as_error(error, out) from error
+        length = part.stat().st_size
+        with part.open("rb+") as handle:
+            handle.write(schema.header(length))
+    return StoreInfo(path=out, bytes=length, fingerprint=mark, counts=dataset.counts(), notes=dict(dataset.notes))
+
+
+def _attributes(dataset: Dataset, mark: str, *, link: bool) -> dict[str, Any]:
+    return {
+        "format": schema.FORMAT,
+        "schema": schema.VERSION,
+        "name": dataset.name,
+        "split_by": dataset.split_by,
+        "fingerprint": mark,
+        "linked": link,
+        "notes": json.dumps(dataset.notes),
+        "written_by": f"risctl {__version__}",
+    }
+
+
+class _Blob:
+    """The images' bytes, in datasets of some 64 MB: their sum need not be known before, nor held in memory."""
+
+    def __init__(self, file: h5py.File) -> None:
+        self.group = file.create_group("parts")
+        self.pieces: list[bytes] = []
+        self.length = 0
+
+    def add(self, data: bytes) -> tuple[int, int]:
+        """Append `data`; return its part and where in it it starts."""
+        if self.pieces and self.length + len(data) > schema.PART_BYTES:
+            self.flush()
+        place = len(self.group), self.length
+        self.pieces.append(data)
+        self.length += len(data)
+        return place
+
+    def flush(self) -> None:
+        """Write what is in memory as the next part."""
+        if self.pieces:
+            values = np.frombuffer(b"".join(self.pieces), dtype=np.uint8)
+            self.group.create_dataset(str(len(self.group)), data=values)
+        self.pieces, self.length = [], 0
+
+
+def _write_images(dataset: Dataset, file: h5py.File, *, link: bool, progress: Progress | None) -> dict[str, np.ndarray]:
+    blob = _Blob(file)
+    rows: dict[str, list[Any]] = {
+        f"images/{name}": [] for name in ("id", "height", "width", "length", "crc32", "sha256", "part", "start")
+    }
+    names: list[str] = []
+    paths: list[str] = []
+    for done, (image_id, record) in enumerate(dataset.images.items(), start=1):
+        if link and record.path is None:
+            raise DataError(f"image {image_id} is no file, so a store cannot link to it; write it without --link")
+        data = _bytes_of(record)
+        part, start = (-1, 0) if link else blob.add(data)
+        digest = np.frombuffer(hashlib.sha256(data).digest(), dtype=np.uint8)
+        row = (image_id, record.height, record.width, len(data), zlib.crc32(data), digest, part, start)
+        for column, value in zip(rows.values(), row, strict=True):
+            column.append(value)
+        names.append(record.file_name)
+        paths.append(str(record.path.absolute()) if link and record.path else "")
+        if progress:
+            progress(done, len(dataset.images))
+    if not names:
+        raise DataError(f"{dataset.name} has no image; there is nothing to store")
+    blob.flush()
+    tables = {name: np.array(values, dtype=schema.NUMBERS[name][0]) for name, values in rows.items()}
+    return tables | _texts("images/file_name", names) | _texts("images/path", paths)
+
+
+def _bytes_of(record: ImageRecord) -> bytes:
+    if record.data is not None:
+        return record.data
+    if record.path is None:
+        raise DataError(f"image {record.image_id} ({record.file_name}) has neither a file nor bytes")
+    try:
+        return record.path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read the image {record.path}: {error.strerror or error}") from error
+
+
+def _ordered(dataset: Dataset) -> list[Annotation]:
+    """Return the annotations by image, in the images' order. Raises `DataError` if one's image is missing."""
+    by_image: dict[int, list[Annotation]] = {image_id: [] for image_id in dataset.images}
+    for annotation in dataset.annotations.values():
+        if annotation.image_id not in by_image:
+            raise DataError(
+                f"annotation {annotation.annotation_id} is of image {annotation.image_id}, which the dataset lacks"
+            )
+        by_image[annotation.image_id].append(annotation)
+    return [annotation for group in by_image.values() for annotation in group]
+
+
+def _annotation_tables(dataset: Dataset) -> dict[str, np.ndarray]:
+    ordered = _ordered(dataset)
+    image_rows = {image_id: row for row, image_id in enumerate(dataset.images)}
+    rows = np.array([image_rows[one.image_id] for one in ordered], dtype=np.int64)
+    return {
+        "images/annotations": np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(image_rows)))]),
+        "annotations/id": np.array([one.annotation_id for one in ordered], dtype=np.int64),
+        "annotations/image": rows,
+        "annotations/category": np.array([one.category_id for one in ordered], dtype=np.int64),
+        "annotations/box": np.array([one.box for one in ordered], dtype=np.float64).reshape(-1, 4),
+        "annotations/crowd": np.array([one.crowd for one in ordered], dtype=np.uint8),
+        "categories/id": np.array(list(dataset.categories), dtype=np.int64),
+        **_texts("categories/name", list(dataset.categories.values())),
+        **_texts("annotations/counts", [one.mask["counts"] for one in ordered]),
+    }
+
+
+def _check_masks(dataset: Dataset, tables: Mapping[str, np.ndarray]) -> None:
+    """Raise `DataError` unless each mask has its image's size: the store keeps that size once, with the image."""
+    sizes = {
+        int(image_id): [int(height), int(width)]
+        for image_id, height, width in zip(tables["images/id"], tables["images/height"], tables["images/width"])
+    }
+    for annotation in dataset.annotations.values():
+        size = list(annotation.mask["size"])
+        if size != sizes[annotation.image_id]:
+            raise DataError(
+                f"annotation {annotation.annotation_id}: a mask of {size} in an image of "
+                f"{sizes[annotation.image_id]} (height, width)"
+            )
+
+
+def _record_tables(dataset: Dataset) -> dict[str, np.ndarray]:
+    image_rows = {image_id: row for row, image_id in enumerate(dataset.images)}
+    annotation_rows = {one.annotation_id: row for row, one in enumerate(_ordered(dataset))}
+    records = dataset.records
+    for record in records:
+        lost = [one for one in record.annotation_ids if one not in annotation_rows]
+        if lost or record.image_id not in image_rows:
+            what = f"annotation {lost[0]}" if lost else f"image {record.image_id}"
+            raise DataError(f"ref {record.ref_id} points to {what}, which the dataset lacks")
+    expressions = [expression for record in records for expression in record.expressions]
+    splits = {split: row for row, split in enumerate(dict.fromkeys(record.split for record in records))}
+    abilities = {name: row for row, name in enumerate(sorted({tag for one in expressions for tag in one.abilities}))}
+    annotations, annotation_offsets = schema.pack_ragged(
+        [annotation_rows[one] for one in record.annotation_ids] for record in records
+    )
+    tags, tag_offsets = schema.pack_ragged([abilities[tag] for tag in one.abilities] for one in expressions)
+    lengths = [len(record.expressions) for record in records]
+    return {
+        "refs/id": np.array([record.ref_id for record in records], dtype=np.int64),
+        "refs/image": np.array([image_rows[record.image_id] for record in records], dtype=np.int64),
+        "refs/split": np.array([splits[record.split] for record in records], dtype=np.int64),
+        "refs/annotations/values": annotations,
+        "refs/annotations/offsets": annotation_offsets,
+        "refs/sentences": np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
+        "sentences/id": np.array([one.sentence_id for one in expressions], dtype=np.int64),
+        "sentences/ref": np.repeat(np.arange(len(records)), lengths),
+        "sentences/tokens/offsets": np.concatenate([[0], np.cumsum([len(one.tokens) for one in expressions])]),
+        "sentences/abilities/values": tags,
+        "sentences/abilities/offsets": tag_offsets,
+        **_texts("splits", list(splits)),
+        **_texts("abilities", list(abilities)),
+        **_texts("sentences/raw", [one.raw for one in expressions]),
+        **_texts("sentences/sent", [one.sent for one in expressions]),
+        **_texts("tokens", [token for one in expressions for token in one.tokens]),
+    }
+
+
+def _texts(column: str, texts: Sequence[str]) -> dict[str, np.ndarray]:
+    blob, offsets = schema.pack_texts(texts)
+    return {f"{column}/blob": blob, f"{column}/offsets": offsets}
