@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from risctl import __version__
-from risctl.cli import console, recipes
+from risctl.cli import console, doctor, recipes
 from risctl.errors import RisctlError
 
 EXIT_CODES = """Exit codes: 0 ok, 2 usage, 3 recipe, 4 data, 5 environment, 6 checkpoint, 130 interrupted."""
@@ -32,6 +32,7 @@ RECIPES = "Recipes and checkpoints"
 HELP = "Help"
 
 app.add_typer(recipes.app, name="recipes", rich_help_panel=RECIPES)
+app.command("doctor", epilog="Example: risctl doctor --json", rich_help_panel=HELP)(doctor.doctor)
 
 
 def _version(asked: bool) -> None:

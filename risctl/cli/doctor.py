@@ -1,0 +1,29 @@
+"""`risctl doctor`: is everything there and does it fit together? The answer can be pasted into a bug report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from risctl.cli import console
+from risctl.cli.options import JsonOption
+
+
+def doctor(
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", help="A folder to look for stores in; may be given again.", show_default="./data"),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the installation: versions, devices, disk, data, models. Exit code 5 if something is broken."""
+    from risctl.engine.doctor import examine
+    from risctl.errors import MachineError
+
+    health = examine(data=tuple(data or (Path("data"),)))
+    console.result(health.text(), data=health.to_dict(), as_json=as_json)
+    if health.broken:
+        names = ", ".join(one.name for one in health.broken)
+        raise MachineError(f"broken: {names}; the report says how to mend it")

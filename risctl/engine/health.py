@@ -1,0 +1,65 @@
+"""The report of `risctl doctor`: findings, as text to paste and as JSON."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import risctl
+
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of the report. `state` is `broken` if risctl cannot work like this; `remedy` says what to do then."""
+
+    section: str
+    name: str
+    value: str
+    state: Literal["ok", "note", "broken"] = "ok"
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """All findings, in order."""
+
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def broken(self) -> list[Finding]:
+        """What keeps risctl from working."""
+        return [one for one in self.findings if one.state == "broken"]
+
+    def text(self) -> str:
+        """Return the report as plain text that reads as Markdown, with the home folder as `~`."""
+        lines = [f"# risctl {risctl.__version__} doctor"]
+        section = None
+        for one in self.findings:
+            if one.section != section:
+                section = one.section
+                lines += ["", f"## {section}"]
+            mark = {"ok": "", "note": "NOTE ", "broken": "BROKEN "}[one.state]
+            lines.append(f"- {mark}{one.name}: {one.value}")
+            if one.remedy:
+                lines.append(f"  - to mend: {one.remedy}")
+        names = ", ".join(one.name for one in self.broken)
+        lines += ["", f"Broken: {names}." if names else "Nothing is broken."]
+        return _without_home("\n".join(lines))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report for JSON."""
+        return {"healthy": not self.broken, "findings": [asdict(one) for one in self.findings]}
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for a person to read."""
+    return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / 2**20:.1f} MiB"
+
+
+def _without_home(text: str) -> str:
+    home = str(Path.home())
+    return text if home == os.sep else text.replace(home + os.sep, f"~{os.sep}")
