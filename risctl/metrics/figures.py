@@ -6,11 +6,15 @@ exception). So the same terms give the figure, its breakdowns and its bootstrap 
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 
 from risctl.metrics.a2d import average_precision
 from risctl.metrics.protocols import Protocol
 from risctl.metrics.rows import Rows
+
+Value = TypeVar("Value", float, np.ndarray)
 
 Terms = dict[str, tuple[np.ndarray, np.ndarray]]
 """By the name of the figure: numerator and denominator, each (N,) float64."""
@@ -53,8 +57,7 @@ def sample_ious(rows: Rows, protocol: Protocol) -> np.ndarray:
 def figures(rows: Rows, protocol: Protocol) -> dict[str, float]:
     """Return the figures of `protocol` in percent; NaN where nothing is there to measure."""
     found = {name: 100 * ratio(top.sum(), bottom.sum()) for name, (top, bottom) in terms(rows, protocol).items()}
-    if protocol.boundary:
-        found["J&F"] = (found["J"] + found["F"]) / 2
+    found = with_derived(found)
     if protocol.average_precision:
         precisions = average_precision(
             sample=rows.key,
@@ -65,6 +68,13 @@ def figures(rows: Rows, protocol: Protocol) -> dict[str, float]:
         )
         found |= {name: 100 * value for name, value in precisions.items()}
     return found
+
+
+def with_derived(found: dict[str, Value]) -> dict[str, Value]:
+    """Return the figures `found`, single or resampled, and those that follow from them."""
+    if "J" not in found:
+        return found
+    return {"J&F": (found["J"] + found["F"]) / 2} | found
 
 
 def ratio(top: float, bottom: float) -> float:
