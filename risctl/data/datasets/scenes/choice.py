@@ -1,0 +1,189 @@
+"""Which things of a scene are referred to, and by which expressions: fit ones only, of all abilities alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from risctl.data.datasets.scenes import facts, language
+from risctl.data.datasets.scenes.palette import COLOURS
+from risctl.data.datasets.scenes.phrases import Phrase, Scene, needed
+from risctl.data.datasets.scenes.shapes import KINDS
+
+LEAST_AREA = 0.008
+"""The least share of the picture that a thing referred to covers, as it is seen."""
+NO_TARGET = 0.26
+"""How often a scene has an expression that nothing fits; with about three refs a scene, one ref in twelve."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saying:
+    """An expression: its meaning, as typed, as normalised, and what it takes to understand it."""
+
+    phrase: Phrase
+    raw: str
+    sent: str
+    abilities: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Referral:
+    """A thing referred to (its index, None for no-target) and one to three ways to say it."""
+
+    target: int | None
+    sayings: tuple[Saying, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidate:
+    phrase: Phrase
+    abilities: tuple[str, ...]
+    tight: bool
+
+
+def referrals(scene: Scene, *, theme: str, shape: tuple[int, ...], rng: np.random.Generator) -> list[Referral]:
+    """Return two to four refs of different things, and at times one that nothing fits."""
+    least = LEAST_AREA * shape[0] * shape[1]
+    by_target: dict[int, dict[str, list[_Candidate]]] = {}
+    for phrase in _phrases(scene):
+        target = scene.the_one(phrase)
+        if target is None or scene.things[target].visible < least:
+            continue
+        abilities, tight = needed(scene, phrase)
+        if abilities and (tight or rng.random() < 0.12):
+            candidate = _Candidate(phrase=phrase, abilities=abilities, tight=tight)
+            by_target.setdefault(target, {}).setdefault(_form(phrase), []).append(candidate)
+    if not by_target:
+        return []
+    # A thing that can be told in rarer ways comes first.
+    order = sorted(by_target, key=lambda k: rng.random() ** (1 / (1 + len(by_target[k]))), reverse=True)
+    chosen = order[: int(rng.choice([2, 3, 4], p=[0.35, 0.45, 0.2]))]
+    found = [Referral(target=k, sayings=_sayings(by_target[k], rng)) for k in chosen]
+    if rng.random() < NO_TARGET:
+        absent = _absent(scene, theme, rng)
+        if absent is not None:
+            found.append(Referral(target=None, sayings=(absent,)))
+    return found
+
+
+_WEIGHTS = {"plain": 0.5, "colour": 1.0, "size": 1.7, "place": 1.0, "order": 2.2, "relation": 1.1}
+
+
+def _form(phrase: Phrase) -> str:
+    for form in ("relation", "order", "size", "place", "colour"):
+        if getattr(phrase, form) is not None:
+            return form
+    return "plain"
+
+
+def _sayings(forms: dict[str, list[_Candidate]], rng: np.random.Generator) -> tuple[Saying, ...]:
+    """Return one to three expressions of different meanings, of different forms if there are."""
+    left = {form: list(found) for form, found in forms.items()}
+    sayings: list[Saying] = []
+    for _ in range(int(rng.choice([1, 2, 3], p=[0.35, 0.4, 0.25]))):
+        names = [form for form, found in left.items() if found]
+        if not names:
+            break
+        weights = np.array([_WEIGHTS[form] * (0.3 if len(left[form]) < len(forms[form]) else 1) for form in names])
+        form = names[int(rng.choice(len(names), p=weights / weights.sum()))]
+        found = left[form]
+        odds = np.array([_likely(one) for one in found])
+        one = found.pop(int(rng.choice(len(found), p=odds / odds.sum())))
+        saying = _say(one.phrase, one.abilities, rng)
+        if all(saying.sent != other.sent for other in sayings):
+            sayings.append(saying)
+    return tuple(sayings)
+
+
+def _likely(one: _Candidate) -> float:
+    """People name things, and say little: vague nouns and long phrases are rarer."""
+    vague = 0.3 if one.phrase.noun == "thing" else 1.0
+    return vague * (1.0 if one.tight else 0.4) / (1 + len(one.abilities) * 0.3)
+
+
+def _say(phrase: Phrase, abilities: tuple[str, ...], rng: np.random.Generator) -> Saying:
+    text = language.word(phrase, rng)
+    return Saying(phrase=phrase, raw=language.typed(text, rng), sent=text, abilities=abilities)
+
+
+def _phrases(scene: Scene) -> Iterator[Phrase]:
+    """Yield every phrase worth a thought: each noun and colour that is there, alone and with each further word."""
+    anchors = list(_anchors(scene))
+    for noun, colour in _heads(scene):
+        base = scene.named(noun, colour)
+        if not base:
+            continue
+        head = Phrase(noun=noun, colour=colour)
+        yield head
+        if noun in ("thing", "animal") and base.bit_count() > 6:
+            continue
+        yield from (replace(head, place=place) for place in facts.PLACES)
+        yield from (replace(head, relation=(relation, anchor)) for relation in facts.RELATIONS for anchor in anchors)
+        if base.bit_count() > 1 and noun != "thing":
+            for size in facts.SIZE_WORDS:
+                yield replace(head, size=size)
+                yield from (replace(head, size=size, place=place) for place in ("left", "right", "middle"))
+            last = min(base.bit_count(), 4)
+            yield from (
+                replace(head, order=(rank, side))
+                for side in ("left", "right")
+                for rank in range(1, last + 1)
+                # Nobody counts past the middle, nor to the last.
+                if rank <= (base.bit_count() + 1) // 2 or rank == 2 < base.bit_count()
+            )
+
+
+def _heads(scene: Scene) -> list[tuple[str, str | None]]:
+    kinds = sorted({one.category for one in scene.things})
+    if any(KINDS[kind].animal for kind in kinds):
+        kinds.append("animal")
+    tints: list[str | None] = [None, *sorted({one.colour for one in scene.things})]
+    return [(noun, colour) for noun in [*kinds, "thing"] for colour in tints]
+
+
+def _anchors(scene: Scene) -> Iterator[Phrase]:
+    """Yield the shortest phrases that name one thing: its kind, else its kind and colour."""
+    for kind in sorted({one.category for one in scene.things}):
+        plain = Phrase(noun=kind)
+        if scene.the_one(plain) is not None:
+            yield plain
+            continue
+        for colour in sorted({one.colour for one in scene.things}):
+            coloured = Phrase(noun=kind, colour=colour)
+            if scene.the_one(coloured) is not None:
+                yield coloured
+
+
+def _absent(scene: Scene, theme: str, rng: np.random.Generator) -> Saying | None:
+    """Return an expression that nothing fits under any reading, near to what is there."""
+    kinds = sorted({one.category for one in scene.things})
+    anchors = list(_anchors(scene))
+    for _ in range(30):
+        noun = str(rng.choice(kinds))
+        colour = str(rng.choice(KINDS[noun].colours))
+        head = Phrase(noun=noun, colour=colour if rng.random() < 0.25 else None)
+        style = rng.integers(6)
+        if style == 0:
+            others = [kind for kind in KINDS if theme in KINDS[kind].themes and kind not in kinds]
+            phrase = Phrase(
+                noun=str(rng.choice(others)), colour=str(rng.choice(COLOURS)) if rng.random() < 0.3 else None
+            )
+            if phrase.colour is not None and phrase.colour not in KINDS[phrase.noun].colours:
+                continue
+        elif style == 1:
+            phrase = Phrase(noun=noun, colour=colour)
+        elif style == 2:
+            phrase = replace(head, place=str(rng.choice(facts.PLACES)))
+        elif style == 3 and anchors:
+            anchor = anchors[int(rng.integers(len(anchors)))]
+            phrase = replace(head, relation=(str(rng.choice(facts.RELATIONS)), anchor))
+        elif style == 4:
+            phrase = replace(head, order=(int(rng.integers(2, 5)), str(rng.choice(["left", "right"]))))
+        else:
+            continue
+        abilities, tight = needed(scene, phrase) if scene.is_absent(phrase) else ((), False)
+        if len(abilities) > 1 and tight:
+            return _say(phrase, abilities, rng)
+    return None
