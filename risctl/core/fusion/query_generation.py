@@ -60,7 +60,8 @@ class QueryGeneration(nn.Module):
 class PlainQueryGeneration(nn.Module):
     """The paper's form (ICCV 2021): one attention, and the product of its weights with projected words.
 
-    a_ni = softmax_i(relu(f_n W_v) · relu(t_i W_a)); q_n = Σ_i a_ni relu(t_i W_t). One head, no sinusoids, no residual; the projections carry the paper's activation.
+    a_ni = softmax_i(relu(f_n W_v) · relu(t_i W_a)); q_n = Σ_i a_ni relu(t_i W_t). One head, no
+    sinusoids, no residual; the projections carry the paper's activation.
     """
 
     def __init__(self, *, visual: VisualQueries, words: int, hidden: int = 256) -> None:

@@ -68,7 +68,7 @@ class DecoderLayer(nn.Module):
 
 
 class VLTTransformer(nn.Module):
-    """Encoder over a map's cells, row by row, with a 1-D sinusoid added once; decoder over the queries.
+    """Encoder over a map's cells, row by row; decoder over the queries. A 1-D sinusoid is added once to each's input.
 
     projected_relu and causal are the reference's: a ReLU on all attention projections, and queries that see only
     themselves and the queries before them. The paper mentions neither; without both this is the standard transformer.
@@ -113,6 +113,7 @@ class VLTTransformer(nn.Module):
 
     def decode(self, queries: Tensor, memory: Tensor, *, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
         """Return queries (B, Q, C) refined by the memory, and the last layer's attention (B, Q, H W) if asked for."""
+        queries = queries + sinusoid(queries.shape[1], queries.shape[2], like=queries)
         weights = None
         for layer in self.decoder:
             queries, weights = layer(queries, memory, need_weights=need_weights and layer is self.decoder[-1])

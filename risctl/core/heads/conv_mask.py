@@ -8,7 +8,10 @@ from risctl.core.blocks import ConvBlock, dense, upsample
 
 
 class ConvMaskHead(nn.Module):
-    """Each query becomes a channel of a map at stride 16; three blocks, three times (up, block), a convolution: all 3x3."""
+    """Each query becomes a channel of a map at stride 16; three blocks, three times (up, block), a convolution.
+
+    All convolutions are 3x3.
+    """
 
     def __init__(
         self, channels: int = 256, *, queries: int = 16, grid: tuple[int, int] = (26, 26), norm_momentum: float = 0.01

@@ -10,7 +10,8 @@ def convolution_penalty(module: nn.Module, factor: float) -> Tensor:
     """Return `factor` times the sum of squares of all convolution kernels of `module` that train.
 
     The reference also adds frozen kernels: a constant, which changes no gradient and would cost a pass over 50 M
-    weights a step. It is a term of the loss, not the optimiser's weight decay: Adam rescales its gradient with the rest.
+    weights a step. It is a term of the loss, not the optimiser's weight decay: Adam rescales its gradient with the
+    rest.
     """
     kernels = [
         layer.weight.float()
