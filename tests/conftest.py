@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A machine that is busy with something else makes no test wrong.
+settings.register_profile("risctl", deadline=None)
+settings.load_profile("risctl")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -23,3 +28,47 @@ def shared() -> Path:
 def refer_mini(shared: Path) -> Path:
     """A small extract in the published REFER layout."""
     return shared / "data" / "refer_mini"
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with the checkpoint of a very small, untrained VLT, which knows a few words."""
+    import torch
+
+    from risctl.engine.checkpoint import save_checkpoint
+    from risctl.language.vocabulary import Vocabulary
+    from risctl.recipe.load import parse_recipe
+    from risctl.systems.build import build_system
+
+    recipe = parse_recipe(
+        {
+            "name": "tiny",
+            "model": {
+                "system": "vlt",
+                "input_size": 64,
+                "max_words": 6,
+                "queries": 2,
+                "hidden": 8,
+                "heads": 2,
+                "encoder_layers": 1,
+                "decoder_layers": 1,
+                "feed_forward": 8,
+                "fusion_channels": 8,
+                "visual": {"name": "small_cnn"},
+                "text": {"hidden": 8, "dim": 8},
+            },
+            "data": {"store": "none.h5", "batch_size": 2},
+            "optim": {"name": "adam", "lr": 1e-3},
+            "train": {"epochs": 1},
+            "eval": {"text_batch": 3},
+        },
+        source="tests",
+    )
+    vocabulary = Vocabulary.from_texts(["the red cup on the left", "second blue book from the right"])
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        system = build_system(recipe.model, vocabulary=vocabulary)
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    run.mkdir()
+    save_checkpoint(run / "best.safetensors", system=system, recipe=recipe, vocabulary=vocabulary, extra={"step": 7})
+    return run
