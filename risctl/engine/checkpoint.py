@@ -1,8 +1,9 @@
 """Checkpoints: one safetensors file that rebuilds its model unaided.
 
-Tensors are named `model.…` (the weights) and `training.…` (what only a resume needs: optimizer moments, running means).
-The file's metadata has one entry, `risctl`: a JSON header with the recipe, the vocabulary, the data's fingerprint, the
-protocol, the step, the figures and a digest of the tensors. Nothing is ever unpickled.
+Tensors are named `model.…` (the weights), `mean.…` (their running mean, if the run keeps one) and `training.…` (what
+only a resume needs: optimizer moments). The file's metadata has one entry, `risctl`: a JSON header with the recipe, the
+vocabulary, the data's fingerprint, the protocol, the step, the figures and a digest of each group of tensors. Nothing
+is ever unpickled.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from risctl import __version__
-from risctl.engine.files import replacing
+from risctl.data.atomic import replacing
 from risctl.errors import CheckpointError, MachineError, RecipeError
 from risctl.language.vocabulary import Vocabulary
+from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
+from risctl.systems.build import build_system
 
 FORMAT_VERSION = 1
 BEST, LAST = "best.safetensors", "last.safetensors"
-MODEL, TRAINING = "model.", "training."
-# A running mean of the weights, where a run keeps one: it is what the run evaluates, so it is what is loaded.
-MEAN = f"{TRAINING}mean."
+MODEL, MEAN, TRAINING = "model.", "mean.", "training."
 
 Builder = Callable[..., System]
-"""`builder(model_section, *, vocabulary, vectors=None) → System`; `risctl.systems.build.build_system` is the one."""
+"""`builder(model_section, *, vocabulary, vectors, pretrained) → System`, as `risctl.systems.build.build_system`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,28 +56,25 @@ def save_checkpoint(
     recipe: Recipe,
     vocabulary: Vocabulary,
     extra: Mapping[str, Any] | None = None,
+    mean: Mapping[str, Tensor] | None = None,
     training: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write `system` to `path`, whole or not at all.
 
-    extra: further header entries, JSON values (`dataset`, `protocol`, `step`, `metrics`, …); training: tensors that only
-    a resume needs. Raises `MachineError` if the disk refuses.
+    extra: further header entries, JSON values (`dataset`, `protocol`, `step`, `metrics`, …); mean: running means of
+    weights, by the weights' names; training: tensors that only a resume needs. Raises `MachineError` if the disk
+    refuses.
     """
-    model = {f"{MODEL}{name}": tensor for name, tensor in system.state_dict().items()}
-    rest = {f"{TRAINING}{name}": tensor for name, tensor in (training or {}).items()}
-    tensors = _separate({**model, **rest})
+    groups = ((MODEL, system.state_dict()), (MEAN, mean or {}), (TRAINING, training or {}))
+    tensors = _separate({prefix + name: tensor for prefix, group in groups for name, tensor in group.items()})
     header = {
         **(extra or {}),
         "format_version": FORMAT_VERSION,
         "risctl": __version__,
         "recipe": recipe.model_dump(mode="json"),
         "vocabulary": vocabulary.to_list(),
-        "sha256": {
-            "model": _digest(tensors, prefix=MODEL),
-            "training": _digest(tensors, prefix=TRAINING) if rest else None,
-        },
+        "sha256": {prefix: _digest(tensors, prefix) for prefix, _ in groups},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(header, ensure_ascii=False, allow_nan=False)
     with replacing(path) as beside:
         try:
@@ -90,12 +88,13 @@ def load_checkpoint(
 ) -> Loaded:
     """Rebuild the model of a checkpoint file, or of a run folder's `best` (else `last`).
 
-    `build` replaces `build_system`. Raises `CheckpointError` if the file is missing, damaged, not risctl's or newer.
+    A running mean of the weights, where the file holds one, is what is loaded: the run was measured with it. `build`
+    replaces `build_system`. Raises `CheckpointError` if the file is missing, damaged, not risctl's or newer.
     """
     path = resolve_checkpoint(path_or_run)
     header, tensors = read_tensors(path, prefixes=(MODEL, MEAN))
     recipe, vocabulary = recipe_of(header, path), vocabulary_of(header, path)
-    system = (build or _build_system())(recipe.model, vocabulary=vocabulary, vectors=None)
+    system = (build or build_system)(recipe.model, vocabulary=vocabulary, vectors=None, pretrained=False)
     weights = {name.removeprefix(MODEL): tensor for name, tensor in tensors.items() if name.startswith(MODEL)}
     weights.update((name.removeprefix(MEAN), tensor) for name, tensor in tensors.items() if name.startswith(MEAN))
     fill(system, weights, source=path)
@@ -112,11 +111,9 @@ def resolve_checkpoint(run_or_file: str | Path) -> Path:
         for name in (BEST, LAST):
             if (path / name).is_file():
                 return path / name
-        raise CheckpointError(f"expected {BEST} or {LAST} in the run folder {path}; found neither. Was it trained?")
+        raise CheckpointError(f"expected {BEST} or {LAST} in the run folder {path}; found neither")
     if not path.exists():
-        raise CheckpointError(
-            f"no run folder or checkpoint at {path}; give a folder that `risctl train` wrote or a file"
-        )
+        raise CheckpointError(f"no run folder or checkpoint file at {path}; `risctl train` makes one")
     return path
 
 
@@ -127,25 +124,23 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def read_tensors(path: Path, *, prefixes: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the header and the tensors whose names begin with one of `prefixes`, on the CPU.
+    """Return the header and the tensors of the groups `prefixes` (`MODEL`, `MEAN`, `TRAINING`), on the CPU.
 
-    Every group that is read in full is compared with its digest. Raises as `load_checkpoint` does.
+    Each group is compared with its digest. Raises as `load_checkpoint` does.
     """
     with _opened(path) as file:
         header = _header(file, path)
         tensors = {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefixes)}  # noqa: SIM118
-    for group, prefix in (("model", MODEL), ("training", TRAINING)):
-        if prefix in prefixes and _digest(tensors, prefix=prefix) != (
-            header["sha256"][group] or _digest({}, prefix="")
-        ):
-            raise CheckpointError(f"{path} is damaged: its {group} tensors differ from their digest; use another copy")
+    for prefix in prefixes:
+        if _digest(tensors, prefix) != header["sha256"].get(prefix):
+            raise CheckpointError(
+                f"{path} is damaged: its {prefix}* tensors differ from their digest; take another copy"
+            )
     return header, tensors
 
 
 def recipe_of(header: Mapping[str, Any], path: Path) -> Recipe:
     """Return the recipe in a checkpoint's header. Raises `CheckpointError` if this version cannot read it."""
-    from risctl.recipe.load import parse_recipe
-
     try:
         return parse_recipe(header["recipe"], source=str(path))
     except RecipeError as error:
@@ -176,12 +171,6 @@ def fill(system: torch.nn.Module, weights: Mapping[str, Tensor], *, source: Path
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise CheckpointError(f"{source} does not fit the model of its recipe: {'; '.join(problems[:3])}{more}")
     system.load_state_dict(dict(weights))
-
-
-def _build_system() -> Builder:
-    from risctl.systems.build import build_system
-
-    return build_system
 
 
 @contextmanager
@@ -233,11 +222,11 @@ def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return separate
 
 
-def _digest(tensors: Mapping[str, Tensor], *, prefix: str) -> str:
+def _digest(tensors: Mapping[str, Tensor], prefix: str) -> str:
     """Return the SHA-256 over names, types, shapes and bytes of the tensors whose names begin with `prefix`."""
     digest = hashlib.sha256()
     for name in sorted(name for name in tensors if name.startswith(prefix)):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

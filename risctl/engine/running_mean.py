@@ -1,0 +1,52 @@
+"""The running (exponential moving) mean of the weights over the steps of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class RunningMean:
+    """Means of every floating-point entry of a module's state: parameters and statistics of norms.
+
+    The decay rises as (1 + n) / (10 + n) over the first updates n, so that the random start is soon forgotten.
+    """
+
+    def __init__(self, module: nn.Module, *, decay: float) -> None:
+        self.decay = decay
+        self.tensors = {name: tensor.detach().clone() for name, tensor in _floating(module).items()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, *, updates: int) -> None:
+        """Take in the weights after `updates` updates."""
+        decay = min(self.decay, (1 + updates) / (10 + updates))
+        for name, tensor in _floating(module).items():
+            self.tensors[name].lerp_(tensor, 1 - decay)
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from `tensors`, of the same names and shapes."""
+        for name, own in self.tensors.items():
+            own.copy_(tensors[name])
+
+    @contextmanager
+    def applied(self, module: nn.Module) -> Iterator[None]:
+        """Give `module` the means within the block, and its own weights back afterwards."""
+        kept = {name: tensor.detach().clone() for name, tensor in _floating(module).items()}
+        self._put(module, self.tensors)
+        try:
+            yield
+        finally:
+            self._put(module, kept)
+
+    @staticmethod
+    @torch.no_grad()
+    def _put(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+        for name, tensor in _floating(module).items():
+            tensor.copy_(tensors[name])
+
+
+def _floating(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in module.state_dict().items() if tensor.is_floating_point()}

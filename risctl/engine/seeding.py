@@ -1,0 +1,28 @@
+"""Random numbers of a step as a function of the step: a resumed run needs no state of any generator."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+
+_STEP, _START = 3, 4
+
+
+def seed_start(seed: int) -> None:
+    """Seed all global generators for building the model, the same in every process."""
+    _seed_all(np.random.SeedSequence((_START, seed)))
+
+
+def seed_step(seed: int, step: int, *, rank: int) -> None:
+    """Seed all global generators for one training step; each process draws its own numbers."""
+    _seed_all(np.random.SeedSequence((_STEP, seed, step, rank)))
+
+
+def _seed_all(source: np.random.SeedSequence) -> None:
+    first, second, third = (int(word) for word in source.generate_state(3, np.uint64))
+    torch.manual_seed(first >> 1)
+    random.seed(second)
+    # Systems should draw from torch; numpy's old global state is seeded for libraries that do not.
+    np.random.seed(third & 0xFFFFFFFF)

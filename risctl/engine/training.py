@@ -1,0 +1,309 @@
+"""Starting a run and going on with one: from a recipe to a trainer with everything it works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
+from torch import Tensor
+
+from risctl.data.loading import EpochSampler, TrainingSet
+from risctl.data.store.reader import Store
+from risctl.engine.checkpoint import MEAN, MODEL, TRAINING, Builder, fill, read_tensors, vocabulary_of
+from risctl.engine.devices import determinism, device_name, pick_device
+from risctl.engine.journal import Journal, Silent, Watcher, duration
+from risctl.engine.optimizers import build_optimizer, load_optimizer
+from risctl.engine.running_mean import RunningMean
+from risctl.engine.runs import RunFolder
+from risctl.engine.seeding import seed_start
+from risctl.engine.state import Best, State
+from risctl.engine.stepping import Stepper
+from risctl.engine.trainer import Parts, Trainer
+from risctl.engine.validation import Validation
+from risctl.engine.words import Words, gather_words
+from risctl.errors import CheckpointError, DataError, MachineError, UsageError
+from risctl.recipe.schema import Recipe
+from risctl.systems.build import build_system
+
+_PRECISIONS = {"fp32": "no", "fp16": "fp16", "bf16": "bf16"}
+
+# What may differ from the run's own recipe when it goes on; anything else would make it another run.
+_CHANGEABLE = frozenset(
+    {
+        "description",
+        "data.store",
+        "data.workers",
+        "train.epochs",
+        "train.max_steps",
+        "train.eval_every",
+        "train.eval_limit",
+        "train.save_every",
+        "train.log_every",
+        "eval.text_batch",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A finished run. figures: of the last evaluation; best: the evaluation that `best` is from, if there was one."""
+
+    run: Path
+    checkpoint: Path
+    steps: int
+    seconds: float
+    figures: dict[str, float]
+    best: Best | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Resumed:
+    path: Path
+    header: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    def group(self, prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): one for name, one in self.tensors.items() if name.startswith(prefix)}
+
+
+def train(
+    recipe: Recipe,
+    *,
+    out: Path | None = None,
+    device: str = "auto",
+    command: str = "",
+    watcher: Watcher | None = None,
+    build: Builder | None = None,
+) -> Result:
+    """Train `recipe` from its beginning into the folder `out`, or into a new `runs/<recipe>-<n>`.
+
+    command: what to note as the run's command; build: replaces `build_system`. Under `torchrun` or `accelerate launch`
+    every process calls this. Raises the errors of `risctl.errors`; `KeyboardInterrupt` when stopped and saved.
+    """
+    return _train(recipe, run=None, out=out, device=device, command=command, watcher=watcher, build=build)
+
+
+def resume(
+    path: Path,
+    *,
+    recipe: Recipe | None = None,
+    device: str = "auto",
+    command: str = "",
+    watcher: Watcher | None = None,
+    build: Builder | None = None,
+) -> Result:
+    """Go on with the run in the folder `path` exactly where its `last` checkpoint stands.
+
+    recipe: may differ from the run's own in how long it trains and what it logs; None: the run's own. A run that was
+    killed before its first save begins anew. Raises as `train` does, and `UsageError` if `recipe` is another run's.
+    """
+    run = RunFolder.open(path)
+    own = run.recipe()
+    changed = _differences(own.model_dump(mode="json"), (recipe or own).model_dump(mode="json"))
+    forbidden = sorted(changed - _CHANGEABLE)
+    if forbidden:
+        raise UsageError(
+            f"{path} was trained with another recipe: {', '.join(forbidden)} differ; a resumed run can change "
+            f"{', '.join(sorted(_CHANGEABLE))}. Start a new run for anything else"
+        )
+    return _train(recipe or own, run=run, out=None, device=device, command=command, watcher=watcher, build=build)
+
+
+def _train(
+    recipe: Recipe,
+    *,
+    run: RunFolder | None,
+    out: Path | None,
+    device: str,
+    command: str,
+    watcher: Watcher | None,
+    build: Builder | None,
+) -> Result:
+    accelerator = _accelerator(pick_device(device), recipe.train.precision)
+    main = accelerator.is_main_process
+    resumed = _read_last(run) if run is not None else None
+    with Store(Path(recipe.data.store)) as store, determinism(recipe.train.deterministic):
+        if resumed is None:
+            words = gather_words(recipe, store)
+        else:
+            _check_data(resumed, store)
+            vocabulary = vocabulary_of(resumed.header, resumed.path)
+            words = Words(vocabulary=vocabulary, vectors=None, note=f"words: {len(vocabulary)}, of the run")
+        validation = Validation(recipe, store, device=accelerator.device)
+        seed_start(recipe.train.seed)
+        system = (build or build_system)(
+            recipe.model, vocabulary=words.vocabulary, vectors=words.vectors, pretrained=resumed is None
+        )
+        augment = recipe.data.augment
+        dataset = TrainingSet(
+            store,
+            recipe.data.train_split,
+            system.preprocess,
+            sentences=recipe.data.sentences,
+            text_field=recipe.data.text_field,
+            flip=augment.flip if augment else 0.0,
+            colour=augment.colour if augment else 0.0,
+            seed=recipe.train.seed,
+        )
+        sampler = EpochSampler(
+            len(dataset),
+            recipe.data.batch_size,
+            seed=recipe.train.seed,
+            rank=accelerator.process_index,
+            world=accelerator.num_processes,
+            accumulate=recipe.optim.accumulate,
+        )
+        if resumed is not None:
+            _check_position(resumed, sampler, recipe=recipe, processes=accelerator.num_processes)
+            fill(system, resumed.group(MODEL), source=resumed.path)
+        optimizer = build_optimizer(system, recipe.optim)
+        model, optimizer = accelerator.prepare(system.train(), optimizer)
+        state = State()
+        mean = None if recipe.train.ema is None else RunningMean(system, decay=recipe.train.ema)
+        if resumed is not None:
+            state = State.from_json(resumed.header.get("state"))
+            load_optimizer(optimizer, system, resumed.group(TRAINING), source=resumed.path)
+            if mean is not None:
+                mean.load(resumed.group(MEAN))
+            if state.scaler is not None and accelerator.scaler is not None:
+                accelerator.scaler.load_state_dict(state.scaler)
+
+        run = run or _new_run(recipe, out=out, accelerator=accelerator)
+        journal = Journal(run, watcher or Silent(), active=main)
+        stepper = Stepper(
+            system=system,
+            model=model,
+            optimizer=optimizer,
+            accelerator=accelerator,
+            accumulate=recipe.optim.accumulate,
+            clip_norm=recipe.optim.clip_norm,
+        )
+        parts = Parts(
+            recipe=recipe,
+            run=run,
+            store=store,
+            vocabulary=words.vocabulary,
+            system=system,
+            stepper=stepper,
+            mean=mean,
+            sampler=sampler,
+            dataset=dataset,
+            validation=validation,
+            accelerator=accelerator,
+            journal=journal,
+        )
+        trainer = Trainer(parts, state)
+        with run.locked(active=main):
+            if main:
+                run.note_start(recipe, command)
+            journal.rewind(state.step, evaluated=state.evaluated)
+            _introduce(trainer, words, resumed=resumed is not None)
+            try:
+                state = trainer.run()
+            finally:
+                journal.close()
+            best = run.best if run.best.exists() else run.last
+            journal.line(_closing(state, run))
+    accelerator.end_training()
+    return Result(
+        run=run.path,
+        checkpoint=best,
+        steps=state.step,
+        seconds=state.seconds,
+        figures=state.figures,
+        best=state.best,
+    )
+
+
+def _accelerator(device: torch.device, precision: str) -> Accelerator:
+    if device.index is not None:
+        raise UsageError(f"training takes cuda, not {device}; choose a GPU with the variable CUDA_VISIBLE_DEVICES")
+    if precision == "fp16" and device.type == "cpu":
+        raise MachineError("train.precision=fp16 needs a GPU; on a CPU take fp32 or bf16")
+    if PartialState().num_processes == 1:
+        # accelerate keeps one state a process; a second training in a notebook may want another device or precision.
+        AcceleratorState._reset_state(reset_partial_state=True)
+    # The other processes wait while the first evaluates, which may take hours.
+    patience = InitProcessGroupKwargs(timeout=timedelta(hours=12))
+    return Accelerator(cpu=device.type == "cpu", mixed_precision=_PRECISIONS[precision], kwargs_handlers=[patience])
+
+
+def _new_run(recipe: Recipe, *, out: Path | None, accelerator: Accelerator) -> RunFolder:
+    """Make the run folder in the first process and tell the others its path."""
+    told = [str(RunFolder.create(recipe, out=out).path) if accelerator.is_main_process else ""]
+    if accelerator.num_processes > 1:
+        broadcast_object_list(told)
+    return RunFolder(Path(told[0]))
+
+
+def _read_last(run: RunFolder) -> _Resumed | None:
+    if not run.last.is_file():
+        return None
+    header, tensors = read_tensors(run.last, prefixes=(MODEL, MEAN, TRAINING))
+    return _Resumed(path=run.last, header=header, tensors=tensors)
+
+
+def _check_data(resumed: _Resumed, store: Store) -> None:
+    before = resumed.header.get("dataset", {}).get("fingerprint")
+    if before != store.fingerprint:
+        raise DataError(
+            f"{store.path} is not what the run was trained on: expected fingerprint {str(before)[:12]}, came "
+            f"{store.fingerprint[:12]}; name the store with data.store=FILE, or start a new run"
+        )
+
+
+def _check_position(resumed: _Resumed, sampler: EpochSampler, *, recipe: Recipe, processes: int) -> None:
+    position = resumed.header.get("position")
+    now = {"steps_per_epoch": len(sampler) // recipe.optim.accumulate, "processes": processes}
+    if not isinstance(position, dict):
+        raise CheckpointError(f"{resumed.path} holds no training state; it can be used, not trained on")
+    for name, value in now.items():
+        if position.get(name) != value:
+            raise UsageError(
+                f"the run had {position.get(name)} {name.replace('_', ' ')}, now there are {value}; start it as before "
+                "to go on exactly"
+            )
+
+
+def _differences(first: Any, second: Any, *, path: str = "") -> set[str]:
+    """Return the dotted paths whose values differ."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        keys = [*first, *(key for key in second if key not in first)]
+        return {
+            one
+            for key in keys
+            for one in _differences(first.get(key), second.get(key), path=f"{path}.{key}" if path else str(key))
+        }
+    return set() if first == second else {path}
+
+
+def _introduce(trainer: Trainer, words: Words, *, resumed: bool) -> None:
+    parts, recipe = trainer.parts, trainer.recipe
+    parameters = list(parts.system.parameters())
+    count = sum(one.numel() for one in parameters)
+    trainable = sum(one.numel() for one in parameters if one.requires_grad)
+    processes = parts.accelerator.num_processes
+    device = device_name(parts.accelerator.device) + (f" x {processes} processes" if processes > 1 else "")
+    left_out = f" ({parts.dataset.left_out} sentences without a word left out)" if parts.dataset.left_out else ""
+    split = f"{parts.store.name} ({parts.store.split_by}) {recipe.data.train_split!r}"
+    course = f"{trainer.steps_per_epoch:,} steps an epoch, {trainer.total:,} in all"
+    lines = (
+        f"run: {parts.run.path}" + (f", going on after step {trainer.state.step}" if resumed else ""),
+        f"model: {recipe.model.system}, {count:,} parameters, {trainable:,} trainable",
+        f"data: {split}, {len(parts.dataset):,} items an epoch{left_out}, fingerprint {parts.store.fingerprint[:12]}",
+        words.note,
+        f"course: {course}; {device}, {recipe.train.precision}",
+    )
+    for line in lines:
+        parts.journal.line(line)
+
+
+def _closing(state: State, run: RunFolder) -> str:
+    best = f"; best {state.best.figure} {state.best.value:.2f} at step {state.best.step}" if state.best else ""
+    return f"done: {state.step} steps in {duration(state.seconds)}{best}; {run.path}"

@@ -1,0 +1,56 @@
+"""The vocabulary of a run, and the word vectors that go with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from risctl.data.store.reader import Store
+from risctl.errors import RecipeError
+from risctl.language.flips import swap_left_right
+from risctl.language.tokens import words_of
+from risctl.language.vocabulary import PAD_ID, UNK_ID, Vocabulary
+from risctl.recipe.schema import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """vectors: float32 (words, dim), None where they are learned; note: what to tell about them."""
+
+    vocabulary: Vocabulary
+    vectors: np.ndarray | None
+    note: str
+
+
+def gather_words(recipe: Recipe, store: Store) -> Words:
+    """Return the vocabulary that `recipe` is to be trained with on `store`.
+
+    Learned embeddings can only know the words of the training split. Read vectors know more: the words of all splits
+    and the most frequent `text.extra_words` of the vectors join, so that the checkpoint predicts on new texts unaided.
+    Raises `RecipeError` if the vectors have another width than the recipe says.
+    """
+    data, text = recipe.data, recipe.model.text
+    texts = store.texts(data.train_split, data.text_field)
+    mirrored: list[str] = []
+    if data.augment is not None and data.augment.flip:
+        # "right" comes up in training even if the split only ever says "left".
+        mirrored = sorted({word for one in texts for word in words_of(swap_left_right(one))})
+    if text.vectors is None:
+        vocabulary = Vocabulary.from_texts(texts, extra=mirrored)
+        note = (
+            f"words: learned embeddings over the training vocabulary, {len(vocabulary)} words of {data.train_split!r}"
+        )
+        return Words(vocabulary=vocabulary, vectors=None, note=note)
+    from risctl.language.word_vectors import WordVectors
+
+    source = WordVectors.open(text.vectors)
+    if source.dim != text.dim:
+        raise RecipeError(f"model.text.dim is {text.dim}, but the vectors of {text.vectors} have {source.dim} numbers")
+    others = sorted({word for one in store.texts("all", data.text_field) for word in words_of(one)})
+    vocabulary = Vocabulary.from_texts(texts, extra=(*mirrored, *others, *source.words[: text.extra_words]))
+    vectors, found = source.lookup(vocabulary.words)
+    vectors[[PAD_ID, UNK_ID]] = 0.0
+    lacking = int((~found[UNK_ID + 1 :]).sum())
+    note = f"words: vectors of {text.vectors}, {len(vocabulary)} words, {lacking} of them without a vector (zeros)"
+    return Words(vocabulary=vocabulary, vectors=vectors, note=note)
