@@ -63,7 +63,7 @@ def evaluate(
     checkpoint: str | None = None,
     resamples: int = 1000,
 ) -> Report:
-    """Return how well `system`, already on `device`, does on `split` of `store`, by one or several protocols in one pass.
+    """Return how well `system`, already on `device`, does on `split` of `store`, by all `protocols` in one pass.
 
     text_batch: sentences decoded together; threshold: in place of the protocol's own; limit: the first so many
     sentences only; workers: processes that decode images, 0 for none; checkpoint: the hash to report; resamples: of the

@@ -55,7 +55,7 @@ class Protocol:
             return self
         if not 0 <= threshold < 1:
             raise UsageError(f"a threshold is a probability in [0, 1); got {threshold}")
-        return replace(self, threshold=threshold, threshold_rule="given")
+        return replace(self, threshold=threshold, threshold_rule="own" if self.threshold_rule == "own" else "given")
 
     def describe(self) -> str:
         """Return the one line that is printed with every figure."""

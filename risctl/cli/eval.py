@@ -1,0 +1,145 @@
+"""`risctl eval`: figures of a trained model on a split of a store, under stated protocols."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from risctl.cli import console
+from risctl.cli.options import Device, DeviceOption, JsonOption, ModelOption, QuietOption
+
+if TYPE_CHECKING:
+    import torch
+
+    from risctl.data.store.reader import TextField
+    from risctl.metrics.protocols import Protocol
+    from risctl.recipe.schema import Recipe
+
+EPILOG = "Example: risctl eval --model runs/vlt-scenes --data scenes.h5 --split val --protocol original,lavt"
+
+
+def complete_protocol(incomplete: str) -> list[str]:
+    """Return the names of protocols that a shell offers, after those already named."""
+    from risctl.metrics.protocols import PROTOCOLS
+
+    named, comma, begun = incomplete.rpartition(",")
+    return [f"{named}{comma}{name}" for name in PROTOCOLS if name.startswith(begun)]
+
+
+def evaluate_model(
+    model: ModelOption,
+    data: Annotated[Path, typer.Option("--data", "-d", help="A store made by `risctl prepare`.", show_default=False)],
+    split: Annotated[
+        str, typer.Option("--split", "-s", help="A split of the store: val, test, testA, …, or all.")
+    ] = "val",
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            "--protocol",
+            "-p",
+            metavar="NAME[,NAME…]",
+            help="The convention of the figures, several in one pass: original, lavt, cris, mcn, rela, mmdet, a2d, "
+            "davis, zsris, phrasecut. Default: the checkpoint's.",
+            autocompletion=complete_protocol,
+            show_default=False,
+        ),
+    ] = None,
+    rows: Annotated[
+        Path | None, typer.Option("--rows", help="Write each sample as a JSON line to this file.", show_default=False)
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Evaluate only the first so many sentences.")
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option("--threshold", help="Probability above which a pixel is in the mask. Default: the protocol's."),
+    ] = None,
+    text_field: Annotated[
+        str | None, typer.Option("--text-field", help="sent, raw or raw_lower. Default: the checkpoint's.")
+    ] = None,
+    text_batch: Annotated[
+        int | None, typer.Option("--text-batch", min=1, help="Sentences decoded together. Default: the checkpoint's.")
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that decode pictures.")] = 0,
+    device: DeviceOption = Device.auto,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure a trained model: oIoU, mIoU, Pr@X with their protocol, counts and confidence intervals."""
+    from risctl.data.store.reader import TEXT_FIELDS, Store
+    from risctl.engine.checkpoint import load_checkpoint
+    from risctl.engine.evaluator import evaluate
+    from risctl.errors import UsageError, unknown_name
+
+    if text_field is not None and text_field not in TEXT_FIELDS:
+        raise UsageError(unknown_name("text field", text_field, TEXT_FIELDS))
+    with console.quiet_if(quiet), Store(data) as store:
+        store.sentences(split)  # An unknown split is told before a model is loaded.
+        place, is_first = _place(device)
+        loaded = load_checkpoint(model, place)
+        protocols = _protocols(protocol, threshold, loaded.recipe)
+        if is_first:
+            console.say(f"{loaded.path} on {data}, split {split}, {place}")
+        with console.counting("evaluate") as progress:
+            report = evaluate(
+                loaded.system,
+                store,
+                split=split,
+                protocols=protocols,
+                text_field=cast("TextField", text_field) if text_field else loaded.recipe.data.text_field,
+                device=place,
+                text_batch=text_batch or loaded.recipe.eval.text_batch,
+                limit=limit,
+                workers=workers,
+                progress=progress,
+                checkpoint=_sha256(loaded.path),
+            )
+        if not is_first:
+            return
+        written: dict[str, Any] = {}
+        if rows is not None:
+            report.write_rows(rows)
+            console.say(f"rows: {rows}")
+            written["rows"] = str(rows)
+        data_of_report = {"model": str(loaded.path), "data": str(data), **report.to_dict(), **written}
+        console.result(report.to_text(), data=data_of_report, as_json=as_json)
+
+
+def _protocols(named: str | None, threshold: float | None, recipe: Recipe) -> list[Protocol]:
+    """Return the protocols named, else the checkpoint's.
+
+    The recipe's own threshold belongs to the recipe's protocol and to those that leave it to the model; one given on
+    the command line holds for all.
+    """
+    from risctl.metrics.protocols import get_protocols
+
+    chosen = get_protocols(recipe.eval.protocol if named is None else named)
+    if threshold is not None:
+        return [one.with_threshold(threshold) for one in chosen]
+    own = recipe.eval.threshold
+    return [one.with_threshold(own) if named is None or one.threshold_rule == "own" else one for one in chosen]
+
+
+def _place(device: Device) -> tuple[torch.device, bool]:
+    """Return where this process computes, and whether it is the one that reports.
+
+    Under `accelerate launch` there are several, and each has its own device.
+    """
+    from risctl.engine.devices import pick_device
+
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return pick_device(device.value), True
+    from accelerate import PartialState
+
+    state = PartialState(cpu=device is Device.cpu)
+    return state.device, bool(state.is_main_process)
+
+
+def _sha256(path: Path) -> str:
+    import hashlib
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
