@@ -109,11 +109,11 @@ def judge_pair(*, torch: str, torchvision: str, needs: Sequence[str], error: str
     """
     named = f"{torchvision} with torch {torch}"
     needed = next((one for one in map(Requirement, needs) if one.name == "torch"), None)
-    tags = Version(torch).local, Version(torchvision).local
+    builds = _build(torch), _build(torchvision)
     if needed and not needed.specifier.contains(Version(torch).public, prereleases=True):
         why = f"this torchvision is built for torch{needed.specifier}"
-    elif tags[0] != tags[1]:
-        why = f"they come from different builds ({tags[0] or 'the package index'} and {tags[1] or 'the package index'})"
+    elif all(builds) and builds[0] != builds[1]:
+        why = f"they come from different builds, {builds[0]} and {builds[1]}"
     else:
         why = ""
     if error and "torchvision::nms does not exist" in error:
@@ -127,6 +127,12 @@ def judge_pair(*, torch: str, torchvision: str, needs: Sequence[str], error: str
         value = f"{named}: works, but {why}"
         return Finding(section="Versions", name="torchvision", value=value, state="note", remedy=MEND_PAIR)
     return Finding(section="Versions", name="torchvision", value=torchvision)
+
+
+def _build(version: str) -> str | None:
+    """Return the build that a version's tag names (`cpu`, `cu124`, `rocm6.2`), None if it names none."""
+    tag = Version(version).local
+    return tag if tag and re.match(r"cpu|cu\d|rocm|xpu", tag) else None
 
 
 def _version_in_files(package: str) -> str | None:

@@ -27,6 +27,8 @@ _CORE = (
     ),
 )
 
+_BREAKS = re.compile("[\x85\u2028\u2029]")
+
 
 class DocumentError(Exception):
     """The text is not YAML as recipes have it; `problems` are (line, what is wrong), lines counted from 1."""
@@ -70,8 +72,12 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _float)
 
 
 def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    plain_elsewhere = any(pattern.match(text) for _, pattern, _ in _CORE)
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if plain_elsewhere else None)
+    style = None
+    if any(pattern.match(text) for _, pattern, _ in _CORE):
+        style = "'"
+    elif _BREAKS.search(text):
+        style = '"'  # PyYAML writes these breaks bare within other quotes and reads them back as spaces
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _represent_text)
@@ -82,8 +88,9 @@ def read(text: str) -> tuple[Any, dict[Path, int]]:
 
     Raises `DocumentError` for text that is no YAML, keys given twice, keys that are no strings, anchors and tags.
     """
-    loader = _Loader(text)
+    loader = None
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None, {}
@@ -103,7 +110,8 @@ def read(text: str) -> tuple[Any, dict[Path, int]]:
     except RecursionError:
         raise DocumentError([(1, "nested too deeply")]) from None
     finally:
-        loader.dispose()
+        if loader:
+            loader.dispose()
 
 
 def _lines(node: yaml.Node, path: Path) -> Iterator[tuple[Path, int]]:

@@ -26,16 +26,16 @@ class VisualSection(Section):
     """The visual trunk."""
 
     name: VisualName = Field(default="darknet53", description="Which trunk sees the picture.")
-    weights: FileName | None = Field(
-        default=None,
-        description="Trained weights to begin with: a file, `imagenet` (resnets only), or null for random weights.",
-    )
     frozen_convolutions: int = Field(
         default_factory=_default_frozen,
         ge=0,
         le=58,
         description="How many of the first convolutions are not trained; darknet53 only. Default: 56 for darknet53, "
         "0 for every other trunk.",
+    )
+    weights: FileName | None = Field(
+        default=None,
+        description="Trained weights to begin with: a file, `imagenet` (resnets only), or null for random weights.",
     )
     frozen: bool = Field(default=False, description="Train no parameter of the trunk at all.")
 

@@ -42,7 +42,8 @@ def _where(path: Path, origins: Mapping[Path, str]) -> tuple[str, float]:
             around = "" if length == len(path) else f"in {'.'.join(path[:length])}, "
             line = re.fullmatch(r"line (\d+)", origin)
             return around + origin, float(line[1]) if line else float("inf")
-    return "", -1.0
+    beneath = [origin for one, origin in origins.items() if one[: len(path)] == path]
+    return (beneath[0], float("inf")) if beneath else ("", -1.0)
 
 
 def _what(error: Any, *, path: Path, value: Any, known: Mapping[Path, Key], missing: bool) -> str:
