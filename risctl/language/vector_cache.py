@@ -1,0 +1,67 @@
+"""The compact file that word vectors are converted to once, and where such files are kept."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import safetensors
+from safetensors.numpy import load_file, save
+
+from risctl.errors import DataError
+from risctl.language.vector_files import Table
+
+FORMAT = "risctl word vectors 1"
+
+
+def cache_folder() -> Path:
+    """Return where converted files are kept: `$RISCTL_CACHE`, else `risctl` in the user's cache folder."""
+    named = os.environ.get("RISCTL_CACHE")
+    if named:
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "risctl"
+
+
+def cached_path(source: Path, *, words: Iterable[str] | None, first: int, dim: int | None) -> Path:
+    """Return where the conversion of `source` for these words is kept; a changed source gets another place."""
+    stat = source.stat()
+    key = hashlib.sha256(f"{FORMAT} {source.name} {stat.st_size} {stat.st_mtime_ns} {first} {dim}".encode())
+    key.update(b"all" if words is None else "\n".join(sorted(words)).encode())
+    return cache_folder() / "vectors" / f"{source.stem}-{key.hexdigest()[:20]}.safetensors"
+
+
+def write_compact(path: Path, table: Table, *, source: str) -> None:
+    """Write `table` to `path`, whole or not at all. Raises `OSError` if the disk refuses."""
+    blob = np.frombuffer("\n".join(table.words).encode(), dtype=np.uint8)
+    header = {"risctl": json.dumps({"format": FORMAT, "source": source})}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with beside.open("wb") as file:
+            file.write(save({"vectors": np.ascontiguousarray(table.vectors, np.float32), "words": blob}, header))
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def read_compact(path: Path) -> Table:
+    """Read what `write_compact` wrote. Raises `DataError` if it is missing, damaged or something else."""
+    if not path.is_file():
+        raise DataError(f"expected word vectors at {path}, found no file")
+    try:
+        arrays = load_file(path)
+        vectors, words = arrays["vectors"], tuple(arrays["words"].tobytes().decode().split("\n"))
+    except (safetensors.SafetensorError, OSError, KeyError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is damaged or no file of word vectors: {error}") from error
+    if vectors.ndim != 2 or len(words) != len(vectors) or not np.isfinite(vectors).all():
+        raise DataError(f"{path} is damaged: {len(words)} words for vectors {vectors.shape}, all to be finite")
+    return Table(words=words, vectors=vectors.astype(np.float32))

@@ -1,0 +1,209 @@
+"""Published word vectors as streams: GloVe's text, word2vec's text and binary, spaCy's models.
+
+Files of several gigabytes are read once, front to back, and only the words asked for are kept.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+
+from risctl.errors import DataError, MachineError
+
+_MAX_LINE = 1 << 20
+_MAX_DIM = 1 << 16
+_MAX_WORD = 1 << 12
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Lower-case words in the file's order, each once, and their vectors float32 (words, dim)."""
+
+    words: tuple[str, ...]
+    vectors: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which words to keep: those `needed`, and the first `first` of the file with the pieces that they are made of."""
+
+    needed: frozenset[str]
+    first: int
+    pieces: Callable[[Iterable[str]], set[str]]
+
+
+def read_file(path: Path, *, dim: int | None, selection: Selection | None) -> Table:
+    """Read `.txt`, `.vec`, `.bin`, each also as `.gz`, or a `.zip` of texts; without a selection, all of it.
+
+    dim: which text to take of a zip that holds several widths. Only lower-case words are kept, as only those are looked
+    up. Raises `DataError`, with the line or record, if the file is missing, cut short, of uneven width or holds what is
+    no finite number.
+    """
+    if not path.is_file():
+        raise DataError(f"expected word vectors at {path}, found no file")
+    kept = _Kept(selection)
+    try:
+        with _stream(path, dim) as (stream, name, binary):
+            (_read_binary if binary else _read_text)(stream, name, kept)
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} cannot be read as word vectors: {error}") from error
+    return kept.table(str(path))
+
+
+def read_spacy(name: str, *, selection: Selection | None) -> Table:
+    """Read the vectors of the spaCy model `name`, an installed package or a folder.
+
+    Raises `MachineError` if it is not installed, `DataError` if it has no vectors.
+    """
+    import spacy
+
+    try:
+        vocab = spacy.load(name, exclude=["tagger", "parser", "ner", "lemmatizer", "attribute_ruler", "tok2vec"]).vocab
+    except OSError as error:
+        raise MachineError(
+            f"expected word vectors in a file (.txt, .zip, .vec, .bin, .safetensors) or a spaCy model, got {name!r}, "
+            f"which is neither a file nor an installed model; for a model: python -m spacy download {name}"
+        ) from error
+    if not vocab.vectors.shape[0] or not vocab.vectors.shape[1]:
+        raise DataError(f"the spaCy model {name!r} has no word vectors; take one that has, such as en_core_web_md")
+    kept = _Kept(selection)
+    rows = sorted((row, key) for key, row in vocab.vectors.key2row.items() if row >= 0)
+    for number, (row, key) in enumerate(rows, start=1):
+        word = vocab.strings[key]
+        if kept.wants(word):
+            kept.add(word, np.asarray(vocab.vectors.data[row]), f"{name}, row {number}")
+    return kept.table(name)
+
+
+class _Kept:
+    """The words kept so far."""
+
+    def __init__(self, selection: Selection | None) -> None:
+        self._selection = selection
+        self._needed = set(selection.needed) if selection else set()
+        self._seen = 0
+        self._rows: dict[str, np.ndarray] = {}
+
+    def wants(self, word: str) -> bool:
+        """Return whether to keep `word`, the next of the file."""
+        if not word or word != word.lower() or word in self._rows or word.split() != [word]:
+            return False
+        if self._selection is None:
+            return True
+        self._seen += 1
+        if self._seen == self._selection.first + 1:
+            # "t-shirt" is looked up by its pieces, which may stand further down.
+            self._needed |= self._selection.pieces(self._rows)
+        return self._seen <= self._selection.first or word in self._needed
+
+    def add(self, word: str, values: np.ndarray, where: str) -> None:
+        """Keep a word's vector. Raises `DataError` if it holds what is no finite float32."""
+        with np.errstate(over="ignore"):
+            row = values.astype(np.float32)
+        if not np.isfinite(row).all():
+            raise DataError(f"{where}: the vector of {word!r} holds what is no finite number; take another copy")
+        self._rows[word] = row
+
+    def table(self, name: str) -> Table:
+        """Return what was kept. Raises `DataError` if it is nothing."""
+        if not self._rows:
+            raise DataError(f"{name} holds none of the words looked for; is it a file of word vectors?")
+        return Table(words=tuple(self._rows), vectors=np.stack(list(self._rows.values())))
+
+
+@contextmanager
+def _stream(path: Path, dim: int | None) -> Iterator[tuple[BinaryIO, str, bool]]:
+    """Open the (unpacked) stream of `path`; yields it with a name for messages and whether it is word2vec's binary."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            member = _member(archive, path, dim)
+            with archive.open(member) as file:
+                yield cast(BinaryIO, file), f"{path}:{member}", False
+    elif path.suffix == ".gz":
+        with gzip.open(path) as file:
+            yield cast(BinaryIO, file), str(path), path.stem.endswith(".bin")
+    else:
+        with path.open("rb", buffering=_CHUNK) as file:
+            yield file, str(path), path.suffix == ".bin"
+
+
+def _member(archive: zipfile.ZipFile, path: Path, dim: int | None) -> str:
+    texts = [name for name in archive.namelist() if name.endswith((".txt", ".vec"))]
+    if dim is not None and len(texts) > 1:
+        texts = [name for name in texts if f".{dim}d." in name] or texts
+    if len(texts) != 1:
+        held = ", ".join(texts) or "none"
+        raise DataError(f"expected one text of word vectors in {path}, found {held}; unpack the one you want")
+    return texts[0]
+
+
+def _read_text(stream: BinaryIO, name: str, kept: _Kept) -> None:
+    dim = 0
+    number = 0
+    while line := stream.readline(_MAX_LINE):
+        number += 1
+        fields = line.split()
+        if number == 1 and len(fields) == 2 and all(field.isdigit() for field in fields):
+            dim = _checked_dim(int(fields[1]), name)
+            continue
+        if not fields:
+            continue
+        dim = dim or _checked_dim(len(fields) - 1, f"{name}, line {number}")
+        extra = len(fields) - 1 - dim
+        # GloVe's 840B has a few words of several tokens, such as ". . ."; none can be a word of a text.
+        if extra < 0 or (extra > 0 and _is_number(fields[1])):
+            raise DataError(f"{name}, line {number}: expected a word and {dim} numbers, got {len(fields) - 1} numbers")
+        if extra:
+            continue
+        word = fields[0].decode("utf-8", errors="ignore")
+        if not kept.wants(word):
+            continue
+        try:
+            values = np.array([float(field) for field in fields[1:]])
+        except ValueError as error:
+            raise DataError(f"{name}, line {number}: expected {dim} numbers: {error}") from error
+        kept.add(word, values, f"{name}, line {number}")
+
+
+def _read_binary(stream: BinaryIO, name: str, kept: _Kept) -> None:
+    header = stream.readline(100).split()
+    if len(header) != 2 or not all(field.isdigit() for field in header):
+        raise DataError(f"expected word2vec's header (words, numbers) at the start of {name}; is it word2vec's binary?")
+    count, dim = int(header[0]), _checked_dim(int(header[1]), name)
+    buffer, at, width = b"", 0, 4 * dim
+    for record in range(1, count + 1):
+        # A record: the word, a space, dim float32, and in some files a line feed.
+        while (end := buffer.find(b" ", at)) < 0 or len(buffer) < end + 1 + width:
+            more = stream.read(_CHUNK)
+            if not more:
+                raise DataError(f"{name} ends early: expected {count} words of {dim} numbers, got {record - 1}")
+            buffer, at = buffer[at:] + more, 0
+            if end < 0 and len(buffer) > _MAX_WORD and b" " not in buffer[:_MAX_WORD]:
+                raise DataError(f"{name}, word {record}: expected a word and a space; is it word2vec's binary?")
+        word = buffer[at:end].lstrip(b"\n").decode("utf-8", errors="ignore")
+        at = end + 1 + width
+        if kept.wants(word):
+            kept.add(word, np.frombuffer(buffer, "<f4", dim, end + 1), f"{name}, word {record}")
+
+
+def _checked_dim(dim: int, where: str) -> int:
+    if not 1 <= dim <= _MAX_DIM:
+        raise DataError(f"{where}: expected a word and 1 to {_MAX_DIM} numbers, got {dim}; is it a file of vectors?")
+    return dim
+
+
+def _is_number(field: bytes) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
