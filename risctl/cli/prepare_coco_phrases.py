@@ -1,0 +1,60 @@
+"""`risctl prepare coco-phrases`: referring expressions for the pictures of any COCO instance file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from risctl.cli import console
+from risctl.cli.options import JsonOption, QuietOption
+
+EPILOG = "Example: risctl prepare coco-phrases --instances instances_val2017.json --images val2017 --seed 0"
+
+
+def coco_phrases(
+    instances: Annotated[
+        Path, typer.Option("--instances", help="A COCO instance file (instances_*.json).", show_default=False)
+    ],
+    images: Annotated[Path, typer.Option("--images", help="The folder of its pictures.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The store to write.")] = Path("data/coco-phrases.h5"),
+    exclude: Annotated[
+        Path | None,
+        typer.Option("--exclude", help="A text file of picture ids to leave out.", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Decides phrases and splits.")] = 0,
+    link: Annotated[bool, typer.Option("--link", help="Store the pictures' paths, not their bytes.")] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Leave out pictures and masks that cannot be used.")
+    ] = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make unambiguous phrases for COCO pictures: kind, colour, size, place, order, relation, several, none."""
+    from risctl.data.datasets.coco_phrases.generate import make_coco_phrases, read_excluded
+    from risctl.data.store.writer import write_store
+
+    with console.quiet_if(quiet):
+        dataset = make_coco_phrases(
+            instances,
+            images=images,
+            seed=seed,
+            exclude=read_excluded(exclude) if exclude is not None else (),
+            on_missing="drop" if allow_missing else "refuse",
+        )
+        info = write_store(dataset, out, link=link)
+    lines = [
+        f"{split}: {row['images']:,} images, {row['refs']:,} refs, {row['sentences']:,} sentences"
+        for split, row in info.counts.items()
+    ]
+    lines.extend(f"note: {note}: {count:,}" for note, count in info.notes.items())
+    lines.append(f"wrote {info.path} ({info.bytes / 1e6:.1f} MB)")
+    data = {
+        "path": str(info.path),
+        "bytes": info.bytes,
+        "fingerprint": info.fingerprint,
+        "counts": {split: dict(row) for split, row in info.counts.items()},
+        "notes": dict(info.notes),
+    }
+    console.result("\n".join(lines), data=data, as_json=as_json)

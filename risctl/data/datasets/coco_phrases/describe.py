@@ -1,0 +1,350 @@
+"""Unambiguous phrases about the boxes of one picture, in memory: no pixels and no files needed.
+
+Every phrase is checked against the other things that a hearer would consider (the target's peers: same noun, not far
+smaller), with a margin, so that "left cup" is said of a cup only if it lies clearly further left than the others.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+from risctl.data.datasets.coco_phrases import wording
+from risctl.data.datasets.coco_phrases.lexicon import NOUNS, nouns, plural
+from risctl.data.datasets.coco_phrases.things import PLACE_SCORES, RELATION_SCORES, Thing
+
+_PLACE_SHARES = {name: sum(table.values()) for name, table in wording.PLACES.items()}
+_NOTED = 0.004  # share of the picture under which nobody speaks of a thing, or of the whole by it
+_PEER = 0.2  # a thing this much smaller than the target is not taken for it
+_COLOUR_KIN = frozenset(
+    frozenset(pair.split())
+    for pair in (
+        *("white gray", "gray black", "orange red", "orange yellow", "orange brown", "red pink", "pink purple"),
+        *("purple blue", "brown black", "brown red", "brown yellow", "white yellow", "brown gray", "blue black"),
+        *("green yellow",),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phrase:
+    """A phrase, the indices of the things that it means (none: no such thing is there), and what it takes."""
+
+    text: str
+    targets: tuple[int, ...]
+    abilities: tuple[str, ...]
+
+
+@lru_cache(maxsize=512)
+def _nouns(category: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    pairs = nouns(category)
+    return tuple(noun for noun, _ in pairs), tuple(weight for _, weight in pairs)
+
+
+def pick(rng: random.Random, table: Mapping[str, float]) -> str:
+    """Return a key of `table`, drawn by weight."""
+    return rng.choices(list(table), weights=list(table.values()))[0]
+
+
+class Describer:
+    """Makes phrases about `things`; `rng` decides which. All methods return None where no phrase of the kind fits."""
+
+    def __init__(self, things: Sequence[Thing], rng: random.Random) -> None:
+        self.things = things
+        self.rng = rng
+        self.noted = [i for i, thing in enumerate(things) if thing.area >= _NOTED and not thing.crowd]
+
+    def targets(self) -> list[int]:
+        """Return the things worth speaking of."""
+        return self.noted
+
+    def noun(self, index: int) -> str:
+        """Return a word for a thing."""
+        words, weights = _nouns(self.things[index].category)
+        return self.rng.choices(words, weights=weights)[0]
+
+    def single(self, index: int) -> Phrase | None:
+        """Return a phrase that means thing `index` alone."""
+        kinds = dict(wording.KINDS)
+        makers: dict[str, Callable[[int, str], tuple[str, tuple[str, ...]] | None]] = {
+            "bare": self._bare,
+            "place": self._place,
+            "order": self._order,
+            "colour": self._colour,
+            "size": self._size,
+            "relation": self._relation,
+            "colour and place": self._colour_and_place,
+            "size and place": self._size_and_place,
+            "noun-free": self._noun_free,
+        }
+        noun = self.noun(index)
+        while kinds:
+            kind = pick(self.rng, kinds)
+            made = makers[kind](index, noun)
+            if made is not None:
+                text, abilities = made
+                return Phrase(text=text, targets=(index,), abilities=abilities)
+            del kinds[kind]
+        return None
+
+    def several(self) -> Phrase | None:
+        """Return a phrase that means two or more things of one category: all of them, or all on one side."""
+        groups: dict[str, list[int]] = {}
+        for index in self.noted:
+            groups.setdefault(self.things[index].category, []).append(index)
+        crowds = {thing.category for thing in self.things if thing.crowd}
+        groups = {name: members for name, members in groups.items() if len(members) > 1 and name not in crowds}
+        if not groups:
+            return None
+        category = self.rng.choice(sorted(groups))
+        # Whoever says "all the cups" means the small ones too.
+        members = [i for i, thing in enumerate(self.things) if thing.category == category]
+        chosen, place = members, None
+        abilities: tuple[str, ...] = ("category", "plural")
+        if len(members) > 2 and self.rng.random() < 0.4:
+            side = self._side(members)
+            if side is not None:
+                chosen, place = side
+                abilities = ("category", "place", "plural")
+        colours = {self.things[i].colour for i in members}
+        colour = None
+        if place is None and len(colours) > 1 and None not in colours and self.rng.random() < 0.7:
+            colour = self.rng.choice(sorted(name for name in colours if name is not None))
+            alike = [i for i in members if not self._differ(self.things[i].colour, colour)]
+            if len(alike) < 2 or len(alike) == len(members) or any(self.things[i].colour != colour for i in alike):
+                colour = None
+            else:
+                chosen, abilities = alike, ("category", "colour", "plural")
+        if len(chosen) < 2:
+            return None
+        one = self._shared_noun(category)
+        many = "people" if one == "person" else plural(one)
+        if colour is not None:
+            many, one = f"{colour} {many}", f"{colour} {one}"
+        table: dict[str, float] = dict(wording.BOTH if len(chosen) == 2 else wording.ALL)
+        if many.endswith(one) and one != "people":
+            # "the sheep" may be one: only a word that says so makes it several.
+            table = {form: weight for form, weight in table.items() if form not in ("the {n}", "{n}", "every {s}")}
+        if len(chosen) in wording.COUNTS and (len(chosen) > 2 or place is not None):
+            table.update(wording.COUNTED)
+        form = pick(self.rng, table)
+        inner = pick(self.rng, wording.GROUP_PLACES[place]) if place is not None else "{n}"
+        if inner.endswith("{n}") or place is None:
+            text = form.format(n=inner.format(n=many), s=one, k=wording.COUNTS.get(len(chosen), ""))
+        else:
+            text = inner.format(n=form.format(n=many, s=one, k=wording.COUNTS.get(len(chosen), "")))
+        return Phrase(text=text, targets=tuple(chosen), abilities=abilities)
+
+    def absent(self, categories: Iterable[str] = NOUNS) -> Phrase | None:
+        """Return a phrase of which nothing in the picture is meant: a thing or a colour that is not there."""
+        there = {thing.category for thing in self.things}
+        taken = {word for category in there for word in _nouns(category)[0]}
+        coloured = [i for i in self.noted if self.things[i].colour is not None]
+        if coloured and self.rng.random() < 0.25:
+            index = self.rng.choice(coloured)
+            peers = [t.colour for t in self.things if t.category == self.things[index].category]
+            wrong = [c for c in ("red", "blue", "green", "yellow", "pink") if all(self._differ(c, p) for p in peers)]
+            if wrong and None not in peers:
+                colour = self.rng.choice(wrong)
+                return Phrase(text=f"{colour} {self.noun(index)}", targets=(), abilities=("absent", "colour"))
+        missing = [name for name in categories if name not in there and not taken & set(_nouns(name)[0])]
+        if not missing:
+            return None
+        words, weights = _nouns(self.rng.choice(sorted(missing)))
+        noun = self.rng.choices(words, weights=weights)[0]
+        if self.rng.random() < 0.5:
+            return Phrase(text=self.rng.choice(("{n}", "the {n}")).format(n=noun), targets=(), abilities=("absent",))
+        place = self.rng.choice(sorted(wording.PLACES))
+        text = pick(self.rng, wording.PLACES[place]).format(n=noun)
+        return Phrase(text=text, targets=(), abilities=("absent", "place"))
+
+    def _peers(self, index: int, *, any_kind: bool = False) -> list[int]:
+        own = self.things[index]
+        names = set(_nouns(own.category)[0])
+        return [
+            other
+            for other, thing in enumerate(self.things)
+            if other != index
+            and thing.area >= min(_PEER * own.area, 0.05)
+            and (any_kind or thing.category == own.category or not names.isdisjoint(_nouns(thing.category)[0]))
+        ]
+
+    def _shared_noun(self, category: str) -> str:
+        # Of people together only "people" is sure to be true.
+        return "person" if category == "person" else _nouns(category)[0][0]
+
+    def _bare(self, index: int, noun: str) -> tuple[str, tuple[str, ...]] | None:
+        if self._peers(index):
+            return None
+        return self.rng.choices((noun, f"the {noun}"), weights=(679, 49))[0], ("category",)
+
+    def _fits(self, index: int, place: str, rivals: Sequence[int]) -> bool:
+        """Return whether thing `index` lies at `place` clearly more than every rival does."""
+        own = self.things[index]
+        if place == "middle":
+            left = [i for i in rivals if self.things[i].x < own.x - 0.04]
+            right = [i for i in rivals if self.things[i].x > own.x + 0.04]
+            if len(left) + len(right) < len(rivals) or not left or not right:
+                return False
+            nearest = min(abs(self.things[i].x - 0.5) for i in rivals)
+            return len(left) == len(right) or abs(own.x - 0.5) + 0.08 < nearest
+        score = PLACE_SCORES[place]
+        if ("left" in place and own.x > 0.62) or ("right" in place and own.x < 0.38):
+            return False
+        words = place.split()
+        if ("top" in words and own.y > 0.62) or ("bottom" in words and own.y < 0.38):
+            return False
+        return all(score(own) > score(self.things[i]) + 0.06 * len(words) for i in rivals)
+
+    def _found_place(self, index: int, rivals: Sequence[int]) -> str | None:
+        fitting = {name: _PLACE_SHARES[name] for name in wording.PLACES if self._fits(index, name, rivals)}
+        return pick(self.rng, fitting) if fitting else None
+
+    def _place(self, index: int, noun: str) -> tuple[str, tuple[str, ...]] | None:
+        peers = self._peers(index)
+        # Without rivals a place is idle talk; people do it, but rarely.
+        if not peers and self.rng.random() > 0.15:
+            return None
+        place = self._found_place(index, peers)
+        if place is None:
+            return None
+        return pick(self.rng, wording.PLACES[place]).format(n=noun), ("category", "place")
+
+    def _noun_free(self, index: int, noun: str) -> tuple[str, tuple[str, ...]] | None:
+        rivals = self._peers(index, any_kind=True)
+        fitting = [name for name in wording.NOUN_FREE if self._fits(index, name, rivals)]
+        if not fitting or self.things[index].area < 0.04:
+            return None
+        return pick(self.rng, wording.NOUN_FREE[self.rng.choice(fitting)]), ("place",)
+
+    def _order(self, index: int, noun: str) -> tuple[str, tuple[str, ...]] | None:
+        peers = self._peers(index)
+        if len(peers) < 2:
+            return None
+        sides: dict[str, Callable[[Thing], float]] = {"left": lambda t: t.x, "right": lambda t: -t.x}
+        sides |= {"bottom": lambda t: -t.y, "top": lambda t: t.y, "front": lambda t: -t.foot}
+        side = self.rng.choices(list(sides), weights=(131, 94, 20, 11, 6))[0]
+        line = sorted([*peers, index], key=lambda i: sides[side](self.things[i]))
+        rank = line.index(index) + 1
+        around = line[max(0, rank - 2) : rank + 1]
+        gaps = [sides[side](self.things[b]) - sides[side](self.things[a]) for a, b in pairwise(around)]
+        if rank not in wording.RANKS or min(gaps) < 0.03 or rank * 2 > len(line) + 2:
+            return None
+        form = pick(self.rng, wording.ORDER)
+        if "{n}" not in form and len(peers) < len(self._peers(index, any_kind=True)):
+            form = "{r} {n} from {s}"
+        return form.format(n=noun, r=pick(self.rng, wording.RANKS[rank]), s=side), ("category", "order")
+
+    def _differ(self, first: str | None, second: str | None) -> bool:
+        """Return whether nobody would call two colours the same."""
+        return (
+            first is not None
+            and second is not None
+            and first != second
+            and frozenset((first, second)) not in _COLOUR_KIN
+        )
+
+    def _like_coloured(self, index: int) -> list[int]:
+        return [i for i in self._peers(index) if not self._differ(self.things[index].colour, self.things[i].colour)]
+
+    def _coloured(self, index: int, noun: str) -> str:
+        table = wording.DRESSED if self.things[index].category == "person" else wording.COLOURED
+        return pick(self.rng, table).format(n=noun, c=self.things[index].colour)
+
+    def _colour(self, index: int, noun: str) -> tuple[str, tuple[str, ...]] | None:
+        if self.things[index].colour is None or self._like_coloured(index):
+            return None
+        return self._coloured(index, noun), ("category", "colour")
+
+    def _colour_and_place(self, index: int, noun: str) -> tuple[str, tuple[str, ...]] | None:
+        if self.things[index].colour is None:
+            return None
+        place = self._found_place(index, self._like_coloured(index))
+        if place is None:
+            return None
+        text = pick(self.rng, wording.PLACES[place]).format(n=self._coloured(index, noun))
+        return text, ("category", "colour", "place")
+
+    def _found_size(self, index: int, rivals: Sequence[int]) -> str | None:
+        own = self.things[index]
+        areas, heights = [self.things[i].area for i in rivals], [self.things[i].height for i in rivals]
+        fitting: dict[str, float] = {}
+        if all(own.area > 1.6 * area for area in areas):
+            fitting["big"] = 52
+        if all(own.area * 1.6 < area for area in areas):
+            fitting["small"] = 36
+        if own.category in ("person", "giraffe", "bottle", "vase"):
+            if all(own.height > 1.25 * height for height in heights):
+                fitting["tall"] = 15
+            if all(own.height * 1.25 < height for height in heights):
+                fitting["short"] = 5
+        return pick(self.rng, fitting) if fitting else None
+
+    def _size(self, index: int, noun: str) -> tuple[str, tuple[str, ...]] | None:
+        own = self.things[index]
+        # For a size, the far smaller things count too.
+        peers = [i for i, t in enumerate(self.things) if i != index and t.category == own.category and t.area >= _NOTED]
+        size = self._found_size(index, peers) if peers else None
+        if size is None:
+            return None
+        return pick(self.rng, wording.SIZES[size]).format(n=noun), ("category", "size")
+
+    def _size_and_place(self, index: int, noun: str) -> tuple[str, tuple[str, ...]] | None:
+        own, peers = self.things[index], self._peers(index)
+        place = self.rng.choice(("left", "right"))
+        beside = [i for i in peers if (self.things[i].x < 0.5) == (own.x < 0.5)]
+        if (own.x < 0.5) != (place == "left") or abs(own.x - 0.5) < 0.1 or not beside or len(beside) == len(peers):
+            return None
+        size = self._found_size(index, beside)
+        if size is None:
+            return None
+        text = pick(self.rng, wording.SIZES[size]).format(n=noun)
+        return f"{text} on {self.rng.choice(('', 'the '))}{place}", ("category", "size", "place")
+
+    def _relation(self, index: int, noun: str) -> tuple[str, tuple[str, ...]] | None:
+        own, peers = self.things[index], self._peers(index)
+        counts: dict[str, int] = {}
+        for thing in self.things:
+            counts[thing.category] = counts.get(thing.category, 0) + 1
+        others = [
+            i for i in self.noted if counts[self.things[i].category] == 1 and self.things[i].category != own.category
+        ]
+        self.rng.shuffle(others)
+        for other in others[:4]:
+            held: list[str] = []
+            for relation, holds in RELATION_SCORES.items():
+                score = holds(own, self.things[other])
+                if score is not None and all(
+                    (theirs := holds(self.things[i], self.things[other])) is None or theirs < score - 0.1 for i in peers
+                ):
+                    held.append(relation)
+            if held:
+                relation = pick(self.rng, {name: sum(wording.RELATIONS[name].values()) for name in held})
+                text = pick(self.rng, wording.RELATIONS[relation]).format(n=noun, o=self.noun(other))
+                return text, ("category", "relation")
+        for first, second in pairwise(others):
+            if self._between(index, first, second) and not any(self._between(i, first, second) for i in peers):
+                form = pick(self.rng, wording.RELATIONS["between"])
+                return form.format(n=noun, o=self.noun(first), p=self.noun(second)), ("category", "relation")
+        return None
+
+    def _between(self, index: int, first: int, second: int) -> bool:
+        own, low, high = self.things[index], *sorted((self.things[first], self.things[second]), key=lambda t: t.x)
+        return low.x + 0.05 < own.x < high.x - 0.05 and own.corners[1] < max(low.foot, high.foot)
+
+    def _side(self, members: Sequence[int]) -> tuple[list[int], str] | None:
+        """Return those of `members` that lie together on one side, apart from the rest, and the side."""
+        place = self.rng.choice(("left", "right", "left", "right", "top", "bottom"))
+        sign = -1.0 if place in ("left", "top") else 1.0
+
+        def along(index: int) -> float:
+            return sign * ((self.things[index].x if place in ("left", "right") else self.things[index].y) - 0.5)
+
+        inside = [i for i in members if along(i) > 0]
+        outside = [i for i in members if along(i) <= 0]
+        if len(inside) < 2 or not outside or min(map(along, inside)) - max(map(along, outside)) < 0.1:
+            return None
+        return inside, place

@@ -1,0 +1,206 @@
+"""A dataset of generated phrases for the pictures and masks of any COCO instance file."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from risctl.data.datasets.coco_instances import InstanceImage, Instances, Progress, rasterise, read_instances
+from risctl.data.datasets.coco_phrases.colours import colour_of
+from risctl.data.datasets.coco_phrases.describe import Describer, Phrase
+from risctl.data.datasets.coco_phrases.things import Thing
+from risctl.data.datasets.problems import OnMissing, Problems
+from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
+from risctl.errors import DataError, UsageError
+from risctl.vision import rle
+from risctl.vision.images import decode_stored, image_size
+
+SHARES: Mapping[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
+_TARGETS = 8
+_PHRASES = 3
+
+
+def make_coco_phrases(
+    instances_path: Path,
+    *,
+    images: Path,
+    seed: int = 0,
+    exclude: Collection[int] = (),
+    shares: Mapping[str, float] = SHARES,
+    on_missing: OnMissing = "refuse",
+    progress: Progress | None = None,
+) -> Dataset:
+    """Return a dataset of phrases for the pictures of `instances_path`, which lie in the folder `images`.
+
+    Pictures whose id is in `exclude` are left out; the rest is shared out by `shares` (split -> share, by picture).
+    Of each picture at most 8 things get up to 3 phrases each; it also gets a phrase of several things where there are
+    some, and one of a thing that is not there. The same file, seed and options give the same dataset; a picture's
+    phrases depend on the seed and its id alone, its split also on the other pictures. `progress` is called with (done,
+    total) pictures.
+
+    Raises `DataError` if the file is not COCO's, a picture is missing or of another size (unless
+    `on_missing="drop"`), or nothing is left; `UsageError` for shares that are not positive.
+    """
+    if not shares or any(share <= 0 for share in shares.values()):
+        raise UsageError(f"shares of splits are positive numbers; got {dict(shares)}")
+    problems = Problems()
+    instances = read_instances(instances_path, problems)
+    listed = [one for _, one in sorted(instances.images.items()) if one.image_id not in exclude]
+    usable = {one.image_id: one for one in listed if _is_usable(images / one.file_name, one, problems)}
+    annotations, broken = rasterise(instances, of_images=usable.keys())
+    for annotation_id in broken:
+        problems.lose("annotations without a usable mask", annotation_id)
+    if on_missing == "refuse":
+        problems.refuse_losses(str(instances_path))
+    if not usable:
+        raise DataError(f"no picture of {instances_path} is left in {images}; check --images and --exclude")
+    split_of = _split(sorted(usable), shares=shares, seed=seed)
+    of_image: dict[int, list[Annotation]] = {}
+    for one in annotations.values():
+        of_image.setdefault(one.image_id, []).append(one)
+    records: list[Record] = []
+    for done, (image_id, image) in enumerate(usable.items(), start=1):
+        rng = random.Random(f"{seed} {image_id}")
+        own = of_image.get(image_id, [])
+        pixels = decode_stored((images / image.file_name).read_bytes())
+        describer = Describer(_things(own, pixels=pixels, instances=instances), rng)
+        for phrases in _of_picture(describer, rng, categories=list(instances.categories.values())):
+            ids = tuple(own[index].annotation_id for index in phrases[0].targets)
+            records.append(_record(phrases, image_id=image_id, split=split_of[image_id], ids=ids, place=len(records)))
+        if progress:
+            progress(done, len(usable))
+    records = _numbered(sorted(records, key=lambda record: list(shares).index(record.split)))
+    kept = {record.image_id for record in records}
+    return Dataset(
+        name="coco-phrases",
+        split_by="image",
+        categories=instances.categories,
+        images={
+            one.image_id: ImageRecord(
+                image_id=one.image_id,
+                file_name=one.file_name,
+                height=one.height,
+                width=one.width,
+                path=images / one.file_name,
+            )
+            for one in usable.values()
+            if one.image_id in kept
+        },
+        annotations={key: one for key, one in annotations.items() if one.image_id in kept},
+        records=records,
+        notes=problems.notes(),
+    )
+
+
+def read_excluded(path: Path) -> set[int]:
+    """Return the picture ids in the file `path`: whole numbers, one a line or parted by spaces or commas.
+
+    Raises `DataError` naming the line of anything else.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+    excluded = set()
+    for number, line in enumerate(lines, start=1):
+        for word in line.replace(",", " ").split():
+            if not word.isdigit():
+                raise DataError(f"{path}, line {number}: expected picture ids (whole numbers), got {word!r:.40}")
+            excluded.add(int(word))
+    return excluded
+
+
+def _is_usable(path: Path, image: InstanceImage, problems: Problems) -> bool:
+    if not path.is_file():
+        problems.lose("pictures missing", path)
+        return False
+    try:
+        size = image_size(path)
+    except DataError:
+        problems.lose("pictures unreadable", path)
+        return False
+    if size != (image.height, image.width):
+        problems.lose("pictures of another size than listed", path)
+        return False
+    return True
+
+
+def _split(image_ids: Sequence[int], *, shares: Mapping[str, float], seed: int) -> dict[int, str]:
+    shuffled = list(image_ids)
+    random.Random(seed).shuffle(shuffled)
+    total, names, split_of = sum(shares.values()), list(shares), {}
+    edges = np.cumsum([share / total for share in shares.values()]) * len(shuffled)
+    for place, image_id in enumerate(shuffled):
+        split_of[image_id] = names[min(int(np.searchsorted(edges, place + 0.5)), len(names) - 1)]
+    return split_of
+
+
+def _things(annotations: Sequence[Annotation], *, pixels: np.ndarray, instances: Instances) -> list[Thing]:
+    height, width = pixels.shape[:2]
+    things = []
+    for one in annotations:
+        x, y, wide, high = one.box
+        category = instances.categories[one.category_id]
+        things.append(
+            Thing(
+                corners=(x / width, y / height, (x + wide) / width, (y + high) / height),
+                category=category,
+                area=rle.area(one.mask) / (height * width),
+                colour=None if one.crowd else colour_of(pixels, rle.decode(one.mask), category=category),
+                crowd=one.crowd,
+            )
+        )
+    return things
+
+
+def _of_picture(describer: Describer, rng: random.Random, *, categories: Sequence[str]) -> list[list[Phrase]]:
+    """Return the phrases of a picture, those of one target together."""
+    targets = describer.targets()
+    found = []
+    for index in sorted(rng.sample(targets, min(_TARGETS, len(targets)))):
+        phrases = [describer.single(index) for _ in range(_PHRASES)]
+        # A thing that nothing tells from its like gets no phrase.
+        found.append(list({one.text: one for one in phrases if one is not None}.values()))
+    group, absent = describer.several(), describer.absent(categories)
+    found.extend([one] for one in (group, absent) if one is not None)
+    return [phrases for phrases in found if phrases]
+
+
+def _record(phrases: Sequence[Phrase], *, image_id: int, split: str, ids: tuple[int, ...], place: int) -> Record:
+    return Record(
+        ref_id=place,
+        image_id=image_id,
+        split=split,
+        annotation_ids=ids,
+        expressions=tuple(
+            Expression(
+                sentence_id=0, raw=one.text, sent=one.text, tokens=tuple(one.text.split()), abilities=one.abilities
+            )
+            for one in phrases
+        ),
+    )
+
+
+def _numbered(records: Sequence[Record]) -> list[Record]:
+    """Return the records with ids in their order, of refs and of sentences."""
+    numbered, sentence = [], 0
+    for ref_id, record in enumerate(records):
+        expressions = []
+        for one in record.expressions:
+            expressions.append(
+                Expression(sentence_id=sentence, raw=one.raw, sent=one.sent, tokens=one.tokens, abilities=one.abilities)
+            )
+            sentence += 1
+        numbered.append(
+            Record(
+                ref_id=ref_id,
+                image_id=record.image_id,
+                split=record.split,
+                annotation_ids=record.annotation_ids,
+                expressions=tuple(expressions),
+            )
+        )
+    return numbered

@@ -1,0 +1,270 @@
+"""Generated phrases: each means what it says, of the right things, reproducibly."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from risctl.data.datasets.coco_phrases.colours import NAMES, colour_of, name_pixels
+from risctl.data.datasets.coco_phrases.describe import Describer, Phrase
+from risctl.data.datasets.coco_phrases.generate import make_coco_phrases, read_excluded
+from risctl.data.datasets.coco_phrases.lexicon import NOUNS, nouns, plural
+from risctl.data.datasets.coco_phrases.things import Thing
+from risctl.errors import DataError, UsageError
+from risctl.vision import rle
+
+RED, BLUE, WHITE = (200, 20, 30), (30, 40, 200), (250, 250, 250)
+
+
+def thing(x: float, y: float, *, size: float = 0.2, category: str = "cup", colour: str | None = None) -> Thing:
+    corners = (x - size / 2, y - size / 2, x + size / 2, y + size / 2)
+    return Thing(corners=corners, category=category, area=size * size, colour=colour)
+
+
+def said(things: list[Thing], index: int, *, times: int = 150) -> list[Phrase]:
+    describer = Describer(things, random.Random(0))
+    phrases = [describer.single(index) for _ in range(times)]
+    return [one for one in phrases if one is not None]
+
+
+def texts(things: list[Thing], index: int) -> set[str]:
+    return {one.text for one in said(things, index)}
+
+
+def test_sides_are_told_apart() -> None:
+    cups = [thing(0.2, 0.5), thing(0.5, 0.5), thing(0.8, 0.5)]
+    assert any("left" in text for text in texts(cups, 0))
+    assert not any("right" in text and "from right" not in text for text in texts(cups, 0))
+    assert any("middle" in text or "center" in text for text in texts(cups, 1))
+    assert any("second" in text or "2nd" in text for text in texts(cups, 1))
+
+
+def test_nothing_is_said_of_what_nothing_tells_from_its_like() -> None:
+    assert said([thing(0.5, 0.5), thing(0.51, 0.51)], 0) == []
+
+
+def test_a_name_alone_serves_only_for_the_only_one() -> None:
+    assert {"cup", "the cup", "glass"} & texts([thing(0.5, 0.5), thing(0.2, 0.5, category="dog")], 0)
+    names = {noun for noun, _ in nouns("cup")}
+    assert not names & texts([thing(0.2, 0.5), thing(0.8, 0.5)], 0)
+    # A wine glass and a cup are both "glass".
+    assert "glass" not in texts([thing(0.2, 0.5), thing(0.8, 0.5, category="wine glass")], 0)
+
+
+def test_colour_tells_only_if_all_colours_are_known_and_unlike() -> None:
+    told = texts([thing(0.5, 0.5, colour="red"), thing(0.51, 0.51, colour="blue")], 0)
+    assert any("red" in text for text in told)
+    assert said([thing(0.5, 0.5, colour="red"), thing(0.51, 0.51)], 0) == []
+    assert said([thing(0.5, 0.5, colour="red"), thing(0.51, 0.51, colour="orange")], 0) == []
+
+
+def test_people_are_dressed_in_colours() -> None:
+    people = [
+        thing(0.5, 0.5, category="person", colour="red"),
+        thing(0.51, 0.51, category="person", colour="blue"),
+    ]
+    assert any(" in red" in text for text in texts(people, 0))
+
+
+def test_size_and_relation() -> None:
+    assert any("big" in text or "large" in text for text in texts([thing(0.5, 0.5, size=0.4), thing(0.5, 0.5)], 0))
+    scene = [thing(0.2, 0.7), thing(0.35, 0.7, category="dog"), thing(0.9, 0.7)]
+    relations = [one for one in said(scene, 0, times=600) if "relation" in one.abilities]
+    assert relations
+    assert all("dog" in one.text or "puppy" in one.text or "pup" in one.text for one in relations)
+
+
+def test_several_are_meant_together() -> None:
+    cups = [thing(0.2, 0.5), thing(0.8, 0.5), thing(0.5, 0.9, category="dog")]
+    describer = Describer(cups, random.Random(0))
+    phrases = [describer.several() for _ in range(60)]
+    assert {one.targets for one in phrases if one} == {(0, 1)}
+    assert any(one is not None and one.text.startswith("both") for one in phrases)
+    assert Describer(cups[1:], random.Random(0)).several() is None
+
+
+def test_several_on_one_side_are_those_of_that_side() -> None:
+    cups = [thing(0.1, 0.5, size=0.1), thing(0.25, 0.5, size=0.1), thing(0.9, 0.5, size=0.1)]
+    describer = Describer(cups, random.Random(1))
+    phrases = [one for one in (describer.several() for _ in range(300)) if one is not None]
+    placed = {one.targets for one in phrases if "place" in one.abilities}
+    assert placed == {(0, 1)}
+    assert all("left" in one.text for one in phrases if one.targets == (0, 1))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_absent_is_not_there(seed: int) -> None:
+    scene = [thing(0.2, 0.5), thing(0.5, 0.9, category="dog")]
+    phrase = Describer(scene, random.Random(seed)).absent()
+    assert phrase is not None
+    assert phrase.targets == ()
+    assert "absent" in phrase.abilities
+    there = {noun for name in ("cup", "dog") for noun, _ in nouns(name)}
+    assert not there & set(phrase.text.split())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    places=st.lists(
+        st.tuples(st.floats(0.05, 0.95), st.floats(0.05, 0.95), st.floats(0.03, 0.5), st.sampled_from(sorted(NOUNS))),
+        max_size=12,
+    ),
+    seed=st.integers(0, 9),
+)
+def test_any_scene_gives_sound_phrases(places: list[tuple[float, float, float, str]], seed: int) -> None:
+    things = [thing(x, y, size=size, category=category) for x, y, size, category in places]
+    describer = Describer(things, random.Random(seed))
+    phrases = [describer.single(index) for index in describer.targets()] + [describer.several(), describer.absent()]
+    for phrase in phrases:
+        if phrase is None:
+            continue
+        assert phrase.text.split() and "{" not in phrase.text and phrase.text == " ".join(phrase.text.split())
+        assert all(0 <= index < len(things) for index in phrase.targets)
+        assert len(set(phrase.targets)) == len(phrase.targets)
+    lefts = [p for p in phrases if p and p.text.startswith("left ") and p.abilities == ("category", "place")]
+    for phrase in lefts:
+        own = things[phrase.targets[0]]
+        like = [t for t in things if t.category == own.category and t is not own and t.area >= own.area]
+        assert all(own.x < other.x for other in like)
+
+
+def test_plurals_and_nouns() -> None:
+    assert [plural(word) for word in ("cup", "glass", "baby", "man", "toy", "hot dog", "couch", "wine glass")] == [
+        *("cups", "glasses", "babies", "men", "toys", "hot dogs", "couches", "wine glasses"),
+    ]
+    assert nouns("forklift_truck") == [("forklift truck", 1.0)]
+    assert all(weight > 0 and noun for name in NOUNS for noun, weight in nouns(name))
+
+
+@pytest.mark.parametrize(
+    ("colour", "name"),
+    [
+        *((RED, "red"), (BLUE, "blue"), (WHITE, "white"), ((5, 5, 5), "black"), ((230, 220, 30), "yellow")),
+        *(((240, 130, 20), "orange"), ((20, 140, 40), "green"), ((110, 60, 25), "brown")),
+        *(((128, 128, 128), "gray"), ((250, 150, 180), "pink"), ((120, 30, 160), "purple")),
+    ],
+)
+def test_plain_colours_have_their_names(colour: tuple[int, int, int], name: str) -> None:
+    assert NAMES[int(name_pixels(np.array([colour], dtype=np.uint8))[0])] == name
+    image = np.full((40, 40, 3), colour, dtype=np.uint8)
+    assert colour_of(image, np.ones((40, 40), dtype=bool), category="cup") == name
+
+
+def test_a_mixture_has_no_name_and_a_person_that_of_the_shirt() -> None:
+    half = np.zeros((40, 40, 3), dtype=np.uint8)
+    half[:, :20], half[:, 20:] = RED, BLUE
+    everywhere = np.ones((40, 40), dtype=bool)
+    assert colour_of(half, everywhere, category="cup") is None
+    dressed = np.full((40, 40, 3), BLUE, dtype=np.uint8)
+    dressed[8:22] = RED
+    assert colour_of(dressed, everywhere, category="person") == "red"
+    assert colour_of(half, np.zeros((40, 40), dtype=bool), category="cup") is None
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> Path:
+    """A COCO file of 10 pictures, each with a red cup left, a blue one right and a white dog."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    images, annotations = [], []
+    for image_id in range(1, 11):
+        picture = np.full((120, 160, 3), 128, dtype=np.uint8)
+        places = ((10, 20, 40, 40, RED, 47), (100, 30, 40, 40, BLUE, 47), (60, 70, 40, 40, WHITE, 18))
+        for x, y, width, height, colour, category in places:
+            picture[y : y + height, x : x + width] = colour
+            corners = [x, y, x + width, y, x + width, y + height, x, y + height]
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": category,
+                    "segmentation": [corners],
+                    "bbox": [x, y, width, height],
+                    "iscrowd": 0,
+                }
+            )
+        Image.fromarray(picture).save(folder / f"{image_id}.png")
+        images.append({"id": image_id, "file_name": f"{image_id}.png", "height": 120, "width": 160})
+    categories = [{"id": 47, "name": "cup"}, {"id": 18, "name": "dog"}, {"id": 22, "name": "elephant"}]
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    return path
+
+
+def test_a_coco_file_becomes_a_dataset(coco: Path) -> None:
+    dataset = make_coco_phrases(coco, images=coco.parent / "images", seed=3)
+    assert {split: row["images"] for split, row in dataset.counts().items()} == {"train": 8, "val": 1, "test": 1}
+    spoken = {one.sent for record in dataset.records for one in record.expressions}
+    assert any("red" in text for text in spoken) and any("left" in text for text in spoken)
+    for record in dataset.records:
+        for one in record.expressions:
+            assert ("absent" in one.abilities) == (record.annotation_ids == ())
+            assert ("plural" in one.abilities) == (len(record.annotation_ids) > 1)
+        boxes = [rle.box(dataset.annotations[key].mask) for key in record.annotation_ids]
+        if len(boxes) == 1 and any("red" in one.sent.split() for one in record.expressions):
+            assert boxes[0][0] == 10
+    sentence_ids = [one.sentence_id for record in dataset.records for one in record.expressions]
+    assert sentence_ids == list(range(len(sentence_ids)))
+
+
+def test_the_seed_decides(coco: Path) -> None:
+    first, again, other = (make_coco_phrases(coco, images=coco.parent / "images", seed=seed) for seed in (1, 1, 2))
+    assert first.records == again.records
+    assert first.records != other.records
+
+
+def test_excluded_and_missing_pictures(coco: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "ids.txt"
+    listed.write_text("1, 2\n000000000003\n")
+    images = coco.parent / "images"
+    dataset = make_coco_phrases(coco, images=images, exclude=read_excluded(listed))
+    assert not {1, 2, 3} & set(dataset.images)
+    listed.write_text("1\ntwo\n")
+    with pytest.raises(DataError, match="line 2"):
+        read_excluded(listed)
+    (images / "4.png").unlink()
+    with pytest.raises(DataError, match="missing"):
+        make_coco_phrases(coco, images=images)
+    kept = make_coco_phrases(coco, images=images, on_missing="drop")
+    assert 4 not in kept.images
+    assert kept.notes == {"pictures missing, left out": 1}
+    with pytest.raises(DataError, match="no picture"):
+        make_coco_phrases(coco, images=images, exclude=range(20))
+    with pytest.raises(UsageError):
+        make_coco_phrases(coco, images=images, shares={"train": 0})
+
+
+def test_the_command_writes_a_store(coco: Path, tmp_path: Path) -> None:
+    import typer
+    from typer.testing import CliRunner
+
+    from risctl.cli.prepare_coco_phrases import coco_phrases
+    from risctl.data.store.reader import Store
+
+    app = typer.Typer()
+    app.command()(coco_phrases)
+    out = tmp_path / "phrases.h5"
+    arguments = ["--instances", str(coco), "--images", str(coco.parent / "images"), "--out", str(out), "--json"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    written = json.loads(done.stdout)
+    with Store(out) as store:
+        assert store.counts() == written["counts"]
+        sample = store.sample(int(store.sentences("train")[0]))
+        assert sample.abilities and sample.image.shape == (120, 160, 3)
+
+
+def test_real_pictures_get_phrases_of_every_kind(shared: Path) -> None:
+    folder = shared / "data" / "coco_mini"
+    content = json.loads((folder / "instances.json").read_text())
+    others = {image["id"] for image in content["images"][40:]}
+    dataset = make_coco_phrases(folder / "instances.json", images=folder / "images", exclude=others)
+    abilities = {name for record in dataset.records for one in record.expressions for name in one.abilities}
+    assert abilities == {"category", "colour", "size", "place", "order", "relation", "absent", "plural"}
