@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from risctl import __version__
-from risctl.cli import console, doctor, recipes
+from risctl.cli import console, doctor, predict, recipes
 from risctl.errors import RisctlError
 
 EXIT_CODES = """Exit codes: 0 ok, 2 usage, 3 recipe, 4 data, 5 environment, 6 checkpoint, 130 interrupted."""
@@ -31,6 +31,7 @@ MAIN = "The main job"
 RECIPES = "Recipes and checkpoints"
 HELP = "Help"
 
+app.command("predict", epilog=predict.EXAMPLE, rich_help_panel=MAIN)(predict.predict)
 app.add_typer(recipes.app, name="recipes", rich_help_panel=RECIPES)
 app.command("doctor", epilog="Example: risctl doctor --json", rich_help_panel=HELP)(doctor.doctor)
 
