@@ -68,28 +68,14 @@ def progress(items: Iterable[T], *, label: str, total: int | None = None) -> Ite
 
 
 @contextmanager
-def counting(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function to call with (done, total): it moves a progress bar on stderr, in a terminal only."""
+def counting(label: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Yield a function to call with (done, total or None): it moves a progress bar on stderr, in a terminal only."""
     if not stderr.is_terminal or stderr.quiet:
         yield lambda done, total: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=stderr, transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-@contextmanager
-def stage(label: str) -> Iterator[Callable[[int, int | None], None] | None]:
-    """Show one stage of a long work on stderr: yield what to call with (done, total); None outside a terminal."""
-    if not stderr.is_terminal or stderr.quiet:
-        yield None
-        return
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=stderr, transient=True) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -26,7 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; on leaving, sync it and rename it to `path`.
 
     If the block raises, what it wrote is removed and `path` is as before. A full disk becomes a `MachineError`,
-    a folder that cannot be written a `DataError`. Of two writers of one path, the last to finish wins, and both files are whole.
+    a folder that cannot be written a `DataError`. Of two writers of one path the last to finish wins.
     """
     path = path.absolute()
     try:

@@ -62,15 +62,15 @@ def published(name: str, split_by: str) -> Mapping[str, Counts]:
 
 
 def differences(name: str, split_by: str, counts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Return one line for each of `counts` that differs from its published figure, with both numbers."""
+    """Return one line for each split whose counts differ from the published ones, with both."""
     lines = []
     for split, figures in published(name, split_by).items():
         if split not in counts:
             lines.append(f"{name} ({split_by}): no split {split}; published: {_listed(figures)}")
             continue
-        for what, figure in figures.items():
-            if figure is not None and counts[split].get(what) != figure:
-                lines.append(f"{name} ({split_by}) {split}: {counts[split].get(what):,} {what}, published: {figure:,}")
+        own = {what: counts[split][what] for what, figure in figures.items() if figure is not None}
+        if any(own[what] != figures[what] for what in own):
+            lines.append(f"{name} ({split_by}) {split}: {_listed(own)}; published: {_listed(figures)}")
     return lines
 
 

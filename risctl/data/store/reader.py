@@ -1,7 +1,7 @@
 """Reading a store: rows by index, in any order, from any number of processes and threads.
 
-HDF5 is asked once, on opening, where each column lies in the file; it is then closed. Columns are contiguous, so a
-value is one read at its place (`os.pread`, which moves no shared position), and no HDF5 handle is ever carried across a fork.
+HDF5 is asked once, on opening, where each column lies in the file, and is then done. Columns are contiguous, so a value
+is one read at its place (`os.pread`, which moves no shared position): no HDF5 handle is ever carried across a fork.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ class Store:
 
     def _read_layout(self) -> None:
         try:
-            with h5py.File(self.path, "r", locking=False) as file:
+            # HDF5 reads through the file already open, so that a store renamed over it in between cannot mix in.
+            with h5py.File(self._file, "r") as file:
                 attributes = dict(file.attrs)
                 self.name = str(attributes["name"])
                 self.split_by = str(attributes["split_by"])
@@ -182,8 +183,8 @@ class Store:
             raise DataError(f"{self.path} was cut short while in use; prepare or copy the store again")
         return data
 
-    def _numbers(self, name: str) -> np.ndarray:
-        """Return a whole column, kept in memory once read."""
+    def numbers(self, name: str) -> np.ndarray:
+        """Return a whole column of `schema.columns()`, read-only, kept in memory once read."""
         if name not in self._cache:
             column = self._columns[name]
             length = int(np.prod(column.shape)) * column.kind.itemsize
@@ -196,7 +197,7 @@ class Store:
         return {}
 
     def _text(self, name: str, row: int) -> str:
-        offsets = self._numbers(f"{name}/offsets")
+        offsets = self.numbers(f"{name}/offsets")
         start, stop = int(offsets[row]), int(offsets[row + 1])
         return schema.unpack_text(self._read(self._columns[f"{name}/blob"].offset + start, stop - start))
 
@@ -204,15 +205,15 @@ class Store:
         """Return a whole text column, in one read."""
         column = self._columns[f"{name}/blob"]
         blob = self._read(column.offset, column.shape[0])
-        offsets = self._numbers(f"{name}/offsets").tolist()
+        offsets = self.numbers(f"{name}/offsets").tolist()
         return [schema.unpack_text(blob[start:stop]) for start, stop in pairwise(offsets)]
 
     def _ragged(self, name: str, row: int) -> np.ndarray:
-        offsets = self._numbers(f"{name}/offsets")
-        return self._numbers(f"{name}/values")[offsets[row] : offsets[row + 1]]
+        offsets = self.numbers(f"{name}/offsets")
+        return self.numbers(f"{name}/values")[offsets[row] : offsets[row + 1]]
 
     def _checked(self, row: int, table: str) -> int:
-        count = len(self._numbers(f"{table}/id"))
+        count = len(self.numbers(f"{table}/id"))
         if not 0 <= row < count:
             raise IndexError(f"{table} have rows 0 to {count - 1}; asked for {row}")
         return int(row)
@@ -222,7 +223,7 @@ class Store:
     @cached_property
     def categories(self) -> dict[int, str]:
         """Category names by id."""
-        return dict(zip(self._numbers("categories/id").tolist(), self._texts("categories/name")))
+        return dict(zip(self.numbers("categories/id").tolist(), self._texts("categories/name")))
 
     @cached_property
     def splits(self) -> list[str]:
@@ -235,29 +236,27 @@ class Store:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return `{split: {"images", "refs", "sentences"}}`, splits in order of appearance."""
-        return {
-            split: {
-                "images": len(self.images(split)),
-                "refs": len(self.refs(split)),
-                "sentences": len(self.sentences(split)),
-            }
-            for split in self.splits
-        }
+        return {split: self.count(split) for split in self.splits}
+
+    def count(self, split: str) -> dict[str, int]:
+        """Return how many images, refs and sentences `split` has. `UsageError` for an unknown split."""
+        tables = {"images": self.images(split), "refs": self.refs(split), "sentences": self.sentences(split)}
+        return {name: len(rows) for name, rows in tables.items()}
 
     def refs(self, split: str) -> np.ndarray:
         """Return the rows (int64) of the refs of `split`; "all" takes every one. `UsageError` for an unknown split."""
         asked = [self.splits.index(own) for own in splits.matching(split, self.splits)]
-        return np.flatnonzero(np.isin(self._numbers("refs/split"), asked))
+        return np.flatnonzero(np.isin(self.numbers("refs/split"), asked))
 
     def sentences(self, split: str) -> np.ndarray:
         """Return the rows (int64) of the sentences of `split`, by ref. `UsageError` for an unknown split."""
-        taken = np.zeros(len(self._numbers("refs/id")), dtype=bool)
+        taken = np.zeros(len(self.numbers("refs/id")), dtype=bool)
         taken[self.refs(split)] = True
-        return np.flatnonzero(taken[self._numbers("sentences/ref")])
+        return np.flatnonzero(taken[self.numbers("sentences/ref")])
 
     def images(self, split: str) -> np.ndarray:
         """Return the rows (int64) of the images that refs of `split` are about. `UsageError` for an unknown split."""
-        return np.unique(self._numbers("refs/image")[self.refs(split)]).astype(np.int64)
+        return np.unique(self.numbers("refs/image")[self.refs(split)]).astype(np.int64)
 
     def texts(self, split: str, text_field: TextField = "sent") -> list[str]:
         """Return the texts of the sentences of `split`, in the order of `sentences`."""
@@ -274,16 +273,16 @@ class Store:
         row = self._checked(row, "images")
         return ImageRow(
             row=row,
-            image_id=int(self._numbers("images/id")[row]),
+            image_id=int(self.numbers("images/id")[row]),
             file_name=self._text("images/file_name", row),
-            height=int(self._numbers("images/height")[row]),
-            width=int(self._numbers("images/width")[row]),
+            height=int(self.numbers("images/height")[row]),
+            width=int(self.numbers("images/width")[row]),
         )
 
     def image_bytes(self, row: int) -> bytes:
         """Return the image's file as it came. Raises `DataError` if it is not what was stored or linked."""
         row = self._checked(row, "images")
-        length = int(self._numbers("images/length")[row])
+        length = int(self.numbers("images/length")[row])
         if self.linked:
             path = Path(self._text("images/path", row))
             try:
@@ -295,10 +294,10 @@ class Store:
                 ) from error
             where = f"{path}, to which {self.path} links, has changed"
         else:
-            part = self._parts[self._numbers("images/part")[row]]
-            data = self._read(part.offset + int(self._numbers("images/start")[row]), length)
+            part = self._parts[self.numbers("images/part")[row]]
+            data = self._read(part.offset + int(self.numbers("images/start")[row]), length)
             where = f"image row {row} of {self.path} is damaged"
-        if len(data) != length or zlib.crc32(data) != self._numbers("images/crc32")[row]:
+        if len(data) != length or zlib.crc32(data) != self.numbers("images/crc32")[row]:
             raise DataError(f"{where}; prepare the store again")
         return data
 
@@ -316,36 +315,36 @@ class Store:
     def annotation(self, row: int) -> AnnotationRow:
         """Return the annotation of `row`, with its mask."""
         row = self._checked(row, "annotations")
-        x, y, width, height = self._numbers("annotations/box")[row].tolist()
+        x, y, width, height = self.numbers("annotations/box")[row].tolist()
         return AnnotationRow(
             row=row,
-            annotation_id=int(self._numbers("annotations/id")[row]),
-            image=int(self._numbers("annotations/image")[row]),
-            category_id=int(self._numbers("annotations/category")[row]),
+            annotation_id=int(self.numbers("annotations/id")[row]),
+            image=int(self.numbers("annotations/image")[row]),
+            category_id=int(self.numbers("annotations/category")[row]),
             box=(x, y, width, height),
-            crowd=bool(self._numbers("annotations/crowd")[row]),
+            crowd=bool(self.numbers("annotations/crowd")[row]),
             mask=self._mask(row),
         )
 
     def annotations_of(self, image_row: int) -> np.ndarray:
         """Return the rows of all annotations of an image, referred to or not."""
-        offsets = self._numbers("images/annotations")
+        offsets = self.numbers("images/annotations")
         row = self._checked(image_row, "images")
         return np.arange(offsets[row], offsets[row + 1])
 
     def ref(self, row: int) -> RefRow:
         """Return the ref of `row`."""
         row = self._checked(row, "refs")
-        image = int(self._numbers("refs/image")[row])
+        image = int(self.numbers("refs/image")[row])
         annotations = tuple(self._ragged("refs/annotations", row).tolist())
-        categories = self._numbers("annotations/category")
-        offsets = self._numbers("refs/sentences")
+        categories = self.numbers("annotations/category")
+        offsets = self.numbers("refs/sentences")
         return RefRow(
             row=row,
-            ref_id=int(self._numbers("refs/id")[row]),
+            ref_id=int(self.numbers("refs/id")[row]),
             image=image,
-            image_id=int(self._numbers("images/id")[image]),
-            split=self.splits[self._numbers("refs/split")[row]],
+            image_id=int(self.numbers("images/id")[image]),
+            split=self.splits[self.numbers("refs/split")[row]],
             annotations=annotations,
             category_ids=tuple(int(categories[one]) for one in annotations),
             sentences=np.arange(offsets[row], offsets[row + 1]),
@@ -359,24 +358,24 @@ class Store:
             return masks[0]
         if masks:
             return rle.union(masks)
-        image = self._numbers("refs/image")[row]
-        return rle.empty(int(self._numbers("images/height")[image]), int(self._numbers("images/width")[image]))
+        image = self.numbers("refs/image")[row]
+        return rle.empty(int(self.numbers("images/height")[image]), int(self.numbers("images/width")[image]))
 
     def _mask(self, row: int) -> RLE:
-        image = self._numbers("annotations/image")[row]
-        size = [int(self._numbers("images/height")[image]), int(self._numbers("images/width")[image])]
+        image = self.numbers("annotations/image")[row]
+        size = [int(self.numbers("images/height")[image]), int(self.numbers("images/width")[image])]
         return {"size": size, "counts": self._text("annotations/counts", row)}
 
     def sentence(self, row: int) -> SentenceRow:
         """Return the sentence of `row`."""
         row = self._checked(row, "sentences")
-        ref = int(self._numbers("sentences/ref")[row])
-        start, stop = self._numbers("sentences/tokens/offsets")[row : row + 2].tolist()
+        ref = int(self.numbers("sentences/ref")[row])
+        start, stop = self.numbers("sentences/tokens/offsets")[row : row + 2].tolist()
         return SentenceRow(
             row=row,
             ref=ref,
-            image=int(self._numbers("refs/image")[ref]),
-            sentence_id=int(self._numbers("sentences/id")[row]),
+            image=int(self.numbers("refs/image")[ref]),
+            sentence_id=int(self.numbers("sentences/id")[row]),
             raw=self._text("sentences/raw", row),
             sent=self._text("sentences/sent", row),
             tokens=tuple(self._text("tokens", token) for token in range(start, stop)),

@@ -1,0 +1,77 @@
+"""Where the published archives lie: mirrors in the order in which they are tried.
+
+The annotations' own server has been dead since 2022, so its snapshots in the web archive come first; `id_` in their
+addresses asks for the file as it was, without the archive's frame around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_REFERIT = "https://bvisionweb1.cs.unc.edu/licheng/referit/data"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One archive: its mirrors, the folder under the data root to unpack it in, and what is known of it.
+
+    `size` (bytes) and `sha256` are checked where known; `about` is for people and for the check of free space.
+    """
+
+    file_name: str
+    mirrors: tuple[str, ...]
+    folder: str
+    about: int
+    size: int | None = None
+    sha256: str | None = None
+
+
+def _archived(snapshot: str, address: str) -> tuple[str, ...]:
+    return (f"https://web.archive.org/web/{snapshot}id_/{address}", address)
+
+
+ANNOTATIONS: Mapping[str, Source] = {
+    "refclef": Source(
+        file_name="refclef.zip",
+        mirrors=_archived("20220413011817", f"{_REFERIT}/refclef.zip"),
+        folder="",
+        about=100_000_000,
+    ),
+    "refcoco": Source(
+        file_name="refcoco.zip",
+        mirrors=_archived("20220413011718", f"{_REFERIT}/refcoco.zip"),
+        folder="",
+        about=50_000_000,
+    ),
+    "refcoco+": Source(
+        file_name="refcoco+.zip",
+        mirrors=_archived("20220413011656", f"{_REFERIT}/refcoco+.zip"),
+        folder="",
+        about=50_000_000,
+    ),
+    "refcocog": Source(
+        file_name="refcocog.zip",
+        mirrors=_archived("20220413012904", f"{_REFERIT}/refcocog.zip"),
+        folder="",
+        about=65_000_000,
+    ),
+}
+
+IMAGES: Mapping[str, Source] = {
+    "train2014": Source(
+        file_name="train2014.zip",
+        mirrors=(
+            "http://images.cocodataset.org/zips/train2014.zip",
+            "https://s3.amazonaws.com/images.cocodataset.org/zips/train2014.zip",
+        ),
+        folder="images",
+        about=13_500_000_000,
+    ),
+    "saiapr_tc-12": Source(
+        file_name="saiapr_tc-12.zip",
+        mirrors=_archived("20220515000000", f"{_REFERIT}/images/saiapr_tc-12.zip"),
+        folder="images",
+        about=1_700_000_000,
+    ),
+}

@@ -1,0 +1,166 @@
+"""Checking a store: against itself, and against the published annotations it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from risctl.data.datasets.coco_instances import read_instances
+from risctl.data.datasets.problems import Problems
+from risctl.data.store import schema
+from risctl.data.store.reader import Store
+from risctl.errors import DataError
+from risctl.vision import rle
+from risctl.vision.images import decode_stored
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
+
+# Published boxes are drawn around polygons, not pixels: both sides of a mask may differ by a pixel and rounding.
+BOX_TOLERANCE = 2.0
+NAMED = 5
+
+
+@dataclass(slots=True, kw_only=True)
+class Verification:
+    """What was checked (counts by name), what is wrong, and what is merely odd (each a line that names the thing)."""
+
+    checked: dict[str, int] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    oddities: list[str] = field(default_factory=list)
+
+    def raise_if_failed(self, path: Path) -> None:
+        """Raise `DataError` with the first few failures, if there are any."""
+        if self.failures:
+            more = f", and {len(self.failures) - NAMED:,} more" if len(self.failures) > NAMED else ""
+            raise DataError(f"{path} is damaged: {'; '.join(self.failures[:NAMED])}{more}. Prepare the store again")
+
+
+def verify_store(store: Store, *, progress: Progress | None = None) -> Verification:
+    """Check a store against itself: fingerprint, rows that point somewhere, ids that are unique, every picture decoded
+    and of its size, every mask well formed, boxes around their masks (an oddity where not: some are published so).
+    `progress` is called with (done, total) pictures and annotations."""
+    found = Verification()
+    _check_tables(store, found)
+    if found.failures:
+        return found
+    images, annotations = len(store.numbers("images/id")), len(store.numbers("annotations/id"))
+    total = images + annotations
+    for row in range(images):
+        _check_picture(store, row, found)
+        if progress:
+            progress(row + 1, total)
+    outside = 0
+    for row in range(annotations):
+        outside += _check_annotation(store, row, found)
+        if progress:
+            progress(images + row + 1, total)
+    if outside:
+        found.oddities.append(
+            f"{outside:,} of {annotations:,} published boxes differ from their mask's by over 2 pixels"
+        )
+    found.checked |= {"pictures decoded": images, "masks well formed": annotations}
+    return found
+
+
+def verify_masks(store: Store, instances: Path, *, progress: Progress | None = None) -> Verification:
+    """Check that every mask of the store is what its polygons in the file `instances` give, run for run.
+
+    `progress` is called with (done, total) annotations.
+    """
+    found = Verification()
+    published = read_instances(instances, Problems())
+    count = len(store.numbers("annotations/id"))
+    for row in range(count):
+        stored = store.annotation(row)
+        entry = published.annotations.get(stored.annotation_id)
+        if entry is None:
+            found.failures.append(f"annotation {stored.annotation_id} is not in {instances}")
+        else:
+            height, width = stored.mask["size"]
+            mask = rle.from_segmentation(entry.get("segmentation"), height=height, width=width)
+            if mask != stored.mask:
+                found.failures.append(f"the mask of annotation {stored.annotation_id} is not what {instances} says")
+            if entry["category_id"] != stored.category_id or entry["image_id"] != store.image(stored.image).image_id:
+                found.failures.append(
+                    f"annotation {stored.annotation_id} has another picture or category in {instances}"
+                )
+        if progress:
+            progress(row + 1, count)
+    found.checked["masks compared with their polygons"] = count
+    return found
+
+
+def _check_tables(store: Store, found: Verification) -> None:
+    tables = {name: store.numbers(name) for name in schema.columns()}
+    mark = schema.fingerprint(store.name, store.split_by, tables)
+    if mark != store.fingerprint:
+        found.failures.append(f"its content has fingerprint {mark}, recorded is {store.fingerprint}")
+    for table in ("images", "annotations", "refs", "sentences", "categories"):
+        ids = tables[f"{table}/id"]
+        if len(np.unique(ids)) != len(ids):
+            found.failures.append(f"{table} have repeated ids")
+    sizes = {table: len(tables[f"{table}/id"]) for table in ("images", "annotations", "refs", "sentences")}
+    pointers = {
+        "annotations/image": sizes["images"],
+        "refs/image": sizes["images"],
+        "refs/split": len(store.splits),
+        "refs/annotations/values": sizes["annotations"],
+        "sentences/ref": sizes["refs"],
+    }
+    for name, limit in pointers.items():
+        values = tables[name]
+        if values.size and (values.min() < 0 or values.max() >= limit):
+            found.failures.append(f"{name} points beyond its table")
+    offsets = {
+        "images/annotations": ("images", sizes["annotations"]),
+        "refs/sentences": ("refs", sizes["sentences"]),
+        "refs/annotations/offsets": ("refs", len(tables["refs/annotations/values"])),
+        "sentences/tokens/offsets": ("sentences", len(tables["tokens/offsets"]) - 1),
+    }
+    for name, (table, last) in offsets.items():
+        values = tables[name]
+        if len(values) != sizes[table] + 1 or values[0] != 0 or values[-1] != last or (np.diff(values) < 0).any():
+            found.failures.append(f"{name} are no offsets")
+    found.checked |= sizes
+
+
+def _check_picture(store: Store, row: int, found: Verification) -> None:
+    image = store.image(row)
+    try:
+        data = store.image_bytes(row)
+        if hashlib.sha256(data).digest() != store.numbers("images/sha256")[row].tobytes():
+            found.failures.append(f"image {image.image_id} is not the file that was stored")
+            return
+        shape = decode_stored(data).shape[:2]
+    except DataError as error:
+        found.failures.append(f"image {image.image_id} ({image.file_name}): {error}")
+        return
+    if shape != (image.height, image.width):
+        found.failures.append(
+            f"image {image.image_id} has {shape[0]}x{shape[1]}, not {image.height}x{image.width} pixels"
+        )
+
+
+def _check_annotation(store: Store, row: int, found: Verification) -> bool:
+    """Check one mask; return whether its box is another than the published one."""
+    annotation = store.annotation(row)
+    try:
+        rle.check(annotation.mask)
+    except DataError as error:
+        found.failures.append(f"annotation {annotation.annotation_id}: {error}")
+        return False
+    around = rle.box(annotation.mask)
+    return any(
+        abs(mine - theirs) > BOX_TOLERANCE
+        for mine, theirs in (
+            (around[0], annotation.box[0]),
+            (around[1], annotation.box[1]),
+            (around[0] + around[2], annotation.box[0] + annotation.box[2]),
+            (around[1] + around[3], annotation.box[1] + annotation.box[3]),
+        )
+    )
