@@ -14,7 +14,7 @@ from risctl.data.datasets.scenes.shapes import KINDS
 
 LEAST_AREA = 0.008
 """The least share of the picture that a thing referred to covers, as it is seen."""
-NO_TARGET = 0.26
+NO_TARGET = 0.25
 """How often a scene has an expression that nothing fits; with about three refs a scene, one ref in twelve."""
 
 
@@ -62,13 +62,15 @@ def referrals(scene: Scene, *, theme: str, shape: tuple[int, ...], rng: np.rando
     chosen = order[: int(rng.choice([2, 3, 4], p=[0.35, 0.45, 0.2]))]
     found = [Referral(target=k, sayings=_sayings(by_target[k], rng)) for k in chosen]
     if rng.random() < NO_TARGET:
-        absent = _absent(scene, theme, rng)
-        if absent is not None:
-            found.append(Referral(target=None, sayings=(absent,)))
+        ways = [_absent(scene, theme, rng) for _ in range(int(rng.integers(1, 3)))]
+        sayings = {saying.sent: saying for saying in ways if saying is not None}
+        if sayings:
+            found.append(Referral(target=None, sayings=tuple(sayings.values())))
     return found
 
 
-_WEIGHTS = {"plain": 0.5, "colour": 1.0, "size": 1.7, "place": 1.0, "order": 2.2, "relation": 1.1}
+_WEIGHTS = {"plain": 0.4, "colour": 1.0, "size": 4.0, "place": 1.8, "order": 1.0, "relation": 1.3}
+"""How often a form of expression is taken before others; the rarer a form is fit, the more."""
 
 
 def _form(phrase: Phrase) -> str:
@@ -99,8 +101,9 @@ def _sayings(forms: dict[str, list[_Candidate]], rng: np.random.Generator) -> tu
 
 def _likely(one: _Candidate) -> float:
     """People name things, and say little: vague nouns and long phrases are rarer."""
-    vague = 0.3 if one.phrase.noun == "thing" else 1.0
-    return vague * (1.0 if one.tight else 0.4) / (1 + len(one.abilities) * 0.3)
+    vague = {"thing": 0.15, "animal": 0.5}.get(one.phrase.noun, 1.0)
+    counted = 3.0 if one.phrase.order and one.phrase.order[0] > 1 else 1.0
+    return counted * vague * (1.0 if one.tight else 0.4) / (1 + len(one.abilities) * 0.3)
 
 
 def _say(phrase: Phrase, abilities: tuple[str, ...], rng: np.random.Generator) -> Saying:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -40,13 +40,18 @@ class MadeScene:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Packed:
+class PackedScene:
+    """A scene as it is kept: `data` the encoded picture, `things` their categories and masks."""
+
     index: int
     width: int
     height: int
     data: bytes
     things: list[tuple[str, rle.RLE]]
     referrals: list[Referral]
+
+
+Progress = Callable[[Iterable[PackedScene]], Iterable[PackedScene]]
 
 
 def make_scene(index: int, *, seed: int, size: tuple[int, int] | None = None) -> MadeScene:
@@ -68,12 +73,15 @@ def split_of(index: int) -> str:
     return {8: "val", 9: "test"}.get(index % 10, "train")
 
 
-def make_scenes(*, count: int, seed: int, size: tuple[int, int] | None = None, workers: int = 1) -> Dataset:
+def make_scenes(
+    *, count: int, seed: int, size: tuple[int, int] | None = None, workers: int = 1, progress: Progress | None = None
+) -> Dataset:
     """Return `count` scenes of `seed` with expressions, in the splits train, val and test (80, 10 and 10 of a hundred).
 
     Scene i depends on `seed` and i alone: not on `count`, nor on the number of `workers` (processes). Pictures are of
     `size` (width, height) or of several usual sizes near 320 x 240, as JPEG. Every expression carries the abilities it
-    needs (`phrases.ABILITIES`). Raises `UsageError` if there are too few scenes for three splits.
+    needs (`phrases.ABILITIES`). `progress` is given the scenes as they come and passes them on. Raises `UsageError` if
+    there are too few scenes for three splits, or sides no picture has.
     """
     if count < 10:
         raise UsageError(f"at least 10 scenes are needed for train, val and test; got {count}")
@@ -90,12 +98,13 @@ def make_scenes(*, count: int, seed: int, size: tuple[int, int] | None = None, w
         annotations={},
         records=[],
     )
-    for scene in packed_scenes(count=count, seed=seed, size=size, workers=workers):
+    scenes: Iterable[PackedScene] = _packed_scenes(count=count, seed=seed, size=size, workers=workers)
+    for scene in progress(scenes) if progress else scenes:
         _add(dataset, pictures, scene)
     return dataset
 
 
-def packed_scenes(*, count: int, seed: int, size: tuple[int, int] | None, workers: int) -> Iterator[_Packed]:
+def _packed_scenes(*, count: int, seed: int, size: tuple[int, int] | None, workers: int) -> Iterator[PackedScene]:
     """Yield scenes in their order, made by `workers` processes."""
     make = partial(_pack, seed=seed, size=size)
     if workers <= 1:
@@ -105,18 +114,18 @@ def packed_scenes(*, count: int, seed: int, size: tuple[int, int] | None, worker
         yield from pool.map(make, range(count), chunksize=16)
 
 
-def _pack(index: int, *, seed: int, size: tuple[int, int] | None) -> _Packed:
+def _pack(index: int, *, seed: int, size: tuple[int, int] | None) -> PackedScene:
     scene = make_scene(index, seed=seed, size=size)
     stream = io.BytesIO()
     Image.fromarray(scene.pixels).save(stream, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     height, width = scene.owner.shape
     masks = [(one.category, rle.encode(scene.owner == k)) for k, one in enumerate(scene.things)]
-    return _Packed(
+    return PackedScene(
         index=index, width=width, height=height, data=stream.getvalue(), things=masks, referrals=scene.referrals
     )
 
 
-def _add(dataset: Dataset, pictures: Pictures, scene: _Packed) -> None:
+def _add(dataset: Dataset, pictures: Pictures, scene: PackedScene) -> None:
     image_id = scene.index + 1
     pictures.add(
         ImageRecord(

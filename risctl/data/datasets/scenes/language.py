@@ -49,8 +49,7 @@ def _named(phrase: Phrase, rng: np.random.Generator, *, before: str = "") -> str
     return " ".join(word for word in (before, size, colour, noun) if word)
 
 
-def _placed(phrase: Phrase, rng: np.random.Generator) -> str:
-    place = str(phrase.place)
+def _placed(phrase: Phrase, place: str, rng: np.random.Generator) -> str:
     article = _one_of(rng, "the ", "the ", "")
     if place == "middle":
         if rng.random() < 0.25:
@@ -70,11 +69,9 @@ def _placed(phrase: Phrase, rng: np.random.Generator) -> str:
     return f"{_named(phrase, rng)} {_one_of(rng, 'at', 'near')} {article}{place}"
 
 
-def _ordered(phrase: Phrase, rng: np.random.Generator) -> str:
-    assert phrase.order is not None
-    rank, side = phrase.order
+def _ordered(phrase: Phrase, rank: int, side: str, rng: np.random.Generator) -> str:
     article = _one_of(rng, "the ", "")
-    if rank == 1 and rng.random() < 0.8:
+    if rank == 1 and rng.random() < 0.85:
         if rng.random() < 0.6:
             return _named(phrase, rng, before=f"{side}most")
         return f"{_named(phrase, rng)} {_one_of(rng, 'farthest', 'furthest')} to the {side}"
@@ -86,20 +83,22 @@ def _ordered(phrase: Phrase, rng: np.random.Generator) -> str:
 
 def word(phrase: Phrase, rng: np.random.Generator) -> str:
     """Return `phrase` in words, in lower case and without punctuation."""
+    text = _bare(phrase, rng)
+    return f"the {text}" if rng.random() < 0.45 else text
+
+
+def _bare(phrase: Phrase, rng: np.random.Generator) -> str:
     if phrase.order is not None:
-        text = _ordered(phrase, rng)
+        text = _ordered(phrase, *phrase.order, rng)
     elif phrase.place is not None:
-        text = _placed(phrase, rng)
+        text = _placed(phrase, phrase.place, rng)
     else:
         text = _named(phrase, rng)
-    if phrase.relation is not None:
-        relation, anchor = phrase.relation
-        link = _one_of(rng, "", "", "", "that is ")
-        text = (
-            f"{text} {link}{_one_of(rng, *_RELATIONS[relation])} {_one_of(rng, 'the ', 'the ', '')}{word(anchor, rng)}"
-        )
-    # "one on the left" is what people type; "one" alone after nothing still wants its article.
-    return f"the {text}" if rng.random() < 0.45 else text
+    if phrase.relation is None:
+        return text
+    relation, anchor = phrase.relation
+    link = _one_of(rng, "", "", "", "that is ") + _one_of(rng, *_RELATIONS[relation])
+    return f"{text} {link} {_one_of(rng, 'the ', 'the ', '')}{_bare(anchor, rng)}"
 
 
 def typed(text: str, rng: np.random.Generator) -> str:

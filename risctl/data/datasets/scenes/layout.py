@@ -86,7 +86,7 @@ def place(
         for _ in range(14):
             if slot is not None:
                 where = _in_row(sprite, slot, rows, base=base, height=height, width=width, rng=rng)
-            elif placed and rng.random() < 0.5:
+            elif placed and kind.stands != "wall" and rng.random() < 0.5:
                 where = _by(placed[int(rng.integers(len(placed)))], sprite, rng)
             else:
                 where = _anywhere(sprite, kind.stands, height=height, width=width, horizon=horizon, rng=rng)

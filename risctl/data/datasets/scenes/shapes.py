@@ -13,6 +13,8 @@ from risctl.data.datasets.scenes.palette import COLOURS
 
 Draw = Callable[[np.random.Generator], list[Part]]
 
+FRUIT = ("red", "green", "yellow")
+LEAVES = ("green", "orange", "yellow", "pink", "red")
 FUR = ("brown", "black", "white", "gray", "orange")
 PETALS = ("red", "orange", "yellow", "blue", "purple", "pink", "white")
 
@@ -54,7 +56,7 @@ KINDS: dict[str, Kind] = {
         names=("tree",),
         themes=("garden",),
         scale=1.7,
-        colours=("green", "orange", "yellow", "pink", "red"),
+        colours=LEAVES,
     ),
     "house": Kind(draw=wares.house, names=("house",), themes=("garden", "table"), scale=1.35, round=0.1),
     "car": Kind(draw=wares.car, names=("car",), themes=("room", "garden", "table"), scale=0.65, round=0.2),
@@ -82,7 +84,7 @@ KINDS: dict[str, Kind] = {
         themes=("table", "garden"),
         scale=0.75,
         round=0.9,
-        colours=("red", "green", "yellow"),
+        colours=FRUIT,
     ),
     "balloon": Kind(
         draw=wares.balloon,

@@ -23,7 +23,7 @@ class Sprite:
 
 
 def draw(category: str, colour: str, *, height: float, light: float, rng: np.random.Generator) -> Sprite:
-    """Return an object of about `height` pixels, lit from the angle `light` (radians: 0 from the right, pi/2 from above)."""
+    """Return an object of about `height` pixels, lit from the angle `light` (radians, 0 right, pi/2 above)."""
     kind = KINDS[category]
     main = palette.sample(colour, rng)
     parts = kind.draw(rng)

@@ -1,0 +1,89 @@
+"""`risctl prepare scenes`: a synthetic dataset, made here, without any download."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from risctl.cli import console
+from risctl.cli.options import JsonOption, QuietOption
+
+
+def scenes(
+    count: Annotated[int, typer.Option("-n", "--count", min=10, help="How many scenes (pictures).")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Scene i of a seed is the same on every run.")] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The store to write.")] = Path("data/scenes.h5"),
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WxH", help="Width x height of all pictures; default: several near 320x240."),
+    ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write some test scenes there as PNG, their expressions beside as JSON."),
+    ] = None,
+    picture_count: Annotated[int, typer.Option("--picture-count", min=1, help="How many such pictures.")] = 3,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that draw; the result is the same. Default: up to 4.")
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Make scenes of everyday things with expressions for them, in train, val and test. Needs no download."""
+    import os
+
+    from risctl.data.datasets.scenes.export import write_pictures
+    from risctl.data.datasets.scenes.generate import make_scenes
+    from risctl.data.store.writer import write_store
+
+    shape = _size(size)
+    # The processes take seconds to start, which a few scenes do not repay.
+    processes = workers or (1 if count < 200 else min(4, os.cpu_count() or 1))
+    with console.quiet_if(quiet):
+        dataset = make_scenes(
+            count=count,
+            seed=seed,
+            size=shape,
+            workers=processes,
+            progress=partial(console.progress, label="scenes", total=count),
+        )
+        info = write_store(dataset, out)
+        shown = write_pictures(pictures, count=picture_count, seed=seed, size=shape) if pictures else []
+    data: dict[str, Any] = {
+        "store": str(out),
+        "bytes": info.bytes,
+        "fingerprint": info.fingerprint,
+        "counts": {split: dict(row) for split, row in info.counts.items()},
+        "abilities": ability_counts(dataset),
+        "pictures": [str(path) for path in shown],
+    }
+    lines = [f"{out}: {info.bytes / 1e6:.1f} MB"]
+    for split, row in info.counts.items():
+        lines.append(f"  {split:5} {row['images']:6} images {row['refs']:6} refs {row['sentences']:6} sentences")
+    lines.append("  sentences that need " + ", ".join(f"{name} {n}" for name, n in data["abilities"].items()))
+    console.result("\n".join([*lines, *data["pictures"]]), data=data, as_json=as_json)
+
+
+def ability_counts(dataset: Any) -> dict[str, int]:
+    """Return how many sentences of a `Dataset` of scenes need each ability."""
+    from collections import Counter
+
+    from risctl.data.datasets.scenes.phrases import ABILITIES
+
+    counts = Counter(
+        ability for record in dataset.records for expression in record.expressions for ability in expression.abilities
+    )
+    return {ability: counts[ability] for ability in ABILITIES}
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    from risctl.errors import UsageError
+
+    if text is None:
+        return None
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise UsageError(f"--size takes width x height in pixels, as in 320x240; got {text!r}")
+    return int(width), int(height)

@@ -1,0 +1,50 @@
+"""Single scenes as files, to look at and to ask a model about."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from risctl.data.atomic import replacing
+from risctl.data.datasets.scenes.generate import make_scene, split_of
+
+
+def write_pictures(
+    folder: Path, *, count: int, seed: int, size: tuple[int, int] | None = None, split: str = "test"
+) -> list[Path]:
+    """Write the first `count` scenes of `split` as `folder/scene_*.png`, and return their paths.
+
+    A JSON file of the same name lies beside each: `{"image", "expressions": [{"text", "abilities", "target", "box"}]}`;
+    `target` is the category referred to and `box` its (x, y, width, height) in pixels, both null if nothing fits.
+    """
+    written: list[Path] = []
+    index = 0
+    while len(written) < count:
+        if split_of(index) == split:
+            written.append(_write(folder, index, seed=seed, size=size))
+        index += 1
+    return written
+
+
+def _write(folder: Path, index: int, *, seed: int, size: tuple[int, int] | None) -> Path:
+    scene = make_scene(index, seed=seed, size=size)
+    height, width = scene.owner.shape
+    expressions = []
+    for referral in scene.referrals:
+        thing = None if referral.target is None else scene.things[referral.target]
+        box = None
+        if thing is not None:
+            left, top, right, bottom = (round(side * (width, height)[k % 2]) for k, side in enumerate(thing.box))
+            box = [left, top, right - left, bottom - top]
+        for saying in referral.sayings:
+            target = thing.category if thing else None
+            expressions.append({"text": saying.sent, "abilities": saying.abilities, "target": target, "box": box})
+    path = folder / f"scene_{index:06d}.png"
+    with replacing(path) as part:
+        Image.fromarray(scene.pixels).save(part, "PNG")
+    with replacing(path.with_suffix(".json")) as part:
+        text = json.dumps({"image": path.name, "expressions": expressions}, indent=2)
+        part.write_text(text + "\n", encoding="utf-8")
+    return path
