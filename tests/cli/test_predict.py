@@ -1,0 +1,306 @@
+"""`risctl predict`, run as a program: its files, its lines, its exit codes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from risctl.cli import app
+from risctl.cli.predict import split_arguments
+from risctl.errors import DataError, UsageError
+from risctl.vision import rle
+from risctl.vision.picture_files import find_pictures
+
+
+class Result:
+    """What a run gave."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def risctl(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-untyped-def]
+    """The command in this process, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object, stdin: bytes = b"") -> Result:
+        monkeypatch.setattr(sys, "argv", ["risctl", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as leaving:
+            app.main()
+        out, err = capfd.readouterr()
+        return Result(leaving.value.code or 0, out, err)  # type: ignore[arg-type]
+
+    return run
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def test_files_and_lines_of_two_texts(risctl, photo: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+    result = risctl("predict", "photo.png", "the red cup", "left", "--model", tiny_checkpoint, "--device", "cpu")
+    assert result.code == 0
+    lines = [line.split("\t") for line in result.out.splitlines()]
+    assert [line[0] for line in lines] == ["the red cup", "left"]
+    for (text, score, box, mask), stem in zip(lines, ["photo.the-red-cup", "photo.left"], strict=True):
+        assert 0 <= float(score) <= 1
+        assert mask == f"predictions/{stem}.mask.png"
+        pixels = np.asarray(Image.open(mask))
+        assert pixels.shape == (60, 90) and set(np.unique(pixels)) <= {0, 255}
+        record = json.loads(Path(f"predictions/{stem}.json").read_text())
+        assert record["image"] == "photo.png" and record["text"] == text and record["mask"] == mask
+        assert record["model"].endswith("best.safetensors") and record["threshold"] == 0.5
+        np.testing.assert_array_equal(rle.decode(record["segmentation"]), pixels == 255)
+        assert record["area"] == (pixels == 255).sum()
+        if record["box"] is not None:
+            assert box == ",".join(f"{side:g}" for side in record["box"])
+        with Image.open(record["overlay"]) as drawn:
+            assert drawn.format == "JPEG" and drawn.width >= 90 and drawn.height >= 60
+    assert sorted(path.name for path in Path("predictions").iterdir()) == sorted(
+        f"{stem}.{end}" for stem in ("photo.the-red-cup", "photo.left") for end in ("mask.png", "overlay.jpg", "json")
+    )
+    assert "tiny (vlt)" in result.err
+
+
+def test_json_prints_the_records_and_quiet_says_nothing_else(risctl, photo: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+    result = risctl("predict", photo, "cup", "-m", tiny_checkpoint, "--json", "--quiet", "--out", "deep/er")
+    assert result.code == 0 and result.err == ""
+    [record] = json.loads(result.out)
+    assert record == json.loads((Path("deep/er") / "photo.cup.json").read_text())
+
+
+def test_a_threshold_changes_the_mask(risctl, photo: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+    areas = []
+    for threshold in ("0", "0.9999"):
+        result = risctl("predict", photo, "cup", "-m", tiny_checkpoint, "--json", "--threshold", threshold)
+        [record] = json.loads(result.out)
+        areas.append(record["area"])
+    assert areas == [5400, 0]
+    assert record["box"] is None and record["score"] == 0
+    result = risctl("predict", photo, "cup", "-m", tiny_checkpoint, "--threshold", "0.9999")
+    assert result.out.split("\t")[2] == "nothing found"
+    assert risctl("predict", photo, "cup", "-m", tiny_checkpoint, "--threshold", "1.5").code == 2
+
+
+def test_texts_of_the_option_and_repeated_texts(risctl, photo: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+    result = risctl("predict", photo, "-t", "cup", "-t", "cup", "-m", tiny_checkpoint, "--text", "left.png")
+    assert [line.split("\t")[0] for line in result.out.splitlines()] == ["cup", "left.png"]
+
+
+def test_texts_that_would_share_a_name_do_not(risctl, photo: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+    texts = ["red cup", "Red cup!", "red-cup", "кружка", "猫", "a/../b", "cup " * 100]
+    result = risctl("predict", photo, *texts, "-m", tiny_checkpoint, "--json")
+    records = json.loads(result.out)
+    assert [record["text"] for record in records] == texts
+    assert len({record["mask"] for record in records}) == len(texts)
+    assert all(Path(record["mask"]).parent == Path("predictions") for record in records)
+    assert "not among the words of its training" in result.err
+    assert "only the first 6 of 100 words are read" in result.err
+
+
+def test_a_second_run_replaces_its_own_and_nothing_else(risctl, photo: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+    def run(picture: object, *texts: str) -> list[str]:
+        return [
+            one["mask"] for one in json.loads(risctl("predict", picture, *texts, "-m", tiny_checkpoint, "--json").out)
+        ]
+
+    first = run("photo.png", "cup", "left")
+    assert run("photo.png", "cup") == first[:1]
+    Path("other").mkdir()
+    Image.new("RGB", (40, 30), "red").save("other/photo.png")
+    [second] = run("other/photo.png", "cup")
+    assert second not in first
+    assert Image.open(first[0]).size == (90, 60) and Image.open(second).size == (40, 30)
+    assert run("other/photo.png", "cup") == [second]
+    (Path("predictions") / "photo.right.json").write_text("my own notes")
+    [third] = run("photo.png", "right")
+    assert (Path("predictions") / "photo.right.json").read_text() == "my own notes"
+    assert third != "predictions/photo.right.mask.png"
+
+
+def test_a_folder_with_unreadable_pictures(risctl, tmp_path: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.jpg", "c.png"):
+        Image.new("RGB", (30, 20), "blue").save(folder / name)
+    (folder / "b.jpg").write_bytes((folder / "a.jpg").read_bytes()[:200])
+    (folder / "d.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    (folder / "notes.txt").write_text("no picture")
+    (folder / ".hidden.jpg").write_text("no picture")
+    result = risctl("predict", "photos", "cup", "--model", tiny_checkpoint, "--json")
+    assert result.code == 4
+    assert [record["image"] for record in json.loads(result.out)] == ["photos/a.jpg", "photos/c.png"]
+    assert "photos/b.jpg is a damaged or truncated picture" in result.err
+    assert "photos/d.heic is not a picture: it seems to be a HEIC picture" in result.err
+    assert "2 of 4 pictures could not be read" in result.err
+    assert "notes.txt" not in result.err
+
+
+def test_a_single_unreadable_picture_is_one_line(risctl, tmp_path: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "page.jpg").write_bytes(b"<html>not found</html>")
+    result = risctl("predict", "page.jpg", "cup", "--model", tiny_checkpoint, "--quiet")
+    assert result.code == 4 and result.out == ""
+    assert result.err == ("error: page.jpg is not a picture: it seems to be a web page; download the picture itself\n")
+
+
+def test_patterns_quoted_and_expanded(risctl, tmp_path: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "photos" / "deep").mkdir(parents=True)
+    for name in ("a.jpg", "b.jpg", "deep/a.jpg"):
+        Image.new("RGB", (30, 20), "blue").save(tmp_path / "photos" / name)
+    common = ("cup", "--model", tiny_checkpoint, "--json")
+    quoted = json.loads(risctl("predict", "photos/*.jpg", *common).out)
+    expanded = json.loads(risctl("predict", "photos/a.jpg", "photos/b.jpg", *common).out)
+    assert quoted == expanded and len(quoted) == 2
+    deep = json.loads(risctl("predict", "photos/**/*.jpg", *common).out)
+    assert len({record["mask"] for record in deep}) == 3
+    assert risctl("predict", "photos/*.webp", *common).code == 4
+
+
+def test_standard_input(risctl, photo: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+    data = photo.read_bytes()
+    result = risctl("predict", "-", "cup", "--model", tiny_checkpoint, "--json", stdin=data)
+    [record] = json.loads(result.out)
+    assert record["image"] == "-" and Path(record["mask"]).name.startswith("stdin-")
+    [named] = json.loads(risctl("predict", photo, "cup", "--model", tiny_checkpoint, "--json").out)
+    assert record["segmentation"] == named["segmentation"]
+    empty = risctl("predict", "-", "cup", "--model", tiny_checkpoint)
+    assert empty.code == 4 and "standard input is not a picture: it seems to be an empty file" in empty.err
+
+
+def test_masks_are_turned_as_a_viewer_turns_the_picture(risctl, tmp_path: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (90, 60), "green").save(tmp_path / "phone.jpg", exif=exif)
+    [record] = json.loads(risctl("predict", "phone.jpg", "cup", "-m", tiny_checkpoint, "--json").out)
+    assert Image.open(record["mask"]).size == (60, 90)
+    assert record["segmentation"]["size"] == [90, 60]
+
+
+def test_an_animation_is_said_to_be_one(risctl, tmp_path: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+    frames = [Image.new("RGB", (30, 20), colour) for colour in ("red", "lime")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    result = risctl("predict", "moving.gif", "cup", "-m", tiny_checkpoint)
+    assert result.code == 0
+    assert "moving.gif is animated; its first frame is used" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["photo.png"], 2, "no text: say what to look for"),
+        (["photo.png", ""], 2, "a text is empty"),
+        (["photo.png", "cup", "--text", "  "], 2, "a text is empty"),
+        (["photo.png", "other.jpg", "cup"], 2, "'other.jpg' is named like a picture"),
+        (["phto.png", "cup"], 4, "no picture at phto.png; did you mean photo.png?"),
+        (["empty", "cup"], 4, "the folder empty holds no pictures"),
+        (["photo.png", "cup", "--model", "nowhere"], 6, "nowhere"),
+        (["photo.png", "cup", "--out", "photo.png"], 4, "photo.png"),
+        ([".", "cup", "--out", "."], 2, "also a folder of the pictures"),
+        (["photo.png", "cup", "--device", "abacus"], 2, "abacus"),
+    ],
+)
+def test_mistakes_and_their_exit_codes(  # type: ignore[no-untyped-def]
+    risctl, photo: Path, tiny_checkpoint: Path, tmp_path: Path, arguments: list[str], code: int, said: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    result = risctl("predict", "--model", tiny_checkpoint, *arguments)
+    assert result.code == code
+    assert said in " ".join(result.err.split())
+    assert result.out == "" and "Traceback" not in result.err
+
+
+def test_what_is_a_picture_and_what_is_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.jpg", "b.png", "cup"):
+        (tmp_path / name).write_bytes(b"")
+    assert split_arguments(["a.jpg", "b.png", "cup", "the left one"]) == (["a.jpg", "b.png"], ["cup", "the left one"])
+    assert split_arguments(["cup", "cup"]) == (["cup"], ["cup"])
+    assert split_arguments(["-"], ["cup"]) == (["-"], ["cup"])
+    assert split_arguments(["a.jpg"], ["x.png"]) == (["a.jpg"], ["x.png"])
+    with pytest.raises(UsageError, match="among the texts"):
+        split_arguments(["a.jpg", "cup", "b.png"])
+    with pytest.raises(UsageError, match="no text"):
+        split_arguments(["a.jpg", "b.png"])
+
+
+def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:
+    odd = tmp_path / "a[1].png"
+    odd.write_bytes(b"")
+    assert find_pictures(str(odd)) == [odd]
+    with pytest.raises(DataError, match=r"the pattern .* matches no pictures"):
+        find_pictures(str(tmp_path / "b[1].png"))
+
+
+def test_a_name_that_is_no_utf8(risctl, photo: Path, tmp_path: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+    odd = os.fsdecode(b"caf\xe9.png")
+    try:
+        photo.rename(tmp_path / odd)
+    except OSError:
+        pytest.skip("the file system takes UTF-8 names only")
+    result = risctl("predict", odd, "cup", "--model", tiny_checkpoint, "--json")
+    [record] = json.loads(result.out)
+    assert Path(record["mask"]).is_file()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_an_interrupt_leaves_whole_files_and_says_so(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (400, 600, 3), dtype=np.uint8)
+    for number in range(300):
+        Image.fromarray(noise).save(folder / f"{number:03}.bmp")
+    out = tmp_path / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "risctl",
+        "predict",
+        str(folder),
+        "cup",
+        "-m",
+        str(tiny_checkpoint),
+        "-o",
+        str(out),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for _ in range(600):
+        if out.is_dir() and any(out.glob("*.json")):
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    names = [path.name for path in out.iterdir()]
+    assert not [name for name in names if name.endswith(".part")]
+    for path in out.glob("*.json"):
+        record = json.loads(path.read_text())
+        Image.open(record["mask"]).load()
+        Image.open(record["overlay"]).load()
+
+
+def test_help_imports_nothing_heavy() -> None:
+    listing = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "risctl", "predict", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = {line.rsplit("|", 1)[-1].strip() for line in listing.stderr.splitlines()}
+    assert not imported & {"torch", "numpy", "PIL", "transformers", "spacy", "h5py"}
+    assert "risctl predict photo.jpg" in " ".join(listing.stdout.split())
