@@ -14,8 +14,8 @@ from risctl.engine.runs import RunFolder
 class Watcher(Protocol):
     """Who looks on while a run goes."""
 
-    def line(self, text: str) -> None:
-        """Hear a line of the log."""
+    def line(self, text: str, *, routine: bool = False) -> None:
+        """Hear a line of the log; `routine`: one of those that come every `train.log_every` steps."""
 
     def step(self, step: int, total: int, *, loss: float, seconds_left: float | None) -> None:
         """Hear that `step` of `total` steps are done."""
@@ -27,7 +27,7 @@ class Watcher(Protocol):
 class Silent:
     """A `Watcher` that does nothing."""
 
-    def line(self, text: str) -> None:
+    def line(self, text: str, *, routine: bool = False) -> None:
         """Ignore it."""
 
     def step(self, step: int, total: int, *, loss: float, seconds_left: float | None) -> None:
@@ -60,12 +60,12 @@ class Journal:
 
             self._board = SummaryWriter(str(self.run.path / "tensorboard"), purge_step=step + 1)
 
-    def line(self, text: str) -> None:
+    def line(self, text: str, *, routine: bool = False) -> None:
         """Say `text` and keep it in log.txt."""
         if self.active:
             with self.run.log_file.open("a", encoding="utf-8") as file:
                 file.write(f"{text}\n")
-            self.watcher.line(text)
+            self.watcher.line(text, routine=routine)
 
     def record(self, kind: str, step: int, values: Mapping[str, Any], *, scalars: Mapping[str, float]) -> None:
         """Append a line to metrics.jsonl, and `scalars` to TensorBoard."""
@@ -77,6 +77,16 @@ class Journal:
             for name, value in scalars.items():
                 self._board.add_scalar(f"{kind}/{name}", value, step)
             self._board.flush()
+
+    def step(self, step: int, total: int, *, loss: float, seconds_left: float | None) -> None:
+        """Tell the watcher how far the run is."""
+        if self.active:
+            self.watcher.step(step, total, loss=loss, seconds_left=seconds_left)
+
+    def evaluating(self, done: int, total: int) -> None:
+        """Tell the watcher how far the evaluation is."""
+        if self.active:
+            self.watcher.evaluating(done, total)
 
     def close(self) -> None:
         """Close what is open."""

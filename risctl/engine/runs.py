@@ -50,7 +50,7 @@ class RunFolder:
         Raises `UsageError` if `out` is there and not empty, `MachineError` if the disk refuses.
         """
         try:
-            path = _next_free(recipe.name) if out is None else _claimed(out)
+            path = _claimed_next(recipe.name) if out is None else _claimed(out)
         except OSError as error:
             raise MachineError(f"cannot make a run folder: {error}") from error
         run = cls(path)
@@ -126,16 +126,23 @@ def versions() -> dict[str, Any]:
     return found
 
 
-def _next_free(name: str) -> Path:
+def next_free(name: str) -> Path:
+    """Return the folder that the next run of the recipe `name` gets."""
     number = 1
+    while (RUNS / f"{name}-{number}").exists():
+        number += 1
+    return RUNS / f"{name}-{number}"
+
+
+def _claimed_next(name: str) -> Path:
     while True:
-        path = RUNS / f"{name}-{number}"
+        path = next_free(name)
         try:
             path.mkdir(parents=True)
         except FileExistsError:
-            number += 1
-        else:
-            return path
+            # Another run took it in between.
+            continue
+        return path
 
 
 def _claimed(out: Path) -> Path:

@@ -122,7 +122,7 @@ class Trainer:
         for name, value in terms.items():
             state.window[name] = state.window.get(name, 0.0) + value
         state.window_steps += 1
-        parts.journal.watcher.step(state.step, self.total, loss=sum(terms.values()), seconds_left=self._seconds_left())
+        parts.journal.step(state.step, self.total, loss=sum(terms.values()), seconds_left=self._seconds_left())
         if state.step % self.recipe.train.log_every == 0 or state.step == self.total:
             self._log(rate)
 
@@ -153,8 +153,7 @@ class Trainer:
             # One of several processes cannot leave alone: the others would wait for its share.
             if interrupts.asked and alone:
                 raise _Stopped
-            if parts.accelerator.is_main_process:
-                parts.journal.watcher.evaluating(done, total)
+            parts.journal.evaluating(done, total)
 
         started = time.monotonic()
         with parts.mean.applied(parts.system) if parts.mean is not None else contextlib.nullcontext():
@@ -249,7 +248,8 @@ class Trainer:
         shown = ", ".join(f"{name} {value:.5g}" for name, value in terms.items())
         self.parts.journal.line(
             f"step {state.step}/{self.total}, epoch {self._epoch():.2f}/{self.recipe.train.epochs}: loss {loss:.5g} "
-            f"({shown}), rate {rate:.3g}, {speed:.3g} samples/s" + ("" if left is None else f", {duration(left)} left")
+            f"({shown}), rate {rate:.3g}, {speed:.3g} samples/s" + ("" if left is None else f", {duration(left)} left"),
+            routine=True,
         )
         state.window, state.window_steps, self._window_start = {}, 0, now
 

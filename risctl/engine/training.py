@@ -52,7 +52,11 @@ _CHANGEABLE = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A finished run. figures: of the last evaluation; best: the evaluation that `best` is from, if there was one."""
+    """A finished run.
+
+    figures: of the last evaluation; best: the evaluation that the checkpoint `best` is from, if any; is_first: whether
+    this is the first of the run's processes, the one that speaks.
+    """
 
     run: Path
     checkpoint: Path
@@ -60,6 +64,7 @@ class Result:
     seconds: float
     figures: dict[str, float]
     best: Best | None
+    is_first: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +223,7 @@ def _train(
         seconds=state.seconds,
         figures=state.figures,
         best=state.best,
+        is_first=main,
     )
 
 

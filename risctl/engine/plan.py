@@ -1,0 +1,161 @@
+"""What a training run would be, without running it: the model built on the meta device, memory counted, not used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from risctl.data.batch import Batch, collate
+from risctl.data.loading import EpochSampler, TrainingSet
+from risctl.data.records import Sample, SampleIds
+from risctl.data.store.reader import Store
+from risctl.data.transforms import to_item
+from risctl.engine.checkpoint import Builder
+from risctl.engine.trainer import total_steps
+from risctl.language.tokens import words_of
+from risctl.language.vocabulary import Vocabulary
+from risctl.recipe.schema import Recipe
+from risctl.systems.base import System
+from risctl.systems.build import build_system
+
+_ASSUMED_WORDS = 10_000
+_PROBE = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A run, foreseen.
+
+    items: of an epoch, None where the store is not there yet, as are the steps; words: of the vocabulary; memory: bytes
+    on the device by what takes them; notes: what was assumed.
+    """
+
+    parameters: int
+    trainable: int
+    words: int
+    items: int | None
+    steps_per_epoch: int | None
+    steps: int | None
+    memory: Mapping[str, int]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON values."""
+        return {
+            "parameters": self.parameters,
+            "trainable": self.trainable,
+            "words": self.words,
+            "items": self.items,
+            "steps_per_epoch": self.steps_per_epoch,
+            "steps": self.steps,
+            "memory_bytes": {**self.memory, "total": sum(self.memory.values())},
+            "notes": list(self.notes),
+        }
+
+
+def plan_run(recipe: Recipe, *, build: Builder | None = None) -> Plan:
+    """Return what training `recipe` on one device would be. The store is read if it is there; nothing is written.
+
+    Raises the errors that training would raise for the store, the splits and the batch size.
+    """
+    notes: list[str] = []
+    path = Path(recipe.data.store)
+    words = _ASSUMED_WORDS + (recipe.model.text.extra_words if recipe.model.text.vectors is not None else 0)
+    items = steps_per_epoch = steps = None
+    if path.exists():
+        with Store(path) as store:
+            words = _count_words(recipe, store)
+            system = _on_meta(recipe, words, build)
+            # As in training, this refuses an unknown split; the preprocess is not used to count.
+            items = len(TrainingSet(store, recipe.data.train_split, system.preprocess, sentences=recipe.data.sentences))
+            store.sentences(recipe.data.val_split)
+        sampler = EpochSampler(items, recipe.data.batch_size, seed=0, accumulate=recipe.optim.accumulate)
+        steps_per_epoch = len(sampler) // recipe.optim.accumulate
+        steps = total_steps(recipe, steps_per_epoch)
+    else:
+        system = _on_meta(recipe, words, build)
+        notes.append(f"the store {path} is not there: steps unknown, a vocabulary of {words:,} words assumed")
+    if recipe.model.text.vectors is not None:
+        notes.append(f"the vocabulary may be smaller: the vectors of {recipe.model.text.vectors} were not read")
+    memory = _memory(recipe, system, notes)
+    parameters = list(system.parameters())
+    return Plan(
+        parameters=sum(one.numel() for one in parameters),
+        trainable=sum(one.numel() for one in parameters if one.requires_grad),
+        words=words,
+        items=items,
+        steps_per_epoch=steps_per_epoch,
+        steps=steps,
+        memory=memory,
+        notes=tuple(notes),
+    )
+
+
+def _on_meta(recipe: Recipe, words: int, build: Builder | None) -> System:
+    vocabulary = Vocabulary(f"word{number}" for number in range(words - 2))
+    with torch.device("meta"):
+        return (build or build_system)(recipe.model, vocabulary=vocabulary, vectors=None, pretrained=False).train()
+
+
+def _count_words(recipe: Recipe, store: Store) -> int:
+    vectors = recipe.model.text.vectors is not None
+    texts = store.texts("all" if vectors else recipe.data.train_split, recipe.data.text_field)
+    known = len({word for text in texts for word in words_of(text)}) + 2
+    return known + (recipe.model.text.extra_words if vectors else 0)
+
+
+def _memory(recipe: Recipe, system: System, notes: list[str]) -> dict[str, int]:
+    state = sum(_size(tensor) for tensor in system.state_dict().values())
+    trainable = sum(_size(one) for one in system.parameters() if one.requires_grad)
+    moments = (1 if recipe.optim.momentum else 0) if recipe.optim.name == "sgd" else 2
+    memory = {"weights": state, "gradients": trainable, "optimizer": moments * trainable}
+    if recipe.train.ema is not None:
+        memory["running mean"] = state
+    try:
+        activations = _activations(system)
+    except (NotImplementedError, RuntimeError) as error:
+        notes.append(
+            f"activations not counted: the model does not run on the meta device ({str(error).splitlines()[0]})"
+        )
+    else:
+        memory["activations"] = activations * recipe.data.batch_size // _PROBE
+        half = "" if recipe.train.precision == "fp32" else f"; {recipe.train.precision} takes down to half of them"
+        notes.append(
+            f"activations: what autograd keeps of a batch of {_PROBE}, in fp32, scaled to {recipe.data.batch_size}{half}"
+            "; workspace of the libraries comes on top"
+        )
+    return memory
+
+
+def _activations(system: System) -> int:
+    """Return the bytes that a forward pass and loss on `_PROBE` samples keep for the backward pass."""
+    batch = _probe(system).to("meta")
+    weights = {one.untyped_storage()._cdata for one in (*system.parameters(), *system.buffers())}
+    # Views share a storage, which is kept once; holding a tensor of it keeps its address from being used again.
+    kept: dict[int, Tensor] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        address = tensor.untyped_storage()._cdata
+        if address not in weights:
+            kept.setdefault(address, tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        system.loss(system(batch), batch)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def _probe(system: System) -> Batch:
+    image, mask = np.zeros((480, 640, 3), dtype=np.uint8), np.zeros((480, 640), dtype=bool)
+    sample = Sample(image=image, text="thing", mask=mask, ids=SampleIds(image_id=0, ref_id=0, sentence_id=0))
+    return collate([to_item(sample, system.preprocess)] * _PROBE)
+
+
+def _size(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
