@@ -151,27 +151,41 @@ def _read_text(stream: BinaryIO, name: str, kept: _Kept) -> None:
     number = 0
     while line := stream.readline(_MAX_LINE):
         number += 1
-        fields = line.split()
-        if number == 1 and len(fields) == 2 and all(field.isdigit() for field in fields):
-            dim = _checked_dim(int(fields[1]), name)
+        line = line.rstrip()
+        if not line:
             continue
-        if not fields:
+        if number == 1:
+            fields = line.split()
+            header = len(fields) == 2 and all(field.isdigit() for field in fields)
+            dim = _checked_dim(int(fields[1]) if header else len(fields) - 1, f"{name}, line 1")
+            if header:
+                continue
+        # Most lines are not wanted, so that what is done to each decides how long a file takes.
+        word, _, numbers = line.partition(b" ")
+        if line.count(b" ") != dim and not _is_single(line, dim, f"{name}, line {number}"):
             continue
-        dim = dim or _checked_dim(len(fields) - 1, f"{name}, line {number}")
-        extra = len(fields) - 1 - dim
-        # GloVe's 840B has a few words of several tokens, such as ". . ."; none can be a word of a text.
-        if extra < 0 or (extra > 0 and _is_number(fields[1])):
-            raise DataError(f"{name}, line {number}: expected a word and {dim} numbers, got {len(fields) - 1} numbers")
-        if extra:
-            continue
-        word = fields[0].decode("utf-8", errors="ignore")
-        if not kept.wants(word):
-            continue
-        try:
-            values = np.array([float(field) for field in fields[1:]])
-        except ValueError as error:
-            raise DataError(f"{name}, line {number}: expected {dim} numbers: {error}") from error
-        kept.add(word, values, f"{name}, line {number}")
+        if kept.wants(word.decode("utf-8", errors="ignore")):
+            where = f"{name}, line {number}"
+            kept.add(word.decode("utf-8", errors="ignore"), _numbers(numbers, dim, where), where)
+
+
+def _is_single(line: bytes, dim: int, where: str) -> bool:
+    """Return whether an oddly spaced line is a word and `dim` numbers; GloVe's 840B has "words" such as ". . ."."""
+    fields = line.split()
+    extra = len(fields) - 1 - dim
+    if extra < 0 or (extra > 0 and _is_number(fields[1])):
+        raise DataError(f"{where}: expected a word and {dim} numbers, got {len(fields) - 1} numbers")
+    return extra == 0
+
+
+def _numbers(text: bytes, dim: int, where: str) -> np.ndarray:
+    try:
+        values = np.fromstring(text, dtype=np.float64, sep=" ")
+    except (ValueError, DeprecationWarning):
+        values = np.empty(0)
+    if len(values) != dim:
+        raise DataError(f"{where}: expected {dim} numbers, got {text[:40]!r}…")
+    return values
 
 
 def _read_binary(stream: BinaryIO, name: str, kept: _Kept) -> None:
