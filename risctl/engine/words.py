@@ -44,10 +44,10 @@ def gather_words(recipe: Recipe, store: Store) -> Words:
         return Words(vocabulary=vocabulary, vectors=None, note=note)
     from risctl.language.word_vectors import WordVectors
 
-    source = WordVectors.open(text.vectors)
+    others = sorted({word for one in store.texts("all", data.text_field) for word in words_of(one)})
+    source = WordVectors.open(text.vectors, needed=(*others, *mirrored), first=text.extra_words, dim=text.dim)
     if source.dim != text.dim:
         raise RecipeError(f"model.text.dim is {text.dim}, but the vectors of {text.vectors} have {source.dim} numbers")
-    others = sorted({word for one in store.texts("all", data.text_field) for word in words_of(one)})
     vocabulary = Vocabulary.from_texts(texts, extra=(*mirrored, *others, *source.words[: text.extra_words]))
     vectors, found = source.lookup(vocabulary.words)
     vectors[[PAD_ID, UNK_ID]] = 0.0
