@@ -59,10 +59,19 @@ def wrap(text: str, *, font: Font, width: int) -> list[str]:
             lines.append(line)
         line = word
         while font.getlength(line) > width and len(line) > 1:
-            fitting = next((n for n in range(len(line) - 1, 1, -1) if font.getlength(line[:n]) <= width), 1)
+            fitting = _fitting(line, font=font, width=width)
             lines.append(line[:fitting])
             line = line[fitting:]
     return [*lines, line] if line or not lines else lines
+
+
+def _fitting(line: str, *, font: Font, width: int) -> int:
+    """Return how many letters of `line` fit `width`, at least one."""
+    few, many = 1, len(line)
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (middle, many) if font.getlength(line[:middle]) <= width else (few, middle)
+    return few
 
 
 def line_height(font: Font) -> int:

@@ -20,6 +20,8 @@ _PAPER: Colour = (255, 255, 255)
 _PEN: Colour = (24, 24, 24)
 # A caption bar is never narrower than this; beside a narrower picture there is paper.
 _BAR_WIDTH = 240
+# Letters of a label; longer ones are cut.
+_LONGEST = 240
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom; the last two exclusive
 
@@ -49,7 +51,7 @@ def overlay(image: np.ndarray, masks: Sequence[np.ndarray], labels: Sequence[str
         taken |= mask.astype(bool)
     below: list[_Caption] = []
     for index, (mask, name) in enumerate(zip(masks, names, strict=True)):
-        text, font = readable(name, size=size)
+        text, font = readable(name if len(name) <= _LONGEST else name[:_LONGEST] + "…", size=size)
         strip = _place(text, font, mask=mask, taken=taken, gap=2 * line + 2)
         if strip is None:
             below.append(_Caption(text=text, font=font, colour=colour(index), found=bool(mask.any())))

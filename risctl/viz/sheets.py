@@ -52,12 +52,11 @@ class _Cell:
         self._picture = picture if scale == 1 else picture.resize(shape, Image.Resampling.LANCZOS)
         text, self._font = readable(caption, size=size)
         self._lines = wrap(text, font=self._font, width=side) if text else []
-        self._left = (side - shape[0]) // 2
         self.height = shape[1] + len(self._lines) * line_height(self._font)
 
     def draw(self, sheet: Image.Image, *, x: int, y: int) -> None:
         """Paste the picture and write the caption, the cell's corner at (x, y)."""
-        sheet.paste(self._picture, (x + self._left, y))
+        sheet.paste(self._picture, (x, y))
         pen = ImageDraw.Draw(sheet)
         for row, line in enumerate(self._lines):
             pen.text(
