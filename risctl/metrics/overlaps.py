@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.nn import functional
 
 from risctl.metrics.protocols import Resolution
@@ -76,16 +77,12 @@ def predicted_mask(prediction: Mask, *, resolution: Resolution = "original", thr
 def target_mask(mask: Mask, *, resolution: Resolution = "original") -> np.ndarray:
     """Return a bool mask at `resolution`, resized by nearest.
 
-    The pixel taken is the one under the centre of the new pixel, as Pillow does, with which LAVT resizes; torch's
-    "nearest" takes the one under its corner.
+    By Pillow, as LAVT does: it takes the pixel under the new one's centre, torch's "nearest" that under its corner, and
+    where a centre falls on a border, as every third does from 640 to 480, Pillow's own rounding decides.
     """
     dense = rle.decode(mask) if isinstance(mask, dict) else mask.astype(bool, copy=False)
     if resolution == "original" or dense.shape == resolution:
         return dense
-    rows, columns = (_nearest(old, new) for old, new in zip(dense.shape, resolution, strict=True))
-    return dense[rows[:, None], columns]
-
-
-def _nearest(old: int, new: int) -> np.ndarray:
-    # Integers, for the centre of a pixel can fall exactly on a border, where a rounded quotient would be wrong.
-    return (2 * np.arange(new) + 1) * old // (2 * new)
+    height, width = resolution
+    pixels = Image.fromarray(np.ascontiguousarray(dense).view(np.uint8))
+    return np.asarray(pixels.resize((width, height), Image.Resampling.NEAREST)).astype(bool)
