@@ -14,7 +14,12 @@ from risctl.cli.options import JsonOption
 def doctor(
     data: Annotated[
         list[Path] | None,
-        typer.Option("--data", help="A folder to look for stores in; may be given again.", show_default="./data"),
+        typer.Option(
+            "--data-root",
+            envvar="RISCTL_DATA",
+            help="A folder to look for stores in; may be given again.",
+            show_default="data",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

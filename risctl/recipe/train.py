@@ -8,7 +8,8 @@ from pydantic import Field
 
 from risctl.recipe.section import Section
 
-ProtocolName = Literal["original", "lavt", "cris", "mcn", "rela", "mmdet", "a2d", "davis"]
+# The names of `metrics.protocols.PROTOCOLS`, which stands in a room above; a test holds the two together.
+ProtocolName = Literal["original", "lavt", "cris", "mcn", "rela", "mmdet", "a2d", "davis", "zsris", "phrasecut"]
 
 
 class TrainSection(Section):

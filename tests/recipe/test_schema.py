@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from risctl.metrics.protocols import PROTOCOLS
 from risctl.recipe.document import read
 from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe, recipe_json_schema
+from risctl.recipe.train import ProtocolName
 
 
 def minimal(**sections: Any) -> dict[str, Any]:
@@ -90,6 +92,10 @@ def test_a_recipe_cannot_be_changed_once_read() -> None:
     recipe = Recipe.model_validate(minimal())
     with pytest.raises(ValidationError, match="frozen"):
         recipe.train.epochs = 5  # type: ignore[misc]
+
+
+def test_a_recipe_may_name_every_protocol_there_is() -> None:
+    assert get_args(ProtocolName) == tuple(PROTOCOLS)
 
 
 def _objects(schema: dict[str, Any]) -> list[dict[str, Any]]:
