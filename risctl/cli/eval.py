@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from risctl.metrics.protocols import Protocol
     from risctl.recipe.schema import Recipe
 
-EPILOG = "Example: risctl eval --model runs/vlt-scenes --data scenes.h5 --split val --protocol original,lavt"
+EXAMPLE = "Example: risctl eval --model runs/vlt-scenes --data scenes.h5 --split val --protocol original,lavt"
 
 
 def complete_protocol(incomplete: str) -> list[str]:

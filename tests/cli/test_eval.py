@@ -1,0 +1,143 @@
+"""`risctl eval`, run as a program: its report, its JSON, its rows, its exit codes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from risctl.cli import app
+from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
+from risctl.data.store.writer import write_store
+from risctl.metrics.protocols import get_protocol
+from risctl.vision import rle
+
+
+class Result:
+    """What a run gave."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def risctl(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-untyped-def]
+    """The command in this process, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["risctl", *map(str, arguments)])
+        with pytest.raises(SystemExit) as leaving:
+            app.main()
+        out, err = capfd.readouterr()
+        return Result(leaving.value.code or 0, out, err)  # type: ignore[arg-type]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four pictures of noise, one ref each: three in val with two sentences, one in testA with one."""
+    generator = np.random.default_rng(0)
+    images, annotations, records = {}, {}, []
+    for k in range(4):
+        file = io.BytesIO()
+        Image.fromarray(generator.integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(file, "PNG")
+        images[k] = ImageRecord(image_id=k, file_name=f"{k}.png", height=40, width=60, data=file.getvalue())
+        mask = np.zeros((40, 60), dtype=bool)
+        mask[5:30, 10 : 40 + k] = True
+        annotations[k] = Annotation(
+            annotation_id=k, image_id=k, category_id=1, box=(10, 5, 30, 25), mask=rle.encode(mask)
+        )
+        texts = ["the red cup", "blue book"][: 2 if k < 3 else 1]
+        records.append(
+            Record(
+                ref_id=k,
+                image_id=k,
+                split="val" if k < 3 else "testA",
+                annotation_ids=(k,),
+                expressions=tuple(
+                    Expression(sentence_id=2 * k + n, raw=text, sent=text, tokens=tuple(text.split()))
+                    for n, text in enumerate(texts)
+                ),
+            )
+        )
+    dataset = Dataset(
+        name="refcoco",
+        split_by="unc",
+        categories={1: "cup"},
+        images=images,
+        annotations=annotations,
+        records=records,
+    )
+    path = tmp_path_factory.mktemp("store") / "refcoco.h5"
+    write_store(dataset, path)
+    return path
+
+
+def test_a_report_with_its_protocol(risctl, tiny_checkpoint: Path, store: Path) -> None:  # type: ignore[no-untyped-def]
+    result = risctl("eval", "--model", tiny_checkpoint, "--data", store, "--split", "val", "--device", "cpu")
+    assert result.code == 0
+    assert "refcoco (unc), split val: 3 images, 3 refs, 6 sentences" in result.out
+    assert get_protocol("original").describe() in result.out
+    assert "warning: contamination" in result.out
+    assert "mIoU" in result.out and " to " in result.out
+    digest = hashlib.sha256((tiny_checkpoint / "best.safetensors").read_bytes()).hexdigest()
+    assert digest[:12] in result.out
+
+
+def test_json_and_rows_of_several_protocols(risctl, tiny_checkpoint: Path, store: Path) -> None:  # type: ignore[no-untyped-def]
+    result = risctl(
+        *("eval", "-m", tiny_checkpoint, "-d", store, "-s", "all", "--protocol", "cris,mmdet", "--threshold", "0.4"),
+        *("--rows", "rows.jsonl", "--json", "--quiet", "--device", "cpu"),
+    )
+    assert (result.code, result.err) == (0, "")
+    told = json.loads(result.out)
+    assert list(told["protocols"]) == ["cris", "mmdet"]
+    assert (told["split"], told["sentences"], told["rows"]) == ("all", 7, "rows.jsonl")
+    assert {one["threshold"] for one in told["protocols"].values()} == {0.4}
+    rows = [json.loads(line) for line in Path("rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == 7 + 4
+    mean = 100 * np.mean([row["iou"] for row in rows if row["protocol"] == "cris"])
+    assert told["figures"]["mIoU"] == pytest.approx(mean)
+
+
+def test_a_limit_is_stated(risctl, tiny_checkpoint: Path, store: Path) -> None:  # type: ignore[no-untyped-def]
+    result = risctl("eval", "-m", tiny_checkpoint, "-d", store, "--limit", "1", "--device", "cpu", "--json")
+    told = json.loads(result.out)
+    assert told["sentences"] == 1
+    assert any(line.startswith("limited: 1 of the 6") for line in told["warnings"])
+    # One image has no interval; JSON has no NaN.
+    assert told["intervals"]["mIoU"] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--split", "testa"], 2, "did you mean 'testA'"),
+        (["--protocol", "lvat"], 2, "did you mean 'lavt'"),
+        (["--text-field", "raww"], 2, "did you mean 'raw'"),
+        (["--threshold", "1.5"], 2, "probability in [0, 1)"),
+        (["--model", "nowhere"], 6, "nowhere"),
+        (["--data", "nowhere.h5"], 4, "risctl prepare"),
+    ],
+)
+def test_errors_are_one_line_and_have_their_code(  # type: ignore[no-untyped-def]
+    risctl, tiny_checkpoint: Path, store: Path, options: list[str], code: int, message: str
+) -> None:
+    result = risctl("eval", "-m", tiny_checkpoint, "-d", store, "--device", "cpu", *options)
+    assert (result.code, result.out) == (code, "")
+    assert message in result.err
+    assert len(result.err.strip().splitlines()) == 1
+
+
+def test_help_shows_the_command_without_loading_torch() -> None:
+    code = "import sys, risctl.cli.eval; sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'h5py')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
