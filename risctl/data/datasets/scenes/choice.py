@@ -14,7 +14,7 @@ from risctl.data.datasets.scenes.shapes import KINDS
 
 LEAST_AREA = 0.008
 """The least share of the picture that a thing referred to covers, as it is seen."""
-NO_TARGET = 0.25
+NO_TARGET = 0.23
 """How often a scene has an expression that nothing fits; with about three refs a scene, one ref in twelve."""
 
 
@@ -52,7 +52,7 @@ def referrals(scene: Scene, *, theme: str, shape: tuple[int, ...], rng: np.rando
         if target is None or scene.things[target].visible < least:
             continue
         abilities, tight = needed(scene, phrase)
-        if abilities and (tight or rng.random() < 0.12):
+        if abilities and (tight or rng.random() < 0.07):
             candidate = _Candidate(phrase=phrase, abilities=abilities, tight=tight)
             by_target.setdefault(target, {}).setdefault(_form(phrase), []).append(candidate)
     if not by_target:
@@ -182,8 +182,8 @@ def _absent(scene: Scene, theme: str, rng: np.random.Generator) -> Saying | None
         elif style == 3 and anchors:
             anchor = anchors[int(rng.integers(len(anchors)))]
             phrase = replace(head, relation=(str(rng.choice(facts.RELATIONS)), anchor))
-        elif style == 4:
-            phrase = replace(head, order=(int(rng.integers(2, 5)), str(rng.choice(["left", "right"]))))
+        elif style == 4 and scene.named(head.noun, head.colour).bit_count() > 1:
+            phrase = replace(head, order=(int(rng.integers(3, 5)), str(rng.choice(["left", "right"]))))
         else:
             continue
         abilities, tight = needed(scene, phrase) if scene.is_absent(phrase) else ((), False)

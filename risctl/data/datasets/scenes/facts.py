@@ -25,14 +25,15 @@ CLEAR_RATIO = 1.7
 class Thing:
     """An object as it is seen. Lengths are shares of the picture's width (x) and height (y); areas are pixels.
 
-    `box` (left, top, right, bottom) and `centre` (the centroid) are of the visible part; `hidden` holds for every
-    other object the share of this one's whole area that it hides.
+    `box` (left, top, right, bottom) and `centre` (the centroid) are of the visible part; `aspect` is the picture's
+    width by its height; `hidden` holds for every other object the share of this one's whole area that it covers.
     """
 
     category: str
     colour: str
     box: tuple[float, float, float, float]
     centre: tuple[float, float]
+    aspect: float
     visible: int
     whole: int
     hidden: tuple[float, ...]
@@ -71,6 +72,7 @@ def things_of(view: View) -> list[Thing]:
                     (one.top + int(rows[-1]) + 1) / height,
                 ),
                 centre=(x / width, y / height),
+                aspect=width / height,
                 visible=visible,
                 whole=whole,
                 hidden=tuple(hidden),
@@ -143,7 +145,7 @@ def _beside(one: Thing, other: Thing, axis: int) -> int:
     (_, one_high), (other_low, _) = one.span(axis), other.span(axis)
     one_low, other_high = one.span(axis)[0], other.span(axis)[1]
     away = other_low - one_high
-    off = abs(one.centre[across] - other.centre[across])
+    off = abs(one.centre[across] - other.centre[across]) * (one.aspect if axis else 1 / one.aspect)
     overlap = one.box[axis + 2] - other.box[axis]
     least = min(one.box[axis + 2] - one.box[axis], other.box[axis + 2] - other.box[axis])
     if away > 0.07 and off < 0.7 * away and overlap < 0.25 * least:
@@ -217,10 +219,9 @@ def _sized(areas: list[int], word: str) -> list[int]:
         clear = second >= CLEAR_RATIO * low
         return [2 if area == low and clear else 0 if area >= CLEAR_RATIO * low else 1 for area in areas]
     alike = CLEAR_RATIO**0.5
-    return [
-        2 if area <= alike * low and high >= CLEAR_RATIO * area else 0 if area >= CLEAR_RATIO * low else 1
-        for area in areas
-    ]
+    # Of 1, 2 and 5 the middle one is neither: what is not small must also be in the upper half, in ratio.
+    upper = max(CLEAR_RATIO * low, 1.1 * (low * high) ** 0.5)
+    return [2 if area <= alike * low and high >= CLEAR_RATIO * area else 0 if area >= upper else 1 for area in areas]
 
 
 def in_order(things: Sequence[Thing], rank: int, side: str, among: int) -> Verdict:
@@ -229,7 +230,7 @@ def in_order(things: Sequence[Thing], rank: int, side: str, among: int) -> Verdi
     if rank > len(chosen):
         return 0, 0
     spans = sorted((things[k].span(0), k) for k in chosen)
-    if any(after[0][0] - before[0][1] < 0.05 for before, after in pairwise(spans)):
+    if any(after[0][0] - before[0][1] < 0.07 for before, after in pairwise(spans)):
         return 0, among
     found = 1 << spans[rank - 1 if side == "left" else -rank][1]
     return found, found

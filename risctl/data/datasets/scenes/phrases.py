@@ -35,6 +35,7 @@ class Scene:
 
     def __init__(self, things: Sequence[Thing]) -> None:
         self.things = list(things)
+        self._named: dict[tuple[str, str | None], int] = {}
         self._places: dict[str, Verdict] = {}
         self._relations: dict[tuple[str, int], Verdict] = {}
 
@@ -45,12 +46,14 @@ class Scene:
 
     def named(self, noun: str, colour: str | None) -> int:
         """Return the things that `noun` names and that have the `colour`."""
-        return facts.bits(
-            k
-            for k, one in enumerate(self.things)
-            if (noun in ("thing", one.category) or (noun == "animal" and KINDS[one.category].animal))
-            and colour in (None, one.colour)
-        )
+        if (noun, colour) not in self._named:
+            self._named[noun, colour] = facts.bits(
+                k
+                for k, one in enumerate(self.things)
+                if (noun in ("thing", one.category) or (noun == "animal" and KINDS[one.category].animal))
+                and colour in (None, one.colour)
+            )
+        return self._named[noun, colour]
 
     def denote(self, phrase: Phrase) -> Verdict:
         """Return what `phrase` denotes: surely (under every reading), and possibly (under any)."""
