@@ -238,7 +238,8 @@ def _score(
     sentences = [store.sentence(one.sentence) for one in asked]
     texts = [sentence.text(text_field) for sentence in sentences]
     refs = {row: store.ref(row) for row in {one.ref for one in asked}}
-    targets = {row: rle.decode(store.mask(row)) for row in refs}
+    # By rows in memory, as predictions are: decoded RLEs lie by columns, and comparing across orders is slow.
+    targets = {row: np.ascontiguousarray(rle.decode(store.mask(row))) for row in refs}
     for one, sentence, prediction in zip(asked, sentences, asker.ask(picture, texts), strict=True):
         ref = refs[one.ref]
         accumulator.add(

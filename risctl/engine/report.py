@@ -188,7 +188,7 @@ class Report:
             rows = result.rows
             ious = sample_ious(rows, result.protocol)
             for position in range(len(rows)):
-                yield {
+                row = {
                     "sample": int(rows.key[position]),
                     **rows.ids(position),
                     "protocol": name,
@@ -198,9 +198,11 @@ class Report:
                     "predicted": int(rows.predicted[position]),
                     "targeted": bool(rows.targeted[position]),
                     "predicted_none": bool(rows.predicted_none[position]),
-                    "boundary": _number(float(rows.boundary[position])),
                     "score": _number(float(rows.score[position])),
                 }
+                if result.protocol.boundary:
+                    row["boundary"] = _number(float(rows.boundary[position]))
+                yield row
 
     def write_rows(self, path: Path) -> None:
         """Write `rows` to `path` as JSON Lines, whole or not at all. Raises `DataError` or `MachineError`."""
