@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import unicodedata
 from pathlib import Path
@@ -15,8 +16,11 @@ from PIL import Image
 from risctl.data.atomic import replacing
 from risctl.systems.base import Prediction
 from risctl.vision import rle
+from risctl.viz.overlays import overlay
 
-# The sides that JPEG can have; larger overlays become PNG.
+# An overlay is to be looked at: that of a larger picture is scaled down to this many pixels.
+_OVERLAY_PIXELS = 16_000_000
+# The sides that JPEG can have; longer overlays become PNG.
 _JPEG_SIDE = 65_500
 # In bytes. File systems stop at 255, of which the text and the endings need their part.
 _LONGEST_NAME = 100
@@ -25,10 +29,10 @@ _LONGEST_NAME = 100
 class PredictionFolder:
     """A folder of predictions, three files a picture and text, named after both.
 
-    `photo.the-red-cup.mask.png` (8 bits, 0 and 255, at the picture's size), `photo.the-red-cup.overlay.jpg` and
-    `photo.the-red-cup.json`, the record that `write` returns. The same picture and text are written again in place;
-    other texts and other pictures of the same name never are: where a name does not tell them apart, a digest is added.
-    Each file is written beside its place and renamed.
+    `photo.the-red-cup.mask.png` (8 bits, 0 and 255, at the picture's size), `photo.the-red-cup.overlay.jpg` (scaled
+    down to 16 megapixels where the picture has more) and `photo.the-red-cup.json`, the record that `write` returns.
+    The same picture and text are written again in place; other texts and other pictures of the same name never are:
+    where a name does not tell them apart, a digest is added. Each file is written beside its place and renamed.
     """
 
     def __init__(self, folder: Path, *, model: str) -> None:
@@ -46,7 +50,8 @@ class PredictionFolder:
         cannot be written.
         """
         base = self._base(image=image, name=name, text=prediction.text)
-        mask, drawn = prediction.mask, prediction.overlay()
+        mask = prediction.mask
+        drawn = _drawn(prediction, mask)
         kind = "jpg" if max(drawn.shape) <= _JPEG_SIDE else "png"
         mask_path, overlay_path = self.folder / f"{base}.mask.png", self.folder / f"{base}.overlay.{kind}"
         segmentation = prediction.rle()
@@ -104,6 +109,17 @@ def slug(text: str, *, longest: int = 60) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()[:8]
+
+
+def _drawn(prediction: Prediction, mask: np.ndarray) -> np.ndarray:
+    """Return the overlay of a prediction that kept its picture, uint8 (H, W, 3), of at most `_OVERLAY_PIXELS`."""
+    if prediction.image is None or mask.size <= _OVERLAY_PIXELS:
+        return prediction.overlay()
+    scale = math.sqrt(_OVERLAY_PIXELS / mask.size)
+    size = (max(1, int(mask.shape[1] * scale)), max(1, int(mask.shape[0] * scale)))
+    small = Image.fromarray(prediction.image).resize(size, Image.Resampling.BOX)
+    where = Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)
+    return overlay(np.asarray(small), [np.asarray(where)], [prediction.text])
 
 
 def _save_picture(pixels: np.ndarray, path: Path, *, kind: str) -> None:

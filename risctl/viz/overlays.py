@@ -39,10 +39,10 @@ def overlay(image: np.ndarray, masks: Sequence[np.ndarray], labels: Sequence[str
     names = _checked(image, masks, labels)
     height, width = image.shape[:2]
     line = max(2 if min(height, width) >= 64 else 1, round(0.0035 * math.sqrt(height * width)))
-    canvas = image.astype(np.float32)
+    canvas = image.copy()
     for index, mask in enumerate(masks):
         _paint(canvas, mask.astype(bool), colour=colour(index), line=line)
-    drawn = Image.fromarray(np.clip(canvas + 0.5, 0, 255).astype(np.uint8))
+    drawn = Image.fromarray(canvas)
     if not names:
         return np.asarray(drawn)
     size = max(13, min(round(0.034 * math.sqrt(height * width)), round(0.1 * min(height, width))))
@@ -96,7 +96,7 @@ def _checked(image: np.ndarray, masks: Sequence[np.ndarray], labels: Sequence[st
 
 
 def _paint(canvas: np.ndarray, mask: np.ndarray, *, colour: Colour, line: int) -> None:
-    """Tint the mask and draw its outline on `canvas` (H, W, 3) float32, in place."""
+    """Tint the mask and draw its outline on `canvas` (H, W, 3) uint8, in place."""
     if not mask.any():
         return
     # Only the object's surroundings are touched: on a large photograph that is most of the time saved.
@@ -107,8 +107,10 @@ def _paint(canvas: np.ndarray, mask: np.ndarray, *, colour: Colour, line: int) -
         slice(max(0, columns[0] - reach), columns[-1] + 1 + reach),
     )
     part, inside = canvas[window], mask[window]
-    paint = np.asarray(colour, dtype=np.float32)
-    part[inside] += _TINT * (paint - part[inside])
+    for channel, paint in enumerate(colour):
+        tinted = np.rint(np.arange(256) + _TINT * (paint - np.arange(256.0))).astype(np.uint8)
+        layer = part[..., channel]
+        layer[inside] = tinted[layer[inside]]
     # The line lies outside the object, so that a thin object stays visible; a light seam sets it off from a dark
     # ground.
     edge = _grown(inside, line)
@@ -134,8 +136,11 @@ def _grown(mask: np.ndarray, pixels: int) -> np.ndarray:
 def _blend(part: np.ndarray, where: np.ndarray, colour: Colour, *, strength: float) -> None:
     """Lay `colour` over `part` where `where` is set, with its edge softened by half a pixel."""
     soft = Image.fromarray(where.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(0.5))
-    alpha = np.asarray(soft, dtype=np.float32)[..., None] * (strength / 255)
-    part += alpha * (np.asarray(colour, dtype=np.float32) - part)
+    alpha = np.asarray(soft)
+    touched = np.nonzero(alpha)
+    weight = alpha[touched][:, None] * np.float32(strength / 255)
+    before = part[touched].astype(np.float32)
+    part[touched] = np.rint(before + weight * (np.asarray(colour, dtype=np.float32) - before)).astype(np.uint8)
 
 
 def _place(text: str, font: Font, *, mask: np.ndarray, taken: np.ndarray, gap: int) -> _Strip | None:

@@ -262,8 +262,9 @@ def test_an_interrupt_leaves_whole_files_and_says_so(tmp_path: Path, tiny_checkp
     folder = tmp_path / "photos"
     folder.mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (400, 600, 3), dtype=np.uint8)
-    for number in range(300):
-        Image.fromarray(noise).save(folder / f"{number:03}.bmp")
+    Image.fromarray(noise).save(folder / "000.bmp")
+    for number in range(1, 300):
+        os.link(folder / "000.bmp", folder / f"{number:03}.bmp")
     out = tmp_path / "out"
     command = [
         sys.executable,
