@@ -11,13 +11,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from risctl.engine.predictor import Predictor
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 
-def load(model: str, *, device: str = "auto", threshold: float | None = None) -> Predictor:
+def load(model: str | Path, *, device: str = "auto", threshold: float | None = None) -> Predictor:
     """Open a trained model for prediction.
 
     `model` is a run folder (its `best` checkpoint is taken, else its `last`) or a checkpoint file.
