@@ -74,7 +74,7 @@ def root(
 def main() -> None:
     """Run the command line; every known error is one line on stderr and its documented exit code."""
     try:
-        app()
+        app(prog_name="risctl")
     except RisctlError as error:
         console.fail(str(error))
         sys.exit(error.exit_code)

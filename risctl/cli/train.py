@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from risctl.cli import console
-from risctl.cli.options import Device, DeviceOption, JsonOption, QuietOption
+from risctl.cli.options import Device, DeviceOption, JsonOption, QuietOption, complete_recipe
 from risctl.cli.training_progress import TrainingProgress
 from risctl.errors import UsageError
 
@@ -38,7 +38,11 @@ class TrainCommand(TyperCommand):
 def train_command(
     recipe: Annotated[
         str | None,
-        typer.Argument(help="A recipe file, or the name of a shipped one (`risctl recipes ls`).", show_default=False),
+        typer.Argument(
+            help="A recipe file, or the name of a shipped one (`risctl recipes ls`).",
+            autocompletion=complete_recipe,
+            show_default=False,
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None,

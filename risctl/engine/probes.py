@@ -83,7 +83,13 @@ class Answer:
 def ask_all(*, timeout: float = 180.0) -> dict[str, Answer]:
     """Return the answers to `QUESTIONS`, asked side by side; a process that takes over `timeout` seconds is ended."""
     started = {name: _start(body) for name, body in QUESTIONS.items()}
-    return {name: _finish(process, timeout) for name, process in started.items()}
+    try:
+        return {name: _finish(process, timeout) for name, process in started.items()}
+    finally:
+        for process in started.values():  # an interrupt leaves none behind
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
 
 def _start(body: str) -> subprocess.Popen[str]:
@@ -106,9 +112,6 @@ def _finish(process: subprocess.Popen[str], timeout: float) -> Answer:
         process.kill()
         process.communicate()
         return Answer(failed=f"no answer within {timeout:.0f} seconds")
-    except BaseException:
-        process.kill()
-        raise
     last = out.strip().rpartition("\n")[2]
     try:
         found = json.loads(last)

@@ -1,0 +1,183 @@
+"""The command line's manners: fast help in groups, an example under each command, completion, exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import risctl
+from risctl.cli.app import EXIT_CODES, app
+
+HEAVY = {
+    "accelerate",
+    "h5py",
+    "huggingface_hub",
+    "numpy",
+    "PIL",
+    "pycocotools",
+    "pydantic",
+    "safetensors",
+    "scipy",
+    "spacy",
+    "torch",
+    "torchvision",
+    "transformers",
+    "yaml",
+}
+
+
+def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command with its path, groups left out."""
+    group = group or typer.main.get_command(app)
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = dict(commands())
+GROUPS = {path[:-1] for path in COMMANDS if len(path) > 1}
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "risctl", *arguments],
+        env={**os.environ, "COLUMNS": "100", "TERM": "dumb", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("path", [(), *sorted(GROUPS), ("train",), ("predict",), ("doctor",)])
+def test_help_imports_nothing_heavy(path: tuple[str, ...]) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "risctl", *path, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in ran.stderr.splitlines() if "|" in line}
+    assert "typer" in imported
+    # Below the top level, Typer itself takes pydantic to read options, where it is installed.
+    assert not imported & (HEAVY - {"pydantic"} if path else HEAVY)
+
+
+def test_help_is_grouped_in_the_order_of_the_work() -> None:
+    text = run("--help").stdout
+    wanted = [
+        "The main job",
+        "prepare",
+        "train",
+        "eval",
+        "predict",
+        "Recipes and checkpoints",
+        "recipes",
+        "Help",
+        "doctor",
+    ]
+    lines = [line.strip("│╭─╮ ").split("─")[0].strip() for line in text.splitlines()]
+    places = [
+        next(i for i, line in enumerate(lines) if line == word or line.startswith(f"{word}  ")) for word in wanted
+    ]
+    assert places == sorted(places)
+    assert " ".join(EXIT_CODES.split()) in " ".join(text.split())
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_says_what_it_does_and_shows_an_example(path: tuple[str, ...]) -> None:
+    command = COMMANDS[path]
+    assert command.help
+    assert command.epilog
+    assert command.epilog.startswith("Example: ")
+    assert " ".join(("risctl", *path)) in command.epilog
+
+
+def test_a_short_help_option_stands_everywhere() -> None:
+    for path in ((), ("recipes",), ("recipes", "show")):
+        assert run(*path, "-h").stdout.lstrip().startswith("Usage: risctl")
+
+
+def test_version() -> None:
+    assert run("--version").stdout == f"risctl {risctl.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("no-such-command",), 2),
+        (("recipes", "show"), 2),
+        (("recipes", "ls", "--no-such-option"), 2),
+        (("recipes", "cp", "no-such-recipe"), 2),
+        (("recipes", "validate", "no-such-recipe"), 3),
+        (("recipes", "ls"), 0),
+    ],
+)
+def test_exit_codes(arguments: tuple[str, ...], code: int) -> None:
+    ran = run(*arguments)
+    assert ran.returncode == code
+    assert "Traceback" not in ran.stderr
+    assert bool(ran.stdout) == (code == 0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_an_interrupt_ends_the_command_and_what_it_started(tmp_path: Path) -> None:
+    # A torch that takes a minute to import, so that the interrupt finds `doctor` waiting for the answers.
+    (tmp_path / "torch.py").write_text(
+        "import os, pathlib, time\npathlib.Path(os.environ['MARKS'], str(os.getpid())).touch()\ntime.sleep(60)\n",
+        encoding="utf-8",
+    )
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "risctl", "doctor"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "MARKS": str(marks)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while len(list(marks.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    for mark in marks.iterdir():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(mark.name), 0)
+
+
+def complete(line: str) -> list[str]:
+    """What bash would be offered for the last word of `line`."""
+    words = line.split(" ")
+    ran = run(_RISCTL_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(words) - 1))
+    return ran.stdout.split()
+
+
+def test_shell_completion_offers_commands_options_and_recipes() -> None:
+    assert complete("risctl re") == ["recipes"]
+    assert complete("risctl recipes val") == ["validate"]
+    assert "--device" in complete("risctl train --d")
+    assert complete("risctl train vlt-s") == ["vlt-scenes"]
+    assert complete("risctl recipes show vlt-refcocog") == ["vlt-refcocog"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_are_printed(shell: str) -> None:
+    ran = run("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert ran.returncode == 0
+    assert "_RISCTL_COMPLETE" in ran.stdout
