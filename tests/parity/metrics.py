@@ -103,8 +103,13 @@ def _compare(prefix: str, found: Mapping[str, Any], stated: Mapping[str, Any], t
     if not stated:
         yield prefix, float("inf"), tolerance
     for figure, value in stated.items():
-        error = float("inf")
-        if figure in found and np.shape(found[figure]) == np.shape(value):
-            difference = np.max(np.abs(np.asarray(found[figure], dtype=np.float64) - np.asarray(value)))
-            error = float(difference) if np.isfinite(difference) else float("inf")
-        yield f"{prefix}.{figure}", error, tolerance
+        yield f"{prefix}.{figure}", _error(found.get(figure), value), tolerance
+
+
+def _error(ours: Any, stated: Any) -> float:
+    if ours is None or np.shape(ours) != np.shape(stated):
+        return float("inf")
+    first, second = np.asarray(ours, dtype=np.float64), np.asarray(stated, dtype=np.float64)
+    if not np.array_equal(np.isnan(first), np.isnan(second)):
+        return float("inf")
+    return float(np.nanmax(np.abs(first - second), initial=0.0))
