@@ -61,7 +61,7 @@ def read_refer(
         raise DataError(
             f"{refs_path}: nothing is left of its {len(refs)} refs; check that --images is the right folder"
         )
-    _note_annotations(records, annotations=annotations, broken=broken, problems=problems)
+    _note_annotations(refs, annotations=annotations, broken=broken, problems=problems)
     _note_shared_images(records, problems)
     kept = {record.image_id for record in records}
     return Dataset(
@@ -231,13 +231,12 @@ def _records(
 
 
 def _note_annotations(
-    records: list[Record], *, annotations: dict[int, Annotation], broken: dict[int, str], problems: Problems
+    refs: list[dict[str, Any]], *, annotations: dict[int, Annotation], broken: dict[int, str], problems: Problems
 ) -> None:
-    referred = {one for record in records for one in record.annotation_ids}
-    for annotation_id, why in broken.items():
-        if annotation_id not in referred:
-            problems.repair("annotations without a valid mask, dropped", f"{annotation_id}: {why}")
-    for annotation_id in sorted(referred):
+    referred = {ref["annotation_id"] for ref in refs}
+    for annotation_id in sorted(broken.keys() - referred):
+        problems.repair("annotations without a valid mask, dropped", f"{annotation_id}: {broken[annotation_id]}")
+    for annotation_id in sorted(referred & annotations.keys()):
         if rle.area(annotations[annotation_id].mask) == 0:
             problems.repair("refs whose mask has no pixel, kept", annotation_id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ import h5py
 import numpy as np
 
 from risctl import __version__
-from risctl.data.atomic import as_error, replacing
+from risctl.data.atomic import replacing
 from risctl.data.records import Annotation, Dataset, ImageRecord
 from risctl.data.store import schema
 from risctl.errors import DataError
@@ -43,20 +44,20 @@ def write_store(dataset: Dataset, out: Path, *, link: bool = False, progress: Pr
     full.
     """
     tables = _annotation_tables(dataset) | _record_tables(dataset)
-    with replacing(out) as part:
-        try:
-            with h5py.File(part, "w", userblock_size=schema.HEADER_BYTES, locking=False) as file:
-                tables |= _write_images(dataset, file, link=link, progress=progress)
-                _check_masks(dataset, tables)
-                mark = schema.fingerprint(dataset.name, dataset.split_by, tables)
-                for column, (kind, _) in schema.columns().items():
-                    file.create_dataset(column, data=np.ascontiguousarray(tables[column], dtype=kind))
-                file.attrs.update(_attributes(dataset, mark, link=link))
-        except OSError as error:
-            raise as_error(error, out) from error
-        length = part.stat().st_size
-        with part.open("rb+") as handle:
-            handle.write(schema.header(length))
+    with replacing(out) as part, _Disk(part) as disk:
+        with h5py.File(disk, "w", userblock_size=schema.HEADER_BYTES) as file:
+            blob = _Blob(file, disk)
+            tables |= _write_images(dataset, None if link else blob, progress=progress)
+            _check_masks(dataset, tables)
+            mark = schema.fingerprint(dataset.name, dataset.split_by, tables)
+            for column, (kind, _) in schema.columns().items():
+                file.create_dataset(column, data=np.ascontiguousarray(tables[column], dtype=kind))
+                disk.raise_failure()
+            file.attrs.update(_attributes(dataset, mark, link=link))
+        length = disk.seek(0, io.SEEK_END)
+        disk.seek(0)
+        disk.write(schema.header(length))
+        disk.raise_failure()
     return StoreInfo(path=out, bytes=length, fingerprint=mark, counts=dataset.counts(), notes=dict(dataset.notes))
 
 
@@ -73,10 +74,47 @@ def _attributes(dataset: Dataset, mark: str, *, link: bool) -> dict[str, Any]:
     }
 
 
+class _Disk(io.FileIO):
+    """The file under HDF5: it keeps the first error of writing, and takes what comes after for written.
+
+    HDF5 cannot close a file that it cannot flush: it would hold a full disk's space until the process ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "xb+")
+        self.failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`, unless writing has failed before."""
+        rest = memoryview(data).cast("B")
+        length = len(rest)
+        try:
+            while len(rest) and self.failure is None:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.failure = error
+        return length
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the file's length, unless writing has failed before."""
+        try:
+            if self.failure is None:
+                return super().truncate(size)
+        except OSError as error:
+            self.failure = error
+        return size or 0
+
+    def raise_failure(self) -> None:
+        """Raise the `OSError` that was kept, if there was one."""
+        if self.failure is not None:
+            raise self.failure
+
+
 class _Blob:
     """The images' bytes, in datasets of some 64 MB: their sum need not be known before, nor held in memory."""
 
-    def __init__(self, file: h5py.File) -> None:
+    def __init__(self, file: h5py.File, disk: _Disk) -> None:
+        self.disk = disk
         self.group = file.create_group("parts")
         self.pieces: list[bytes] = []
         self.length = 0
@@ -95,32 +133,34 @@ class _Blob:
         if self.pieces:
             values = np.frombuffer(b"".join(self.pieces), dtype=np.uint8)
             self.group.create_dataset(str(len(self.group)), data=values)
+            self.disk.raise_failure()
         self.pieces, self.length = [], 0
 
 
-def _write_images(dataset: Dataset, file: h5py.File, *, link: bool, progress: Progress | None) -> dict[str, np.ndarray]:
-    blob = _Blob(file)
+def _write_images(dataset: Dataset, blob: _Blob | None, *, progress: Progress | None) -> dict[str, np.ndarray]:
+    """Write the images to `blob`, or link to their files if that is None, and return their columns."""
     rows: dict[str, list[Any]] = {
         f"images/{name}": [] for name in ("id", "height", "width", "length", "crc32", "sha256", "part", "start")
     }
     names: list[str] = []
     paths: list[str] = []
     for done, (image_id, record) in enumerate(dataset.images.items(), start=1):
-        if link and record.path is None:
+        if blob is None and record.path is None:
             raise DataError(f"image {image_id} is no file, so a store cannot link to it; write it without --link")
         data = _bytes_of(record)
-        part, start = (-1, 0) if link else blob.add(data)
+        part, start = blob.add(data) if blob else (-1, 0)
         digest = np.frombuffer(hashlib.sha256(data).digest(), dtype=np.uint8)
         row = (image_id, record.height, record.width, len(data), zlib.crc32(data), digest, part, start)
         for column, value in zip(rows.values(), row, strict=True):
             column.append(value)
         names.append(record.file_name)
-        paths.append(str(record.path.absolute()) if link and record.path else "")
+        paths.append(str(record.path.absolute()) if blob is None and record.path else "")
         if progress:
             progress(done, len(dataset.images))
     if not names:
         raise DataError(f"{dataset.name} has no image; there is nothing to store")
-    blob.flush()
+    if blob:
+        blob.flush()
     tables = {name: np.array(values, dtype=schema.NUMBERS[name][0]) for name, values in rows.items()}
     return tables | _texts("images/file_name", names) | _texts("images/path", paths)
 
