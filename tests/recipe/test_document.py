@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from risctl.recipe.document import DocumentError, dump, read
@@ -78,11 +78,13 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(values)
 def test_what_is_written_reads_back(value: Any) -> None:
     assert read(dump(value))[0] == value
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), st.text(), max_size=4))
 def test_text_reads_back_by_the_rules_of_yaml_1_1_too(value: dict[str, str]) -> None:
     assert yaml.safe_load(dump(value)) == value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -152,6 +152,7 @@ def recipes(draw: st.DrawFn) -> dict[str, Any]:
     )
 
 
+@settings(deadline=None, max_examples=60)
 @given(recipes())
 def test_yaml_reads_back_as_the_same_recipe(values: dict[str, Any]) -> None:
     recipe = Recipe.model_validate(values)
