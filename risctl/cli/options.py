@@ -72,3 +72,6 @@ OverridesArgument = Annotated[
         show_default=False,
     ),
 ]
+RootOption = Annotated[
+    Path, typer.Option("--data-root", envvar="RISCTL_DATA", help="Where downloads and stores go unless named.")
+]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from risctl.cli import console
-from risctl.cli.options import JsonOption, QuietOption
+from risctl.cli.options import JsonOption, QuietOption, RootOption
 from risctl.cli.prepare_scenes import scenes
 
 if TYPE_CHECKING:
@@ -39,9 +39,6 @@ VerifyOption = Annotated[
 ]
 MissingOption = Annotated[
     bool, typer.Option("--allow-missing", help="Leave out refs whose picture or mask is missing, instead of refusing.")
-]
-RootOption = Annotated[
-    Path, typer.Option("--data-root", envvar="RISCTL_DATA", help="Where downloads and stores go unless named.")
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Download many gigabytes without asking.")]
 

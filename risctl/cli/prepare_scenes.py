@@ -9,13 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from risctl.cli import console
-from risctl.cli.options import JsonOption, QuietOption
+from risctl.cli.options import JsonOption, QuietOption, RootOption
 
 
 def scenes(
     count: Annotated[int, typer.Option("-n", "--count", min=10, help="How many scenes (pictures).")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Scene i of a seed is the same on every run.")] = 0,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The store to write.")] = Path("data/scenes.h5"),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The store to write; default: DATA_ROOT/scenes.h5.", show_default=False),
+    ] = None,
     size: Annotated[
         str | None,
         typer.Option(metavar="WxH", help="Width x height of all pictures; default: several near 320x240."),
@@ -28,6 +31,7 @@ def scenes(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that draw; the result is the same. Default: up to 4.")
     ] = None,
+    data_root: RootOption = Path("data"),
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -39,6 +43,7 @@ def scenes(
     from risctl.data.store.writer import write_store
 
     shape = _size(size)
+    out = out or data_root / "scenes.h5"
     # The processes take seconds to start, which a few scenes do not repay.
     processes = workers or (1 if count < 200 else min(4, os.cpu_count() or 1))
     with console.quiet_if(quiet):

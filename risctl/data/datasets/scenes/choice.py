@@ -181,6 +181,9 @@ def _absent(scene: Scene, theme: str, rng: np.random.Generator) -> Saying | None
             phrase = replace(head, place=str(rng.choice(facts.PLACES)))
         elif style == 3 and anchors:
             anchor = anchors[int(rng.integers(len(anchors)))]
+            if anchor.noun == noun and scene.named(noun, head.colour).bit_count() < 2:
+                # Nobody says "the book next to the book" of one book.
+                continue
             phrase = replace(head, relation=(str(rng.choice(facts.RELATIONS)), anchor))
         elif style == 4 and scene.named(head.noun, head.colour).bit_count() > 1:
             phrase = replace(head, order=(int(rng.integers(3, 5)), str(rng.choice(["left", "right"]))))

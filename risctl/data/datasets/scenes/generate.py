@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -110,8 +111,13 @@ def _packed_scenes(*, count: int, seed: int, size: tuple[int, int] | None, worke
     if workers <= 1:
         yield from map(make, range(count))
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_leave_interrupts) as pool:
         yield from pool.map(make, range(count), chunksize=16)
+
+
+def _leave_interrupts() -> None:
+    """Let the main process alone answer Ctrl-C: it stops the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _pack(index: int, *, seed: int, size: tuple[int, int] | None) -> PackedScene:
