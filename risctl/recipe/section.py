@@ -22,7 +22,7 @@ class Section(BaseModel):
 
 
 def _expand(value: str) -> str:
-    return str(Path(value).expanduser()) if value.startswith("~") else value
+    return str(Path(value).expanduser()) if value == "~" or value.startswith("~/") else value
 
 
 def _path_text(value: object) -> object:
@@ -30,6 +30,6 @@ def _path_text(value: object) -> object:
 
 
 FileName = Annotated[str, Field(min_length=1), BeforeValidator(_path_text), AfterValidator(_expand)]
-"""A path as text, `~` expanded; relative paths are taken from the folder the command is run in."""
+"""A path as text, a leading `~/` expanded; relative paths are taken from the folder the command is run in."""
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]

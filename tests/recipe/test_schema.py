@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -83,6 +83,12 @@ def test_refuses(sections: dict[str, Any], where: tuple[str | int, ...]) -> None
     assert [error["loc"] for error in caught.value.errors()] == [where]
 
 
+@pytest.mark.parametrize(("given", "kept"), [("~/a.h5", "/home/me/a.h5"), ("~other/a.h5", "~other/a.h5"), ("a~", "a~")])
+def test_the_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch, given: str, kept: str) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert Recipe.model_validate(minimal(data={"store": given})).data.store == kept
+
+
 def test_a_milestone_in_the_last_epoch_is_within_the_run() -> None:
     recipe = Recipe.model_validate(minimal(optim={"schedule": {"name": "steps", "milestones": [2, 3]}}))
     assert recipe.optim.schedule.milestones == (2, 3)
@@ -153,6 +159,7 @@ def recipes(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @settings(deadline=None, max_examples=60)
+@example(minimal(data={"store": "~0"}))
 @given(recipes())
 def test_yaml_reads_back_as_the_same_recipe(values: dict[str, Any]) -> None:
     recipe = Recipe.model_validate(values)
