@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-
-def conv_init(weight: Tensor) -> None:
-    """Fill a convolution's `weight` (out, in, h, w) as Keras does by default: glorot uniform."""
-    nn.init.xavier_uniform_(weight)
 
 
 class ConvBlock(nn.Module):
@@ -33,7 +27,7 @@ class ConvBlock(nn.Module):
             inputs, outputs, kernel, stride=stride, padding=kernel // 2 if stride == 1 else 0, bias=False
         )
         self.norm = nn.BatchNorm2d(outputs, eps=1e-3, momentum=norm_momentum)
-        conv_init(self.conv.weight)
+        nn.init.xavier_uniform_(self.conv.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C', H/stride, W/stride)."""
@@ -65,11 +59,6 @@ def freeze(parts: Iterable[nn.Module]) -> None:
         part.eval()
         for parameter in part.parameters():
             parameter.requires_grad_(False)
-
-
-def grid_of(size: int, stride: int) -> int:
-    """Return how many cells of `stride` pixels cover `size` pixels."""
-    return math.ceil(size / stride)
 
 
 def linspace_grid(height: int, width: int, *, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from risctl.core.blocks import ConvBlock, dense, upsample
+from risctl.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,9 @@ class VLTPyramid(nn.Module):
         )
 
     def join(self, maps: Sequence[Tensor], sentence: Tensor) -> Fused:
-        """Join what `prepare` gave with sentences (B, sentence)."""
+        """Join what `prepare` gave with sentences (B, sentence). Raises `UsageError` when training on one sentence."""
+        if self.training and sentence.shape[0] < 2:
+            raise UsageError("VLT norms sentences over the batch: expected data.batch_size of at least 2, got 1")
         fine, middle, coarse = maps
         words = functional.leaky_relu(self.sentence_norm(self.sentence(sentence)), 0.1)
         product = functional.leaky_relu(self.product_norm(coarse * words[:, :, None, None]), 0.1)

@@ -1,0 +1,129 @@
+"""Visual trunks: maps, strides, freezing, and the weights that recipes name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from risctl.core.encoders.visual import resnet
+from risctl.core.encoders.visual.darknet53 import Darknet53
+from risctl.core.encoders.visual.resnet import ResNet
+from risctl.core.encoders.visual.small_cnn import SmallCNN
+from risctl.errors import CheckpointError, MachineError
+from risctl.systems.weights import load_trunk
+
+
+@pytest.mark.parametrize("make", [Darknet53, SmallCNN, lambda: ResNet("resnet18"), lambda: ResNet("resnet50")])
+def test_maps_are_as_announced(make) -> None:  # type: ignore[no-untyped-def]
+    trunk = make().eval()
+    padding = torch.zeros(1, 64, 96, dtype=torch.bool)
+    with torch.no_grad():
+        features = trunk(torch.rand(1, 3, 64, 96), padding)
+    assert features.strides == trunk.strides == (8, 16, 32)
+    for one, channels, stride in zip(features.maps, trunk.channels, trunk.strides, strict=True):
+        assert one.shape == (1, channels, 64 // stride, 96 // stride)
+    assert features.padding is padding
+
+
+def test_darknet_has_58_blocks_of_which_56_are_frozen() -> None:
+    trunk = Darknet53().train()
+    blocks = trunk.blocks()
+    assert len(blocks) == 58
+    assert [block.conv.weight.requires_grad for block in blocks] == [False] * 56 + [True] * 2
+    before = [block.norm.running_mean.clone() for block in blocks]
+    with torch.no_grad():
+        trunk(torch.rand(2, 3, 64, 64), torch.zeros(2, 64, 64, dtype=torch.bool))
+    moved = [not torch.equal(block.norm.running_mean, old) for block, old in zip(blocks, before, strict=True)]
+    assert moved == [False] * 56 + [True] * 2
+    trunk.eval()
+    assert not any(module.training for module in trunk.modules())
+
+
+@pytest.mark.parametrize("make", [lambda: SmallCNN(frozen=True), lambda: ResNet("resnet18", frozen=True)])
+def test_a_frozen_trunk_does_not_move(make) -> None:  # type: ignore[no-untyped-def]
+    trunk = nn.Sequential(make()).train()[0]
+    before = {name: value.clone() for name, value in trunk.state_dict().items()}
+    with torch.no_grad():
+        trunk(torch.rand(2, 3, 64, 64), torch.zeros(2, 64, 64, dtype=torch.bool))
+    assert all(torch.equal(value, before[name]) for name, value in trunk.state_dict().items())
+    assert not any(one.requires_grad for one in trunk.parameters())
+
+
+def test_small_cnn_is_small() -> None:
+    assert 1_000_000 < sum(one.numel() for one in SmallCNN().parameters()) < 2_000_000
+
+
+def test_resnet_norms_the_picture_itself() -> None:
+    trunk = ResNet("resnet18").eval()
+    seen: list[torch.Tensor] = []
+    trunk.conv1.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+    trunk(mean.expand(1, 3, 32, 32), torch.zeros(1, 32, 32, dtype=torch.bool))
+    assert seen[0].abs().max() < 1e-6
+
+
+def test_resnet_maps_are_torchvisions() -> None:
+    from torchvision.models import resnet18
+
+    torch.manual_seed(0)
+    published = resnet18().eval()
+    trunk = ResNet("resnet18").eval()
+    state = {key: value for key, value in published.state_dict().items() if not key.startswith("fc.")}
+    trunk.load_state_dict(state, strict=True)
+    images = torch.rand(1, 3, 64, 64)
+    x = (images - trunk.mean) / trunk.deviation
+    for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
+        x = getattr(published, name)(x)
+    with torch.no_grad():
+        assert torch.allclose(trunk(images, torch.zeros(1, 64, 64)).maps[2], x, atol=1e-5)
+
+
+def test_imagenet_weights_out_of_reach_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise URLError("no route")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    with pytest.raises(MachineError, match=r"resnet18.*no route.*model\.visual\.weights"):
+        resnet.imagenet_state("resnet18")
+    with pytest.raises(MachineError):
+        load_trunk(ResNet("resnet18"), "resnet18", "imagenet")
+
+
+def test_weights_from_files(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    source, other = SmallCNN(), SmallCNN()
+    save_file(source.state_dict(), tmp_path / "trunk.safetensors")
+    load_trunk(other, "small_cnn", str(tmp_path / "trunk.safetensors"))
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in source.state_dict().items())
+
+    trunk = ResNet("resnet18")
+    torch.save({**trunk.state_dict(), "fc.weight": torch.zeros(3), "fc.bias": torch.zeros(3)}, tmp_path / "r.pth")
+    load_trunk(ResNet("resnet18"), "resnet18", str(tmp_path / "r.pth"))
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    trunk = SmallCNN()
+    with pytest.raises(CheckpointError, match="found no file"):
+        load_trunk(trunk, "small_cnn", str(tmp_path / "absent.safetensors"))
+    with pytest.raises(CheckpointError, match="risctl import darknet53"):
+        (tmp_path / "yolov3.weights").write_bytes(b"x")
+        load_trunk(trunk, "darknet53", str(tmp_path / "yolov3.weights"))
+    (tmp_path / "damaged.safetensors").write_bytes(b"x" * 100)
+    (tmp_path / "damaged.pth").write_bytes(b"x" * 100)
+    for name in ("damaged.safetensors", "damaged.pth"):
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            load_trunk(trunk, "small_cnn", str(tmp_path / name))
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(CheckpointError, match="state dict"):
+        load_trunk(trunk, "small_cnn", str(tmp_path / "list.pth"))
+    state = trunk.state_dict()
+    changed = {name.replace("stem.0", "stam.0"): value for name, value in state.items()}
+    changed["quarter.first.weight"] = torch.zeros(1, 1, 1, 1)
+    save_file(changed, tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointError, match=r"1 missing \(stem.0.weight\).*1 unknown.*resembles.*1 of another shape"):
+        load_trunk(trunk, "small_cnn", str(tmp_path / "other.safetensors"))

@@ -1,0 +1,234 @@
+"""What every system keeps to. A system's test class inherits `SystemContract` and says how to make a small one."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from risctl.data.batch import Batch, Item, collate
+from risctl.engine.checkpoint import load_checkpoint, save_checkpoint
+from risctl.errors import UsageError
+from risctl.language.vocabulary import Vocabulary
+from risctl.recipe.schema import Recipe
+from risctl.systems.base import Output, System
+from risctl.systems.build import build_system
+
+WORDS = ("the", "man", "left", "red", "cup", "behind", "second", "from", "dog", "blue")
+TEXTS = ("the man", "red cup behind the dog", "second from left", "blue dog")
+SIZES = ((40, 60), (70, 30), (64, 64), (20, 90))
+TOLERANCE = 1e-5
+"""Of logits: what another batch size may change, by another order of summation."""
+
+
+class SystemContract:
+    """Tests of a system's contract. Override `recipe`; and `masks_padding` where the published code does not mask."""
+
+    masks_padding = True
+    """Whether the system ignores what lies in padding; False where its reference processes padding like the rest."""
+
+    def recipe(self) -> Recipe:
+        """Return the recipe of a small system."""
+        raise NotImplementedError
+
+    def vectors(self, vocabulary: Vocabulary, recipe: Recipe) -> np.ndarray | None:
+        """Return word vectors for the vocabulary, None for learned ones."""
+        del vocabulary, recipe
+        return None
+
+    @pytest.fixture
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(WORDS)
+
+    @pytest.fixture
+    def system(self, vocabulary: Vocabulary) -> System:
+        """A system that answers differently for different texts: its norms have seen a few batches."""
+        torch.manual_seed(0)
+        recipe = self.recipe()
+        system = build_system(recipe.model, vocabulary=vocabulary, vectors=self.vectors(vocabulary, recipe))
+        system.train()
+        with torch.no_grad():
+            for seed in range(3):
+                system(self.batch(system, seed=seed))
+        return system.eval()
+
+    def items(self, system: System, *, texts: tuple[str, ...] = TEXTS, seed: int = 0) -> list[Item]:
+        """Return an item a text, pictures of noise of several sizes."""
+        generator = np.random.default_rng(seed)
+        items = []
+        for text, (height, width) in zip(texts, SIZES, strict=False):
+            pixels = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+            image, geometry = system.preprocess.image(pixels)
+            words, word_mask = system.preprocess.text(text)
+            mask = np.zeros((height, width), dtype=bool)
+            mask[height // 4 : height // 2, width // 4 : width // 2] = True
+            items.append(
+                Item(
+                    image=image,
+                    words=words,
+                    word_mask=word_mask,
+                    target=system.preprocess.target(mask, geometry),
+                    geometry=geometry,
+                    text=text,
+                )
+            )
+        return items
+
+    def batch(self, system: System, *, texts: tuple[str, ...] = TEXTS, seed: int = 0) -> Batch:
+        return collate(self.items(system, texts=texts, seed=seed))
+
+    @torch.no_grad()
+    def run(self, system: System, items: list[Item]) -> Output:
+        return system(collate(items))
+
+    def test_a_batch_gives_what_single_samples_give(self, system: System) -> None:
+        items = self.items(system)
+        together = self.run(system, items)
+        for row, item in enumerate(items):
+            alone = self.run(system, [item])
+            assert torch.allclose(alone.logits[0], together.logits[row], atol=TOLERANCE)
+            for name, values in together.maps.items():
+                assert torch.allclose(alone.maps[name][0], values[row], atol=TOLERANCE), name
+
+    def test_an_image_is_encoded_once_for_many_texts(self, system: System) -> None:
+        batch = self.batch(system)
+        with torch.no_grad():
+            visual = system.encode_image(batch.images[:1], batch.padding[:1])
+            text = system.encode_text(batch.words, batch.word_mask)
+            many = system.decode(visual.select(torch.zeros(len(batch), dtype=torch.int64)), text)
+            for row in range(len(batch)):
+                one = system.decode(visual, text.select(torch.tensor([row])))
+                assert torch.allclose(one.logits[0], many.logits[row], atol=TOLERANCE)
+
+    def test_text_and_picture_both_matter(self, system: System) -> None:
+        """A system that ignored one of its inputs would keep every other clause of the contract."""
+        same_picture = self.items(system, texts=("the man",)) + self.items(system, texts=("red cup",))
+        logits = self.run(system, same_picture).logits
+        assert (logits[0] - logits[1]).abs().max() > 10 * TOLERANCE
+        same_text = self.items(system, texts=("the man",)) + self.items(system, texts=("the man",), seed=1)
+        logits = self.run(system, same_text).logits
+        assert (logits[0] - logits[1]).abs().max() > 10 * TOLERANCE
+
+    def test_padding_does_not_leak(self, system: System) -> None:
+        """What lies in padding changes nothing.
+
+        Where the reference processes padding (`masks_padding` False), padding must be the same for a sample in every
+        company: one length of words, one size and fill of pictures, whatever the text and the picture.
+        """
+        items = self.items(system)
+        if self.masks_padding:
+            batch = collate(items)
+            clean = self.run(system, items).logits
+            noise = torch.rand_like(batch.images)
+            images = torch.where(batch.padding[:, None], noise, batch.images)
+            words = torch.where(batch.word_mask, batch.words, torch.full_like(batch.words, 3))
+            with torch.no_grad():
+                visual = system.encode_image(images, batch.padding)
+                dirty = system.decode(visual, system.encode_text(words, batch.word_mask)).logits
+            assert torch.allclose(clean, dirty, atol=TOLERANCE)
+            return
+        assert len({item.words.shape for item in items}) == len({item.image.shape for item in items}) == 1
+        for item in items:
+            assert not item.words[~item.word_mask].any()
+            border = item.image[:, item.geometry.padding()]
+            assert border.numel() == 0 or len(border.unique()) == 1
+
+    def test_one_word_is_enough(self, system: System) -> None:
+        assert self.run(system, self.items(system, texts=("man",))).logits.isfinite().all()
+
+    @pytest.mark.parametrize("text", ["", " \n\t"])
+    def test_an_empty_text_is_refused_clearly(self, system: System, text: str) -> None:
+        with pytest.raises(UsageError, match="at least one word"):
+            system.preprocess.text(text)
+
+    def test_two_hundred_words_are_cut_alike(self, system: System) -> None:
+        long = " ".join(WORDS[number % len(WORDS)] for number in range(200))
+        longer = f"{long} dog dog dog"
+        first = self.run(system, self.items(system, texts=(long,))).logits
+        second = self.run(system, self.items(system, texts=(longer,))).logits
+        assert first.isfinite().all()
+        assert torch.equal(first, second)
+
+    def test_unknown_words_are_no_error(self, system: System) -> None:
+        assert self.run(system, self.items(system, texts=("xyzzy plugh",))).logits.isfinite().all()
+
+    def test_saved_and_loaded_gives_the_same_masks(
+        self, system: System, vocabulary: Vocabulary, tmp_path: Path
+    ) -> None:
+        save_checkpoint(tmp_path / "c.safetensors", system=system, recipe=self.recipe(), vocabulary=vocabulary)
+        loaded = load_checkpoint(tmp_path / "c.safetensors")
+        items = self.items(system)
+        again = self.run(loaded.system, self.items(loaded.system))
+        assert torch.equal(self.run(system, items).logits, again.logits)
+
+    def test_predictions_have_the_size_of_the_pictures(self, system: System) -> None:
+        batch = self.batch(system)
+        with torch.no_grad():
+            output = system(batch)
+        predictions = system.predict(output, geometries=batch.geometries, texts=batch.texts, threshold=0.5)
+        assert [one.probability.shape for one in predictions] == list(SIZES[: len(batch)])
+        assert [one.text for one in predictions] == list(batch.texts)
+        for one in predictions:
+            assert one.mask.dtype == bool
+            assert 0 <= one.score <= 1
+            assert one.probability.min() >= 0 and one.probability.max() <= 1
+            assert (one.box is None) == (not one.mask.any())
+
+    def test_every_trainable_parameter_gets_a_gradient(self, system: System) -> None:
+        """From the terms that depend on the output; a weight penalty alone would reach dead layers, too."""
+        system.train()
+        torch.manual_seed(1)
+        batch = self.batch(system)
+        terms = system.loss(system(batch), batch)
+        sum(value for name, value in terms.items() if name != "weight_penalty").backward()
+        trainable = {name: one for name, one in system.named_parameters() if one.requires_grad}
+        assert trainable
+        without = [name for name, one in trainable.items() if one.grad is None or not one.grad.any()]
+        assert [name for name in without if not self.may_lack_gradient(name)] == []
+        assert all(one.grad is None for one in system.parameters() if not one.requires_grad)
+
+    def may_lack_gradient(self, name: str) -> bool:
+        """Return whether a parameter's gradient is zero by construction; say why where this is overridden."""
+        del name
+        return False
+
+    def test_losses_are_named_finite_scalars(self, system: System) -> None:
+        batch = self.batch(system)
+        terms = system.loss(system(batch), batch)
+        assert terms
+        assert all(value.ndim == 0 and value.isfinite() for value in terms.values())
+
+    def test_training_lowers_the_loss(self, system: System) -> None:
+        system.train()
+        torch.manual_seed(0)
+        batch = self.batch(system)
+        optimizer = torch.optim.Adam([one for one in system.parameters() if one.requires_grad], lr=3e-3)
+        losses = []
+        for _ in range(12):
+            optimizer.zero_grad()
+            loss = torch.stack(list(system.loss(system(batch), batch).values())).sum()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert losses[-1] < 0.8 * losses[0]
+
+    def test_evaluation_is_repeatable_and_changes_nothing(self, system: System) -> None:
+        before = {name: value.clone() for name, value in system.state_dict().items()}
+        items = self.items(system)
+        assert torch.equal(self.run(system, items).logits, self.run(system, items).logits)
+        assert all(torch.equal(value, before[name]) for name, value in system.state_dict().items())
+
+    def test_the_preprocess_can_be_sent_to_loader_workers(self, system: System) -> None:
+        again = pickle.loads(pickle.dumps(system.preprocess))
+        assert torch.equal(again.text("the man")[0], system.preprocess.text("the man")[0])
+
+    def test_it_builds_on_the_meta_device(self, vocabulary: Vocabulary, system: System) -> None:
+        with torch.device("meta"):
+            empty = build_system(self.recipe().model, vocabulary=vocabulary)
+        assert all(one.is_meta for one in empty.parameters())
+        assert {name: one.shape for name, one in empty.state_dict().items()} == {
+            name: one.shape for name, one in system.state_dict().items()
+        }
