@@ -15,6 +15,7 @@ from risctl.recipe.keys import known_keys
 from risctl.recipe.overrides import apply_overrides
 from risctl.recipe.problems import problems_of
 from risctl.recipe.schema import Recipe, recipe_json_schema
+from risctl.recipe.section import expand_home
 from risctl.recipe.shipped import shipped_recipes
 
 __all__ = ["find_recipe", "load_recipe", "parse_recipe", "shipped_recipes"]
@@ -54,9 +55,12 @@ def find_recipe(path_or_name: str | Path) -> Path:
 
     Raises `RecipeError` naming the nearest shipped recipe if there is neither.
     """
-    file = Path(path_or_name).expanduser()
-    if file.is_file():
-        return file
+    file = Path(expand_home(str(path_or_name)))
+    try:
+        if file.is_file():
+            return file
+    except OSError as error:
+        raise RecipeError(f"cannot look for the recipe {str(path_or_name)[:80]!r}: {error.strerror}") from None
     shipped = shipped_recipes()
     if str(path_or_name) in shipped:
         return shipped[str(path_or_name)]

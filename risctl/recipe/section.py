@@ -21,7 +21,8 @@ class Section(BaseModel):
     )
 
 
-def _expand(value: str) -> str:
+def expand_home(value: str) -> str:
+    """Return a path with a leading `~/` expanded; `~name` stays, as it may just be a name."""
     return str(Path(value).expanduser()) if value == "~" or value.startswith("~/") else value
 
 
@@ -29,7 +30,7 @@ def _path_text(value: object) -> object:
     return str(value) if isinstance(value, Path) else value
 
 
-FileName = Annotated[str, Field(min_length=1), BeforeValidator(_path_text), AfterValidator(_expand)]
+FileName = Annotated[str, Field(min_length=1), BeforeValidator(_path_text), AfterValidator(expand_home)]
 """A path as text, a leading `~/` expanded; relative paths are taken from the folder the command is run in."""
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -216,6 +216,13 @@ def test_an_unknown_recipe_names_the_nearest() -> None:
         find_recipe("recipes/vlt-scene.yaml")
 
 
+@pytest.mark.parametrize("odd", ["~data.augment", "x" * 5000, "", "optim.lr=3"])
+def test_what_is_no_name_of_a_recipe_is_told_in_a_line(odd: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        find_recipe(odd)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="a folder, not a recipe file"):
         find_recipe(tmp_path)
