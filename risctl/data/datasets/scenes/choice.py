@@ -47,7 +47,7 @@ def referrals(scene: Scene, *, theme: str, shape: tuple[int, ...], rng: np.rando
     """Return two to four refs of different things, and at times one that nothing fits."""
     least = LEAST_AREA * shape[0] * shape[1]
     by_target: dict[int, dict[str, list[_Candidate]]] = {}
-    for phrase in _phrases(scene):
+    for phrase in _phrases(scene, least):
         target = scene.the_one(phrase)
         if target is None or scene.things[target].visible < least:
             continue
@@ -62,7 +62,7 @@ def referrals(scene: Scene, *, theme: str, shape: tuple[int, ...], rng: np.rando
     chosen = order[: int(rng.choice([2, 3, 4], p=[0.35, 0.45, 0.2]))]
     found = [Referral(target=k, sayings=_sayings(by_target[k], rng)) for k in chosen]
     if rng.random() < NO_TARGET:
-        ways = [_absent(scene, theme, rng) for _ in range(int(rng.integers(1, 3)))]
+        ways = [_absent(scene, theme, least, rng) for _ in range(int(rng.integers(1, 3)))]
         sayings = {saying.sent: saying for saying in ways if saying is not None}
         if sayings:
             found.append(Referral(target=None, sayings=tuple(sayings.values())))
@@ -111,9 +111,9 @@ def _say(phrase: Phrase, abilities: tuple[str, ...], rng: np.random.Generator) -
     return Saying(phrase=phrase, raw=language.typed(text, rng), sent=text, abilities=abilities)
 
 
-def _phrases(scene: Scene) -> Iterator[Phrase]:
+def _phrases(scene: Scene, least: float) -> Iterator[Phrase]:
     """Yield every phrase worth a thought: each noun and colour that is there, alone and with each further word."""
-    anchors = list(_anchors(scene))
+    anchors = list(_anchors(scene, least))
     for noun, colour in _heads(scene):
         base = scene.named(noun, colour)
         if not base:
@@ -146,23 +146,28 @@ def _heads(scene: Scene) -> list[tuple[str, str | None]]:
     return [(noun, colour) for noun in [*kinds, "thing"] for colour in tints]
 
 
-def _anchors(scene: Scene) -> Iterator[Phrase]:
-    """Yield the shortest phrases that name one thing: its kind, else its kind and colour."""
+def _anchors(scene: Scene, least: float) -> Iterator[Phrase]:
+    """Yield the shortest phrases that name one thing, seen well enough: its kind, else its kind and colour."""
+
+    def names_one(phrase: Phrase) -> bool:
+        target = scene.the_one(phrase)
+        return target is not None and scene.things[target].visible >= least
+
     for kind in sorted({one.category for one in scene.things}):
         plain = Phrase(noun=kind)
-        if scene.the_one(plain) is not None:
+        if names_one(plain):
             yield plain
             continue
         for colour in sorted({one.colour for one in scene.things}):
             coloured = Phrase(noun=kind, colour=colour)
-            if scene.the_one(coloured) is not None:
+            if names_one(coloured):
                 yield coloured
 
 
-def _absent(scene: Scene, theme: str, rng: np.random.Generator) -> Saying | None:
+def _absent(scene: Scene, theme: str, least: float, rng: np.random.Generator) -> Saying | None:
     """Return an expression that nothing fits under any reading, near to what is there."""
     kinds = sorted({one.category for one in scene.things})
-    anchors = list(_anchors(scene))
+    anchors = list(_anchors(scene, least))
     for _ in range(30):
         noun = str(rng.choice(kinds))
         colour = str(rng.choice(KINDS[noun].colours))
