@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from risctl.core.blocks import ConvBlock, dense, upsample
+from risctl.core.blocks import ConvBlock, UpBlock, dense
 
 
 class ConvMaskHead(nn.Module):
@@ -25,7 +25,7 @@ class ConvMaskHead(nn.Module):
             return ConvBlock(inputs, channels, kernel=3, norm_momentum=norm_momentum)
 
         self.blocks = nn.Sequential(block(queries), block(channels), block(channels))
-        self.ups = nn.ModuleList(block(channels) for _ in range(3))
+        self.ups = nn.Sequential(*(UpBlock(channels, channels, norm_momentum=norm_momentum) for _ in range(3)))
         self.out = nn.Conv2d(channels, 1, 3, padding=1)
         nn.init.xavier_uniform_(self.out.weight)
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
@@ -33,6 +33,4 @@ class ConvMaskHead(nn.Module):
     def forward(self, answers: Tensor) -> Tensor:
         """Map (B, Q, C) to logits (B, 8 rows, 8 columns)."""
         x = self.blocks(self.project(answers).relu().unflatten(2, self.grid))
-        for block in self.ups:
-            x = block(upsample(x))
-        return self.out(x)[:, 0]
+        return self.out(self.ups(x))[:, 0]
