@@ -24,7 +24,8 @@ from risctl.errors import UsageError
 from risctl.vision import rle
 
 JPEG_QUALITY = 92
-"""JPEG, as photographs of the published sets are: grain makes PNG four times as large and ten times as slow."""
+"""JPEG, as the photographs of the published sets are. A scene takes 30 kB, 0.6 ms to write and 0.7 ms to read; as PNG,
+for its grain, 120 kB, 28 ms and 2 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
