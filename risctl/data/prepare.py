@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +120,10 @@ def prepare_refer(
     if source is None:
         if downloads is None:
             raise UsageError("give the folder of the published files, or where to download to")
-        source = _fetched_annotations(name, split_by, downloads, stage)
-        images = images or _fetched_images(downloads, stage)
+        source = _fetched_annotations(name, downloads, stage)
     _, instances = find_annotations(source, name=name, split_by=split_by)
+    if downloads is not None and source == downloads.root and images is None:
+        images = _fetched_images(instances, downloads, stage)
     with stage("reading masks") as advance:
         dataset = READERS[name](
             source,
@@ -188,19 +191,19 @@ def _check_space(dataset: Dataset, out: Path) -> None:
         )
 
 
-def _fetched_annotations(name: str, split_by: str, downloads: Downloads, stage: Stage) -> Path:
+def _fetched_annotations(name: str, downloads: Downloads, stage: Stage) -> Path:
     """Return the data root with the published files of `name` in it, fetching them if they are not there."""
     if not any((downloads.root / inner / name / "instances.json").is_file() for inner in ("", "data")):
         _fetch(downloads.annotations[name], downloads, stage)
-    find_annotations(downloads.root, name=name, split_by=split_by)
     return downloads.root
 
 
-def _fetched_images(downloads: Downloads, stage: Stage) -> Path:
-    """Return the folder of COCO train2014 under the data root, fetching it if it is not there."""
+def _fetched_images(instances: Path, downloads: Downloads, stage: Stage) -> Path:
+    """Return the folder of COCO train2014 in or around the data root, fetching it if it is not there."""
     folder = downloads.root / "images" / "train2014"
-    sample = ["COCO_train2014_000000000009.jpg", "COCO_train2014_000000581921.jpg"]
-    present = find_images(downloads.root, annotations=downloads.root, images=None, sample=sample)
+    names = re.finditer(rb"COCO_train2014_\d{12}\.jpg", instances.read_bytes())
+    sample = [match[0].decode() for match in islice(names, 64)]
+    present = find_images(downloads.root, annotations=instances.parent, images=None, sample=sample)
     if present is not None:
         return present
     source = downloads.images["train2014"]
