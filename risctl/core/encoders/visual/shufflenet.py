@@ -1,0 +1,82 @@
+"""ShuffleNetV2 1.0x without batch norms: a light trunk for pictures, some 0.8 M parameters.
+
+After Ma et al., "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design" (2018), with leaky ReLU 0.1
+as NanoDet-m has it. Norms are folded into the convolutions, as in published inference weights; training goes on
+from there. The convolutions stand in the order in which they run (a unit's short branch first), so that weights named
+by number can be laid in.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from risctl.core.encoders.base import VisualFeatures
+
+MEAN = (123.675 / 255, 116.28 / 255, 103.53 / 255)
+STD = (58.395 / 255, 57.12 / 255, 57.375 / 255)
+SLOPE = 0.1
+
+
+def activate(x: Tensor) -> Tensor:
+    """Return the leaky ReLU that trunk, neck and head share."""
+    return functional.leaky_relu(x, SLOPE)
+
+
+def point(inputs: int, outputs: int) -> nn.Conv2d:
+    """Return a 1x1 convolution."""
+    return nn.Conv2d(inputs, outputs, 1)
+
+
+def spread(channels: int, *, stride: int = 1) -> nn.Conv2d:
+    """Return a 3x3 convolution of each channel by itself."""
+    return nn.Conv2d(channels, channels, 3, stride=stride, padding=1, groups=channels)
+
+
+class _Unit(nn.Module):
+    """Half of the channels pass, half are convolved, then they are shuffled; stride 2 convolves all in two branches."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
+        super().__init__()
+        half = outputs // 2
+        self.stride = stride
+        self.short = nn.ModuleList([spread(inputs, stride=2), point(inputs, half)] if stride == 2 else [])
+        self.long = nn.ModuleList(
+            [point(inputs if stride == 2 else half, half), spread(half, stride=stride), point(half, half)]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C', H/stride, W/stride)."""
+        if self.stride == 2:
+            passed = activate(self.short[1](self.short[0](x)))
+        else:
+            passed, x = x.chunk(2, 1)
+        changed = activate(self.long[2](self.long[1](activate(self.long[0](x)))))
+        batch, half, height, width = passed.shape
+        return torch.stack([passed, changed], 2).view(batch, 2 * half, height, width)
+
+
+class ShuffleNet(nn.Module):
+    """The trunk: maps of 24, 116, 232 and 464 channels at strides 4, 8, 16 and 32."""
+
+    channels = (24, 116, 232, 464)
+    strides = (4, 8, 16, 32)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, self.channels[0], 3, stride=2, padding=1)
+        self.stages = nn.ModuleList()
+        for inputs, outputs, units in zip(self.channels, self.channels[1:], (4, 8, 4), strict=False):
+            first = _Unit(inputs, outputs, stride=2)
+            self.stages.append(nn.Sequential(first, *(_Unit(outputs, outputs, stride=1) for _ in range(units - 1))))
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor, padding: Tensor) -> VisualFeatures:
+        """Encode images (B, 3, H, W), RGB in [0, 1], with padding (B, H, W); H and W multiples of 32."""
+        x = activate(self.stem((images - self.mean) / self.std))
+        maps = [functional.max_pool2d(x, 3, stride=2, padding=1)]
+        for stage in self.stages:
+            maps.append(stage(maps[-1]))
+        return VisualFeatures(maps=tuple(maps), strides=self.strides, padding=padding)

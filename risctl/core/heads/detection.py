@@ -1,0 +1,81 @@
+"""An anchor-free detection head: class scores and boxes at every cell of every level.
+
+Li et al., "Generalized Focal Loss" (2020), in NanoDet-m's light form: a cell's score of a class is also how well
+its box is expected to fit, and each side of the box is the mean of a distribution over 8 distances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from risctl.core.encoders.visual.shufflenet import activate, point, spread
+
+BINS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cells:
+    """What the head says at all cells of all levels together, A in number.
+
+    scores (B, A, K) logits; sides (B, A, 4, BINS) logits of the distance to left, top, right, bottom in strides;
+    centres (A, 2) x, y in input pixels; strides (A,).
+    """
+
+    scores: Tensor
+    sides: Tensor
+    centres: Tensor
+    strides: Tensor
+
+    def boxes(self) -> Tensor:
+        """Return (B, A, 4) xyxy in input pixels."""
+        steps = torch.arange(BINS, device=self.sides.device, dtype=self.sides.dtype)
+        reach = (self.sides.softmax(-1) @ steps) * self.strides[:, None]  # (B, A, 4)
+        return torch.cat([self.centres - reach[..., :2], self.centres + reach[..., 2:]], -1)
+
+
+class _Tower(nn.Module):
+    def __init__(self, channels: int, outputs: int, *, depth: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            layer for _ in range(depth) for layer in (spread(channels), point(channels, channels))
+        )
+        self.leave = point(channels, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = activate(layer(x))
+        return self.leave(x)
+
+
+class DetectionHead(nn.Module):
+    """One small tower a level, as NanoDet-m has it."""
+
+    def __init__(self, channels: int, *, classes: int, strides: Sequence[int], depth: int = 2) -> None:
+        super().__init__()
+        self.strides = tuple(strides)
+        self.classes = classes
+        self.towers = nn.ModuleList(_Tower(channels, classes + 4 * BINS, depth=depth) for _ in self.strides)
+
+    def forward(self, maps: Sequence[Tensor]) -> Cells:
+        """Return what is found in maps (B, C, H_i, W_i), one a stride."""
+        outputs, centres, strides = [], [], []
+        for stride, tower, x in zip(self.strides, self.towers, maps, strict=True):
+            outputs.append(tower(x).flatten(2).transpose(1, 2))  # (B, H W, K + 4 BINS)
+            height, width = x.shape[-2:]
+            rows = (torch.arange(height, device=x.device) + 0.5) * stride
+            columns = (torch.arange(width, device=x.device) + 0.5) * stride
+            grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)  # (H, W, 2)
+            centres.append(grid.view(-1, 2).to(x.dtype))
+            strides.append(torch.full((height * width,), float(stride), device=x.device, dtype=x.dtype))
+        joint = torch.cat(outputs, 1)
+        scores, sides = joint.split([self.classes, 4 * BINS], -1)
+        return Cells(
+            scores=scores,
+            sides=sides.unflatten(-1, (4, BINS)),
+            centres=torch.cat(centres),
+            strides=torch.cat(strides),
+        )
