@@ -10,6 +10,8 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.options import JsonOption, QuietOption, RootOption
+from risctl.cli.prepare_coco_phrases import EPILOG as COCO_PHRASES
+from risctl.cli.prepare_coco_phrases import coco_phrases
 from risctl.cli.prepare_scenes import scenes
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ for _name, (_usual, _summary) in SETS.items():
     _add_refer(_name, _usual, _summary)
 
 app.command("scenes", epilog="Example: risctl prepare scenes -n 2000 --seed 0 --pictures pictures")(scenes)
+app.command("coco-phrases", epilog=COCO_PHRASES)(coco_phrases)
 
 
 @app.command("verify", epilog="Example: risctl prepare verify data/refcoco_unc.h5 --from refer/data")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from risctl.cli import console
-from risctl.cli.options import JsonOption, QuietOption
+from risctl.cli.options import JsonOption, QuietOption, RootOption
 
 EPILOG = "Example: risctl prepare coco-phrases --instances instances_val2017.json --images val2017 --seed 0"
 
@@ -18,7 +18,10 @@ def coco_phrases(
         Path, typer.Option("--instances", help="A COCO instance file (instances_*.json).", show_default=False)
     ],
     images: Annotated[Path, typer.Option("--images", help="The folder of its pictures.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The store to write.")] = Path("data/coco-phrases.h5"),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The store to write; default: DATA_ROOT/coco-phrases.h5.", show_default=False),
+    ] = None,
     exclude: Annotated[
         Path | None,
         typer.Option("--exclude", help="A text file of picture ids to leave out.", show_default=False),
@@ -28,6 +31,7 @@ def coco_phrases(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Leave out pictures and masks that cannot be used.")
     ] = False,
+    data_root: RootOption = Path("data"),
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -35,15 +39,16 @@ def coco_phrases(
     from risctl.data.datasets.coco_phrases.generate import make_coco_phrases, read_excluded
     from risctl.data.store.writer import write_store
 
-    with console.quiet_if(quiet):
+    with console.quiet_if(quiet), console.counting("phrases") as advance:
         dataset = make_coco_phrases(
             instances,
             images=images,
             seed=seed,
             exclude=read_excluded(exclude) if exclude is not None else (),
             on_missing="drop" if allow_missing else "refuse",
+            progress=advance,
         )
-        info = write_store(dataset, out, link=link)
+        info = write_store(dataset, out or data_root / "coco-phrases.h5", link=link)
     lines = [
         f"{split}: {row['images']:,} images, {row['refs']:,} refs, {row['sentences']:,} sentences"
         for split, row in info.counts.items()
@@ -51,7 +56,7 @@ def coco_phrases(
     lines.extend(f"note: {note}: {count:,}" for note, count in info.notes.items())
     lines.append(f"wrote {info.path} ({info.bytes / 1e6:.1f} MB)")
     data = {
-        "path": str(info.path),
+        "store": str(info.path),
         "bytes": info.bytes,
         "fingerprint": info.fingerprint,
         "counts": {split: dict(row) for split, row in info.counts.items()},
