@@ -58,16 +58,22 @@ def test_sentence_is_a_sum_of_words_weighed_for_each_channel() -> None:
     assert text.words.shape == (1, 3, 4)
 
 
-def test_input_dropout_is_the_same_at_every_step() -> None:
+def test_input_dropout_is_the_same_at_every_step_and_differs_by_direction() -> None:
     torch.manual_seed(0)
-    encoder = BiGRUEncoder(embedding=nn.Identity(), dim=200, hidden=4, dropout=0.5).train()
-    seen: list[torch.Tensor] = []
-    encoder.gru.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
-    encoder.read(torch.ones(2, 5, 200), torch.ones(2, 5, dtype=torch.bool))
-    (vectors,) = seen
-    assert set(vectors.unique().tolist()) == {0.0, 2.0}
-    assert (vectors == vectors[:, :1]).all()
-    assert not torch.equal(vectors[0], vectors[1])
+    gru = BiGRU(200, 200, dropout=0.5).train()
+    with torch.no_grad():
+        # Nothing recurs and only the new state's product is left, of which the input can be read off.
+        gru.kernel.zero_()
+        gru.recurrent.zero_()
+        gru.kernel[0, :, 400:] = torch.eye(200)
+        out = gru(torch.full((1, 4, 200), 0.01))
+        kept = (out[0] > 0).float()
+        assert 0.3 < kept.mean() < 0.7
+        assert (kept == kept[:1]).all()
+        gru.kernel[1, :, 400:] = -torch.eye(200)
+        assert gru(torch.full((1, 5, 200), 0.01))[0, 2].abs().max() > 1e-4, "equal masks would cancel in the middle"
+        gru.eval()
+        assert gru(torch.full((1, 5, 200), 0.01))[0, 2].abs().max() < 1e-6
 
 
 def test_learned_vectors_keep_padding_at_zero() -> None:

@@ -61,7 +61,7 @@ def forward(system: nn.Module, case: Mapping[str, Any], arrays: Mapping[str, np.
     count = arrays["words"].shape[0]
     ids = torch.arange(2, count + 2)[None]
     visual = system.encode_image(image, torch.zeros(1, *image.shape[2:], dtype=torch.bool))
-    text = system.encode_text(ids, torch.arange(count)[None] < case["options"]["filled_words"])
+    text = system.encode_text(ids, torch.arange(count)[None] < case["options"].get("filled_words", count))
     output = system.decode(visual, text)
     side = output.logits.shape[1]
     target = torch.from_numpy(np.unpackbits(arrays["mask_packed"])[: side * side].reshape(1, side, side)).float()

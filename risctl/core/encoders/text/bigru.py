@@ -19,9 +19,11 @@ class BiGRU(nn.Module):
     reference.
     """
 
-    def __init__(self, inputs: int, hidden: int) -> None:
+    def __init__(self, inputs: int, hidden: int, *, dropout: float = 0.0) -> None:
+        """Build it with `dropout` on its inputs."""
         super().__init__()
         self.hidden = hidden
+        self.dropout = dropout
         self.kernel = nn.Parameter(torch.empty(2, inputs, 3 * hidden))
         self.recurrent = nn.Parameter(torch.empty(2, hidden, 3 * hidden))
         self.bias = nn.Parameter(torch.zeros(2, 3 * hidden))
@@ -33,6 +35,9 @@ class BiGRU(nn.Module):
         """Map (B, L, D) to (B, L, hidden)."""
         hidden = self.hidden
         both = torch.stack([x, x.flip(1)])  # (2, B, L, D)
+        if self.training and self.dropout:
+            # Keras drops the same channels at every step of a sequence, others in each direction.
+            both = both * functional.dropout(torch.ones_like(both[:, :, :1]), self.dropout)
         inputs = torch.einsum("sbld,sdk->slbk", both, self.kernel) + self.bias[:, None, None]  # (2, L, B, 3H)
         gate_weight, new_weight = self.recurrent.split([2 * hidden, hidden], dim=2)
         state = inputs.new_zeros(2, x.shape[0], hidden)
@@ -57,7 +62,7 @@ class BiGRUEncoder(nn.Module):
         """Build it on `embedding`, which maps ids (B, L) to vectors (B, L, dim)."""
         super().__init__()
         self.embedding = embedding
-        self.gru = BiGRU(dim, hidden)
+        self.gru = BiGRU(dim, hidden, dropout=dropout)
         self.attention = dense(hidden, hidden)
         self.dropout = nn.Dropout(dropout)
         self.channels = hidden
@@ -68,8 +73,6 @@ class BiGRUEncoder(nn.Module):
 
     def read(self, vectors: Tensor, mask: Tensor) -> TextFeatures:
         """Read word vectors (B, L, dim), zero where there is no word, with mask (B, L)."""
-        # Keras's GRU drops the same channels at every step of a sequence.
-        kept = functional.dropout(torch.ones_like(vectors[:, :1]), self.dropout.p, self.training)
-        words = self.gru(vectors * kept)
+        words = self.gru(vectors)
         weights = self.dropout(self.attention(words).tanh()).softmax(dim=1)
         return TextFeatures(words=words, mask=mask, sentence=(weights * words).sum(dim=1))
