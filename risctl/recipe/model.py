@@ -105,6 +105,9 @@ class VLTModel(Section):
         default=256, ge=8, le=16_384, description="Inner width of the transformer's feed-forward."
     )
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0, description="Dropout within the transformer.")
+    head_channels: int = Field(
+        default=256, ge=8, le=2048, description="Channels of the mask head's convolutions; they cost the most."
+    )
     fusion_channels: int = Field(
         default=512,
         ge=8,
@@ -144,7 +147,3 @@ class VLTModel(Section):
                 "clash", "a number that divides `model.hidden` ({hidden}) evenly", {"hidden": hidden}
             )
         return value
-
-
-# One system so far. With the next one this becomes `Annotated[VLTModel | StepModel, Field(discriminator="system")]`.
-ModelSection = VLTModel

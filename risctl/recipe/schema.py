@@ -9,9 +9,11 @@ from pydantic_core import PydanticCustomError
 
 from risctl.recipe.data import AugmentSection, DataSection
 from risctl.recipe.document import dump
-from risctl.recipe.model import ModelSection, TextSection, VisualSection, VLTModel
+from risctl.recipe.model import TextSection, VisualSection, VLTModel
 from risctl.recipe.optim import OptimSection, ScheduleSection
 from risctl.recipe.section import Section
+from risctl.recipe.step import StepModel
+from risctl.recipe.systems import ModelSection
 from risctl.recipe.train import EvalSection, TrainSection
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "OptimSection",
     "Recipe",
     "ScheduleSection",
+    "StepModel",
     "TextSection",
     "TrainSection",
     "VLTModel",

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from risctl.core.encoders.text.bigru import BiGRUEncoder
-from risctl.core.encoders.text.embedding import FrozenVectors, LearnedVectors
 from risctl.core.encoders.visual import resnet
 from risctl.core.encoders.visual.darknet53 import Darknet53
 from risctl.core.encoders.visual.small_cnn import SmallCNN
@@ -21,8 +19,10 @@ from risctl.core.heads.conv_mask import ConvMaskHead
 from risctl.data.transforms import LetterboxPreprocess
 from risctl.errors import UsageError, unknown_name
 from risctl.language.vocabulary import Vocabulary
-from risctl.recipe.model import ModelSection, TextSection, VisualSection, VLTModel
+from risctl.recipe.model import VisualSection, VLTModel
+from risctl.recipe.systems import ModelSection
 from risctl.systems.base import System
+from risctl.systems.embedding import word_embedding
 from risctl.systems.vlt import VLT
 from risctl.systems.weights import load_trunk
 
@@ -51,7 +51,7 @@ def _vlt(model: VLTModel, vocabulary: Vocabulary, vectors: np.ndarray | None, pr
     size, hidden, momentum = model.input_size, model.hidden, model.norm_momentum
     grid = (size // 16, size // 16)
     visual = _visual(model.visual, momentum, pretrained)
-    embedding = _embedding(model.text, vocabulary, vectors)
+    embedding = word_embedding(model.text, vocabulary, vectors)
     text = BiGRUEncoder(embedding=embedding, dim=model.text.dim, hidden=model.text.hidden, dropout=model.text.dropout)
     reference = model.variant == "reference"
     visual_queries = VisualQueries(
@@ -87,7 +87,7 @@ def _vlt(model: VLTModel, vocabulary: Vocabulary, vectors: np.ndarray | None, pr
             causal=reference,
         ),
         balance=QueryBalance(hidden),
-        head=ConvMaskHead(hidden, queries=model.queries, grid=grid, norm_momentum=momentum),
+        head=ConvMaskHead(hidden, queries=model.queries, grid=grid, width=model.head_channels, norm_momentum=momentum),
         weight_penalty=model.weight_penalty,
     )
 
@@ -107,19 +107,5 @@ def _visual(section: VisualSection, norm_momentum: float, pretrained: bool) -> D
     return trunk
 
 
-def _embedding(section: TextSection, vocabulary: Vocabulary, vectors: np.ndarray | None) -> nn.Module:
-    shape = (len(vocabulary), section.dim)
-    initial: Tensor | None = None
-    if vectors is not None:
-        if vectors.shape != shape:
-            raise UsageError(f"expected word vectors (words, model.text.dim) = {shape}, got {vectors.shape}")
-        initial = torch.as_tensor(vectors, dtype=torch.float32)
-    elif section.vectors is not None:
-        initial = torch.zeros(shape)
-    if initial is not None and section.freeze_vectors:
-        return FrozenVectors(initial.clone())
-    return LearnedVectors(*shape, initial=initial)
-
-
-SYSTEMS: dict[str, Callable[[VLTModel, Vocabulary, np.ndarray | None, bool], System]] = {"vlt": _vlt}
+SYSTEMS: dict[str, Callable[[Any, Vocabulary, np.ndarray | None, bool], System]] = {"vlt": _vlt}
 """What builds each system that a recipe can name."""

@@ -53,7 +53,7 @@ def test_only_darknet_has_frozen_convolutions_by_default() -> None:
             ("model", "visual", "frozen_convolutions"),
         ),
         ({"model": {"visual": {"name": "darknet53", "weights": "imagenet"}}}, ("model", "visual", "weights")),
-        ({"model": {"system": "lavt"}}, ("model", "system")),
+        ({"model": {"system": "lavt"}}, ("model",)),
         ({"data": {"batch_size": 0}}, ("data", "batch_size")),
         ({"data": {"batch_size": True}}, ("data", "batch_size")),
         ({"data": {"batch_size": "16"}}, ("data", "batch_size")),
@@ -80,7 +80,8 @@ def test_only_darknet_has_frozen_convolutions_by_default() -> None:
 def test_refuses(sections: dict[str, Any], where: tuple[str | int, ...]) -> None:
     with pytest.raises(ValidationError) as caught:
         Recipe.model_validate(minimal(**sections))
-    assert [error["loc"] for error in caught.value.errors()] == [where]
+    found = [tuple(part for part in error["loc"] if part != "vlt") for error in caught.value.errors()]
+    assert found == [where]  # pydantic names the form of `model` as if it were a key
 
 
 @pytest.mark.parametrize(("given", "kept"), [("~/a.h5", "/home/me/a.h5"), ("~other/a.h5", "~other/a.h5"), ("a~", "a~")])

@@ -1,0 +1,12 @@
+"""Every system's `model` section, told apart by `system`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from risctl.recipe.model import VLTModel
+from risctl.recipe.step import StepModel
+
+ModelSection = Annotated[VLTModel | StepModel, Field(discriminator="system")]
