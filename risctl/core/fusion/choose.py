@@ -8,7 +8,7 @@ the token is a learned "unseen" vector.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -28,26 +28,22 @@ class Boxes:
 
     corners (B, N, 4): xyxy in [0, 1] of the picture; classes (B, N, K): class scores in [0, 1] (one-hot where known,
     zeros where the class is unknown); mask (B, N) bool, True where a box is; aspect (B,): width / height of the
-    picture; appearance (B, N, A) or None; seen (B, N) bool, False where a box has no appearance, None: all are seen.
+    picture; certainty (B, N) in [0, 1], how likely a box is a thing at all, None: all are; appearance (B, N, A) or
+    None; seen (B, N) bool, False where a box has no appearance, None: all are seen.
     """
 
     corners: Tensor
     classes: Tensor
     mask: Tensor
     aspect: Tensor
+    certainty: Tensor | None = None
     appearance: Tensor | None = None
     seen: Tensor | None = None
 
     def select(self, index: Tensor) -> Boxes:
         """Return the boxes of the pictures `index` (M,)."""
-        return Boxes(
-            corners=self.corners[index],
-            classes=self.classes[index],
-            mask=self.mask[index],
-            aspect=self.aspect[index],
-            appearance=None if self.appearance is None else self.appearance[index],
-            seen=None if self.seen is None else self.seen[index],
-        )
+        parts = {one.name: getattr(self, one.name) for one in fields(self)}
+        return replace(self, **{name: part[index] for name, part in parts.items() if part is not None})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +59,7 @@ class Choice:
 def box_features(boxes: Boxes) -> Tensor:
     """Return (B, N, F) of places, sizes and ranks among the picture's boxes; F = `box_feature_count()`."""
     corners, mask = boxes.corners, boxes.mask.float()
+    weight = mask if boxes.certainty is None else mask * boxes.certainty  # a doubtful box counts little in a rank
     x1, y1, x2, y2 = corners.unbind(-1)
     cx, cy, width, height = (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1).clamp(min=1e-4), (y2 - y1).clamp(min=1e-4)
     area = width * height
@@ -73,7 +70,7 @@ def box_features(boxes: Boxes) -> Tensor:
         plain.extend([torch.sin(torch.pi * wave * cx), torch.cos(torch.pi * wave * cx)])
         plain.extend([torch.sin(torch.pi * wave * cy), torch.cos(torch.pi * wave * cy)])
     plain.extend(((area / share).log() * 6).sigmoid() for share in _SHARES)
-    others = mask[:, :, None] * mask[:, None, :] * (1 - torch.eye(mask.shape[1], device=mask.device))
+    others = mask[:, :, None] * weight[:, None, :] * (1 - torch.eye(mask.shape[1], device=mask.device))
     same = torch.einsum("bik,bjk->bij", boxes.classes, boxes.classes).clamp(max=1) * others  # (B, N, N)
     big = ((area / _BIG).log() * 12).sigmoid()[:, None, :]
     centre = -((cx - 0.5).square() + (cy - 0.5).square())
@@ -137,7 +134,6 @@ class _Layer(nn.Module):
     def __init__(self, channels: int, *, heads: int, dropout: float, expansion: int) -> None:
         super().__init__()
         self.heads = heads
-        self.dropout = dropout
         self.before_attention = nn.LayerNorm(channels)
         self.joint = nn.Linear(channels, 3 * channels)
         self.merge = nn.Linear(channels, channels)
@@ -151,11 +147,9 @@ class _Layer(nn.Module):
         batch, length, channels = tokens.shape
         parts = self.joint(self.before_attention(tokens)).view(batch, length, 3, self.heads, channels // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # each (B, heads, T, D / heads)
-        met = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=bias, dropout_p=self.dropout if self.training else 0.0
-        )
+        met = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         tokens = tokens + self.drop(self.merge(met.transpose(1, 2).reshape(batch, length, channels)))
-        return tokens + self.drop(self.narrow(self.drop(functional.gelu(self.widen(self.before_widening(tokens))))))
+        return tokens + self.drop(self.narrow(functional.gelu(self.widen(self.before_widening(tokens)))))
 
 
 class Chooser(nn.Module):
@@ -188,8 +182,9 @@ class Chooser(nn.Module):
         self.geometry = nn.Sequential(
             nn.Linear(box_feature_count(), channels), nn.GELU(), nn.Linear(channels, channels)
         )
+        self.doubt = nn.Parameter(torch.zeros(channels))
         self.look = nn.Linear(appearance, channels) if appearance else None
-        self.unseen = nn.Parameter(torch.zeros(channels)) if appearance else None
+        self.unseen = nn.Parameter(torch.zeros(channels))
         self.normalise_words = nn.LayerNorm(channels)
         self.normalise_boxes = nn.LayerNorm(channels)
         self.pairs = nn.Sequential(nn.Linear(_PAIR_FEATURES, 32), nn.GELU(), nn.Linear(32, layers * heads))
@@ -229,15 +224,14 @@ class Chooser(nn.Module):
     def _box_tokens(self, boxes: Boxes) -> Tensor:
         known = boxes.classes.sum(-1, keepdim=True).clamp(max=1)
         tokens = self.class_vectors(boxes.classes) + (1 - known) * self.nameless + self.geometry(box_features(boxes))
-        if self.look is not None and self.unseen is not None:
-            if boxes.appearance is None:
-                tokens = tokens + self.unseen
-            else:
-                looks = self.look(boxes.appearance)
-                tokens = tokens + (
-                    looks if boxes.seen is None else torch.where(boxes.seen[..., None], looks, self.unseen)
-                )
-        return self.normalise_boxes(tokens)
+        if boxes.certainty is not None:
+            tokens = tokens + (1 - boxes.certainty)[..., None] * self.doubt
+        if self.look is None or boxes.appearance is None:
+            return self.normalise_boxes(tokens + self.unseen)
+        looks = self.look(boxes.appearance)
+        if boxes.seen is not None:
+            looks = torch.where(boxes.seen[..., None], looks, self.unseen)
+        return self.normalise_boxes(tokens + looks)
 
     def _biases(self, there: Tensor, boxes: Boxes) -> list[Tensor]:
         """Return one (B, heads, T, T) a layer: how boxes lie to each other, and -inf towards what is not there."""
