@@ -82,7 +82,8 @@ class VLT(System):
         weighed, confidences = self.balance(queries, answers)
         maps = {}
         if read is not None and seen is not None:
-            where = torch.einsum("bq,bqc->bc", confidences / confidences.sum(dim=1, keepdim=True), seen)
+            shares = confidences / confidences.sum(dim=1, keepdim=True).clamp_min(1e-12)
+            where = torch.einsum("bq,bqc->bc", shares, seen)
             maps = {
                 "confidences": confidences,
                 "word_weights": read,

@@ -145,6 +145,18 @@ def test_training_on_single_samples_is_refused() -> None:
         system(TestReference().batch(system, texts=TEXTS[:1]))
 
 
+def test_mixed_precision_trains_and_evaluates() -> None:
+    system = system_of().train()
+    batch = TestReference().batch(system)
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = system.loss(system(batch), batch)
+    assert all(value.dtype == torch.float32 and value.isfinite() for value in terms.values())
+    torch.stack(list(terms.values())).sum().backward()
+    assert all(one.grad.isfinite().all() for one in system.parameters() if one.grad is not None)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        assert system.eval()(batch).logits.isfinite().all()
+
+
 def test_maps_are_not_computed_in_training() -> None:
     system = system_of().train()
     assert system(TestReference().batch(system)).maps == {}
