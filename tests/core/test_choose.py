@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from risctl.core.encoders.text.hashed_words import GRAMS, HashedWords, gram_buckets, split_words
-from risctl.core.fusion.choose import Boxes, Chooser, box_feature_count, box_features, pair_features
+from risctl.core.encoders.text.hashed_words import GRAMS, HashedWords, WordIds, gram_buckets, split_words
+from risctl.core.fusion.choose import Boxes, Choice, Chooser, box_feature_count, box_features, pair_features
 
 WORDS = ("left", "right", "second", "from", "big", "dog", "cat", "on", "the", "red", "blue")
+IDS = WordIds(WORDS)
 
 
 def boxes(*places: tuple[float, float, float], kinds: tuple[int, ...] | None = None, classes: int = 4) -> Boxes:
@@ -27,7 +28,11 @@ def boxes(*places: tuple[float, float, float], kinds: tuple[int, ...] | None = N
 
 def chooser(**settings: int | float) -> Chooser:
     torch.manual_seed(0)
-    return Chooser(HashedWords(WORDS, channels=32), classes=4, channels=32, layers=2, heads=2, **settings).eval()
+    return Chooser(HashedWords(len(WORDS), channels=32), classes=4, channels=32, layers=2, heads=2, **settings).eval()
+
+
+def choose(model: Chooser, ids: torch.Tensor, some: Boxes) -> Choice:
+    return model(*model.read(ids), some)
 
 
 def test_words_are_split_plainly() -> None:
@@ -44,14 +49,15 @@ def test_words_alike_share_grams() -> None:
 
 
 def test_ids_and_vectors_of_words() -> None:
-    words = HashedWords(WORDS, channels=8, max_words=5)
-    ids = words.ids("left zebras")
+    ids_of = WordIds(WORDS, max_words=5)
+    words = HashedWords(len(WORDS), channels=8, max_words=5)
+    ids = ids_of("left zebras")
     assert ids.shape == (5, 1 + GRAMS)
     assert ids[0, 0] == 2 and ids[1, 0] == 1 and not ids[2:].any()
     vectors = words(ids)
     assert not vectors[2:].any()
     # Unknown words differ by their letters.
-    assert not torch.equal(words(words.ids("zebras"))[0], words(words.ids("trucks"))[0])
+    assert not torch.equal(words(ids_of("zebras"))[0], words(ids_of("trucks"))[0])
 
 
 def test_features_have_the_promised_number_and_are_finite() -> None:
@@ -73,11 +79,15 @@ def test_ranks_count_only_what_is_alike_and_there() -> None:
 
 def test_padding_changes_nothing() -> None:
     model = chooser()
-    ids = model.words.ids("left dog")[None]
+    ids = IDS("left dog")[None]
     two = boxes((0.2, 0.5, 0.2), (0.7, 0.5, 0.3))
     more = boxes((0.2, 0.5, 0.2), (0.7, 0.5, 0.3), (0.4, 0.1, 0.2), kinds=(0, 0, 1))
     more = replace(more, mask=torch.tensor([[True, True, False]]))
-    alone, padded, shorter = model(ids, two), model(ids, more), model(ids[:, :2], two)
+    alone, padded, shorter = (
+        choose(model, ids, two),
+        choose(model, ids, more),
+        choose(model, ids[:, :2], two),
+    )
     assert torch.allclose(alone.scores, padded.scores[:, :2], atol=1e-5)
     assert padded.scores[0, 2] == float("-inf")
     assert torch.allclose(alone.presence, padded.presence, atol=1e-5)
@@ -86,20 +96,20 @@ def test_padding_changes_nothing() -> None:
 
 def test_the_order_of_boxes_is_nothing() -> None:
     model = chooser()
-    ids = model.words.ids("second from right")[None]
+    ids = IDS("second from right")[None]
     three = boxes((0.2, 0.5, 0.2), (0.7, 0.5, 0.3), (0.4, 0.1, 0.2), kinds=(0, 2, 1))
     turned = boxes((0.4, 0.1, 0.2), (0.7, 0.5, 0.3), (0.2, 0.5, 0.2), kinds=(1, 2, 0))
-    assert torch.allclose(model(ids, three).scores.flip(1), model(ids, turned).scores, atol=1e-5)
+    assert torch.allclose(choose(model, ids, three).scores.flip(1), choose(model, ids, turned).scores, atol=1e-5)
 
 
 def test_appearance_counts_where_it_is_seen() -> None:
     model = chooser(appearance=3)
-    ids = model.words.ids("red dog")[None]
+    ids = IDS("red dog")[None]
     two = boxes((0.2, 0.5, 0.2), (0.7, 0.5, 0.3))
     red = replace(two, appearance=torch.tensor([[[1.0, 0, 0], [0, 0, 1.0]]]))
-    assert not torch.allclose(model(ids, two).scores, model(ids, red).scores)
+    assert not torch.allclose(choose(model, ids, two).scores, choose(model, ids, red).scores)
     unseen = replace(red, seen=torch.zeros(1, 2, dtype=torch.bool))
-    assert torch.allclose(model(ids, two).scores, model(ids, unseen).scores, atol=1e-6)
+    assert torch.allclose(choose(model, ids, two).scores, choose(model, ids, unseen).scores, atol=1e-6)
 
 
 def test_no_boxes_at_all() -> None:
@@ -110,7 +120,7 @@ def test_no_boxes_at_all() -> None:
         mask=torch.zeros(1, 0, dtype=torch.bool),
         aspect=torch.ones(1),
     )
-    choice = model(model.words.ids("left dog")[None], none)
+    choice = choose(model, IDS("left dog")[None], none)
     assert choice.scores.shape == (1, 0)
     assert bool(choice.presence.isfinite().all())
 
@@ -118,9 +128,9 @@ def test_no_boxes_at_all() -> None:
 def test_it_learns_sides_kinds_and_absence() -> None:
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
-    model = Chooser(HashedWords(WORDS, channels=32), classes=4, channels=32, layers=2, heads=2, dropout=0.0)
+    model = Chooser(HashedWords(len(WORDS), channels=32), classes=4, channels=32, layers=2, heads=2, dropout=0.0)
     texts = ("left dog", "right dog", "left cat", "right cat")
-    ids = torch.stack([model.words.ids(text) for text in texts])[:, :2]
+    ids = torch.stack([IDS(text) for text in texts])[:, :2]
 
     def scene(count: int) -> tuple[torch.Tensor, Boxes, torch.Tensor, torch.Tensor]:
         middles = torch.rand(count, 4, 2, generator=generator) * 0.8 + 0.1
@@ -140,7 +150,7 @@ def test_it_learns_sides_kinds_and_absence() -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(150):
         words, some, target, there = scene(64)
-        choice = model(words, some)
+        choice = choose(model, words, some)
         loss = torch.nn.functional.cross_entropy(choice.scores[there], target[there])
         loss = loss + torch.nn.functional.binary_cross_entropy_with_logits(choice.presence, there.float())
         optimizer.zero_grad()
@@ -148,7 +158,7 @@ def test_it_learns_sides_kinds_and_absence() -> None:
         optimizer.step()
     words, some, target, there = scene(256)
     with torch.no_grad():
-        choice = model(words, some)
+        choice = choose(model, words, some)
     assert (choice.scores.argmax(1) == target)[there].float().mean() > 0.9
     assert ((choice.presence > 0) == there).float().mean() > 0.95
 

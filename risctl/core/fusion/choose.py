@@ -197,24 +197,27 @@ class Chooser(nn.Module):
         self.presence = nn.Linear(channels, 1)
         self.noun = nn.Linear(channels, classes)
 
-    def forward(self, ids: Tensor, boxes: Boxes) -> Choice:
-        """Return the choice for texts `ids` (B, L, 1 + GRAMS) among `boxes` (B, N, ...), row by row."""
+    def read(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Return tokens (B, L, D) and their mask (B, L) of texts `ids` (B, L, 1 + GRAMS): what no picture changes."""
         present = ids[..., 0] > 0
         words = self.enter_words(self.words(ids))
         if self.training and self.word_dropout:
             # A forgotten word stands as an empty token, so that the others and its place must carry the meaning.
             kept = torch.rand(present.shape, device=ids.device) >= self.word_dropout
             words = words * kept[..., None]
-        words = self.normalise_words(words + self.places[: ids.shape[1]])
+        return self.normalise_words(words + self.places[: ids.shape[1]]), present
+
+    def forward(self, words: Tensor, present: Tensor, boxes: Boxes) -> Choice:
+        """Return the choice for texts, as `read` gives them, among `boxes` (B, N, ...), row by row."""
         things = self._box_tokens(boxes)
-        whole = self.whole.expand(len(ids), 1, -1)
+        whole = self.whole.expand(len(words), 1, -1)
         tokens = self.drop(torch.cat([whole, words, things], 1))
-        there = torch.cat([present.new_ones(len(ids), 1), present, boxes.mask], 1)
+        there = torch.cat([present.new_ones(len(words), 1), present, boxes.mask], 1)
         biases = self._biases(there, boxes)
         for layer, bias in zip(self.layers, biases, strict=True):
             tokens = layer(tokens, bias)
         tokens = self.leave(tokens)
-        found = self.score(tokens[:, 1 + ids.shape[1] :])[..., 0]
+        found = self.score(tokens[:, 1 + words.shape[1] :])[..., 0]
         return Choice(
             scores=found.masked_fill(~boxes.mask, float("-inf")),
             presence=self.presence(tokens[:, 0])[:, 0],

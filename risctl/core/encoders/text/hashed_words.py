@@ -33,28 +33,19 @@ def gram_buckets(word: str, *, buckets: int) -> list[int]:
     return [zlib.crc32(gram.encode("utf-8")) % buckets for gram in grams]
 
 
-class HashedWords(nn.Module):
-    """Embeds texts of hashed words. Rows of a text's ids: (1 + GRAMS) numbers a word, flat, so that they collate.
+class WordIds:
+    """Texts to ids: (1 + GRAMS) numbers a word, its own row and those of its n-grams. Picklable, needs no weights.
 
     vocabulary: the known words, in the order of their rows. Row 0 of both tables is padding, row 1 of the words' table
     stands for every unknown word.
     """
 
-    def __init__(self, vocabulary: Sequence[str], *, channels: int, buckets: int = 4096, max_words: int = 20) -> None:
-        super().__init__()
-        self.vocabulary = tuple(vocabulary)
+    def __init__(self, vocabulary: Sequence[str], *, buckets: int = 4096, max_words: int = 20) -> None:
         self.buckets = buckets
         self.max_words = max_words
-        self.channels = channels
-        self._row = {word: row for row, word in enumerate(self.vocabulary, start=2)}
-        self.words = nn.Embedding(len(self.vocabulary) + 2, channels, padding_idx=0)
-        self.grams = nn.Embedding(buckets + 1, channels, padding_idx=0)
-        for table in (self.words, self.grams):
-            nn.init.normal_(table.weight, std=channels**-0.5)
-            with torch.no_grad():
-                table.weight[0] = 0
+        self._row = {word: row for row, word in enumerate(vocabulary, start=2)}
 
-    def ids(self, text: str) -> Tensor:
+    def __call__(self, text: str) -> Tensor:
         """Return the ids (max_words, 1 + GRAMS) int64 of `text`, zeros where there is no word."""
         ids = torch.zeros((self.max_words, 1 + GRAMS), dtype=torch.int64)
         for place, word in enumerate(split_words(text, max_words=self.max_words)):
@@ -62,6 +53,21 @@ class HashedWords(nn.Module):
             grams = gram_buckets(word, buckets=self.buckets)
             ids[place, 1 : 1 + len(grams)] = torch.tensor(grams) + 1
         return ids
+
+
+class HashedWords(nn.Module):
+    """The vectors of ids that `WordIds` gives, for `known` words."""
+
+    def __init__(self, known: int, *, channels: int, buckets: int = 4096, max_words: int = 20) -> None:
+        super().__init__()
+        self.max_words = max_words
+        self.channels = channels
+        self.words = nn.Embedding(known + 2, channels, padding_idx=0)
+        self.grams = nn.Embedding(buckets + 1, channels, padding_idx=0)
+        for table in (self.words, self.grams):
+            nn.init.normal_(table.weight, std=channels**-0.5)
+            with torch.no_grad():
+                table.weight[0] = 0
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return vectors (..., channels) of ids (..., 1 + GRAMS)."""
