@@ -127,8 +127,8 @@ def _memory(recipe: Recipe, system: System, notes: list[str]) -> dict[str, int]:
         memory["activations"] = activations * recipe.data.batch_size // _PROBE
         half = "" if recipe.train.precision == "fp32" else f"; {recipe.train.precision} takes down to half of them"
         notes.append(
-            f"activations: what autograd keeps of a batch of {_PROBE}, in fp32, scaled to {recipe.data.batch_size}{half}"
-            "; workspace of the libraries comes on top"
+            f"activations: what autograd keeps of a batch of {_PROBE}, in fp32, scaled to {recipe.data.batch_size}"
+            f"{half}; workspace of the libraries comes on top"
         )
     return memory
 

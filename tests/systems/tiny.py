@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
 from risctl.data.batch import Batch
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.data.store.writer import write_store
 from risctl.data.transforms import LetterboxPreprocess
+from risctl.engine.training import resume, train
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import Output, System
 from risctl.vision import rle
-from torch import Tensor, nn
-from torch.nn import functional
+
+# Processes of this context start from one that has imported torch already.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["risctl.engine.training"])
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (40, 60, 220)}
 
@@ -129,8 +138,6 @@ def tiny_store(folder: Path, **numbers: int) -> Path:
 
 def weights_of(path: Path) -> dict[str, Tensor]:
     """Return every tensor of a checkpoint."""
-    from safetensors.torch import load_file
-
     return load_file(path)
 
 
@@ -139,3 +146,15 @@ def assert_same_tensors(first: dict[str, Tensor], second: dict[str, Tensor]) -> 
     assert first.keys() == second.keys()
     different = [name for name in first if not torch.equal(first[name], second[name])]
     assert not different
+
+
+def train_tiny(values: dict[str, Any], run: Path, *, resumed: bool = False, **environment: str) -> None:
+    """Train or go on, in a process of its own; `values` are a recipe's as plain values."""
+    os.environ.update(environment)
+    # A process of a fork server would start its loader workers by another fork server, which imports torch anew.
+    multiprocessing.set_start_method("fork", force=True)
+    recipe = parse_recipe(values, source="tiny")
+    if resumed:
+        resume(run, recipe=recipe, device="cpu", build=build_tiny)
+    else:
+        train(recipe, out=run, device="cpu", build=build_tiny)

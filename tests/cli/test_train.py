@@ -1,0 +1,139 @@
+"""`risctl train` as a person or a scheduler calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from systems.tiny import assert_same_tensors, tiny_store, weights_of
+from typer.testing import CliRunner, Result
+
+from risctl.cli import app as entry
+from risctl.errors import RisctlError, UsageError
+
+RECIPE = """
+name: small
+model:
+  system: vlt
+  input_size: 64
+  max_words: 4
+  queries: 2
+  hidden: 8
+  heads: 2
+  encoder_layers: 1
+  decoder_layers: 1
+  feed_forward: 8
+  fusion_channels: 8
+  visual: {name: small_cnn}
+  text: {hidden: 8, dim: 8}
+data: {store: tiny.h5, batch_size: 5, workers: 1}
+optim: {lr: 0.01}
+train: {epochs: 3, log_every: 1, eval_every: 3, eval_limit: 2}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tiny_store(tmp_path)
+    (tmp_path / "small.yaml").write_text(RECIPE)
+    return tmp_path
+
+
+def invoke(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
+    """Call the command in this process."""
+    monkeypatch.chdir(folder)
+    return CliRunner().invoke(entry.app, ["train", *arguments, "--device", "cpu"])
+
+
+def test_trains_is_interrupted_and_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C leaves with 130 and a saved run; `--resume` ends it as if nothing had been."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        whole = invoke(folder, monkeypatch, "small.yaml", "--json")
+        data = json.loads(whole.stdout)
+        assert data["run"] == "runs/small-1" and data["steps"] == 12 and data["best"]["figure"] == "mIoU"
+        assert "learned embeddings over the training vocabulary" in whole.stderr and "step 12/12" in whole.stderr
+
+        command = [
+            sys.executable,
+            "-m",
+            "risctl",
+            "train",
+            "small.yaml",
+            "--device",
+            "cpu",
+            "--out",
+            "other",
+            "--resume",
+        ]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            seen = ""
+            while "step 2/12" not in seen:
+                line = process.stderr.readline()
+                assert line, seen
+                seen += line
+            process.send_signal(signal.SIGINT)
+            rest = process.communicate(timeout=60)[1]
+        assert process.returncode == 130, rest
+        assert "saved; go on with: risctl train --resume other" in rest and "Traceback" not in rest
+        noted = "risctl train small.yaml --device cpu --out other --resume\n"
+        assert (folder / "other/command.txt").read_text() == noted
+
+        resumed = invoke(folder, monkeypatch, "--resume", "other", "--quiet")
+        assert resumed.stderr == ""
+        assert resumed.stdout.splitlines()[0] == "other" and resumed.stdout.splitlines()[1].startswith("best mIoU ")
+    finally:
+        torch.set_num_threads(threads)
+    for name in ("last.safetensors", "best.safetensors"):
+        assert_same_tensors(weights_of(folder / "runs/small-1" / name), weights_of(folder / "other" / name))
+
+
+def test_dry_run_prints_and_makes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = invoke(folder, monkeypatch, "small.yaml", "data.batch_size=10", "--dry-run", "--json")
+    data = json.loads(result.stdout)
+    assert data["steps"] == 6 and data["steps_per_epoch"] == 2 and data["paths"]["run"] == "runs/small-1"
+    assert data["recipe"]["data"]["batch_size"] == 10 and data["memory_bytes"]["activations"] > 0
+    text = invoke(folder, monkeypatch, "small.yaml", "data.store=absent.h5", "--dry-run").stdout
+    assert "absent.h5 (not there)" in text and "runs/small-1" in text and f"{data['parameters']:,}" not in text
+    assert sorted(one.name for one in folder.iterdir()) == ["small.yaml", "tiny.h5"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("smal.yaml",), 3, "neither a recipe file nor a shipped recipe"),
+        ((), 2, "name a recipe"),
+        (("small.yaml", "--resume"), 2, "goes with a recipe and --out"),
+        (("small.yaml", "optim.lr=-1"), 3, "optim.lr"),
+        (("small.yaml", "data.store=absent.h5"), 4, "absent.h5"),
+        (("--resume", "nowhere"), 2, "nowhere does not exist"),
+        (("small.yaml", "--out", "."), 2, "not empty"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_their_code(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    error = invoke(folder, monkeypatch, *arguments).exception
+    assert isinstance(error, RisctlError) and error.exit_code == code
+    assert words in str(error)
+    assert not (folder / "runs").exists()
+
+
+def test_a_resumed_run_takes_overrides_without_a_recipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = invoke(folder, monkeypatch, "small.yaml", "train.epochs=1", "data.workers=0", "--out", "run", "--json")
+    assert json.loads(first.stdout)["steps"] == 4
+    second = invoke(folder, monkeypatch, "--resume", "run", "train.epochs=2", "--json")
+    assert json.loads(second.stdout)["steps"] == 8
+    refused = invoke(folder, monkeypatch, "--resume", "run", "optim.lr=0.5").exception
+    assert isinstance(refused, UsageError) and "optim.lr differ" in str(refused)
+    both = invoke(folder, monkeypatch, "--resume", "run", "--out", "elsewhere").exception
+    assert isinstance(both, UsageError) and "--out" in str(both)
