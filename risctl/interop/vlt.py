@@ -91,6 +91,7 @@ def vlt_model(arrays: Mapping[str, np.ndarray], *, source: Path) -> dict[str, An
         "decoder_layers": _layers(arrays, "Decoder"),
         "feed_forward": inner,
         "fusion_channels": width,
+        "head_channels": shape("conv2d_74/conv2d_74/kernel:0", 4)[3],
         "visual": {"name": "darknet53"},
         "text": {"hidden": gates // 3, "dim": dim},
     }

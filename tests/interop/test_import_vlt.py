@@ -36,6 +36,7 @@ def test_the_published_names_are_these(shared: Path) -> None:
 def test_numbers_are_read_off_the_shapes() -> None:
     model = vlt_model(arrays(), source=HERE)
     assert (model["queries"], model["hidden"], model["input_size"], model["feed_forward"]) == (3, 16, 64, 24)
+    assert model["head_channels"] == 16
     assert (model["encoder_layers"], model["decoder_layers"], model["fusion_channels"]) == (2, 2, 512)
     assert model["text"] == {"hidden": 8, "dim": 4}
 

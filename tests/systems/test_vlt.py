@@ -27,6 +27,7 @@ SMALL: dict[str, Any] = {
     "heads": 2,
     "feed_forward": 24,
     "fusion_channels": 16,
+    "head_channels": 12,
     "norm_momentum": 0.3,
     "visual": {"name": "small_cnn"},
     "text": {"hidden": 24, "dim": 12},
