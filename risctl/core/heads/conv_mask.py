@@ -14,19 +14,25 @@ class ConvMaskHead(nn.Module):
     """
 
     def __init__(
-        self, channels: int = 256, *, queries: int = 16, grid: tuple[int, int] = (26, 26), norm_momentum: float = 0.01
+        self,
+        channels: int = 256,
+        *,
+        queries: int = 16,
+        grid: tuple[int, int] = (26, 26),
+        width: int = 256,
+        norm_momentum: float = 0.01,
     ) -> None:
-        """Build it for `queries` queries of `channels` and maps of `grid` (rows, columns)."""
+        """Build it for `queries` queries of `channels` and maps of `grid` (rows, columns), `width` channels inside."""
         super().__init__()
         self.grid = grid
         self.project = dense(channels, grid[0] * grid[1])
 
         def block(inputs: int) -> ConvBlock:
-            return ConvBlock(inputs, channels, kernel=3, norm_momentum=norm_momentum)
+            return ConvBlock(inputs, width, kernel=3, norm_momentum=norm_momentum)
 
-        self.blocks = nn.Sequential(block(queries), block(channels), block(channels))
-        self.ups = nn.Sequential(*(UpBlock(channels, channels, norm_momentum=norm_momentum) for _ in range(3)))
-        self.out = nn.Conv2d(channels, 1, 3, padding=1)
+        self.blocks = nn.Sequential(block(queries), block(width), block(width))
+        self.ups = nn.Sequential(*(UpBlock(width, width, norm_momentum=norm_momentum) for _ in range(3)))
+        self.out = nn.Conv2d(width, 1, 3, padding=1)
         nn.init.xavier_uniform_(self.out.weight)
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
