@@ -1,0 +1,71 @@
+"""The finder: the things in a picture, with boxes, class scores and the map that their masks are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import nms
+
+from risctl.core.encoders.visual.shufflenet import ShuffleNet
+from risctl.core.fusion.pan import PathAggregation
+from risctl.core.heads.detection import Cells, DetectionHead
+from risctl.core.heads.instance_masks import InstanceMaskHead, MaskFeatures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Things:
+    """What was found in B pictures, N at most, surest first.
+
+    corners (B, N, 4): xyxy in input pixels; scores (B, N, K) in [0, 1]; mask (B, N) bool, True where a thing is.
+    """
+
+    corners: Tensor
+    scores: Tensor
+    mask: Tensor
+
+
+class Finder(nn.Module):
+    """ShuffleNetV2, path aggregation, detection head and masks of boxes: some 1.1 M parameters."""
+
+    def __init__(self, *, classes: int = 80, neck: int = 96, channels: int = 64) -> None:
+        super().__init__()
+        self.trunk = ShuffleNet()
+        self.neck = PathAggregation(ShuffleNet.channels[1:], channels=neck)
+        self.detect = DetectionHead(neck, classes=classes, strides=ShuffleNet.strides[1:])
+        self.features = MaskFeatures(ShuffleNet.channels[0], neck, levels=3, channels=channels)
+        self.masks = InstanceMaskHead(channels)
+
+    def forward(self, images: Tensor, padding: Tensor) -> tuple[Cells, Tensor]:
+        """Return what the detection head says and the map (B, channels, H/4, W/4) for masks, of images (B, 3, H, W)."""
+        maps = self.trunk(images, padding).maps
+        aggregated = self.neck(maps[1:])
+        return self.detect(aggregated), self.features(maps[0], aggregated)
+
+
+def pick(cells: Cells, *, extents: Tensor, most: int, floor: float = 0.05, overlap: float = 0.6) -> Things:
+    """Return the surest things of each picture: one a place, whatever its class.
+
+    extents (B, 4): left, top, right, bottom of the picture in the input, in pixels; most: things a picture; floor: the
+    least score; overlap: the IoU from which two boxes are of one place. Boxes are cut at the picture's border.
+    """
+    scores = cells.scores.sigmoid()
+    boxes = cells.boxes()
+    low, high = extents[:, None, :2], extents[:, None, 2:]
+    boxes = torch.cat([boxes[..., :2].maximum(low).minimum(high), boxes[..., 2:].maximum(low).minimum(high)], -1)
+    best = scores.amax(-1)
+    sized = (boxes[..., 2:] - boxes[..., :2]).amin(-1) > 1
+    picked = []
+    for row in range(len(boxes)):
+        sure = torch.nonzero((best[row] > floor) & sized[row])[:, 0]
+        # Beyond some hundreds of candidates nothing new is found, but the suppression takes its time.
+        sure = sure[best[row, sure].topk(min(400, len(sure))).indices]
+        picked.append(sure[nms(boxes[row, sure].float(), best[row, sure].float(), overlap)][:most])
+    length = max((len(one) for one in picked), default=0)
+    corners, kinds = boxes.new_zeros(len(boxes), length, 4), scores.new_zeros(len(boxes), length, scores.shape[-1])
+    mask = torch.zeros(len(boxes), length, dtype=torch.bool, device=boxes.device)
+    for row, own in enumerate(picked):
+        corners[row, : len(own)], kinds[row, : len(own)] = boxes[row, own], scores[row, own]
+        mask[row, : len(own)] = True
+    return Things(corners=corners, scores=kinds, mask=mask)

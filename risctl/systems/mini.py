@@ -1,0 +1,198 @@
+"""mini: find, then choose. The small model that the package ships.
+
+A finder (ShuffleNetV2, path aggregation, an anchor-free head) names the things in a picture; a chooser (a transformer
+over words and boxes) says which of them a phrase means, if any; a mask head draws those. What needs pixels with masks
+and what needs phrases are thus learned apart, each from the data there is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchvision.ops import roi_align
+
+from risctl.core.encoders.base import TextFeatures, VisualFeatures
+from risctl.core.encoders.text.hashed_words import GRAMS
+from risctl.core.fusion.choose import Boxes, Choice, Chooser
+from risctl.core.fusion.colour_histograms import colour_histograms
+from risctl.core.heads.find import Finder, Things, pick
+from risctl.core.heads.instance_masks import OUTSIDE, enlarged, lay
+from risctl.data.batch import Batch
+from risctl.systems.base import Output, System
+from risctl.systems.mini_preprocess import FILL, MiniPreprocess
+
+STRIDE = 4
+_SURE = 0.5  # the probability from which a box beside the best one is meant too
+_MATCH = 0.5  # the IoU from which a found box is taken for the target's
+# Measured on pictures with known things: a box of score 0.4 is a thing as often as not, one of 0.7 nearly always.
+_EVEN, _SLOPE = 0.4, 11.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFeatures(VisualFeatures):
+    """What the finder saw: beside the map for masks, the things, and the same as the chooser's boxes."""
+
+    things: Things
+    boxes: Boxes
+
+    def select(self, index: Tensor) -> FoundFeatures:
+        """Return the features of the images `index` (N,)."""
+        things = Things(
+            corners=self.things.corners[index], scores=self.things.scores[index], mask=self.things.mask[index]
+        )
+        return replace(
+            self,
+            maps=tuple(one[index] for one in self.maps),
+            padding=self.padding[index],
+            things=things,
+            boxes=self.boxes.select(index),
+        )
+
+
+class Mini(System):
+    """A picture and a phrase to one mask, of one thing or of several.
+
+    Inputs are squares. Logits have stride 4. `scores` is the probability that the phrase means anything in the
+    picture. Maps of an output: "boxes" (B, N, 4), xyxy in [0, 1] of the picture, and "choice" (B, N), how probably
+    each is meant, zeros where there is no box. The loss's parts are in `extras`.
+    """
+
+    def __init__(self, *, preprocess: MiniPreprocess, finder: Finder, chooser: Chooser, most: int = 40) -> None:
+        super().__init__()
+        self.preprocess = preprocess
+        self.finder = finder
+        self.chooser = chooser
+        self.most = most
+
+    def encode_image(self, images: Tensor, padding: Tensor) -> FoundFeatures:
+        """Find the things in images (B, 3, H, W) with padding (B, H, W); the map has stride 4."""
+        images = torch.where(padding[:, None], FILL, images)
+        cells, features = self.finder(images, padding)
+        extents = _extents(padding)
+        things = pick(cells, extents=extents, most=self.most)
+        size = (extents[:, 2:] - extents[:, :2])[:, None]  # (B, 1, 2)
+        corners = (things.corners - extents[:, None, :2].repeat(1, 1, 2)) / size.repeat(1, 1, 2)
+        kinds = things.scores.square()
+        boxes = Boxes(
+            corners=corners * things.mask[..., None],
+            classes=kinds / kinds.sum(-1, keepdim=True).clamp(min=1e-6),
+            mask=things.mask,
+            aspect=size[:, 0, 0] / size[:, 0, 1],
+            certainty=((things.scores.amax(-1) - _EVEN) * _SLOPE).sigmoid() * things.mask,
+            appearance=colour_histograms(images, things.corners),
+        )
+        return FoundFeatures(maps=(features,), strides=(STRIDE,), padding=padding, things=things, boxes=boxes)
+
+    def encode_text(self, words: Tensor, word_mask: Tensor) -> TextFeatures:
+        """Read word ids (B, L * (1 + GRAMS)) with mask of the same shape, as the preprocess gives them."""
+        ids = (words * word_mask).unflatten(1, (-1, 1 + GRAMS))
+        tokens, present = self.chooser.read(ids)
+        shares = present / present.sum(1, keepdim=True).clamp(min=1)
+        return TextFeatures(words=tokens, mask=present, sentence=torch.einsum("bl,bld->bd", shares, tokens))
+
+    def decode(self, visual: VisualFeatures, text: TextFeatures) -> Output:
+        """Choose among the things of N images for N texts, row by row, and draw what is chosen."""
+        if not isinstance(visual, FoundFeatures):
+            raise TypeError(f"expected what encode_image gave; got {type(visual).__name__}")
+        choice = self.chooser(text.words, text.mask, visual.boxes)
+        features, things = visual.maps[0], visual.things
+        count, _, height, width = features.shape
+        logits = features.new_full((count, height, width), OUTSIDE)
+        shares = choice.scores.sigmoid()
+        rows, chosen = torch.nonzero(self._meant(choice, things.mask), as_tuple=True)
+        if len(rows):
+            corners = things.corners[rows, chosen]
+            squares = self.finder.masks(features, corners, rows)
+            drawn = lay(squares, corners, height=height, width=width, stride=STRIDE)
+            index = rows[:, None, None].expand(-1, height, width)
+            logits = logits.scatter_reduce(0, index, drawn, reduce="amax")
+        return Output(
+            logits=logits.masked_fill(_padding_at(visual.padding, height, width), OUTSIDE),
+            scores=choice.presence.sigmoid() * things.mask.any(1),
+            maps={"boxes": visual.boxes.corners, "choice": shares},
+            extras={"choice": choice, "visual": visual},
+        )
+
+    def _meant(self, choice: Choice, there: Tensor) -> Tensor:
+        """Return (B, N) bool: the best box, and each other one that is probably meant too."""
+        if not there.shape[1]:
+            return there
+        best = functional.one_hot(choice.scores.argmax(1), there.shape[1]).bool()
+        return (best | (choice.scores.sigmoid() > _SURE)) & there
+
+    def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Return "choice" and "each" (which found box is the target's), "presence" and "mask" (of that box)."""
+        if batch.targets is None:
+            raise ValueError("expected a batch with targets")
+        choice, visual = output.extras["choice"], output.extras["visual"]
+        spans, present = _spans(batch.targets)
+        match, chosen = _best_match(spans, visual.things)
+        usable = present & (match >= _MATCH)
+        terms = {
+            "presence": functional.binary_cross_entropy_with_logits(choice.presence, present.float()),
+            "choice": choice.scores.new_zeros(()),
+            "each": choice.scores.new_zeros(()),
+            "mask": visual.maps[0].sum() * 0,
+        }
+        if usable.any():
+            rows = torch.nonzero(usable)[:, 0]
+            terms["choice"] = functional.cross_entropy(choice.scores[rows], chosen[rows])
+            there = visual.things.mask[rows]
+            meant = functional.one_hot(chosen[rows], there.shape[1]).float()
+            terms["each"] = functional.binary_cross_entropy_with_logits(choice.scores[rows][there], meant[there])
+            corners = visual.things.corners[rows, chosen[rows]]
+            squares = self.finder.masks(visual.maps[0], corners, rows)
+            terms["mask"] = _square_loss(squares, batch.targets[rows], corners)
+        return terms
+
+
+def _extents(padding: Tensor) -> Tensor:
+    """Return (B, 4): left, top, right, bottom of the picture in the input, in pixels, from padding (B, H, W)."""
+    inside = (~padding).float()
+    columns, rows = inside.amax(1), inside.amax(2)
+    width, height = columns.shape[1], rows.shape[1]
+    left, top = columns.argmax(1), rows.argmax(1)
+    right, bottom = width - columns.flip(1).argmax(1), height - rows.flip(1).argmax(1)
+    return torch.stack([left, top, right, bottom], 1).float()
+
+
+def _padding_at(padding: Tensor, height: int, width: int) -> Tensor:
+    """Return (B, height, width) bool: cells that are padding through and through."""
+    return functional.adaptive_max_pool2d((~padding).float()[:, None], (height, width))[:, 0] == 0
+
+
+def _spans(targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the boxes (B, 4) in input pixels of targets (B, h, w) of stride 4, and whether there is a target (B,)."""
+    inside = targets > 0.5
+    columns, rows = inside.any(1).float(), inside.any(2).float()
+    left, top = columns.argmax(1), rows.argmax(1)
+    right = columns.shape[1] - columns.flip(1).argmax(1)
+    bottom = rows.shape[1] - rows.flip(1).argmax(1)
+    return torch.stack([left, top, right, bottom], 1).float() * STRIDE, inside.flatten(1).any(1)
+
+
+def _best_match(spans: Tensor, things: Things) -> tuple[Tensor, Tensor]:
+    """Return (B,) the IoU of each target's box with the found box that fits it best, and that box's index."""
+    if not things.mask.shape[1]:
+        return spans.new_zeros(len(spans)), torch.zeros(len(spans), dtype=torch.int64, device=spans.device)
+    own, found = spans[:, None], things.corners
+    low, high = torch.maximum(own[..., :2], found[..., :2]), torch.minimum(own[..., 2:], found[..., 2:])
+    shared = (high - low).clamp(min=0).prod(-1)
+    areas = (own[..., 2:] - own[..., :2]).prod(-1) + (found[..., 2:] - found[..., :2]).prod(-1)
+    overlaps = (shared / (areas - shared).clamp(min=1e-6)).masked_fill(~things.mask, -1)
+    best = overlaps.max(1)
+    return best.values, best.indices
+
+
+def _square_loss(squares: Tensor, targets: Tensor, corners: Tensor) -> Tensor:
+    """Return cross-entropy plus Dice of squares (M, G, G) with targets (M, h, w) of stride 4 seen through the boxes."""
+    index = torch.arange(len(corners), device=corners.device, dtype=corners.dtype)
+    rois = torch.cat([index[:, None], enlarged(corners.detach())], 1)
+    wanted = roi_align(targets[:, None], rois, squares.shape[-1], spatial_scale=1 / STRIDE, aligned=True)[:, 0]
+    wanted = wanted.clamp(0, 1)
+    drawn = squares.sigmoid()
+    dice = 1 - (2 * (drawn * wanted).sum((1, 2)) + 1) / (drawn.sum((1, 2)) + wanted.sum((1, 2)) + 1)
+    return functional.binary_cross_entropy_with_logits(squares, wanted) + dice.mean()

@@ -1,0 +1,72 @@
+"""What the mini system does to a picture and a text before its forward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from risctl.core.encoders.text.hashed_words import WordIds
+from risctl.data.batch import Geometry
+from risctl.errors import UsageError
+from risctl.vision.letterbox import Letterbox
+
+FILL = 0.45
+"""The border's value: near the mean of photographs, so that it looks like nothing."""
+
+
+class MiniPreprocess:
+    """Pictures letterboxed into a square of `size`, texts as ids of words and n-grams; a `Preprocess`.
+
+    Ids are flat, `per_word` numbers a word, so that they collate as any ids do.
+    """
+
+    def __init__(self, *, size: int, words: Sequence[str], buckets: int, max_words: int) -> None:
+        self.size = size
+        self.max_words = max_words
+        self.word_ids = WordIds(words, buckets=buckets, max_words=max_words)
+
+    def image(self, image: np.ndarray) -> tuple[Tensor, Letterbox]:
+        """Return the input (3, size, size), RGB in [0, 1], of a uint8 picture (H, W, 3), and how it lies in it.
+
+        Bilinear with antialiasing: a photograph is made some ten times smaller.
+        """
+        geometry = Letterbox.fit(height=image.shape[0], width=image.shape[1], size=self.size)
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+        inner = functional.interpolate(
+            pixels,
+            size=(geometry.inner_height, geometry.inner_width),
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
+        )
+        square = torch.full((3, self.size, self.size), FILL)
+        square[:, geometry.rows, geometry.columns] = inner[0].float() / 255
+        return square, geometry
+
+    def text(self, text: str) -> tuple[Tensor, Tensor]:
+        """Return ids (max_words * per_word,) int64 and their mask bool. Raises `UsageError` if the text has no word."""
+        ids = self.word_ids(text)
+        present = ids[:, :1] > 0
+        if not present.any():
+            raise UsageError(f"expected a text with at least one word, got {text!r:.60}")
+        return ids.flatten(), present.expand_as(ids).flatten()
+
+    def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
+        """Return the soft target (size / 4, size / 4) float32 in [0, 1] of a bool mask (H, W)."""
+        if not isinstance(geometry, Letterbox):
+            raise TypeError(f"expected the Letterbox that image() gave; got {type(geometry).__name__}")
+        pixels = torch.from_numpy(mask.astype(np.float32))[None, None]
+        inner = functional.interpolate(
+            pixels,
+            size=(geometry.inner_height, geometry.inner_width),
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
+        )
+        square = torch.zeros((1, 1, self.size, self.size))
+        square[..., geometry.rows, geometry.columns] = inner
+        return functional.avg_pool2d(square, 4)[0, 0]

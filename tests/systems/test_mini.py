@@ -1,0 +1,139 @@
+"""The mini system: the contract of systems is tested where its recipe is; here, what it finds, chooses and draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from risctl.core.encoders.text.hashed_words import HashedWords
+from risctl.core.fusion.choose import Chooser
+from risctl.core.fusion.colour_histograms import APPEARANCE, colour_histograms
+from risctl.core.heads.detection import BINS, Cells
+from risctl.core.heads.find import Finder, pick
+from risctl.data.batch import Batch, Item, collate
+from risctl.errors import UsageError
+from risctl.systems.mini import Mini
+from risctl.systems.mini_preprocess import MiniPreprocess
+from risctl.vision.colour_names import NAMES
+
+WORDS = ("the", "man", "left", "red", "cup")
+SIZES = ((40, 60), (70, 30), (64, 64))
+
+
+@pytest.fixture
+def mini() -> Mini:
+    torch.manual_seed(0)
+    words = HashedWords(len(WORDS), channels=32, buckets=64, max_words=6)
+    return Mini(
+        preprocess=MiniPreprocess(size=64, words=WORDS, buckets=64, max_words=6),
+        finder=Finder(classes=5, channels=16),
+        chooser=Chooser(words, classes=5, channels=32, layers=1, heads=2, appearance=APPEARANCE),
+        most=6,
+    ).eval()
+
+
+def items(mini: Mini, *texts: str, seed: int = 0) -> list[Item]:
+    generator = np.random.default_rng(seed)
+    made = []
+    for text, (height, width) in zip(texts, SIZES, strict=False):
+        image, geometry = mini.preprocess.image(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        words, word_mask = mini.preprocess.text(text)
+        mask = np.zeros((height, width), dtype=bool)
+        mask[height // 4 : height // 2, width // 4 : width // 2] = True
+        target = mini.preprocess.target(mask, geometry)
+        made.append(Item(image=image, words=words, word_mask=word_mask, target=target, geometry=geometry, text=text))
+    return made
+
+
+def test_a_batch_gives_what_single_samples_give(mini: Mini) -> None:
+    some = items(mini, "the man", "left red cup", "unseen words here")
+    with torch.no_grad():
+        together = mini(collate(some))
+        assert together.logits.shape == (3, 16, 16)
+        for row, item in enumerate(some):
+            alone = mini(collate([item]))
+            assert torch.allclose(alone.logits[0], together.logits[row], atol=1e-4)
+            assert alone.scores is not None and together.scores is not None
+            assert torch.allclose(alone.scores[0], together.scores[row], atol=1e-5)
+
+
+def test_what_lies_in_padding_is_not_seen(mini: Mini) -> None:
+    batch = collate(items(mini, "the man", "left red cup"))
+    noise = torch.where(batch.padding[:, None], torch.rand_like(batch.images), batch.images)
+    with torch.no_grad():
+        clean = mini.encode_image(batch.images, batch.padding)
+        dirty = mini.encode_image(noise, batch.padding)
+    assert torch.equal(clean.things.corners, dirty.things.corners)
+    assert torch.equal(clean.maps[0], dirty.maps[0])
+
+
+def test_boxes_are_of_the_picture_not_of_the_input(mini: Mini) -> None:
+    batch = collate(items(mini, "the man", "left red cup", "cup"))
+    with torch.no_grad():
+        seen = mini.encode_image(batch.images, batch.padding)
+    assert seen.boxes.aspect.tolist() == pytest.approx([60 / 40, 30 / 70, 1.0], rel=0.05)
+    assert float(seen.boxes.corners.min()) >= -1e-6 and float(seen.boxes.corners.max()) <= 1 + 1e-6
+
+
+def test_a_picture_in_which_nothing_is_found(mini: Mini) -> None:
+    with torch.no_grad():
+        for tower in mini.finder.detect.towers:
+            tower.leave.bias.fill_(-20)
+        output = mini(collate(items(mini, "the man")))
+    assert output.scores is not None and float(output.scores[0]) == 0
+    assert float(output.logits.max()) < 0
+
+
+def test_the_loss_reaches_every_part(mini: Mini) -> None:
+    mini.train()
+    batch = collate(items(mini, "the man", "left red cup", "cup"))
+    with torch.no_grad():
+        found = mini.encode_image(batch.images, batch.padding).things.corners
+    assert batch.targets is not None
+    targets = torch.zeros_like(batch.targets)
+    for row in (0, 1):  # the last phrase means nothing there
+        left, top, right, bottom = (found[row, 0] / 4).round().int().tolist()
+        targets[row, top : max(bottom, top + 2), left : max(right, left + 2)] = 1
+    whole = {name: getattr(batch, name) for name in Batch.__dataclass_fields__} | {"targets": targets}
+    output = mini(Batch(**whole))
+    terms = mini.loss(output, Batch(**whole))
+    assert set(terms) == {"presence", "choice", "each", "mask"}
+    assert all(bool(one.isfinite()) for one in terms.values())
+    assert terms["choice"].item() > 0 and terms["mask"].item() > 0
+    torch.stack(list(terms.values())).sum().backward()
+    parts = (mini.finder.trunk, mini.finder.masks, mini.finder.features, mini.chooser.words, mini.chooser.look)
+    assert all(any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters()) for part in parts)
+
+
+@pytest.mark.parametrize("text", ["", " \n", "?!"])
+def test_a_text_without_words_is_refused(mini: Mini, text: str) -> None:
+    with pytest.raises(UsageError, match="at least one word"):
+        mini.preprocess.text(text)
+
+
+def test_picking_keeps_one_a_place_within_the_picture() -> None:
+    sides = torch.full((1, 3, 4, BINS), -50.0)
+    sides[..., 2] = 0
+    cells = Cells(
+        scores=torch.tensor([[[2.0, -9], [-9, 1.0], [0.0, -9]]]),
+        sides=sides,
+        centres=torch.tensor([[20.0, 20], [21, 20], [60, 20]]),
+        strides=torch.full((3,), 8.0),
+    )
+    things = pick(cells, extents=torch.tensor([[0.0, 10, 64, 64]]), most=5)
+    assert things.mask.tolist() == [[True, True]]
+    assert things.corners[0].tolist() == [[4, 10, 36, 36], [44, 10, 64, 36]]
+    assert things.scores[0].argmax(1).tolist() == [0, 0]
+    assert pick(cells, extents=torch.tensor([[0.0, 10, 64, 64]]), most=1).mask.tolist() == [[True]]
+    assert pick(cells, extents=torch.tensor([[0.0, 10, 64, 64]]), most=5, floor=0.99).mask.shape == (1, 0)
+
+
+def test_a_box_knows_its_colours() -> None:
+    image = torch.full((1, 3, 64, 64), 0.5)
+    image[0, :, 8:36, 8:56] = torch.tensor([0.8, 0.1, 0.1])[:, None, None]
+    image[0, :, 36:60, 8:56] = torch.tensor([0.1, 0.1, 0.8])[:, None, None]
+    shares = colour_histograms(image, torch.tensor([[[8.0, 8, 56, 60]]]))[0, 0].view(2, len(NAMES))
+    assert NAMES[int(shares[0].argmax())] == "red" and NAMES[int(shares[1].argmax())] == "blue"
+    assert float(shares.sum(1).max()) <= 1 + 1e-5
+    assert colour_histograms(image, torch.zeros(1, 0, 4)).shape == (1, 0, APPEARANCE)
