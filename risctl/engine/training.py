@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
+from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 from torch import Tensor
 
@@ -232,7 +233,7 @@ def _accelerator(device: torch.device, precision: str) -> Accelerator:
         raise UsageError(f"training takes cuda, not {device}; choose a GPU with the variable CUDA_VISIBLE_DEVICES")
     if precision == "fp16" and device.type == "cpu":
         raise MachineError("train.precision=fp16 needs a GPU; on a CPU take fp32 or bf16")
-    if PartialState().num_processes == 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         # accelerate keeps one state a process; a second training in a notebook may want another device or precision.
         AcceleratorState._reset_state(reset_partial_state=True)
     # The other processes wait while the first evaluates, which may take hours.

@@ -11,6 +11,7 @@ from risctl.errors import RecipeError
 from risctl.language.flips import swap_left_right
 from risctl.language.tokens import words_of
 from risctl.language.vocabulary import PAD_ID, UNK_ID, Vocabulary
+from risctl.language.word_vectors import WordVectors
 from risctl.recipe.schema import Recipe
 
 
@@ -42,8 +43,6 @@ def gather_words(recipe: Recipe, store: Store) -> Words:
             f"words: learned embeddings over the training vocabulary, {len(vocabulary)} words of {data.train_split!r}"
         )
         return Words(vocabulary=vocabulary, vectors=None, note=note)
-    from risctl.language.word_vectors import WordVectors
-
     others = sorted({word for one in store.texts("all", data.text_field) for word in words_of(one)})
     source = WordVectors.open(text.vectors, needed=(*others, *mirrored), first=text.extra_words, dim=text.dim)
     if source.dim != text.dim:
