@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from comparison import Row
 
-MODULES = {"VLT": "vlt", "metrics": "metrics"}
+MODULES = {"VLT": "vlt", "STEP parts": "step", "metrics": "metrics", "Global-Local CLIP": "global_local_clip"}
 """By the case's `system`, or by its `kind` if the system has no entry: the file that computes our outputs."""
 
 

@@ -1,0 +1,96 @@
+"""Texts as CLIP's tokens, with the user's own vocabulary: Hugging Face's files, or OpenAI's list of merges."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from risctl.errors import CheckpointError, UsageError
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+MERGES_FILE = "bpe_simple_vocab_16e6.txt.gz"
+# OpenAI's file lists more merges than were used: with 256 bytes, each also at a word's end, and two marks, 49,408.
+_MERGES = 49_408 - 2 * 256 - 2
+
+
+class ClipTokens:
+    """Makes token ids of texts; `context` tokens at most, longer texts are cut."""
+
+    def __init__(self, tokenizer: Any, *, context: int) -> None:
+        """tokenizer: a transformers tokenizer that ends a text by its `eos_token_id`."""
+        self._tokenizer = tokenizer
+        self.context = context
+
+    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return ids (N, L), zeros after the end, and where each text's end token stands (N,).
+
+        Texts are lower-cased. Raises `UsageError` for an empty text.
+        """
+        if not all(text.strip() for text in texts):
+            raise UsageError("a text is empty; say what to look for")
+        rows = [self._ids(text) for text in texts]
+        ids = torch.zeros((len(rows), max(map(len, rows), default=1)), dtype=torch.int64)
+        for number, row in enumerate(rows):
+            ids[number, : len(row)] = torch.tensor(row)
+        return ids, torch.tensor([len(row) - 1 for row in rows], dtype=torch.int64)
+
+    def is_cut(self, text: str) -> bool:
+        """Return whether `text` has more tokens than CLIP reads."""
+        return len(self._tokenizer(text.lower())["input_ids"]) > self.context
+
+    def _ids(self, text: str) -> list[int]:
+        ids = list(self._tokenizer(text.lower())["input_ids"])
+        # The end stays when the text is cut: its place is where the feature is read.
+        return ids if len(ids) <= self.context else [*ids[: self.context - 1], ids[-1]]
+
+
+def load_tokens(path: Path, *, context: int) -> ClipTokens:
+    """Return the tokens of a folder with `tokenizer.json` or `vocab.json` and `merges.txt`, or of OpenAI's merges file.
+
+    Raises `CheckpointError` if neither is there or what is there cannot be read.
+    """
+    from transformers import CLIPTokenizer
+
+    if path.is_dir() and (path / MERGES_FILE).is_file() and not is_tokenizer_folder(path):
+        path = path / MERGES_FILE
+    try:
+        if path.is_dir():
+            if not is_tokenizer_folder(path):
+                raise CheckpointError(
+                    f"expected tokenizer.json, or vocab.json and merges.txt, in {path}; found neither"
+                )
+            return ClipTokens(CLIPTokenizer.from_pretrained(str(path), local_files_only=True), context=context)
+        vocabulary, merges = _published(path)
+        return ClipTokens(CLIPTokenizer(vocab=vocabulary, merges=merges), context=context)
+    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+        raise CheckpointError(f"{path} cannot be read as CLIP's vocabulary: {str(error).splitlines()[0]}") from error
+
+
+def is_tokenizer_folder(path: Path) -> bool:
+    """Return whether a folder holds Hugging Face's files of a tokenizer."""
+    return (path / "tokenizer.json").is_file() or all((path / one).is_file() for one in ("vocab.json", "merges.txt"))
+
+
+def _published(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Return the vocabulary and merges of OpenAI's file, gzipped or not."""
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8")
+    lines = [tuple(line.split()) for line in text.split("\n")[1 : _MERGES + 1]]
+    merges = [(line[0], line[1]) for line in lines if len(line) == 2]
+    if len(merges) != _MERGES:
+        raise ValueError(f"expected {_MERGES:,} merges, got {len(merges):,}")
+    letters = _byte_letters()
+    words = [*letters, *(letter + "</w>" for letter in letters), *("".join(merge) for merge in merges), START, END]
+    return {word: number for number, word in enumerate(words)}, merges
+
+
+def _byte_letters() -> list[str]:
+    """Return the printable sign that stands for each byte, in the vocabulary's order: printable bytes first."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return [chr(byte) for byte in printable] + [chr(256 + number) for number in range(len(others))]
