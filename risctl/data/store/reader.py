@@ -1,106 +1,36 @@
 """Reading a store: rows by index, in any order, from any number of processes and threads.
 
-HDF5 is asked once, on opening, where each column lies in the file, and is then done. Columns are contiguous, so a value
-is one read at its place (`os.pread`, which moves no shared position): no HDF5 handle is ever carried across a fork.
+The file's own layout says where each column lies (see `schema`), and columns are contiguous: a value is one read at its
+place (`os.pread`, which moves no position that processes or threads could share). So a reader can be forked, pickled to
+a spawned process, or used by threads, with no HDF5 handle to carry across.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 import zlib
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import h5py
 import numpy as np
 
 from risctl.data import splits
 from risctl.data.records import Sample, SampleIds
 from risctl.data.store import schema
+from risctl.data.store.rows import TEXT_FIELDS, AnnotationRow, ImageRow, RefRow, SentenceRow, TextField
 from risctl.errors import DataError, UsageError, unknown_name
 from risctl.vision import rle
 from risctl.vision.images import decode_stored
 from risctl.vision.rle import RLE
 
-TextField = Literal["sent", "raw", "raw_lower"]
-TEXT_FIELDS = ("sent", "raw", "raw_lower")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageRow:
-    """One image: its row, the publisher's id and file name, its size in pixels."""
-
-    row: int
-    image_id: int
-    file_name: str
-    height: int
-    width: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnnotationRow:
-    """One instance in the image of row `image`; `box` is (x, y, width, height) in pixels."""
-
-    row: int
-    annotation_id: int
-    image: int
-    category_id: int
-    box: tuple[float, float, float, float]
-    crowd: bool
-    mask: RLE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefRow:
-    """One referred target: rows of its image, annotations (none: no target) and sentences."""
-
-    row: int
-    ref_id: int
-    image: int
-    image_id: int
-    split: str
-    annotations: tuple[int, ...]
-    category_ids: tuple[int, ...]
-    sentences: np.ndarray
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SentenceRow:
-    """One sentence of the ref of row `ref`, about the image of row `image`."""
-
-    row: int
-    ref: int
-    image: int
-    sentence_id: int
-    raw: str
-    sent: str
-    tokens: tuple[str, ...]
-    abilities: tuple[str, ...]
-
-    def text(self, field: TextField) -> str:
-        """Return the text as `sent`, `raw`, or `raw` in lower case. Raises `UsageError` for another name."""
-        if field not in TEXT_FIELDS:
-            raise UsageError(unknown_name("text field", field, TEXT_FIELDS))
-        return self.sent if field == "sent" else self.raw if field == "raw" else self.raw.lower()
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """Where a column lies: byte offset in the file, number type, shape."""
-
-    offset: int
-    kind: np.dtype[Any]
-    shape: tuple[int, ...]
-
 
 class Store:
     """A store opened for reading. Indices are rows; `IndexError` beyond the table, `DataError` for a damaged file.
 
-    Opening reads the header and HDF5's layout only; tables come into memory when first used, texts, masks and images
+    Opening reads the header and the layout only; tables come into memory when first used, texts, masks and images
     never stay there. Pickling carries the path and the fingerprint: the copy opens the file for itself and refuses
     another one that has taken its place.
     """
@@ -117,37 +47,25 @@ class Store:
             raise DataError(f"cannot open the store {self.path}: {error.strerror or error}{hint}") from error
         try:
             self.size = os.fstat(self._file.fileno()).st_size
-            schema.check_header(self._file.read(schema.HEADER_BYTES), length=self.size, path=self.path)
             self._read_layout()
         except BaseException:
             self._file.close()
             raise
 
     def _read_layout(self) -> None:
+        head = self._file.read(schema.HEADER_BYTES)
+        offset, length, digest = schema.check_header(head, length=self.size, path=self.path)
+        data = self._read(offset, length)
         try:
-            # HDF5 reads through the file already open, so that a store renamed over it in between cannot mix in.
-            with h5py.File(self._file, "r") as file:
-                attributes = dict(file.attrs)
-                self.name = str(attributes["name"])
-                self.split_by = str(attributes["split_by"])
-                self.fingerprint = str(attributes["fingerprint"])
-                self.schema_version = int(attributes["schema"])
-                self.linked = bool(attributes["linked"])
-                self.notes: dict[str, int] = json.loads(attributes["notes"])
-                self._columns = {name: self._column(file[name]) for name in schema.columns()}
-                parts = file["parts"]
-                self._parts = [self._column(parts[str(part)]) for part in range(len(parts))]
-        except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+            if hashlib.sha256(data).hexdigest() != digest:
+                raise ValueError("its layout is not what was written")
+            layout = schema.Layout.from_bytes(data, length=self.size)
+        except ValueError as error:
             raise DataError(f"{self.path} is damaged ({error}); prepare or copy the store again") from error
-
-    def _column(self, dataset: h5py.Dataset) -> _Column:
-        offset = dataset.id.get_offset()
-        if offset is None and dataset.size:
-            raise ValueError(f"{dataset.name} is not contiguous")
-        end = (offset or 0) + dataset.size * dataset.dtype.itemsize
-        if end > self.size:
-            raise ValueError(f"{dataset.name} ends beyond the file")
-        return _Column(offset or 0, dataset.dtype, dataset.shape)
+        self.schema_version = schema.VERSION
+        self.name, self.split_by, self.fingerprint = layout.name, layout.split_by, layout.fingerprint
+        self.linked, self.notes = layout.linked, layout.notes
+        self._columns, self._parts = layout.columns, layout.parts
 
     def close(self) -> None:
         """Close the file; the store can be used no more."""
@@ -187,9 +105,10 @@ class Store:
         """Return a whole column of `schema.columns()`, read-only, kept in memory once read."""
         if name not in self._cache:
             column = self._columns[name]
-            length = int(np.prod(column.shape)) * column.kind.itemsize
-            values = np.frombuffer(self._read(column.offset, length), dtype=column.kind).reshape(column.shape)
-            self._cache[name] = values
+            data = self._read(column.offset, column.length)
+            if zlib.crc32(data) != column.crc32:
+                raise DataError(f"{self.path} is damaged (in {name}); prepare or copy the store again")
+            self._cache[name] = np.frombuffer(data, dtype=column.kind).reshape(column.shape)
         return self._cache[name]
 
     @cached_property

@@ -1,8 +1,10 @@
 """What a store's file looks like: one HDF5 file of flat columns, with a fixed header before it.
 
 The first `HEADER_BYTES` bytes are HDF5's "user block", in which this project writes one line of JSON: the format, its
-version and the whole file's length. So a foreign, newer or cut file is known for what it is before HDF5 opens it, at
-the cost of one small read. Any HDF5 tool opens the rest.
+version, the whole file's length, and where the layout lies. The layout, JSON too and the last dataset of the file, says
+where every column lies, with its checksum. So a foreign, newer, cut or damaged file is known for what it is at the cost
+of two small reads. Any HDF5 tool opens the file; this project's reader needs none, since the HDF5 library takes a
+damaged file on trust, to the point of crashing.
 
 Every column is contiguous and uncompressed. Texts are one UTF-8 blob with offsets, ragged columns are values with
 offsets: text `i` lies in `blob[offsets[i]:offsets[i + 1]]`. Image files lie one after another in `parts/0`, `parts/1`,
@@ -14,7 +16,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +37,7 @@ NUMBERS: Mapping[str, tuple[str, int]] = {
     "images/height": ("<i4", 1),
     "images/width": ("<i4", 1),
     "images/length": ("<i8", 1),
-    "images/sha256": ("u1", 32),
+    "images/sha256": ("|u1", 32),
     "images/crc32": ("<u4", 1),
     "images/part": ("<i4", 1),  # -1 in a linked store
     "images/start": ("<i8", 1),
@@ -43,7 +47,7 @@ NUMBERS: Mapping[str, tuple[str, int]] = {
     "annotations/image": ("<i4", 1),
     "annotations/category": ("<i8", 1),
     "annotations/box": ("<f8", 4),
-    "annotations/crowd": ("u1", 1),
+    "annotations/crowd": ("|u1", 1),
     "refs/id": ("<i8", 1),
     "refs/image": ("<i4", 1),
     "refs/split": ("<i4", 1),
@@ -76,7 +80,7 @@ PLACES = ("images/part", "images/start", "images/path/blob", "images/path/offset
 
 def columns() -> dict[str, tuple[str, int]]:
     """Return every column of a store: its name, type and values a row."""
-    texts = {f"{name}/blob": ("u1", 1) for name in TEXTS} | {f"{name}/offsets": ("<i8", 1) for name in TEXTS}
+    texts = {f"{name}/blob": ("|u1", 1) for name in TEXTS} | {f"{name}/offsets": ("<i8", 1) for name in TEXTS}
     return dict(sorted((dict(NUMBERS) | texts).items()))
 
 
@@ -96,14 +100,77 @@ def fingerprint(name: str, split_by: str, tables: Mapping[str, np.ndarray]) -> s
     return digest.hexdigest()
 
 
-def header(length: int) -> bytes:
-    """Return the header of a store whose file has `length` bytes."""
-    line = json.dumps({"format": FORMAT, "schema": VERSION, "bytes": length}) + "\n"
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Where a column lies: byte offset in the file, number type, shape, and the CRC-32 of its bytes."""
+
+    offset: int
+    kind: str
+    shape: tuple[int, ...]
+    crc32: int
+
+    @property
+    def length(self) -> int:
+        """Its length in bytes."""
+        return math.prod(self.shape) * np.dtype(self.kind).itemsize
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What the file says of itself: the dataset's names, the content's fingerprint, where the columns and parts lie."""
+
+    name: str
+    split_by: str
+    fingerprint: str
+    linked: bool
+    notes: dict[str, int]
+    columns: dict[str, Column]
+    parts: list[Column]
+
+    def to_bytes(self) -> bytes:
+        """Return it as JSON."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, length: int) -> Layout:
+        """Return the layout of `to_bytes`. Raises `ValueError` if it is not one, or names what a file of `length`
+        bytes cannot hold."""
+        try:
+            content = json.loads(data)
+            content["columns"] = {name: _column(one, length) for name, one in content["columns"].items()}
+            content["parts"] = [_column(one, length) for one in content["parts"]]
+            layout = cls(**content)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"its layout is none: {error}") from error
+        wanted = columns()
+        for name, (kind, width) in wanted.items():
+            found = layout.columns.get(name)
+            if found is None or found.kind != kind or found.shape[1:] != ((width,) if width > 1 else ()):
+                raise ValueError(f"it has no column {name} of {kind}")
+        return layout
+
+
+def _column(content: dict[str, Any], length: int) -> Column:
+    column = Column(int(content["offset"]), content["kind"], tuple(content["shape"]), int(content["crc32"]))
+    if any(not isinstance(side, int) or side < 0 for side in column.shape) or column.offset < 0:
+        raise ValueError("a column has no size")
+    if column.offset + column.length > length:
+        raise ValueError("a column ends beyond the file")
+    return column
+
+
+def header(length: int, *, layout_at: int, layout: bytes) -> bytes:
+    """Return the header of a store whose file has `length` bytes and its `layout` at the byte `layout_at`."""
+    place = [layout_at, len(layout), hashlib.sha256(layout).hexdigest()]
+    line = json.dumps({"format": FORMAT, "schema": VERSION, "bytes": length, "layout": place}) + "\n"
     return line.encode().ljust(HEADER_BYTES, b"\0")
 
 
-def check_header(data: bytes, *, length: int, path: Path) -> None:
-    """Raise `DataError` unless `data`, the first bytes of a file of `length` bytes, begin a store to be read."""
+def check_header(data: bytes, *, length: int, path: Path) -> tuple[int, int, str]:
+    """Return where the layout lies: its offset, its length, its sha256.
+
+    Raises `DataError` unless `data`, the first bytes of the file `path` of `length` bytes, begin a store to be read.
+    """
     found = _parse_header(data)
     if found is None:
         if data.startswith(b"\x89HDF\r\n\x1a\n"):
@@ -120,6 +187,13 @@ def check_header(data: bytes, *, length: int, path: Path) -> None:
             f"{path} should have {found['bytes']:,} bytes and has {length:,}: it is cut short or altered; "
             f"prepare or copy the store again"
         )
+    try:
+        offset, size, digest = found["layout"]
+        if not 0 <= offset <= offset + size <= length:
+            raise ValueError
+        return int(offset), int(size), str(digest)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is damaged: its header names no layout; prepare or copy the store again") from error
 
 
 def _parse_header(data: bytes) -> dict[str, Any] | None:

@@ -96,7 +96,11 @@ def verify_masks(store: Store, instances: Path, *, progress: Progress | None = N
 
 
 def _check_tables(store: Store, found: Verification) -> None:
-    tables = {name: store.numbers(name) for name in schema.columns()}
+    try:
+        tables = {name: store.numbers(name) for name in schema.columns()}
+    except DataError as error:
+        found.failures.append(str(error))
+        return
     mark = schema.fingerprint(store.name, store.split_by, tables)
     if mark != store.fingerprint:
         found.failures.append(f"its content has fingerprint {mark}, recorded is {store.fingerprint}")

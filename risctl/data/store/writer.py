@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,28 +49,26 @@ def write_store(dataset: Dataset, out: Path, *, link: bool = False, progress: Pr
             tables |= _write_images(dataset, None if link else blob, progress=progress)
             _check_masks(dataset, tables)
             mark = schema.fingerprint(dataset.name, dataset.split_by, tables)
-            for column, (kind, _) in schema.columns().items():
-                file.create_dataset(column, data=np.ascontiguousarray(tables[column], dtype=kind))
-                disk.raise_failure()
-            file.attrs.update(_attributes(dataset, mark, link=link))
+            columns = {
+                name: _put(file, name, np.ascontiguousarray(tables[name], dtype=kind), disk)
+                for name, (kind, _) in schema.columns().items()
+            }
+            layout = schema.Layout(
+                name=dataset.name,
+                split_by=dataset.split_by,
+                fingerprint=mark,
+                linked=link,
+                notes=dict(dataset.notes),
+                columns=columns,
+                parts=blob.parts,
+            ).to_bytes()
+            place = _put(file, "layout", np.frombuffer(layout, dtype=np.uint8), disk)
+            file.attrs["written_by"] = f"risctl {__version__}"
         length = disk.seek(0, io.SEEK_END)
         disk.seek(0)
-        disk.write(schema.header(length))
+        disk.write(schema.header(length, layout_at=place.offset, layout=layout))
         disk.raise_failure()
     return StoreInfo(path=out, bytes=length, fingerprint=mark, counts=dataset.counts(), notes=dict(dataset.notes))
-
-
-def _attributes(dataset: Dataset, mark: str, *, link: bool) -> dict[str, Any]:
-    return {
-        "format": schema.FORMAT,
-        "schema": schema.VERSION,
-        "name": dataset.name,
-        "split_by": dataset.split_by,
-        "fingerprint": mark,
-        "linked": link,
-        "notes": json.dumps(dataset.notes),
-        "written_by": f"risctl {__version__}",
-    }
 
 
 class _Disk(io.FileIO):
@@ -110,12 +107,20 @@ class _Disk(io.FileIO):
             raise self.failure
 
 
+def _put(file: h5py.File, name: str, values: np.ndarray, disk: _Disk) -> schema.Column:
+    """Write a column and return where it lies."""
+    dataset = file.create_dataset(name, data=values)
+    disk.raise_failure()
+    # A column without values has no place in the file.
+    return schema.Column(dataset.id.get_offset() or 0, values.dtype.str, values.shape, zlib.crc32(values.data))
+
+
 class _Blob:
     """The images' bytes, in datasets of some 64 MB: their sum need not be known before, nor held in memory."""
 
     def __init__(self, file: h5py.File, disk: _Disk) -> None:
-        self.disk = disk
-        self.group = file.create_group("parts")
+        self.file, self.disk = file, disk
+        self.parts: list[schema.Column] = []
         self.pieces: list[bytes] = []
         self.length = 0
 
@@ -123,7 +128,7 @@ class _Blob:
         """Append `data`; return its part and where in it it starts."""
         if self.pieces and self.length + len(data) > schema.PART_BYTES:
             self.flush()
-        place = len(self.group), self.length
+        place = len(self.parts), self.length
         self.pieces.append(data)
         self.length += len(data)
         return place
@@ -132,8 +137,7 @@ class _Blob:
         """Write what is in memory as the next part."""
         if self.pieces:
             values = np.frombuffer(b"".join(self.pieces), dtype=np.uint8)
-            self.group.create_dataset(str(len(self.group)), data=values)
-            self.disk.raise_failure()
+            self.parts.append(_put(self.file, f"parts/{len(self.parts)}", values, self.disk))
         self.pieces, self.length = [], 0
 
 
