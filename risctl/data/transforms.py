@@ -14,6 +14,7 @@ from risctl.data.batch import Geometry, Item, Preprocess
 from risctl.data.records import Sample
 from risctl.language.flips import swap_left_right
 from risctl.language.vocabulary import Vocabulary
+from risctl.vision.fitted import Fitted
 from risctl.vision.letterbox import Letterbox
 
 # Rec. 601 luma, as JPEG and PIL's "L" have it.
@@ -47,6 +48,35 @@ class LetterboxPreprocess:
         if not isinstance(geometry, Letterbox):
             raise TypeError(f"expected the Letterbox that image() gave; got {type(geometry).__name__}")
         return geometry.mask(mask, size=self.target_size)
+
+
+class LongestSidePreprocess:
+    """Pictures scaled to a longest side, each in an input of its own; texts as ids of `vocabulary`; a `Preprocess`.
+
+    longest: the longest side in pixels; multiple: what the sides of the input are multiples of; max_words: longer texts
+    are cut. Targets have the input's size.
+    """
+
+    def __init__(self, *, longest: int, multiple: int, max_words: int, vocabulary: Vocabulary) -> None:
+        self.longest = longest
+        self.multiple = multiple
+        self.max_words = max_words
+        self.vocabulary = vocabulary
+
+    def image(self, image: np.ndarray) -> tuple[Tensor, Fitted]:
+        """Return the input (3, h, w), RGB in [0, 1], of a uint8 picture (H, W, 3), and how it lies in it."""
+        geometry = Fitted.fit(height=image.shape[0], width=image.shape[1], longest=self.longest, multiple=self.multiple)
+        return geometry.image(image), geometry
+
+    def text(self, text: str) -> tuple[Tensor, Tensor]:
+        """Return word ids (max_words,) int64 and their mask bool. Raises `UsageError` if the text has no word."""
+        return self.vocabulary.encode(text, max_words=self.max_words)
+
+    def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
+        """Return the soft target (h, w) float32 in [0, 1] of a bool mask (H, W)."""
+        if not isinstance(geometry, Fitted):
+            raise TypeError(f"expected the Fitted that image() gave; got {type(geometry).__name__}")
+        return geometry.mask(mask)
 
 
 def to_item(sample: Sample, preprocess: Preprocess) -> Item:

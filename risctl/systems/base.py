@@ -44,7 +44,8 @@ class Prediction:
     probability: float32 (H, W) at the picture's own size; mask: bool (H, W), probability above `threshold`;
     score: in [0, 1], the system's own if it has one, else the mean probability over the mask (0 if that is empty);
     box: (x, y, width, height) of the mask in pixels, None if it is empty; maps: named arrays to draw;
-    image: the uint8 RGB picture (H, W, 3), where the predictor kept it.
+    image: the uint8 RGB picture (H, W, 3), where the predictor kept it; geometry: how the picture lies in the network's
+    input, whose `invert` brings maps of the input to the picture.
     """
 
     text: str
@@ -54,6 +55,7 @@ class Prediction:
     box: tuple[float, float, float, float] | None
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
     image: np.ndarray | None = None
+    geometry: Geometry | None = None
 
     @property
     def mask(self) -> np.ndarray:
@@ -106,11 +108,21 @@ class System(nn.Module, ABC):
     def predict(
         self, output: Output, *, geometries: Sequence[Geometry], texts: Sequence[str], threshold: float
     ) -> list[Prediction]:
-        """Return one prediction a row of `output`, at the size of each picture."""
+        """Return one prediction a row of `output`, at the size of each picture.
+
+        `geometries` are those of the batch: where inputs of several sizes were padded to the largest, each row's own
+        part is what is brought to its picture.
+        """
         probabilities = output.logits.float().sigmoid()
+        own = [geometry.padding().shape for geometry in geometries]
+        largest = (max(height for height, _ in own), max(width for _, width in own))
         predictions = []
         for row, (geometry, text) in enumerate(zip(geometries, texts, strict=True)):
-            probability = geometry.invert(probabilities[row : row + 1])[0].cpu().numpy()
+            rows, columns = (
+                -(-side * part // whole)
+                for side, part, whole in zip(probabilities.shape[-2:], own[row], largest, strict=True)
+            )
+            probability = geometry.invert(probabilities[row : row + 1, :rows, :columns])[0].cpu().numpy()
             mask = probability > threshold
             if output.scores is not None:
                 score = float(output.scores[row])
@@ -124,6 +136,7 @@ class System(nn.Module, ABC):
                     score=score,
                     box=rle.box(rle.encode(mask)) if mask.any() else None,
                     maps={name: values[row].float().cpu().numpy() for name, values in output.maps.items()},
+                    geometry=geometry,
                 )
             )
         return predictions

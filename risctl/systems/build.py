@@ -22,6 +22,7 @@ from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.model import VisualSection, VLTModel
 from risctl.recipe.systems import ModelSection
 from risctl.systems.base import System
+from risctl.systems.build_step import build_step
 from risctl.systems.embedding import word_embedding
 from risctl.systems.vlt import VLT
 from risctl.systems.weights import load_trunk
@@ -107,5 +108,5 @@ def _visual(section: VisualSection, norm_momentum: float, pretrained: bool) -> D
     return trunk
 
 
-SYSTEMS: dict[str, Callable[[Any, Vocabulary, np.ndarray | None, bool], System]] = {"vlt": _vlt}
+SYSTEMS: dict[str, Callable[[Any, Vocabulary, np.ndarray | None, bool], System]] = {"vlt": _vlt, "step": build_step}
 """What builds each system that a recipe can name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import safetensors
@@ -13,17 +14,22 @@ from torch import Tensor, nn
 from risctl.core.encoders.visual import resnet
 from risctl.errors import CheckpointError, nearest
 
+_PUBLISHED: dict[str, Callable[[str], dict[str, Tensor]]] = {
+    "imagenet": resnet.imagenet_state,
+    "deeplabv3": resnet.deeplabv3_state,
+}
 _SHOWN = 3
 
 
-def load_trunk(trunk: nn.Module, name: str, weights: str) -> None:
-    """Fill `trunk`, called `name`, with `weights`: "imagenet", a `.safetensors` file, or torchvision's `.pth`.
+def load_trunk(trunk: nn.Module, name: str, weights: str, *, ignored: tuple[str, ...] = ()) -> None:
+    """Fill `trunk`, called `name`, with `weights`: "imagenet", "deeplabv3", a `.safetensors` or torchvision's `.pth`.
 
-    Raises `CheckpointError` if the file is missing, damaged or of another trunk, `MachineError` if weights that must be
-    downloaded cannot be.
+    Keys that begin with one of `ignored`, parts that this trunk leaves out, are passed over. Raises `CheckpointError`
+    if the file is missing, damaged or of another trunk, `MachineError` if weights that must be downloaded cannot be.
     """
-    state = resnet.imagenet_state(name) if weights == "imagenet" else _read(Path(weights), name)
-    load_state(trunk, state, source=weights, ignored=("fc.",))
+    published = _PUBLISHED.get(weights)
+    state = published(name) if published else _read(Path(weights), name)
+    load_state(trunk, state, source=weights, ignored=("fc.", *ignored))
 
 
 def load_state(module: nn.Module, state: dict[str, Tensor], *, source: str, ignored: tuple[str, ...] = ()) -> None:

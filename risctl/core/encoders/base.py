@@ -27,7 +27,13 @@ class VisualFeatures:
     padding: Tensor
 
     def select(self, index: Tensor) -> VisualFeatures:
-        """Return the features of the images `index` (N,), so that one encoded image can meet many texts."""
+        """Return the features of the images `index` (N,), so that one encoded image can meet many texts.
+
+        Of a single image they are views, not copies: N texts about it take no N times the memory.
+        """
+        if len(self.padding) == 1:
+            maps = tuple(one.expand(len(index), *one.shape[1:]) for one in self.maps)
+            return replace(self, maps=maps, padding=self.padding.expand(len(index), *self.padding.shape[1:]))
         return replace(self, maps=tuple(one[index] for one in self.maps), padding=self.padding[index])
 
 

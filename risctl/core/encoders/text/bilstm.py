@@ -1,0 +1,55 @@
+"""STEP's reader: a bidirectional LSTM over word vectors, its two directions concatenated."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from risctl.core.encoders.base import TextFeatures
+
+
+class BiLSTMEncoder(nn.Module):
+    """Word ids to the states of both directions, words (B, L, 2 hidden), zero where no word is.
+
+    The sentence (B, 2 hidden) is the last state of each direction. The backward direction begins at a text's own last
+    word: it reads the text reversed within its length, so that padding changes nothing and no lengths leave the device.
+    """
+
+    def __init__(self, *, embedding: nn.Module, dim: int, hidden: int = 1000, dropout: float = 0.0) -> None:
+        """Build it on `embedding`, which maps ids (B, L) to vectors (B, L, dim)."""
+        super().__init__()
+        self.embedding = embedding
+        self.ahead = _lstm(dim, hidden)
+        self.back = _lstm(dim, hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.channels = 2 * hidden
+
+    def forward(self, words: Tensor, mask: Tensor) -> TextFeatures:
+        """Read word ids (B, L) with mask (B, L), whose words come first."""
+        vectors = self.dropout(self.embedding(words) * mask[..., None])
+        place = torch.arange(mask.shape[1], device=mask.device)[None, :]
+        count = mask.sum(dim=1, keepdim=True)  # (B, 1)
+        reversed_place = torch.where(mask, count - 1 - place, place)[..., None]
+        ahead = self.ahead(vectors)[0]
+        back = self.back(vectors.gather(1, reversed_place.expand_as(vectors)))[0]
+        last = (count - 1).clamp(min=0)[..., None].expand(-1, 1, ahead.shape[2])
+        sentence = torch.cat([ahead.gather(1, last), back.gather(1, last)], dim=2)[:, 0]
+        states = torch.cat([ahead, back.gather(1, reversed_place.expand_as(back))], dim=2) * mask[..., None]
+        return TextFeatures(words=self.dropout(states), mask=mask, sentence=sentence)
+
+
+def _lstm(dim: int, hidden: int) -> nn.LSTM:
+    """Return an LSTM that at first forgets little: orthogonal recurrence, forget gates biased by one."""
+    lstm = nn.LSTM(dim, hidden, batch_first=True)
+    with torch.no_grad():
+        for name, parameter in lstm.named_parameters():
+            if name.startswith("weight_ih"):
+                nn.init.xavier_uniform_(parameter)
+            elif name.startswith("weight_hh"):
+                for gate in parameter.chunk(4):
+                    nn.init.orthogonal_(gate)
+            else:
+                parameter.zero_()
+                if name.startswith("bias_ih"):
+                    parameter[hidden : 2 * hidden] = 1.0  # torch orders the gates input, forget, cell, output
+    return lstm

@@ -1,0 +1,193 @@
+"""ResNets whose last two stages are dilated instead of strided: the trunk of DeepLab v2 (Chen et al. 2018).
+
+`deeplab_resnet101` is the form that Caffe and TensorFlow published: the stride on a block's first 1x1 convolution,
+norms of eps 1e-3, TensorFlow's SAME padding, pixels from 0 to 255 minus a mean. The `resnet*` are torchvision's: the
+stride on the 3x3 convolution, symmetric padding. Parameters are named as torchvision names them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from risctl.core.blocks import freeze
+from risctl.core.encoders.base import VisualFeatures, padding_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """What tells one trunk from another. widths: of the stem and of the four stages, before a bottleneck's expansion;
+
+    mean and deviation: of RGB in [0, 1].
+    """
+
+    block: Literal["basic", "bottleneck"]
+    depths: tuple[int, int, int, int]
+    widths: tuple[int, int, int, int, int] = (64, 64, 128, 256, 512)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    deviation: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    published: bool = False
+
+
+FORMS = {
+    "deeplab_resnet101": Form(
+        block="bottleneck",
+        depths=(3, 4, 23, 3),
+        mean=(122.67891434 / 255, 116.66876762 / 255, 104.00698793 / 255),
+        deviation=(1 / 255, 1 / 255, 1 / 255),
+        published=True,
+    ),
+    "resnet101": Form(block="bottleneck", depths=(3, 4, 23, 3)),
+    "resnet50": Form(block="bottleneck", depths=(3, 4, 6, 3)),
+    "resnet18": Form(block="basic", depths=(2, 2, 2, 2)),
+    "small_cnn": Form(
+        block="basic",
+        depths=(1, 2, 2, 1),
+        widths=(24, 32, 64, 96, 128),
+        mean=(0.5, 0.5, 0.5),
+        deviation=(0.5, 0.5, 0.5),
+    ),
+}
+DILATIONS = (1, 1, 2, 4)
+"""Of every 3x3 convolution in res2 to res5."""
+
+
+class Block(nn.Module):
+    """A residual block, `basic` (two 3x3) or `bottleneck` (1x1, 3x3, 1x1).
+
+    The input of every 3x3 convolution is zero where there is no picture, so that a picture padded to the size of its
+    batch gives the very features that it gives alone.
+    """
+
+    def __init__(self, inputs: int, width: int, *, form: Form, stride: int, dilation: int) -> None:
+        super().__init__()
+        eps = 1e-3 if form.published else 1e-5
+        outputs = 4 * width if form.block == "bottleneck" else width
+
+        def norm(channels: int) -> nn.BatchNorm2d:
+            return nn.BatchNorm2d(channels, eps=eps)
+
+        def spread(channels: int, stride: int) -> nn.Conv2d:
+            return nn.Conv2d(channels, width, 3, stride=stride, padding=dilation, dilation=dilation, bias=False)
+
+        self.strides_first = form.block == "basic" or form.published
+        if form.block == "bottleneck":
+            first, second = (stride, 1) if form.published else (1, stride)
+            self.conv1, self.bn1 = nn.Conv2d(inputs, width, 1, stride=first, bias=False), norm(width)
+            self.conv2, self.bn2 = spread(width, second), norm(width)
+            self.conv3, self.bn3 = nn.Conv2d(width, outputs, 1, bias=False), norm(outputs)
+        else:
+            self.conv1, self.bn1 = spread(inputs, stride), norm(width)
+            self.conv2, self.bn2 = spread(width, 1), norm(width)
+        self.bottleneck = form.block == "bottleneck"
+        self.downsample = (
+            nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), norm(outputs))
+            if stride != 1 or inputs != outputs
+            else None
+        )
+
+    def forward(self, x: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C', H', W'); before, after: 1 in the picture, at the sizes of input and output."""
+        short = x if self.downsample is None else self.downsample(x)
+        x = self.bn1(self.conv1(x if self.bottleneck else x * before)).relu()
+        x = self.bn2(self.conv2(x * (after if self.strides_first else before)))
+        if self.bottleneck:
+            x = self.bn3(self.conv3(x.relu()))
+        return (x + short).relu()
+
+
+class DilatedResNet(nn.Module):
+    """Images to the maps F1 (after the pooling), F2 (res2), F3, F4 and F5 (res5), as many as `depth` says.
+
+    F1 and F2 have stride 4, the others stride 8. Of ResNet-101 they have 64, 256, 512, 1024 and 2048 channels.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, name: str, *, depth: int = 5, frozen_stages: int = 0, frozen_norms: bool = False) -> None:
+        """Build `name`, one of `FORMS`, with random weights; the first `frozen_stages` stages do not train.
+
+        frozen_norms: every norm keeps the statistics it has, also in training; scale and shift still train.
+        """
+        super().__init__()
+        form = FORMS[name]
+        self.form = form
+        stem, *widths = form.widths
+        self.conv1 = nn.Conv2d(3, stem, 7, stride=2, padding=0 if form.published else 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem, eps=1e-3 if form.published else 1e-5)
+        channels = [stem]
+        for number, (blocks, width) in enumerate(zip(form.depths[: depth - 1], widths, strict=False), start=1):
+            stride = 2 if number == 2 else 1
+            outputs = 4 * width if form.block == "bottleneck" else width
+            stage = nn.ModuleList(
+                Block(
+                    channels[-1] if index == 0 else outputs,
+                    width,
+                    form=form,
+                    stride=stride if index == 0 else 1,
+                    dilation=DILATIONS[number - 1],
+                )
+                for index in range(blocks)
+            )
+            self.add_module(f"layer{number}", stage)
+            channels.append(outputs)
+        self.channels = tuple(channels)
+        self.strides = (4, 4, 8, 8, 8)[:depth]
+        self.frozen_stages = frozen_stages
+        self.frozen_norms = frozen_norms
+        self.register_buffer("mean", torch.tensor(form.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(form.deviation).view(3, 1, 1), persistent=False)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.train()
+
+    def train(self, mode: bool = True) -> DilatedResNet:
+        """Set the training mode; what is frozen stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen_norms:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        stages: list[Sequence[nn.Module]] = [(self.conv1, self.bn1), *((stage,) for stage in self._stages())]
+        for parts in stages[: self.frozen_stages]:
+            freeze(parts)
+        return self
+
+    def forward(self, images: Tensor, padding: Tensor) -> VisualFeatures:
+        """Encode images (B, 3, H, W), RGB in [0, 1], sides multiples of 8, with padding (B, H, W).
+
+        Every map is zero where there is no picture.
+        """
+        height, width = images.shape[-2:]
+        inside = {stride: picture_at(padding, height // stride, width // stride) for stride in (1, 2, 4, 8)}
+        x = (images - self.mean) / self.deviation * inside[1]
+        # SAME padding of an even side: 5 pixels around the 7x7 window, 1 around the 3x3 one, the odd one behind.
+        x = self.bn1(self.conv1(functional.pad(x, (2, 3, 2, 3)) if self.form.published else x)).relu() * inside[2]
+        if self.form.published:
+            x = functional.max_pool2d(functional.pad(x, (0, 1, 0, 1)), 3, stride=2)
+        else:
+            x = functional.max_pool2d(x, 3, stride=2, padding=1)
+        maps = [x * inside[4]]
+        for number, stage in enumerate(self._stages(), start=1):
+            x = maps[-1]
+            before, after = inside[4 if number <= 2 else 8], inside[4 if number == 1 else 8]
+            for block in stage:
+                x = block(x, before, after)
+                before = after
+            maps.append(x * after)
+        return VisualFeatures(maps=tuple(maps), strides=self.strides, padding=padding)
+
+    def _stages(self) -> list[nn.ModuleList]:
+        return [getattr(self, f"layer{number}") for number in range(1, len(self.channels))]
+
+
+def picture_at(padding: Tensor, height: int, width: int) -> Tensor:
+    """Return (B, 1, height, width) float32 of padding (B, H, W): 1 where a cell lies in the picture, else 0."""
+    return (~padding_at(padding, height=height, width=width))[:, None].float()

@@ -1,0 +1,183 @@
+"""STEP: see-through-text grouping (Chen et al., ICCV 2019). No code of it is public.
+
+What the paper states and what is taken by analogy with its sister codebases (text_objseg, RMI, RRN, CMSA), spec step.md
+tells apart; the recipes mark the latter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from risctl.core.encoders.base import TextFeatures, VisualFeatures
+from risctl.core.encoders.visual.dilated_resnet import picture_at
+from risctl.core.fusion.conv_gru import ConvGRU, RunningMean
+from risctl.core.fusion.coordinates import spatial_coordinates
+from risctl.core.fusion.see_through import (
+    AtrousContext,
+    PixelProjection,
+    TextEmbedding,
+    TextVector,
+    heatmap,
+    region_weights,
+    resize_within,
+)
+from risctl.core.losses.mask import mean_cross_entropy
+from risctl.data.batch import Batch, Preprocess
+from risctl.systems.base import Output, System
+
+COORDINATES = 8
+
+
+class StepLevel(nn.Module):
+    """One of the maps F1 to F5 with its coordinates: context, then what words and text vectors are compared with."""
+
+    def __init__(
+        self, channels: int, *, context: int | None, rate: int, attention: int = 400, embedding: int = 1000
+    ) -> None:
+        super().__init__()
+        inputs = channels + COORDINATES
+        outputs = inputs if context is None else context
+        self.context = AtrousContext(inputs, outputs, rate=rate)
+        self.project = PixelProjection(outputs, attention=attention, embedding=embedding)
+
+    def forward(self, x: Tensor, coordinates: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+        """Return v~ (B, attention, H, W) and phi (B, embedding, H, W) of a map (B, C, H, W) and (B, 8, H, W)."""
+        return self.project(self.context(torch.cat([x, coordinates], dim=1), inside))
+
+
+class Step(System):
+    """A picture and a phrase to one mask, over T = folds x levels steps.
+
+    Each step reads the phrase anew, by the regions that the previous map P_t shows; finds the text in the next level of
+    the picture, a heatmap Q_t; and refines a recurrent map by it. A level's modules serve all folds. All that no text
+    changes is computed once a picture (`encode_image`), the attention of pixels over words once a phrase and level.
+
+    Inputs have sides that are multiples of 8, of several sizes in a batch if need be; what lies in padding changes
+    nothing. Logits are P_T before its sigmoid, at `state_stride`; the probability is what is brought to the picture's
+    size, as the paper has it.
+
+    Maps of an output, in evaluation mode only, for each of the T steps: "heatmaps" Q_t and "masks" P_t
+    (B, T, H/state_stride, W/state_stride), "word_attention" (B, T, L), the weights of the words in s_t, and "levels"
+    (B, T), from 1 to 5.
+    """
+
+    def __init__(
+        self,
+        *,
+        preprocess: Preprocess,
+        visual: nn.Module,
+        text: nn.Module,
+        levels: Mapping[int, StepLevel],
+        text_vector: TextVector,
+        text_embedding: TextEmbedding,
+        refinement: ConvGRU | RunningMean,
+        folds: int,
+        descending: bool = False,
+        reweighted_text: bool = True,
+        state_stride: int = 4,
+        whole_input: bool = True,
+    ) -> None:
+        """Compose it. levels: by the number of the map they see, in rising order, gone through in falling order if
+
+        `descending`. refinement: reads the heatmap, and beside it the centre coordinates if it has three inputs.
+        whole_input: coordinates run over the whole input, padding included, as in a square of one size; else over each
+        picture's own part of it.
+        """
+        super().__init__()
+        self.preprocess = preprocess
+        self.visual = visual
+        self.text = text
+        self.numbers = tuple(levels)
+        self.levels = nn.ModuleDict({str(number): level for number, level in levels.items()})
+        self.text_vector = text_vector
+        self.text_embedding = text_embedding
+        self.refinement = refinement
+        order = range(len(self.numbers))
+        self.course = tuple(reversed(order) if descending else order) * folds
+        self.reweighted_text = reweighted_text
+        self.state_stride = state_stride
+        self.whole_input = whole_input
+
+    def encode_image(self, images: Tensor, padding: Tensor) -> VisualFeatures:
+        """Encode images (B, 3, H, W) with padding (B, H, W): two maps a level, v~ and phi, at strides 4, 4, 8, 8, 8."""
+        seen = self.visual(images, padding)
+        maps: list[Tensor] = []
+        strides: list[int] = []
+        for number in self.numbers:
+            x, stride = seen.maps[number - 1], seen.strides[number - 1]
+            inside = picture_at(padding, *x.shape[-2:])
+            maps.extend(self.levels[str(number)](x, self._coordinates(padding, stride), inside))
+            strides.extend((stride, stride))
+        return VisualFeatures(maps=tuple(maps), strides=tuple(strides), padding=padding)
+
+    def encode_text(self, words: Tensor, word_mask: Tensor) -> TextFeatures:
+        """Encode word ids (B, L) with mask (B, L) to states (B, L, D)."""
+        return self.text(words, word_mask)
+
+    def decode(self, visual: VisualFeatures, text: TextFeatures) -> Output:
+        """Join N images with N texts, row by row, over T steps."""
+        padding = visual.padding
+        size = (padding.shape[1] // self.state_stride, padding.shape[2] // self.state_stride)
+        inside = picture_at(padding, *size)  # (B, 1, h, w)
+        pixels, embedded = visual.maps[0::2], visual.maps[1::2]
+        level_inside = [picture_at(padding, *one.shape[-2:])[:, 0] for one in pixels]
+        attention = [self.text_vector.attention(one, text.words, text.mask) for one in pixels]
+        probability = torch.zeros_like(inside[:, 0])  # any constant: softmax makes uniform weights of it
+        xy = self._coordinates(padding, self.state_stride)[:, 4:6] if self.refinement.inputs > 1 else None
+        state = None
+        shown: list[tuple[Tensor, Tensor, Tensor]] = []
+        for step, level in enumerate(self.course):
+            regions = region_weights(
+                resize_within(probability, inside[:, 0], size=_size(pixels[level])), level_inside[level]
+            )
+            sentence, word_weights = self.text_vector(attention[level], regions, text.words)
+            found = heatmap(embedded[level], self.text_embedding(sentence))
+            found = resize_within(found, level_inside[level], size=size)[:, None] * inside
+            x = found if xy is None else torch.cat([found, xy * inside], dim=1)
+            if state is None:
+                state = self.refinement.start(x)
+            state = self.refinement(x, state, step=step, inside=inside)
+            logits = self.refinement.logits(state)
+            if self.reweighted_text:
+                probability = logits.sigmoid()
+            if not self.training:
+                shown.append((found[:, 0], logits.sigmoid(), word_weights))
+        return Output(logits=logits, maps=self._maps(shown))
+
+    def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Return "mask": the cross-entropy of P_T at the input's size, the mean over the pictures' pixels."""
+        if batch.targets is None:
+            raise ValueError("expected a batch with targets")
+        inside = picture_at(batch.padding, *output.logits.shape[-2:])[:, 0]
+        logits = resize_within(output.logits.float(), inside, size=_size(batch.targets))
+        return {"mask": mean_cross_entropy(logits, batch.targets, batch.padding)}
+
+    def _coordinates(self, padding: Tensor, stride: int) -> Tensor:
+        """Return (B, 8, H/stride, W/stride) of padding (B, H, W)."""
+        height, width = padding.shape[1] // stride, padding.shape[2] // stride
+        if self.whole_input:
+            rows = torch.full((padding.shape[0],), float(height), device=padding.device)
+            columns = torch.full((padding.shape[0],), float(width), device=padding.device)
+        else:
+            rows = torch.ceil((~padding).any(dim=2).sum(dim=1) / stride)
+            columns = torch.ceil((~padding).any(dim=1).sum(dim=1) / stride)
+        return spatial_coordinates(height, width, rows=rows, columns=columns)
+
+    def _maps(self, shown: list[tuple[Tensor, Tensor, Tensor]]) -> dict[str, Tensor]:
+        if not shown:
+            return {}
+        heatmaps, masks, words = (torch.stack(one, dim=1) for one in zip(*shown, strict=True))
+        levels = torch.tensor([float(self.numbers[level]) for level in self.course], device=words.device)
+        return {
+            "heatmaps": heatmaps,
+            "masks": masks,
+            "word_attention": words,
+            "levels": levels.expand(len(words), -1),
+        }
+
+
+def _size(x: Tensor) -> tuple[int, int]:
+    return int(x.shape[-2]), int(x.shape[-1])
