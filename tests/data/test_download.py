@@ -15,7 +15,7 @@ import http_server
 import pytest
 from http_server import Handler, Site, serve, status
 
-from risctl.data import download as downloading
+from risctl.data import transfer
 from risctl.data.download import Patience, download, record_of
 from risctl.data.sources import ANNOTATIONS, IMAGES
 from risctl.errors import DataError, MachineError
@@ -289,7 +289,7 @@ def test_a_disk_that_is_too_small_is_said_before_the_body(
 ) -> None:
     site.answers["/a"] = serve(BODY)
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(downloading.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(MachineError, match="GB free"):
         download([site.url("/a")], tmp_path / "a", patience=patience)
 
