@@ -1,7 +1,9 @@
 """Where the published archives lie: mirrors in the order in which they are tried.
 
 The annotations' own server has been dead since 2022, so its snapshots in the web archive come first; `id_` in their
-addresses asks for the file as it was, without the archive's frame around it.
+addresses asks for the file as it was, without the archive's frame around it. The sets on the Hugging Face hub
+(`jxu124/refcoco`, `jxu124/refcocoplus`, `jxu124/refcocog`) are tables made from these archives, not the archives, and
+cannot stand in for them here: a store needs all instances of a picture, referred to or not.
 """
 
 from __future__ import annotations
