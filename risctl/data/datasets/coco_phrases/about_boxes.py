@@ -1,0 +1,61 @@
+"""Phrases made about boxes alone, in memory: more questions for a chooser than people ever asked."""
+
+from __future__ import annotations
+
+import random
+
+from risctl.data.box_questions import UNKNOWN, BoxPicture, BoxQuestion
+from risctl.data.datasets.coco_phrases.describe import Describer
+from risctl.data.datasets.coco_phrases.lexicon import NOUNS
+from risctl.data.datasets.coco_phrases.things import Thing
+
+CATEGORIES = tuple(NOUNS)
+"""The categories in COCO's order, which is that of the kinds of boxes."""
+_FILLED = 0.75  # the share of its box that a thing covers, roughly
+_NOTABLE = 0.035  # the share of the picture from which RefCOCO's players were asked about a thing
+
+
+def questions_about(
+    picture: BoxPicture,
+    rng: random.Random,
+    *,
+    count: int,
+    several: float = 0.08,
+    absent: float = 0.07,
+    notable: float = 0.6,
+) -> list[BoxQuestion]:
+    """Return at most `count` questions about `picture`, fewer where nothing tells things apart.
+
+    several, absent: shares of phrases that mean more than one thing, and none; notable: the share that means a big
+    thing among its like, as RefCOCO's all do.
+    """
+    if (picture.kinds == UNKNOWN).any():
+        raise ValueError("phrases can only be made about boxes of known kinds")
+    things = [
+        Thing(
+            corners=(float(x1), float(y1), float(x2), float(y2)),
+            category=CATEGORIES[kind],
+            area=float((x2 - x1) * (y2 - y1)) * _FILLED,
+        )
+        for (x1, y1, x2, y2), kind in zip(picture.corners, picture.kinds, strict=True)
+    ]
+    describer = Describer(things, rng)
+    targets = describer.targets()
+    alike: dict[str, int] = {}
+    for thing in things:
+        alike[thing.category] = alike.get(thing.category, 0) + 1
+    big = [i for i in targets if things[i].area > _NOTABLE and alike[things[i].category] > 1]
+    made = []
+    for _ in range(count):
+        drawn = rng.random()
+        if drawn < several:
+            phrase = describer.several()
+        elif drawn < several + absent:
+            phrase = describer.absent()
+        elif targets:
+            phrase = describer.single(rng.choice(big if big and rng.random() < notable else targets))
+        else:
+            phrase = None
+        if phrase is not None:
+            made.append(BoxQuestion(picture=picture, text=phrase.text, targets=phrase.targets))
+    return made
