@@ -1,8 +1,9 @@
 """The tensors of a TorchScript archive, read without running anything in it.
 
 `torch.load(weights_only=True)` refuses such archives and `torch.jit.load` runs their code. An archive is a zip: a
-pickle of its modules' attributes, a file a storage. The pickle is interpreted here as symbols only (`pickletools` names the
-instructions): a class or function is a name, an object a dict of what it was given, and a tensor is made by this file.
+pickle of its modules' attributes, a file a storage. The pickle is interpreted here as symbols only (`pickletools` names
+the instructions): a class or function is a name, an object a dict of what it was given, and a tensor is made by this
+file.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ preposition is made the head of its noun, as in spaCy's own English models, for 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -65,11 +65,13 @@ class Phraser:
     """Finds noun phrases with one parser; each text is parsed once and remembered."""
 
     def __init__(self, nlp: Language, *, name: str, universal: bool) -> None:
-        """universal: the parser has UD relations and tags by spaCy's `tag_`, as the shipped one; else spaCy's own."""
+        """universal: it has UD relations and, in `tag_`, UD tags, as the shipped one; else spaCy's own."""
         self.name = name
         self._nlp = nlp
-        self._universal = universal
+        self.universal = universal
         self._known: dict[str, NounPhrase] = {}
+        # Before any text is read: reading adds its words.
+        self._seen = frozenset(nlp.vocab.strings) if universal else frozenset()
 
     def __call__(self, text: str) -> NounPhrase:
         """Return the noun phrase of `text`, which is read in lower case. Raises `UsageError` for an empty text."""
@@ -85,8 +87,13 @@ class Phraser:
             self._known[text] = self._found(parsed, text)
         return [self._known[text] for text in clean]
 
+    def parses(self, texts: Sequence[str]) -> Iterator[Doc]:
+        """Yield the parse of each text, read in lower case."""
+        return self._nlp.pipe(" ".join(text.lower().split()) for text in texts)
+
     def _found(self, parsed: Doc, text: str) -> NounPhrase:
-        if self._universal:
+        if self.universal:
+            parsed = repaired(parsed, seen=self._seen)
             chunks, heads = universal_chunks(parsed), function_heads(parsed)
         else:
             chunks = [(chunk.start, chunk.end) for chunk in parsed.noun_chunks]
@@ -95,6 +102,31 @@ class Phraser:
         if found.noun is None:
             return NounPhrase(phrase=text, head=text, noun=None, outside=())
         return found
+
+
+def repaired(parsed: Doc, *, seen: frozenset[str]) -> Doc:
+    """Return a parse with UD relations in which two errors of a small parser are mended.
+
+    A word that its training never showed and that stands as the root ("urinal", "girrffe") is taken for a noun; and in
+    "second from left glass" the noun is the root, not the adjective on which the parser hangs it.
+    """
+    tags, heads = [token.tag_ for token in parsed], [token.head.i for token in parsed]
+    relations = [token.dep_ for token in parsed]
+    root = max(number for number, head in enumerate(heads) if number == head)
+    if tags[root] not in _NOUNS and parsed[root].text not in seen and parsed[root].text.isalpha():
+        tags[root] = "NOUN"
+    elif tags[root] == "ADJ":
+        bare = (one.i for one in parsed[root].rights if one.dep_ in ("obl", "nmod") and not _has_preposition(one))
+        noun = next((one for one in bare if tags[one] in ("NOUN", "PROPN")), None)
+        if noun is not None:
+            heads[noun], relations[noun] = noun, "ROOT"
+            for number, head in enumerate(heads):
+                if number != noun and (number == root or (head == root and number > noun)):
+                    heads[number] = noun
+            relations[root] = "amod"
+    else:
+        return parsed
+    return type(parsed)(parsed.vocab, words=[token.text for token in parsed], tags=tags, heads=heads, deps=relations)
 
 
 def universal_chunks(parsed: Doc) -> list[tuple[int, int]]:
@@ -114,6 +146,9 @@ def universal_chunks(parsed: Doc) -> list[tuple[int, int]]:
         for child in token.rights:
             if child.dep_ in ("flat", "goeswith") and child.i == end:
                 end = child.i + 1
+        # "second from left person": the side is found first, and lies within.
+        while chunks and chunks[-1][0] >= start:
+            chunks.pop()
         if not chunks or start >= chunks[-1][1]:
             chunks.append((start, end))
     return chunks

@@ -74,7 +74,7 @@ class AttentionPool(nn.Module):
 
 
 class CLIPResNet(nn.Module):
-    """OpenAI's ResNet. `grid`: cells a side of its last map; `width`: embedding channels; `resolution`: input pixels."""
+    """OpenAI's ResNet. `grid`: cells a side of its last map; `width`: embedding channels; `resolution`: pixels."""
 
     def __init__(self, layers: Sequence[int], *, channels: int, width: int, heads: int, resolution: int = 224) -> None:
         """channels: of the first stage, 64 in RN50; width: of the embedding; layers: blocks of the four stages."""

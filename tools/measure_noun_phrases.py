@@ -1,0 +1,88 @@
+"""How often the noun phrase's noun is the head that people named: `python tools/measure_noun_phrases.py SAMPLE_FOLDER`.
+
+Against the hand-checked heads (field r1) of a folder of RefCOCO expressions, beside the baseline "last noun before the
+first preposition" by the same tagger. Heads are compared as lemmas; "none" is right where no noun is found ("one" is a
+pronoun). Prints a line a set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from risctl.language.noun_phrases import NounPhrase, Phraser, load_phraser
+
+IRREGULAR = {
+    "men": "man", "women": "woman", "children": "child", "feet": "foot", "teeth": "tooth", "people": "person",
+    "mice": "mouse", "geese": "goose", "knives": "knife", "leaves": "leaf", "halves": "half", "shelves": "shelf",
+}  # fmt: skip
+
+
+def lemmas(word: str) -> set[str]:
+    """Return what a word may be as a lemma. The sample's own lemmatiser also turned "umbrella" into "umbrellum"."""
+    found = {word, IRREGULAR.get(word, word)}
+    for ending, base in (("s", ""), ("es", ""), ("ies", "y"), ("ves", "f"), ("a", "um"), ("i", "us"), ("'s", "")):
+        if word.endswith(ending) and len(word) > len(ending) + 1:
+            found.add(word.removesuffix(ending) + base)
+    return found
+
+
+def is_right(noun: str | None, named: Sequence[str]) -> bool:
+    """Return whether the noun found is one that people named."""
+    if noun is None or noun in ("one", "ones"):
+        return list(named) == ["none"]
+    return bool(lemmas(noun) & set(named))
+
+
+def baseline(phraser: Phraser, texts: Sequence[str]) -> list[str | None]:
+    """Return the last noun before the first preposition of each text."""
+    found = []
+    for parsed in phraser.parses(texts):
+        tags = [token.tag_ if phraser.universal else token.pos_ for token in parsed]
+        end = tags.index("ADP") if "ADP" in tags else len(tags)
+        nouns = [token.text for token, tag in zip(parsed[:end], tags, strict=False) if tag in ("NOUN", "PROPN")]
+        found.append(nouns[-1] if nouns else None)
+    return found
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sample", type=Path, metavar="SAMPLE_FOLDER")
+    parser.add_argument("--model", help="a spaCy model or folder; default: the best installed, else the shipped")
+    parser.add_argument("--wrong", type=int, default=0, help="show so many that are wrong")
+    asked = parser.parse_args()
+    phraser = load_phraser(asked.model)
+    print(phraser.name)
+    every: list[tuple[bool, bool, bool]] = []
+    for file in sorted(asked.sample.glob("*split.json")):
+        rows = json.loads(file.read_text(encoding="utf-8"))
+        texts, named = [row["phrase"] for row in rows], [row["atts"]["r1"] for row in rows]
+        found: list[NounPhrase] = phraser.many(texts)
+        plain = baseline(phraser, texts)
+        marks = [
+            (one != ["none"], is_right(ours.noun, one), is_right(theirs, one))
+            for ours, theirs, one in zip(found, plain, named, strict=True)
+        ]
+        _print(file.stem, marks)
+        every += marks
+        wrong = [(text, ours.noun, one) for text, ours, one, mark in zip(texts, found, named, marks) if not mark[1]]
+        for text, noun, one in wrong[: asked.wrong]:
+            print(f"  {text!r}: {noun}, not {one[0]}")
+    _print("all", every)
+    return 0
+
+
+def _print(name: str, marks: list[tuple[bool, bool, bool]]) -> None:
+    with_head = [mark for mark in marks if mark[0]]
+    for what, some in (("all expressions", marks), ("those with a head noun", with_head)):
+        ours = 100 * sum(mark[1] for mark in some) / len(some)
+        plain = 100 * sum(mark[2] for mark in some) / len(some)
+        print(f"{name}: {len(some)} {what}: {ours:.2f} % right, baseline {plain:.2f} %")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
