@@ -24,6 +24,7 @@ from torch import Tensor
 from risctl import __version__
 from risctl.data.atomic import replacing
 from risctl.errors import CheckpointError, MachineError, RecipeError
+from risctl.language.byte_pairs import vocabulary_from_list
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
@@ -154,7 +155,7 @@ def vocabulary_of(header: Mapping[str, Any], path: Path) -> Vocabulary:
     words = header["vocabulary"]
     if not isinstance(words, list):
         raise CheckpointError(f"{path} is damaged: expected a list of words, got {type(words).__name__}")
-    return Vocabulary.from_list(words)
+    return vocabulary_from_list(words)
 
 
 def fill(system: torch.nn.Module, weights: Mapping[str, Tensor], *, source: Path) -> None:

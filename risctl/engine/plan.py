@@ -25,6 +25,7 @@ from risctl.systems.base import System
 from risctl.systems.build import build_system
 
 _ASSUMED_WORDS = 10_000
+_BYTE_PAIRS = 50_265
 _PROBE = 2
 
 
@@ -66,11 +67,13 @@ def plan_run(recipe: Recipe, *, build: Builder | None = None) -> Plan:
     """
     notes: list[str] = []
     path = Path(recipe.data.store)
-    words = _ASSUMED_WORDS + (recipe.model.text.extra_words if recipe.model.text.vectors is not None else 0)
+    byte_pairs = recipe.model.text.tokens is not None
+    vectors = recipe.model.text.vectors is not None
+    words = _BYTE_PAIRS if byte_pairs else _ASSUMED_WORDS + (recipe.model.text.extra_words if vectors else 0)
     items = steps_per_epoch = steps = None
     if path.exists():
         with Store(path) as store:
-            words = _count_words(recipe, store)
+            words = words if byte_pairs else _count_words(recipe, store)
             system = _on_meta(recipe, words, build)
             # As in training, this refuses an unknown split; the preprocess is not used to count.
             items = len(TrainingSet(store, recipe.data.train_split, system.preprocess, sentences=recipe.data.sentences))
@@ -81,7 +84,7 @@ def plan_run(recipe: Recipe, *, build: Builder | None = None) -> Plan:
     else:
         system = _on_meta(recipe, words, build)
         notes.append(f"the store {path} is not there: steps unknown, a vocabulary of {words:,} words assumed")
-    if recipe.model.text.vectors is not None:
+    if vectors:
         notes.append(f"the vocabulary may be smaller: the vectors of {recipe.model.text.vectors} were not read")
     memory = _memory(recipe, system, notes)
     parameters = list(system.parameters())

@@ -29,9 +29,15 @@ def gather_words(recipe: Recipe, store: Store) -> Words:
 
     Learned embeddings can only know the words of the training split. Read vectors know more: the words of all splits
     and the most frequent `text.extra_words` of the vectors join, so that the checkpoint predicts on new texts unaided.
-    Raises `RecipeError` if the vectors have another width than the recipe says.
+    Byte pairs know every text. Raises `RecipeError` if the vectors have another width than the recipe says, and what
+    reading vectors or byte pairs raises.
     """
     data, text = recipe.data, recipe.model.text
+    if text.tokens is not None:
+        from risctl.language.byte_pairs import BytePairs
+
+        pairs = BytePairs.load(text.tokens)
+        return Words(vocabulary=pairs, vectors=None, note=f"words: the {len(pairs)} byte pairs of {text.tokens}")
     texts = store.texts(data.train_split, data.text_field)
     mirrored: list[str] = []
     if data.augment is not None and data.augment.flip:

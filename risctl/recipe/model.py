@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -60,6 +60,8 @@ class VisualSection(Section):
 
 class TextSection(Section):
     """The words and what reads them."""
+
+    tokens: ClassVar[None] = None
 
     hidden: int = Field(default=1024, ge=8, le=8192, description="Width of the recurrent text encoder, each direction.")
     vectors: FileName | None = Field(

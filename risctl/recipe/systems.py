@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from risctl.recipe.model import VLTModel
+from risctl.recipe.referformer import ReferFormerModel
 from risctl.recipe.step import StepModel
 
-ModelSection = Annotated[VLTModel | StepModel, Field(discriminator="system")]
+ModelSection = Annotated[VLTModel | StepModel | ReferFormerModel, Field(discriminator="system")]

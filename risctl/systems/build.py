@@ -22,6 +22,7 @@ from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.model import VisualSection, VLTModel
 from risctl.recipe.systems import ModelSection
 from risctl.systems.base import System
+from risctl.systems.build_referformer import build_referformer
 from risctl.systems.build_step import build_step
 from risctl.systems.embedding import word_embedding
 from risctl.systems.vlt import VLT
@@ -108,5 +109,9 @@ def _visual(section: VisualSection, norm_momentum: float, pretrained: bool) -> D
     return trunk
 
 
-SYSTEMS: dict[str, Callable[[Any, Vocabulary, np.ndarray | None, bool], System]] = {"vlt": _vlt, "step": build_step}
+SYSTEMS: dict[str, Callable[[Any, Vocabulary, np.ndarray | None, bool], System]] = {
+    "vlt": _vlt,
+    "step": build_step,
+    "referformer": build_referformer,
+}
 """What builds each system that a recipe can name."""

@@ -22,13 +22,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from comparison import Row
 
-MODULES = {"VLT": "vlt", "STEP parts": "step", "metrics": "metrics", "Global-Local CLIP": "global_local_clip"}
-"""By the case's `system`, or by its `kind` if the system has no entry: the file that computes our outputs."""
+MODULES = {
+    "VLT": "vlt",
+    "STEP parts": "step",
+    "metrics": "metrics",
+    "ReferFormer": "referformer",
+    "Global-Local CLIP": "global_local_clip",
+}
+"""By the case's `system` (or `family`), or by its `kind` if that has no entry: the file that computes our outputs."""
 
 
 def module_of(case: Mapping[str, Any]) -> str | None:
     """Return the name of the file that runs `case`, None if none does yet."""
-    return MODULES.get(case.get("system", ""), MODULES.get(case.get("kind", "")))
+    return MODULES.get(case.get("system", case.get("family", "")), MODULES.get(case.get("kind", "")))
 
 
 def cases_in(folders: Iterable[Path]) -> list[Path]:

@@ -27,6 +27,9 @@ TOLERANCE = 1e-5
 class SystemContract:
     """Tests of a system's contract. Override `recipe`; and `masks_padding` where the published code does not mask."""
 
+    sizes: tuple[tuple[int, int], ...] = SIZES
+    """Height and width of the pictures; of one size where the reference lets padding change its norms."""
+
     masks_padding = True
     """Whether the system ignores what lies in padding; False where its reference processes padding like the rest."""
 
@@ -39,6 +42,9 @@ class SystemContract:
         del vocabulary, recipe
         return None
 
+    def stir(self, system: System) -> None:
+        """Change a new system where it begins at zeros, behind which nothing would get a gradient or matter."""
+
     @pytest.fixture
     def vocabulary(self) -> Vocabulary:
         return Vocabulary(WORDS)
@@ -49,6 +55,7 @@ class SystemContract:
         torch.manual_seed(0)
         recipe = self.recipe()
         system = build_system(recipe.model, vocabulary=vocabulary, vectors=self.vectors(vocabulary, recipe))
+        self.stir(system)
         system.train()
         with torch.no_grad():
             for seed in range(3):
@@ -59,7 +66,7 @@ class SystemContract:
         """Return an item a text, pictures of noise of several sizes."""
         generator = np.random.default_rng(seed)
         items = []
-        for text, (height, width) in zip(texts, SIZES, strict=False):
+        for text, (height, width) in zip(texts, self.sizes, strict=False):
             pixels = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
             image, geometry = system.preprocess.image(pixels)
             words, word_mask = system.preprocess.text(text)
@@ -169,7 +176,7 @@ class SystemContract:
         with torch.no_grad():
             output = system(batch)
         predictions = system.predict(output, geometries=batch.geometries, texts=batch.texts, threshold=0.5)
-        assert [one.probability.shape for one in predictions] == list(SIZES[: len(batch)])
+        assert [one.probability.shape for one in predictions] == list(self.sizes[: len(batch)])
         assert [one.text for one in predictions] == list(batch.texts)
         for one in predictions:
             assert one.mask.dtype == bool

@@ -1,0 +1,93 @@
+"""RoBERTa (Liu et al. 2019, transformers) as a text encoder, narrowed to the width of a system."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from risctl.core.blocks import freeze
+from risctl.core.encoders.base import TextFeatures
+from risctl.errors import MachineError
+
+POSITIONS = 514
+PAD = 1
+"""RoBERTa's id of padding, from which it counts positions, too."""
+
+
+class RobertaEncoder(nn.Module):
+    """Token ids to words (B, L, channels) and, of the pooled first token, the sentence (B, channels).
+
+    Words and sentence share one resizer: linear, layer norm (eps 1e-12), dropout.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary: int,
+        channels: int,
+        layers: int = 12,
+        width: int = 768,
+        heads: int = 12,
+        feed_forward: int = 3072,
+        positions: int = POSITIONS,
+        dropout: float = 0.1,
+        frozen: bool = False,
+    ) -> None:
+        """Build it with random weights for `vocabulary` token ids; frozen: RoBERTa does not train, the resizer does."""
+        super().__init__()
+        # Not above: every command would wait for it.
+        from transformers import RobertaConfig, RobertaModel
+
+        self.roberta = RobertaModel(
+            RobertaConfig(
+                vocab_size=vocabulary,
+                hidden_size=width,
+                num_hidden_layers=layers,
+                num_attention_heads=heads,
+                intermediate_size=feed_forward,
+                max_position_embeddings=positions,
+                type_vocab_size=1,
+                layer_norm_eps=1e-5,
+                pad_token_id=PAD,
+                hidden_dropout_prob=dropout,
+                attention_probs_dropout_prob=dropout,
+            )
+        )
+        self.resizer = nn.Sequential(nn.Linear(width, channels), nn.LayerNorm(channels, eps=1e-12), nn.Dropout(dropout))
+        self.channels = channels
+        self.frozen = frozen
+        self.train()
+
+    def train(self, mode: bool = True) -> RobertaEncoder:
+        """Set the training mode; a frozen RoBERTa stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen:
+            freeze((self.roberta,))
+        return self
+
+    def forward(self, words: Tensor, mask: Tensor) -> TextFeatures:
+        """Read token ids (B, L) with mask (B, L)."""
+        ids = torch.where(mask, words, torch.full_like(words, PAD))
+        # Positions given, so that they follow from the mask alone.
+        places = torch.where(mask, mask.cumsum(1) + PAD, torch.full_like(words, PAD))
+        read = self.roberta(input_ids=ids, attention_mask=mask.long(), position_ids=places)
+        return TextFeatures(
+            words=self.resizer(read.last_hidden_state), mask=mask, sentence=self.resizer(read.pooler_output)
+        )
+
+
+def roberta_state(source: str) -> dict[str, Tensor]:
+    """Return the weights of RoBERTa in `source`, a folder of transformers or a hub id, by the names of `RobertaModel`.
+
+    Raises `MachineError` if they are neither in the folder or the hub's cache nor to be had.
+    """
+    from transformers import RobertaModel
+
+    try:
+        model = RobertaModel.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise MachineError(
+            f"expected RoBERTa's weights in the folder {source!r}, in the hub's cache or on the net, got: "
+            f"{str(error).splitlines()[0]}; give model.text.weights a folder, or null"
+        ) from error
+    return dict(model.state_dict())

@@ -1,0 +1,43 @@
+"""ResNet with frozen norms and four maps, as DETR's family trains it."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from risctl.core.blocks import freeze
+from risctl.core.encoders.base import VisualFeatures
+from risctl.core.encoders.visual.clip_frames import features_of, normalised
+from risctl.core.encoders.visual.resnet import ResNet
+
+
+class FrozenResNet(ResNet):
+    """Images or clips to maps at strides 4, 8, 16 and 32.
+
+    Batch norms keep their statistics and their scales; the first convolution and stage do not train either. Sides need
+    not be multiples of 32.
+    """
+
+    strides = (4, 8, 16, 32)  # type: ignore[assignment]
+
+    def __init__(self, name: str, *, frozen: bool = False) -> None:
+        """Build `name`, one of `resnet.NAMES`, with random weights; frozen: none of it trains."""
+        super().__init__(name, frozen=frozen)
+        width = 64 if name == "resnet18" else 256
+        self.channels = (width, 2 * width, 4 * width, 8 * width)  # type: ignore[assignment]
+
+    def train(self, mode: bool = True) -> FrozenResNet:
+        """Set the training mode of everything that is not frozen."""
+        super().train(mode)
+        freeze((self.conv1, self.bn1, self.layer1))
+        freeze(part for part in self.modules() if isinstance(part, nn.BatchNorm2d))
+        return self
+
+    def forward(self, images: Tensor, padding: Tensor) -> VisualFeatures:
+        """Encode images (B, 3, H, W) or clips (B, T, 3, H, W) with padding (B, H, W)."""
+        x = normalised(images, padding, mean=self.mean, deviation=self.deviation)
+        x = self.maxpool(self.bn1(self.conv1(x.flatten(0, 1) if images.ndim == 5 else x)).relu_())
+        maps = []
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+            maps.append(x)
+        return features_of(maps, images, padding, strides=self.strides)

@@ -1,0 +1,225 @@
+"""Swin (Liu et al., ICCV 2021) and Video Swin (CVPR 2022) as visual encoders.
+
+A picture is a clip of one frame, so both are one network over clips: windows of (1, 7, 7) for pictures, (8, 7, 7) for
+clips. They differ in what the published code does at the edges, which `SwinNumbers` names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.ops import StochasticDepth
+
+from risctl.core.blocks import freeze
+from risctl.core.encoders.base import VisualFeatures
+from risctl.core.encoders.visual.clip_frames import features_of, normalised
+from risctl.core.encoders.visual.windows import (
+    Extent,
+    cut_windows,
+    join_windows,
+    region_bias,
+    relative_index,
+    table_rows,
+)
+
+PATCH = 4
+_CHUNK = 64
+"""Windows attended at once where no gradient is kept, so that their biases need little memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwinNumbers:
+    """A variant. depths: blocks a stage; video: windows over 8 frames that shrink with small maps, no output norms."""
+
+    width: int
+    depths: tuple[int, int, int, int]
+    heads: tuple[int, int, int, int]
+    video: bool = False
+
+
+_SIZES: dict[str, tuple[int, int, tuple[int, int, int, int]]] = {
+    "t": (96, 6, (3, 6, 12, 24)),
+    "s": (96, 18, (3, 6, 12, 24)),
+    "b": (128, 18, (4, 8, 16, 32)),
+    "l": (192, 18, (6, 12, 24, 48)),
+}
+"""Width, blocks of the third stage, heads."""
+
+NUMBERS: dict[str, SwinNumbers] = {
+    f"{prefix}swin_{size}": SwinNumbers(width=width, depths=(2, 2, depth, 2), heads=heads, video=bool(prefix))
+    for prefix, sizes in (("", "tsbl"), ("video_", "tsb"))
+    for size in sizes
+    for width, depth, heads in (_SIZES[size],)
+}
+"""By name: the seven Swin trunks of the published ReferFormer checkpoints."""
+
+
+class WindowAttention(nn.Module):
+    """Multi-head attention within windows, with a learned bias for each relative place."""
+
+    def __init__(self, channels: int, *, heads: int, window: Extent) -> None:
+        super().__init__()
+        self.heads = heads
+        self.table = nn.Parameter(torch.empty(table_rows(window), heads))
+        nn.init.trunc_normal_(self.table, std=0.02)
+        self.register_buffer("index", relative_index(window), persistent=False)
+        self.index: Tensor
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.out = nn.Linear(channels, channels)
+
+    def forward(self, windows: Tensor, regions: Tensor | None) -> Tensor:
+        """Map windows (B, W, N, C) to the same shape; regions (W, N, N): what is added, so that parts stay apart.
+
+        Windows shrunk below the full size take the first N rows and columns of the index, as published: right where
+        only frames are missing.
+        """
+        batch, count, cells, channels = windows.shape
+        bias = self.table[self.index[:cells, :cells].reshape(-1)].view(cells, cells, -1).permute(2, 0, 1)
+        qkv = self.qkv(windows).view(batch, count, cells, 3, self.heads, -1)
+        query, key, value = qkv.permute(3, 0, 1, 4, 2, 5)  # each (B, W, heads, N, D)
+        if regions is None:
+            seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        else:
+            size = count if torch.is_grad_enabled() else _CHUNK
+            seen = torch.cat(
+                [
+                    functional.scaled_dot_product_attention(
+                        query[:, start : start + size],
+                        key[:, start : start + size],
+                        value[:, start : start + size],
+                        attn_mask=bias + regions[start : start + size, None],
+                    )
+                    for start in range(0, count, size)
+                ],
+                dim=1,
+            )
+        return self.out(seen.transpose(2, 3).reshape(batch, count, cells, channels))
+
+
+class Block(nn.Module):
+    """Attention in windows, shifted by half a window in every second block, and a feed-forward."""
+
+    def __init__(self, channels: int, *, heads: int, window: Extent, shifted: bool, shrink: bool, drop: float) -> None:
+        super().__init__()
+        self.window, self.shrink = window, shrink
+        self.shift: Extent = (window[0] // 2, window[1] // 2, window[2] // 2) if shifted else (0, 0, 0)
+        self.norm1 = nn.LayerNorm(channels)
+        self.attention = WindowAttention(channels, heads=heads, window=window)
+        self.norm2 = nn.LayerNorm(channels)
+        self.first = nn.Linear(channels, 4 * channels)
+        self.second = nn.Linear(4 * channels, channels)
+        self.drop = StochasticDepth(drop, "row")
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Map a clip (B, T, H, W, C) to the same shape."""
+        extent: Extent = (clip.shape[1], clip.shape[2], clip.shape[3])
+        window, shift = self.window, self.shift
+        if self.shrink:
+            window = tuple(min(size, most) for size, most in zip(extent, window, strict=True))  # type: ignore[assignment]
+            shift = tuple(  # type: ignore[assignment]
+                0 if size <= most else step for size, most, step in zip(extent, self.window, shift, strict=True)
+            )
+        back, below, right = (-size % side for size, side in zip(extent, window, strict=True))
+        padded = functional.pad(self.norm1(clip), (0, 0, 0, right, 0, below, 0, back))
+        full: Extent = (padded.shape[1], padded.shape[2], padded.shape[3])
+        regions = None
+        if any(shift):
+            padded = padded.roll([-step for step in shift], dims=(1, 2, 3))
+            regions = region_bias(full, window, shift, device=clip.device)
+        seen = join_windows(self.attention(cut_windows(padded, window), regions), window, full)
+        if any(shift):
+            seen = seen.roll(list(shift), dims=(1, 2, 3))
+        clip = clip + self.drop(seen[:, : extent[0], : extent[1], : extent[2]])
+        return clip + self.drop(self.second(functional.gelu(self.first(self.norm2(clip)))))
+
+
+class Merge(nn.Module):
+    """Each 2x2 cells into one of twice the channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * channels)
+        self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Map a clip (B, T, H, W, C) to (B, T, H/2, W/2, 2C), odd sides filled up with zeros."""
+        height, width = clip.shape[2:4]
+        clip = functional.pad(clip, (0, 0, 0, width % 2, 0, height % 2))
+        parts = [clip[:, :, row::2, column::2] for column in (0, 1) for row in (0, 1)]
+        return self.reduction(self.norm(torch.cat(parts, dim=-1)))
+
+
+class Swin(nn.Module):
+    """Images or clips to maps at strides 4, 8, 16 and 32; RGB in [0, 1], ImageNet's mean and deviation applied here."""
+
+    strides = (4, 8, 16, 32)
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, numbers: SwinNumbers, *, frozen: bool = False, drop_path: float = 0.2) -> None:
+        """Build a variant, randomly filled; frozen: none of it trains; drop_path: of the last block, growing to it."""
+        super().__init__()
+        self.video = numbers.video
+        window: Extent = (8, 7, 7) if numbers.video else (1, 7, 7)
+        self.channels = tuple(numbers.width * 2**stage for stage in range(4))
+        self.patches = nn.Conv2d(3, numbers.width, PATCH, stride=PATCH)
+        self.patch_norm = nn.LayerNorm(numbers.width)
+        drops = torch.linspace(0, drop_path, sum(numbers.depths), device="cpu").tolist()
+        stages = []
+        for stage, (channels, depth) in enumerate(zip(self.channels, numbers.depths, strict=True)):
+            first = sum(numbers.depths[:stage])
+            stages.append(
+                nn.Sequential(
+                    *(
+                        Block(
+                            channels,
+                            heads=numbers.heads[stage],
+                            window=window,
+                            shifted=number % 2 == 1,
+                            shrink=numbers.video,
+                            drop=drops[first + number],
+                        )
+                        for number in range(depth)
+                    )
+                )
+            )
+        self.stages = nn.ModuleList(stages)
+        self.merges = nn.ModuleList(Merge(channels) for channels in self.channels[:-1])
+        self.norms = nn.ModuleList(
+            nn.Identity() if numbers.video else nn.LayerNorm(channels) for channels in self.channels
+        )
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+        self.frozen = frozen
+        self.train()
+
+    def train(self, mode: bool = True) -> Swin:
+        """Set the training mode; a frozen trunk stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen:
+            freeze(self.children())
+        return self
+
+    def forward(self, images: Tensor, padding: Tensor) -> VisualFeatures:
+        """Encode images (B, 3, H, W) or clips (B, T, 3, H, W) with padding (B, H, W); sides need not be multiples."""
+        x = normalised(images, padding, mean=self.mean, deviation=self.deviation)
+        frames = images.shape[1] if images.ndim == 5 else 1
+        x = x.flatten(0, 1) if images.ndim == 5 else x
+        x = functional.pad(x, (0, -x.shape[3] % PATCH, 0, -x.shape[2] % PATCH))
+        clip = self.patch_norm(self.patches(x).permute(0, 2, 3, 1))
+        clip = clip.unflatten(0, (-1, frames if self.video else 1))  # (B, T, H/4, W/4, C)
+        maps = []
+        for number, stage in enumerate(self.stages):
+            clip = stage(clip)
+            maps.append(self.norms[number](clip).flatten(0, 1).permute(0, 3, 1, 2).contiguous())
+            if number < len(self.merges):
+                clip = self.merges[number](clip)
+        return features_of(maps, images, padding, strides=self.strides)

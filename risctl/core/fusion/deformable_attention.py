@@ -1,0 +1,84 @@
+"""Multi-scale deformable attention (Zhu et al., Deformable DETR, ICLR 2021) in plain PyTorch.
+
+Each query reads a few points a head and map, at offsets from its reference that it computes itself. `grid_sample` reads
+them exactly as the published CUDA operator does (bilinear, zeros outside).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Shapes = Sequence[tuple[int, int]]
+"""Height and width of each map."""
+
+
+def sample_points(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighed sum of sampled values, (N, Q, heads * D).
+
+    value: (N, S, heads, D), the cells of all maps of `shapes` one after the other; locations:
+    (N, Q, heads, levels, points, 2), x and y in [0, 1]; weights: (N, Q, heads, levels, points).
+    """
+    batch, _, heads, depth = value.shape
+    queries = locations.shape[1]
+    grids = (2 * locations - 1).permute(3, 0, 2, 1, 4, 5).flatten(1, 2)  # (levels, N * heads, Q, points, 2)
+    shares = weights.permute(3, 0, 2, 1, 4).flatten(1, 2)[:, :, None]  # (levels, N * heads, 1, Q, points)
+    total = value.new_zeros(batch * heads, depth, queries)
+    for level, ((height, width), cells) in enumerate(
+        zip(shapes, value.split([height * width for height, width in shapes], dim=1), strict=True)
+    ):
+        maps = cells.permute(0, 2, 3, 1).reshape(batch * heads, depth, height, width)
+        read = functional.grid_sample(maps, grids[level], mode="bilinear", padding_mode="zeros", align_corners=False)
+        total = total + (read * shares[level]).sum(-1)
+    return total.view(batch, heads * depth, queries).transpose(1, 2)
+
+
+class DeformableAttention(nn.Module):
+    """Queries (N, Q, C) read maps at `points` points a head and level around their references."""
+
+    def __init__(self, channels: int, *, heads: int = 8, levels: int = 4, points: int = 4) -> None:
+        super().__init__()
+        self.heads, self.levels, self.points = heads, levels, points
+        self.offsets = nn.Linear(channels, heads * levels * points * 2)
+        self.weights = nn.Linear(channels, heads * levels * points)
+        self.value = nn.Linear(channels, channels)
+        self.out = nn.Linear(channels, channels)
+        self._initialise()
+
+    def forward(self, queries: Tensor, references: Tensor, memory: Tensor, shapes: Shapes, padding: Tensor) -> Tensor:
+        """Map queries (N, Q, C) to the same shape.
+
+        references: (N, Q, levels, 2), centres, or (N, Q, levels, 4), boxes (cx, cy, w, h), in shares of each padded
+        map; memory: (N, S, C); padding: (N, S) bool, True where there is no picture.
+        """
+        value = self.value(memory).masked_fill(padding[..., None], 0.0).unflatten(2, (self.heads, -1))
+        offsets = self.offsets(queries).unflatten(2, (self.heads, self.levels, self.points, 2))
+        weights = self.weights(queries).unflatten(2, (self.heads, -1)).softmax(-1)
+        centres = references[:, :, None, :, None, :2]
+        if references.shape[-1] == 4:
+            locations = centres + offsets / self.points * references[:, :, None, :, None, 2:] * 0.5
+        else:
+            extents = torch.tensor([(width, height) for height, width in shapes], device=offsets.device)
+            locations = centres + offsets / extents.to(offsets.dtype)[:, None, :]
+        weights = weights.unflatten(3, (self.levels, self.points))
+        return self.out(sample_points(value, shapes, locations, weights))
+
+    def _initialise(self) -> None:
+        """As published: the heads look in as many directions, each point a step farther, all with equal weight."""
+        nn.init.zeros_(self.offsets.weight)
+        angles = torch.arange(self.heads, dtype=torch.float32) * (2 * math.pi / self.heads)
+        way = torch.stack([angles.cos(), angles.sin()], dim=-1)
+        way = way / way.abs().amax(-1, keepdim=True)
+        steps = torch.arange(1, self.points + 1, dtype=torch.float32)
+        bias = way[:, None, None, :] * steps[None, None, :, None]  # (heads, 1, points, 2)
+        with torch.no_grad():
+            self.offsets.bias.copy_(bias.expand(-1, self.levels, -1, -1).flatten())
+        nn.init.zeros_(self.weights.weight)
+        nn.init.zeros_(self.weights.bias)
+        for layer in (self.value, self.out):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)

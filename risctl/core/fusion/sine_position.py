@@ -1,0 +1,45 @@
+"""Sine position encodings over what is not padding: of maps (2-D) and of texts (1-D), as DETR and ReferFormer have."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+_EPSILON = 1e-6
+_TEMPERATURE = 10_000.0
+
+
+def sine_position_2d(padding: Tensor, *, channels: int) -> Tensor:
+    """Return the encoding (B, channels, H, W) of padding (B, H, W) bool: half of the channels of y, then half of x.
+
+    A cell's coordinate is its centre's share of the picture's own extent, times 2π. In rows and columns that are all
+    padding the published code divides by 1e-6, which makes a value that one unit in the last place changes wholly;
+    here as there, so that published weights see what they saw in training.
+    """
+    present = ~padding
+    y = _share(present.cumsum(1, dtype=torch.float32), axis=1, shift=0.5)
+    x = _share(present.cumsum(2, dtype=torch.float32), axis=2, shift=0.5)
+    return torch.cat([_waves(y, channels // 2), _waves(x, channels // 2)], dim=3).permute(0, 3, 1, 2)
+
+
+def sine_position_1d(mask: Tensor, *, channels: int) -> Tensor:
+    """Return the encoding (B, L, channels) of a text's mask (B, L), True where a word is.
+
+    As in 2-D, but a word's coordinate is its end, not its centre.
+    """
+    return _waves(_share(mask.cumsum(1, dtype=torch.float32), axis=1), channels)
+
+
+def _share(ends: Tensor, *, axis: int, shift: float = 0.0) -> Tensor:
+    last = ends.select(axis, -1).unsqueeze(axis)
+    return (ends - shift) / (last + _EPSILON) * (2 * math.pi)
+
+
+def _waves(coordinate: Tensor, channels: int) -> Tensor:
+    """Return (..., channels) of coordinates (...): sine and cosine of ever longer waves, interleaved."""
+    index = torch.arange(channels, dtype=torch.float32, device=coordinate.device)
+    period = _TEMPERATURE ** (2 * torch.div(index, 2, rounding_mode="floor") / channels)
+    angle = coordinate[..., None] / period
+    return torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], dim=-1).flatten(-2)

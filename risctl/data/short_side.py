@@ -1,0 +1,38 @@
+"""What is done to pictures before ReferFormer: a short side of fixed length, no border."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from risctl.data.batch import Geometry
+from risctl.language.vocabulary import Vocabulary
+from risctl.vision.short_side import ShortSide
+
+
+class ShortSidePreprocess:
+    """Pictures whose short side becomes `short`, less if the other would pass `longest`; a `Preprocess`.
+
+    Targets have the input's size; max_words: longer texts are cut.
+    """
+
+    def __init__(self, *, short: int, longest: int | None, max_words: int, vocabulary: Vocabulary) -> None:
+        self.short = short
+        self.longest = longest
+        self.max_words = max_words
+        self.vocabulary = vocabulary
+
+    def image(self, image: np.ndarray) -> tuple[Tensor, ShortSide]:
+        """Return the input (3, h, w), RGB in [0, 1], of a uint8 picture (H, W, 3), and how it lies in it."""
+        geometry = ShortSide.fit(height=image.shape[0], width=image.shape[1], short=self.short, longest=self.longest)
+        return geometry.image(image), geometry
+
+    def text(self, text: str) -> tuple[Tensor, Tensor]:
+        """Return token ids (L,) int64 and their mask bool. Raises `UsageError` if the text has no word."""
+        return self.vocabulary.encode(text, max_words=self.max_words)
+
+    def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
+        """Return the target (h, w), 0 or 1, of a bool mask (H, W)."""
+        if not isinstance(geometry, ShortSide):
+            raise TypeError(f"expected the ShortSide that image() gave; got {type(geometry).__name__}")
+        return geometry.mask(mask)

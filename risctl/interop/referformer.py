@@ -1,0 +1,230 @@
+"""The published ReferFormer checkpoints (wjn922/ReferFormer): their names to ours, of all nine trunks."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from risctl.errors import CheckpointError
+from risctl.systems.weights import describe_difference
+
+_ENCODER = {
+    "self_attn.sampling_offsets": "attention.offsets",
+    "self_attn.attention_weights": "attention.weights",
+    "self_attn.value_proj": "attention.value",
+    "self_attn.output_proj": "attention.out",
+    "norm1": "norm",
+    "linear1": "feed_forward.first",
+    "linear2": "feed_forward.second",
+    "norm2": "feed_forward.norm",
+}
+_DECODER = {
+    "cross_attn.sampling_offsets": "attention.offsets",
+    "cross_attn.attention_weights": "attention.weights",
+    "cross_attn.value_proj": "attention.value",
+    "cross_attn.output_proj": "attention.out",
+    "norm1": "norm",
+    "self_attn": "self_attention",
+    "norm2": "self_norm",
+    "linear1": "feed_forward.first",
+    "linear2": "feed_forward.second",
+    "norm3": "feed_forward.norm",
+}
+_PYRAMID = {
+    "self_attn": "self_attention",
+    "norm1": "self_norm",
+    "multihead_attn": "attention",
+    "norm2": "norm",
+    "linear1": "feed_forward.first",
+    "linear2": "feed_forward.second",
+    "norm3": "feed_forward.norm",
+}
+_SWIN_BLOCK = {
+    "attn.relative_position_bias_table": "attention.table",
+    "attn.qkv": "attention.qkv",
+    "attn.proj": "attention.out",
+    "mlp.fc1": "first",
+    "mlp.fc2": "second",
+    "norm1": "norm1",
+    "norm2": "norm2",
+}
+_TOPS = (
+    (r"transformer\.level_embed$", "transformer.level"),
+    (r"transformer\.reference_points\.", "transformer.reference."),
+    (r"class_embed\.", "classes."),
+    (r"bbox_embed\.", "boxes."),
+    (r"query_embed\.weight$", "query_embedding"),
+    (r"input_proj\.", "projections."),
+    (r"text_encoder\.", "text.roberta."),
+    (r"resizer\.fc\.", "text.resizer.0."),
+    (r"resizer\.layer_norm\.", "text.resizer.1."),
+    (r"fusion_module\.multihead_attn\.", "fusion.attention."),
+    (r"pixel_decoder\.mask_features\.", "pyramid.out."),
+    (r"controller\.", "mask_head.controller."),
+    (r"backbone\.0\.body\.patch_embed\.proj\.", "visual.patches."),
+    (r"backbone\.0\.body\.patch_embed\.norm\.", "visual.patch_norm."),
+    (r"backbone\.0\.body\.norm(\d)\.", r"visual.norms.\1."),
+    (r"backbone\.0\.body\.layers\.(\d)\.downsample\.", r"visual.merges.\1."),
+    (r"backbone\.0\.body\.downsamples\.(\d)\.", r"visual.merges.\1."),
+    (r"backbone\.0\.body\.((?:conv|bn)1\.|layer\d\.)", r"visual.\1"),
+)
+_IGNORED = re.compile(
+    # Repeats of bbox_embed, constants, and the position ids of old transformers.
+    r"transformer\.decoder\.(bbox|class)_embed\.|.*\.relative_position_index$|.*\.attn_mask$"
+    r"|.*num_batches_tracked$|text_encoder\.embeddings\.(position_ids|token_type_ids)$"
+)
+_WIDTHS = {96: "s", 128: "b", 192: "l"}
+
+
+def read_referformer(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of `model` in a published checkpoint; nothing in the file but tensors and values is read.
+
+    Raises `CheckpointError` if there is no such file, or it holds something else.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no file at {path}")
+    try:
+        # The published files keep their training arguments beside the weights.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as a PyTorch checkpoint: {str(error).splitlines()[0]}") from error
+    state = content.get("model", content) if isinstance(content, dict) else content
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"expected the tensors of a model under 'model' in {path}, got {type(state).__name__}")
+    return {str(name).removeprefix("module."): value for name, value in state.items()}
+
+
+def referformer_model(state: Mapping[str, Tensor], *, source: Path) -> dict[str, Any]:
+    """Return the recipe's `model` section that a published checkpoint's tensors imply.
+
+    What no shape shows has its published value. Raises `CheckpointError` if they are not ReferFormer's.
+    """
+
+    def shape(name: str) -> tuple[int, ...]:
+        if name not in state:
+            raise CheckpointError(f"{source} is no ReferFormer checkpoint: it has no {name}")
+        return tuple(state[name].shape)
+
+    levels, hidden = shape("transformer.level_embed")
+    if levels != 4:
+        raise CheckpointError(f"{source}: expected 4 feature levels, got {levels}")
+    width = shape("text_encoder.embeddings.word_embeddings.weight")[1]
+    feed_forward = shape("transformer.encoder.layers.0.linear1.weight")[0]
+    heads = 8
+    return {
+        "system": "referformer",
+        "queries": shape("query_embed.weight")[0],
+        "classes": shape("class_embed.0.weight")[0],
+        "hidden": hidden,
+        "heads": heads,
+        "encoder_layers": _count(state, r"transformer\.encoder\.layers\.(\d+)\."),
+        "decoder_layers": _count(state, r"transformer\.decoder\.layers\.(\d+)\."),
+        "feed_forward": feed_forward,
+        "points": shape("transformer.encoder.layers.0.self_attn.attention_weights.weight")[0] // (heads * levels),
+        "mask_channels": shape("pixel_decoder.mask_features.weight")[0],
+        "visual": {"name": _trunk(state, source=source)},
+        "text": {
+            "tokens": "roberta-base",
+            "weights": None,
+            "layers": _count(state, r"text_encoder\.encoder\.layer\.(\d+)\."),
+            "width": width,
+            "heads": max(1, width // 64),
+            "feed_forward": shape("text_encoder.encoder.layer.0.intermediate.dense.weight")[0],
+        },
+    }
+
+
+def referformer_state(
+    published: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, source: Path, new_classes: bool = False
+) -> dict[str, Tensor]:
+    """Return the published tensors by our names, for a model whose own state is `expected`.
+
+    new_classes: take the class heads from `expected`, not from the file. Raises `CheckpointError` that lists unknown,
+    missing and misshapen keys by their published names.
+    """
+    state: dict[str, Tensor] = {}
+    origin: dict[str, str] = {}
+    unknown = []
+    for name, value in published.items():
+        if _IGNORED.match(name):
+            continue
+        ours = our_name(name)
+        if ours is None or ours not in expected:
+            unknown.append(name)
+            continue
+        if ours == "visual.patches.weight" and value.ndim == 5:
+            # Video Swin's patches span one frame here; the Kinetics weights span two and are summed over them.
+            value = value.sum(2)
+        state[ours], origin[ours] = value, name
+    for name, value in expected.items():
+        if name.endswith("num_batches_tracked") or (new_classes and name.startswith("classes.")):
+            state[name] = value
+    missing = [name for name in expected if name not in state]
+    shapes = [
+        f"{origin.get(name, name)} {tuple(value.shape)} instead of {tuple(expected[name].shape)}"
+        for name, value in state.items()
+        if value.shape != expected[name].shape
+    ]
+    if missing or unknown or shapes:
+        raise CheckpointError(f"{source} is of another model: {describe_difference(missing, unknown, shapes)}")
+    return state
+
+
+def our_name(name: str) -> str | None:
+    """Return our name of a published key, None if it has none."""
+    for pattern, table, prefix in (
+        (r"transformer\.encoder\.layers\.(\d+)\.", _ENCODER, r"transformer.encoder.\1."),
+        (r"transformer\.decoder\.layers\.(\d+)\.", _DECODER, r"transformer.decoder.\1."),
+        (r"backbone\.0\.body\.layers\.(\d)\.blocks\.(\d+)\.", _SWIN_BLOCK, r"visual.stages.\1.\2."),
+    ):
+        found = re.match(pattern, name)
+        if found:
+            return _replaced(name[found.end() :], table, found.expand(prefix))
+    found = re.match(r"pixel_decoder\.(adapter|layer|cross_attn)_([1-4])\.", name)
+    if found:
+        kind, stage, rest = found[1], f"pyramid.stages.{int(found[2]) - 1}.", name[found.end() :]
+        if kind == "cross_attn":
+            return _replaced(rest, _PYRAMID, f"{stage}block.")
+        part = "adapter" if kind == "adapter" else "smooth"
+        return f"{stage}{part}.{rest if rest.startswith('norm.') else f'conv.{rest}'}"
+    for pattern, prefix in _TOPS:
+        found = re.match(pattern, name)
+        if found:
+            return found.expand(prefix) + name[found.end() :]
+    return None
+
+
+def _replaced(rest: str, table: Mapping[str, str], prefix: str) -> str | None:
+    for theirs, ours in table.items():
+        if rest == theirs or rest.startswith(f"{theirs}."):
+            return prefix + ours + rest[len(theirs) :]
+    return None
+
+
+def _count(state: Mapping[str, Tensor], pattern: str) -> int:
+    found = [re.match(pattern, name) for name in state]
+    return max((int(one[1]) for one in found if one), default=-1) + 1
+
+
+def _trunk(state: Mapping[str, Tensor], *, source: Path) -> str:
+    body = "backbone.0.body."
+    if f"{body}layer1.0.conv1.weight" in state:
+        blocks = _count(state, rf"{re.escape(body)}layer3\.(\d+)\.")
+        for name, depth in (("resnet50", 6), ("resnet101", 23)):
+            if blocks == depth:
+                return name
+    elif f"{body}patch_embed.proj.weight" in state:
+        patches = state[f"{body}patch_embed.proj.weight"]
+        blocks = _count(state, rf"{re.escape(body)}layers\.2\.blocks\.(\d+)\.")
+        size = "t" if blocks == 6 else _WIDTHS.get(patches.shape[0])
+        if size is not None:
+            return f"{'video_' if patches.ndim == 5 else ''}swin_{size}"
+    raise CheckpointError(f"{source}: the trunk under {body} is none of the nine published ones")

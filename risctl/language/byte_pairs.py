@@ -1,0 +1,131 @@
+"""RoBERTa's tokens: byte pairs (Sennrich et al. 2016; bytes as GPT-2 has them). Stored in the checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from risctl.errors import CheckpointError, MachineError, UsageError
+from risctl.language.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+MARK = "<byte-pairs>"
+"""First entry of the list of a byte-pair vocabulary: what follows is tokens, the mark again, then merges."""
+
+START, PAD, END, UNKNOWN = "<s>", "<pad>", "</s>", "<unk>"
+
+
+class BytePairs(Vocabulary):
+    """Tokens and merges. No text is unknown: in the worst case it is read byte by byte."""
+
+    def __init__(self, tokens: Sequence[str], merges: Sequence[str]) -> None:
+        """Number `tokens` from 0 in their order; merges: "left right", most important first.
+
+        Raises `CheckpointError` if they make no tokenizer.
+        """
+        super().__init__()
+        self.words = tuple(tokens)
+        self.merges = tuple(merges)
+        self._ids = {token: number for number, token in enumerate(self.words)}
+        absent = [token for token in (START, PAD, END, UNKNOWN) if token not in self._ids]
+        if absent:
+            raise CheckpointError(
+                f"expected byte pairs with the tokens {START} {PAD} {END} {UNKNOWN}; lacking {absent}"
+            )
+        try:
+            self._tokenizer = self._build()
+        except Exception as error:  # the library raises plain Exception
+            raise CheckpointError(f"these tokens and merges make no tokenizer: {error}") from error
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BytePairs) and (self.words, self.merges) == (other.words, other.merges)
+
+    def __hash__(self) -> int:
+        return hash((self.words, self.merges))
+
+    def __repr__(self) -> str:
+        return f"BytePairs({len(self)} tokens)"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.words, self.merges))
+
+    @classmethod
+    def load(cls, source: str) -> BytePairs:
+        """Return the tokenizer of `source`: a folder with vocab.json and merges.txt, or a hub id (`roberta-base`).
+
+        Raises `MachineError` if a hub's files are neither cached nor to be had, `CheckpointError` if they are broken.
+        """
+        folder = Path(source).expanduser()
+        paths = [folder / name if folder.is_dir() else _from_hub(source, name) for name in ("vocab.json", "merges.txt")]
+        try:
+            table = json.loads(paths[0].read_text(encoding="utf-8"))
+            lines = paths[1].read_text(encoding="utf-8").splitlines()
+            tokens = sorted(table, key=table.__getitem__)
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"expected vocab.json and merges.txt of RoBERTa in {source}; {error}") from error
+        if [table[token] for token in tokens] != list(range(len(tokens))):
+            raise CheckpointError(f"{paths[0]}: expected the ids 0 to {len(tokens) - 1}, each once")
+        return cls(tokens, [line for line in lines if line and not line.startswith("#version")])
+
+    def encode(self, text: str, *, max_words: int) -> tuple[Tensor, Tensor]:
+        """Return ids (L,) int64 of at most `max_words` tokens, start and end among them, and their mask, all True.
+
+        Raises `UsageError` if the text has no word.
+        """
+        if not text.strip():
+            raise UsageError("expected a text of at least one word, got an empty one; say what to look for")
+        ids = self._tokenizer.encode(" ".join(text.split())).ids
+        if len(ids) > max_words:
+            ids = [*ids[: max_words - 1], ids[-1]]
+        return torch.tensor(ids, dtype=torch.int64), torch.ones(len(ids), dtype=torch.bool)
+
+    def unknown(self, text: str) -> list[str]:
+        """Return nothing: every text can be read."""
+        del text
+        return []
+
+    def to_list(self) -> list[str]:
+        """Return the mark, the tokens, the mark, the merges."""
+        return [MARK, *self.words, MARK, *self.merges]
+
+    def _build(self) -> Tokenizer:
+        # Not above: words need no library.
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+        pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in self.merges)]
+        tokenizer = Tokenizer(models.BPE(vocab=dict(self._ids), merges=pairs))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        tokenizer.post_processor = processors.RobertaProcessing(
+            (END, self._ids[END]), (START, self._ids[START]), trim_offsets=True, add_prefix_space=False
+        )
+        return tokenizer
+
+
+def vocabulary_from_list(words: Sequence[str]) -> Vocabulary:
+    """Return the vocabulary, of words or of byte pairs, that `to_list` gave. Raises `CheckpointError` if it is none."""
+    if not words or words[0] != MARK:
+        return Vocabulary.from_list(words)
+    if words.count(MARK) != 2:
+        raise CheckpointError("expected a byte-pair vocabulary of tokens and merges; it is damaged")
+    middle = list(words).index(MARK, 1)
+    return BytePairs(words[1:middle], words[middle + 1 :])
+
+
+def _from_hub(source: str, name: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(source, name))
+    except Exception as error:  # anything the network and the hub can raise
+        raise MachineError(
+            f"expected {name} of {source!r} in a folder of that name, in the hub's cache or on the net, got: "
+            f"{str(error).splitlines()[0]}"
+        ) from error

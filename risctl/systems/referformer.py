@@ -1,0 +1,296 @@
+"""ReferFormer: language as queries for referring video object segmentation (Wu et al., CVPR 2022).
+
+Follows the published code (wjn922/ReferFormer, 06fc218), which the parity cases compare with. A picture is a clip of
+one frame.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from risctl.core.encoders.base import TextFeatures, VisualFeatures, padding_at
+from risctl.core.fusion.cross_modal import EarlyFusion
+from risctl.core.fusion.cross_modal_fpn import CrossModalFPN
+from risctl.core.fusion.deformable_transformer import Decoded, DeformableTransformer
+from risctl.core.fusion.sine_position import sine_position_2d
+from risctl.core.heads.dynamic_mask import MLP, DynamicMaskHead
+from risctl.core.losses.boxes import boxes_of_masks, to_corners
+from risctl.core.losses.clip_queries import ClipPredictions, ClipTargets, layer_losses
+from risctl.data.batch import Batch, Geometry, Preprocess
+from risctl.errors import UsageError
+from risctl.systems.base import Output, Prediction, System
+
+STRIDE = 4
+"""Input pixels per cell of the masks."""
+
+_TRAINING_MULTIPLE = 32
+"""What the sides of training inputs are padded to, as published."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the decoder's layers predict; the last one alone where nothing is trained."""
+
+    layers: tuple[ClipPredictions, ...]
+
+
+class ReferFormer(System):
+    """A clip and a phrase to a mask a frame.
+
+    The sentence, repeated, is what a few queries begin with; each looks through the frames for the object and brings
+    the convolutions that draw its mask. The query whose class score, averaged over the frames, is highest is the
+    answer. Logits have a quarter of the input's size: (B, h, w) of pictures, (B, T, h, w) of clips, and so for boxes,
+    (B, 4) or (B, T, 4) in shares of the picture.
+
+    Maps of an output, in evaluation mode only: "query_scores" (B, T, Q), "query_boxes" (B, T, Q, 4) and "query_masks"
+    (B, T, Q, h, w), probabilities.
+    """
+
+    def __init__(
+        self,
+        *,
+        preprocess: Preprocess,
+        visual: nn.Module,
+        text: nn.Module,
+        projections: nn.ModuleList,
+        fusion: EarlyFusion,
+        transformer: DeformableTransformer,
+        pyramid: CrossModalFPN,
+        classes: nn.ModuleList,
+        boxes: nn.ModuleList,
+        mask_head: DynamicMaskHead,
+        queries: int,
+        hidden: int,
+        centre_only: bool = False,
+    ) -> None:
+        """Compose it. `classes` and `boxes`: a head a decoder layer; `centre_only`: decode a clip's middle frame."""
+        super().__init__()
+        self.preprocess = preprocess
+        self.visual = visual
+        self.text = text
+        self.projections = projections
+        self.fusion = fusion
+        self.transformer = transformer
+        self.pyramid = pyramid
+        self.classes = classes
+        self.boxes = boxes
+        self.mask_head = mask_head
+        self.query_embedding = nn.Parameter(torch.randn(queries, hidden))
+        self.hidden = hidden
+        self.centre_only = centre_only
+
+    def encode_image(self, images: Tensor, padding: Tensor) -> VisualFeatures:
+        """Encode images (B, 3, H, W) or clips (B, T, 3, H, W) with padding (B, H, W).
+
+        The maps given are the trunk's at stride 4 and the projected ones at strides 8 to 64.
+        """
+        if self.training:
+            images, padding = _padded(images, padding)
+        features = self.visual(images, padding)
+        if self.centre_only and images.ndim == 5:
+            middle = images.shape[1] // 2
+            features = replace(features, maps=tuple(one[:, middle : middle + 1] for one in features.maps))
+        return self.project(features)
+
+    def project(self, features: VisualFeatures) -> VisualFeatures:
+        """Return the trunk's features with all maps but the finest projected, and one more, twice as coarse."""
+        finest, *coarser = features.maps
+        sources = [*coarser, coarser[-1]]
+        projected = [_per_frame(project, source) for project, source in zip(self.projections, sources, strict=True)]
+        return VisualFeatures(maps=(finest, *projected), strides=(4, 8, 16, 32, 64), padding=features.padding)
+
+    def encode_text(self, words: Tensor, word_mask: Tensor) -> TextFeatures:
+        """Encode token ids (B, L) with mask (B, L)."""
+        return self.text(words, word_mask)
+
+    def decode(self, visual: VisualFeatures, text: TextFeatures) -> Output:
+        """Join N clips with N texts, row by row."""
+        return self.decode_layers(visual, text, every=self.training)
+
+    def decode_layers(self, visual: VisualFeatures, text: TextFeatures, *, every: bool) -> Output:
+        """Do what `decode` does; `every`: predict from every layer of the decoder, as the loss wants, or the last."""
+        single = visual.maps[0].ndim == 4
+        clips = [one[:, None] if single else one for one in visual.maps]
+        batch, frames = clips[0].shape[:2]
+        padding = visual.padding
+        paddings = [padding_at(padding, height=one.shape[3], width=one.shape[4]) for one in clips]
+        positions = [self.position(one) for one in paddings]
+        fused = [self.fusion(one, text).flatten(0, 1) for one in clips[1:]]
+        memory = self.transformer.encode(
+            fused,
+            [one.repeat_interleave(frames, 0) for one in paddings[1:]],
+            [one.repeat_interleave(frames, 0) for one in positions[1:]],
+        )
+        asked = text.sentence[:, None].repeat_interleave(frames, 0).expand(-1, len(self.query_embedding), -1)
+        decoded = self.transformer.decode(asked, self.query_embedding, memory, self.boxes)
+        seen = [one.unflatten(0, (batch, frames)) for one in memory.maps()[:3]]
+        features = self.pyramid([clips[0], *seen], positions[:4], paddings[:4], text)
+        own = torch.stack([(~padding[:, 0]).sum(1), (~padding[:, :, 0]).sum(1)], dim=1)  # (B, 2): width, height
+        last = len(decoded.states) - 1
+        layers = tuple(
+            self._predicted(decoded, number, features, own) for number in range(0 if every else last, last + 1)
+        )
+        return self._answer(layers, single=single)
+
+    def position(self, padding: Tensor) -> Tensor:
+        """Return the position encoding (B, C, h, w) of a map with padding (B, h, w)."""
+        return sine_position_2d(padding, channels=self.hidden)
+
+    def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Return "class", "box", "giou", "mask" and "dice", weighed, of every decoder layer that `output` has."""
+        if batch.targets is None:
+            raise ValueError("expected a batch with targets")
+        layers = output.extras["found"].layers
+        if layers[0].classes.shape[-1] != 1:
+            raise UsageError(
+                "a model of several classes predicts, but does not train: set model.classes=1, and import with "
+                "--new-classes to begin with new class heads"
+            )
+        targets = batch.targets if batch.targets.ndim == 4 else batch.targets[:, None]
+        if self.centre_only and targets.shape[1] > 1:
+            middle = targets.shape[1] // 2
+            targets = targets[:, middle : middle + 1]
+        return layer_losses(layers, clip_targets(targets, batch.padding, like=layers[0].masks))
+
+    @torch.no_grad()
+    def predict(
+        self, output: Output, *, geometries: Sequence[Geometry], texts: Sequence[str], threshold: float
+    ) -> list[Prediction]:
+        """Return one prediction a row of `output`, at the size of each picture.
+
+        As published, the logits are brought to the picture's size, not the probabilities; and of a batch of several
+        sizes, each picture's own part.
+        """
+        logits = output.logits.float()
+        whole = []
+        for row, geometry in enumerate(geometries):
+            height, width = geometry.padding().shape
+            own = logits[row : row + 1, : -(-height // STRIDE), : -(-width // STRIDE)]
+            whole.append(geometry.invert(own))
+        predictions = []
+        for row, (geometry, text) in enumerate(zip(geometries, texts, strict=True)):
+            single = Output(
+                logits=whole[row],
+                scores=None if output.scores is None else output.scores[row : row + 1],
+                maps={name: values[row : row + 1] for name, values in output.maps.items()},
+            )
+            kept = _Kept(height=whole[row].shape[1], width=whole[row].shape[2])
+            [prediction] = super().predict(single, geometries=[kept], texts=[text], threshold=threshold)
+            predictions.append(replace(prediction, geometry=geometry))
+        return predictions
+
+    def _predicted(self, decoded: Decoded, number: int, features: Tensor, own: Tensor) -> ClipPredictions:
+        batch, frames = features.shape[:2]
+        states = decoded.states[number]
+        centres = decoded.boxes[number].detach()[..., :2] * own.repeat_interleave(frames, 0)[:, None]
+        masks = self.mask_head(features.flatten(0, 1), states, centres)
+        return ClipPredictions(
+            classes=self.classes[number](states).unflatten(0, (batch, frames)),
+            boxes=decoded.boxes[number].unflatten(0, (batch, frames)),
+            masks=masks.unflatten(0, (batch, frames)),
+        )
+
+    def _answer(self, layers: tuple[ClipPredictions, ...], *, single: bool) -> Output:
+        last = layers[-1]
+        scores = last.classes.sigmoid().amax(-1)  # (B, T, Q)
+        score, chosen = scores.mean(1).max(1)
+        rows = torch.arange(len(chosen), device=chosen.device)
+        logits, boxes = last.masks[rows, :, chosen], to_corners(last.boxes[rows, :, chosen])
+        maps = {}
+        if not self.training:
+            maps = {"query_scores": scores, "query_boxes": last.boxes, "query_masks": last.masks.sigmoid()}
+        return Output(
+            logits=logits[:, 0] if single else logits,
+            scores=score,
+            boxes=boxes[:, 0] if single else boxes,
+            maps=maps,
+            extras={"found": Found(layers=layers)},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """The geometry of what has the picture's size already."""
+
+    height: int
+    width: int
+
+    def padding(self) -> Tensor:
+        return torch.zeros((self.height, self.width), dtype=torch.bool)
+
+    def invert(self, maps: Tensor) -> Tensor:
+        return maps
+
+
+def clip_targets(masks: Tensor, padding: Tensor, *, like: Tensor) -> ClipTargets:
+    """Return the targets of masks (B, T, H, W) in [0, 1] at the input's size, with padding (B, H, W).
+
+    like: predicted masks (B, T, Q, h, w). As published, each cell is compared with one pixel, the third of its four in
+    rows and columns. Boxes are those of the masks, in shares of each picture.
+    """
+    height, width = like.shape[3] * STRIDE, like.shape[4] * STRIDE
+    whole = functional.pad(masks, (0, width - masks.shape[3], 0, height - masks.shape[2]))
+    shown = masks > 0.5
+    rows, columns = (~padding[:, :, 0]).sum(1), (~padding[:, 0]).sum(1)
+    extent = torch.stack([columns, rows, columns, rows], dim=1)[:, None]
+    return ClipTargets(
+        masks=whole[..., STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE],
+        boxes=boxes_of_masks(shown) / extent,
+        valid=shown.flatten(2).any(2),
+        labels=torch.zeros(len(masks), dtype=torch.int64, device=masks.device),
+    )
+
+
+def class_heads(hidden: int, *, classes: int, layers: int) -> nn.ModuleList:
+    """Return the class heads of all decoder layers, whose first guess is one in a hundred."""
+    heads = [nn.Linear(hidden, classes) for _ in range(layers)]
+    for head in heads:
+        nn.init.constant_(head.bias, -math.log(99.0))
+    return nn.ModuleList(heads)
+
+
+def box_heads(hidden: int, *, layers: int) -> nn.ModuleList:
+    """Return the box heads of all decoder layers: they begin by moving nothing, the first with boxes of a tenth."""
+    heads = [MLP(hidden, hidden, hidden, 4) for _ in range(layers)]
+    for number, head in enumerate(heads):
+        nn.init.zeros_(head.last.weight)
+        nn.init.zeros_(head.last.bias)
+        if number == 0:
+            nn.init.constant_(head.last.bias[2:], -2.0)
+    return nn.ModuleList(heads)
+
+
+def level_projections(channels: Sequence[int], hidden: int) -> nn.ModuleList:
+    """Return what makes the trunk's maps at strides 8 to 32, of `channels`, one width, and a fourth of the last."""
+    convolutions = [nn.Conv2d(inputs, hidden, 1) for inputs in channels]
+    convolutions.append(nn.Conv2d(channels[-1], hidden, 3, stride=2, padding=1))
+    for convolution in convolutions:
+        nn.init.xavier_uniform_(convolution.weight)
+        if convolution.bias is not None:
+            nn.init.zeros_(convolution.bias)
+    return nn.ModuleList(nn.Sequential(convolution, _GroupNorm(32, hidden)) for convolution in convolutions)
+
+
+class _GroupNorm(nn.GroupNorm):
+    """A group norm that takes a single cell, too: torch's own refuses it although its groups have several channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, h, w) to the same shape."""
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
+def _per_frame(module: nn.Module, maps: Tensor) -> Tensor:
+    if maps.ndim == 4:
+        return module(maps)
+    return module(maps.flatten(0, 1)).unflatten(0, tuple(maps.shape[:2]))
+
+
+def _padded(images: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
+    below, right = (-side % _TRAINING_MULTIPLE for side in images.shape[-2:])
+    return functional.pad(images, (0, right, 0, below)), functional.pad(padding, (0, right, 0, below), value=True)

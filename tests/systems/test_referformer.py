@@ -1,0 +1,205 @@
+"""ReferFormer: the contract on pictures, and what is its own: clips, padding, queries."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from contract import TEXTS, SystemContract
+
+from risctl.core.encoders.base import VisualFeatures
+from risctl.data.batch import Batch, Item, collate
+from risctl.errors import UsageError
+from risctl.language.vocabulary import Vocabulary
+from risctl.recipe.load import parse_recipe
+from risctl.recipe.referformer import ReferFormerModel
+from risctl.recipe.schema import Recipe
+from risctl.systems.base import System
+from risctl.systems.build import build_system
+from risctl.systems.referformer import ReferFormer, clip_targets
+
+SMALL: dict[str, Any] = {
+    "system": "referformer",
+    "short_side": 48,
+    "longest_side": 96,
+    "max_words": 12,
+    "queries": 3,
+    "hidden": 32,
+    "heads": 4,
+    "encoder_layers": 1,
+    "decoder_layers": 2,
+    "feed_forward": 32,
+    "mask_channels": 16,
+    "visual": {"name": "small_cnn"},
+    "text": {
+        "tokens": None,
+        "weights": None,
+        "layers": 1,
+        "width": 16,
+        "heads": 2,
+        "feed_forward": 16,
+    },
+}
+
+
+def recipe_of(model: dict[str, Any]) -> Recipe:
+    mapping = {"name": "small", "model": model, "data": {"store": "none.h5"}, "train": {"epochs": 1}}
+    return parse_recipe(mapping, source="test")
+
+
+def system_of(**changes: Any) -> ReferFormer:
+    torch.manual_seed(0)
+    model = ReferFormerModel.model_validate(SMALL | changes)
+    system = build_system(model, vocabulary=Vocabulary(["the", "red", "cup", "left"]))
+    assert isinstance(system, ReferFormer)
+    return system.eval()
+
+
+class TestReferFormer(SystemContract):
+    """On pictures of one size: with several, group norms and convolutions see the padding, as in the published code."""
+
+    sizes = ((40, 60), (40, 60), (40, 60), (40, 60))
+
+    def recipe(self) -> Recipe:
+        return recipe_of(SMALL)
+
+    def stir(self, system: System) -> None:
+        """The last layers of the box heads, and those that place and weigh the points, are zeros at first."""
+        with torch.no_grad():
+            for parameter in system.parameters():
+                if parameter.ndim > 1 and not parameter.any():
+                    parameter.normal_(std=0.05)
+
+    def may_lack_gradient(self, name: str) -> bool:
+        """A bias of the keys moves all scores of a query alike, which no softmax sees; but for rounding it is zero."""
+        return name.endswith("attention.self.key.bias")
+
+
+def clips_of(system: ReferFormer, *, frames: int = 3, sizes: tuple[tuple[int, int], ...] = ((48, 64),)) -> Batch:
+    """Return a batch of clips of noise with a box that moves."""
+    generator = np.random.default_rng(1)
+    items = []
+    for text, (height, width) in zip(TEXTS, sizes, strict=False):
+        pictures, targets = [], []
+        for frame in range(frames):
+            pixels = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+            image, geometry = system.preprocess.image(pixels)
+            mask = np.zeros((height, width), dtype=bool)
+            mask[8:30, 8 + 4 * frame : 30 + 4 * frame] = True
+            pictures.append(image)
+            targets.append(system.preprocess.target(mask, geometry))
+        words, word_mask = system.preprocess.text(text)
+        items.append(
+            Item(
+                image=torch.stack(pictures),
+                words=words,
+                word_mask=word_mask,
+                target=torch.stack(targets),
+                geometry=geometry,
+                text=text,
+            )
+        )
+    return collate(items)
+
+
+def test_a_picture_is_a_clip_of_one_frame() -> None:
+    system = system_of()
+    clip = clips_of(system, frames=1)
+    picture = replace(clip, images=clip.images[:, 0])
+    with torch.no_grad():
+        first, second = system(clip), system(picture)
+    assert first.logits.shape == (1, 1, *second.logits.shape[1:])
+    assert torch.allclose(first.logits[:, 0], second.logits, atol=1e-5)
+    assert torch.allclose(first.boxes[:, 0], second.boxes, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["small_cnn", "resnet18", "swin_t", "video_swin_t"])
+def test_every_kind_of_trunk_takes_clips(name: str) -> None:
+    system = system_of(visual={"name": name})
+    batch = clips_of(system, sizes=((48, 64), (48, 64)))
+    with torch.no_grad():
+        output = system(batch)
+    assert output.logits.shape == (2, 3, 12, 16)
+    assert output.boxes.shape == (2, 3, 4)
+    assert output.logits.isfinite().all()
+    losses = system.loss(output, batch)
+    assert set(losses) == {"class", "box", "giou", "mask", "dice"}
+
+
+def test_what_lies_in_padding_changes_nothing() -> None:
+    system = system_of()
+    batch = clips_of(system, sizes=((48, 64), (64, 48)))
+    assert batch.padding.any()
+    noisy = torch.where(batch.padding[:, None, None], torch.rand_like(batch.images), batch.images)
+    with torch.no_grad():
+        assert torch.equal(system(batch).logits, system(replace(batch, images=noisy)).logits)
+
+
+def test_the_centre_frame_alone_is_decoded_where_asked() -> None:
+    system, whole = system_of(centre_only=True), system_of()
+    whole.load_state_dict(system.state_dict())
+    batch = clips_of(system, frames=3)
+    with torch.no_grad():
+        output = system(batch)
+        alone = whole(replace(batch, images=batch.images[:, 1], targets=None))
+    assert output.logits.shape[:2] == (1, 1)
+    assert torch.allclose(output.logits[:, 0], alone.logits, atol=1e-5)
+    losses = system.loss(output, batch)
+    assert all(value.isfinite() for value in losses.values())
+
+
+def test_every_layer_is_trained_and_the_last_alone_predicts() -> None:
+    system = system_of()
+    batch = clips_of(system)
+    with torch.no_grad():
+        assert len(system(batch).extras["found"].layers) == 1
+        output = system.train()(batch)
+    assert set(system.loss(output, batch)) >= {"mask", "mask_0", "dice_0"}
+
+
+def test_the_answer_is_the_query_with_the_highest_mean_score() -> None:
+    system = system_of()
+    with torch.no_grad():
+        output = system(clips_of(system))
+    scores = output.maps["query_scores"].mean(1)
+    best = int(scores[0].argmax())
+    assert output.scores[0] == scores[0, best]
+    assert torch.allclose(output.logits[0].sigmoid(), output.maps["query_masks"][0, :, best])
+
+
+def test_a_frame_without_the_object_is_no_frame_of_the_class_loss() -> None:
+    masks = torch.zeros(1, 2, 32, 32)
+    masks[0, 0, 8:16, 4:12] = 1
+    padding = torch.zeros(1, 32, 32, dtype=torch.bool)
+    targets = clip_targets(masks, padding, like=torch.zeros(1, 2, 3, 8, 8))
+    assert targets.valid.tolist() == [[True, False]]
+    assert torch.allclose(targets.boxes[0, 0], torch.tensor([8 / 32, 12 / 32, 8 / 32, 8 / 32]))
+    assert not targets.boxes[0, 1].any()
+    # Every fourth pixel, from the third on: rows 10 and 14 of 8 to 15, columns 6 and 10 of 4 to 11.
+    assert targets.masks[0, 0].sum() == 4
+
+
+def test_several_classes_predict_but_do_not_train() -> None:
+    system = system_of(classes=5)
+    batch = clips_of(system)
+    output = system(batch)
+    assert 0 <= output.scores[0].item() <= 1
+    with pytest.raises(UsageError, match=r"model\.classes=1"):
+        system.loss(output, batch)
+
+
+def test_features_of_a_clip_are_selected_like_those_of_a_picture() -> None:
+    system = system_of()
+    batch = clips_of(system)
+    with torch.no_grad():
+        visual = system.encode_image(batch.images, batch.padding)
+        assert isinstance(visual, VisualFeatures)
+        many = visual.select(torch.zeros(2, dtype=torch.int64))
+        words = torch.stack([system.preprocess.text(text)[0] for text in ("the red cup", "left")])
+        mask = torch.stack([system.preprocess.text(text)[1] for text in ("the red cup", "left")])
+        logits = system.decode(many, system.encode_text(words, mask)).logits
+    assert logits.shape[0] == 2
+    assert not torch.allclose(logits[0], logits[1])
