@@ -80,3 +80,30 @@ def import_darknet53(
         count = importing.import_darknet53(source, out)
         console.say(f"Darknet-53: {count:,} numbers")
         console.result(str(out), data={"path": str(out), "numbers": count}, as_json=as_json)
+
+
+@app.command(
+    "deeplab-resnet101", epilog="Example: risctl import deeplab-resnet101 deeplab_resnet.ckpt --out trunk.safetensors"
+)
+def import_deeplab(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A TensorFlow checkpoint, a .caffemodel, or arrays under either's names (.npz, .safetensors, .h5).",
+            show_default=False,
+        ),
+    ],
+    out: OutOption,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a trunk for `model.visual.weights` of DeepLab v2's ResNet-101, as STEP begins with it.
+
+    Its classifier and what an optimiser keeps are left out. Neither TensorFlow nor Caffe is needed.
+    """
+    from risctl.engine import importing
+
+    with console.quiet_if(quiet):
+        count = importing.import_deeplab(source, out)
+        console.say(f"DeepLab ResNet-101: {count:,} numbers")
+        console.result(str(out), data={"path": str(out), "numbers": count}, as_json=as_json)

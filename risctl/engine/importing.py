@@ -14,6 +14,7 @@ from risctl.data.store.reader import Store
 from risctl.engine.checkpoint import save_checkpoint
 from risctl.errors import CheckpointError, UsageError
 from risctl.interop.darknet import read_darknet53
+from risctl.interop.deeplab import read_deeplab
 from risctl.interop.keras_h5 import read_keras_weights
 from risctl.interop.vlt import vlt_model, vlt_state
 from risctl.language.tokens import words_of
@@ -82,6 +83,18 @@ def import_darknet53(source: Path, out: Path) -> int:
     state = read_darknet53(source)
     with replacing(_checked(out)) as beside:
         save_file(state, beside, metadata={"imported_from": source.name, "trunk": "darknet53"})
+    return sum(values.numel() for values in state.values())
+
+
+def import_deeplab(source: Path, out: Path) -> int:
+    """Write the trunk `out` (safetensors) of DeepLab v2's ResNet-101 and return how many numbers it has.
+
+    source: as `risctl.interop.deeplab.read_deeplab` takes it. A recipe names the file as `model.visual.weights` of the
+    trunk `deeplab_resnet101`. Raises `CheckpointError` for a file of another network.
+    """
+    state = read_deeplab(source)
+    with replacing(_checked(out)) as beside:
+        save_file(state, beside, metadata={"imported_from": source.name, "trunk": "deeplab_resnet101"})
     return sum(values.numel() for values in state.values())
 
 

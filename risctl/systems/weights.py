@@ -73,10 +73,10 @@ def _some(names: list[str]) -> str:
 def _read(path: Path, name: str) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"expected weights of {name} at {path}, found no file; check model.visual.weights")
-    if path.suffix in (".weights", ".h5"):
+    if path.suffix in (".weights", ".h5", ".ckpt", ".caffemodel", ".npz"):
         raise CheckpointError(
             f"expected a .safetensors trunk, got {path}; convert it first: "
-            f"risctl import {name} {path} --out {path.with_suffix('.safetensors').name}"
+            f"risctl import {name.replace('_', '-')} {path} --out {path.with_suffix('.safetensors').name}"
         )
     try:
         if path.suffix == ".safetensors":
