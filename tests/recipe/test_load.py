@@ -204,11 +204,34 @@ def test_the_published_recipes_have_the_published_settings() -> None:
         assert (recipe.data.batch_size, recipe.eval.protocol, recipe.train.best) == (128, "mcn", "mIoU")
 
 
-@pytest.mark.parametrize("name", ["vlt-refcoco", "vlt-refcoco+", "vlt-refcocog", "vlt-scenes", "vlt-refer-mini"])
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
 def test_headers_say_what_is_reproduced_and_the_command(name: str) -> None:
     header = shipped_recipes()[name].read_text(encoding="utf-8").partition("\nname:")[0]
     assert f"risctl train {name}" in header
     assert "Published" in header or "Reproduces no publication" in header
+
+
+def test_step_says_at_each_key_what_its_paper_does_not_state() -> None:
+    """Recipes with the paper's settings give every key of the model, and mark those that are by analogy."""
+    names = ("step-refcoco", "step-refcoco+", "step-refcocog-google", "step-refclef")
+    for name in names:
+        recipe = load_recipe(name)
+        lines = shipped_recipes()[name].read_text(encoding="utf-8").splitlines()
+        marked = {line.split(":")[0].strip() for line in lines if "# by analogy: " in line}
+        assert {"order", "gru_input", "state_stride", "context_channels", "batch_size", "protocol"} <= marked
+        assert not {"folds", "filters", "attention", "embedding", "context_rate", "lr", "max_steps"} & marked
+        given = {line.split(":")[0].strip() for line in lines if line.startswith("  ")}
+        sections = (recipe.model, recipe.model.visual, recipe.model.text)
+        assert {key for section in sections for key in type(section).model_fields} - given <= {"extra_words"}
+        assert (recipe.optim.name, recipe.optim.lr, recipe.optim.weight_decay) == ("adam", 2.5e-4, 5e-3)
+        assert (recipe.optim.schedule.name, recipe.optim.schedule.power) == ("poly", 0.9)
+        assert (recipe.train.max_steps, recipe.model.folds, recipe.model.input_size) == (700_000, 5, 320)
+
+
+def test_small_recipes_of_step_and_vlt_have_one_budget() -> None:
+    step, vlt = load_recipe("step-scenes"), load_recipe("vlt-scenes")
+    assert (step.data, step.optim, step.train, step.eval) == (vlt.data, vlt.optim, vlt.train, vlt.eval)
+    assert step.model.input_size == vlt.model.input_size
 
 
 def test_an_unknown_recipe_names_the_nearest() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from contract import TEXTS, WORDS, SystemContract
 
+from risctl.core.encoders.visual.dilated_resnet import DilatedResNet
 from risctl.data.batch import Batch, Item, collate
 from risctl.errors import RecipeError
 from risctl.language.vocabulary import Vocabulary
@@ -16,6 +17,7 @@ from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import Output, System
 from risctl.systems.build import build_system
+from risctl.systems.weights import load_state
 
 SMALL: dict[str, Any] = {
     "system": "step",
@@ -133,6 +135,23 @@ def test_the_published_size() -> None:
     ]
     assert system.text.channels == 2000
     assert len(system.course) == 25
+
+
+def test_the_trunk_is_torchvisions() -> None:
+    """Its dilated ResNet-50 gives the same maps, from the same names."""
+    from torchvision.models import resnet50
+
+    torch.manual_seed(0)
+    published = resnet50(weights=None, replace_stride_with_dilation=[False, True, True]).eval()
+    trunk = DilatedResNet("resnet50").eval()
+    load_state(trunk, published.state_dict(), source="torchvision", ignored=("fc.",))
+    images = torch.rand(1, 3, 64, 48)
+    with torch.no_grad():
+        maps = trunk(images, torch.zeros(1, 64, 48, dtype=torch.bool)).maps
+        x = published.maxpool(published.relu(published.bn1(published.conv1((images - trunk.mean) / trunk.deviation))))
+        for layer, one in zip(("layer1", "layer2", "layer3", "layer4", ""), maps, strict=True):
+            assert torch.allclose(x, one, atol=TOLERANCE * float(x.abs().max()))
+            x = getattr(published, layer)(x) if layer else x
 
 
 def test_maps_show_every_step() -> None:

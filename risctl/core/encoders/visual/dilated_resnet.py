@@ -131,7 +131,8 @@ class DilatedResNet(nn.Module):
                     width,
                     form=form,
                     stride=stride if index == 0 else 1,
-                    dilation=DILATIONS[number - 1],
+                    # torchvision's first block of a stage keeps the dilation of the stage before it.
+                    dilation=DILATIONS[number - (1 if index or form.published else 2)] if number > 1 else 1,
                 )
                 for index in range(blocks)
             )
