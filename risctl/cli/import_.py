@@ -8,9 +8,13 @@ from typing import Annotated
 import typer
 
 from risctl.cli import console
+from risctl.cli.import_referformer import import_referformer
 from risctl.cli.options import JsonOption, QuietOption
 
 app = typer.Typer(help="Read published weights into files of risctl.", no_args_is_help=True)
+app.command("referformer", epilog="Example: risctl import referformer r50_ytvos.pth --out referformer-r50.safetensors")(
+    import_referformer
+)
 
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file to write.", show_default=False)]
 

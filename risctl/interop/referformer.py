@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from risctl.errors import CheckpointError
-from risctl.systems.weights import describe_difference
 
 _ENCODER = {
     "self_attn.sampling_offsets": "attention.offsets",
@@ -174,8 +173,13 @@ def referformer_state(
         if value.shape != expected[name].shape
     ]
     if missing or unknown or shapes:
-        raise CheckpointError(f"{source} is of another model: {describe_difference(missing, unknown, shapes)}")
+        raise CheckpointError(f"{source} is of another model: {_listed(missing, unknown, shapes)}")
     return state
+
+
+def _listed(missing: list[str], unknown: list[str], shapes: list[str]) -> str:
+    kinds = (("missing", missing), ("unknown", unknown), ("of another shape", shapes))
+    return "; ".join(f"{len(names)} {kind}: {', '.join(names)}" for kind, names in kinds if names)
 
 
 def our_name(name: str) -> str | None:
