@@ -26,6 +26,9 @@ def coco_phrases(
         Path | None,
         typer.Option("--exclude", help="A text file of picture ids to leave out.", show_default=False),
     ] = None,
+    splits: Annotated[
+        str, typer.Option("--splits", metavar="NAME=SHARE,...", help="Shares of the pictures that the splits get.")
+    ] = "train=0.8,val=0.1,test=0.1",
     seed: Annotated[int, typer.Option("--seed", help="Decides phrases and splits.")] = 0,
     link: Annotated[bool, typer.Option("--link", help="Store the pictures' paths, not their bytes.")] = False,
     allow_missing: Annotated[
@@ -44,6 +47,7 @@ def coco_phrases(
             instances,
             images=images,
             seed=seed,
+            shares=_shares(splits),
             exclude=read_excluded(exclude) if exclude is not None else (),
             on_missing="drop" if allow_missing else "refuse",
             progress=advance,
@@ -63,3 +67,22 @@ def coco_phrases(
         "notes": dict(info.notes),
     }
     console.result("\n".join(lines), data=data, as_json=as_json)
+
+
+def _shares(text: str) -> dict[str, float]:
+    """Return split -> share of a text such as "train=0.9,test=0.1". Raises `UsageError` for another form."""
+    import math
+
+    from risctl.errors import UsageError
+
+    shares = {}
+    for part in text.split(","):
+        name, _, share = part.partition("=")
+        try:
+            value = float(share)
+        except ValueError:
+            value = math.nan
+        if not name.strip() or not (math.isfinite(value) and value > 0):
+            raise UsageError(f"expected --splits such as train=0.8,val=0.1,test=0.1; got {text!r:.80}")
+        shares[name.strip()] = value
+    return shares

@@ -251,12 +251,13 @@ def test_the_command_writes_a_store(coco: Path, tmp_path: Path) -> None:
     app.command()(coco_phrases)
     out = tmp_path / "phrases.h5"
     arguments = ["--instances", str(coco), "--images", str(coco.parent / "images"), "--out", str(out), "--json"]
-    done = CliRunner().invoke(app, arguments)
+    assert isinstance(CliRunner().invoke(app, [*arguments, "--splits", "train"]).exception, UsageError)
+    done = CliRunner().invoke(app, [*arguments, "--splits", "held=1"])
     assert done.exit_code == 0, done.output
     written = json.loads(done.stdout)
     with Store(out) as store:
         assert store.counts() == written["counts"]
-        sample = store.sample(int(store.sentences("train")[0]))
+        sample = store.sample(int(store.sentences("held")[0]))
         assert sample.abilities and sample.image.shape == (120, 160, 3)
 
 
