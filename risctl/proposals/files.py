@@ -140,7 +140,7 @@ class PngProposals:
 
 
 def open_files(path: Path) -> JsonProposals | NpzProposals | PngProposals:
-    """Return the source that reads `path`, a `.json` or `.npz` file or a folder. Raises `DataError` if it is neither."""
+    """Return the source that reads `path`, a `.json` or `.npz` file or a folder. `DataError` if it is none."""
     if path.is_dir():
         return NpzProposals(path) if any(path.glob("*.npz")) else PngProposals(path)
     if path.suffix == ".json" and path.is_file():

@@ -19,7 +19,7 @@ KINDS = ("sam", "sam2", "sam2_video", "sam_hq", "edgetam", "edgetam_video")
 
 
 class SegmentAnything:
-    """A model of the SAM family that proposes a mask for each of `points` x `points` places, filtered by its own scores.
+    """A model of the SAM family that proposes masks at `points` x `points` places, filtered by its own scores.
 
     predicted_iou, stability: the least that a mask needs of each, SAM's own settings by default.
     """

@@ -71,7 +71,8 @@ def test_mask2former(tmp_path: Path) -> None:
     )  # fmt: skip
     config = Mask2FormerConfig(
         backbone_config=backbone, hidden_dim=32, num_attention_heads=2, encoder_layers=1, decoder_layers=2,
-        encoder_feedforward_dim=8, dim_feedforward=8, num_queries=5, mask_feature_size=32, feature_size=32, num_labels=3,
+        encoder_feedforward_dim=8, dim_feedforward=8, num_queries=5, mask_feature_size=32, feature_size=32,
+        num_labels=3,
     )  # fmt: skip
     model = Mask2FormerForUniversalSegmentation(config)
     processor = Mask2FormerImageProcessor(size={"shortest_edge": 32, "longest_edge": 64}, ignore_index=255)

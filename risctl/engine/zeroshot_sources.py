@@ -1,0 +1,47 @@
+"""From what the user writes after --proposals to a source of proposals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from risctl.data.store.reader import Store
+from risctl.errors import UsageError
+from risctl.proposals.base import ProposalSource
+from risctl.proposals.files import open_files
+from risctl.proposals.ground_truth import GroundTruth
+
+MODELS = ("sam", "mask2former", "mask-rcnn")
+"""Models that propose; `KIND:WHERE` names another one's folder, file or hub id."""
+
+
+def open_source(spec: str, *, device: torch.device, store: Store | None = None) -> ProposalSource:
+    """Return the source that `spec` names: `gt`, a model of `MODELS`, `KIND:WHERE`, or a file or folder.
+
+    Raises `UsageError`, or what the source raises when it opens its files.
+    """
+    kind, _, where = spec.partition(":")
+    if kind == "gt":
+        if store is None:
+            raise UsageError("ground-truth proposals are there for a store only (`risctl zeroshot eval`)")
+        return GroundTruth(store)
+    if kind == "sam":
+        from risctl.proposals.segment_anything import DEFAULT, load_segment_anything
+
+        return load_segment_anything(where or DEFAULT, device=device)
+    if kind == "mask2former":
+        from risctl.proposals.mask2former import DEFAULT as DEFAULT_MASK2FORMER
+        from risctl.proposals.mask2former import load_mask2former
+
+        return load_mask2former(where or DEFAULT_MASK2FORMER, device=device)
+    if kind == "mask-rcnn":
+        from risctl.proposals.mask_rcnn import load_mask_rcnn
+
+        return load_mask_rcnn(where or None, device=device)
+    path = Path(spec).expanduser()
+    if not path.exists():
+        raise UsageError(
+            f"expected gt, {', '.join(MODELS)} (also KIND:FOLDER), or a file or folder of proposals; found no {spec!r}"
+        )
+    return open_files(path)
