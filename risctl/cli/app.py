@@ -13,14 +13,14 @@ import typer
 from typer.core import TyperGroup
 
 from risctl import __version__
-from risctl.cli import console, doctor, import_, predict, prepare, recipes, train, zeroshot
+from risctl.cli import console, doctor, import_, predict, prepare, recipes, train, visualize, zeroshot
 from risctl.cli import eval as evaluation
 from risctl.errors import RisctlError
 
-EXIT_CODES = """Exit codes: 0 ok, 2 usage, 3 recipe, 4 data, 5 environment, 6 checkpoint, 130 interrupted."""
+EXIT_CODES = """Exit codes: 0 ok, 1 training failed, 2 usage, 3 recipe, 4 data, 5 environment, 6 checkpoint, 130 interrupted."""
 
 # As the help lists them; Typer by itself puts groups such as `prepare` after plain commands.
-ORDER = ("prepare", "train", "eval", "predict", "zeroshot", "recipes", "import", "doctor")
+ORDER = ("prepare", "train", "eval", "predict", "visualize", "zeroshot", "recipes", "import", "doctor")
 
 
 class Commands(TyperGroup):
@@ -52,6 +52,7 @@ app.command("train", cls=train.TrainCommand, epilog=train.EXAMPLE, rich_help_pan
 app.command("eval", epilog=evaluation.EXAMPLE, rich_help_panel=MAIN)(evaluation.evaluate_model)
 app.command("predict", epilog=predict.EXAMPLE, rich_help_panel=MAIN)(predict.predict)
 app.add_typer(zeroshot.app, name="zeroshot", rich_help_panel=MAIN)
+app.add_typer(visualize.app, name="visualize", rich_help_panel=MAIN)
 app.add_typer(recipes.app, name="recipes", rich_help_panel=RECIPES)
 app.add_typer(import_.app, name="import", rich_help_panel=RECIPES)
 app.command("doctor", epilog="Example: risctl doctor --json", rich_help_panel=HELP)(doctor.doctor)
