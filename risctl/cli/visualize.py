@@ -1,0 +1,67 @@
+"""`risctl visualize`: pictures of how a model came to its answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from risctl.cli import console
+from risctl.cli.options import Device, DeviceOption, JsonOption, ModelOption, QuietOption
+from risctl.errors import UsageError
+
+app = typer.Typer(help="Draw how a model came to its answer.", no_args_is_help=True)
+
+
+@app.command("steps", epilog='Example: risctl visualize steps photo.jpg "the red cup" --model runs/step-scenes')
+def steps(
+    image: Annotated[Path, typer.Argument(help="The picture.", show_default=False)],
+    text: Annotated[str, typer.Argument(help="What to look for, in quotes.", show_default=False)],
+    model: ModelOption,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The PNG to write. Default: PICTURE.steps.png, here.", show_default=False),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="A pixel is in the mask if its probability is above this; default: the recipe's."),
+    ] = None,
+    device: DeviceOption = Device.auto,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw the steps of a STEP on one sheet (PNG).
+
+    For each step the heatmap Q (where the text is found in a level of the picture), the map P after it, and how much
+    each word weighs in the text vector. It prints the sheet's path; --json adds the weights as numbers.
+    """
+    with console.quiet_if(quiet):
+        path = out if out is not None else Path(f"{image.stem}.steps.png")
+        if path.suffix.lower() != ".png":
+            raise UsageError(f"expected an output that ends in .png, got {path}")
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            raise UsageError(f"cannot write {path}: name a file in a folder that is there")
+        from PIL import Image
+
+        from risctl.data.atomic import replacing
+        from risctl.engine.predictor import Predictor
+        from risctl.engine.steps_view import draw_steps
+
+        predictor = Predictor.load(model, device=device.value, threshold=threshold)
+        console.say(predictor.describe())
+        for remark in predictor.remarks(text):
+            console.warn(f"{text!r}: {remark}")
+        drawn = draw_steps(predictor, image, text)
+        with replacing(path) as beside:
+            Image.fromarray(drawn.sheet).save(beside, format="PNG")
+        found = drawn.prediction
+        data = {
+            "image": str(image),
+            "text": text,
+            "sheet": str(path),
+            "score": found.score,
+            "box": found.box,
+            "steps": drawn.steps,
+        }
+        console.result(str(path), data=data, as_json=as_json)
