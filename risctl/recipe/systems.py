@@ -9,5 +9,6 @@ from pydantic import Field
 from risctl.recipe.model import VLTModel
 from risctl.recipe.referformer import ReferFormerModel
 from risctl.recipe.step import StepModel
+from risctl.recipe.zsi import ZSIModel
 
-ModelSection = Annotated[VLTModel | StepModel | ReferFormerModel, Field(discriminator="system")]
+ModelSection = Annotated[VLTModel | StepModel | ReferFormerModel | ZSIModel, Field(discriminator="system")]

@@ -24,6 +24,7 @@ from risctl.recipe.systems import ModelSection
 from risctl.systems.base import System
 from risctl.systems.build_referformer import build_referformer
 from risctl.systems.build_step import build_step
+from risctl.systems.build_zsi import build_zsi
 from risctl.systems.embedding import word_embedding
 from risctl.systems.vlt import VLT
 from risctl.systems.weights import load_trunk
@@ -113,5 +114,6 @@ SYSTEMS: dict[str, Callable[[Any, Vocabulary, np.ndarray | None, bool], System]]
     "vlt": _vlt,
     "step": build_step,
     "referformer": build_referformer,
+    "zsi": build_zsi,
 }
 """What builds each system that a recipe can name."""

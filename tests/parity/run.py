@@ -28,6 +28,7 @@ MODULES = {
     "metrics": "metrics",
     "ReferFormer": "referformer",
     "Global-Local CLIP": "global_local_clip",
+    "ZSI (zero-shot instance segmentation)": "zsi",
 }
 """By the case's `system` (or `family`), or by its `kind` if that has no entry: the file that computes our outputs."""
 

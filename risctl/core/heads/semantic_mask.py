@@ -1,0 +1,70 @@
+"""The semantic mask head of ZSI (section 3.3): each pixel of a region compared with word vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from risctl.core.fusion.background_sync import through_seen
+
+POOLED = 14
+_DEPTH = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SemanticMasks:
+    """What the head sees in N regions: shared (N, C, 28, 28), meaning (N, D, 28, 28), restored (N, C, 28, 28).
+
+    `restored` is what the decoder makes of the meaning; it is to be `shared`.
+    """
+
+    shared: Tensor
+    meaning: Tensor
+    restored: Tensor
+
+    def of_seen(self, seen: Tensor) -> Tensor:
+        """Return logits (N, K + 1, 28, 28) of the seen classes by their vectors (K + 1, D)."""
+        return functional.conv2d(self.meaning, seen[..., None, None])
+
+    def of_classes(self, seen: Tensor, asked: Tensor) -> Tensor:
+        """Return logits (N, U + 1, 28, 28) of classes by their vectors `asked` (U + 1, D), through the seen ones."""
+        return functional.conv2d(self.of_seen(seen), through_seen(seen, asked).T[..., None, None])
+
+
+class SemanticMaskHead(nn.Module):
+    """Four convolutions, upsampling, and the encoder E with its decoder D.
+
+    tower "paper": the four follow one another; "reference": only the last acts, as a loop of the published code has it
+    (the first three then never learn). kernel: of encoder and decoder, 1 in the paper, 3 in the published code.
+    """
+
+    def __init__(
+        self, channels: int, *, dim: int, tower: Literal["paper", "reference"] = "paper", kernel: Literal[1, 3] = 1
+    ) -> None:
+        super().__init__()
+        self.tower = tower
+        self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(_DEPTH))
+        self.up = nn.ConvTranspose2d(channels, channels, 2, stride=2)
+        self.to_words = nn.Conv2d(channels, dim, kernel, padding=kernel // 2)
+        self.encode = nn.Conv2d(dim, dim, kernel, padding=kernel // 2)
+        self.decode = nn.Conv2d(dim, dim, kernel, padding=kernel // 2)
+        self.from_words = nn.Conv2d(dim, channels, kernel, padding=kernel // 2)
+        for layer in (*self.convs, self.up, self.to_words, self.encode, self.decode, self.from_words):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+        if tower == "reference":
+            for layer in self.convs[:-1]:
+                layer.requires_grad_(False)
+
+    def forward(self, features: Tensor) -> SemanticMasks:
+        """See pooled features (N, C, 14, 14)."""
+        x = features
+        for layer in self.convs if self.tower == "paper" else self.convs[-1:]:
+            x = layer(x).relu()
+        shared = self.up(x).relu()
+        meaning = self.encode(self.to_words(shared).relu())
+        restored = self.from_words(self.decode(meaning)).relu()
+        return SemanticMasks(shared=shared, meaning=meaning, restored=restored)

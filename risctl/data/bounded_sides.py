@@ -1,0 +1,25 @@
+"""What is done to pictures before a detector: both sides bounded, as large as the bounds allow."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from risctl.data.transforms import LongestSidePreprocess
+from risctl.language.vocabulary import Vocabulary
+from risctl.vision.fitted import Fitted
+
+
+class BoundedSidesPreprocess(LongestSidePreprocess):
+    """Pictures scaled until the short side is `short` or the long side `longest`, each in an input of its own."""
+
+    def __init__(self, *, short: int, longest: int, multiple: int, max_words: int, vocabulary: Vocabulary) -> None:
+        super().__init__(longest=longest, multiple=multiple, max_words=max_words, vocabulary=vocabulary)
+        self.short = short
+
+    def image(self, image: np.ndarray) -> tuple[Tensor, Fitted]:
+        """Return the input (3, h, w), RGB in [0, 1], of a uint8 picture (H, W, 3), and how it lies in it."""
+        height, width = image.shape[:2]
+        longest = min(self.longest, round(self.short * max(height, width) / min(height, width)))
+        geometry = Fitted.fit(height=height, width=width, longest=longest, multiple=self.multiple)
+        return geometry.image(image), geometry

@@ -1,0 +1,98 @@
+"""ZSI's `model` section."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from risctl.recipe.section import FileName, Section
+
+
+class ZSIVisualSection(Section):
+    """The visual trunk; batch norms of the resnets keep their statistics, their first stage does not train."""
+
+    name: Literal["resnet18", "resnet50", "resnet101", "small_cnn"] = Field(
+        default="resnet101", description="Which trunk sees the picture."
+    )
+    weights: FileName | None = Field(
+        default=None,
+        description="Trained weights to begin with: a file, `imagenet` (resnets only), or null for random weights.",
+    )
+    frozen: bool = Field(default=False, description="Train no parameter of the trunk at all.")
+
+    @field_validator("weights")
+    @classmethod
+    def _imagenet_is_for_resnets(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value == "imagenet" and info.data.get("name") == "small_cnn":
+            raise PydanticCustomError("clash", "a file or null: only the resnets have `imagenet` weights")
+        return value
+
+
+class ZSITextSection(Section):
+    """The word vectors."""
+
+    vectors: FileName = Field(
+        description="Word vectors: a word2vec, GloVe or fastText file, a compact file made from one, or the name of a "
+        "spaCy model."
+    )
+    dim: int = Field(default=300, ge=1, le=4096, description="Width of a word vector.")
+    extra_words: int = Field(
+        default=20_000,
+        ge=0,
+        le=2_000_000,
+        description="How many of the vectors' most frequent words can be asked for beside those of the data.",
+    )
+
+
+class ZSIModel(Section):
+    """ZSI: zero-shot instance segmentation (CVPR 2021)."""
+
+    system: Literal["zsi"] = Field(description="The system; decides the other keys of `model`.")
+    split: Literal["48_17", "65_15"] = Field(
+        default="48_17", description="Which of COCO's classes are trained on, and which are only asked for."
+    )
+    conventions: Literal["torchvision", "mmdet1"] = Field(
+        default="torchvision", description="What a box is; `mmdet1` for published weights."
+    )
+    tower: Literal["paper", "reference"] = Field(
+        default="paper",
+        description="Mask head: `paper`: four convolutions after one another; `reference`: only the last acts, as in "
+        "the published code.",
+    )
+    encoder_kernel: Literal[1, 3] = Field(
+        default=1, description="Kernel of the mask head's encoder and decoder: 1 in the paper, 3 in the published code."
+    )
+    mask_background_sync: Literal["always", "never", "generalised"] = Field(
+        default="always",
+        description="Whether the mask head takes its background from the region proposals; `generalised`: only when "
+        "seen classes are asked for as well, as the published 48/17 has it.",
+    )
+    unseen_boxes: Literal["nearest", "reference"] = Field(
+        default="nearest",
+        description="Whose box a class that was not trained gets: that of the seen class whose word is most alike, or "
+        "`reference`: of the seen class of the same number, as in the published code.",
+    )
+    short_side: int = Field(default=800, ge=32, le=4096, description="Pixels that the short side is scaled to.")
+    long_side: int = Field(default=1333, ge=32, le=8192, description="Pixels that the long side must not pass.")
+    max_words: int = Field(default=20, ge=1, le=200, description="Words read of a phrase; the rest is cut.")
+    channels: int = Field(default=256, ge=8, le=2048, description="Channels of the feature pyramid and of the masks.")
+    hidden: int = Field(default=1024, ge=8, le=8192, description="Width of the box head.")
+    vocabulary_words: int = Field(
+        default=4717,
+        ge=1,
+        le=100_000,
+        description="How many words the semantic encoder compares with: the first ones of the checkpoint's words.",
+    )
+    proposals: int = Field(default=1000, ge=1, le=10_000, description="Regions looked at in a picture.")
+    visual: ZSIVisualSection = Field(default_factory=ZSIVisualSection, description="The visual trunk.")
+    text: ZSITextSection = Field(description="The word vectors.")
+
+    @field_validator("long_side")
+    @classmethod
+    def _long_is_longer(cls, value: int, info: ValidationInfo) -> Any:
+        short = info.data.get("short_side")
+        if short is not None and value < short:
+            raise PydanticCustomError("clash", "no less than `model.short_side` ({short})", {"short": short})
+        return value

@@ -1,0 +1,95 @@
+"""From the `model` section of a recipe to a ZSI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from risctl.core.encoders.text.asked_word import AskedWord
+from risctl.core.encoders.visual.frozen_resnet import FrozenResNet
+from risctl.core.encoders.visual.small_frames import SmallFrames
+from risctl.core.heads.background_rpn import BackgroundRPN, Proposing
+from risctl.core.heads.box_conventions import Conventions
+from risctl.core.heads.semantic_box import SemanticBoxHead
+from risctl.core.heads.semantic_mask import SemanticMaskHead
+from risctl.data.bounded_sides import BoundedSidesPreprocess
+from risctl.errors import UsageError
+from risctl.language.coco_classes import SPLITS
+from risctl.language.vocabulary import UNK_ID, Vocabulary
+from risctl.recipe.zsi import ZSIModel, ZSIVisualSection
+from risctl.systems.weights import load_trunk
+from risctl.systems.zsi import ZSI
+
+_STRIDE = 32
+
+
+def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | None, pretrained: bool) -> ZSI:
+    """Return the ZSI that `model` describes; as `risctl.systems.build.build_system`.
+
+    The first `vocabulary_words` words of `vocabulary` are those of the semantic encoder. Without `vectors` all word
+    vectors are zeros, for a checkpoint to fill in.
+    """
+    dim, split = model.text.dim, SPLITS[model.split]
+    if vectors is not None and vectors.shape != (len(vocabulary), dim):
+        raise UsageError(f"expected word vectors of shape {(len(vocabulary), dim)}, got {vectors.shape}")
+    given = torch.zeros(len(vocabulary), dim) if vectors is None else torch.as_tensor(vectors, dtype=torch.float32)
+    first = torch.zeros(model.vocabulary_words, dim)
+    own = given[UNK_ID + 1 :][: model.vocabulary_words]
+    first[: len(own)] = own
+    classes = (*split.seen, *split.unseen)
+    seen, unseen = torch.zeros(len(split.seen) + 1, dim), torch.zeros(len(split.unseen) + 1, dim)
+    if vectors is not None:
+        of_classes = class_vectors(classes, vocabulary, given)
+        background = of_classes.mean(0, keepdim=True)
+        seen = torch.cat([background, of_classes[: len(split.seen)]])
+        unseen = torch.cat([background, of_classes[len(split.seen) :]])
+    rpn = BackgroundRPN(model.channels, dim=dim)
+    if vectors is not None:
+        rpn.begin_with(seen[0])
+    trunk = _trunk(model.visual, pretrained)
+    return ZSI(
+        preprocess=BoundedSidesPreprocess(
+            short=model.short_side,
+            longest=model.long_side,
+            multiple=_STRIDE,
+            max_words=model.max_words,
+            vocabulary=vocabulary,
+        ),
+        visual=trunk,
+        visual_channels=trunk.channels,
+        channels=model.channels,
+        rpn=rpn,
+        box_head=SemanticBoxHead(model.channels, hidden=model.hidden, classes=len(split.seen), vocabulary=first),
+        mask_head=SemanticMaskHead(model.channels, dim=dim, tower=model.tower, kernel=model.encoder_kernel),
+        text=AskedWord(vocabulary, given, classes=classes),
+        seen=seen,
+        unseen=unseen,
+        conventions=Conventions(model.conventions),
+        proposing=Proposing(before=model.proposals, after=model.proposals, most=model.proposals),
+        mask_background_sync=model.mask_background_sync,
+        unseen_boxes=model.unseen_boxes,
+    )
+
+
+def class_vectors(names: Sequence[str], vocabulary: Vocabulary, vectors: Tensor) -> Tensor:
+    """Return the vectors (N, D) of classes, each the mean over the words of its name that `vocabulary` has."""
+    return torch.stack(
+        [
+            vectors[[vocabulary.words.index(word) if word in vocabulary else UNK_ID for word in name.split()]].mean(0)
+            for name in names
+        ]
+    )
+
+
+def _trunk(section: ZSIVisualSection, pretrained: bool) -> FrozenResNet | SmallFrames:
+    if section.name == "small_cnn":
+        trunk: FrozenResNet | SmallFrames = SmallFrames(frozen=section.frozen)
+    else:
+        trunk = FrozenResNet(section.name, frozen=section.frozen)
+    on_meta = next(trunk.parameters()).is_meta
+    if pretrained and section.weights is not None and not on_meta:
+        load_trunk(trunk, section.name, section.weights)
+    return trunk

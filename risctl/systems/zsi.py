@@ -1,0 +1,354 @@
+"""ZSI: zero-shot instance segmentation (Zheng et al., CVPR 2021).
+
+Follows the published code (zhengye1995/Zero-shot-Instance-Segmentation, 6b25b31), which the parity cases compare with,
+where the paper does not say otherwise; each module says where they differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from risctl.core.encoders.base import TextFeatures, VisualFeatures
+from risctl.core.encoders.text.asked_word import SIDE_NAMES, AskedWord
+from risctl.core.fusion.background_sync import with_background
+from risctl.core.heads.background_rpn import BackgroundRPN, Proposing
+from risctl.core.heads.box_conventions import Conventions
+from risctl.core.heads.class_detections import Detecting, Detections
+from risctl.core.heads.mask_paste import mask_logits, paste
+from risctl.core.heads.semantic_box import DEVIATIONS, SemanticBoxes, SemanticBoxHead, take_deltas
+from risctl.core.heads.semantic_box import POOLED as BOX_POOLED
+from risctl.core.heads.semantic_mask import POOLED as MASK_POOLED
+from risctl.core.heads.semantic_mask import SemanticMaskHead, SemanticMasks
+from risctl.data.batch import Batch, Preprocess
+from risctl.systems.base import Output, System
+from risctl.systems.zsi_targets import Instances, mask_targets, sample_anchors, sample_regions
+
+STRIDES = (4, 8, 16, 32, 64)
+_POOLED_LEVELS = 4
+_LARGEST_STRIDE = 32
+_SURE = 0.7  # a detection this good, compared with the best, is another thing of the asked kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regions:
+    """What was seen in one picture of `height` x `width` input pixels.
+
+    maps: five, (1, C, H_i, W_i), strides 4 to 64; logits and deltas of the proposals, a level each; corners (R, 4) and
+    scores (R,) of the proposed regions; boxes: what the box head says of them, None in training.
+    """
+
+    maps: tuple[Tensor, ...]
+    logits: tuple[Tensor, ...]
+    deltas: tuple[Tensor, ...]
+    height: int
+    width: int
+    corners: Tensor
+    scores: Tensor
+    boxes: SemanticBoxes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionFeatures(VisualFeatures):
+    """The regions of every picture; the maps are theirs."""
+
+    regions: tuple[Regions, ...]
+
+    def select(self, index: Tensor) -> RegionFeatures:
+        """Return the features of the images `index` (N,), as views."""
+        return replace(self, padding=self.padding[index], regions=tuple(self.regions[one] for one in index.tolist()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Classes to look for: vectors (U + 1, D), the first for background, and whose boxes they get, (U,) of 1 to K."""
+
+    vectors: Tensor
+    box_classes: Tensor
+
+
+class ZSI(System):
+    """A picture and class names to instances, or a picture and a phrase to the mask of what it means.
+
+    A class is a word vector, so any word with a vector can be asked for. Of a phrase the head noun is looked for, and
+    among what is found the words of place choose. Logits have the input's size; `scores` are those of the chosen
+    detection.
+    """
+
+    seen: Tensor
+    unseen: Tensor
+
+    def __init__(
+        self,
+        *,
+        preprocess: Preprocess,
+        visual: nn.Module,
+        visual_channels: Sequence[int],
+        channels: int,
+        rpn: BackgroundRPN,
+        box_head: SemanticBoxHead,
+        mask_head: SemanticMaskHead,
+        text: AskedWord,
+        seen: Tensor,
+        unseen: Tensor,
+        conventions: Conventions,
+        proposing: Proposing,
+        mask_background_sync: Literal["always", "never", "generalised"] = "always",
+        unseen_boxes: Literal["nearest", "reference"] = "nearest",
+    ) -> None:
+        """Compose it.
+
+        visual_channels: of the trunk's four maps; channels: of the pyramid's; seen (K + 1, D), unseen (U + 1, D): word
+        vectors of the split's classes after background's.
+        """
+        super().__init__()
+        self.preprocess = preprocess
+        self.visual = visual
+        self.neck = FeaturePyramidNetwork(list(visual_channels), channels, extra_blocks=LastLevelMaxPool())
+        self.rpn = rpn
+        self.box_head = box_head
+        self.mask_head = mask_head
+        self.text = text
+        self.register_buffer("seen", seen)
+        self.register_buffer("unseen", unseen)
+        self.conventions = conventions
+        self.proposing = proposing
+        self.detecting = Detecting()
+        self.mask_background_sync = mask_background_sync
+        self.unseen_boxes = unseen_boxes
+
+    def encode_image(self, images: Tensor, padding: Tensor) -> RegionFeatures:
+        """Propose regions in images (B, 3, H, W) with padding (B, H, W), each picture in an input of its own size."""
+        regions = tuple(
+            self.propose(maps, height=height, width=width) for maps, height, width in self._seen_maps(images, padding)
+        )
+        return RegionFeatures(maps=(), strides=STRIDES, padding=padding, regions=regions)
+
+    def encode_text(self, words: Tensor, word_mask: Tensor) -> TextFeatures:
+        """Read word ids (B, L) with mask (B, L)."""
+        return self.text(words, word_mask)
+
+    def decode(self, visual: VisualFeatures, text: TextFeatures) -> Output:
+        """Join N images with N texts, row by row. In training nothing is decoded: the logits are zeros."""
+        if not isinstance(visual, RegionFeatures):
+            raise TypeError(f"expected what encode_image gave; got {type(visual).__name__}")
+        extras = {"regions": visual.regions, "asked": text.sentence}
+        if self.training:
+            return Output(logits=torch.zeros_like(visual.padding, dtype=torch.float32), extras=extras)
+        found = [
+            self._answer(regions, asked, padding)
+            for regions, asked, padding in zip(visual.regions, text.sentence, visual.padding, strict=True)
+        ]
+        return Output(
+            logits=torch.stack([logits for logits, _ in found]),
+            scores=torch.stack([score for _, score in found]).clamp(0, 1),
+            extras=extras,
+        )
+
+    def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the proposals, the regions and their masks, the mean over the pictures.
+
+        What is to be found in a picture is the target of its phrase, as the seen class most like the phrase's noun.
+        """
+        if batch.targets is None:
+            raise ValueError("expected a batch with targets")
+        terms: dict[str, list[Tensor]] = {}
+        for regions, asked, target in zip(output.extras["regions"], output.extras["asked"], batch.targets, strict=True):
+            vector = asked[: self.seen.shape[1]]
+            label = self._nearest(vector[None])
+            instances = Instances.of_mask(target[: regions.height, : regions.width], label)
+            for name, value in self._picture_loss(regions, instances).items():
+                terms.setdefault(name, []).append(value)
+        return {name: torch.stack(values).mean() for name, values in terms.items()}
+
+    @property
+    def background(self) -> Tensor:
+        """v_b (D,), without gradient."""
+        return self.rpn.background.detach()
+
+    def propose(self, maps: Sequence[Tensor], *, height: int, width: int) -> Regions:
+        """Return the regions of one picture by its trunk's four maps (1, C_i, H_i, W_i)."""
+        named = self.neck({str(level): one for level, one in enumerate(maps)})
+        pyramid = tuple(named.values())
+        logits, deltas = self.rpn(pyramid)
+        proposals = self.proposing(
+            [one[0] for one in logits],
+            [one[0] for one in deltas],
+            self.conventions.anchors(pyramid, STRIDES),
+            conventions=self.conventions,
+            height=height,
+            width=width,
+        )
+        boxes = None if self.training else self.compare(pyramid, proposals.corners)
+        return Regions(
+            maps=pyramid,
+            logits=tuple(one[0] for one in logits),
+            deltas=tuple(one[0] for one in deltas),
+            height=height,
+            width=width,
+            corners=proposals.corners,
+            scores=proposals.scores,
+            boxes=boxes,
+        )
+
+    def pool(self, maps: Sequence[Tensor], corners: Tensor, size: int) -> Tensor:
+        """Return features (N, C, size, size) of regions (N, 4) of one picture's maps."""
+        own = torch.zeros(len(corners), dtype=torch.int64, device=corners.device)
+        return self.conventions.pool(maps[:_POOLED_LEVELS], STRIDES[:_POOLED_LEVELS], corners, own, size)
+
+    def compare(self, maps: Sequence[Tensor], corners: Tensor) -> SemanticBoxes:
+        """Return what the box head says of regions (N, 4)."""
+        return self.box_head(self.pool(maps, corners, BOX_POOLED), with_background(self.seen, self.background))
+
+    def look(self, maps: Sequence[Tensor], corners: Tensor) -> SemanticMasks:
+        """Return what the mask head sees in regions (N, 4)."""
+        return self.mask_head(self.pool(maps, corners, MASK_POOLED))
+
+    def mask_vectors(self, vectors: Tensor, *, generalised: bool) -> Tensor:
+        """Return class vectors (U + 1, D) as the mask head compares with them."""
+        synced = self.mask_background_sync == "always" or (self.mask_background_sync == "generalised" and generalised)
+        return with_background(vectors, self.background if synced else None)
+
+    def ask_split(self) -> tuple[Question, Question]:
+        """Return the questions for the split's seen and unseen classes."""
+        device = self.seen.device
+        seen = Question(vectors=self.seen, box_classes=torch.arange(1, len(self.seen), device=device))
+        if self.unseen_boxes == "nearest":
+            return seen, self.ask(self.unseen[1:])
+        classes = torch.arange(1, len(self.unseen), device=device).clamp(max=len(self.seen) - 1)
+        return seen, Question(vectors=self.unseen, box_classes=classes)
+
+    def ask(self, vectors: Tensor) -> Question:
+        """Return the question for any classes, by their word vectors (U, D)."""
+        return Question(vectors=torch.cat([self.seen[:1], vectors]), box_classes=self._nearest(vectors))
+
+    def classify(self, boxes: SemanticBoxes, question: Question) -> Tensor:
+        """Return scores (R, U + 1) of what is asked, the first for background."""
+        return boxes.of_classes(
+            with_background(self.seen, self.background), with_background(question.vectors, self.background)
+        )
+
+    def detect(
+        self, regions: Regions, question: Question, *, scale: float = 1.0, detecting: Detecting | None = None
+    ) -> Detections:
+        """Return what is found of the classes asked for, boxes in input pixels divided by `scale`."""
+        if regions.boxes is None:
+            raise ValueError("expected features of evaluation mode; call eval() first")
+        scores = self.classify(regions.boxes, question)[:, 1:]
+        corners = self.conventions.decode(
+            regions.corners[:, None],
+            take_deltas(regions.boxes.deltas, question.box_classes),
+            deviations=DEVIATIONS,
+            height=regions.height,
+            width=regions.width,
+        )
+        return (detecting or self.detecting)(corners / scale, scores, conventions=self.conventions)
+
+    def masks_of(
+        self, masks: SemanticMasks, labels: Tensor, question: Question, *, of_seen: bool, generalised: bool
+    ) -> Tensor:
+        """Return logits (N, 28, 28) of the classes labels (N,), from 0, of `question`."""
+        seen = self.mask_vectors(self.seen, generalised=generalised)
+        if of_seen:
+            logits = masks.of_seen(seen)
+        else:
+            logits = masks.of_classes(seen, self.mask_vectors(question.vectors, generalised=generalised))
+        return logits[torch.arange(len(labels), device=labels.device), labels + 1]
+
+    def _nearest(self, vectors: Tensor) -> Tensor:
+        """Return which seen class, 1 to K, is most like each of vectors (U, D)."""
+        ours = functional.normalize(self.seen[1:], dim=1)
+        return (functional.normalize(vectors, dim=1) @ ours.T).argmax(1) + 1
+
+    def _seen_maps(self, images: Tensor, padding: Tensor) -> list[tuple[tuple[Tensor, ...], int, int]]:
+        """Return the trunk's maps, height and width of each picture, which lies at the top left of its input."""
+        spans = []
+        for hidden in padding:
+            height, width = int((~hidden).any(1).sum()), int((~hidden).any(0).sum())
+            spans.append((height, width, _whole(height), _whole(width)))
+        if self.training:
+            # Norms that learn take their statistics from the whole batch.
+            together = self.visual(images, padding).maps
+            return [
+                (
+                    tuple(
+                        one[row : row + 1, :, : bottom // stride, : right // stride]
+                        for one, stride in zip(together, STRIDES, strict=False)
+                    ),
+                    height,
+                    width,
+                )
+                for row, (height, width, bottom, right) in enumerate(spans)
+            ]
+        seen = []
+        for row, (height, width, bottom, right) in enumerate(spans):
+            # In the larger input of another picture, convolutions would see other things beyond the border.
+            image, hidden = images[row : row + 1, :, :bottom, :right], padding[row : row + 1, :bottom, :right]
+            seen.append((self.visual(image, hidden).maps, height, width))
+        return seen
+
+    @torch.no_grad()
+    def _answer(self, regions: Regions, asked: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits (H, W) of an input with padding (H, W), and the score, of what a phrase means."""
+        dim = self.seen.shape[1]
+        question = self.ask(asked[None, :dim])
+        found = self.detect(regions, question, detecting=Detecting(score=float("-inf"), most=20))
+        height, width = padding.shape
+        chosen = _choose(found, asked[dim:], height=regions.height, width=regions.width)
+        box = found.boxes[chosen][None]
+        masks = self.look(regions.maps, box)
+        squares = self.masks_of(
+            masks, torch.zeros(1, dtype=torch.int64, device=box.device), question, of_seen=False, generalised=True
+        ).sigmoid()
+        laid = paste(squares, box, height=height, width=width, conventions=self.conventions)[0]
+        return mask_logits(laid.masked_fill(padding, 0)), found.scores[chosen]
+
+    def _picture_loss(self, regions: Regions, instances: Instances) -> dict[str, Tensor]:
+        terms = sample_anchors(
+            regions.logits,
+            regions.deltas,
+            self.conventions.anchors(regions.maps, STRIDES),
+            instances,
+            conventions=self.conventions,
+            height=regions.height,
+            width=regions.width,
+        ).losses()
+        sampled = sample_regions(regions.corners, instances, conventions=self.conventions, deviations=DEVIATIONS)
+        terms |= sampled.losses(self.compare(regions.maps, sampled.corners))
+        masks = self.look(regions.maps, sampled.corners[sampled.inside])
+        logits = masks.of_seen(self.mask_vectors(self.seen, generalised=False))
+        return terms | mask_targets(sampled, instances, size=logits.shape[-1]).losses(masks, logits)
+
+
+def _whole(side: int) -> int:
+    return -(-side // _LARGEST_STRIDE) * _LARGEST_STRIDE
+
+
+def _choose(found: Detections, place: Tensor, *, height: int, width: int) -> int:
+    """Return which detection the named sides and the rank choose among those that are nearly as good as the best."""
+    good = int((found.scores >= _SURE * found.scores[0]).sum()) if found.scores[0] > 0 else 1
+    sides, rank = place[:-1], int(place[-1])
+    if not sides.any():
+        return 0
+    boxes = found.boxes[:good] / found.boxes.new_tensor([width, height, width, height])
+    x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    wishes = {
+        "left": -x,
+        "right": x,
+        "top": -y,
+        "bottom": y,
+        "middle": -(x - 0.5).abs(),
+        "large": area,
+        "small": -area,
+    }
+    wish = torch.stack([wishes[name] for name in SIDE_NAMES])
+    order = (sides @ wish).argsort(descending=True, stable=True)
+    return int(order[min(rank, good) - 1])

@@ -1,0 +1,205 @@
+"""ZSI: the contract in both forms, and what is its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from contract import TEXTS, WORDS, SystemContract
+
+from risctl.data.batch import Batch, Item, collate
+from risctl.errors import RecipeError
+from risctl.language.coco_classes import SPLITS
+from risctl.language.vocabulary import Vocabulary
+from risctl.recipe.load import parse_recipe
+from risctl.recipe.schema import Recipe
+from risctl.systems.build import build_system
+from risctl.systems.zsi import ZSI
+
+SMALL: dict[str, Any] = {
+    "system": "zsi",
+    "short_side": 64,
+    "long_side": 96,
+    "max_words": 8,
+    "channels": 8,
+    "hidden": 24,
+    "vocabulary_words": 9,
+    "proposals": 30,
+    "visual": {"name": "small_cnn"},
+    "text": {"vectors": "given.txt", "dim": 12},
+}
+REFERENCE: dict[str, Any] = {
+    "conventions": "mmdet1",
+    "tower": "reference",
+    "encoder_kernel": 3,
+    "mask_background_sync": "generalised",
+    "unseen_boxes": "reference",
+}
+CLASS_WORDS = " ".join((*SPLITS["48_17"].seen, *SPLITS["48_17"].unseen)).split()
+
+
+def recipe_of(model: dict[str, Any]) -> Recipe:
+    mapping = {"name": "small", "model": model, "data": {"store": "none.h5"}, "train": {"epochs": 1}}
+    return parse_recipe(mapping, source="test")
+
+
+def vectors_of(vocabulary: Vocabulary, dim: int = 12) -> np.ndarray:
+    values = np.random.default_rng(0).standard_normal((len(vocabulary), dim))
+    values[:2] = 0
+    return values.astype(np.float32)
+
+
+def system_of(*words: str, **changes: Any) -> ZSI:
+    torch.manual_seed(0)
+    vocabulary = Vocabulary((*WORDS, *CLASS_WORDS, *words))
+    system = build_system(recipe_of(SMALL | changes).model, vocabulary=vocabulary, vectors=vectors_of(vocabulary))
+    assert isinstance(system, ZSI)
+    return settled(system)
+
+
+def settled(system: ZSI) -> ZSI:
+    """Return the system with norms that have seen something, and with scores that are not all alike."""
+    torch.nn.init.normal_(system.box_head.to_words.weight, std=0.3)
+    torch.nn.init.normal_(system.box_head.from_vocabulary.weight, std=0.3)
+    system.train()
+    with torch.no_grad():
+        for seed in range(3):
+            system(batch_of(system, seed=seed))
+    return system.eval()
+
+
+def batch_of(system: ZSI, *, sizes: tuple[tuple[int, int], ...] = ((40, 60), (70, 50)), seed: int = 0) -> Batch:
+    return collate(items_of(system, sizes=sizes, seed=seed))
+
+
+def items_of(system: ZSI, *, sizes: tuple[tuple[int, int], ...], seed: int = 0) -> list[Item]:
+    generator = np.random.default_rng(seed)
+    items = []
+    for text, (height, width) in zip(TEXTS, sizes, strict=False):
+        image, geometry = system.preprocess.image(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        words, mask = system.preprocess.text(text)
+        referred = np.zeros((height, width), dtype=bool)
+        referred[5:20, 5:25] = True
+        target = system.preprocess.target(referred, geometry)
+        items.append(Item(image=image, words=words, word_mask=mask, target=target, geometry=geometry, text=text))
+    return items
+
+
+class ZSIContract(SystemContract):
+    """On pictures that share an input's size, some with a border in it; several sizes have a test of their own."""
+
+    sizes = ((40, 60), (50, 80), (40, 58), (30, 45))
+
+    def vectors(self, vocabulary: Vocabulary, recipe: Recipe) -> np.ndarray:
+        return vectors_of(vocabulary, recipe.model.text.dim)
+
+
+class TestPaper(ZSIContract):
+    """The paper's form."""
+
+    def recipe(self) -> Recipe:
+        return recipe_of(SMALL)
+
+
+class TestReference(ZSIContract):
+    """The published code's form, with a ResNet whose norms stand still."""
+
+    def recipe(self) -> Recipe:
+        return recipe_of(SMALL | REFERENCE | {"visual": {"name": "resnet18"}})
+
+    def may_lack_gradient(self, name: str) -> bool:
+        """The anchors of the coarse maps reach beyond so small a picture, so they are not trained."""
+        return name.startswith(("neck.layer_blocks.1.", "neck.layer_blocks.2.", "neck.layer_blocks.3."))
+
+
+def test_the_published_size() -> None:
+    """The 48/17 and 65/15 checkpoints' shapes, and how many parameters there are without the trunk."""
+    for split, boxes in (("48_17", 196), ("65_15", 264)):
+        model = recipe_of({"system": "zsi", "split": split, "text": {"vectors": "GoogleNews.bin"}, **REFERENCE}).model
+        with torch.device("meta"):
+            system = build_system(model, vocabulary=Vocabulary(["man"]))
+        assert isinstance(system, ZSI)
+        assert tuple(system.box_head.deltas.weight.shape) == (boxes, 1024)
+        assert tuple(system.box_head.vocabulary.shape) == (4717, 300)
+        assert tuple(system.seen.shape) == (boxes // 4, 300)
+
+
+def test_a_picture_is_seen_alike_in_a_batch_of_other_sizes() -> None:
+    system = system_of()
+    items = items_of(system, sizes=((40, 60), (90, 40), (64, 64)))
+    assert len({item.image.shape for item in items}) == 3
+    batch = collate(items)
+    with torch.no_grad():
+        together = system(batch).logits
+        for row, item in enumerate(items):
+            alone = system(collate([item])).logits[0]
+            height, width = alone.shape
+            assert torch.allclose(together[row, :height, :width], alone, atol=1e-5)
+
+
+def test_background_is_learned_where_regions_are_proposed() -> None:
+    system = system_of()
+    with torch.no_grad():
+        system.rpn.compare.weight[0::2] = torch.tensor([1.0, 2.0, 6.0])[:, None, None, None].expand(3, 12, 1, 1)
+    assert torch.allclose(system.background, torch.full((12,), 3.0))
+    assert torch.allclose(system.mask_vectors(system.seen, generalised=False)[0], system.background)
+    system.mask_background_sync = "generalised"
+    assert torch.equal(system.mask_vectors(system.seen, generalised=False), system.seen)
+    assert torch.allclose(system.mask_vectors(system.seen, generalised=True)[0], system.background)
+
+
+def test_no_gradient_reaches_the_background_through_the_heads() -> None:
+    system = system_of().train()
+    batch = batch_of(system)
+    terms = system.loss(system(batch), batch)
+    (terms["class"] + terms["mask"]).backward()
+    assert system.rpn.compare.weight.grad is None or not system.rpn.compare.weight.grad.any()
+    assert system.box_head.to_words.weight.grad.any()
+
+
+def test_unseen_scores_are_the_seen_distribution_through_word_space() -> None:
+    system = system_of()
+    regions = system.encode_image(*_one(system)).regions[0]
+    seen, unseen = system.ask_split()
+    shares = regions.boxes.scores.softmax(1)
+    mean = shares @ torch.cat([system.background[None], system.seen[1:]])
+    assert torch.allclose(system.classify(regions.boxes, unseen)[:, 1:], mean @ system.unseen[1:].T, atol=1e-5)
+    assert torch.allclose(system.classify(regions.boxes, seen)[:, 1:], mean @ system.seen[1:].T, atol=1e-5)
+
+
+def test_whose_box_an_unseen_class_gets() -> None:
+    assert system_of(**REFERENCE).ask_split()[1].box_classes.tolist() == list(range(1, 18))
+    system = system_of()
+    wanted = system.ask(system.seen[[5, 7]] * 0.5).box_classes
+    assert wanted.tolist() == [5, 7]
+
+
+def test_a_phrase_is_what_its_noun_and_its_place_say() -> None:
+    """Of two things found equally good, "left" and "right" choose; the noun decides what is looked for."""
+    system = system_of("zebra")
+    words, mask = system.preprocess.text("the left dog behind the man")
+    asked = system.encode_text(words[None], mask[None]).sentence[0]
+    dog = system.text.vectors[system.text.words.index("dog")]
+    assert torch.equal(asked[:12], dog)
+    assert asked[12:].tolist() == [1, 0, 0, 0, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"long_side": 32}, "no less than `model.short_side`"),
+        ({"split": "60_20"}, "model.split"),
+        ({"visual": {"name": "small_cnn", "weights": "imagenet"}}, "only the resnets"),
+        ({"text": {"dim": 12}}, "model.text.vectors"),
+    ],
+)
+def test_recipes_refuse(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(RecipeError, match=says):
+        recipe_of(SMALL | changes)
+
+
+def _one(system: ZSI) -> tuple[torch.Tensor, torch.Tensor]:
+    batch = batch_of(system, sizes=((50, 70),))
+    return batch.images, batch.padding
