@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,16 @@ from risctl.errors import DataError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from risctl.engine.predictor import Predictor
+
 EXAMPLE = 'Example: risctl predict photo.jpg "the red cup" "the chair on the left" --model runs/vlt-scenes'
+
+
+class QueryScope(StrEnum):
+    """Over what the answering query is chosen."""
+
+    clip = "clip"
+    video = "video"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +63,16 @@ def predict(
         float | None,
         typer.Option(help="A pixel is in the mask if its probability is above this; default: the recipe's."),
     ] = None,
+    video: Annotated[
+        bool, typer.Option("--video", help="The folder named first is a video's frames, in the order of their names.")
+    ] = False,
+    clip_len: Annotated[
+        int, typer.Option(min=1, max=1000, help="Video: frames that the model sees at once; memory grows with it.")
+    ] = 8,
+    overlap: Annotated[int, typer.Option(min=0, help="Video: frames of a clip that the clip before had, too.")] = 0,
+    query: Annotated[
+        QueryScope, typer.Option(help="Video: choose the answering query per clip, or over all frames, in two passes.")
+    ] = QueryScope.clip,
     device: DeviceOption = Device.auto,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -72,18 +92,36 @@ def predict(
     Masks are of the picture as a viewer shows it: EXIF orientation is applied,
     and of an animation the first frame is taken. A picture that cannot be read
     is named; of several, the others are done, and the exit code is 4.
+
+    A video (or with --video a folder of frames) gives a folder of masks
+    VIDEO.TEXT/FRAME.png, VIDEO.TEXT.overlay.mp4 and VIDEO.TEXT.json for each
+    text. It is read in clips, so that memory does not grow with its length.
+    Ctrl-C keeps the finished frames.
     """
     with console.quiet_if(quiet):
         specs, texts = split_arguments(arguments, text or ())
+        if video or _is_video(specs[0]):
+            if len(specs) > 1:
+                raise UsageError("one video at a time: name it first, then the texts")
+            from risctl.cli.predict_video import predict_video
+            from risctl.engine.predictor import Predictor
+
+            predict_video(
+                _loaded(Predictor.load(model, device=device.value, threshold=threshold), texts),
+                specs[0],
+                texts,
+                out=out,
+                clip_length=clip_len,
+                overlap=overlap,
+                query=query.value,
+                as_json=as_json,
+            )
+            return
         pictures = _pictures(specs, out=out)
         from risctl.engine.prediction_files import PredictionFolder
         from risctl.engine.predictor import Predictor
 
-        predictor = Predictor.load(model, device=device.value, threshold=threshold)
-        console.say(predictor.describe())
-        for one in texts:
-            for remark in predictor.remarks(one):
-                console.warn(f"{one!r}: {remark}")
+        predictor = _loaded(Predictor.load(model, device=device.value, threshold=threshold), texts)
         folder = PredictionFolder(out, model=_printable(predictor.path))
         records: list[dict[str, Any]] = []
         refused = 0
@@ -106,6 +144,20 @@ def predict(
             console.result("", data=records, as_json=True)
         if refused:
             raise DataError(f"{refused} of {len(pictures)} pictures could not be read; they are named above")
+
+
+def _loaded(predictor: Predictor, texts: Sequence[str]) -> Predictor:
+    console.say(predictor.describe())
+    for one in texts:
+        for remark in predictor.remarks(one):
+            console.warn(f"{one!r}: {remark}")
+    return predictor
+
+
+def _is_video(spec: str) -> bool:
+    from risctl.vision.video_frames import is_video_name
+
+    return is_video_name(spec)
 
 
 def split_arguments(arguments: Sequence[str], further: Sequence[str] = ()) -> tuple[list[str], list[str]]:

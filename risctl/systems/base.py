@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
 from risctl.data.batch import Batch, Geometry, Preprocess
+from risctl.errors import UsageError
 from risctl.vision import rle
 from risctl.viz.overlays import overlay
 
@@ -78,9 +79,14 @@ class Prediction:
 
 
 class System(nn.Module, ABC):
-    """Base of all systems. A subclass sets `preprocess` in its constructor."""
+    """Base of all systems. A subclass sets `preprocess` in its constructor.
+
+    takes_clips: `encode_image` also takes clips (B, T, 3, H, W), and the logits are then (B, T, h, w). Such a system
+    may have several answers to choose from: then its maps hold "query_scores" (B, T, Q), and `choose` takes another.
+    """
 
     preprocess: Preprocess
+    takes_clips: bool = False
 
     @abstractmethod
     def encode_image(self, images: Tensor, padding: Tensor) -> VisualFeatures:
@@ -99,6 +105,13 @@ class System(nn.Module, ABC):
         return self.decode(
             self.encode_image(batch.images, batch.padding), self.encode_text(batch.words, batch.word_mask)
         )
+
+    def choose(self, output: Output, query: Tensor) -> Output:
+        """Return `output` with the answers `query` (B,) instead of those with the highest mean scores.
+
+        Raises `UsageError` if the system has no answers to choose from.
+        """
+        raise UsageError(f"{type(self).__name__} has one answer to a text; there are no queries to choose from")
 
     @abstractmethod
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:

@@ -84,6 +84,8 @@ class ReferFormer(System):
         self.query_embedding = nn.Parameter(torch.randn(queries, hidden))
         self.hidden = hidden
         self.centre_only = centre_only
+        # One that answers for the middle frame alone is asked frame by frame.
+        self.takes_clips = not centre_only
 
     def encode_image(self, images: Tensor, padding: Tensor) -> VisualFeatures:
         """Encode images (B, 3, H, W) or clips (B, T, 3, H, W) with padding (B, H, W).
@@ -196,11 +198,18 @@ class ReferFormer(System):
             masks=masks.unflatten(0, (batch, frames)),
         )
 
-    def _answer(self, layers: tuple[ClipPredictions, ...], *, single: bool) -> Output:
+    def choose(self, output: Output, query: Tensor) -> Output:
+        """Return `output` with the queries `query` (B,) as answers."""
+        return self._answer(output.extras["found"].layers, single=output.logits.ndim == 3, chosen=query)
+
+    def _answer(self, layers: tuple[ClipPredictions, ...], *, single: bool, chosen: Tensor | None = None) -> Output:
         last = layers[-1]
         scores = last.classes.sigmoid().amax(-1)  # (B, T, Q)
-        score, chosen = scores.mean(1).max(1)
+        mean = scores.mean(1)
+        if chosen is None:
+            chosen = mean.argmax(1)
         rows = torch.arange(len(chosen), device=chosen.device)
+        score = mean[rows, chosen]
         logits, boxes = last.masks[rows, :, chosen], to_corners(last.boxes[rows, :, chosen])
         maps = {}
         if not self.training:

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from risctl.core.fusion.deformable_attention import DeformableAttention
 
+_TOKENS = 16_384
+"""Tokens that pass a feed-forward at once, where no gradient is kept."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
@@ -53,7 +56,10 @@ def inverse_sigmoid(x: Tensor, *, epsilon: float = 1e-5) -> Tensor:
 
 
 class FeedForward(nn.Module):
-    """Two layers, the sum with the input, and a norm."""
+    """Two layers, the sum with the input, and a norm.
+
+    Where no gradient is kept, a part of the tokens at a time: the inner width takes eight times the memory of the rest.
+    """
 
     def __init__(self, channels: int, inner: int, *, dropout: float) -> None:
         super().__init__()
@@ -64,7 +70,12 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., C) to the same shape."""
-        return self.norm(x + self.dropout(self.second(self.dropout(self.first(x).relu()))))
+        if torch.is_grad_enabled() or x.numel() <= _TOKENS * x.shape[-1]:
+            return self._whole(x)
+        return torch.cat([self._whole(part) for part in x.flatten(0, -2).split(_TOKENS)]).view(x.shape)
+
+    def _whole(self, x: Tensor) -> Tensor:
+        return self.norm(x + self.dropout(self.second(self.dropout(self.first(x).relu_()))))
 
 
 class EncoderLayer(nn.Module):

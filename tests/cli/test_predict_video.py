@@ -1,0 +1,223 @@
+"""`risctl predict` on videos: files, folders of frames, clips, both ways of choosing, interrupts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from risctl.cli.app import app
+from risctl.engine.checkpoint import save_checkpoint
+from risctl.engine.predictor import Predictor
+from risctl.engine.video_files import VideoPredictions
+from risctl.engine.video_predictor import VideoPredictor, clips_of
+from risctl.errors import DataError, UsageError
+from risctl.language.vocabulary import Vocabulary
+from risctl.recipe.load import parse_recipe
+from risctl.systems.build import build_system
+from risctl.vision import rle
+from risctl.vision.video_frames import Frame, Video, VideoWriter
+
+pytest.importorskip("av")
+
+MODEL: dict[str, Any] = {
+    "system": "referformer",
+    "short_side": 48,
+    "queries": 3,
+    "hidden": 32,
+    "heads": 4,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "feed_forward": 32,
+    "mask_channels": 16,
+    "visual": {"name": "small_cnn"},
+    "text": {"tokens": None, "weights": None, "layers": 1, "width": 16, "heads": 2, "feed_forward": 16},
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small, untrained ReferFormer."""
+    recipe = parse_recipe(
+        {"name": "small", "model": MODEL, "data": {"store": "none.h5"}, "train": {"epochs": 1}}, source="test"
+    )
+    vocabulary = Vocabulary(["red", "cup", "left", "a", "dog"])
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        system = build_system(recipe.model, vocabulary=vocabulary)
+        # Untrained, all its logits are near one value: put masks on both sides of the threshold.
+        with torch.no_grad():
+            system.mask_head.controller.last.bias.normal_(std=0.5)
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    save_checkpoint(path, system=system, recipe=recipe, vocabulary=vocabulary)
+    return path
+
+
+def pictures(count: int, *, height: int = 60, width: int = 90) -> Iterator[np.ndarray]:
+    for number in range(count):
+        pixels = np.full((height, width, 3), 90, dtype=np.uint8)
+        pixels[10:40, 5 + 3 * number : 35 + 3 * number] = (220, 40, 40)
+        yield pixels
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    path = tmp_path / "film.mp4"
+    with VideoWriter(path, rate=12.5) as writer:
+        for pixels in pictures(11):
+            writer.add(pixels)
+    return path
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["predict", *arguments])
+
+
+def test_a_video_gives_a_mask_a_frame_an_overlay_and_rles(film: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run(str(film), "red cup", "dog", "--model", str(model), "-o", str(out), "--clip-len", "4", "--json")
+    assert done.exit_code == 0, done.output
+    records = json.loads(done.stdout)
+    assert [record["text"] for record in records] == ["red cup", "dog"]
+    for record in records:
+        assert record["complete"] and record["frames"] == 11
+        masks = sorted(Path(record["masks"]).iterdir())
+        assert [path.name for path in masks] == [f"{number:05d}.png" for number in range(11)]
+        listed = json.loads(Path(record["rle"]).read_text())
+        assert listed["complete"] and listed["rate"] == 12.5
+        for path, frame in zip(masks, listed["frames"], strict=True):
+            mask = np.asarray(Image.open(path)) > 0
+            assert mask.shape == (60, 90)
+            assert np.array_equal(mask, rle.decode(frame["segmentation"]))
+        overlay = Video.open(Path(record["overlay"]))
+        assert len(list(overlay.frames())) == 11
+        assert overlay.rate == 12.5
+    assert not list(out.glob(".*"))
+
+
+def test_a_folder_of_frames_is_a_video_when_said_so(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, pixels in enumerate(pictures(3)):
+        Image.fromarray(pixels).save(folder / f"{6 * number:05d}.png")
+    out = tmp_path / "out"
+    done = run(str(folder), "red", "--video", "--model", str(model), "-o", str(out), "--json")
+    assert done.exit_code == 0, done.output
+    [record] = json.loads(done.stdout)
+    assert sorted(path.name for path in Path(record["masks"]).iterdir()) == ["00000.png", "00006.png", "00012.png"]
+
+
+def answers(model: Path, film: Path, **options: Any) -> list[np.ndarray]:
+    predictor = VideoPredictor(Predictor.load(model, device="cpu"), **options)
+    return [one.predictions[0].probability for one in predictor.predict(Video.open(film), ["red cup"])]
+
+
+def test_one_clip_is_the_whole_video_pass(model: Path, film: Path) -> None:
+    """The frames of a clip that is as long as the video are what the system gives for all of them at once."""
+    predictor = Predictor.load(model, device="cpu")
+    frames = list(Video.open(film).frames())
+    prepared = [predictor.system.preprocess.image(frame.pixels) for frame in frames]
+    images, geometry = torch.stack([image for image, _ in prepared]), prepared[0][1]
+    ids, mask = predictor.system.preprocess.text("red cup")
+    with torch.no_grad():
+        visual = predictor.system.encode_image(images[None], geometry.padding()[None])
+        output = predictor.system.decode(visual, predictor.system.encode_text(ids[None], mask[None]))
+        expected = geometry.invert(output.logits[0]).sigmoid().numpy()
+    found = answers(model, film, clip_length=11)
+    assert np.allclose(np.stack(found), expected, atol=1e-5)
+    again = answers(model, film, clip_length=40, query="video")
+    assert np.allclose(np.stack(again), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("length", "overlap"), [(1, 0), (4, 0), (4, 2), (5, 4)])
+@pytest.mark.parametrize("query", ["clip", "video"])
+def test_every_frame_is_answered_once(model: Path, film: Path, length: int, overlap: int, query: Any) -> None:
+    found = answers(model, film, clip_length=length, overlap=overlap, query=query)
+    assert len(found) == 11
+    assert all(one.shape == (60, 90) and np.isfinite(one).all() for one in found)
+
+
+def test_clips_hold_no_more_frames_than_they_should() -> None:
+    pixels = np.zeros((1, 1, 3), np.uint8)
+    frames = (Frame(index=number, name=str(number), pixels=pixels) for number in range(10))
+    found = [([one.index for one in clip], first) for clip, first in clips_of(frames, length=4, overlap=1)]
+    assert found == [([0, 1, 2, 3], 0), ([3, 4, 5, 6], 1), ([6, 7, 8, 9], 1)]
+
+
+def test_memory_does_not_grow_with_the_length(model: Path) -> None:
+    """Frames are read when their clip comes, and not kept."""
+    alive: list[int] = []
+
+    class Counted(Video):
+        def frames(self) -> Iterator[Frame]:
+            for index, pixels in enumerate(pictures(12)):
+                alive.append(index)
+                yield Frame(index=index, name=f"{index:05d}", pixels=pixels)
+
+    video = Counted(path=Path("made.mp4"), rate=10.0, count=12)
+    predictor = VideoPredictor(Predictor.load(model, device="cpu"), clip_length=3)
+    for done, _ in enumerate(predictor.predict(video, ["dog"])):
+        assert len(alive) <= done // 3 * 3 + 3
+
+
+def test_an_interrupt_keeps_the_finished_frames(model: Path, film: Path, tmp_path: Path) -> None:
+    predictor = VideoPredictor(Predictor.load(model, device="cpu"), clip_length=2)
+    video = Video.open(film)
+    files = VideoPredictions(tmp_path / "out", video, texts=["dog"], model="m", threshold=0.5)
+    with pytest.raises(KeyboardInterrupt), files:
+        for number, one in enumerate(predictor.predict(video, ["dog"])):
+            files.add(one)
+            if number == 4:
+                raise KeyboardInterrupt
+    [record] = files.records()
+    assert record["frames"] == 5 and not record["complete"]
+    assert len(list(Path(record["masks"]).iterdir())) == 5
+    listed = json.loads(Path(record["rle"]).read_text())
+    assert len(listed["frames"]) == 5 and not listed["complete"]
+    assert len(list(Video.open(Path(record["overlay"])).frames())) == 5
+
+
+def test_a_picture_model_answers_frame_by_frame(tiny_checkpoint: Path, film: Path) -> None:
+    predictor = Predictor.load(tiny_checkpoint, device="cpu")
+    [*found] = VideoPredictor(predictor, clip_length=3).predict(Video.open(film), ["red cup"])
+    assert len(found) == 11
+    alone = predictor.predict(found[7].frame.pixels, "red cup")[0]
+    assert np.allclose(found[7].predictions[0].probability, alone.probability, atol=1e-5)
+    with pytest.raises(UsageError, match="queries"):
+        list(VideoPredictor(predictor, query="video").predict(Video.open(film), ["red cup"]))
+
+
+def test_what_cannot_be_a_video_is_told(model: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"nothing of a video" * 50)
+    with pytest.raises(DataError, match="cannot be read as a video"):
+        Video.open(broken)
+    assert isinstance(run(str(broken), "dog", "--model", str(model)).exception, DataError)
+    with pytest.raises(DataError, match="no video"):
+        Video.open(tmp_path / "absent.mp4")
+    with pytest.raises(UsageError, match="overlap"):
+        VideoPredictor(Predictor.load(model, device="cpu"), clip_length=3, overlap=3)
+    for number, pixels in enumerate(pictures(2)):
+        Image.fromarray(pixels[: 60 - number]).save(tmp_path / f"{number}.png")
+    with pytest.raises(DataError, match="90x59"):
+        list(Video.open(tmp_path).frames())
+
+
+def test_a_real_sequence_runs_through(model: Path, shared: Path, tmp_path: Path) -> None:
+    """A DAVIS sequence made into an mp4; random weights: what is shown is that it runs, not that it finds the cows."""
+    frames = Video.open(shared / "data" / "davis_mini" / "JPEGImages" / "dog")
+    path = tmp_path / "dog.mp4"
+    with VideoWriter(path, rate=frames.rate) as writer:
+        for frame in frames.frames():
+            writer.add(frame.pixels)
+    done = run(str(path), "a dog", "--model", str(model), "-o", str(tmp_path / "out"), "--json", "--query", "video")
+    assert done.exit_code == 0, done.output
+    [record] = json.loads(done.stdout)
+    assert record["frames"] == frames.count
