@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from risctl.cli import console
+from risctl.cli import console, import_zsi
 from risctl.cli.import_referformer import import_referformer
 from risctl.cli.options import JsonOption, QuietOption
 
@@ -111,3 +111,6 @@ def import_deeplab(
         count = importing.import_deeplab(source, out)
         console.say(f"DeepLab ResNet-101: {count:,} numbers")
         console.result(str(out), data={"path": str(out), "numbers": count}, as_json=as_json)
+
+
+app.command("zsi", epilog=import_zsi.EXAMPLE)(import_zsi.import_zsi)

@@ -33,12 +33,11 @@ def gather_words(recipe: Recipe, store: Store) -> Words:
     reading vectors or byte pairs raises.
     """
     data, text = recipe.data, recipe.model.text
-    tokens: str | None = getattr(text, "tokens", None)  # not every system's text can be byte pairs
-    if tokens is not None:
+    if text.tokens is not None:
         from risctl.language.byte_pairs import BytePairs
 
-        pairs = BytePairs.load(tokens)
-        return Words(vocabulary=pairs, vectors=None, note=f"words: the {len(pairs)} byte pairs of {tokens}")
+        pairs = BytePairs.load(text.tokens)
+        return Words(vocabulary=pairs, vectors=None, note=f"words: the {len(pairs)} byte pairs of {text.tokens}")
     texts = store.texts(data.train_split, data.text_field)
     mirrored: list[str] = []
     if data.augment is not None and data.augment.flip:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -32,6 +32,8 @@ class ZSIVisualSection(Section):
 
 class ZSITextSection(Section):
     """The word vectors."""
+
+    tokens: ClassVar[None] = None
 
     vectors: FileName = Field(
         description="Word vectors: a word2vec, GloVe or fastText file, a compact file made from one, or the name of a "

@@ -24,18 +24,22 @@ from risctl.systems.weights import load_trunk
 from risctl.systems.zsi import ZSI
 
 _STRIDE = 32
+WORD_NORM = 0.76663
+"""The length of every word vector that the published code compares with."""
 
 
 def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | None, pretrained: bool) -> ZSI:
     """Return the ZSI that `model` describes; as `risctl.systems.build.build_system`.
 
-    The first `vocabulary_words` words of `vocabulary` are those of the semantic encoder. Without `vectors` all word
-    vectors are zeros, for a checkpoint to fill in.
+    The first `vocabulary_words` words of `vocabulary` are those of the semantic encoder; one without a vector has zeros
+    and takes no part. Without `vectors` all word vectors are zeros, for a checkpoint to fill in.
     """
     dim, split = model.text.dim, SPLITS[model.split]
     if vectors is not None and vectors.shape != (len(vocabulary), dim):
         raise UsageError(f"expected word vectors of shape {(len(vocabulary), dim)}, got {vectors.shape}")
-    given = torch.zeros(len(vocabulary), dim) if vectors is None else torch.as_tensor(vectors, dtype=torch.float32)
+    given = torch.zeros(len(vocabulary), dim)
+    if vectors is not None:
+        given = of_one_length(torch.as_tensor(vectors, dtype=torch.float32))
     first = torch.zeros(model.vocabulary_words, dim)
     own = given[UNK_ID + 1 :][: model.vocabulary_words]
     first[: len(own)] = own
@@ -75,13 +79,19 @@ def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
 
 
 def class_vectors(names: Sequence[str], vocabulary: Vocabulary, vectors: Tensor) -> Tensor:
-    """Return the vectors (N, D) of classes, each the mean over the words of its name that `vocabulary` has."""
-    return torch.stack(
+    """Return the vectors (N, D) of classes, each the mean over the words of its name, of the published length."""
+    means = torch.stack(
         [
             vectors[[vocabulary.words.index(word) if word in vocabulary else UNK_ID for word in name.split()]].mean(0)
             for name in names
         ]
     )
+    return of_one_length(means)
+
+
+def of_one_length(vectors: Tensor) -> Tensor:
+    """Return vectors (N, D) scaled to the published length; zeros stay zeros."""
+    return vectors * (WORD_NORM / vectors.norm(dim=1, keepdim=True).clamp(min=1e-6))
 
 
 def _trunk(section: ZSIVisualSection, pretrained: bool) -> FrozenResNet | SmallFrames:
