@@ -201,6 +201,29 @@ def test_a_picture_is_seen_alike_in_a_batch_of_other_sizes(changes: dict[str, An
     assert torch.allclose(system.loss(run(system, batch), batch)["mask"], torch.stack(losses).mean(), atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("fit", ["square", "longest"])
+def test_pictures_of_one_row_or_pixel(fit: str) -> None:
+    """Letterboxed, a picture of one row covers less than a cell; it still is one."""
+    system = settled(system_of(input_fit=fit))
+    batch = batch_of(system, sizes=((1, 400), (300, 1), (1, 1)))
+    output = run(system, batch)
+    assert output.logits.isfinite().all()
+    assert all(values.isfinite().all() for values in output.maps.values())
+    assert system.loss(output, batch)["mask"].isfinite()
+
+
+def test_half_precision_gives_about_the_same() -> None:
+    system = settled(system_of(folds=2))
+    batch = batch_of(system)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = run(system, batch)
+    assert torch.allclose(half.logits.float().sigmoid(), run(system, batch).logits.sigmoid(), atol=0.05)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = system.train().loss(system(batch), batch)["mask"]
+    loss.backward()
+    assert loss.isfinite()
+
+
 def test_the_previous_map_weighs_the_text() -> None:
     """From the second step on, and only if that is asked for."""
     system = settled(system_of(folds=2))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from risctl.core.blocks import freeze
-from risctl.core.encoders.base import VisualFeatures, padding_at
+from risctl.core.encoders.base import VisualFeatures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,5 +190,9 @@ class DilatedResNet(nn.Module):
 
 
 def picture_at(padding: Tensor, height: int, width: int) -> Tensor:
-    """Return (B, 1, height, width) float32 of padding (B, H, W): 1 where a cell lies in the picture, else 0."""
-    return (~padding_at(padding, height=height, width=width))[:, None].float()
+    """Return (B, 1, height, width) float32 of padding (B, H, W): 1 where a cell holds any of the picture, else 0.
+
+    So that a picture of one row, letterboxed, still has cells.
+    """
+    cell = (padding.shape[1] // height, padding.shape[2] // width)
+    return functional.max_pool2d((~padding)[:, None].float(), cell)
