@@ -39,7 +39,9 @@ def blocks() -> list[Block]:
 def shortened(command: str) -> str:
     """Return the command with three steps for each training."""
     command = re.sub(r"train\.(epochs|max_steps)=\d+ ?", "", command)
-    return re.sub(r"(risctl train (?!.*--dry-run)[^\n&]*?)(?=( \\)?$|\n| &&)", r"\1 train.max_steps=3", command, flags=re.M)
+    training = r"(risctl train (?!.*--dry-run)[^\n&]*?)(?=( \\)?$|\n| &&)"
+    command = re.sub(training, r"\1 train.max_steps=3", command, flags=re.MULTILINE)
+    return re.sub(r"(--resume .*)max_steps=3", r"\1max_steps=5", command)
 
 
 def run(script: str, *, folder: Path) -> None:

@@ -17,7 +17,9 @@ from risctl.cli import console, doctor, import_, predict, prepare, recipes, trai
 from risctl.cli import eval as evaluation
 from risctl.errors import RisctlError
 
-EXIT_CODES = """Exit codes: 0 ok, 1 training failed, 2 usage, 3 recipe, 4 data, 5 environment, 6 checkpoint, 130 interrupted."""
+EXIT_CODES = (
+    "Exit codes: 0 ok, 1 training failed, 2 usage, 3 recipe, 4 data, 5 environment, 6 checkpoint, 130 interrupted."
+)
 
 # As the help lists them; Typer by itself puts groups such as `prepare` after plain commands.
 ORDER = ("prepare", "train", "eval", "predict", "visualize", "zeroshot", "recipes", "import", "doctor")

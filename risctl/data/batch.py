@@ -1,8 +1,8 @@
 """Sample → Batch: what a system is given.
 
-A `Preprocess` belongs to a system (it fixes input size, fill, words) and turns a `Sample`'s parts into tensors; `collate`
-stacks them. Images, clips and precomputed features are the same thing at this level: `images` is (B, 3, H, W) for
-images, (B, T, 3, H, W) for clips.
+A `Preprocess` belongs to a system (it fixes input size, fill, words) and turns a `Sample`'s parts into tensors;
+`collate` stacks them. Images, clips and precomputed features are the same thing at this level: `images` is
+(B, 3, H, W) for images, (B, T, 3, H, W) for clips.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Geometry(Protocol):
 
 
 class Preprocess(Protocol):
-    """What a system does to a picture, a text and a mask before its forward. Must be picklable: loader workers own one."""
+    """What a system does to a picture, a text and a mask before its forward. Loader workers own one: it must pickle."""
 
     def image(self, image: np.ndarray) -> tuple[Tensor, Geometry]:
         """Return the input (3, h, w), RGB in [0, 1], of a uint8 picture (H, W, 3), and how it lies in it."""

@@ -67,7 +67,8 @@ def import_vlt(
     system = build_system(recipe.model, vocabulary=vocabulary, vectors=table, pretrained=False)
     state = vlt_state(arrays, source=source)
     own = system.state_dict()
-    load_state(system, state | {name: own[name] for name in own if name.startswith("text.embedding.")}, source=str(source))
+    embedding = {name: own[name] for name in own if name.startswith("text.embedding.")}
+    load_state(system, state | embedding, source=str(source))
     save_checkpoint(
         _checked(out), system=system, recipe=recipe, vocabulary=vocabulary, extra={"imported_from": source.name}
     )
