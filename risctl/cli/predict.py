@@ -73,6 +73,16 @@ def predict(
     query: Annotated[
         QueryScope, typer.Option(help="Video: choose the answering query per clip, or over all frames, in two passes.")
     ] = QueryScope.clip,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help='Find all things of these classes instead, by name: "zebra, skateboard". With a ZSI checkpoint.',
+            show_default=False,
+        ),
+    ] = None,
+    min_score: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="With --classes: what the score of a thing must exceed.")
+    ] = 0.05,
     device: DeviceOption = Device.auto,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -97,8 +107,17 @@ def predict(
     VIDEO.TEXT/FRAME.png, VIDEO.TEXT.overlay.mp4 and VIDEO.TEXT.json for each
     text. It is read in clips, so that memory does not grow with its length.
     Ctrl-C keeps the finished frames.
+
+    With --classes all arguments are pictures, and each gives two files:
+    PICTURE.classes.png, the things drawn, and PICTURE.classes.json, COCO's
+    results: category, score, box, mask.
     """
     with console.quiet_if(quiet):
+        if classes is not None:
+            if text or video:
+                raise UsageError("--classes finds things in pictures; it goes with neither --text nor --video")
+            _predict_classes(arguments, classes, model=model, out=out, score=min_score, device=device, as_json=as_json)
+            return
         specs, texts = split_arguments(arguments, text or ())
         if video or _is_video(specs[0]):
             if len(specs) > 1:
@@ -144,6 +163,19 @@ def predict(
             console.result("", data=records, as_json=True)
         if refused:
             raise DataError(f"{refused} of {len(pictures)} pictures could not be read; they are named above")
+
+
+def _predict_classes(
+    specs: Sequence[str], classes: str, *, model: Path, out: Path, score: float, device: Device, as_json: bool
+) -> None:
+    from risctl.cli.predict_classes import names_of, predict_classes
+    from risctl.engine.predictor import Predictor
+
+    names, pictures = names_of(classes), _pictures(specs, out=out)
+    predictor = Predictor.load(model, device=device.value)
+    console.say(predictor.describe())
+    read = ((one.shown, one.name, _read(one)) for one in console.progress(pictures, label="predict"))
+    predict_classes(predictor, read, names, out=out, score=score, as_json=as_json)
 
 
 def _loaded(predictor: Predictor, texts: Sequence[str]) -> Predictor:

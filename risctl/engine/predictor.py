@@ -21,7 +21,7 @@ from risctl.engine.devices import device_name, pick_device
 from risctl.errors import UsageError
 from risctl.language.tokens import words_of
 from risctl.metrics.protocols import get_protocol
-from risctl.systems.base import Output, Prediction, System
+from risctl.systems.base import Found, Output, Prediction, System
 from risctl.vision.images import Source, read_image
 
 
@@ -100,6 +100,16 @@ class Predictor:
     def answers(self, texts: str | Sequence[str]) -> Iterator[Prediction]:
         """Yield what `ask` returns, one at a time: of a large picture, hundreds of answers need not fit in memory."""
         return self._answers(self._words(texts))
+
+    @torch.inference_mode()
+    def find(self, names: Sequence[str], *, score: float = 0.05) -> list[Found]:
+        """Return the things of the classes `names` in the picture in hand whose score is above `score`, best first.
+
+        Raises `UsageError` if there is no picture yet, the model answers phrases only, or it does not know a name.
+        """
+        if self._encoded is None:
+            raise UsageError("no picture in hand: call set_image(image) first")
+        return self.system.find(self._encoded.features, names, geometry=self._encoded.geometry, score=score)
 
     def forget(self) -> None:
         """Let go of the picture in hand and its memory."""

@@ -78,6 +78,19 @@ class Prediction:
         return overlay(picture, [self.mask], [self.text])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One thing of a class that was asked for by name.
+
+    score: in [0, 1]; box: (x, y, width, height) in the picture's pixels; segmentation: its mask as COCO RLE.
+    """
+
+    name: str
+    score: float
+    box: tuple[float, float, float, float]
+    segmentation: rle.RLE
+
+
 class System(nn.Module, ABC):
     """Base of all systems. A subclass sets `preprocess` in its constructor.
 
@@ -112,6 +125,13 @@ class System(nn.Module, ABC):
         Raises `UsageError` if the system has no answers to choose from.
         """
         raise UsageError(f"{type(self).__name__} has one answer to a text; there are no queries to choose from")
+
+    def find(self, visual: VisualFeatures, names: Sequence[str], *, geometry: Geometry, score: float) -> list[Found]:
+        """Return the things of classes `names` in the one picture of `visual`, those whose score is above `score`.
+
+        Raises `UsageError` if the system answers phrases only, or does not know a name.
+        """
+        raise UsageError(f"{type(self).__name__} answers phrases; things are found by class with a ZSI checkpoint")
 
     @abstractmethod
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:

@@ -75,6 +75,7 @@ def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
         proposing=Proposing(before=model.proposals, after=model.proposals, most=model.proposals),
         mask_background_sync=model.mask_background_sync,
         unseen_boxes=model.unseen_boxes,
+        classes=split,
     )
 
 

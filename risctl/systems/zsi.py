@@ -7,7 +7,7 @@ where the paper does not say otherwise; each module says where they differ.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -17,8 +17,9 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
-from risctl.core.encoders.text.asked_word import SIDE_NAMES, AskedWord
+from risctl.core.encoders.text.asked_word import AskedWord
 from risctl.core.fusion.background_sync import with_background
+from risctl.core.fusion.place_choice import choose_by_place
 from risctl.core.heads.background_rpn import BackgroundRPN, Proposing
 from risctl.core.heads.box_conventions import Conventions
 from risctl.core.heads.class_detections import Detecting, Detections
@@ -27,51 +28,16 @@ from risctl.core.heads.semantic_box import DEVIATIONS, SemanticBoxes, SemanticBo
 from risctl.core.heads.semantic_box import POOLED as BOX_POOLED
 from risctl.core.heads.semantic_mask import POOLED as MASK_POOLED
 from risctl.core.heads.semantic_mask import SemanticMaskHead, SemanticMasks
-from risctl.data.batch import Batch, Preprocess
-from risctl.systems.base import Output, System
+from risctl.data.batch import Batch, Geometry, Preprocess
+from risctl.language.coco_classes import ClassSplit
+from risctl.systems.base import Found, Output, System
+from risctl.systems.zsi_regions import Question, RegionFeatures, Regions
 from risctl.systems.zsi_targets import Instances, mask_targets, sample_anchors, sample_regions
+from risctl.vision import rle
 
 STRIDES = (4, 8, 16, 32, 64)
 _POOLED_LEVELS = 4
 _LARGEST_STRIDE = 32
-_SURE = 0.7  # a detection this good, compared with the best, is another thing of the asked kind
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Regions:
-    """What was seen in one picture of `height` x `width` input pixels.
-
-    maps: five, (1, C, H_i, W_i), strides 4 to 64; logits and deltas of the proposals, a level each; corners (R, 4) and
-    scores (R,) of the proposed regions; boxes: what the box head says of them, None in training.
-    """
-
-    maps: tuple[Tensor, ...]
-    logits: tuple[Tensor, ...]
-    deltas: tuple[Tensor, ...]
-    height: int
-    width: int
-    corners: Tensor
-    scores: Tensor
-    boxes: SemanticBoxes | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegionFeatures(VisualFeatures):
-    """The regions of every picture; the maps are theirs."""
-
-    regions: tuple[Regions, ...]
-
-    def select(self, index: Tensor) -> RegionFeatures:
-        """Return the features of the images `index` (N,), as views."""
-        return replace(self, padding=self.padding[index], regions=tuple(self.regions[one] for one in index.tolist()))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """Classes to look for: vectors (U + 1, D), the first for background, and whose boxes they get, (U,) of 1 to K."""
-
-    vectors: Tensor
-    box_classes: Tensor
 
 
 class ZSI(System):
@@ -102,11 +68,12 @@ class ZSI(System):
         proposing: Proposing,
         mask_background_sync: Literal["always", "never", "generalised"] = "always",
         unseen_boxes: Literal["nearest", "reference"] = "nearest",
+        classes: ClassSplit | None = None,
     ) -> None:
         """Compose it.
 
         visual_channels: of the trunk's four maps; channels: of the pyramid's; seen (K + 1, D), unseen (U + 1, D): word
-        vectors of the split's classes after background's.
+        vectors of the split's classes after background's; classes: their names.
         """
         super().__init__()
         self.preprocess = preprocess
@@ -123,6 +90,7 @@ class ZSI(System):
         self.detecting = Detecting()
         self.mask_background_sync = mask_background_sync
         self.unseen_boxes = unseen_boxes
+        self.classes = classes or ClassSplit(seen=(), unseen=())
 
     def encode_image(self, images: Tensor, padding: Tensor) -> RegionFeatures:
         """Propose regions in images (B, 3, H, W) with padding (B, H, W), each picture in an input of its own size."""
@@ -251,6 +219,47 @@ class ZSI(System):
         )
         return (detecting or self.detecting)(corners / scale, scores, conventions=self.conventions)
 
+    @torch.no_grad()
+    def find(self, visual: VisualFeatures, names: Sequence[str], *, geometry: Geometry, score: float) -> list[Found]:
+        """Return what is found of classes by name in the one picture of `visual`, best first, 100 at most."""
+        if not isinstance(visual, RegionFeatures):
+            raise TypeError(f"expected what encode_image gave; got {type(visual).__name__}")
+        question, regions = self.ask(self.vectors_of(names)), visual.regions[0]
+        found = self.detect(regions, question, detecting=replace(self.detecting, score=score))
+        ratio = found.boxes.new_tensor([geometry.width / regions.width, geometry.height / regions.height] * 2)
+        listed = []
+        # One at a time: masks have the picture's size.
+        for box, certainty, label in zip(found.boxes, found.scores.tolist(), found.labels, strict=True):
+            masks, name = self.look(regions.maps, box[None]), names[int(label)]
+            known = name in self.classes.seen
+            asked = label.new_tensor([self.classes.seen.index(name)]) if known else label[None]
+            square = self.masks_of(masks, asked, question, of_seen=known, generalised=True).sigmoid()
+            own = box * ratio
+            mask = paste(square, own[None], height=geometry.height, width=geometry.width, conventions=self.conventions)[
+                0
+            ]
+            left, top, right, bottom = own.tolist()
+            listed.append(
+                Found(
+                    name=name,
+                    score=min(max(certainty, 0.0), 1.0),
+                    box=(left, top, right - left, bottom - top),
+                    segmentation=rle.encode((mask > 0.5).cpu().numpy()),
+                )
+            )
+        return listed
+
+    def vectors_of(self, names: Sequence[str]) -> Tensor:
+        """Return the word vectors (N, D) of classes by name, several words as their mean.
+
+        Raises `UsageError` for a name none of whose words has a vector.
+        """
+        own = (*self.classes.seen, *self.classes.unseen)
+        of_classes = torch.cat([self.seen[1:], self.unseen[1:]])
+        return torch.stack(
+            [of_classes[own.index(name)] if name in own else self.text.vector_of(name) for name in names]
+        )
+
     def masks_of(
         self, masks: SemanticMasks, labels: Tensor, question: Question, *, of_seen: bool, generalised: bool
     ) -> Tensor:
@@ -301,7 +310,7 @@ class ZSI(System):
         question = self.ask(asked[None, :dim])
         found = self.detect(regions, question, detecting=Detecting(score=float("-inf"), most=20))
         height, width = padding.shape
-        chosen = _choose(found, asked[dim:], height=regions.height, width=regions.width)
+        chosen = choose_by_place(found.boxes, found.scores, asked[dim:], height=regions.height, width=regions.width)
         box = found.boxes[chosen][None]
         masks = self.look(regions.maps, box)
         squares = self.masks_of(
@@ -329,26 +338,3 @@ class ZSI(System):
 
 def _whole(side: int) -> int:
     return -(-side // _LARGEST_STRIDE) * _LARGEST_STRIDE
-
-
-def _choose(found: Detections, place: Tensor, *, height: int, width: int) -> int:
-    """Return which detection the named sides and the rank choose among those that are nearly as good as the best."""
-    good = int((found.scores >= _SURE * found.scores[0]).sum()) if found.scores[0] > 0 else 1
-    sides, rank = place[:-1], int(place[-1])
-    if not sides.any():
-        return 0
-    boxes = found.boxes[:good] / found.boxes.new_tensor([width, height, width, height])
-    x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    wishes = {
-        "left": -x,
-        "right": x,
-        "top": -y,
-        "bottom": y,
-        "middle": -(x - 0.5).abs(),
-        "large": area,
-        "small": -area,
-    }
-    wish = torch.stack([wishes[name] for name in SIDE_NAMES])
-    order = (sides @ wish).argsort(descending=True, stable=True)
-    return int(order[min(rank, good) - 1])

@@ -26,7 +26,8 @@ from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.zsi import ZSIModel
 from risctl.systems.build_zsi import build_zsi
 from risctl.systems.weights import load_state
-from risctl.systems.zsi import ZSI, Question, Regions
+from risctl.systems.zsi import ZSI
+from risctl.systems.zsi_regions import Question, Regions
 
 MEAN, DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 STORED_SCALE = 0.77

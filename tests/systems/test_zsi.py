@@ -9,9 +9,12 @@ import pytest
 import torch
 from contract import TEXTS, WORDS, SystemContract
 
+from risctl.core.encoders.text.asked_word import SIDE_NAMES
+from risctl.core.fusion.place_choice import choose_by_place
 from risctl.data.batch import Batch, Item, collate
 from risctl.errors import RecipeError
 from risctl.language.coco_classes import SPLITS
+from risctl.language.places import head_of, place_of
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
@@ -184,6 +187,36 @@ def test_a_phrase_is_what_its_noun_and_its_place_say() -> None:
     dog = system.text.vectors[system.text.words.index("dog")]
     assert torch.equal(asked[:12], dog)
     assert asked[12:].tolist() == [1, 0, 0, 0, 0, 0, 0, 1]
+
+
+def test_places_choose_among_what_is_nearly_as_good_as_the_best() -> None:
+    boxes = torch.tensor([[40.0, 10, 60, 30], [0, 10, 20, 30], [80, 10, 99, 29], [0, 60, 5, 65]])
+    scores = torch.tensor([0.5, 0.45, 0.4, 0.1])
+
+    def chosen(phrase: str) -> int:
+        place = place_of(phrase.split())
+        named = torch.tensor([float(name in place.sides) for name in SIDE_NAMES] + [float(place.rank)])
+        return choose_by_place(boxes, scores, named, height=100, width=100)
+
+    assert (chosen("the zebra"), chosen("left zebra"), chosen("rightmost zebra")) == (0, 1, 2)
+    assert (chosen("second from left"), chosen("zebra in the middle"), chosen("smallest zebra")) == (0, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "head"),
+    [
+        ("the zebra on the left", "zebra"),
+        ("second from left blue dog", "dog"),
+        ("left guy with a cup", "guy"),
+        ("the cup next to the man", "cup"),
+        ("orange", "orange"),
+        ("the left one", None),
+    ],
+)
+def test_what_a_phrase_is_about(text: str, head: str | None) -> None:
+    words = text.split()
+    index = head_of(words, is_known=lambda word: word != "xyzzy", is_class=lambda word: word in ("zebra", "cup", "dog"))
+    assert (None if index is None else words[index]) == head
 
 
 @pytest.mark.parametrize(

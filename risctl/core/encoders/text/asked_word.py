@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from risctl.core.encoders.base import TextFeatures
+from risctl.errors import UsageError, nearest
 from risctl.language.places import SIDES, head_of, place_of
+from risctl.language.tokens import words_of
 from risctl.language.vocabulary import UNK, UNK_ID, Vocabulary
 
 SIDE_NAMES = tuple(SIDES)
@@ -28,6 +30,7 @@ class AskedWord(nn.Module):
         self.register_buffer("vectors", vectors)
         self.channels = vectors.shape[1]
         self.words = vocabulary.words
+        self._numbers = {word: number for number, word in enumerate(vocabulary.words) if number > UNK_ID}
         self.classes = frozenset(word for name in classes for word in name.split())
 
     def forward(self, words: Tensor, mask: Tensor) -> TextFeatures:
@@ -36,6 +39,20 @@ class AskedWord(nn.Module):
         ids = words.masked_fill(~mask, 0)
         sentences = [self._asked(row, present) for row, present in zip(ids, mask, strict=True)]
         return TextFeatures(words=self.vectors[ids] * mask[..., None], mask=mask, sentence=torch.stack(sentences))
+
+    def vector_of(self, name: str) -> Tensor:
+        """Return the mean vector (D,) of the words of `name`, as long as the vectors of single words are.
+
+        Raises `UsageError` if none of them has one.
+        """
+        numbers = [self._numbers[word] for word in words_of(name) if word in self._numbers]
+        known = [number for number in numbers if self.vectors[number].any()]
+        if not known:
+            close = nearest(name, self._numbers)
+            hint = f"; did you mean {close!r}?" if close else ", ask for another"
+            raise UsageError(f"no word of {name!r} has a vector in this checkpoint{hint}")
+        mean = self.vectors[known].mean(0)
+        return mean * (self.vectors[known].norm(dim=1).mean() / mean.norm().clamp(min=1e-6))
 
     def _asked(self, ids: Tensor, mask: Tensor) -> Tensor:
         numbers = ids[mask].tolist()

@@ -1,0 +1,111 @@
+"""`risctl predict --classes`: things found by class name, as files and lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pycocotools import mask as coco_masks
+
+from risctl.cli import app
+from risctl.cli.predict_classes import category_ids, names_of
+from risctl.engine.checkpoint import save_checkpoint
+from risctl.errors import UsageError
+from risctl.language.coco_classes import SPLITS
+from risctl.language.vocabulary import Vocabulary
+from risctl.recipe.load import parse_recipe
+from risctl.systems.build import build_system
+from risctl.systems.zsi import ZSI
+
+MODEL = {
+    "system": "zsi",
+    "short_side": 64,
+    "long_side": 96,
+    "channels": 8,
+    "hidden": 24,
+    "vocabulary_words": 9,
+    "proposals": 30,
+    "visual": {"name": "small_cnn"},
+    "text": {"vectors": "given.txt", "dim": 12},
+}
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """An untrained ZSI whose regions all look a little like everything."""
+    torch.manual_seed(0)
+    words = Vocabulary((*" ".join((*SPLITS["48_17"].seen, *SPLITS["48_17"].unseen)).split(), "castle"))
+    vectors = np.random.default_rng(0).random((len(words), 12), dtype=np.float32)
+    mapping = {"name": "small", "model": MODEL, "data": {"store": "none.h5"}, "train": {"epochs": 1}}
+    recipe = parse_recipe(mapping, source="test")
+    system = build_system(recipe.model, vocabulary=words, vectors=vectors)
+    assert isinstance(system, ZSI)
+    save_checkpoint(tmp_path / "zsi.safetensors", system=system.eval(), recipe=recipe, vocabulary=words)
+    return tmp_path / "zsi.safetensors"
+
+
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["risctl", "predict", *map(str, arguments)])
+    with pytest.raises(SystemExit) as leaving:
+        app.main()
+    out, err = capfd.readouterr()
+    return int(leaving.value.code or 0), out, err
+
+
+def test_things_by_name(
+    checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A seen class, an unseen one and a word of no class: COCO's results, masks of the picture's size, an overlay."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)).save("photo_000012.png")
+    asked = ("photo_000012.png", "--classes", "Zebra, skateboard,castle", "--model", checkpoint, "--json")
+    code, out, err = run(capfd, monkeypatch, *asked)
+    assert code == 0, err
+    results = json.loads(out)
+    assert results == json.loads(Path("predictions/photo_000012.classes.json").read_text())
+    assert {one["category"]: one["category_id"] for one in results} == {"zebra": 24, "skateboard": 41, "castle": 91}
+    assert 0 < len(results) <= 100
+    assert [one["score"] for one in results] == sorted((one["score"] for one in results), reverse=True)
+    for one in results:
+        assert one["image_id"] == 12 and one["segmentation"]["size"] == [60, 90]
+        x, y, width, height = one["bbox"]
+        assert 0 <= x <= x + width <= 90.01 and 0 <= y <= y + height <= 60.01
+        assert coco_masks.decode(one["segmentation"]).shape == (60, 90)
+    with Image.open("predictions/photo_000012.classes.png") as drawn:
+        assert drawn.width >= 90
+    code, out, err = run(capfd, monkeypatch, *asked[:-1], "--min-score", 1)
+    assert (code, out) == (0, "")
+    assert "none of the classes was found" in err
+
+
+def test_what_cannot_be_asked(
+    checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (80, 60)).save("photo.png")
+    code, _, err = run(capfd, monkeypatch, "photo.png", "--classes", "zebr", "--model", checkpoint)
+    assert code == 2 and "did you mean 'zebra'" in err
+    code, _, err = run(capfd, monkeypatch, "photo.png", "--classes", "cat", "--text", "a cat", "--model", checkpoint)
+    assert code == 2 and "neither --text nor --video" in err
+
+
+def test_a_system_that_answers_phrases_says_so(
+    tiny_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (80, 60)).save("photo.png")
+    code, _, err = run(capfd, monkeypatch, "photo.png", "--classes", "cat", "--model", tiny_checkpoint)
+    assert code == 2 and "answers phrases" in err
+
+
+def test_names_and_their_numbers() -> None:
+    assert names_of(" Tennis  racket,cat,, cat") == ["tennis racket", "cat"]
+    with pytest.raises(UsageError, match="names between commas"):
+        names_of(" ,")
+    numbers = category_ids(["castle", "cat", "moat"])
+    assert (numbers["castle"], numbers["cat"], numbers["moat"]) == (91, 17, 92)
