@@ -29,7 +29,9 @@ def load_trunk(trunk: nn.Module, name: str, weights: str, *, ignored: tuple[str,
     """
     published = _PUBLISHED.get(weights)
     state = published(name) if published else _read(Path(weights), name)
-    load_state(trunk, state, source=weights, ignored=("fc.", *ignored))
+    # torchvision's segmentation models keep the trunk as one of their parts.
+    state = {key.removeprefix("backbone."): value for key, value in state.items()}
+    load_state(trunk, state, source=weights, ignored=("fc.", "classifier.", "aux_classifier.", *ignored))
 
 
 def load_state(module: nn.Module, state: dict[str, Tensor], *, source: str, ignored: tuple[str, ...] = ()) -> None:

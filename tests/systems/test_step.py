@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from contract import TEXTS, WORDS, SystemContract
 
+from risctl.core.encoders.visual import resnet
 from risctl.core.encoders.visual.dilated_resnet import DilatedResNet
 from risctl.data.batch import Batch, Item, collate
 from risctl.errors import RecipeError
@@ -17,7 +19,7 @@ from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import Output, System
 from risctl.systems.build import build_system
-from risctl.systems.weights import load_state
+from risctl.systems.weights import load_state, load_trunk
 
 SMALL: dict[str, Any] = {
     "system": "step",
@@ -152,6 +154,19 @@ def test_the_trunk_is_torchvisions() -> None:
         for layer, one in zip(("layer1", "layer2", "layer3", "layer4", ""), maps, strict=True):
             assert torch.allclose(x, one, atol=TOLERANCE * float(x.abs().max()))
             x = getattr(published, layer)(x) if layer else x
+
+
+def test_the_trunk_of_torchvisions_deeplabv3_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its file, and by its name."""
+    from torchvision.models.segmentation import deeplabv3_resnet50
+
+    published = deeplabv3_resnet50(weights=None, weights_backbone=None, aux_loss=True).state_dict()
+    torch.save(published, tmp_path / "deeplabv3.pth")
+    monkeypatch.setattr(resnet, "_fetched", lambda weights: published)
+    for weights in (str(tmp_path / "deeplabv3.pth"), "deeplabv3"):
+        trunk = DilatedResNet("resnet50", depth=4)
+        load_trunk(trunk, "resnet50", weights, ignored=("layer4.",))
+        assert torch.equal(trunk.layer3[5].conv3.weight, published["backbone.layer3.5.conv3.weight"])
 
 
 def test_maps_show_every_step() -> None:
