@@ -18,6 +18,7 @@ from risctl.language.places import head_of, place_of
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
+from risctl.systems.base import System
 from risctl.systems.build import build_system
 from risctl.systems.zsi import ZSI
 
@@ -97,6 +98,14 @@ class ZSIContract(SystemContract):
 
     def vectors(self, vocabulary: Vocabulary, recipe: Recipe) -> np.ndarray:
         return vectors_of(vocabulary, recipe.model.text.dim)
+
+    def stir(self, system: System) -> None:
+        """The encoder begins with weights so small that all regions look alike."""
+        assert isinstance(system, ZSI)
+        for layer in (system.box_head.to_words, system.box_head.from_vocabulary):
+            torch.nn.init.normal_(layer.weight, std=0.3)
+        for part in (system.mask_head.to_words, system.mask_head.encode):
+            torch.nn.init.normal_(part.weight, std=0.3)
 
 
 class TestPaper(ZSIContract):
