@@ -68,7 +68,12 @@ def evaluate_model(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Measure a trained model: oIoU, mIoU, Pr@X with their protocol, counts and confidence intervals."""
+    """Measure a trained model: oIoU, mIoU, Pr@X with their protocol, counts and confidence intervals.
+
+    On a store of videos: J, F and J&F of the expressions; for ref-davis17 also DAVIS's own figures by both rules of
+    matching, averaged over the four annotators.
+    """
+    from risctl.data.clips import is_video_store
     from risctl.data.store.reader import TEXT_FIELDS, Store
     from risctl.engine.checkpoint import load_checkpoint
     from risctl.engine.evaluator import evaluate
@@ -80,6 +85,24 @@ def evaluate_model(
         store.sentences(split)  # An unknown split is told before a model is loaded.
         place, is_first = _place(device)
         loaded = load_checkpoint(model, place)
+        if is_video_store(store):
+            from risctl.cli.eval_videos import evaluate_video_model
+
+            if protocol is not None or text_batch is not None:
+                raise UsageError("a store of videos has its own figures, J and F; leave --protocol, --text-batch out")
+            field = cast("TextField", text_field) if text_field else loaded.recipe.data.text_field
+            evaluate_video_model(
+                loaded,
+                store,
+                split=split,
+                text_field=field,
+                place=place,
+                threshold=threshold,
+                limit=limit,
+                rows=rows,
+                as_json=as_json,
+            )
+            return
         protocols = _protocols(protocol, threshold, loaded.recipe)
         if is_first:
             console.say(f"{loaded.path} on {data}, split {split}, {place}")

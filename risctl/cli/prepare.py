@@ -13,6 +13,7 @@ from risctl.cli.options import JsonOption, QuietOption, RootOption
 from risctl.cli.prepare_coco_phrases import EPILOG as COCO_PHRASES
 from risctl.cli.prepare_coco_phrases import coco_phrases
 from risctl.cli.prepare_scenes import scenes
+from risctl.cli.prepare_videos import ref_davis17, ref_youtube_vos
 
 if TYPE_CHECKING:
     from risctl.data.prepare import Prepared
@@ -95,6 +96,8 @@ for _name, (_usual, _summary) in SETS.items():
 
 app.command("scenes", epilog="Example: risctl prepare scenes -n 2000 --seed 0 --pictures pictures")(scenes)
 app.command("coco-phrases", epilog=COCO_PHRASES)(coco_phrases)
+app.command("ref-youtube-vos", epilog="Example: risctl prepare ref-youtube-vos --from ref-youtube-vos")(ref_youtube_vos)
+app.command("ref-davis17", epilog="Example: risctl prepare ref-davis17 --from ref-davis")(ref_davis17)
 
 
 @app.command("verify", epilog="Example: risctl prepare verify data/refcoco_unc.h5 --from refer/data")

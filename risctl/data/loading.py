@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from risctl.data.batch import Batch, Item, Preprocess, collate
+from risctl.data.clips import is_video_store
 from risctl.data.store.reader import Store, TextField
 from risctl.data.transforms import augment, to_item
 from risctl.errors import DataError, RisctlError, UsageError
@@ -36,6 +37,8 @@ class TrainingSet(Dataset[Item | RisctlError]):
     `left_out`. Raises `DataError` if nothing is left.
     """
 
+    of_videos = False
+
     def __init__(
         self,
         store: Store,
@@ -48,6 +51,8 @@ class TrainingSet(Dataset[Item | RisctlError]):
         colour: float = 0.0,
         seed: int = 0,
     ) -> None:
+        if is_video_store(store) and not self.of_videos:
+            raise DataError(f"{store.path} holds videos: set data.frames to the length of a clip")
         self.store = store
         self.split = split
         self.preprocess = preprocess

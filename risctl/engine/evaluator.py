@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from risctl.core.encoders.base import VisualFeatures
 from risctl.data.batch import Geometry, Preprocess
+from risctl.data.clips import is_video_store
 from risctl.data.store.reader import Store, TextField
 from risctl.engine.report import Report, Result
 from risctl.errors import DataError, RisctlError, UsageError
@@ -76,6 +77,8 @@ def evaluate(
     The system is left in the mode (training or evaluation) it came in. Raises `UsageError` for an unknown split or
     protocol, `DataError` if the split has no sentence or the store is damaged.
     """
+    if is_video_store(store):
+        raise UsageError(f"{store.path} holds videos, which are measured by evaluate_videos")
     began = time.monotonic()
     chosen = _resolved(protocols, threshold)
     total = len(store.sentences(split))

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from risctl.data.batch import Batch, collate
-from risctl.data.loading import EpochSampler, TrainingSet
+from risctl.data.loading import EpochSampler
 from risctl.data.records import Sample, SampleIds
 from risctl.data.store.reader import Store
 from risctl.data.transforms import to_item
 from risctl.engine.checkpoint import Builder
+from risctl.engine.items import training_items
 from risctl.engine.trainer import total_steps
 from risctl.language.tokens import words_of
 from risctl.language.vocabulary import Vocabulary
@@ -76,7 +77,7 @@ def plan_run(recipe: Recipe, *, build: Builder | None = None) -> Plan:
             words = words if byte_pairs else _count_words(recipe, store)
             system = _on_meta(recipe, words, build)
             # As in training, this refuses an unknown split; the preprocess is not used to count.
-            items = len(TrainingSet(store, recipe.data.train_split, system.preprocess, sentences=recipe.data.sentences))
+            items = len(training_items(recipe, store, system))
             store.sentences(recipe.data.val_split)
         sampler = EpochSampler(items, recipe.data.batch_size, seed=0, accumulate=recipe.optim.accumulate)
         steps_per_epoch = len(sampler) // recipe.optim.accumulate

@@ -14,10 +14,11 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 from torch import Tensor
 
-from risctl.data.loading import EpochSampler, TrainingSet
+from risctl.data.loading import EpochSampler
 from risctl.data.store.reader import Store
 from risctl.engine.checkpoint import MEAN, MODEL, TRAINING, Builder, fill, read_tensors, vocabulary_of
 from risctl.engine.devices import determinism, device_name, pick_device
+from risctl.engine.items import training_items
 from risctl.engine.journal import Journal, Silent, Watcher, duration
 from risctl.engine.optimizers import build_optimizer, load_optimizer
 from risctl.engine.running_mean import RunningMean
@@ -146,17 +147,7 @@ def _train(
         system = (build or build_system)(
             recipe.model, vocabulary=words.vocabulary, vectors=words.vectors, pretrained=resumed is None
         )
-        augment = recipe.data.augment
-        dataset = TrainingSet(
-            store,
-            recipe.data.train_split,
-            system.preprocess,
-            sentences=recipe.data.sentences,
-            text_field=recipe.data.text_field,
-            flip=augment.flip if augment else 0.0,
-            colour=augment.colour if augment else 0.0,
-            seed=recipe.train.seed,
-        )
+        dataset = training_items(recipe, store, system)
         sampler = EpochSampler(
             len(dataset),
             recipe.data.batch_size,

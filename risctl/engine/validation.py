@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 
+from risctl.data.clips import is_video_store
 from risctl.data.store.reader import Store
 from risctl.engine.evaluator import Progress, evaluate
+from risctl.engine.video_evaluator import evaluate_videos
 from risctl.errors import DataError, UsageError, unknown_name
 from risctl.metrics.protocols import get_protocol
 from risctl.recipe.schema import Recipe
@@ -37,6 +40,8 @@ class Validation:
         With several processes all must call it: each measures a share. Raises `UsageError` if `train.best` names no
         figure of the protocol.
         """
+        if is_video_store(self.store):
+            return self._checked(self._videos(system, progress))
         report = evaluate(
             system,
             self.store,
@@ -51,7 +56,22 @@ class Validation:
             progress=progress,
             resamples=0,
         )
-        figures = report.results[self.protocol.name].figures
+        return self._checked(report.results[self.protocol.name].figures)
+
+    def _videos(self, system: System, progress: Progress | None) -> dict[str, float]:
+        report = evaluate_videos(
+            system,
+            self.store,
+            split=self.recipe.data.val_split,
+            text_field=self.recipe.data.text_field,
+            device=self.device,
+            threshold=self.recipe.eval.threshold or 0.5,
+            limit=self.recipe.train.eval_limit,
+            progress=progress,
+        )
+        return report.figures
+
+    def _checked(self, figures: Mapping[str, float]) -> dict[str, float]:
         if self.recipe.train.best not in figures:
             raise UsageError(f"train.best: {unknown_name('figure', self.recipe.train.best, figures)}")
         return {name: float(value) for name, value in figures.items() if math.isfinite(value)}

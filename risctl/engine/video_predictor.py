@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from risctl.core.encoders.base import TextFeatures
 from risctl.data.batch import Geometry
-from risctl.engine.predictor import Predictor
 from risctl.errors import UsageError
-from risctl.systems.base import Output, Prediction
+from risctl.systems.base import Output, Prediction, System
 from risctl.vision.video_frames import Frame, Video
 
 Query = Literal["clip", "video"]
@@ -35,6 +34,18 @@ class FrameAnswers:
     predictions: tuple[Prediction, ...]
 
 
+class Answerer(Protocol):
+    """What a video is asked with: a `Predictor`, or a system in training."""
+
+    system: System
+    threshold: float
+
+    @property
+    def device(self) -> torch.device:
+        """Where the system computes."""
+        ...
+
+
 class VideoPredictor:
     """Answers phrases about videos with a mask a frame.
 
@@ -44,7 +55,7 @@ class VideoPredictor:
     """
 
     def __init__(
-        self, predictor: Predictor, *, clip_length: int = CLIP_LENGTH, overlap: int = 0, query: Query = "clip"
+        self, predictor: Answerer, *, clip_length: int = CLIP_LENGTH, overlap: int = 0, query: Query = "clip"
     ) -> None:
         """Raises `UsageError` unless 0 <= overlap < clip_length."""
         if not 0 <= overlap < clip_length:

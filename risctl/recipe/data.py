@@ -39,6 +39,12 @@ class DataSection(Section):
         default="sent",
         description="Which text is read: as its publisher normalised it, as typed, or as typed in lower case.",
     )
+    frames: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="Frames of a training clip, from a store of videos; null: pictures.",
+    )
     augment: AugmentSection | None = Field(
         default=None, description="Random changes of the training pictures; null: none."
     )

@@ -1,0 +1,66 @@
+"""The video side of `risctl eval`: J and F on a store of videos."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from risctl.cli import console
+
+if TYPE_CHECKING:
+    import torch
+
+    from risctl.data.store.reader import Store, TextField
+    from risctl.engine.checkpoint import Loaded
+
+
+def evaluate_video_model(
+    loaded: Loaded,
+    store: Store,
+    *,
+    split: str,
+    text_field: TextField,
+    place: torch.device,
+    threshold: float | None,
+    limit: int | None,
+    rows: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure a loaded model and print its figures; `rows`: a file for a JSON line an expression."""
+    from risctl.data.atomic import replacing
+    from risctl.engine.video_evaluator import evaluate_videos
+
+    chosen = threshold or loaded.recipe.eval.threshold or 0.5
+    console.say(f"{loaded.path} on {store.path}, split {split}, {place}, mask where probability > {chosen:g}")
+    with console.counting("evaluate") as progress:
+        report = evaluate_videos(
+            loaded.system,
+            store,
+            split=split,
+            text_field=text_field,
+            device=place,
+            threshold=chosen,
+            limit=limit,
+            progress=progress,
+        )
+    data = {
+        "model": str(loaded.path),
+        "data": str(store.path),
+        "dataset": store.name,
+        "fingerprint": store.fingerprint,
+        "split": split,
+        "text_field": text_field,
+        "threshold": chosen,
+        "figures": report.figures,
+        "expressions": len(report.rows),
+        "videos": report.videos,
+        "frames": report.frames,
+        "seconds": round(report.seconds, 1),
+    }
+    if rows is not None:
+        with replacing(rows) as beside:
+            beside.write_text("".join(f"{json.dumps(asdict(row))}\n" for row in report.rows), encoding="utf-8")
+        data["rows"] = str(rows)
+    console.result(report.to_text(), data=data, as_json=as_json)

@@ -1,0 +1,105 @@
+"""Clips in a store: a store of videos is a store whose images are frames.
+
+A frame's file name is `VIDEO/FRAME.ext`, and the frames of a video stand together, in order of time. A ref names one
+object of a video: its annotations lie in as many frames as show it, its image is the first frame of the video. The
+store's `split_by` is `videos`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from risctl.data.store.reader import Store
+from risctl.errors import DataError
+from risctl.vision import rle
+
+VIDEOS = "videos"
+"""What `split_by` says of a store whose images are frames."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipRef:
+    """An object of a video, as a ref names it. frames: rows of all the video's images, in order of time; annotations:
+    by frame row, the row of the object's annotation there; sentences: rows."""
+
+    row: int
+    ref_id: int
+    video: str
+    frames: tuple[int, ...]
+    annotations: dict[int, int]
+    sentences: tuple[int, ...]
+
+
+class ClipStore:
+    """A store of videos, read by clips. Raises `DataError` if the store's images are no frames."""
+
+    def __init__(self, store: Store) -> None:
+        if not is_video_store(store):
+            raise DataError(f"{store.path} holds pictures, not videos: expected split_by {VIDEOS!r}")
+        self.store = store
+
+    @cached_property
+    def _video_of(self) -> tuple[list[str], dict[str, tuple[int, ...]]]:
+        names = [self.store.image(row).file_name.rpartition("/")[0] for row in range(self._images)]
+        rows: dict[str, list[int]] = {}
+        for row, name in enumerate(names):
+            rows.setdefault(name, []).append(row)
+        return names, {name: tuple(own) for name, own in rows.items()}
+
+    @property
+    def _images(self) -> int:
+        return len(self.store.numbers("images/id"))
+
+    def ref(self, row: int) -> ClipRef:
+        """Return the ref of `row`."""
+        plain = self.store.ref(row)
+        names, frames = self._video_of
+        video = names[plain.image]
+        places = self.store.numbers("annotations/image")
+        return ClipRef(
+            row=plain.row,
+            ref_id=plain.ref_id,
+            video=video,
+            frames=frames[video],
+            annotations={int(places[one]): one for one in plain.annotations},
+            sentences=tuple(int(one) for one in plain.sentences),
+        )
+
+    def masks(self, ref: ClipRef, frames: Sequence[int]) -> np.ndarray:
+        """Return the object's masks bool (T, H, W) in the frames of rows `frames`, all False where it does not show."""
+        masks = []
+        for frame in frames:
+            if frame in ref.annotations:
+                masks.append(rle.decode(self.store.annotation(ref.annotations[frame]).mask))
+            else:
+                image = self.store.image(frame)
+                masks.append(np.zeros((image.height, image.width), dtype=bool))
+        return np.stack(masks)
+
+
+def is_video_store(store: Store) -> bool:
+    """Say whether a store's images are frames of videos."""
+    return store.split_by == VIDEOS
+
+
+def sample_frames(
+    count: int, *, length: int, generator: np.random.Generator, among: Sequence[int] | None = None
+) -> list[int]:
+    """Return `length` of the frames 0 to `count` - 1, in order, as ReferFormer trains.
+
+    One (of `among`, if given), its neighbours within 1 to 3 on either side, the rest from anywhere. Frames repeat where
+    there are too few.
+    """
+    centre = int(generator.choice(among if among else range(count)))
+    before, after = (int(generator.integers(1, 4)) for _ in range(2))
+    chosen = [centre, max(0, centre - before), min(count - 1, centre + after)][:length]
+    others = [one for one in range(count) if one not in chosen]
+    missing = length - len(chosen)
+    if missing:
+        pool = others if len(others) >= missing else others + chosen
+        chosen += [int(one) for one in generator.choice(pool, size=missing, replace=len(pool) < missing)]
+    return sorted(chosen)

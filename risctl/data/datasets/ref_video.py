@@ -1,0 +1,261 @@
+"""Ref-YouTube-VOS and Ref-DAVIS17 in their published layouts.
+
+Both: `SPLIT/JPEGImages/VIDEO/*.jpg`, `SPLIT/Annotations/VIDEO/*.png` (palette pictures, the value is the object),
+`meta_expressions/SPLIT/meta_expressions.json`, and for categories `SPLIT/meta.json` where there is one. Ref-DAVIS17
+also as published with DAVIS: `JPEGImages/480p`, `Annotations/480p`, `ImageSets/2017/SPLIT.txt` and, of the four
+annotators, `davis_text_annotations/Davis17_annot{1,2}{,_full_video}.txt` with lines `VIDEO OBJECT "TEXT"`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from risctl.data.clips import VIDEOS
+from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
+from risctl.errors import DataError
+from risctl.language.tokens import words_of
+from risctl.vision import rle
+from risctl.vision.images import image_size
+from risctl.vision.picture_files import find_pictures
+
+Progress = Callable[[int, int | None], None]
+ANNOTATORS = ("1", "1_full_video", "2", "2_full_video")
+_VOID = 255
+_LINE = re.compile(r'^(\S+)\s+(\d+)\s+"(.*)"\s*$')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """An expression: which object it means ("" where that is not published), who said it ("" if one only did)."""
+
+    text: str
+    target: str
+    annotator: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Film:
+    """A video: its folders and what is said of it; frames: the names that count, all if empty."""
+
+    name: str
+    split: str
+    pictures: Path
+    masks: Path
+    said: tuple[_Said, ...]
+    frames: frozenset[str] = frozenset()
+    categories: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_ref_youtube_vos(root: Path, *, progress: Progress | None = None) -> Dataset:
+    """Read Ref-YouTube-VOS. Of `valid` the objects are not published: its refs have no masks, and a note counts them.
+
+    Raises `DataError` naming what is missing or broken.
+    """
+    return _dataset("ref-youtube-vos", list(_converted(root)), progress=progress)
+
+
+def read_ref_davis17(root: Path, *, progress: Progress | None = None) -> Dataset:
+    """Read Ref-DAVIS17, in either layout. Each expression carries its annotator as the ability `annotator-1` to `-4`.
+
+    Raises `DataError` naming what is missing or broken.
+    """
+    films = list(_converted(root) if (root / "meta_expressions").is_dir() else _davis(root))
+    return _dataset("ref-davis17", films, progress=progress)
+
+
+def _converted(root: Path) -> Iterator[_Film]:
+    folder = root / "meta_expressions"
+    files = sorted(folder.glob("*/meta_expressions.json"))
+    if not files:
+        raise DataError(f"expected {folder}/train/meta_expressions.json and the like, found none")
+    for file in files:
+        split = file.parent.name
+        own = root / split
+        meta = own / "meta.json"
+        objects = _videos(meta) if meta.is_file() else {}
+        for name, video in _videos(file).items():
+            said = []
+            texts = _table(video.get("expressions"), what=f"expressions of {name} in {file}")
+            # Four of an object are, in this order, Ref-DAVIS17's annotators.
+            counts: Counter[str] = Counter()
+            for number in sorted(texts, key=lambda one: (len(one), one)):
+                entry = _table(texts[number], what=f"expression {number} of {name} in {file}")
+                target = str(entry.get("obj_id", ""))
+                said.append(_Said(text=str(entry.get("exp", "")), target=target, annotator=str(counts[target] % 4 + 1)))
+                counts[target] += 1
+            known = _table(_table(objects.get(name, {}), what=name).get("objects", {}), what=name)
+            yield _Film(
+                name=name,
+                split=split,
+                pictures=own / "JPEGImages" / name,
+                masks=own / "Annotations" / name,
+                said=tuple(said),
+                frames=frozenset(str(one) for one in video.get("frames", ())),
+                categories={number: str(_table(one, what=name).get("category", "")) for number, one in known.items()},
+            )
+
+
+def _davis(root: Path) -> Iterator[_Film]:
+    folder = root / "davis_text_annotations"
+    said: dict[str, list[_Said]] = {}
+    for number, annotator in enumerate(ANNOTATORS, start=1):
+        file = folder / f"Davis17_annot{annotator}.txt"
+        try:
+            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError as error:
+            raise DataError(f"expected meta_expressions, or {file}: {error.strerror or error}") from error
+        for place, line in enumerate(lines, start=1):
+            found = _LINE.match(line)
+            if not found and line.strip():
+                raise DataError(f'{file}, line {place}: expected VIDEO OBJECT "TEXT", got {line[:60]!r}')
+            if found:
+                entry = _Said(text=found[3], target=found[2], annotator=str(number))
+                said.setdefault(found[1], []).append(entry)
+    sets = sorted((root / "ImageSets" / "2017").glob("*.txt"))
+    splits = {name: file.stem for file in sets for name in file.read_text(encoding="utf-8").split()}
+    for name, entries in said.items():
+        yield _Film(
+            name=name,
+            split=splits.get(name, "val"),
+            pictures=root / "JPEGImages" / "480p" / name,
+            masks=root / "Annotations" / "480p" / name,
+            said=tuple(entries),
+        )
+
+
+def _dataset(name: str, films: list[_Film], *, progress: Progress | None) -> Dataset:
+    kinds = sorted({kind for film in films for kind in film.categories.values() if kind}) or ["object"]
+    dataset = Dataset(
+        name=name,
+        split_by=VIDEOS,
+        categories=dict(enumerate(kinds, start=1)),
+        images={},
+        annotations={},
+        records=[],
+    )
+    notes: Counter[str] = Counter()
+    maker = _Maker(dataset, {kind: number for number, kind in dataset.categories.items()}, notes)
+    for done, film in enumerate(films, start=1):
+        maker.add(film, annotated=name == "ref-davis17")
+        if progress:
+            progress(done, len(films))
+    dataset.notes = dict(notes)
+    return dataset
+
+
+class _Maker:
+    """Adds videos to a dataset, numbering as it goes."""
+
+    def __init__(self, dataset: Dataset, kinds: Mapping[str, int], notes: Counter[str]) -> None:
+        self.dataset, self.kinds, self.notes = dataset, kinds, notes
+        self.sentences = 0
+
+    def add(self, film: _Film, *, annotated: bool) -> None:
+        """Add a video, its objects' masks, and a record for each object that is spoken of."""
+        if not film.pictures.is_dir():
+            raise DataError(f"expected the frames of {film.name} in {film.pictures}, found no folder")
+        images, annotations = self.dataset.images, self.dataset.annotations
+        assert isinstance(images, dict) and isinstance(annotations, dict)
+        wanted = sorted({one.target for one in film.said if one.target}, key=lambda one: (len(one), one))
+        found: dict[str, list[int]] = {one: [] for one in wanted}
+        first = len(images) + 1
+        for path in find_pictures(str(film.pictures)):
+            if film.frames and path.stem not in film.frames:
+                continue
+            image_id = len(images) + 1
+            height, width = image_size(path)
+            images[image_id] = ImageRecord(
+                image_id=image_id, file_name=f"{film.name}/{path.name}", height=height, width=width, path=path
+            )
+            labels = self._labels(film.masks / f"{path.stem}.png", size=(height, width))
+            for target in wanted:
+                if labels is None or not target.isdecimal() or int(target) not in labels:
+                    continue
+                mask = np.equal(labels, int(target))
+                encoded = rle.encode(mask)
+                number = len(annotations) + 1
+                annotations[number] = Annotation(
+                    annotation_id=number,
+                    image_id=image_id,
+                    category_id=self.kinds.get(film.categories.get(target, ""), 1),
+                    box=rle.box(encoded),
+                    mask=encoded,
+                )
+                found[target].append(number)
+        if len(images) < first:
+            raise DataError(f"none of the frames that {film.name} should have are in {film.pictures}")
+        groups: dict[str, list[_Said]] = {}
+        for number, entry in enumerate(film.said):
+            # Without a published object, each expression stands for one of its own.
+            groups.setdefault(entry.target or f"?{number}", []).append(entry)
+        for target, entries in groups.items():
+            if not found.get(target):
+                self.notes["objects without a mask in any frame"] += 1
+            self._record(film.split, first, tuple(found.get(target, ())), entries, annotated=annotated)
+
+    def _record(
+        self, split: str, image_id: int, annotations: tuple[int, ...], entries: list[_Said], *, annotated: bool
+    ) -> None:
+        expressions = []
+        for entry in entries:
+            self.sentences += 1
+            sent = " ".join(entry.text.lower().split())
+            if not words_of(sent):
+                self.notes["expressions without a word"] += 1
+            expressions.append(
+                Expression(
+                    sentence_id=self.sentences,
+                    raw=entry.text,
+                    sent=sent,
+                    tokens=tuple(sent.split()),
+                    abilities=(f"annotator-{entry.annotator}",) if annotated and entry.annotator else (),
+                )
+            )
+        self.dataset.records.append(
+            Record(
+                ref_id=len(self.dataset.records) + 1,
+                image_id=image_id,
+                split=split,
+                annotation_ids=annotations,
+                expressions=tuple(expressions),
+            )
+        )
+
+    def _labels(self, path: Path, *, size: tuple[int, int]) -> np.ndarray | None:
+        """Return the labels (H, W) of a palette picture, None if the frame has none."""
+        if not path.is_file():
+            self.notes["frames without a mask file"] += 1
+            return None
+        try:
+            with Image.open(path) as picture:
+                labels = np.asarray(picture if picture.mode in ("P", "L") else picture.convert("L"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"cannot read the masks {path}: {error}") from error
+        if labels.shape != size:
+            raise DataError(f"{path} has {labels.shape[1]}x{labels.shape[0]} pixels, its frame {size[1]}x{size[0]}")
+        # DAVIS 2016 draws its one object white; 255 is void only where other labels stand beside it.
+        values = set(np.unique(labels).tolist())
+        return (labels == _VOID).astype(np.uint8) if values <= {0, _VOID} else labels
+
+
+def _videos(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {file}: {error}") from error
+    return _table(_table(content, what=str(file)).get("videos"), what=f"videos in {file}")
+
+
+def _table(value: Any, *, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise DataError(f"expected a table: {what}; got {type(value).__name__}")
+    return value

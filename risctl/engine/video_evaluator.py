@@ -1,0 +1,229 @@
+"""Measuring a system on videos: J and F of every expression, and Ref-DAVIS17's own figures.
+
+"Per expression": an expression is one object, whose masks over all stored frames are compared with the true ones;
+frames in which neither shows anything count as 1. Ref-DAVIS17 lets the objects of a video compete for each pixel, once
+for each of its four annotators, and averages these (Khoreva et al. 2018; DAVIS 2017).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from risctl.data.clips import ClipRef, ClipStore
+from risctl.data.store.reader import Store, TextField
+from risctl.engine.video_predictor import CLIP_LENGTH, VideoPredictor
+from risctl.errors import DataError
+from risctl.language.tokens import words_of
+from risctl.metrics.video import (
+    ClipMeasures,
+    Task,
+    average_over_annotators,
+    boundary_measure,
+    measure_clip,
+    region_measure,
+    video_figures,
+)
+from risctl.systems.base import System
+from risctl.vision.video_frames import FOLDER_RATE, Frame, Video
+
+Progress = Callable[[int, int], None]
+
+DAVIS_CLIP = 36
+"""Frames that the published ReferFormer sees at once on Ref-DAVIS17."""
+
+_ANNOTATORS = tuple(f"annotator-{number}" for number in (1, 2, 3, 4))
+_KEPT, _BACKGROUND = 0.5, 0.1
+_TASKS: tuple[Task, ...] = ("semi-supervised", "unsupervised")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpressionRow:
+    """What an expression reached: J and F are means over its video's frames, fractions."""
+
+    video: str
+    ref_id: int
+    sentence_id: int
+    text: str
+    j: float
+    f: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoReport:
+    """figures: in percent; rows: one an expression; videos and frames: how many were seen."""
+
+    figures: dict[str, float]
+    rows: tuple[ExpressionRow, ...] = field(repr=False)
+    videos: int
+    frames: int
+    seconds: float
+
+    def to_text(self) -> str:
+        """Return the report for a person."""
+        lines = [f"{name:32} {value:6.2f}" for name, value in self.figures.items()]
+        counts = f"{len(self.rows)} expressions, {self.videos} videos, {self.frames} frames"
+        lines.append(f"{counts}; J and F per expression, means over frames")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """An expression of a video: its ref, its sentence's row and id, its text, and whose it is."""
+
+    ref: ClipRef
+    sentence_id: int
+    text: str
+    annotator: str
+
+
+@dataclass(slots=True, kw_only=True)
+class _Model:
+    system: System
+    threshold: float
+    device: torch.device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored(Video):
+    """A video whose frames lie in a store."""
+
+    store: Store
+    rows: tuple[int, ...]
+
+    def frames(self) -> Iterator[Frame]:
+        for index, row in enumerate(self.rows):
+            yield Frame(index=index, name=f"{index:05d}", pixels=self.store.pixels(row))
+
+
+def evaluate_videos(
+    system: System,
+    store: Store,
+    *,
+    split: str,
+    text_field: TextField = "sent",
+    device: torch.device | str = "cpu",
+    clip_length: int | None = None,
+    threshold: float = 0.5,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> VideoReport:
+    """Return how well `system`, already on `device`, does on `split` of a store of videos.
+
+    clip_length: frames seen at once, by default 36 for Ref-DAVIS17, else 8; limit: the first so many expressions only,
+    which leaves Ref-DAVIS17's own figures out. Expressions without a word, or without a published mask, are left out.
+    Raises `UsageError` for an unknown split, `DataError` if nothing is left to measure.
+    """
+    began = time.monotonic()
+    clips = ClipStore(store)
+    davis = store.name == "ref-davis17" and limit is None
+    plan = _plan(clips, split, text_field=text_field, limit=limit)
+    if not plan:
+        raise DataError(f"the split {split!r} of {store.path} has no expression with masks to evaluate on")
+    length = clip_length or (DAVIS_CLIP if store.name == "ref-davis17" else CLIP_LENGTH)
+    model = _Model(system=system, threshold=threshold, device=torch.device(device))
+    before = system.training
+    system.eval()
+    rows: list[ExpressionRow] = []
+    measured: dict[tuple[Task, str], list[ClipMeasures]] = {}
+    try:
+        for done, (video, asked) in enumerate(plan.items(), start=1):
+            found = _measured(clips, video, asked, VideoPredictor(model, clip_length=length), davis=davis)
+            rows += found.rows
+            for task in _TASKS if davis else ():
+                for annotator, (predicted, target) in found.labels.items():
+                    measured.setdefault((task, annotator), []).append(measure_clip(predicted, target, task=task))
+            if progress is not None:
+                progress(done, len(plan))
+    finally:
+        system.train(before)
+    figures = {"J": 100 * float(np.mean([row.j for row in rows])), "F": 100 * float(np.mean([row.f for row in rows]))}
+    figures["J&F"] = (figures["J"] + figures["F"]) / 2
+    for task in _TASKS if measured else ():
+        own = [video_figures(clips) for (one, _), clips in measured.items() if one == task]
+        figures |= {f"{name} ({task})": 100 * value for name, value in average_over_annotators(own).items()}
+    return VideoReport(
+        figures=figures,
+        rows=tuple(rows),
+        videos=len(plan),
+        frames=sum(len(asked[0].ref.frames) for asked in plan.values()),
+        seconds=time.monotonic() - began,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Found:
+    """Of a video: the rows of its expressions, and of each annotator the predicted and true labels (T, H, W)."""
+
+    rows: list[ExpressionRow]
+    labels: dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def _plan(clips: ClipStore, split: str, *, text_field: TextField, limit: int | None) -> dict[str, list[_Asked]]:
+    plan: dict[str, list[_Asked]] = {}
+    count = 0
+    for row in clips.store.refs(split):
+        ref = clips.ref(int(row))
+        for sentence_row in ref.sentences if ref.annotations else ():
+            sentence = clips.store.sentence(sentence_row)
+            text = sentence.text(text_field)
+            if not words_of(text) or (limit is not None and count >= limit):
+                continue
+            count += 1
+            annotator = next((one for one in sentence.abilities if one in _ANNOTATORS), "")
+            plan.setdefault(ref.video, []).append(
+                _Asked(ref=ref, sentence_id=sentence.sentence_id, text=text, annotator=annotator)
+            )
+    return plan
+
+
+def _measured(
+    clips: ClipStore, name: str, asked: Sequence[_Asked], predictor: VideoPredictor, *, davis: bool
+) -> _Found:
+    frames = asked[0].ref.frames
+    video = _Stored(path=Path(name), rate=FOLDER_RATE, count=len(frames), store=clips.store, rows=frames)
+    j = np.zeros((len(asked), len(frames)))
+    f = np.zeros_like(j)
+    objects = list(dict.fromkeys(one.ref.row for one in asked))
+    label_of = {row: number for number, row in enumerate(objects, start=1)}
+    labels: dict[str, list[np.ndarray]] = {one: [] for one in _ANNOTATORS} if davis else {}
+    true_labels: list[np.ndarray] = []
+    refs = {one.ref.row: one.ref for one in asked}
+    for answers in predictor.predict(video, [one.text for one in asked]):
+        place = answers.frame.index
+        true = {row: clips.masks(ref, [frames[place]])[0] for row, ref in refs.items()}
+        for number, (one, prediction) in enumerate(zip(asked, answers.predictions, strict=True)):
+            j[number, place] = region_measure(prediction.mask, true[one.ref.row])
+            f[number, place] = boundary_measure(prediction.mask, true[one.ref.row])
+        if davis:
+            shape = answers.frame.pixels.shape[:2]
+            whole = np.zeros(shape, dtype=np.uint8)
+            for row in objects:
+                whole[true[row]] = label_of[row]
+            true_labels.append(whole)
+            for annotator, own in labels.items():
+                layers = np.zeros((len(objects) + 1, *shape), dtype=np.float32)
+                layers[0] = _BACKGROUND
+                for one, prediction in zip(asked, answers.predictions, strict=True):
+                    if one.annotator == annotator:
+                        kept = np.where(prediction.probability < _KEPT, 0.0, prediction.probability)
+                        layers[label_of[one.ref.row]] = kept
+                own.append(layers.argmax(0).astype(np.uint8))
+    rows = [
+        ExpressionRow(
+            video=name,
+            ref_id=one.ref.ref_id,
+            sentence_id=one.sentence_id,
+            text=one.text,
+            j=float(j[number].mean()),
+            f=float(f[number].mean()),
+        )
+        for number, one in enumerate(asked)
+    ]
+    target = np.stack(true_labels) if davis else np.zeros(0)
+    return _Found(rows=rows, labels={one: (np.stack(own), target) for one, own in labels.items()})

@@ -1,0 +1,154 @@
+"""Training on clips and measuring on videos, through the same doors as pictures."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data"))
+
+from video_files import write_davis, write_youtube
+
+from risctl.cli.app import app
+from risctl.data.datasets.ref_video import read_ref_davis17, read_ref_youtube_vos
+from risctl.data.store.reader import Store
+from risctl.data.store.writer import write_store
+from risctl.engine.checkpoint import load_checkpoint
+from risctl.engine.evaluator import evaluate
+from risctl.engine.training import train
+from risctl.engine.video_evaluator import evaluate_videos
+from risctl.errors import UsageError
+from risctl.language.vocabulary import Vocabulary
+from risctl.recipe.load import parse_recipe
+from risctl.recipe.schema import Recipe
+from risctl.systems.base import Output
+from risctl.systems.build import build_system
+
+MODEL: dict[str, Any] = {
+    "system": "referformer",
+    "short_side": 48,
+    "queries": 3,
+    "hidden": 32,
+    "heads": 4,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "feed_forward": 32,
+    "mask_channels": 16,
+    "visual": {"name": "small_cnn"},
+    "text": {"tokens": None, "weights": None, "layers": 1, "width": 16, "heads": 2, "feed_forward": 16},
+}
+
+
+def recipe_of(store: Path, **sections: dict[str, Any]) -> Recipe:
+    values: dict[str, Any] = {
+        "name": "clips",
+        "model": MODEL,
+        "data": {"store": str(store), "val_split": "test", "batch_size": 2, "workers": 0, "frames": 2},
+        "optim": {"lr": 1e-3},
+        "train": {"epochs": 2, "best": "J&F"},
+    }
+    return parse_recipe(
+        {
+            name: values[name] | sections.get(name, {}) if isinstance(values[name], dict) else values[name]
+            for name in values
+        },
+        source="test",
+    )
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    write_store(read_ref_youtube_vos(write_youtube(folder / "set")), folder / "set.h5")
+    return folder / "set.h5"
+
+
+def test_clips_are_trained_on_and_measured(store: Path, tmp_path: Path) -> None:
+    result = train(recipe_of(store), out=tmp_path / "run", device="cpu")
+    assert result.steps == 4
+    assert result.best is not None and result.best.figure == "J&F"
+    assert set(result.figures) == {"J", "F", "J&F"}
+    rows = tmp_path / "rows.jsonl"
+    done = CliRunner().invoke(
+        app,
+        f"eval --model {tmp_path / 'run'} --data {store} --split test --json --rows {rows} --device cpu".split(),
+    )
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["expressions"] == 4 and report["frames"] == 5
+    assert report["figures"]["J&F"] == pytest.approx(result.figures["J&F"], abs=1e-3)
+    assert len(rows.read_text().splitlines()) == 4
+
+
+def test_clips_need_a_system_that_takes_them(store: Path, tmp_path: Path) -> None:
+    vlt = {"system": "vlt", "input_size": 64, "visual": {"name": "small_cnn"}}
+    values = recipe_of(store).model_dump(mode="json") | {"model": vlt}
+    with pytest.raises(UsageError, match=r"data\.frames"):
+        train(parse_recipe(values, source="test"), out=tmp_path / "run", device="cpu")
+
+
+def perfect(system: torch.nn.Module, store: Store) -> None:
+    """Let the system know the answers: of made frames, red is the first object and green the second."""
+
+    def decode(visual: Any, text: Any) -> Output:
+        pictures = visual.maps[0]
+        red = text.sentence[0, 0] > 0
+        wanted = (pictures[:, :, 0] > 0.6) if red else (pictures[:, :, 1] > 0.6)
+        return Output(logits=wanted.float() * 20 - 10)
+
+    def encode_image(images: Any, padding: Any) -> Any:
+        from risctl.core.encoders.base import VisualFeatures
+
+        return VisualFeatures(maps=(images,), strides=(1,), padding=padding)
+
+    def encode_text(words: Any, mask: Any) -> Any:
+        from risctl.core.encoders.base import TextFeatures
+
+        red = (words == 2).any(1).float()[:, None]
+        return TextFeatures(words=red[:, None], mask=mask[:, :1], sentence=red)
+
+    system.decode, system.encode_image, system.encode_text = decode, encode_image, encode_text
+
+
+def test_a_perfect_answer_measures_as_one(store: Path) -> None:
+    recipe = recipe_of(store)
+    system = build_system(recipe.model, vocabulary=Vocabulary(["red", "left"]))
+    with Store(store) as opened:
+        perfect(system, opened)
+        # Masks at the frames' own size, in place of a quarter of it.
+        system.predict = lambda output, **given: super(type(system), system).predict(output, **given)
+        report = evaluate_videos(system, opened, split="test", clip_length=2)
+        by_text = {row.text: row.j for row in report.rows}
+        assert by_text["a red box"] > 0.9 and by_text["a green box"] > 0.9
+        assert by_text["the box on the right"] > 0.9
+        # "the box on the left" is no red to it, so it answers with the green one.
+        assert by_text["the box on the left"] < 0.1
+        with pytest.raises(UsageError, match="videos"):
+            evaluate(system, opened, split="test")
+
+
+def test_ref_davis17_has_its_own_figures(shared: Path, tmp_path: Path) -> None:
+    """On real frames with random weights: that all is measured, not how well."""
+    root = write_davis(tmp_path / "davis", shared / "data" / "davis_mini", names=("dog",))
+    write_store(read_ref_davis17(root), tmp_path / "davis.h5")
+    recipe = recipe_of(tmp_path / "davis.h5")
+    system = build_system(recipe.model, vocabulary=Vocabulary(["dog"]))
+    with Store(tmp_path / "davis.h5") as store:
+        report = evaluate_videos(system, store, split="val")
+        limited = evaluate_videos(system, store, split="val", limit=2)
+    for task in ("semi-supervised", "unsupervised"):
+        assert 0 <= report.figures[f"J&F-Mean ({task})"] <= 100
+    assert len(report.rows) == 4
+    assert set(limited.figures) == {"J", "F", "J&F"}
+
+
+def test_a_run_on_clips_makes_a_checkpoint_that_predicts(store: Path, tmp_path: Path) -> None:
+    result = train(recipe_of(store, train={"epochs": 1, "max_steps": 1}), out=tmp_path / "run", device="cpu")
+    loaded = load_checkpoint(result.checkpoint)
+    assert loaded.system.takes_clips
