@@ -12,6 +12,9 @@ from risctl.cli import console
 from risctl.cli.options import JsonOption, QuietOption, RootOption
 from risctl.cli.prepare_coco_phrases import EPILOG as COCO_PHRASES
 from risctl.cli.prepare_coco_phrases import coco_phrases
+from risctl.cli.prepare_coco_zsi import SPLITS as ZSI_SPLITS
+from risctl.cli.prepare_coco_zsi import coco_zsi
+from risctl.cli.prepare_coco_zsi import epilog as zsi_epilog
 from risctl.cli.prepare_scenes import scenes
 from risctl.cli.prepare_videos import ref_davis17, ref_youtube_vos
 
@@ -96,6 +99,8 @@ for _name, (_usual, _summary) in SETS.items():
 
 app.command("scenes", epilog="Example: risctl prepare scenes -n 2000 --seed 0 --pictures pictures")(scenes)
 app.command("coco-phrases", epilog=COCO_PHRASES)(coco_phrases)
+for _split in ZSI_SPLITS:
+    app.command(f"coco-zsi-{_split}", epilog=zsi_epilog(_split))(coco_zsi(_split))
 app.command("ref-youtube-vos", epilog="Example: risctl prepare ref-youtube-vos --from ref-youtube-vos")(ref_youtube_vos)
 app.command("ref-davis17", epilog="Example: risctl prepare ref-davis17 --from ref-davis")(ref_davis17)
 

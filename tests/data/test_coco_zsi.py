@@ -1,0 +1,115 @@
+"""COCO divided into seen and unseen classes: what is trained on, what is tested, what is left out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from risctl.data.datasets.coco_zsi import Pictures, make_coco_zsi
+from risctl.data.store.reader import Store
+from risctl.data.store.writer import write_store
+from risctl.errors import DataError, UsageError
+from risctl.language.coco_classes import CLASSES, SPLITS
+
+SHOWN = {
+    1: ("person",),
+    2: ("person", "dog"),
+    3: ("zebra", "zebra", "hot dog"),
+    4: ("hot dog",),
+    5: ("cat",),
+    6: ("horse",),
+}
+
+
+def instances(folder: Path, shown: dict[int, tuple[str, ...]], name: str = "instances.json") -> Pictures:
+    """Write pictures that show things of the classes named."""
+    ids = {name: number for number, name in CLASSES.items()}
+    annotations: list[dict[str, Any]] = []
+    for image, names in shown.items():
+        Image.new("RGB", (40, 30), (image, 0, 0)).save(folder / f"{image}.png")
+        for place, one in enumerate(names):
+            left = 5 + 10 * place
+            outline = [left, 5, left + 8, 5, left + 8, 20, left, 20]
+            annotations.append(
+                {
+                    "id": 10 * image + place,
+                    "image_id": image,
+                    "category_id": ids[one],
+                    "segmentation": [outline],
+                    "bbox": [left, 5, 8, 15],
+                    "iscrowd": 0,
+                }
+            )
+    content = {
+        "images": [{"id": one, "file_name": f"{one}.png", "height": 30, "width": 40} for one in shown],
+        "categories": [{"id": number, "name": name} for number, name in CLASSES.items()],
+        "annotations": annotations,
+    }
+    (folder / name).write_text(json.dumps(content))
+    return Pictures(instances=folder / name, folder=folder)
+
+
+def test_the_published_divisions(shared: Path) -> None:
+    """By the published word vectors: each column of a division's file is that of its class in the other's order."""
+    import numpy as np
+
+    folder = shared / "data" / "word_vectors"
+    if not folder.is_dir():
+        pytest.skip(f"no word vectors at {folder}")
+    columns = np.loadtxt(folder / "word_w2v_withbg_48_17.txt", delimiter=",").T[1:]
+    other = np.loadtxt(folder / "word_w2v_withbg_65_15.txt", delimiter=",").T[1:]
+    order = (*SPLITS["65_15"].seen, *SPLITS["65_15"].unseen)
+    found = [order[int(np.abs(other - column).max(1).argmin())] for column in columns]
+    assert found == [*SPLITS["48_17"].seen, *SPLITS["48_17"].unseen]
+
+
+def test_training_pictures_show_no_unseen_class(tmp_path: Path) -> None:
+    dataset = make_coco_zsi("48_17", instances(tmp_path, SHOWN), held_out=0.0)
+    shown = {record.image_id: [] for record in dataset.records}
+    for record in dataset.records:
+        shown[record.image_id].append((record.split, record.expressions[0].sent, record.expressions[0].abilities))
+    assert shown == {
+        1: [("train", "person", ("seen",))],
+        3: [("train", "zebra", ("seen",))],
+        6: [("train", "horse", ("seen",))],
+        2: [("test", "person", ("seen",)), ("test", "dog", ("unseen",))],
+        5: [("test", "cat", ("unseen",))],
+    }
+    assert list(dataset.categories.values()) == [*SPLITS["48_17"].seen, *SPLITS["48_17"].unseen]
+    [zebras] = [record for record in dataset.records if record.image_id == 3]
+    assert len(zebras.annotation_ids) == 2
+    write_store(dataset, tmp_path / "zsi.h5")
+    with Store(tmp_path / "zsi.h5") as store:
+        assert sorted(store.splits) == ["test", "train"]
+
+
+def test_the_other_division_and_a_test_file(tmp_path: Path) -> None:
+    training = instances(tmp_path, SHOWN)
+    test = instances(tmp_path, {7: ("toilet",), 8: ("dog",)}, "test.json")
+    dataset = make_coco_zsi("65_15", training, test=test, held_out=0.4, seed=1)
+    counts = dataset.counts()
+    assert (counts["train"]["images"], counts["val"]["images"], counts["test"]["images"]) == (2, 1, 2)
+    unseen = {one.expressions[0].sent for one in dataset.records if one.expressions[0].abilities == ("unseen",)}
+    assert unseen == {"toilet"}
+    assert dataset.notes == {"training pictures left out for an unseen object": 3}
+    with pytest.raises(DataError, match="share picture 1"):
+        make_coco_zsi("65_15", training, test=training)
+
+
+def test_what_is_missing_is_refused_or_counted(tmp_path: Path) -> None:
+    training = instances(tmp_path, SHOWN)
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(DataError, match="1 pictures missing"):
+        make_coco_zsi("48_17", training)
+    assert make_coco_zsi("48_17", training, on_missing="drop").notes == {"pictures missing, left out": 1}
+    with pytest.raises(UsageError, match="48_17, 65_15"):
+        make_coco_zsi("60_20", training)
+    content = json.loads((tmp_path / "instances.json").read_text())
+    content["categories"] = content["categories"][:5]
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="not COCO's categories"):
+        make_coco_zsi("48_17", training)
