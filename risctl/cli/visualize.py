@@ -33,7 +33,7 @@ def steps(
 ) -> None:
     """Draw the steps of a STEP on one sheet (PNG).
 
-    For each step the heatmap Q (where the text is found in a level of the picture), the map P after it, and how much
+    For each step the heatmap Q (how well the text fits a level of the picture), the map P after it, and how much
     each word weighs in the text vector. It prints the sheet's path; --json adds the weights as numbers.
     """
     with console.quiet_if(quiet):

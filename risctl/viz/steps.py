@@ -89,7 +89,7 @@ class _Head:
         found = "the mask found is drawn on the picture" if mask.any() else "nothing was found"
         lines = [
             f"{len(steps)} steps: {folds} {'fold' if folds == 1 else 'folds'} of {course}; {found}.",
-            "Q: where the text is found in this level of the picture (cosine).",
+            "Q: how well the text fits this level of the picture (cosine).",
             "P: the map after this step (probability); the white line is 0.5.",
             "Words: each one's share of the text at this step, in per cent; the heaviest is orange.",
         ]

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 from contract import TEXTS, WORDS, SystemContract
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from risctl.core.encoders.text.bilstm import BiLSTMEncoder
 from risctl.core.encoders.visual import resnet
 from risctl.core.encoders.visual.dilated_resnet import DilatedResNet
 from risctl.data.batch import Batch, Item, collate
@@ -167,6 +169,24 @@ def test_the_trunk_of_torchvisions_deeplabv3_is_read(tmp_path: Path, monkeypatch
         trunk = DilatedResNet("resnet50", depth=4)
         load_trunk(trunk, "resnet50", weights, ignored=("layer4.",))
         assert torch.equal(trunk.layer3[5].conv3.weight, published["backbone.layer3.5.conv3.weight"])
+
+
+def test_the_reader_is_a_packed_bidirectional_lstm() -> None:
+    """torch's own, given the lengths; its states are zero where no word is."""
+    torch.manual_seed(0)
+    reader = BiLSTMEncoder(embedding=torch.nn.Embedding(9, 6), dim=6, hidden=5).eval()
+    own = torch.nn.LSTM(6, 5, batch_first=True, bidirectional=True)
+    state = {name: one for name, one in reader.ahead.state_dict().items()}
+    own.load_state_dict(state | {f"{name}_reverse": one for name, one in reader.back.state_dict().items()})
+    words = torch.randint(0, 9, (3, 7))
+    lengths = torch.tensor([4, 7, 1])
+    mask = torch.arange(7)[None] < lengths[:, None]
+    with torch.no_grad():
+        read = reader(words, mask)
+        packed = pack_padded_sequence(reader.embedding(words), lengths, batch_first=True, enforce_sorted=False)
+        states, (last, _) = own(packed)
+    assert torch.allclose(read.words, pad_packed_sequence(states, batch_first=True)[0], atol=1e-6)
+    assert torch.allclose(read.sentence, torch.cat([last[0], last[1]], dim=1), atol=1e-6)
 
 
 def test_maps_show_every_step() -> None:
