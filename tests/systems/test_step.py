@@ -176,7 +176,7 @@ def test_the_reader_is_a_packed_bidirectional_lstm() -> None:
     torch.manual_seed(0)
     reader = BiLSTMEncoder(embedding=torch.nn.Embedding(9, 6), dim=6, hidden=5).eval()
     own = torch.nn.LSTM(6, 5, batch_first=True, bidirectional=True)
-    state = {name: one for name, one in reader.ahead.state_dict().items()}
+    state = dict(reader.ahead.state_dict())
     own.load_state_dict(state | {f"{name}_reverse": one for name, one in reader.back.state_dict().items()})
     words = torch.randint(0, 9, (3, 7))
     lengths = torch.tensor([4, 7, 1])
