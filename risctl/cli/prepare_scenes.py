@@ -10,10 +10,16 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.options import JsonOption, QuietOption, RootOption
+from risctl.errors import UsageError
 
 
 def scenes(
-    count: Annotated[int, typer.Option("-n", "--count", min=10, help="How many scenes (pictures).")] = 2000,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            "-n", "--count", min=10, help="How many scenes. Default: 2000; with --video 200.", show_default=False
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Scene i of a seed is the same on every run.")] = 0,
     out: Annotated[
         Path | None,
@@ -31,6 +37,10 @@ def scenes(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that draw; the result is the same. Default: up to 4.")
     ] = None,
+    video: Annotated[
+        bool, typer.Option("--video", help="Make short videos of moving things: DATA_ROOT/moving-scenes.h5.")
+    ] = False,
+    frames: Annotated[int, typer.Option(min=2, max=500, help="With --video: frames of a video.")] = 8,
     data_root: RootOption = Path("data"),
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -43,6 +53,23 @@ def scenes(
     from risctl.data.store.writer import write_store
 
     shape = _size(size)
+    count = count or (200 if video else 2000)
+    if video:
+        from risctl.cli.prepare_moving import moving_scenes
+
+        if pictures is not None:
+            raise UsageError("--pictures writes single pictures; leave it out with --video")
+        moving_scenes(
+            count=count,
+            frames=frames,
+            seed=seed,
+            size=shape,
+            out=out or data_root / "moving-scenes.h5",
+            workers=workers,
+            as_json=as_json,
+            quiet=quiet,
+        )
+        return
     out = out or data_root / "scenes.h5"
     # The processes take seconds to start, which a few scenes do not repay.
     processes = workers or (1 if count < 200 else min(4, os.cpu_count() or 1))
@@ -84,8 +111,6 @@ def ability_counts(dataset: Any) -> dict[str, int]:
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
-    from risctl.errors import UsageError
-
     if text is None:
         return None
     width, _, height = text.lower().partition("x")

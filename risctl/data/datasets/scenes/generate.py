@@ -112,11 +112,11 @@ def _packed_scenes(*, count: int, seed: int, size: tuple[int, int] | None, worke
     if workers <= 1:
         yield from map(make, range(count))
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_leave_interrupts) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=leave_interrupts) as pool:
         yield from pool.map(make, range(count), chunksize=16)
 
 
-def _leave_interrupts() -> None:
+def leave_interrupts() -> None:
     """Let the main process alone answer Ctrl-C: it stops the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

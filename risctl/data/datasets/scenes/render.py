@@ -35,14 +35,22 @@ def render(rng: np.random.Generator, *, size: tuple[int, int] | None = None) -> 
     plans = layout.plan(theme, rng)
     things = layout.place(plans, height=height, width=width, horizon=horizon, light=light, rng=rng)
     canvas = backgrounds.draw(theme, height=height, width=width, horizon=horizon, rng=rng)
+    pixels, owner = compose(canvas, things, light=light, rng=rng)
+    return View(theme, pixels, owner, things)
+
+
+def compose(
+    canvas: np.ndarray, things: list[Placed], *, light: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pixels and the owners, as `View` has them, of things on a background; `canvas` is drawn over."""
     _cast_shadows(canvas, things, light)
-    owner = np.full((height, width), -1, dtype=np.int16)
+    owner = np.full(canvas.shape[:2], -1, dtype=np.int16)
     for index, one in enumerate(things):
         rows, columns = slice(one.top, one.bottom), slice(one.left, one.right)
         alpha = one.sprite.alpha[..., None]
         canvas[rows, columns] += (one.sprite.rgb - canvas[rows, columns]) * alpha
         owner[rows, columns][one.sprite.solid] = index
-    return View(theme, _developed(canvas, rng), owner, things)
+    return _developed(canvas, rng), owner
 
 
 def _cast_shadows(canvas: np.ndarray, things: list[Placed], light: float) -> None:
