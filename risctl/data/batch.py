@@ -50,6 +50,27 @@ class Preprocess(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Things:
+    """Everything annotated in a picture.
+
+    categories (N,) int64: ids of the dataset; masks (N, h, w) bool, as targets are.
+    """
+
+    categories: Tensor
+    masks: Tensor
+
+    def to(self, device: torch.device | str) -> Things:
+        """Return them on `device`."""
+        return Things(
+            categories=self.categories.to(device, non_blocking=True), masks=self.masks.to(device, non_blocking=True)
+        )
+
+    def pin_memory(self) -> Things:
+        """Return them in page-locked memory."""
+        return Things(categories=self.categories.pin_memory(), masks=self.masks.pin_memory())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
     """One sample as tensors; what `collate` stacks."""
 
@@ -60,6 +81,7 @@ class Item:
     geometry: Geometry
     text: str
     ids: SampleIds | None = None
+    things: Things | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +89,8 @@ class Batch:
     """Tensors for a forward pass.
 
     images (B, 3, H, W) or (B, T, 3, H, W) float32; padding (B, H, W) bool, True where there is no picture; words (B, L)
-    int64; word_mask (B, L) bool, True where a word is; targets (B, h, w) float32 in [0, 1], None at prediction.
+    int64; word_mask (B, L) bool, True where a word is; targets (B, h, w) float32 in [0, 1], None at prediction;
+    things: of each picture, None unless the system is trained on them.
     """
 
     images: Tensor
@@ -78,6 +101,7 @@ class Batch:
     geometries: tuple[Geometry, ...]
     texts: tuple[str, ...]
     ids: tuple[SampleIds | None, ...]
+    things: tuple[Things, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -89,7 +113,8 @@ class Batch:
             for one in fields(self)
             if isinstance(getattr(self, one.name), Tensor)
         }
-        return replace(self, **moved)
+        things = None if self.things is None else tuple(one.to(device) for one in self.things)
+        return replace(self, things=things, **moved)
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory (called by torch's loader)."""
@@ -98,7 +123,8 @@ class Batch:
             for one in fields(self)
             if isinstance(getattr(self, one.name), Tensor)
         }
-        return replace(self, **pinned)
+        things = None if self.things is None else tuple(one.pin_memory() for one in self.things)
+        return replace(self, things=things, **pinned)
 
 
 def collate(items: Sequence[Item]) -> Batch:
@@ -117,6 +143,7 @@ def collate(items: Sequence[Item]) -> Batch:
         words[row, : item.words.shape[0]] = item.words
         word_mask[row, : item.words.shape[0]] = item.word_mask
     targets = [item.target for item in items if item.target is not None]
+    things = [item.things for item in items if item.things is not None]
     return Batch(
         images=images,
         padding=padding,
@@ -126,6 +153,7 @@ def collate(items: Sequence[Item]) -> Batch:
         geometries=tuple(item.geometry for item in items),
         texts=tuple(item.text for item in items),
         ids=tuple(item.ids for item in items),
+        things=tuple(things) if len(things) == len(items) else None,
     )
 
 

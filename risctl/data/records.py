@@ -104,7 +104,10 @@ class SampleIds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One (image, sentence, mask), decoded: `image` uint8 (H, W, 3) RGB, `mask` bool (H, W), all-False if no target."""
+    """One (image, sentence, mask), decoded: `image` uint8 (H, W, 3) RGB, `mask` bool (H, W), all-False if no target.
+
+    things: category id and mask bool (H, W) of everything annotated in the picture, where a system is trained on that.
+    """
 
     image: np.ndarray
     text: str
@@ -112,6 +115,7 @@ class Sample:
     ids: SampleIds
     category_ids: tuple[int, ...] = ()
     abilities: tuple[str, ...] = ()
+    things: tuple[tuple[int, np.ndarray], ...] = ()
 
 
 def sentence_count(records: Iterable[Record]) -> int:

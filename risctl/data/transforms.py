@@ -101,6 +101,7 @@ def flip(sample: Sample) -> Sample:
         sample,
         image=sample.image[:, ::-1].copy(),
         mask=sample.mask[:, ::-1].copy(),
+        things=tuple((category, mask[:, ::-1].copy()) for category, mask in sample.things),
         text=swap_left_right(sample.text),
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 from risctl.data.clip_loading import ClipTrainingSet
 from risctl.data.loading import TrainingSet
 from risctl.data.store.reader import Store
+from risctl.data.thing_loading import ThingTrainingSet
 from risctl.errors import UsageError
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
@@ -25,6 +26,12 @@ def training_items(recipe: Recipe, store: Store, system: System) -> TrainingSet:
         "colour": augment.colour if augment else 0.0,
         "seed": recipe.train.seed,
     }
+    if system.learns_things:
+        if data.frames is not None:
+            raise UsageError(
+                f"data.frames={data.frames}, but {recipe.model.system} is trained on pictures; set it to null"
+            )
+        return ThingTrainingSet(store, data.train_split, system.preprocess, **options)
     if data.frames is None:
         return TrainingSet(store, data.train_split, system.preprocess, **options)
     if not system.takes_clips and data.frames > 1:

@@ -96,10 +96,12 @@ class System(nn.Module, ABC):
 
     takes_clips: `encode_image` also takes clips (B, T, 3, H, W), and the logits are then (B, T, h, w). Such a system
     may have several answers to choose from: then its maps hold "query_scores" (B, T, Q), and `choose` takes another.
+    learns_things: it is trained on everything annotated in a picture (`Batch.things`), not on a phrase's target.
     """
 
     preprocess: Preprocess
     takes_clips: bool = False
+    learns_things: bool = False
 
     @abstractmethod
     def encode_image(self, images: Tensor, padding: Tensor) -> VisualFeatures:

@@ -29,7 +29,7 @@ from risctl.core.heads.semantic_box import POOLED as BOX_POOLED
 from risctl.core.heads.semantic_mask import POOLED as MASK_POOLED
 from risctl.core.heads.semantic_mask import SemanticMaskHead, SemanticMasks
 from risctl.data.batch import Batch, Geometry, Preprocess
-from risctl.language.coco_classes import ClassSplit
+from risctl.language.coco_classes import CLASSES, ClassSplit
 from risctl.systems.base import Found, Output, System
 from risctl.systems.zsi_regions import Question, RegionFeatures, Regions
 from risctl.systems.zsi_targets import Instances, mask_targets, sample_anchors, sample_regions
@@ -48,6 +48,7 @@ class ZSI(System):
     detection.
     """
 
+    learns_things = True
     seen: Tensor
     unseen: Tensor
 
@@ -91,6 +92,8 @@ class ZSI(System):
         self.mask_background_sync = mask_background_sync
         self.unseen_boxes = unseen_boxes
         self.classes = classes or ClassSplit(seen=(), unseen=())
+        ids = {name: number for number, name in CLASSES.items()}
+        self._labels = {ids[name]: label for label, name in enumerate(self.classes.seen, start=1)}
 
     def encode_image(self, images: Tensor, padding: Tensor) -> RegionFeatures:
         """Propose regions in images (B, 3, H, W) with padding (B, H, W), each picture in an input of its own size."""
@@ -123,15 +126,12 @@ class ZSI(System):
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the terms of the proposals, the regions and their masks, the mean over the pictures.
 
-        What is to be found in a picture is the target of its phrase, as the seen class most like the phrase's noun.
+        Things of unseen classes, and of none, are not learned from: training pictures should show none. Of a batch
+        without things, each phrase's target is the one thing, of the seen class most like the phrase's noun.
         """
-        if batch.targets is None:
-            raise ValueError("expected a batch with targets")
         terms: dict[str, list[Tensor]] = {}
-        for regions, asked, target in zip(output.extras["regions"], output.extras["asked"], batch.targets, strict=True):
-            vector = asked[: self.seen.shape[1]]
-            label = self._nearest(vector[None])
-            instances = Instances.of_mask(target[: regions.height, : regions.width], label)
+        for row, regions in enumerate(output.extras["regions"]):
+            instances = self._instances(row, regions, output.extras["asked"][row], batch)
             for name, value in self._picture_loss(regions, instances).items():
                 terms.setdefault(name, []).append(value)
         return {name: torch.stack(values).mean() for name, values in terms.items()}
@@ -318,6 +318,18 @@ class ZSI(System):
         ).sigmoid()
         laid = paste(squares, box, height=height, width=width, conventions=self.conventions)[0]
         return mask_logits(laid.masked_fill(padding, 0)), found.scores[chosen]
+
+    def _instances(self, row: int, regions: Regions, asked: Tensor, batch: Batch) -> Instances:
+        """Return what there is to find in the picture `row` of `batch`."""
+        if batch.things is not None:
+            things = batch.things[row]
+            labels = things.categories.new_tensor([self._labels.get(one, 0) for one in things.categories.tolist()])
+            seen = labels > 0
+            return Instances.of_masks(things.masks[seen][:, : regions.height, : regions.width], labels[seen])
+        if batch.targets is None:
+            raise ValueError("expected a batch with things or targets")
+        target = batch.targets[row, : regions.height, : regions.width]
+        return Instances.of_masks(target[None] > 0.5, self._nearest(asked[None, : self.seen.shape[1]]))
 
     def _picture_loss(self, regions: Regions, instances: Instances) -> dict[str, Tensor]:
         terms = sample_anchors(

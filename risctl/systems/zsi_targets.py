@@ -24,7 +24,7 @@ _BACKGROUND, _IGNORED = -1, -2
 class Instances:
     """The things in one picture.
 
-    boxes (N, 4) xyxy in input pixels; labels (N,): seen classes from 1; masks (N, H, W) in [0, 1].
+    boxes (N, 4) xyxy in input pixels; labels (N,): seen classes from 1; masks (N, H, W) bool.
     """
 
     boxes: Tensor
@@ -32,13 +32,14 @@ class Instances:
     masks: Tensor
 
     @classmethod
-    def of_mask(cls, mask: Tensor, label: Tensor) -> Instances:
-        """Return the one thing that a target mask (H, W) is, of class label (1,); none if it is empty."""
-        rows, columns = torch.nonzero(mask > 0.5, as_tuple=True)
-        if not len(rows):
-            return cls(boxes=mask.new_zeros((0, 4)), labels=label[:0], masks=mask[None][:0])
-        corners = torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]).to(mask.dtype)
-        return cls(boxes=corners[None], labels=label, masks=mask[None])
+    def of_masks(cls, masks: Tensor, labels: Tensor) -> Instances:
+        """Return the things with masks (N, H, W) bool and classes labels (N,); empty masks are no things."""
+        there = masks.flatten(1).any(1)
+        masks, labels = masks[there], labels[there]
+        boxes = [_span(mask) for mask in masks]
+        return cls(
+            boxes=torch.stack(boxes) if boxes else torch.zeros((0, 4), device=masks.device), labels=labels, masks=masks
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,3 +175,9 @@ def _wanted(
     inside = things >= 0
     wanted[inside] = conventions.encode(boxes[inside], instances.boxes[things[inside]], deviations=deviations)
     return wanted
+
+
+def _span(mask: Tensor) -> Tensor:
+    """Return the box (4,) xyxy of a mask (H, W) bool."""
+    rows, columns = torch.nonzero(mask, as_tuple=True)
+    return torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]).float()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from contract import TEXTS, WORDS, SystemContract
+from tiny import tiny_store
 
 from risctl.core.encoders.text.asked_word import SIDE_NAMES
 from risctl.core.fusion.place_choice import choose_by_place
-from risctl.data.batch import Batch, Item, collate
+from risctl.data.batch import Batch, Item, Things, collate
+from risctl.data.store.reader import Store
+from risctl.data.thing_loading import ThingTrainingSet
 from risctl.errors import RecipeError
-from risctl.language.coco_classes import SPLITS
+from risctl.language.coco_classes import CLASSES, SPLITS
 from risctl.language.places import head_of, place_of
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import parse_recipe
@@ -245,3 +250,39 @@ def test_recipes_refuse(changes: dict[str, Any], says: str) -> None:
 def _one(system: ZSI) -> tuple[torch.Tensor, torch.Tensor]:
     batch = batch_of(system, sizes=((50, 70),))
     return batch.images, batch.padding
+
+
+def test_everything_annotated_is_learned_from() -> None:
+    """Of a batch with things: seen classes count, with their boxes; unseen and other ones are no targets."""
+    system = system_of().train()
+    batch = batch_of(system, sizes=((40, 60),))
+    masks = torch.zeros(3, 64, 96, dtype=torch.bool)
+    masks[0, 8:24, 10:42] = masks[1, 30:60, 50:90] = masks[2, :10, :10] = True
+    ids = {name: number for number, name in CLASSES.items()}
+    categories = torch.tensor([ids["zebra"], ids["skateboard"], ids["person"]])
+    batch = replace(batch, things=(Things(categories=categories, masks=masks),))
+    output = system(batch)
+    found = system._instances(0, output.extras["regions"][0], output.extras["asked"][0], batch)
+    assert found.labels.tolist() == [1 + SPLITS["48_17"].seen.index(name) for name in ("zebra", "person")]
+    assert found.boxes.tolist() == [[10, 8, 42, 24], [0, 0, 10, 10]]
+    assert torch.equal(found.masks, masks[[0, 2]])
+    terms = system.loss(output, batch)
+    assert all(value.isfinite() for value in terms.values())
+    nothing = Things(categories=categories[:0], masks=masks[:0])
+    terms = system.loss(output, replace(batch, things=(nothing,)))
+    assert terms["mask"] == 0 and terms["box"] == 0 and terms["class"] > 0
+    sum(terms.values()).backward()
+
+
+def test_training_items_are_pictures_with_all_their_things(tmp_path: Path) -> None:
+    """A flipped picture has flipped masks, and a batch keeps them."""
+    store = Store(tiny_store(tmp_path, images=4, validation=1))
+    system = system_of()
+    items = {flip: ThingTrainingSet(store, "train", system.preprocess, flip=flip) for flip in (0.0, 1.0)}
+    assert len(items[0.0]) == 3
+    plain, mirrored = (items[flip].item(0, 0) for flip in (0.0, 1.0))
+    assert plain.things.categories.tolist() == [1, 1]
+    width = plain.geometry.inner_width
+    assert (plain.things.masks[..., :width].flip(-1) == mirrored.things.masks[..., :width]).float().mean() > 0.97
+    batch = collate([plain, mirrored]).to("cpu")
+    assert batch.things is not None and len(batch.things) == 2

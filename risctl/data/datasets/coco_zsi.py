@@ -73,7 +73,8 @@ def make_coco_zsi(
         if repeated := own.images.keys() & other.images.keys():
             raise DataError(f"{test.instances} and {training.instances} share picture {min(repeated)}; name two files")
         _add(dataset, other, dict.fromkeys(sorted(other.images), "test"), classes)
-        problems.repair("training pictures left out for an unseen object", len(dropped))
+        for image in dropped:
+            problems.repair("training pictures left out for an unseen object", image)
     if on_missing == "refuse":
         problems.refuse_losses(str(training.instances))
     if not any(record.split == "train" for record in dataset.records):
