@@ -65,3 +65,50 @@ def steps(
             "steps": drawn.steps,
         }
         console.result(str(path), data=data, as_json=as_json)
+
+
+@app.command(
+    "queries", epilog='Example: risctl visualize queries street.mp4 "the red car" --model runs/referformer-scenes-video'
+)
+def queries(
+    source: Annotated[Path, typer.Argument(help="A picture, a video, or a folder of frames.", show_default=False)],
+    text: Annotated[str, typer.Argument(help="What to look for, in quotes.", show_default=False)],
+    model: ModelOption,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The PNG to write. Default: SOURCE.queries.png, here.", show_default=False),
+    ] = None,
+    frames: Annotated[int, typer.Option(min=1, max=64, help="Of a video, how many frames, evenly spaced.")] = 6,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="A pixel is in the mask if its probability is above this; default: the recipe's."),
+    ] = None,
+    device: DeviceOption = Device.auto,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw all queries of a ReferFormer over time on one sheet (PNG): masks, boxes and scores, a row a frame.
+
+    It prints the sheet's path; --json adds the scores as numbers.
+    """
+    with console.quiet_if(quiet):
+        path = out if out is not None else Path(f"{source.stem}.queries.png")
+        if path.suffix.lower() != ".png":
+            raise UsageError(f"expected an output that ends in .png, got {path}")
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            raise UsageError(f"cannot write {path}: name a file in a folder that is there")
+        from PIL import Image
+
+        from risctl.data.atomic import replacing
+        from risctl.engine.predictor import Predictor
+        from risctl.engine.queries_view import draw_queries
+
+        predictor = Predictor.load(model, device=device.value, threshold=threshold)
+        console.say(predictor.describe())
+        for remark in predictor.remarks(text):
+            console.warn(f"{text!r}: {remark}")
+        drawn = draw_queries(predictor, source, text, frames=frames)
+        with replacing(path) as beside:
+            Image.fromarray(drawn.sheet).save(beside, format="PNG")
+        data = {"source": str(source), "text": text, "sheet": str(path), **drawn.to_json()}
+        console.result(str(path), data=data, as_json=as_json)

@@ -221,3 +221,29 @@ def test_a_real_sequence_runs_through(model: Path, shared: Path, tmp_path: Path)
     assert done.exit_code == 0, done.output
     [record] = json.loads(done.stdout)
     assert record["frames"] == frames.count
+
+
+@pytest.mark.parametrize("kind", ["film", "picture"])
+def test_all_queries_are_drawn_over_time(kind: str, model: Path, film: Path, tmp_path: Path) -> None:
+    source = film
+    if kind == "picture":
+        source = tmp_path / "one.png"
+        Image.fromarray(next(pictures(1))).save(source)
+    sheet = tmp_path / "sheet.png"
+    arguments = ["visualize", "queries", str(source), "red cup", "--model", str(model), "-o", str(sheet), "--json"]
+    done = CliRunner().invoke(app, [*arguments, "--frames", "4"])
+    assert done.exit_code == 0, done.output
+    drawn = json.loads(done.stdout)
+    assert np.shape(drawn["scores"]) == ((4, 3) if kind == "film" else (1, 3))
+    assert drawn["chosen"] == int(np.mean(drawn["scores"], axis=0).argmax())
+    assert Image.open(sheet).width > 3 * 90
+    if kind == "film":
+        assert drawn["frames"] == ["00000", "00003", "00007", "00010"]
+
+
+def test_queries_need_a_model_that_has_them(tiny_checkpoint: Path, film: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        app,
+        ["visualize", "queries", str(film), "red", "--model", str(tiny_checkpoint), "-o", str(tmp_path / "s.png")],
+    )
+    assert isinstance(done.exception, UsageError)
