@@ -15,6 +15,7 @@ from risctl.errors import CheckpointError, DataError, UsageError
 from risctl.interop.zsi import read_zsi, zsi_model, zsi_state
 from risctl.language.coco_classes import SPLITS
 from risctl.language.vocabulary import PAD_ID, UNK_ID, Vocabulary
+from risctl.language.word_lists import read_word_list
 from risctl.language.word_vectors import WordVectors
 from risctl.recipe.load import parse_recipe
 from risctl.systems.build import build_system
@@ -64,7 +65,7 @@ def import_zsi(
     section["text"]["vectors"] = vocabulary
     dim, count = section["text"]["dim"], section["vocabulary_words"]
     classes = (*SPLITS[split].seen, *SPLITS[split].unseen)
-    listed = None if words is None else _word_list(words)
+    listed = None if words is None else read_word_list(words)
     needed = None if listed is None else (*listed, *" ".join(classes).split())
     vectors = WordVectors.open(vocabulary, needed=needed, first=extra_words, dim=dim)
     listed = vectors.words if listed is None else listed
@@ -103,16 +104,6 @@ def import_zsi(
         missing=missing,
         parameters=sum(one.numel() for one in system.parameters()),
     )
-
-
-def _word_list(path: Path) -> tuple[str, ...]:
-    try:
-        listed = tuple(path.read_text(encoding="utf-8").split())
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the list of words {path}: {error}") from error
-    if len(set(listed)) != len(listed):
-        raise DataError(f"{path} names {len(listed) - len(set(listed))} words twice; expected each once")
-    return listed
 
 
 def _unseen(path: Path, *, classes: int, seen: int, dim: int) -> Tensor:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from risctl.data.store.reader import Store
 from risctl.errors import RecipeError
+from risctl.language.coco_classes import SPLITS
 from risctl.language.flips import swap_left_right
 from risctl.language.tokens import words_of
 from risctl.language.vocabulary import PAD_ID, UNK_ID, Vocabulary
+from risctl.language.word_lists import read_word_list
 from risctl.language.word_vectors import WordVectors
 from risctl.recipe.schema import Recipe
+from risctl.recipe.zsi import ZSIModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +54,36 @@ def gather_words(recipe: Recipe, store: Store) -> Words:
         )
         return Words(vocabulary=vocabulary, vectors=None, note=note)
     others = sorted({word for one in store.texts("all", data.text_field) for word in words_of(one)})
-    source = WordVectors.open(text.vectors, needed=(*others, *mirrored), first=text.extra_words, dim=text.dim)
+    first, classes = _of_classes(recipe)
+    needed = (*first, *others, *mirrored, *classes)
+    source = WordVectors.open(text.vectors, needed=needed, first=text.extra_words, dim=text.dim)
     if source.dim != text.dim:
         raise RecipeError(f"model.text.dim is {text.dim}, but the vectors of {text.vectors} have {source.dim} numbers")
-    vocabulary = Vocabulary.from_texts(texts, extra=(*mirrored, *others, *source.words[: text.extra_words]))
+    frequent = Vocabulary.from_texts(texts, extra=(*mirrored, *others, *classes, *source.words[: text.extra_words]))
+    vocabulary = Vocabulary((*first, *frequent.words[UNK_ID + 1 :]))
     vectors, found = source.lookup(vocabulary.words)
     vectors[[PAD_ID, UNK_ID]] = 0.0
     lacking = int((~found[UNK_ID + 1 :]).sum())
     note = f"words: vectors of {text.vectors}, {len(vocabulary)} words, {lacking} of them without a vector (zeros)"
     return Words(vocabulary=vocabulary, vectors=vectors, note=note)
+
+
+def _of_classes(recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the words that come first in the vocabulary, and those of class names; none but for ZSI.
+
+    Raises `RecipeError` if the file of the first ones has another number of words than the recipe says.
+    """
+    model = recipe.model
+    if not isinstance(model, ZSIModel):
+        return (), ()
+    split = SPLITS[model.split]
+    classes = tuple(" ".join((*split.seen, *split.unseen)).split())
+    if model.text.vocabulary is None:
+        return (), classes
+    first = read_word_list(Path(model.text.vocabulary))
+    if len(first) != model.vocabulary_words:
+        raise RecipeError(
+            f"model.vocabulary_words is {model.vocabulary_words:,}, "
+            f"but {model.text.vocabulary} has {len(first):,} words"
+        )
+    return first, classes

@@ -39,6 +39,11 @@ class ZSITextSection(Section):
         description="Word vectors: a word2vec, GloVe or fastText file, a compact file made from one, or the name of a "
         "spaCy model."
     )
+    vocabulary: FileName | None = Field(
+        default=None,
+        description="The words that the semantic encoder compares with, a file with one a line; null: the words of the "
+        "data and the most frequent ones of the vectors.",
+    )
     dim: int = Field(default=300, ge=1, le=4096, description="Width of a word vector.")
     extra_words: int = Field(
         default=20_000,
