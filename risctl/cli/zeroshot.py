@@ -14,6 +14,8 @@ from risctl.cli.options import Device, DeviceOption, JsonOption, QuietOption
 if TYPE_CHECKING:
     from risctl.data.store.reader import Store, TextField
     from risctl.engine.zeroshot import ZeroShot
+    from risctl.engine.zeroshot_peers import Prompted
+    from risctl.systems.global_local_clip import Method as SystemMethod
 
 app = typer.Typer(
     help="Zero-shot: Global-Local CLIP over mask proposals, no training data needed.", no_args_is_help=True
@@ -24,13 +26,14 @@ EVAL_EXAMPLE = "Example: risctl zeroshot eval --data refcoco.h5 --split val --pr
 
 
 class Method(StrEnum):
-    """How a proposal is scored: the paper's method, and the baselines that it tables."""
+    """The paper's method, the baselines that it tables, and text-prompted peers, which need no proposals."""
 
     global_local = "global-local"
     cropping = "cropping"
     region_token = "region-token"
     score_map = "score-map"
     gradcam = "gradcam"
+    clipseg = "clipseg"
 
 
 class Precision(StrEnum):
@@ -49,7 +52,7 @@ class BoxRule(StrEnum):
 
 
 ProposalsOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--proposals",
         "-P",
@@ -60,8 +63,13 @@ ProposalsOption = Annotated[
     ),
 ]
 ClipOption = Annotated[
-    str,
-    typer.Option("--clip", help="A CLIP: a folder or hub id in Hugging Face's layout, or OpenAI's .pt (also ResNets)."),
+    str | None,
+    typer.Option(
+        "--clip",
+        help="The model: a CLIP as a folder or hub id in Hugging Face's layout, or OpenAI's .pt (also ResNets); with "
+        "--method clipseg a CLIPSeg. Default: openai/clip-vit-base-patch32, CIDAS/clipseg-rd64-refined.",
+        show_default=False,
+    ),
 ]
 VocabularyOption = Annotated[
     Path | None,
@@ -71,12 +79,12 @@ VocabularyOption = Annotated[
         show_default=False,
     ),
 ]
-MethodOption = Annotated[Method, typer.Option("--method", help="The paper's method or one of its baselines.")]
+MethodOption = Annotated[Method, typer.Option("--method", help="The paper's method, one of its baselines, or CLIPSeg.")]
 FastOption = Annotated[
-    bool, typer.Option("--fast", help="Look at the most promising proposals alone only; not always the same choice.")
+    bool, typer.Option("--fast", help="Look closely at the most promising proposals only; not always the same choice.")
 ]
 ShortlistOption = Annotated[
-    int, typer.Option("--shortlist", min=1, help="With --fast: how many are looked at, a text.")
+    int, typer.Option("--shortlist", min=1, help="With --fast: how many are looked at closely, a text.")
 ]
 PrecisionOption = Annotated[Precision, typer.Option("--precision", help="Number type of CLIP.")]
 BoxOption = Annotated[
@@ -129,12 +137,12 @@ NmsOption = Annotated[
 def predict(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture.", show_default=False)],
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="What to look for.", show_default=False)],
-    proposals: ProposalsOption,
-    clip: ClipOption = "openai/clip-vit-base-patch32",
+    proposals: ProposalsOption = None,
+    clip: ClipOption = None,
     vocabulary: VocabularyOption = None,
     method: MethodOption = Method.global_local,
     fast: FastOption = False,
-    shortlist: ShortlistOption = 20,
+    shortlist: ShortlistOption = 8,
     explain: Annotated[
         bool, typer.Option("--explain", help="Write a sheet of the best proposals with their scores for each text.")
     ] = False,
@@ -164,6 +172,7 @@ def predict(
     """
     with console.quiet_if(quiet):
         from risctl.engine.prediction_files import PredictionFolder, slug
+        from risctl.engine.zeroshot import ZeroShot
         from risctl.engine.zeroshot_sheet import write_sheet
         from risctl.proposals.base import Picture
         from risctl.vision.images import read_image
@@ -193,7 +202,7 @@ def predict(
         )
         console.say(zero_shot.describe())
         found = zero_shot.look(Picture(pixels=pixels, name=image.name))
-        if not len(found):
+        if proposals is not None and not len(found):
             console.warn(f"{image}: no proposal, so nothing can be chosen; try another --proposals")
         folder = PredictionFolder(out, model=zero_shot.describe())
         records: list[dict[str, Any]] = []
@@ -204,7 +213,7 @@ def predict(
         for answer in zero_shot.answers(asked):
             record = folder.write(answer.prediction, image=str(image), name=image.stem)
             record |= {"noun_phrase": answer.phrase, "proposal": answer.chosen, "proposals": len(found)}
-            if explain:
+            if explain and isinstance(zero_shot, ZeroShot):
                 sheet = out / f"{image.stem}.{slug(answer.prediction.text)}.sheet.jpg"
                 write_sheet(zero_shot, answer, sheet)
                 record["sheet"] = str(sheet)
@@ -220,18 +229,18 @@ def predict(
 @app.command("eval", epilog=EVAL_EXAMPLE)
 def evaluate(
     data: Annotated[Path, typer.Option("--data", "-d", help="A store made by `risctl prepare`.", show_default=False)],
-    proposals: ProposalsOption,
+    proposals: ProposalsOption = None,
     split: Annotated[
         str, typer.Option("--split", "-s", help="A split of the store: val, test, testA, …, or all.")
     ] = "val",
     protocol: Annotated[
         str, typer.Option("--protocol", "-p", metavar="NAME[,NAME…]", help="The conventions of the figures.")
     ] = "original",
-    clip: ClipOption = "openai/clip-vit-base-patch32",
+    clip: ClipOption = None,
     vocabulary: VocabularyOption = None,
     method: MethodOption = Method.global_local,
     fast: FastOption = False,
-    shortlist: ShortlistOption = 20,
+    shortlist: ShortlistOption = 8,
     compare: Annotated[
         int, typer.Option("--compare", min=0, help="With --fast: on how many images the exact choice is made too.")
     ] = 20,
@@ -258,6 +267,7 @@ def evaluate(
 ) -> None:
     """Measure zero-shot answers: oIoU, mIoU, MC-Acc, CC-oIoU, the proposals' upper bound, seconds by part."""
     from risctl.data.store.reader import TEXT_FIELDS, Store
+    from risctl.engine.devices import pick_device
     from risctl.engine.zeroshot_eval import evaluate_zero_shot
     from risctl.errors import UsageError, unknown_name
     from risctl.metrics.protocols import get_protocols
@@ -299,7 +309,7 @@ def evaluate(
                 text_field=cast("TextField", text_field),
                 limit=limit,
                 compare=compare if fast else 0,
-                device=str(zero_shot.system.device),
+                device=str(pick_device(device.value)),
                 progress=progress,
             )
         written: dict[str, Any] = {}
@@ -312,9 +322,9 @@ def evaluate(
 
 def _build(
     *,
-    clip: str,
+    clip: str | None,
     vocabulary: Path | None,
-    proposals: str,
+    proposals: str | None,
     method: Method,
     fast: bool,
     shortlist: int,
@@ -332,18 +342,28 @@ def _build(
     matrix_nms: bool,
     device: Device,
     store: Store | None,
-) -> ZeroShot:
+) -> ZeroShot | Prompted:
     import torch
 
     from risctl.engine.devices import pick_device
     from risctl.engine.zeroshot import PROMPTS, Strategies, ZeroShot
     from risctl.engine.zeroshot_sources import open_source
+    from risctl.errors import UsageError
+    from risctl.interop.clip_models import DEFAULT as DEFAULT_CLIP
     from risctl.interop.clip_models import load_clip
     from risctl.language.noun_phrases import load_phraser
     from risctl.proposals.filters import PUBLISHED, Filtered, Filters
     from risctl.systems.global_local_clip import VISUAL_WEIGHT, VISUAL_WEIGHTS, GlobalLocalCLIP
 
     place = pick_device(device.value)
+    if method is Method.clipseg:
+        from risctl.engine.zeroshot_peers import DEFAULT, load_clipseg
+
+        if proposals is not None or fast:
+            raise UsageError("CLIPSeg needs no proposals: leave --proposals and --fast out")
+        return load_clipseg(clip or DEFAULT, device=place)
+    if proposals is None:
+        raise UsageError("expected --proposals SOURCE, such as sam, gt or a file; see risctl zeroshot predict --help")
     prompts = PROMPTS if prompt == ["ensemble"] else tuple(prompt or ("{}",))
     strategies = Strategies(prompts=prompts, negative=tuple(negative or ()), spatial=spatial)
     source = open_source(proposals, device=place, store=store)
@@ -356,7 +376,7 @@ def _build(
         most=most,
         sigma=published.sigma,
     )
-    model, tokens = load_clip(clip, vocabulary=vocabulary)
+    model, tokens = load_clip(clip or DEFAULT_CLIP, vocabulary=vocabulary)
     kinds = {Precision.fp32: torch.float32, Precision.fp16: torch.float16, Precision.bf16: torch.bfloat16}
     default = VISUAL_WEIGHTS.get(store.name, VISUAL_WEIGHT) if store is not None else VISUAL_WEIGHT
     return ZeroShot(
@@ -365,7 +385,7 @@ def _build(
         phraser=load_phraser(spacy_model),
         # The annotations are the upper bound as they are; filters would make it another one.
         source=source if proposals == "gt" else Filtered(source, filters),
-        method=method.value,
+        method=cast("SystemMethod", method.value),
         visual_weight=default if visual_weight is None else visual_weight,
         shortlist=shortlist if fast else None,
         strategies=strategies,

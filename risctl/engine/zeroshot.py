@@ -25,7 +25,6 @@ from risctl.systems.global_local_clip import METHODS, TEXT_WEIGHT, VISUAL_WEIGHT
 from risctl.vision import rle
 
 PROMPTS = ("{}", "a photo of {}", "a picture of {}", "a photo of the {}", "{} in the scene")
-SHORTLIST = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

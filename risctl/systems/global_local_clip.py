@@ -29,6 +29,9 @@ VISUAL_WEIGHT = 0.95
 TEXT_WEIGHT = 0.5
 """The published weights: of the global feature (0.85 for RefCOCOg, else 0.95), of the sentence."""
 
+PREVIEW = 4 / 7
+"""Of the side of a crop, what a preview of it has."""
+
 
 class EncodedImage:
     """An image's proposals as features; what looks at each proposal alone is computed when first asked for.
@@ -49,6 +52,7 @@ class EncodedImage:
         self._boxes = global_local.whole_boxes(found, height=height, width=width)
         self._context: Tensor | None = None
         self._local: dict[int, Tensor] = {}
+        self._preview: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.masks)
@@ -78,6 +82,21 @@ class EncodedImage:
     def looked_at(self) -> int:
         """How many proposals were looked at on their own so far."""
         return len(self._local)
+
+    @property
+    def preview(self) -> Tensor | None:
+        """Nearly the local features (N, E), from crops of 4/7 of the side, a third of the work; None with a ResNet."""
+        visual = self._system.clip.visual
+        if self._preview is None and isinstance(visual, CLIPViT):
+            side = visual.resolution // visual.grid * max(1, round(visual.grid * PREVIEW))
+            step = 2 * self._system.batch
+            parts = [slice(start, start + step) for start in range(0, len(self), step)]
+            found = [
+                visual.features(global_local.crops(self.original, self.masks[one], self._boxes[one], size=side))
+                for one in parts
+            ]
+            self._preview = torch.cat(found) if found else self.original.new_zeros((0, visual.width))
+        return self._preview
 
     def local_of(self, chosen: Sequence[int]) -> Tensor:
         """Return the local features (n, E) of some proposals."""
@@ -137,8 +156,14 @@ class GlobalLocalCLIP(nn.Module):
     def score_shortlist(
         self, image: EncodedImage, texts: Tensor, *, visual_weight: float = VISUAL_WEIGHT, shortlist: int
     ) -> Tensor:
-        """Return the scores (T, N), minus infinity but for each text's `shortlist` best by global feature alone."""
-        first = self._fit(image.context, texts)
+        """Return the scores (T, N), minus infinity but for each text's `shortlist` best at first sight.
+
+        First sight is the global feature with a preview of the local one; with a ResNet, the global feature alone.
+        """
+        seen = image.context
+        if image.preview is not None:
+            seen = global_local.combine(seen, image.preview, visual_weight)
+        first = self._fit(seen, texts)
         kept = first.topk(min(shortlist, len(image)), dim=1).indices
         chosen = sorted(set(kept.flatten().tolist()))
         joined = global_local.combine(image.context[chosen], image.local_of(chosen), visual_weight)

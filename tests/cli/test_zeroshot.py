@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "interop"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "systems"))
 
 from tiny import tiny_store
-from tiny_clip import write_hugging_face
+from tiny_clip import write_hugging_face, write_tokenizer
 
 from risctl.cli import app
 
@@ -130,9 +130,57 @@ def test_images_without_proposals_count_as_nothing(risctl, clip: Path, store: Pa
     assert "no proposal: 2 images, 4 refs, 8 sentences" in text
 
 
+@pytest.fixture(scope="module")
+def clipseg(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny CLIPSeg with random weights, as a folder."""
+    import torch
+    from transformers import (
+        CLIPSegConfig,
+        CLIPSegForImageSegmentation,
+        CLIPSegProcessor,
+        CLIPTokenizer,
+        ViTImageProcessor,
+    )
+
+    folder = tmp_path_factory.mktemp("clipseg")
+    write_tokenizer(folder)
+    tower = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = CLIPSegForImageSegmentation(
+            CLIPSegConfig(
+                text_config={**tower, "vocab_size": 300, "bos_token_id": 298, "eos_token_id": 299, "pad_token_id": 299},
+                vision_config={**tower, "image_size": 32, "patch_size": 8},
+                projection_dim=16, extract_layers=[0, 1], reduce_dim=8, decoder_num_attention_heads=2,
+                decoder_intermediate_size=16,
+            )
+        )  # fmt: skip
+        model.save_pretrained(folder)
+    processor = ViTImageProcessor(size={"height": 32, "width": 32})
+    CLIPSegProcessor(processor, CLIPTokenizer.from_pretrained(folder)).save_pretrained(folder)
+    return folder
+
+
+def test_clipseg_answers_in_the_same_seat(risctl, clipseg: Path, picture: Path, store: Path) -> None:  # type: ignore[no-untyped-def]
+    ran = risctl("predict", picture, "a cup", "the red box", "--method", "clipseg", "--clip", clipseg, "--json")
+    assert ran.code == 0, ran.err
+    first, second = json.loads(ran.out)
+    assert first["proposal"] is None
+    assert first["segmentation"]["size"] == [60, 90]
+    assert first["text"] != second["text"]
+    ran = risctl("eval", "--data", store, "--method", "clipseg", "--clip", clipseg, "--limit", 1, "--json")
+    assert ran.code == 0, ran.err
+    report = json.loads(ran.out)
+    # It needs no proposals, so none is missed.
+    assert report["without_proposals"]["images"] == 0
+    assert report["seconds_per_image"]["visual"] > 0
+    assert risctl("predict", picture, "a cup", "--method", "clipseg", "--proposals", "gt").code == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
+        ((), 2, "--proposals SOURCE"),
         (("--proposals", "no-such-source"), 2, "no-such-source"),
         (("--proposals", "gt"), 2, "store only"),
         (("--proposals", "boxes.npz", "--clip", "absent-folder"), 6, "absent-folder"),

@@ -42,12 +42,15 @@ class CLIPViT(nn.Module):
         return self.projection.weight.dtype
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the ordinary CLIP features (N, width), not normalised, of images (N, 3, S, S)."""
+        """Return the ordinary CLIP features (N, width), not normalised, of images (N, 3, S, S).
+
+        Images of another size than `resolution` get interpolated positions: near the same features, for less.
+        """
         return self._read_out(self._last(self.trunk(images, blocks=self.depth - 1)))
 
     def trunk(self, images: Tensor, *, blocks: int) -> Tensor:
         """Return the tokens (N, 1 + P, D), CLS first, after the first `blocks` blocks."""
-        tokens = self.model.pre_layrnorm(self.model.embeddings(images.to(self.dtype)))
+        tokens = self.model.pre_layrnorm(self._embedded(images.to(self.dtype)))
         for number in range(blocks):
             tokens = self._block(number, tokens)
         return tokens
@@ -113,6 +116,9 @@ class CLIPViT(nn.Module):
         cells.retain_grad()
         rebuilt = torch.cat([normed[:, :1], cells.flatten(2).transpose(1, 2)], dim=1)
         return cells, self._read_out(self._last(tokens, normed=rebuilt))
+
+    def _embedded(self, images: Tensor) -> Tensor:
+        return self.model.embeddings(images, interpolate_pos_encoding=images.shape[-1] != self.resolution)
 
     def _block(self, number: int, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
         layer = self.model.encoder.layers[number]
