@@ -63,6 +63,14 @@ def evaluate_model(
     text_batch: Annotated[
         int | None, typer.Option("--text-batch", min=1, help="Sentences decoded together. Default: the checkpoint's.")
     ] = None,
+    submission: Annotated[
+        Path | None,
+        typer.Option(
+            "--submission",
+            help="Videos: write a Ref-YouTube-VOS submission (.zip) of the split instead of figures.",
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that decode pictures.")] = 0,
     device: DeviceOption = Device.auto,
     as_json: JsonOption = False,
@@ -100,9 +108,12 @@ def evaluate_model(
                 threshold=threshold,
                 limit=limit,
                 rows=rows,
+                submission=submission,
                 as_json=as_json,
             )
             return
+        if submission is not None:
+            raise UsageError(f"--submission is for videos; {data} holds pictures")
         protocols = _protocols(protocol, threshold, loaded.recipe)
         if is_first:
             console.say(f"{loaded.path} on {data}, split {split}, {place}")

@@ -26,6 +26,7 @@ def evaluate_video_model(
     threshold: float | None,
     limit: int | None,
     rows: Path | None,
+    submission: Path | None,
     as_json: bool,
 ) -> None:
     """Measure a loaded model and print its figures; `rows`: a file for a JSON line an expression."""
@@ -34,6 +35,26 @@ def evaluate_video_model(
 
     chosen = threshold or loaded.recipe.eval.threshold or 0.5
     console.say(f"{loaded.path} on {store.path}, split {split}, {place}, mask where probability > {chosen:g}")
+    if submission is not None:
+        from risctl.engine.submission import write_submission
+
+        with console.counting("predict") as progress:
+            done = write_submission(
+                loaded.system,
+                store,
+                submission,
+                split=split,
+                text_field=text_field,
+                device=place,
+                threshold=chosen,
+                progress=progress,
+            )
+        told = (
+            f"{done.path}: {done.masks:,} masks of {done.expressions:,} expressions in {done.videos:,} videos, complete"
+        )
+        written = {**asdict(done), "path": str(done.path), "split": split, "complete": True}
+        console.result(told, data=written, as_json=as_json)
+        return
     with console.counting("evaluate") as progress:
         report = evaluate_videos(
             loaded.system,

@@ -21,6 +21,10 @@ VIDEOS = "videos"
 """What `split_by` says of a store whose images are frames."""
 
 
+PER_VIDEO = 1000
+"""Sentence ids of a published set: PER_VIDEO times the video's number, plus the publisher's number within it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipRef:
     """An object of a video, as a ref names it. frames: rows of all the video's images, in order of time; annotations:
@@ -79,6 +83,11 @@ class ClipStore:
                 image = self.store.image(frame)
                 masks.append(np.zeros((image.height, image.width), dtype=bool))
         return np.stack(masks)
+
+
+def expression_number(sentence_id: int) -> int:
+    """Return the publisher's number of an expression within its video."""
+    return sentence_id % PER_VIDEO
 
 
 def is_video_store(store: Store) -> bool:

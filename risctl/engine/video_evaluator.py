@@ -83,20 +83,28 @@ class _Asked:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Model:
+class VideoModel:
+    """A system to ask, where there is no checkpoint around it."""
+
     system: System
     threshold: float
     device: torch.device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Stored(Video):
+class StoredVideo(Video):
     """A video whose frames lie in a store."""
 
     store: Store
     rows: tuple[int, ...]
 
+    @classmethod
+    def of(cls, store: Store, name: str, rows: tuple[int, ...]) -> StoredVideo:
+        """Return the video `name` of the image rows `rows`."""
+        return cls(path=Path(name), rate=FOLDER_RATE, count=len(rows), store=store, rows=rows)
+
     def frames(self) -> Iterator[Frame]:
+        """Yield the frames in order."""
         for index, row in enumerate(self.rows):
             yield Frame(index=index, name=f"{index:05d}", pixels=self.store.pixels(row))
 
@@ -126,7 +134,7 @@ def evaluate_videos(
     if not plan:
         raise DataError(f"the split {split!r} of {store.path} has no expression with masks to evaluate on")
     length = clip_length or (DAVIS_CLIP if store.name == "ref-davis17" else CLIP_LENGTH)
-    model = _Model(system=system, threshold=threshold, device=torch.device(device))
+    model = VideoModel(system=system, threshold=threshold, device=torch.device(device))
     before = system.training
     system.eval()
     rows: list[ExpressionRow] = []
@@ -186,7 +194,7 @@ def _measured(
     clips: ClipStore, name: str, asked: Sequence[_Asked], predictor: VideoPredictor, *, davis: bool
 ) -> _Found:
     frames = asked[0].ref.frames
-    video = _Stored(path=Path(name), rate=FOLDER_RATE, count=len(frames), store=clips.store, rows=frames)
+    video = StoredVideo.of(clips.store, name, frames)
     j = np.zeros((len(asked), len(frames)))
     f = np.zeros_like(j)
     objects = list(dict.fromkeys(one.ref.row for one in asked))

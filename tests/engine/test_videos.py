@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data"))
@@ -19,11 +22,13 @@ from risctl.cli.app import app
 from risctl.data.datasets.ref_video import read_ref_davis17, read_ref_youtube_vos
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
-from risctl.engine.checkpoint import load_checkpoint
+from risctl.engine.checkpoint import load_checkpoint, save_checkpoint
 from risctl.engine.evaluator import evaluate
+from risctl.engine.submission import write_submission
 from risctl.engine.training import train
 from risctl.engine.video_evaluator import evaluate_videos
-from risctl.errors import UsageError
+from risctl.engine.video_predictor import VideoPredictor
+from risctl.errors import DataError, UsageError
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
@@ -152,3 +157,37 @@ def test_a_run_on_clips_makes_a_checkpoint_that_predicts(store: Path, tmp_path: 
     result = train(recipe_of(store, train={"epochs": 1, "max_steps": 1}), out=tmp_path / "run", device="cpu")
     loaded = load_checkpoint(result.checkpoint)
     assert loaded.system.takes_clips
+
+
+def test_a_submission_holds_a_mask_of_every_expression_in_every_frame(store: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(store)
+    system = build_system(recipe.model, vocabulary=Vocabulary(["red"]))
+    save_checkpoint(tmp_path / "m.safetensors", system=system, recipe=recipe, vocabulary=Vocabulary(["red"]))
+    zipped = tmp_path / "submission.zip"
+    done = CliRunner().invoke(
+        app,
+        f"eval --model {tmp_path / 'm.safetensors'} --data {store} --split train --submission {zipped} --json".split(),
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["masks"] == 2 * 4 * 5
+    with zipfile.ZipFile(zipped) as file:
+        names = set(file.namelist())
+        with file.open("Annotations/aa/0/00005.png") as one, Image.open(one) as picture:
+            assert picture.size == (64, 48)
+    assert names == {
+        f"Annotations/{video}/{number}/{5 * frame:05d}.png"
+        for video in ("aa", "bb")
+        for number in range(4)
+        for frame in range(5)
+    }
+
+
+def test_a_submission_that_would_lack_masks_is_not_written(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = build_system(recipe_of(store).model, vocabulary=Vocabulary(["red"]))
+    whole = VideoPredictor.predict
+    monkeypatch.setattr(VideoPredictor, "predict", lambda *given: itertools.islice(whole(*given), 3))
+    with Store(store) as opened, pytest.raises(DataError, match="not complete: 8 of 20"):
+        write_submission(system, opened, tmp_path / "s.zip", split="test")
+    assert not list(tmp_path.iterdir())

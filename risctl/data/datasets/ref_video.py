@@ -12,14 +12,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from risctl.data.clips import VIDEOS
+from risctl.data.clips import PER_VIDEO, VIDEOS
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.errors import DataError
 from risctl.language.tokens import words_of
@@ -35,11 +35,14 @@ _LINE = re.compile(r'^(\S+)\s+(\d+)\s+"(.*)"\s*$')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Said:
-    """An expression: which object it means ("" where that is not published), who said it ("" if one only did)."""
+    """An expression: which object it means ("" where that is not published), who said it ("" if one only did), and its
+
+    published number within the video."""
 
     text: str
     target: str
     annotator: str = ""
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +93,14 @@ def _converted(root: Path) -> Iterator[_Film]:
             for number in sorted(texts, key=lambda one: (len(one), one)):
                 entry = _table(texts[number], what=f"expression {number} of {name} in {file}")
                 target = str(entry.get("obj_id", ""))
-                said.append(_Said(text=str(entry.get("exp", "")), target=target, annotator=str(counts[target] % 4 + 1)))
+                said.append(
+                    _Said(
+                        text=str(entry.get("exp", "")),
+                        target=target,
+                        annotator=str(counts[target] % 4 + 1),
+                        number=int(number) if number.isdecimal() and int(number) < PER_VIDEO else None,
+                    )
+                )
                 counts[target] += 1
             known = _table(_table(objects.get(name, {}), what=name).get("objects", {}), what=name)
             yield _Film(
@@ -157,12 +167,18 @@ class _Maker:
 
     def __init__(self, dataset: Dataset, kinds: Mapping[str, int], notes: Counter[str]) -> None:
         self.dataset, self.kinds, self.notes = dataset, kinds, notes
-        self.sentences = 0
+        self.videos = 0
 
     def add(self, film: _Film, *, annotated: bool) -> None:
         """Add a video, its objects' masks, and a record for each object that is spoken of."""
         if not film.pictures.is_dir():
             raise DataError(f"expected the frames of {film.name} in {film.pictures}, found no folder")
+        self.videos += 1
+        if len(film.said) >= PER_VIDEO:
+            raise DataError(f"{film.name} has {len(film.said)} expressions; fewer than {PER_VIDEO} are expected")
+        numbers = [one.number for one in film.said]
+        if None in numbers or len(set(numbers)) < len(numbers):
+            film = replace(film, said=tuple(replace(one, number=place) for place, one in enumerate(film.said)))
         images, annotations = self.dataset.images, self.dataset.annotations
         assert isinstance(images, dict) and isinstance(annotations, dict)
         wanted = sorted({one.target for one in film.said if one.target}, key=lambda one: (len(one), one))
@@ -207,13 +223,12 @@ class _Maker:
     ) -> None:
         expressions = []
         for entry in entries:
-            self.sentences += 1
             sent = " ".join(entry.text.lower().split())
             if not words_of(sent):
                 self.notes["expressions without a word"] += 1
             expressions.append(
                 Expression(
-                    sentence_id=self.sentences,
+                    sentence_id=PER_VIDEO * self.videos + (entry.number or 0),
                     raw=entry.text,
                     sent=sent,
                     tokens=tuple(sent.split()),
