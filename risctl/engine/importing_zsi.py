@@ -14,6 +14,7 @@ from risctl.engine.checkpoint import save_checkpoint
 from risctl.errors import CheckpointError, DataError, UsageError
 from risctl.interop.zsi import read_zsi, zsi_model, zsi_state
 from risctl.language.coco_classes import SPLITS
+from risctl.language.places import RULE_WORDS
 from risctl.language.vocabulary import PAD_ID, UNK_ID, Vocabulary
 from risctl.language.word_lists import read_word_list
 from risctl.language.word_vectors import WordVectors
@@ -66,7 +67,7 @@ def import_zsi(
     dim, count = section["text"]["dim"], section["vocabulary_words"]
     classes = (*SPLITS[split].seen, *SPLITS[split].unseen)
     listed = None if words is None else read_word_list(words)
-    needed = None if listed is None else (*listed, *" ".join(classes).split())
+    needed = None if listed is None else (*listed, *" ".join(classes).split(), *RULE_WORDS)
     vectors = WordVectors.open(vocabulary, needed=needed, first=extra_words, dim=dim)
     listed = vectors.words if listed is None else listed
     if len(listed) != count:
@@ -74,7 +75,7 @@ def import_zsi(
         raise UsageError(f"{source} compares with {count:,} words, got {len(listed):,} in {words or vocabulary}{hint}")
     if vectors.dim != dim:
         raise UsageError(f"expected word vectors of {dim} numbers, got {vectors.dim} in {vocabulary}")
-    known = Vocabulary((*listed, *" ".join(classes).split(), *vectors.words[:extra_words]))
+    known = Vocabulary((*listed, *" ".join(classes).split(), *RULE_WORDS, *vectors.words[:extra_words]))
     table, found = vectors.lookup(known.words)
     table[[PAD_ID, UNK_ID]] = 0.0
     recipe = parse_recipe(
@@ -96,11 +97,12 @@ def import_zsi(
     state["text.vectors"] = _with_classes(state["text.vectors"], known, classes, state)
     load_state(system, state, source=str(source))
     save_checkpoint(out, system=system, recipe=recipe, vocabulary=known, extra={"imported_from": source.name})
-    missing = tuple(word for word, there in zip(known.words[2:], found[2:], strict=True) if not there)
+    without = [word for word, there in zip(known.words[2:], found[2:], strict=True) if not there]
+    missing = tuple(word for word in without if word in listed or word not in RULE_WORDS)
     return ImportedZSI(
         path=out,
         model=section,
-        words=len(known) - 2 - len(missing),
+        words=len(known) - 2 - len(without),
         missing=missing,
         parameters=sum(one.numel() for one in system.parameters()),
     )

@@ -11,6 +11,7 @@ from risctl.data.store.reader import Store
 from risctl.errors import RecipeError
 from risctl.language.coco_classes import SPLITS
 from risctl.language.flips import swap_left_right
+from risctl.language.places import RULE_WORDS
 from risctl.language.tokens import words_of
 from risctl.language.vocabulary import PAD_ID, UNK_ID, Vocabulary
 from risctl.language.word_lists import read_word_list
@@ -69,7 +70,7 @@ def gather_words(recipe: Recipe, store: Store) -> Words:
 
 
 def _of_classes(recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the words that come first in the vocabulary, and those of class names; none but for ZSI.
+    """Return the words that come first in the vocabulary, and those of class names and of places; none but for ZSI.
 
     Raises `RecipeError` if the file of the first ones has another number of words than the recipe says.
     """
@@ -77,7 +78,7 @@ def _of_classes(recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if not isinstance(model, ZSIModel):
         return (), ()
     split = SPLITS[model.split]
-    classes = tuple(" ".join((*split.seen, *split.unseen)).split())
+    classes = (*" ".join((*split.seen, *split.unseen)).split(), *RULE_WORDS)
     if model.text.vocabulary is None:
         return (), classes
     first = read_word_list(Path(model.text.vocabulary))

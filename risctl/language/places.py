@@ -28,6 +28,9 @@ _COLOURS_TEXT = "red green blue yellow white black brown grey gray orange pink p
 _RELATIONS = frozenset(_RELATIONS_TEXT.split())
 _PLAIN = frozenset(_PLAIN_TEXT.split())
 _COLOURS = frozenset(_COLOURS_TEXT.split())
+_PLACING = frozenset(name for names in SIDES.values() for name in names) | RANKS.keys()
+RULE_WORDS = tuple(sorted(_PLACING | _RELATIONS | _PLAIN | _COLOURS))
+"""The words that the rules go by; a vocabulary needs them, with or without vectors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +54,9 @@ def head_of(words: Sequence[str], *, is_known: Callable[[str], bool], is_class: 
     Within the part before the first relation that names anything, the last class name wins over the last other known
     word, and that over a colour ("the orange").
     """
-    placing = frozenset(name for names in SIDES.values() for name in names) | RANKS.keys()
     for begin, end in _parts(words):
         named = [index for index in range(begin, end) if is_known(words[index]) and words[index] not in _PLAIN]
-        named = [index for index in named if words[index] not in placing]
+        named = [index for index in named if words[index] not in _PLACING]
         for choice in (
             [index for index in named if is_class(words[index]) and words[index] not in _COLOURS],
             [index for index in named if words[index] not in _COLOURS],

@@ -63,7 +63,10 @@ def test_the_checkpoint_holds_the_vocabulary_and_the_classes(files: Path) -> Non
     """Also: a word without a vector takes no part, and a class asked for by its word has its trained vector."""
     system, missing = imported(files)
     published = read_zsi(files / "epoch_12.pth")
-    assert "xyzzy" in missing and "cat" not in missing
+    assert "xyzzy" in missing and "cat" not in missing and "left" not in missing
+    ids, mask = system.preprocess.text("the left zebra")
+    asked = system.encode_text(ids[None], mask[None]).sentence[0]
+    assert asked[6:].tolist() == [1, 0, 0, 0, 0, 0, 0, 1]
     lengths = system.box_head.vocabulary.norm(dim=1)
     assert torch.allclose(lengths, torch.tensor([WORD_NORM, WORD_NORM, WORD_NORM, 0, WORD_NORM]), atol=1e-5)
     assert torch.equal(system.seen, published["mask_head.conv_vec.weight"][:, :, 0, 0])
