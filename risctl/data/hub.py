@@ -42,43 +42,57 @@ def _holds(folder: Path, names: str) -> bool:
 
 
 def _from_hub(source: str, wanted: Wanted, *, option: str) -> Path:
-    import httpx
-    from huggingface_hub import constants, hf_hub_download
+    cached = _cached(source, wanted)
+    if cached is not None:
+        return cached
+    from huggingface_hub import constants, get_session, hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
-        HfHubHTTPError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
     )
 
     folder: Path | None = None
-    for entry in wanted:
-        found = False
-        for names in entry:
-            try:
-                for name in names.split("+"):
-                    folder = Path(hf_hub_download(source, name)).parent
-                found = True
-                break
-            except LocalEntryNotFoundError as error:
-                # Neither in the cache nor to be reached; of alternatives, a later one may be in the cache.
-                if names == entry[-1]:
-                    raise MachineError(_absent(source, wanted, option, constants.HF_HUB_CACHE)) from error
-            except EntryNotFoundError:
-                continue
-            except GatedRepoError as error:
-                raise MachineError(
-                    f"{source} is given to those who accepted its terms: accept them on its page, then set HF_TOKEN"
-                ) from error
-            except RepositoryNotFoundError as error:
-                raise CheckpointError(f"{constants.ENDPOINT} has no model {source}; check {option}") from error
-            except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
-                raise MachineError(_absent(source, wanted, option, constants.HF_HUB_CACHE)) from error
-        if not found:
-            raise CheckpointError(f"{source} on {constants.ENDPOINT} lacks {' or '.join(entry)}")
+    try:
+        # The library itself tries for most of a minute before it says that there is no network.
+        get_session().head(constants.ENDPOINT, timeout=10)
+        for entry in wanted:
+            for names in entry:
+                try:
+                    for name in names.split("+"):
+                        folder = Path(hf_hub_download(source, name)).parent
+                    break
+                except LocalEntryNotFoundError:
+                    raise
+                except EntryNotFoundError as error:
+                    if names == entry[-1]:
+                        lacks = " or ".join(entry)
+                        raise CheckpointError(f"{source} on {constants.ENDPOINT} lacks {lacks}") from error
+    except GatedRepoError as error:
+        raise MachineError(
+            f"{source} is given to those who accepted its terms: accept them on its page, then set HF_TOKEN"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise CheckpointError(f"{constants.ENDPOINT} has no model {source}; check {option}") from error
+    except CheckpointError:
+        raise
+    except Exception as error:
+        # Which errors a broken network raises depends on the HTTP client that the library was built on.
+        raise MachineError(_absent(source, wanted, option, constants.HF_HUB_CACHE)) from error
     if folder is None:
         raise CheckpointError(f"nothing was asked of {source}")
+    return folder
+
+
+def _cached(source: str, wanted: Wanted) -> Path | None:
+    """Return the folder of the hub's cache that has all that is wanted, None if something is missing."""
+    from huggingface_hub import try_to_load_from_cache
+
+    first = try_to_load_from_cache(source, wanted[0][0]) if wanted else None
+    folder = Path(first).parent if isinstance(first, str) else None
+    if folder is None or not all(any(_holds(folder, one) for one in entry) for entry in wanted):
+        return None
     return folder
 
 
