@@ -16,7 +16,7 @@ from risctl.cli.prepare_coco_zsi import SPLITS as ZSI_SPLITS
 from risctl.cli.prepare_coco_zsi import coco_zsi
 from risctl.cli.prepare_coco_zsi import epilog as zsi_epilog
 from risctl.cli.prepare_scenes import scenes
-from risctl.cli.prepare_videos import ref_davis17, ref_youtube_vos
+from risctl.cli.prepare_videos import a2d, jhmdb, ref_davis17, ref_youtube_vos
 
 if TYPE_CHECKING:
     from risctl.data.prepare import Prepared
@@ -102,6 +102,8 @@ app.command("coco-phrases", epilog=COCO_PHRASES)(coco_phrases)
 for _split in ZSI_SPLITS:
     app.command(f"coco-zsi-{_split}", epilog=zsi_epilog(_split))(coco_zsi(_split))
 app.command("ref-youtube-vos", epilog="Example: risctl prepare ref-youtube-vos --from ref-youtube-vos")(ref_youtube_vos)
+app.command("a2d", epilog="Example: risctl prepare a2d --from a2d_sentences")(a2d)
+app.command("jhmdb", epilog="Example: risctl prepare jhmdb --from jhmdb_sentences")(jhmdb)
 app.command("ref-davis17", epilog="Example: risctl prepare ref-davis17 --from ref-davis")(ref_davis17)
 
 

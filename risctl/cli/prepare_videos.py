@@ -1,4 +1,4 @@
-"""`risctl prepare ref-youtube-vos` and `ref-davis17`: published videos with expressions into stores."""
+"""`risctl prepare ref-youtube-vos`, `ref-davis17`, `a2d` and `jhmdb`: published videos with expressions into stores."""
 
 from __future__ import annotations
 
@@ -53,6 +53,39 @@ def ref_davis17(
         with console.counting("read") as progress:
             dataset = read_ref_davis17(source, progress=progress)
         _write(dataset, out or data_root / "ref-davis17.h5", link=link, as_json=as_json)
+
+
+def a2d(
+    source: FromOption,
+    out: OutOption = None,
+    data_root: RootOption = Path("data"),
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """A2D-Sentences: its annotated frames as pictures, out of the videos; measured with --protocol a2d."""
+    from risctl.data.datasets.actors import read_a2d
+
+    with console.quiet_if(quiet):
+        with console.counting("read") as progress:
+            dataset = read_a2d(source, progress=progress)
+        _write(dataset, out or data_root / "a2d.h5", link=False, as_json=as_json)
+
+
+def jhmdb(
+    source: FromOption,
+    out: OutOption = None,
+    link: LinkOption = False,
+    data_root: RootOption = Path("data"),
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """JHMDB-Sentences: its annotated frames as pictures, split test; measured with --protocol a2d."""
+    from risctl.data.datasets.actors import read_jhmdb
+
+    with console.quiet_if(quiet):
+        with console.counting("read") as progress:
+            dataset = read_jhmdb(source, progress=progress)
+        _write(dataset, out or data_root / "jhmdb.h5", link=link, as_json=as_json)
 
 
 def _write(dataset: Dataset, out: Path, *, link: bool, as_json: bool) -> None:
