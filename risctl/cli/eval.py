@@ -42,7 +42,7 @@ def evaluate_model(
             "-p",
             metavar="NAME[,NAME…]",
             help="The convention of the figures, several in one pass: original, lavt, cris, mcn, rela, mmdet, a2d, "
-            "davis, zsris, phrasecut. Default: the checkpoint's.",
+            "davis, zsris, phrasecut. Default: the checkpoint's. Things found by class: zsi or gzsi, alone.",
             autocompletion=complete_protocol,
             show_default=False,
         ),
@@ -114,6 +114,13 @@ def evaluate_model(
             return
         if submission is not None:
             raise UsageError(f"--submission is for videos; {data} holds pictures")
+        if protocol in ("zsi", "gzsi"):
+            from risctl.cli.eval_classes import evaluate_found_classes
+
+            evaluate_found_classes(
+                loaded, store, split=split, generalised=protocol == "gzsi", place=place, limit=limit, as_json=as_json
+            )
+            return
         protocols = _protocols(protocol, threshold, loaded.recipe)
         if is_first:
             console.say(f"{loaded.path} on {data}, split {split}, {place}")

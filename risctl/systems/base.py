@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
 from risctl.data.batch import Batch, Geometry, Preprocess
 from risctl.errors import UsageError
+from risctl.language.coco_classes import ClassSplit
 from risctl.vision import rle
 from risctl.viz.overlays import overlay
 
@@ -97,11 +98,13 @@ class System(nn.Module, ABC):
     takes_clips: `encode_image` also takes clips (B, T, 3, H, W), and the logits are then (B, T, h, w). Such a system
     may have several answers to choose from: then its maps hold "query_scores" (B, T, Q), and `choose` takes another.
     learns_things: it is trained on everything annotated in a picture (`Batch.things`), not on a phrase's target.
+    class_split: what it was trained to find, and what it is tested on without; None if it finds nothing by class.
     """
 
     preprocess: Preprocess
     takes_clips: bool = False
     learns_things: bool = False
+    class_split: ClassSplit | None = None
 
     @abstractmethod
     def encode_image(self, images: Tensor, padding: Tensor) -> VisualFeatures:

@@ -49,6 +49,7 @@ class ZSI(System):
     """
 
     learns_things = True
+    class_split: ClassSplit
     seen: Tensor
     unseen: Tensor
 
@@ -91,9 +92,9 @@ class ZSI(System):
         self.detecting = Detecting()
         self.mask_background_sync = mask_background_sync
         self.unseen_boxes = unseen_boxes
-        self.classes = classes or ClassSplit(seen=(), unseen=())
+        self.class_split = classes or ClassSplit(seen=(), unseen=())
         ids = {name: number for number, name in CLASSES.items()}
-        self._labels = {ids[name]: label for label, name in enumerate(self.classes.seen, start=1)}
+        self._labels = {ids[name]: label for label, name in enumerate(self.class_split.seen, start=1)}
 
     def encode_image(self, images: Tensor, padding: Tensor) -> RegionFeatures:
         """Propose regions in images (B, 3, H, W) with padding (B, H, W), each picture in an input of its own size."""
@@ -224,15 +225,15 @@ class ZSI(System):
         """Return what is found of classes by name in the one picture of `visual`, best first, 100 at most."""
         if not isinstance(visual, RegionFeatures):
             raise TypeError(f"expected what encode_image gave; got {type(visual).__name__}")
-        question, regions = self.ask(self.vectors_of(names)), visual.regions[0]
+        question, regions = self._ask_names(names), visual.regions[0]
         found = self.detect(regions, question, detecting=replace(self.detecting, score=score))
         ratio = found.boxes.new_tensor([geometry.width / regions.width, geometry.height / regions.height] * 2)
         listed = []
         # One at a time: masks have the picture's size.
         for box, certainty, label in zip(found.boxes, found.scores.tolist(), found.labels, strict=True):
             masks, name = self.look(regions.maps, box[None]), names[int(label)]
-            known = name in self.classes.seen
-            asked = label.new_tensor([self.classes.seen.index(name)]) if known else label[None]
+            known = name in self.class_split.seen
+            asked = label.new_tensor([self.class_split.seen.index(name)]) if known else label[None]
             square = self.masks_of(masks, asked, question, of_seen=known, generalised=True).sigmoid()
             own = box * ratio
             mask = paste(square, own[None], height=geometry.height, width=geometry.width, conventions=self.conventions)[
@@ -254,11 +255,20 @@ class ZSI(System):
 
         Raises `UsageError` for a name none of whose words has a vector.
         """
-        own = (*self.classes.seen, *self.classes.unseen)
+        own = (*self.class_split.seen, *self.class_split.unseen)
         of_classes = torch.cat([self.seen[1:], self.unseen[1:]])
         return torch.stack(
             [of_classes[own.index(name)] if name in own else self.text.vector_of(name) for name in names]
         )
+
+    def _ask_names(self, names: Sequence[str]) -> Question:
+        question = self.ask(self.vectors_of(names))
+        if self.unseen_boxes == "reference":
+            of_split = self.ask_split()[1].box_classes
+            for place, name in enumerate(names):
+                if name in self.class_split.unseen:
+                    question.box_classes[place] = of_split[self.class_split.unseen.index(name)]
+        return question
 
     def masks_of(
         self, masks: SemanticMasks, labels: Tensor, question: Question, *, of_seen: bool, generalised: bool

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from pycocotools import mask as coco_masks
+from systems.tiny import tiny_store
 
 from risctl.cli import app
 from risctl.cli.predict_classes import category_ids, names_of
@@ -101,6 +102,17 @@ def test_a_system_that_answers_phrases_says_so(
     Image.new("RGB", (80, 60)).save("photo.png")
     code, _, err = run(capfd, monkeypatch, "photo.png", "--classes", "cat", "--model", tiny_checkpoint)
     assert code == 2 and "answers phrases" in err
+
+
+def test_eval_by_class_is_for_what_finds_classes(
+    tiny_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tiny_store(tmp_path, images=3, validation=1)
+    arguments = ["risctl", "eval", "--model", str(tiny_checkpoint), "--data", str(store), "--protocol", "zsi"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as leaving:
+        app.main()
+    assert leaving.value.code == 2 and "answers phrases" in capfd.readouterr().err
 
 
 def test_names_and_their_numbers() -> None:

@@ -6,14 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from risctl.data.datasets.coco_zsi import Pictures, make_coco_zsi
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
+from risctl.engine.class_evaluator import evaluate_classes
 from risctl.errors import DataError, UsageError
 from risctl.language.coco_classes import CLASSES, SPLITS
+from risctl.systems.base import Found
+from risctl.vision.fitted import Fitted
 
 SHOWN = {
     1: ("person",),
@@ -55,8 +60,6 @@ def instances(folder: Path, shown: dict[int, tuple[str, ...]], name: str = "inst
 
 def test_the_published_divisions(shared: Path) -> None:
     """By the published word vectors: each column of a division's file is that of its class in the other's order."""
-    import numpy as np
-
     folder = shared / "data" / "word_vectors"
     if not folder.is_dir():
         pytest.skip(f"no word vectors at {folder}")
@@ -113,3 +116,54 @@ def test_what_is_missing_is_refused_or_counted(tmp_path: Path) -> None:
     (tmp_path / "instances.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match="not COCO's categories"):
         make_coco_zsi("48_17", training)
+
+
+class Oracle:
+    """A system that finds just what is annotated, and only that of the classes `knows`."""
+
+    class_split = SPLITS["48_17"]
+
+    def __init__(self, store: Store, knows: tuple[str, ...]) -> None:
+        self.store, self.knows, self.row = store, knows, -1
+        self.preprocess = self
+        self.rows = [int(row) for row in store.images("test")]
+
+    def image(self, pixels: np.ndarray) -> tuple[torch.Tensor, Fitted]:
+        self.row = self.rows.pop(0)
+        geometry = Fitted.fit(height=pixels.shape[0], width=pixels.shape[1], longest=32, multiple=32)
+        return geometry.image(pixels), geometry
+
+    def encode_image(self, images: torch.Tensor, padding: torch.Tensor) -> None:
+        assert images.shape[-2:] == padding.shape[-2:]
+
+    def find(self, visual: None, names: tuple[str, ...], *, geometry: Fitted, score: float) -> list[Found]:
+        del visual, geometry, score
+        things = [self.store.annotation(int(row)) for row in self.store.annotations_of(self.row)]
+        named = [(self.store.categories[one.category_id], one) for one in things]
+        return [
+            Found(name=name, score=0.5, box=one.box, segmentation=one.mask)
+            for name, one in named
+            if name in names and name in self.knows
+        ]
+
+
+@pytest.mark.parametrize(
+    ("knows", "zsi", "seen", "unseen"),
+    [
+        (("person", "dog", "cat"), 100, 100, 100),
+        (("person", "dog"), 50, 100, 50),
+        (("dog", "cat"), 100, 0, 100),
+    ],
+)
+def test_what_is_found_is_measured(tmp_path: Path, knows: tuple[str, ...], zsi: int, seen: int, unseen: int) -> None:
+    """On the test pictures: a person with a dog, and a cat."""
+    write_store(make_coco_zsi("48_17", instances(tmp_path, SHOWN), held_out=0.0), tmp_path / "zsi.h5")
+    with Store(tmp_path / "zsi.h5") as store:
+        report = evaluate_classes(Oracle(store, knows), store, split="test", generalised=False)  # type: ignore[arg-type]
+        assert list(report.figures.values()) == pytest.approx([zsi] * 4)
+        assert (report.images, report.things) == (2, {"seen": 1, "unseen": 2})
+        report = evaluate_classes(Oracle(store, knows), store, split="test", generalised=True)  # type: ignore[arg-type]
+        assert report.figures["seen mAP 0.5"] == pytest.approx(seen)
+        assert report.figures["unseen recall@100 0.5"] == pytest.approx(unseen)
+        expected = 2 * seen * unseen / (seen + unseen)
+        assert report.figures["HM mAP 0.5"] == pytest.approx(expected)
