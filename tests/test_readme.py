@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 INSTALLATION = re.compile(r"^python3 -m venv \.venv && \. \.venv/bin/activate && pip install \S+ *(\\\n *)?(&& )?")
 
