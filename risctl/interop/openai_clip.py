@@ -63,9 +63,10 @@ def read_openai_clip(path: Path) -> dict[str, Tensor]:
         except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise CheckpointError(f"{path} cannot be read as a CLIP checkpoint: {first}") from error
-        found = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-        if not isinstance(found, dict) or not all(isinstance(one, Tensor) for one in found.values()):
+        state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+        if not isinstance(state, dict) or not all(isinstance(one, Tensor) for one in state.values()):
             raise CheckpointError(f"expected a state dict of tensors in {path}, got {type(loaded).__name__}")
+        found = state
     tensors = {name.removeprefix("module."): one for name, one in found.items()}
     return {name: one.float() if one.is_floating_point() else one for name, one in tensors.items()}
 

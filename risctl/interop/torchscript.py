@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -143,6 +143,7 @@ def _symbols(data: bytes) -> Any:
         del stack[place:]
         return items
 
+    # genops gives each instruction's argument the type that the instruction has: the casts below only name it.
     for code, argument, _ in pickletools.genops(data):
         name = code.name
         if name in ("PROTO", "FRAME"):
@@ -152,13 +153,13 @@ def _symbols(data: bytes) -> Any:
         if name == "MARK":
             stack.append(_MARK)
         elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
-            memo[argument] = stack[-1]
+            memo[cast(int, argument)] = stack[-1]
         elif name == "MEMOIZE":
             memo[len(memo)] = stack[-1]
         elif name in ("BINGET", "LONG_BINGET", "GET"):
-            stack.append(memo[argument])
+            stack.append(memo[cast(int, argument)])
         elif name == "GLOBAL":
-            stack.append(_Object(argument.replace(" ", ".")))
+            stack.append(_Object(cast(str, argument).replace(" ", ".")))
         elif name in _CONSTANTS:
             stack.append(_CONSTANTS[name]())
         elif name in _PLAIN:

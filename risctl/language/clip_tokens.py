@@ -66,7 +66,9 @@ def load_tokens(path: Path, *, context: int) -> ClipTokens:
                 )
             return ClipTokens(CLIPTokenizer.from_pretrained(str(path), local_files_only=True), context=context)
         vocabulary, merges = _published(path)
-        return ClipTokens(CLIPTokenizer(vocab=vocabulary, merges=merges), context=context)
+        # The hint says list[str]; the tokenizer hands the merges on to tokenizers' BPE, which takes pairs only.
+        tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges)  # type: ignore[arg-type]
+        return ClipTokens(tokenizer, context=context)
     except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
         raise CheckpointError(f"{path} cannot be read as CLIP's vocabulary: {str(error).splitlines()[0]}") from error
 

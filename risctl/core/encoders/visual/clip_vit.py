@@ -12,11 +12,17 @@ result is the same but for rounding.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPVisionModel
+
+from risctl.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 
 # Tokens of one batch of masked sequences; bounds the memory whatever the number of proposals.
 _TOKENS_AT_ONCE = 2048
@@ -27,11 +33,18 @@ class CLIPViT(nn.Module):
     """CLIP's ViT. `grid`: cells a side; `width`: embedding channels; `resolution`: pixels a side of the input."""
 
     def __init__(self, model: CLIPVisionModel, projection: nn.Linear) -> None:
+        """Raise `CheckpointError` if the configuration gives image_size or patch_size as anything but one number."""
         super().__init__()
+        side, patch = model.config.image_size, model.config.patch_size
+        if not isinstance(side, int) or not isinstance(patch, int):
+            raise CheckpointError(
+                f"expected image_size and patch_size of a CLIP as one number each, got {side} and {patch}; "
+                f"take a CLIP of square images whose configuration gives their side"
+            )
         self.model = model
         self.projection = projection
-        self.resolution: int = model.config.image_size
-        self.grid = self.resolution // model.config.patch_size
+        self.resolution = side
+        self.grid = side // patch
         self.width: int = projection.out_features
         self.heads: int = model.config.num_attention_heads
         self.depth: int = model.config.num_hidden_layers
@@ -98,7 +111,7 @@ class CLIPViT(nn.Module):
         The counterpart of a ResNet's "v_proj, then c_proj" (MaskCLIP, ECCV 2022, section 3.2).
         """
         tokens = self.trunk(images, blocks=self.depth - 1)
-        layer = self.model.encoder.layers[-1]
+        layer = self._layer(-1)
         attention = layer.self_attn
         values = attention.out_proj(attention.v_proj(layer.layer_norm1(tokens)))
         cells = self._read_out(values)[:, 1:]
@@ -110,31 +123,34 @@ class CLIPViT(nn.Module):
         What Grad-CAM differentiates.
         """
         tokens = self.trunk(images, blocks=self.depth - 1).detach().requires_grad_()
-        normed = self.model.encoder.layers[-1].layer_norm1(tokens)
+        normed = self._layer(-1).layer_norm1(tokens)
         normed.retain_grad()
         cells = normed[:, 1:].transpose(1, 2).reshape(len(images), -1, self.grid, self.grid)
         cells.retain_grad()
         rebuilt = torch.cat([normed[:, :1], cells.flatten(2).transpose(1, 2)], dim=1)
         return cells, self._read_out(self._last(tokens, normed=rebuilt))
 
+    def _layer(self, number: int) -> CLIPEncoderLayer:
+        return cast("CLIPEncoderLayer", self.model.encoder.layers[number])
+
     def _embedded(self, images: Tensor) -> Tensor:
         return self.model.embeddings(images, interpolate_pos_encoding=images.shape[-1] != self.resolution)
 
     def _block(self, number: int, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
-        layer = self.model.encoder.layers[number]
+        layer = self._layer(number)
         normed = layer.layer_norm1(tokens)
         tokens = tokens + self._attended(number, normed, normed, bias)
         return tokens + layer.mlp(layer.layer_norm2(tokens))
 
     def _last(self, tokens: Tensor, bias: Tensor | None = None, *, normed: Tensor | None = None) -> Tensor:
         """Return CLS (N, D) after the last block, in which no other token is needed."""
-        layer = self.model.encoder.layers[-1]
+        layer = self._layer(-1)
         normed = layer.layer_norm1(tokens) if normed is None else normed
         one = tokens[:, :1] + self._attended(self.depth - 1, normed[:, :1], normed, bias)
         return (one + layer.mlp(layer.layer_norm2(one)))[:, 0]
 
     def _attended(self, number: int, queries: Tensor, keys: Tensor, bias: Tensor | None) -> Tensor:
-        attention = self.model.encoder.layers[number].self_attn
+        attention = self._layer(number).self_attn
 
         def split(values: Tensor) -> Tensor:
             return values.unflatten(-1, (self.heads, -1)).transpose(1, 2)

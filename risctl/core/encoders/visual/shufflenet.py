@@ -62,6 +62,8 @@ class ShuffleNet(nn.Module):
 
     channels = (24, 116, 232, 464)
     strides = (4, 8, 16, 32)
+    mean: Tensor
+    std: Tensor
 
     def __init__(self) -> None:
         super().__init__()
