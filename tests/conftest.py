@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# One thread a process, the commands under test too: the tests run a process a core already. Set before torch is
+# imported, which reads it once.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A machine that is busy with something else makes no test wrong.
 settings.register_profile("risctl", deadline=None)
 settings.load_profile("risctl")
