@@ -85,6 +85,11 @@ def main() -> None:
     except KeyboardInterrupt:
         console.fail("interrupted")
         sys.exit(130)
+    except SystemExit as leaving:
+        # Typer turns Ctrl-C into this code by itself, and says nothing.
+        if leaving.code == 130:
+            console.fail("interrupted")
+        raise
     except BrokenPipeError:
         # `risctl ... | head` is no error; the interpreter would complain again when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

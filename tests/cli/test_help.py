@@ -156,6 +156,7 @@ def test_an_interrupt_ends_the_command_and_what_it_started(tmp_path: Path) -> No
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err
+    assert err.splitlines()[-1] == "error: interrupted"
     for mark in marks.iterdir():
         with pytest.raises(ProcessLookupError):
             os.kill(int(mark.name), 0)
