@@ -38,7 +38,10 @@ def replacing(path: Path) -> Iterator[Path]:
     remove_stale(path)
     part = path.with_name(f".{path.name}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
+        mode = _usual_mode(part)
         yield part
+        # Some writers (safetensors) keep their files from everybody else; shared run folders would be unreadable.
+        part.chmod(mode)
         with part.open("rb+") as handle:
             os.fsync(handle.fileno())
         part.replace(path)
@@ -48,6 +51,14 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _usual_mode(part: Path) -> int:
+    """Return the permissions that a new file has here: the umask cannot be asked without setting it."""
+    part.touch(exist_ok=False)
+    mode = part.stat().st_mode & 0o777
+    part.unlink()
+    return mode
 
 
 def as_error(error: OSError, path: Path) -> DataError | MachineError:

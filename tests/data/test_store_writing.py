@@ -135,6 +135,18 @@ def test_an_error_in_the_block_leaves_the_file_as_it_was(tmp_path: Path) -> None
         raise OSError(28, "No space left on device")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_what_is_written_can_be_read_by_those_the_umask_lets(tmp_path: Path) -> None:
+    private = tmp_path / "private.txt"
+    before = os.umask(0o027)
+    try:
+        with atomic.replacing(private) as part:
+            part.touch(mode=0o600)
+    finally:
+        os.umask(before)
+    assert private.stat().st_mode & 0o777 == 0o640
+
+
 def test_only_dead_writers_leftovers_are_removed(tmp_path: Path) -> None:
     out = tmp_path / "store.h5"
     host = atomic._host()
