@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -88,7 +90,7 @@ def _add_refer(name: str, usual: str, summary: str) -> None:
                 verify=verify,
                 allow_missing=allow_missing,
                 downloads=Downloads(root=data_root, agree=lambda question: yes or _asked(question)),
-                stage=console.counting,
+                stage=_stage,
             )
             _tell(prepared)
             console.result(prepared.table(), data=prepared.as_json(), as_json=as_json)
@@ -128,7 +130,7 @@ def verify_store(
             name, split_by, mark = opened.name, opened.split_by, opened.fingerprint
             counts = opened.counts() | {TOTAL: opened.count("all")}
         instances = find_annotations(source, name=name, split_by=split_by)[1] if source else None
-        found = verify_prepared(store, instances=instances, stage=console.counting)
+        found = verify_prepared(store, instances=instances, stage=_stage)
         differing = differences(name, split_by, counts)
         for line in (*differing, *found.oddities):
             console.warn(line)
@@ -141,6 +143,13 @@ def verify_store(
             "differences": differing,
         }
         console.result(f"{store} is sound: {checked}", data=data, as_json=as_json)
+
+
+def _stage(label: str) -> AbstractContextManager[Callable[[int, int | None], None]]:
+    """Show a stage's progress; outside a terminal say its name, lest hours of downloading be silent."""
+    if not console.stderr.is_terminal:
+        console.say(label)
+    return console.counting(label)
 
 
 def _tell(prepared: Prepared) -> None:
