@@ -5,7 +5,6 @@ Nothing here or at the top of a subcommand's file imports torch, spaCy or transf
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated, Any
 
@@ -90,7 +89,3 @@ def main() -> None:
         if leaving.code == 130:
             console.fail("interrupted")
         raise
-    except BrokenPipeError:
-        # `risctl ... | head` is no error; the interpreter would complain again when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)

@@ -6,6 +6,7 @@ A command calls `say` for what a person may want to know on the way, `result` on
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
@@ -47,10 +48,14 @@ def fail(message: str) -> None:
 
 def result(text: str, *, data: Any, as_json: bool) -> None:
     """Print the command's result on stdout: `data` as JSON if asked for, else `text`."""
-    if as_json:
-        print(json.dumps(data, ensure_ascii=False, allow_nan=False))
-    elif text:
-        print(text)
+    shown = json.dumps(data, ensure_ascii=False, allow_nan=False) if as_json else text
+    if not shown:
+        return
+    try:
+        print(shown, flush=True)
+    except BrokenPipeError:
+        # `risctl ... | head` is no error; the interpreter would complain again when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def progress(items: Iterable[T], *, label: str, total: int | None = None) -> Iterator[T]:
