@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import lru_cache
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -66,12 +67,22 @@ def predicted_mask(prediction: Mask, *, resolution: Resolution = "original", thr
 
     Probabilities are resized bilinearly and then compared with the threshold, masks are resized by nearest.
     """
-    if isinstance(prediction, dict) or prediction.dtype.kind not in "f":
+    if not is_probable(prediction):
         return target_mask(prediction, resolution=resolution)
-    if resolution != "original" and prediction.shape != resolution:
-        maps = torch.from_numpy(np.ascontiguousarray(prediction, dtype=np.float32))[None, None]
-        prediction = functional.interpolate(maps, size=resolution, mode="bilinear", align_corners=False)[0, 0].numpy()
-    return prediction > threshold
+    return resized_map(prediction, resolution=resolution) > threshold
+
+
+def is_probable(prediction: Mask) -> TypeGuard[np.ndarray]:
+    """Return whether `prediction` is a map of probabilities, to be compared with a threshold, and not yet a mask."""
+    return not isinstance(prediction, dict) and prediction.dtype.kind == "f"
+
+
+def resized_map(probability: np.ndarray, *, resolution: Resolution) -> np.ndarray:
+    """Return a map of probabilities (H, W) at `resolution`, resized bilinearly to float32; as it is if it fits."""
+    if resolution == "original" or probability.shape == resolution:
+        return probability
+    maps = torch.from_numpy(np.ascontiguousarray(probability, dtype=np.float32))[None, None]
+    return functional.interpolate(maps, size=resolution, mode="bilinear", align_corners=False)[0, 0].numpy()
 
 
 def target_mask(mask: Mask, *, resolution: Resolution = "original") -> np.ndarray:
@@ -83,6 +94,25 @@ def target_mask(mask: Mask, *, resolution: Resolution = "original") -> np.ndarra
     dense = rle.decode(mask) if isinstance(mask, dict) else mask.astype(bool, copy=False)
     if resolution == "original" or dense.shape == resolution:
         return dense
-    height, width = resolution
-    pixels = Image.fromarray(np.ascontiguousarray(dense).view(np.uint8))
-    return np.asarray(pixels.resize((width, height), Image.Resampling.NEAREST)).astype(bool)
+    rows, columns = resolution
+    # Along the axis whose lines lie together in memory first: for a mask decoded from an RLE, that is the columns.
+    if dense.flags.f_contiguous:
+        return _taken(_taken(dense, columns, axis=1), rows, axis=0)
+    return _taken(_taken(dense, rows, axis=0), columns, axis=1)
+
+
+def _taken(mask: np.ndarray, length: int, *, axis: int) -> np.ndarray:
+    if mask.shape[axis] == length:
+        return mask
+    # Transposed twice, as numpy's `take` gives an array by rows whatever it was given.
+    places = _pillow_places(mask.shape[axis], length)
+    return mask.take(places, axis=0) if axis == 0 else mask.T.take(places, axis=0).T
+
+
+@lru_cache(maxsize=1024)
+def _pillow_places(old: int, new: int) -> np.ndarray:
+    """Return which of `old` pixels Pillow takes for each of `new` ones, (new,) int64: the same along either axis."""
+    line = Image.fromarray(np.arange(old, dtype=np.int32)[None])
+    places = np.asarray(line.resize((new, 1), Image.Resampling.NEAREST))[0].astype(np.int64)
+    places.setflags(write=False)
+    return places

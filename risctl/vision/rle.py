@@ -31,7 +31,7 @@ def encode(mask: np.ndarray) -> RLE:
 
 def decode(rle: RLE) -> np.ndarray:
     """Return the bool mask (H, W) of `rle`."""
-    return coco_mask.decode(_packed(rle)).astype(bool)
+    return coco_mask.decode(_packed(rle)).view(bool)
 
 
 def area(rle: RLE) -> int:
