@@ -26,6 +26,14 @@ def coco_phrases(
         Path | None,
         typer.Option("--exclude", help="A text file of picture ids to leave out.", show_default=False),
     ] = None,
+    held_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--held-out",
+            help="A text file of picture ids for the split test; --splits shares the rest.",
+            show_default=False,
+        ),
+    ] = None,
     splits: Annotated[
         str, typer.Option("--splits", metavar="NAME=SHARE,...", help="Shares of the pictures that the splits get.")
     ] = "train=0.8,val=0.1,test=0.1",
@@ -39,7 +47,7 @@ def coco_phrases(
     as_json: JsonOption = False,
 ) -> None:
     """Make unambiguous phrases for COCO pictures: kind, colour, size, place, order, relation, several, none."""
-    from risctl.data.datasets.coco_phrases.generate import make_coco_phrases, read_excluded
+    from risctl.data.datasets.coco_phrases.generate import make_coco_phrases, read_ids
     from risctl.data.store.writer import write_store
 
     with console.quiet_if(quiet), console.counting("phrases") as advance:
@@ -48,7 +56,8 @@ def coco_phrases(
             images=images,
             seed=seed,
             shares=_shares(splits),
-            exclude=read_excluded(exclude) if exclude is not None else (),
+            exclude=read_ids(exclude) if exclude is not None else (),
+            held_out=read_ids(held_out) if held_out is not None else (),
             on_missing="drop" if allow_missing else "refuse",
             progress=advance,
         )

@@ -14,7 +14,7 @@ from PIL import Image
 
 from risctl.data.datasets.coco_phrases.colours import colour_of
 from risctl.data.datasets.coco_phrases.describe import Describer, Phrase
-from risctl.data.datasets.coco_phrases.generate import make_coco_phrases, read_excluded
+from risctl.data.datasets.coco_phrases.generate import make_coco_phrases, read_ids
 from risctl.data.datasets.coco_phrases.lexicon import NOUNS, nouns, plural
 from risctl.data.datasets.coco_phrases.things import Thing
 from risctl.errors import DataError, UsageError
@@ -223,11 +223,11 @@ def test_excluded_and_missing_pictures(coco: Path, tmp_path: Path) -> None:
     listed = tmp_path / "ids.txt"
     listed.write_text("1, 2\n000000000003\n")
     images = coco.parent / "images"
-    dataset = make_coco_phrases(coco, images=images, exclude=read_excluded(listed))
+    dataset = make_coco_phrases(coco, images=images, exclude=read_ids(listed))
     assert not {1, 2, 3} & set(dataset.images)
     listed.write_text("1\ntwo\n")
     with pytest.raises(DataError, match="line 2"):
-        read_excluded(listed)
+        read_ids(listed)
     (images / "4.png").unlink()
     with pytest.raises(DataError, match="missing"):
         make_coco_phrases(coco, images=images)
@@ -238,6 +238,17 @@ def test_excluded_and_missing_pictures(coco: Path, tmp_path: Path) -> None:
         make_coco_phrases(coco, images=images, exclude=range(20))
     with pytest.raises(UsageError):
         make_coco_phrases(coco, images=images, shares={"train": 0})
+
+
+def test_held_out_pictures_are_the_test_split(coco: Path) -> None:
+    images = coco.parent / "images"
+    dataset = make_coco_phrases(coco, images=images, held_out={2, 5, 99}, shares={"train": 0.5, "val": 0.5}, seed=1)
+    of_split: dict[str, set[int]] = {}
+    for record in dataset.records:
+        of_split.setdefault(record.split, set()).add(record.image_id)
+    assert of_split["test"] == {2, 5}
+    assert {len(of_split["train"]), len(of_split["val"])} == {4}
+    assert list(dataset.counts()) == ["train", "val", "test"]
 
 
 def test_the_command_writes_a_store(coco: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from risctl.vision import rle
 from risctl.vision.images import decode_stored, image_size
 
 SHARES: Mapping[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
+HELD_OUT = "test"
 _TARGETS = 8
 _PHRASES = 3
 
@@ -29,13 +30,15 @@ def make_coco_phrases(
     images: Path,
     seed: int = 0,
     exclude: Collection[int] = (),
+    held_out: Collection[int] = (),
     shares: Mapping[str, float] = SHARES,
     on_missing: OnMissing = "refuse",
     progress: Progress | None = None,
 ) -> Dataset:
     """Return a dataset of phrases for the pictures of `instances_path`, which lie in the folder `images`.
 
-    Pictures whose id is in `exclude` are left out; the rest is shared out by `shares` (split -> share, by picture).
+    Pictures whose id is in `exclude` are left out; those in `held_out` are the split `test`; the rest is shared out by
+    `shares` (split -> share, by picture).
     Of each picture at most 8 things get up to 3 phrases each; it also gets a phrase of several things where there are
     some, and one of a thing that is not there. The same file, seed and options give the same dataset; a picture's
     phrases depend on the seed and its id alone, its split also on the other pictures. `progress` is called with (done,
@@ -57,7 +60,9 @@ def make_coco_phrases(
         problems.refuse_losses(str(instances_path))
     if not usable:
         raise DataError(f"no picture of {instances_path} is left in {images}; check --images and --exclude")
-    split_of = _split(sorted(usable), shares=shares, seed=seed)
+    split_of = _split([one for one in sorted(usable) if one not in held_out], shares=shares, seed=seed)
+    split_of |= {one: HELD_OUT for one in usable if one in held_out}
+    splits = [*shares, *({HELD_OUT} - shares.keys())]
     of_image: dict[int, list[Annotation]] = {}
     for one in annotations.values():
         of_image.setdefault(one.image_id, []).append(one)
@@ -72,7 +77,7 @@ def make_coco_phrases(
             records.append(_record(phrases, image_id=image_id, split=split_of[image_id], ids=ids, place=len(records)))
         if progress:
             progress(done, len(usable))
-    records = _numbered(sorted(records, key=lambda record: list(shares).index(record.split)))
+    records = _numbered(sorted(records, key=lambda record: splits.index(record.split)))
     kept = {record.image_id for record in records}
     return Dataset(
         name="coco-phrases",
@@ -95,7 +100,7 @@ def make_coco_phrases(
     )
 
 
-def read_excluded(path: Path) -> set[int]:
+def read_ids(path: Path) -> set[int]:
     """Return the picture ids in the file `path`: whole numbers, one a line or parted by spaces or commas.
 
     Raises `DataError` naming the line of anything else.
