@@ -19,6 +19,7 @@ from risctl.cli.prepare_coco_zsi import coco_zsi
 from risctl.cli.prepare_coco_zsi import epilog as zsi_epilog
 from risctl.cli.prepare_scenes import scenes
 from risctl.cli.prepare_videos import a2d, jhmdb, ref_davis17, ref_youtube_vos
+from risctl.cli.storing import LinkOption, MissingOption, OverwriteOption, free_place, out_option
 
 if TYPE_CHECKING:
     from risctl.data.prepare import Prepared
@@ -37,16 +38,9 @@ ImagesOption = Annotated[
     Path | None,
     typer.Option("--images", help="Folder of COCO train2014, if not beside the published files.", show_default=False),
 ]
-OutOption = Annotated[
-    Path | None,
-    typer.Option("--out", help="The store to write. [default: DATA_ROOT/SET_SPLITBY.h5]", show_default=False),
-]
-LinkOption = Annotated[bool, typer.Option("--link", help="Keep the pictures where they are; store their paths.")]
+OutOption = Annotated[Path | None, out_option("SET_SPLITBY.h5")]
 VerifyOption = Annotated[
     bool, typer.Option("--verify", help="Read all back; compare every mask with its published polygon.")
-]
-MissingOption = Annotated[
-    bool, typer.Option("--allow-missing", help="Leave out refs whose picture or mask is missing, instead of refusing.")
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Download many gigabytes without asking.")]
 
@@ -73,6 +67,7 @@ def _add_refer(name: str, usual: str, summary: str) -> None:
         verify: VerifyOption = False,
         allow_missing: MissingOption = False,
         data_root: RootOption = Path("data"),
+        overwrite: OverwriteOption = False,
         yes: YesOption = False,
         as_json: JsonOption = False,
         quiet: QuietOption = False,
@@ -82,7 +77,7 @@ def _add_refer(name: str, usual: str, summary: str) -> None:
         with console.quiet_if(quiet):
             prepared = prepare_refer(
                 name,
-                out=out or data_root / f"{name}_{split_by}.h5",
+                out=free_place(out or data_root / f"{name}_{split_by}.h5", overwrite=overwrite),
                 source=source,
                 images=images,
                 split_by=split_by,

@@ -10,6 +10,7 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.options import JsonOption, QuietOption, RootOption
+from risctl.cli.storing import LinkOption, MissingOption, OverwriteOption, free_place, out_option, tell, write
 
 SPLITS = ("48-17", "65-15")
 
@@ -41,51 +42,36 @@ def coco_zsi(split: str) -> Callable[..., None]:
                 "--test-images", help="The folder of the test pictures. Default: --images.", show_default=False
             ),
         ] = None,
-        out: Annotated[
-            Path | None,
-            typer.Option("--out", "-o", help="The store to write; default: in DATA_ROOT.", show_default=False),
-        ] = None,
+        out: Annotated[Path | None, out_option("coco-zsi-SPLIT.h5")] = None,
         held_out: Annotated[
             float, typer.Option("--held-out", help="Share of training pictures kept as split val.")
         ] = 0.1,
         seed: Annotated[int, typer.Option("--seed", help="Decides which are held out.")] = 0,
-        link: Annotated[bool, typer.Option("--link", help="Store the pictures' paths, not their bytes.")] = False,
-        allow_missing: Annotated[
-            bool, typer.Option("--allow-missing", help="Leave out pictures and masks that cannot be used.")
-        ] = False,
+        link: LinkOption = False,
+        allow_missing: MissingOption = False,
+        overwrite: OverwriteOption = False,
         data_root: RootOption = Path("data"),
         quiet: QuietOption = False,
         as_json: JsonOption = False,
     ) -> None:
         from risctl.data.datasets.coco_zsi import Pictures, make_coco_zsi
-        from risctl.data.store.writer import write_store
 
-        with console.quiet_if(quiet), console.counting("masks") as advance:
-            dataset = make_coco_zsi(
-                split.replace("-", "_"),
-                Pictures(instances=instances, folder=images),
-                test=None
-                if test_instances is None
-                else Pictures(instances=test_instances, folder=test_images or images),
-                held_out=held_out,
-                seed=seed,
-                on_missing="drop" if allow_missing else "refuse",
-                progress=advance,
-            )
-            info = write_store(dataset, out or data_root / f"{dataset.name}.h5", link=link)
-        lines = [
-            f"{name}: {row['images']:,} images, {row['refs']:,} classes in them" for name, row in info.counts.items()
-        ]
-        lines.extend(f"note: {note}: {count:,}" for note, count in info.notes.items())
-        lines.append(f"wrote {info.path} ({info.bytes / 1e6:.1f} MB)")
-        data = {
-            "store": str(info.path),
-            "bytes": info.bytes,
-            "fingerprint": info.fingerprint,
-            "counts": {name: dict(row) for name, row in info.counts.items()},
-            "notes": dict(info.notes),
-        }
-        console.result("\n".join(lines), data=data, as_json=as_json)
+        with console.quiet_if(quiet):
+            place = free_place(out or data_root / f"coco-zsi-{split}.h5", overwrite=overwrite)
+            with console.counting("masks") as advance:
+                dataset = make_coco_zsi(
+                    split.replace("-", "_"),
+                    Pictures(instances=instances, folder=images),
+                    test=None
+                    if test_instances is None
+                    else Pictures(instances=test_instances, folder=test_images or images),
+                    held_out=held_out,
+                    seed=seed,
+                    on_missing="drop" if allow_missing else "refuse",
+                    progress=advance,
+                )
+            counted = {"images": "images", "refs": "classes in them"}
+            tell(write(dataset, place, link=link), counted=counted, as_json=as_json)
 
     seen, unseen = split.split("-")
     command.__doc__ = (

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from risctl.cli import console
 from risctl.cli.options import JsonOption, QuietOption, RootOption
+from risctl.cli.storing import OverwriteOption, ability_counts, free_place, out_option, tell, write
 from risctl.errors import UsageError
 
 
@@ -21,10 +22,7 @@ def scenes(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Scene i of a seed is the same on every run.")] = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="The store to write; default: DATA_ROOT/scenes.h5.", show_default=False),
-    ] = None,
+    out: Annotated[Path | None, out_option("scenes.h5")] = None,
     size: Annotated[
         str | None,
         typer.Option(metavar="WxH", help="Width x height of all pictures; default: several near 320x240."),
@@ -41,6 +39,7 @@ def scenes(
         bool, typer.Option("--video", help="Make short videos of moving things: DATA_ROOT/moving-scenes.h5.")
     ] = False,
     frames: Annotated[int, typer.Option(min=2, max=500, help="With --video: frames of a video.")] = 8,
+    overwrite: OverwriteOption = False,
     data_root: RootOption = Path("data"),
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -50,10 +49,10 @@ def scenes(
 
     from risctl.data.datasets.scenes.export import write_pictures
     from risctl.data.datasets.scenes.generate import make_scenes
-    from risctl.data.store.writer import write_store
 
     shape = _size(size)
     count = count or (200 if video else 2000)
+    out = free_place(out or data_root / ("moving-scenes.h5" if video else "scenes.h5"), overwrite=overwrite)
     if video:
         from risctl.cli.prepare_moving import moving_scenes
 
@@ -64,13 +63,12 @@ def scenes(
             frames=frames,
             seed=seed,
             size=shape,
-            out=out or data_root / "moving-scenes.h5",
+            out=out,
             workers=workers,
             as_json=as_json,
             quiet=quiet,
         )
         return
-    out = out or data_root / "scenes.h5"
     # The processes take seconds to start, which a few scenes do not repay.
     processes = workers or (1 if count < 200 else min(4, os.cpu_count() or 1))
     with console.quiet_if(quiet):
@@ -81,33 +79,17 @@ def scenes(
             workers=processes,
             progress=partial(console.progress, label="scenes", total=count),
         )
-        info = write_store(dataset, out)
+        info = write(dataset, out)
         shown = write_pictures(pictures, count=picture_count, seed=seed, size=shape) if pictures else []
-    data: dict[str, Any] = {
-        "store": str(out),
-        "bytes": info.bytes,
-        "fingerprint": info.fingerprint,
-        "counts": {split: dict(row) for split, row in info.counts.items()},
-        "abilities": ability_counts(dataset),
-        "pictures": [str(path) for path in shown],
-    }
-    lines = [f"{out}: {info.bytes / 1e6:.1f} MB"]
-    for split, row in info.counts.items():
-        lines.append(f"  {split:5} {row['images']:6} images {row['refs']:6} refs {row['sentences']:6} sentences")
-    lines.append("  sentences that need " + ", ".join(f"{name} {n}" for name, n in data["abilities"].items()))
-    console.result("\n".join([*lines, *data["pictures"]]), data=data, as_json=as_json)
-
-
-def ability_counts(dataset: Any) -> dict[str, int]:
-    """Return how many sentences of a `Dataset` of scenes need each ability."""
-    from collections import Counter
-
-    from risctl.data.datasets.scenes.phrases import ABILITIES
-
-    counts = Counter(
-        ability for record in dataset.records for expression in record.expressions for ability in expression.abilities
-    )
-    return {ability: counts[ability] for ability in ABILITIES}
+        abilities = ability_counts(dataset)
+        needed = ", ".join(f"{name} {number}" for name, number in abilities.items())
+        paths = [str(path) for path in shown]
+        tell(
+            info,
+            lines=[f"sentences that need {needed}", *paths],
+            also={"abilities": abilities, "pictures": paths},
+            as_json=as_json,
+        )
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

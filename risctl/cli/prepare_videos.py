@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,22 +10,19 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.options import JsonOption, QuietOption, RootOption
+from risctl.cli.storing import LinkOption, OverwriteOption, free_place, out_option, tell, write
 
 if TYPE_CHECKING:
     from risctl.data.records import Dataset
-    from risctl.data.store.writer import StoreInfo
 
 FromOption = Annotated[Path, typer.Option("--from", help="Folder of the published files.", show_default=False)]
-OutOption = Annotated[
-    Path | None, typer.Option("--out", "-o", help="The store to write; default: DATA_ROOT/SET.h5.", show_default=False)
-]
-LinkOption = Annotated[bool, typer.Option("--link", help="Keep the frames as files; store their paths.")]
 
 
 def ref_youtube_vos(
     source: FromOption,
-    out: OutOption = None,
+    out: Annotated[Path | None, out_option("ref-youtube-vos.h5")] = None,
     link: LinkOption = False,
+    overwrite: OverwriteOption = False,
     data_root: RootOption = Path("data"),
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -33,15 +31,15 @@ def ref_youtube_vos(
     from risctl.data.datasets.ref_video import read_ref_youtube_vos
 
     with console.quiet_if(quiet):
-        with console.counting("read") as progress:
-            dataset = read_ref_youtube_vos(source, progress=progress)
-        _write(dataset, out or data_root / "ref-youtube-vos.h5", link=link, as_json=as_json)
+        place = free_place(out or data_root / "ref-youtube-vos.h5", overwrite=overwrite)
+        _prepare(read_ref_youtube_vos, source, out=place, link=link, as_json=as_json)
 
 
 def ref_davis17(
     source: FromOption,
-    out: OutOption = None,
+    out: Annotated[Path | None, out_option("ref-davis17.h5")] = None,
     link: LinkOption = False,
+    overwrite: OverwriteOption = False,
     data_root: RootOption = Path("data"),
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -50,14 +48,14 @@ def ref_davis17(
     from risctl.data.datasets.ref_video import read_ref_davis17
 
     with console.quiet_if(quiet):
-        with console.counting("read") as progress:
-            dataset = read_ref_davis17(source, progress=progress)
-        _write(dataset, out or data_root / "ref-davis17.h5", link=link, as_json=as_json)
+        place = free_place(out or data_root / "ref-davis17.h5", overwrite=overwrite)
+        _prepare(read_ref_davis17, source, out=place, link=link, as_json=as_json)
 
 
 def a2d(
     source: FromOption,
-    out: OutOption = None,
+    out: Annotated[Path | None, out_option("a2d.h5")] = None,
+    overwrite: OverwriteOption = False,
     data_root: RootOption = Path("data"),
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -66,15 +64,15 @@ def a2d(
     from risctl.data.datasets.actors import read_a2d
 
     with console.quiet_if(quiet):
-        with console.counting("read") as progress:
-            dataset = read_a2d(source, progress=progress)
-        _write(dataset, out or data_root / "a2d.h5", link=False, as_json=as_json)
+        place = free_place(out or data_root / "a2d.h5", overwrite=overwrite)
+        _prepare(read_a2d, source, out=place, link=False, as_json=as_json)
 
 
 def jhmdb(
     source: FromOption,
-    out: OutOption = None,
+    out: Annotated[Path | None, out_option("jhmdb.h5")] = None,
     link: LinkOption = False,
+    overwrite: OverwriteOption = False,
     data_root: RootOption = Path("data"),
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -83,30 +81,11 @@ def jhmdb(
     from risctl.data.datasets.actors import read_jhmdb
 
     with console.quiet_if(quiet):
-        with console.counting("read") as progress:
-            dataset = read_jhmdb(source, progress=progress)
-        _write(dataset, out or data_root / "jhmdb.h5", link=link, as_json=as_json)
+        place = free_place(out or data_root / "jhmdb.h5", overwrite=overwrite)
+        _prepare(read_jhmdb, source, out=place, link=link, as_json=as_json)
 
 
-def _write(dataset: Dataset, out: Path, *, link: bool, as_json: bool) -> None:
-    from risctl.data.store.writer import write_store
-
-    with console.counting("store") as progress:
-        info = write_store(dataset, out, link=link, progress=progress)
-    console.result(_told(info), data=_data(info), as_json=as_json)
-
-
-def _told(info: StoreInfo) -> str:
-    lines = [f"{split}: {row['refs']:,} objects, {row['sentences']:,} sentences" for split, row in info.counts.items()]
-    lines += [f"note: {note}: {count:,}" for note, count in info.notes.items()]
-    return "\n".join([*lines, f"wrote {info.path} ({info.bytes / 1e6:.1f} MB)"])
-
-
-def _data(info: StoreInfo) -> dict[str, object]:
-    return {
-        "store": str(info.path),
-        "bytes": info.bytes,
-        "fingerprint": info.fingerprint,
-        "counts": {split: dict(row) for split, row in info.counts.items()},
-        "notes": dict(info.notes),
-    }
+def _prepare(read: Callable[..., Dataset], source: Path, *, out: Path, link: bool, as_json: bool) -> None:
+    with console.counting("read") as progress:
+        dataset = read(source, progress=progress)
+    tell(write(dataset, out, link=link), counted={"refs": "objects", "sentences": "sentences"}, as_json=as_json)

@@ -45,7 +45,11 @@ def test_json_is_one_line_on_stdout_and_the_rest_elsewhere(refer_mini: Path, tmp
     assert data["notes"] == {"repeated sentence ids, renumbered": 2}
     assert "2 repeated sentence ids, renumbered" in run.stderr and "142,210 sentences" in run.stderr
     quiet = subprocess.run(
-        [*command, "--quiet", "--out", str(tmp_path / "s.h5")], capture_output=True, text=True, check=True, cwd=tmp_path
+        [*command, "--quiet", "--overwrite", "--out", str(tmp_path / "s.h5")],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
     )
     assert quiet.stderr == "" and json.loads(quiet.stdout) == data
 
@@ -102,6 +106,42 @@ def test_help_lists_the_sets_with_an_example_each() -> None:
         assert f"Example: risctl prepare {name}" in runner.invoke(app, ["prepare", name, "--help"]).output
 
 
+SHORT = {
+    "refcoco": ["--from", "nowhere"],
+    "scenes": ["-n", "10"],
+    "coco-phrases": ["--instances", "none.json", "--images", "none"],
+    "coco-zsi-48-17": ["--instances", "none.json", "--images", "none"],
+    "ref-davis17": ["--from", "nowhere"],
+    "a2d": ["--from", "nowhere"],
+}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_store_is_replaced_only_if_that_is_asked_for(tmp_path: Path, name: str) -> None:
+    """Whatever command it is, and before any other work: none of the sources named here is there."""
+    out = tmp_path / "s.h5"
+    out.write_bytes(b"a diary")
+    command = ["prepare", name, *SHORT[name], "--out", str(out)]
+    for refused in (command, [*command, "--overwrite"]):
+        result = runner.invoke(app, refused)
+        assert isinstance(result.exception, UsageError) and "no risctl store" in str(result.exception)
+    assert out.read_bytes() == b"a diary"
+    out.unlink()
+    runner.invoke(app, ["prepare", "scenes", "-n", "10", "--out", str(out)])
+    before = out.read_bytes()
+    result = runner.invoke(app, command)
+    assert isinstance(result.exception, UsageError) and "--overwrite" in str(result.exception)
+    assert "a store of scenes (seed0): 10 pictures" in str(result.exception)
+    out.write_bytes(before[:1000])
+    result = runner.invoke(app, command)
+    assert isinstance(result.exception, UsageError) and "a damaged store" in str(result.exception)
+    result = runner.invoke(app, [*command, "--overwrite"])
+    if name == "scenes":
+        assert out.read_bytes() == before
+    else:
+        assert not isinstance(result.exception, UsageError)
+
+
 def test_python_2_pickles_prepare(refer_mini: Path, tmp_path: Path) -> None:
     """The published files come from Python 2: the same refs as byte strings give the same store."""
     root = tmp_path / "root"
@@ -113,7 +153,7 @@ def test_python_2_pickles_prepare(refer_mini: Path, tmp_path: Path) -> None:
     marks = []
     for source in (refer_mini, root):
         result = runner.invoke(
-            app, ["prepare", "refcoco", "--from", str(source), "--out", str(tmp_path / "s.h5"), "--json"]
+            app, ["prepare", "refcoco", "--from", str(source), "--out", str(tmp_path / "s.h5"), "--json", "--overwrite"]
         )
         marks.append(json.loads(result.stdout)["fingerprint"])
     assert marks[0] == marks[1]

@@ -175,7 +175,7 @@ def check_header(data: bytes, *, length: int, path: Path) -> tuple[int, int, str
     if found is None:
         if data.startswith(b"\x89HDF\r\n\x1a\n"):
             raise DataError(f"{path} is an HDF5 file, but no risctl store; make one with `risctl prepare`")
-        if data and FORMAT.encode() in data[:32] and length < HEADER_BYTES:
+        if is_of_a_store(data) and length < HEADER_BYTES:
             raise DataError(f"{path} is cut short at {length} bytes; prepare or copy the store again")
         raise DataError(f"{path} is no risctl store; make one with `risctl prepare`")
     if found["schema"] != VERSION:
@@ -194,6 +194,11 @@ def check_header(data: bytes, *, length: int, path: Path) -> tuple[int, int, str
         return int(offset), int(size), str(digest)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is damaged: its header names no layout; prepare or copy the store again") from error
+
+
+def is_of_a_store(data: bytes) -> bool:
+    """Return whether `data`, the first bytes of a file, begin as a store does, of whatever version or length."""
+    return FORMAT.encode() in data[:32]
 
 
 def _parse_header(data: bytes) -> dict[str, Any] | None:
