@@ -22,6 +22,7 @@ from risctl.core.encoders.base import VisualFeatures
 from risctl.data.batch import Geometry, Preprocess
 from risctl.data.clips import is_video_store
 from risctl.data.store.reader import Store, TextField
+from risctl.engine.facts import facts_of
 from risctl.engine.report import Report, Result
 from risctl.errors import DataError, RisctlError, UsageError
 from risctl.metrics.accumulator import Accumulator
@@ -243,6 +244,7 @@ def _score(
     refs = {row: store.ref(row) for row in {one.ref for one in asked}}
     # By rows in memory, as predictions are: decoded RLEs lie by columns, and comparing across orders is slow.
     targets = {row: np.ascontiguousarray(rle.decode(store.mask(row))) for row in refs}
+    facts = {row: facts_of(store, ref, target=targets[row]) for row, ref in refs.items()}
     for one, sentence, prediction in zip(asked, sentences, asker.ask(picture, texts), strict=True):
         ref = refs[one.ref]
         accumulator.add(
@@ -257,6 +259,7 @@ def _score(
             score=prediction.score,
             targeted=bool(ref.annotations),
             first=one.first,
+            facts=facts[one.ref],
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from risctl.data.atomic import replacing
+from risctl.language.tokens import words_of
 from risctl.metrics.bootstrap import Interval, intervals
 from risctl.metrics.figures import figures, sample_ious
 from risctl.metrics.protocols import Protocol
@@ -199,6 +200,9 @@ class Report:
                     "targeted": bool(rows.targeted[position]),
                     "predicted_none": bool(rows.predicted_none[position]),
                     "score": _number(float(rows.score[position])),
+                    **rows.facts(position),
+                    "words": len(words_of(rows.text[position])),
+                    "threshold": result.protocol.threshold,
                 }
                 if result.protocol.boundary:
                     row["boundary"] = _number(float(rows.boundary[position]))

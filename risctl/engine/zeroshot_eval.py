@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from risctl.data.store.reader import Store, TextField
+from risctl.engine.facts import facts_of
 from risctl.engine.report import Report, Result
 from risctl.engine.zeroshot import Answerer, ZeroShot
 from risctl.errors import DataError
@@ -188,6 +189,7 @@ def _one_image(
     masks = [(one.category_id, rle.decode(one.mask)) for one in annotations]
     targets = {ref: np.ascontiguousarray(rle.decode(store.mask(ref))) for ref in refs}
     best = {ref: _best(proposals, target) for ref, target in targets.items()}
+    facts = {ref: facts_of(store, store.ref(ref), target=target) for ref, target in targets.items()}
     nothing = np.zeros(picture.size, dtype=bool)
     for position, (ref, sentence) in enumerate(asked):
         answer = answers.get(position)
@@ -205,6 +207,7 @@ def _one_image(
             score=0.0 if answer is None else answer.prediction.score,
             targeted=bool(about.annotations),
             first=sentence == int(about.sentences[0]),
+            facts=facts[ref],
         )
         if about.annotations:
             _add(sums, mask, targets[ref], _category(mask, masks), about.category_ids, best[ref])

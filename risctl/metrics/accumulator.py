@@ -12,9 +12,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from risctl.metrics.figures import figures
-from risctl.metrics.overlaps import Mask, Overlap, overlap, overlap_of_masks, predicted_mask, size_of, target_mask
+from risctl.metrics.overlaps import (
+    Mask,
+    Overlap,
+    is_probable,
+    overlap,
+    overlap_of_masks,
+    resized_map,
+    size_of,
+    target_mask,
+)
 from risctl.metrics.protocols import Protocol, Resolution
-from risctl.metrics.rows import Rows
+from risctl.metrics.rows import UNKNOWN, Facts, Rows, objects
 from risctl.metrics.video import boundary_measure
 from risctl.vision import rle
 
@@ -54,6 +63,7 @@ class Accumulator:
         self._flags = {name: array("b") for name in ("targeted", "first", "said_none")}
         self._text: list[str] = []
         self._abilities: list[tuple[str, ...]] = []
+        self._facts: list[Facts] = []
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -73,13 +83,15 @@ class Accumulator:
         targeted: bool | None = None,
         predicted_none: bool | None = None,
         first: bool = True,
+        facts: Facts = UNKNOWN,
     ) -> None:
         """Measure one sample.
 
         prediction: a map of probabilities (H, W) of a float type, a bool mask or an RLE; target: a bool mask (H, W) or
         an RLE; key: which sample of the dataset this is; targeted: whether there is something to find, by default
         whether the target has a pixel; predicted_none: whether the system says that there is nothing, by default
-        whether its mask is empty; first: whether this is the first sentence of its ref.
+        whether its mask is empty; first: whether this is the first sentence of its ref;
+        facts: of its target, for breakdowns.
 
         Raises `ValueError` if the key came before or the sizes differ; nothing is then added.
         """
@@ -97,6 +109,7 @@ class Accumulator:
         self._score.append(score)
         self._text.append(text)
         self._abilities.append(tuple(abilities))
+        self._facts.append(facts)
         for setting, (found, boundary) in measured.items():
             columns = self._overlaps[setting]
             columns.intersection.append(found.intersection)
@@ -122,6 +135,7 @@ class Accumulator:
         self._score.extend(other._score)
         self._text.extend(other._text)
         self._abilities.extend(other._abilities)
+        self._facts.extend(other._facts)
         for setting, theirs in other._overlaps.items():
             ours = self._overlaps[setting]
             ours.intersection.extend(theirs.intersection)
@@ -140,8 +154,8 @@ class Accumulator:
             image_id=np.array(self._ids["image_id"], dtype=np.int64),
             ref_id=np.array(self._ids["ref_id"], dtype=np.int64),
             sentence_id=np.array(self._ids["sentence_id"], dtype=np.int64),
-            text=_objects(self._text),
-            abilities=_objects(self._abilities),
+            text=objects(self._text),
+            abilities=objects(self._abilities),
             score=np.array(self._score, dtype=np.float64),
             targeted=np.array(self._flags["targeted"], dtype=np.int8) > 0,
             predicted_none=np.where(said_none < 0, predicted == 0, said_none > 0),
@@ -149,6 +163,10 @@ class Accumulator:
             union=np.array(columns.union, dtype=np.int64),
             predicted=predicted,
             boundary=np.array(columns.boundary, dtype=np.float64),
+            targets=np.array([one.targets for one in self._facts], dtype=np.int64),
+            categories=objects([one.categories for one in self._facts]),
+            area=np.array([one.area for one in self._facts], dtype=np.float64),
+            distractors=np.array([one.distractors for one in self._facts], dtype=np.int64),
         )
         order = np.argsort(every.key)
         if chosen.sentences == "first":
@@ -166,31 +184,48 @@ class Accumulator:
     def _measure(self, prediction: Mask, target: Mask) -> dict[Setting, tuple[Overlap, float]]:
         if size_of(prediction) != size_of(target):
             raise ValueError(f"prediction {size_of(prediction)} and target {size_of(target)} differ in (height, width)")
-        wanted: dict[Resolution, np.ndarray] = {}
+        sides = _Sides(prediction, target)
+        # Only probabilities meet a threshold: for masks, protocols that differ in nothing else share the work.
+        probable = is_probable(prediction)
+        found: dict[tuple[Resolution, float | None], Overlap] = {}
         measured = {}
         for setting in self._overlaps:
             resolution, threshold = setting
-            exact = resolution == "original" and isinstance(prediction, dict) and isinstance(target, dict)
-            if exact and setting not in self._with_boundary:
-                measured[setting] = (overlap(prediction, target), float("nan"))
-                continue
-            if resolution not in wanted:
-                wanted[resolution] = target_mask(target, resolution=resolution)
-            found = predicted_mask(prediction, resolution=resolution, threshold=threshold)
+            same = (resolution, threshold if probable else None)
+            if same not in found:
+                found[same] = sides.overlap(resolution, threshold)
             boundary = float("nan")
             if setting in self._with_boundary:
-                boundary = boundary_measure(found, wanted[resolution])
-            measured[setting] = (overlap_of_masks(found, wanted[resolution]), boundary)
+                boundary = boundary_measure(sides.found(resolution, threshold), sides.wanted(resolution))
+            measured[setting] = (found[same], boundary)
         return measured
+
+
+class _Sides:
+    """A prediction and its target, brought to each resolution once, and only as far as is asked for."""
+
+    def __init__(self, prediction: Mask, target: Mask) -> None:
+        self._prediction, self._target = prediction, target
+        self._wanted: dict[Resolution, np.ndarray] = {}
+        self._maps: dict[Resolution, np.ndarray] = {}
+
+    def overlap(self, resolution: Resolution, threshold: float) -> Overlap:
+        if resolution == "original" and isinstance(self._prediction, dict) and isinstance(self._target, dict):
+            return overlap(self._prediction, self._target)
+        return overlap_of_masks(self.found(resolution, threshold), self.wanted(resolution))
+
+    def found(self, resolution: Resolution, threshold: float) -> np.ndarray:
+        if not is_probable(self._prediction):
+            return target_mask(self._prediction, resolution=resolution)
+        if resolution not in self._maps:
+            self._maps[resolution] = resized_map(self._prediction, resolution=resolution)
+        return self._maps[resolution] > threshold
+
+    def wanted(self, resolution: Resolution) -> np.ndarray:
+        if resolution not in self._wanted:
+            self._wanted[resolution] = target_mask(self._target, resolution=resolution)
+        return self._wanted[resolution]
 
 
 def _setting(protocol: Protocol) -> Setting:
     return protocol.resolution, protocol.threshold
-
-
-def _objects(values: Sequence[object]) -> np.ndarray:
-    # numpy would make a 2-D array of tuples of one length.
-    column = np.empty(len(values), dtype=object)
-    for position, value in enumerate(values):
-        column[position] = value
-    return column

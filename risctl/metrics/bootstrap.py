@@ -7,7 +7,7 @@ Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +76,41 @@ def interval(
 ) -> Interval:
     """Return the interval of one figure; see `intervals`. Raises `KeyError` if it is no ratio of sums."""
     return intervals(rows, protocol, groups=groups, seed=seed, resamples=resamples, level=level)[figure]
+
+
+def subset_intervals(
+    rows: Rows,
+    protocol: Protocol,
+    subsets: Sequence[np.ndarray],
+    *,
+    figure: str,
+    seed: int = 0,
+    resamples: int = 1000,
+    level: float = 0.95,
+) -> list[Interval | None]:
+    """Return the interval of one figure for each of `subsets` (N,) bool of the rows, all from the same draws of images.
+
+    Resamples without a sample of the subset are left out; an interval is NaN where less than two images have one. Of
+    0 resamples there is none. J&F is the mean of J and F.
+    """
+    if not resamples or not subsets:
+        return [None] * len(subsets)
+    every = terms(rows, protocol)
+    names = ("J", "F") if figure == "J&F" else (figure,)
+    membership, count = _membership(rows, None)
+    summed = {
+        f"{place} {name}": (every[name][0] * chosen, every[name][1] * chosen)
+        for place, chosen in enumerate(subsets)
+        for name in names
+    }
+    drawn = _resampled(summed, membership, count, seed=seed, resamples=resamples)
+    found: list[Interval | None] = []
+    for place, chosen in enumerate(subsets):
+        values = np.mean([drawn[f"{place} {name}"] for name in names], axis=0)
+        there = len(np.unique(membership[chosen]))
+        [(low, high)] = _percentiles({figure: values}, there, level).values()
+        found.append(Interval(low=low, high=high))
+    return found
 
 
 def paired_differences(

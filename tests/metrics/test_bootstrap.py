@@ -12,7 +12,7 @@ from risctl.metrics.accumulator import Accumulator
 from risctl.metrics.bootstrap import interval, intervals, paired_differences
 from risctl.metrics.figures import figures
 from risctl.metrics.protocols import get_protocol
-from risctl.metrics.rows import Rows
+from risctl.metrics.rows import Rows, objects
 
 ORIGINAL = get_protocol("original")
 
@@ -36,6 +36,10 @@ def rows_of(intersection: np.ndarray, *, images: np.ndarray | None = None, union
         union=whole,
         predicted=whole,
         boundary=np.full(count, np.nan),
+        targets=np.ones(count, dtype=np.int64),
+        categories=objects([()] * count),
+        area=np.full(count, np.nan),
+        distractors=np.full(count, -1),
     )
 
 

@@ -1,0 +1,23 @@
+"""What a store says of a sample's target: the facts by which breakdowns tell samples apart."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from risctl.data.store.reader import Store
+from risctl.data.store.rows import RefRow
+from risctl.metrics.rows import Facts
+
+
+def facts_of(store: Store, ref: RefRow, *, target: np.ndarray) -> Facts:
+    """Return the facts of the target of `ref`, whose mask (H, W) bool is `target`."""
+    there = store.annotations_of(ref.image)
+    wanted = set(ref.category_ids)
+    categories = store.numbers("annotations/category")[there].tolist()
+    alike = [row for row, category in zip(there.tolist(), categories, strict=True) if category in wanted]
+    return Facts(
+        targets=len(ref.annotations),
+        categories=tuple(dict.fromkeys(store.categories.get(one, f"category {one}") for one in ref.category_ids)),
+        area=float(np.count_nonzero(target)) / max(1, target.size),
+        distractors=len(set(alike) - set(ref.annotations)),
+    )
