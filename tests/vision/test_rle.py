@@ -48,6 +48,18 @@ def test_long_runs_fill_their_size(block: tuple[int, int, list[tuple[int, int]]]
     rle.check(encoded)
 
 
+@pytest.mark.parametrize("density", [0.0, 0.0005, 0.01, 0.5, 1.0])
+def test_few_and_many_runs_are_decoded_as_pycocotools_does(density: float) -> None:
+    mask = np.random.default_rng(0).random((480, 640)) < density
+    encoded = rle.encode(mask)
+    decoded = rle.decode(encoded)
+    assert decoded.flags.f_contiguous and decoded.dtype == bool
+    np.testing.assert_array_equal(decoded, mask)
+    lengths = rle.runs(encoded)
+    assert lengths.sum() == mask.size
+    assert lengths[1::2].sum() == rle.area(encoded)
+
+
 @given(masks)
 def test_area_and_box_are_numpys(mask: np.ndarray) -> None:
     encoded = rle.encode(mask)
