@@ -12,7 +12,8 @@ from risctl.proposals.base import ProposalSource
 from risctl.proposals.files import open_files
 from risctl.proposals.ground_truth import GroundTruth
 
-MODELS = ("sam", "mask2former", "mask-rcnn")
+SEGMENT_ANYTHING = ("sam", "sam2", "sam-hq", "edgetam")
+MODELS = (*SEGMENT_ANYTHING, "mask2former", "mask-rcnn")
 """Models that propose; `KIND:WHERE` names another one's folder, file or hub id."""
 
 
@@ -26,10 +27,10 @@ def open_source(spec: str, *, device: torch.device, store: Store | None = None) 
         if store is None:
             raise UsageError("ground-truth proposals are there for a store only (`risctl zeroshot eval`)")
         return GroundTruth(store)
-    if kind == "sam":
-        from risctl.proposals.segment_anything import DEFAULT, load_segment_anything
+    if kind in SEGMENT_ANYTHING:
+        from risctl.proposals.segment_anything import load_segment_anything
 
-        return load_segment_anything(where or DEFAULT, device=device)
+        return load_segment_anything(where or None, family=kind, device=device)
     if kind == "mask2former":
         from risctl.proposals.mask2former import DEFAULT as DEFAULT_MASK2FORMER
         from risctl.proposals.mask2former import load_mask2former

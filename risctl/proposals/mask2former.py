@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.nn import functional
-from transformers import AutoConfig, AutoImageProcessor, Mask2FormerForUniversalSegmentation
+from transformers import AutoImageProcessor, Mask2FormerForUniversalSegmentation
 
-from risctl.data.hub import MODEL, PROCESSOR, model_folder
-from risctl.errors import CheckpointError
+from risctl.data.hub import MODEL, PROCESSOR
+from risctl.data.pretrained import Pretrained
 from risctl.proposals.base import Picture, Proposals
 
 DEFAULT = "facebook/mask2former-swin-tiny-coco-instance"
@@ -48,14 +48,13 @@ class Mask2Former:
 
 
 def load_mask2former(source: str, *, device: torch.device | str = "cpu") -> Mask2Former:
-    """Return the model of a folder or hub id. Raises `CheckpointError` or `MachineError` as `model_folder`."""
-    folder = str(model_folder(source, (*MODEL, *PROCESSOR), option="--proposals mask2former:"))
-    try:
-        kind = AutoConfig.from_pretrained(folder).model_type
-        if kind != "mask2former":
-            raise CheckpointError(f"expected a Mask2Former at {source}, got {kind}")
-        model = Mask2FormerForUniversalSegmentation.from_pretrained(folder, local_files_only=True)
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder} cannot be read as a Mask2Former: {str(error).splitlines()[0]}") from error
+    """Return the model of a folder or hub id. Raises `CheckpointError` or `MachineError` as `Pretrained`."""
+    found = Pretrained(
+        source,
+        what="a Mask2Former",
+        kinds=("mask2former",),
+        wanted=(*MODEL, *PROCESSOR),
+        option="--proposals mask2former:",
+    )
+    model, processor = found.model(Mask2FormerForUniversalSegmentation), found.part(AutoImageProcessor)
     return Mask2Former(model, processor, name=f"Mask2Former {source}", device=device)

@@ -2,20 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoConfig, AutoModelForMaskGeneration, AutoProcessor
+from transformers import AutoImageProcessor, AutoModelForMaskGeneration
 from transformers.pipelines import MaskGenerationPipeline
 
-from risctl.data.hub import MODEL, PROCESSOR, model_folder
-from risctl.errors import CheckpointError
+from risctl.data.hub import MODEL, PROCESSOR
+from risctl.data.pretrained import Pretrained
 from risctl.proposals.base import Picture, Proposals, none_for
 
-DEFAULT = "facebook/sam-vit-base"
-KINDS = ("sam", "sam2", "sam2_video", "sam_hq", "edgetam", "edgetam_video")
+DEFAULTS = {
+    "sam": "facebook/sam-vit-base",
+    "sam2": "facebook/sam2.1-hiera-tiny",
+    "sam-hq": "syscv-community/sam-hq-vit-base",
+    "edgetam": "yonigozlan/EdgeTAM-hf",
+}
+"""What each name stands for where no folder or hub id is given with it."""
+
+_FAMILY = {
+    "sam2": ("sam2", "sam2_video"),
+    "sam-hq": ("sam_hq",),
+    "edgetam": ("edgetam", "edgetam_video"),
+}
+_KINDS = {"sam": ("sam", *(kind for kinds in _FAMILY.values() for kind in kinds)), **_FAMILY}
+
+
+class _Grid(MaskGenerationPipeline):
+    """Mask generation with its points where they belong in pictures that are squashed to a square (SAM 2, EdgeTAM).
+
+    transformers 5 scales their points as if such a picture kept its aspect, as SAM's does: of a picture of 640x480 the
+    lower quarter would get none.
+    """
+
+    def preprocess(  # type: ignore[override]
+        self, image: Any, points_per_batch: int = 64, points_per_crop: int = 32
+    ) -> Iterator[dict[str, Any]]:
+        """Yield what the model is asked, some points at a time."""
+        chunks = super().preprocess(image, points_per_batch, points_per_crop=points_per_crop)
+        processor: Any = self.image_processor
+        size = processor.size
+        if "height" not in size:
+            yield from chunks
+            return
+        # In a square picture both ways of scaling are one.
+        square = Image.new("RGB", (size["width"], size["height"]))
+        points = processor.generate_crop_boxes(square, size["height"], points_per_crop=points_per_crop)[1]
+        start = 0
+        for chunk in chunks:
+            stop = start + chunk["input_points"].shape[1]
+            yield chunk | {"input_points": points[:, start:stop].to(chunk["input_points"])}
+            start = stop
 
 
 class SegmentAnything:
@@ -27,7 +67,7 @@ class SegmentAnything:
     def __init__(
         self,
         model: Any,
-        processor: Any,
+        image_processor: Any,
         *,
         name: str,
         points: int = 32,
@@ -43,9 +83,7 @@ class SegmentAnything:
             "pred_iou_thresh": predicted_iou,
             "stability_score_thresh": stability,
         }
-        self._pipeline = MaskGenerationPipeline(
-            model=model.eval(), image_processor=processor.image_processor, processor=processor, device=device
-        )
+        self._pipeline = _Grid(model=model.eval(), image_processor=image_processor, device=device)
 
     def __call__(self, picture: Picture) -> Proposals:
         """Return the masks that it is sure of."""
@@ -58,15 +96,21 @@ class SegmentAnything:
         return Proposals(masks=masks[order], scores=scores[order])
 
 
-def load_segment_anything(source: str, *, device: torch.device | str = "cpu", points: int = 32) -> SegmentAnything:
-    """Return the model of a folder or hub id. Raises `CheckpointError` or `MachineError` as `model_folder`."""
-    folder = str(model_folder(source, (*MODEL, *PROCESSOR), option="--proposals sam:"))
-    try:
-        kind = AutoConfig.from_pretrained(folder).model_type
-        if kind not in KINDS:
-            raise CheckpointError(f"expected a model of the SAM family ({', '.join(KINDS)}) at {source}, got {kind}")
-        model = AutoModelForMaskGeneration.from_pretrained(folder, local_files_only=True)
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder} cannot be read as a SAM: {str(error).splitlines()[0]}") from error
-    return SegmentAnything(model, processor, name=f"{kind} {source}", points=points, device=device)
+def load_segment_anything(
+    source: str | None = None, *, family: str = "sam", device: torch.device | str = "cpu", points: int = 32
+) -> SegmentAnything:
+    """Return the model of a folder or hub id, by default that of `DEFAULTS`.
+
+    family: a key of `DEFAULTS`; "sam" takes any of them. Raises `CheckpointError` or `MachineError` as `Pretrained`:
+    EdgeTAM's backbone needs timm.
+    """
+    source = source or DEFAULTS[family]
+    found = Pretrained(
+        source,
+        what="a model of the SAM family",
+        kinds=_KINDS[family],
+        wanted=(*MODEL, *PROCESSOR),
+        option=f"--proposals {family}:",
+    )
+    model, processor = found.model(AutoModelForMaskGeneration), found.part(AutoImageProcessor)
+    return SegmentAnything(model, processor, name=f"{found.kind} {source}", points=points, device=device)

@@ -12,48 +12,9 @@ from risctl.errors import CheckpointError
 from risctl.proposals.base import Picture
 from risctl.proposals.mask2former import Mask2Former, load_mask2former
 from risctl.proposals.mask_rcnn import MaskRCNN, load_mask_rcnn
-from risctl.proposals.segment_anything import SegmentAnything, load_segment_anything
+from risctl.proposals.segment_anything import load_segment_anything
 
 PICTURE = Picture(pixels=np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8), name="noise.png")
-
-
-def _tiny_sam() -> tuple[object, object]:
-    from transformers import SamConfig, SamImageProcessor, SamModel, SamProcessor
-
-    torch.manual_seed(0)
-    config = SamConfig(
-        vision_config={
-            "hidden_size": 16, "output_channels": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
-            "image_size": 32, "patch_size": 8, "mlp_dim": 16, "window_size": 2, "global_attn_indexes": [0],
-            "num_pos_feats": 4,
-        },
-        prompt_encoder_config={"hidden_size": 8, "image_size": 32, "patch_size": 8, "mask_input_channels": 4},
-        mask_decoder_config={
-            "hidden_size": 8, "mlp_dim": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "iou_head_hidden_dim": 8,
-        },
-    )  # fmt: skip
-    processor = SamProcessor(
-        SamImageProcessor(
-            size={"longest_edge": 32}, pad_size={"height": 32, "width": 32},
-            mask_size={"longest_edge": 8}, mask_pad_size={"height": 8, "width": 8},
-        )
-    )  # fmt: skip
-    return SamModel(config), processor
-
-
-def test_the_sam_family(tmp_path: Path) -> None:
-    model, processor = _tiny_sam()
-    model.save_pretrained(tmp_path)  # type: ignore[attr-defined]
-    processor.save_pretrained(tmp_path)  # type: ignore[attr-defined]
-    source = load_segment_anything(str(tmp_path), points=2)
-    assert source.name.startswith("sam ")
-    free = SegmentAnything(model, processor, name="sam", points=2, predicted_iou=-10.0, stability=-10.0)
-    found = free(PICTURE)
-    assert found.masks.shape[1:] == (40, 60)
-    assert found.masks.dtype == bool
-    assert len(found) == len(found.scores) > 0
-    strict = SegmentAnything(model, processor, name="sam", points=2, predicted_iou=1e9)
-    assert len(strict(PICTURE)) == 0
 
 
 def test_mask2former(tmp_path: Path) -> None:
