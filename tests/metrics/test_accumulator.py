@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from risctl.metrics import accumulator as measuring
 from risctl.metrics.accumulator import Accumulator
 from risctl.metrics.figures import sample_ious
 from risctl.metrics.protocols import PROTOCOLS, Protocol, get_protocol
@@ -177,3 +178,33 @@ def test_breakdowns_by_ability() -> None:
     rows = accumulator.rows()
     assert rows.known_abilities() == ["colour", "size"]
     assert [len(rows.with_ability(name)) for name in ("colour", "size", "order")] == [1, 2, 0]
+
+
+@pytest.mark.parametrize("probable", [True, False])
+def test_protocols_of_one_pass_share_their_work(probable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each mask is brought to each resolution once, and what every protocol says alone it says beside the others."""
+    calls: list[str] = []
+    for name in ("target_mask", "resized_map", "overlap"):
+        function = getattr(measuring, name)
+
+        def counted(*given: object, function=function, name: str = name, **options: object) -> object:  # type: ignore[no-untyped-def]
+            calls.append(name)
+            return function(*given, **options)
+
+        monkeypatch.setattr(measuring, name, counted)
+    generator = np.random.default_rng(0)
+    probability, wanted = generator.random((30, 40), dtype=np.float32), rle.encode(generator.random((30, 40)) > 0.4)
+    found = probability if probable else rle.encode(probability > 0.6)
+    names = ("original", "cris", "mcn", "lavt", "rela")
+    together = Accumulator([get_protocol(name) for name in names])
+    together.add(found, wanted, key=0, image_id=0)
+    if probable:
+        # The target at both resolutions, the map resized to the one and as it is at the other.
+        assert sorted(calls) == ["resized_map"] * 2 + ["target_mask"] * 2
+    else:
+        # At original size without decoding; both masks at 480x480.
+        assert sorted(calls) == ["overlap"] + ["target_mask"] * 2
+    for name in names:
+        alone = Accumulator(get_protocol(name))
+        alone.add(found, wanted, key=0, image_id=0)
+        assert alone.figures() == pytest.approx(together.figures(name), abs=0, rel=0, nan_ok=True)
