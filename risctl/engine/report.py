@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import numpy as np
 from risctl.data.atomic import replacing
 from risctl.language.tokens import words_of
 from risctl.metrics.bootstrap import Interval, intervals
+from risctl.metrics.breakdowns import FEW_SAMPLES, Breakdown, Part, breakdowns, headline, measured
+from risctl.metrics.curves import histogram, precision_curve
 from risctl.metrics.figures import figures, sample_ious
 from risctl.metrics.protocols import Protocol
 from risctl.metrics.rows import Rows
@@ -22,44 +24,39 @@ REFCOCO_FAMILY = ("refcoco", "refcoco+", "refcocog", "grefcoco", "rrefcoco", "re
 """Sets whose val and test images are in COCO train2014."""
 
 FEW_IMAGES = 100
-FEW_SAMPLES = 30
 
 _BREAKDOWN = ("oIoU", "mIoU", "Pr@0.5", "gIoU", "N-acc", "J&F", "J", "F")
 """Figures that a breakdown's table has room for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """Some of the samples: how many, and their figures in percent."""
-
-    samples: int
-    figures: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """One protocol's: figures in percent, NaN where nothing was there to measure; 95% intervals over images.
 
-    Average precisions have no interval. `abilities`: the samples whose expression needs each, where the data says so.
+    Average precisions have no interval. `breakdowns`: the samples told apart, and the figures of each part.
     """
 
     protocol: Protocol
     rows: Rows
     figures: dict[str, float]
     intervals: dict[str, Interval]
-    abilities: dict[str, Part]
+    breakdowns: tuple[tuple[Breakdown, dict[str, Part]], ...]
 
     @classmethod
     def of(cls, rows: Rows, protocol: Protocol, *, resamples: int = 1000) -> Result:
         """Compute the result of `rows`, with intervals from so many resamples (0: none)."""
-        parts = {name: rows.with_ability(name) for name in rows.known_abilities()}
         return cls(
             protocol=protocol,
             rows=rows,
             figures=figures(rows, protocol),
             intervals=intervals(rows, protocol, resamples=resamples),
-            abilities={name: Part(samples=len(part), figures=figures(part, protocol)) for name, part in parts.items()},
+            breakdowns=tuple((one, measured(one, rows, protocol, resamples=resamples)) for one in breakdowns(rows)),
         )
+
+    @property
+    def abilities(self) -> dict[str, Part]:
+        """The samples whose expression needs each ability."""
+        return next((parts for one, parts in self.breakdowns if one.name == "ability"), {})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result, ready for JSON; null where nothing was there to measure."""
@@ -76,10 +73,10 @@ class Result:
             "targeted": int(self.rows.targeted.sum()),
             "figures": {name: _number(value) for name, value in self.figures.items()},
             "intervals": {name: [_number(one.low), _number(one.high)] for name, one in self.intervals.items()},
-            "abilities": {
-                name: {"samples": part.samples, **{figure: _number(value) for figure, value in part.figures.items()}}
-                for name, part in self.abilities.items()
-            },
+            "headline": headline(self.protocol),
+            "precision_curve": [[bound, value] for bound, value in precision_curve(self.rows, self.protocol)],
+            "iou_histogram": asdict(histogram(self.rows, self.protocol)),
+            "breakdowns": [_breakdown(one, parts) for one, parts in self.breakdowns],
         }
 
     def to_text(self) -> str:
@@ -203,10 +200,25 @@ class Report:
                     **rows.facts(position),
                     "words": len(words_of(rows.text[position])),
                     "threshold": result.protocol.threshold,
+                    **self._origin(),
                 }
                 if result.protocol.boundary:
                     row["boundary"] = _number(float(rows.boundary[position]))
                 yield row
+
+    def _origin(self) -> dict[str, Any]:
+        """Return what rows of one file must share with those of another to be compared with them, and whose they are.
+
+        Hashes by their first 12 letters.
+        """
+        return {
+            "dataset": self.dataset,
+            "split_by": self.split_by,
+            "split": self.split,
+            "fingerprint": self.fingerprint[:12],
+            "text_field": self.text_field,
+            "checkpoint": self.checkpoint[:12] if self.checkpoint else None,
+        }
 
     def write_rows(self, path: Path) -> None:
         """Write `rows` to `path` as JSON Lines, whole or not at all. Raises `DataError` or `MachineError`."""
@@ -216,6 +228,16 @@ class Report:
 
     def _first_sentences_only(self) -> bool:
         return all(result.protocol.sentences == "first" for result in self.results.values())
+
+
+def _breakdown(breakdown: Breakdown, parts: dict[str, Part]) -> dict[str, Any]:
+    groups = []
+    for name, part in parts.items():
+        group: dict[str, Any] = {"name": name, "samples": part.samples, "images": part.images, "few": part.few}
+        group["figures"] = {figure: _number(value) for figure, value in part.figures.items()}
+        group["interval"] = part.interval and [_number(part.interval.low), _number(part.interval.high)]
+        groups.append(group)
+    return {"name": breakdown.name, "title": breakdown.title, "about": breakdown.about, "groups": groups}
 
 
 def _number(value: float) -> float | None:
