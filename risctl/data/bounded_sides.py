@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-from torch import Tensor
-
 from risctl.data.transforms import LongestSidePreprocess
 from risctl.language.vocabulary import Vocabulary
 from risctl.vision.fitted import Fitted
@@ -17,9 +14,7 @@ class BoundedSidesPreprocess(LongestSidePreprocess):
         super().__init__(longest=longest, multiple=multiple, max_words=max_words, vocabulary=vocabulary)
         self.short = short
 
-    def image(self, image: np.ndarray) -> tuple[Tensor, Fitted]:
-        """Return the input (3, h, w), RGB in [0, 1], of a uint8 picture (H, W, 3), and how it lies in it."""
-        height, width = image.shape[:2]
+    def fit(self, *, height: int, width: int) -> Fitted:
+        """Return how `image` lays a picture of this size."""
         longest = min(self.longest, round(self.short * max(height, width) / min(height, width)))
-        geometry = Fitted.fit(height=height, width=width, longest=longest, multiple=self.multiple)
-        return geometry.image(image), geometry
+        return Fitted.fit(height=height, width=width, longest=longest, multiple=self.multiple)

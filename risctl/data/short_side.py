@@ -22,10 +22,23 @@ class ShortSidePreprocess:
         self.max_words = max_words
         self.vocabulary = vocabulary
 
+    def sized(self, short: int, *, longest: int | None) -> ShortSidePreprocess:
+        """Return it with another short side; longest: what the other side may not pass, None: as here."""
+        return ShortSidePreprocess(
+            short=short,
+            longest=self.longest if longest is None else longest,
+            max_words=self.max_words,
+            vocabulary=self.vocabulary,
+        )
+
     def image(self, image: np.ndarray) -> tuple[Tensor, ShortSide]:
         """Return the input (3, h, w), RGB in [0, 1], of a uint8 picture (H, W, 3), and how it lies in it."""
-        geometry = ShortSide.fit(height=image.shape[0], width=image.shape[1], short=self.short, longest=self.longest)
+        geometry = self.fit(height=image.shape[0], width=image.shape[1])
         return geometry.image(image), geometry
+
+    def fit(self, *, height: int, width: int) -> ShortSide:
+        """Return how `image` lays a picture of this size."""
+        return ShortSide.fit(height=height, width=width, short=self.short, longest=self.longest)
 
     def text(self, text: str) -> tuple[Tensor, Tensor]:
         """Return token ids (L,) int64 and their mask bool. Raises `UsageError` if the text has no word."""

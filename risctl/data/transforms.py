@@ -36,8 +36,12 @@ class LetterboxPreprocess:
 
     def image(self, image: np.ndarray) -> tuple[Tensor, Letterbox]:
         """Return the input (3, size, size), RGB in [0, 1], of a uint8 picture (H, W, 3), and how it lies in it."""
-        geometry = Letterbox.fit(height=image.shape[0], width=image.shape[1], size=self.size)
+        geometry = self.fit(height=image.shape[0], width=image.shape[1])
         return geometry.image(image, fill=self.fill), geometry
+
+    def fit(self, *, height: int, width: int) -> Letterbox:
+        """Return how `image` lays a picture of this size."""
+        return Letterbox.fit(height=height, width=width, size=self.size)
 
     def text(self, text: str) -> tuple[Tensor, Tensor]:
         """Return word ids (max_words,) int64 and their mask bool. Raises `UsageError` if the text has no word."""
@@ -65,8 +69,12 @@ class LongestSidePreprocess:
 
     def image(self, image: np.ndarray) -> tuple[Tensor, Fitted]:
         """Return the input (3, h, w), RGB in [0, 1], of a uint8 picture (H, W, 3), and how it lies in it."""
-        geometry = Fitted.fit(height=image.shape[0], width=image.shape[1], longest=self.longest, multiple=self.multiple)
+        geometry = self.fit(height=image.shape[0], width=image.shape[1])
         return geometry.image(image), geometry
+
+    def fit(self, *, height: int, width: int) -> Fitted:
+        """Return how `image` lays a picture of this size."""
+        return Fitted.fit(height=height, width=width, longest=self.longest, multiple=self.multiple)
 
     def text(self, text: str) -> tuple[Tensor, Tensor]:
         """Return word ids (max_words,) int64 and their mask bool. Raises `UsageError` if the text has no word."""

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from risctl.core.encoders import stems
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
 from risctl.data.batch import Batch, Geometry, Preprocess
 from risctl.errors import UsageError
@@ -93,7 +94,7 @@ class Found:
 
 
 class System(nn.Module, ABC):
-    """Base of all systems. A subclass sets `preprocess` in its constructor.
+    """Base of all systems. A subclass sets `preprocess` in its constructor; its encoders are `visual` and `text`.
 
     takes_clips: `encode_image` also takes clips (B, T, 3, H, W), and the logits are then (B, T, h, w). Such a system
     may have several answers to choose from: then its maps hold "query_scores" (B, T, Q), and `choose` takes another.
@@ -118,11 +119,27 @@ class System(nn.Module, ABC):
     def decode(self, visual: VisualFeatures, text: TextFeatures) -> Output:
         """Join N images with N texts, row by row."""
 
+    def after_trunk(self, seen: VisualFeatures) -> VisualFeatures:
+        """Return what `encode_image` makes of what the trunk `visual` saw.
+
+        A system that has it can be trained from a cache of what the frozen part of its trunk sees. Raises `UsageError`
+        if the system keeps no trunk apart.
+        """
+        raise UsageError(f"{type(self).__name__} sees pictures only, not features; set data.features=null")
+
     def forward(self, batch: Batch) -> Output:
-        """Return the output for each (image, text) of `batch`."""
-        return self.decode(
-            self.encode_image(batch.images, batch.padding), self.encode_text(batch.words, batch.word_mask)
+        """Return the output for each (image, text) of `batch`, going on from its features where it has them."""
+        visual = (
+            self.encode_image(batch.images, batch.padding)
+            if batch.seen is None
+            else self.after_trunk(stems.finish_visual(self.get_submodule("visual"), batch.seen, batch.padding))
         )
+        text = (
+            self.encode_text(batch.words, batch.word_mask)
+            if batch.read is None
+            else stems.finish_text(self.get_submodule("text"), batch.read, batch.word_mask)
+        )
+        return self.decode(visual, text)
 
     def choose(self, output: Output, query: Tensor) -> Output:
         """Return `output` with the answers `query` (B,) instead of those with the highest mean scores.

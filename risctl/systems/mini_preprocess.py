@@ -34,7 +34,7 @@ class MiniPreprocess:
 
         Bilinear with antialiasing: a photograph is made some ten times smaller.
         """
-        geometry = Letterbox.fit(height=image.shape[0], width=image.shape[1], size=self.size)
+        geometry = self.fit(height=image.shape[0], width=image.shape[1])
         pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
         inner = functional.interpolate(
             pixels,
@@ -46,6 +46,10 @@ class MiniPreprocess:
         square = torch.full((3, self.size, self.size), FILL)
         square[:, geometry.rows, geometry.columns] = inner[0].float() / 255
         return square, geometry
+
+    def fit(self, *, height: int, width: int) -> Letterbox:
+        """Return how `image` lays a picture of this size."""
+        return Letterbox.fit(height=height, width=width, size=self.size)
 
     def text(self, text: str) -> tuple[Tensor, Tensor]:
         """Return ids (max_words * per_word,) int64 and their mask bool. Raises `UsageError` if the text has no word."""

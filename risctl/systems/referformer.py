@@ -98,7 +98,11 @@ class ReferFormer(System):
         if self.centre_only and images.ndim == 5:
             middle = images.shape[1] // 2
             features = replace(features, maps=tuple(one[:, middle : middle + 1] for one in features.maps))
-        return self.project(features)
+        return self.after_trunk(features)
+
+    def after_trunk(self, seen: VisualFeatures) -> VisualFeatures:
+        """Return what `encode_image` makes of the trunk's maps."""
+        return self.project(seen)
 
     def project(self, features: VisualFeatures) -> VisualFeatures:
         """Return the trunk's features with all maps but the finest projected, and one more, twice as coarse."""

@@ -65,8 +65,11 @@ class VLT(System):
         (B, F, H/16, W/16) and (B, 2F, H/32, W/32). The reference sees the letterbox's border like the picture, so
         padding is carried, not used.
         """
-        features = self.visual(images, padding)
-        return replace(features, maps=self.pyramid.prepare(features.maps), strides=(16, 16, 32))
+        return self.after_trunk(self.visual(images, padding))
+
+    def after_trunk(self, seen: VisualFeatures) -> VisualFeatures:
+        """Return what `encode_image` makes of the trunk's maps."""
+        return replace(seen, maps=self.pyramid.prepare(seen.maps), strides=(16, 16, 32))
 
     def encode_text(self, words: Tensor, word_mask: Tensor) -> TextFeatures:
         """Encode word ids (B, L) with mask (B, L). The reference reads padding like words, so the mask is not used."""

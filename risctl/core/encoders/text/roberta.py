@@ -67,13 +67,24 @@ class RobertaEncoder(nn.Module):
 
     def forward(self, words: Tensor, mask: Tensor) -> TextFeatures:
         """Read token ids (B, L) with mask (B, L)."""
+        return self.finish(self.begin(words, mask), mask)
+
+    def frozen_part(self) -> tuple[nn.Module, ...]:
+        """Return RoBERTa if it is frozen."""
+        return (self.roberta,) if self.frozen else ()
+
+    def begin(self, words: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        """Return RoBERTa's states (B, L, width) and its pooled first token (B, width)."""
         ids = torch.where(mask, words, torch.full_like(words, PAD))
         # Positions given, so that they follow from the mask alone.
         places = torch.where(mask, mask.cumsum(1) + PAD, torch.full_like(words, PAD))
         read = self.roberta(input_ids=ids, attention_mask=mask.long(), position_ids=places)
-        return TextFeatures(
-            words=self.resizer(read.last_hidden_state), mask=mask, sentence=self.resizer(read.pooler_output)
-        )
+        return read.last_hidden_state, read.pooler_output
+
+    def finish(self, parts: tuple[Tensor, ...], mask: Tensor) -> TextFeatures:
+        """Return the features of what `begin` gave."""
+        states, pooled = parts
+        return TextFeatures(words=self.resizer(states), mask=mask, sentence=self.resizer(pooled))
 
 
 def roberta_state(source: str) -> dict[str, Tensor]:

@@ -70,12 +70,29 @@ class Darknet53(nn.Module):
 
     def forward(self, images: Tensor, padding: Tensor) -> VisualFeatures:
         """Encode images (B, 3, H, W), sides multiples of 32, with padding (B, H, W)."""
+        return self.finish(self.begin(images, padding), padding)
+
+    def frozen_part(self) -> list[ConvBlock]:
+        """Return the frozen blocks; none if some block before the head trains."""
+        return self._frozen() if self.frozen_convolutions >= len(self.blocks()) - len(self.head) else []
+
+    def begin(self, images: Tensor, padding: Tensor) -> tuple[Tensor, ...]:
+        """Return the maps at strides 8 and 16, and what the head's frozen blocks make of the last one."""
         x = self.stem(images)
         maps = []
         for stage in self.stages:
             x = stage(x)
             maps.append(x)
-        return VisualFeatures(maps=(maps[2], maps[3], self.head(x)), strides=self.strides, padding=padding)
+        return maps[2], maps[3], self.head[: self._frozen_in_head()](x)
+
+    def finish(self, parts: tuple[Tensor, ...], padding: Tensor) -> VisualFeatures:
+        """Return the features of what `begin` gave."""
+        eighth, sixteenth, x = parts
+        x = self.head[self._frozen_in_head() :](x)
+        return VisualFeatures(maps=(eighth, sixteenth, x), strides=self.strides, padding=padding)
+
+    def _frozen_in_head(self) -> int:
+        return max(0, self.frozen_convolutions - (len(self.blocks()) - len(self.head)))
 
     def _frozen(self) -> list[ConvBlock]:
         return self.blocks()[: self.frozen_convolutions]

@@ -7,7 +7,6 @@ stride on the 3x3 convolution, symmetric padding. Parameters are named as torchv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -156,9 +155,7 @@ class DilatedResNet(nn.Module):
             for module in self.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
-        stages: list[Sequence[nn.Module]] = [(self.conv1, self.bn1), *((stage,) for stage in self._stages())]
-        for parts in stages[: self.frozen_stages]:
-            freeze(parts)
+        freeze(self.frozen_part())
         return self
 
     def forward(self, images: Tensor, padding: Tensor) -> VisualFeatures:
@@ -166,8 +163,15 @@ class DilatedResNet(nn.Module):
 
         Every map is zero where there is no picture.
         """
-        height, width = images.shape[-2:]
-        inside = {stride: picture_at(padding, height // stride, width // stride) for stride in (1, 2, 4, 8)}
+        return self.finish(self.begin(images, padding, depth=1), padding)
+
+    def frozen_part(self) -> list[nn.Module]:
+        """Return the modules of the frozen stages, none if the first one trains."""
+        return [part for parts in self._by_stage()[: self.frozen_stages] for part in parts]
+
+    def begin(self, images: Tensor, padding: Tensor, *, depth: int | None = None) -> tuple[Tensor, ...]:
+        """Return the maps of the frozen stages, or of the first `depth`."""
+        inside = _inside(padding)
         x = (images - self.mean) / self.deviation * inside[1]
         # SAME padding of an even side: 5 pixels around the 7x7 window, 1 around the 3x3 one, the odd one behind.
         x = self.bn1(self.conv1(functional.pad(x, (2, 3, 2, 3)) if self.form.published else x)).relu() * inside[2]
@@ -175,18 +179,35 @@ class DilatedResNet(nn.Module):
             x = functional.max_pool2d(functional.pad(x, (0, 1, 0, 1)), 3, stride=2)
         else:
             x = functional.max_pool2d(x, 3, stride=2, padding=1)
-        maps = [x * inside[4]]
-        for number, stage in enumerate(self._stages(), start=1):
+        return self._deeper([x * inside[4]], inside, depth=self.frozen_stages if depth is None else depth)
+
+    def finish(self, parts: tuple[Tensor, ...], padding: Tensor) -> VisualFeatures:
+        """Return the features of what `begin` gave."""
+        maps = self._deeper(list(parts), _inside(padding), depth=len(self.channels))
+        return VisualFeatures(maps=maps, strides=self.strides, padding=padding)
+
+    def _deeper(self, maps: list[Tensor], inside: dict[int, Tensor], *, depth: int) -> tuple[Tensor, ...]:
+        """Return the first `depth` maps, of which there are `maps` already."""
+        for number, stage in list(enumerate(self._stages(), start=1))[len(maps) - 1 : depth - 1]:
             x = maps[-1]
             before, after = inside[4 if number <= 2 else 8], inside[4 if number == 1 else 8]
             for block in stage:
                 x = block(x, before, after)
                 before = after
             maps.append(x * after)
-        return VisualFeatures(maps=tuple(maps), strides=self.strides, padding=padding)
+        return tuple(maps)
+
+    def _by_stage(self) -> list[tuple[nn.Module, ...]]:
+        return [(self.conv1, self.bn1), *((stage,) for stage in self._stages())]
 
     def _stages(self) -> list[nn.ModuleList]:
         return [getattr(self, f"layer{number}") for number in range(1, len(self.channels))]
+
+
+def _inside(padding: Tensor) -> dict[int, Tensor]:
+    """Return by stride where the picture is, (B, 1, H/stride, W/stride)."""
+    height, width = padding.shape[-2:]
+    return {stride: picture_at(padding, height // stride, width // stride) for stride in (1, 2, 4, 8)}
 
 
 def picture_at(padding: Tensor, height: int, width: int) -> Tensor:
