@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from risctl.errors import UsageError
-from risctl.metrics.figures import Terms, figures, terms, with_derived
+from risctl.metrics.figures import Terms, figures, ratio, terms, with_derived
 from risctl.metrics.protocols import Protocol
 from risctl.metrics.rows import Rows
 
@@ -128,9 +128,7 @@ def paired_differences(
     Each resample draws the same images for both, so what makes an image hard for both cancels out. Raises `UsageError`
     unless both hold the same samples.
     """
-    if not np.array_equal(first.key, second.key):
-        differing = len(np.setxor1d(first.key, second.key))
-        raise UsageError(f"two runs are compared on the same samples; {differing} of these are in one run only")
+    check_paired(first, second)
     membership, count = _membership(first, groups)
     theirs = _resampled(terms(first, protocol), membership, count, seed=seed, resamples=resamples)
     ours = _resampled(terms(second, protocol), membership, count, seed=seed, resamples=resamples)
@@ -140,6 +138,59 @@ def paired_differences(
         name: Difference(value=after[name] - before[name], low=low, high=high)
         for name, (low, high) in _percentiles(drawn, count, level).items()
     }
+
+
+def paired_subset_differences(
+    first: Rows,
+    second: Rows,
+    protocol: Protocol,
+    subsets: Sequence[np.ndarray],
+    *,
+    figure: str,
+    seed: int = 0,
+    resamples: int = 1000,
+    level: float = 0.95,
+) -> list[Difference]:
+    """Return how much better `second` is than `first` in one figure for each of `subsets` (N,) bool of the samples.
+
+    All come from the same draws of images, like `subset_intervals`; NaN where the figure cannot be measured, or less
+    than two images have a sample of the subset. J&F is the mean of J and F. Raises `UsageError` unless both hold the
+    same samples.
+    """
+    check_paired(first, second)
+    names = ("J", "F") if figure == "J&F" else (figure,)
+    membership, count = _membership(first, None)
+    sides = (terms(first, protocol), terms(second, protocol))
+    summed = {
+        f"{place} {side} {name}": (every[name][0] * chosen, every[name][1] * chosen)
+        for place, chosen in enumerate(subsets)
+        for side, every in enumerate(sides)
+        for name in names
+    }
+    if not summed:
+        return []
+    drawn = _resampled(summed, membership, count, seed=seed, resamples=resamples)
+    found = []
+    for place, chosen in enumerate(subsets):
+        values = [np.mean([drawn[f"{place} {side} {name}"] for name in names], axis=0) for side in (0, 1)]
+        exact = [
+            np.mean([_percent(summed[f"{place} {side} {name}"]) for name in names], dtype=np.float64) for side in (0, 1)
+        ]
+        there = len(np.unique(membership[chosen]))
+        [(low, high)] = _percentiles({figure: values[1] - values[0]}, there, level).values()
+        found.append(Difference(value=float(exact[1] - exact[0]), low=low, high=high))
+    return found
+
+
+def _percent(summed: tuple[np.ndarray, np.ndarray]) -> float:
+    return 100 * ratio(summed[0].sum(), summed[1].sum())
+
+
+def check_paired(first: Rows, second: Rows) -> None:
+    """Raise `UsageError` unless both runs hold the same samples."""
+    if not np.array_equal(first.key, second.key):
+        differing = len(np.setxor1d(first.key, second.key))
+        raise UsageError(f"two runs are compared on the same samples; {differing} of these are in one run only")
 
 
 def _membership(rows: Rows, groups: np.ndarray | None) -> tuple[np.ndarray, int]:
