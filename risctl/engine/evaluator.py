@@ -6,28 +6,24 @@ no sample is padded in to even out the shares.
 
 from __future__ import annotations
 
-import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, distributed
-from torch.utils.data import DataLoader, Dataset
+from torch import distributed
 
-from risctl.core.encoders.base import VisualFeatures
-from risctl.data.batch import Geometry, Preprocess
 from risctl.data.clips import is_video_store
 from risctl.data.store.reader import Store, TextField
+from risctl.engine.asking import Asker, Shown, evaluating, pictures
 from risctl.engine.facts import facts_of
 from risctl.engine.report import Report, Result
-from risctl.errors import DataError, RisctlError, UsageError
+from risctl.errors import DataError, UsageError
 from risctl.metrics.accumulator import Accumulator
 from risctl.metrics.protocols import Protocol, get_protocol
-from risctl.systems.base import Prediction, System
+from risctl.systems.base import System
 from risctl.vision import rle
 
 Progress = Callable[[int, int], None]
@@ -88,11 +84,11 @@ def evaluate(
         raise DataError(f"the split {split!r} of {store.path} has no sentence to evaluate")
     rank, world = _place()
     own = dict(list(plan.items())[rank::world])
-    asker = _Asker(system, device=device, text_batch=text_batch, threshold=chosen[0].threshold)
+    asker = Asker(system, device=device, text_batch=text_batch, threshold=chosen[0].threshold)
     accumulator = Accumulator(chosen)
-    with _evaluating(system):
-        pictures = _pictures(store, list(own), system.preprocess, workers=workers)
-        for done, picture in enumerate(pictures, start=1):
+    with evaluating(system):
+        shown = pictures(store, list(own), system.preprocess, workers=workers)
+        for done, picture in enumerate(shown, start=1):
             _score(accumulator, store, own[picture.row], picture, asker, text_field)
             if progress is not None:
                 progress(done, len(own))
@@ -114,7 +110,10 @@ def evaluate(
         seconds=time.monotonic() - began,
         device=str(device),
         processes=world,
-        remarks=tuple(f"{what}: {count}, counted as an empty mask" for what, count in sorted(oddities.items())),
+        remarks=(
+            *trained_on(store, split),
+            *(f"{what}: {count}, counted as an empty mask" for what, count in sorted(oddities.items())),
+        ),
     )
 
 
@@ -141,102 +140,12 @@ def _plan(store: Store, split: str, *, first_only: bool, limit: int | None) -> P
     return plan
 
 
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    row: int
-    image: Tensor
-    geometry: Geometry
-
-
-class _Pictures(Dataset["_Picture | RisctlError"]):
-    """Images of a store, preprocessed. An error is returned in place of its image: a loader's worker would bury it."""
-
-    def __init__(self, store: Store, rows: Sequence[int], preprocess: Preprocess) -> None:
-        self._store, self._rows, self._preprocess = store, rows, preprocess
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> _Picture | RisctlError:
-        row = self._rows[index]
-        try:
-            image, geometry = self._preprocess.image(self._store.pixels(row))
-        except RisctlError as error:
-            return error
-        return _Picture(row, image, geometry)
-
-
-def _pictures(store: Store, rows: Sequence[int], preprocess: Preprocess, *, workers: int) -> Iterator[_Picture]:
-    loader: DataLoader[_Picture | RisctlError] = DataLoader(
-        _Pictures(store, rows, preprocess),
-        batch_size=None,
-        num_workers=workers,
-        worker_init_fn=_ignore_interrupts,
-        # The loader draws a seed for its workers: not from torch's global state, which a training run continues from.
-        generator=torch.Generator().manual_seed(0),
-    )
-    for picture in loader:
-        if isinstance(picture, RisctlError):
-            raise picture
-        yield picture
-
-
-class _Asker:
-    """Asks texts of a picture, some at a time, the picture encoded once. `oddities` counts what could not be asked."""
-
-    def __init__(self, system: System, *, device: torch.device | str, text_batch: int, threshold: float) -> None:
-        self.oddities: Counter[str] = Counter()
-        self._system = system
-        self._device = torch.device(device)
-        self._text_batch = text_batch
-        self._threshold = threshold
-
-    @torch.no_grad()
-    def ask(self, picture: _Picture, texts: Sequence[str]) -> list[Prediction]:
-        """Return the prediction of each text, in order."""
-        words = [self._words(text) for text in texts]
-        known = [position for position, one in enumerate(words) if one is not None]
-        found: dict[int, Prediction] = {}
-        if known:
-            padding = picture.geometry.padding()[None].to(self._device)
-            visual = self._system.encode_image(picture.image[None].to(self._device), padding)
-            for start in range(0, len(known), self._text_batch):
-                some = known[start : start + self._text_batch]
-                encoded = [one for one in (words[position] for position in some) if one is not None]
-                asked = [texts[position] for position in some]
-                found.update(zip(some, self._decode(visual, picture.geometry, encoded, asked), strict=True))
-        return [self._checked(found.get(position), picture, text) for position, text in enumerate(texts)]
-
-    def _decode(
-        self, visual: VisualFeatures, geometry: Geometry, encoded: Sequence[tuple[Tensor, Tensor]], texts: Sequence[str]
-    ) -> list[Prediction]:
-        ids, masks = (_stacked(column).to(self._device) for column in zip(*encoded, strict=True))
-        same = torch.zeros(len(texts), dtype=torch.int64, device=self._device)
-        output = self._system.decode(visual.select(same), self._system.encode_text(ids, masks))
-        return self._system.predict(output, geometries=[geometry] * len(texts), texts=texts, threshold=self._threshold)
-
-    def _words(self, text: str) -> tuple[Tensor, Tensor] | None:
-        try:
-            return self._system.preprocess.text(text)
-        except UsageError:
-            self.oddities["sentences without a word"] += 1
-            return None
-
-    def _checked(self, prediction: Prediction | None, picture: _Picture, text: str) -> Prediction:
-        if prediction is not None:
-            if np.isfinite(prediction.probability).all():
-                return prediction
-            self.oddities["predictions that are not finite"] += 1
-        nothing = np.zeros((picture.geometry.height, picture.geometry.width), dtype=np.float32)
-        return Prediction(text=text, probability=nothing, threshold=self._threshold, score=0.0, box=None)
-
-
 def _score(
     accumulator: Accumulator,
     store: Store,
     asked: Sequence[_Asked],
-    picture: _Picture,
-    asker: _Asker,
+    picture: Shown,
+    asker: Asker,
     text_field: TextField,
 ) -> None:
     sentences = [store.sentence(one.sentence) for one in asked]
@@ -263,9 +172,13 @@ def _score(
         )
 
 
-def _stacked(rows: Sequence[Tensor]) -> Tensor:
-    """Return rows (L_i,) as (N, L), the shorter ones filled up with zeros."""
-    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+def trained_on(store: Store, split: str) -> list[str]:
+    """Return a warning if pictures of `split` are also in the store's training split, else nothing."""
+    if "train" not in store.splits or split in ("train", "all"):
+        return []
+    own, learnt = store.images(split), store.images("train")
+    both = len(np.intersect1d(own, learnt))
+    return [f"contamination: {both} of the {len(own)} images of {split} are in train too"] if both else []
 
 
 def _place() -> tuple[int, int]:
@@ -288,18 +201,3 @@ def _gathered(accumulator: Accumulator, oddities: Counter[str]) -> tuple[Accumul
             whole.merge(part[0])
             counted.update(part[1])
     return whole, counted
-
-
-@contextmanager
-def _evaluating(system: System) -> Iterator[None]:
-    was_training = system.training
-    system.eval()
-    try:
-        yield
-    finally:
-        system.train(was_training)
-
-
-def _ignore_interrupts(_: int) -> None:
-    # Ctrl-C reaches the whole process group; the evaluating process ends its workers itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

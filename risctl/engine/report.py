@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result, ready for JSON; null where nothing was there to measure."""
+        spread = histogram(self.rows, self.protocol)
         return {
             "protocol": self.protocol.describe(),
             "resolution": self.protocol.where(),
@@ -75,7 +76,7 @@ class Result:
             "intervals": {name: [_number(one.low), _number(one.high)] for name, one in self.intervals.items()},
             "headline": headline(self.protocol),
             "precision_curve": [[bound, value] for bound, value in precision_curve(self.rows, self.protocol)],
-            "iou_histogram": asdict(histogram(self.rows, self.protocol)),
+            "iou_histogram": {"counts": list(spread.counts), "zero": spread.zero, "left_out": spread.left_out},
             "breakdowns": [_breakdown(one, parts) for one, parts in self.breakdowns],
         }
 

@@ -1,0 +1,63 @@
+"""How the IoUs of samples are spread: the curve of Pr@X, and the histogram."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from risctl.metrics.figures import sample_ious
+from risctl.metrics.protocols import Protocol
+from risctl.metrics.rows import Rows
+
+BOUNDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
+BINS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """counts (BINS,): samples by IoU in equal steps from above 0 to 1, each with its upper edge, 1 in the last;
+
+    zero: samples without any overlap; left_out: those without a target, which have no IoU.
+    """
+
+    counts: tuple[int, ...]
+    zero: int
+    left_out: int
+
+
+def precision_curve(rows: Rows, protocol: Protocol) -> list[tuple[float, float]]:
+    """Return (X, Pr@X in percent) for X of .05 to .95, compared as `protocol` compares; none without a sample.
+
+    Where the protocol itself reports Pr@X, the curve passes through that figure. Over the samples that Pr@X is over:
+    those with a target, unless the protocol treats all alike.
+    """
+    iou = _counted(rows, protocol)
+    if not len(iou):
+        return []
+    own = {round(bound, 2): bound for _, bound in protocol.precisions}
+    strict = protocol.compare == ">"
+    curve = []
+    for nominal in BOUNDS:
+        bound = own.get(nominal, nominal)
+        reached = iou > bound if strict else iou >= bound
+        curve.append((nominal, 100 * float(reached.mean())))
+    return curve
+
+
+def histogram(rows: Rows, protocol: Protocol) -> Histogram:
+    """Return how many samples reach which IoU."""
+    iou = _counted(rows, protocol)
+    some = iou[iou > 0]
+    # Up to and with the upper edge; rounding away what floating point adds to a multiple of a twentieth.
+    place = np.clip(np.ceil(np.round(some * BINS, 9)).astype(np.int64) - 1, 0, BINS - 1)
+    return Histogram(
+        counts=tuple(np.bincount(place, minlength=BINS).tolist()),
+        zero=int((iou <= 0).sum()),
+        left_out=len(rows) - len(iou),
+    )
+
+
+def _counted(rows: Rows, protocol: Protocol) -> np.ndarray:
+    iou = sample_ious(rows, protocol)
+    return iou if protocol.no_target == "ordinary" else iou[rows.targeted]
