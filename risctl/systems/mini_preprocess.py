@@ -74,3 +74,19 @@ class MiniPreprocess:
         square = torch.zeros((1, 1, self.size, self.size))
         square[..., geometry.rows, geometry.columns] = inner
         return functional.avg_pool2d(square, 4)[0, 0]
+
+    def shapes(self, masks: np.ndarray, geometry: Geometry) -> Tensor:
+        """Return masks (N, size, size) bool of masks (N, H, W) bool: as fine as the input, for small things' sake."""
+        if not isinstance(geometry, Letterbox):
+            raise TypeError(f"expected the Letterbox that image() gave; got {type(geometry).__name__}")
+        pixels = torch.from_numpy(masks.astype(np.uint8) * 255)[None]
+        inner = functional.interpolate(
+            pixels,
+            size=(geometry.inner_height, geometry.inner_width),
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
+        )
+        square = torch.zeros((len(masks), self.size, self.size), dtype=torch.bool)
+        square[:, geometry.rows, geometry.columns] = inner[0] > 127
+        return square
