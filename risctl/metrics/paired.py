@@ -52,7 +52,7 @@ class Flip:
 
 
 def compared_parts(
-    first: Rows, second: Rows, protocol: Protocol, *, seed: int = 0, resamples: int = 1000
+    first: Rows, second: Rows, protocol: Protocol, *, seed: int = 0, resamples: int = 1000, level: float = 0.95
 ) -> list[ChangedPart]:
     """Return every group of every breakdown with its difference, in the order of the breakdowns.
 
@@ -69,7 +69,14 @@ def compared_parts(
         for figure in dict.fromkeys(name for name in figures.values() if name is not None):
             chosen = {group: one for group, one in breakdown.groups.items() if figures[group] == figure}
             differences = paired_subset_differences(
-                first, second, protocol, list(chosen.values()), figure=figure, seed=seed, resamples=resamples
+                first,
+                second,
+                protocol,
+                list(chosen.values()),
+                figure=figure,
+                seed=seed,
+                resamples=resamples,
+                level=level,
             )
             found += [
                 ChangedPart(

@@ -1,0 +1,133 @@
+"""The rows of an earlier evaluation, read back to be compared with those of another."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from risctl.errors import DataError, UsageError
+from risctl.metrics.protocols import PROTOCOLS, Protocol, get_protocol
+from risctl.metrics.rows import Rows, rows_of
+
+ROWS = "rows.jsonl"
+"""What the rows are called in a folder."""
+
+_SHARED = ("dataset", "split_by", "split", "fingerprint", "text_field")
+"""What the runs of a comparison must agree in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredRun:
+    """An evaluation's rows by protocol. origin: of which data they are, empty where the file does not say so;
+    checkpoint: the first letters of its weights' hash, None if unknown."""
+
+    path: Path
+    origin: dict[str, str]
+    checkpoint: str | None
+    protocols: dict[str, Protocol]
+    rows: dict[str, Rows]
+
+    def data(self) -> str:
+        """Return the data in words."""
+        if not self.origin:
+            return "unknown data"
+        name, by = self.origin["dataset"], self.origin["split_by"]
+        whole = f"{name} ({by})" if by else name
+        return f"{whole}, split {self.origin['split']}, texts {self.origin['text_field']}, {self.origin['fingerprint']}"
+
+
+def read_run(source: Path) -> MeasuredRun:
+    """Read the rows that `risctl eval --rows` wrote: a JSON Lines file, a folder with `rows.jsonl`, or the JSON report
+    that names the file.
+
+    Raises `UsageError` if there is none, `DataError` naming the line for one that is not a row.
+    """
+    path = _rows_file(source)
+    records: dict[str, list[dict[str, Any]]] = {}
+    first: dict[str, Any] | None = None
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                record = _record(line, where=f"{path}, line {number}")
+                first = first or record
+                different = [name for name in _SHARED if record.get(name) != first.get(name)]
+                if different:
+                    raise DataError(
+                        f"{path}, line {number}: {different[0]} is {record.get(different[0])!r}, before it was "
+                        f"{first.get(different[0])!r}; a file holds the rows of one evaluation"
+                    )
+                records.setdefault(record["protocol"], []).append(record)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    if first is None:
+        raise DataError(f"{path} is empty; write rows with `risctl eval … --rows FILE`")
+    return MeasuredRun(
+        path=source,
+        origin={name: str(first[name] or "") for name in _SHARED} if all(name in first for name in _SHARED) else {},
+        checkpoint=first.get("checkpoint"),
+        protocols={name: _protocol(name, own, path=path) for name, own in records.items()},
+        rows={name: _rows(own, path=path) for name, own in records.items()},
+    )
+
+
+def _rows_file(source: Path) -> Path:
+    how = "write one with `risctl eval --model RUN --data STORE --rows FILE`"
+    if source.is_dir():
+        if not (source / ROWS).is_file():
+            raise UsageError(f"the folder {source} holds no {ROWS}; {how}")
+        return source / ROWS
+    if not source.is_file():
+        raise UsageError(f"{source} is no file of rows; {how}")
+    if source.suffix.lower() != ".json":
+        return source
+    try:
+        named = json.loads(source.read_text(encoding="utf-8")).get("rows")
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(f"{source} is no report of `risctl eval --json`: {error}") from error
+    if not isinstance(named, str):
+        raise UsageError(f"the report {source} names no file of rows; {how} --json")
+    beside = [Path(named), source.parent / named, source.parent / Path(named).name]
+    found = next((one for one in beside if one.is_file()), None)
+    if found is None:
+        raise UsageError(f"the rows {named} that the report {source} names are not there; {how}")
+    return found
+
+
+def _record(line: str, *, where: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict) or not isinstance(record.get("protocol"), str) or "sample" not in record:
+        raise DataError(f"{where}: expected a row that `risctl eval --rows` wrote, got {line.strip()[:60]!r}")
+    return record
+
+
+def _protocol(name: str, records: list[dict[str, Any]], *, path: Path) -> Protocol:
+    if name not in PROTOCOLS:
+        raise DataError(f"{path}: the protocol {name!r} is not known here; known: {', '.join(PROTOCOLS)}")
+    thresholds = {record.get("threshold") for record in records} - {None}
+    if len(thresholds) > 1:
+        raise DataError(f"{path}: the rows of {name} have several thresholds: {sorted(thresholds)}")
+    protocol = get_protocol(name)
+    for one in thresholds:
+        if one != protocol.threshold:
+            protocol = protocol.with_threshold(one)
+    return protocol
+
+
+def _rows(records: list[dict[str, Any]], *, path: Path) -> Rows:
+    try:
+        rows = rows_of(records)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}: a row lacks {error}; write the rows again with `risctl eval … --rows FILE`"
+        ) from error
+    twice = rows.key[1:][rows.key[1:] == rows.key[:-1]]
+    if len(twice):
+        raise DataError(f"{path}: sample {int(twice[0])} is in it twice; each counts once")
+    return rows
