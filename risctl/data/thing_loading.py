@@ -62,19 +62,18 @@ class ThingTrainingSet(TrainingSet):
             for row in choices:
                 of_picture.setdefault(store.sentence(row).image, []).append(row)
         self._choices = [tuple(rows) for rows in of_picture.values()]
-        self._pictures = list(of_picture)
 
     def item(self, epoch: int, index: int) -> Item:
         """Return item `index` as it is in `epoch`. Raises `DataError` if the store cannot give it."""
         generator, zooming, pasting = (
-            np.random.default_rng((own, self.seed, epoch, index)) for own in (_ITEM, _ZOOM, _PASTE)
+            np.random.default_rng((stream, self.seed, epoch, index)) for stream in (_ITEM, _ZOOM, _PASTE)
         )
         choices = self._choices[index]
         row = choices[int(generator.integers(len(choices)))]
         sample = self.store.sample(row, text_field=self.text_field)
-        sample = replace(sample, things=self._things(self._pictures[index]))
+        sample = replace(sample, things=self._things(self.store.sentence(row).image))
         if pasting.random() < self.paste:
-            other = self._pictures[int(pasting.integers(len(self._pictures)))]
+            other = self.store.sentence(self._choices[int(pasting.integers(len(self)))][0]).image
             sample = composition.paste(sample, self._things(other), pixels=self.store.pixels(other), generator=pasting)
         sample = augment(sample, flip_share=self.flip, colour=self.colour, generator=generator)
         if zooming.random() < self.zoom:

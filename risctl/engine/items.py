@@ -31,7 +31,13 @@ def training_items(recipe: Recipe, store: Store, system: System) -> TrainingSet:
             raise UsageError(
                 f"data.frames={data.frames}, but {recipe.model.system} is trained on pictures; set it to null"
             )
+        options |= {"zoom": augment.zoom, "paste": augment.paste} if augment else {}
         return ThingTrainingSet(store, data.train_split, system.preprocess, **options)
+    if augment and (augment.zoom or augment.paste):
+        raise UsageError(
+            f"data.augment.zoom and paste are for training on all things of a picture; {recipe.model.system} learns "
+            "from phrases: take them out"
+        )
     if data.frames is None:
         return TrainingSet(store, data.train_split, system.preprocess, **options)
     if not system.takes_clips and data.frames > 1:

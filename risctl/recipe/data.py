@@ -18,6 +18,16 @@ class AugmentSection(Section):
     colour: Fraction = Field(
         default=0.0, description="Strength of random brightness, contrast and saturation; 0: none."
     )
+    zoom: Fraction = Field(
+        default=0.0,
+        description="Share of the pictures shown in part, 55 to 100 % of each side, or smaller with a border; things "
+        "mostly cut away are left out. For systems trained on all things of a picture.",
+    )
+    paste: Fraction = Field(
+        default=0.0,
+        description="Share of the pictures that get one to three things of another picture of the store laid on them "
+        "(copy-paste). For systems trained on all things of a picture.",
+    )
 
 
 class DataSection(Section):
