@@ -1,0 +1,1 @@
+"""Features computed once: what the frozen parts of encoders make of pictures and texts, kept in HDF5."""

@@ -1,0 +1,88 @@
+"""Joining the shards of a set of features by one file that names them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from risctl.data.atomic import replacing
+from risctl.data.features import schema
+from risctl.data.features.reader import FeatureFile
+from risctl.data.features.schema import Group, Layout
+from risctl.data.features.writer import put
+from risctl.data.store.schema import pack_texts
+from risctl.errors import DataError
+
+
+def present_shards(path: Path) -> dict[int, list[int]]:
+    """Return, by the number of shards in a set, which of the features `path` are there."""
+    stem = re.escape(path.name.removesuffix(schema.SUFFIX).removesuffix(".h5"))
+    pattern = re.compile(rf"{stem}\.(\d+)-of-(\d+){re.escape(schema.SUFFIX)}")
+    found: dict[int, list[int]] = {}
+    for one in path.parent.iterdir() if path.parent.is_dir() else ():
+        if match := pattern.fullmatch(one.name):
+            found.setdefault(int(match[2]), []).append(int(match[1]))
+    return {count: sorted(numbers) for count, numbers in found.items()}
+
+
+def join(path: Path, count: int) -> Path:
+    """Write the file `path` that joins `count` shards beside it, in which they are virtual datasets; return it.
+
+    Raises `DataError` if a shard is missing, not finished, or of other features than the first.
+    """
+    shards = []
+    try:
+        for number in range(1, count + 1):
+            shards.append(FeatureFile(schema.shard_path(path, (number, count))))
+        layout = _joined_layout(path, shards)
+        with replacing(path) as part:
+            _write(part, shards, layout)
+    finally:
+        for one in shards:
+            one.close()
+    return path
+
+
+def _joined_layout(path: Path, shards: list[FeatureFile]) -> Layout:
+    first = shards[0].layout
+    for one in shards[1:]:
+        if one.layout.split != first.split or one.layout.key != first.key:
+            how = first.key.differences(one.layout.key) or ["they are of another split"]
+            raise DataError(f"{one.path} does not belong to {shards[0].path}: {'; '.join(how)}")
+    groups = {}
+    for name, group in first.groups.items():
+        parts = [one.layout.groups[name] for one in shards if name in one.layout.groups]
+        ends = np.cumsum([0, *(one.count for one in parts)]).tolist()
+        if len(parts) != len(shards) or [one.first for one in parts] != ends[:-1] or ends[-1] != group.total:
+            raise DataError(f"the shards of {path} do not make a whole; make them with one count of shards")
+        groups[name] = Group(count=group.total, numbers=group.numbers, first=0, total=group.total, tables={}, sums={})
+    names = tuple((one.path.name, one.digest) for one in shards)
+    return replace(first, shard=(1, 1), groups=groups, shards=names)
+
+
+def _write(part: Path, shards: list[FeatureFile], layout: Layout) -> None:
+    data = layout.to_bytes()
+    with h5py.File(part, "w", userblock_size=schema.HEADER_BYTES) as file:
+        for name, group in layout.groups.items():
+            if not group.count:
+                continue
+            values = h5py.VirtualLayout(shape=(group.count, group.numbers), dtype=schema.NUMBER)
+            start = 0
+            for shard in shards:
+                own = shard.layout.groups[name].count
+                if own:
+                    source = h5py.VirtualSource(shard.path.name, f"{name}/values", shape=(own, group.numbers))
+                    values[start : start + own] = source
+                start += own
+            file.create_virtual_dataset(f"{name}/values", values)
+            blob, offsets = pack_texts([key for shard in shards for key in shard.keys(name)])
+            put(file, f"{name}/keys/blob", blob)
+            put(file, f"{name}/keys/offsets", offsets)
+        at = put(file, "layout", np.frombuffer(data, dtype=np.uint8)).offset
+    length = part.stat().st_size
+    with part.open("r+b") as written:
+        written.write(schema.header(length, layout_at=at, layout=data, sums=0))

@@ -1,0 +1,247 @@
+"""What a file of features looks like: HDF5 with a fixed header before it, as a store is (`data/store/schema.py`).
+
+The groups "images" and "texts" hold one sample a row: `values` (samples, numbers) float16, one chunk a sample, in which
+all tensors of the sample lie one after another; `shapes` (samples, tensors, 4) int32, filled up with -1; `keys`, what
+the sample is of, as one UTF-8 blob with offsets; `places`, at which byte each chunk lies; `crc32` of each sample's
+numbers. Chunks are of one length and their places never change, so that a file is laid out whole before the first
+sample is computed, stays a valid HDF5 file whenever its writer is killed, and is read without the HDF5 library.
+
+A set of shards has one more file: it names them, and joins their `values` as virtual datasets for other tools.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from risctl.errors import DataError
+
+FORMAT = "risctl features"
+VERSION = 1
+HEADER_BYTES = 512
+NUMBER = np.dtype("<f2")
+IMAGES, TEXTS = "images", "texts"
+DIMENSIONS = 4
+SUFFIX = ".features.h5"
+
+TABLES: Mapping[str, str] = {
+    "shapes": "<i4",
+    "places": "<i8",
+    "keys/blob": "|u1",
+    "keys/offsets": "<i8",
+    "crc32": "<u4",
+    "done": "|u1",
+}
+"""Tables of a group: name -> type."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """What features were made of and by what; one that differs makes a cache stale.
+
+    store: fingerprint; images, texts: of each encoder that was run its name, the sha256 of its frozen weights, and the
+    settings of the preprocessing, empty if it was not run; code: version of risctl; orientations: 2 if every sample is
+    there mirrored, too.
+    """
+
+    store: str
+    images: Mapping[str, Any]
+    texts: Mapping[str, Any]
+    code: str
+    orientations: int
+
+    def differences(self, other: Key) -> list[str]:
+        """Return, in words, how features of `other` differ from those that are wanted, which have this key."""
+        found = []
+        if self.store != other.store:
+            found.append(f"they are of another store ({other.store[:12]}, now {self.store[:12]})")
+        for kind, mine, theirs in ((IMAGES, self.images, other.images), (TEXTS, self.texts, other.texts)):
+            for name in dict.fromkeys((*mine, *theirs)):
+                now, then = mine.get(name), theirs.get(name)
+                if now != then:
+                    found.append(f"{_LABELS[kind]} {name} changed: {_short(then)}, now {_short(now)}")
+        if self.code != other.code:
+            found.append(f"they are of {other.code}, this is {self.code}")
+        if self.orientations > other.orientations:
+            found.append("they hold no mirrored samples, which data.augment.flip needs")
+        return found
+
+
+_LABELS = {IMAGES: "the visual encoder's", TEXTS: "the text encoder's"}
+
+
+def _short(value: Any) -> str:
+    return "none" if value is None else str(value)[:12] if isinstance(value, str) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Where a table lies: byte offset and shape."""
+
+    offset: int
+    kind: str
+    shape: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        """Its length in bytes."""
+        return math.prod(self.shape) * np.dtype(self.kind).itemsize
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Samples of one kind in a file: how many, the numbers of a chunk, the first one's place in the whole, its tables.
+
+    sums: CRC-32 of the tables that are known before anything is computed.
+    """
+
+    count: int
+    numbers: int
+    first: int
+    total: int
+    tables: dict[str, Table]
+    sums: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What a file says of itself: its key, which recipe it was made for, its shard (number from 1, of how many).
+
+    groups: by name; shards: name of each file of a set that this file joins, with the sha256 of its layout.
+    """
+
+    key: Key
+    recipe: str
+    store: str
+    split: str
+    shard: tuple[int, int]
+    groups: dict[str, Group]
+    shards: tuple[tuple[str, str], ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """Return it as JSON."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, length: int) -> Layout:
+        """Return the layout of `to_bytes`. Raises `ValueError` if it is none, or names what `length` bytes cannot
+        hold."""
+        try:
+            content = json.loads(data)
+            content["key"] = Key(**content["key"])
+            content["groups"] = {name: _group(one, length) for name, one in content["groups"].items()}
+            content["shard"] = tuple(content["shard"])
+            content["shards"] = tuple((str(name), str(digest)) for name, digest in content["shards"])
+            return cls(**content)
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
+            raise ValueError(f"its layout is none: {error}") from error
+
+
+def _group(content: dict[str, Any], length: int) -> Group:
+    tables = {
+        name: Table(int(one["offset"]), str(one["kind"]), tuple(one["shape"]))
+        for name, one in content["tables"].items()
+    }
+    group = Group(**{**content, "tables": tables})
+    if tables:
+        if set(tables) != set(TABLES):
+            raise ValueError("its tables are others")
+        rows = {"shapes": group.count, "places": group.count, "crc32": group.count, "done": group.count}
+        rows["keys/offsets"] = group.count + 1
+        for name, table in tables.items():
+            sound = all(isinstance(side, int) and side >= 0 for side in table.shape) and table.kind == TABLES[name]
+            if not sound or table.offset < 0 or table.offset + table.length > length:
+                raise ValueError(f"{name} cannot be")
+            if name in rows and table.shape[0] != rows[name]:
+                raise ValueError(f"{name} has another number of rows")
+        if len(tables["shapes"].shape) != 3 or tables["shapes"].shape[2] != DIMENSIONS:
+            raise ValueError("shapes cannot be")
+    return group
+
+
+def header(length: int, *, layout_at: int, layout: bytes, sums: int | None) -> bytes:
+    """Return the header of a file of `length` bytes; sums: CRC-32 of all `crc32` tables, None while unfinished."""
+    place = [layout_at, len(layout), hashlib.sha256(layout).hexdigest()]
+    line = json.dumps({"format": FORMAT, "schema": VERSION, "bytes": length, "layout": place, "sums": sums}) + "\n"
+    return line.encode().ljust(HEADER_BYTES, b"\0")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Where the layout lies, its sha256, and the CRC-32 of the sums, None in a file that is not finished."""
+
+    offset: int
+    length: int
+    digest: str
+    sums: int | None
+
+
+def check_header(data: bytes, *, length: int, path: Path) -> Header:
+    """Return what the first bytes `data` of the file `path` of `length` bytes say.
+
+    Raises `DataError` unless they begin a file of features of this version, whole.
+    """
+    try:
+        found = json.loads(data[:HEADER_BYTES].split(b"\n", 1)[0])
+    except (ValueError, UnicodeDecodeError):
+        found = None
+    if not isinstance(found, dict) or found.get("format") != FORMAT or len(data) < HEADER_BYTES:
+        raise DataError(f"{path} is no file of features; make one with `risctl prepare features`")
+    if found.get("schema") != VERSION:
+        raise DataError(
+            f"{path} has features of schema {found.get('schema')}, this risctl reads {VERSION}; "
+            "make them again with `risctl prepare features`"
+        )
+    if found.get("bytes") != length:
+        raise DataError(f"{path} should have {found.get('bytes')} bytes and has {length}: it is cut short or altered")
+    try:
+        offset, size, digest = found["layout"]
+        sums = found["sums"]
+        if not 0 <= offset <= offset + size <= length or not isinstance(sums, int | None):
+            raise ValueError
+        return Header(int(offset), int(size), str(digest), sums)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is damaged: its header names no layout") from error
+
+
+def key_of(name: str | int, *, mirrored: bool = False) -> str:
+    """Return the key of a sample: of a picture by its image id, of a text by itself."""
+    return f"{name} mirrored" if mirrored else str(name)
+
+
+def shard_rows(total: int, shard: tuple[int, int]) -> range:
+    """Return the rows of all `total` that belong to `shard`, (number from 1, of how many)."""
+    number, count = shard
+    return range(total * (number - 1) // count, total * number // count)
+
+
+def shard_path(path: Path, shard: tuple[int, int]) -> Path:
+    """Return where a shard of the features `path` lies; of a single one, `path` itself."""
+    number, count = shard
+    if count == 1:
+        return path
+    stem = path.name.removesuffix(SUFFIX).removesuffix(".h5")
+    return path.with_name(f"{stem}.{number}-of-{count}{SUFFIX}")
+
+
+def table_sum(values: np.ndarray) -> int:
+    """Return the CRC-32 of a table."""
+    return zlib.crc32(np.ascontiguousarray(values).tobytes())
+
+
+def sum_of(sums: Sequence[np.ndarray]) -> int:
+    """Return one CRC-32 of the sums of all groups, in the order of their names."""
+    return zlib.crc32(b"".join(np.ascontiguousarray(one, dtype="<u4").tobytes() for one in sums))
+
+
+def packed(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the tensors of a sample as its numbers, one after another."""
+    return np.concatenate([np.ascontiguousarray(one, dtype=NUMBER).reshape(-1) for one in parts])
