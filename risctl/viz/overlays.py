@@ -12,36 +12,44 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from risctl.viz.captions import Caption, with_captions
 from risctl.viz.lettering import Font, line_height, readable, wrap
 from risctl.viz.palette import Colour, colour, ink
 
 _TINT = 0.45
 _PAPER: Colour = (255, 255, 255)
-_PEN: Colour = (24, 24, 24)
-# A caption bar is never narrower than this; beside a narrower picture there is paper.
-_BAR_WIDTH = 240
 # Letters of a label; longer ones are cut.
 _LONGEST = 240
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom; the last two exclusive
 
 
-def overlay(image: np.ndarray, masks: Sequence[np.ndarray], labels: Sequence[str] | None = None) -> np.ndarray:
+def overlay(
+    image: np.ndarray,
+    masks: Sequence[np.ndarray],
+    labels: Sequence[str] | None = None,
+    *,
+    colours: Sequence[Colour] | None = None,
+) -> np.ndarray:
     """Return `image` (H, W, 3) uint8 with each bool mask (H, W) tinted, outlined and named, uint8 (H', W', 3).
 
     A label stands in a strip of its mask's colour right above, below or beside the object, where it covers no pixel of
     any mask. Where there is no such room (the object fills the picture, the phrase is long), or where the mask is
     empty, it stands in a caption bar under the picture instead. So the picture is always `[:H, :W]` of the result, and
-    without labels, or where all labels find room, the result is (H, W, 3).
+    without labels, or where all labels find room, the result is (H, W, 3). `colours`: of the masks, by default the
+    palette's in their order.
 
-    Raises `ValueError` for masks or labels that do not fit the picture.
+    Raises `ValueError` for masks, labels or colours that do not fit the picture.
     """
     names = _checked(image, masks, labels)
+    paints = [colour(index) for index in range(len(masks))] if colours is None else list(colours)
+    if len(paints) != len(masks):
+        raise ValueError(f"there is one colour a mask; got {len(paints)} colours for {len(masks)} masks")
     height, width = image.shape[:2]
     line = max(2 if min(height, width) >= 64 else 1, round(0.0035 * math.sqrt(height * width)))
     canvas = image.copy()
-    for index, mask in enumerate(masks):
-        _paint(canvas, mask.astype(bool), colour=colour(index), line=line)
+    for mask, paint in zip(masks, paints, strict=True):
+        _paint(canvas, mask.astype(bool), colour=paint, line=line)
     drawn = Image.fromarray(canvas)
     if not names:
         return np.asarray(drawn)
@@ -49,17 +57,18 @@ def overlay(image: np.ndarray, masks: Sequence[np.ndarray], labels: Sequence[str
     taken = np.zeros((height, width), dtype=bool)
     for mask in masks:
         taken |= mask.astype(bool)
-    below: list[_Caption] = []
-    for index, (mask, name) in enumerate(zip(masks, names, strict=True)):
+    below: list[Caption] = []
+    for mask, name, paint in zip(masks, names, paints, strict=True):
         text, font = readable(name if len(name) <= _LONGEST else name[:_LONGEST] + "…", size=size)
         strip = _place(text, font, mask=mask, taken=taken, gap=2 * line + 2)
         if strip is None:
-            below.append(_Caption(text=text, font=font, colour=colour(index), found=bool(mask.any())))
+            suffix = "" if mask.any() else " (nothing found)"
+            below.append(Caption(text=text + suffix, colour=paint, filled=bool(mask.any())))
             continue
         left, top, right, bottom = strip.box
         taken[top:bottom, left:right] = True
-        _draw_strip(drawn, strip, colour=colour(index))
-    return np.asarray(_with_bar(drawn, below, size=size) if below else drawn)
+        _draw_strip(drawn, strip, colour=paint)
+    return with_captions(np.asarray(drawn), below, size=size) if below else np.asarray(drawn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,16 +79,6 @@ class _Strip:
     lines: list[str]
     font: Font
     pad: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Caption:
-    """A label under the picture."""
-
-    text: str
-    font: Font
-    colour: Colour
-    found: bool
 
 
 def _checked(image: np.ndarray, masks: Sequence[np.ndarray], labels: Sequence[str] | None) -> list[str]:
@@ -180,35 +179,3 @@ def _draw_strip(picture: Image.Image, strip: _Strip, *, colour: Colour) -> None:
     for row, line in enumerate(strip.lines):
         y = top + strip.pad // 2 + row * line_height(strip.font)
         pen.text((left + strip.pad, y), line, font=strip.font, fill=ink(colour))
-
-
-def _with_bar(picture: Image.Image, captions: Sequence[_Caption], *, size: int) -> Image.Image:
-    """Return the picture with `captions` listed under it, each beside a patch of its mask's colour."""
-    pad = max(4, size // 2)
-    width = max(picture.width, _BAR_WIDTH)
-    indent = 2 * pad + size
-    rows: list[tuple[_Caption, list[str]]] = []
-    for caption in captions:
-        text = caption.text if caption.found else f"{caption.text} (nothing found)"
-        rows.append((caption, wrap(text, font=caption.font, width=width - indent - pad)))
-    high = sum(len(lines) * line_height(caption.font) for caption, lines in rows) + pad * (len(rows) + 1)
-    sheet = Image.new("RGB", (width, picture.height + high), _PAPER)
-    sheet.paste(picture)
-    pen = ImageDraw.Draw(sheet)
-    y = picture.height + pad
-    for caption, lines in rows:
-        patch = (pad, y + (line_height(caption.font) - size) // 2)
-        square = (*patch, patch[0] + size - 1, patch[1] + size - 1)
-        stroke = max(1, size // 8)
-        pen.rounded_rectangle(
-            square,
-            radius=size // 5,
-            fill=caption.colour if caption.found else None,
-            outline=caption.colour,
-            width=stroke,
-        )
-        for line in lines:
-            pen.text((indent, y), line, font=caption.font, fill=_PEN)
-            y += line_height(caption.font)
-        y += pad
-    return sheet

@@ -1,0 +1,61 @@
+"""Captions under a picture: never on it, each beside a patch of the colour that it explains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from risctl.viz.lettering import line_height, readable, wrap
+from risctl.viz.palette import Colour
+
+_PAPER: Colour = (255, 255, 255)
+_PEN: Colour = (24, 24, 24)
+# Captions are never set narrower than this; beside a narrower picture there is paper.
+_WIDTH = 240
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caption:
+    """A line under a picture. colour: of the patch before it, none without; filled: an outline alone stands for
+    something that is not in the picture."""
+
+    text: str
+    colour: Colour | None = None
+    filled: bool = True
+
+
+def with_captions(picture: np.ndarray, captions: Sequence[Caption], *, size: int) -> np.ndarray:
+    """Return the picture (H, W, 3) uint8 with `captions` listed under it in letters of `size` pixels, wrapped.
+
+    The picture is `[:H, :W]` of the result (H', W', 3).
+    """
+    height, width = picture.shape[0], max(picture.shape[1], _WIDTH)
+    pad = max(4, size // 2)
+    rows = []
+    for caption in captions:
+        text, font = readable(caption.text, size=size)
+        indent = 2 * pad + size if caption.colour is not None else pad
+        rows.append((caption, wrap(text, font=font, width=width - indent - pad), font, indent))
+    high = sum(len(lines) * line_height(font) for _, lines, font, _ in rows) + pad * (len(rows) + 1)
+    sheet = Image.new("RGB", (width, height + high), _PAPER)
+    sheet.paste(Image.fromarray(picture))
+    pen = ImageDraw.Draw(sheet)
+    y = height + pad
+    for caption, lines, font, indent in rows:
+        if caption.colour is not None:
+            top = y + (line_height(font) - size) // 2
+            pen.rounded_rectangle(
+                (pad, top, pad + size - 1, top + size - 1),
+                radius=size // 5,
+                fill=caption.colour if caption.filled else None,
+                outline=caption.colour,
+                width=max(1, size // 8),
+            )
+        for line in lines:
+            pen.text((indent, y), line, font=font, fill=_PEN)
+            y += line_height(font)
+        y += pad
+    return np.asarray(sheet)
