@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from risctl.errors import MachineError, UsageError
+from risctl.language.parse_repairs import repaired
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -23,6 +24,11 @@ SHIPPED = Path(__file__).with_name("english_parser")
 INSTALLED = ("en_core_web_lg", "en_core_web_md", "en_core_web_sm")
 
 _NOUNS = frozenset({"NOUN", "PROPN", "PRON"})
+# Those who speak and what they point at name nothing: "i need a bat", "there's a cup".
+_SPEAKING = "i you u ya he she it we they me him her us them this that what who which there"
+_SPEAKERS = frozenset(_SPEAKING.split())
+# "on the right" names a place, and no thing.
+_PLACES = frozenset({"left", "right", "front", "back", "middle", "center"})
 # What, before a noun, belongs to its chunk, and what is part of another one's name.
 _MODIFIERS = frozenset({"det", "amod", "nummod", "compound", "nmod:poss", "advmod", "flat", "nmod", "goeswith"})
 _INSIDE = frozenset({"compound", "flat", "fixed", "goeswith", "det", "amod", "nummod", "nmod:poss", "case", "mark"})
@@ -104,31 +110,6 @@ class Phraser:
         return found
 
 
-def repaired(parsed: Doc, *, seen: frozenset[str]) -> Doc:
-    """Return a parse with UD relations in which two errors of a small parser are mended.
-
-    A word that its training never showed and that stands as the root ("urinal", "girrffe") is taken for a noun; and in
-    "second from left glass" the noun is the root, not the adjective on which the parser hangs it.
-    """
-    tags, heads = [token.tag_ for token in parsed], [token.head.i for token in parsed]
-    relations = [token.dep_ for token in parsed]
-    root = max(number for number, head in enumerate(heads) if number == head)
-    if tags[root] not in _NOUNS and parsed[root].text not in seen and parsed[root].text.isalpha():
-        tags[root] = "NOUN"
-    elif tags[root] == "ADJ":
-        bare = (one.i for one in parsed[root].rights if one.dep_ in ("obl", "nmod") and not _has_preposition(one))
-        noun = next((one for one in bare if tags[one] in ("NOUN", "PROPN")), None)
-        if noun is not None:
-            heads[noun], relations[noun] = noun, "ROOT"
-            for number, head in enumerate(heads):
-                if number != noun and (number == root or (head == root and number > noun)):
-                    heads[number] = noun
-            relations[root] = "amod"
-    else:
-        return parsed
-    return type(parsed)(parsed.vocab, words=[token.text for token in parsed], tags=tags, heads=heads, deps=relations)
-
-
 def universal_chunks(parsed: Doc) -> list[tuple[int, int]]:
     """Return the base noun phrases [start, end) of a parse with UD relations, none within another.
 
@@ -137,6 +118,10 @@ def universal_chunks(parsed: Doc) -> list[tuple[int, int]]:
     chunks: list[tuple[int, int]] = []
     for token in parsed:
         if token.tag_ not in _NOUNS or (token.dep_ in _INSIDE and token.head.i != token.i):
+            continue
+        if token.tag_ == "PRON" and token.text in _SPEAKERS:
+            continue
+        if token.text in _PLACES and _has_preposition(token):
             continue
         start, end = token.i, token.i + 1
         for child in reversed(list(token.lefts)):

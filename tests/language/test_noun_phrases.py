@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from risctl.errors import MachineError, UsageError
 from risctl.language.noun_phrases import SHIPPED, Phraser, load_phraser, noun_phrase_of
+from risctl.language.parse_repairs import repaired
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +30,16 @@ def phraser() -> Phraser:
         ("pizza", "pizza", "pizza"),
         ("far right", "far right", None),
         ("standing on the right", "standing on the right", None),
+        ("on the right", "on the right", None),
+        ("him", "him", None),
+        ("orange", "orange", "orange"),
+        ("i need a bat", "a bat", "bat"),
+        ("standing up black and white shirt", "standing up black and white shirt", "shirt"),
+        ("click on the elephant on left", "the elephant", "elephant"),
+        ("front of bus on right", "front of bus", "bus"),
+        ("second from the left suitcase on cart", "second from the left suitcase", "suitcase"),
+        ("biggest donut glazed left", "biggest donut", "donut"),
+        ("girrffe", "girrffe", "girrffe"),
     ],
 )
 def test_the_shipped_parser(phraser: Phraser, text: str, phrase: str, noun: str | None) -> None:
@@ -41,6 +52,25 @@ def test_any_text_has_a_phrase(phraser: Phraser, text: str) -> None:
     found = phraser(text)
     assert found.phrase
     assert min(found.outside, default=0) >= 0
+
+
+TEXT = (
+    "man dog orange front back left right second third from to the of in on click standing looking weird red shirt i "
+    "girrffe sitting is with one his us bus"
+)
+
+
+@given(st.lists(st.sampled_from(TEXT.split()), min_size=1, max_size=8))
+def test_any_repair_leaves_a_tree_and_words_of_the_text(phraser: Phraser, words: list[str]) -> None:
+    text = " ".join(words)
+    [parsed] = phraser.parses([text])
+    mended = repaired(parsed, seen=frozenset())
+    roots = [token for token in mended if token.head.i == token.i]
+    assert len(roots) >= 1
+    assert all(any(root.is_ancestor(token) or root.i == token.i for root in roots) for token in mended)
+    found = phraser(text)
+    assert f" {found.phrase} " in f" {text} "
+    assert found.noun is None or found.noun in found.phrase.split()
 
 
 def test_an_empty_text_is_told(phraser: Phraser) -> None:

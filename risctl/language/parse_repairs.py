@@ -1,0 +1,171 @@
+"""Errors of a small parser in short phrases, mended: what is mended is the tree, by rules that hold for any phrase.
+
+The parser was trained on sentences, in which a verb or an adjective that comes first is what the sentence is about. In
+a phrase that names a thing it is not: "standing up black shirt", "second from left glass", "orange".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from risctl.language.coco_classes import CLASSES
+
+if TYPE_CHECKING:
+    from spacy.tokens import Doc
+
+NOUNS = frozenset({"NOUN", "PROPN"})
+_PARTS = frozenset({"compound", "flat", "fixed", "goeswith", "amod", "nmod:poss", "det"})
+# "orange" is a colour for the parser, and the name of a thing if nothing else is named.
+_THINGS = frozenset(name for name in CLASSES.values() if " " not in name)
+_ORDERS = frozenset({"click", "look", "find", "select", "choose", "pick"})
+_SIDES = frozenset({"left", "right", "top", "bottom", "front", "back", "end", "middle", "center", "us", "me", "camera"})
+# No thing by itself: "front of the bus" is about the bus.
+_FACES = frozenset({"front", "back"})
+
+
+def repaired(parsed: Doc, *, seen: frozenset[str]) -> Doc:
+    """Return a parse with UD relations whose root is the noun that a phrase is about, where the parser missed it.
+
+    seen: the words of the parser's training. Returns `parsed` itself if there is nothing to mend.
+    """
+    draft = _Draft(parsed)
+    draft.join_roots()
+    draft.name_the_root(seen)
+    if draft.tags[draft.root] in NOUNS:
+        draft.look_behind_the_face()
+    elif not draft.take_subject() and draft.tags[draft.root] == "VERB":
+        draft.take_object()
+    elif draft.tags[draft.root] == "ADJ":
+        draft.take_counted()
+    return draft.as_doc()
+
+
+class _Draft:
+    """A parse under repair."""
+
+    def __init__(self, parsed: Doc) -> None:
+        self._parsed = parsed
+        self.words = [token.text for token in parsed]
+        self.tags = [token.tag_ for token in parsed]
+        self.heads = [token.head.i for token in parsed]
+        self.relations = [token.dep_ for token in parsed]
+        self._changed = False
+
+    @property
+    def root(self) -> int:
+        """The last token that is its own head."""
+        return max(number for number, head in enumerate(self.heads) if number == head)
+
+    def as_doc(self) -> Doc:
+        """Return it as a parse."""
+        if not self._changed:
+            return self._parsed
+        return type(self._parsed)(
+            self._parsed.vocab, words=self.words, tags=self.tags, heads=self.heads, deps=self.relations
+        )
+
+    def join_roots(self) -> None:
+        """A phrase is one: what was taken for a further sentence hangs on the first one's noun."""
+        roots = [number for number, head in enumerate(self.heads) if number == head]
+        if len(roots) > 1 and self.tags[roots[0]] in NOUNS:
+            for number in roots[1:]:
+                self._hang(number, roots[0], "nmod")
+
+    def name_the_root(self, seen: frozenset[str]) -> None:
+        """Take the root for a noun if it names a thing, or if it is new ("girrffe") and nothing else is named."""
+        root = self.root
+        word = self.words[root]
+        if self.tags[root] in NOUNS or self.tags[root] == "PRON":
+            return
+        known = word in _THINGS
+        new = word not in seen and word.isalpha() and self._subject() is None and self._bare("VERB") is None
+        if known or new:
+            self.tags[root] = "NOUN"
+            self._changed = True
+
+    def look_behind_the_face(self) -> None:
+        """In "front of the bus", make the bus the root."""
+        root = self.root
+        if self.words[root] not in _FACES or self._case(root) is not None:
+            return
+        for child in self._rights(root):
+            case = self._case(child)
+            if case is not None and self.words[case] == "of" and self.tags[child] in NOUNS:
+                self._make_root(child, "nmod")
+                self._hang(case, root, "fixed")
+                return
+
+    def take_subject(self) -> bool:
+        """In "the only woman not hugging someone", make the woman the root."""
+        subject = self._subject()
+        if subject is None:
+            return False
+        self._make_root(subject, "acl")
+        return True
+
+    def take_object(self) -> None:
+        """In "standing up black shirt" make the shirt the root, and the arm in "click on the arm"."""
+        root = self.root
+        order = self.words[root] in _ORDERS
+        found = self._bare("VERB")
+        if found is None and order:
+            found = next((one for one in self._rights(root) if self.tags[one] in NOUNS), None)
+        if found is not None:
+            # An order ("click") or what someone says ("i need") is no part of the noun's phrase, a participle is.
+            said = order or any(self.heads[one] == root and self.relations[one] == "nsubj" for one in range(root))
+            self._make_root(found, "advcl" if said else "amod")
+
+    def take_counted(self) -> None:
+        """In "second from left glass", make the glass the root, be it taken for a thing of its own or the side's."""
+        root = self.root
+        found = self._bare("ADJ")
+        if found is not None:
+            self._make_root(found, "amod")
+            return
+        for child in self._rights(root):
+            case = self._case(child)
+            if case is None or self.words[case] not in ("from", "to") or self.tags[child] not in NOUNS:
+                continue
+            sides = [one for one in range(case + 1, child) if self.words[one] in _SIDES]
+            if sides and self.words[child] not in _SIDES:
+                self._make_root(child, "amod")
+                self._hang(sides[-1], root, "obl")
+                for one in range(case, sides[-1]):
+                    if self.heads[one] == child:
+                        self._hang(one, sides[-1], self.relations[one])
+                return
+
+    def _bare(self, tag: str) -> int | None:
+        """Return the noun that follows a root of this tag without a preposition."""
+        root = self.root
+        if self.tags[root] != tag:
+            return None
+        relations = ("obl", "nmod", "obj") if tag == "VERB" else ("obl", "nmod")
+        bare = (one for one in self._rights(root) if self.relations[one] in relations and self._case(one) is None)
+        return next((one for one in bare if self.tags[one] in NOUNS), None)
+
+    def _subject(self) -> int | None:
+        """Return the first noun before the root that is no part of its name ("bench the guy is sitting on")."""
+        root = self.root
+        every = (one for one in range(root) if self.heads[one] == root and self.relations[one] not in _PARTS)
+        return next((one for one in every if self.tags[one] in NOUNS and self._case(one) is None), None)
+
+    def _rights(self, head: int) -> list[int]:
+        return [one for one in range(head + 1, len(self.heads)) if self.heads[one] == head]
+
+    def _case(self, noun: int) -> int | None:
+        every = (one for one in range(noun) if self.heads[one] == noun and self.relations[one] == "case")
+        return next(every, None)
+
+    def _make_root(self, noun: int, relation: str) -> None:
+        """Hang the root, and what hangs on it behind `noun`, on `noun`."""
+        root = self.root
+        self.heads[noun], self.relations[noun] = noun, "ROOT"
+        for number, head in enumerate(self.heads):
+            if number not in (noun, root) and head == root and number > max(noun, root):
+                self.heads[number] = noun
+        self._hang(root, noun, relation)
+
+    def _hang(self, number: int, head: int, relation: str) -> None:
+        self.heads[number], self.relations[number] = head, relation
+        self._changed = True
