@@ -30,26 +30,6 @@ class Against:
     parts: tuple[ChangedPart, ...]
     flips: tuple[Flip, ...]
 
-    @property
-    def changed(self) -> list[ChangedPart]:
-        """The parts whose interval excludes 0, the largest differences first."""
-        found = [one for one in self.parts if one.difference.significant]
-        return sorted(found, key=lambda one: -abs(one.difference.value))
-
-    @property
-    def won(self) -> list[Flip]:
-        """The samples that only this run has right."""
-        return [one for one in self.flips if one.won]
-
-    @property
-    def lost(self) -> list[Flip]:
-        """The samples that only the first run has right."""
-        return [one for one in self.flips if not one.won]
-
-    def by_chance(self, level: float) -> float:
-        """How many parts would be told as changed if nothing had: so many intervals miss the truth anyway."""
-        return (1 - level) * len(self.parts)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
@@ -98,9 +78,11 @@ class Comparison:
             "breakdowns": [
                 {
                     "breakdown": part.breakdown,
+                    "title": part.title,
                     "group": part.group,
                     "samples": part.samples,
                     "images": part.images,
+                    "few": part.few,
                     "figure": part.figure,
                     "before": _number(part.before),
                     "after": _number(part.after),
@@ -108,18 +90,19 @@ class Comparison:
                 }
                 for part in one.parts
             ],
-            "changed_by_chance": round(one.by_chance(self.level), 2),
+            # So many intervals miss the truth even if nothing changed.
+            "changed_by_chance": round((1 - self.level) * len(one.parts), 2),
             "flips": {
-                "won": [self.flip(flip) for flip in one.won],
-                "lost": [self.flip(flip) for flip in one.lost],
+                "won": [self._flip(flip) for flip in one.flips if flip.won],
+                "lost": [self._flip(flip) for flip in one.flips if not flip.won],
             },
         }
 
-    def flip(self, flip: Flip) -> dict[str, Any]:
-        """Return a sample that flipped: its ids, its text and both IoUs (fractions), ready for JSON."""
+    def _flip(self, flip: Flip) -> dict[str, Any]:
         return {
             "sample": int(self.rows.key[flip.position]),
             **self.rows.ids(flip.position),
+            "targeted": bool(self.rows.targeted[flip.position]),
             "before": flip.before,
             "after": flip.after,
         }
