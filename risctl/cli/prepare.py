@@ -17,6 +17,8 @@ from risctl.cli.prepare_coco_phrases import coco_phrases
 from risctl.cli.prepare_coco_zsi import SPLITS as ZSI_SPLITS
 from risctl.cli.prepare_coco_zsi import coco_zsi
 from risctl.cli.prepare_coco_zsi import epilog as zsi_epilog
+from risctl.cli.prepare_own import EPILOG as OWN
+from risctl.cli.prepare_own import own
 from risctl.cli.prepare_scenes import scenes
 from risctl.cli.prepare_videos import a2d, jhmdb, ref_davis17, ref_youtube_vos
 from risctl.cli.storing import LinkOption, MissingOption, OverwriteOption, free_place, out_option
@@ -95,6 +97,7 @@ for _name, (_usual, _summary) in SETS.items():
     _add_refer(_name, _usual, _summary)
 
 app.command("scenes", epilog="Example: risctl prepare scenes -n 2000 --seed 0 --pictures pictures")(scenes)
+app.command("own", epilog=OWN)(own)
 app.command("coco-phrases", epilog=COCO_PHRASES)(coco_phrases)
 for _split in ZSI_SPLITS:
     app.command(f"coco-zsi-{_split}", epilog=zsi_epilog(_split))(coco_zsi(_split))

@@ -30,7 +30,7 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the 
 
 def out_option(default: str) -> Any:
     """Return the option `--out` of a command whose store is DATA_ROOT/`default` unless named."""
-    return typer.Option("--out", "-o", help=f"The store to write. [default: DATA_ROOT/{default}]", show_default=False)
+    return typer.Option("--out", "-o", help=f"The store to write; default: DATA_ROOT/{default}.", show_default=False)
 
 
 def free_place(out: Path, *, overwrite: bool) -> Path:

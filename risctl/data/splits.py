@@ -1,10 +1,17 @@
-"""Which splits of a dataset a name asks for: the matching rules of the published REFER code."""
+"""Which splits of a dataset a name asks for, by the matching rules of the published REFER code; making splits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+import random
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
 
 from risctl.errors import UsageError, unknown_name
+
+Item = TypeVar("Item", bound=Hashable)
 
 ALL = "all"
 
@@ -29,3 +36,13 @@ def matching(asked: str, splits: Iterable[str]) -> list[str]:
     if not taken:
         raise UsageError(unknown_name("split", asked, [*known, ALL]))
     return taken
+
+
+def shared_out(items: Sequence[Item], *, shares: Mapping[str, float], seed: int) -> dict[Item, str]:
+    """Return the split of each item: at random by `seed`, as many to each split as its share says, rounded."""
+    shuffled = list(items)
+    random.Random(seed).shuffle(shuffled)
+    names = list(shares)
+    edges = np.cumsum([share / math.fsum(shares.values()) for share in shares.values()]) * len(shuffled)
+    places = np.minimum(np.searchsorted(edges, np.arange(len(shuffled)) + 0.5), len(names) - 1)
+    return {item: names[place] for item, place in zip(shuffled, places.tolist(), strict=True)}

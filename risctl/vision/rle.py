@@ -121,7 +121,7 @@ def _checked_polygon(part: Any) -> list[float]:
         raise DataError(f"a polygon is a list of at least three x, y pairs; got {_short(part)}")
     try:
         points = [float(value) for value in part]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"a polygon holds numbers; got {_short(part)}") from error
     if not np.isfinite(points).all() or np.abs(points).max() > 1e6:
         raise DataError(f"a polygon's numbers are finite pixels; got {_short(part)}")
@@ -136,7 +136,7 @@ def _from_one(part: dict[str, Any], *, height: int, width: int) -> RLE:
     if isinstance(counts, list):
         if any(not isinstance(run, int) or run < 0 for run in counts) or sum(counts) != height * width:
             raise DataError(f"the runs of an RLE do not fill {height}x{width}: {_short(counts)}")
-        return _text(coco_mask.frPyObjects(part, height, width))
+        return _text(coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width))
     if isinstance(counts, bytes):
         counts = counts.decode("ascii", errors="replace")
     if not isinstance(counts, str) or _run_total(counts) != height * width:

@@ -1,0 +1,179 @@
+"""`risctl data`: looking at datasets: a file of one's own before it is prepared, and any store."""
+
+from __future__ import annotations
+
+import random
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from risctl.cli import console
+from risctl.cli.options import JsonOption, QuietOption
+from risctl.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from risctl.data.datasets.own.read import Checked
+    from risctl.data.records import Dataset
+    from risctl.data.store.reader import Store
+    from risctl.data.targets import Target
+
+app = typer.Typer(help="Check, count and list datasets: your own files, and stores.", no_args_is_help=True)
+
+OwnArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="JSON Lines or COCO-style JSON: see risctl data format.")
+]
+SourceArgument = Annotated[Path, typer.Argument(metavar="FILE|STORE", help="A file of your own, or a store.")]
+ImagesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--images", help="Folder that the picture paths of FILE start from; default: FILE's own.", show_default=False
+    ),
+]
+SplitOption = Annotated[str, typer.Option("--split", help="A split of it; all: every one.")]
+
+
+@app.command("format", epilog="Example: risctl data format")
+def tell_format() -> None:
+    """Print how to write a dataset of your own."""
+    from risctl.data.datasets.own import FORMAT
+
+    console.result(FORMAT.rstrip(), data=FORMAT, as_json=False)
+
+
+@app.command("check", epilog="Example: risctl data check cups.jsonl")
+def check(
+    file: OwnArgument,
+    images: ImagesOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Report every problem of a dataset of your own, with its line. Exit code 4 if there are any."""
+    with console.quiet_if(quiet):
+        checked = _checked(file, images)
+        counts = checked.dataset.counts() if checked.dataset else {}
+        told = [f"{file}:{one.line}: {one.message}" for one in checked.problems]
+        told += [f"{file}:{one.line}: warning: {one.message}" for one in checked.warnings]
+        found = f"{_number(len(checked.problems), 'problem')}, {_number(len(checked.warnings), 'warning')}"
+        rows = [f"{row['sentences']:,} texts of {row['images']:,} pictures in {split}" for split, row in counts.items()]
+        told.append(f"{file}: {'; '.join([found, *rows])}")
+        data = {
+            "file": str(file),
+            "problems": [{"line": one.line, "message": one.message} for one in checked.problems],
+            "warnings": [{"line": one.line, "message": one.message} for one in checked.warnings],
+            "counts": counts,
+        }
+        console.result("\n".join(told), data=data, as_json=as_json)
+    if checked.problems:
+        raise typer.Exit(DataError.exit_code)
+
+
+@app.command("stats", epilog="Example: risctl data stats data/refcoco_unc.h5 --split testA")
+def stats(
+    source: SourceArgument,
+    split: SplitOption = "all",
+    images: ImagesOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Count targets, sentences and words; say how long, how large, of what kind, and among how many likes."""
+    from risctl.data.stats import stats_of
+
+    with console.quiet_if(quiet), _opened(source, images) as opened:
+        found = stats_of(opened, split=split)
+        data = {"source": str(source), "name": opened.name, "split": split, **found.as_json()}
+        console.result(f"{source}: {opened.name}\n{found.told()}", data=data, as_json=as_json)
+
+
+@app.command("show", epilog='Example: risctl data show data/refcoco_unc.h5 --split val -n 20 --seed 0 --with "left"')
+def show(
+    source: SourceArgument,
+    split: SplitOption = "all",
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many texts at most.")] = 10,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="Choose them at random by this; default: the first ones.", show_default=False),
+    ] = None,
+    containing: Annotated[
+        str | None, typer.Option("--with", help="Only texts that have this in them.", show_default=False)
+    ] = None,
+    images: ImagesOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """List texts with what they are about: picture, kind, place, size, and how many likes there are."""
+    from risctl.data.targets import targets_of
+
+    with console.quiet_if(quiet), _opened(source, images) as opened:
+        found = [
+            (target, place)
+            for target in targets_of(opened, split=split)
+            for place, text in enumerate(target.texts)
+            if containing is None or containing.lower() in text.lower()
+        ]
+        kept = found[:count]
+        if seed is not None:
+            kept = [found[one] for one in sorted(random.Random(seed).sample(range(len(found)), len(kept)))]
+        rows = [_row(*one) for one in kept]
+        told = [_line(row) for row in rows]
+        told.append(f"{len(rows):,} of {len(found):,} texts")
+        console.result("\n".join(told), data={"texts": rows, "of": len(found)}, as_json=as_json)
+
+
+def _row(target: Target, place: int) -> dict[str, Any]:
+    from risctl.vision import rle
+
+    return {
+        "sentence_id": target.sentence_ids[place],
+        "ref_id": target.ref_id,
+        "split": target.split,
+        "image_id": target.image_id,
+        "file_name": target.file_name,
+        "text": target.texts[place],
+        "abilities": list(target.abilities[place]),
+        "categories": list(target.categories),
+        "things": target.things,
+        "box": list(rle.box(target.mask)) if target.mask else None,
+        "share": target.share,
+        "distractors": target.likes,
+    }
+
+
+def _line(row: dict[str, Any]) -> str:
+    about = "nothing there"
+    if row["box"]:
+        x, y, width, height = row["box"]
+        kinds = ", ".join(row["categories"])
+        likes = f", {row['distractors']} more there" if row["distractors"] else ""
+        several = f"{row['things']} of " if row["things"] > 1 else ""
+        about = f"{several}{kinds} {width:.0f}x{height:.0f} at {x:.0f},{y:.0f}: {row['share']:.1%}{likes}"
+    return f"{row['sentence_id']} {row['split']} {row['file_name']} {row['text']!r} ({about})"
+
+
+def _opened(source: Path, images: Path | None) -> AbstractContextManager[Store | Dataset]:
+    """Open a store, or read a user's file."""
+    from risctl.data.datasets.own.read import refuse
+    from risctl.data.store.reader import Store
+
+    if source.suffix.lower() not in (".json", ".jsonl", ".ndjson"):
+        if images is not None:
+            raise UsageError("--images is for files of your own; a store knows its pictures")
+        return Store(source)
+    checked = _checked(source, images)
+    if checked.dataset is None:
+        raise refuse(checked)
+    return nullcontext(checked.dataset)
+
+
+def _checked(file: Path, images: Path | None) -> Checked:
+    from risctl.data.datasets.own.read import check_own
+
+    if file.suffix.lower() in (".h5", ".hdf5"):
+        raise UsageError(f"{file} seems to be a store; check it with `risctl prepare verify {file}`")
+    with console.counting("checking") as progress:
+        return check_own(file, images=images, progress=progress)
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

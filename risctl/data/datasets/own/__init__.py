@@ -1,0 +1,34 @@
+"""Datasets that users write themselves: JSON Lines, or COCO-style JSON. `FORMAT` documents both."""
+
+FORMAT = """\
+JSON Lines: a file FILE.jsonl, one target a line.
+
+  {"image": "photos/1.jpg", "text": "the red cup", "mask": "masks/1-cup.png"}
+  {"image": "photos/1.jpg", "texts": ["left cup", "cup on the left"], "mask": [[12, 30, 80, 30, 80, 95, 12, 95]]}
+  {"image": "photos/1.jpg", "text": "both cups", "mask": {"size": [480, 640], "counts": [9600, 480, 297120]}}
+  {"image": "photos/1.jpg", "text": "a zebra", "mask": null}
+
+  image      path of the picture, from the folder of the file (or from --images), never outside of it
+  text       what is said of the target; or
+  texts      a list of such
+  mask       null if the picture has nothing that the text is about, else one of
+               the path of a PNG of the picture's size: what is not 0 is in the mask
+               a polygon [x1, y1, x2, y2, x3, y3, ...] or [[x1, y1], [x2, y2], [x3, y3], ...] in pixels
+               a list of polygons, which are united
+               an RLE as COCO has them, {"size": [height, width], "counts": list or text}, or a list of such
+  split      a name such as train, val or test; all lines have one, or none: then pictures are shared out (--splits)
+  category   what kind of thing it is, such as "cup"; without it "thing"
+  abilities  a list of what it takes to understand the text, such as ["colour", "place"]; evaluation reports by them
+  id         a whole number of the target's own; image_id: one of the picture's own
+
+COCO-style JSON: a file FILE.json, an object of lists.
+
+  images       {"id", "file_name", "split"}
+  categories   {"id", "name"}
+  annotations  {"id", "image_id", "category_id", "segmentation"}; "mask" may stand for "segmentation", as above.
+               With "text" or "texts" (and "abilities") it is a target; without, it is just another thing there
+  expressions  {"image_id", "annotation_ids", "text" or "texts", "abilities", "id"}, if you have any: several
+               annotations make one target, no annotation makes a text that is about nothing
+
+A picture that is stored turned (EXIF) is stored upright, as viewers show it: masks are of the upright picture.
+"""

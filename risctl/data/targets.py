@@ -1,0 +1,101 @@
+"""The targets of a dataset or a store, one after another, with what is told of them in lists and numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from risctl.data import splits
+from risctl.data.datasets.own.pictures import Records
+from risctl.data.records import Dataset
+from risctl.data.store.reader import Store
+from risctl.vision import rle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One referred target, whoever keeps it.
+
+    Texts, their ids and abilities go together. `mask` is None if there is no target; `share` is the part of the
+    picture that it covers; `things` how many annotations it joins; `likes` how many other things of its categories are
+    annotated in its picture.
+    """
+
+    split: str
+    ref_id: int
+    image_id: int
+    file_name: str
+    sentence_ids: tuple[int, ...]
+    texts: tuple[str, ...]
+    abilities: tuple[tuple[str, ...], ...]
+    categories: tuple[str, ...]
+    mask: rle.RLE | None
+    share: float
+    things: int
+    likes: int
+
+
+def targets_of(source: Dataset | Store, *, split: str = splits.ALL) -> Iterator[Target]:
+    """Yield the targets of a split of a dataset or store. Raises `UsageError` for an unknown split."""
+    return _of_store(source, split) if isinstance(source, Store) else _of_dataset(source, split)
+
+
+def _of_dataset(dataset: Dataset, split: str) -> Iterator[Target]:
+    taken = set(splits.matching(split, dict.fromkeys(record.split for record in dataset.records)))
+    around = Counter((one.image_id, one.category_id) for one in dataset.annotations.values())
+    images = dataset.images
+    # Records of pictures that are stored turned are costly to make.
+    names = images.names if isinstance(images, Records) else {key: one.file_name for key, one in images.items()}
+    for record in dataset.records:
+        if record.split not in taken:
+            continue
+        own = [dataset.annotations[one] for one in record.annotation_ids]
+        kinds = list(dict.fromkeys(one.category_id for one in own))
+        mask = rle.union([one.mask for one in own]) if own else None
+        yield Target(
+            split=record.split,
+            ref_id=record.ref_id,
+            image_id=record.image_id,
+            file_name=names[record.image_id],
+            sentence_ids=tuple(one.sentence_id for one in record.expressions),
+            texts=tuple(one.sent for one in record.expressions),
+            abilities=tuple(one.abilities for one in record.expressions),
+            categories=tuple(dataset.categories[kind] for kind in kinds),
+            mask=mask,
+            share=_share(mask),
+            things=len(own),
+            likes=sum(around[record.image_id, kind] for kind in kinds) - len(own),
+        )
+
+
+def _of_store(store: Store, split: str) -> Iterator[Target]:
+    rows = store.refs(split)
+    images, kinds_of = store.numbers("annotations/image"), store.numbers("annotations/category")
+    around = Counter(zip(images.tolist(), kinds_of.tolist(), strict=True))
+    texts, ids = store.texts(splits.ALL), store.numbers("sentences/id").tolist()
+    tagged = len(store.numbers("sentences/abilities/values")) > 0
+    for row in rows.tolist():
+        ref = store.ref(row)
+        sentences = ref.sentences.tolist()
+        kinds = list(dict.fromkeys(ref.category_ids))
+        mask = store.mask(row) if ref.annotations else None
+        yield Target(
+            split=ref.split,
+            ref_id=ref.ref_id,
+            image_id=ref.image_id,
+            file_name=store.image(ref.image).file_name,
+            sentence_ids=tuple(ids[one] for one in sentences),
+            texts=tuple(texts[one] for one in sentences),
+            abilities=tuple(store.sentence(one).abilities if tagged else () for one in sentences),
+            categories=tuple(store.categories.get(kind, str(kind)) for kind in kinds),
+            mask=mask,
+            share=_share(mask),
+            things=len(ref.annotations),
+            likes=sum(around[ref.image, kind] for kind in kinds) - len(ref.annotations),
+        )
+
+
+def _share(mask: rle.RLE | None) -> float:
+    height, width = mask["size"] if mask else (0, 0)
+    return rle.area(mask) / (height * width) if mask else 0.0
