@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from risctl import __version__
-from risctl.cli import console, data, doctor, import_, predict, prepare, recipes, train, visualize, zeroshot
+from risctl.cli import compare, console, data, doctor, import_, predict, prepare, recipes, train, visualize, zeroshot
 from risctl.cli import eval as evaluation
 from risctl.errors import RisctlError
 
@@ -21,7 +21,19 @@ EXIT_CODES = (
 )
 
 # As the help lists them; Typer by itself puts groups such as `prepare` after plain commands.
-ORDER = ("prepare", "data", "train", "eval", "predict", "visualize", "zeroshot", "recipes", "import", "doctor")
+ORDER = (
+    "prepare",
+    "data",
+    "train",
+    "eval",
+    "compare",
+    "predict",
+    "visualize",
+    "zeroshot",
+    "recipes",
+    "import",
+    "doctor",
+)
 
 
 class Commands(TyperGroup):
@@ -52,6 +64,7 @@ app.add_typer(prepare.app, name="prepare", rich_help_panel=MAIN)
 app.add_typer(data.app, name="data", rich_help_panel=MAIN)
 app.command("train", cls=train.TrainCommand, epilog=train.EXAMPLE, rich_help_panel=MAIN)(train.train_command)
 app.command("eval", epilog=evaluation.EXAMPLE, rich_help_panel=MAIN)(evaluation.evaluate_model)
+app.command("compare", epilog=compare.EXAMPLE, rich_help_panel=MAIN)(compare.compare)
 app.command("predict", epilog=predict.EXAMPLE, rich_help_panel=MAIN)(predict.predict)
 app.add_typer(zeroshot.app, name="zeroshot", rich_help_panel=MAIN)
 app.add_typer(visualize.app, name="visualize", rich_help_panel=MAIN)
