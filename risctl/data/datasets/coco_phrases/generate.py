@@ -14,6 +14,7 @@ from risctl.data.datasets.coco_phrases.describe import Describer, Phrase
 from risctl.data.datasets.coco_phrases.things import Thing
 from risctl.data.datasets.problems import OnMissing, Problems
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
+from risctl.data.splits import shared_out
 from risctl.errors import DataError, UsageError
 from risctl.vision import rle
 from risctl.vision.images import decode_stored, image_size
@@ -60,7 +61,7 @@ def make_coco_phrases(
         problems.refuse_losses(str(instances_path))
     if not usable:
         raise DataError(f"no picture of {instances_path} is left in {images}; check --images and --exclude")
-    split_of = _split([one for one in sorted(usable) if one not in held_out], shares=shares, seed=seed)
+    split_of = shared_out([one for one in sorted(usable) if one not in held_out], shares=shares, seed=seed)
     split_of |= {one: HELD_OUT for one in usable if one in held_out}
     splits = [*shares, *({HELD_OUT} - shares.keys())]
     of_image: dict[int, list[Annotation]] = {}
@@ -131,16 +132,6 @@ def _is_usable(path: Path, image: InstanceImage, problems: Problems) -> bool:
         problems.lose("pictures of another size than listed", path)
         return False
     return True
-
-
-def _split(image_ids: Sequence[int], *, shares: Mapping[str, float], seed: int) -> dict[int, str]:
-    shuffled = list(image_ids)
-    random.Random(seed).shuffle(shuffled)
-    total, names, split_of = sum(shares.values()), list(shares), {}
-    edges = np.cumsum([share / total for share in shares.values()]) * len(shuffled)
-    for place, image_id in enumerate(shuffled):
-        split_of[image_id] = names[min(int(np.searchsorted(edges, place + 0.5)), len(names) - 1)]
-    return split_of
 
 
 def _things(annotations: Sequence[Annotation], *, pixels: np.ndarray, instances: Instances) -> list[Thing]:
