@@ -9,7 +9,8 @@ import torch
 
 from risctl.data.batch import Item, Preprocess
 from risctl.data.clips import ClipStore, sample_frames
-from risctl.data.loading import TrainingSet
+from risctl.data.loading import _CHANGES, TrainingSet
+from risctl.data.pseudo_clips import pseudo_clip
 from risctl.data.records import SampleIds
 from risctl.data.store.reader import Store
 from risctl.data.transforms import jitter_colour
@@ -17,7 +18,7 @@ from risctl.errors import DataError
 from risctl.language.flips import swap_left_right
 
 # After the seeds' first entries of `loading`, so that no two streams are the same.
-_CLIP = 3
+_CLIP, _MOTION = 3, 7
 
 
 class ClipTrainingSet(TrainingSet):
@@ -38,7 +39,7 @@ class ClipTrainingSet(TrainingSet):
 
     def item(self, epoch: int, index: int) -> Item:
         """Return item `index` as it is in `epoch`. Raises `DataError` if the store cannot give it."""
-        generator = np.random.default_rng((_CLIP, self.seed, epoch, index))
+        generator = self.generator(_CLIP, epoch, index)
         choices = self._choices[index]
         sentence = self.store.sentence(choices[int(generator.integers(len(choices)))])
         ref = self.clips.ref(sentence.ref)
@@ -57,20 +58,62 @@ class ClipTrainingSet(TrainingSet):
             pictures = [
                 jitter_colour(one, strength=self.colour, generator=np.random.default_rng(seed)) for one in pictures
             ]
-        prepared = [self.preprocess.image(one) for one in pictures]
-        geometry = prepared[0][1]
-        words, word_mask = self.preprocess.text(text)
-        return Item(
-            image=torch.stack([image for image, _ in prepared]),
-            words=words,
-            word_mask=word_mask,
-            target=torch.stack([self.preprocess.target(mask, geometry) for mask in masks]),
-            geometry=geometry,
-            text=text,
-            ids=SampleIds(
-                image_id=self.store.image(rows[0]).image_id, ref_id=ref.ref_id, sentence_id=sentence.sentence_id
-            ),
+        category = self.store.numbers("annotations/category")[next(iter(ref.annotations.values()))]
+        ids = SampleIds(
+            image_id=self.store.image(rows[0]).image_id,
+            ref_id=ref.ref_id,
+            sentence_id=sentence.sentence_id,
+            category_id=int(category),
         )
+        return _clip_item(self, pictures, masks, text=text, ids=ids, key=(epoch, index))
 
     def _shown(self, sentence: int) -> bool:
         return bool(self.store.ref(int(self.store.numbers("sentences/ref")[sentence])).annotations)
+
+
+class PictureClipSet(TrainingSet):
+    """The training items of a split of pictures, each turned into a clip of `frames` frames that move a little.
+
+    Further arguments are those of `TrainingSet`.
+    """
+
+    def __init__(self, store: Store, split: str, preprocess: Preprocess, *, frames: int, **options: Any) -> None:
+        super().__init__(store, split, preprocess, **options)
+        self.frames = frames
+
+    def item(self, epoch: int, index: int) -> Item:
+        """Return item `index` as it is in `epoch`. Raises `DataError` if the store cannot give it."""
+        sample = self.drawn_sample(epoch, index)
+        pictures, masks = pseudo_clip(
+            sample.image, sample.mask, frames=self.frames, generator=self.generator(_MOTION, epoch, index)
+        )
+        return _clip_item(self, pictures, masks, text=sample.text, ids=sample.ids, key=(epoch, index))
+
+
+def _clip_item(
+    items: TrainingSet,
+    pictures: list[np.ndarray],
+    masks: np.ndarray,
+    *,
+    text: str,
+    ids: SampleIds,
+    key: tuple[int, int],
+) -> Item:
+    """Return the item of frames (H, W, 3) and masks (T, H, W), changed as `items` has it."""
+    preprocess = items.preprocess
+    if items.changes:
+        drawn = items.changes.draw(np.any(masks, axis=0), items.generator(_CHANGES, *key))
+        pictures, masks = [drawn.picture(one) for one in pictures], drawn.masks(masks)
+        preprocess = items.sized(drawn.short)
+    prepared = [preprocess.image(one) for one in pictures]
+    geometry = prepared[0][1]
+    words, word_mask = preprocess.text(text)
+    return Item(
+        image=torch.stack([image for image, _ in prepared]),
+        words=words,
+        word_mask=word_mask,
+        target=torch.stack([preprocess.target(mask, geometry) for mask in masks]),
+        geometry=geometry,
+        text=text,
+        ids=ids,
+    )

@@ -8,15 +8,18 @@ epochs.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from risctl.data.batch import Batch, Item, Preprocess, collate
+from risctl.data.changes import Changes
 from risctl.data.clips import is_video_store
+from risctl.data.records import Sample
 from risctl.data.store.reader import Store, TextField
 from risctl.data.transforms import augment, to_item
 from risctl.errors import DataError, RisctlError, UsageError
@@ -26,15 +29,27 @@ Key = tuple[int, int]
 """(epoch, index): which item, as it is in which epoch."""
 
 # First entry of every seed, so that the order of an epoch and the draws within an item are never the same stream.
-_ORDER, _ITEM = 1, 2
+_ORDER, _ITEM, _CHANGES = 1, 2, 6
+
+
+_NO_CHANGES = Changes()
+
+
+@runtime_checkable
+class Sizable(Preprocess, Protocol):
+    """A `Preprocess` whose inputs keep the picture's shape and can have another size."""
+
+    def sized(self, short: int, *, longest: int | None) -> Preprocess:
+        """Return it with a short side of `short`; longest: what the other side may not pass."""
 
 
 class TrainingSet(Dataset[Item | RisctlError]):
     """The training items of a split. Picklable; the store is opened anew in each process.
 
     sentences: `random`: an item a ref, with one of its sentences by chance; `all`: an item a sentence. flip: share of
-    items mirrored; colour: strength of the colour jitter. Sentences without a word are left out and counted in
-    `left_out`. Raises `DataError` if nothing is left.
+    items mirrored; colour: strength of the colour jitter; changes: what else may be done to a picture; first: what is
+    added to an item's index in the seed of its draws. Sentences without a word are left out and counted in `left_out`.
+    Raises `DataError` if nothing is left.
     """
 
     of_videos = False
@@ -49,7 +64,9 @@ class TrainingSet(Dataset[Item | RisctlError]):
         text_field: TextField = "sent",
         flip: float = 0.0,
         colour: float = 0.0,
+        changes: Changes = _NO_CHANGES,
         seed: int = 0,
+        first: int = 0,
     ) -> None:
         if is_video_store(store) and not self.of_videos:
             raise DataError(f"{store.path} holds videos: set data.frames to the length of a clip")
@@ -59,7 +76,9 @@ class TrainingSet(Dataset[Item | RisctlError]):
         self.text_field: TextField = text_field
         self.flip = flip
         self.colour = colour
+        self.changes = changes
         self.seed = seed
+        self.first = first
         self.epoch = 0
         rows = [int(row) for row in store.sentences(split)]
         texts = store.texts(split, text_field)
@@ -77,18 +96,56 @@ class TrainingSet(Dataset[Item | RisctlError]):
     def __len__(self) -> int:
         return len(self._choices)
 
+    def leave_out(self, files: Collection[str]) -> int:
+        """Leave out what is about the pictures of these file names; return how many items that are.
+
+        Raises `DataError` if nothing is left.
+        """
+        images = self.store.numbers("refs/image")[self.store.numbers("sentences/ref")]
+        names: dict[int, str] = {}
+        kept = []
+        for choices in self._choices:
+            row = int(images[choices[0]])
+            name = names.get(row) or names.setdefault(row, self.store.image(row).file_name)
+            if name not in files:
+                kept.append(choices)
+        gone = len(self._choices) - len(kept)
+        self._choices = kept
+        if not kept:
+            raise DataError(f"every picture of {self.split!r} of {self.store.path} is held back by another store")
+        return gone
+
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of items asked for by a plain index."""
         self.epoch = epoch
 
     def item(self, epoch: int, index: int) -> Item:
         """Return item `index` as it is in `epoch`. Raises `DataError` if the store cannot give it."""
-        generator = np.random.default_rng((_ITEM, self.seed, epoch, index))
+        sample = self.drawn_sample(epoch, index)
+        if not self.changes:
+            return to_item(sample, self.preprocess)
+        drawn = self.changes.draw(sample.mask, self.generator(_CHANGES, epoch, index))
+        changed = replace(sample, image=drawn.picture(sample.image), mask=drawn.masks(sample.mask))
+        return to_item(changed, self.sized(drawn.short))
+
+    def drawn_sample(self, epoch: int, index: int) -> Sample:
+        """Return the sample of item `index` in `epoch`, one of its sentences chosen, mirrored or not."""
+        generator = self.generator(_ITEM, epoch, index)
         choices = self._choices[index]
         row = choices[int(generator.integers(len(choices)))]
         sample = self.store.sample(row, text_field=self.text_field)
-        sample = augment(sample, flip_share=self.flip, colour=self.colour, generator=generator)
-        return to_item(sample, self.preprocess)
+        return augment(sample, flip_share=self.flip, colour=self.colour, generator=generator)
+
+    def generator(self, stream: int, epoch: int, index: int) -> np.random.Generator:
+        """Return what the draws of one kind, `stream`, for item `index` in `epoch` come from."""
+        return np.random.default_rng((stream, self.seed, epoch, self.first + index))
+
+    def sized(self, short: int | None) -> Preprocess:
+        """Return the preprocess with inputs of that short side; None: as it is."""
+        if short is None:
+            return self.preprocess
+        assert isinstance(self.preprocess, Sizable)
+        return self.preprocess.sized(short, longest=self.changes.longest)
 
     def __getitem__(self, key: int | Key) -> Item | RisctlError:
         """Return the item of a key, or the error in its place: raised in a worker, its message would drown in the
@@ -157,7 +214,12 @@ class EpochSampler:
 
 
 def make_loader(
-    dataset: TrainingSet, sampler: EpochSampler, *, workers: int, pin: bool = False, start_method: str | None = None
+    dataset: Dataset[Item | RisctlError],
+    sampler: EpochSampler,
+    *,
+    workers: int,
+    pin: bool = False,
+    start_method: str | None = None,
 ) -> DataLoader[Batch]:
     """Return the loader of `dataset` in the order of `sampler`; to be read through `batches`.
 

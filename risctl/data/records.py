@@ -95,11 +95,12 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleIds:
-    """Where a sample comes from. All ids are the publisher's."""
+    """Where a sample comes from. All ids are the publisher's; category_id: of its first annotation, if it has any."""
 
     image_id: int
     ref_id: int
     sentence_id: int
+    category_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,14 +92,23 @@ def load_checkpoint(
     A running mean of the weights, where the file holds one, is what is loaded: the run was measured with it. `build`
     replaces `build_system`. Raises `CheckpointError` if the file is missing, damaged, not risctl's or newer.
     """
-    path = resolve_checkpoint(path_or_run)
-    header, tensors = read_tensors(path, prefixes=(MODEL, MEAN))
+    path, header, weights = read_weights(path_or_run)
     recipe, vocabulary = recipe_of(header, path), vocabulary_of(header, path)
     system = (build or build_system)(recipe.model, vocabulary=vocabulary, vectors=None, pretrained=False)
-    weights = {name.removeprefix(MODEL): tensor for name, tensor in tensors.items() if name.startswith(MODEL)}
-    weights.update((name.removeprefix(MEAN), tensor) for name, tensor in tensors.items() if name.startswith(MEAN))
     fill(system, weights, source=path)
     return Loaded(system=system.to(device).eval(), recipe=recipe, vocabulary=vocabulary, header=header, path=path)
+
+
+def read_weights(path_or_run: str | Path) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
+    """Return the checkpoint file meant, its header, and its weights by parameter: their running mean where it has one.
+
+    Raises as `load_checkpoint` does.
+    """
+    path = resolve_checkpoint(path_or_run)
+    header, tensors = read_tensors(path, prefixes=(MODEL, MEAN))
+    weights = {name.removeprefix(MODEL): tensor for name, tensor in tensors.items() if name.startswith(MODEL)}
+    weights.update((name.removeprefix(MEAN), tensor) for name, tensor in tensors.items() if name.startswith(MEAN))
+    return path, header, weights
 
 
 def resolve_checkpoint(run_or_file: str | Path) -> Path:

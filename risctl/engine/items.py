@@ -1,24 +1,47 @@
-"""The training items that a recipe asks for: pictures, or clips of a store of videos."""
+"""The training items that a recipe asks for: pictures or clips, of one store or of several."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
-from risctl.data.clip_loading import ClipTrainingSet
-from risctl.data.loading import TrainingSet
+from risctl.data.changes import Changes, Crop
+from risctl.data.clip_loading import ClipTrainingSet, PictureClipSet
+from risctl.data.clips import is_video_store
+from risctl.data.joint_loading import JointTrainingSet, held_back_files
+from risctl.data.loading import Sizable, TrainingSet
 from risctl.data.store.reader import Store
 from risctl.data.thing_loading import ThingTrainingSet
 from risctl.errors import UsageError
+from risctl.recipe.data import AugmentSection
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 
 
-def training_items(recipe: Recipe, store: Store, system: System) -> TrainingSet:
-    """Return the items of `recipe`'s training split.
+def training_items(
+    recipe: Recipe, store: Store, system: System, *, also: Sequence[Store] = ()
+) -> TrainingSet | JointTrainingSet:
+    """Return the items of `recipe`'s training split, of `store` and of the stores `also`.
 
-    Raises `UsageError` for clips of a system that takes none, `DataError` if the store has nothing to train on.
+    Raises `UsageError` for clips of a system that takes none, changes or categories that it cannot be trained with,
+    `DataError` if a store has nothing to train on.
     """
+    _check_categories(system, (store, *also))
+    first = _of_store(recipe, store, system)
+    if not also:
+        return first
+    held_back = held_back_files((store, *also), recipe.data.train_split)
+    parts = [first, *(_of_store(recipe, one, system) for one in also)]
+    gone = sum(part.leave_out(held_back) for part in parts)
+    for before, part in pairwise(parts):
+        part.first = before.first + len(before)
+    return JointTrainingSet(parts, held_back=gone)
+
+
+def _of_store(recipe: Recipe, store: Store, system: System) -> TrainingSet:
     data, augment = recipe.data, recipe.data.augment
+    changes = _changes(augment, system)
     options: dict[str, Any] = {
         "sentences": data.sentences,
         "text_field": data.text_field,
@@ -31,6 +54,11 @@ def training_items(recipe: Recipe, store: Store, system: System) -> TrainingSet:
             raise UsageError(
                 f"data.frames={data.frames}, but {recipe.model.system} is trained on pictures; set it to null"
             )
+        if changes:
+            raise UsageError(
+                f"data.augment.photometric, crop and sizes change a phrase's picture; {recipe.model.system} is trained "
+                "on all things of one: take them out"
+            )
         options |= {"zoom": augment.zoom, "paste": augment.paste} if augment else {}
         return ThingTrainingSet(store, data.train_split, system.preprocess, **options)
     if augment and (augment.zoom or augment.paste):
@@ -38,8 +66,38 @@ def training_items(recipe: Recipe, store: Store, system: System) -> TrainingSet:
             f"data.augment.zoom and paste are for training on all things of a picture; {recipe.model.system} learns "
             "from phrases: take them out"
         )
+    options["changes"] = changes
     if data.frames is None:
         return TrainingSet(store, data.train_split, system.preprocess, **options)
     if not system.takes_clips and data.frames > 1:
         raise UsageError(f"data.frames={data.frames}, but this {recipe.model.system} takes one frame; set it to 1")
-    return ClipTrainingSet(store, data.train_split, system.preprocess, frames=data.frames, **options)
+    kind = ClipTrainingSet if is_video_store(store) else PictureClipSet
+    return kind(store, data.train_split, system.preprocess, frames=data.frames, **options)
+
+
+def _changes(augment: AugmentSection | None, system: System) -> Changes:
+    if augment is None:
+        return Changes()
+    if augment.sizes and not isinstance(system.preprocess, Sizable):
+        raise UsageError("data.augment.sizes: this model has inputs of one size; take the key out")
+    crop = None if augment.crop is None else Crop(**augment.crop.model_dump())
+    return Changes(photometric=augment.photometric, crop=crop, sizes=augment.sizes, longest=augment.longest)
+
+
+def _check_categories(system: System, stores: Sequence[Store]) -> None:
+    """Where a phrase's category is learned, as its number, the stores must agree on it and the model have room."""
+    if system.categories <= 1:
+        return
+    named: dict[int, str] = {}
+    for store in stores:
+        for number, name in store.categories.items():
+            if named.setdefault(number, name) != name:
+                raise UsageError(
+                    f"category {number} is {named[number]!r} in one store and {name!r} in {store.path}: with several "
+                    "kinds of data, set model.classes=1, referred or not"
+                )
+    if max(named, default=0) >= system.categories:
+        raise UsageError(
+            f"model.classes={system.categories}, but the stores have categories up to {max(named)}: set it to "
+            f"{max(named) + 1} or more, or to 1, referred or not"
+        )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from risctl.data.batch import Batch, collate
-from risctl.data.loading import EpochSampler
+from risctl.data.loading import EpochSampler, Sizable
 from risctl.data.records import Sample, SampleIds
 from risctl.data.store.reader import Store
 from risctl.data.transforms import to_item
@@ -67,24 +68,25 @@ def plan_run(recipe: Recipe, *, build: Builder | None = None) -> Plan:
     Raises the errors that training would raise for the store, the splits and the batch size.
     """
     notes: list[str] = []
-    path = Path(recipe.data.store)
+    absent = [path for path in recipe.data.stores if not Path(path).exists()]
     byte_pairs = recipe.model.text.tokens is not None
     vectors = recipe.model.text.vectors is not None
     words = _BYTE_PAIRS if byte_pairs else _ASSUMED_WORDS + (recipe.model.text.extra_words if vectors else 0)
     items = steps_per_epoch = steps = None
-    if path.exists():
-        with Store(path) as store:
-            words = words if byte_pairs else _count_words(recipe, store)
+    if not absent:
+        with ExitStack() as opened:
+            stores = [opened.enter_context(Store(path)) for path in recipe.data.stores]
+            words = words if byte_pairs else _count_words(recipe, stores)
             system = _on_meta(recipe, words, build)
             # As in training, this refuses an unknown split; the preprocess is not used to count.
-            items = len(training_items(recipe, store, system))
-            store.sentences(recipe.data.val_split)
+            items = len(training_items(recipe, stores[0], system, also=stores[1:]))
+            stores[0].sentences(recipe.data.val_split)
         sampler = EpochSampler(items, recipe.data.batch_size, seed=0, accumulate=recipe.optim.accumulate)
         steps_per_epoch = len(sampler) // recipe.optim.accumulate
         steps = total_steps(recipe, steps_per_epoch)
     else:
         system = _on_meta(recipe, words, build)
-        notes.append(f"the store {path} is not there: steps unknown, a vocabulary of {words:,} words assumed")
+        notes.append(f"the store {absent[0]} is not there: steps unknown, a vocabulary of {words:,} words assumed")
     if vectors:
         notes.append(f"the vocabulary may be smaller: the vectors of {recipe.model.text.vectors} were not read")
     memory = _memory(recipe, system, notes)
@@ -107,9 +109,10 @@ def _on_meta(recipe: Recipe, words: int, build: Builder | None) -> System:
         return (build or build_system)(recipe.model, vocabulary=vocabulary, vectors=None, pretrained=False).train()
 
 
-def _count_words(recipe: Recipe, store: Store) -> int:
+def _count_words(recipe: Recipe, stores: Sequence[Store]) -> int:
     vectors = recipe.model.text.vectors is not None
-    texts = store.texts("all" if vectors else recipe.data.train_split, recipe.data.text_field)
+    split = "all" if vectors else recipe.data.train_split
+    texts = (text for store in stores for text in store.texts(split, recipe.data.text_field))
     known = len({word for text in texts for word in words_of(text)}) + 2
     return known + (recipe.model.text.extra_words if vectors else 0)
 
@@ -122,7 +125,7 @@ def _memory(recipe: Recipe, system: System, notes: list[str]) -> dict[str, int]:
     if recipe.train.ema is not None:
         memory["running mean"] = state
     try:
-        activations = _activations(system)
+        activations = _activations(recipe, system)
     except (NotImplementedError, RuntimeError) as error:
         notes.append(
             f"activations not counted: the model does not run on the meta device ({str(error).splitlines()[0]})"
@@ -130,16 +133,17 @@ def _memory(recipe: Recipe, system: System, notes: list[str]) -> dict[str, int]:
     else:
         memory["activations"] = activations * recipe.data.batch_size // _PROBE
         half = "" if recipe.train.precision == "fp32" else f"; {recipe.train.precision} takes down to half of them"
+        of = f"{_PROBE} clips of {recipe.data.frames} frames" if recipe.data.frames else f"{_PROBE}"
         notes.append(
-            f"activations: what autograd keeps of a batch of {_PROBE}, in fp32, scaled to {recipe.data.batch_size}"
+            f"activations: what autograd keeps of a batch of {of}, in fp32, scaled to {recipe.data.batch_size}"
             f"{half}; workspace of the libraries comes on top"
         )
     return memory
 
 
-def _activations(system: System) -> int:
+def _activations(recipe: Recipe, system: System) -> int:
     """Return the bytes that a forward pass and loss on `_PROBE` samples keep for the backward pass."""
-    batch = _probe(system).to("meta")
+    batch = _probe(recipe, system).to("meta")
     weights = {one.untyped_storage()._cdata for one in (*system.parameters(), *system.buffers())}
     # Views share a storage, which is kept once; holding a tensor of it keeps its address from being used again.
     kept: dict[int, Tensor] = {}
@@ -155,10 +159,18 @@ def _activations(system: System) -> int:
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
-def _probe(system: System) -> Batch:
+def _probe(recipe: Recipe, system: System) -> Batch:
+    """Return pictures, or clips, of 480 x 640 pixels, at the largest of the sizes that the training brings them to."""
     image, mask = np.zeros((480, 640, 3), dtype=np.uint8), np.zeros((480, 640), dtype=bool)
     sample = Sample(image=image, text="thing", mask=mask, ids=SampleIds(image_id=0, ref_id=0, sentence_id=0))
-    return collate([to_item(sample, system.preprocess)] * _PROBE)
+    preprocess, augment = system.preprocess, recipe.data.augment
+    if augment is not None and augment.sizes and isinstance(preprocess, Sizable):
+        preprocess = preprocess.sized(max(augment.sizes), longest=augment.longest)
+    item = to_item(sample, preprocess)
+    if recipe.data.frames is not None and item.target is not None:
+        frames = (recipe.data.frames, 1, 1)
+        item = replace(item, image=item.image.repeat(*frames, 1), target=item.target.repeat(*frames))
+    return collate([item] * _PROBE)
 
 
 def _size(tensor: Tensor) -> int:

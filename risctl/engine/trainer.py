@@ -46,6 +46,7 @@ class Parts:
     recipe: Recipe
     run: RunFolder
     store: Store
+    also: tuple[Store, ...] = ()
     vocabulary: Vocabulary
     system: System
     stepper: Stepper
@@ -197,13 +198,11 @@ class Trainer:
                     f"{name} is no longer finite at step {state.step}; {path.name} was not saved. Start anew with a "
                     "smaller optim.lr, optim.clip_norm=1.0 or train.precision=fp32"
                 )
+        dataset = {**_of_store(parts.store), "split": self.recipe.data.train_split}
+        if parts.also:
+            dataset["also"] = [_of_store(one) for one in parts.also]
         extra: dict[str, Any] = {
-            "dataset": {
-                "name": parts.store.name,
-                "split_by": parts.store.split_by,
-                "fingerprint": parts.store.fingerprint,
-                "split": self.recipe.data.train_split,
-            },
+            "dataset": dataset,
             "protocol": self.recipe.eval.protocol,
             "step": state.step,
             "epoch": self._epoch(),
@@ -267,6 +266,10 @@ class Trainer:
             flag = torch.tensor(float(interrupts.asked), device=accelerator.device)
             interrupts.asked = bool(accelerator.reduce(flag, reduction="sum") > 0)
         return interrupts.asked
+
+
+def _of_store(store: Store) -> dict[str, Any]:
+    return {"name": store.name, "split_by": store.split_by, "fingerprint": store.fingerprint}
 
 
 def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:

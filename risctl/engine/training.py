@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +26,7 @@ from risctl.engine.optimizers import build_optimizer, load_optimizer
 from risctl.engine.running_mean import RunningMean
 from risctl.engine.runs import RunFolder
 from risctl.engine.seeding import seed_start
+from risctl.engine.start import Start, read_start
 from risctl.engine.state import Best, State
 from risctl.engine.stepping import Stepper
 from risctl.engine.trainer import Parts, Trainer
@@ -40,6 +43,7 @@ _CHANGEABLE = frozenset(
     {
         "description",
         "data.store",
+        "data.also",
         "data.workers",
         "train.epochs",
         "train.max_steps",
@@ -135,19 +139,28 @@ def _train(
     accelerator = _accelerator(pick_device(device), recipe.train.precision)
     main = accelerator.is_main_process
     resumed = _read_last(run) if run is not None else None
-    with Store(Path(recipe.data.store)) as store, determinism(recipe.train.deterministic):
+    with ExitStack() as opened:
+        store, *also = (opened.enter_context(Store(Path(one))) for one in recipe.data.stores)
+        opened.enter_context(determinism(recipe.train.deterministic))
+        start: Start | None = None
         if resumed is None:
-            words = gather_words(recipe, store)
+            if recipe.train.start is not None:
+                start = read_start(recipe.train.start)
+            words = gather_words(recipe, store, also=also, before=start.words if start else None)
         else:
-            _check_data(resumed, store)
+            _check_data(resumed, (store, *also))
             vocabulary = vocabulary_of(resumed.header, resumed.path)
             words = Words(vocabulary=vocabulary, vectors=None, note=f"words: {len(vocabulary)}, of the run")
         validation = Validation(recipe, store, device=accelerator.device)
         seed_start(recipe.train.seed)
         system = (build or build_system)(
-            recipe.model, vocabulary=words.vocabulary, vectors=words.vectors, pretrained=resumed is None
+            recipe.model,
+            vocabulary=words.vocabulary,
+            vectors=words.vectors,
+            pretrained=resumed is None and not (start and start.takes_encoders),
         )
-        dataset = training_items(recipe, store, system)
+        begun = start.fill(system, words.vocabulary) if start else None
+        dataset = training_items(recipe, store, system, also=also)
         sampler = EpochSampler(
             len(dataset),
             recipe.data.batch_size,
@@ -185,6 +198,7 @@ def _train(
             recipe=recipe,
             run=run,
             store=store,
+            also=tuple(also),
             vocabulary=words.vocabulary,
             system=system,
             stepper=stepper,
@@ -200,7 +214,7 @@ def _train(
             if main:
                 run.note_start(recipe, command)
             journal.rewind(state.step, evaluated=state.evaluated)
-            _introduce(trainer, words, resumed=resumed is not None)
+            _introduce(trainer, (words.note, begun), resumed=resumed is not None)
             try:
                 state = trainer.run()
             finally:
@@ -247,13 +261,17 @@ def _read_last(run: RunFolder) -> _Resumed | None:
     return _Resumed(path=run.last, header=header, tensors=tensors)
 
 
-def _check_data(resumed: _Resumed, store: Store) -> None:
-    before = resumed.header.get("dataset", {}).get("fingerprint")
-    if before != store.fingerprint:
-        raise DataError(
-            f"{store.path} is not what the run was trained on: expected fingerprint {str(before)[:12]}, came "
-            f"{store.fingerprint[:12]}; name the store with data.store=FILE, or start a new run"
-        )
+def _check_data(resumed: _Resumed, stores: Sequence[Store]) -> None:
+    dataset = resumed.header.get("dataset", {})
+    before = [dataset.get("fingerprint"), *(one.get("fingerprint") for one in dataset.get("also", ()))]
+    if len(before) != len(stores):
+        raise DataError(f"the run had {len(before)} stores, now there are {len(stores)}; name them as before")
+    for expected, store, key in zip(before, stores, ["data.store", *["data.also"] * len(stores)], strict=False):
+        if expected != store.fingerprint:
+            raise DataError(
+                f"{store.path} is not what the run was trained on: expected fingerprint {str(expected)[:12]}, came "
+                f"{store.fingerprint[:12]}; name the store with {key}=FILE, or start a new run"
+            )
 
 
 def _check_position(resumed: _Resumed, sampler: EpochSampler, *, recipe: Recipe, processes: int) -> None:
@@ -281,7 +299,7 @@ def _differences(first: Any, second: Any, *, path: str = "") -> set[str]:
     return set() if first == second else {path}
 
 
-def _introduce(trainer: Trainer, words: Words, *, resumed: bool) -> None:
+def _introduce(trainer: Trainer, notes: Sequence[str | None], *, resumed: bool) -> None:
     parts, recipe = trainer.parts, trainer.recipe
     parameters = list(parts.system.parameters())
     count = sum(one.numel() for one in parameters)
@@ -289,13 +307,14 @@ def _introduce(trainer: Trainer, words: Words, *, resumed: bool) -> None:
     processes = parts.accelerator.num_processes
     device = device_name(parts.accelerator.device) + (f" x {processes} processes" if processes > 1 else "")
     left_out = f" ({parts.dataset.left_out} sentences without a word left out)" if parts.dataset.left_out else ""
-    split = f"{parts.store.name} ({parts.store.split_by}) {recipe.data.train_split!r}"
+    named = " and ".join(f"{one.name} ({one.split_by})" for one in (parts.store, *parts.also))
+    split = f"{named} {recipe.data.train_split!r}"
     course = f"{trainer.steps_per_epoch:,} steps an epoch, {trainer.total:,} in all"
     lines = (
         f"run: {parts.run.path}" + (f", going on after step {trainer.state.step}" if resumed else ""),
         f"model: {recipe.model.system}, {count:,} parameters, {trainable:,} trainable",
         f"data: {split}, {len(parts.dataset):,} items an epoch{left_out}, fingerprint {parts.store.fingerprint[:12]}",
-        words.note,
+        *(note for note in notes if note is not None),
         f"course: {course}; {device}, {recipe.train.precision}",
     )
     for line in lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from risctl.data.store.reader import Store
 from risctl.errors import RecipeError
+from risctl.language.byte_pairs import BytePairs
 from risctl.language.coco_classes import SPLITS
 from risctl.language.flips import swap_left_right
 from risctl.language.places import RULE_WORDS
@@ -29,38 +31,44 @@ class Words:
     note: str
 
 
-def gather_words(recipe: Recipe, store: Store) -> Words:
-    """Return the vocabulary that `recipe` is to be trained with on `store`.
+def gather_words(
+    recipe: Recipe, store: Store, *, also: Sequence[Store] = (), before: Vocabulary | None = None
+) -> Words:
+    """Return the vocabulary that `recipe` is to be trained with on `store` and the stores `also`.
 
     Learned embeddings can only know the words of the training split. Read vectors know more: the words of all splits
     and the most frequent `text.extra_words` of the vectors join, so that the checkpoint predicts on new texts unaided.
-    Byte pairs know every text. Raises `RecipeError` if the vectors have another width than the recipe says, and what
-    reading vectors or byte pairs raises.
+    Byte pairs know every text. before: the vocabulary of the checkpoint that the training begins with: its words join,
+    its byte pairs are those to use. Raises `RecipeError` if the vectors have another width than the recipe says, and
+    what reading vectors or byte pairs raises.
     """
     data, text = recipe.data, recipe.model.text
     if text.tokens is not None:
-        from risctl.language.byte_pairs import BytePairs
-
+        if isinstance(before, BytePairs):
+            return Words(vocabulary=before, vectors=None, note=f"words: the {len(before)} byte pairs of the checkpoint")
         pairs = BytePairs.load(text.tokens)
         return Words(vocabulary=pairs, vectors=None, note=f"words: the {len(pairs)} byte pairs of {text.tokens}")
-    texts = store.texts(data.train_split, data.text_field)
+    stores = (store, *also)
+    texts = [one for each in stores for one in each.texts(data.train_split, data.text_field)]
+    known = () if before is None or isinstance(before, BytePairs) else before.words[UNK_ID + 1 :]
     mirrored: list[str] = []
     if data.augment is not None and data.augment.flip:
         # "right" comes up in training even if the split only ever says "left".
         mirrored = sorted({word for one in texts for word in words_of(swap_left_right(one))})
     if text.vectors is None:
-        vocabulary = Vocabulary.from_texts(texts, extra=mirrored)
+        vocabulary = Vocabulary.from_texts(texts, extra=(*mirrored, *known))
         note = (
             f"words: learned embeddings over the training vocabulary, {len(vocabulary)} words of {data.train_split!r}"
         )
         return Words(vocabulary=vocabulary, vectors=None, note=note)
-    others = sorted({word for one in store.texts("all", data.text_field) for word in words_of(one)})
+    others = sorted({word for each in stores for one in each.texts("all", data.text_field) for word in words_of(one)})
     first, classes = _of_classes(recipe)
-    needed = (*first, *others, *mirrored, *classes)
+    needed = (*first, *others, *mirrored, *classes, *known)
     source = WordVectors.open(text.vectors, needed=needed, first=text.extra_words, dim=text.dim)
     if source.dim != text.dim:
         raise RecipeError(f"model.text.dim is {text.dim}, but the vectors of {text.vectors} have {source.dim} numbers")
-    frequent = Vocabulary.from_texts(texts, extra=(*mirrored, *others, *classes, *source.words[: text.extra_words]))
+    extra = (*mirrored, *others, *classes, *known, *source.words[: text.extra_words])
+    frequent = Vocabulary.from_texts(texts, extra=extra)
     vocabulary = Vocabulary((*first, *frequent.words[UNK_ID + 1 :]))
     vectors, found = source.lookup(vocabulary.words)
     vectors[[PAD_ID, UNK_ID]] = 0.0

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from risctl.recipe.section import FileName, Fraction, Section
+
+
+class CropSection(Section):
+    """A part of the picture, cut where the object shows: so large as if the picture were scaled first."""
+
+    share: Fraction = Field(default=0.5, description="Share of the samples that are cut.")
+    short: Annotated[tuple[Annotated[int, Field(ge=32, le=4096)], ...], Field(strict=False, min_length=1)] = Field(
+        default=(400, 500, 600), description="Short sides that the picture is thought to have, one of them by chance."
+    )
+    least: int = Field(default=384, ge=16, le=4096, description="Smallest side of the part, in pixels of that picture.")
+    most: int = Field(default=600, ge=16, le=4096, description="Largest side of the part.")
+
+    @field_validator("most")
+    @classmethod
+    def _most_is_no_less(cls, value: int, info: ValidationInfo) -> int:
+        least = info.data.get("least")
+        if least is not None and value < least:
+            raise PydanticCustomError("clash", "no less than `data.augment.crop.least` ({least})", {"least": least})
+        return value
 
 
 class AugmentSection(Section):
@@ -17,6 +37,23 @@ class AugmentSection(Section):
     )
     colour: Fraction = Field(
         default=0.0, description="Strength of random brightness, contrast and saturation; 0: none."
+    )
+    photometric: bool = Field(
+        default=False,
+        description="Distort colours as SSD does: brightness by up to 32 of 255, contrast and saturation by a half, "
+        "the hue by up to 18 degrees, each of them every other time.",
+    )
+    crop: CropSection | None = Field(default=None, description="Show a part of the picture; null: always all of it.")
+    sizes: Annotated[tuple[Annotated[int, Field(ge=32, le=2048)], ...], Field(strict=False)] = Field(
+        default=(),
+        description="Short sides of the input, one of them by chance in the place of `model.short_side`, for a system "
+        "whose inputs keep the picture's shape; empty: always that one.",
+    )
+    longest: int | None = Field(
+        default=None,
+        ge=32,
+        le=4096,
+        description="What the other side may not pass at these sizes; null: as `model` has it.",
     )
     zoom: Fraction = Field(
         default=0.0,
@@ -34,6 +71,11 @@ class DataSection(Section):
     """What is trained on."""
 
     store: FileName = Field(description="The store that `risctl prepare` wrote (.h5).")
+    also: Annotated[tuple[FileName, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Further stores to train on: an epoch is every item of all stores once, mixed. Pictures that "
+        "another of the stores holds outside its training split are left out. Evaluation is on `data.store`.",
+    )
     train_split: str = Field(default="train", min_length=1, description="The split that is trained on.")
     val_split: str = Field(default="val", min_length=1, description="The split that chooses the best checkpoint.")
     batch_size: int = Field(
@@ -53,8 +95,14 @@ class DataSection(Section):
         default=None,
         ge=1,
         le=100,
-        description="Frames of a training clip, from a store of videos; null: pictures.",
+        description="Frames of a training clip; a picture of a store of pictures becomes so many, slightly moved. "
+        "null: pictures.",
     )
     augment: AugmentSection | None = Field(
         default=None, description="Random changes of the training pictures; null: none."
     )
+
+    @property
+    def stores(self) -> tuple[str, ...]:
+        """All stores that are trained on, the one that is evaluated on first."""
+        return (self.store, *self.also)

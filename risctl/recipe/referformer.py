@@ -99,7 +99,8 @@ class ReferFormerModel(Section):
         default=1,
         ge=1,
         le=1000,
-        description="Outputs of the class heads: 1, referred or not; more only to read published checkpoints.",
+        description="Outputs of the class heads: 1, referred or not; else one a category, by its number in the store: "
+        "91 for COCO's.",
     )
     hidden: int = Field(default=256, ge=32, le=2048, multiple_of=32, description="Width of the transformer.")
     heads: int = Field(default=8, ge=1, le=64, description="Attention heads; they divide `hidden` evenly.")

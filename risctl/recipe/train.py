@@ -6,14 +6,35 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from risctl.recipe.section import Section
+from risctl.recipe.section import FileName, Section
 
 # The names of `metrics.protocols.PROTOCOLS`, which stands in a room above; a test holds the two together.
 ProtocolName = Literal["original", "lavt", "cris", "mcn", "rela", "mmdet", "a2d", "davis", "zsris", "phrasecut"]
 
 
+Prefix = Annotated[str, Field(min_length=1)]
+
+
+class StartSection(Section):
+    """The weights that a training begins with: those of another. Its optimizer and its course do not come along."""
+
+    checkpoint: FileName = Field(description="A checkpoint, or the folder of a run, whose `best` (else `last`) it is.")
+    parts: Annotated[tuple[Prefix, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Take only parameters whose names begin with one of these, such as [visual, text]; empty: all.",
+    )
+    anew: Annotated[tuple[Prefix, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Parameters that begin as without a checkpoint, by how their names begin, such as [classes].",
+    )
+
+
 class TrainSection(Section):
     """The run."""
+
+    start: StartSection | None = Field(
+        default=None, description="Weights to begin with; null: random ones, but for what `model` names."
+    )
 
     epochs: int = Field(ge=1, le=100_000, description="Passes over the training split.")
     max_steps: int | None = Field(

@@ -99,12 +99,14 @@ class System(nn.Module, ABC):
     takes_clips: `encode_image` also takes clips (B, T, 3, H, W), and the logits are then (B, T, h, w). Such a system
     may have several answers to choose from: then its maps hold "query_scores" (B, T, Q), and `choose` takes another.
     learns_things: it is trained on everything annotated in a picture (`Batch.things`), not on a phrase's target.
+    categories: how many numbers of categories it tells apart while it learns phrases; 1: a phrase's target or not.
     class_split: what it was trained to find, and what it is tested on without; None if it finds nothing by class.
     """
 
     preprocess: Preprocess
     takes_clips: bool = False
     learns_things: bool = False
+    categories: int = 1
     class_split: ClassSplit | None = None
 
     @abstractmethod

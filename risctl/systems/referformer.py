@@ -83,6 +83,7 @@ class ReferFormer(System):
         self.mask_head = mask_head
         self.query_embedding = nn.Parameter(torch.randn(queries, hidden))
         self.hidden = hidden
+        self.categories = _outputs(classes)
         self.centre_only = centre_only
         # One that answers for the middle frame alone is asked frame by frame.
         self.takes_clips = not centre_only
@@ -153,16 +154,14 @@ class ReferFormer(System):
         if batch.targets is None:
             raise ValueError("expected a batch with targets")
         layers = output.extras["found"].layers
-        if layers[0].classes.shape[-1] != 1:
-            raise UsageError(
-                "a model of several classes predicts, but does not train: set model.classes=1, and import with "
-                "--new-classes to begin with new class heads"
-            )
         targets = batch.targets if batch.targets.ndim == 4 else batch.targets[:, None]
         if self.centre_only and targets.shape[1] > 1:
             middle = targets.shape[1] // 2
             targets = targets[:, middle : middle + 1]
-        return layer_losses(layers, clip_targets(targets, batch.padding, like=layers[0].masks))
+        aims = clip_targets(targets, batch.padding, like=layers[0].masks)
+        if self.categories > 1:
+            aims = replace(aims, labels=self._labels(batch))
+        return layer_losses(layers, aims)
 
     @torch.no_grad()
     def predict(
@@ -191,6 +190,14 @@ class ReferFormer(System):
             predictions.append(replace(prediction, geometry=geometry))
         return predictions
 
+    def _labels(self, batch: Batch) -> Tensor:
+        """Return the class (B,) of each phrase's target: its category's number, as COCO's are numbered in 91."""
+        numbers = [None if one is None else one.category_id for one in batch.ids]
+        if any(number is not None and not 0 <= number < self.categories for number in numbers):
+            raise UsageError(f"expected categories numbered below {self.categories}, got {max(filter(None, numbers))}")
+        # Of what is not there, no frame is valid, and no class is learned.
+        return torch.tensor([number or 0 for number in numbers], device=batch.images.device)
+
     def _predicted(self, decoded: Decoded, number: int, features: Tensor, own: Tensor) -> ClipPredictions:
         batch, frames = features.shape[:2]
         states = decoded.states[number]
@@ -208,7 +215,10 @@ class ReferFormer(System):
 
     def _answer(self, layers: tuple[ClipPredictions, ...], *, single: bool, chosen: Tensor | None = None) -> Output:
         last = layers[-1]
-        scores = last.classes.sigmoid().amax(-1)  # (B, T, Q)
+        chances = last.classes.sigmoid()  # (B, T, Q, K)
+        # Of several classes, each query stands for the one that it is surest of over all frames.
+        kind = chances.mean(1, keepdim=True).argmax(-1, keepdim=True)
+        scores = chances.gather(-1, kind.expand(-1, chances.shape[1], -1, -1))[..., 0]  # (B, T, Q)
         mean = scores.mean(1)
         if chosen is None:
             chosen = mean.argmax(1)
@@ -258,6 +268,12 @@ def clip_targets(masks: Tensor, padding: Tensor, *, like: Tensor) -> ClipTargets
         valid=shown.flatten(2).any(2),
         labels=torch.zeros(len(masks), dtype=torch.int64, device=masks.device),
     )
+
+
+def _outputs(classes: nn.ModuleList) -> int:
+    head = classes[0]
+    assert isinstance(head, nn.Linear)
+    return head.out_features
 
 
 def class_heads(hidden: int, *, classes: int, layers: int) -> nn.ModuleList:

@@ -12,6 +12,7 @@ from contract import TEXTS, SystemContract
 
 from risctl.core.encoders.base import VisualFeatures
 from risctl.data.batch import Batch, Item, collate
+from risctl.data.records import SampleIds
 from risctl.errors import UsageError
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import parse_recipe
@@ -182,13 +183,41 @@ def test_a_frame_without_the_object_is_no_frame_of_the_class_loss() -> None:
     assert targets.masks[0, 0].sum() == 4
 
 
-def test_several_classes_predict_but_do_not_train() -> None:
+def of_category(batch: Batch, *numbers: int | None) -> Batch:
+    ids = tuple(SampleIds(image_id=1, ref_id=1, sentence_id=1, category_id=number) for number in numbers)
+    return replace(batch, ids=ids)
+
+
+def test_of_several_classes_the_category_of_the_target_is_learned() -> None:
     system = system_of(classes=5)
     batch = clips_of(system)
+    with torch.no_grad():
+        for head in system.classes:
+            head.bias.copy_(torch.tensor([-5.0, -5.0, -5.0, 3.0, -5.0]))
+            head.weight.zero_()
     output = system(batch)
-    assert 0 <= output.scores[0].item() <= 1
-    with pytest.raises(UsageError, match=r"model\.classes=1"):
-        system.loss(output, batch)
+    right, wrong = (system.loss(output, of_category(batch, number)) for number in (3, 2))
+    assert right["class"] < wrong["class"]
+    right["class"].backward()
+    grown = system.classes[1].bias.grad
+    assert grown is not None and grown[3] != 0 and grown[3].abs() > grown[2].abs()
+    with pytest.raises(UsageError, match="below 5, got 7"):
+        system.loss(output, of_category(batch, 7))
+    # What is not there has no category; its frames are not valid, so nothing is learned of one.
+    absent = replace(of_category(batch, None), targets=torch.zeros_like(batch.targets))
+    assert all(value.isfinite() for value in system.loss(output, absent).values())
+
+
+def test_of_several_classes_a_query_stands_for_its_surest() -> None:
+    """As published: the mean over frames first, then the highest class."""
+    system = system_of(classes=2)
+    output = system(clips_of(system, frames=2))
+    chances = torch.tensor([[[0.9, 0.1], [0.6, 0.0], [0.0, 0.0]], [[0.0, 0.7], [0.6, 0.0], [0.0, 0.0]]])
+    [last] = output.extras["found"].layers
+    again = system._answer((replace(last, classes=chances.logit(eps=1e-6)[None]),), single=False)
+    assert int(again.maps["query_scores"][0].mean(0).argmax()) == 1
+    assert again.scores is not None and again.scores[0].item() == pytest.approx(0.6, abs=1e-4)
+    assert torch.allclose(again.maps["query_scores"][0, :, 0], torch.tensor([0.9, 0.0]), atol=1e-4)
 
 
 def test_features_of_a_clip_are_selected_like_those_of_a_picture() -> None:

@@ -309,7 +309,12 @@ class Store:
             image=self.pixels(sentence.image),
             text=sentence.text(text_field),
             mask=rle.decode(self.mask(sentence.ref)),
-            ids=SampleIds(image_id=ref.image_id, ref_id=ref.ref_id, sentence_id=sentence.sentence_id),
+            ids=SampleIds(
+                image_id=ref.image_id,
+                ref_id=ref.ref_id,
+                sentence_id=sentence.sentence_id,
+                category_id=next(iter(ref.category_ids), None),
+            ),
             category_ids=ref.category_ids,
             abilities=sentence.abilities,
         )

@@ -78,7 +78,10 @@ class RobertaEncoder(nn.Module):
         ids = torch.where(mask, words, torch.full_like(words, PAD))
         # Positions given, so that they follow from the mask alone.
         places = torch.where(mask, mask.cumsum(1) + PAD, torch.full_like(words, PAD))
-        read = self.roberta(input_ids=ids, attention_mask=mask.long(), position_ids=places)
+        seen = mask.long()
+        if mask.is_meta:  # transformers would look whether anything is masked; a mask of all pairs is taken as it is
+            seen = mask[:, None, None].expand(-1, -1, words.shape[1], -1)
+        read = self.roberta(input_ids=ids, attention_mask=seen, position_ids=places)
         return read.last_hidden_state, read.pooler_output
 
     def finish(self, parts: tuple[Tensor, ...], mask: Tensor) -> TextFeatures:
