@@ -14,7 +14,9 @@ from risctl.cli.options import Device, DeviceOption, JsonOption, ModelOption, Qu
 if TYPE_CHECKING:
     import torch
 
-    from risctl.data.store.reader import TextField
+    from risctl.data.store.reader import Store, TextField
+    from risctl.engine.checkpoint import Loaded
+    from risctl.engine.report import Report
     from risctl.metrics.protocols import Protocol
     from risctl.recipe.schema import Recipe
 
@@ -50,6 +52,18 @@ def evaluate_model(
     rows: Annotated[
         Path | None, typer.Option("--rows", help="Write each sample as a JSON line to this file.", show_default=False)
     ] = None,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--report",
+            help="Write the report to this file: .html (one page with the worst and best samples, to filter and sort), "
+            ".md or .json. Can be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    pictures: Annotated[
+        int, typer.Option("--pictures", min=0, max=100, help="Worst and best samples shown on the page, each.")
+    ] = 12,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Evaluate only the first so many sentences.")
     ] = None,
@@ -89,6 +103,10 @@ def evaluate_model(
 
     if text_field is not None and text_field not in TEXT_FIELDS:
         raise UsageError(unknown_name("text field", text_field, TEXT_FIELDS))
+    if report:
+        from risctl.engine.report_files import check_report_paths
+
+        check_report_paths(report)
     with console.quiet_if(quiet), Store(data) as store:
         store.sentences(split)  # An unknown split is told before a model is loaded.
         place, is_first = _place(device)
@@ -96,6 +114,8 @@ def evaluate_model(
         if is_video_store(store):
             from risctl.cli.eval_videos import evaluate_video_model
 
+            if report:
+                raise UsageError("--report is for pictures; of videos, --json and --rows tell all")
             if protocol is not None or text_batch is not None:
                 raise UsageError("a store of videos has its own figures, J and F; leave --protocol, --text-batch out")
             field = cast("TextField", text_field) if text_field else loaded.recipe.data.text_field
@@ -117,6 +137,8 @@ def evaluate_model(
         if protocol in ("zsi", "gzsi"):
             from risctl.cli.eval_classes import evaluate_found_classes
 
+            if report:
+                raise UsageError(f"--report is for phrases; of protocol {protocol}, --json tells all")
             evaluate_found_classes(
                 loaded, store, split=split, generalised=protocol == "gzsi", place=place, limit=limit, as_json=as_json
             )
@@ -125,7 +147,7 @@ def evaluate_model(
         if is_first:
             console.say(f"{loaded.path} on {data}, split {split}, {place}")
         with console.counting("evaluate") as progress:
-            report = evaluate(
+            evaluation = evaluate(
                 loaded.system,
                 store,
                 split=split,
@@ -142,11 +164,36 @@ def evaluate_model(
             return
         written: dict[str, Any] = {}
         if rows is not None:
-            report.write_rows(rows)
+            evaluation.write_rows(rows)
             console.say(f"rows: {rows}")
             written["rows"] = str(rows)
-        data_of_report = {"model": str(loaded.path), "data": str(data), **report.to_dict(), **written}
-        console.result(report.to_text(), data=data_of_report, as_json=as_json)
+        about = {"model": str(loaded.path), "data": str(data)}
+        if report:
+            _write_reports(report, evaluation, about, loaded=loaded, store=store, place=place, pictures=pictures)
+            written["reports"] = [str(path) for path in report]
+        console.result(evaluation.to_text(), data={**about, **evaluation.to_dict(), **written}, as_json=as_json)
+
+
+def _write_reports(
+    paths: list[Path],
+    evaluation: Report,
+    about: dict[str, str],
+    *,
+    loaded: Loaded,
+    store: Store,
+    place: torch.device,
+    pictures: int,
+) -> None:
+    from risctl.engine.report_files import write_report
+    from risctl.engine.report_samples import listing_of, picture_samples
+
+    listing, shown = None, []
+    if any(path.suffix.lower() == ".html" for path in paths):
+        listing = listing_of(evaluation)
+        shown = picture_samples(evaluation, listing, loaded.system, store, each=pictures, device=place)
+    for path in paths:
+        write_report(path, evaluation, about=about, pictures=shown, listing=listing)
+        console.say(f"report: {path}")
 
 
 def _protocols(named: str | None, threshold: float | None, recipe: Recipe) -> list[Protocol]:

@@ -118,6 +118,25 @@ def test_a_limit_is_stated(risctl, tiny_checkpoint: Path, store: Path) -> None: 
     assert told["intervals"]["mIoU"] == [None, None]
 
 
+def test_reports_in_three_forms_of_one_evaluation(  # type: ignore[no-untyped-def]
+    risctl, tiny_checkpoint: Path, store: Path
+) -> None:
+    result = risctl(
+        *("eval", "-m", tiny_checkpoint, "-d", store, "--protocol", "original,rela", "--device", "cpu", "--json", "-q"),
+        *("--report", "out/report.html", "--report", "out/report.md", "--report", "out/report.json", "--pictures", "1"),
+    )
+    assert (result.code, result.err) == (0, "")
+    told = json.loads(result.out)
+    assert told["reports"] == ["out/report.html", "out/report.md", "out/report.json"]
+    page = Path("out/report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg") == 2
+    figure = f"{told['figures']['mIoU']:.2f}"
+    assert figure in page and figure in Path("out/report.md").read_text(encoding="utf-8")
+    stored = json.loads(Path("out/report.json").read_text(encoding="utf-8"))
+    assert stored["protocols"] == told["protocols"]
+    assert stored["model"] == told["model"]
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
@@ -125,6 +144,7 @@ def test_a_limit_is_stated(risctl, tiny_checkpoint: Path, store: Path) -> None: 
         (["--protocol", "lvat"], 2, "did you mean 'lavt'"),
         (["--text-field", "raww"], 2, "did you mean 'raw'"),
         (["--threshold", "1.5"], 2, "probability in [0, 1)"),
+        (["--report", "report.pdf"], 2, ".html, .md, .json"),
         (["--model", "nowhere"], 6, "nowhere"),
         (["--data", "nowhere.h5"], 4, "risctl prepare"),
     ],

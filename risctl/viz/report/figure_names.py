@@ -1,0 +1,36 @@
+"""What the names of the figures stand for, and which of them a table of parts has room for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+MEANINGS = {
+    "oIoU": "overall IoU: sum of intersections / sum of unions (elsewhere also cIoU)",
+    "mIoU": "mean of the samples' IoU",
+    "gIoU": "mean over all samples; one without a target scores 1 if nothing is predicted, else 0",
+    "cIoU": "sum of intersections / sum of unions over all samples; false pixels of no-target samples add to the union",
+    "T-acc": "share of samples with a target in which something is predicted: TN / (TN + FP)",
+    "N-acc": "share of samples without a target in which nothing is predicted: TP / (TP + FN)",
+    "J&F": "mean of J and F",
+    "J": "region similarity: mean IoU",
+    "F": "boundary measure",
+    "mAP_0.5:0.95": "average precision by COCO's evaluator, mean over IoU .5 to .95",
+}
+
+_IN_PARTS = (
+    "oIoU", "mIoU", "Pr@0.5", "Pr@0.50", "Pr@0.7", "Pr@0.70", "Pr@0.9", "Pr@0.90",
+    "gIoU", "cIoU", "T-acc", "N-acc", "J&F", "J", "F",
+)  # fmt: skip
+
+
+def meaning(figure: str, *, compare: str | None) -> str:
+    """Return what `figure` stands for; `compare`: how Pr@X compares, ">=" or ">"."""
+    if figure.startswith("Pr@"):
+        return f"share of samples with IoU {compare or '>='} {figure[3:]}"
+    return MEANINGS.get(figure, "average precision by COCO's evaluator" if "AP" in figure else "")
+
+
+def in_parts(figures: Iterable[str], *, headline: str) -> list[str]:
+    """Return which of `figures` a table of parts shows, `headline` first."""
+    there = set(figures)
+    return [name for name in (headline, *(one for one in _IN_PARTS if one != headline)) if name in there]

@@ -1,0 +1,155 @@
+"""A page in headless Chromium, driven by its own DevTools protocol over a pipe: no driver and no library needed."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+TIMEOUT = 60.0
+
+
+def find_chromium() -> str | None:
+    """Return the browser to start, `RISCTL_CHROMIUM` or one on the path; None if there is none."""
+    named = os.environ.get("RISCTL_CHROMIUM")
+    return named or next((found for found in map(shutil.which, NAMES) if found), None)
+
+
+class Browser:
+    """One tab. `requests`: what it asked for; `problems`: errors of scripts and violations of the page's policy."""
+
+    def __init__(self, program: str, profile: Path) -> None:
+        to_browser, self._write = os.pipe()
+        self._read, from_browser = os.pipe()
+        self.requests: list[str] = []
+        self.problems: list[str] = []
+        self._number = 0
+        self._buffer = b""
+        self._events: list[dict[str, Any]] = []
+
+        def third_and_fourth() -> None:
+            # Above 10 first: either end may be 3 or 4 already.
+            ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_browser, from_browser)]
+            os.dup2(ends[0], 3)
+            os.dup2(ends[1], 4)
+
+        self._process = subprocess.Popen(
+            [
+                program,
+                *("--headless", "--remote-debugging-pipe", f"--user-data-dir={profile}", "--window-size=1200,900"),
+                *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions"),
+                *("--disable-background-networking", "--disable-component-update", "--hide-scrollbars"),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(3, 4),
+            preexec_fn=third_and_fourth,
+        )
+        os.close(to_browser)
+        os.close(from_browser)
+        target = self._call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = None
+        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self._call(f"{domain}.enable")
+
+    def close(self) -> None:
+        """End the browser."""
+        self._process.terminate()
+        self._process.wait(timeout=TIMEOUT)
+        os.close(self._write)
+        os.close(self._read)
+
+    def open(self, address: str) -> None:
+        """Go to `address` and wait until it is loaded."""
+        self._events.clear()
+        self._call("Page.navigate", url=address)
+        self._until(lambda: any(event["method"] == "Page.loadEventFired" for event in self._events), "the page to load")
+
+    def ask(self, expression: str) -> Any:
+        """Return the value of a JavaScript expression in the page."""
+        found = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        if "exceptionDetails" in found:
+            raise AssertionError(f"{expression}: {found['exceptionDetails']}")
+        return found["result"].get("value")
+
+    def texts(self, selector: str) -> list[str]:
+        """Return the texts, as shown, of all elements that `selector` finds."""
+        return list(self.ask(f"[...document.querySelectorAll({json.dumps(selector)})].map((one) => one.innerText)"))
+
+    def click(self, selector: str) -> None:
+        """Click where a person would: on the middle of the element, scrolled into view."""
+        x, y = self.ask(
+            f"(() => {{ const one = document.querySelector({json.dumps(selector)});"
+            " one.scrollIntoView({block: 'center'}); const box = one.getBoundingClientRect();"
+            " return [box.x + box.width / 2, box.y + box.height / 2]; })()"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def write(self, selector: str, text: str) -> None:
+        """Click into the field, replace what it holds, as by keyboard."""
+        self.click(selector)
+        self.ask(f"document.querySelector({json.dumps(selector)}).select()")
+        self._call("Input.insertText", text=text)
+
+    def prefer(self, scheme: str) -> None:
+        """Make the reader prefer "light" or "dark"."""
+        self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def picture(self, path: Path, *, vision: str = "none") -> None:
+        """Save what the window shows as PNG, as eyes see it that have the deficiency `vision`."""
+        self._call("Emulation.setEmulatedVisionDeficiency", type=vision)
+        path.write_bytes(base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"]))
+
+    def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self._number += 1
+        message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
+        if getattr(self, "_session", None):
+            message["sessionId"] = self._session
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        answers: list[dict[str, Any]] = []
+        number = self._number
+        self._until(lambda: bool(answers), method, answers, number)
+        if "error" in answers[0]:
+            raise AssertionError(f"{method}: {answers[0]['error']}")
+        return dict(answers[0]["result"])
+
+    def _until(
+        self, done: Callable[[], bool], what: str, answers: list[dict[str, Any]] | None = None, number: int = 0
+    ) -> None:
+        end = time.monotonic() + TIMEOUT
+        while not done():
+            ready, _, _ = select.select([self._read], [], [], max(0.0, end - time.monotonic()))
+            if not ready:
+                raise AssertionError(f"waited {TIMEOUT:g} s for {what}")
+            data = os.read(self._read, 1 << 16)
+            if not data:
+                raise AssertionError(f"the browser ended while waiting for {what}")
+            *whole, self._buffer = (self._buffer + data).split(b"\0")
+            for one in whole:
+                self._take(json.loads(one), answers, number)
+
+    def _take(self, message: dict[str, Any], answers: list[dict[str, Any]] | None, number: int) -> None:
+        if "id" in message:
+            if answers is not None and message["id"] == number:
+                answers.append(message)
+            return
+        self._events.append(message)
+        told = message.get("params", {})
+        if message["method"] == "Network.requestWillBeSent":
+            self.requests.append(told["request"]["url"])
+        elif message["method"] == "Runtime.exceptionThrown":
+            self.problems.append(str(told["exceptionDetails"]))
+        elif message["method"] == "Log.entryAdded" and told["entry"]["level"] == "error":
+            self.problems.append(told["entry"]["text"])

@@ -1,0 +1,101 @@
+"""Reports as Markdown and JSON, and the rules of their files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from test_evaluator import ColourFinder, made_store
+
+from risctl.data.store.reader import Store
+from risctl.engine.evaluator import evaluate
+from risctl.engine.report import Report
+from risctl.engine.report_files import check_report_paths, write_report
+from risctl.engine.report_samples import worst_and_best
+from risctl.errors import UsageError
+from risctl.metrics.rows import rows_of
+from risctl.viz.report.markdown import plain
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    with Store(made_store(tmp_path_factory.mktemp("store"), name="refcoco")) as store:
+        return evaluate(ColourFinder(), store, split="val", protocols=["rela", "zsris", "phrasecut"], resamples=50)
+
+
+def test_json_holds_all_that_the_figures_rest_on(report: Report, tmp_path: Path) -> None:
+    write_report(tmp_path / "out" / "report.json", report, about={"model": "m", "data": "d"})
+    told = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert (told["model"], told["data"]) == ("m", "d")
+    assert told["written_by"].startswith("risctl ")
+    assert list(told["protocols"]) == ["rela", "zsris", "phrasecut"]
+    rela = told["protocols"]["rela"]
+    assert rela["headline"] == "gIoU"
+    # Of the two samples without a target one is seen as such.
+    assert (rela["figures"]["N-acc"], rela["figures"]["T-acc"]) == (50, 100)
+    assert {"gIoU", "cIoU", "Pr@0.7"} <= rela["figures"].keys()
+    assert sum(rela["iou_histogram"]["counts"]) + rela["iou_histogram"]["zero"] == 20
+    assert rela["iou_histogram"]["left_out"] == 2
+    assert dict(map(tuple, rela["precision_curve"]))[0.7] == pytest.approx(rela["figures"]["Pr@0.7"])
+    parts = {one["name"]: {group["name"]: group for group in one["groups"]} for one in rela["breakdowns"]}
+    assert list(parts) == ["length", "ability", "category", "area", "distractors", "targets"]
+    assert parts["targets"]["no target"]["figures"]["N-acc"] == 50
+    assert parts["distractors"]["1"]["samples"] == 20
+    assert parts["ability"]["colour"]["few"] is True
+    low, high = parts["ability"]["colour"]["interval"]
+    assert low <= parts["ability"]["colour"]["figures"]["gIoU"] <= high
+    assert [one["iou"] for one in told["worst"]] == sorted(one["iou"] for one in told["worst"])
+    assert told["best"][0]["iou"] == 1
+
+
+def test_rows_hold_what_a_comparison_needs(report: Report, tmp_path: Path) -> None:
+    report.write_rows(tmp_path / "rows.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    back = rows_of([row for row in rows if row["protocol"] == "rela"])
+    own = report.results["rela"].rows
+    for name, column in back.columns().items():
+        assert [str(one) for one in column] == [str(one) for one in own.columns()[name]], name
+    assert {row["words"] for row in rows} == {1, 2}
+
+
+def test_markdown_tells_the_same(report: Report, tmp_path: Path) -> None:
+    write_report(tmp_path / "report.md", report, about={"model": "runs/a_b*c"})
+    content = (tmp_path / "report.md").read_text(encoding="utf-8")
+    result = report.results["rela"]
+    assert f"| gIoU | {result.figures['gIoU']:.2f} |" in content
+    assert "runs/a\\_b\\*c" in content
+    assert "contamination: RefCOCO\\-family" in content
+    for part in ("Expression length", "Ability", "Category", "Target area", "Same\\-category distractors", "Pr@X"):
+        assert part in content
+    widths = {line.count(" | ") for line in content.split("### Ability")[1].split("###")[0].splitlines() if "|" in line}
+    assert len(widths) == 1
+
+
+@pytest.mark.parametrize("text", ["a | b", "<img src=x>", "# no", "[x](y)", "`a`", "a\n\n- b", "\ud800", "~~x~~ _y_"])
+def test_markdown_shows_text_as_it_is(text: str) -> None:
+    shown = plain(text)
+    shown.encode("utf-8")
+    assert "\n" not in shown
+    for sign in "|<#[`~_":
+        assert shown.count(sign) == shown.count("\\" + sign)
+
+
+def test_endings_are_checked_before_anything_is_computed() -> None:
+    with pytest.raises(UsageError, match=r"\.html, \.md, \.json"):
+        check_report_paths([Path("report.pdf")])
+    with pytest.raises(UsageError, match="twice"):
+        check_report_paths([Path("a.md"), Path("./a.md")])
+    check_report_paths([Path("a.HTML"), Path("a.md"), Path("a.json")])
+
+
+def test_the_surest_mistakes_come_first(report: Report) -> None:
+    result = report.results["rela"]
+    worst, best = worst_and_best(result, each=3)
+    rows = {int(key): place for place, key in enumerate(result.rows.key)}
+    images = [int(result.rows.image_id[rows[key]]) for key in worst]
+    assert len(set(images)) == 3
+    # The blue that is not there but found: no worse IoU than 0.
+    assert not result.rows.targeted[rows[worst[0]]]
+    assert all(result.rows.targeted[rows[key]] for key in best)
+    assert not set(worst) & set(best)
