@@ -17,6 +17,8 @@ from risctl.cli.prepare_coco_phrases import coco_phrases
 from risctl.cli.prepare_coco_zsi import SPLITS as ZSI_SPLITS
 from risctl.cli.prepare_coco_zsi import coco_zsi
 from risctl.cli.prepare_coco_zsi import epilog as zsi_epilog
+from risctl.cli.prepare_features import EPILOG as FEATURES
+from risctl.cli.prepare_features import features
 from risctl.cli.prepare_own import EPILOG as OWN
 from risctl.cli.prepare_own import own
 from risctl.cli.prepare_scenes import scenes
@@ -105,6 +107,7 @@ app.command("ref-youtube-vos", epilog="Example: risctl prepare ref-youtube-vos -
 app.command("a2d", epilog="Example: risctl prepare a2d --from a2d_sentences")(a2d)
 app.command("jhmdb", epilog="Example: risctl prepare jhmdb --from jhmdb_sentences")(jhmdb)
 app.command("ref-davis17", epilog="Example: risctl prepare ref-davis17 --from ref-davis")(ref_davis17)
+app.command("features", epilog=FEATURES)(features)
 
 
 @app.command("verify", epilog="Example: risctl prepare verify data/refcoco_unc.h5 --from refer/data")

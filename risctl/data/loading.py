@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from risctl.data.batch import Batch, Item, Preprocess, collate
 from risctl.data.changes import Changes
 from risctl.data.clips import is_video_store
+from risctl.data.features.recall import Recall
 from risctl.data.records import Sample
 from risctl.data.store.reader import Store, TextField
 from risctl.data.transforms import augment, to_item
@@ -53,6 +54,8 @@ class TrainingSet(Dataset[Item | RisctlError]):
     """
 
     of_videos = False
+    features: Recall | None = None
+    """What stands for pictures and texts, where it was computed before."""
 
     def __init__(
         self,
@@ -123,7 +126,7 @@ class TrainingSet(Dataset[Item | RisctlError]):
         """Return item `index` as it is in `epoch`. Raises `DataError` if the store cannot give it."""
         sample = self.drawn_sample(epoch, index)
         if not self.changes:
-            return to_item(sample, self.preprocess)
+            return to_item(sample, self.preprocess, features=self.features)
         drawn = self.changes.draw(sample.mask, self.generator(_CHANGES, epoch, index))
         changed = replace(sample, image=drawn.picture(sample.image), mask=drawn.masks(sample.mask))
         return to_item(changed, self.sized(drawn.short))
@@ -133,7 +136,8 @@ class TrainingSet(Dataset[Item | RisctlError]):
         generator = self.generator(_ITEM, epoch, index)
         choices = self._choices[index]
         row = choices[int(generator.integers(len(choices)))]
-        sample = self.store.sample(row, text_field=self.text_field)
+        unseen = self.features is None or not self.features.has_pictures
+        sample = self.store.sample(row, text_field=self.text_field, pixels=unseen)
         return augment(sample, flip_share=self.flip, colour=self.colour, generator=generator)
 
     def generator(self, stream: int, epoch: int, index: int) -> np.random.Generator:

@@ -107,7 +107,9 @@ class SampleIds:
 class Sample:
     """One (image, sentence, mask), decoded: `image` uint8 (H, W, 3) RGB, `mask` bool (H, W), all-False if no target.
 
-    things: category id and mask bool (H, W) of everything annotated in the picture, where a system is trained on that.
+    An image that is not needed, because its features are known, is left out: (H, W, 0). things: category id and mask
+    bool (H, W) of everything annotated in the picture, where a system is trained on that. mirrored: whether left and
+    right were exchanged.
     """
 
     image: np.ndarray
@@ -117,6 +119,7 @@ class Sample:
     category_ids: tuple[int, ...] = ()
     abilities: tuple[str, ...] = ()
     things: tuple[tuple[int, np.ndarray], ...] = ()
+    mirrored: bool = False
 
 
 def sentence_count(records: Iterable[Record]) -> int:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from risctl.data.batch import Geometry, Item, Preprocess
+from risctl.data.features.recall import Recall
 from risctl.data.records import Sample
 from risctl.language.flips import swap_left_right
 from risctl.language.vocabulary import Vocabulary
@@ -87,9 +89,21 @@ class LongestSidePreprocess:
         return geometry.mask(mask)
 
 
-def to_item(sample: Sample, preprocess: Preprocess) -> Item:
-    """Return `sample` as the tensors that `preprocess` makes of it. Raises `UsageError` if its text has no word."""
-    image, geometry = preprocess.image(sample.image)
+def to_item(sample: Sample, preprocess: Preprocess, *, features: Recall | None = None) -> Item:
+    """Return `sample` as the tensors that `preprocess` makes of it, `features` in place of what they stand for.
+
+    Raises `UsageError` if its text has no word, `DataError` if its features are not there.
+    """
+    seen = read = None
+    if features is not None:
+        seen = features.picture(sample.ids.image_id, mirrored=sample.mirrored)
+        read = features.text(sample.text)
+    image: Tensor
+    geometry: Geometry
+    if seen is None:
+        image, geometry = preprocess.image(sample.image)
+    else:
+        image, geometry = torch.zeros(3, 0, 0), preprocess.fit(height=sample.mask.shape[0], width=sample.mask.shape[1])
     words, word_mask = preprocess.text(sample.text)
     target = preprocess.target(sample.mask, geometry)
     return Item(
@@ -100,6 +114,8 @@ def to_item(sample: Sample, preprocess: Preprocess) -> Item:
         geometry=geometry,
         text=sample.text,
         ids=sample.ids,
+        seen=seen,
+        read=read,
     )
 
 
@@ -111,6 +127,7 @@ def flip(sample: Sample) -> Sample:
         mask=sample.mask[:, ::-1].copy(),
         things=tuple((category, mask[:, ::-1].copy()) for category, mask in sample.things),
         text=swap_left_right(sample.text),
+        mirrored=not sample.mirrored,
     )
 
 

@@ -20,6 +20,7 @@ from risctl.data.loading import EpochSampler
 from risctl.data.store.reader import Store
 from risctl.engine.checkpoint import MEAN, MODEL, TRAINING, Builder, fill, read_tensors, vocabulary_of
 from risctl.engine.devices import determinism, device_name, pick_device
+from risctl.engine.feature_use import use_features
 from risctl.engine.items import training_items
 from risctl.engine.journal import Journal, Silent, Watcher, duration
 from risctl.engine.optimizers import build_optimizer, load_optimizer
@@ -45,6 +46,7 @@ _CHANGEABLE = frozenset(
         "data.store",
         "data.also",
         "data.workers",
+        "data.features",
         "train.epochs",
         "train.max_steps",
         "train.eval_every",
@@ -174,6 +176,7 @@ def _train(
             fill(system, resumed.group(MODEL), source=resumed.path)
         optimizer = build_optimizer(system, recipe.optim)
         model, optimizer = accelerator.prepare(system.train(), optimizer)
+        features = use_features(recipe, store, system, dataset, device=accelerator.device)
         state = State()
         mean = None if recipe.train.ema is None else RunningMean(system, decay=recipe.train.ema)
         if resumed is not None:
@@ -214,7 +217,7 @@ def _train(
             if main:
                 run.note_start(recipe, command)
             journal.rewind(state.step, evaluated=state.evaluated)
-            _introduce(trainer, (words.note, begun), resumed=resumed is not None)
+            _introduce(trainer, (words.note, begun, features), resumed=resumed is not None)
             try:
                 state = trainer.run()
             finally:

@@ -98,6 +98,11 @@ class DataSection(Section):
         description="Frames of a training clip; a picture of a store of pictures becomes so many, slightly moved. "
         "null: pictures.",
     )
+    features: FileName | None = Field(
+        default=None,
+        description="What the frozen part of the encoders gives, computed before by `risctl prepare features`: a file; "
+        "`auto`: the one beside the store, if it is there; null: it is computed at every step.",
+    )
     augment: AugmentSection | None = Field(
         default=None, description="Random changes of the training pictures; null: none."
     )

@@ -301,14 +301,15 @@ class Store:
             abilities=tuple(self._abilities[one] for one in self._ragged("sentences/abilities", row)),
         )
 
-    def sample(self, sentence_row: int, *, text_field: TextField = "sent") -> Sample:
-        """Return the sentence with its image and mask decoded."""
+    def sample(self, sentence_row: int, *, text_field: TextField = "sent", pixels: bool = True) -> Sample:
+        """Return the sentence with its mask decoded and, unless `pixels` is false, its image."""
         sentence = self.sentence(sentence_row)
         ref = self.ref(sentence.ref)
+        mask = rle.decode(self.mask(sentence.ref))
         return Sample(
-            image=self.pixels(sentence.image),
+            image=self.pixels(sentence.image) if pixels else np.zeros((*mask.shape, 0), dtype=np.uint8),
             text=sentence.text(text_field),
-            mask=rle.decode(self.mask(sentence.ref)),
+            mask=mask,
             ids=SampleIds(
                 image_id=ref.image_id,
                 ref_id=ref.ref_id,

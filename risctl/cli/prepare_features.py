@@ -1,0 +1,160 @@
+"""`risctl prepare features`: what the frozen part of a recipe's encoders gives, computed once."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from risctl.cli import console
+from risctl.cli.options import Device, DeviceOption, JsonOption, OverridesArgument, QuietOption, complete_recipe
+from risctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from risctl.engine.features import FeaturePlan
+
+EPILOG = "Example: risctl prepare features data/refcoco_unc.h5 --recipe vlt-refcoco --dry-run"
+
+
+def features(
+    store: Annotated[Path, typer.Argument(help="The store whose training split is encoded.", show_default=False)],
+    overrides: OverridesArgument = None,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe",
+            "-r",
+            help="A recipe file, or the name of a shipped recipe, whose frozen encoders are run.",
+            autocompletion=complete_recipe,
+            show_default=False,
+        ),
+    ] = "",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="The file to write. Default: STORE.RECIPE.features.h5 beside the store, which "
+            "data.features=auto finds.",
+            show_default=False,
+        ),
+    ] = None,
+    shard: Annotated[
+        str,
+        typer.Option(metavar="K/N", help="Write the K-th of N parts; several processes or machines write one each."),
+    ] = "1/1",
+    join: Annotated[
+        bool, typer.Option("--join", help="Join shards that are there; compute nothing. The last one joins by itself.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures of one size that are encoded together.")] = 8,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that decode pictures; 0: none.")] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be written and how much; write nothing.")
+    ] = False,
+    device: DeviceOption = Device.auto,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Encode the pictures (and texts) of a store once, with the encoders that a recipe keeps frozen.
+
+    Training with data.features=auto then reads these features in the place of pictures. They are of the weights, the
+    preprocessing and the version that made them, and refused when any of them changed. data.augment.flip keeps both
+    orientations, twice the disk; other random changes of the pictures cannot be had with features.
+
+    An interrupted run goes on where it stopped when it is started again.
+    """
+    from risctl.data.store.reader import Store
+    from risctl.engine.devices import pick_device
+    from risctl.engine.feature_keys import default_path
+    from risctl.engine.features import FeatureRun, finish
+    from risctl.recipe.load import load_recipe
+
+    if not recipe:
+        raise UsageError("name the recipe whose encoders are to run: --recipe NAME (`risctl recipes ls`)")
+    part = _shard(shard)
+    changes = [*(overrides or ()), f"data.store={store}"]
+    chosen = load_recipe(recipe, changes)
+    with console.quiet_if(quiet), Store(store) as opened:
+        if join:
+            from risctl.data.features.joining import present_shards
+
+            path = out or default_path(chosen, store)
+            joined = _joined(path, present_shards(path), count=part[1])
+            console.result(f"{joined}", data={"features": str(joined)}, as_json=as_json)
+            return
+        run = FeatureRun(chosen, opened, dry=dry_run)
+        plan = run.plan(path=out, shard=part)
+        if dry_run:
+            console.result(f"{_described(plan)}\n{plan.out} not written", data=_data(plan), as_json=as_json)
+            return
+        console.say(_described(plan))
+        with console.counting("features") as advance:
+            written = run.write(
+                plan, device=pick_device(device.value), batch=batch_size, workers=workers, progress=advance
+            )
+        whole = finish(plan.path, part[1])
+        lines = [str(written)]
+        if whole is None:
+            lines.append(f"shard {shard} is done; the last of {part[1]} joins them at {plan.path}")
+        else:
+            changes.append(f"data.features={_named(whole, chosen, store)}")
+            lines.append(f"use it: {shlex.join(['risctl', 'train', recipe, *changes])}")
+        console.result("\n".join(lines), data=_data(plan) | {"written": str(written)}, as_json=as_json)
+
+
+def _named(path: Path, recipe: Any, store: Path) -> str:
+    from risctl.engine.feature_keys import default_path
+
+    return "auto" if path == default_path(recipe, store) else str(path)
+
+
+def _joined(path: Path, present: dict[int, list[int]], *, count: int) -> Path:
+    from risctl.data.features.joining import join
+
+    counts = [count] if count > 1 else sorted(present)
+    if len(counts) != 1:
+        found = ", ".join(f"of {one}" for one in counts) or "none"
+        raise UsageError(f"expected the shards of one set beside {path}, found {found}; say which with --shard 1/N")
+    return join(path, counts[0])
+
+
+def _shard(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    number, count = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= number <= count:
+        raise UsageError(f"--shard takes K/N with K from 1 to N, as in 2/8; got {text!r}")
+    return number, count
+
+
+def _described(plan: FeaturePlan) -> str:
+    number, count = plan.layout.shard
+    kinds = " and ".join(f"{total:,} {name}" for name, total in plan.total.items())
+    twice = ", both orientations" if plan.layout.key.orientations > 1 else ""
+    thousand = f"; {1000 * plan.each / 1e9:.2f} GB for 1,000 pictures" if plan.each else ""
+    own = f"; this shard {number} of {count}: {_bytes(plan.need)}" if count > 1 else ""
+    return (
+        f"features of {kinds} of {plan.layout.split!r}{twice}: {_bytes(plan.need_all)}{thousand}{own}; "
+        f"free at {plan.out.parent}: {_bytes(plan.free)}"
+    )
+
+
+def _data(plan: FeaturePlan) -> dict[str, Any]:
+    return {
+        "features": str(plan.path),
+        "file": str(plan.out),
+        "split": plan.layout.split,
+        "samples": plan.total,
+        "pictures": plan.pictures,
+        "orientations": plan.layout.key.orientations,
+        "bytes": plan.need,
+        "bytes_all_shards": plan.need_all,
+        "bytes_a_thousand_pictures": 1000 * plan.each,
+        "bytes_free": plan.free,
+    }
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

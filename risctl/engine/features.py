@@ -1,0 +1,314 @@
+"""Running a recipe's frozen encoders once over a store: what `risctl prepare features` does."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from risctl.core.encoders import stems
+from risctl.data.batch import Preprocess
+from risctl.data.clips import is_video_store
+from risctl.data.features import schema
+from risctl.data.features.joining import join, present_shards
+from risctl.data.features.schema import IMAGES, TEXTS, Layout
+from risctl.data.features.writer import Samples, Shapes, ShardWriter
+from risctl.data.store.reader import Store
+from risctl.engine.checkpoint import Builder
+from risctl.engine.feature_keys import default_path, frozen_encoders, key_of
+from risctl.engine.seeding import seed_start
+from risctl.engine.start import read_start
+from risctl.engine.words import gather_words
+from risctl.errors import DataError, RisctlError, UsageError
+from risctl.language.byte_pairs import BytePairs
+from risctl.language.flips import swap_left_right
+from risctl.language.tokens import words_of
+from risctl.language.vocabulary import Vocabulary
+from risctl.recipe.schema import Recipe
+from risctl.systems.base import System
+from risctl.systems.build import build_system
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) samples of this shard."""
+LARGEST = float(np.finfo(np.float16).max)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturePlan:
+    """What is to be written, foreseen: where, of what, and how much.
+
+    path: of all features; shard: number from 1, of how many; total: samples a group over all shards; need: bytes of
+    this shard, need_all: of all; free: bytes free there; each: bytes of one picture, with both orientations.
+    """
+
+    path: Path
+    layout: Layout
+    samples: dict[str, Samples]
+    total: dict[str, int]
+    pictures: int
+    need: int
+    need_all: int
+    each: int
+    free: int
+
+    @property
+    def out(self) -> Path:
+        """The file of this shard."""
+        return schema.shard_path(self.path, self.layout.shard)
+
+
+class FeatureRun:
+    """A recipe's system with its frozen encoders, on a store, ready to say what they need and to run them.
+
+    The weights are those that training begins with: the same seed, files and vocabulary. Raises `UsageError` if nothing
+    of the recipe is frozen, or its pictures change at random.
+    """
+
+    def __init__(self, recipe: Recipe, store: Store, *, build: Builder | None = None, dry: bool = False) -> None:
+        """Build the system; dry: without its weights, to plan only."""
+        if is_video_store(store) or recipe.data.frames is not None or recipe.data.also:
+            raise UsageError(
+                "features are kept of one store's pictures; leave videos, data.frames and data.also out"
+            )
+        self.recipe, self.store = recipe, store
+        self.system: System = (_weightless if dry else _begun)(recipe, store, build or build_system).train()
+        self.encoders = frozen_encoders(self.system)
+        self.key = key_of(recipe, store, self.system, weighed=not dry)
+
+    def plan(self, *, path: Path | None = None, shard: tuple[int, int] = (1, 1)) -> FeaturePlan:
+        """Return what would be written for a shard, without computing anything."""
+        path = path or default_path(self.recipe, self.store.path)
+        split = self.recipe.data.train_split
+        everything: dict[str, tuple[list[str], list[Shapes]]] = {}
+        if IMAGES in self.encoders:
+            everything[IMAGES] = self._pictures(split)
+        if TEXTS in self.encoders:
+            everything[TEXTS] = self._texts(split)
+        samples, need_all, each = {}, 0, 0
+        for name, (keys, shapes) in everything.items():
+            numbers = max((_numbers(one) for one in shapes), default=0)
+            rows = schema.shard_rows(len(keys), shard)
+            samples[name] = Samples(
+                keys=keys[rows.start : rows.stop],
+                shapes=shapes[rows.start : rows.stop],
+                numbers=numbers,
+                first=rows.start,
+                total=len(keys),
+            )
+            need_all += len(keys) * numbers * schema.NUMBER.itemsize
+            if name == IMAGES:
+                each = numbers * schema.NUMBER.itemsize * self.key.orientations
+        layout = Layout(
+            key=self.key,
+            recipe=self.recipe.name,
+            store=self.store.path.name,
+            split=split,
+            shard=shard,
+            groups={},
+        )
+        return FeaturePlan(
+            path=path,
+            layout=layout,
+            samples=samples,
+            total={name: len(keys) for name, (keys, _) in everything.items()},
+            pictures=len(self.store.images(split)),
+            need=sum(one.bytes for one in samples.values()),
+            need_all=need_all,
+            each=each,
+            free=shutil.disk_usage(_existing(path.parent)).free,
+        )
+
+    def write(
+        self,
+        plan: FeaturePlan,
+        *,
+        device: torch.device,
+        batch: int = 8,
+        workers: int = 0,
+        progress: Progress | None = None,
+    ) -> Path:
+        """Compute what is missing of the shard and return its file.
+
+        Raises `DataError` for a picture that cannot be read or features that fp16 cannot hold, `MachineError` for a
+        full disk.
+        """
+        for encoder in self.encoders.values():
+            encoder.to(device)
+        total = sum(len(one.keys) for one in plan.samples.values())
+        with ShardWriter(plan.out, plan.layout, plan.samples) as writer:
+            todo = {name: writer.todo(name) for name in plan.samples}
+            done = total - sum(len(rows) for rows in todo.values())
+            for name, rows in todo.items():
+                for some, inputs, mask in self._inputs(name, plan.samples[name], rows, batch=batch, workers=workers):
+                    parts = self._run(name, inputs.to(device), mask.to(device))
+                    keys = [plan.samples[name].keys[row] for row in some]
+                    writer.put(name, some, [_halved(parts, place, key) for place, key in enumerate(keys)])
+                    done += len(some)
+                    if progress is not None:
+                        progress(done, total)
+            return writer.finish()
+
+    @torch.no_grad()
+    def _run(self, group: str, inputs: Tensor, mask: Tensor) -> stems.Parts:
+        return stems.begin(self.encoders[group], inputs, mask)
+
+    def _pictures(self, split: str) -> tuple[list[str], list[Shapes]]:
+        encoder = _on_meta(self.encoders[IMAGES])
+        known: dict[tuple[int, int], Shapes] = {}
+        keys, shapes = [], []
+        for row in self.store.images(split):
+            image = self.store.image(int(row))
+            size = (image.height, image.width)
+            if size not in known:
+                padding = self.system.preprocess.fit(height=image.height, width=image.width).padding()
+                known[size] = _shapes(encoder, torch.empty(1, 3, *padding.shape, device="meta"), padding[None])
+            for mirrored in (False, True)[: self.key.orientations]:
+                keys.append(schema.key_of(image.image_id, mirrored=mirrored))
+                shapes.append(known[size])
+        return keys, shapes
+
+    def _texts(self, split: str) -> tuple[list[str], list[Shapes]]:
+        encoder = _on_meta(self.encoders[TEXTS])
+        given = [text for text in self.store.texts(split, self.recipe.data.text_field) if words_of(text)]
+        mirrored = [swap_left_right(text) for text in given] if self.key.orientations > 1 else []
+        keys = list(dict.fromkeys((*given, *mirrored)))
+        known: dict[int, Shapes] = {}
+        shapes = []
+        for text in keys:
+            words, mask = self.system.preprocess.text(text)
+            if len(words) not in known:
+                known[len(words)] = _shapes(encoder, words[None].to("meta"), mask[None])
+            shapes.append(known[len(words)])
+        return keys, shapes
+
+    def _inputs(
+        self, group: str, samples: Samples, rows: Sequence[int], *, batch: int, workers: int
+    ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """Yield rows, inputs and masks of samples of one size, as many as make a batch."""
+        source: Dataset[_Prepared | RisctlError] = (
+            _Pictures(self.store, self.system.preprocess, [samples.keys[row] for row in rows])
+            if group == IMAGES
+            else _Texts(self.system.preprocess, [samples.keys[row] for row in rows])
+        )
+        loader: DataLoader[_Prepared | RisctlError] = DataLoader(
+            source, batch_size=None, num_workers=workers if group == IMAGES else 0
+        )
+        waiting: list[tuple[int, Tensor, Tensor]] = []
+        for row, prepared in zip(rows, loader, strict=True):
+            if isinstance(prepared, RisctlError):
+                raise prepared
+            inputs, mask = prepared
+            if waiting and (len(waiting) == batch or waiting[0][1].shape != inputs.shape):
+                yield _together(waiting)
+                waiting = []
+            waiting.append((row, inputs, mask))
+        if waiting:
+            yield _together(waiting)
+
+
+def _begun(recipe: Recipe, store: Store, build: Builder) -> System:
+    """Return the system that a training begins with."""
+    start = read_start(recipe.train.start) if recipe.train.start is not None else None
+    words = gather_words(recipe, store, before=start.words if start else None)
+    seed_start(recipe.train.seed)
+    system = build(
+        recipe.model,
+        vocabulary=words.vocabulary,
+        vectors=words.vectors,
+        pretrained=not (start and start.takes_encoders),
+    )
+    if start is not None:
+        start.fill(system, words.vocabulary)
+    return system
+
+
+def _weightless(recipe: Recipe, store: Store, build: Builder) -> System:
+    texts = store.texts(recipe.data.train_split, recipe.data.text_field)
+    pairs = recipe.model.text.tokens
+    vocabulary = Vocabulary.from_texts(texts) if pairs is None else BytePairs.load(pairs)
+    with torch.device("meta"):
+        return build(recipe.model, vocabulary=vocabulary, vectors=None, pretrained=False)
+
+
+def finish(path: Path, count: int) -> Path | None:
+    """Join the `count` shards of the features `path` if all of them are there; return the file, None if not."""
+    if count == 1:
+        return path
+    return join(path, count) if len(present_shards(path).get(count, ())) == count else None
+
+
+_Prepared = tuple[Tensor, Tensor]
+
+
+class _Pictures(Dataset["_Prepared | RisctlError"]):
+    """Pictures of a store by key, preprocessed, with their padding. An error is returned in place of its picture."""
+
+    def __init__(self, store: Store, preprocess: Preprocess, keys: Sequence[str]) -> None:
+        rows = {int(one): row for row, one in enumerate(store.numbers("images/id").tolist())}
+        self._store, self._preprocess = store, preprocess
+        self._wanted = [(rows[int(key.split()[0])], key.endswith("mirrored")) for key in keys]
+
+    def __len__(self) -> int:
+        return len(self._wanted)
+
+    def __getitem__(self, index: int) -> _Prepared | RisctlError:
+        row, mirrored = self._wanted[index]
+        try:
+            pixels = self._store.pixels(row)
+        except RisctlError as error:
+            return error
+        image, geometry = self._preprocess.image(pixels[:, ::-1].copy() if mirrored else pixels)
+        return image, geometry.padding()
+
+
+class _Texts(Dataset["_Prepared | RisctlError"]):
+    def __init__(self, preprocess: Preprocess, texts: Sequence[str]) -> None:
+        self._preprocess, self._texts = preprocess, texts
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __getitem__(self, index: int) -> _Prepared | RisctlError:
+        return self._preprocess.text(self._texts[index])
+
+
+def _together(waiting: Sequence[tuple[int, Tensor, Tensor]]) -> tuple[list[int], Tensor, Tensor]:
+    rows, inputs, masks = zip(*waiting, strict=True)
+    return list(rows), torch.stack(inputs), torch.stack(masks)
+
+
+def _halved(parts: stems.Parts, place: int, key: str) -> list[np.ndarray]:
+    """Return the tensors of one sample of a batch as float16. Raises `DataError` if that cannot hold them."""
+    whole = [one[place].float().cpu().numpy() for one in parts]
+    most = max(float(np.abs(one).max(initial=0.0)) for one in whole)
+    if not most <= LARGEST:
+        raise DataError(
+            f"the features of {key!r} reach {most:.3g}, and fp16 holds {LARGEST:,.0f} at most; set data.features=null"
+        )
+    return [one.astype(schema.NUMBER) for one in whole]
+
+
+def _on_meta(encoder: nn.Module) -> nn.Module:
+    return copy.deepcopy(encoder).to("meta")
+
+
+@torch.no_grad()
+def _shapes(encoder: nn.Module, inputs: Tensor, mask: Tensor) -> Shapes:
+    return tuple(tuple(one.shape[1:]) for one in stems.begin(encoder, inputs, mask.to("meta")))
+
+
+def _numbers(shapes: Shapes) -> int:
+    return sum(int(np.prod(shape)) for shape in shapes)
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.exists():
+        folder = folder.parent
+    return folder
