@@ -26,7 +26,7 @@ def compare(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN_A RUN_B...",
+            metavar="RUN_A RUN_B",
             help="Rows that `risctl eval --rows` wrote: the file, the JSON report that names it, or a folder with "
             "rows.jsonl. Each further run is compared with the first.",
             show_default=False,

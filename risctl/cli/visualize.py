@@ -1,4 +1,4 @@
-"""`risctl visualize`: pictures of how a model came to its answer."""
+"""`risctl visualize`: pictures of data, of predictions, and of how a model came to its answer."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
-from risctl.cli import console
+from risctl.cli import console, visualize_data
 from risctl.cli.options import Device, DeviceOption, JsonOption, ModelOption, QuietOption
-from risctl.errors import UsageError
+from risctl.cli.sheets import OutOption, ThresholdOption, sheet_path, write_sheet
 
-app = typer.Typer(help="Draw how a model came to its answer.", no_args_is_help=True)
+app = typer.Typer(help="Draw data, predictions, and how a model came to its answer.", no_args_is_help=True)
+app.command("data", epilog=visualize_data.DATA_EXAMPLE)(visualize_data.data)
+app.command("predictions", epilog=visualize_data.PREDICTIONS_EXAMPLE)(visualize_data.predictions)
 
 
 @app.command("steps", epilog='Example: risctl visualize steps photo.jpg "the red cup" --model runs/step-scenes')
@@ -19,14 +21,8 @@ def steps(
     image: Annotated[Path, typer.Argument(help="The picture.", show_default=False)],
     text: Annotated[str, typer.Argument(help="What to look for, in quotes.", show_default=False)],
     model: ModelOption,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="The PNG to write. Default: PICTURE.steps.png, here.", show_default=False),
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(help="A pixel is in the mask if its probability is above this; default: the recipe's."),
-    ] = None,
+    out: OutOption = None,
+    threshold: ThresholdOption = None,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -37,14 +33,7 @@ def steps(
     each word weighs in the text vector. It prints the sheet's path; --json adds the weights as numbers.
     """
     with console.quiet_if(quiet):
-        path = out if out is not None else Path(f"{image.stem}.steps.png")
-        if path.suffix.lower() != ".png":
-            raise UsageError(f"expected an output that ends in .png, got {path}")
-        if path.is_dir() or not path.absolute().parent.is_dir():
-            raise UsageError(f"cannot write {path}: name a file in a folder that is there")
-        from PIL import Image
-
-        from risctl.data.atomic import replacing
+        path = sheet_path(out, f"{image.stem}.steps.png")
         from risctl.engine.predictor import Predictor
         from risctl.engine.steps_view import draw_steps
 
@@ -53,8 +42,7 @@ def steps(
         for remark in predictor.remarks(text):
             console.warn(f"{text!r}: {remark}")
         drawn = draw_steps(predictor, image, text)
-        with replacing(path) as beside:
-            Image.fromarray(drawn.sheet).save(beside, format="PNG")
+        write_sheet(drawn.sheet, path)
         found = drawn.prediction
         data = {
             "image": str(image),
@@ -74,15 +62,9 @@ def queries(
     source: Annotated[Path, typer.Argument(help="A picture, a video, or a folder of frames.", show_default=False)],
     text: Annotated[str, typer.Argument(help="What to look for, in quotes.", show_default=False)],
     model: ModelOption,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="The PNG to write. Default: SOURCE.queries.png, here.", show_default=False),
-    ] = None,
+    out: OutOption = None,
     frames: Annotated[int, typer.Option(min=1, max=64, help="Of a video, how many frames, evenly spaced.")] = 6,
-    threshold: Annotated[
-        float | None,
-        typer.Option(help="A pixel is in the mask if its probability is above this; default: the recipe's."),
-    ] = None,
+    threshold: ThresholdOption = None,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -92,14 +74,7 @@ def queries(
     It prints the sheet's path; --json adds the scores as numbers.
     """
     with console.quiet_if(quiet):
-        path = out if out is not None else Path(f"{source.stem}.queries.png")
-        if path.suffix.lower() != ".png":
-            raise UsageError(f"expected an output that ends in .png, got {path}")
-        if path.is_dir() or not path.absolute().parent.is_dir():
-            raise UsageError(f"cannot write {path}: name a file in a folder that is there")
-        from PIL import Image
-
-        from risctl.data.atomic import replacing
+        path = sheet_path(out, f"{source.stem}.queries.png")
         from risctl.engine.predictor import Predictor
         from risctl.engine.queries_view import draw_queries
 
@@ -108,7 +83,6 @@ def queries(
         for remark in predictor.remarks(text):
             console.warn(f"{text!r}: {remark}")
         drawn = draw_queries(predictor, source, text, frames=frames)
-        with replacing(path) as beside:
-            Image.fromarray(drawn.sheet).save(beside, format="PNG")
+        write_sheet(drawn.sheet, path)
         data = {"source": str(source), "text": text, "sheet": str(path), **drawn.to_json()}
         console.result(str(path), data=data, as_json=as_json)

@@ -88,7 +88,7 @@ def test_other_systems_have_no_steps(
 @pytest.mark.parametrize(
     ("text", "out", "code", "says"),
     [
-        ("the cup", "a.jpg", 2, "ends in .png"),
+        ("the cup", "a.gif", 2, "ends in .png"),
         ("the cup", "absent/a.png", 2, "cannot write"),
         ("  ", "a.png", 2, "at least one word"),
     ],
