@@ -94,14 +94,14 @@ def train_command(
 
 
 def _run(recipe: str | None, changes: list[str], *, out: Path | None, resume: str | None, device: Device) -> Result:
-    from risctl.engine import training
+    from risctl.engine import stages
 
     chosen, run = _chosen(recipe, changes, out=out, resume=resume)
     command = shlex.join(["risctl", *sys.argv[1:]])
     with TrainingProgress() as watcher:
         if run is not None:
-            return training.resume(run, recipe=chosen, device=device.value, command=command, watcher=watcher)
-        return training.train(chosen, out=out, device=device.value, command=command, watcher=watcher)
+            return stages.resume(run, recipe=chosen, device=device.value, command=command, watcher=watcher)
+        return stages.train(chosen, out=out, device=device.value, command=command, watcher=watcher)
 
 
 def _chosen(

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from risctl.data.boxes import Asked
 from risctl.data.records import SampleIds
 
 
@@ -99,7 +100,8 @@ class Batch:
 
     images (B, 3, H, W) or (B, T, 3, H, W) float32; padding (B, H, W) bool, True where there is no picture; words (B, L)
     int64; word_mask (B, L) bool, True where a word is; targets (B, h, w) float32 in [0, 1], None at prediction;
-    things: of each picture, None unless the system is trained on them.
+    things: of each picture, None unless the system is trained on them. asked: known boxes in the place of pictures,
+    whose images are then empty, (B, 3, 0, 0); None otherwise.
 
     seen, read: what the frozen parts of the encoders made of pictures and texts before, tensors (B, ...) of any
     precision; None if they are to be run. With `seen`, images are empty, too.
@@ -114,6 +116,7 @@ class Batch:
     texts: tuple[str, ...]
     ids: tuple[SampleIds | None, ...]
     things: tuple[Things, ...] | None = None
+    asked: Asked | None = None
     seen: tuple[Tensor, ...] | None = None
     read: tuple[Tensor, ...] | None = None
 
@@ -124,13 +127,15 @@ class Batch:
         """Return the batch with its tensors on `device`."""
         moved = self._each(lambda tensor: tensor.to(device, non_blocking=True))
         things = None if self.things is None else tuple(one.to(device) for one in self.things)
-        return replace(self, things=things, **moved)
+        asked = None if self.asked is None else self.asked.to(device)
+        return replace(self, things=things, asked=asked, **moved)
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory (called by torch's loader)."""
         pinned = self._each(Tensor.pin_memory)
         things = None if self.things is None else tuple(one.pin_memory() for one in self.things)
-        return replace(self, things=things, **pinned)
+        asked = None if self.asked is None else self.asked.pin_memory()
+        return replace(self, things=things, asked=asked, **pinned)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
         """Return the fields that are tensors, or tuples of them, changed."""

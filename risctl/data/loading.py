@@ -8,8 +8,9 @@ epochs.
 from __future__ import annotations
 
 import signal
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -32,6 +33,8 @@ Key = tuple[int, int]
 # First entry of every seed, so that the order of an epoch and the draws within an item are never the same stream.
 _ORDER, _ITEM, _CHANGES = 1, 2, 6
 
+
+_ALIKE = 16  # batches whose items are sorted by length
 
 _NO_CHANGES = Changes()
 
@@ -166,7 +169,8 @@ class EpochSampler:
 
     Each of `world` processes is given its own `batch_size` keys of every global batch. What fills no whole group of
     `accumulate` global batches is dropped (never less than the whole epoch: that is a `UsageError`), unless `drop_last`
-    is false, which is for one process.
+    is false, which is for one process. lengths: of the items; where they are given, items of like length come together,
+    so that little of a batch is padding.
     """
 
     def __init__(
@@ -179,10 +183,12 @@ class EpochSampler:
         world: int = 1,
         accumulate: int = 1,
         drop_last: bool = True,
+        lengths: np.ndarray | None = None,
     ) -> None:
         if not drop_last and (world > 1 or accumulate > 1):
             raise UsageError("a short last batch cannot be kept with several processes or accumulated batches")
         self.length = length
+        self.lengths = lengths
         self.batch_size = batch_size
         self.seed = seed
         self.rank = rank
@@ -211,10 +217,22 @@ class EpochSampler:
         self._skip = batches
 
     def __iter__(self) -> Iterator[list[Key]]:
-        order = np.random.default_rng((_ORDER, self.seed, self.epoch)).permutation(self.length)
+        order = self._order(np.random.default_rng((_ORDER, self.seed, self.epoch)))
         for batch in range(self._skip, self._batches):
             start = (batch * self.world + self.rank) * self.batch_size
             yield [(self.epoch, int(index)) for index in order[start : start + self.batch_size]]
+
+    def _order(self, generator: np.random.Generator) -> np.ndarray:
+        order = generator.permutation(self.length)
+        if self.lengths is None:
+            return order
+        group = self.batch_size * self.world
+        whole = self.length // group * group
+        for start in range(0, whole, group * _ALIKE):
+            some = order[start : min(start + group * _ALIKE, whole)]
+            alike = some[np.argsort(self.lengths[some], kind="stable")].reshape(-1, group)
+            order[start : start + some.size] = generator.permutation(alike).reshape(-1)
+        return order
 
 
 def make_loader(
@@ -236,7 +254,7 @@ def make_loader(
         items,
         batch_sampler=sampler,
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=partial(_collate, into=getattr(dataset, "collate", collate)),
         pin_memory=pin,
         persistent_workers=workers > 0,
         worker_init_fn=_start_worker,
@@ -254,13 +272,13 @@ def batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
         yield batch
 
 
-def _collate(items: Sequence[Item | RisctlError]) -> Batch | RisctlError:
-    good: list[Item] = []
+def _collate(items: Sequence[Any], *, into: Callable[[Sequence[Any]], Batch]) -> Batch | RisctlError:
+    good: list[Any] = []
     for item in items:
         if isinstance(item, RisctlError):
             return item
         good.append(item)
-    return collate(good)
+    return into(good)
 
 
 def _start_worker(_: int) -> None:

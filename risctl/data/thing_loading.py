@@ -65,9 +65,7 @@ class ThingTrainingSet(TrainingSet):
 
     def item(self, epoch: int, index: int) -> Item:
         """Return item `index` as it is in `epoch`. Raises `DataError` if the store cannot give it."""
-        generator, zooming, pasting = (
-            np.random.default_rng((stream, self.seed, epoch, index)) for stream in (_ITEM, _ZOOM, _PASTE)
-        )
+        generator, zooming, pasting = (self.generator(stream, epoch, index) for stream in (_ITEM, _ZOOM, _PASTE))
         choices = self._choices[index]
         row = choices[int(generator.integers(len(choices)))]
         sample = self.store.sample(row, text_field=self.text_field)

@@ -11,9 +11,12 @@ from risctl.data.clip_loading import ClipTrainingSet, PictureClipSet
 from risctl.data.clips import is_video_store
 from risctl.data.joint_loading import JointTrainingSet, held_back_files
 from risctl.data.loading import Sizable, TrainingSet
+from risctl.data.question_loading import QuestionSet
 from risctl.data.store.reader import Store
 from risctl.data.thing_loading import ThingTrainingSet
+from risctl.engine.question_items import question_items
 from risctl.errors import UsageError
+from risctl.language.coco_classes import CLASSES
 from risctl.recipe.data import AugmentSection
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
@@ -21,12 +24,15 @@ from risctl.systems.base import System
 
 def training_items(
     recipe: Recipe, store: Store, system: System, *, also: Sequence[Store] = ()
-) -> TrainingSet | JointTrainingSet:
+) -> TrainingSet | JointTrainingSet | QuestionSet:
     """Return the items of `recipe`'s training split, of `store` and of the stores `also`.
 
-    Raises `UsageError` for clips of a system that takes none, changes or categories that it cannot be trained with,
+    Of questions about boxes, those that the recipe's files ask, and those about what `system`, as it is, finds. Raises
+    `UsageError` for clips of a system that takes none, changes or categories that it cannot be trained with,
     `DataError` if a store has nothing to train on.
     """
+    if recipe.data.items == "questions":
+        return question_items(recipe, (store, *also), system)
     _check_categories(system, (store, *also))
     first = _of_store(recipe, store, system)
     if not also:
@@ -49,7 +55,7 @@ def _of_store(recipe: Recipe, store: Store, system: System) -> TrainingSet:
         "colour": augment.colour if augment else 0.0,
         "seed": recipe.train.seed,
     }
-    if system.learns_things:
+    if system.learns_things or data.items == "things":
         if data.frames is not None:
             raise UsageError(
                 f"data.frames={data.frames}, but {recipe.model.system} is trained on pictures; set it to null"
@@ -60,7 +66,9 @@ def _of_store(recipe: Recipe, store: Store, system: System) -> TrainingSet:
                 "on all things of one: take them out"
             )
         options |= {"zoom": augment.zoom, "paste": augment.paste} if augment else {}
-        return ThingTrainingSet(store, data.train_split, system.preprocess, **options)
+        # Drawn cups are no photographed ones: by other numbers, they are of no class.
+        known = CLASSES if data.items == "things" else None
+        return ThingTrainingSet(store, data.train_split, system.preprocess, known=known, **options)
     if augment and (augment.zoom or augment.paste):
         raise UsageError(
             f"data.augment.zoom and paste are for training on all things of a picture; {recipe.model.system} learns "

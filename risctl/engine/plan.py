@@ -67,6 +67,8 @@ def plan_run(recipe: Recipe, *, build: Builder | None = None) -> Plan:
 
     Raises the errors that training would raise for the store, the splits and the batch size.
     """
+    if recipe.stages:
+        return _of_stages(recipe, build)
     notes: list[str] = []
     absent = [path for path in recipe.data.stores if not Path(path).exists()]
     byte_pairs = recipe.model.text.tokens is not None
@@ -100,6 +102,25 @@ def plan_run(recipe: Recipe, *, build: Builder | None = None) -> Plan:
         steps=steps,
         memory=memory,
         notes=tuple(notes),
+    )
+
+
+def _of_stages(recipe: Recipe, build: Builder | None) -> Plan:
+    """Return the plan of all stages together: the steps of all, the memory of the one that takes most."""
+    plans = {name: plan_run(recipe.stage(name), build=build) for name in recipe.stages}
+    largest = max(plans.values(), key=lambda plan: sum(plan.memory.values()))
+    known = [plan.steps for plan in plans.values() if plan.steps is not None]
+    each = [
+        f"stage {name}: " + ("steps unknown" if plan.steps is None else f"{plan.steps:,} steps of {plan.items:,} items")
+        for name, plan in plans.items()
+    ]
+    notes = dict.fromkeys(note for plan in plans.values() for note in plan.notes)
+    return replace(
+        largest,
+        items=None,
+        steps_per_epoch=None,
+        steps=sum(known) if len(known) == len(plans) else None,
+        notes=(*each, *notes),
     )
 
 

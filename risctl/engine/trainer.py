@@ -138,6 +138,8 @@ class Trainer:
 
     def _evaluation_is_due(self) -> bool:
         step = self.state.step
+        if self.recipe.train.eval_every is None:
+            return False
         every = self.recipe.train.eval_every * self.steps_per_epoch
         return step > self.state.evaluated and (step == self.total or step % every == 0)
 

@@ -162,6 +162,9 @@ def _train(
             pretrained=resumed is None and not (start and start.takes_encoders),
         )
         begun = start.fill(system, words.vocabulary) if start else None
+        if resumed is not None:
+            # Before the items: what they are may depend on what the system finds.
+            fill(system, resumed.group(MODEL), source=resumed.path)
         dataset = training_items(recipe, store, system, also=also)
         sampler = EpochSampler(
             len(dataset),
@@ -170,10 +173,10 @@ def _train(
             rank=accelerator.process_index,
             world=accelerator.num_processes,
             accumulate=recipe.optim.accumulate,
+            lengths=getattr(dataset, "lengths", None),
         )
         if resumed is not None:
             _check_position(resumed, sampler, recipe=recipe, processes=accelerator.num_processes)
-            fill(system, resumed.group(MODEL), source=resumed.path)
         optimizer = build_optimizer(system, recipe.optim)
         model, optimizer = accelerator.prepare(system.train(), optimizer)
         features = use_features(recipe, store, system, dataset, device=accelerator.device)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from risctl.core.encoders.text.hashed_words import split_words
+from risctl.data.box_files import read_questions
+from risctl.data.datasets.coco_phrases.about_boxes import lexicon_words
 from risctl.data.store.reader import Store
 from risctl.errors import RecipeError
 from risctl.language.byte_pairs import BytePairs
-from risctl.language.coco_classes import SPLITS
+from risctl.language.coco_classes import CLASSES, SPLITS
 from risctl.language.flips import swap_left_right
 from risctl.language.places import RULE_WORDS
 from risctl.language.tokens import words_of
 from risctl.language.vocabulary import PAD_ID, UNK_ID, Vocabulary
 from risctl.language.word_lists import read_word_list
 from risctl.language.word_vectors import WordVectors
+from risctl.recipe.mini import MiniModel
 from risctl.recipe.schema import Recipe
 from risctl.recipe.zsi import ZSIModel
 
@@ -43,6 +48,8 @@ def gather_words(
     what reading vectors or byte pairs raises.
     """
     data, text = recipe.data, recipe.model.text
+    if isinstance(recipe.model, MiniModel):
+        return _of_questions(recipe, (store, *also), before)
     if text.tokens is not None:
         if isinstance(before, BytePairs):
             return Words(vocabulary=before, vectors=None, note=f"words: the {len(before)} byte pairs of the checkpoint")
@@ -75,6 +82,23 @@ def gather_words(
     lacking = int((~found[UNK_ID + 1 :]).sum())
     note = f"words: vectors of {text.vectors}, {len(vocabulary)} words, {lacking} of them without a vector (zeros)"
     return Words(vocabulary=vocabulary, vectors=vectors, note=note)
+
+
+def _of_questions(recipe: Recipe, stores: Sequence[Store], before: Vocabulary | None) -> Words:
+    """Return the words that come up at least twice in the store and in the questions, and their mirror images."""
+    if before is not None:
+        return Words(vocabulary=before, vectors=None, note=f"words: {len(before)}, those of the checkpoint")
+    data = recipe.data
+    texts = [one for each in stores for one in each.texts(data.train_split, data.text_field)]
+    for file in data.questions.files:
+        texts.extend(one.text for one in read_questions(Path(file), classes=len(CLASSES)))
+    counts = Counter(word for one in texts for word in set(split_words(one)))
+    frequent = {word for word, count in counts.items() if count > 1} | lexicon_words()
+    mirrored = {word for one in frequent for word in split_words(swap_left_right(one))}
+    vocabulary = Vocabulary(sorted(frequent | mirrored))
+    return Words(
+        vocabulary=vocabulary, vectors=None, note=f"words: {len(vocabulary)} known ones, others by their letters"
+    )
 
 
 def _of_classes(recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:

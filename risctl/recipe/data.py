@@ -67,6 +67,24 @@ class AugmentSection(Section):
     )
 
 
+class QuestionsSection(Section):
+    """Questions about boxes: what a system that finds and then chooses learns the choice from, without pictures."""
+
+    files: list[FileName] = Field(
+        default_factory=list, description="Files of boxes and phrases, as `risctl prepare box-phrases` writes them."
+    )
+    made: int = Field(
+        default=0, ge=0, le=10_000_000, description="Phrases an epoch that are made anew about the files' boxes."
+    )
+    found: bool = Field(
+        default=False, description="Also the store's phrases, about what the model finds in the store's pictures."
+    )
+    drop: Fraction = Field(default=0.1, description="Share of the questions that lose some of their boxes.")
+    detector: Fraction = Field(default=0.0, description="Share whose known boxes are made to look found.")
+    colours: Fraction = Field(default=0.0, description="Share whose boxes are given made-up colours.")
+    typo: Fraction = Field(default=0.0, description="Share that have a typing error.")
+
+
 class DataSection(Section):
     """What is trained on."""
 
@@ -82,6 +100,14 @@ class DataSection(Section):
         default=16, ge=1, le=8192, description="Samples a step on each device, before `optim.accumulate`."
     )
     workers: int = Field(default=2, ge=0, le=256, description="Loader processes; 0: load in the main process.")
+    items: Literal["phrases", "things", "questions"] = Field(
+        default="phrases",
+        description="What is learned from: `phrases` and the masks they mean; all `things` in a picture; `questions` "
+        "about boxes (the last two: mini).",
+    )
+    questions: QuestionsSection = Field(
+        default_factory=QuestionsSection, description="What the questions are about, with `items: questions`."
+    )
     sentences: Literal["random", "all"] = Field(
         default="random",
         description="What an epoch is: `random`: every ref once with one of its sentences by chance; `all`: every "

@@ -96,9 +96,14 @@ def _walk(root: Schema, node: Schema, values: Any, path: tuple[str, ...]) -> Ite
             path=(*path, name),
             expects=_expects(root, raw),
             default=in_yaml(raw["default"]) if "default" in raw else None,
-            item=_expects(root, free) if isinstance(free, Mapping) else None,
+            # Keys of a mapping of sections (`stages`) go on below it, as those of a section do.
+            item=_expects(root, free) if isinstance(free, Mapping) and not _is_section(root, free) else None,
         )
         yield from _walk(root, inner, given.get(name), (*path, name))
+
+
+def _is_section(root: Schema, node: Schema) -> bool:
+    return "properties" in _follow(root, node)
 
 
 def _expects(root: Schema, raw: Schema) -> str:

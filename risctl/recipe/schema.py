@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from risctl.recipe.data import AugmentSection, DataSection
@@ -12,6 +12,7 @@ from risctl.recipe.document import dump
 from risctl.recipe.model import TextSection, VisualSection, VLTModel
 from risctl.recipe.optim import OptimSection, ScheduleSection
 from risctl.recipe.section import Section
+from risctl.recipe.stages import StageSection, merged
 from risctl.recipe.step import StepModel
 from risctl.recipe.systems import ModelSection
 from risctl.recipe.train import EvalSection, TrainSection
@@ -45,6 +46,10 @@ class Recipe(Section):
     optim: OptimSection = Field(default_factory=OptimSection, description="How the parameters are moved.")
     train: TrainSection = Field(description="The run.")
     eval: EvalSection = Field(default_factory=EvalSection, description="How the model is measured.")
+    stages: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], StageSection] = Field(
+        default_factory=dict,
+        description="Parts of the training, one after the other, each with what it changes; empty: the recipe as it is.",
+    )
 
     @field_validator("train")
     @classmethod
@@ -57,6 +62,27 @@ class Recipe(Section):
                 {"path": "optim.schedule.milestones", "epochs": value.epochs},
             )
         return value
+
+    @model_validator(mode="after")
+    def _every_stage_is_a_recipe(self) -> Recipe:
+        for name in self.stages:
+            try:
+                self.stage(name)
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                where = ".".join(str(part) for part in first["loc"])
+                raise PydanticCustomError(
+                    "clash",
+                    "{where} as the recipe takes it ({why})",
+                    {"path": f"stages.{name}", "where": where, "why": first["msg"]},
+                ) from None
+        return self
+
+    def stage(self, name: str) -> Recipe:
+        """Return the recipe of the stage `name`, which has no stages itself. Raises `KeyError` if there is none."""
+        values = self.model_dump(mode="json", exclude={"stages"})
+        changes = self.stages[name].model_dump(mode="json")
+        return Recipe.model_validate(merged(values, {**changes, "name": f"{self.name}-{name}"}))
 
     def to_yaml(self) -> str:
         """Return the recipe as YAML with every key written out; `parse_recipe` of it gives an equal recipe."""

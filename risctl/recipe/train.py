@@ -44,7 +44,9 @@ class TrainSection(Section):
     )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Of weights, order, sentences and augmentation.")
     precision: Literal["fp32", "fp16", "bf16"] = Field(default="fp32", description="Precision of the forward pass.")
-    eval_every: int = Field(default=1, ge=1, le=100_000, description="Epochs between evaluations on `data.val_split`.")
+    eval_every: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        default=1, description="Epochs between evaluations on `data.val_split`; null: none, and no `best`."
+    )
     eval_limit: int | None = Field(default=None, ge=1, description="Evaluate on so many sentences at most; null: all.")
     save_every: int | None = Field(
         default=None, ge=1, description="Steps between saves of `last`; null: once an epoch."

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from risctl.core.encoders import stems
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
 from risctl.data.batch import Batch, Geometry, Preprocess
+from risctl.data.boxes import Boxes
 from risctl.errors import UsageError
 from risctl.language.coco_classes import ClassSplit
 from risctl.vision import rle
@@ -47,6 +48,7 @@ class Prediction:
     probability: float32 (H, W) at the picture's own size; mask: bool (H, W), probability above `threshold`;
     score: in [0, 1], the system's own if it has one, else the mean probability over the mask (0 if that is empty);
     box: (x, y, width, height) of the mask in pixels, None if it is empty; maps: named arrays to draw;
+    matched: False where the system says that the phrase means nothing in the picture; the mask is then empty.
     image: the uint8 RGB picture (H, W, 3), where the predictor kept it; geometry: how the picture lies in the network's
     input, whose `invert` brings maps of the input to the picture.
     """
@@ -56,6 +58,7 @@ class Prediction:
     threshold: float
     score: float
     box: tuple[float, float, float, float] | None
+    matched: bool = True
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
     image: np.ndarray | None = None
     geometry: Geometry | None = None
@@ -93,6 +96,18 @@ class Found:
     segmentation: rle.RLE
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionForm:
+    """How a system that chooses among boxes takes questions about them.
+
+    per_word: ids a word has in what `preprocess.text` gives; classes, appearance: numbers of a box in `Boxes`.
+    """
+
+    per_word: int
+    classes: int
+    appearance: int
+
+
 class System(nn.Module, ABC):
     """Base of all systems. A subclass sets `preprocess` in its constructor; its encoders are `visual` and `text`.
 
@@ -100,6 +115,8 @@ class System(nn.Module, ABC):
     may have several answers to choose from: then its maps hold "query_scores" (B, T, Q), and `choose` takes another.
     learns_things: it is trained on everything annotated in a picture (`Batch.things`), not on a phrase's target.
     categories: how many numbers of categories it tells apart while it learns phrases; 1: a phrase's target or not.
+    question_form: of a system that finds boxes and chooses among them (`boxes_of`), else None.
+    presence: the score below which a phrase is answered with nothing; 0: every phrase is answered.
     class_split: what it was trained to find, and what it is tested on without; None if it finds nothing by class.
     """
 
@@ -107,6 +124,8 @@ class System(nn.Module, ABC):
     takes_clips: bool = False
     learns_things: bool = False
     categories: int = 1
+    question_form: QuestionForm | None = None
+    presence: float = 0.0
     class_split: ClassSplit | None = None
 
     @abstractmethod
@@ -150,6 +169,13 @@ class System(nn.Module, ABC):
         """
         raise UsageError(f"{type(self).__name__} has one answer to a text; there are no queries to choose from")
 
+    def boxes_of(self, visual: VisualFeatures) -> Boxes:
+        """Return the boxes found in the pictures of `visual`, those that texts choose among.
+
+        Raises `UsageError` if the system does not choose among boxes.
+        """
+        raise UsageError(f"{type(self).__name__} does not choose among boxes")
+
     def find(self, visual: VisualFeatures, names: Sequence[str], *, geometry: Geometry, score: float) -> list[Found]:
         """Return the things of classes `names` in the one picture of `visual`, those whose score is above `score`.
 
@@ -180,6 +206,9 @@ class System(nn.Module, ABC):
                 for side, part, whole in zip(probabilities.shape[-2:], own[row], largest, strict=True)
             )
             probability = geometry.invert(probabilities[row : row + 1, :rows, :columns])[0].cpu().numpy()
+            matched = output.scores is None or float(output.scores[row]) >= self.presence
+            if not matched:
+                probability = np.zeros_like(probability)
             mask = probability > threshold
             if output.scores is not None:
                 score = float(output.scores[row])
@@ -192,6 +221,7 @@ class System(nn.Module, ABC):
                     threshold=threshold,
                     score=score,
                     box=rle.box(rle.encode(mask)) if mask.any() else None,
+                    matched=matched,
                     maps={name: values[row].float().cpu().numpy() for name, values in output.maps.items()},
                     geometry=geometry,
                 )

@@ -22,6 +22,7 @@ from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.model import VisualSection, VLTModel
 from risctl.recipe.systems import ModelSection
 from risctl.systems.base import System
+from risctl.systems.build_mini import build_mini
 from risctl.systems.build_referformer import build_referformer
 from risctl.systems.build_step import build_step
 from risctl.systems.build_zsi import build_zsi
@@ -115,5 +116,6 @@ SYSTEMS: dict[str, Callable[[Any, Vocabulary, np.ndarray | None, bool], System]]
     "step": build_step,
     "referformer": build_referformer,
     "zsi": build_zsi,
+    "mini": build_mini,
 }
 """What builds each system that a recipe can name."""

@@ -16,12 +16,16 @@ from torchvision.ops import roi_align
 
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
 from risctl.core.encoders.text.hashed_words import GRAMS
-from risctl.core.fusion.choose import Boxes, Choice, Chooser
-from risctl.core.fusion.colour_histograms import colour_histograms
+from risctl.core.fusion.choose import Choice, Chooser
+from risctl.core.fusion.colour_histograms import APPEARANCE, colour_histograms
 from risctl.core.heads.find import Finder, Things, pick
 from risctl.core.heads.instance_masks import OUTSIDE, enlarged, lay
+from risctl.core.losses.choice import choice_losses, presence_of
+from risctl.core.losses.things import square_loss, thing_losses
 from risctl.data.batch import Batch
-from risctl.systems.base import Output, System
+from risctl.data.boxes import Asked, Boxes
+from risctl.language.coco_classes import CLASSES
+from risctl.systems.base import Output, QuestionForm, System
 from risctl.systems.mini_preprocess import FILL, MiniPreprocess
 
 STRIDE = 4
@@ -29,6 +33,7 @@ _SURE = 0.5  # the probability from which a box beside the best one is meant too
 _MATCH = 0.5  # the IoU from which a found box is taken for the target's
 # Measured on pictures with known things: a box of score 0.4 is a thing as often as not, one of 0.7 nearly always.
 _EVEN, _SLOPE = 0.4, 11.0
+_KIND_OF = {category: kind for kind, category in enumerate(sorted(CLASSES))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,19 +65,53 @@ class Mini(System):
     each is meant, zeros where there is no box. The loss's parts are in `extras`.
     """
 
-    def __init__(self, *, preprocess: MiniPreprocess, finder: Finder, chooser: Chooser, most: int = 40) -> None:
+    def __init__(
+        self,
+        *,
+        preprocess: MiniPreprocess,
+        finder: Finder,
+        chooser: Chooser,
+        most: int = 40,
+        floor: float = 0.05,
+        presence: float = 0.0,
+    ) -> None:
+        """Compose the parts. most, floor: how many things are chosen among, and their least score; presence: the score
+        below which a phrase is answered with nothing."""
         super().__init__()
         self.preprocess = preprocess
         self.finder = finder
         self.chooser = chooser
         self.most = most
+        self.floor = floor
+        self.presence = presence
+        self.question_form = QuestionForm(
+            per_word=1 + GRAMS, classes=chooser.classes, appearance=APPEARANCE if chooser.look is not None else 0
+        )
+
+    def forward(self, batch: Batch) -> Output:
+        """As every system; of a batch of questions about known boxes, the choice alone (in `extras`), without logits.
+
+        A batch of things has nothing to choose: all is in the loss.
+        """
+        if batch.things is not None:
+            return Output(logits=batch.images.new_zeros(len(batch), 0, 0))
+        if batch.asked is None:
+            return super().forward(batch)
+        text = self.encode_text(batch.words, batch.word_mask)
+        choice = self.chooser(text.words, text.mask, batch.asked.boxes)
+        there = batch.asked.boxes.mask
+        return Output(
+            logits=choice.scores.new_zeros(len(batch), 0, 0),
+            scores=presence_of(choice, there),
+            extras={"choice": choice},
+        )
 
     def encode_image(self, images: Tensor, padding: Tensor) -> FoundFeatures:
         """Find the things in images (B, 3, H, W) with padding (B, H, W); the map has stride 4."""
         images = torch.where(padding[:, None], FILL, images)
         cells, features = self.finder(images, padding)
         extents = _extents(padding)
-        things = pick(cells, extents=extents, most=self.most)
+        things = pick(cells, extents=extents, most=self.most, floor=self.floor)
         size = (extents[:, 2:] - extents[:, :2])[:, None]  # (B, 1, 2)
         corners = (things.corners - extents[:, None, :2].repeat(1, 1, 2)) / size.repeat(1, 1, 2)
         kinds = things.scores.square()
@@ -86,6 +125,10 @@ class Mini(System):
         )
         return FoundFeatures(maps=(features,), strides=(STRIDE,), padding=padding, things=things, boxes=boxes)
 
+    def boxes_of(self, visual: VisualFeatures) -> Boxes:
+        """Return the boxes that texts choose among."""
+        return _found(visual).boxes
+
     def encode_text(self, words: Tensor, word_mask: Tensor) -> TextFeatures:
         """Read word ids (B, L * (1 + GRAMS)) with mask of the same shape, as the preprocess gives them."""
         ids = (words * word_mask).unflatten(1, (-1, 1 + GRAMS))
@@ -95,8 +138,7 @@ class Mini(System):
 
     def decode(self, visual: VisualFeatures, text: TextFeatures) -> Output:
         """Choose among the things of N images for N texts, row by row, and draw what is chosen."""
-        if not isinstance(visual, FoundFeatures):
-            raise TypeError(f"expected what encode_image gave; got {type(visual).__name__}")
+        visual = _found(visual)
         choice = self.chooser(text.words, text.mask, visual.boxes)
         features, things = visual.maps[0], visual.things
         count, _, height, width = features.shape
@@ -111,7 +153,7 @@ class Mini(System):
             logits = logits.scatter_reduce(0, index, drawn, reduce="amax")
         return Output(
             logits=logits.masked_fill(_padding_at(visual.padding, height, width), OUTSIDE),
-            scores=choice.presence.sigmoid() * things.mask.any(1),
+            scores=presence_of(choice, things.mask),
             maps={"boxes": visual.boxes.corners, "choice": shares},
             extras={"choice": choice, "visual": visual},
         )
@@ -124,29 +166,50 @@ class Mini(System):
         return (best | (choice.scores.sigmoid() > _SURE)) & there
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Return "choice" and "each" (which found box is the target's), "presence" and "mask" (of that box)."""
+        """Return `thing_losses` of a batch of things; else `choice_losses`, and of pictures also "mask": of the found
+        box that is the target's."""
+        if batch.things is not None:
+            images = torch.where(batch.padding[:, None], FILL, batch.images)
+            return thing_losses(self.finder, images, batch.padding, batch.things, kind_of=_KIND_OF)
+        choice = output.extras["choice"]
+        if batch.asked is not None:
+            return choice_losses(choice, batch.asked)
         if batch.targets is None:
             raise ValueError("expected a batch with targets")
-        choice, visual = output.extras["choice"], output.extras["visual"]
+        visual = output.extras["visual"]
         spans, present = _spans(batch.targets)
         match, chosen = _best_match(spans, visual.things)
         usable = present & (match >= _MATCH)
-        terms = {
-            "presence": functional.binary_cross_entropy_with_logits(choice.presence, present.float()),
-            "choice": choice.scores.new_zeros(()),
-            "each": choice.scores.new_zeros(()),
-            "mask": visual.maps[0].sum() * 0,
-        }
+        there = visual.things.mask
+        meant = functional.one_hot(chosen, max(there.shape[1], 1))[:, : there.shape[1]].float() * usable[:, None]
+        kinds = visual.things.scores.argmax(-1) if there.shape[1] else there.long()
+        # A target that was not found teaches nothing about the choice, and nothing about whether it is there.
+        told = usable | ~present
+        terms = _of_rows(choice, Asked(boxes=visual.boxes, meant=meant, kinds=kinds), told)
+        terms["mask"] = visual.maps[0].sum() * 0
         if usable.any():
             rows = torch.nonzero(usable)[:, 0]
-            terms["choice"] = functional.cross_entropy(choice.scores[rows], chosen[rows])
-            there = visual.things.mask[rows]
-            meant = functional.one_hot(chosen[rows], there.shape[1]).float()
-            terms["each"] = functional.binary_cross_entropy_with_logits(choice.scores[rows][there], meant[there])
             corners = visual.things.corners[rows, chosen[rows]]
             squares = self.finder.masks(visual.maps[0], corners, rows)
             terms["mask"] = _square_loss(squares, batch.targets[rows], corners)
         return terms
+
+
+def _found(visual: VisualFeatures) -> FoundFeatures:
+    if not isinstance(visual, FoundFeatures):
+        raise TypeError(f"expected what encode_image gave; got {type(visual).__name__}")
+    return visual
+
+
+def _of_rows(choice: Choice, asked: Asked, rows: Tensor) -> dict[str, Tensor]:
+    """Return the losses of the rows (B,) bool alone."""
+    if not asked.boxes.mask[rows].any():
+        return {name: choice.noun.sum() * 0 for name in ("choice", "each", "presence", "noun")}
+    index = torch.nonzero(rows)[:, 0]
+    own = Choice(scores=choice.scores[index], presence=choice.presence[index], noun=choice.noun[index])
+    return choice_losses(
+        own, Asked(boxes=asked.boxes.select(index), meant=asked.meant[index], kinds=asked.kinds[index])
+    )
 
 
 def _extents(padding: Tensor) -> Tensor:
@@ -192,7 +255,4 @@ def _square_loss(squares: Tensor, targets: Tensor, corners: Tensor) -> Tensor:
     index = torch.arange(len(corners), device=corners.device, dtype=corners.dtype)
     rois = torch.cat([index[:, None], enlarged(corners.detach())], 1)
     wanted = roi_align(targets[:, None], rois, squares.shape[-1], spatial_scale=1 / STRIDE, aligned=True)[:, 0]
-    wanted = wanted.clamp(0, 1)
-    drawn = squares.sigmoid()
-    dice = 1 - (2 * (drawn * wanted).sum((1, 2)) + 1) / (drawn.sum((1, 2)) + wanted.sum((1, 2)) + 1)
-    return functional.binary_cross_entropy_with_logits(squares, wanted) + dice.mean()
+    return square_loss(squares.float(), wanted.clamp(0, 1))

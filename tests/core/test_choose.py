@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from risctl.core.encoders.text.hashed_words import GRAMS, HashedWords, WordIds, gram_buckets, split_words
-from risctl.core.fusion.choose import Boxes, Choice, Chooser, box_feature_count, box_features, pair_features
+from risctl.core.fusion.choose import Choice, Chooser, box_feature_count, box_features, pair_features
+from risctl.data.boxes import Boxes
 
 WORDS = ("left", "right", "second", "from", "big", "dog", "cat", "on", "the", "red", "blue")
 IDS = WordIds(WORDS)

@@ -1,10 +1,13 @@
-"""The mini system: the contract of systems is tested where its recipe is; here, what it finds, chooses and draws."""
+"""The mini system: the contract of systems, and what it finds, chooses and draws."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from contract import TEXTS, SystemContract
 
 from risctl.core.encoders.text.hashed_words import HashedWords
 from risctl.core.fusion.choose import Chooser
@@ -13,7 +16,10 @@ from risctl.core.heads.detection import BINS, Cells
 from risctl.core.heads.find import Finder, pick
 from risctl.data.batch import Batch, Item, collate
 from risctl.errors import UsageError
-from risctl.systems.mini import Mini
+from risctl.recipe.load import parse_recipe
+from risctl.recipe.schema import Recipe
+from risctl.systems.base import System
+from risctl.systems.mini import FoundFeatures, Mini
 from risctl.systems.mini_preprocess import MiniPreprocess
 from risctl.vision.colour_names import NAMES
 
@@ -44,6 +50,56 @@ def items(mini: Mini, *texts: str, seed: int = 0) -> list[Item]:
         target = mini.preprocess.target(mask, geometry)
         made.append(Item(image=image, words=words, word_mask=word_mask, target=target, geometry=geometry, text=text))
     return made
+
+
+class TestContract(SystemContract):
+    """A mini of few channels."""
+
+    def recipe(self) -> Recipe:
+        model = {"system": "mini", "input_size": 64, "max_words": 6, "most": 6, "mask_channels": 16}
+        model |= {"channels": 32, "layers": 1, "heads": 2, "dropout": 0.0}
+        model["text"] = {"buckets": 64, "word_dropout": 0.0}
+        return parse_recipe(
+            {"name": "t", "model": model, "data": {"store": "s.h5"}, "train": {"epochs": 1}}, source="test"
+        )
+
+    def stir(self, system: System) -> None:
+        """As after some training: a box is meant or not by the text, not all of them by half."""
+        assert isinstance(system, Mini)
+        with torch.no_grad():
+            for tower in system.finder.detect.towers:
+                tower.leave.bias.normal_()
+            system.chooser.layers[0].merge.weight.mul_(20)
+            system.chooser.score[-1].weight.mul_(40)
+            system.chooser.score[-1].bias.fill_(-4)
+            system.finder.masks.leave.bias.fill_(1)
+
+    def items(self, system: System, *, texts: tuple[str, ...] = TEXTS, seed: int = 0) -> list[Item]:
+        """As every system's, but the targets are things that are found: others teach nothing about the choice."""
+        made = []
+        for item in super().items(system, texts=texts, seed=seed):
+            with torch.no_grad():
+                seen = system.encode_image(item.image[None], item.geometry.padding()[None])
+            assert isinstance(seen, FoundFeatures)
+            left, top, right, bottom = (seen.things.corners[0, 0] / 4).round().int().tolist()
+            target = torch.zeros(16, 16)
+            target[top : max(bottom, top + 1), left : max(right, left + 1)] = 1
+            made.append(replace(item, target=target))
+        return made
+
+    def test_text_and_picture_both_matter(self, system: System) -> None:
+        """Of a chooser that has learned nothing, the shares tell texts apart before the choice does."""
+        same_picture = super().items(system, texts=("the man",)) + super().items(system, texts=("red cup",))
+        shares = self.run(system, same_picture).maps["choice"]
+        assert (shares[0] - shares[1]).abs().max() > 1e-4
+        same_text = super().items(system, texts=("the man",)) + super().items(system, texts=("the man",), seed=1)
+        logits = self.run(system, same_text).logits
+        assert (logits[0] - logits[1]).abs().max() > 1e-4
+
+    def may_lack_gradient(self, name: str) -> bool:
+        """What stands for boxes without a class or appearance (all found ones have both), and levels of the head
+        on which nothing was found."""
+        return name in ("chooser.nameless", "chooser.unseen") or name.startswith("finder.detect.")
 
 
 def test_a_batch_gives_what_single_samples_give(mini: Mini) -> None:
@@ -98,7 +154,7 @@ def test_the_loss_reaches_every_part(mini: Mini) -> None:
     whole = {name: getattr(batch, name) for name in Batch.__dataclass_fields__} | {"targets": targets}
     output = mini(Batch(**whole))
     terms = mini.loss(output, Batch(**whole))
-    assert set(terms) == {"presence", "choice", "each", "mask"}
+    assert set(terms) == {"presence", "choice", "each", "noun", "mask"}
     assert all(bool(one.isfinite()) for one in terms.values())
     assert terms["choice"].item() > 0 and terms["mask"].item() > 0
     torch.stack(list(terms.values())).sum().backward()

@@ -8,42 +8,19 @@ the token is a learned "unseen" vector.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from risctl.core.encoders.text.hashed_words import HashedWords
+from risctl.data.boxes import Boxes
 
 _BIG = 0.045  # share of the picture from which an object counts as one that people speak of
 _SHARES = (0.005, 0.015, 0.03, 0.045, 0.06, 0.1, 0.2, 0.4)
 _PAIR_FEATURES = 14
 _WAVES = (1.0, 2.0, 4.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Boxes:
-    """The found boxes of B pictures, N at most.
-
-    corners (B, N, 4): xyxy in [0, 1] of the picture; classes (B, N, K): class scores in [0, 1] (one-hot where known,
-    zeros where the class is unknown); mask (B, N) bool, True where a box is; aspect (B,): width / height of the
-    picture; certainty (B, N) in [0, 1], how likely a box is a thing at all, None: all are; appearance (B, N, A) or
-    None; seen (B, N) bool, False where a box has no appearance, None: all are seen.
-    """
-
-    corners: Tensor
-    classes: Tensor
-    mask: Tensor
-    aspect: Tensor
-    certainty: Tensor | None = None
-    appearance: Tensor | None = None
-    seen: Tensor | None = None
-
-    def select(self, index: Tensor) -> Boxes:
-        """Return the boxes of the pictures `index` (M,)."""
-        parts = {one.name: getattr(self, one.name) for one in fields(self)}
-        return replace(self, **{name: part[index] for name, part in parts.items() if part is not None})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import random
 
 from risctl.data.box_questions import UNKNOWN, BoxPicture, BoxQuestion
 from risctl.data.datasets.coco_phrases.describe import Describer
-from risctl.data.datasets.coco_phrases.lexicon import NOUNS
+from risctl.data.datasets.coco_phrases.lexicon import NOUNS, nouns, plural
 from risctl.data.datasets.coco_phrases.things import Thing
 
 CATEGORIES = tuple(NOUNS)
@@ -59,3 +59,9 @@ def questions_about(
         if phrase is not None:
             made.append(BoxQuestion(picture=picture, text=phrase.text, targets=phrase.targets))
     return made
+
+
+def lexicon_words() -> set[str]:
+    """Return the words of the nouns that phrases call things by, one or several of them."""
+    named = (form for category in NOUNS for noun, _ in nouns(category) for form in (noun, plural(noun)))
+    return {word for form in named for word in form.split()}

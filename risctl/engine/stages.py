@@ -1,0 +1,134 @@
+"""Recipes with stages: one run after the other, each in a folder of its own, each beginning where the last one ended.
+
+The run folder of such a training holds the recipe, a folder a stage (`1-things`, `2-phrases`, …) and, at its end, the
+checkpoint of the last stage with the whole recipe in it. A resume finds the stage that was not finished.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from risctl.data.atomic import replacing
+from risctl.engine import training
+from risctl.engine.checkpoint import Builder, load_checkpoint, save_checkpoint
+from risctl.engine.journal import Silent, Watcher
+from risctl.engine.runs import RunFolder
+from risctl.engine.training import Result
+from risctl.errors import UsageError
+from risctl.recipe.schema import Recipe
+
+_DONE = "stages.json"
+
+
+def train(
+    recipe: Recipe,
+    *,
+    out: Path | None = None,
+    device: str = "auto",
+    command: str = "",
+    watcher: Watcher | None = None,
+    build: Builder | None = None,
+) -> Result:
+    """Train `recipe`, stage by stage where it has stages. Arguments and errors are those of `training.train`."""
+    if not recipe.stages:
+        return training.train(recipe, out=out, device=device, command=command, watcher=watcher, build=build)
+    run = RunFolder.create(recipe, out=out)
+    run.note_start(recipe, command)
+    return _run_stages(recipe, run, device=device, command=command, watcher=watcher, build=build)
+
+
+def resume(
+    path: Path,
+    *,
+    recipe: Recipe | None = None,
+    device: str = "auto",
+    command: str = "",
+    watcher: Watcher | None = None,
+    build: Builder | None = None,
+) -> Result:
+    """Go on with the run in `path`, in the stage that it stands in.
+
+    As `training.resume`; the recipe of a run with stages cannot be changed: `UsageError`.
+    """
+    run = RunFolder.open(path)
+    own = run.recipe()
+    if not own.stages:
+        return training.resume(path, recipe=recipe, device=device, command=command, watcher=watcher, build=build)
+    if recipe is not None and recipe != own:
+        raise UsageError(f"{path} is a run with stages, which goes on with its own recipe; leave the changes away")
+    run.note_start(own, command)
+    return _run_stages(own, run, device=device, command=command, watcher=watcher, build=build)
+
+
+def _run_stages(
+    recipe: Recipe, run: RunFolder, *, device: str, command: str, watcher: Watcher | None, build: Builder | None
+) -> Result:
+    speak = watcher or Silent()
+    done, began = _finished(run), time.monotonic()
+    before: Path | None = None
+    result: Result | None = None
+    steps = 0
+    for number, name in enumerate(recipe.stages, start=1):
+        folder = RunFolder(run.path / f"{number}-{name}")
+        if name in done:
+            before = folder.last
+            steps += done[name]
+            continue
+        speak.line(f"stage {number} of {len(recipe.stages)}: {name}")
+        if folder.recipe_file.is_file():
+            result = training.resume(folder.path, device=device, command=command, watcher=watcher, build=build)
+        else:
+            stage = _beginning(recipe.stage(name), before)
+            result = training.train(
+                stage, out=folder.path, device=device, command=command, watcher=watcher, build=build
+            )
+        before = folder.last
+        steps += result.steps
+        done[name] = result.steps
+        if result.is_first:
+            _note(run, done)
+    if result is None or result.is_first:
+        last = RunFolder(run.path / f"{len(recipe.stages)}-{list(recipe.stages)[-1]}")
+        _keep(recipe, run, source=last, build=build)
+    finished = run.best if run.best.exists() else run.last
+    if result is None:
+        return Result(run=run.path, checkpoint=finished, steps=steps, seconds=0.0, figures={}, best=None)
+    return replace(result, run=run.path, checkpoint=finished, steps=steps, seconds=time.monotonic() - began)
+
+
+def _beginning(stage: Recipe, before: Path | None) -> Recipe:
+    """Return the recipe of a stage that begins with the checkpoint of the one before, if there was one."""
+    if before is None:
+        return stage
+    values = stage.model_dump(mode="json")
+    values["train"]["start"] = {"checkpoint": str(before)}
+    return Recipe.model_validate(values)
+
+
+def _keep(recipe: Recipe, run: RunFolder, *, source: RunFolder, build: Builder | None) -> None:
+    """Write the weights of the last stage as those of the whole training, with the whole recipe."""
+    for path, kept in ((source.last, run.last), (source.best, run.best)):
+        if path.exists():
+            loaded = load_checkpoint(path, build=build)
+            extra = {
+                name: value
+                for name, value in loaded.header.items()
+                if name in ("dataset", "protocol", "step", "epoch", "metrics", "best")
+            }
+            save_checkpoint(kept, system=loaded.system, recipe=recipe, vocabulary=loaded.vocabulary, extra=extra)
+
+
+def _finished(run: RunFolder) -> dict[str, int]:
+    """Return the steps of every stage that is finished, by its name."""
+    try:
+        return {str(name): int(steps) for name, steps in json.loads((run.path / _DONE).read_text("utf-8")).items()}
+    except FileNotFoundError:
+        return {}
+
+
+def _note(run: RunFolder, done: dict[str, int]) -> None:
+    with replacing(run.path / _DONE) as file:
+        file.write_text(json.dumps(done) + "\n", encoding="utf-8")
