@@ -68,7 +68,7 @@ def _write(part: Path, shards: list[FeatureFile], layout: Layout) -> None:
     data = layout.to_bytes()
     with h5py.File(part, "w", userblock_size=schema.HEADER_BYTES) as file:
         for name, group in layout.groups.items():
-            if not group.count:
+            if not group.count or not group.numbers:
                 continue
             values = h5py.VirtualLayout(shape=(group.count, group.numbers), dtype=schema.NUMBER)
             start = 0

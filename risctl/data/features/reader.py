@@ -73,7 +73,7 @@ class FeatureFile:
         lengths = [int(np.prod(shape, dtype=np.int64)) for shape in shapes]
         place = int(self._places(group)[row])
         total = sum(lengths)
-        if place < schema.HEADER_BYTES or total > self.layout.groups[group].numbers:
+        if (total and place < schema.HEADER_BYTES) or total > self.layout.groups[group].numbers:
             raise self._damaged(f"a sample of {group} cannot be")
         data = self._read(place, total * schema.NUMBER.itemsize)
         if zlib.crc32(data) != int(self._sums[group][row]):

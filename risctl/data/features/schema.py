@@ -244,4 +244,4 @@ def sum_of(sums: Sequence[np.ndarray]) -> int:
 
 def packed(parts: Sequence[np.ndarray]) -> np.ndarray:
     """Return the tensors of a sample as its numbers, one after another."""
-    return np.concatenate([np.ascontiguousarray(one, dtype=NUMBER).reshape(-1) for one in parts])
+    return np.concatenate([np.zeros(0, NUMBER), *(np.asarray(one, dtype=NUMBER).reshape(-1) for one in parts)])

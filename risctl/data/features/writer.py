@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from risctl.data.atomic import as_error
+from risctl.data.disk import Disk
 from risctl.data.features import schema
 from risctl.data.features.schema import Group, Layout, Table
 from risctl.data.store.schema import pack_texts
@@ -69,7 +70,7 @@ class ShardWriter:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.part, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-            self._file = os.fdopen(handle, "r+b", buffering=0)
+            self._file = Disk(handle, "rb+")
             try:
                 self._lock()
                 if not self._goes_on(plan):
@@ -187,6 +188,7 @@ class ShardWriter:
             self._layout = replace(plan, groups=groups)
             self._layout_data = self._layout.to_bytes()
             self._layout_at = put(file, "layout", np.frombuffer(self._layout_data, dtype=np.uint8)).offset
+        self._file.raise_failure()
         length = os.fstat(self._file.fileno()).st_size
         if hasattr(os, "posix_fallocate"):
             # A disk that is too full is said now, not after hours.
@@ -212,9 +214,8 @@ class ShardWriter:
 
     def _write(self, offset: int, data: bytes) -> None:
         self._file.seek(offset)
-        rest = memoryview(data)
-        while len(rest):
-            rest = rest[self._file.write(rest) :]
+        self._file.write(data)
+        self._file.raise_failure()
 
 
 def _laid_out(file: h5py.File, name: str, samples: Samples) -> Group:
@@ -222,7 +223,7 @@ def _laid_out(file: h5py.File, name: str, samples: Samples) -> Group:
     known, count = samples.known(), len(samples.keys)
     places = np.zeros(count, dtype=np.int64)
     file.create_group(name)
-    if count:
+    if count and samples.numbers:
         settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         settings.set_chunk((1, samples.numbers))
         settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)

@@ -15,6 +15,7 @@ import numpy as np
 
 from risctl import __version__
 from risctl.data.atomic import replacing
+from risctl.data.disk import Disk
 from risctl.data.records import Annotation, Dataset, ImageRecord
 from risctl.data.store import schema
 from risctl.errors import DataError
@@ -43,7 +44,7 @@ def write_store(dataset: Dataset, out: Path, *, link: bool = False, progress: Pr
     full.
     """
     tables = _annotation_tables(dataset) | _record_tables(dataset)
-    with replacing(out) as part, _Disk(part) as disk:
+    with replacing(out) as part, Disk(part, "xb+") as disk:
         with h5py.File(disk, "w", userblock_size=schema.HEADER_BYTES) as file:
             blob = _Blob(file, disk)
             tables |= _write_images(dataset, None if link else blob, progress=progress)
@@ -71,43 +72,7 @@ def write_store(dataset: Dataset, out: Path, *, link: bool = False, progress: Pr
     return StoreInfo(path=out, bytes=length, fingerprint=mark, counts=dataset.counts(), notes=dict(dataset.notes))
 
 
-class _Disk(io.FileIO):
-    """The file under HDF5: it keeps the first error of writing, and takes what comes after for written.
-
-    HDF5 cannot close a file that it cannot flush: it would hold a full disk's space until the process ends.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, "xb+")
-        self.failure: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        """Write all of `data`, unless writing has failed before."""
-        rest = memoryview(data).cast("B")
-        length = len(rest)
-        try:
-            while len(rest) and self.failure is None:
-                rest = rest[super().write(rest) :]
-        except OSError as error:
-            self.failure = error
-        return length
-
-    def truncate(self, size: int | None = None) -> int:
-        """Set the file's length, unless writing has failed before."""
-        try:
-            if self.failure is None:
-                return super().truncate(size)
-        except OSError as error:
-            self.failure = error
-        return size or 0
-
-    def raise_failure(self) -> None:
-        """Raise the `OSError` that was kept, if there was one."""
-        if self.failure is not None:
-            raise self.failure
-
-
-def _put(file: h5py.File, name: str, values: np.ndarray, disk: _Disk) -> schema.Column:
+def _put(file: h5py.File, name: str, values: np.ndarray, disk: Disk) -> schema.Column:
     """Write a column and return where it lies."""
     dataset = file.create_dataset(name, data=values)
     disk.raise_failure()
@@ -118,7 +83,7 @@ def _put(file: h5py.File, name: str, values: np.ndarray, disk: _Disk) -> schema.
 class _Blob:
     """The images' bytes, in datasets of some 64 MB: their sum need not be known before, nor held in memory."""
 
-    def __init__(self, file: h5py.File, disk: _Disk) -> None:
+    def __init__(self, file: h5py.File, disk: Disk) -> None:
         self.file, self.disk = file, disk
         self.parts: list[schema.Column] = []
         self.pieces: list[bytes] = []
