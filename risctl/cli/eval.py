@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -10,13 +11,12 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.options import Device, DeviceOption, JsonOption, ModelOption, QuietOption
+from risctl.cli.report_option import PicturesOption, ReportOption, check_reports, write_reports
 
 if TYPE_CHECKING:
     import torch
 
-    from risctl.data.store.reader import Store, TextField
-    from risctl.engine.checkpoint import Loaded
-    from risctl.engine.report import Report
+    from risctl.data.store.reader import TextField
     from risctl.metrics.protocols import Protocol
     from risctl.recipe.schema import Recipe
 
@@ -52,18 +52,8 @@ def evaluate_model(
     rows: Annotated[
         Path | None, typer.Option("--rows", help="Write each sample as a JSON line to this file.", show_default=False)
     ] = None,
-    report: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--report",
-            help="Write the report to this file: .html (one page with the worst and best samples, to filter and sort), "
-            ".md or .json. Can be given several times.",
-            show_default=False,
-        ),
-    ] = None,
-    pictures: Annotated[
-        int, typer.Option("--pictures", min=0, max=100, help="Worst and best samples shown on the page, each.")
-    ] = 12,
+    report: ReportOption = None,
+    pictures: PicturesOption = 12,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Evaluate only the first so many sentences.")
     ] = None,
@@ -97,20 +87,19 @@ def evaluate_model(
     """
     from risctl.data.clips import is_video_store
     from risctl.data.store.reader import TEXT_FIELDS, Store
+    from risctl.engine.asking import masks_of
     from risctl.engine.checkpoint import load_checkpoint
     from risctl.engine.evaluator import evaluate
     from risctl.errors import UsageError, unknown_name
 
     if text_field is not None and text_field not in TEXT_FIELDS:
         raise UsageError(unknown_name("text field", text_field, TEXT_FIELDS))
-    if report:
-        from risctl.engine.report_files import check_report_paths
-
-        check_report_paths(report)
+    check_reports(report)
     with console.quiet_if(quiet), Store(data) as store:
         store.sentences(split)  # An unknown split is told before a model is loaded.
         place, is_first = _place(device)
         loaded = load_checkpoint(model, place)
+        chosen_field = cast("TextField", text_field) if text_field else loaded.recipe.data.text_field
         if is_video_store(store):
             from risctl.cli.eval_videos import evaluate_video_model
 
@@ -118,12 +107,11 @@ def evaluate_model(
                 raise UsageError("--report is for pictures; of videos, --json and --rows tell all")
             if protocol is not None or text_batch is not None:
                 raise UsageError("a store of videos has its own figures, J and F; leave --protocol, --text-batch out")
-            field = cast("TextField", text_field) if text_field else loaded.recipe.data.text_field
             evaluate_video_model(
                 loaded,
                 store,
                 split=split,
-                text_field=field,
+                text_field=chosen_field,
                 place=place,
                 threshold=threshold,
                 limit=limit,
@@ -152,7 +140,7 @@ def evaluate_model(
                 store,
                 split=split,
                 protocols=protocols,
-                text_field=cast("TextField", text_field) if text_field else loaded.recipe.data.text_field,
+                text_field=chosen_field,
                 device=place,
                 text_batch=text_batch or loaded.recipe.eval.text_batch,
                 limit=limit,
@@ -168,32 +156,22 @@ def evaluate_model(
             console.say(f"rows: {rows}")
             written["rows"] = str(rows)
         about = {"model": str(loaded.path), "data": str(data)}
-        if report:
-            _write_reports(report, evaluation, about, loaded=loaded, store=store, place=place, pictures=pictures)
-            written["reports"] = [str(path) for path in report]
+        written |= write_reports(
+            report,
+            evaluation,
+            about=about,
+            store=store,
+            find=partial(
+                masks_of,
+                loaded.system,
+                store,
+                text_field=chosen_field,
+                threshold=protocols[0].threshold,
+                device=place,
+            ),
+            pictures=pictures,
+        )
         console.result(evaluation.to_text(), data={**about, **evaluation.to_dict(), **written}, as_json=as_json)
-
-
-def _write_reports(
-    paths: list[Path],
-    evaluation: Report,
-    about: dict[str, str],
-    *,
-    loaded: Loaded,
-    store: Store,
-    place: torch.device,
-    pictures: int,
-) -> None:
-    from risctl.engine.report_files import write_report
-    from risctl.engine.report_samples import listing_of, picture_samples
-
-    listing, shown = None, []
-    if any(path.suffix.lower() == ".html" for path in paths):
-        listing = listing_of(evaluation)
-        shown = picture_samples(evaluation, listing, loaded.system, store, each=pictures, device=place)
-    for path in paths:
-        write_report(path, evaluation, about=about, pictures=shown, listing=listing)
-        console.say(f"report: {path}")
 
 
 def _protocols(named: str | None, threshold: float | None, recipe: Recipe) -> list[Protocol]:

@@ -90,8 +90,9 @@ class Result:
         text = f"{self.protocol.describe()}\n{len(self.rows)} samples{apart}\n{_aligned(table)}"
         if not self.abilities:
             return text
+        title = next(one.title for one, _ in self.breakdowns if one.name == "ability")
         shown = [name for name in _BREAKDOWN if name in self.figures]
-        breakdown = [("by ability", "n", *shown)]
+        breakdown = [(f"by {title.lower()}", "n", *shown)]
         for ability, part in self.abilities.items():
             count = f"{part.samples}{'*' if part.samples < FEW_SAMPLES else ''}"
             breakdown.append((ability, count, *(_shown(part.figures.get(name, math.nan)) for name in shown)))

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-import torch
 from PIL import Image
 
-from risctl.data.store.reader import Store, TextField
-from risctl.engine.asking import masks_of
+from risctl.data.store.reader import Store
 from risctl.engine.report import Report, Result
 from risctl.language.tokens import words_of
 from risctl.metrics.figures import sample_ious
 from risctl.metrics.rows import Rows
-from risctl.systems.base import System
 from risctl.vision import rle
 from risctl.viz.beside import beside
 from risctl.viz.report.samples import Groups, Listing, Pictured
@@ -70,33 +67,34 @@ def worst_and_best(result: Result, *, each: int) -> tuple[list[int], list[int]]:
 def picture_samples(
     report: Report,
     listing: Listing,
-    system: System,
     store: Store,
     *,
+    find: Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]],
     each: int = 12,
-    device: torch.device | str = "cpu",
     most_bytes: int = MOST_PICTURE_BYTES,
 ) -> list[Pictured]:
-    """Return pictures of the worst and the best samples under the first protocol, asking the system again for these.
+    """Return pictures of `each` worst and best samples under the first protocol.
 
-    Stops before the pictures exceed `most_bytes`. Raises `DataError` for a damaged store.
+    find: yields (row, bool mask (H, W)) of what the system finds for the sentences of these rows, since an evaluation
+    keeps no masks; see `asking.masks_of`. Stops before the pictures exceed `most_bytes`. Raises `DataError` for a
+    damaged store.
     """
     result = next(iter(report.results.values()))
     worst, best = worst_and_best(result, each=each)
     position = {key: number for number, key in enumerate(listing.columns["sample"])}
     wanted = [key for key in (*worst, *best) if key in position]
-    field: TextField = report.text_field  # type: ignore[assignment]
-    masks = dict(masks_of(system, store, wanted, text_field=field, threshold=result.protocol.threshold, device=device))
+    drawn = {
+        key: _drawn(store, key, mask, position=position[key], kind="worst" if key in worst else "best")
+        for key, mask in find(wanted)
+    }
     found = []
     left = most_bytes
     # In turn, so that what does not fit is as much of the one as of the other.
-    order = sorted(wanted, key=lambda key: worst.index(key) if key in worst else best.index(key))
-    for key in order:
-        one = _drawn(store, key, masks[key], position=position[key], kind="worst" if key in worst else "best")
-        if len(one.jpeg) > left:
+    for key in sorted(wanted, key=lambda key: worst.index(key) if key in worst else best.index(key)):
+        left -= len(drawn[key].jpeg)
+        if left < 0:
             break
-        left -= len(one.jpeg)
-        found.append(one)
+        found.append(drawn[key])
     return found
 
 

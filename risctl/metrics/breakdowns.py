@@ -91,9 +91,9 @@ def by_ability(rows: Rows) -> Breakdown:
     heard = np.empty(len(rows), dtype=object)
     for position, text in enumerate(rows.text):
         heard[position] = abilities_in(text) or (NO_ABILITY,)
-    about = "abilities that words of the expression call for; the data has no tags, so the words are looked for"
+    about = "words of the expression that call for the ability are looked for, since the data has no tags"
     return Breakdown(
-        name="ability", title="Ability", about=about, groups=_present(_tagged(heard, [*ABILITIES, NO_ABILITY]))
+        name="ability", title="Ability words", about=about, groups=_present(_tagged(heard, [*ABILITIES, NO_ABILITY]))
     )
 
 

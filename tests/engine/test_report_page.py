@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browser import Browser, find_chromium
 from test_evaluator import SIDE, ColourFinder, picture, stripe
@@ -14,6 +15,7 @@ from test_evaluator import SIDE, ColourFinder, picture, stripe
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
+from risctl.engine.asking import masks_of
 from risctl.engine.evaluator import evaluate
 from risctl.engine.report import Report
 from risctl.engine.report_files import write_report
@@ -82,6 +84,10 @@ def made_store(folder: Path) -> Path:
     return path
 
 
+def asked(system: ColourFinder, store: Store) -> Callable[[Sequence[int]], Iterator[tuple[int, np.ndarray]]]:
+    return lambda rows: masks_of(system, store, rows, text_field="sent", threshold=0.5)
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
     """The page of an evaluation by two protocols, and the evaluation."""
@@ -90,7 +96,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
         system = ColourFinder()
         report = evaluate(system, store, split="val", protocols=["original", "lavt"], resamples=50)
         listing = listing_of(report)
-        pictures = picture_samples(report, listing, system, store, each=3)
+        pictures = picture_samples(report, listing, store, find=asked(system, store), each=3)
     path = folder / "report.html"
     write_report(path, report, about={"model": "runs/<script>x</script>"}, pictures=pictures, listing=listing)
     return path, report
@@ -113,7 +119,7 @@ def test_the_page_needs_nothing_and_runs_nothing_from_data(made: tuple[Path, Rep
     elements.feed(content)
     tags = [tag for tag, _ in elements.found]
     assert tags.count("script") == 2  # The data, which no browser runs, and the page's own.
-    assert not set(tags) & {"link", "iframe", "object", "embed", "base", "b>"}
+    assert not set(tags) & {"link", "iframe", "object", "embed", "base", "i"}
     for tag, attributes in elements.found:
         assert not [name for name in attributes if name.startswith("on")], tag
         assert "style" not in attributes
@@ -142,6 +148,13 @@ def test_the_worst_and_the_best_are_shown_one_a_picture(made: tuple[Path, Report
     assert content.count("data:image/jpeg") == 6
 
 
+def test_a_picture_shows_the_mask_that_was_measured(made: tuple[Path, Report], tmp_path: Path) -> None:
+    rows = [row for row in made[1].rows() if row["protocol"] == "original"]
+    with Store(made_store(tmp_path)) as store:
+        masks = dict(asked(ColourFinder(), store)([row["sample"] for row in rows]))
+    assert [int(masks[row["sample"]].sum()) for row in rows] == [row["predicted"] for row in rows]
+
+
 def test_pictures_are_bounded_and_long_lists_cut(made: tuple[Path, Report], tmp_path: Path) -> None:
     _, report = made
     listing = listing_of(report, most=6)
@@ -150,7 +163,7 @@ def test_pictures_are_bounded_and_long_lists_cut(made: tuple[Path, Report], tmp_
     with Store(made_store(tmp_path)) as store:
         whole = listing_of(report)
         assert len(whole) == 28
-        few = picture_samples(report, whole, ColourFinder(), store, each=4, most_bytes=4000)
+        few = picture_samples(report, whole, store, find=asked(ColourFinder(), store), each=4, most_bytes=4000)
     assert 0 < len(few) < 8
     assert sum(len(one.jpeg) for one in few) <= 4000
     write_report(tmp_path / "cut.html", report, about={}, listing=listing)

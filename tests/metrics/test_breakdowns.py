@@ -61,7 +61,7 @@ def test_tags_of_the_data_go_before_words() -> None:
     plain = made([{"text": "red cup on the left", "abilities": ("annotator-1",)}, {"text": "cup"}])
     found = named(plain, "ability")
     assert sizes(found) == {"place": 1, "colour": 1, "none of these": 1}
-    assert "words are looked for" in found.about
+    assert "the data has no tags" in found.about
 
 
 def test_areas_distractors_and_categories_leave_out_what_has_no_target() -> None:
