@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import random
@@ -15,6 +16,7 @@ import pytest
 import store_files
 
 from risctl.data import atomic
+from risctl.data.records import Dataset
 from risctl.data.store import schema
 from risctl.data.store.reader import Store
 from risctl.data.store.verify import verify_store
@@ -28,13 +30,18 @@ needs_fork = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_meth
 
 def _write_on_and_on(out: Path) -> None:
     schema.PART_BYTES = 100_000
-    datasets = [store_files.dataset(images=40, seed=seed, side=90) for seed in (1, 2)]
     while True:
-        for dataset in datasets:
+        for dataset in _datasets():
             write_store(dataset, out)
 
 
+@functools.cache
+def _datasets() -> list[Dataset]:
+    return [store_files.dataset(images=40, seed=seed, side=90) for seed in (1, 2)]
+
+
 def _start(out: Path) -> Any:
+    _datasets()  # made here, so that a busy machine's child spends its time on writing
     process = multiprocessing.get_context("fork").Process(target=_write_on_and_on, args=(out,))
     process.start()
     return process
@@ -43,10 +50,7 @@ def _start(out: Path) -> Any:
 @needs_fork
 def test_a_kill_at_any_moment_leaves_the_old_store_or_the_new_one(tmp_path: Path) -> None:
     out = tmp_path / "store.h5"
-    whole = {
-        write_store(store_files.dataset(images=40, seed=seed, side=90), tmp_path / f"{seed}.h5").fingerprint
-        for seed in (1, 2)
-    }
+    whole = {write_store(dataset, tmp_path / f"{number}.h5").fingerprint for number, dataset in enumerate(_datasets())}
     old = write_store(store_files.dataset(seed=9), out).fingerprint
     delays = random.Random(0)
     interrupted = 0
