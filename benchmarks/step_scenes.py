@@ -5,8 +5,8 @@
     python benchmarks/step_scenes.py --only step-k1 step-k2 step-k3 step-plain-text step-no-gru step-f5
 
 Every variant is trained on the same samples in the same order (the recipes have one budget) and measured on the
-held-out split; a variant that is trained already is not trained again, so that an interrupted run goes on. The
-differences are paired: both are resampled over the same pictures.
+held-out split, at the recipes' threshold and at the protocol's own; a variant that is trained already is not trained
+again, so that an interrupted run goes on. The differences are paired: both are resampled over the same pictures.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 from risctl.data.store.reader import Store
 from risctl.engine.checkpoint import load_checkpoint
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes of every recipe")
     given = parser.parse_args()
-    results = {}
+    results: dict[float, dict[str, list[Any]]] = {}
     for name in given.only:
         recipe, changes = VARIANTS[name]
         run = given.out / name
@@ -59,24 +60,35 @@ def main() -> None:
             (run / "done.json").write_text(json.dumps({"seconds": time.monotonic() - start}), encoding="utf-8")
         spent = json.loads((run / "done.json").read_text(encoding="utf-8"))["seconds"]
         loaded = load_checkpoint(run / "last.safetensors", given.device)
-        with Store(Path(given.store)) as store:
-            report = evaluate(loaded.system, store, split=given.split, device=given.device)
-        result = report.results["original"]
-        results[name] = result.rows
-        low, high = result.intervals["mIoU"].low, result.intervals["mIoU"].high
         parameters = sum(one.numel() for one in loaded.system.parameters())
-        print(
-            f"{name:16s} mIoU {result.figures['mIoU']:6.2f} [{low:.2f}, {high:.2f}]  "
-            f"oIoU {result.figures['oIoU']:6.2f}  "
-            f"{parameters / 1e6:.2f} M parameters, trained in {spent / 60:.1f} min, {len(result.rows)} samples",
-            flush=True,
-        )
-    if BASE in results:
-        print(f"\nmIoU beside {BASE}:")
-        for name, rows in results.items():
-            if name != BASE:
-                change = paired_differences(results[BASE], rows, get_protocol("original"))["mIoU"]
-                print(f"{name:16s} {change.value:+6.2f} [{change.low:+.2f}, {change.high:+.2f}]")
+        print(f"{name}: {parameters / 1e6:.2f} M parameters, trained in {spent / 60:.1f} min")
+        for threshold in (load_recipe(recipe).eval.threshold, None):
+            protocol = get_protocol("original").with_threshold(threshold)
+            with Store(Path(given.store)) as store:
+                report = evaluate(
+                    loaded.system,
+                    store,
+                    split=given.split,
+                    protocols=protocol,
+                    threshold=threshold,
+                    device=given.device,
+                )
+            result = report.results["original"]
+            results.setdefault(protocol.threshold, {})[name] = result.rows
+            shown = "  ".join(
+                f"{figure} {result.figures[figure]:.2f} "
+                f"[{result.intervals[figure].low:.2f}, {result.intervals[figure].high:.2f}]"
+                for figure in ("mIoU", "oIoU")
+            )
+            print(f"  threshold {protocol.threshold:.2f}: {shown}, {len(result.rows)} samples", flush=True)
+    for threshold, of_variant in results.items():
+        for name, rows in of_variant.items():
+            if BASE in of_variant and name != BASE:
+                change = paired_differences(of_variant[BASE], rows, get_protocol("original"))["mIoU"]
+                print(
+                    f"mIoU of {name} less {BASE}'s at {threshold}: {change.value:+.2f} "
+                    f"[{change.low:+.2f}, {change.high:+.2f}]"
+                )
 
 
 if __name__ == "__main__":
