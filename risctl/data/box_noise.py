@@ -146,7 +146,7 @@ def _shares(generator: np.random.Generator, *, own: int | None, rare: int | None
 def _mistyped(text: str, generator: np.random.Generator) -> str:
     words = text.split()
     place = int(generator.integers(len(words))) if words else 0
-    if not words or len(words[place]) < 4:
+    if not words or len(words[place]) < 4 or not words[place].isalnum():
         return text
     word = words[place]
     at = int(generator.integers(1, len(word) - 1))

@@ -38,7 +38,7 @@ class QuestionSet(Dataset[QuestionItem | RisctlError]):
 
     disturbance: of what was asked and made; found boxes are as they are but for the mirror. per_word: numbers a word
     has in the preprocess's ids; classes, appearance: of the boxes. An item depends on (seed, epoch, index) alone.
-    Raises `DataError` if there is no question.
+    Questions without a word ("...") are left out and counted in `left_out`. Raises `DataError` if none is left.
     """
 
     def __init__(
@@ -55,8 +55,8 @@ class QuestionSet(Dataset[QuestionItem | RisctlError]):
         seed: int,
     ) -> None:
         self.preprocess = preprocess
-        self.asked = list(asked)
-        self.found = list(found)
+        self.asked = [one for one in asked if _has_word(one.text)]
+        self.found = [one for one in found if _has_word(one.text)]
         pictures = {id(one.picture): one.picture for one in self.asked}
         self.pictures = [one for one in pictures.values() if len(one.kinds) and (one.kinds != UNKNOWN).all()]
         self.made = made if self.pictures else 0
@@ -64,7 +64,7 @@ class QuestionSet(Dataset[QuestionItem | RisctlError]):
         self.mirror = Disturbance(flip=disturbance.flip, jitter=0.0, drop=0.0, typo=disturbance.typo)
         self.seed = seed
         self.epoch = 0
-        self.left_out = 0
+        self.left_out = len(asked) - len(self.asked) + len(found) - len(self.found)
         self.classes = classes
         if not len(self):
             raise DataError("there is no question to train on: data.questions names no file and the store has none")
@@ -120,6 +120,10 @@ class QuestionSet(Dataset[QuestionItem | RisctlError]):
                 return made[0]
         # Nothing tells the things of this picture apart: a question of people stands in.
         return rng.choice(self.asked)
+
+
+def _has_word(text: str) -> bool:
+    return any(map(str.isalnum, text))
 
 
 def collate_questions(items: Sequence[QuestionItem], *, per_word: int, classes: int, appearance: int) -> Batch:
