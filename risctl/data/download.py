@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from risctl.data.atomic import as_error, replacing
+from risctl.data.hub_files import SCHEME, NotOnHubError, copy_from_hub
 from risctl.data.transfer import AgainError, GiveUpError, Part, Progress, attempt, load_json
 from risctl.errors import DataError
 
@@ -67,10 +68,13 @@ def download(
     answers = []
     with _alone(to):
         for url in mirrors:
-            if urlsplit(url).scheme not in ("http", "https"):
+            if urlsplit(url).scheme not in ("http", "https", SCHEME):
                 raise DataError(f"{url} is no http address")
             try:
-                _fetch(url, Part(to), known=known, patience=patience or Patience(), progress=progress)
+                if urlsplit(url).scheme == SCHEME:
+                    _fetch_from_hub(url, Part(to))
+                else:
+                    _fetch(url, Part(to), known=known, patience=patience or Patience(), progress=progress)
                 return _accept(url, Part(to), known)
             except GiveUpError as answer:
                 answers.append(f"{url}: {answer}")
@@ -135,6 +139,13 @@ def _fetch(url: str, part: Part, *, known: _Known, patience: Patience, progress:
                 raise GiveUpError(f"{failure} ({failures} times)") from failure
             wait = failure.wait if failure.wait is not None else patience.wait(failures)
             patience.sleep(min(wait, patience.longest_wait))
+
+
+def _fetch_from_hub(url: str, part: Part) -> None:
+    try:
+        copy_from_hub(url, part.path)
+    except NotOnHubError as error:
+        raise GiveUpError(str(error)) from error
 
 
 def _accept(url: str, part: Part, known: _Known) -> Downloaded:

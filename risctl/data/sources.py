@@ -3,7 +3,9 @@
 The annotations' own server has been dead since 2022, so its snapshots in the web archive come first; `id_` in their
 addresses asks for the file as it was, without the archive's frame around it. The sets on the Hugging Face hub
 (`jxu124/refcoco`, `jxu124/refcocoplus`, `jxu124/refcocog`) are tables made from these archives, not the archives, and
-cannot stand in for them here: a store needs all instances of a picture, referred to or not.
+cannot stand in for them here: a store needs all instances of a picture, referred to or not. gRefCOCO lies on the hub as
+it was published; `hf://datasets/OWNER/NAME/FILE` means the file of that name wherever it is in that dataset.
+PhraseCut's files lie on Google Drive, where its own downloader gets them.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ _REFERIT = "https://bvisionweb1.cs.unc.edu/licheng/referit/data"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One archive: its mirrors, the folder under the data root to unpack it in, and what is known of it.
+    """One archive or file: its mirrors, the folder under the data root where it belongs, and what is known of it.
 
     `size` (bytes) and `sha256` are checked where known; `about` is for people and for the check of free space.
     """
@@ -27,6 +29,20 @@ class Source:
     about: int
     size: int | None = None
     sha256: str | None = None
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether it is to be unpacked."""
+        return self.file_name.endswith(".zip")
+
+
+def _drive(name: str, *, key: str, about: int) -> Source:
+    return Source(
+        file_name=name,
+        mirrors=(f"https://drive.usercontent.google.com/download?id={key}&export=download&confirm=t",),
+        folder="phrasecut",
+        about=about,
+    )
 
 
 def _archived(snapshot: str, address: str) -> tuple[str, ...]:
@@ -58,6 +74,22 @@ ANNOTATIONS: Mapping[str, Source] = {
         folder="",
         about=65_000_000,
     ),
+    "grefcoco-refs": Source(
+        file_name="grefs(unc).json",
+        mirrors=("hf://datasets/FudanCVL/gRefCOCO/grefs(unc).json",),
+        folder="grefcoco",
+        about=120_000_000,
+    ),
+    "grefcoco-instances": Source(
+        file_name="instances.json",
+        mirrors=("hf://datasets/FudanCVL/gRefCOCO/instances.json",),
+        folder="grefcoco",
+        about=130_000_000,
+    ),
+    "phrasecut-train": _drive("refer_train.json", key="1qx-0q6r9r0YUGpoyT0B8HJKmUFWQDSu7", about=400_000_000),
+    "phrasecut-val": _drive("refer_val.json", key="1UyojArOFPlsSeNbA9fHWjCjOOU-OCohG", about=46_000_000),
+    "phrasecut-test": _drive("refer_test.json", key="1jrzXm1gcq6f5hNDeamZd0UmyyHUv61IZ", about=46_000_000),
+    "phrasecut-miniv": _drive("refer_miniv.json", key="1oLcTQ1blTIQyu5ZMelQN2HSniuQaxM4E", about=1_000_000),
 }
 
 IMAGES: Mapping[str, Source] = {
@@ -75,5 +107,17 @@ IMAGES: Mapping[str, Source] = {
         mirrors=_archived("20220515000000", f"{_REFERIT}/images/saiapr_tc-12.zip"),
         folder="images",
         about=1_700_000_000,
+    ),
+    "vg-1": Source(
+        file_name="images.zip",
+        mirrors=("https://cs.stanford.edu/people/rak248/VG_100K_2/images.zip",),
+        folder="images",
+        about=9_200_000_000,
+    ),
+    "vg-2": Source(
+        file_name="images2.zip",
+        mirrors=("https://cs.stanford.edu/people/rak248/VG_100K_2/images2.zip",),
+        folder="images",
+        about=5_470_000_000,
     ),
 }

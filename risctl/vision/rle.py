@@ -32,6 +32,28 @@ def encode(mask: np.ndarray) -> RLE:
     return _text(coco_mask.encode(np.asfortranarray(mask.astype(bool).astype(np.uint8))))
 
 
+def encode_patch(patch: np.ndarray, *, x: int, y: int, height: int, width: int) -> RLE:
+    """Return the RLE, of `height` x `width`, of a mask (h, w) that lies at (x, y) in it and is False around.
+
+    It takes the time of the patch, not of the whole.
+    """
+    tall, wide = patch.shape
+    if not (0 <= x <= width - wide and 0 <= y <= height - tall):
+        raise ValueError(f"a patch of {tall}x{wide} at ({x}, {y}) is not within {height}x{width}")
+    padded = np.zeros((wide, tall + 2), dtype=np.int8)
+    padded[:, 1:-1] = patch.T
+    columns, rows = np.nonzero(np.diff(padded, axis=1))
+    # In a column changes come in pairs: where a run begins, and after where it ends.
+    changes = (x + columns) * height + y + rows
+    # A run that ends at the foot of a column goes on at the head of the next.
+    joined = np.flatnonzero(changes[1:-1:2] == changes[2::2]) * 2 + 1
+    changes = np.delete(changes, np.concatenate([joined, joined + 1]))
+    counts = np.diff(np.concatenate([[0], changes, [height * width]])).tolist()
+    if not counts[-1]:
+        counts.pop()
+    return _text(coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width))
+
+
 def decode(rle: RLE) -> np.ndarray:
     """Return the bool mask (H, W) of `rle`, its columns together in memory."""
     if len(rle["counts"]) > _MANY_RUNS:

@@ -103,11 +103,11 @@ def test_stats_are_what_was_written(tmp_path: Path) -> None:
 
 
 def test_a_store_has_the_stats_of_what_it_was_made_from(tmp_path: Path, refer_mini: Path) -> None:
-    from risctl.data.datasets import READERS
+    from risctl.data.datasets import SETS
 
     own = check_own(own_files.sound(tmp_path, pictures=5)).dataset
     assert own is not None
-    for number, dataset in enumerate((own, READERS["refcoco"](refer_mini), make_scenes(count=12, seed=0))):
+    for number, dataset in enumerate((own, SETS["refcoco"].read(refer_mini), make_scenes(count=12, seed=0))):
         path = write_store(dataset, tmp_path / f"{number}.h5").path
         with Store(path) as store:
             found = stats_of(store)

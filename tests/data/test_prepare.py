@@ -18,7 +18,8 @@ from http_server import Site, serve, status
 
 from risctl.data import prepare as preparing
 from risctl.data.download import Patience
-from risctl.data.prepare import Downloads, prepare_refer, verify_prepared
+from risctl.data.fetching import Downloads
+from risctl.data.prepare import prepare_set, verify_prepared
 from risctl.data.sources import Source
 from risctl.data.store.reader import Store
 from risctl.errors import DataError, MachineError, UsageError
@@ -26,7 +27,7 @@ from risctl.errors import DataError, MachineError, UsageError
 
 @pytest.mark.parametrize("name", ["refcoco", "refcoco+", "refcocog"])
 def test_the_published_extract_is_prepared_and_verified(refer_mini: Path, tmp_path: Path, name: str) -> None:
-    prepared = prepare_refer(name, source=refer_mini, out=tmp_path / "s.h5", verify=True)
+    prepared = prepare_set(name, source=refer_mini, out=tmp_path / "s.h5", verify=True)
     print(prepared.table())
     with Store(prepared.store.path) as store:
         counts = store.counts()
@@ -42,7 +43,7 @@ def test_the_published_extract_is_prepared_and_verified(refer_mini: Path, tmp_pa
 
 def test_all_three_extracts_together_have_the_counts_told_of_them(refer_mini: Path, tmp_path: Path) -> None:
     totals = [
-        prepare_refer(name, source=refer_mini, out=tmp_path / f"{name}.h5").counts["total"]
+        prepare_set(name, source=refer_mini, out=tmp_path / f"{name}.h5").counts["total"]
         for name in ("refcoco", "refcoco+", "refcocog")
     ]
     assert sum(one["refs"] for one in totals) == 38
@@ -52,26 +53,26 @@ def test_all_three_extracts_together_have_the_counts_told_of_them(refer_mini: Pa
 def test_a_missing_picture_is_refused_or_left_out(tmp_path: Path) -> None:
     root = refer_files.write(tmp_path / "root")
     out = tmp_path / "s.h5"
-    prepare_refer("refcoco", source=root, out=out)
+    prepare_set("refcoco", source=root, out=out)
     before = out.read_bytes()
     (root / "images/train2014" / refer_files.file_name(3)).unlink()
     with pytest.raises(DataError, match="--allow-missing"):
-        prepare_refer("refcoco", source=root, out=out)
+        prepare_set("refcoco", source=root, out=out)
     assert out.read_bytes() == before
-    prepared = prepare_refer("refcoco", source=root, out=out, allow_missing=True)
+    prepared = prepare_set("refcoco", source=root, out=out, allow_missing=True)
     assert prepared.counts["total"] == {"images": 2, "refs": 3, "sentences": 5}
     assert prepared.warnings == ("1 pictures missing, left out",)
 
 
 def test_google_split_refcocog_is_warned_about(tmp_path: Path) -> None:
     root = refer_files.write(tmp_path / "root", folder="refcocog", split_by="google")
-    prepared = prepare_refer("refcocog", source=root, out=tmp_path / "s.h5", split_by="google")
+    prepared = prepare_set("refcocog", source=root, out=tmp_path / "s.h5", split_by="google")
     assert any("no test split" in line for line in prepared.warnings)
 
 
 def test_verify_finds_a_mask_that_is_not_the_published_one(tmp_path: Path) -> None:
     root = refer_files.write(tmp_path / "root")
-    prepare_refer("refcoco", source=root, out=tmp_path / "s.h5")
+    prepare_set("refcoco", source=root, out=tmp_path / "s.h5")
     refs, instances = refer_files.published()
     instances["annotations"][1] = refer_files.square(101, 1, 30, 10, 19)
     refer_files.write(tmp_path / "root", refs=refs, instances=instances)
@@ -89,7 +90,7 @@ def test_a_box_that_is_not_around_its_mask_is_odd_not_wrong(tmp_path: Path) -> N
     refs, instances = refer_files.published()
     instances["annotations"][0]["bbox"] = [20, 20, 5, 5]
     root = refer_files.write(tmp_path / "root", refs=refs, instances=instances)
-    prepared = prepare_refer("refcoco", source=root, out=tmp_path / "s.h5", verify=True)
+    prepared = prepare_set("refcoco", source=root, out=tmp_path / "s.h5", verify=True)
     assert prepared.verification and prepared.verification.oddities[0].startswith("1 of 5 published boxes")
 
 
@@ -98,8 +99,8 @@ def test_too_small_a_disk_is_said_before_writing(tmp_path: Path, monkeypatch: py
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(preparing.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(MachineError, match="--link"):
-        prepare_refer("refcoco", source=root, out=tmp_path / "s.h5")
-    prepare_refer("refcoco", source=root, out=tmp_path / "s.h5", link=True)
+        prepare_set("refcoco", source=root, out=tmp_path / "s.h5")
+    prepare_set("refcoco", source=root, out=tmp_path / "s.h5", link=True)
 
 
 # Downloading.
@@ -158,7 +159,7 @@ def test_what_is_missing_is_downloaded_once(site: Site, downloads: Downloads, tm
         stages.append(label)
         yield lambda done, total: None
 
-    prepared = prepare_refer("refcoco", out=tmp_path / "s.h5", downloads=downloads, verify=True, stage=stage)
+    prepared = prepare_set("refcoco", out=tmp_path / "s.h5", downloads=downloads, verify=True, stage=stage)
     assert prepared.counts["total"] == {"images": 3, "refs": 4, "sentences": 6}
     assert stages[:4] == [
         "downloading refcoco.zip",
@@ -171,7 +172,7 @@ def test_what_is_missing_is_downloaded_once(site: Site, downloads: Downloads, tm
         "train2014.zip.json",
     ]
     asked = len(site.requests)
-    again = prepare_refer("refcoco", out=tmp_path / "again.h5", downloads=downloads)
+    again = prepare_set("refcoco", out=tmp_path / "again.h5", downloads=downloads)
     assert again.store.fingerprint == prepared.store.fingerprint
     assert len(site.requests) == asked
 
@@ -184,18 +185,18 @@ def test_the_many_gigabytes_are_asked_for(site: Site, downloads: Downloads, tmp_
         return False
 
     with pytest.raises(UsageError, match=r"--yes.*--images"):
-        prepare_refer("refcoco", out=tmp_path / "s.h5", downloads=replace(downloads, agree=refuse))
+        prepare_set("refcoco", out=tmp_path / "s.h5", downloads=replace(downloads, agree=refuse))
     assert len(asked) == 1 and "0.0 GB" in asked[0]
     assert site.count("/train2014.zip") == 0
     pictures = tmp_path / "published" / "images" / "train2014"
-    prepare_refer("refcoco", out=tmp_path / "s.h5", images=pictures, downloads=replace(downloads, agree=refuse))
+    prepare_set("refcoco", out=tmp_path / "s.h5", images=pictures, downloads=replace(downloads, agree=refuse))
     assert len(asked) == 1
 
 
 def test_a_dead_server_is_told_with_what_to_do(site: Site, downloads: Downloads, tmp_path: Path) -> None:
     site.answers["/refcoco.zip"] = status(503)
     with pytest.raises(DataError, match=r"404.*503.*--from"):
-        prepare_refer("refcoco", out=tmp_path / "s.h5", downloads=downloads)
+        prepare_set("refcoco", out=tmp_path / "s.h5", downloads=downloads)
 
 
 def test_an_archive_that_holds_something_else_is_refused(site: Site, downloads: Downloads, tmp_path: Path) -> None:
@@ -205,11 +206,11 @@ def test_an_archive_that_holds_something_else_is_refused(site: Site, downloads: 
     site.answers["/refcoco.zip"] = serve(body)
     source = replace(downloads.annotations["refcoco"], size=None, sha256=None)
     with pytest.raises(DataError, match="no refcoco under"):
-        prepare_refer("refcoco", out=tmp_path / "s.h5", downloads=replace(downloads, annotations={"refcoco": source}))
+        prepare_set("refcoco", out=tmp_path / "s.h5", downloads=replace(downloads, annotations={"refcoco": source}))
 
 
 def test_without_a_source_and_downloads_nothing_is_guessed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="where to download to"):
-        prepare_refer("refcoco", out=tmp_path / "s.h5")
+        prepare_set("refcoco", out=tmp_path / "s.h5")
     with pytest.raises(UsageError, match="did you mean"):
-        prepare_refer("refcoc", out=tmp_path / "s.h5")
+        prepare_set("refcoc", out=tmp_path / "s.h5")

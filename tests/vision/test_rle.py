@@ -60,6 +60,16 @@ def test_few_and_many_runs_are_decoded_as_pycocotools_does(density: float) -> No
     assert lengths[1::2].sum() == rle.area(encoded)
 
 
+@given(masks, st.tuples(*[st.integers(0, 5)] * 4))
+def test_a_patch_is_encoded_as_the_whole_around_it(patch: np.ndarray, around: tuple[int, int, int, int]) -> None:
+    above, below, left, right = around
+    whole = np.pad(patch, ((above, below), (left, right)))
+    height, width = whole.shape
+    assert rle.encode_patch(patch, x=left, y=above, height=height, width=width) == rle.encode(whole)
+    with pytest.raises(ValueError, match="not within"):
+        rle.encode_patch(patch, x=left + right + 1, y=above, height=height, width=width)
+
+
 @given(masks)
 def test_area_and_box_are_numpys(mask: np.ndarray) -> None:
     encoded = rle.encode(mask)

@@ -134,8 +134,9 @@ def _image(entry: dict[str, Any], where: str) -> InstanceImage:
         raise DataError(f"{where} has size {height}x{width} (height x width)")
     file_name = _string(entry, "file_name", where)
     # The name is joined to a folder of the user's, so it may name nothing outside of it.
-    if PurePosixPath(file_name).name != file_name or PureWindowsPath(file_name).name != file_name:
-        raise DataError(f"{where} has file name {file_name!r}; expected a bare name")
+    parts = PurePosixPath(file_name).parts
+    if file_name.startswith("/") or "\\" in file_name or PureWindowsPath(file_name).drive or ".." in parts:
+        raise DataError(f"{where} has file name {file_name!r}; expected a bare name, or a path within a folder")
     return InstanceImage(image_id=_whole(entry, "id", where), file_name=file_name, height=height, width=width)
 
 

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from risctl.data.datasets.coco_instances import InstanceImage, Instances, Progress, rasterise, read_instances
+from risctl.data.datasets.coco_instances import Instances, Progress, rasterise, read_instances
 from risctl.data.datasets.coco_phrases.colours import colour_of
 from risctl.data.datasets.coco_phrases.describe import Describer, Phrase
 from risctl.data.datasets.coco_phrases.things import Thing
+from risctl.data.datasets.picture_folders import size_of
 from risctl.data.datasets.problems import OnMissing, Problems
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.data.splits import shared_out
 from risctl.errors import DataError, UsageError
 from risctl.vision import rle
-from risctl.vision.images import decode_stored, image_size
+from risctl.vision.images import decode_stored
 
 SHARES: Mapping[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
 HELD_OUT = "test"
@@ -53,7 +54,11 @@ def make_coco_phrases(
     problems = Problems()
     instances = read_instances(instances_path, problems)
     listed = [one for _, one in sorted(instances.images.items()) if one.image_id not in exclude]
-    usable = {one.image_id: one for one in listed if _is_usable(images / one.file_name, one, problems)}
+    usable = {
+        one.image_id: one
+        for one in listed
+        if size_of(images / one.file_name, annotated=(one.height, one.width), problems=problems)
+    }
     annotations, broken = rasterise(instances, of_images=usable.keys())
     for annotation_id in broken:
         problems.lose("annotations without a usable mask", annotation_id)
@@ -117,21 +122,6 @@ def read_ids(path: Path) -> set[int]:
                 raise DataError(f"{path}, line {number}: expected picture ids (whole numbers), got {word!r:.40}")
             excluded.add(int(word))
     return excluded
-
-
-def _is_usable(path: Path, image: InstanceImage, problems: Problems) -> bool:
-    if not path.is_file():
-        problems.lose("pictures missing", path)
-        return False
-    try:
-        size = image_size(path)
-    except DataError:
-        problems.lose("pictures unreadable", path)
-        return False
-    if size != (image.height, image.width):
-        problems.lose("pictures of another size than listed", path)
-        return False
-    return True
 
 
 def _things(annotations: Sequence[Annotation], *, pixels: np.ndarray, instances: Instances) -> list[Thing]:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from risctl.data.datasets.own.findings import Findings, Place
+from risctl.data.json_scan import Scanner
 from risctl.errors import DataError
 
 Entry = tuple[Place, dict[str, Any]]
 """A place and the object that begins there."""
-
-_SPACE = re.compile(r"[ \t\n\r]*")
-_DECODER = json.JSONDecoder()
 
 
 def read(path: Path) -> bytes:
@@ -70,7 +67,7 @@ def document(data: bytes, findings: Findings) -> dict[str, list[Entry]]:
         findings.problem(Place(data.count(b"\n", 0, error.start) + 1), "no UTF-8 text; save the file as UTF-8")
         return {}
     try:
-        return _Document(text, findings).lists()
+        return _lists(text, findings)
     except json.JSONDecodeError as error:
         findings.problem(Place(error.lineno), f"no JSON: {error.msg} (at character {error.colno})")
     except (ValueError, RecursionError) as error:
@@ -78,86 +75,31 @@ def document(data: bytes, findings: Findings) -> dict[str, list[Entry]]:
     return {}
 
 
-class _Document:
-    """Walks the outer object and its lists itself, lest the lines of their entries be lost."""
-
-    def __init__(self, text: str, findings: Findings) -> None:
-        self.text, self.findings = text, findings
-        self.place, self._line, self._counted = 0, 1, 0
-
-    def lists(self) -> dict[str, list[Entry]]:
-        found: dict[str, list[Entry]] = {}
-        if not self._takes("{"):
-            if self.text.strip():
-                _DECODER.decode(self.text)
-                self.findings.problem(Place(1), 'expected an object of lists ("images", "annotations", ...) in braces')
-            else:
-                self.findings.problem(Place(1), "the file is empty")
-            return {}
-        if not self._takes("}"):
-            while True:
-                key = self._value()
-                if not isinstance(key, str):
-                    raise self._error("Expecting property name enclosed in double quotes")
-                self._expect(":")
-                if self._takes("["):
-                    found[key] = self._entries(key)
-                else:
-                    self._value()
-                if not self._takes(","):
-                    break
-            self._expect("}")
-        self._skip()
-        if self.place < len(self.text):
-            raise self._error("Extra data")
-        return found
-
-    def _entries(self, key: str) -> list[Entry]:
-        entries: list[Entry] = []
-        number = 0
-        if self._takes("]"):
-            return entries
-        while True:
-            self._skip()
-            place = Place(self._line_here(), f"{key}[{number}]")
-            number += 1
-            entry = self._value()
+def _lists(text: str, findings: Findings) -> dict[str, list[Entry]]:
+    """Walk the outer object and its lists one entry after another, lest the entries' lines be lost."""
+    found: dict[str, list[Entry]] = {}
+    scanner = Scanner(text)
+    if not scanner.at("{"):
+        if text.strip():
+            json.loads(text)
+            findings.problem(Place(1), 'expected an object of lists ("images", "annotations", ...) in braces')
+        else:
+            findings.problem(Place(1), "the file is empty")
+        return {}
+    for key in scanner.members():
+        if not scanner.at("["):
+            scanner.value()
+            continue
+        found[key] = []
+        for number, line in enumerate(scanner.items()):
+            place = Place(line, f"{key}[{number}]")
+            entry = scanner.value()
             if isinstance(entry, dict):
-                entries.append((place, entry))
+                found[key].append((place, entry))
             else:
-                self.findings.problem(place, f"expected an object in braces, got {_short(entry)}")
-            if not self._takes(","):
-                break
-        self._expect("]")
-        return entries
-
-    def _value(self) -> Any:
-        self._skip()
-        value, self.place = _DECODER.raw_decode(self.text, self.place)
-        return value
-
-    def _skip(self) -> None:
-        match = _SPACE.match(self.text, self.place)
-        self.place = match.end() if match else self.place
-
-    def _takes(self, sign: str) -> bool:
-        self._skip()
-        if self.text.startswith(sign, self.place):
-            self.place += 1
-            return True
-        return False
-
-    def _expect(self, sign: str) -> None:
-        if not self._takes(sign):
-            raise self._error(f"Expecting {sign!r} delimiter")
-
-    def _line_here(self) -> int:
-        self._line += self.text.count("\n", self._counted, self.place)
-        self._counted = self.place
-        return self._line
-
-    def _error(self, message: str) -> json.JSONDecodeError:
-        return json.JSONDecodeError(message, self.text, self.place)
+                findings.problem(place, f"expected an object in braces, got {_short(entry)}")
+    scanner.end()
+    return found
 
 
 def _short(value: Any) -> str:

@@ -1,0 +1,449 @@
+"""RefClef, gRefCOCO and PhraseCut as they are published, from the disk and from a server; what would be done at all."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import http_server
+import numpy as np
+import pytest
+import refer_files
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from risctl.data import hub_files
+from risctl.data.datasets import SETS
+from risctl.data.datasets.phrasecut import _mask
+from risctl.data.datasets.published import counted, differences, store_counts
+from risctl.data.download import Patience
+from risctl.data.fetching import Downloads
+from risctl.data.prepare import prepare_set
+from risctl.data.prepare_plan import plan_set
+from risctl.data.sources import Source
+from risctl.data.store.reader import Store
+from risctl.errors import DataError, UsageError
+from risctl.vision import rle
+
+# RefClef.
+
+SIZES = {25: (40, 60), 19579: (30, 30), 31: (50, 40)}
+
+
+def refclef(root: Path, *, pictures: str = "images/saiapr_tc-12/{name}", split_by: str = "unc") -> Path:
+    """Write a small RefClef: masks as lists of RLEs, three test splits, one of the pictures that are broken."""
+    images, annotations, refs = [], [], []
+    for number, (image_id, (height, width)) in enumerate(SIZES.items()):
+        mask = np.zeros((height, width), dtype=bool)
+        mask[5:15, 4 + number : 20] = True
+        halves = [mask & (np.arange(width) < 10), mask & (np.arange(width) >= 8)]
+        images.append({"id": image_id, "file_name": f"{image_id}.jpg", "height": height, "width": width})
+        annotations.append(
+            {
+                "id": number,
+                "image_id": image_id,
+                "category_id": 1,
+                "segmentation": [dict(rle.encode(half)) for half in halves],
+                "bbox": [4 + number, 5, 16 - number, 10],
+            }
+        )
+        refs.append(
+            refer_files.ref(
+                number,
+                image=image_id,
+                annotation=number,
+                split=("train", "testA", "testBC")[number],
+                sentences=[refer_files.sentence(number, "the sky")],
+            )
+        )
+        path = root / pictures.format(name=f"{image_id}.jpg", folder=f"{image_id % 40:02d}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = refer_files.picture(height, width, seed=image_id)
+        path.write_bytes(whole if image_id != 19579 else whole[:20])
+    instances = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "sky"}]}
+    (root / "refclef").mkdir(exist_ok=True)
+    (root / "refclef" / f"refs({split_by}).p").write_bytes(pickle.dumps(refs, protocol=0))
+    (root / "refclef" / "instances.json").write_text(json.dumps(instances))
+    return root
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    ["images/saiapr_tc-12/{name}", "saiapr_tc-12/{folder}/images/{name}", "images/saiapr_tc-12/{folder}/images/{name}"],
+)
+def test_refclef_is_prepared_whatever_way_its_pictures_lie(tmp_path: Path, pictures: str) -> None:
+    root = refclef(tmp_path / "root", pictures=pictures)
+    prepared = prepare_set("refclef", source=root, out=tmp_path / "s.h5", verify=True)
+    assert prepared.warnings == ("1 pictures broken as published, left out with their refs",)
+    assert prepared.counts["total"] == {"images": 2, "refs": 2, "sentences": 2}
+    assert prepared.differences == ("refclef (unc) total: 2 images; published: 19,997 images",)
+    assert prepared.verification and prepared.verification.checked["masks compared with their polygons"] == 2
+    with Store(tmp_path / "s.h5") as store:
+        assert len(store.refs("testB")) == len(store.refs("testC")) == len(store.refs("test")) == 1
+        # The parts of a mask overlap; their union is the mask.
+        assert rle.area(store.mask(0)) == 10 * 16
+
+
+def test_refclef_is_split_by_berkeley_too(tmp_path: Path) -> None:
+    root = refclef(tmp_path / "root", split_by="berkeley")
+    prepared = prepare_set("refclef", source=root, out=tmp_path / "s.h5", split_by="berkeley")
+    assert prepared.split_by == "berkeley"
+    with pytest.raises(DataError, match="try --split-by berkeley"):
+        prepare_set("refclef", source=root, out=tmp_path / "s.h5")
+
+
+def test_a_picture_of_refclef_that_is_not_known_to_be_broken_is_missed(tmp_path: Path) -> None:
+    root = refclef(tmp_path / "root")
+    (root / "images/saiapr_tc-12/31.jpg").unlink()
+    with pytest.raises(DataError, match=r"1 pictures missing \(.*31\.jpg\)"):
+        prepare_set("refclef", source=root, out=tmp_path / "s.h5")
+
+
+# gRefCOCO.
+
+
+def gref(**changes: Any) -> list[dict[str, Any]]:
+    """Refs of one thing, of two, of none, of none in test; sentences without a raw form as in the published file."""
+    sentence = {"sent_id": 0, "sent": "left cup", "tokens": ["left", "cup"]}
+    refs = [
+        {"ref_id": 0, "ann_id": [100], "category_id": [1], "image_id": 1, "split": "train", "sentences": [sentence]},
+        {
+            "ref_id": 1,
+            "ann_id": [100, 101],
+            "category_id": [1, 1],
+            "image_id": 1,
+            "split": "train",
+            "sentences": [{**sentence, "sent_id": 1, "sent": "both cups"}, {**sentence, "sent_id": 2, "raw": "All"}],
+        },
+        {
+            "ref_id": 2,
+            "ann_id": [-1],
+            "category_id": [-1],
+            "image_id": 2,
+            "split": "val",
+            "no_target": True,
+            "sentences": [{**sentence, "sent_id": 3, "sent": "a zebra"}],
+        },
+        {"ref_id": 3, "ann_id": 103, "category_id": 1, "image_id": 3, "split": "testA", "sentences": [sentence]},
+    ]
+    refs[0] |= changes
+    return refs
+
+
+def grefcoco(root: Path, refs: list[dict[str, Any]], *, pickled: bool = False) -> Path:
+    """Write a small gRefCOCO, as JSON or as a pickle."""
+    refer_files.write(root, folder="grefcoco")
+    (root / "grefcoco" / "refs(unc).p").unlink()
+    if pickled:
+        (root / "grefcoco" / "grefs(unc).p").write_bytes(pickle.dumps(refs, protocol=2))
+    else:
+        (root / "grefcoco" / "grefs(unc).json").write_text(json.dumps(refs))
+    return root
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_grefcoco_has_targets_of_several_things_and_of_nothing(tmp_path: Path, pickled: bool) -> None:
+    root = grefcoco(tmp_path / "root", gref(), pickled=pickled)
+    prepared = prepare_set("grefcoco", source=root, out=tmp_path / "s.h5", verify=True)
+    total = {"images": 3, "refs": 4, "sentences": 5, "of_nothing": 1, "of_several": 2}
+    assert prepared.counts["total"] == total
+    assert prepared.warnings == ("1 repeated sentence ids, renumbered",)
+    (line,) = prepared.differences
+    assert "2 sentences about several things; published: " in line and "32,202 sentences about nothing" in line
+    with Store(tmp_path / "s.h5") as store:
+        assert store_counts(store) == prepared.counts
+        assert store.ref(1).category_ids == (1, 1)
+        both = rle.decode(store.mask(1))
+        assert both.sum() == sum(rle.area(store.annotation(row).mask) for row in store.ref(1).annotations) > 100
+        assert rle.area(store.mask(2)) == 0 and store.ref(2).annotations == ()
+        assert [store.sentence(row).raw for row in range(3)] == ["left cup", "both cups", "All"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ann_id": [100, "x"]}, r"refs\[0\] has ann_id 'x'; expected int"),
+        ({"ann_id": None}, r"refs\[0\] has ann_id None"),
+        ({"ann_id": [100, 999]}, "refs to an annotation that instances.json lacks .ref 0 to 100, 999"),
+        ({"ann_id": [100, 102]}, "refs to an annotation of another picture"),
+        # No target beside a target is neither.
+        ({"ann_id": [100, -1]}, "instances.json lacks"),
+        ({"category_id": [{}]}, "category_id"),
+    ],
+)
+def test_refs_of_grefcoco_that_are_none_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    root = grefcoco(tmp_path / "root", gref(**changes))
+    with pytest.raises(DataError, match=message):
+        prepare_set("grefcoco", source=root, out=tmp_path / "s.h5")
+
+
+def test_lists_of_annotations_are_grefcocos_alone(tmp_path: Path) -> None:
+    refs, _ = refer_files.published()
+    refs[0]["ann_id"] = [100]
+    root = refer_files.write(tmp_path / "root", refs=refs)
+    with pytest.raises(DataError, match=r"ann_id \[100\]; expected int"):
+        prepare_set("refcoco", source=root, out=tmp_path / "s.h5")
+
+
+def test_json_that_is_none_is_refused(tmp_path: Path) -> None:
+    root = grefcoco(tmp_path / "root", gref())
+    (root / "grefcoco" / "grefs(unc).json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match="is no JSON"):
+        prepare_set("grefcoco", source=root, out=tmp_path / "s.h5")
+
+
+# PhraseCut.
+
+
+def task(task_id: str, image_id: int, phrase: str, instances: list[Any], name: str = "cup") -> dict[str, Any]:
+    """Return a published phrase."""
+    return {
+        "task_id": task_id,
+        "image_id": image_id,
+        "ann_ids": list(range(len(instances))),
+        "instance_boxes": [[0, 0, 5, 5] for _ in instances],
+        "Polygons": instances,
+        "phrase": phrase,
+        "phrase_structure": {"name": name, "attributes": [], "type": "name"},
+    }
+
+
+SQUARE = [[2.9, 3.2], [12.9, 3.0], [12.1, 13.7], [2.5, 13.9]]
+TASKS = {
+    "train": [
+        task("1__1", 1, "Red cups", [[SQUARE], [[[30, 10], [50, 10], [50, 30], [30, 30]]]]),
+        task("1__2", 1, "dog", [[[[1, 1], [4, 1]]]], name="dog"),
+    ],
+    "val": [task("2__1", 2, "cup", [[SQUARE]]), task("2__1", 2, "cup again", [[SQUARE]])],
+    "miniv": [task("3__1", 3, "cup on table", [[SQUARE, [[20, 20], [25, 20], [25, 25]]]])],
+}
+
+
+def phrase_cut(root: Path, tasks: Any = TASKS, *, pictures: tuple[str, ...] = ("images",)) -> Path:
+    """Write a small PhraseCut; pictures go to the folders in turn."""
+    root.mkdir(parents=True, exist_ok=True)
+    for split, listed in tasks.items():
+        (root / f"refer_{split}.json").write_text(json.dumps(listed, indent=1))
+    for place, (image_id, (height, width)) in enumerate(refer_files.SIZES.items()):
+        path = root / pictures[place % len(pictures)] / f"{image_id}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(refer_files.picture(height, width, seed=image_id))
+    return root
+
+
+@pytest.mark.parametrize("pictures", [("images",), ("VG_100K", "VG_100K_2"), ("images/VG_100K", "images/VG_100K_2")])
+def test_phrasecut_is_prepared_from_one_folder_of_pictures_or_two(tmp_path: Path, pictures: tuple[str, ...]) -> None:
+    root = phrase_cut(tmp_path / "root" / "VGPhraseCut_v0", pictures=pictures)
+    prepared = prepare_set("phrasecut", source=root, out=tmp_path / "s.h5", verify=True)
+    assert prepared.warnings == ("1 phrases published twice, first kept",)
+    assert prepared.counts["val + miniv"] == {"images": 2, "refs": 2, "sentences": 2}
+    assert prepared.counts["total"] == {"images": 3, "refs": 4, "sentences": 4, "of_several": 1}
+    told = "\n".join(prepared.differences)
+    assert "no split test" in told and "val + miniv: 2 images, 2 sentences; published: 2,971 images" in told
+    assert "val + miniv  2 (2,971)" in prepared.table()
+    with Store(tmp_path / "s.h5") as store:
+        assert store.splits == ["train", "val", "miniv"]
+        assert store.categories == {1: "cup", 2: "dog"}
+        first = store.sentence(0)
+        assert (first.raw, first.sent, first.tokens) == ("Red cups", "red cups", ("red", "cups"))
+        # Points are cut off to (2, 3), (12, 3), (12, 13), (2, 13), and PIL's fill takes its outline in.
+        assert store.annotation(0).box == (2, 3, 11, 11)
+        assert rle.area(store.mask(0)) == 11 * 11 + 21 * 21
+        # A polygon of two points is a line, as published.
+        assert rle.area(store.mask(1)) == 4
+        assert rle.area(store.mask(3)) == 11 * 11 + 21
+        assert store_counts(store) == prepared.counts
+    # `--from` may be the folder around it, too.
+    assert SETS["phrasecut"].read(root.parent, images=root).counts() == SETS["phrasecut"].read(root).counts()
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (task("9", 1, "x", [[[[1, 2], [float("nan"), 3]]]]), "a polygon is a list of points.*nan"),
+        (task("9", 1, "x", [[[[1, 2], [3]]]]), "a polygon is a list of points"),
+        (task("9", 1, "x", [[[[1, 2], [10**400, 3]]]]), "pixels"),
+        (task("9", 1, "x", [[7]]), "a polygon is a list of points"),
+        (task("9", 1, "x", [7]), "an instance is a list of polygons"),
+        (task("9", 1, "x", []), "1 phrases without a valid mask .9."),
+        (task("9", 1, "x", [[[[1, 2]]]]), "phrases without a valid mask"),
+        (task("9", 1, "x", [[[[900, 900], [950, 900], [950, 950]]]]), "phrases without a valid mask"),
+        (task("9", 77, "x", [[SQUARE]]), r"1 pictures missing \(.*77\.jpg\)"),
+        ({**task("9", 1, "x", []), "Polygons": None}, "line 2, phrase 0 has Polygons None"),
+        ({**task("9", 1, "x", []), "image_id": "1"}, "image_id '1'; expected a whole number"),
+        ({**task("9", 1, "x", []), "phrase": None}, "phrase None"),
+        ([], "is no object"),
+    ],
+)
+def test_phrases_that_are_none_are_refused_by_name(tmp_path: Path, entry: Any, message: str) -> None:
+    root = phrase_cut(tmp_path / "root", {"val": TASKS["val"][:1], "test": [entry]})
+    with pytest.raises(DataError, match=message):
+        prepare_set("phrasecut", source=root, out=tmp_path / "s.h5")
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[{]", "[] []", "<html>", "[" * 100_000])
+def test_files_that_are_no_lists_of_phrases_are_refused(tmp_path: Path, content: str) -> None:
+    root = phrase_cut(tmp_path / "root", {})
+    (root / "refer_val.json").write_text(content)
+    with pytest.raises(DataError, match=r"refer_val\.json is no (JSON|list)"):
+        prepare_set("phrasecut", source=root, out=tmp_path / "s.h5")
+    with pytest.raises(DataError, match="no PhraseCut under"):
+        prepare_set("phrasecut", source=tmp_path, out=tmp_path / "s.h5")
+    with pytest.raises(DataError, match="is no folder"):
+        prepare_set("phrasecut", source=tmp_path / "none", out=tmp_path / "s.h5")
+
+
+POINT = st.tuples(st.floats(-20, 60), st.floats(-20, 60))
+
+
+@given(st.lists(st.lists(POINT, max_size=6), max_size=4))
+def test_masks_of_phrasecut_are_pils_fill_of_whole_numbered_points(polygons: list[list[tuple[float, float]]]) -> None:
+    expected = np.zeros((30, 40), dtype=bool)
+    for polygon in polygons:
+        if len(polygon) > 1:
+            canvas = Image.new("L", (40, 30))
+            ImageDraw.Draw(canvas).polygon([(int(x), int(y)) for x, y in polygon], outline=1, fill=1)
+            expected |= np.asarray(canvas) > 0
+    assert np.array_equal(
+        rle.decode(_mask([[list(one) for one in polygon] for polygon in polygons], height=30, width=40)), expected
+    )
+
+
+def test_the_published_counts_of_phrasecut_are_met_by_what_meets_them() -> None:
+    counts = {
+        "train": {"images": 71_746, "sentences": 310_816},
+        "val": {"images": 2_871, "sentences": 19_495},
+        "test": {"images": 2_545, "sentences": 14_354},
+        "miniv": {"images": 100, "sentences": 821},
+        "val + miniv": {"images": 2_971, "sentences": 20_316},
+        "total": {"images": 77_262, "sentences": 345_486},
+    }
+    assert differences("phrasecut", "published", counts) == []
+
+
+# From a server, and before anything is fetched.
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[http_server.Site]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with http_server.running() as running:
+        yield running
+
+
+def test_phrasecut_is_fetched_file_by_file_and_its_pictures_in_two_archives(
+    site: http_server.Site, tmp_path: Path
+) -> None:
+    published = phrase_cut(tmp_path / "published", pictures=("VG_100K", "VG_100K_2"))
+    annotations, images = {}, {}
+    for split in ("train", "val", "test", "miniv"):
+        name = f"refer_{split}.json"
+        body = (published / name).read_bytes() if split in TASKS else b"[]"
+        site.answers[f"/{name}"] = http_server.serve(body, drop_after=100)
+        site.answers[f"/page/{name}"] = http_server.serve(b"<html>Confirm the download</html>")
+        mirrors = (site.url(f"/page/{name}"), site.url(f"/{name}"))
+        annotations[f"phrasecut-{split}"] = Source(file_name=name, mirrors=mirrors, folder="phrasecut", about=1000)
+    for key, folder in (("vg-1", "VG_100K"), ("vg-2", "VG_100K_2")):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for path in (published / folder).iterdir():
+                archive.write(path, f"{folder}/{path.name}")
+        site.answers[f"/{key}.zip"] = http_server.serve(buffer.getvalue())
+        images[key] = Source(
+            file_name=f"{key}.zip", mirrors=(site.url(f"/{key}.zip"),), folder="images", about=len(buffer.getvalue())
+        )
+    downloads = Downloads(
+        root=tmp_path / "data",
+        agree=lambda question: "Visual Genome" in question,
+        patience=Patience(sleep=lambda seconds: None),
+        annotations=annotations,
+        images=images,
+    )
+    plan = plan_set(
+        "phrasecut", out=tmp_path / "s.h5", source=None, images=None, split_by=None, link=False, downloads=downloads
+    )
+    assert [one.file_name for one in plan.downloads] == [
+        *(f"refer_{split}.json" for split in SPLITS),
+        "vg-1.zip",
+        "vg-2.zip",
+    ]
+    assert not site.requests and not (tmp_path / "data").exists()
+    prepared = prepare_set("phrasecut", out=tmp_path / "s.h5", downloads=downloads)
+    assert prepared.counts["total"]["sentences"] == 4
+    record = json.loads((tmp_path / "data/phrasecut/refer_train.json.json").read_text())
+    assert record["url"].endswith("/refer_train.json") and len(record["sha256"]) == 64
+    asked = len(site.requests)
+    plan = plan_set(
+        "phrasecut", out=tmp_path / "t.h5", source=None, images=None, split_by=None, link=False, downloads=downloads
+    )
+    assert (plan.downloads, plan.present, plan.wanted) == ((), 3, 3)
+    assert plan.store_bytes == sum(path.stat().st_size for path in (tmp_path / "data/images").rglob("*.jpg"))
+    prepare_set("phrasecut", out=tmp_path / "t.h5", downloads=downloads)
+    assert len(site.requests) == asked
+
+
+SPLITS = ("train", "val", "test", "miniv")
+
+
+def test_grefcoco_is_fetched_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = grefcoco(tmp_path / "published", gref())
+    asked = []
+
+    def downloaded(repository: str, name: str) -> str:
+        asked.append((repository, name))
+        return str(published / "grefcoco" / name)
+
+    monkeypatch.setattr(hub_files, "_downloaded", downloaded)
+    downloads = Downloads(root=tmp_path / "data")
+    pictures = published / "images" / "train2014"
+    prepared = prepare_set("grefcoco", out=tmp_path / "s.h5", images=pictures, downloads=downloads)
+    assert prepared.counts["total"]["of_nothing"] == 1
+    assert asked == [("FudanCVL/gRefCOCO", "grefs(unc).json"), ("FudanCVL/gRefCOCO", "instances.json")]
+    assert len(json.loads((tmp_path / "data/grefcoco/instances.json.json").read_text())["sha256"]) == 64
+    prepare_set("grefcoco", out=tmp_path / "s.h5", images=pictures, downloads=downloads)
+    assert len(asked) == 2
+
+
+def test_a_hub_that_cannot_be_reached_is_told_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def downloaded(repository: str, name: str) -> str:
+        raise hub_files.NotOnHubError("no network")
+
+    monkeypatch.setattr(hub_files, "_downloaded", downloaded)
+    with pytest.raises(DataError, match=r"hf://datasets/FudanCVL/gRefCOCO.*no network.*--from"):
+        prepare_set("grefcoco", out=tmp_path / "s.h5", downloads=Downloads(root=tmp_path / "data"))
+
+
+def test_a_plan_says_sizes_before_anything_moves(tmp_path: Path) -> None:
+    downloads = Downloads(root=tmp_path / "data")
+    options: dict[str, Any] = {"images": None, "split_by": None, "link": False, "downloads": downloads}
+    plan = plan_set("refcoco", out=tmp_path / "s.h5", source=None, **options)
+    told = plan.told()
+    assert "refcoco.zip, about 50.0 MB" in told and "train2014.zip, about 13.5 GB" in told
+    assert "https://web.archive.org/web/20220413011718id_" in told
+    assert plan.needed == 2 * (50_000_000 + 13_500_000_000) and plan.as_json()["needed_bytes"] == plan.needed
+    assert "NOT ENOUGH" in replace(plan, free=1000).told()
+    root = refer_files.write(tmp_path / "root")
+    plan = plan_set("refcoco", out=tmp_path / "s.h5", source=root, **options)
+    assert (plan.downloads, plan.present, plan.wanted) == ((), 3, 3)
+    assert "3 of 3 are there in" in plan.told()
+    (root / "images/train2014" / refer_files.file_name(2)).unlink()
+    plan = plan_set("refcoco", out=tmp_path / "s.h5", source=root, **options)
+    assert (plan.present, plan.wanted) == (2, 3)
+    with pytest.raises(DataError, match="no refcocog under"):
+        plan_set("refcocog", out=tmp_path / "s.h5", source=root, **options)
+    with pytest.raises(UsageError, match="did you mean 'grefcoco'"):
+        plan_set("grefcocoo", out=tmp_path / "s.h5", source=root, **options)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["root"]
+
+
+def test_counts_of_a_dataset_and_of_its_store_agree(refer_mini: Path, tmp_path: Path) -> None:
+    prepared = prepare_set("refcoco", source=refer_mini, out=tmp_path / "s.h5")
+    with Store(tmp_path / "s.h5") as store:
+        assert store_counts(store) == prepared.counts == counted(SETS["refcoco"].read(refer_mini))
