@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,11 @@ class StepsDrawn:
     prediction: Prediction
 
 
+def has_steps(maps: Mapping[str, Any]) -> bool:
+    """Return whether a prediction's maps are those of steps."""
+    return {"heatmaps", "masks", "word_attention", "levels"} <= set(maps)
+
+
 def draw_steps(predictor: Predictor, image: Source, text: str) -> StepsDrawn:
     """Ask `text` about `image` and draw how the answer came about.
 
@@ -37,7 +43,7 @@ def draw_steps(predictor: Predictor, image: Source, text: str) -> StepsDrawn:
     """
     [prediction] = predictor.predict(image, text)
     maps, geometry, pixels = prediction.maps, prediction.geometry, prediction.image
-    if not {"heatmaps", "masks", "word_attention", "levels"} <= set(maps) or geometry is None or pixels is None:
+    if not has_steps(maps) or geometry is None or pixels is None:
         raise UsageError(
             f"expected a STEP, whose steps can be drawn; {predictor.path} holds a model of another system "
             f"({predictor.describe().split(',')[0]}). `risctl train step-scenes` makes a small STEP"
@@ -47,8 +53,8 @@ def draw_steps(predictor: Predictor, image: Source, text: str) -> StepsDrawn:
     views = [
         StepView(
             level=int(level),
-            heatmap=_of_picture(heatmap, geometry),
-            probability=_of_picture(probability, geometry),
+            heatmap=map_of_picture(heatmap, geometry),
+            probability=map_of_picture(probability, geometry),
             weights=weights[:count],
         )
         for level, heatmap, probability, weights in zip(
@@ -73,7 +79,7 @@ def draw_steps(predictor: Predictor, image: Source, text: str) -> StepsDrawn:
     return StepsDrawn(sheet=sheet, steps=records, prediction=prediction)
 
 
-def _of_picture(values: np.ndarray, geometry: Geometry) -> np.ndarray:
+def map_of_picture(values: np.ndarray, geometry: Geometry) -> np.ndarray:
     """Return a map (h, w) of the network's input as one of the picture, scaled down to what a sheet needs."""
     whole = geometry.invert(torch.from_numpy(np.ascontiguousarray(values))[None])[0].numpy()
     scale = min(1.0, _LARGEST / max(whole.shape))

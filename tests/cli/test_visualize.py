@@ -1,4 +1,4 @@
-"""`risctl visualize steps`: a sheet of a small STEP, and what is refused."""
+"""`risctl visualize`: sheets of data, of predictions and of what small models show, and what is refused."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from engine.made_rows import write_rows
 from PIL import Image
+from systems.tiny import tiny_store
 
 from risctl.cli.app import main
+from risctl.data.store.reader import Store
 from risctl.engine.checkpoint import save_checkpoint
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import load_recipe
@@ -48,8 +51,8 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr("sys.argv", ["risctl", "visualize", "steps", *map(str, arguments)])
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: object, what: str = "steps") -> int:
+    monkeypatch.setattr("sys.argv", ["risctl", "visualize", what, *map(str, arguments)])
     try:
         main()
     except SystemExit as left:
@@ -105,3 +108,89 @@ def test_refused(
 ) -> None:
     assert call(monkeypatch, picture, text, "--model", step, "--out", picture.parent / out, "--quiet") == code
     assert says in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_store(tmp_path_factory.mktemp("store"), images=6, validation=4)
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):  # type: ignore[no-untyped-def]
+    """Draw a sheet in a folder of its own; returns what was told and the sheet's pixels."""
+    monkeypatch.chdir(tmp_path)
+
+    def draw(what: str, *arguments: object) -> tuple[dict, np.ndarray]:
+        assert call(monkeypatch, *arguments, "--json", "--quiet", what=what) == 0
+        told = json.loads(capsys.readouterr().out)
+        with Image.open(tmp_path / told["sheet"]) as sheet:
+            return told, np.asarray(sheet.convert("RGB"))
+
+    return draw
+
+
+def test_pictures_of_a_store_are_drawn_with_their_expressions(shown, store: Path) -> None:  # type: ignore[no-untyped-def]
+    told, sheet = shown("data", store, "--split", "val", "-n", 3)
+    assert told["sheet"] == "tiny.val.png" and len(told["pictures"]) == 3
+    with Store(store) as opened:
+        val = {opened.image(int(row)).image_id for row in opened.images("val")}
+    assert {one["image_id"] for one in told["pictures"]} <= val
+    first = told["pictures"][0]["refs"]
+    assert len(first) == 2 and first[0]["texts"][0].endswith("box")
+    # The first two colours of the palette: a line around each thing, a patch before its expressions.
+    for colour in ((86, 180, 233), (230, 159, 0)):
+        assert (sheet == colour).all(axis=2).sum() > 3 * 100
+    again, _ = shown("data", store, "--split", "val", "-n", 3, "--seed", 2, "--columns", 1, "-o", "b.jpg")
+    assert again["sheet"] == "b.jpg" and again["pictures"] != told["pictures"]
+
+
+def test_predictions_are_drawn_beside_the_truth(shown, store: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+    options = (store, "--model", tiny_checkpoint, "--device", "cpu", "-n", 3)
+    worst, sheet = shown("predictions", *options, "--show", "worst", "--threshold", "0.3")
+    best, _ = shown("predictions", *options, "--show", "best", "--threshold", "0.3")
+    assert worst["sheet"] == "tiny.val.worst.png" and sheet.shape[1] > 1000
+    assert len({one["image_id"] for one in worst["samples"]}) == 3
+    rising, falling = ([one["iou"] for one in told["samples"]] for told in (worst, best))
+    assert rising == sorted(rising) and falling == sorted(falling, reverse=True) and rising[0] < falling[0]
+    some, _ = shown("predictions", *options)
+    assert some["show"] == "random" and len(some["samples"]) == 3
+
+
+def test_rows_rank_without_asking_again(  # type: ignore[no-untyped-def]
+    shown, store: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    with Store(store) as opened:
+        # Rows for the first sentences; the tests' rows begin at key 0, which are of the training split here.
+        rows = write_rows(tmp_path / "rows.jsonl", [9, 1, 5, 3], split="train", fingerprint=opened.fingerprint)
+    options = (store, "--model", tiny_checkpoint, "--device", "cpu", "--show", "best", "--rows", rows, "-n", 1)
+    told, _ = shown("predictions", *options, "--split", "train")
+    assert [one["sample"] for one in told["samples"]] == [0]
+    assert call(monkeypatch, *options, what="predictions") == 2
+    assert "of another split (train)" in capsys.readouterr().err
+
+
+def test_words_of_a_vlt_are_drawn(shown, picture: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+    told, sheet = shown("words", picture, "the red cup", "--model", tiny_checkpoint, "--device", "cpu")
+    assert told["sheet"] == "photo.words.png" and len(told["queries"]) == 2
+    for one in told["queries"]:
+        assert list(one["words"]) == ["1 the", "2 red", "3 cup", "(padding)"]
+        assert sum(one["words"].values()) == pytest.approx(1, abs=1e-4)
+        assert 0 <= one["confidence"] <= 1
+    same, again = shown("attention", picture, "the red cup", "--model", tiny_checkpoint, "--device", "cpu")
+    assert (same["sheet"], same["kind"], same["queries"]) == ("photo.attention.png", "words", told["queries"])
+    assert np.array_equal(sheet, again)
+
+
+def test_attention_is_what_the_model_has(shown, picture: Path, step: Path) -> None:  # type: ignore[no-untyped-def]
+    told, _ = shown("attention", picture, "the red cup", "--model", step, "--device", "cpu")
+    assert told["kind"] == "steps" and len(told["steps"]) == 10
+
+
+def test_what_a_model_lacks_is_not_drawn(
+    step: Path, picture: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, picture, "cup", "--model", step, "-o", picture.parent / "a.png", what="words") == 2
+    assert "expected a VLT" in capsys.readouterr().err
+    assert call(monkeypatch, store, "--split", "vall", "-o", picture.parent / "a.png", what="data") == 2
+    assert "did you mean 'val'" in capsys.readouterr().err
+    assert not (picture.parent / "a.png").exists()
