@@ -19,7 +19,9 @@ TIMEOUT = 60.0
 
 
 def find_chromium() -> str | None:
-    """Return the browser to start, `RISCTL_CHROMIUM` or one on the path; None if there is none."""
+    """Return the browser to start, `RISCTL_CHROMIUM` or one on the path; None if there is none, or no such pipes."""
+    if os.name != "posix":
+        return None
     named = os.environ.get("RISCTL_CHROMIUM")
     return named or next((found for found in map(shutil.which, NAMES) if found), None)
 
@@ -57,11 +59,15 @@ class Browser:
         )
         os.close(to_browser)
         os.close(from_browser)
-        target = self._call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = None
-        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self._call(f"{domain}.enable")
+        self._session: str | None = None
+        try:
+            target = self._call("Target.createTarget", url="about:blank")["targetId"]
+            self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            for domain in ("Page", "Runtime", "Log", "Network"):
+                self._call(f"{domain}.enable")
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """End the browser."""
@@ -115,7 +121,7 @@ class Browser:
     def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
-        if getattr(self, "_session", None):
+        if self._session:
             message["sessionId"] = self._session
         os.write(self._write, json.dumps(message).encode() + b"\0")
         answers: list[dict[str, Any]] = []

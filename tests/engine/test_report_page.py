@@ -175,7 +175,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     program = find_chromium()
     if program is None:
         pytest.skip("no Chromium found to open the page in (install one, or set RISCTL_CHROMIUM)")
-    browser = Browser(program, tmp_path_factory.mktemp("profile"))
+    try:
+        browser = Browser(program, tmp_path_factory.mktemp("profile"))
+    except (AssertionError, OSError) as error:
+        pytest.skip(f"{program} does not start here: {error}")
     yield browser
     browser.close()
 
@@ -260,7 +263,7 @@ def test_a_link_leads_to_a_sample(opened: Browser, made: tuple[Path, Report]) ->
     assert f"IoU (original){row['iou']:.4f}" in panel
     assert opened.ask("document.querySelectorAll('#detail img').length") == 1  # One of the worst: it has a picture.
     top = opened.ask("document.querySelector('#detail').getBoundingClientRect().top")
-    assert 0 <= top < 300
+    assert 0 < top < 100
     assert opened.texts("#sample-table tr.current td:nth-child(1)") == [f"s{row['sample']}"]
     opened.click("#detail button:nth-of-type(2)")
     assert opened.ask("location.hash") not in ("", f"#s{row['sample']}")
