@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_evaluator import ColourFinder, made_store
+from test_evaluator import SIDE, ColourFinder, made_store, picture, stripe
 
+from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.data.store.reader import Store
+from risctl.data.store.writer import write_store
 from risctl.engine.evaluator import evaluate
 from risctl.engine.report import Report
 from risctl.engine.report_files import check_report_paths, write_report
 from risctl.engine.report_samples import worst_and_best
 from risctl.errors import UsageError
 from risctl.metrics.rows import rows_of
+from risctl.vision import rle
 from risctl.viz.report.markdown import plain
 
 
@@ -49,6 +53,40 @@ def test_json_holds_all_that_the_figures_rest_on(report: Report, tmp_path: Path)
     assert told["best"][0]["iou"] == 1
 
 
+def test_pictures_that_are_in_the_training_split_too_are_told(tmp_path: Path) -> None:
+    images = {
+        number: ImageRecord(
+            image_id=number, file_name="a.png", height=SIDE, width=SIDE, data=picture(*[stripe(0, 4)] * 3)
+        )
+        for number in (1, 2)
+    }
+    mask = rle.encode(stripe(0, 4))
+    annotations = {
+        number: Annotation(annotation_id=number, image_id=number, category_id=1, box=(0, 0, 4, 32), mask=mask)
+        for number in images
+    }
+    said = Expression(sentence_id=1, raw="red", sent="red", tokens=("red",))
+    asked = [("train", 1), ("val", 1), ("val", 2)]
+    records = [
+        Record(
+            ref_id=ref,
+            image_id=image,
+            split=split,
+            annotation_ids=(image,),
+            expressions=(replace(said, sentence_id=ref),),
+        )
+        for ref, (split, image) in enumerate(asked)
+    ]
+    dataset = Dataset(
+        name="own", split_by="", categories={1: "x"}, images=images, annotations=annotations, records=records
+    )
+    write_store(dataset, tmp_path / "own.h5")
+    with Store(tmp_path / "own.h5") as store:
+        told = {split: evaluate(ColourFinder(), store, split=split, resamples=0).warnings for split in ("val", "train")}
+    assert "contamination: 1 of the 2 images of val are in train too" in told["val"]
+    assert not any("contamination" in line for line in told["train"])
+
+
 def test_rows_hold_what_a_comparison_needs(report: Report, tmp_path: Path) -> None:
     report.write_rows(tmp_path / "rows.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -65,18 +103,22 @@ def test_markdown_tells_the_same(report: Report, tmp_path: Path) -> None:
     result = report.results["rela"]
     assert f"| gIoU | {result.figures['gIoU']:.2f} |" in content
     assert "runs/a\\_b\\*c" in content
-    assert "contamination: RefCOCO\\-family" in content
-    for part in ("Expression length", "Ability", "Category", "Target area", "Same\\-category distractors", "Pr@X"):
+    assert "contamination: RefCOCO-family" in content
+    for part in ("Expression length", "Ability", "Category", "Target area", "Same-category distractors", "Pr@X"):
         assert part in content
     widths = {line.count(" | ") for line in content.split("### Ability")[1].split("###")[0].splitlines() if "|" in line}
     assert len(widths) == 1
 
 
-@pytest.mark.parametrize("text", ["a | b", "<img src=x>", "# no", "[x](y)", "`a`", "a\n\n- b", "\ud800", "~~x~~ _y_"])
+@pytest.mark.parametrize(
+    "text",
+    ["a | b", "<img src=x>", "# no", "[x](y)", "`a`", "a\n\n- b", "\ud800", "~~x~~ _y_", "- x", "> x", "hi @you"],
+)
 def test_markdown_shows_text_as_it_is(text: str) -> None:
     shown = plain(text)
     shown.encode("utf-8")
     assert "\n" not in shown
+    assert not shown.startswith(("-", ">")) and " @" not in shown
     for sign in "|<#[`~_":
         assert shown.count(sign) == shown.count("\\" + sign)
 

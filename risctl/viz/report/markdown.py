@@ -10,7 +10,8 @@ from risctl.viz.report.figure_names import in_parts, meaning
 
 Json = Mapping[str, Any]
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|<>&~$@-])")
+# Signs that mean something in the middle of a line, on some only where no word ends, and at its beginning.
+_SPECIAL = re.compile(r"([\\`*_\[\]#|<&~$]|(?<!\w)@|^[-+>=])")
 _BAR = 30
 
 
