@@ -208,6 +208,6 @@ def _md(value: object) -> str:
     clean = " ".join(str(value).split())
     if clean.startswith("**") and clean.endswith("**"):
         return clean
-    for sign in "\\|*_`[]<>#~":
+    for sign in "\\|*_`[]<>#~&":
         clean = clean.replace(sign, f"\\{sign}")
     return clean

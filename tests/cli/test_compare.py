@@ -1,0 +1,156 @@
+"""`risctl compare`, run as a program: its text, its reports, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engine.made_rows import write_rows
+
+from risctl.cli.app import main
+
+BEFORE = np.random.default_rng(0).integers(2, 8, size=80).tolist()
+AFTER = [share + 2 * (key % 2) for key, share in enumerate(BEFORE)]
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> list[Path]:
+    """Rows of two runs, the second better at what asks for a place; its texts hold signs of HTML and Markdown."""
+    text = "<b>cup</b> | *&amp;"
+    return [
+        write_rows(tmp_path / f"{name}.jsonl", shares, text=text, checkpoint=name * 64)
+        for name, shares in (("a", BEFORE), ("b", AFTER))
+    ]
+
+
+@pytest.fixture
+def compare(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["risctl", "compare", *map(str, arguments)])
+        try:
+            main()
+        except SystemExit as left:
+            out, err = capsys.readouterr()
+            return int(left.code or 0), out, err
+        raise AssertionError("a command leaves by its code")
+
+    return run
+
+
+def test_text_tells_figures_changes_and_flips(compare, rows: list[Path]) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = compare(*rows, "--flips", 2)
+    assert code == 0
+    lines = out.splitlines()
+    assert any(
+        line.split()[:4] == ["mIoU", f"{10 * np.mean(BEFORE):.2f}", f"{10 * np.mean(AFTER):.2f}", "+10.00"]
+        for line in lines
+    )
+    [place] = [line for line in lines if line.startswith("  Ability: place")]
+    assert "+20.00" in place and place.endswith("*")
+    assert not any(line.startswith("  Ability: colour") for line in lines)
+    won = sum(share < 5 <= after for share, after in zip(BEFORE, AFTER, strict=True))
+    assert f"flipped at IoU 0.5: {won} samples, of which B won {won} and lost 0" in out
+    assert f"only B is right (2 of {won}):" in out
+    assert "cup</b> | *&amp; left" in out
+    assert f"(checkpoint {'b' * 12})" in out
+
+
+def test_json_has_all_of_several_runs(compare, rows: list[Path]) -> None:  # type: ignore[no-untyped-def]
+    code, out, err = compare(*rows, rows[0], "--json", "--quiet", "--protocol", "lavt")
+    told = json.loads(out)
+    assert (code, err, told["protocol"]) == (0, "", "lavt")
+    assert [one["run"]["rows"] for one in told["against"]] == [str(rows[1]), str(rows[0])]
+    assert {one["difference"] for one in told["against"][1]["figures"].values()} == {0}
+
+
+def test_reports_are_written(compare, rows: list[Path], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    code, _, _ = compare(*rows, "--report", "c.md", "--report", "c.html", "--report", "c.json")
+    assert code == 0
+    told = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
+    first = told["against"][0]["flips"]["won"][0]
+    markdown = (tmp_path / "c.md").read_text(encoding="utf-8")
+    assert "## B against A" in markdown and "Ability: place" in markdown
+    assert (
+        f"| {first['sample']} | {first['image_id']} | {first['ref_id']} | \\<b\\>cup\\</b\\> \\| \\*&amp; left"
+        in markdown
+    )
+    page = (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;cup&lt;/b&gt; | *&amp;amp; left" in page and "<b>cup" not in page
+
+
+def test_a_browser_filters_and_sorts_the_page(compare, rows: list[Path], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium on the PATH")
+    compare(*rows, "--report", "c.html")
+    told = json.loads(compare(*rows, "--json")[1])
+    page = tmp_path / "c.html"
+    # The page's policy runs no other script, so what a reader does is added to a copy without the policy.
+    driven = tmp_path / "driven.html"
+    act = """
+      const box = document.getElementById("filter-B");
+      box.value = "LEFT 71"; box.dispatchEvent(new Event("input"));
+      const only = document.getElementById("changed-B");
+      only.checked = true; only.dispatchEvent(new Event("change"));
+      [...document.querySelectorAll("#parts-B th button")].find((one) => one.textContent === "B - A").click();
+      const parts = [...document.querySelectorAll("#parts-B tbody tr")];
+      document.title = JSON.stringify({
+        shown: document.getElementById("filter-B-count").textContent,
+        changed: parts.filter((row) => !row.hidden).length,
+        order: parts.map((row) => Number(row.cells[5].dataset.value)),
+        figures: [...document.querySelectorAll("table.figures tr")].map(
+          (row) => row.cells[0].textContent + row.cells[3].textContent),
+      });
+    """
+    source = page.read_text(encoding="utf-8")
+    policy = source[source.index('<meta http-equiv="Content-Security-Policy"') :]
+    source = source.replace(policy[: policy.index(">") + 1], "")
+    driven.write_text(source.replace("</body>", f"<script>{act}</script></body>"), encoding="utf-8")
+    options = ("--headless", "--no-sandbox", "--disable-gpu")
+    dump = subprocess.run(
+        [browser, *options, f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom", driven.as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    ).stdout
+    seen = json.loads(dump[dump.index("<title>") + 7 : dump.index("</title>")])
+    against = told["against"][0]
+    rows_told = [f"{one['sample']} {one['text']} {one['image_id']} {one['ref_id']}" for one in against["flips"]["won"]]
+    wanted = [row for row in rows_told if "71" in row]
+    assert seen["shown"] == f"{len(wanted)} of {len(rows_told)}" and 0 < len(wanted) < len(rows_told)
+    assert seen["changed"] == sum(one["significant"] for one in against["breakdowns"])
+    assert seen["order"] == sorted(seen["order"]) and len(seen["order"]) == len(against["breakdowns"])
+    assert "mIoU+10.00" in seen["figures"]
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "says"),
+    [
+        ({"split": "test"}, 2, "the split of"),
+        ({"threshold": 0.2}, 2, "one threshold"),
+        ({"protocols": ("mcn",)}, 2, "none is in all"),
+    ],
+)
+def test_what_differs_is_one_line(  # type: ignore[no-untyped-def]
+    compare, rows: list[Path], tmp_path: Path, change: dict, code: int, says: str
+) -> None:
+    other = write_rows(tmp_path / "other.jsonl", BEFORE, text="<b>cup</b> | *&amp;", **change)
+    left, out, err = compare(rows[0], other, "--quiet")
+    assert (left, out, len(err.strip().splitlines())) == (code, "", 1)
+    assert says in err
+
+
+def test_other_mistakes(compare, rows: list[Path], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    assert compare(rows[0], "--quiet")[0] == 2
+    assert compare(*rows, "--report", "c.pdf")[0] == 2
+    assert compare(rows[0], "absent.jsonl")[0] == 2
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n', encoding="utf-8")
+    code, _, err = compare(rows[0], "metrics.jsonl", "--quiet")
+    assert code == 4 and "line 1: expected a row" in err
