@@ -7,6 +7,7 @@ the left" is said to name a colour. What is *mentioned* is found, whether or not
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 ABILITIES = ("place", "colour", "size", "order", "relation")
 
@@ -69,6 +70,8 @@ _BY_A_PLACE = re.compile(
 _NOT_OF_THE_PICTURE = re.compile(rf"{_OTHERS_SIDE}|{_CLOSE_TO}\s+(?!(?:the\s+)?(?:camera|us|me|you|viewer)\b)|{_ORDER}")
 
 
+# Every protocol, every validation of a run and every comparison asks about the same sentences again.
+@lru_cache(maxsize=1 << 16)
 def abilities_in(text: str) -> tuple[str, ...]:
     """Return which of `ABILITIES` the words of `text` call for, in that order; none if none is found.
 
