@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from risctl.viz.report.markdown import plain
+
 Told = Mapping[str, Any]
 
 # Groups of breakdowns that a terminal lists.
@@ -204,10 +206,6 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]
 
 
 def _md(value: object) -> str:
-    """Return a cell's text: one line, and nothing that Markdown or HTML would take for its own."""
-    clean = " ".join(str(value).split())
-    if clean.startswith("**") and clean.endswith("**"):
-        return clean
-    for sign in "\\|*_`[]<>#~&":
-        clean = clean.replace(sign, f"\\{sign}")
-    return clean
+    """Return a cell as Markdown: letters in bold as they are, all else as text of one line."""
+    written = str(value)
+    return written if written.startswith("**") and written.endswith("**") and written[2:-2].isalnum() else plain(value)
