@@ -47,7 +47,11 @@ class Pretrained:
     @contextmanager
     def _reading(self) -> Iterator[None]:
         import safetensors
+        from transformers.utils import logging
 
+        bars = logging.is_progress_bar_enabled()
+        # The library's own bars would be drawn even where nobody looks.
+        logging.disable_progress_bar()
         try:
             yield
         except ImportError as error:
@@ -56,6 +60,9 @@ class Pretrained:
             ) from error
         except (OSError, ValueError, RuntimeError, KeyError, TypeError, safetensors.SafetensorError) as error:
             raise CheckpointError(f"{self.folder} cannot be read as {self._what}: {_first_line(error)}") from error
+        finally:
+            if bars:
+                logging.enable_progress_bar()
 
 
 def _first_line(error: Exception) -> str:

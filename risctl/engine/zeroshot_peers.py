@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
 
-from risctl.data.hub import MODEL, PROCESSOR, TOKENIZER, model_folder
+from risctl.data.hub import MODEL, PROCESSOR, TOKENIZER
+from risctl.data.pretrained import Pretrained
 from risctl.engine.zeroshot import Answer
-from risctl.errors import CheckpointError, UsageError
+from risctl.errors import UsageError, unknown_name
 from risctl.proposals.base import Picture, Proposals, none_for
 from risctl.systems.base import Prediction
-from risctl.systems.text_prompted import CLIPSeg, TextPrompted
+from risctl.systems.text_prompted import SAM3, CLIPSeg, GroundedSAM, TextPrompted
 from risctl.vision import rle
-
-DEFAULT = "CIDAS/clipseg-rd64-refined"
 
 
 class Prompted:
@@ -48,8 +47,8 @@ class Prompted:
         return [self._answer(text, *one) for text, one in zip(texts, found, strict=True)]
 
     def is_cut(self, text: str) -> bool:
-        """Return False: how much is read, the network's own processor decides."""
-        return False
+        """Return whether `text` is longer than the network reads."""
+        return self._network.is_cut(text)
 
     def _answer(self, text: str, probability: np.ndarray, score: float) -> Answer:
         mask = probability > self._threshold
@@ -68,17 +67,66 @@ class Prompted:
         )
 
 
-def load_clipseg(source: str, *, device: torch.device | str = "cpu", option: str = "--clip") -> Prompted:
-    """Return CLIPSeg of a folder or hub id. Raises `CheckpointError` or `MachineError` as `model_folder`."""
-    from transformers import AutoConfig, CLIPSegForImageSegmentation, CLIPSegProcessor
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A network that can be asked for by name. title: what people call it; default: the hub id of its weights."""
 
-    folder = str(model_folder(source, (*MODEL, *PROCESSOR, *TOKENIZER), option=option))
-    try:
-        kind = AutoConfig.from_pretrained(folder).model_type
-        if kind != "clipseg":
-            raise CheckpointError(f"expected a CLIPSeg at {source}, got {kind}")
-        model: nn.Module = CLIPSegForImageSegmentation.from_pretrained(folder, local_files_only=True)
-        processor = CLIPSegProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder} cannot be read as a CLIPSeg: {str(error).splitlines()[0]}") from error
-    return Prompted(CLIPSeg(model.to(device), processor, name=f"CLIPSeg {source}"))
+    title: str
+    default: str
+    load: Callable[[str, str, torch.device], TextPrompted]
+
+
+def load_peer(
+    name: str, *, source: str | None, segmenter: str | None = None, device: torch.device | str = "cpu"
+) -> Prompted:
+    """Return the peer `name` with the weights of a folder or hub id, by default the published ones.
+
+    segmenter: of "grounded-sam", the model of the SAM family. Raises `UsageError` for an unknown name or a segmenter
+    that nothing uses, `CheckpointError` or `MachineError` as `Pretrained`.
+    """
+    if name not in PEERS:
+        raise UsageError(unknown_name("peer", name, PEERS))
+    if segmenter is not None and name != "grounded-sam":
+        raise UsageError(f"--sam is what turns the boxes of --method grounded-sam into masks; leave it out for {name}")
+    peer = PEERS[name]
+    return Prompted(peer.load(source or peer.default, segmenter or SEGMENTER, torch.device(device)))
+
+
+def _clipseg(source: str, _: str, device: torch.device) -> TextPrompted:
+    from transformers import CLIPSegForImageSegmentation, CLIPSegProcessor
+
+    found = Pretrained(source, what="a CLIPSeg", kinds=("clipseg",), wanted=_WANTED, option="--clip")
+    model, processor = found.model(CLIPSegForImageSegmentation), found.part(CLIPSegProcessor)
+    return CLIPSeg(model.to(device), processor, name=f"CLIPSeg {source}")
+
+
+def _sam3(source: str, _: str, device: torch.device) -> TextPrompted:
+    from transformers import Sam3Model, Sam3Processor
+
+    # The published checkpoint is that of the videos' model, of which the detector is a part.
+    found = Pretrained(source, what="a SAM 3", kinds=("sam3", "sam3_video"), wanted=_WANTED, option="--clip")
+    model, processor = found.model(Sam3Model), found.part(Sam3Processor)
+    return SAM3(model.to(device), processor, name=f"SAM 3 {source}")
+
+
+def _grounded_sam(source: str, segmenter: str, device: torch.device) -> TextPrompted:
+    from transformers import AutoModelForZeroShotObjectDetection, GroundingDinoProcessor
+
+    from risctl.proposals.boxed_masks import load_boxed_masks
+
+    kinds = ("grounding-dino", "mm-grounding-dino")
+    found = Pretrained(source, what="a Grounding DINO", kinds=kinds, wanted=_WANTED_BERT, option="--clip")
+    model, processor = found.model(AutoModelForZeroShotObjectDetection), found.part(GroundingDinoProcessor)
+    masks = load_boxed_masks(segmenter, option="--sam", device=device)
+    return GroundedSAM(model.to(device), processor, masks, name=f"Grounding DINO {source}")
+
+
+_WANTED = (*MODEL, *PROCESSOR, *TOKENIZER)
+_WANTED_BERT = (*MODEL, *PROCESSOR, ("tokenizer.json", "vocab.txt"))
+SEGMENTER = "facebook/sam-vit-base"
+PEERS = {
+    "clipseg": Peer(title="CLIPSeg", default="CIDAS/clipseg-rd64-refined", load=_clipseg),
+    "sam3": Peer(title="SAM 3", default="facebook/sam3", load=_sam3),
+    "grounded-sam": Peer(title="Grounding DINO + SAM", default="IDEA-Research/grounding-dino-tiny", load=_grounded_sam),
+}
+"""Text-prompted networks by the name that the user gives them."""

@@ -9,6 +9,7 @@ import torch
 from risctl.data.store.reader import Store
 from risctl.errors import UsageError
 from risctl.proposals.base import ProposalSource
+from risctl.proposals.embedded import Embedded, InstanceFinder
 from risctl.proposals.files import open_files
 from risctl.proposals.ground_truth import GroundTruth
 
@@ -16,17 +17,28 @@ SEGMENT_ANYTHING = ("sam", "sam2", "sam-hq", "edgetam")
 MODELS = (*SEGMENT_ANYTHING, "mask2former", "mask-rcnn")
 """Models that propose; `KIND:WHERE` names another one's folder, file or hub id."""
 
+embedded: InstanceFinder | None = None
+"""What finds instances without a download, if the package has it; `--proposals embedded`, and then the default."""
 
-def open_source(spec: str, *, device: torch.device, store: Store | None = None) -> ProposalSource:
-    """Return the source that `spec` names: `gt`, a model of `MODELS`, `KIND:WHERE`, or a file or folder.
 
-    Raises `UsageError`, or what the source raises when it opens its files.
+def default_source() -> str | None:
+    """Return the source that is taken where none is named, None if there is no such source."""
+    return None if embedded is None else "embedded"
+
+
+def open_source(spec: str, *, device: torch.device, store: Store | None = None, most: int = 100) -> ProposalSource:
+    """Return the source that `spec` names: `gt`, `embedded`, a model of `MODELS`, `KIND:WHERE`, a file or a folder.
+
+    most: how many instances the embedded model is asked for. Raises `UsageError`, or what the source raises when it
+    opens its files.
     """
     kind, _, where = spec.partition(":")
     if kind == "gt":
         if store is None:
             raise UsageError("ground-truth proposals are there for a store only (`risctl zeroshot eval`)")
         return GroundTruth(store)
+    if kind == "embedded" and embedded is not None:
+        return Embedded(embedded, most=most)
     if kind in SEGMENT_ANYTHING:
         from risctl.proposals.segment_anything import load_segment_anything
 
@@ -42,7 +54,9 @@ def open_source(spec: str, *, device: torch.device, store: Store | None = None) 
         return load_mask_rcnn(where or None, device=device)
     path = Path(spec).expanduser()
     if not path.exists():
+        known = (*([] if embedded is None else ["embedded"]), "gt", *MODELS)
         raise UsageError(
-            f"expected gt, {', '.join(MODELS)} (also KIND:FOLDER), or a file or folder of proposals; found no {spec!r}"
+            f"expected {', '.join(known)} (also KIND:FOLDER for models), or a file or folder of proposals; found no "
+            f"{spec!r}"
         )
     return open_files(path)

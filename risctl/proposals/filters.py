@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from risctl.errors import UsageError
 from risctl.proposals.base import Picture, Proposals, ProposalSource
 
 
@@ -25,6 +27,16 @@ class Filters:
     sigma: float | None = None
     before: int = 500
     updated_score: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.smallest <= self.largest <= 1:
+            raise UsageError(f"expected areas as 0 <= SMALLEST <= LARGEST <= 1, got {self.smallest} and {self.largest}")
+        if not 0 <= self.overlap <= 1:
+            raise UsageError(f"expected an overlap between 0 and 1, got {self.overlap}")
+        if self.most < 1:
+            raise UsageError(f"expected at least one proposal to keep, got {self.most}")
+        if math.isnan(self.score):
+            raise UsageError("expected a number as the least score, got nan")
 
 
 PUBLISHED = Filters(score=0.1, sigma=2.0, before=500, updated_score=0.05, most=100)

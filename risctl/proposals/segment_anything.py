@@ -105,12 +105,17 @@ def load_segment_anything(
     EdgeTAM's backbone needs timm.
     """
     source = source or DEFAULTS[family]
+    kind, model, processor = open_segment_anything(source, family=family, option=f"--proposals {family}:")
+    return SegmentAnything(model, processor, name=f"{kind} {source}", points=points, device=device)
+
+
+def open_segment_anything(source: str, *, option: str, family: str = "sam") -> tuple[str, Any, Any]:
+    """Return the kind, the model and the image processor of a folder or hub id. Raises as `Pretrained`."""
     found = Pretrained(
         source,
         what="a model of the SAM family",
         kinds=_KINDS[family],
         wanted=(*MODEL, *PROCESSOR),
-        option=f"--proposals {family}:",
+        option=option,
     )
-    model, processor = found.model(AutoModelForMaskGeneration), found.part(AutoImageProcessor)
-    return SegmentAnything(model, processor, name=f"{found.kind} {source}", points=points, device=device)
+    return found.kind, found.model(AutoModelForMaskGeneration), found.part(AutoImageProcessor)

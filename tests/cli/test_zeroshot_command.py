@@ -1,15 +1,9 @@
-"""`risctl zeroshot`, run as a program with a tiny CLIP: its files, figures, errors, and the download of weights."""
+"""`risctl zeroshot`, run with tiny models: its files, figures and errors, for all methods and peers."""
 
 from __future__ import annotations
 
-import hashlib
-import http.server
 import json
-import os
-import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +11,17 @@ import pytest
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "interop"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "proposals"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "systems"))
 
 from tiny import tiny_store
-from tiny_clip import write_hugging_face, write_tokenizer
+from tiny_clip import write_hugging_face
+from tiny_prompted import write_prompted
+from tiny_sams import write_sam
 
 from risctl.cli import app
+
+RED, BLUE = (slice(10, 50), slice(5, 40)), (slice(20, 40), slice(50, 80))
 
 
 class Result:
@@ -61,8 +60,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def picture(tmp_path: Path) -> Path:
     """A picture with two coloured boxes, and their masks in an npz beside it."""
     pixels, masks = np.full((60, 90, 3), 90, dtype=np.uint8), np.zeros((2, 60, 90), dtype=bool)
-    masks[0, 10:50, 5:40] = True
-    masks[1, 20:40, 50:80] = True
+    masks[0][RED] = masks[1][BLUE] = True
     pixels[masks[0]], pixels[masks[1]] = (220, 40, 40), (40, 60, 220)
     Image.fromarray(pixels).save(tmp_path / "boxes.png")
     np.savez(tmp_path / "boxes.npz", masks=masks, scores=np.array([0.9, 0.8]))
@@ -103,6 +101,29 @@ def test_no_proposal_is_told_and_gives_an_empty_mask(risctl, clip: Path, picture
     assert ran.out.split("\t")[2] == "nothing found"
 
 
+def test_instances_found_without_a_download_are_the_default(  # type: ignore[no-untyped-def]
+    risctl, clip: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find(image: np.ndarray, most: int) -> list[tuple[np.ndarray, float, str, tuple[int, ...]]]:
+        found = []
+        for place, score in ((RED, 0.4), (BLUE, 0.9)):
+            mask = np.zeros(image.shape[:2], dtype=bool)
+            mask[place] = True
+            found.append((mask, score, "dog", (0, 0, 1, 1)))
+        return found[:most]
+
+    assert risctl("predict", picture, "a cup", "--proposals", "embodied", "--clip", clip).code == 2
+    monkeypatch.setattr("risctl.engine.zeroshot_sources.embedded", find)
+    for options in ((), ("--proposals", "embedded")):
+        ran = risctl("predict", picture, "box on the left", "--clip", clip, "--spatial", 100, "--json", *options)
+        assert ran.code == 0, ran.err
+        [record] = json.loads(ran.out)
+        # Best first: the red one is the second.
+        assert (record["proposals"], record["proposal"]) == (2, 1)
+        assert record["box"] == [5, 10, 35, 40]
+        assert "the embedded model" in ran.err
+
+
 def test_eval_on_ground_truth(risctl, clip: Path, store: Path) -> None:  # type: ignore[no-untyped-def]
     ran = risctl("eval", "--data", store, "--proposals", "gt", "--clip", clip, "--json", "--fast", "--shortlist", 1)
     assert ran.code == 0, ran.err
@@ -131,50 +152,61 @@ def test_images_without_proposals_count_as_nothing(risctl, clip: Path, store: Pa
 
 
 @pytest.fixture(scope="module")
-def clipseg(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny CLIPSeg with random weights, as a folder."""
-    import torch
-    from transformers import (
-        CLIPSegConfig,
-        CLIPSegForImageSegmentation,
-        CLIPSegProcessor,
-        CLIPTokenizer,
-        ViTImageProcessor,
-    )
-
-    folder = tmp_path_factory.mktemp("clipseg")
-    write_tokenizer(folder)
-    tower = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = CLIPSegForImageSegmentation(
-            CLIPSegConfig(
-                text_config={**tower, "vocab_size": 300, "bos_token_id": 298, "eos_token_id": 299, "pad_token_id": 299},
-                vision_config={**tower, "image_size": 32, "patch_size": 8},
-                projection_dim=16, extract_layers=[0, 1], reduce_dim=8, decoder_num_attention_heads=2,
-                decoder_intermediate_size=16,
-            )
-        )  # fmt: skip
-        model.save_pretrained(folder)
-    processor = ViTImageProcessor(size={"height": 32, "width": 32})
-    CLIPSegProcessor(processor, CLIPTokenizer.from_pretrained(folder)).save_pretrained(folder)
-    return folder
+def peers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[object, ...]]:
+    """The options that name each peer and its weights."""
+    root = tmp_path_factory.mktemp("peers")
+    kinds = {"clipseg": "clipseg", "sam3": "sam3", "grounded-sam": "grounding-dino"}
+    found: dict[str, tuple[object, ...]] = {
+        name: ("--method", name, "--clip", write_prompted(root / name, kind)) for name, kind in kinds.items()
+    }
+    found["grounded-sam"] += ("--sam", write_sam(root / "sam", "sam2"))
+    return found
 
 
-def test_clipseg_answers_in_the_same_seat(risctl, clipseg: Path, picture: Path, store: Path) -> None:  # type: ignore[no-untyped-def]
-    ran = risctl("predict", picture, "a cup", "the red box", "--method", "clipseg", "--clip", clipseg, "--json")
+@pytest.mark.parametrize("name", ["clipseg", "sam3", "grounded-sam"])
+def test_peers_answer_in_the_same_seat(  # type: ignore[no-untyped-def]
+    risctl, peers: dict[str, tuple[object, ...]], picture: Path, store: Path, name: str
+) -> None:
+    ran = risctl("predict", picture, "a cup", "the red box", *peers[name], "--json", "--quiet")
     assert ran.code == 0, ran.err
+    assert ran.err == ""
     first, second = json.loads(ran.out)
     assert first["proposal"] is None
     assert first["segmentation"]["size"] == [60, 90]
-    assert first["text"] != second["text"]
-    ran = risctl("eval", "--data", store, "--method", "clipseg", "--clip", clipseg, "--limit", 1, "--json")
+    assert first["score"] != second["score"]
+    ran = risctl("eval", "--data", store, *peers[name], "--limit", 1, "--json")
     assert ran.code == 0, ran.err
     report = json.loads(ran.out)
+    assert report["answerer"].startswith({"sam3": "SAM 3", "clipseg": "CLIPSeg"}.get(name, "Grounding DINO"))
     # It needs no proposals, so none is missed.
     assert report["without_proposals"]["images"] == 0
     assert report["seconds_per_image"]["visual"] > 0
-    assert risctl("predict", picture, "a cup", "--method", "clipseg", "--proposals", "gt").code == 2
+    for option in ("--fast", "--proposals=gt", "--spatial=2", "--precision=fp16", "--matrix-nms"):
+        ran = risctl("eval", "--data", store, *peers[name], option)
+        assert ran.code == 2
+        assert f"leave {option.partition('=')[0]} out" in ran.err
+    assert risctl("predict", picture, "a cup", *peers[name], "--explain").code == 2
+
+
+@pytest.mark.parametrize("kind", ["sam", "sam2", "sam-hq", "edgetam"])
+def test_the_sam_family_proposes(risctl, clip: Path, picture: Path, tmp_path: Path, kind: str) -> None:  # type: ignore[no-untyped-def]
+    folder = write_sam(tmp_path / kind, kind.replace("-", "_"))
+    ran = risctl("predict", picture, "a cup", "--proposals", f"{kind}:{folder}", "--clip", clip, "--json")
+    assert ran.code == 0, ran.err
+    # Random weights are sure of nothing, by SAM's own settings.
+    assert "no proposal" in ran.err
+    assert json.loads(ran.out)[0]["proposals"] == 0
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_half_precision(risctl, clip: Path, store: Path, precision: str) -> None:  # type: ignore[no-untyped-def]
+    options = ("--proposals", "gt", "--clip", clip, "--precision", precision, "--json", "--limit", 2)
+    for method in ("global-local", "cropping", "region-token", "score-map", "gradcam"):
+        ran = risctl("eval", "--data", store, *options, "--method", method)
+        assert ran.code == 0, ran.err
+        assert json.loads(ran.out)["zeroshot"]["upper bound mIoU"] == 100
+    ran = risctl("eval", "--data", store, *options, "--fast", "--shortlist", 1)
+    assert ran.code == 0, ran.err
 
 
 @pytest.mark.parametrize(
@@ -186,6 +218,11 @@ def test_clipseg_answers_in_the_same_seat(risctl, clipseg: Path, picture: Path, 
         (("--proposals", "boxes.npz", "--clip", "absent-folder"), 6, "absent-folder"),
         (("--proposals", "boxes.npz", "--prompt", "no place"), 2, "{}"),
         (("--proposals", "boxes.npz", "--fast", "--method", "gradcam"), 2, "--fast"),
+        (("--proposals", "boxes.npz", "--visual-weight", "0.5", "--method", "cropping"), 2, "--visual-weight"),
+        (("--proposals", "boxes.npz", "--sam", "there"), 2, "grounded-sam"),
+        (("--proposals", "boxes.npz", "--area", "0.5", "0.1"), 2, "SMALLEST"),
+        (("--proposals", "boxes.npz", "--max-overlap", "2"), 2, "between 0 and 1"),
+        (("--proposals", "gt", "--min-score", "0.5"), 2, "leave --min-score out"),
         (("--proposals", "boxes.npz", "--spacy-model", "en_core_web_huge"), 5, "not installed"),
     ],
 )
@@ -197,76 +234,3 @@ def test_mistakes_are_told(  # type: ignore[no-untyped-def]
     assert ran.code == code
     assert says in ran.err
     assert ran.out == ""
-
-
-class _Hub(http.server.BaseHTTPRequestHandler):
-    """Serves OWNER/NAME/resolve/main/FILE from a folder, with the headers of the hub."""
-
-    folder: Path
-
-    def do_HEAD(self) -> None:
-        self._answer(with_body=False)
-
-    def do_GET(self) -> None:
-        self._answer(with_body=True)
-
-    def _answer(self, *, with_body: bool) -> None:
-        owner, _, rest = self.path.partition("/resolve/")
-        file = self.folder / rest.partition("/")[2]
-        if owner != "/tiny/clip" or not file.is_file():
-            self.send_response(404)
-            self.send_header("X-Error-Code", "EntryNotFound" if owner == "/tiny/clip" else "RepoNotFound")
-            self.end_headers()
-            return
-        data = file.read_bytes()
-        self.send_response(200)
-        self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
-        self.send_header("X-Repo-Commit", "0" * 40)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if with_body:
-            self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        return
-
-
-@pytest.fixture
-def hub(clip: Path) -> Iterator[str]:
-    """The address of a hub that has the model tiny/clip."""
-    handler = type("Handler", (_Hub,), {"folder": clip})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-
-
-def _apart(picture: Path, address: str, cache: Path, model: str) -> subprocess.CompletedProcess[str]:
-    """Run `predict` in a process of its own, in which the hub's address is read anew."""
-    command = [
-        sys.executable, "-m", "risctl", "zeroshot", "predict", str(picture), "a cup",
-        "--proposals", str(picture.with_suffix(".npz")), "--clip", model, "--out", str(cache / "out"),
-    ]  # fmt: skip
-    environment = {name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")}
-    environment |= {"HF_ENDPOINT": address, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-
-
-def test_weights_are_downloaded_once(hub: str, picture: Path, tmp_path: Path) -> None:
-    first = _apart(picture, hub, tmp_path / "cache", "tiny/clip")
-    assert first.returncode == 0, first.stderr
-    nobody = "http://127.0.0.1:9"
-    again = _apart(picture, nobody, tmp_path / "cache", "tiny/clip")
-    assert again.returncode == 0, again.stderr
-    assert again.stdout == first.stdout
-
-
-def test_without_weights_and_network_it_says_what_it_wants(picture: Path, tmp_path: Path) -> None:
-    ran = _apart(picture, "http://127.0.0.1:9", tmp_path / "cache", "tiny/clip")
-    assert ran.returncode == 5, ran.stderr
-    for said in ("config.json", "model.safetensors", "tokenizer.json", "--clip FOLDER", "models--tiny--clip"):
-        assert said in ran.stderr
-    assert "Traceback" not in ran.stderr
-    assert ran.stdout == ""

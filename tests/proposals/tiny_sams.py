@@ -78,8 +78,13 @@ AutoConfig.register("tests_pyramid", PyramidConfig, exist_ok=True)
 AutoModel.register(PyramidConfig, Pyramid, exist_ok=True)
 
 
-def tiny_sam(kind: str = "sam", *, backbone: dict[str, Any] | None = None) -> tuple[Any, Any]:
-    """Return a model of `kind` and its processor. backbone: of EdgeTAM, instead of `Pyramid`."""
+def tiny_sam(
+    kind: str = "sam", *, backbone: dict[str, Any] | None = None, gain: float | None = None
+) -> tuple[Any, Any]:
+    """Return a model of `kind` and its processor.
+
+    backbone: of EdgeTAM, instead of `Pyramid`; gain: what the mask logits, which are tiny, are multiplied by.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(0)
         if kind == "sam":
@@ -119,6 +124,10 @@ def tiny_sam(kind: str = "sam", *, backbone: dict[str, Any] | None = None) -> tu
             model = EdgeTamModel(
                 EdgeTamConfig(vision_config=vision, prompt_encoder_config=_PROMPT_64, mask_decoder_config=_DECODER)
             )
+    if gain is not None:
+        for name, value in model.mask_decoder.named_parameters():
+            if "hypernetworks_mlps" in name and "proj_out" in name:
+                value.data *= gain
     if kind in ("sam", "sam_hq"):
         return model.eval(), SamProcessor(
             SamImageProcessor(

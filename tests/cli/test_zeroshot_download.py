@@ -1,0 +1,108 @@
+"""Weights of `risctl zeroshot`: downloaded once from a hub, a local one here, or named where they are missing."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "interop"))
+
+from tiny_clip import write_hugging_face
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_hugging_face(tmp_path_factory.mktemp("clip") / "tiny")
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """A picture, and two masks in an npz beside it."""
+    masks = np.zeros((2, 60, 90), dtype=bool)
+    masks[0, 10:50, 5:40] = masks[1, 20:40, 50:80] = True
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)).save(tmp_path / "boxes.png")
+    np.savez(tmp_path / "boxes.npz", masks=masks)
+    return tmp_path / "boxes.png"
+
+
+class _Hub(http.server.BaseHTTPRequestHandler):
+    """Serves OWNER/NAME/resolve/main/FILE from a folder, with the headers of the hub."""
+
+    folder: Path
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def _answer(self, *, with_body: bool) -> None:
+        owner, _, rest = self.path.partition("/resolve/")
+        file = self.folder / rest.partition("/")[2]
+        if owner != "/tiny/clip" or not file.is_file():
+            self.send_response(404)
+            self.send_header("X-Error-Code", "EntryNotFound" if owner == "/tiny/clip" else "RepoNotFound")
+            self.end_headers()
+            return
+        data = file.read_bytes()
+        self.send_response(200)
+        self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture
+def hub(clip: Path) -> Iterator[str]:
+    """The address of a hub that has the model tiny/clip."""
+    handler = type("Handler", (_Hub,), {"folder": clip})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+
+
+def _apart(picture: Path, address: str, cache: Path, model: str) -> subprocess.CompletedProcess[str]:
+    """Run `predict` in a process of its own, in which the hub's address is read anew."""
+    command = [
+        sys.executable, "-m", "risctl", "zeroshot", "predict", str(picture), "a cup",
+        "--proposals", str(picture.with_suffix(".npz")), "--clip", model, "--out", str(cache / "out"),
+    ]  # fmt: skip
+    environment = {name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")}
+    environment |= {"HF_ENDPOINT": address, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def test_weights_are_downloaded_once(hub: str, picture: Path, tmp_path: Path) -> None:
+    first = _apart(picture, hub, tmp_path / "cache", "tiny/clip")
+    assert first.returncode == 0, first.stderr
+    nobody = "http://127.0.0.1:9"
+    again = _apart(picture, nobody, tmp_path / "cache", "tiny/clip")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == first.stdout
+
+
+def test_without_weights_and_network_it_says_what_it_wants(picture: Path, tmp_path: Path) -> None:
+    ran = _apart(picture, "http://127.0.0.1:9", tmp_path / "cache", "tiny/clip")
+    assert ran.returncode == 5, ran.stderr
+    for said in ("config.json", "model.safetensors", "tokenizer.json", "--clip FOLDER", "models--tiny--clip"):
+        assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert ran.stdout == ""
