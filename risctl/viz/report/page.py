@@ -7,13 +7,12 @@ comes from data (expressions, names) is text.
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
 from typing import Any
 
 from risctl.viz.report.charts import histogram_chart, interval_bar, precision_chart
 from risctl.viz.report.figure_names import in_parts, meaning
+from risctl.viz.report.frame import framed
 from risctl.viz.report.markup import Markup, data_block, element, joined
 from risctl.viz.report.samples import Listing, Pictured
 
@@ -22,24 +21,9 @@ Json = Mapping[str, Any]
 
 def render_page(report: Json, *, listing: Listing, pictures: Sequence[Pictured] = ()) -> str:
     """Return the page of `report`, an evaluation's JSON, with the samples of `listing` and some `pictures`."""
-    style, script = _own("page.css"), _own("page.js")
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
     title = f"{_dataset(report)}, split {report['split']}"
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", f"risctl: {title}"),
-        element("style", Markup(style)),
-    )
     protocols: Mapping[str, Json] = report["protocols"]
-    body = element(
-        "body",
+    body = joined(
         _header(report, title),
         element(
             "main",
@@ -65,17 +49,8 @@ def render_page(report: Json, *, listing: Listing, pictures: Sequence[Pictured] 
             _samples(listing),
         ),
         data_block("sample-data", _data(listing, pictures)),
-        element("script", Markup(script)),
     )
-    return f'<!DOCTYPE html>\n<html lang="en">{head}\n{body}</html>\n'
-
-
-def _own(name: str) -> str:
-    return resources.files("risctl.viz.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _hash(content: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode("utf-8")).digest()).decode("ascii")
+    return framed(body, title=f"risctl: {title}", style="page.css", script="page.js")
 
 
 def _dataset(report: Json) -> str:
