@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from risctl.core.encoders import stems
-from risctl.data.batch import Preprocess
 from risctl.data.clips import is_video_store
 from risctl.data.features import schema
 from risctl.data.features.joining import join, present_shards
+from risctl.data.features.reader import FeatureFile
 from risctl.data.features.schema import IMAGES, TEXTS, Layout
 from risctl.data.features.writer import Samples, Shapes, ShardWriter
 from risctl.data.store.reader import Store
 from risctl.engine.checkpoint import Builder
+from risctl.engine.feature_inputs import batches_of_one_size, picture_inputs, text_inputs
 from risctl.engine.feature_keys import default_path, frozen_encoders, key_of
 from risctl.engine.seeding import seed_start
 from risctl.engine.start import read_start
 from risctl.engine.words import gather_words
-from risctl.errors import DataError, RisctlError, UsageError
+from risctl.errors import DataError, UsageError
 from risctl.language.byte_pairs import BytePairs
 from risctl.language.flips import swap_left_right
 from risctl.language.tokens import words_of
@@ -74,9 +74,7 @@ class FeatureRun:
     def __init__(self, recipe: Recipe, store: Store, *, build: Builder | None = None, dry: bool = False) -> None:
         """Build the system; dry: without its weights, to plan only."""
         if is_video_store(store) or recipe.data.frames is not None or recipe.data.also:
-            raise UsageError(
-                "features are kept of one store's pictures; leave videos, data.frames and data.also out"
-            )
+            raise UsageError("features are kept of one store's pictures; leave videos, data.frames and data.also out")
         self.recipe, self.store = recipe, store
         self.system: System = (_weightless if dry else _begun)(recipe, store, build or build_system).train()
         self.encoders = frozen_encoders(self.system)
@@ -134,11 +132,13 @@ class FeatureRun:
         workers: int = 0,
         progress: Progress | None = None,
     ) -> Path:
-        """Compute what is missing of the shard and return its file.
+        """Compute what is missing of the shard and return its file; one that is there already is left as it is.
 
         Raises `DataError` for a picture that cannot be read or features that fp16 cannot hold, `MachineError` for a
         full disk.
         """
+        if _is_there(plan):
+            return plan.out
         for encoder in self.encoders.values():
             encoder.to(device)
         total = sum(len(one.keys) for one in plan.samples.values())
@@ -146,11 +146,15 @@ class FeatureRun:
             todo = {name: writer.todo(name) for name in plan.samples}
             done = total - sum(len(rows) for rows in todo.values())
             for name, rows in todo.items():
-                for some, inputs, mask in self._inputs(name, plan.samples[name], rows, batch=batch, workers=workers):
+                keys = [plan.samples[name].keys[row] for row in rows]
+                inputs_of = text_inputs(self.system.preprocess, keys)
+                if name == IMAGES:
+                    inputs_of = picture_inputs(self.store, self.system.preprocess, keys, workers=workers)
+                for places, inputs, mask in batches_of_one_size(inputs_of, most=batch):
                     parts = self._run(name, inputs.to(device), mask.to(device))
-                    keys = [plan.samples[name].keys[row] for row in some]
-                    writer.put(name, some, [_halved(parts, place, key) for place, key in enumerate(keys)])
-                    done += len(some)
+                    halved = [_halved(parts, number, keys[place]) for number, place in enumerate(places)]
+                    writer.put(name, [rows[place] for place in places], halved)
+                    done += len(places)
                     if progress is not None:
                         progress(done, total)
             return writer.finish()
@@ -188,29 +192,18 @@ class FeatureRun:
             shapes.append(known[len(words)])
         return keys, shapes
 
-    def _inputs(
-        self, group: str, samples: Samples, rows: Sequence[int], *, batch: int, workers: int
-    ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-        """Yield rows, inputs and masks of samples of one size, as many as make a batch."""
-        source: Dataset[_Prepared | RisctlError] = (
-            _Pictures(self.store, self.system.preprocess, [samples.keys[row] for row in rows])
-            if group == IMAGES
-            else _Texts(self.system.preprocess, [samples.keys[row] for row in rows])
-        )
-        loader: DataLoader[_Prepared | RisctlError] = DataLoader(
-            source, batch_size=None, num_workers=workers if group == IMAGES else 0
-        )
-        waiting: list[tuple[int, Tensor, Tensor]] = []
-        for row, prepared in zip(rows, loader, strict=True):
-            if isinstance(prepared, RisctlError):
-                raise prepared
-            inputs, mask = prepared
-            if waiting and (len(waiting) == batch or waiting[0][1].shape != inputs.shape):
-                yield _together(waiting)
-                waiting = []
-            waiting.append((row, inputs, mask))
-        if waiting:
-            yield _together(waiting)
+
+def _is_there(plan: FeaturePlan) -> bool:
+    try:
+        found = FeatureFile(plan.out)
+    except DataError:
+        return False
+    try:
+        layout, own = found.layout, plan.layout
+        same = (layout.key, layout.split, layout.shard) == (own.key, own.split, own.shard) and not layout.shards
+        return same and all(found.keys(name) == list(one.keys) for name, one in plan.samples.items())
+    finally:
+        found.close()
 
 
 def _begun(recipe: Recipe, store: Store, build: Builder) -> System:
@@ -242,46 +235,6 @@ def finish(path: Path, count: int) -> Path | None:
     if count == 1:
         return path
     return join(path, count) if len(present_shards(path).get(count, ())) == count else None
-
-
-_Prepared = tuple[Tensor, Tensor]
-
-
-class _Pictures(Dataset["_Prepared | RisctlError"]):
-    """Pictures of a store by key, preprocessed, with their padding. An error is returned in place of its picture."""
-
-    def __init__(self, store: Store, preprocess: Preprocess, keys: Sequence[str]) -> None:
-        rows = {int(one): row for row, one in enumerate(store.numbers("images/id").tolist())}
-        self._store, self._preprocess = store, preprocess
-        self._wanted = [(rows[int(key.split()[0])], key.endswith("mirrored")) for key in keys]
-
-    def __len__(self) -> int:
-        return len(self._wanted)
-
-    def __getitem__(self, index: int) -> _Prepared | RisctlError:
-        row, mirrored = self._wanted[index]
-        try:
-            pixels = self._store.pixels(row)
-        except RisctlError as error:
-            return error
-        image, geometry = self._preprocess.image(pixels[:, ::-1].copy() if mirrored else pixels)
-        return image, geometry.padding()
-
-
-class _Texts(Dataset["_Prepared | RisctlError"]):
-    def __init__(self, preprocess: Preprocess, texts: Sequence[str]) -> None:
-        self._preprocess, self._texts = preprocess, texts
-
-    def __len__(self) -> int:
-        return len(self._texts)
-
-    def __getitem__(self, index: int) -> _Prepared | RisctlError:
-        return self._preprocess.text(self._texts[index])
-
-
-def _together(waiting: Sequence[tuple[int, Tensor, Tensor]]) -> tuple[list[int], Tensor, Tensor]:
-    rows, inputs, masks = zip(*waiting, strict=True)
-    return list(rows), torch.stack(inputs), torch.stack(masks)
 
 
 def _halved(parts: stems.Parts, place: int, key: str) -> list[np.ndarray]:
