@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from risctl.errors import DataError, RisctlError
 
 _ITEM = 3  # first entry of every seed: no stream of another training set
 _TRIES = 4
+_WORD = re.compile(r"[^\W_]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,7 @@ class QuestionSet(Dataset[QuestionItem | RisctlError]):
 
     disturbance: of what was asked and made; found boxes are as they are but for the mirror. per_word: numbers a word
     has in the preprocess's ids; classes, appearance: of the boxes. An item depends on (seed, epoch, index) alone.
+    Questions without a word are left out and counted in `left_out`.
     Questions without a word ("...") are left out and counted in `left_out`. Raises `DataError` if none is left.
     """
 
