@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -9,6 +10,7 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.options import Device, DeviceOption, JsonOption, QuietOption
+from risctl.cli.report_option import PicturesOption, ReportOption, check_reports, write_reports
 from risctl.cli.zeroshot_answerer import answerer_of
 from risctl.cli.zeroshot_options import Choices, with_choices
 
@@ -102,6 +104,8 @@ def evaluate(
     rows: Annotated[
         Path | None, typer.Option("--rows", help="Write each sample as a JSON line to this file.", show_default=False)
     ] = None,
+    report: ReportOption = None,
+    pictures: PicturesOption = 12,
     text_field: Annotated[str, typer.Option("--text-field", help="sent, raw or raw_lower.")] = "sent",
     device: DeviceOption = Device.auto,
     as_json: JsonOption = False,
@@ -110,24 +114,26 @@ def evaluate(
     """Measure zero-shot answers: oIoU, mIoU, MC-Acc, CC-oIoU, the proposals' upper bound, seconds by part."""
     from risctl.data.store.reader import TEXT_FIELDS, Store
     from risctl.engine.devices import pick_device
-    from risctl.engine.zeroshot_eval import evaluate_zero_shot
+    from risctl.engine.zeroshot_eval import answered_masks, evaluate_zero_shot
     from risctl.errors import UsageError, unknown_name
     from risctl.metrics.protocols import get_protocols
 
     if text_field not in TEXT_FIELDS:
         raise UsageError(unknown_name("text field", text_field, TEXT_FIELDS))
+    check_reports(report)
+    field = cast("TextField", text_field)
     with console.quiet_if(quiet), Store(data) as store:
         protocols = get_protocols(protocol)
         store.sentences(split)  # An unknown split is told before a model is loaded.
         answerer = answerer_of(choices, device=device, store=store)
         console.say(answerer.describe())
         with console.counting("evaluate") as progress:
-            report = evaluate_zero_shot(
+            evaluation = evaluate_zero_shot(
                 answerer,
                 store,
                 split=split,
                 protocols=protocols,
-                text_field=cast("TextField", text_field),
+                text_field=field,
                 limit=limit,
                 compare=compare if choices.fast else 0,
                 device=str(pick_device(device.value)),
@@ -135,7 +141,15 @@ def evaluate(
             )
         written: dict[str, Any] = {}
         if rows is not None:
-            report.report.write_rows(rows)
+            evaluation.report.write_rows(rows)
             console.say(f"rows: {rows}")
             written["rows"] = str(rows)
-        console.result(report.to_text(), data=report.to_dict() | written, as_json=as_json)
+        written |= write_reports(
+            report,
+            evaluation.report,
+            about={**evaluation.extra_to_dict(), "model": evaluation.answerer, "data": str(data)},
+            store=store,
+            find=partial(answered_masks, answerer, store, text_field=field),
+            pictures=pictures,
+        )
+        console.result(evaluation.to_text(), data=evaluation.to_dict() | written, as_json=as_json)

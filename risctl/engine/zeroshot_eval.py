@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,8 +47,12 @@ class ZeroShotReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report, ready for JSON; null where nothing was there to measure."""
+        return self.report.to_dict() | self.extra_to_dict()
+
+    def extra_to_dict(self) -> dict[str, Any]:
+        """Return what only the zero-shot seat has, ready for JSON."""
         extra = {name: None if np.isnan(value) else value for name, value in self.extra.items()}
-        return self.report.to_dict() | {
+        return {
             "answerer": self.answerer,
             "zeroshot": extra,
             "definitions": DEFINITIONS,
@@ -162,6 +166,29 @@ def evaluate_zero_shot(
     )
 
 
+def answered_masks(
+    answerer: Answerer, store: Store, sentences: Sequence[int], *, text_field: TextField
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (row, bool mask (H, W)) of what answers the sentences of these rows, ordered by picture."""
+    asked: dict[int, list[int]] = {}
+    for row in sorted(sentences):
+        asked.setdefault(store.sentence(row).image, []).append(row)
+    for image, rows in sorted(asked.items()):
+        picture = _picture(store, image)
+        answerer.look(picture)
+        texts = {row: store.sentence(row).text(text_field) for row in rows}
+        known = [row for row in rows if texts[row].strip()]
+        answers = answerer.answers([texts[row] for row in known]) if known else []
+        found = {row: answer.prediction.mask for row, answer in zip(known, answers, strict=True)}
+        for row in rows:
+            yield row, found.get(row, np.zeros(picture.size, dtype=bool))
+
+
+def _picture(store: Store, image: int) -> Picture:
+    row = store.image(image)
+    return Picture(pixels=store.pixels(image), name=row.file_name, image_id=row.image_id, row=image)
+
+
 def _one_image(
     answerer: Answerer,
     store: Store,
@@ -173,8 +200,7 @@ def _one_image(
     *,
     compare: bool,
 ) -> None:
-    row = store.image(image)
-    picture = Picture(pixels=store.pixels(image), name=row.file_name, image_id=row.image_id, row=image)
+    picture = _picture(store, image)
     proposals = answerer.look(picture)
     sums.proposals += len(proposals)
     asked = [(ref, int(one)) for ref in refs for one in store.ref(ref).sentences]

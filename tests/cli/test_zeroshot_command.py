@@ -140,6 +140,19 @@ def test_eval_on_ground_truth(risctl, clip: Path, store: Path) -> None:  # type:
     assert figures is None or extra["CC-oIoU"] == pytest.approx(figures["oIoU"])
 
 
+def test_a_page_of_an_evaluation(risctl, clip: Path, store: Path) -> None:  # type: ignore[no-untyped-def]
+    reports = ("--report", "out/report.html", "--report", "out/report.json")
+    ran = risctl("eval", "--data", store, "--proposals", "gt", "--clip", clip, "--pictures", 1, *reports)
+    assert ran.code == 0, ran.err
+    told = json.loads(Path("out/report.json").read_text(encoding="utf-8"))
+    page = Path("out/report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg") == 2
+    assert told["model"] in page
+    assert f"MC-Acc {told['zeroshot']['MC-Acc']:.2f}%" in page
+    assert told["worst"][0]["iou"] <= told["best"][0]["iou"]
+    assert risctl("eval", "--data", store, "--proposals", "gt", "--clip", clip, "--report", "report.doc").code == 2
+
+
 def test_images_without_proposals_count_as_nothing(risctl, clip: Path, store: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "none.json").write_text("[]")
     ran = risctl("eval", "--data", store, "--proposals", "none.json", "--clip", clip, "--limit", 2, "--json")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 MEANINGS = {
     "oIoU": "overall IoU: sum of intersections / sum of unions (elsewhere also cIoU)",
@@ -34,3 +35,10 @@ def in_parts(figures: Iterable[str], *, headline: str) -> list[str]:
     """Return which of `figures` a table of parts shows, `headline` first."""
     there = set(figures)
     return [name for name in (headline, *(one for one in _IN_PARTS if one != headline)) if name in there]
+
+
+def beside_protocols(report: Mapping[str, Any]) -> str:
+    """Return in one line the figures of an evaluation's JSON that stand beside all protocols; "" if it has none."""
+    found = report.get("zeroshot") or {}
+    listed = ", ".join(f"{name} {value:.2f}%" for name, value in found.items() if value is not None)
+    return f"{listed} ({report['definitions']})" if listed and report.get("definitions") else listed

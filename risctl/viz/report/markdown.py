@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from risctl.viz.report.figure_names import in_parts, meaning
+from risctl.viz.report.figure_names import beside_protocols, in_parts, meaning
 
 Json = Mapping[str, Any]
 
@@ -28,6 +28,7 @@ def render_markdown(report: Json) -> str:
         f"(of the split's {report['total_sentences']} sentences)",
         "Texts": report["text_field"],
         "Computed": f"{report['seconds']} s on {report['device']}",
+        "Beside the protocols": beside_protocols(report),
         "Written by": report.get("written_by"),
     }
     parts = [

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from risctl.viz.report.charts import histogram_chart, interval_bar, precision_chart
-from risctl.viz.report.figure_names import in_parts, meaning
+from risctl.viz.report.figure_names import beside_protocols, in_parts, meaning
 from risctl.viz.report.frame import framed
 from risctl.viz.report.markup import Markup, data_block, element, joined
 from risctl.viz.report.samples import Listing, Pictured
@@ -72,6 +72,7 @@ def _header(report: Json, title: str) -> Markup:
         "Texts": report["text_field"],
         "Computed": f"in {report['seconds']:,.1f} s on {report['device']}"
         + (f" by {report['processes']} processes" if report["processes"] > 1 else ""),
+        "Beside the protocols": beside_protocols(report),
         "Written by": report.get("written_by"),
     }
     entries = [element("div", element("dt", name), element("dd", value)) for name, value in facts.items() if value]
