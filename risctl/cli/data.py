@@ -98,13 +98,23 @@ def show(
     containing: Annotated[
         str | None, typer.Option("--with", help="Only texts that have this in them.", show_default=False)
     ] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            "--sheet",
+            help="Also draw as many pictures, chosen by --seed, on a sheet: .png or .jpg.",
+            show_default=False,
+        ),
+    ] = None,
     images: ImagesOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """List texts with what they are about: picture, kind, place, size, and how many likes there are."""
+    from risctl.cli.sheets import sheet_path
     from risctl.data.targets import targets_of
 
+    drawn = None if sheet is None else sheet_path(sheet, "")
     with console.quiet_if(quiet), _opened(source, images) as opened:
         found = [
             (target, place)
@@ -118,7 +128,30 @@ def show(
         rows = [_row(*one) for one in kept]
         told = [_line(row) for row in rows]
         told.append(f"{len(rows):,} of {len(found):,} texts")
-        console.result("\n".join(told), data={"texts": rows, "of": len(found)}, as_json=as_json)
+        if drawn is not None:
+            _draw(opened, drawn, split=split, count=count, seed=seed or 0)
+            told.append(str(drawn))
+        data = {"texts": rows, "of": len(found), "sheet": str(drawn) if drawn else None}
+        console.result("\n".join(told), data=data, as_json=as_json)
+
+
+def _draw(source: Store | Dataset, path: Path, *, split: str, count: int, seed: int) -> None:
+    """Draw some pictures on a sheet; those of a user's file are put into a store for that."""
+    import tempfile
+
+    from risctl.cli.sheets import write_sheet
+    from risctl.data.store.reader import Store
+    from risctl.data.store.writer import write_store
+    from risctl.data.targets import some_pictures
+    from risctl.engine.dataset_sheet import draw_dataset
+
+    if isinstance(source, Store):
+        write_sheet(draw_dataset(source, split=split, count=count, seed=seed).sheet, path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        info = write_store(some_pictures(source, split=split, count=count, seed=seed), Path(folder) / "some.h5")
+        with Store(info.path) as store:
+            write_sheet(draw_dataset(store, split=split, count=count, seed=seed).sheet, path)
 
 
 def _row(target: Target, place: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`risctl prepare box-phrases`: expressions with the boxes of their pictures, for learning to choose without pictures."""
+"""`risctl prepare box-phrases`: expressions with the boxes of their pictures, to learn choosing from."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.options import JsonOption, QuietOption, RootOption
+from risctl.cli.storing import free_file
 
 EPILOG = "Example: risctl prepare box-phrases --refcoco-sample refcoco_train_sample --keep-away refcoco_eval"
 
@@ -38,6 +39,7 @@ def box_phrases(
         Path | None,
         typer.Option("--out", "-o", help="The file to write; default: DATA_ROOT/NAME-boxes.jsonl.", show_default=False),
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there already.")] = False,
     data_root: RootOption = Path("data"),
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -45,22 +47,21 @@ def box_phrases(
     """Write the expressions of RefCOCO's train sample, or of ReferItGame, with all boxes of their pictures."""
     from risctl.data.box_files import write_questions
     from risctl.data.box_questions import questions_per_box
-    from risctl.data.datasets.refcoco_boxes import evaluation_images, read_referitgame, read_train_sample
     from risctl.data.datasets.coco_phrases.generate import read_ids
+    from risctl.data.datasets.refcoco_boxes import evaluation_images, read_referitgame, read_train_sample
     from risctl.errors import UsageError
 
     if (refcoco_sample is None) == (referitgame is None):
         raise UsageError("name one source: --refcoco-sample DIR or --referitgame DIR")
+    name = "refcoco" if refcoco_sample is not None else "referitgame"
+    path = free_file(out or data_root / f"{name}-boxes.jsonl", overwrite=overwrite)
     with console.quiet_if(quiet):
         if refcoco_sample is not None:
             away = set() if keep_away is None else evaluation_images(keep_away)
             away |= set() if exclude is None else set(read_ids(exclude))
-            name, questions = "refcoco", read_train_sample(refcoco_sample, exclude=away)
-        else:
-            assert referitgame is not None
-            name = "referitgame"
+            questions = read_train_sample(refcoco_sample, exclude=away)
+        elif referitgame is not None:
             questions = [one for split in splits.split(",") for one in read_referitgame(referitgame, split=split)]
-        path = out or data_root / f"{name}-boxes.jsonl"
         pictures = write_questions(path, questions)
     chance = questions_per_box(questions)
     text = f"{len(questions):,} phrases about the boxes of {pictures:,} pictures; by chance {chance:.1%}\nwrote {path}"

@@ -41,6 +41,13 @@ def free_place(out: Path, *, overwrite: bool) -> Path:
     return out
 
 
+def free_file(path: Path, *, overwrite: bool) -> Path:
+    """Return `path` if a file that is no store may be written there. Raises `UsageError` if one is there to stay."""
+    if path.is_file() and not overwrite:
+        raise UsageError(f"{path} is there already; replace it with --overwrite, or name another file with --out")
+    return path
+
+
 def write(dataset: Dataset, out: Path, *, link: bool = False) -> StoreInfo:
     """Write the store, with a progress bar."""
     from risctl.data.store.writer import write_store

@@ -144,10 +144,26 @@ def verify_prepared(path: Path, *, instances: Path | None, stage: Stage = no_sta
     return found
 
 
+# (name, split by), a split: what it means that the files lack it.
+_LACKING = {
+    ("refcocog", "google", "test"): "RefCOCOg split by google has no test split, and its val shares pictures with "
+    "train; umd does not",
+    ("grefcoco", "unc", "testA"): "gRefCOCO's testA and testB were first withheld for a competition: these files are "
+    "of then; later ones have them",
+    ("phrasecut", "published", "miniv"): "PhraseCut's val is without the 100 pictures of miniv, which have a file of "
+    "their own, refer_miniv.json; the published counts have them in val",
+    ("phrasecut", "published", "train"): "PhraseCut without refer_train.json: there is nothing to train on",
+}
+
+
 def _warnings(dataset: Dataset) -> list[str]:
+    splits = {record.split for record in dataset.records}
     lines = [f"{count:,} {what}" for what, count in dataset.notes.items()]
-    if (dataset.name, dataset.split_by) == ("refcocog", "google"):
-        lines.append("RefCOCOg split by google has no test split, and its val shares pictures with train; umd does not")
+    lines += [
+        told
+        for (name, split_by, split), told in _LACKING.items()
+        if (name, split_by) == (dataset.name, dataset.split_by) and split not in splits
+    ]
     return lines
 
 

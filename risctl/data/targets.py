@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from risctl.data import splits
 from risctl.data.datasets.own.pictures import Records
@@ -39,6 +40,23 @@ class Target:
 def targets_of(source: Dataset | Store, *, split: str = splits.ALL) -> Iterator[Target]:
     """Yield the targets of a split of a dataset or store. Raises `UsageError` for an unknown split."""
     return _of_store(source, split) if isinstance(source, Store) else _of_dataset(source, split)
+
+
+def some_pictures(dataset: Dataset, *, split: str, count: int, seed: int) -> Dataset:
+    """Return the dataset of `count` pictures of a split, at most, chosen by `seed`, and what that split says of them.
+
+    Raises `UsageError` for an unknown split.
+    """
+    taken = set(splits.matching(split, dict.fromkeys(record.split for record in dataset.records)))
+    records = [record for record in dataset.records if record.split in taken]
+    ids = sorted({record.image_id for record in records})
+    kept = set(random.Random(seed).sample(ids, min(count, len(ids))))
+    return replace(
+        dataset,
+        images={image_id: dataset.images[image_id] for image_id in sorted(kept)},
+        annotations={key: one for key, one in dataset.annotations.items() if one.image_id in kept},
+        records=[record for record in records if record.image_id in kept],
+    )
 
 
 def _of_dataset(dataset: Dataset, split: str) -> Iterator[Target]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from data import own_files
+from PIL import Image
 from typer.testing import CliRunner
 
 from risctl.cli.app import app
@@ -134,4 +135,21 @@ def test_show_lists_texts_with_what_they_are_about(tmp_path: Path) -> None:
     stored = json.loads(runner.invoke(app, ["data", "show", str(tmp_path / "s.h5"), "--json"]).stdout)
     assert stored["texts"][0]["abilities"]
     refused = runner.invoke(app, ["data", "show", str(tmp_path / "s.h5"), "--images", str(tmp_path)])
+    assert isinstance(refused.exception, UsageError)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_show_draws_a_sheet_of_a_file_or_a_store(tmp_path: Path, stored: bool) -> None:
+    source = own_files.sound(tmp_path, pictures=5)
+    own_files.picture(tmp_path / "photos/1.jpg", height=60, width=40, turned=6)
+    if stored:
+        assert runner.invoke(app, ["prepare", "own", str(source), "--out", str(tmp_path / "s.h5")]).exit_code == 0
+        source = tmp_path / "s.h5"
+    sheet = tmp_path / "sheet.png"
+    shown = runner.invoke(app, ["data", "show", str(source), "-n", "4", "--sheet", str(sheet), "--json"])
+    assert shown.exit_code == 0, shown.output
+    assert json.loads(shown.stdout)["sheet"] == str(sheet)
+    with Image.open(sheet) as drawn:
+        assert drawn.width > 200 and len(drawn.convert("RGB").getcolors(10**6) or []) > 50
+    refused = runner.invoke(app, ["data", "show", str(source), "--sheet", str(tmp_path / "sheet.txt")])
     assert isinstance(refused.exception, UsageError)

@@ -18,7 +18,9 @@ import refer_files
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
+from typer.testing import CliRunner
 
+from risctl.cli.app import app
 from risctl.data import hub_files
 from risctl.data.datasets import SETS
 from risctl.data.datasets.phrasecut import _mask
@@ -197,6 +199,36 @@ def test_json_that_is_none_is_refused(tmp_path: Path) -> None:
     (root / "grefcoco" / "grefs(unc).json").write_text("[" * 100_000)
     with pytest.raises(DataError, match="is no JSON"):
         prepare_set("grefcoco", source=root, out=tmp_path / "s.h5")
+
+
+def test_grefcoco_without_its_test_splits_is_told_to_be_of_the_first_release(tmp_path: Path) -> None:
+    prepared = prepare_set("grefcoco", source=grefcoco(tmp_path / "root", gref()[:3]), out=tmp_path / "s.h5")
+    assert any("withheld" in line for line in prepared.warnings)
+
+
+# RefCOCO and RefCOCOg split by Google.
+
+
+@pytest.mark.parametrize("name", ["refcoco", "refcocog"])
+def test_googles_splits_are_prepared_and_what_they_share_is_told(tmp_path: Path, name: str) -> None:
+    refs, _ = refer_files.published()
+    # Google splits things, not pictures: the first picture is both trained on and tested on.
+    for ref, split in zip(refs, ("train", "val", "val", "train" if name == "refcocog" else "test"), strict=True):
+        ref["split"] = split
+    root = refer_files.write(tmp_path / "root", refs=refs, folder=name, split_by="google")
+    command = ["prepare", name, "--from", str(root), "--split-by", "google", "--data-root", str(tmp_path), "--json"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told["store"] == str(tmp_path / f"{name}_google.h5") and told["split_by"] == "google"
+    assert set(told["published"]) == {"train", "val", "total"} | ({"test"} if name == "refcoco" else set())
+    assert "1 pictures shared by train and another split, kept" in told["warnings"]
+    assert any("has no test split" in line for line in told["warnings"]) == (name == "refcocog")
+    differing = {line.split(":")[0] for line in told["differences"]}
+    assert {f"{name} (google) train", f"{name} (google) val"} <= differing
+    with Store(told["store"]) as store:
+        assert (store.name, store.split_by) == (name, "google")
+        assert len(store.refs("val")) == 2
 
 
 # PhraseCut.
@@ -441,6 +473,18 @@ def test_a_plan_says_sizes_before_anything_moves(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean 'grefcoco'"):
         plan_set("grefcocoo", out=tmp_path / "s.h5", source=root, **options)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["root"]
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_set_has_a_command_that_plans_without_a_network(tmp_path: Path, name: str) -> None:
+    command = ["prepare", name, "--dry-run", "--data-root", str(tmp_path / "data")]
+    done = CliRunner().invoke(app, [*command, "--json"])
+    assert done.exit_code == 0, done.output
+    plan = json.loads(done.stdout)
+    assert plan["downloads"] and all(one["mirrors"] for one in plan["downloads"])
+    assert plan["download_bytes"] == sum(one["about_bytes"] for one in plan["downloads"]) > 10**9
+    assert "a plan only" in CliRunner().invoke(app, command).stdout
+    assert not (tmp_path / "data").exists()
 
 
 def test_counts_of_a_dataset_and_of_its_store_agree(refer_mini: Path, tmp_path: Path) -> None:
