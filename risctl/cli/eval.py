@@ -117,6 +117,7 @@ def evaluate_model(
                 limit=limit,
                 rows=rows,
                 submission=submission,
+                is_first=is_first,
                 as_json=as_json,
             )
             return
@@ -128,7 +129,14 @@ def evaluate_model(
             if report:
                 raise UsageError(f"--report is for phrases; of protocol {protocol}, --json tells all")
             evaluate_found_classes(
-                loaded, store, split=split, generalised=protocol == "gzsi", place=place, limit=limit, as_json=as_json
+                loaded,
+                store,
+                split=split,
+                generalised=protocol == "gzsi",
+                place=place,
+                limit=limit,
+                is_first=is_first,
+                as_json=as_json,
             )
             return
         protocols = _protocols(protocol, threshold, loaded.recipe)

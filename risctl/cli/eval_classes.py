@@ -22,12 +22,17 @@ def evaluate_found_classes(
     generalised: bool,
     place: torch.device,
     limit: int | None,
+    is_first: bool,
     as_json: bool,
 ) -> None:
-    """Measure, and print a figure a line, or all as JSON. A figure that nothing there decides is "-", null in JSON."""
+    """Measure, and print a figure a line, or all as JSON. A figure that nothing there decides is "-", null in JSON.
+
+    Of several processes each measures a share, and the first tells.
+    """
     from risctl.engine.class_evaluator import evaluate_classes
 
-    console.say(f"{loaded.path} on {store.path}, split {split}, {place}")
+    if is_first:
+        console.say(f"{loaded.path} on {store.path}, split {split}, {place}")
     with console.counting("evaluate") as progress:
         report = evaluate_classes(
             loaded.system,
@@ -38,6 +43,8 @@ def evaluate_found_classes(
             limit=limit,
             progress=progress,
         )
+    if not is_first:
+        return
     protocol = "gzsi" if generalised else "zsi"
     things = ", ".join(f"{count:,} things of {part} classes" for part, count in report.things.items())
     lines = [f"protocol {protocol}: masks, {report.images:,} images, {things}, {report.found:,} found"]

@@ -27,15 +27,22 @@ def evaluate_video_model(
     limit: int | None,
     rows: Path | None,
     submission: Path | None,
+    is_first: bool,
     as_json: bool,
 ) -> None:
-    """Measure a loaded model and print its figures; `rows`: a file for a JSON line an expression."""
+    """Measure a loaded model and print its figures; `rows`: a file for a JSON line an expression.
+
+    Of several processes each measures a share, and the first tells and writes; a submission is the first one's alone.
+    """
     from risctl.data.atomic import replacing
     from risctl.engine.video_evaluator import evaluate_videos
 
     chosen = threshold or loaded.recipe.eval.threshold or 0.5
-    console.say(f"{loaded.path} on {store.path}, split {split}, {place}, mask where probability > {chosen:g}")
+    if is_first:
+        console.say(f"{loaded.path} on {store.path}, split {split}, {place}, mask where probability > {chosen:g}")
     if submission is not None:
+        if not is_first:
+            return
         from risctl.engine.submission import write_submission
 
         with console.counting("predict") as progress:
@@ -66,6 +73,8 @@ def evaluate_video_model(
             limit=limit,
             progress=progress,
         )
+    if not is_first:
+        return
     data = {
         "model": str(loaded.path),
         "data": str(store.path),

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from risctl.data.store.reader import Store
+from risctl.engine.sharing import gathered, place
 from risctl.errors import DataError, UsageError
 from risctl.metrics.zero_shot import gzsi_figures, zsi_figures
 from risctl.systems.base import Found, System
@@ -42,8 +43,8 @@ def evaluate_classes(
     """Return the figures of `system` on the pictures of a split, on masks.
 
     Only unseen classes are asked for; with `generalised` the seen ones as well, each part with its own 100 things a
-    picture. limit: only the first so many pictures. Raises `UsageError` if the system finds nothing by class,
-    `DataError` if the store has not its classes.
+    picture. limit: only the first so many pictures. With several processes, each asks about a share of them. Raises
+    `UsageError` if the system finds nothing by class, `DataError` if the store has not its classes.
     """
     classes = system.class_split
     if classes is None:
@@ -58,14 +59,19 @@ def evaluate_classes(
     rows = [int(row) for row in store.images(split)][:limit]
     asked = [classes.seen, classes.unseen] if generalised else [classes.unseen]
     results: list[dict[str, Any]] = []
-    for done, row in enumerate(rows, start=1):
+    rank, world = place()
+    own = rows[rank::world]
+    for done, row in enumerate(own, start=1):
         image, geometry = system.preprocess.image(store.pixels(row))
         features = system.encode_image(image[None].to(device), geometry.padding()[None].to(device))
         for names in asked:
             found = system.find(features, names, geometry=geometry, score=_SCORE)
             results.extend(_result(one, image=row, category=ids[one.name]) for one in found)
         if progress:
-            progress(done, len(rows))
+            progress(done, len(own))
+    # In the order of the pictures, whoever found them: things of one score are ranked as they come.
+    order = {row: number for number, row in enumerate(rows)}
+    results = sorted((one for part in gathered(results) for one in part), key=lambda one: order[one["image_id"]])
     truth = _truth(store, rows)
     if generalised:
         figures = gzsi_figures(truth, results, seen=seen, unseen=unseen)

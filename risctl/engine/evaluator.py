@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import distributed
 
 from risctl.data.clips import is_video_store
 from risctl.data.store.reader import Store, TextField
 from risctl.engine.asking import Asker, Shown, evaluating, pictures
 from risctl.engine.facts import facts_of
 from risctl.engine.report import Report, Result
+from risctl.engine.sharing import gathered, place
 from risctl.errors import DataError, UsageError
 from risctl.metrics.accumulator import Accumulator
 from risctl.metrics.protocols import Protocol, get_protocol
@@ -82,7 +82,7 @@ def evaluate(
     plan = _plan(store, split, first_only=all(one.sentences == "first" for one in chosen), limit=limit)
     if not plan:
         raise DataError(f"the split {split!r} of {store.path} has no sentence to evaluate")
-    rank, world = _place()
+    rank, world = place()
     own = dict(list(plan.items())[rank::world])
     asker = Asker(system, device=device, text_batch=text_batch, threshold=chosen[0].threshold)
     accumulator = Accumulator(chosen)
@@ -181,23 +181,13 @@ def trained_on(store: Store, split: str) -> list[str]:
     return [f"contamination: {both} of the {len(own)} images of {split} are in train too"] if both else []
 
 
-def _place() -> tuple[int, int]:
-    """Return (rank, world) of this process."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
-
-
 def _gathered(accumulator: Accumulator, oddities: Counter[str]) -> tuple[Accumulator, Counter[str]]:
     """Return the samples and oddities of all processes, the same in each."""
-    _, world = _place()
-    if world == 1:
-        return accumulator, oddities
-    parts: list[tuple[Accumulator, Counter[str]] | None] = [None] * world
-    distributed.all_gather_object(parts, (accumulator, oddities))
+    parts = gathered((accumulator, oddities))
+    if len(parts) == 1:
+        return parts[0]
     whole, counted = Accumulator(list(accumulator.protocols.values())), Counter[str]()
-    for part in parts:
-        if part is not None:
-            whole.merge(part[0])
-            counted.update(part[1])
+    for samples, odd in parts:
+        whole.merge(samples)
+        counted.update(odd)
     return whole, counted

@@ -17,6 +17,7 @@ import torch
 
 from risctl.data.clips import ClipRef, ClipStore
 from risctl.data.store.reader import Store, TextField
+from risctl.engine.sharing import gathered, place
 from risctl.engine.video_predictor import CLIP_LENGTH, VideoPredictor
 from risctl.errors import DataError
 from risctl.language.tokens import words_of
@@ -124,8 +125,9 @@ def evaluate_videos(
     """Return how well `system`, already on `device`, does on `split` of a store of videos.
 
     clip_length: frames seen at once, by default 36 for Ref-DAVIS17, else 8; limit: the first so many expressions only,
-    which leaves Ref-DAVIS17's own figures out. Expressions without a word, or without a published mask, are left out.
-    Raises `UsageError` for an unknown split, `DataError` if nothing is left to measure.
+    which leaves Ref-DAVIS17's own figures out. With several processes, each measures a share of the videos.
+    Expressions without a word, or without a published mask, are left out. Raises `UsageError` for an unknown split,
+    `DataError` if nothing is left to measure.
     """
     began = time.monotonic()
     clips = ClipStore(store)
@@ -137,24 +139,28 @@ def evaluate_videos(
     model = VideoModel(system=system, threshold=threshold, device=torch.device(device))
     before = system.training
     system.eval()
-    rows: list[ExpressionRow] = []
-    measured: dict[tuple[Task, str], list[ClipMeasures]] = {}
+    rank, world = place()
+    own = list(plan.items())[rank::world]
+    found: dict[str, _Measured] = {}
     try:
-        for done, (video, asked) in enumerate(plan.items(), start=1):
-            found = _measured(clips, video, asked, VideoPredictor(model, clip_length=length), davis=davis)
-            rows += found.rows
-            for task in _TASKS if davis else ():
-                for annotator, (predicted, target) in found.labels.items():
-                    measured.setdefault((task, annotator), []).append(measure_clip(predicted, target, task=task))
+        for done, (video, asked) in enumerate(own, start=1):
+            found[video] = _measured(clips, video, asked, VideoPredictor(model, clip_length=length), davis=davis)
             if progress is not None:
-                progress(done, len(plan))
+                progress(done, len(own))
     finally:
         system.train(before)
+    every = {video: one for part in gathered(found) for video, one in part.items()}
+    # In the order of the plan, whoever measured them.
+    rows = [row for video in plan for row in every[video].rows]
+    measured: dict[tuple[Task, str], list[ClipMeasures]] = {}
+    for video in plan:
+        for key, one in every[video].clips.items():
+            measured.setdefault(key, []).append(one)
     figures = {"J": 100 * float(np.mean([row.j for row in rows])), "F": 100 * float(np.mean([row.f for row in rows]))}
     figures["J&F"] = (figures["J"] + figures["F"]) / 2
     for task in _TASKS if measured else ():
-        own = [video_figures(clips) for (one, _), clips in measured.items() if one == task]
-        figures |= {f"{name} ({task})": 100 * value for name, value in average_over_annotators(own).items()}
+        of_annotators = [video_figures(clips) for (one, _), clips in measured.items() if one == task]
+        figures |= {f"{name} ({task})": 100 * value for name, value in average_over_annotators(of_annotators).items()}
     return VideoReport(
         figures=figures,
         rows=tuple(rows),
@@ -165,11 +171,11 @@ def evaluate_videos(
 
 
 @dataclass(slots=True, kw_only=True)
-class _Found:
-    """Of a video: the rows of its expressions, and of each annotator the predicted and true labels (T, H, W)."""
+class _Measured:
+    """Of a video: the rows of its expressions, and what DAVIS measures of each annotator's objects."""
 
     rows: list[ExpressionRow]
-    labels: dict[str, tuple[np.ndarray, np.ndarray]]
+    clips: dict[tuple[Task, str], ClipMeasures]
 
 
 def _plan(clips: ClipStore, split: str, *, text_field: TextField, limit: int | None) -> dict[str, list[_Asked]]:
@@ -192,7 +198,7 @@ def _plan(clips: ClipStore, split: str, *, text_field: TextField, limit: int | N
 
 def _measured(
     clips: ClipStore, name: str, asked: Sequence[_Asked], predictor: VideoPredictor, *, davis: bool
-) -> _Found:
+) -> _Measured:
     frames = asked[0].ref.frames
     video = StoredVideo.of(clips.store, name, frames)
     j = np.zeros((len(asked), len(frames)))
@@ -233,5 +239,9 @@ def _measured(
         )
         for number, one in enumerate(asked)
     ]
-    target = np.stack(true_labels) if davis else np.zeros(0)
-    return _Found(rows=rows, labels={one: (np.stack(own), target) for one, own in labels.items()})
+    measured: dict[tuple[Task, str], ClipMeasures] = {}
+    for annotator, own in labels.items():
+        predicted, target = np.stack(own), np.stack(true_labels)
+        for task in _TASKS:
+            measured[task, annotator] = measure_clip(predicted, target, task=task)
+    return _Measured(rows=rows, clips=measured)
