@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.ops import roi_align
 
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
 from risctl.core.encoders.text.hashed_words import GRAMS
@@ -21,7 +20,6 @@ from risctl.core.fusion.colour_histograms import APPEARANCE, colour_histograms
 from risctl.core.heads.find import Finder, Things, pick
 from risctl.core.heads.instance_masks import OUTSIDE, enlarged, lay
 from risctl.core.losses.choice import choice_losses, presence_of
-from risctl.core.losses.things import square_loss, thing_losses
 from risctl.data.batch import Batch
 from risctl.data.boxes import Asked, Boxes
 from risctl.language.coco_classes import CLASSES
@@ -169,6 +167,9 @@ class Mini(System):
         """Return `thing_losses` of a batch of things; else `choice_losses`, and of pictures also "mask": of the found
         box that is the target's."""
         if batch.things is not None:
+            # Only here, and below: it takes torchvision, which takes seconds to import.
+            from risctl.core.losses.things import thing_losses
+
             images = torch.where(batch.padding[:, None], FILL, batch.images)
             return thing_losses(self.finder, images, batch.padding, batch.things, kind_of=_KIND_OF)
         choice = output.extras["choice"]
@@ -252,6 +253,10 @@ def _best_match(spans: Tensor, things: Things) -> tuple[Tensor, Tensor]:
 
 def _square_loss(squares: Tensor, targets: Tensor, corners: Tensor) -> Tensor:
     """Return cross-entropy plus Dice of squares (M, G, G) with targets (M, h, w) of stride 4 seen through the boxes."""
+    from torchvision.ops import roi_align
+
+    from risctl.core.losses.things import square_loss
+
     index = torch.arange(len(corners), device=corners.device, dtype=corners.dtype)
     rois = torch.cat([index[:, None], enlarged(corners.detach())], 1)
     wanted = roi_align(targets[:, None], rois, squares.shape[-1], spatial_scale=1 / STRIDE, aligned=True)[:, 0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 
 import safetensors
@@ -11,13 +10,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from risctl.core.encoders.visual import resnet
 from risctl.errors import CheckpointError, nearest
 
-_PUBLISHED: dict[str, Callable[[str], dict[str, Tensor]]] = {
-    "imagenet": resnet.imagenet_state,
-    "deeplabv3": resnet.deeplabv3_state,
-}
+_PUBLISHED = ("imagenet", "deeplabv3")
 _SHOWN = 3
 
 
@@ -27,8 +22,7 @@ def load_trunk(trunk: nn.Module, name: str, weights: str, *, ignored: tuple[str,
     Keys that begin with one of `ignored`, parts that this trunk leaves out, are passed over. Raises `CheckpointError`
     if the file is missing, damaged or of another trunk, `MachineError` if weights that must be downloaded cannot be.
     """
-    published = _PUBLISHED.get(weights)
-    state = published(name) if published else _read(Path(weights), name)
+    state = _published(weights, name) if weights in _PUBLISHED else _read(Path(weights), name)
     # torchvision's segmentation models keep the trunk as one of their parts.
     state = {key.removeprefix("backbone."): value for key, value in state.items()}
     load_state(trunk, state, source=weights, ignored=("fc.", "classifier.", "aux_classifier.", *ignored))
@@ -70,6 +64,13 @@ def describe_difference(missing: list[str], unknown: list[str], shapes: list[str
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+
+
+def _published(weights: str, name: str) -> dict[str, Tensor]:
+    # Not at the top: torchvision, which they come with, takes seconds to import.
+    from risctl.core.encoders.visual import resnet
+
+    return resnet.imagenet_state(name) if weights == "imagenet" else resnet.deeplabv3_state(name)
 
 
 def _read(path: Path, name: str) -> dict[str, Tensor]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.ops import roi_align
 
+from risctl.core.heads.boxes_on_maps import sample_boxes
 from risctl.vision.colour_names import NAMES, name_pixels
 
 APPEARANCE = 2 * len(NAMES)
@@ -39,8 +39,7 @@ def colour_histograms(images: Tensor, corners: Tensor) -> Tensor:
         ],
         -1,
     ).detach()
-    index = torch.arange(batch, device=corners.device, dtype=corners.dtype).repeat_interleave(count)
-    rois = torch.cat([index[:, None], inner.view(-1, 4)], 1)
-    cells = roi_align(shares, rois, _CELLS, spatial_scale=1 / _STRIDE, sampling_ratio=1, aligned=True)
+    pictures = torch.arange(batch, device=corners.device).repeat_interleave(count)
+    cells = sample_boxes(shares, inner.view(-1, 4), pictures, size=_CELLS, scale=1 / _STRIDE)
     halves = cells.unflatten(2, (2, _CELLS // 2)).mean((3, 4))  # (B N, names, 2)
     return halves.transpose(1, 2).reshape(batch, count, APPEARANCE)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import nms
 
 from risctl.core.encoders.visual.shufflenet import ShuffleNet
 from risctl.core.fusion.pan import PathAggregation
+from risctl.core.heads.boxes_on_maps import one_a_place
 from risctl.core.heads.detection import Cells, DetectionHead
 from risctl.core.heads.instance_masks import InstanceMaskHead, MaskFeatures
 
@@ -61,7 +61,7 @@ def pick(cells: Cells, *, extents: Tensor, most: int, floor: float = 0.05, overl
         sure = torch.nonzero((best[row] > floor) & sized[row])[:, 0]
         # Beyond some hundreds of candidates nothing new is found, but the suppression takes its time.
         sure = sure[best[row, sure].topk(min(400, len(sure))).indices]
-        picked.append(sure[nms(boxes[row, sure].float(), best[row, sure].float(), overlap)][:most])
+        picked.append(sure[one_a_place(boxes[row, sure].float(), best[row, sure].float(), overlap)][:most])
     length = max((len(one) for one in picked), default=0)
     corners, kinds = boxes.new_zeros(len(boxes), length, 4), scores.new_zeros(len(boxes), length, scores.shape[-1])
     mask = torch.zeros(len(boxes), length, dtype=torch.bool, device=boxes.device)

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import roi_align
 
 from risctl.core.encoders.visual.shufflenet import activate, point, spread
+from risctl.core.heads.boxes_on_maps import sample_boxes
 
 OUTSIDE = -8.0
 """The logit of a pixel far from every chosen box."""
@@ -69,11 +69,9 @@ class InstanceMaskHead(nn.Module):
     def forward(self, features: Tensor, boxes: Tensor, pictures: Tensor) -> Tensor:
         """Return logits (M, 2 grid, 2 grid) of boxes (M, 4), xyxy in input pixels, of the pictures (M,) of `features`
         (B, C, H, W). The square spans the box enlarged by `enlarged`."""
-        rois = torch.cat([pictures[:, None].to(features.dtype), enlarged(boxes)], 1)
-        coarse = roi_align(features, rois, self.grid, spatial_scale=1 / self.stride, sampling_ratio=2, aligned=True)
-        fine = roi_align(
-            self.finer(features), rois, 2 * self.grid, spatial_scale=1 / self.stride, sampling_ratio=1, aligned=True
-        )
+        spans, scale = enlarged(boxes), 1 / self.stride
+        coarse = sample_boxes(features, spans, pictures, size=self.grid, scale=scale, samples=2)
+        fine = sample_boxes(self.finer(features), spans, pictures, size=2 * self.grid, scale=scale)
         x = torch.cat([coarse, self.places.to(coarse.dtype).expand(len(coarse), -1, -1, -1)], 1)
         x = activate(self.layers[0](x))
         for layer in self.layers[1:]:
