@@ -113,6 +113,18 @@ def subset_intervals(
     return found
 
 
+def share_interval(
+    right: np.ndarray, groups: np.ndarray, *, seed: int = 0, resamples: int = 1000, level: float = 0.95
+) -> Interval:
+    """Return the interval of the share of `right` (N,) bool, where those of one of `groups` (N,) are drawn together."""
+    _, membership = np.unique(groups, return_inverse=True)
+    count = int(membership.max(initial=-1)) + 1
+    summed: Terms = {"share": (right.astype(np.float64), np.ones(len(right)))}
+    drawn = _resampled(summed, membership, count, seed=seed, resamples=resamples)
+    low, high = _percentiles(drawn, count, level)["share"]
+    return Interval(low=low, high=high)
+
+
 def paired_differences(
     first: Rows,
     second: Rows,
