@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from risctl.data.store.reader import Store
     from risctl.data.targets import Target
 
+WARNINGS = 50
+"""How many are listed for a person; problems are listed all."""
+
 app = typer.Typer(help="Check, count and list datasets: your own files, and stores.", no_args_is_help=True)
 
 OwnArgument = Annotated[
@@ -54,7 +57,9 @@ def check(
         checked = _checked(file, images)
         counts = checked.dataset.counts() if checked.dataset else {}
         told = [f"{file}:{one.line}: {one.message}" for one in checked.problems]
-        told += [f"{file}:{one.line}: warning: {one.message}" for one in checked.warnings]
+        told += [f"{file}:{one.line}: warning: {one.message}" for one in checked.warnings[:WARNINGS]]
+        if len(checked.warnings) > WARNINGS:
+            told.append(f"{file}: {len(checked.warnings) - WARNINGS:,} more warnings; --json lists all")
         found = f"{_number(len(checked.problems), 'problem')}, {_number(len(checked.warnings), 'warning')}"
         rows = [f"{row['sentences']:,} texts of {row['images']:,} pictures in {split}" for split, row in counts.items()]
         told.append(f"{file}: {'; '.join([found, *rows])}")

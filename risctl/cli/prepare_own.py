@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from risctl.cli import console
-from risctl.cli.data import ImagesOption, OwnArgument
+from risctl.cli.data import WARNINGS, ImagesOption, OwnArgument
 from risctl.cli.options import JsonOption, QuietOption, RootOption
 from risctl.cli.storing import (
     SHARES,
@@ -53,6 +53,8 @@ def own(
             checked = check_own(file, images=images, name=name, shares=shares, seed=seed, progress=progress)
         if checked.dataset is None:
             raise refuse(checked)
-        for one in checked.warnings:
+        for one in checked.warnings[:WARNINGS]:
             console.warn(f"{file}:{one.line}: {one.message}")
+        if len(checked.warnings) > WARNINGS:
+            console.warn(f"{file}: {len(checked.warnings) - WARNINGS:,} more; risctl data check --json lists all")
         tell(write(checked.dataset, place, link=link), as_json=as_json)

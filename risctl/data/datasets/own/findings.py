@@ -19,7 +19,7 @@ class Place(NamedTuple):
         return f"{self.entry} (line {self.line})" if self.entry else f"line {self.line}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """Something found in the `line` of a file."""
 
@@ -33,6 +33,7 @@ class Findings:
 
     problems: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
+    _ignored: set[tuple[str, ...]] = field(default_factory=set)
 
     def problem(self, place: Place, message: str) -> None:
         """Note what must be mended."""
@@ -50,8 +51,9 @@ class Findings:
             near = nearest(key, known)
             if near:
                 self.problem(place, f"unknown key {key!r}; did you mean {near!r}?")
-            else:
-                self.warn(place, f"unknown key {key!r}, ignored; known: {', '.join(known)}")
+            elif (key, *known) not in self._ignored:
+                self._ignored.add((key, *known))
+                self.warn(place, f"unknown key {key!r}, ignored here and wherever it stands; known: {', '.join(known)}")
 
 
 def _finding(place: Place, message: str) -> Finding:

@@ -68,10 +68,10 @@ def check_own(
     else:
         _read_lines(data, draft, progress)
     dataset = draft.finish(name=name or path.stem, shares=shares, seed=seed)
-    found = draft.findings
-    return Checked(
-        path=path, dataset=dataset, problems=tuple(sorted(found.problems)), warnings=tuple(sorted(found.warnings))
+    problems, warnings = (
+        tuple(sorted(found, key=lambda one: one.line)) for found in (draft.findings.problems, draft.findings.warnings)
     )
+    return Checked(path=path, dataset=dataset, problems=problems, warnings=warnings)
 
 
 def refuse(checked: Checked) -> DataError:
