@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from engine.made_rows import write_rows
+from interop.tiny_clip import write_hugging_face
 from PIL import Image
 from systems.tiny import tiny_store
 
@@ -194,3 +195,19 @@ def test_what_a_model_lacks_is_not_drawn(
     assert call(monkeypatch, store, "--split", "vall", "-o", picture.parent / "a.png", what="data") == 2
     assert "did you mean 'val'" in capsys.readouterr().err
     assert not (picture.parent / "a.png").exists()
+
+
+def test_proposals_are_drawn_with_their_scores(shown, picture: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    masks = np.zeros((3, 50, 90), dtype=bool)
+    masks[0, 5:20, 5:30] = masks[1, 20:45, 40:80] = masks[2, 2:9, 50:60] = True
+    np.savez(tmp_path / "masks.npz", masks=masks, scores=np.array([0.9, 0.8, 0.7]))
+    clip = write_hugging_face(tmp_path / "clip")
+    options = (picture, "the red cup", "-P", tmp_path / "masks.npz", "--clip", clip, "--device", "cpu")
+    told, sheet = shown("proposals", *options, "--shown", 2)
+    assert (told["sheet"], told["count"], told["noun_phrase"]) == ("photo.proposals.png", 3, "the red cup")
+    first, second = told["proposals"]
+    assert first["chosen"] and not second["chosen"] and first["score"] >= second["score"]
+    # The answer's outline is orange, the other one's sky blue.
+    assert all((sheet == colour).all(axis=2).sum() > 100 for colour in ((230, 159, 0), (86, 180, 233)))
+    none, _ = shown("proposals", *options, "--min-score", 0.95)
+    assert none["proposals"] == []
