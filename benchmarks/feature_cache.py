@@ -1,0 +1,132 @@
+"""What a training step gains by features computed before: VLT, STEP and a light head, on the CPU.
+
+    python benchmarks/feature_cache.py                     # some minutes on 2 cores
+    python benchmarks/feature_cache.py --full              # the recipes at their published input sizes
+
+Three kinds of step take turns: from pictures, with the trunk run at every step; from the cache, features read from the
+file; and with those very features in memory already, which no reading can beat. A step is the whole of it, loading
+included, in one process without loader workers, so that reading is not hidden behind computing. Seconds are of
+processor time, of all threads, so that other work on the machine counts little; medians. Trunks have random weights,
+which change no cost. Recipes are the shipped ones, but for the store, learned word embeddings, batches of 2 and,
+without --full, smaller inputs. The file was read before: what is measured is the reader, not the disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from risctl.data.batch import Batch, Item, collate
+from risctl.data.datasets.scenes.generate import make_scenes
+from risctl.data.features.recall import Recall
+from risctl.data.loading import TrainingSet
+from risctl.data.store.reader import Store
+from risctl.data.store.writer import write_store
+from risctl.engine.features import FeaturePlan, FeatureRun
+from risctl.engine.items import training_items
+from risctl.recipe.load import load_recipe
+from risctl.systems.base import System
+
+OWN = ["data.workers=0", "data.augment=null", "~model.text.vectors", "model.visual.weights=null"]
+RECIPES: dict[str, tuple[str, list[str], list[str]]] = {
+    # name: recipe, its changes, further ones for smaller inputs
+    "VLT (vlt-refcoco, 56 of 58 convolutions frozen)": ("vlt-refcoco", [], ["model.input_size=160"]),
+    "STEP (step-refcoco, 2 of 5 stages frozen)": (
+        "step-refcoco",
+        ["model.visual.frozen_norms=true"],
+        ["model.input_size=160"],
+    ),
+    "light head (vlt-light-refcoco, ResNet-50 frozen)": ("vlt-light-refcoco", [], []),
+}
+BATCH = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Median seconds of a step of each kind, and bytes of a picture's features."""
+
+    pictures: float
+    cached: float
+    memory: float
+    bytes: int
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="published input sizes")
+    parser.add_argument("--steps", type=int, default=6, help="steps of each kind, one of which does not count")
+    parser.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    print(f"processor time, {given.threads} threads, batches of {BATCH}, medians of {given.steps - 1} steps\n")
+    print(
+        "recipe                                             pictures s  cached s  memory s   gain  cached/memory  GB/1000"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scenes.h5"
+        write_store(make_scenes(count=12, seed=0, size=(640, 480)), path)
+        for name, (recipe, changes, smaller) in RECIPES.items():
+            own = [*OWN, *changes, *([] if given.full else smaller), f"data.store={path}", f"data.batch_size={BATCH}"]
+            found = measure(recipe, own, path, steps=given.steps)
+            print(
+                f"{name:50} {found.pictures:10.3f} {found.cached:9.3f} {found.memory:9.3f} "
+                f"{found.pictures / found.cached:6.2f} {found.cached / found.memory:14.3f} "
+                f"{1000 * found.bytes / 1e9:8.2f}",
+                flush=True,
+            )
+
+
+def measure(recipe_name: str, changes: list[str], path: Path, *, steps: int) -> Measured:
+    """Return the medians for one recipe."""
+    recipe = load_recipe(recipe_name, changes)
+    with Store(path) as store:
+        run = FeatureRun(recipe, store)
+        plan: FeaturePlan = run.plan()
+        if not plan.out.exists():
+            run.write(plan, device=torch.device("cpu"), batch=BATCH)
+        system = run.system
+        plain, cached = training_items(recipe, store, system), training_items(recipe, store, system)
+        assert isinstance(plain, TrainingSet) and isinstance(cached, TrainingSet)
+        cached.features = Recall(plan.out)
+        optimizer = torch.optim.Adam([one for one in system.parameters() if one.requires_grad], lr=1e-5)
+        keys = [[(step * BATCH + place) % len(plain) for place in range(BATCH)] for step in range(steps)]
+        held = [collate([item_of(cached, key) for key in some]) for some in keys]
+        kinds: dict[str, Callable[[int], Batch]] = {
+            "pictures": lambda step: collate([item_of(plain, key) for key in keys[step]]),
+            "cached": lambda step: collate([item_of(cached, key) for key in keys[step]]),
+            "memory": lambda step: held[step],
+        }
+        spent: dict[str, list[float]] = {name: [] for name in kinds}
+        for step in range(steps):
+            for name, load in kinds.items():
+                start = time.process_time()
+                train_step(system, optimizer, load(step))
+                if step:
+                    spent[name].append(time.process_time() - start)
+    medians = {name: float(np.median(values)) for name, values in spent.items()}
+    return Measured(**medians, bytes=plan.each)
+
+
+def item_of(items: TrainingSet, key: int) -> Item:
+    """Return an item of the first epoch."""
+    return items.item(0, key)
+
+
+def train_step(system: System, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
+    """Make one update."""
+    optimizer.zero_grad()
+    terms = system.loss(system(batch), batch)
+    torch.stack([term.float() for term in terms.values()]).sum().backward()
+    optimizer.step()
+
+
+if __name__ == "__main__":
+    main()
