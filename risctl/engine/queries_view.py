@@ -14,6 +14,7 @@ from risctl.errors import UsageError
 from risctl.vision.images import read_image
 from risctl.vision.video_frames import Frame, Video, is_video_name
 from risctl.viz.overlays import overlay
+from risctl.viz.palette import colour
 from risctl.viz.sheets import contact_sheet
 
 _BOX = (255, 255, 255)
@@ -59,7 +60,7 @@ def draw_queries(predictor: Predictor, source: Path, text: str, *, frames: int =
     for place, frame in enumerate(seen):
         masks = geometry.invert(output.maps["query_masks"][0, place].float()).cpu().numpy() > predictor.threshold
         for query in range(scores.shape[1]):
-            drawn = overlay(frame.pixels, [masks[query]]).copy()
+            drawn = overlay(frame.pixels, [masks[query]], colours=[colour(1 if query == chosen else 0)]).copy()
             _draw_box(drawn, boxes[place, query])
             cells.append(drawn)
             star = ", the answer" if query == chosen else ""
