@@ -13,6 +13,8 @@ from risctl.data.archives import check_zip, unpack
 from risctl.data.datasets import Found, PublishedSet
 from risctl.data.datasets.picture_folders import find_pictures, sampled
 from risctl.data.download import Patience, download
+from risctl.data.hub_files import NotOnHubError
+from risctl.data.hub_tables import fetch_table
 from risctl.data.sources import ANNOTATIONS, IMAGES, Source
 from risctl.errors import DataError, MachineError, UsageError
 
@@ -59,8 +61,24 @@ def fetched_annotations(published: PublishedSet, split_by: str, downloads: Downl
         return published.find(downloads.root, split_by)
     except DataError:
         for source in missing_annotations(published, downloads):
-            fetch(source, downloads, stage)
+            _fetch_annotations(source, published, split_by, downloads, stage)
     return published.find(downloads.root, split_by)
+
+
+def _fetch_annotations(
+    source: Source, published: PublishedSet, split_by: str, downloads: Downloads, stage: Stage
+) -> None:
+    """Fetch the source; where no mirror answers, the table that stands in for it, if there is one so split."""
+    try:
+        fetch(source, downloads, stage)
+    except DataError as refused:
+        if not source.table or split_by != published.split_by[0]:
+            raise
+        try:
+            with stage(f"reading the table {source.table}"):
+                fetch_table(source.table, downloads.root, name=published.name, split_by=split_by)
+        except (NotOnHubError, MachineError) as error:
+            raise type(refused)(f"{refused}. Nor is its table on the hub to be had: {error}") from error
 
 
 def fetch_pictures(published: PublishedSet, found: Found, downloads: Downloads, stage: Stage) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 SCHEME = "hf"
@@ -21,20 +22,27 @@ def copy_from_hub(address: str, to: Path) -> None:
     match = re.fullmatch(r"hf://datasets/([\w.-]+/[\w.-]+)/(.+)", address)
     if match is None:
         raise NotOnHubError(f"expected hf://datasets/OWNER/NAME/FILE, got {address}")
-    shutil.copyfile(_downloaded(match[1], match[2]), to)
+    name = match[2]
+    shutil.copyfile(_downloaded(match[1], lambda one: one == name, what=name)[0], to)
 
 
-def _downloaded(repository: str, name: str) -> str:
+def copies_from_hub(repository: str, suffix: str) -> list[Path]:
+    """Return the files of a dataset whose names end with `suffix`, in the hub's cache. Raises `NotOnHubError`."""
+    return _downloaded(repository, lambda name: name.endswith(suffix), what=f"files that end with {suffix}")
+
+
+def _downloaded(repository: str, wanted: Callable[[str], bool], *, what: str) -> list[Path]:
+    """Return the cached files of a dataset whose names (without folders) are wanted; at least one."""
     from huggingface_hub import HfApi, constants, get_session, hf_hub_download
 
     try:
         # The library itself tries for most of a minute before it says that there is no network.
         get_session().head(constants.ENDPOINT, timeout=10)
         files = HfApi().list_repo_files(repository, repo_type="dataset")
-        held = [one for one in files if PurePosixPath(one).name == name]
+        held = [one for one in files if wanted(PurePosixPath(one).name)]
         if not held:
-            raise NotOnHubError(f"the dataset {repository} has no {name}; it has {', '.join(files[:5])}")
-        return hf_hub_download(repository, min(held, key=len), repo_type="dataset")
+            raise NotOnHubError(f"the dataset {repository} has no {what}; it has {', '.join(files[:5])}")
+        return [Path(hf_hub_download(repository, one, repo_type="dataset")) for one in sorted(held)]
     except NotOnHubError:
         raise
     except Exception as error:

@@ -55,8 +55,7 @@ class Plan:
             "store": str(self.out),
             "annotations": [str(path) for path in self.found],
             "downloads": [
-                {"file": one.file_name, "about_bytes": one.about, "mirrors": list(one.mirrors)}
-                for one in self.downloads
+                {"file": one.file_name, "about_bytes": one.about, "mirrors": _mirrors(one)} for one in self.downloads
             ],
             "pictures": {
                 "collection": self.pictures,
@@ -76,7 +75,7 @@ class Plan:
         lines += [f"annotations: {path}" for path in self.found]
         for source in self.downloads:
             lines.append(f"download {source.file_name}, about {_size(source.about)}, from")
-            lines += [f"  {mirror}" for mirror in source.mirrors]
+            lines += [f"  {mirror}" for mirror in _mirrors(source)]
         if self.wanted is None:
             lines.append(f"pictures: {self.pictures}; which ones is told by the annotations")
         else:
@@ -147,6 +146,10 @@ def _pictures(
         return None, None
     names = published.names(found)
     return find_pictures(published.layout, around=found.around, images=images, sample=sampled(names)), names
+
+
+def _mirrors(source: Source) -> list[str]:
+    return [*source.mirrors, *([f"hf://datasets/{source.table}"] if source.table else [])]
 
 
 def _size(count: int) -> str:

@@ -1,11 +1,10 @@
 """Where the published archives lie: mirrors in the order in which they are tried.
 
 The annotations' own server has been dead since 2022, so its snapshots in the web archive come first; `id_` in their
-addresses asks for the file as it was, without the archive's frame around it. The sets on the Hugging Face hub
-(`jxu124/refcoco`, `jxu124/refcocoplus`, `jxu124/refcocog`) are tables made from these archives, not the archives, and
-cannot stand in for them here: a store needs all instances of a picture, referred to or not. gRefCOCO lies on the hub as
-it was published; `hf://datasets/OWNER/NAME/FILE` means the file of that name wherever it is in that dataset.
-PhraseCut's files lie on Google Drive, where its own downloader gets them.
+addresses asks for the file as it was, without the archive's frame around it. On the Hugging Face hub are tables made
+from these archives: they come last, as they lack what nobody refers to. gRefCOCO lies on the hub as it was published;
+`hf://datasets/OWNER/NAME/FILE` means the file of that name wherever it is in that dataset. PhraseCut's files lie on
+Google Drive, where its own downloader gets them.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ _REFERIT = "https://bvisionweb1.cs.unc.edu/licheng/referit/data"
 class Source:
     """One archive or file: its mirrors, the folder under the data root where it belongs, and what is known of it.
 
-    `size` (bytes) and `sha256` are checked where known; `about` is for people and for the check of free space.
+    `size` (bytes) and `sha256` are checked where known; `about` is for people and for the check of free space. `table`
+    is the dataset on the Hugging Face hub that stands in if no mirror answers.
     """
 
     file_name: str
@@ -29,6 +29,7 @@ class Source:
     about: int
     size: int | None = None
     sha256: str | None = None
+    table: str | None = None
 
     @property
     def is_archive(self) -> bool:
@@ -61,18 +62,21 @@ ANNOTATIONS: Mapping[str, Source] = {
         mirrors=_archived("20220413011718", f"{_REFERIT}/refcoco.zip"),
         folder="",
         about=50_000_000,
+        table="jxu124/refcoco",
     ),
     "refcoco+": Source(
         file_name="refcoco+.zip",
         mirrors=_archived("20220413011656", f"{_REFERIT}/refcoco+.zip"),
         folder="",
         about=50_000_000,
+        table="jxu124/refcocoplus",
     ),
     "refcocog": Source(
         file_name="refcocog.zip",
         mirrors=_archived("20220413012904", f"{_REFERIT}/refcocog.zip"),
         folder="",
         about=65_000_000,
+        table="jxu124/refcocog",
     ),
     "grefcoco-refs": Source(
         file_name="grefs(unc).json",

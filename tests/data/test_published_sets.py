@@ -6,7 +6,8 @@ import io
 import json
 import pickle
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,12 @@ from risctl.data import hub_files
 from risctl.data.datasets import SETS
 from risctl.data.datasets.phrasecut import _mask
 from risctl.data.datasets.published import counted, differences, store_counts
+from risctl.data.datasets.refer_layout import SPLIT_BY
 from risctl.data.download import Patience
 from risctl.data.fetching import Downloads
 from risctl.data.prepare import prepare_set
 from risctl.data.prepare_plan import plan_set
-from risctl.data.sources import Source
+from risctl.data.sources import ANNOTATIONS, Source
 from risctl.data.store.reader import Store
 from risctl.errors import DataError, UsageError
 from risctl.vision import rle
@@ -428,9 +430,9 @@ def test_grefcoco_is_fetched_from_the_hub(tmp_path: Path, monkeypatch: pytest.Mo
     published = grefcoco(tmp_path / "published", gref())
     asked = []
 
-    def downloaded(repository: str, name: str) -> str:
-        asked.append((repository, name))
-        return str(published / "grefcoco" / name)
+    def downloaded(repository: str, wanted: Callable[[str], bool], *, what: str) -> list[Path]:
+        asked.append((repository, what))
+        return [one for one in (published / "grefcoco").iterdir() if wanted(one.name)]
 
     monkeypatch.setattr(hub_files, "_downloaded", downloaded)
     downloads = Downloads(root=tmp_path / "data")
@@ -444,12 +446,105 @@ def test_grefcoco_is_fetched_from_the_hub(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_hub_that_cannot_be_reached_is_told_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def downloaded(repository: str, name: str) -> str:
+    def downloaded(repository: str, wanted: Callable[[str], bool], *, what: str) -> list[Path]:
         raise hub_files.NotOnHubError("no network")
 
     monkeypatch.setattr(hub_files, "_downloaded", downloaded)
     with pytest.raises(DataError, match=r"hf://datasets/FudanCVL/gRefCOCO.*no network.*--from"):
         prepare_set("grefcoco", out=tmp_path / "s.h5", downloads=Downloads(root=tmp_path / "data"))
+
+
+# The tables on the hub, where no mirror of the archives answers.
+
+
+def table(root: Path, name: str, folder: Path, *, change: Callable[[dict[str, Any]], None] | None = None) -> Path:
+    """Write refs and instances as a table of the hub's form has them, a row a ref, HF's names of splits for files."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    from pyarrow import Table
+
+    refs = pickle.loads((root / name / f"refs({SPLIT_BY[name][0]}).p").read_bytes())
+    instances = json.loads((root / name / "instances.json").read_text())
+    images = {one["id"]: one for one in instances["images"]}
+    annotations = {one["id"]: one for one in instances["annotations"]}
+    rows = []
+    for ref in refs:
+        row = {key: ref[key] for key in ("ref_id", "ann_id", "image_id", "category_id", "split", "sentences")}
+        row |= {
+            "raw_anns": json.dumps(annotations[ref["ann_id"]]),
+            "raw_image_info": json.dumps(images[ref["image_id"]]),
+            "captions": ["not used"],
+        }
+        if change:
+            change(row)
+        rows.append(row)
+    folder.mkdir()
+    for split in sorted({row["split"] for row in rows}):
+        own = [row for row in rows if row["split"] == split]
+        parquet.write_table(Table.from_pylist(own), folder / f"{split}-00000-of-00001-1a2b3c.parquet")
+    return folder
+
+
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Path], Downloads]:
+    """Return downloads whose archives are nowhere and whose hub has the tables of a folder."""
+
+    def offer(folder: Path) -> Downloads:
+        def downloaded(repository: str, wanted: Callable[[str], bool], *, what: str) -> list[Path]:
+            assert repository == "jxu124/refcoco"
+            return sorted(one for one in folder.iterdir() if wanted(one.name))
+
+        monkeypatch.setattr(hub_files, "_downloaded", downloaded)
+        nowhere = replace(ANNOTATIONS["refcoco"], mirrors=("http://127.0.0.1:9/refcoco.zip",))
+        patience = Patience(attempts=1, sleep=lambda seconds: None)
+        return Downloads(root=tmp_path / "data", annotations={"refcoco": nowhere}, patience=patience)
+
+    return offer
+
+
+def test_the_hubs_table_stands_in_where_no_archive_is_to_be_had(
+    refer_mini: Path, tmp_path: Path, tables: Callable[[Path], Downloads]
+) -> None:
+    downloads = tables(table(refer_mini, "refcoco", tmp_path / "hub"))
+    pictures = refer_mini / "images" / "train2014"
+    prepared = prepare_set("refcoco", out=tmp_path / "s.h5", images=pictures, downloads=downloads, verify=True)
+    whole = prepare_set("refcoco", out=tmp_path / "whole.h5", source=refer_mini)
+    assert prepared.counts == whole.counts
+    assert any("10 pictures with nothing but what is referred to" in line for line in prepared.warnings)
+    with Store(tmp_path / "s.h5") as store, Store(tmp_path / "whole.h5") as other:
+        for split in other.splits:
+            assert Counter(store.texts(split, "raw")) == Counter(other.texts(split, "raw"))
+        masks = [Counter(one.mask(int(row))["counts"] for row in one.refs("all")) for one in (store, other)]
+        assert masks[0] == masks[1]
+        named = {one: store.categories[one] for one in store.numbers("annotations/category").tolist()}
+        assert named.items() <= other.categories.items()
+        assert len(store.numbers("annotations/id")) < len(other.numbers("annotations/id"))
+    record = json.loads((tmp_path / "data/downloads/refcoco.table.json").read_text())
+    assert record["dataset"] == "jxu124/refcoco" and all(len(one["sha256"]) == 64 for one in record["files"])
+    # It is there now: nothing is asked for again.
+    again = prepare_set("refcoco", out=tmp_path / "t.h5", images=pictures, downloads=replace(downloads, annotations={}))
+    assert again.store.fingerprint == prepared.store.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda row: row.update(raw_anns="{"), "of another form"),
+        (lambda row: row.update(raw_image_info="3"), "of another form"),
+        (lambda row: row.pop("sentences"), "of another form"),
+    ],
+)
+def test_a_table_of_another_form_is_refused(
+    refer_mini: Path, tmp_path: Path, tables: Callable[[Path], Downloads], change: Any, message: str
+) -> None:
+    downloads = tables(table(refer_mini, "refcoco", tmp_path / "hub", change=change))
+    with pytest.raises(DataError, match=message):
+        prepare_set("refcoco", out=tmp_path / "s.h5", downloads=downloads)
+    assert not (tmp_path / "data" / "refcoco").exists()
+
+
+def test_the_table_has_one_way_of_splitting(tmp_path: Path, tables: Callable[[Path], Downloads]) -> None:
+    with pytest.raises(DataError, match=r"127\.0\.0\.1:9"):
+        prepare_set("refcoco", out=tmp_path / "s.h5", split_by="google", downloads=tables(tmp_path))
 
 
 def test_a_plan_says_sizes_before_anything_moves(tmp_path: Path) -> None:

@@ -32,12 +32,16 @@ class InstanceImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instances:
-    """A parsed `instances.json`; `annotations` are still as published, checked to have ids only."""
+    """A parsed `instances.json`; `annotations` are still as published, checked to have ids only.
+
+    `only_referred` says that the file is not the published one, and lacks what nobody refers to.
+    """
 
     path: Path
     images: dict[int, InstanceImage]
     categories: dict[int, str]
     annotations: dict[int, dict[str, Any]]
+    only_referred: bool = False
 
 
 def read_instances(path: Path, problems: Problems) -> Instances:
@@ -70,7 +74,14 @@ def read_instances(path: Path, problems: Problems) -> Instances:
         if annotation_id in annotations:
             problems.repair("repeated annotation ids, first kept", annotation_id)
         annotations.setdefault(annotation_id, entry)
-    return Instances(path=path, images=images, categories=categories, annotations=annotations)
+    info = content.get("info")
+    return Instances(
+        path=path,
+        images=images,
+        categories=categories,
+        annotations=annotations,
+        only_referred=isinstance(info, dict) and info.get("only_referred") is True,
+    )
 
 
 def rasterise(

@@ -72,6 +72,9 @@ def read_refer(
     _note_annotations(refs, annotations=annotations, invalid=invalid, problems=problems)
     _note_shared_images(records, problems)
     kept = {record.image_id for record in records}
+    if instances.only_referred:
+        for image_id in kept:
+            problems.repair("pictures with nothing but what is referred to: the files are from a table", image_id)
     return Dataset(
         name=name,
         split_by=split_by,

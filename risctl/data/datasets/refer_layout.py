@@ -51,9 +51,10 @@ def find_annotations(root: Path, *, name: str, split_by: str) -> tuple[Path, Pat
 
 
 def _split_files(folder: Path, name: str) -> dict[str, Path]:
-    """Return the files of refs by their way of splitting; gRefCOCO's are JSON or a pickle."""
+    """Return the files of refs by their way of splitting: the published pickle, or JSON if there is that alone."""
     found = {}
-    for form in ("grefs(*).p", "grefs(*).json") if name == "grefcoco" else ("refs(*).p",):
+    start = "grefs" if name == "grefcoco" else "refs"
+    for form in (f"{start}(*).json", f"{start}(*).p"):
         for path in sorted(folder.glob(form)):
             match = re.search(r"\((.+)\)", path.name)
             if match:
