@@ -5,6 +5,7 @@ The address of the hub, its cache and its token are those of `huggingface_hub` (
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,10 @@ from risctl.errors import CheckpointError, MachineError
 Wanted = Sequence[tuple[str, ...]]
 """What a model needs: of each entry, the first file that there is; "a+b" names two files that go together."""
 
-MODEL: Wanted = (("config.json",), ("model.safetensors", "pytorch_model.bin"))
+_SHARDS = ".index.json"
+"""The end of the name of a file that lists the parts of a large model's weights."""
+
+MODEL: Wanted = (("config.json",), ("model.safetensors", f"model.safetensors{_SHARDS}", "pytorch_model.bin"))
 PROCESSOR: Wanted = (("preprocessor_config.json", "processor_config.json"),)
 TOKENIZER: Wanted = (("tokenizer.json", "vocab.json+merges.txt"),)
 
@@ -28,7 +32,7 @@ def model_folder(source: str, wanted: Wanted, *, option: str) -> Path:
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
-        missing = [" or ".join(entry) for entry in wanted if not any(_holds(folder, one) for one in entry)]
+        missing = [" or ".join(map(_said, entry)) for entry in wanted if not any(_holds(folder, one) for one in entry)]
         if missing:
             raise CheckpointError(f"{folder} lacks {', '.join(missing)}")
         return folder
@@ -38,7 +42,24 @@ def model_folder(source: str, wanted: Wanted, *, option: str) -> Path:
 
 
 def _holds(folder: Path, names: str) -> bool:
-    return all((folder / name).is_file() for name in names.split("+"))
+    for name in names.split("+"):
+        if not (folder / name).is_file():
+            return False
+        if name.endswith(_SHARDS) and not all((folder / part).is_file() for part in _parts(folder / name)):
+            return False
+    return True
+
+
+def _parts(index: Path) -> list[str]:
+    """Return the names of the files that an index lists. Raises `CheckpointError` if it is none."""
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        plain = all(Path(name).name == name for name in names)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{index} cannot be read as the list of a model's parts") from error
+    if not names or not plain:
+        raise CheckpointError(f"{index} names no parts of the model beside it")
+    return names
 
 
 def _from_hub(source: str, wanted: Wanted, *, option: str) -> Path:
@@ -61,13 +82,16 @@ def _from_hub(source: str, wanted: Wanted, *, option: str) -> Path:
             for names in entry:
                 try:
                     for name in names.split("+"):
-                        folder = Path(hf_hub_download(source, name)).parent
+                        file = Path(hf_hub_download(source, name))
+                        folder = file.parent
+                        for part in _parts(file) if name.endswith(_SHARDS) else ():
+                            hf_hub_download(source, part)
                     break
                 except LocalEntryNotFoundError:
                     raise
                 except EntryNotFoundError as error:
                     if names == entry[-1]:
-                        lacks = " or ".join(entry)
+                        lacks = " or ".join(map(_said, entry))
                         raise CheckpointError(f"{source} on {constants.ENDPOINT} lacks {lacks}") from error
     except GatedRepoError as error:
         raise MachineError(
@@ -96,10 +120,16 @@ def _cached(source: str, wanted: Wanted) -> Path | None:
     return folder
 
 
+def _said(names: str) -> str:
+    parts = [f"{name} with its parts" if name.endswith(_SHARDS) else name for name in names.split("+")]
+    return " and ".join(parts)
+
+
 def _absent(source: str, wanted: Wanted, option: str, cache: str) -> str:
-    files = ", ".join(" or ".join(one.replace("+", " and ") for one in entry) for entry in wanted)
+    files = ", ".join(" or ".join(_said(one) for one in entry) for entry in wanted)
+    given = f"{option}FOLDER" if option.endswith(":") else f"{option} FOLDER"
     return (
         f"the model {source} is not on this machine and cannot be downloaded. It needs {files}: put them into a folder "
-        f"and give it with {option} FOLDER, or fetch them where there is a network (hf download {source}) and copy "
+        f"and give it with {given}, or fetch them where there is a network (hf download {source}) and copy "
         f"{cache}/models--{source.replace('/', '--')} here"
     )

@@ -16,13 +16,23 @@ import pytest
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "interop"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "proposals"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "systems"))
 
 from tiny_clip import write_hugging_face
+from tiny_prompted import write_prompted
+from tiny_sams import write_sam
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_hugging_face(tmp_path_factory.mktemp("clip") / "tiny")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the hub has: a CLIP, a Grounding DINO in several parts, a SAM 2."""
+    root = tmp_path_factory.mktemp("hub")
+    write_hugging_face(root / "tiny" / "clip")
+    write_prompted(root / "tiny" / "dino", "grounding-dino", max_shard_size="300KB")
+    assert len(list((root / "tiny" / "dino").glob("model-*.safetensors"))) > 1
+    write_sam(root / "tiny" / "sam2", "sam2")
+    return root
 
 
 @pytest.fixture
@@ -36,7 +46,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 class _Hub(http.server.BaseHTTPRequestHandler):
-    """Serves OWNER/NAME/resolve/main/FILE from a folder, with the headers of the hub."""
+    """Serves OWNER/NAME/resolve/main/FILE from a folder of folders, with the headers of the hub."""
 
     folder: Path
 
@@ -47,11 +57,12 @@ class _Hub(http.server.BaseHTTPRequestHandler):
         self._answer(with_body=True)
 
     def _answer(self, *, with_body: bool) -> None:
-        owner, _, rest = self.path.partition("/resolve/")
-        file = self.folder / rest.partition("/")[2]
-        if owner != "/tiny/clip" or not file.is_file():
+        name, _, rest = self.path.partition("/resolve/")
+        model = self.folder / name.strip("/")
+        file = model / rest.partition("/")[2]
+        if not name.strip("/") or not file.is_file():
             self.send_response(404)
-            self.send_header("X-Error-Code", "EntryNotFound" if owner == "/tiny/clip" else "RepoNotFound")
+            self.send_header("X-Error-Code", "EntryNotFound" if model.is_dir() else "RepoNotFound")
             self.end_headers()
             return
         data = file.read_bytes()
@@ -68,9 +79,9 @@ class _Hub(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def hub(clip: Path) -> Iterator[str]:
-    """The address of a hub that has the model tiny/clip."""
-    handler = type("Handler", (_Hub,), {"folder": clip})
+def hub(models: Path) -> Iterator[str]:
+    """The address of a hub that has `models`."""
+    handler = type("Handler", (_Hub,), {"folder": models})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -79,28 +90,38 @@ def hub(clip: Path) -> Iterator[str]:
     thread.join()
 
 
-def _apart(picture: Path, address: str, cache: Path, model: str) -> subprocess.CompletedProcess[str]:
+def _apart(picture: Path, address: str, cache: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run `predict` in a process of its own, in which the hub's address is read anew."""
-    command = [
-        sys.executable, "-m", "risctl", "zeroshot", "predict", str(picture), "a cup",
-        "--proposals", str(picture.with_suffix(".npz")), "--clip", model, "--out", str(cache / "out"),
-    ]  # fmt: skip
+    out = str(cache / "out")
+    command = [sys.executable, "-m", "risctl", "zeroshot", "predict", str(picture), "a cup", "--out", out, *options]
     environment = {name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")}
     environment |= {"HF_ENDPOINT": address, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
 def test_weights_are_downloaded_once(hub: str, picture: Path, tmp_path: Path) -> None:
-    first = _apart(picture, hub, tmp_path / "cache", "tiny/clip")
+    options = ("--proposals", str(picture.with_suffix(".npz")), "--clip", "tiny/clip")
+    first = _apart(picture, hub, tmp_path / "cache", *options)
     assert first.returncode == 0, first.stderr
     nobody = "http://127.0.0.1:9"
-    again = _apart(picture, nobody, tmp_path / "cache", "tiny/clip")
+    again = _apart(picture, nobody, tmp_path / "cache", *options)
     assert again.returncode == 0, again.stderr
     assert again.stdout == first.stdout
 
 
+def test_a_peer_of_two_models_in_several_parts_is_downloaded(hub: str, picture: Path, tmp_path: Path) -> None:
+    options = ("--method", "grounded-sam", "--clip", "tiny/dino", "--sam", "tiny/sam2")
+    ran = _apart(picture, hub, tmp_path / "cache", *options)
+    assert ran.returncode == 0, ran.stderr
+    assert "Grounding DINO tiny/dino + sam2 tiny/sam2" in ran.stderr
+    lacking = _apart(picture, hub, tmp_path / "cache", "--method", "sam3", "--clip", "tiny/absent")
+    assert lacking.returncode == 6
+    assert "has no model tiny/absent" in lacking.stderr
+
+
 def test_without_weights_and_network_it_says_what_it_wants(picture: Path, tmp_path: Path) -> None:
-    ran = _apart(picture, "http://127.0.0.1:9", tmp_path / "cache", "tiny/clip")
+    options = ("--proposals", str(picture.with_suffix(".npz")), "--clip", "tiny/clip")
+    ran = _apart(picture, "http://127.0.0.1:9", tmp_path / "cache", *options)
     assert ran.returncode == 5, ran.stderr
     for said in ("config.json", "model.safetensors", "tokenizer.json", "--clip FOLDER", "models--tiny--clip"):
         assert said in ran.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "proposals"))
@@ -81,6 +84,22 @@ def test_sam_3_takes_the_surest_instance_as_the_library_gives_it(folders: dict[s
     [answer] = peer.answers(["the red cup"])
     assert answer.prediction.score == pytest.approx(float(found["scores"][best]), abs=1e-5)
     assert np.array_equal(answer.prediction.mask, found["masks"][best].numpy().astype(bool))
+
+
+def test_sam_3_is_read_out_of_the_videos_model(folders: dict[str, str], tmp_path: Path) -> None:
+    """As published: the detector is a part of it."""
+    shutil.copytree(folders["sam3"], tmp_path / "video")
+    config = json.loads((tmp_path / "video" / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "video" / "config.json").write_text(json.dumps({"model_type": "sam3_video", "detector_config": config}))
+    weights = tmp_path / "video" / "model.safetensors"
+    state = {f"detector_model.{name}": value for name, value in load_file(weights).items()}
+    save_file(state | {"tracker_model.weight": torch.zeros(1)}, weights, metadata={"format": "pt"})
+    answers = []
+    for folder in (folders["sam3"], str(tmp_path / "video")):
+        peer = load_peer("sam3", source=folder)
+        peer.look(PICTURE)
+        answers.append(peer.answers(["the red cup"])[0].prediction.probability)
+    assert np.array_equal(*answers)
 
 
 @torch.no_grad()

@@ -29,13 +29,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "interop"))
 from tiny_clip import WORDS, write_tokenizer
 
 
-def write_prompted(folder: Path, kind: str) -> Path:
-    """Write the network `kind` (clipseg, sam3, grounding-dino) and return its folder."""
+def write_prompted(folder: Path, kind: str, **options: Any) -> Path:
+    """Write the network `kind` (clipseg, sam3, grounding-dino), with `options` of its saving; return its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model, processor = {"clipseg": _clipseg, "sam3": _sam3, "grounding-dino": _grounding_dino}[kind](folder)
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, **options)
     processor.save_pretrained(folder)
     return folder
 
