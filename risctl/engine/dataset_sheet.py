@@ -18,6 +18,8 @@ from risctl.viz.palette import COLOURS, colour
 from risctl.viz.sheets import fitted, grid
 
 _CELL, _LETTERS = 340, 14
+# Little, so that what expressions call white is not blue on the sheet.
+_TINT = 0.12
 # Expressions listed of one thing; a picture lists as many things as there are colours.
 _TEXTS = 3
 
@@ -89,5 +91,5 @@ def _panel(
     if left > 0:
         captions.append(Caption(text=f"and {left} more"))
     captions.append(Caption(text=f"image {about.image_id}: {about.file_name}"))
-    drawn = with_captions(overlay(picture, small), captions, size=_LETTERS, width=_CELL)
+    drawn = with_captions(overlay(picture, small, tint=_TINT), captions, size=_LETTERS, width=_CELL)
     return drawn, {"image_id": about.image_id, "file_name": about.file_name, "refs": told}

@@ -30,6 +30,7 @@ def overlay(
     labels: Sequence[str] | None = None,
     *,
     colours: Sequence[Colour] | None = None,
+    tint: float = _TINT,
 ) -> np.ndarray:
     """Return `image` (H, W, 3) uint8 with each bool mask (H, W) tinted, outlined and named, uint8 (H', W', 3).
 
@@ -37,7 +38,7 @@ def overlay(
     any mask. Where there is no such room (the object fills the picture, the phrase is long), or where the mask is
     empty, it stands in a caption bar under the picture instead. So the picture is always `[:H, :W]` of the result, and
     without labels, or where all labels find room, the result is (H, W, 3). `colours`: of the masks, by default the
-    palette's in their order.
+    palette's in their order; `tint`: how much of its colour is laid over a mask, 0 to 1.
 
     Raises `ValueError` for masks, labels or colours that do not fit the picture.
     """
@@ -49,7 +50,7 @@ def overlay(
     line = max(2 if min(height, width) >= 64 else 1, round(0.0035 * math.sqrt(height * width)))
     canvas = image.copy()
     for mask, paint in zip(masks, paints, strict=True):
-        _paint(canvas, mask.astype(bool), colour=paint, line=line)
+        _paint(canvas, mask.astype(bool), colour=paint, line=line, tint=tint)
     drawn = Image.fromarray(canvas)
     if not names:
         return np.asarray(drawn)
@@ -94,7 +95,7 @@ def _checked(image: np.ndarray, masks: Sequence[np.ndarray], labels: Sequence[st
     return list(labels)
 
 
-def _paint(canvas: np.ndarray, mask: np.ndarray, *, colour: Colour, line: int) -> None:
+def _paint(canvas: np.ndarray, mask: np.ndarray, *, colour: Colour, line: int, tint: float) -> None:
     """Tint the mask and draw its outline on `canvas` (H, W, 3) uint8, in place."""
     if not mask.any():
         return
@@ -107,7 +108,7 @@ def _paint(canvas: np.ndarray, mask: np.ndarray, *, colour: Colour, line: int) -
     )
     part, inside = canvas[window], mask[window]
     for channel, paint in enumerate(colour):
-        tinted = np.rint(np.arange(256) + _TINT * (paint - np.arange(256.0))).astype(np.uint8)
+        tinted = np.rint(np.arange(256) + tint * (paint - np.arange(256.0))).astype(np.uint8)
         layer = part[..., channel]
         layer[inside] = tinted[layer[inside]]
     # The line lies outside the object, so that a thin object stays visible; a light seam sets it off from a dark
