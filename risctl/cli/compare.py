@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +11,6 @@ from risctl.cli import console
 from risctl.cli.options import JsonOption, QuietOption
 
 EXAMPLE = "Example: risctl compare a.jsonl b.jsonl --report comparison.html"
-
-
-class Format(StrEnum):
-    """What a report is written as, by the ending of its name."""
-
-    markdown = ".md"
-    page = ".html"
-    json = ".json"
 
 
 def compare(
@@ -63,35 +54,27 @@ def compare(
     from risctl.data.atomic import replacing
     from risctl.engine.comparison import compare_runs
     from risctl.engine.measured_runs import read_run
+    from risctl.engine.report_files import check_report_paths
     from risctl.viz.comparison import as_text
 
-    formats = {path: _format(path) for path in report or ()}
+    check_report_paths(report or ())
     with console.quiet_if(quiet):
         read = [read_run(path) for path in runs]
         console.say(f"{len(read)} runs, {', '.join(str(run.path) for run in read)}")
         data = compare_runs(read, protocol=protocol, resamples=resamples, seed=seed).to_dict()
-        for path, kind in formats.items():
+        for path in report or ():
             with replacing(path) as beside:
-                beside.write_text(_written(data, kind), encoding="utf-8", newline="\n")
+                beside.write_text(_written(data, path.suffix.lower()), encoding="utf-8", newline="\n")
             console.say(f"report: {path}")
         console.result(as_text(data, flips=flips), data=data, as_json=as_json)
 
 
-def _format(path: Path) -> Format:
-    from risctl.errors import UsageError
-
-    try:
-        return Format(path.suffix.lower())
-    except ValueError:
-        raise UsageError(f"a report ends in {', '.join(Format)}; got {path}") from None
-
-
-def _written(data: dict[str, object], kind: Format) -> str:
-    if kind is Format.json:
+def _written(data: dict[str, object], ending: str) -> str:
+    if ending == ".json":
         import json
 
         return json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
-    if kind is Format.markdown:
+    if ending == ".md":
         from risctl.viz.comparison import as_markdown
 
         return as_markdown(data)

@@ -102,6 +102,8 @@ def _record(line: str, *, where: str) -> dict[str, Any]:
         record = json.loads(line)
     except ValueError:
         record = None
+    if isinstance(record, dict) and "video" in record:
+        raise UsageError(f"{where} is of a video; only evaluations of pictures can be compared")
     if not isinstance(record, dict) or not isinstance(record.get("protocol"), str) or "sample" not in record:
         raise DataError(f"{where}: expected a row that `risctl eval --rows` wrote, got {line.strip()[:60]!r}")
     return record

@@ -119,6 +119,13 @@ def test_files_that_are_no_rows_are_told(tmp_path: Path, lines: str, told: str) 
         read_run(file)
 
 
+def test_rows_of_videos_are_told_apart(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"video": "dog", "ref_id": 1, "sentence_id": 1, "text": "a dog", "j": 0.5, "f": 0.5}\n')
+    with pytest.raises(UsageError, match="of a video"):
+        read_run(file)
+
+
 def test_a_sample_counts_once(tmp_path: Path) -> None:
     file = write_rows(tmp_path / "rows.jsonl", BEFORE[:4], protocols=("original",))
     file.write_text(file.read_text(encoding="utf-8") * 2, encoding="utf-8")
