@@ -6,7 +6,8 @@
 Predictions and targets come as run-length encodings, one sample after the other. The plain loop decodes both and
 computes each figure apart, as evaluation scripts often do; beside it stands one that shares intersection and union
 among the figures. A run times them in turn, in seconds of CPU time, so that other work on the machine counts little;
-figures must be equal. Exits with 1 if they are not, or if the accumulator is less than 5 times faster than the plain loop.
+figures must be equal. Exits with 1 if they are not, or if the accumulator is less than 5 times faster than the plain
+loop.
 """
 
 from __future__ import annotations
