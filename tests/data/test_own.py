@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,11 @@ from hypothesis import strategies as st
 from own_files import HEIGHT, SQUARE, WIDTH
 from PIL import Image
 
+from risctl.data.datasets import SETS
+from risctl.data.datasets.coco_instances import rasterise, read_instances
 from risctl.data.datasets.own import FORMAT
 from risctl.data.datasets.own.read import LINE_KEYS, Checked, check_own, refuse
+from risctl.data.datasets.problems import Problems
 from risctl.data.records import Dataset
 from risctl.data.store.reader import Store
 from risctl.data.store.verify import verify_store
@@ -269,6 +274,81 @@ def test_a_byte_order_mark_and_windows_lines_do_no_harm(folder: Path) -> None:
     path = folder / "d.json"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode() + b"\r\n" + json.dumps(GOOD).encode() + b"\r\n")
     assert len(dataset_of(check_own(path)).records) == 2
+
+
+def bomb(path: Path, *, width: int, height: int) -> Path:
+    """Write a PNG of a few bytes that says it has very many pixels."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
+    packed = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + packed)
+    return path
+
+
+def test_pictures_and_masks_of_absurd_size_are_refused_undecoded(folder: Path) -> None:
+    bomb(folder / "bomb.png", width=60_000, height=60_000)
+    bomb(folder / "long.png", width=2**31 - 1, height=1)
+    checked = check(
+        folder,
+        {"image": "bomb.png", "text": "x", "mask": None},
+        {"image": "long.png", "text": "x", "mask": None},
+        {"image": "1.jpg", "text": "x", "mask": "bomb.png"},
+    )
+    told = {one.line: one.message for one in checked.problems}
+    assert "more than the limit" in told[1]
+    assert "sides may have 65,535" in told[2] or "damaged" in told[2]
+    assert "has 60000x60000 pixels (width x height), its picture 60x40" in told[3]
+
+
+def test_real_coco_annotations_are_read_as_their_own_reader_reads_them(shared: Path, tmp_path: Path) -> None:
+    """Polygons of several parts, and crowds as RLE, of real pictures: the masks are those of the COCO reader."""
+    source = shared / "data" / "coco_mini"
+    content = json.loads((source / "instances.json").read_bytes())
+    crowds = {one["image_id"] for one in content["annotations"] if one.get("iscrowd")}
+    chosen = sorted(crowds)[:6] + [one["id"] for one in content["images"][:20]]
+    names = {one["id"]: one["name"] for one in content["categories"]}
+    content["images"] = [one for one in content["images"] if one["id"] in chosen]
+    content["annotations"] = [one for one in content["annotations"] if one["image_id"] in chosen]
+    for place, one in enumerate(content["annotations"]):
+        if place % 2:
+            one["text"] = f"the {names[one['category_id']]}"
+    (tmp_path / "d.json").write_text(json.dumps(content))
+    dataset = dataset_of(check_own(tmp_path / "d.json", images=source / "images"))
+    instances = read_instances(tmp_path / "d.json", Problems())
+    expected, broken = rasterise(instances, of_images=chosen)
+    # Pictures that no text is about are left out, with what is in them.
+    assert not broken and dataset.annotations.keys() == {
+        key for key, one in expected.items() if one.image_id in dataset.images
+    }
+    assert len(dataset.annotations) > 100 and any(one.crowd for one in dataset.annotations.values())
+    for key, one in dataset.annotations.items():
+        assert (one.mask, one.crowd) == (expected[key].mask, expected[key].crowd)
+        assert dataset.categories[one.category_id] == names[expected[key].category_id]
+
+
+def test_refcoco_written_as_json_lines_is_the_same_dataset(refer_mini: Path, tmp_path: Path) -> None:
+    published = SETS["refcoco"].read(refer_mini)
+    entries = [
+        {
+            "image": published.images[record.image_id].file_name,
+            "texts": [one.raw for one in record.expressions],
+            "mask": dict(published.annotations[record.annotation_ids[0]].mask),
+            "category": published.categories[published.annotations[record.annotation_ids[0]].category_id],
+            "split": record.split,
+            "id": record.ref_id,
+            "image_id": record.image_id,
+        }
+        for record in published.records
+    ]
+    dataset = dataset_of(check(tmp_path, *entries, images=refer_mini / "images" / "train2014"))
+    assert dataset.counts() == published.counts() and set(dataset.images) == set(published.images)
+    for own, record in zip(dataset.records, published.records, strict=True):
+        assert (own.ref_id, own.image_id, own.split) == (record.ref_id, record.image_id, record.split)
+        assert [one.raw for one in own.expressions] == [one.raw for one in record.expressions]
+        mask = dataset.annotations[own.annotation_ids[0]].mask
+        assert mask == published.annotations[record.annotation_ids[0]].mask
 
 
 def test_pictures_may_lie_elsewhere(folder: Path) -> None:
