@@ -1,7 +1,7 @@
 """risctl: referring image segmentation. Give it a picture and a phrase, get the mask.
 
 >>> import risctl
->>> model = risctl.load("runs/vlt-scenes")
+>>> model = risctl.load()  # the model that risctl comes with; risctl.load("runs/vlt-scenes") for one of your own
 >>> prediction = model.predict("photo.jpg", ["the red cup on the left"])[0]
 >>> prediction.mask.shape, prediction.score
 """
@@ -19,13 +19,20 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 
-def load(model: str | Path, *, device: str = "auto", threshold: float | None = None) -> Predictor:
+def load(
+    model: str | Path | None = None,
+    *,
+    device: str = "auto",
+    threshold: float | None = None,
+    presence: float | None = None,
+) -> Predictor:
     """Open a trained model for prediction.
 
-    `model` is a run folder (its `best` checkpoint is taken, else its `last`) or a checkpoint file.
-    `device` is `auto`, `cpu`, `cuda` or `mps`; `threshold` overrides the mask threshold of the recipe.
+    `model` is a run folder (its `best` checkpoint is taken, else its `last`) or a checkpoint file; without it, the
+    small model that the package ships. `device` is `auto`, `cpu`, `cuda` or `mps`; `threshold` overrides the mask
+    threshold of the recipe, `presence` the score below which a phrase is answered with nothing (0: never).
     Raises `CheckpointError` if there is no usable checkpoint, `MachineError` if the device is absent.
     """
     from risctl.engine.predictor import Predictor  # torch is imported here, not at `import risctl`
 
-    return Predictor.load(model, device=device, threshold=threshold)
+    return Predictor.load(model, device=device, threshold=threshold, presence=presence)

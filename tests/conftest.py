@@ -76,3 +76,52 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run.mkdir()
     save_checkpoint(run / "best.safetensors", system=system, recipe=recipe, vocabulary=vocabulary, extra={"step": 7})
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny_mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with the checkpoint of a small, untrained mini that finds things in any picture.
+
+    Its recipe names data and weights that do not exist.
+    """
+    import torch
+
+    from risctl.engine.checkpoint import save_checkpoint
+    from risctl.language.vocabulary import Vocabulary
+    from risctl.recipe.load import parse_recipe
+    from risctl.systems.build import build_system
+    from risctl.systems.mini import Mini
+
+    model = {"system": "mini", "input_size": 64, "max_words": 6, "most": 6, "mask_channels": 16, "channels": 32}
+    model |= {"layers": 1, "heads": 2, "visual": {"weights": "gone/start.safetensors"}, "text": {"buckets": 64}}
+    recipe = parse_recipe(
+        {
+            "name": "tiny-mini",
+            "model": model,
+            "data": {"store": "gone/none.h5", "items": "questions", "questions": {"files": ["gone/none.jsonl"]}},
+            "train": {"epochs": 1},
+        },
+        source="tests",
+    )
+    vocabulary = Vocabulary.from_texts(["the red cup on the left", "both dogs"])
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        system = build_system(recipe.model, vocabulary=vocabulary, pretrained=False)
+        assert isinstance(system, Mini)
+        with torch.no_grad():
+            for tower in system.finder.detect.towers:
+                tower.leave.bias.normal_()
+            system.finder.masks.leave.bias.fill_(1)
+    run = tmp_path_factory.mktemp("runs") / "tiny-mini"
+    run.mkdir()
+    moments = {"optimizer.moments": torch.ones(3)}
+    save_checkpoint(
+        run / "last.safetensors",
+        system=system,
+        recipe=recipe,
+        vocabulary=vocabulary,
+        extra={"step": 7, "dataset": {"name": "made"}},
+        mean={name: tensor + 0.001 for name, tensor in system.state_dict().items()},
+        training=moments,
+    )
+    return run

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from risctl.cli import console
-from risctl.cli.options import Device, DeviceOption, JsonOption, ModelOption, QuietOption
+from risctl.cli.options import AnyModelOption, Device, DeviceOption, JsonOption, QuietOption
 from risctl.cli.report_option import PicturesOption, ReportOption, check_reports, write_reports
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def complete_protocol(incomplete: str) -> list[str]:
 
 
 def evaluate_model(
-    model: ModelOption,
     data: Annotated[Path, typer.Option("--data", "-d", help="A store made by `risctl prepare`.", show_default=False)],
+    model: AnyModelOption = None,
     split: Annotated[
         str, typer.Option("--split", "-s", help="A split of the store: val, test, testA, …, or all.")
     ] = "val",

@@ -25,6 +25,15 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress or
 ModelOption = Annotated[
     Path, typer.Option("--model", "-m", help="A run folder or a checkpoint file (.safetensors).", show_default=False)
 ]
+AnyModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A run folder or a checkpoint file (.safetensors); default: the small model that comes with risctl.",
+        show_default=False,
+    ),
+]
 
 
 def complete_recipe(incomplete: str) -> list[str]:

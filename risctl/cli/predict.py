@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from risctl.cli import console
-from risctl.cli.options import Device, DeviceOption, JsonOption, ModelOption, QuietOption
+from risctl.cli.options import AnyModelOption, Device, DeviceOption, JsonOption, QuietOption
 from risctl.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from risctl.engine.predictor import Predictor
 
-EXAMPLE = 'Example: risctl predict photo.jpg "the red cup" "the chair on the left" --model runs/vlt-scenes'
+EXAMPLE = 'Example: risctl predict photo.jpg "the red cup" "the chair on the left"'
 
 
 class QueryScope(StrEnum):
@@ -51,7 +51,7 @@ def predict(
             show_default=False,
         ),
     ],
-    model: ModelOption,
+    model: AnyModelOption = None,
     text: Annotated[
         list[str] | None,
         typer.Option("--text", "-t", help="A further text; may be repeated.", show_default=False),
@@ -63,6 +63,17 @@ def predict(
         float | None,
         typer.Option(help="A pixel is in the mask if its probability is above this; default: the recipe's."),
     ] = None,
+    presence: Annotated[
+        float | None,
+        typer.Option(
+            help='Below this score a text is answered with "no match"; default: the model\'s. Of models that give no '
+            "score of their own, every text is answered.",
+            show_default=False,
+        ),
+    ] = None,
+    always: Annotated[
+        bool, typer.Option("--always", help='Answer every text with the best guess, never with "no match".')
+    ] = False,
     video: Annotated[
         bool, typer.Option("--video", help="The folder named first is a video's frames, in the order of their names.")
     ] = False,
@@ -76,7 +87,8 @@ def predict(
     classes: Annotated[
         str | None,
         typer.Option(
-            help='Find all things of these classes instead, by name: "zebra, skateboard". With a ZSI checkpoint.',
+            help='Find all things of these classes instead, by name: "dog, cup". With the model that comes with risctl '
+            "(COCO's 80 classes) or a ZSI checkpoint.",
             show_default=False,
         ),
     ] = None,
@@ -93,7 +105,8 @@ def predict(
     PICTURE.TEXT.mask.png (0 and 255, at the picture's size),
     PICTURE.TEXT.overlay.jpg, and PICTURE.TEXT.json (score, box, COCO RLE).
     It prints a line for each: text, score, box (x,y,width,height), mask,
-    separated by tabs.
+    separated by tabs. Where the model says that there is no such thing, "no
+    match" stands for the box and the mask is empty.
 
     The first argument is a picture, and so are those right after it that are
     picture files (a pattern that the shell has expanded); all others are
@@ -112,10 +125,13 @@ def predict(
     PICTURE.classes.png, the things drawn, and PICTURE.classes.json, COCO's
     results: category, score, box, mask.
     """
+    if always and presence is not None:
+        raise UsageError("--always answers every text, --presence not; give one of them")
+    presence = 0.0 if always else presence
     with console.quiet_if(quiet):
         if classes is not None:
-            if text or video:
-                raise UsageError("--classes finds things in pictures; it goes with neither --text nor --video")
+            if text or video or presence is not None:
+                raise UsageError("--classes finds things in pictures; it goes without --text, --video and --presence")
             _predict_classes(arguments, classes, model=model, out=out, score=min_score, device=device, as_json=as_json)
             return
         specs, texts = split_arguments(arguments, text or ())
@@ -126,7 +142,7 @@ def predict(
             from risctl.engine.predictor import Predictor
 
             predict_video(
-                _loaded(Predictor.load(model, device=device.value, threshold=threshold), texts),
+                _loaded(Predictor.load(model, device=device.value, threshold=threshold, presence=presence), texts),
                 specs[0],
                 texts,
                 out=out,
@@ -140,7 +156,7 @@ def predict(
         from risctl.engine.prediction_files import PredictionFolder
         from risctl.engine.predictor import Predictor
 
-        predictor = _loaded(Predictor.load(model, device=device.value, threshold=threshold), texts)
+        predictor = _loaded(Predictor.load(model, device=device.value, threshold=threshold, presence=presence), texts)
         folder = PredictionFolder(out, model=_printable(predictor.path))
         records: list[dict[str, Any]] = []
         refused = 0
@@ -157,6 +173,12 @@ def predict(
             for prediction in predictor.answers(texts):
                 record = folder.write(prediction, image=picture.shown, name=picture.name)
                 records.append(record)
+                if not prediction.matched:
+                    needed = predictor.system.presence
+                    console.say(
+                        f"{prediction.text!r}: no match in {picture.shown}, score {prediction.score:.3f} of at least "
+                        f"{needed:g}; --always shows the best guess"
+                    )
                 if not as_json:
                     console.result(_line(record), data=record, as_json=False)
         if as_json:
@@ -166,7 +188,7 @@ def predict(
 
 
 def _predict_classes(
-    specs: Sequence[str], classes: str, *, model: Path, out: Path, score: float, device: Device, as_json: bool
+    specs: Sequence[str], classes: str, *, model: Path | None, out: Path, score: float, device: Device, as_json: bool
 ) -> None:
     from risctl.cli.predict_classes import names_of, predict_classes
     from risctl.engine.predictor import Predictor
@@ -256,7 +278,12 @@ def _read(picture: _Picture) -> np.ndarray:
 
 
 def _line(record: dict[str, Any]) -> str:
-    box = "nothing found" if record["box"] is None else ",".join(f"{side:g}" for side in record["box"])
+    if not record["matched"]:
+        box = "no match"
+    elif record["box"] is None:
+        box = "nothing found"
+    else:
+        box = ",".join(f"{side:g}" for side in record["box"])
     return "\t".join((" ".join(record["text"].split()), f"{record['score']:.3f}", box, record["mask"]))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from risctl.cli import console
-from risctl.cli.options import Device, DeviceOption, JsonOption, ModelOption, QuietOption
+from risctl.cli.options import AnyModelOption, Device, DeviceOption, JsonOption, QuietOption
 from risctl.cli.sheets import OutOption, ThresholdOption, sheet_path, write_sheet
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def data(
 
 def predictions(
     store: StoreArgument,
-    model: ModelOption,
+    model: AnyModelOption = None,
     split: SplitOption = "val",
     show: Annotated[Show, typer.Option("--show", help="The samples of lowest or highest IoU, or any.")] = Show.random,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=200, help="How many samples.")] = 12,

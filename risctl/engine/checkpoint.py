@@ -33,6 +33,8 @@ from risctl.systems.build import build_system
 
 FORMAT_VERSION = 1
 BEST, LAST = "best.safetensors", "last.safetensors"
+SHIPPED = Path(__file__).resolve().parents[1] / "models" / "mini.safetensors"
+"""The model that the package ships. Its weights have half precision and are computed with in float32."""
 MODEL, MEAN, TRAINING = "model.", "mean.", "training."
 
 Builder = Callable[..., System]
@@ -85,9 +87,9 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path_or_run: str | Path, device: torch.device | str = "cpu", *, build: Builder | None = None
+    path_or_run: str | Path | None, device: torch.device | str = "cpu", *, build: Builder | None = None
 ) -> Loaded:
-    """Rebuild the model of a checkpoint file, or of a run folder's `best` (else `last`).
+    """Rebuild the model of a checkpoint file, of a run folder's `best` (else `last`), or for None the shipped one.
 
     A running mean of the weights, where the file holds one, is what is loaded: the run was measured with it. `build`
     replaces `build_system`. Raises `CheckpointError` if the file is missing, damaged, not risctl's or newer.
@@ -99,7 +101,7 @@ def load_checkpoint(
     return Loaded(system=system.to(device).eval(), recipe=recipe, vocabulary=vocabulary, header=header, path=path)
 
 
-def read_weights(path_or_run: str | Path) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
+def read_weights(path_or_run: str | Path | None) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
     """Return the checkpoint file meant, its header, and its weights by parameter: their running mean where it has one.
 
     Raises as `load_checkpoint` does.
@@ -111,11 +113,15 @@ def read_weights(path_or_run: str | Path) -> tuple[Path, dict[str, Any], dict[st
     return path, header, weights
 
 
-def resolve_checkpoint(run_or_file: str | Path) -> Path:
-    """Return the checkpoint file meant: the file itself, or a run folder's `best`, else its `last`.
+def resolve_checkpoint(run_or_file: str | Path | None) -> Path:
+    """Return the checkpoint file meant: the file itself, a run folder's `best`, else its `last`, or for None `SHIPPED`.
 
     Raises `CheckpointError` if there is none.
     """
+    if run_or_file is None:
+        if not SHIPPED.is_file():
+            raise CheckpointError(f"this copy of risctl lacks its own model, {SHIPPED}; name one with --model")
+        return SHIPPED
     path = Path(run_or_file)
     if path.is_dir():
         for name in (BEST, LAST):

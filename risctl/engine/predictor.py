@@ -37,34 +37,48 @@ class _Encoded:
 class Predictor:
     """Answers phrases about pictures with masks.
 
-    >>> predictor = Predictor.load("runs/vlt-scenes")
+    >>> predictor = Predictor.load()  # the model that risctl comes with; Predictor.load("runs/vlt-scenes") for others
     >>> cup, plate = predictor.predict("table.jpg", ["the red cup", "the plate behind it"])
     >>> cup.mask.shape, cup.score
     >>> predictor.ask("the left chair")[0].rle()  # of the same picture, without encoding it again
     """
 
-    def __init__(self, loaded: Loaded, *, threshold: float | None = None) -> None:
+    def __init__(self, loaded: Loaded, *, threshold: float | None = None, presence: float | None = None) -> None:
         """Predict with a rebuilt checkpoint.
 
         `threshold` in [0, 1): a pixel is in the mask if its probability is above it; None takes `eval.threshold` of the
-        checkpoint's recipe, else that of its protocol. Raises `UsageError` if it is out of range.
+        checkpoint's recipe, else that of its protocol. `presence` in [0, 1]: a phrase whose score is below it is
+        answered with nothing (`Prediction.matched`), 0 answers every phrase; None takes the model's own. Raises
+        `UsageError` if one is out of range.
         """
+        if presence is not None and not 0 <= presence <= 1:
+            raise UsageError(f"expected a presence threshold between 0 and 1, got {presence:g}")
         settings = loaded.recipe.eval
         chosen = settings.threshold if threshold is None else threshold
         self.threshold: float = get_protocol(settings.protocol).with_threshold(chosen).threshold
         self.system: System = loaded.system
+        if presence is not None:
+            self.system.presence = presence
         self.path: Path = loaded.path
         self._loaded = loaded
         self._encoded: _Encoded | None = None
 
     @classmethod
-    def load(cls, path: str | Path, *, device: str = "auto", threshold: float | None = None) -> Predictor:
-        """Open a run folder (its `best` checkpoint, else its `last`) or a checkpoint file.
+    def load(
+        cls,
+        path: str | Path | None = None,
+        *,
+        device: str = "auto",
+        threshold: float | None = None,
+        presence: float | None = None,
+    ) -> Predictor:
+        """Open a run folder (its `best` checkpoint, else its `last`), a checkpoint file, or the model risctl ships.
 
         `device` is `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda` or `mps`. Raises `CheckpointError` if there is no
-        usable checkpoint, `MachineError` if the device is absent, `UsageError` if `threshold` is out of range.
+        usable checkpoint, `MachineError` if the device is absent, `UsageError` if `threshold` or `presence` is out of
+        range.
         """
-        return cls(load_checkpoint(path, pick_device(device)), threshold=threshold)
+        return cls(load_checkpoint(path, pick_device(device)), threshold=threshold, presence=presence)
 
     @property
     def device(self) -> torch.device:
@@ -125,8 +139,9 @@ class Predictor:
         unknown, words = self.unknown_words(text), words_of(text)
         if unknown:
             remarks.append(f"not among the words of its training: {', '.join(map(repr, unknown))}")
-        read = int(self.system.preprocess.text(text)[1].sum())
-        if read < len(words):
+        form, [_, mask] = self.system.question_form, self.system.preprocess.text(text)
+        read = int(mask.sum()) // (form.per_word if form is not None else 1)
+        if read < len(words) and bool(mask.all()):
             remarks.append(f"only the first {read} of {len(words)} words are read")
         return remarks
 

@@ -181,7 +181,19 @@ class System(nn.Module, ABC):
 
         Raises `UsageError` if the system answers phrases only, or does not know a name.
         """
-        raise UsageError(f"{type(self).__name__} answers phrases; things are found by class with a ZSI checkpoint")
+        raise UsageError(
+            f"{type(self).__name__} answers phrases; things are found by class with the model that comes with risctl, "
+            "or with a ZSI checkpoint"
+        )
+
+    def find_parts(
+        self, visual: VisualFeatures, parts: Sequence[Sequence[str]], *, geometry: Geometry, score: float
+    ) -> list[Found]:
+        """Return what `find` returns for each of `parts`, names of classes that are asked for together.
+
+        Each part has its own things, as many as it had alone. Raises as `find` does.
+        """
+        return [one for names in parts for one in self.find(visual, names, geometry=geometry, score=score)]
 
     @abstractmethod
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ and what needs phrases are thus learned apart, each from the data there is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,11 +21,13 @@ from risctl.core.fusion.colour_histograms import APPEARANCE, colour_histograms
 from risctl.core.heads.find import Finder, Things, pick
 from risctl.core.heads.instance_masks import OUTSIDE, enlarged, lay
 from risctl.core.losses.choice import choice_losses, presence_of
-from risctl.data.batch import Batch
+from risctl.data.batch import Batch, Geometry
 from risctl.data.boxes import Asked, Boxes
+from risctl.errors import UsageError, unknown_name
 from risctl.language.coco_classes import CLASSES
-from risctl.systems.base import Output, QuestionForm, System
+from risctl.systems.base import Found, Output, QuestionForm, System
 from risctl.systems.mini_preprocess import FILL, MiniPreprocess
+from risctl.vision import rle
 
 STRIDE = 4
 _SURE = 0.5  # the probability from which a box beside the best one is meant too
@@ -145,8 +148,7 @@ class Mini(System):
         rows, chosen = torch.nonzero(self._meant(choice, things.mask), as_tuple=True)
         if len(rows):
             corners = things.corners[rows, chosen]
-            squares = self.finder.masks(features, corners, rows)
-            drawn = lay(squares, corners, height=height, width=width, stride=STRIDE)
+            drawn = self._drawn(features, corners, rows)
             index = rows[:, None, None].expand(-1, height, width)
             logits = logits.scatter_reduce(0, index, drawn, reduce="amax")
         return Output(
@@ -155,6 +157,47 @@ class Mini(System):
             maps={"boxes": visual.boxes.corners, "choice": shares},
             extras={"choice": choice, "visual": visual},
         )
+
+    @torch.no_grad()
+    def find(self, visual: VisualFeatures, names: Sequence[str], *, geometry: Geometry, score: float) -> list[Found]:
+        """Return the things of COCO's classes `names` in the one picture of `visual`, best first, one a place.
+
+        Raises `UsageError` for a name that is none of them.
+        """
+        visual = _found(visual)
+        known = [CLASSES[category] for category in sorted(CLASSES)][: self.chooser.classes]
+        for name in names:
+            if name not in known:
+                raise UsageError(unknown_name("class", name, known))
+        if not visual.things.mask.shape[1]:
+            return []
+        best = visual.things.scores[0][:, [known.index(name) for name in names]].max(1)
+        there = visual.things.mask[0] & (best.values > score)
+        order = best.values.argsort(descending=True, stable=True)
+        listed = []
+        # One at a time: masks have the picture's size.
+        for index in order[there[order]].tolist():
+            corners = visual.things.corners[0, index][None]
+            drawn = self._drawn(visual.maps[0], corners, corners.new_zeros(1, dtype=torch.int64))
+            mask = geometry.invert(drawn.sigmoid())[0] > 0.5
+            shares = visual.boxes.corners[0, index].clamp(0, 1).tolist()
+            left, top, right, bottom = (
+                share * side for share, side in zip(shares, (geometry.width, geometry.height) * 2, strict=True)
+            )
+            listed.append(
+                Found(
+                    name=names[int(best.indices[index])],
+                    score=float(best.values[index].clamp(0, 1)),
+                    box=(left, top, right - left, bottom - top),
+                    segmentation=rle.encode(mask.cpu().numpy()),
+                )
+            )
+        return listed
+
+    def _drawn(self, features: Tensor, corners: Tensor, rows: Tensor) -> Tensor:
+        """Return the logits (M, h, w) of things in boxes `corners` (M, 4) of the pictures `rows` (M,) of `features`."""
+        height, width = features.shape[-2:]
+        return lay(self.finder.masks(features, corners, rows), corners, height=height, width=width, stride=STRIDE)
 
     def _meant(self, choice: Choice, there: Tensor) -> Tensor:
         """Return (B, N) bool: the best box, and each other one that is probably meant too."""

@@ -305,3 +305,36 @@ def test_help_imports_nothing_heavy() -> None:
     imported = {line.rsplit("|", 1)[-1].strip() for line in listing.stderr.splitlines()}
     assert not imported & {"torch", "numpy", "PIL", "transformers", "spacy", "h5py"}
     assert "risctl predict photo.jpg" in " ".join(listing.stdout.split())
+
+
+def test_no_match_is_an_answer(risctl, photo: Path, tiny_mini: Path) -> None:  # type: ignore[no-untyped-def]
+    result = risctl("predict", photo, "the elephant", "-m", tiny_mini, "--presence", "0.999")
+    assert result.code == 0
+    text, score, box, mask = result.out.strip().split("\t")
+    assert (text, box) == ("the elephant", "no match") and 0 < float(score) < 0.999
+    assert "no match" in result.err and score in result.err and "--always" in result.err
+    assert not np.asarray(Image.open(mask)).any()
+    record = json.loads((Path("predictions") / "photo.the-elephant.json").read_text())
+    assert record["matched"] is False and record["box"] is None and record["area"] == 0
+    assert record["score"] == pytest.approx(float(score), abs=1e-3)
+    for always in (("--always",), ("--presence", "0"), ()):  # the model's own threshold is 0
+        [record] = json.loads(risctl("predict", photo, "the elephant", "-m", tiny_mini, "--json", *always).out)
+        assert record["matched"] is True and record["area"] > 0
+        assert record["score"] == pytest.approx(float(score), abs=1e-3)
+
+
+def test_presence_is_checked(risctl, photo: Path, tiny_mini: Path) -> None:  # type: ignore[no-untyped-def]
+    both = risctl("predict", photo, "cup", "-m", tiny_mini, "--always", "--presence", "0.5")
+    assert both.code == 2 and "give one of them" in both.err
+    beyond = risctl("predict", photo, "cup", "-m", tiny_mini, "--presence", "1.5")
+    assert beyond.code == 2 and "between 0 and 1" in beyond.err
+
+
+def test_the_model_need_not_be_named(risctl, photo: Path, tiny_mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("risctl.engine.checkpoint.SHIPPED", tiny_mini / "last.safetensors")
+    [record] = json.loads(risctl("predict", photo, "the red cup", "--json").out)
+    assert record["model"] == str(tiny_mini / "last.safetensors")
+    found = json.loads(risctl("predict", photo, "--classes", "person, cup, dog", "--min-score", "0", "--json").out)
+    assert found and {one["category"] for one in found} <= {"person", "cup", "dog"}
+    unknown = risctl("predict", photo, "--classes", "doog")
+    assert unknown.code == 2 and "did you mean 'dog'" in unknown.err

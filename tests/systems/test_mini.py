@@ -10,7 +10,7 @@ import torch
 from contract import TEXTS, SystemContract
 
 from risctl.core.encoders.text.hashed_words import HashedWords
-from risctl.core.fusion.choose import Chooser
+from risctl.core.fusion.choose import Choice, Chooser
 from risctl.core.fusion.colour_histograms import APPEARANCE, colour_histograms
 from risctl.core.heads.detection import BINS, Cells
 from risctl.core.heads.find import Finder, pick
@@ -21,6 +21,7 @@ from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 from risctl.systems.mini import FoundFeatures, Mini
 from risctl.systems.mini_preprocess import MiniPreprocess
+from risctl.vision import rle
 from risctl.vision.colour_names import NAMES
 
 WORDS = ("the", "man", "left", "red", "cup")
@@ -193,3 +194,59 @@ def test_a_box_knows_its_colours() -> None:
     assert NAMES[int(shares[0].argmax())] == "red" and NAMES[int(shares[1].argmax())] == "blue"
     assert float(shares.sum(1).max()) <= 1 + 1e-5
     assert colour_histograms(image, torch.zeros(1, 0, 4)).shape == (1, 0, APPEARANCE)
+
+
+def test_several_things_are_meant_where_several_are_probable(mini: Mini) -> None:
+    there = torch.tensor([[True, True, True, False]] * 4)
+    scores = torch.tensor(
+        [
+            [3.0, -2, 1, -torch.inf],  # "both cups": two are
+            [-1, -2, -3, -torch.inf],  # none is probable: the best one is taken
+            [4, 2, 1, -torch.inf],  # "all the cups"
+            [4, -4, -9, -torch.inf],
+        ]
+    )
+    choice = Choice(scores=scores, presence=torch.zeros(4), noun=torch.zeros(4, 5))
+    expected = [[1, 0, 1, 0], [1, 0, 0, 0], [1, 1, 1, 0], [1, 0, 0, 0]]
+    assert mini._meant(choice, there).int().tolist() == expected
+    assert mini._meant(choice, torch.zeros(4, 0, dtype=torch.bool)).shape == (4, 0)
+
+
+def test_several_things_are_drawn_as_their_union(mini: Mini, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = collate(items(mini, "both men"))
+    with torch.no_grad():
+        mini.finder.masks.leave.bias.fill_(1)
+        seen, text = mini.encode_image(batch.images, batch.padding), mini.encode_text(batch.words, batch.word_mask)
+
+        def drawn(*chosen: int) -> torch.Tensor:
+            meant = torch.zeros_like(seen.things.mask)
+            meant[0, list(chosen)] = True
+            monkeypatch.setattr(Mini, "_meant", lambda *given: meant)
+            return mini.decode(seen, text).logits[0] > 0
+
+        first, second, both = drawn(0), drawn(1), drawn(0, 1)
+    assert first.any() and second.any() and not torch.equal(first, second)
+    assert torch.equal(both, first | second)
+
+
+def test_things_are_found_by_class(mini: Mini) -> None:
+    [item] = items(mini, "the man")
+    with torch.no_grad():
+        mini.finder.masks.leave.bias.fill_(1)
+        seen = mini.encode_image(item.image[None], item.geometry.padding()[None])
+    names = ["person", "bicycle", "car", "motorcycle", "airplane"]
+    found = mini.find(seen, names, geometry=item.geometry, score=0.0)
+    assert len(found) == int(seen.things.mask.sum()) > 1
+    scores = [one.score for one in found]
+    assert scores == sorted(scores, reverse=True)
+    assert found[0].name == names[int(seen.things.scores[0, 0].argmax())]
+    height, width = SIZES[0]
+    for one in found:
+        left, top, across, down = one.box
+        assert left >= 0 and top >= 0 and left + across <= width + 1e-3 and top + down <= height + 1e-3
+        assert rle.decode(one.segmentation).shape == (height, width)
+    own = mini.find(seen, ["car"], geometry=item.geometry, score=scores[1])
+    assert all(one.name == "car" and one.score > scores[1] for one in own) and len(own) < len(found)
+    assert mini.find(seen, ["car"], geometry=item.geometry, score=1.0) == []
+    with pytest.raises(UsageError, match="did you mean 'car'"):
+        mini.find(seen, ["cars"], geometry=item.geometry, score=0.5)
