@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from risctl.data.store.reader import Store
+from risctl.engine.embedded import instances, is_shipped
 from risctl.errors import UsageError
 from risctl.proposals.base import ProposalSource
 from risctl.proposals.embedded import Embedded, InstanceFinder
@@ -17,7 +18,7 @@ SEGMENT_ANYTHING = ("sam", "sam2", "sam-hq", "edgetam")
 MODELS = (*SEGMENT_ANYTHING, "mask2former", "mask-rcnn")
 """Models that propose; `KIND:WHERE` names another one's folder, file or hub id."""
 
-embedded: InstanceFinder | None = None
+embedded: InstanceFinder | None = instances if is_shipped() else None
 """What finds instances without a download, if the package has it; `--proposals embedded`, and then the default."""
 
 
