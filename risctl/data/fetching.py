@@ -57,12 +57,20 @@ def fetched_annotations(published: PublishedSet, split_by: str, downloads: Downl
 
     Raises `DataError` or `MachineError` if they cannot be had, or are not what they should be.
     """
+    found = present_annotations(published, split_by, downloads)
+    if found is not None and found.whole:
+        return found
+    for source in missing_annotations(published, downloads):
+        _fetch_annotations(source, published, split_by, downloads, stage)
+    return published.find(downloads.root, split_by)
+
+
+def present_annotations(published: PublishedSet, split_by: str, downloads: Downloads) -> Found | None:
+    """Return the annotations that are under the data root, None if there are none."""
     try:
         return published.find(downloads.root, split_by)
     except DataError:
-        for source in missing_annotations(published, downloads):
-            _fetch_annotations(source, published, split_by, downloads, stage)
-    return published.find(downloads.root, split_by)
+        return None
 
 
 def _fetch_annotations(

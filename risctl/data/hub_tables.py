@@ -54,8 +54,9 @@ def fetch_table(repository: str, root: Path, *, name: str, split_by: str) -> Non
     }
     files = [{"file": path.name, "bytes": path.stat().st_size, "sha256": _sha256(path)} for path in paths]
     _write(root / "downloads" / f"{name}.table.json", {"dataset": repository, "files": files})
-    _write(root / name / "instances.json", instances)
     _write(root / name / f"refs({split_by}).json", list(refs.values()))
+    # The last, as it is what tells that the set is there.
+    _write(root / name / "instances.json", instances)
 
 
 def _rows(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:

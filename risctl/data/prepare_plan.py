@@ -9,10 +9,9 @@ from typing import Any
 
 from risctl.data.datasets import Found, PublishedSet
 from risctl.data.datasets.picture_folders import Pictures, find_pictures, sampled
-from risctl.data.fetching import Downloads, missing_annotations
+from risctl.data.fetching import Downloads, missing_annotations, present_annotations
 from risctl.data.prepare import set_named
 from risctl.data.sources import Source
-from risctl.errors import DataError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,14 +107,15 @@ def plan_set(
     """
     published = set_named(name)
     split_by = split_by or published.split_by[0]
-    found: Found | None = None
     missing: list[Source] = []
-    try:
-        found = published.find(source or downloads.root, split_by)
-    except DataError:
-        missing = missing_annotations(published, downloads)
-        if source is not None or not missing:
-            raise
+    if source is not None:
+        found: Found | None = published.find(source, split_by)
+    else:
+        found = present_annotations(published, split_by, downloads)
+        if found is None or not found.whole:
+            missing = missing_annotations(published, downloads)
+        if found is None and not missing:
+            published.find(downloads.root, split_by)  # raises with what is wrong with the files
     pictures, names = _pictures(published, found, images)
     if pictures is None and images is None and source is None:
         missing += [downloads.images[one] for one in published.pictures]

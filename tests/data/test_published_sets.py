@@ -421,6 +421,15 @@ def test_phrasecut_is_fetched_file_by_file_and_its_pictures_in_two_archives(
     assert plan.store_bytes == sum(path.stat().st_size for path in (tmp_path / "data/images").rglob("*.jpg"))
     prepare_set("phrasecut", out=tmp_path / "t.h5", downloads=downloads)
     assert len(site.requests) == asked
+    # What an interrupted run did not come to is fetched; what is there is not.
+    (tmp_path / "data/phrasecut/refer_val.json").unlink()
+    plan = plan_set(
+        "phrasecut", out=tmp_path / "t.h5", source=None, images=None, split_by=None, link=False, downloads=downloads
+    )
+    assert [one.file_name for one in plan.downloads] == ["refer_val.json"]
+    again = prepare_set("phrasecut", out=tmp_path / "t.h5", downloads=downloads)
+    assert again.counts == prepared.counts
+    assert {path for path, *_ in site.requests[asked:]} == {"/page/refer_val.json", "/refer_val.json"}
 
 
 SPLITS = ("train", "val", "test", "miniv")

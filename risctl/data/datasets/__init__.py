@@ -21,12 +21,14 @@ from risctl.data.records import Dataset
 class Found:
     """The annotations of a set as they lie on the disk.
 
-    `instances` is the COCO file among them, if there is one; `around` the folders where pictures are looked for.
+    `instances` is the COCO file among them, if there is one; `around` the folders where pictures are looked for;
+    `whole` says that no published file is missing.
     """
 
     files: tuple[Path, ...]
     instances: Path | None
     around: tuple[Path, ...]
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,12 @@ def _listed_names(found: Found) -> list[str]:
 def _phrasecut() -> PublishedSet:
     def find(root: Path, split_by: str) -> Found:
         tasks = phrasecut.find_tasks(root)
-        return Found(files=tuple(tasks.values()), instances=None, around=phrasecut.around_of(root, tasks))
+        return Found(
+            files=tuple(tasks.values()),
+            instances=None,
+            around=phrasecut.around_of(root, tasks),
+            whole=len(tasks) == len(phrasecut.SPLITS),
+        )
 
     return PublishedSet(
         name=phrasecut.NAME,
