@@ -7,8 +7,9 @@ one frame.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -137,12 +138,16 @@ class ReferFormer(System):
         asked = text.sentence[:, None].repeat_interleave(frames, 0).expand(-1, len(self.query_embedding), -1)
         decoded = self.transformer.decode(asked, self.query_embedding, memory, self.boxes)
         seen = [one.unflatten(0, (batch, frames)) for one in memory.maps()[:3]]
-        features = self.pyramid([clips[0], *seen], positions[:4], paddings[:4], text)
+        given = ([clips[0], *seen], positions[:4], paddings[:4], text)
+        draw: Callable[[Tensor, Tensor], Tensor]
+        if every:
+            draw = partial(self.mask_head, self.pyramid(*given).flatten(0, 1))
+        else:
+            # The masks of all layers share the features; those of one layer are had without them.
+            draw = partial(self.mask_head.through, self.pyramid.out, self.pyramid.mix(*given))
         own = torch.stack([(~padding[:, 0]).sum(1), (~padding[:, :, 0]).sum(1)], dim=1)  # (B, 2): width, height
         last = len(decoded.states) - 1
-        layers = tuple(
-            self._predicted(decoded, number, features, own) for number in range(0 if every else last, last + 1)
-        )
+        layers = tuple(self._predicted(decoded, number, draw, own) for number in range(0 if every else last, last + 1))
         return self._answer(layers, single=single)
 
     def position(self, padding: Tensor) -> Tensor:
@@ -198,11 +203,13 @@ class ReferFormer(System):
         # Of what is not there, no frame is valid, and no class is learned.
         return torch.tensor([number or 0 for number in numbers], device=batch.images.device)
 
-    def _predicted(self, decoded: Decoded, number: int, features: Tensor, own: Tensor) -> ClipPredictions:
-        batch, frames = features.shape[:2]
+    def _predicted(
+        self, decoded: Decoded, number: int, draw: Callable[[Tensor, Tensor], Tensor], own: Tensor
+    ) -> ClipPredictions:
         states = decoded.states[number]
+        batch, frames = len(own), len(states) // len(own)
         centres = decoded.boxes[number].detach()[..., :2] * own.repeat_interleave(frames, 0)[:, None]
-        masks = self.mask_head(features.flatten(0, 1), states, centres)
+        masks = draw(states, centres)
         return ClipPredictions(
             classes=self.classes[number](states).unflatten(0, (batch, frames)),
             boxes=decoded.boxes[number].unflatten(0, (batch, frames)),

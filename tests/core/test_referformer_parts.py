@@ -11,7 +11,7 @@ from torchvision.models.swin_transformer import SwinTransformer
 from torchvision.models.video.swin_transformer import PatchEmbed3d, SwinTransformer3d
 
 from risctl.core.encoders.visual.swin import NUMBERS, Swin, SwinNumbers
-from risctl.core.fusion.deformable_attention import DeformableAttention, sample_points
+from risctl.core.fusion.deformable_attention import DeformableAttention, gather_points, sample_points
 from risctl.core.fusion.sine_position import sine_position_1d, sine_position_2d
 from risctl.core.heads.dynamic_mask import DynamicMaskHead
 from risctl.core.losses.boxes import boxes_of_masks, generalised_iou, to_corners
@@ -275,3 +275,44 @@ def test_a_clip_that_never_shows_its_object_has_finite_losses() -> None:
         labels=targets.labels,
     )
     assert all(value.isfinite() for value in layer_losses([predicted], nothing).values())
+
+
+@pytest.mark.parametrize("spread", [0.2, 1.0, 40.0])
+def test_gathered_points_are_the_sampled_ones(spread: float) -> None:
+    """Within the maps, on their edges, and far outside."""
+    torch.manual_seed(3)
+    shapes = [(5, 7), (3, 4), (2, 2), (1, 1)]
+    cells = sum(height * width for height, width in shapes)
+    value = torch.randn(2, cells, 3, 4)
+    locations = 0.5 + spread * (torch.rand(2, 9, 3, 4, 5, 2) - 0.5)
+    edges = torch.tensor([-0.01, 0.0, 0.5, 1.0, 1.2])
+    locations[:, 0, ..., 0], locations[:, 1, ..., 1], locations[:, 2] = edges, edges, edges[:, None]
+    weights = torch.rand(2, 9, 3, 4, 5)
+    expected = sample_points(value, shapes, locations, weights)
+    found = gather_points(value, shapes, locations.clone(), weights)
+    assert found.shape == expected.shape == (2, 9, 12)
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_attention_reads_alike_with_and_without_a_gradient() -> None:
+    torch.manual_seed(4)
+    module = DeformableAttention(16, heads=2, levels=2, points=3)
+    torch.nn.init.normal_(module.offsets.weight, std=0.3)
+    shapes = [(4, 6), (2, 3)]
+    memory, queries = torch.randn(2, 30, 16), torch.randn(2, 5, 16)
+    padding = torch.zeros(2, 30, dtype=torch.bool)
+    padding[1, 20:24] = True
+    references = torch.rand(2, 5, 2, 4)
+    with torch.no_grad():
+        without = module(queries, references, memory, shapes, padding)
+    assert torch.allclose(without, module(queries, references, memory, shapes, padding), atol=1e-5)
+
+
+@pytest.mark.parametrize("queries", [2, 9])
+def test_masks_through_a_convolution_are_those_of_its_features(queries: int) -> None:
+    torch.manual_seed(5)
+    head, out = DynamicMaskHead(8, features=24, inner=4), torch.nn.Conv2d(6, 24, 3, padding=1)
+    maps, states, centres = torch.randn(3, 6, 7, 9), torch.randn(3, queries, 8), 30 * torch.rand(3, queries, 2)
+    with torch.no_grad():
+        expected = head(out(maps), states, centres)
+        assert torch.allclose(head.through(out, maps, states, centres), expected, atol=1e-4)

@@ -232,3 +232,18 @@ def test_features_of_a_clip_are_selected_like_those_of_a_picture() -> None:
         logits = system.decode(many, system.encode_text(words, mask)).logits
     assert logits.shape[0] == 2
     assert not torch.allclose(logits[0], logits[1])
+
+
+def test_the_last_layer_alone_predicts_as_among_all() -> None:
+    """Its masks are had without the features that all layers share."""
+    system = system_of()
+    batch = clips_of(system, sizes=((48, 64), (64, 48)))
+    with torch.no_grad():
+        visual, text = (
+            system.encode_image(batch.images, batch.padding),
+            system.encode_text(batch.words, batch.word_mask),
+        )
+        alone, among = (system.decode_layers(visual, text, every=every) for every in (False, True))
+    last = among.extras["found"].layers[-1]
+    assert torch.allclose(alone.extras["found"].layers[-1].masks, last.masks, atol=1e-4)
+    assert torch.allclose(alone.logits, among.logits, atol=1e-4)

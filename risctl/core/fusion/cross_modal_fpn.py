@@ -88,13 +88,19 @@ class CrossModalFPN(nn.Module):
         self, clips: Sequence[Tensor], positions: Sequence[Tensor], paddings: Sequence[Tensor], text: TextFeatures
     ) -> Tensor:
         """Return (B, T, mask_channels, H/4, W/4) of clips (B, T, C_i, h_i, w_i), finest first."""
+        return self.out(self.mix(clips, positions, paddings, text)).unflatten(0, tuple(clips[0].shape[:2]))
+
+    def mix(
+        self, clips: Sequence[Tensor], positions: Sequence[Tensor], paddings: Sequence[Tensor], text: TextFeatures
+    ) -> Tensor:
+        """Return what `out` makes the mask features of, (B * T, C, H/4, W/4)."""
         mixed: Tensor | None = None
         for stage, clip, position, padding in zip(
             reversed(self.stages), reversed(clips), reversed(positions), reversed(paddings), strict=True
         ):
             mixed = stage(clip, position, padding, text, mixed)
         assert mixed is not None
-        return self.out(mixed).unflatten(0, tuple(clips[0].shape[:2]))
+        return mixed
 
 
 def _c2_xavier(conv: nn.Conv2d) -> None:

@@ -1,13 +1,15 @@
 """Multi-scale deformable attention (Zhu et al., Deformable DETR, ICLR 2021) in plain PyTorch.
 
 Each query reads a few points a head and map, at offsets from its reference that it computes itself. `grid_sample` reads
-them exactly as the published CUDA operator does (bilinear, zeros outside).
+them exactly as the published CUDA operator does (bilinear, zeros outside); where no gradient is wanted, the same sum is
+made of whole vectors, by `embedding_bag`, in half the time on a CPU.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +37,50 @@ def sample_points(value: Tensor, shapes: Shapes, locations: Tensor, weights: Ten
         read = functional.grid_sample(maps, grids[level], mode="bilinear", padding_mode="zeros", align_corners=False)
         total = total + (read * shares[level]).sum(-1)
     return total.view(batch, heads * depth, queries).transpose(1, 2)
+
+
+def gather_points(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """Return what `sample_points` returns, without a gradient.
+
+    A point is the weighed sum of the four cells around it, and a query that of all its points: so each head's part of a
+    query is one bag of cells. Maps get a border of zeros, for what lies outside to read.
+    """
+    batch, _, heads, depth = value.shape
+    queries, device = locations.shape[1], value.device
+    maps = [
+        functional.pad(cells.unflatten(1, shape).flatten(3), (0, 0, 1, 1, 1, 1)).flatten(1, 2)
+        for cells, shape in zip(value.split([height * width for height, width in shapes], dim=1), shapes, strict=True)
+    ]
+    counts = [one.shape[1] for one in maps]
+    widths = [width + 2 for _, width in shapes]
+    # The corners of a point on the far edge of the last map lie beyond its border; their weights are zero.
+    table = functional.pad(torch.cat(maps, dim=1).flatten(0, 1), (0, 0, 0, max(widths) + 2)).view(-1, depth)
+    whole: dict[str, Any] = {"dtype": torch.int32, "device": device}
+    starts = torch.tensor([sum(counts[:level]) + width + 1 for level, width in enumerate(widths)], **whole)
+    width = torch.tensor(widths, **whole)[:, None]
+    first = torch.arange(batch, **whole) * sum(counts)
+    extents = torch.tensor([(width, height) for height, width in shapes], dtype=locations.dtype, device=device)[:, None]
+    place = (locations * extents).sub_(0.5)
+    place = torch.minimum(place, extents).clamp_(min=-1)
+    corner = place.floor()
+    x, y = place.sub_(corner).unbind(-1)
+    corner = corner.int()
+    row = corner[..., 1] * width + corner[..., 0] + starts[:, None] + first[:, None, None, None, None]
+    row = row * heads + torch.arange(heads, **whole)[:, None, None]
+    below = y * weights
+    above = weights - below
+    right_above, right_below = above * x, below * x
+    beneath = width * heads
+    total = value.new_zeros(batch * queries * heads, depth)
+    for step, share in (
+        (0, above - right_above),
+        (heads, right_above),
+        (beneath, below - right_below),
+        (beneath + heads, right_below),
+    ):
+        rows, shares = (one.reshape(len(total), -1) for one in (row + step, share))
+        total += functional.embedding_bag(rows, table, per_sample_weights=shares, mode="sum")
+    return total.view(batch, queries, heads * depth)
 
 
 class DeformableAttention(nn.Module):
@@ -65,7 +111,9 @@ class DeformableAttention(nn.Module):
             extents = torch.tensor([(width, height) for height, width in shapes], device=offsets.device)
             locations = centres + offsets / extents.to(offsets.dtype)[:, None, :]
         weights = weights.unflatten(3, (self.levels, self.points))
-        return self.out(sample_points(value, shapes, locations, weights))
+        plain = torch.is_grad_enabled() or value.dtype != torch.float32 or value.device.type != "cpu"
+        read = sample_points if plain else gather_points
+        return self.out(read(value, shapes, locations, weights))
 
     def _initialise(self) -> None:
         """As published: the heads look in as many directions, each point a step farther, all with equal weight."""

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class MLP(nn.Module):
@@ -55,18 +56,47 @@ class DynamicMaskHead(nn.Module):
         """
         return self.apply_kernels(maps, self.controller(queries), centres)
 
+    def through(self, out: nn.Conv2d, maps: Tensor, queries: Tensor, centres: Tensor) -> Tensor:
+        """Return what `forward` makes of `out(maps)`, without making that.
+
+        `out` is linear, and so is the first of the three convolutions: of the features, only their product with the few
+        channels of the queries is wanted, and one convolution of so many channels gives it. maps: (N, C, h, w).
+        """
+        kernels = self.controller(queries)
+        if queries.shape[1] * self.inner >= self.features:
+            return self.apply_kernels(out(maps), kernels, centres)
+        first = self._first(kernels)[..., : self.features].flatten(1, 2)  # (N, Q * inner, F)
+        weights = (first @ out.weight.flatten(1)).unflatten(2, out.weight.shape[1:])
+        biases = None if out.bias is None else first @ out.bias
+        seen = [
+            functional.conv2d(
+                one[None], weights[row], None if biases is None else biases[row], padding=out.padding, stride=out.stride
+            )
+            for row, one in enumerate(maps)
+        ]
+        return self._finish(torch.cat(seen), kernels, centres)
+
     def apply_kernels(self, maps: Tensor, kernels: Tensor, centres: Tensor) -> Tensor:
         """Return mask logits (N, Q, h, w): `forward` with the controller's output (N, Q, sum(sizes)) given."""
-        frames, queries = kernels.shape[:2]
-        height, width = maps.shape[2:]
-        inner = self.inner
-        first, second, third, first_bias, second_bias, third_bias = kernels.split(self.sizes, dim=2)
-        first = first.unflatten(2, (inner, self.features + 2))
+        first = self._first(kernels)
         # The first convolution is one product for all queries; the offsets need no map of their own.
         seen = torch.bmm(first[..., : self.features].flatten(1, 2), maps.flatten(2))
+        return self._finish(seen.unflatten(2, tuple(maps.shape[2:])), kernels, centres)
+
+    def _first(self, kernels: Tensor) -> Tensor:
+        """Return the weights (N, Q, inner, F + 2) of the first convolution."""
+        return kernels[..., : self.sizes[0]].unflatten(2, (self.inner, self.features + 2))
+
+    def _finish(self, seen: Tensor, kernels: Tensor, centres: Tensor) -> Tensor:
+        """Return mask logits (N, Q, h, w) of what the first convolution makes of the features, (N, Q * inner, h, w)."""
+        frames, queries = kernels.shape[:2]
+        height, width = seen.shape[2:]
+        inner = self.inner
         seen = seen.view(frames, queries, inner, height, width)
+        first = self._first(kernels)
+        _, second, third, first_bias, second_bias, third_bias = kernels.split(self.sizes, dim=2)
         y, x = (
-            torch.arange(length, dtype=maps.dtype, device=maps.device) * self.stride + self.stride // 2
+            torch.arange(length, dtype=seen.dtype, device=seen.device) * self.stride + self.stride // 2
             for length in (height, width)
         )
         across = first[..., -2, None] * (centres[..., 0, None, None] - x)  # (N, Q, inner, w)
