@@ -64,9 +64,8 @@ def evaluate_classes(
     for done, row in enumerate(own, start=1):
         image, geometry = system.preprocess.image(store.pixels(row))
         features = system.encode_image(image[None].to(device), geometry.padding()[None].to(device))
-        for names in asked:
-            found = system.find(features, names, geometry=geometry, score=_SCORE)
-            results.extend(_result(one, image=row, category=ids[one.name]) for one in found)
+        found = system.find_parts(features, asked, geometry=geometry, score=_SCORE)
+        results.extend(_result(one, image=row, category=ids[one.name]) for one in found)
         if progress:
             progress(done, len(own))
     # In the order of the pictures, whoever found them: things of one score are ranked as they come.

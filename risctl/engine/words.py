@@ -17,6 +17,7 @@ from risctl.errors import RecipeError
 from risctl.language.byte_pairs import BytePairs
 from risctl.language.coco_classes import CLASSES, SPLITS
 from risctl.language.flips import swap_left_right
+from risctl.language.head_names import plural
 from risctl.language.places import RULE_WORDS
 from risctl.language.tokens import words_of
 from risctl.language.vocabulary import PAD_ID, UNK_ID, Vocabulary
@@ -102,7 +103,9 @@ def _of_questions(recipe: Recipe, stores: Sequence[Store], before: Vocabulary | 
 
 
 def _of_classes(recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the words that come first in the vocabulary, and those of class names and of places; none but for ZSI.
+    """Return the words that come first in the vocabulary, and those of class names, also of several, and of places;
+
+    none but for ZSI.
 
     Raises `RecipeError` if the file of the first ones has another number of words than the recipe says.
     """
@@ -110,7 +113,9 @@ def _of_classes(recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if not isinstance(model, ZSIModel):
         return (), ()
     split = SPLITS[model.split]
-    classes = (*" ".join((*split.seen, *split.unseen)).split(), *RULE_WORDS)
+    names = (*split.seen, *split.unseen)
+    several = [plural(name).split()[-1] for name in names]
+    classes = (*" ".join(names).split(), *RULE_WORDS, *several)
     if model.text.vocabulary is None:
         return (), classes
     first = read_word_list(Path(model.text.vocabulary))

@@ -1,12 +1,12 @@
-"""What a phrase is about and where it says to look, by simple rules over its words.
+"""Where a phrase says to look, and which of its words stand together, by simple rules over its words.
 
-"the second zebra from the left": the zebra, second by how far to the left. The rules know no grammar: what is meant is
-the last plain word before the first that begins a relation ("of", "with", "wearing", …).
+"the second zebra from the left": second by how far to the left. The rules know no grammar: words stand together up to
+the next that begins a relation ("of", "with", "wearing", …).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 SIDES: dict[str, tuple[str, ...]] = {
@@ -25,11 +25,12 @@ _RELATIONS_TEXT = (
 )
 _PLAIN_TEXT = "the a an this that these those his her their its one ones thing guy's side hand corner most"
 _COLOURS_TEXT = "red green blue yellow white black brown grey gray orange pink purple beige tan silver dark light"
+_STRENGTHENING = frozenset({"far", "farthest", "furthest"})
 _RELATIONS = frozenset(_RELATIONS_TEXT.split())
 _PLAIN = frozenset(_PLAIN_TEXT.split())
-_COLOURS = frozenset(_COLOURS_TEXT.split())
+COLOURS = frozenset(_COLOURS_TEXT.split())
 _PLACING = frozenset(name for names in SIDES.values() for name in names) | RANKS.keys()
-RULE_WORDS = tuple(sorted(_PLACING | _RELATIONS | _PLAIN | _COLOURS))
+RULE_WORDS = tuple(sorted(_PLACING | _RELATIONS | _PLAIN | COLOURS))
 """The words that the rules go by; a vocabulary needs them, with or without vectors."""
 
 
@@ -43,35 +44,35 @@ class Place:
 
 def place_of(words: Sequence[str]) -> Place:
     """Return the place that `words` name; no sides and rank 1 if they name none."""
-    sides = tuple(side for side, names in SIDES.items() if any(word in names for word in words))
+    said = [word for number, word in enumerate(words) if not _only_strengthens(words, number)]
+    sides = tuple(side for side, names in SIDES.items() if any(word in names for word in said))
     ranks = [RANKS[word] for word in words if word in RANKS]
     return Place(sides=sides, rank=ranks[0] if ranks else 1)
 
 
-def head_of(words: Sequence[str], *, is_known: Callable[[str], bool], is_class: Callable[[str], bool]) -> int | None:
-    """Return the index of the word that says what `words` are about; None if no word could.
-
-    Within the part before the first relation that names anything, the last class name wins over the last other known
-    word, and that over a colour ("the orange").
-    """
-    for begin, end in _parts(words):
-        named = [index for index in range(begin, end) if is_known(words[index]) and words[index] not in _PLAIN]
-        named = [index for index in named if words[index] not in _PLACING]
-        for choice in (
-            [index for index in named if is_class(words[index]) and words[index] not in _COLOURS],
-            [index for index in named if words[index] not in _COLOURS],
-            named,
-        ):
-            if choice:
-                return choice[-1]
-    return None
+def is_plain(word: str) -> bool:
+    """Return whether `word` never says what a phrase is about: "the", "one", "side"."""
+    return word in _PLAIN
 
 
-def _parts(words: Sequence[str]) -> list[tuple[int, int]]:
-    parts, begin = [], 0
-    for index, word in enumerate(words):
+def is_placing(word: str) -> bool:
+    """Return whether `word` says where or which: "left", "biggest", "second"."""
+    return word in _PLACING
+
+
+def parts_of(words: Sequence[str]) -> list[list[str]]:
+    """Return the words between those that begin a relation, which are in no part."""
+    parts: list[list[str]] = [[]]
+    for word in words:
         if word in _RELATIONS:
-            parts.append((begin, index))
-            begin = index + 1
-    parts.append((begin, len(words)))
-    return parts
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    return [part for part in parts if part]
+
+
+def _only_strengthens(words: Sequence[str], number: int) -> bool:
+    """Return whether "far" only strengthens the side after it: "far left" is no word of distance."""
+    return words[number] in _STRENGTHENING and any(
+        word in SIDES["left"] or word in SIDES["right"] for word in words[number + 1 : number + 2]
+    )

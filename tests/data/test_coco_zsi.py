@@ -136,8 +136,9 @@ class Oracle:
     def encode_image(self, images: torch.Tensor, padding: torch.Tensor) -> None:
         assert images.shape[-2:] == padding.shape[-2:]
 
-    def find(self, visual: None, names: tuple[str, ...], *, geometry: Fitted, score: float) -> list[Found]:
+    def find_parts(self, visual: None, parts: list[tuple[str, ...]], *, geometry: Fitted, score: float) -> list[Found]:
         del visual, geometry, score
+        names = [name for part in parts for name in part]
         things = [self.store.annotation(int(row)) for row in self.store.annotations_of(self.row)]
         named = [(self.store.categories[one.category_id], one) for one in things]
         return [

@@ -1,15 +1,17 @@
-"""A phrase as ZSI is asked it: the word vector of its head noun, and the place that the other words name."""
+"""A phrase as ZSI is asked it: the word vector of its head noun or class, and the place that the other words name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from risctl.core.encoders.base import TextFeatures
 from risctl.errors import UsageError, nearest
-from risctl.language.places import SIDES, head_of, place_of
+from risctl.language.coco_classes import CLASSES
+from risctl.language.head_names import ANYTHING, head_name
+from risctl.language.places import SIDES, place_of
 from risctl.language.tokens import words_of
 from risctl.language.vocabulary import UNK, UNK_ID, Vocabulary
 
@@ -17,28 +19,34 @@ SIDE_NAMES = tuple(SIDES)
 
 
 class AskedWord(nn.Module):
-    """Word ids to the head noun's vector; it has nothing to learn.
+    """Word ids to the vector of what they are about; it has nothing to learn.
 
     vectors (words, D): of the vocabulary's words, zeros where a word has none; they are kept in the checkpoint, so that
-    it can be asked for any of them.
+    it can be asked for any of them. classes: names whose vectors are given with the words; COCO's other classes are
+    known by name as well, by the vectors of their words.
     """
 
     vectors: Tensor
 
-    def __init__(self, vocabulary: Vocabulary, vectors: Tensor, *, classes: Iterable[str]) -> None:
+    def __init__(self, vocabulary: Vocabulary, vectors: Tensor, *, classes: Sequence[str]) -> None:
         super().__init__()
         self.register_buffer("vectors", vectors)
         self.channels = vectors.shape[1]
         self.words = vocabulary.words
+        self.classes = tuple(classes)
+        self._names = tuple(dict.fromkeys((*self.classes, *CLASSES.values())))
         self._numbers = {word: number for number, word in enumerate(vocabulary.words) if number > UNK_ID}
-        self.classes = frozenset(word for name in classes for word in name.split())
 
-    def forward(self, words: Tensor, mask: Tensor) -> TextFeatures:
-        """Read word ids (B, L) with mask (B, L). `sentence` (B, D + 8): the head noun's vector, zeros if none has one,
-        which of `SIDE_NAMES` are named, and the rank."""
+    def forward(self, words: Tensor, mask: Tensor, of_classes: Tensor | None = None) -> TextFeatures:
+        """Read word ids (B, L) with mask (B, L). `sentence` (B, D + 8): the vector of what is meant, zeros if none of
+        the words says it, which of `SIDE_NAMES` are named, and the rank. of_classes: vectors (classes, D)."""
         ids = words.masked_fill(~mask, 0)
-        sentences = [self._asked(row, present) for row, present in zip(ids, mask, strict=True)]
+        sentences = [self._asked(row, present, of_classes) for row, present in zip(ids, mask, strict=True)]
         return TextFeatures(words=self.vectors[ids] * mask[..., None], mask=mask, sentence=torch.stack(sentences))
+
+    def name_in(self, text: str) -> str | None:
+        """Return what `text` is about: a class, or a word that has a vector; None if no word of it says so."""
+        return self._name([word if word in self._numbers else UNK for word in words_of(text)])
 
     def vector_of(self, name: str) -> Tensor:
         """Return the mean vector (D,) of the words of `name`, as long as the vectors of single words are.
@@ -54,16 +62,24 @@ class AskedWord(nn.Module):
         mean = self.vectors[known].mean(0)
         return mean * (self.vectors[known].norm(dim=1).mean() / mean.norm().clamp(min=1e-6))
 
-    def _asked(self, ids: Tensor, mask: Tensor) -> Tensor:
-        numbers = ids[mask].tolist()
-        texts = [self.words[number] for number in numbers]
-        known = {UNK: False} | {
-            text: bool(self.vectors[number].any())
-            for text, number in zip(texts, numbers, strict=True)
-            if number > UNK_ID
-        }
-        head = head_of(texts, is_known=lambda word: known[word], is_class=lambda word: word in self.classes)
-        vector = self.vectors[0] * 0 if head is None else self.vectors[numbers[head]]
+    def _asked(self, ids: Tensor, mask: Tensor, of_classes: Tensor | None) -> Tensor:
+        texts = [self.words[number] for number in ids[mask].tolist()]
+        name = self._name(texts)
+        if name is None:
+            vector = torch.zeros_like(self.vectors[0])
+        elif of_classes is not None and name in self.classes:
+            vector = of_classes[self.classes.index(name)]
+        else:
+            vector = self.vector_of(name)
         place = place_of(texts)
-        named = vector.new_tensor([float(name in place.sides) for name in SIDE_NAMES] + [float(place.rank)])
+        named = vector.new_tensor([float(side in place.sides) for side in SIDE_NAMES] + [float(place.rank)])
         return torch.cat([vector, named])
+
+    def _name(self, texts: Sequence[str]) -> str | None:
+        names = [name for name in self._names if any(map(self._is_known, name.split()))]
+        said = [ANYTHING if text == UNK else text for text in texts]
+        return head_name(said, names=names, is_known=self._is_known)
+
+    def _is_known(self, word: str) -> bool:
+        number = self._numbers.get(word)
+        return number is not None and bool(self.vectors[number].any())
