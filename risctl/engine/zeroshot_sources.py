@@ -15,7 +15,7 @@ from risctl.proposals.files import open_files
 from risctl.proposals.ground_truth import GroundTruth
 
 SEGMENT_ANYTHING = ("sam", "sam2", "sam-hq", "edgetam")
-MODELS = (*SEGMENT_ANYTHING, "mask2former", "mask-rcnn")
+MODELS = (*SEGMENT_ANYTHING, "mask2former", "mask-rcnn", "zsi")
 """Models that propose; `KIND:WHERE` names another one's folder, file or hub id."""
 
 embedded: InstanceFinder | None = instances if is_shipped() else None
@@ -53,6 +53,8 @@ def open_source(spec: str, *, device: torch.device, store: Store | None = None, 
         from risctl.proposals.mask_rcnn import load_mask_rcnn
 
         return load_mask_rcnn(where or None, device=device)
+    if kind == "zsi":
+        return _open_zsi(where, device=device, most=most)
     path = Path(spec).expanduser()
     if not path.exists():
         known = (*([] if embedded is None else ["embedded"]), "gt", *MODELS)
@@ -61,3 +63,17 @@ def open_source(spec: str, *, device: torch.device, store: Store | None = None, 
             f"{spec!r}"
         )
     return open_files(path)
+
+
+def _open_zsi(where: str, *, device: torch.device, most: int) -> ProposalSource:
+    """Return what the ZSI checkpoint or run `where` finds of its split's seen and unseen classes."""
+    from risctl.engine.predictor import Predictor
+    from risctl.proposals.zsi import FoundByName
+
+    if not where:
+        raise UsageError("expected --proposals zsi:CHECKPOINT, a ZSI checkpoint or its run folder")
+    predictor = Predictor.load(where, device=device.type)
+    split = predictor.system.class_split
+    if split is None:
+        raise UsageError(f"{where} holds no ZSI, which finds things by class; it answers phrases itself")
+    return FoundByName(predictor, (split.seen, split.unseen), name=f"ZSI {where}", most=most)

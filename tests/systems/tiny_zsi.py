@@ -1,0 +1,42 @@
+"""A very small, untrained ZSI whose regions all look a little like everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from risctl.engine.checkpoint import save_checkpoint
+from risctl.language.coco_classes import SPLITS
+from risctl.language.places import RULE_WORDS
+from risctl.language.vocabulary import Vocabulary
+from risctl.recipe.load import parse_recipe
+from risctl.systems.build import build_system
+from risctl.systems.zsi import ZSI
+
+MODEL = {
+    "system": "zsi",
+    "short_side": 64,
+    "long_side": 96,
+    "channels": 8,
+    "hidden": 24,
+    "vocabulary_words": 9,
+    "proposals": 30,
+    "visual": {"name": "small_cnn"},
+    "text": {"vectors": "given.txt", "dim": 12},
+}
+
+
+def tiny_zsi(folder: Path) -> Path:
+    """Write its checkpoint, which knows the classes, "castle" and the words of places, and return the path."""
+    torch.manual_seed(0)
+    words = Vocabulary((*" ".join((*SPLITS["48_17"].seen, *SPLITS["48_17"].unseen)).split(), "castle", *RULE_WORDS))
+    vectors = np.random.default_rng(0).random((len(words), 12), dtype=np.float32)
+    mapping = {"name": "small", "model": MODEL, "data": {"store": "none.h5"}, "train": {"epochs": 1}}
+    recipe = parse_recipe(mapping, source="test")
+    system = build_system(recipe.model, vocabulary=words, vectors=vectors)
+    assert isinstance(system, ZSI)
+    path = folder / "zsi.safetensors"
+    save_checkpoint(path, system=system.eval(), recipe=recipe, vocabulary=words)
+    return path
