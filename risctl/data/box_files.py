@@ -56,7 +56,7 @@ def read_questions(path: Path, *, classes: int) -> list[BoxQuestion]:
                 if line.strip():
                     try:
                         questions.extend(_of_row(json.loads(line), classes=classes))
-                    except (ValueError, TypeError, KeyError, AttributeError) as error:
+                    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
                         raise DataError(
                             f"{path}, line {number}: expected the boxes and phrases of a picture; {error!s:.120}"
                         ) from error

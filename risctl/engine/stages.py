@@ -104,7 +104,8 @@ def _beginning(stage: Recipe, before: Path | None) -> Recipe:
     if before is None:
         return stage
     values = stage.model_dump(mode="json")
-    values["train"]["start"] = {"checkpoint": str(before)}
+    # Whole, so that the stage can begin anew from another working folder.
+    values["train"]["start"] = {"checkpoint": str(before.resolve())}
     return Recipe.model_validate(values)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -186,3 +187,47 @@ def test_epochs_differ_and_a_short_batch_can_be_kept() -> None:
     assert [key[1] for one in sampler for key in one] != first
     with pytest.raises(UsageError, match="several processes"):
         EpochSampler(10, 4, seed=0, world=2, drop_last=False)
+
+
+@given(
+    length=st.integers(1, 300),
+    batch=st.integers(1, 9),
+    world=st.integers(1, 3),
+    seed=st.integers(0, 2**32 - 1),
+    epoch=st.integers(0, 50),
+)
+def test_items_of_like_length_come_together_each_once(
+    length: int, batch: int, world: int, seed: int, epoch: int
+) -> None:
+    group = batch * world
+    if length < group:
+        return
+    lengths = np.random.default_rng(seed).integers(1, 40, length)
+    shares = []
+    for rank in range(world):
+        sampler = EpochSampler(length, batch, seed=seed, rank=rank, world=world, lengths=lengths)
+        sampler.set_epoch(epoch)
+        shares.append([[index for _, index in keys] for keys in sampler])
+        sampler.skip(1)
+        assert [[index for _, index in keys] for keys in sampler] == shares[-1][1:]
+    assert {len(share) for share in shares} == {length // group}
+    indices = [index for share in shares for keys in share for index in keys]
+    assert len(set(indices)) == len(indices) == length // group * group
+    # The same items as without lengths, only in another order.
+    plain = EpochSampler(length, group, seed=seed)
+    plain.set_epoch(epoch)
+    assert {index for keys in plain for _, index in keys} == set(indices)
+
+
+def test_like_lengths_leave_little_padding_and_batches_in_no_order() -> None:
+    lengths = np.random.default_rng(0).integers(1, 100, 4000)
+    spread, means = {}, []
+    for own in (None, lengths):
+        found = [[int(lengths[index]) for _, index in keys] for keys in EpochSampler(4000, 20, seed=1, lengths=own)]
+        spread[own is None] = np.mean([max(one) - min(one) for one in found])
+        means = [np.mean(one) for one in found]
+    assert spread[False] < 0.15 * spread[True]
+    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.2
+    alone = list(EpochSampler(4000, 20, seed=1, lengths=lengths))
+    pair = [list(EpochSampler(4000, 10, seed=1, rank=rank, world=2, lengths=lengths)) for rank in range(2)]
+    assert [first + second for first, second in zip(*pair, strict=True)] == alone

@@ -27,18 +27,22 @@ def choice_losses(
     """
     scores, mask, meant = choice.scores.float(), asked.boxes.mask, asked.meant
     there = meant.any(1)
+    zero = choice.noun.sum() * 0
+    entropy = functional.binary_cross_entropy_with_logits
+    absence = presence * entropy(choice.presence.float(), there.float())
+    if not mask.any():
+        return {"choice": zero, "each": zero, "presence": absence, "noun": zero}
     logs = scores.log_softmax(1).masked_fill(~mask, 0)[there]
     wanted = meant[there] / meant[there].sum(1, keepdim=True)
     even = mask[there] / mask[there].sum(1, keepdim=True)
     wanted = (1 - smoothing) * wanted + smoothing * even
     first = asked.kinds.gather(1, meant.argmax(1, keepdim=True))[:, 0].masked_fill(~there, -1)
     known = first >= 0
-    zero = choice.noun.sum() * 0
     nouns = functional.cross_entropy(choice.noun[known].float(), first[known]) if known.any() else zero
     return {
         "choice": -(wanted * logs).sum(1).mean() if len(logs) else zero,
-        "each": each * functional.binary_cross_entropy_with_logits(scores[mask], meant[mask]),
-        "presence": presence * functional.binary_cross_entropy_with_logits(choice.presence.float(), there.float()),
+        "each": each * entropy(scores[mask], meant[mask]),
+        "presence": absence,
         "noun": noun * nouns,
     }
 
