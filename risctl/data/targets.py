@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from risctl.data import splits
@@ -20,7 +20,7 @@ class Target:
 
     Texts, their ids and abilities go together. `mask` is None if there is no target; `share` is the part of the
     picture that it covers; `things` how many annotations it joins; `likes` how many other things of its categories are
-    annotated in its picture.
+    annotated in its picture. Of a video these are of one frame, but `share` is the mean over frames.
     """
 
     split: str
@@ -69,8 +69,7 @@ def _of_dataset(dataset: Dataset, split: str) -> Iterator[Target]:
         if record.split not in taken:
             continue
         own = [dataset.annotations[one] for one in record.annotation_ids]
-        kinds = list(dict.fromkeys(one.category_id for one in own))
-        mask = rle.union([one.mask for one in own]) if own else None
+        shown = _shown([(one.image_id, one.category_id, one.mask) for one in own], around)
         yield Target(
             split=record.split,
             ref_id=record.ref_id,
@@ -79,25 +78,25 @@ def _of_dataset(dataset: Dataset, split: str) -> Iterator[Target]:
             sentence_ids=tuple(one.sentence_id for one in record.expressions),
             texts=tuple(one.sent for one in record.expressions),
             abilities=tuple(one.abilities for one in record.expressions),
-            categories=tuple(dataset.categories[kind] for kind in kinds),
-            mask=mask,
-            share=_share(mask),
-            things=len(own),
-            likes=sum(around[record.image_id, kind] for kind in kinds) - len(own),
+            categories=tuple(dataset.categories[kind] for kind in shown.kinds),
+            mask=shown.mask,
+            share=shown.share,
+            things=shown.things,
+            likes=shown.likes,
         )
 
 
 def _of_store(store: Store, split: str) -> Iterator[Target]:
     rows = store.refs(split)
-    images, kinds_of = store.numbers("annotations/image"), store.numbers("annotations/category")
-    around = Counter(zip(images.tolist(), kinds_of.tolist(), strict=True))
+    images, kinds = store.numbers("annotations/image"), store.numbers("annotations/category")
+    around = Counter(zip(images.tolist(), kinds.tolist(), strict=True))
     texts, ids = store.texts(splits.ALL), store.numbers("sentences/id").tolist()
     tagged = len(store.numbers("sentences/abilities/values")) > 0
     for row in rows.tolist():
         ref = store.ref(row)
         sentences = ref.sentences.tolist()
-        kinds = list(dict.fromkeys(ref.category_ids))
-        mask = store.mask(row) if ref.annotations else None
+        own = [store.annotation(one) for one in ref.annotations]
+        shown = _shown([(one.image, one.category_id, one.mask) for one in own], around)
         yield Target(
             split=ref.split,
             ref_id=ref.ref_id,
@@ -106,14 +105,41 @@ def _of_store(store: Store, split: str) -> Iterator[Target]:
             sentence_ids=tuple(ids[one] for one in sentences),
             texts=tuple(texts[one] for one in sentences),
             abilities=tuple(store.sentence(one).abilities if tagged else () for one in sentences),
-            categories=tuple(store.categories.get(kind, str(kind)) for kind in kinds),
-            mask=mask,
-            share=_share(mask),
-            things=len(ref.annotations),
-            likes=sum(around[ref.image, kind] for kind in kinds) - len(ref.annotations),
+            categories=tuple(store.categories.get(kind, str(kind)) for kind in shown.kinds),
+            mask=shown.mask,
+            share=shown.share,
+            things=shown.things,
+            likes=shown.likes,
         )
 
 
-def _share(mask: rle.RLE | None) -> float:
-    height, width = mask["size"] if mask else (0, 0)
-    return rle.area(mask) / (height * width) if mask else 0.0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """What a target's annotations come to. In a video they are spread over frames: the share is their mean, the rest
+    is of the frame that shows most of them, the first of such."""
+
+    kinds: tuple[int, ...]
+    mask: rle.RLE | None
+    share: float
+    things: int
+    likes: int
+
+
+def _shown(own: Sequence[tuple[int, int, rle.RLE]], around: Mapping[tuple[int, int], int]) -> _Shown:
+    """Return what annotations, each (image, category, mask), come to, with `around` counting all there are."""
+    if not own:
+        return _Shown(kinds=(), mask=None, share=0.0, things=0, likes=0)
+    frames: dict[int, list[tuple[int, rle.RLE]]] = {}
+    for image, kind, mask in own:
+        frames.setdefault(image, []).append((kind, mask))
+    masks = {image: rle.union([mask for _, mask in inside]) for image, inside in frames.items()}
+    image = max(frames, key=lambda one: len(frames[one]))
+    kinds = tuple(dict.fromkeys(kind for kind, _ in frames[image]))
+    shares = [rle.area(mask) / (mask["size"][0] * mask["size"][1]) for mask in masks.values()]
+    return _Shown(
+        kinds=kinds,
+        mask=masks[image],
+        share=sum(shares) / len(shares),
+        things=len(frames[image]),
+        likes=sum(around[image, kind] for kind in kinds) - len(frames[image]),
+    )

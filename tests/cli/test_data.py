@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from risctl.cli.app import app
 from risctl.data.datasets.own.read import check_own
 from risctl.data.datasets.scenes.generate import make_scenes
+from risctl.data.datasets.scenes.moving import make_moving_scenes
 from risctl.data.stats import stats_of
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
@@ -36,7 +37,8 @@ train: {epochs: 1, max_steps: 3, log_every: 1}
 def test_check_reports_all_with_lines_and_leaves_with_4(tmp_path: Path) -> None:
     path = own_files.sound(tmp_path, pictures=2)
     sound = runner.invoke(app, ["data", "check", str(path)])
-    assert sound.exit_code == 0 and "0 problems, 0 warnings; 6 texts of 2 pictures" in sound.stdout
+    assert sound.exit_code == 0 and "0 problems, 2 warnings; 6 texts of 2 pictures" in sound.stdout
+    assert "warning: no picture falls to split val" in sound.stdout
     lines = path.read_text().splitlines()
     own_files.lines(path, [lines[0], "{", json.dumps({"image": "none.jpg", "text": "", "mask": None})])
     run = subprocess.run(
@@ -119,6 +121,16 @@ def test_a_store_has_the_stats_of_what_it_was_made_from(tmp_path: Path, refer_mi
             row["sentences"] for row in dataset.counts().values()
         )
         assert (found.likes is not None) and found.likes.most >= (3 if number == 1 else 0)
+
+
+def test_a_target_of_a_video_is_one_thing_however_many_frames_show_it(tmp_path: Path) -> None:
+    dataset = make_moving_scenes(count=10, frames=3, seed=0)
+    path = write_store(dataset, tmp_path / "v.h5").path
+    with Store(path) as store:
+        found = stats_of(store)
+    assert found == stats_of(dataset)
+    assert found.likes is not None and found.likes.least >= 0
+    assert all(row["several"] == 0 for row in found.counts.values())
 
 
 def test_show_lists_texts_with_what_they_are_about(tmp_path: Path) -> None:

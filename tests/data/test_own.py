@@ -121,6 +121,8 @@ def test_pictures_without_a_split_are_shared_out_whole(tmp_path: Path) -> None:
     for record in dataset.records:
         splits.setdefault(record.image_id, set()).add(record.split)
     assert all(len(one) == 1 for one in splits.values())
+    few = check_own(path, shares={"train": 1000, "test": 1})
+    assert [one.message for one in few.warnings] == ["no picture falls to split test: 20 are too few for its share"]
     again, other = (dataset_of(check_own(path, shares={"train": 3, "test": 1}, seed=seed)) for seed in (5, 6))
     assert again.records == dataset.records != other.records
 

@@ -213,6 +213,8 @@ class Draft:
         used = sorted({target.image for target in self._targets})
         given = any(target.split is not None for target in self._targets)
         split_of = {} if given else splits.shared_out(used, shares=shares, seed=seed)
+        for split in shares.keys() - split_of.values() if split_of else ():
+            self.findings.warn(Place(1), f"no picture falls to split {split}: {len(used)} are too few for its share")
         ids = _numbered(used, self._image_ids)
         annotation_ids = _numbered(range(len(self._annotations)), self._annotation_ids)
         return Dataset(
