@@ -99,8 +99,9 @@ def attention(
 ) -> None:
     """Draw what a model has to show of how it came to its answer, whichever its system.
 
-    Of a VLT that is `words`, of a STEP `steps`, of a ReferFormer `queries`; these commands draw the same. What
-    Global-Local CLIP chose from, which has no checkpoint of its own, is drawn by `proposals`.
+    Of a VLT that is `words`, of a STEP `steps`, of a ReferFormer `queries`; these commands draw the same. Of a mini
+    it is the things found and how probably each was meant. What Global-Local CLIP chose from, which has no checkpoint
+    of its own, is drawn by `proposals`.
     """
     with console.quiet_if(quiet):
         path = sheet_path(out, f"{source.stem}.attention.png")
