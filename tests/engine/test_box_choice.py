@@ -1,184 +1,113 @@
-"""Questions about boxes: disturbed soundly, made into tensors faithfully, learned from reproducibly."""
+"""Measuring the choice among known boxes: right where it is right, whatever batch a question comes in."""
 
 from __future__ import annotations
 
-import json
-import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from systems.tiny import build_tiny, tiny_recipe
 
-from risctl.core.encoders.text.hashed_words import HashedWords, WordIds
+from risctl.core.encoders.text.hashed_words import HashedWords
 from risctl.core.fusion.choose import Chooser
-from risctl.data.box_noise import Disturbance, as_found, with_colours
-from risctl.data.box_questions import UNKNOWN, BoxPicture, BoxQuestion
-from risctl.data.datasets.coco_phrases.about_boxes import CATEGORIES, questions_about
-from risctl.data.datasets.refcoco_boxes import (
-    COCO_INDEX,
-    evaluation_images,
-    own_colours,
-    read_evaluation,
-    read_referitgame,
-    read_train_sample,
-)
-from risctl.engine.box_choice import ChoiceTraining, choice_accuracy, to_batch, train_chooser
-from risctl.errors import DataError
-from risctl.vision.colour_names import NAMES
+from risctl.core.heads.find import Finder
+from risctl.core.losses.choice import choice_losses
+from risctl.data.box_noise import Disturbance
+from risctl.data.box_questions import BoxPicture, BoxQuestion
+from risctl.data.question_loading import QuestionSet
+from risctl.engine.box_choice import choice_accuracy, right_choices
+from risctl.errors import UsageError
+from risctl.language.vocabulary import Vocabulary
+from risctl.systems.mini import Mini
+from risctl.systems.mini_preprocess import MiniPreprocess
 
-WORDS = ("left", "right", "person", "dog", "man")
+WORDS = ("left", "right", "man")
 
 
-def picture(count: int = 5, *, seed: int = 0, kinds: int = 2) -> BoxPicture:
-    generator = np.random.default_rng(seed)
-    low = generator.random((count, 2)) * 0.7
-    corners = np.concatenate([low, low + 0.1 + 0.2 * generator.random((count, 2))], 1).astype(np.float32)
-    return BoxPicture(corners=corners, kinds=generator.integers(0, kinds, count), aspect=1.5)
-
-
-@settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, 10_000), count=st.integers(1, 12))
-def test_disturbed_questions_mean_the_same_boxes(seed: int, count: int) -> None:
-    generator = np.random.default_rng(seed)
-    own = picture(count, seed=seed)
-    targets = tuple(sorted({0, count - 1}))
-    question = BoxQuestion(picture=own, text="left man", targets=targets, colours=("red",))
-    strong = Disturbance(flip=0.0, drop=1.0, detector=1.0, colours=1.0)
-    changed = strong(question, generator, classes=3)
-    assert len(changed.targets) == len(targets)
-    for before, after in zip(targets, changed.targets, strict=True):
-        assert changed.picture.kinds[after] == own.kinds[before]
-        assert np.abs(changed.picture.corners[after] - own.corners[before]).max() < 0.2
-    corners = changed.picture.corners
-    assert corners.min() >= 0 and corners.max() <= 1 and (corners[:, 2:] >= corners[:, :2]).all()
-    assert changed.picture.sureness is not None and len(changed.picture.sureness) == len(corners)
-    assert changed.picture.appearance is not None and changed.picture.appearance.shape == (len(corners), 2 * len(NAMES))
-
-
-def test_mirroring_twice_is_nothing() -> None:
-    question = BoxQuestion(picture=picture(), text="left man", targets=(1,))
-    mirrored = question.mirrored()
-    assert mirrored.text == "right man"
-    assert np.allclose(mirrored.picture.corners[:, 0], 1 - question.picture.corners[:, 2])
-    assert np.allclose(mirrored.mirrored().picture.corners, question.picture.corners, atol=1e-6)
-
-
-def test_found_boxes_differ_from_known_ones() -> None:
-    generator = np.random.default_rng(0)
-    question = BoxQuestion(picture=picture(8), text="left man", targets=(1,))
-    found = [as_found(question, generator, classes=3).picture for _ in range(60)]
-    sizes = [len(one.kinds) for one in found]
-    assert max(sizes) > 12 and max(sizes) - min(sizes) > 5
-    sureness = np.concatenate([one.sureness for one in found if one.sureness is not None])
-    assert sureness.min() >= 0 and sureness.max() <= 1 and sureness.std() > 0.2
-
-
-def test_made_up_colours_agree_with_the_phrase() -> None:
-    generator = np.random.default_rng(0)
-    question = BoxQuestion(picture=picture(4), text="man in red", targets=(2,), colours=("red",))
-    looks = [with_colours(question, generator).picture.appearance for _ in range(100)]
-    red = np.stack([one for one in looks if one is not None]).reshape(100, 4, 2, -1)[..., NAMES.index("red")].max(2)
-    assert (red.argmax(1) == 2).mean() > 0.9
-    unplain = BoxQuestion(picture=picture(4), text="man by the red car", targets=(2,), colours=None)
-    assert with_colours(unplain, generator).picture.appearance is None
-
-
-@pytest.mark.parametrize(
-    ("text", "colours"),
-    [
-        *(("man in red", ("red",)), ("white car", ("white",)), ("guy with black shirt on left", ("black",))),
-        *(("man", ()), ("man left of red car", None), ("black and white dog", None), ("right orange", None)),
-        ("grey cat", ("gray",)),
-    ],
-)
-def test_colours_that_a_phrase_says_of_what_it_means(text: str, colours: tuple[str, ...] | None) -> None:
-    assert own_colours(text) == colours
-
-
-def test_tensors_say_what_the_questions_say() -> None:
-    known = BoxQuestion(picture=picture(3), text="left man", targets=(0, 2))
-    unknown = BoxQuestion(
-        picture=BoxPicture(corners=picture(1).corners, kinds=np.array([UNKNOWN]), aspect=0.5), text="dog", targets=()
-    )
-    batch = to_batch([known, unknown], word_ids=WordIds(WORDS), classes=3)
-    assert batch.ids.shape[:2] == (2, 2)
-    assert batch.meant.tolist() == [[1, 0, 1], [0, 0, 0]]
-    assert batch.boxes.mask.tolist() == [[True] * 3, [True, False, False]]
-    assert torch.equal(batch.boxes.classes[0].argmax(1), torch.from_numpy(known.picture.kinds))
-    assert not batch.boxes.classes[1].any()
-    assert batch.boxes.appearance is None
-
-
-def test_phrases_about_boxes_alone() -> None:
-    assert len(CATEGORIES) == 80 and set(COCO_INDEX.values()) == set(range(80))
-    assert COCO_INDEX[1] == CATEGORIES.index("person") and COCO_INDEX[90] == CATEGORIES.index("toothbrush")
-    made = questions_about(picture(6), random.Random(0), count=80)
-    assert {len(one.targets) for one in made} >= {0, 1, 2}
-    again = questions_about(picture(6), random.Random(0), count=80)
-    assert [(one.text, one.targets) for one in made] == [(one.text, one.targets) for one in again]
-    with pytest.raises(ValueError, match="known kinds"):
-        unknown = BoxPicture(corners=picture(1).corners, kinds=np.array([UNKNOWN]), aspect=1.0)
-        questions_about(unknown, random.Random(0), count=1)
-
-
-def small() -> Chooser:
-    torch.manual_seed(0)
-    return Chooser(HashedWords(len(WORDS), channels=24), classes=2, channels=24, layers=1, heads=2)
-
-
-def lefts_and_rights(count: int) -> list[BoxQuestion]:
+def lefts_and_rights(count: int, *, first: int = 0) -> list[BoxQuestion]:
+    """Of three boxes or more of one kind, the leftmost and the rightmost."""
     questions = []
-    for seed in range(count):
-        own = picture(3, seed=seed, kinds=1)
-        order = own.corners[:, 0].argsort()
+    for seed in range(first, first + count):
+        generator = np.random.default_rng(seed)
+        boxes = 3 + seed % 3
+        low = generator.random((boxes, 2)) * 0.7
+        corners = np.concatenate([low, low + 0.1 + 0.2 * generator.random((boxes, 2))], 1).astype(np.float32)
+        own = BoxPicture(corners=corners, kinds=np.zeros(boxes, dtype=np.int64), aspect=1.5)
+        order = own.corners[:, [0, 2]].mean(1).argsort()
         questions.append(BoxQuestion(picture=own, text="left man", targets=(int(order[0]),)))
         questions.append(BoxQuestion(picture=own, text="man right", targets=(int(order[-1]),)))
     return questions
 
 
-def test_a_chooser_is_trained_reproducibly() -> None:
-    questions, word_ids = lefts_and_rights(100), WordIds(WORDS)
-    how = ChoiceTraining(epochs=16, batch_size=32, rate=5e-3, warmup=5, mean=0.9, half=False)
-    trained, losses = [], []
-    for _ in range(2):
-        chooser = small()
-        train_chooser(
-            chooser,
-            lambda epoch: questions,
-            word_ids=word_ids,
-            settings=how,
-            disturbance=Disturbance(),
-            report=lambda epoch, terms: losses.append(terms["choice"]),
-        )
-        trained.append(chooser)
-    assert losses[15] < losses[0] and losses[:16] == losses[16:]
-    assert choice_accuracy(trained[0], lefts_and_rights(140)[200:], word_ids=word_ids) > 0.8
-    for first, second in zip(trained[0].parameters(), trained[1].parameters(), strict=True):
-        assert torch.equal(first, second)
-
-
-def test_the_published_files(shared: Path) -> None:
-    sample, kept_away = shared / "data" / "refcoco_train_sample", evaluation_images(shared / "data" / "refcoco_eval")
-    assert len(kept_away) == 6549
-    assert len(read_train_sample(sample)) == 11_458
-    assert len(read_train_sample(sample, exclude=kept_away)) == 10_239
-    assert len(read_evaluation(shared / "data" / "refcoco_eval", "refcoco_testB")) == 5095
-    assert len(read_referitgame(shared / "data" / "referitgame", split="val")) == 5842
-
-
-def test_broken_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="train_boxes"):
-        read_train_sample(tmp_path)
-    (tmp_path / "eval_boxes.json").write_text("{")
-    with pytest.raises(DataError, match="eval_boxes"):
-        read_evaluation(tmp_path, "refcoco_val")
-    (tmp_path / "eval_boxes.json").write_text(
-        json.dumps({"7": {"width": 10, "height": 10, "boxes": [[1, 0, 0, 5, 5]]}})
+@pytest.fixture
+def mini() -> Mini:
+    torch.manual_seed(0)
+    words = HashedWords(len(WORDS), channels=24, buckets=64, max_words=4)
+    return Mini(
+        preprocess=MiniPreprocess(size=64, words=WORDS, buckets=64, max_words=4),
+        finder=Finder(classes=2, channels=8),
+        chooser=Chooser(words, classes=2, channels=24, layers=1, heads=2, dropout=0.0),
     )
-    row = {"img_id": "COCO_train2014_000000000007_1", "sents": "man", "bbox": [4, 4, 5, 5]}
-    (tmp_path / "refcoco_val.json").write_text(json.dumps([row]))
-    with pytest.raises(DataError, match="not among"):
-        read_evaluation(tmp_path, "refcoco_val")
+
+
+def learn(mini: Mini, questions: list[BoxQuestion], *, steps: int) -> None:
+    form = mini.question_form
+    assert form is not None
+    items = QuestionSet(
+        mini.preprocess,
+        asked=questions,
+        disturbance=Disturbance(),
+        per_word=form.per_word,
+        classes=form.classes,
+        appearance=form.appearance,
+        seed=0,
+    )
+    optimizer = torch.optim.AdamW(mini.chooser.parameters(), lr=5e-3)
+    generator = np.random.default_rng(0)
+    mini.train()
+    for step in range(steps):
+        batch = items.collate([items.item(step, int(one)) for one in generator.integers(0, len(items), 32)])
+        assert batch.asked is not None
+        terms = choice_losses(mini(batch).extras["choice"], batch.asked)
+        optimizer.zero_grad()
+        torch.stack(list(terms.values())).sum().backward()
+        optimizer.step()
+
+
+def test_a_chooser_that_has_learned_is_measured_as_such(mini: Mini) -> None:
+    held_out = lefts_and_rights(60, first=1000)
+    before = choice_accuracy(mini, held_out)
+    learn(mini, lefts_and_rights(100), steps=60)
+    assert mini.training
+    after = choice_accuracy(mini, held_out)
+    assert mini.training and before < 0.6 < 0.8 < after
+    right = right_choices(mini, held_out)
+    assert right.dtype == bool and right.mean() == pytest.approx(after)
+    # Each answer stands at its question's place, whatever batch it came in.
+    for size in (1, 7, 500):
+        assert np.array_equal(right_choices(mini, held_out, batch_size=size), right)
+    order = np.random.default_rng(0).permutation(len(held_out))
+    assert np.array_equal(right_choices(mini, [held_out[index] for index in order]), right[order])
+
+
+def test_what_cannot_be_asked_is_wrong(mini: Mini) -> None:
+    known = lefts_and_rights(1)[0]
+    nowhere = BoxPicture(corners=np.zeros((0, 4), dtype=np.float32), kinds=np.zeros(0, dtype=np.int64), aspect=1.0)
+    everything = BoxQuestion(picture=known.picture, text="man", targets=tuple(range(len(known.picture.kinds))))
+    some = [
+        everything,
+        BoxQuestion(picture=known.picture, text="...", targets=everything.targets),
+        BoxQuestion(picture=nowhere, text="man", targets=()),
+        BoxQuestion(picture=known.picture, text="man", targets=()),
+        everything,
+    ]
+    assert right_choices(mini, some).tolist() == [True, False, False, False, True]
+    assert choice_accuracy(mini, some) == pytest.approx(0.4)
+    assert choice_accuracy(mini, []) == 0
+
+
+def test_a_system_without_boxes_is_refused() -> None:
+    system = build_tiny(tiny_recipe(Path("none.h5")).model, vocabulary=Vocabulary(["man"]))
+    with pytest.raises(UsageError, match="does not choose among boxes"):
+        choice_accuracy(system, lefts_and_rights(1))
