@@ -85,7 +85,9 @@ def _source(choices: Choices, *, place: torch.device, store: Store | None) -> Pr
     )
     named = choices.proposals or default_source()
     if named is None:
-        raise UsageError("expected --proposals SOURCE, such as sam, gt or a file; see risctl zeroshot predict --help")
+        raise UsageError(
+            "expected --proposals SOURCE, such as sam, gt or a file: this copy of risctl lacks its own model"
+        )
     if named == "gt":
         choices.refuse(_FILTERS, "the annotations are the upper bound as they are")
     source = open_source(named, device=place, store=store, most=choices.most)

@@ -62,9 +62,9 @@ class Choices:
             "--proposals",
             "-P",
             metavar="SOURCE",
-            help="sam, sam2, sam-hq, edgetam, mask2former or mask-rcnn, also KIND:FOLDER or KIND:HUB_ID; "
-            "zsi:CHECKPOINT; a COCO result JSON, an npz, a folder of npz or PNG files; gt: the store's own annotations, "
-            "an upper bound.",
+            help="embedded (the default): the model that the package ships; sam, sam2, sam-hq, edgetam, mask2former, "
+            "mask-rcnn, also KIND:FOLDER or KIND:HUB_ID; zsi:CHECKPOINT; a COCO result JSON, an npz, a folder of npz "
+            "or PNG files; gt: the store's own annotations, an upper bound.",
             show_default=False,
         ),
     ] = None
