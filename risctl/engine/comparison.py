@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from risctl.engine.measured_runs import MeasuredRun
+from risctl.engine.report import FEW_IMAGES
 from risctl.errors import UsageError, unknown_name
 from risctl.metrics.bootstrap import Difference, paired_differences
 from risctl.metrics.figures import figures
@@ -48,6 +49,21 @@ class Comparison:
         """How many images the samples are of: what is drawn again."""
         return len(np.unique(self.rows.image_id))
 
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader of the differences must know."""
+        found = []
+        if self.images < FEW_IMAGES:
+            found.append(
+                f"small sample: {self.images} image{'s' if self.images != 1 else ''}; the intervals are wide and "
+                f"themselves uncertain below {FEW_IMAGES}"
+            )
+        same = [
+            one.run.path for one in self.against if one.run.checkpoint and one.run.checkpoint == self.base.checkpoint
+        ]
+        found += [f"one checkpoint: {path} and {self.base.path} were measured with the same weights" for path in same]
+        return found
+
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison, ready for JSON; null where nothing was there to measure."""
         return {
@@ -62,6 +78,7 @@ class Comparison:
             "level": self.level,
             "base": _run(self.base),
             "against": [self._against(one) for one in self.against],
+            "warnings": self.warnings,
         }
 
     def _against(self, one: Against) -> dict[str, Any]:

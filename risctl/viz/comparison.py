@@ -139,7 +139,8 @@ def notes(comparison: Told) -> str:
         f"figures in percent, differences in points; paired bootstrap, {comparison['resamples']:,} resamples of images",
         _NOTE,
     ]
-    return "\n".join([*lines, *(["~ few samples: read with care"] if few_told else [])])
+    lines += ["~ few samples: read with care"] if few_told else []
+    return "\n".join([*lines, *(f"warning: {line}" for line in comparison["warnings"])])
 
 
 def part_name(part: Told) -> str:

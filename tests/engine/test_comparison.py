@@ -44,6 +44,7 @@ def test_what_changed_and_what_flipped_is_told(tmp_path: Path) -> None:
     told = compare_runs([read_run(file) for file in files]).to_dict()
     json.dumps(told, allow_nan=False)
     assert (told["protocol"], told["samples"], told["images"]) == ("original", 120, 60)
+    assert [line.partition(":")[0] for line in told["warnings"]] == ["small sample", "one checkpoint", "one checkpoint"]
     better, same = told["against"]
     figure = better["figures"]["mIoU"]
     assert figure["before"] == pytest.approx(10 * np.mean(BEFORE))
