@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,6 @@ class ClassReport:
     found: int
 
 
-@torch.inference_mode()
 def evaluate_classes(
     system: System,
     store: Store,
@@ -57,21 +56,13 @@ def evaluate_classes(
         )
     seen, unseen = ({ids[name] for name in part} for part in (classes.seen, classes.unseen))
     rows = [int(row) for row in store.images(split)][:limit]
-    asked = [classes.seen, classes.unseen] if generalised else [classes.unseen]
-    results: list[dict[str, Any]] = []
+    parts = [classes.seen, classes.unseen] if generalised else [classes.unseen]
     rank, world = place()
-    own = rows[rank::world]
-    for done, row in enumerate(own, start=1):
-        image, geometry = system.preprocess.image(store.pixels(row))
-        features = system.encode_image(image[None].to(device), geometry.padding()[None].to(device))
-        found = system.find_parts(features, asked, geometry=geometry, score=_SCORE)
-        results.extend(_result(one, image=row, category=ids[one.name]) for one in found)
-        if progress:
-            progress(done, len(own))
+    own = found_things(system, store, rows[rank::world], parts, device=device, progress=progress)
     # In the order of the pictures, whoever found them: things of one score are ranked as they come.
     order = {row: number for number, row in enumerate(rows)}
-    results = sorted((one for part in gathered(results) for one in part), key=lambda one: order[one["image_id"]])
-    truth = _truth(store, rows)
+    results = sorted((one for part in gathered(own) for one in part), key=lambda one: order[one["image_id"]])
+    truth = truth_of(store, rows)
     if generalised:
         figures = gzsi_figures(truth, results, seen=seen, unseen=unseen)
     else:
@@ -85,7 +76,31 @@ def evaluate_classes(
     )
 
 
-def _truth(store: Store, rows: list[int]) -> dict[str, Any]:
+@torch.inference_mode()
+def found_things(
+    system: System,
+    store: Store,
+    rows: Sequence[int],
+    parts: Sequence[Sequence[str]],
+    *,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Return COCO's results, the pictures' rows as their ids, of what `system` finds of the classes of `parts`."""
+    ids = {name: number for number, name in store.categories.items()}
+    results: list[dict[str, Any]] = []
+    for done, row in enumerate(rows, start=1):
+        image, geometry = system.preprocess.image(store.pixels(row))
+        features = system.encode_image(image[None].to(device), geometry.padding()[None].to(device))
+        found = system.find_parts(features, parts, geometry=geometry, score=_SCORE)
+        results.extend(_result(one, image=row, category=ids[one.name]) for one in found)
+        if progress:
+            progress(done, len(rows))
+    return results
+
+
+def truth_of(store: Store, rows: Sequence[int]) -> dict[str, Any]:
+    """Return an instance file's content of the pictures `rows`, which are their ids."""
     annotations = []
     for row in rows:
         for number in store.annotations_of(row):

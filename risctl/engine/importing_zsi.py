@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from risctl.engine.checkpoint import save_checkpoint
-from risctl.errors import CheckpointError, DataError, UsageError
+from risctl.errors import CheckpointError, UsageError
 from risctl.interop.zsi import read_zsi, zsi_model, zsi_state
+from risctl.language.class_vectors import read_matrix
 from risctl.language.coco_classes import SPLITS
 from risctl.language.places import RULE_WORDS
 from risctl.language.vocabulary import PAD_ID, UNK_ID, Vocabulary
@@ -110,11 +111,7 @@ def import_zsi(
 
 def _unseen(path: Path, *, classes: int, seen: int, dim: int) -> Tensor:
     """Return the vectors (U + 1, dim) of background and the unseen classes of a matrix (dim, classes + 1) as text."""
-    try:
-        lines = path.read_text(encoding="utf-8").replace(",", " ").splitlines()
-        matrix = np.array([[float(number) for number in line.split()] for line in lines if line.strip()], np.float32)
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path} as class vectors: {error}") from error
+    matrix = read_matrix(path)
     if matrix.shape != (dim, classes + 1):
         raise CheckpointError(
             f"expected class vectors of {dim} lines with {classes + 1} numbers in {path}, got {matrix.shape}"

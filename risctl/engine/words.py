@@ -115,7 +115,8 @@ def _of_classes(recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
     split = SPLITS[model.split]
     names = (*split.seen, *split.unseen)
     several = [plural(name).split()[-1] for name in names]
-    classes = (*" ".join(names).split(), *RULE_WORDS, *several)
+    whole = [name.replace(" ", "_") for name in names if " " in name]
+    classes = (*" ".join(names).split(), *RULE_WORDS, *several, *whole)
     if model.text.vocabulary is None:
         return (), classes
     first = read_word_list(Path(model.text.vocabulary))

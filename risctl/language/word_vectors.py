@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from risctl.errors import DataError
+from risctl.language.class_vectors import is_class_matrix, read_class_table
 from risctl.language.vector_cache import cached_path, read_compact, write_compact
 from risctl.language.vector_files import Selection, Table, read_file, read_spacy
 from risctl.language.vocabulary import PAD, UNK
@@ -43,7 +44,7 @@ class WordVectors:
         cached: bool = True,
     ) -> WordVectors:
         """Read GloVe (`.txt`, `.zip`), word2vec (`.txt`, `.vec`, `.bin`), either also as `.gz`, a compact
-        `.safetensors`, or the vectors of a spaCy model by name or folder.
+        `.safetensors`, the vectors of a spaCy model by name or folder, or a matrix of class vectors (`class_vectors`).
 
         needed: keep these words, their pieces and the `first` most frequent ones; None keeps all. dim: the width to
         take of a zip that holds several. cached: large sources are converted once and read from the cache afterwards.
@@ -61,6 +62,8 @@ class WordVectors:
             return cls._of(read_spacy(str(source), selection=selection))
         if not path.is_file():
             raise DataError(f"expected word vectors at {path}, found no file")
+        if is_class_matrix(path):
+            return cls._of(read_class_table(path))
         compact = cached_path(path, words=selection.needed if selection else None, first=first, dim=dim)
         if cached and compact.is_file():
             # A damaged conversion is made again.
@@ -70,7 +73,7 @@ class WordVectors:
         if cached:
             # Without a place to keep it, it is converted again the next time.
             with contextlib.suppress(OSError):
-                write_compact(compact, table, source=path.name)
+                write_compact(compact, table, source=str(path.absolute()))
         return cls._of(table)
 
     def save(self, path: Path) -> None:

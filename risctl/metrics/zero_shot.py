@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -61,11 +62,72 @@ def harmonic_mean(first: float, second: float) -> float:
     return 2 * first * second / (first + second) if first + second else 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matches:
+    """Of I pictures and K classes: how many things there are, (I, K), and at each IoU how many are found, (I, K)."""
+
+    there: np.ndarray
+    found: dict[float, np.ndarray]
+
+    def recall(self, at: float, *, weights: np.ndarray | None = None) -> np.ndarray:
+        """Return the mean over the classes of the share that is found, in percent, (R,).
+
+        weights (R, I): how often each picture counts, once each by default; a class without a thing counts in no mean.
+        """
+        each = np.ones((1, len(self.there))) if weights is None else weights
+        there = each @ self.there
+        with np.errstate(invalid="ignore"):
+            shares = (each @ self.found[at]) / there
+        return 100 * np.nanmean(np.where(there > 0, shares, np.nan), axis=1)
+
+
+def matches(
+    truth: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    *,
+    classes: Collection[int],
+    of: Literal["segm", "bbox"] = "segm",
+) -> Matches:
+    """Return what recall is made of, picture by picture, in the order of their ids; arguments as of `zsi_figures`."""
+    wanted, pictures = sorted(classes), sorted(one["id"] for one in truth["images"])
+    rows, columns = ({one: place for place, one in enumerate(listed)} for listed in (pictures, wanted))
+    there = np.zeros((len(pictures), len(wanted)))
+    for one in truth["annotations"]:
+        if one["category_id"] in columns and not one.get("iscrowd"):
+            there[rows[one["image_id"]], columns[one["category_id"]]] += 1
+    found = {at: np.zeros_like(there) for at in RECALL_AT}
+    measured = _measured(truth, results, classes=classes, of=of)
+    for one in [] if measured is None else measured.evalImgs:
+        if one is not None:
+            counted = (np.asarray(one["gtMatches"]) > 0) & (np.asarray(one["gtIgnore"]) == 0)
+            for at, row in zip(RECALL_AT, counted, strict=True):
+                found[at][rows[one["image_id"]], columns[one["category_id"]]] = row.sum()
+    return Matches(there=there, found=found)
+
+
 def _evaluated(
     truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]], *, classes: Collection[int], of: str
 ) -> tuple[dict[float, np.ndarray], dict[float, np.ndarray]]:
     """Return precision and recall by IoU, (classes,) each, -1 where a class is not there."""
-    wanted = sorted(classes)
+    measured = _measured(truth, results, classes=classes, of=of)
+    if measured is None:
+        there = {one["category_id"] for one in truth["annotations"]}
+        nothing = np.where([one in there for one in sorted(classes)], 0.0, -1.0)
+        return dict.fromkeys(RECALL_AT, nothing), dict.fromkeys(RECALL_AT, nothing)
+    with contextlib.redirect_stdout(io.StringIO()):
+        measured.accumulate()
+    precision = measured.eval["precision"][:, :, :, 0, -1]  # (IoUs, recalls, classes), 100 a picture
+    recall = measured.eval["recall"][:, :, 0, -1]  # (IoUs, classes)
+    return (
+        {at: precision[place].mean(0) for place, at in enumerate(RECALL_AT)},
+        {at: recall[place] for place, at in enumerate(RECALL_AT)},
+    )
+
+
+def _measured(
+    truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]], *, classes: Collection[int], of: str
+) -> COCOeval | None:
+    """Return COCO's evaluation of the classes, picture by picture; None if nothing of them was found."""
     # pycocotools prints, and writes into what it is given.
     with contextlib.redirect_stdout(io.StringIO()):
         there = COCO()
@@ -77,21 +139,15 @@ def _evaluated(
         there.createIndex()
         own = [dict(one) for one in results if one["category_id"] in classes]
         if not own:
-            nothing = np.where([any(there.getAnnIds(catIds=[one])) for one in wanted], 0.0, -1.0)
-            return dict.fromkeys(RECALL_AT, nothing), dict.fromkeys(RECALL_AT, nothing)
+            return None
         measured = COCOeval(there, there.loadRes(own), of)
-        measured.params.catIds = wanted
+        measured.params.catIds = sorted(classes)
         measured.params.imgIds = sorted(there.imgs)
         measured.params.iouThrs = np.array(RECALL_AT)
         measured.params.maxDets = [1, 10, _MOST]
+        measured.params.areaRng, measured.params.areaRngLbl = [[0, 1e10]], ["all"]
         measured.evaluate()
-        measured.accumulate()
-    precision = measured.eval["precision"][:, :, :, 0, -1]  # (IoUs, recalls, classes), all areas, 100 a picture
-    recall = measured.eval["recall"][:, :, 0, -1]  # (IoUs, classes)
-    return (
-        {at: precision[place].mean(0) for place, at in enumerate(RECALL_AT)},
-        {at: recall[place] for place, at in enumerate(RECALL_AT)},
-    )
+    return measured
 
 
 def _whole(annotation: Mapping[str, Any]) -> dict[str, Any]:

@@ -80,14 +80,18 @@ def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
 
 
 def class_vectors(names: Sequence[str], vocabulary: Vocabulary, vectors: Tensor) -> Tensor:
-    """Return the vectors (N, D) of classes, each the mean over the words of its name, of the published length."""
-    means = torch.stack(
-        [
-            vectors[[vocabulary.words.index(word) if word in vocabulary else UNK_ID for word in name.split()]].mean(0)
-            for name in names
-        ]
-    )
-    return of_one_length(means)
+    """Return the vectors (N, D) of classes, of the published length.
+
+    A name of several words has the vector of the whole name ("traffic_light") where there is one, else the mean over
+    its words.
+    """
+    ids = {word: number for number, word in enumerate(vocabulary.words)}
+    means = []
+    for name in names:
+        whole = vectors[ids.get(name.replace(" ", "_"), UNK_ID)]
+        words = vectors[[ids.get(word, UNK_ID) for word in name.split()]]
+        means.append(whole if whole.any() else words.mean(0))
+    return of_one_length(torch.stack(means))
 
 
 def of_one_length(vectors: Tensor) -> Tensor:

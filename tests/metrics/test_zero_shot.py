@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
-from risctl.metrics.zero_shot import gzsi_figures, harmonic_mean, zsi_figures
+from risctl.metrics.zero_shot import gzsi_figures, harmonic_mean, matches, zsi_figures
 
 SEEN, UNSEEN = (1, 2), (3, 4)
 
@@ -80,3 +81,53 @@ def test_masks_and_what_pycocotools_is_given_stays() -> None:
     [encoded] = mask.frPyObjects(result["segmentation"], 100, 100)
     assert zsi_figures(there, [result | {"segmentation": encoded}], unseen=UNSEEN)["mAP 0.5"] == pytest.approx(100)
     assert (repr(there), repr(result)) == kept
+
+
+def test_masks_decide_by_their_pixels_not_by_their_boxes() -> None:
+    """A thing is the left half of its box's mask: as a box it overlaps fully, as a mask by a half, so not by .6."""
+    there = truth((1, 3, [0, 0, 40, 20]))
+    half = found(1, 3, [0, 0, 40, 20], 0.9) | {"segmentation": encoded([0, 0, 20, 20])}
+    assert zsi_figures(there, [half], unseen=UNSEEN, of="bbox")["recall@100 0.6"] == pytest.approx(100)
+    of_masks = zsi_figures(there, [half], unseen=UNSEEN)
+    assert (of_masks["recall@100 0.4"], of_masks["recall@100 0.6"]) == (pytest.approx(100), 0)
+
+
+def test_a_hundred_things_of_a_picture_count() -> None:
+    """The right one is the 101st by score: not found. As the hundredth it is."""
+    there = truth((1, 3, [80, 80, 20, 20]))
+    wrong = [found(1, 3, [0, 0, 5, 5], 0.9 - number / 1000) for number in range(100)]
+    right = found(1, 3, [80, 80, 20, 20], 0.1)
+    assert zsi_figures(there, [*wrong, right], unseen=UNSEEN, of="bbox")["recall@100 0.5"] == 0
+    assert zsi_figures(there, [*wrong[1:], right], unseen=UNSEEN, of="bbox")["recall@100 0.5"] == pytest.approx(100)
+    assert zsi_figures(there, [*wrong[1:], right], unseen=UNSEEN, of="bbox")["mAP 0.5"] == pytest.approx(1)
+
+
+def test_one_thing_is_found_once() -> None:
+    """A second box on the same thing is a mistake: of two things one is found, and half the recall is reached."""
+    there = truth((1, 3, [0, 0, 20, 20]), (1, 3, [50, 50, 20, 20]))
+    twice = [found(1, 3, [0, 0, 20, 20], 0.9), found(1, 3, [1, 0, 20, 20], 0.8)]
+    assert zsi_figures(there, twice, unseen=UNSEEN, of="bbox")["recall@100 0.5"] == pytest.approx(50)
+
+
+def test_recall_by_pictures() -> None:
+    """Found of class 3: one of two in the first picture, none of one in the second; of 4, which is there once, all."""
+    there = truth((1, 3, [0, 0, 20, 20]), (1, 3, [50, 50, 20, 20]), (2, 3, [0, 0, 9, 9]), (2, 4, [20, 0, 50, 20]))
+    results = [found(1, 3, [0, 0, 20, 20], 0.9), found(2, 4, [20, 0, 27, 20], 0.9)]
+    counted = matches(there, results, classes=UNSEEN, of="bbox")
+    assert counted.there.tolist() == [[2, 0], [1, 1]]
+    assert counted.found[0.5].tolist() == [[1, 0], [0, 1]]
+    assert counted.found[0.6].tolist() == [[1, 0], [0, 0]]
+    whole = zsi_figures(there, results, unseen=UNSEEN, of="bbox")
+    assert counted.recall(0.5).tolist() == pytest.approx([whole["recall@100 0.5"]])
+    assert whole["recall@100 0.5"] == pytest.approx((100 / 3 + 100) / 2)
+    weights = np.array([[1.0, 0.0], [0.0, 2.0]])
+    assert counted.recall(0.5, weights=weights).tolist() == pytest.approx([50, 50])
+    nothing = matches(there, [], classes=UNSEEN, of="bbox")
+    assert nothing.recall(0.4).tolist() == [0]
+
+
+def encoded(box: list[float]) -> dict[str, Any]:
+    from pycocotools import mask
+
+    [one] = mask.frPyObjects([outline(box)], 100, 100)
+    return one

@@ -49,11 +49,14 @@ class AskedWord(nn.Module):
         return self._name([word if word in self._numbers else UNK for word in words_of(text)])
 
     def vector_of(self, name: str) -> Tensor:
-        """Return the mean vector (D,) of the words of `name`, as long as the vectors of single words are.
+        """Return the vector (D,) of `name`, else the mean of those of its words, as long as theirs are.
 
         Raises `UsageError` if none of them has one.
         """
-        numbers = [self._numbers[word] for word in words_of(name) if word in self._numbers]
+        words = words_of(name)
+        if self._is_known("_".join(words)):
+            return self.vectors[self._numbers["_".join(words)]]
+        numbers = [self._numbers[word] for word in words if word in self._numbers]
         known = [number for number in numbers if self.vectors[number].any()]
         if not known:
             close = nearest(name, self._numbers)
@@ -76,7 +79,7 @@ class AskedWord(nn.Module):
         return torch.cat([vector, named])
 
     def _name(self, texts: Sequence[str]) -> str | None:
-        names = [name for name in self._names if any(map(self._is_known, name.split()))]
+        names = [name for name in self._names if any(map(self._is_known, (*name.split(), name.replace(" ", "_"))))]
         said = [ANYTHING if text == UNK else text for text in texts]
         return head_name(said, names=names, is_known=self._is_known)
 

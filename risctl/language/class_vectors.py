@@ -1,0 +1,53 @@
+"""The published matrices of class vectors (word_w2v_withbg_48_17.txt, word_w2v_withbg_65_15.txt).
+
+A line a number of the vectors, a column a class after background's, in the order of the split; between commas.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from risctl.errors import DataError
+from risctl.language.coco_classes import SPLITS
+from risctl.language.vector_files import Table
+
+_ORDERS = {1 + len(split.seen) + len(split.unseen): (*split.seen, *split.unseen) for split in SPLITS.values()}
+_LONGEST_LINE = 1 << 14
+
+
+def is_class_matrix(path: Path) -> bool:
+    """Return whether the file begins as such a matrix does: 66 or 81 numbers between commas."""
+    if path.suffix != ".txt":
+        return False
+    with path.open("rb") as file:
+        fields = file.readline(_LONGEST_LINE).split(b",")
+    try:
+        return len([float(field) for field in fields]) in _ORDERS
+    except ValueError:
+        return False
+
+
+def read_matrix(path: Path) -> np.ndarray:
+    """Return a matrix of class vectors as it stands, float32 (D, classes + 1). Raises `DataError` if it is none."""
+    try:
+        lines = path.read_text(encoding="utf-8").replace(",", " ").splitlines()
+        matrix = np.array([[float(number) for number in line.split()] for line in lines if line.strip()], np.float32)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path} as class vectors: {error}") from error
+    if matrix.ndim != 2 or not np.isfinite(matrix).all():
+        raise DataError(f"{path} holds no matrix of finite numbers")
+    return matrix
+
+
+def read_class_table(path: Path) -> Table:
+    """Return the classes of a matrix as words, those of several joined as in word2vec: "traffic_light".
+
+    Raises `DataError` if the file is none.
+    """
+    matrix = read_matrix(path)
+    order = _ORDERS.get(matrix.shape[1])
+    if order is None:
+        raise DataError(f"expected {' or '.join(map(str, _ORDERS))} columns in {path}, got {matrix.shape[1]}")
+    return Table(words=tuple(name.replace(" ", "_") for name in order), vectors=matrix[:, 1:].T.copy())
