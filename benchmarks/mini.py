@@ -1,0 +1,338 @@
+"""How well mini does, beside simple ways of answering the same phrases.
+
+    python benchmarks/mini.py MODEL --refer refer_mini --phrases data/coco-phrases.h5 --scenes scenes-11.h5 \
+        --boxes refcoco_eval --json mini.json
+
+MODEL is a run folder or a checkpoint. Each option is a part and can be left out:
+
+--refer    a folder in REFER's published layout with refcoco, refcoco+ and refcocog: real phrases, also each set apart,
+           by the kinds of words in them, with what went wrong;
+--phrases  a store of `risctl prepare coco-phrases`: held-out pictures with made phrases (split test);
+--scenes   a store of `risctl prepare scenes` of another seed than was trained on: by ability (split test);
+--boxes    a folder with RefCOCO's evaluation splits and all boxes of their pictures: the choice alone, no pixels.
+
+Protocol `original`; 95 % intervals by drawing pictures anew, differences paired. Phrases that mean nothing there stay
+out of mIoU; how well they are refused is shown for several thresholds of presence, which are chosen on the splits val.
+One core is enough: some minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mini_peers import BEST, PEERS, draw_all, peers
+
+from risctl.data.box_questions import questions_per_box
+from risctl.data.datasets.refcoco_boxes import EVALUATION_SPLITS, read_evaluation
+from risctl.data.datasets.refer import read_refer
+from risctl.data.store.reader import Store
+from risctl.data.store.writer import write_store
+from risctl.engine.asking import pictures
+from risctl.engine.box_choice import right_choices
+from risctl.engine.checkpoint import load_checkpoint
+from risctl.language.ability_words import ABILITIES, abilities_in
+from risctl.metrics.accumulator import Accumulator
+from risctl.metrics.bootstrap import intervals, paired_differences, share_interval, subset_intervals
+from risctl.metrics.figures import figures, sample_ious
+from risctl.metrics.protocols import get_protocol
+from risctl.metrics.rows import Rows
+from risctl.systems.mini import Mini
+from risctl.vision import rle
+
+MODEL = "mini"
+SETS = ("refcoco", "refcoco+", "refcocog")
+THRESHOLDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+PROTOCOL = get_protocol("original")
+_TEXTS = 64
+_STORE = 1_000_000  # what the keys of a store's samples are apart from the next one's
+
+
+def main() -> int:
+    """Measure, print, write; return the exit code."""
+    asked = _parsed()
+    began = time.monotonic()
+    system = load_checkpoint(asked.model).system
+    if not isinstance(system, Mini):
+        sys.exit(f"{asked.model} is no mini model")
+    system.eval()
+    presence = system.presence if asked.presence is None else asked.presence
+    system.presence = 0.0  # every phrase is answered here; refusals are worked out from the scores
+    found: dict[str, Any] = {
+        "model": str(asked.model),
+        "parameters": sum(one.numel() for one in system.parameters()),
+        "protocol": PROTOCOL.describe(),
+        "presence": presence,
+        "threads": torch.get_num_threads(),
+    }
+
+    def tell(lines: Sequence[str]) -> None:
+        print("\n".join(lines), flush=True)
+        found["seconds"] = round(time.monotonic() - began, 1)
+        if asked.json is not None:
+            asked.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+    tell([f"{asked.model}: {found['parameters']:,} parameters, presence {presence:g}", found["protocol"]])
+    options = {"presence": presence, "resamples": asked.resamples}
+    if asked.refer is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            stores = [_stored(asked.refer, name, Path(folder)) for name in SETS]
+            rows_of = measure(system, stores, split="all")
+        found["real phrases"] = told(rows_of, by="words", **options)
+        tell(part_lines("real phrases", found["real phrases"]))
+        sets = np.array([SETS[key // _STORE] for key in rows_of[MODEL].key.tolist()])
+        apart = {one: told(_subset(rows_of, sets == one), by="words", **options) for one in SETS}
+        found["real phrases by set"] = apart
+        tell([line for one in SETS for line in part_lines(one, apart[one])[: 2 + len(PEERS)]])
+    for name, path in (("made phrases", asked.phrases), ("scenes", asked.scenes)):
+        if path is not None:
+            with Store(path) as store:
+                on_val = measure(system, [store], split="val", beside=False)[MODEL]
+                found[f"presence of {name} on val"] = by_threshold(on_val)
+                tell(["", f"presence, {name}, split val", *presence_lines(by_threshold(on_val))])
+                found[name] = told(measure(system, [store], split="test"), by="abilities", **options)
+                tell(part_lines(name, found[name]))
+    if asked.boxes is not None:
+        found["box choice"] = box_choice(system, asked.boxes, resamples=asked.resamples)
+        tell(box_lines(found["box choice"]))
+    tell(["", f"{found['seconds']:.0f} s with {found['threads']} threads"])
+    return 0
+
+
+def _parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    for part in ("refer", "phrases", "scenes", "boxes"):
+        parser.add_argument(f"--{part}", type=Path)
+    parser.add_argument("--presence", type=float, help="in place of the model's own threshold")
+    parser.add_argument("--resamples", type=int, default=1000)
+    parser.add_argument("--json", type=Path, help="where to write all figures")
+    return parser.parse_args()
+
+
+def _stored(refer: Path, name: str, folder: Path) -> Store:
+    """Return a set of the published files `refer` as a store in `folder`."""
+    dataset = read_refer(refer, name=name, split_by="umd" if name == "refcocog" else "unc")
+    write_store(dataset, folder / f"{name}.h5")
+    return Store(folder / f"{name}.h5")
+
+
+@torch.inference_mode()
+def measure(system: Mini, stores: Sequence[Store], *, split: str, beside: bool = True) -> dict[str, Rows]:
+    """Return the rows of the model and, `beside`, of each peer, on the same samples of all `stores`."""
+    names = (MODEL, *PEERS) if beside else (MODEL,)
+    scored = {name: Accumulator(PROTOCOL) for name in names}
+    for number, store in enumerate(stores):
+        of_image: dict[int, list[int]] = {}
+        for row in store.sentences(split):
+            of_image.setdefault(store.sentence(int(row)).image, []).append(int(row))
+        for picture in pictures(store, list(of_image), system.preprocess, workers=0):
+            sentences = [store.sentence(row) for row in of_image[picture.row]]
+            refs = [store.ref(one.ref) for one in sentences]
+            targets = [np.ascontiguousarray(rle.decode(store.mask(one.ref))) for one in sentences]
+            seen = system.encode_image(picture.image[None], picture.geometry.padding()[None])
+            answers: list[dict[str, np.ndarray]] = []
+            scores: list[float] = []
+            things = draw_all(system, seen, picture.geometry) if beside else None
+            for start in range(0, len(sentences), _TEXTS):
+                texts = [one.sent for one in sentences[start : start + _TEXTS]]
+                ids, masks = (torch.stack(part) for part in zip(*map(system.preprocess.text, texts), strict=True))
+                many = seen.select(torch.zeros(len(texts), dtype=torch.int64))
+                output = system.decode(many, system.encode_text(ids, masks))
+                said = system.predict(
+                    output, geometries=[picture.geometry] * len(texts), texts=texts, threshold=PROTOCOL.threshold
+                )
+                own = [{MODEL: one.mask} for one in said]
+                if things is not None:
+                    others = peers(things, output.extras["choice"], texts, targets[start : start + _TEXTS])
+                    own = [mine | theirs for mine, theirs in zip(own, others, strict=True)]
+                answers.extend(own)
+                scores.extend(one.score for one in said)
+            for sentence, ref, target, answer, score in zip(sentences, refs, targets, answers, scores, strict=True):
+                for name, accumulator in scored.items():
+                    accumulator.add(
+                        answer[name],
+                        target,
+                        key=number * _STORE + sentence.row,
+                        image_id=ref.image_id,
+                        ref_id=ref.ref_id,
+                        sentence_id=sentence.sentence_id,
+                        text=sentence.sent,
+                        abilities=sentence.abilities,
+                        score=score,
+                        targeted=bool(ref.annotations),
+                    )
+    return {name: accumulator.rows() for name, accumulator in scored.items()}
+
+
+def refusing(rows: Rows, threshold: float) -> Rows:
+    """Return `rows` as they are if phrases whose presence is below `threshold` are answered with nothing."""
+    none = rows.score < threshold
+    return replace(
+        rows,
+        intersection=np.where(none, 0, rows.intersection),
+        union=np.where(none, rows.target, rows.union),
+        predicted=np.where(none, 0, rows.predicted),
+        predicted_none=rows.predicted_none | none,
+    )
+
+
+def by_threshold(rows: Rows) -> dict[str, dict[str, float]]:
+    """Return what the model's figures are at each of `THRESHOLDS` of presence, and without."""
+    names = ("mIoU", "gIoU", "N-acc", "T-acc")
+    return {
+        f"{threshold:g}": {
+            name: _round(value) for name, value in figures(refusing(rows, threshold), PROTOCOL).items() if name in names
+        }
+        for threshold in (0.0, *THRESHOLDS)
+    }
+
+
+def told(rows_of: dict[str, Rows], *, presence: float, by: str, resamples: int) -> dict[str, Any]:
+    """Return the figures of all rows, differences to the model, and the model's figures by kinds of phrases.
+
+    by: "abilities" as the store tags them, or the "words" of the phrases.
+    """
+    rows_of = rows_of | {MODEL: refusing(rows_of[MODEL], presence)}
+    own = rows_of[MODEL]
+    report: dict[str, Any] = {
+        "phrases": len(own),
+        "without a target": int((~own.targeted).sum()),
+        "pictures": len(np.unique(own.image_id)),
+        "figures": {},
+    }
+    for name, rows in rows_of.items():
+        spans = intervals(rows, PROTOCOL, resamples=resamples)
+        report["figures"][name] = {
+            figure: {"value": _round(value), **_span(spans.get(figure))}
+            for figure, value in figures(rows, PROTOCOL).items()
+        }
+        if name != MODEL:
+            gain = paired_differences(rows, own, PROTOCOL, resamples=resamples)["mIoU"]
+            report["figures"][name]["mIoU"]["mini is better by"] = {"value": _round(gain.value), **_span(gain)}
+    report["by kind"] = _by_kind(own, rows_of[BEST], by=by, resamples=resamples)
+    report["outcomes"] = outcomes(own, rows_of[BEST])
+    if (~own.targeted).any():
+        report["by presence"] = by_threshold(rows_of[MODEL])
+    return report
+
+
+def _by_kind(rows: Rows, best: Rows, *, by: str, resamples: int) -> dict[str, Any]:
+    """Return mIoU and share right of the phrases of each kind."""
+    tags = [abilities_in(text) for text in rows.text] if by == "words" else list(rows.abilities)
+    kinds = ABILITIES if by == "words" else rows.known_abilities()
+    chosen = {kind: np.array([kind in one for one in tags]) & rows.targeted for kind in kinds}
+    chosen["none of these"] = np.array([not one for one in tags]) & rows.targeted
+    chosen = {kind: which for kind, which in chosen.items() if which.any()}
+    spans = subset_intervals(rows, PROTOCOL, list(chosen.values()), figure="mIoU", resamples=resamples)
+    iou, reachable = sample_ious(rows, PROTOCOL), sample_ious(best, PROTOCOL)
+    return {
+        kind: {
+            "phrases": int(which.sum()),
+            "mIoU": {"value": _round(100 * float(iou[which].mean())), **_span(span)},
+            "Pr@0.5": _round(100 * float((iou[which] >= 0.5).mean())),
+            "Pr@0.5 of the best found": _round(100 * float((reachable[which] >= 0.5).mean())),
+        }
+        for (kind, which), span in zip(chosen.items(), spans, strict=True)
+    }
+
+
+def outcomes(rows: Rows, best: Rows) -> dict[str, int]:
+    """Return how many phrases with a target were answered rightly (IoU at least 0.5), and why the others were not."""
+    there = rows.targeted
+    right = there & (sample_ious(rows, PROTOCOL) >= 0.5)
+    found = sample_ious(best, PROTOCOL) >= 0.5
+    refused = there & rows.predicted_none
+    return {
+        "right": int(right.sum()),
+        "said to be absent": int(refused.sum()),
+        "not found, or badly drawn": int((there & ~right & ~found & ~refused).sum()),
+        "found, but another thing chosen": int((there & ~right & found & ~refused).sum()),
+    }
+
+
+def box_choice(system: Mini, folder: Path, *, resamples: int) -> dict[str, Any]:
+    """Return the share of right choices among all boxes, for each evaluation split, and what is right by chance."""
+    found = {}
+    for split in EVALUATION_SPLITS:
+        questions = read_evaluation(folder, split)
+        right = right_choices(system, questions)
+        pictures_of = np.unique([id(one.picture) for one in questions], return_inverse=True)[1]
+        found[split] = {
+            "phrases": len(questions),
+            "right": {
+                "value": _round(100 * float(right.mean())),
+                **_span(share_interval(right, pictures_of, resamples=resamples)),
+            },
+            "chance": _round(100 * questions_per_box(questions)),
+        }
+    return found
+
+
+def box_lines(found: dict[str, Any]) -> list[str]:
+    """Return the figures of the choice alone for reading."""
+    return [
+        "",
+        "choice among all known boxes, no pixels",
+        *(
+            f"  {split:<16} {one['phrases']:>8,} phrases  right {_shown(one['right'])}  by chance {one['chance']:.1f}"
+            for split, one in found.items()
+        ),
+    ]
+
+
+def part_lines(name: str, report: dict[str, Any]) -> list[str]:
+    """Return the figures of a part for reading."""
+    absent = report["without a target"]
+    lines = ["", f"{name}: {report['phrases']} phrases ({absent} without a target), {report['pictures']} pictures"]
+    for who, own in report["figures"].items():
+        gain = own["mIoU"].get("mini is better by")
+        beside = f"  mini is better by {_shown(gain)}" if gain else ""
+        lines.append(
+            f"  {who:<28} mIoU {_shown(own['mIoU'])}  oIoU {own['oIoU']['value']:5.1f}  "
+            f"Pr@0.5 {own['Pr@0.5']['value']:5.1f}{beside}"
+        )
+    lines.append("  " + ", ".join(f"{what}: {count}" for what, count in report["outcomes"].items()))
+    for kind, one in report["by kind"].items():
+        lines.append(
+            f"    {kind:<14} {one['phrases']:>5} phrases  mIoU {_shown(one['mIoU'])}  Pr@0.5 {one['Pr@0.5']:5.1f} "
+            f"of {one['Pr@0.5 of the best found']:5.1f}"
+        )
+    return lines + ([] if "by presence" not in report else presence_lines(report["by presence"]))
+
+
+def presence_lines(rows: dict[str, dict[str, float]]) -> list[str]:
+    """Return what comes of thresholds of presence for reading."""
+    return [
+        f"    below {threshold:>4} refused:  " + "  ".join(f"{name} {value:5.1f}" for name, value in one.items())
+        for threshold, one in rows.items()
+    ]
+
+
+def _subset(rows_of: dict[str, Rows], chosen: np.ndarray) -> dict[str, Rows]:
+    return {name: rows.subset(chosen) for name, rows in rows_of.items()}
+
+
+def _span(span: Any) -> dict[str, float]:
+    return {} if span is None else {"low": _round(span.low), "high": _round(span.high)}
+
+
+def _shown(one: dict[str, float]) -> str:
+    return f"{one['value']:5.1f} ({one['low']:.1f} to {one['high']:.1f})" if "low" in one else f"{one['value']:5.1f}"
+
+
+def _round(value: float) -> float:
+    return round(float(value), 2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
