@@ -27,7 +27,7 @@ WHOLE, ELLIPSE, LARGEST, NAMED, BEST = (
 )
 PEERS = (WHOLE, ELLIPSE, LARGEST, NAMED, BEST)
 # The share of the picture's sides, which does best on the validation split of made phrases.
-ELLIPSE_SHARE = 0.6
+ELLIPSE_SHARE = 0.8
 _SURE = 0.3  # the score from which a thing counts as one of its class
 _STRIDE = 4
 
