@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from risctl.cli import console, visualize_data, visualize_proposals
+from risctl.cli import console, visualize_data, visualize_detections, visualize_proposals
 from risctl.cli.options import Device, DeviceOption, JsonOption, ModelOption, QuietOption
 from risctl.cli.sheets import OutOption, ThresholdOption, sheet_path, write_sheet
 
@@ -22,6 +22,7 @@ FramesOption = Annotated[int, typer.Option(min=1, max=64, help="Of a video, how 
 app = typer.Typer(help="Draw data, predictions, and how a model came to its answer.", no_args_is_help=True)
 app.command("data", epilog=visualize_data.DATA_EXAMPLE)(visualize_data.data)
 app.command("predictions", epilog=visualize_data.PREDICTIONS_EXAMPLE)(visualize_data.predictions)
+app.command("detections", epilog=visualize_detections.EXAMPLE)(visualize_detections.detections)
 app.command("proposals", epilog=visualize_proposals.EXAMPLE)(visualize_proposals.proposals)
 
 
