@@ -7,7 +7,7 @@ with a shortlist only the most promising proposals are looked at on their own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -31,6 +31,8 @@ TEXT_WEIGHT = 0.5
 
 PREVIEW = 4 / 7
 """Of the side of a crop, what a preview of it has."""
+PREVIEWED = 6
+"""Times the shortlist's length: of how many proposals, the best by the global features, a text gets previews."""
 
 
 class EncodedImage:
@@ -52,7 +54,7 @@ class EncodedImage:
         self._boxes = global_local.whole_boxes(found, height=height, width=width)
         self._context: Tensor | None = None
         self._local: dict[int, Tensor] = {}
-        self._preview: Tensor | None = None
+        self._previews: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.masks)
@@ -84,35 +86,36 @@ class EncodedImage:
         return len(self._local)
 
     @property
-    def preview(self) -> Tensor | None:
-        """Nearly the local features (N, E), from crops of 4/7 of the side, a third of the work; None with a ResNet."""
-        visual = self._system.clip.visual
-        if self._preview is None and isinstance(visual, CLIPViT):
-            side = visual.resolution // visual.grid * max(1, round(visual.grid * PREVIEW))
-            step = 2 * self._system.batch
-            parts = [slice(start, start + step) for start in range(0, len(self), step)]
-            found = [
-                visual.features(global_local.crops(self.original, self.masks[one], self._boxes[one], size=side))
-                for one in parts
-            ]
-            self._preview = torch.cat(found) if found else self.original.new_zeros((0, visual.width))
-        return self._preview
+    def can_preview(self) -> bool:
+        """Whether there are previews: a ResNet has none."""
+        return isinstance(self._system.clip.visual, CLIPViT)
 
     def local_of(self, chosen: Sequence[int]) -> Tensor:
         """Return the local features (n, E) of some proposals."""
+        return self._looked(chosen, self._local, side=self._system.clip.visual.resolution, batch=self._system.batch)
+
+    def preview_of(self, chosen: Sequence[int]) -> Tensor:
+        """Return nearly the local features (n, E) of some, from crops of 4/7 of the side, a third of the work."""
         visual = self._system.clip.visual
-        missing = [one for one in chosen if one not in self._local]
-        for start in range(0, len(missing), self._system.batch):
-            some = missing[start : start + self._system.batch]
+        side = visual.resolution // visual.grid * max(1, round(visual.grid * PREVIEW))
+        return self._looked(chosen, self._previews, side=side, batch=2 * self._system.batch)
+
+    def _looked(self, chosen: Sequence[int], known: dict[int, Tensor], *, side: int, batch: int) -> Tensor:
+        """Return the features (n, E) of some proposals' crops of `side` pixels, those not `known` computed."""
+        visual = self._system.clip.visual
+        missing = [one for one in chosen if one not in known]
+        for start in range(0, len(missing), batch):
+            some = missing[start : start + batch]
             index = torch.tensor(some, device=self.masks.device)
-            cut = global_local.crops(self.original, self.masks[index], self._boxes[index], size=visual.resolution)
-            features = visual.features(cut)
+            features = visual.features(
+                global_local.crops(self.original, self.masks[index], self._boxes[index], size=side)
+            )
             if isinstance(visual, CLIPResNet):
                 features = functional.normalize(features, dim=-1)
-            self._local.update(zip(some, features, strict=True))
+            known.update(zip(some, features, strict=True))
         if not chosen:
             return self.original.new_zeros((0, visual.width))
-        return torch.stack([self._local[one] for one in chosen])
+        return torch.stack([known[one] for one in chosen])
 
 
 class GlobalLocalCLIP(nn.Module):
@@ -158,19 +161,25 @@ class GlobalLocalCLIP(nn.Module):
     ) -> Tensor:
         """Return the scores (T, N), minus infinity but for each text's `shortlist` best at first sight.
 
-        First sight is the global feature with a preview of the local one; with a ResNet, the global feature alone.
+        First sight is the global feature; with a ViT, of those that are best by it, with a preview of the local one.
+        A text's scores do not depend on which others are asked with it.
         """
-        seen = image.context
-        if image.preview is not None:
-            seen = global_local.combine(seen, image.preview, visual_weight)
-        first = self._fit(seen, texts)
-        kept = first.topk(min(shortlist, len(image)), dim=1).indices
-        chosen = sorted(set(kept.flatten().tolist()))
-        joined = global_local.combine(image.context[chosen], image.local_of(chosen), visual_weight)
-        found = torch.full_like(first, -torch.inf)
-        found[:, chosen] = self._fit(joined, texts)
-        outside = torch.ones_like(first, dtype=torch.bool).scatter(1, kept, False)
-        return found.masked_fill(outside, -torch.inf)
+
+        def refined(before: Tensor, count: int, looked: Callable[[Sequence[int]], Tensor]) -> Tensor:
+            """Return the scores of each text's `count` best by `before`, with a closer look at them."""
+            kept = before.topk(min(count, len(image)), dim=1).indices
+            chosen = sorted(set(kept.flatten().tolist()))
+            found = torch.full_like(before, -torch.inf)
+            found[:, chosen] = self._fit(
+                global_local.combine(image.context[chosen], looked(chosen), visual_weight), texts
+            )
+            outside = torch.ones_like(before, dtype=torch.bool).scatter(1, kept, False)
+            return found.masked_fill(outside, -torch.inf)
+
+        seen = self._fit(image.context, texts)
+        if image.can_preview and shortlist < len(image):
+            seen = refined(seen, PREVIEWED * shortlist, image.preview_of)
+        return refined(seen, shortlist, image.local_of)
 
     def score_by(self, method: Method, image: EncodedImage, texts: Tensor, *, visual_weight: float) -> Tensor:
         """Return the scores (T, N) by the paper's method or one of the baselines that it tables."""

@@ -106,6 +106,21 @@ def test_a_shortlist_is_exact_if_long_and_looks_at_few_if_short(tokens: ClipToke
     assert short.exact_choices(TEXTS) == [answer.chosen for answer in wanted]
 
 
+@pytest.mark.parametrize("kind", ["vit", "resnet"])
+def test_a_shortlist_does_not_depend_on_company(tokens: ClipTokens, kind: str) -> None:
+    together, alone = (_zero_shot(tokens, kind=kind, masks=_masks(40), shortlist=2) for _ in range(2))
+    together.look(PICTURE)
+    for answer, text in zip(together.answers(TEXTS), TEXTS, strict=True):
+        alone.look(PICTURE)
+        [other] = alone.answers([text])
+        assert np.array_equal(np.isfinite(answer.scores), np.isfinite(other.scores))
+        assert np.isfinite(other.scores).sum() == 2
+        assert answer.chosen == other.chosen
+        # Of 40 proposals, 12 had a closer look at first sight and two a full one; a ResNet has no first sight of them.
+        assert len(alone._encoded()._previews) == (12 if kind == "vit" else 0)
+        assert alone._encoded().looked_at == 2
+
+
 def test_a_picture_is_looked_at_once(tokens: ClipTokens) -> None:
     zero_shot = _zero_shot(tokens)
     with pytest.raises(UsageError, match="no picture"):
