@@ -13,7 +13,20 @@ import typer
 from typer.core import TyperGroup
 
 from risctl import __version__
-from risctl.cli import compare, console, data, doctor, import_, predict, prepare, recipes, train, visualize, zeroshot
+from risctl.cli import (
+    cache,
+    compare,
+    console,
+    data,
+    doctor,
+    import_,
+    predict,
+    prepare,
+    recipes,
+    train,
+    visualize,
+    zeroshot,
+)
 from risctl.cli import eval as evaluation
 from risctl.errors import RisctlError
 
@@ -71,6 +84,7 @@ app.add_typer(zeroshot.app, name="zeroshot", rich_help_panel=MAIN)
 app.add_typer(visualize.app, name="visualize", rich_help_panel=MAIN)
 app.add_typer(recipes.app, name="recipes", rich_help_panel=RECIPES)
 app.add_typer(import_.app, name="import", rich_help_panel=RECIPES)
+app.add_typer(cache.app, name="cache", rich_help_panel=HELP)
 app.command("doctor", epilog="Example: risctl doctor --json", rich_help_panel=HELP)(doctor.doctor)
 
 

@@ -85,6 +85,16 @@ def remove_stale(path: Path) -> list[Path]:
     return removed
 
 
+def is_left_over(file: Path) -> bool:
+    """Return whether `file` is what a dead writer of any file left unfinished."""
+    if not (file.name.startswith(".") and file.name.endswith(".part")):
+        return False
+    owner = file.name.removesuffix(".part").rpartition(".")[2]
+    if owner.count("-") != 2:
+        return False
+    return _is_dead(owner) or time.time() - file.stat().st_mtime > STALE_SECONDS
+
+
 def _is_dead(owner: str) -> bool:
     host, _, rest = owner.rpartition("-")[0].rpartition("-")
     if os.name != "posix" or host != _host() or not rest.isdigit():

@@ -64,9 +64,14 @@ def key_of(recipe: Recipe, store: Store, system: System, *, weighed: bool = True
         store=store.fingerprint,
         images=described[IMAGES],
         texts=described[TEXTS],
-        code=f"risctl {__version__}, features {schema.VERSION}",
+        code=code_version(),
         orientations=2 if recipe.data.augment is not None and recipe.data.augment.flip else 1,
     )
+
+
+def code_version() -> str:
+    """Return what features of this version of the code say of it."""
+    return f"risctl {__version__}, features {schema.VERSION}"
 
 
 def check_augmentation(recipe: Recipe, encoders: dict[str, nn.Module]) -> None:

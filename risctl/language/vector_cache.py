@@ -9,6 +9,7 @@ import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -39,12 +40,13 @@ def cached_path(source: Path, *, words: Iterable[str] | None, first: int, dim: i
 def write_compact(path: Path, table: Table, *, source: str) -> None:
     """Write `table` to `path`, whole or not at all. Raises `OSError` if the disk refuses."""
     blob = np.frombuffer("\n".join(table.words).encode(), dtype=np.uint8)
-    header = {"risctl": json.dumps({"format": FORMAT, "source": source})}
+    arrays: dict[str, np.ndarray] = {"vectors": np.ascontiguousarray(table.vectors, np.float32), "words": blob}
+    header = {"risctl": json.dumps({"format": FORMAT, "source": source, "sha256": _digest(arrays)})}
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with beside.open("wb") as file:
-            file.write(save({"vectors": np.ascontiguousarray(table.vectors, np.float32), "words": blob}, header))
+            file.write(save(arrays, header))
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
@@ -65,3 +67,40 @@ def read_compact(path: Path) -> Table:
     if vectors.ndim != 2 or len(words) != len(vectors) or not np.isfinite(vectors).all():
         raise DataError(f"{path} is damaged: {len(words)} words for vectors {vectors.shape}, all to be finite")
     return Table(words=words, vectors=vectors.astype(np.float32))
+
+
+def source_of(path: Path) -> str:
+    """Return the file that the compact file `path` was made of, "" if it does not say.
+
+    Raises `DataError` if it is damaged or something else.
+    """
+    return str(_header(path).get("source", ""))
+
+
+def check_sum(path: Path) -> bool:
+    """Return whether a compact file has a sum to be checked by; early ones have none.
+
+    Raises `DataError` if it is not what was written.
+    """
+    read_compact(path)
+    recorded = _header(path).get("sha256")
+    if recorded is not None and recorded != _digest(load_file(path)):
+        raise DataError(f"{path} is damaged: its sha256 is not what was written")
+    return recorded is not None
+
+
+def _header(path: Path) -> dict[str, Any]:
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            found = json.loads((file.metadata() or {}).get("risctl", "{}"))
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged or no file of word vectors: {error}") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _digest(arrays: dict[str, np.ndarray]) -> str:
+    found = hashlib.sha256()
+    for name in sorted(arrays):
+        found.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        found.update(np.ascontiguousarray(arrays[name]).data)
+    return found.hexdigest()

@@ -22,10 +22,14 @@ _AGAIN = "make it again with `risctl prepare features`"
 
 
 class FeatureFile:
-    """One finished file of features: a shard, or one that joins shards. Raises `DataError` if it is not whole."""
+    """One file of features: a shard, or one that joins shards. Raises `DataError` if it is not whole.
 
-    def __init__(self, path: Path) -> None:
+    unfinished: take also one whose writer has not finished, to see what it is of.
+    """
+
+    def __init__(self, path: Path, *, unfinished: bool = False) -> None:
         self.path = path
+        self._unfinished = unfinished
         try:
             self._file = open(path, "rb", buffering=0)  # noqa: SIM115, PTH123 - kept open until close()
         except OSError as error:
@@ -48,12 +52,12 @@ class FeatureFile:
             self.layout = Layout.from_bytes(data, length=self.size)
         except ValueError as error:
             raise self._damaged(str(error)) from error
-        if head.sums is None:
+        if head.sums is None and not self._unfinished:
             raise DataError(f"{self.path} is not finished; go on with `risctl prepare features`")
         self.digest = head.digest
         names = sorted(self.layout.groups)
         self._sums = {name: self._table(name, "crc32") for name in names if not self.layout.shards}
-        if not self.layout.shards and schema.sum_of(list(self._sums.values())) != head.sums:
+        if not self.layout.shards and head.sums is not None and schema.sum_of(list(self._sums.values())) != head.sums:
             raise self._damaged("its sums are not what was written")
 
     def close(self) -> None:
