@@ -5,6 +5,7 @@ Clips are (B, T, C, h, w); all frames of a clip ask together, as one sequence.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -59,7 +60,15 @@ class CrossModalBlock(nn.Module):
 
     def forward(self, clip: Tensor, position: Tensor, padding: Tensor, text: TextFeatures) -> Tensor:
         """Map a clip (B, T, C, h, w), with the position (B, C, h, w) and padding (B, h, w) of a frame, to its shape."""
-        cells = self.self_norm(to_sequence(clip) + self.dropout(to_sequence(self._look(clip, position, padding))))
+        seen = self._look(clip, position, padding)
+        if torch.is_grad_enabled():
+            return self._ask(clip, seen, position, text)
+        # From here on each cell is for itself: a frame at a time, what is made on the way is small.
+        frames = zip(clip.split(1, dim=1), seen.split(1, dim=1), strict=True)
+        return torch.cat([self._ask(one, looked, position, text) for one, looked in frames], dim=1)
+
+    def _ask(self, clip: Tensor, seen: Tensor, position: Tensor, text: TextFeatures) -> Tensor:
+        cells = self.self_norm(to_sequence(clip) + self.dropout(to_sequence(seen)))
         placed = to_sequence(position[:, None].expand(-1, clip.shape[1], -1, -1, -1))
         keys = text.words + sine_position_1d(text.mask, channels=text.words.shape[2])
         read = self.attention(cells + placed, keys, text.words, key_padding_mask=~text.mask, need_weights=False)[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +18,9 @@ from torch.nn import functional
 
 Shapes = Sequence[tuple[int, int]]
 """Height and width of each map."""
+
+_AT_ONCE = 4096
+"""Queries whose points are gathered at once: what is made on the way takes four times the memory of the rest."""
 
 
 def sample_points(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
@@ -46,7 +50,6 @@ def gather_points(value: Tensor, shapes: Shapes, locations: Tensor, weights: Ten
     query is one bag of cells. Maps get a border of zeros, for what lies outside to read.
     """
     batch, _, heads, depth = value.shape
-    queries, device = locations.shape[1], value.device
     maps = [
         functional.pad(cells.unflatten(1, shape).flatten(3), (0, 0, 1, 1, 1, 1)).flatten(1, 2)
         for cells, shape in zip(value.split([height * width for height, width in shapes], dim=1), shapes, strict=True)
@@ -55,23 +58,45 @@ def gather_points(value: Tensor, shapes: Shapes, locations: Tensor, weights: Ten
     widths = [width + 2 for _, width in shapes]
     # The corners of a point on the far edge of the last map lie beyond its border; their weights are zero.
     table = functional.pad(torch.cat(maps, dim=1).flatten(0, 1), (0, 0, 0, max(widths) + 2)).view(-1, depth)
-    whole: dict[str, Any] = {"dtype": torch.int32, "device": device}
-    starts = torch.tensor([sum(counts[:level]) + width + 1 for level, width in enumerate(widths)], **whole)
-    width = torch.tensor(widths, **whole)[:, None]
-    first = torch.arange(batch, **whole) * sum(counts)
-    extents = torch.tensor([(width, height) for height, width in shapes], dtype=locations.dtype, device=device)[:, None]
-    place = (locations * extents).sub_(0.5)
-    place = torch.minimum(place, extents).clamp_(min=-1)
+    whole: dict[str, Any] = {"dtype": torch.int32, "device": value.device}
+    starts = torch.tensor([sum(counts[:level]) + width + 1 for level, width in enumerate(widths)], **whole)[:, None]
+    starts = starts + (torch.arange(batch, **whole) * sum(counts))[:, None, None, None, None]
+    places = _Places(
+        extents=torch.tensor([(width, height) for height, width in shapes], dtype=locations.dtype)[:, None],
+        widths=torch.tensor(widths, **whole)[:, None],
+        starts=starts,
+        heads=torch.arange(heads, **whole)[:, None, None],
+    )
+    step = max(1, _AT_ONCE // batch)
+    parts = zip(locations.split(step, dim=1), weights.split(step, dim=1), strict=True)
+    return torch.cat([_gathered(table, places, at, share) for at, share in parts], dim=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Places:
+    """Where cells lie in a table. extents: width and height of each map; widths: of each map with its border; starts:
+    the row of each frame's and map's first cell; heads: the number of each head."""
+
+    extents: Tensor
+    widths: Tensor
+    starts: Tensor
+    heads: Tensor
+
+
+def _gathered(table: Tensor, places: _Places, locations: Tensor, weights: Tensor) -> Tensor:
+    """Return (N, Q, heads * D) of the points of some queries."""
+    batch, queries, heads = weights.shape[:3]
+    place = (locations * places.extents).sub_(0.5)
+    place = torch.minimum(place, places.extents).clamp_(min=-1)
     corner = place.floor()
     x, y = place.sub_(corner).unbind(-1)
     corner = corner.int()
-    row = corner[..., 1] * width + corner[..., 0] + starts[:, None] + first[:, None, None, None, None]
-    row = row * heads + torch.arange(heads, **whole)[:, None, None]
+    row = (corner[..., 1] * places.widths + corner[..., 0] + places.starts) * heads + places.heads
     below = y * weights
     above = weights - below
     right_above, right_below = above * x, below * x
-    beneath = width * heads
-    total = value.new_zeros(batch * queries * heads, depth)
+    beneath = places.widths * heads
+    total = table.new_zeros(batch * queries * heads, table.shape[1])
     for step, share in (
         (0, above - right_above),
         (heads, right_above),
@@ -80,7 +105,7 @@ def gather_points(value: Tensor, shapes: Shapes, locations: Tensor, weights: Ten
     ):
         rows, shares = (one.reshape(len(total), -1) for one in (row + step, share))
         total += functional.embedding_bag(rows, table, per_sample_weights=shares, mode="sum")
-    return total.view(batch, queries, heads * depth)
+    return total.view(batch, queries, -1)
 
 
 class DeformableAttention(nn.Module):
