@@ -46,6 +46,7 @@ ORDER = (
     "zeroshot",
     "recipes",
     "import",
+    "cache",
     "doctor",
 )
 
