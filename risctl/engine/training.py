@@ -313,6 +313,9 @@ def _introduce(trainer: Trainer, notes: Sequence[str | None], *, resumed: bool) 
     processes = parts.accelerator.num_processes
     device = device_name(parts.accelerator.device) + (f" x {processes} processes" if processes > 1 else "")
     left_out = f" ({parts.dataset.left_out} sentences without a word left out)" if parts.dataset.left_out else ""
+    held_back = getattr(parts.dataset, "held_back", 0)
+    if held_back:
+        left_out += f" ({held_back:,} whose pictures another of the stores evaluates on left out)"
     named = " and ".join(f"{one.name} ({one.split_by})" for one in (parts.store, *parts.also))
     split = f"{named} {recipe.data.train_split!r}"
     course = f"{trainer.steps_per_epoch:,} steps an epoch, {trainer.total:,} in all"

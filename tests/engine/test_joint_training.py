@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from systems.tiny import assert_same_tensors, tiny_store, weights_of
+from systems.tiny import assert_same_tensors, tiny_dataset, tiny_store, weights_of
 from test_videos import recipe_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data"))
@@ -120,6 +120,29 @@ def test_what_joint_training_cannot_do_is_told(stores: tuple[Path, Path]) -> Non
         )
         with pytest.raises(UsageError, match=r"data\.augment\.sizes"):
             training_items(recipe, pictures, letterboxed)
+
+
+def test_what_another_store_evaluates_on_is_told(stores: tuple[Path, Path], tmp_path: Path) -> None:
+    other = tiny_dataset(validation=4)
+    other.name = "other"
+    write_store(other, tmp_path / "other.h5")
+    recipe = joint(stores, also=[str(stores[1]), str(tmp_path / "other.h5")])
+    lines: list[str] = []
+
+    class Watcher:
+        def line(self, text: str, *, routine: bool = False) -> None:
+            lines.append(text)
+
+        def evaluating(self, done: int, total: int) -> None:
+            pass
+
+        def step(self, step: int, total: int, **_: Any) -> None:
+            raise StopIteration
+
+    with pytest.raises(StopIteration):
+        train(recipe, out=tmp_path / "run", device="cpu", watcher=Watcher())
+    # Four refs of the two pictures that the one trains on and the other keeps.
+    assert any("36 items" in line and "4 whose pictures another of the stores evaluates on" in line for line in lines)
 
 
 class _Renamed(Store):
