@@ -44,10 +44,6 @@ class AskedWord(nn.Module):
         sentences = [self._asked(row, present, of_classes) for row, present in zip(ids, mask, strict=True)]
         return TextFeatures(words=self.vectors[ids] * mask[..., None], mask=mask, sentence=torch.stack(sentences))
 
-    def name_in(self, text: str) -> str | None:
-        """Return what `text` is about: a class, or a word that has a vector; None if no word of it says so."""
-        return self._name([word if word in self._numbers else UNK for word in words_of(text)])
-
     def vector_of(self, name: str) -> Tensor:
         """Return the vector (D,) of `name`, else the mean of those of its words, as long as theirs are.
 
