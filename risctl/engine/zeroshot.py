@@ -82,6 +82,9 @@ class Answerer(Protocol):
     def answers(self, texts: Sequence[str]) -> list[Answer]:
         """Return an answer a text about the picture in hand."""
 
+    def is_cut(self, text: str) -> bool:
+        """Return whether `text` is longer than what answers reads."""
+
 
 @dataclass(slots=True)
 class _InHand:
@@ -127,9 +130,10 @@ class ZeroShot:
     def describe(self) -> str:
         """Return one line: method, weights, what proposes, what parses."""
         kind = "ResNet" if self.system.clip.is_resnet else "ViT"
+        visual = f"visual {self._visual_weight:g}, " if self.method == "global-local" else ""
         fast = "" if self.shortlist is None else f", fast: {self.shortlist} looked at alone"
         return (
-            f"{self.method} ({kind} CLIP, weights: visual {self._visual_weight:g}, text {self._text_weight:g}{fast}); "
+            f"{self.method} ({kind} CLIP, weights: {visual}text {self._text_weight:g}{fast}); "
             f"proposals: {self._source.name}; noun phrases: {self._phraser.name}"
         )
 
@@ -146,26 +150,34 @@ class ZeroShot:
         phrases = self.phrases(texts)
         if not len(hand.proposals):
             return [self._answer(text, phrase, None) for text, phrase in zip(texts, phrases, strict=True)]
+        every = self._ranked(texts, phrases, shortlist=self.shortlist)
+        return [self._answer(text, phrase, row) for text, phrase, row in zip(texts, phrases, every, strict=True)]
+
+    def exact_choices(self, texts: Sequence[str]) -> list[int]:
+        """Return which proposals would be chosen for the picture in hand without a shortlist, at least one there.
+
+        What it takes is not counted in `seconds`.
+        """
+        spent = dict(self.seconds)
+        ranked = self._ranked(texts, self.phrases(texts), shortlist=None)
+        self.seconds.update(spent)
+        return ranked.argmax(1).tolist()
+
+    def _ranked(self, texts: Sequence[str], phrases: Sequence[NounPhrase], *, shortlist: int | None) -> np.ndarray:
+        """Return the scores (T, N) of the proposals in hand, strategies and all."""
         with self._timed("text"):
             joined = self._text_features(texts, phrases)
             negative = self._prompted(list(self.strategies.negative)) if self.strategies.negative else None
         with self._timed("visual"):
-            scores = self._scores(joined)
+            scores = self._scores(joined, shortlist)
             if negative is not None:
-                scores = scores - self.strategies.negative_weight * self._scores(negative).mean(0)
+                scores = scores - self.strategies.negative_weight * self._taken_off(scores, negative, shortlist)
         if self.strategies.spatial:
             places = [place_of(text) for text in texts]
             rows = zip(scores, places, strict=True)
             weight = self.strategies.spatial
             scores = torch.stack([rerank(row, self._centres(), place, weight=weight) for row, place in rows])
-        every = scores.cpu().numpy()
-        return [self._answer(text, phrase, row) for text, phrase, row in zip(texts, phrases, every, strict=True)]
-
-    def exact_choices(self, texts: Sequence[str]) -> list[int]:
-        """Return which proposals the exact method would choose for the picture in hand, at least one proposal there."""
-        joined = self._text_features(texts, self.phrases(texts))
-        encoded = self._encoded()
-        return self.system.score(encoded, joined, visual_weight=self._visual_weight).argmax(1).tolist()
+        return scores.cpu().numpy()
 
     def phrases(self, texts: Sequence[str]) -> list[NounPhrase]:
         """Return the noun phrase of each text."""
@@ -219,13 +231,22 @@ class ZeroShot:
             hand.encoded = self.system.encode_image(hand.picture.pixels, hand.proposals.masks)
         return hand.encoded
 
-    def _scores(self, texts: Tensor) -> Tensor:
-        encoded = self._encoded()
-        if self.shortlist is not None:
-            return self.system.score_shortlist(
-                encoded, texts, visual_weight=self._visual_weight, shortlist=self.shortlist
-            )
-        return self.system.score_by(self.method, encoded, texts, visual_weight=self._visual_weight)
+    def _scores(self, texts: Tensor, shortlist: int | None) -> Tensor:
+        encoded, weight = self._encoded(), self._visual_weight
+        if shortlist is not None:
+            return self.system.score_shortlist(encoded, texts, visual_weight=weight, shortlist=shortlist)
+        return self.system.score_by(self.method, encoded, texts, visual_weight=weight)
+
+    def _taken_off(self, scores: Tensor, negative: Tensor, shortlist: int | None) -> Tensor:
+        """Return the mean score (N,) of the negative texts, 0 for proposals that are on no text's shortlist."""
+        if shortlist is None:
+            return self._scores(negative, None).mean(0)
+        chosen = torch.isfinite(scores).any(0).nonzero().flatten().tolist()
+        found = torch.zeros_like(scores[0])
+        found[chosen] = self.system.score_some(
+            self._encoded(), negative, chosen, visual_weight=self._visual_weight
+        ).mean(0)
+        return found
 
     def _centres(self) -> Tensor:
         hand = self._hand()

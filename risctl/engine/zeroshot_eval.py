@@ -34,7 +34,7 @@ class ZeroShotReport:
 
     extra: figures in percent by name, NaN where nothing was there to measure; without_proposals: images, refs and
     sentences that no proposal stood for, counted as IoU 0; seconds: per image, by part; unchanged: of the choices made
-    fast and exactly, (the same, all), None if none were compared.
+    fast and exactly, (the same, all), None if none were compared; cut: how many texts were longer than what is read.
     """
 
     report: Report
@@ -44,6 +44,7 @@ class ZeroShotReport:
     proposals_per_image: float
     seconds: dict[str, float]
     unchanged: tuple[int, int] | None
+    cut: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report, ready for JSON; null where nothing was there to measure."""
@@ -60,6 +61,7 @@ class ZeroShotReport:
             "proposals_per_image": self.proposals_per_image,
             "seconds_per_image": self.seconds,
             "unchanged_choices": None if self.unchanged is None else list(self.unchanged),
+            "cut_texts": self.cut,
         }
 
     def to_text(self) -> str:
@@ -77,6 +79,8 @@ class ZeroShotReport:
         if self.unchanged is not None:
             same, every = self.unchanged
             lines.append(f"  choices unchanged by --fast: {same} of {every} ({100 * same / every:.1f} %)")
+        if self.cut:
+            lines.append(f"  warning: {self.cut} texts are longer than the model reads and were cut")
         return "\n".join(lines)
 
 
@@ -92,14 +96,20 @@ class _Sums:
     best_either: int = 0
     best_iou: float = 0.0
     proposals: int = 0
+    cut: int = 0
     same: int = 0
     compared: int = 0
     missing: Counter[str] = field(default_factory=Counter)
 
-    def extra(self) -> dict[str, float]:
-        return {
+    def extra(self, *, bounded: bool) -> dict[str, float]:
+        """Return the figures. bounded: there are proposals, whose best are an upper bound."""
+        figures = {
             "MC-Acc": 100 * ratio(self.right, self.samples),
             "CC-oIoU": 100 * ratio(self.shared, self.either),
+        }
+        if not bounded:
+            return figures
+        return figures | {
             "upper bound oIoU": 100 * ratio(self.best_shared, self.best_either),
             "upper bound mIoU": 100 * ratio(self.best_iou, self.samples),
         }
@@ -158,11 +168,12 @@ def evaluate_zero_shot(
     return ZeroShotReport(
         report=report,
         answerer=answerer.describe(),
-        extra=sums.extra(),
+        extra=sums.extra(bounded=isinstance(answerer, ZeroShot)),
         without_proposals={name: sums.missing[name] for name in ("images", "refs", "sentences")},
         proposals_per_image=sums.proposals / len(by_image),
         seconds={name: answerer.seconds[name] / len(by_image) for name in ("proposals", "visual", "text")},
         unchanged=(sums.same, sums.compared) if sums.compared else None,
+        cut=sums.cut,
     )
 
 
@@ -208,6 +219,7 @@ def _one_image(
     # A sentence without a word means nothing: it gets an empty mask, as in `risctl eval`.
     known = [position for position, text in enumerate(texts) if text.strip()]
     answers = dict(zip(known, answerer.answers([texts[one] for one in known]), strict=True)) if known else {}
+    sums.cut += sum(answerer.is_cut(texts[one]) for one in known)
     needs_proposals = isinstance(answerer, ZeroShot)
     if needs_proposals and not len(proposals):
         sums.missing.update(images=1, refs=len(refs), sentences=len(asked))

@@ -156,6 +156,14 @@ class GlobalLocalCLIP(nn.Module):
         return self._fit(joined, texts)
 
     @torch.no_grad()
+    def score_some(
+        self, image: EncodedImage, texts: Tensor, chosen: Sequence[int], *, visual_weight: float = VISUAL_WEIGHT
+    ) -> Tensor:
+        """Return the scores (T, n) of texts (T, E) for some proposals, only these looked at alone."""
+        both = global_local.combine(image.context[list(chosen)], image.local_of(chosen), visual_weight)
+        return self._fit(both, texts)
+
+    @torch.no_grad()
     def score_shortlist(
         self, image: EncodedImage, texts: Tensor, *, visual_weight: float = VISUAL_WEIGHT, shortlist: int
     ) -> Tensor:

@@ -193,6 +193,8 @@ def test_peers_answer_in_the_same_seat(  # type: ignore[no-untyped-def]
     assert report["answerer"].startswith({"sam3": "SAM 3", "clipseg": "CLIPSeg"}.get(name, "Grounding DINO"))
     # It needs no proposals, so none is missed.
     assert report["without_proposals"]["images"] == 0
+    assert set(report["zeroshot"]) == {"MC-Acc", "CC-oIoU"}
+    assert report["cut_texts"] == 0
     assert report["seconds_per_image"]["visual"] > 0
     for option in ("--fast", "--proposals=gt", "--spatial=2", "--precision=fp16", "--matrix-nms"):
         ran = risctl("eval", "--data", store, *peers[name], option)

@@ -171,6 +171,29 @@ def test_strategies_change_scores_and_the_default_is_the_paper(tokens: ClipToken
         Strategies(prompts=("a photo",))
 
 
+@pytest.mark.parametrize(
+    "strategies", [Strategies(negative=("a dog", "a cup")), Strategies(spatial=50.0), Strategies(prompts=("a {}",))]
+)
+def test_strategies_and_a_shortlist_go_together(tokens: ClipTokens, strategies: Strategies) -> None:
+    masks = _masks(40)
+    exact, long, short = (
+        _zero_shot(tokens, masks=masks, shortlist=length, strategies=strategies) for length in (None, 40, 3)
+    )
+    for one in (exact, long, short):
+        one.look(PICTURE)
+    wanted, found, few = exact.answers(TEXTS), long.answers(TEXTS), short.answers(TEXTS)
+    for one, other, third in zip(wanted, found, few, strict=True):
+        assert np.allclose(one.scores, other.scores, atol=1e-3)
+        kept = np.isfinite(third.scores)
+        assert kept.sum() == 3
+        assert not np.isnan(third.scores).any()
+        if not strategies.spatial:
+            assert np.allclose(third.scores[kept], one.scores[kept], atol=1e-3)
+    before = dict(short.seconds)
+    assert short.exact_choices(TEXTS) == [answer.chosen for answer in wanted]
+    assert dict(short.seconds) == before
+
+
 def test_explanations_are_in_order_and_complete(tokens: ClipTokens) -> None:
     zero_shot = _zero_shot(tokens, shortlist=3)
     zero_shot.look(PICTURE)
