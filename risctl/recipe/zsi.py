@@ -93,6 +93,13 @@ class ZSIModel(Section):
         description="How many words the semantic encoder compares with: the first ones of the checkpoint's words.",
     )
     proposals: int = Field(default=1000, ge=1, le=10_000, description="Regions looked at in a picture.")
+    regions: int = Field(
+        default=512,
+        ge=4,
+        le=4096,
+        description="Regions of a picture that the heads learn from, at most a quarter of them at things; masks, which "
+        "cost most, are learned in these.",
+    )
     visual: ZSIVisualSection = Field(default_factory=ZSIVisualSection, description="The visual trunk.")
     text: ZSITextSection = Field(description="The word vectors.")
 

@@ -73,6 +73,7 @@ def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
         unseen=unseen,
         conventions=Conventions(model.conventions),
         proposing=Proposing(before=model.proposals, after=model.proposals, most=model.proposals),
+        learned_regions=model.regions,
         mask_background_sync=model.mask_background_sync,
         unseen_boxes=model.unseen_boxes,
         classes=split,

@@ -204,7 +204,9 @@ class ZSI(ZSINetwork):
             height=regions.height,
             width=regions.width,
         ).losses()
-        sampled = sample_regions(regions.corners, instances, conventions=self.conventions, deviations=DEVIATIONS)
+        sampled = sample_regions(
+            regions.corners, instances, count=self.learned_regions, conventions=self.conventions, deviations=DEVIATIONS
+        )
         terms |= sampled.losses(self.compare(regions.maps, sampled.corners))
         masks = self.look(regions.maps, sampled.corners[sampled.inside])
         logits = masks.of_seen(self.mask_vectors(self.seen, generalised=False))

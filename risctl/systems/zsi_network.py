@@ -51,6 +51,7 @@ class ZSINetwork(System):
         unseen: Tensor,
         conventions: Conventions,
         proposing: Proposing,
+        learned_regions: int = 512,
         mask_background_sync: Literal["always", "never", "generalised"] = "always",
         unseen_boxes: Literal["nearest", "reference"] = "nearest",
         classes: ClassSplit | None = None,
@@ -58,7 +59,7 @@ class ZSINetwork(System):
         """Compose it.
 
         visual_channels: of the trunk's four maps; channels: of the pyramid's; seen (K + 1, D), unseen (U + 1, D): word
-        vectors of the split's classes after background's; classes: their names.
+        vectors of the split's classes after background's; classes: their names; learned_regions: of a picture.
         """
         super().__init__()
         self.preprocess = preprocess
@@ -72,6 +73,7 @@ class ZSINetwork(System):
         self.register_buffer("unseen", unseen)
         self.conventions = conventions
         self.proposing = proposing
+        self.learned_regions = learned_regions
         self.detecting = Detecting()
         self.mask_background_sync = mask_background_sync
         self.unseen_boxes = unseen_boxes

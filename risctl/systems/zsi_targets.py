@@ -15,7 +15,7 @@ from risctl.core.heads.semantic_box import SemanticBoxes
 from risctl.core.heads.semantic_mask import SemanticMasks
 from risctl.core.losses.zero_shot_detection import mask_losses, proposal_losses, region_losses
 
-_ANCHORS, _REGIONS = 256, 512
+_ANCHORS = 256
 _ANCHOR_SHARE, _REGION_SHARE = 0.5, 0.25
 _BACKGROUND, _IGNORED = -1, -2
 
@@ -146,12 +146,12 @@ def sample_anchors(
 
 @torch.no_grad()
 def sample_regions(
-    proposed: Tensor, instances: Instances, *, conventions: Conventions, deviations: Sequence[float]
+    proposed: Tensor, instances: Instances, *, count: int, conventions: Conventions, deviations: Sequence[float]
 ) -> SampledRegions:
-    """Choose 512 of the proposed regions (R, 4) and the things' own boxes, at most a quarter of them at things."""
+    """Choose `count` of the proposed regions (R, 4) and the things' own boxes, at most a quarter of them at things."""
     boxes = torch.cat([instances.boxes, proposed])
     matches = match(conventions.overlaps(instances.boxes, boxes), high=0.5, low=0.5, keep_best=False)
-    chosen = sample(matches, count=_REGIONS, share=_REGION_SHARE)
+    chosen = sample(matches, count=count, share=_REGION_SHARE)
     things = matches[chosen]
     labels = torch.zeros_like(things)
     labels[things >= 0] = instances.labels[things[things >= 0]]

@@ -300,6 +300,21 @@ def test_everything_annotated_is_learned_from() -> None:
     sum(terms.values()).backward()
 
 
+def test_the_heads_learn_from_so_many_regions() -> None:
+    """At most a quarter of them at things."""
+    from risctl.core.heads.semantic_box import DEVIATIONS
+    from risctl.systems.zsi_targets import Instances, sample_regions
+
+    mask = torch.zeros(1, 64, 96, dtype=torch.bool)
+    mask[0, 8:40, 10:60] = True
+    thing = Instances.of_masks(mask, torch.tensor([3]))
+    proposed = torch.cat([thing.boxes.expand(20, 4), torch.tensor([[70.0, 45, 90, 60]]).expand(20, 4)])
+    conventions = system_of(regions=12).conventions
+    sampled = sample_regions(proposed, thing, count=12, conventions=conventions, deviations=DEVIATIONS)
+    assert len(sampled.corners) == 12 and int(sampled.inside.sum()) == 3
+    assert system_of(regions=12).learned_regions == 12
+
+
 def test_training_items_are_pictures_with_all_their_things(tmp_path: Path) -> None:
     """A flipped picture has flipped masks, and a batch keeps them."""
     store = Store(tiny_store(tmp_path, images=4, validation=1))
