@@ -28,8 +28,10 @@ class BoxedMasks:
             return np.zeros((0, *pixels.shape[:2]), dtype=np.float32)
         inputs = self._processor(
             images=Image.fromarray(pixels), input_boxes=[boxes.astype(float).tolist()], return_tensors="pt"
-        ).to(self._model.device)
-        asked = {name: inputs[name] for name in ("pixel_values", "input_boxes")}
+        )
+        # As float32, since not every device has doubles.
+        asked = {name: inputs[name].float() for name in ("pixel_values", "input_boxes")}
+        asked = {name: value.to(self._model.device) for name, value in asked.items()}
         found = self._model(**asked, multimask_output=False).pred_masks
         sizes = {name: inputs[name].tolist() for name in ("reshaped_input_sizes",) if name in inputs}
         [logits] = self._processor.image_processor.post_process_masks(
