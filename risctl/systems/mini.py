@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
 from risctl.core.encoders.text.hashed_words import GRAMS
-from risctl.core.fusion.choose import Choice, Chooser
+from risctl.core.fusion.choose import Choice, Chooser, SeenBoxes
 from risctl.core.fusion.colour_histograms import APPEARANCE, colour_histograms
 from risctl.core.heads.find import Finder, Things, pick
 from risctl.core.heads.instance_masks import OUTSIDE, enlarged, lay
@@ -39,10 +39,11 @@ _KIND_OF = {category: kind for kind, category in enumerate(sorted(CLASSES))}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundFeatures(VisualFeatures):
-    """What the finder saw: beside the map for masks, the things, and the same as the chooser's boxes."""
+    """What the finder saw: beside the two maps for masks, the things, the same as boxes, and what the chooser sees."""
 
     things: Things
     boxes: Boxes
+    seen: SeenBoxes
 
     def select(self, index: Tensor) -> FoundFeatures:
         """Return the features of the images `index` (N,)."""
@@ -55,6 +56,7 @@ class FoundFeatures(VisualFeatures):
             padding=self.padding[index],
             things=things,
             boxes=self.boxes.select(index),
+            seen=self.seen.select(index),
         )
 
 
@@ -124,7 +126,14 @@ class Mini(System):
             certainty=((things.scores.amax(-1) - _EVEN) * _SLOPE).sigmoid() * things.mask,
             appearance=colour_histograms(images, things.corners),
         )
-        return FoundFeatures(maps=(features,), strides=(STRIDE,), padding=padding, things=things, boxes=boxes)
+        return FoundFeatures(
+            maps=(features, self.finder.masks.finer(features)),
+            strides=(STRIDE, STRIDE),
+            padding=padding,
+            things=things,
+            boxes=boxes,
+            seen=self.chooser.see(boxes),
+        )
 
     def boxes_of(self, visual: VisualFeatures) -> Boxes:
         """Return the boxes that texts choose among."""
@@ -140,7 +149,7 @@ class Mini(System):
     def decode(self, visual: VisualFeatures, text: TextFeatures) -> Output:
         """Choose among the things of N images for N texts, row by row, and draw what is chosen."""
         visual = _found(visual)
-        choice = self.chooser(text.words, text.mask, visual.boxes)
+        choice = self.chooser(text.words, text.mask, visual.seen)
         features, things = visual.maps[0], visual.things
         count, _, height, width = features.shape
         logits = features.new_full((count, height, width), OUTSIDE)
@@ -148,7 +157,7 @@ class Mini(System):
         rows, chosen = torch.nonzero(self._meant(choice, things.mask), as_tuple=True)
         if len(rows):
             corners = things.corners[rows, chosen]
-            drawn = self._drawn(features, corners, rows)
+            drawn = self._drawn(visual, corners, rows)
             index = rows[:, None, None].expand(-1, height, width)
             logits = logits.scatter_reduce(0, index, drawn, reduce="amax")
         return Output(
@@ -178,7 +187,7 @@ class Mini(System):
         # One at a time: masks have the picture's size.
         for index in order[there[order]].tolist():
             corners = visual.things.corners[0, index][None]
-            drawn = self._drawn(visual.maps[0], corners, corners.new_zeros(1, dtype=torch.int64))
+            drawn = self._drawn(visual, corners, corners.new_zeros(1, dtype=torch.int64))
             mask = geometry.invert(drawn.sigmoid())[0] > 0.5
             shares = visual.boxes.corners[0, index].clamp(0, 1).tolist()
             left, top, right, bottom = (
@@ -194,10 +203,13 @@ class Mini(System):
             )
         return listed
 
-    def _drawn(self, features: Tensor, corners: Tensor, rows: Tensor) -> Tensor:
-        """Return the logits (M, h, w) of things in boxes `corners` (M, 4) of the pictures `rows` (M,) of `features`."""
+    def _drawn(self, visual: FoundFeatures, corners: Tensor, rows: Tensor) -> Tensor:
+        """Return the logits (M, h, w) of things in boxes `corners` (M, 4) of the pictures `rows` (M,)."""
+        features, finer = visual.maps
         height, width = features.shape[-2:]
-        return lay(self.finder.masks(features, corners, rows), corners, height=height, width=width, stride=STRIDE)
+        return lay(
+            self.finder.masks(features, corners, rows, finer=finer), corners, height=height, width=width, stride=STRIDE
+        )
 
     def _meant(self, choice: Choice, there: Tensor) -> Tensor:
         """Return (B, N) bool: the best box, and each other one that is probably meant too."""

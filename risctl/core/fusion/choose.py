@@ -33,6 +33,20 @@ class Choice:
     noun: Tensor
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenBoxes:
+    """What the chooser makes of the boxes of B pictures, whatever the text: tokens (B, N, D); pairs (B, layers * heads,
+    N, N), how much each box attends to each other one; mask (B, N) bool, True where a box is."""
+
+    tokens: Tensor
+    pairs: Tensor
+    mask: Tensor
+
+    def select(self, index: Tensor) -> SeenBoxes:
+        """Return those of the pictures `index` (M,)."""
+        return SeenBoxes(tokens=self.tokens[index], pairs=self.pairs[index], mask=self.mask[index])
+
+
 def box_features(boxes: Boxes) -> Tensor:
     """Return (B, N, F) of places, sizes and ranks among the picture's boxes; F = `box_feature_count()`."""
     corners, mask = boxes.corners, boxes.mask.float()
@@ -184,19 +198,24 @@ class Chooser(nn.Module):
             words = words * kept[..., None]
         return self.normalise_words(words + self.places[: ids.shape[1]]), present
 
-    def forward(self, words: Tensor, present: Tensor, boxes: Boxes) -> Choice:
+    def see(self, boxes: Boxes) -> SeenBoxes:
+        """Return what is seen of `boxes` (B, N, ...): what no text changes."""
+        pairs = self.pairs(pair_features(boxes)).permute(0, 3, 1, 2)
+        return SeenBoxes(tokens=self._box_tokens(boxes), pairs=pairs, mask=boxes.mask)
+
+    def forward(self, words: Tensor, present: Tensor, boxes: Boxes | SeenBoxes) -> Choice:
         """Return the choice for texts, as `read` gives them, among `boxes` (B, N, ...), row by row."""
-        things = self._box_tokens(boxes)
+        seen = boxes if isinstance(boxes, SeenBoxes) else self.see(boxes)
         whole = self.whole.expand(len(words), 1, -1)
-        tokens = self.drop(torch.cat([whole, words, things], 1))
-        there = torch.cat([present.new_ones(len(words), 1), present, boxes.mask], 1)
-        biases = self._biases(there, boxes)
+        tokens = self.drop(torch.cat([whole, words, seen.tokens], 1))
+        there = torch.cat([present.new_ones(len(words), 1), present, seen.mask], 1)
+        biases = self._biases(there, seen)
         for layer, bias in zip(self.layers, biases, strict=True):
             tokens = layer(tokens, bias)
         tokens = self.leave(tokens)
         found = self.score(tokens[:, 1 + words.shape[1] :])[..., 0]
         return Choice(
-            scores=found.masked_fill(~boxes.mask, float("-inf")),
+            scores=found.masked_fill(~seen.mask, float("-inf")),
             presence=self.presence(tokens[:, 0])[:, 0],
             noun=self.noun(tokens[:, 0]),
         )
@@ -213,15 +232,14 @@ class Chooser(nn.Module):
             looks = torch.where(boxes.seen[..., None], looks, self.unseen)
         return self.normalise_boxes(tokens + looks)
 
-    def _biases(self, there: Tensor, boxes: Boxes) -> list[Tensor]:
+    def _biases(self, there: Tensor, seen: SeenBoxes) -> list[Tensor]:
         """Return one (B, heads, T, T) a layer: how boxes lie to each other, and -inf towards what is not there."""
         batch, length = there.shape
-        first = length - boxes.mask.shape[1]
-        pairs = self.pairs(pair_features(boxes)).permute(0, 3, 1, 2)  # (B, layers * heads, N, N)
+        first = length - seen.mask.shape[1]
         absent = torch.zeros(there.shape, device=there.device).masked_fill(~there, float("-inf"))
         biases = []
         for layer in range(len(self.layers)):
             bias = absent[:, None, None].expand(batch, self.heads, length, length).clone()
-            bias[:, :, first:, first:] += pairs[:, layer * self.heads : (layer + 1) * self.heads]
+            bias[:, :, first:, first:] += seen.pairs[:, layer * self.heads : (layer + 1) * self.heads]
             biases.append(bias)
         return biases

@@ -66,12 +66,14 @@ class InstanceMaskHead(nn.Module):
             "places", torch.stack(torch.meshgrid(places, places, indexing="xy"))[None], persistent=False
         )
 
-    def forward(self, features: Tensor, boxes: Tensor, pictures: Tensor) -> Tensor:
+    def forward(self, features: Tensor, boxes: Tensor, pictures: Tensor, *, finer: Tensor | None = None) -> Tensor:
         """Return logits (M, 2 grid, 2 grid) of boxes (M, 4), xyxy in input pixels, of the pictures (M,) of `features`
-        (B, C, H, W). The square spans the box enlarged by `enlarged`."""
+        (B, C, H, W). The square spans the box enlarged by `enlarged`. finer: `self.finer(features)` where that is
+        known already."""
         spans, scale = enlarged(boxes), 1 / self.stride
         coarse = sample_boxes(features, spans, pictures, size=self.grid, scale=scale, samples=2)
-        fine = sample_boxes(self.finer(features), spans, pictures, size=2 * self.grid, scale=scale)
+        finer = self.finer(features) if finer is None else finer
+        fine = sample_boxes(finer, spans, pictures, size=2 * self.grid, scale=scale)
         x = torch.cat([coarse, self.places.to(coarse.dtype).expand(len(coarse), -1, -1, -1)], 1)
         x = activate(self.layers[0](x))
         for layer in self.layers[1:]:

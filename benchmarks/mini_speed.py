@@ -1,0 +1,158 @@
+"""How fast the shipped model answers: a first mask from a cold start, a further phrase, a whole picture when warm.
+
+    python benchmarks/mini_speed.py [--model FILE] [--image FILE] [--repeats 7]
+
+A cold start is the whole process `risctl predict`, beside `python -c "import torch"` in turns with it, as machines are
+busy at times. The warm figures are of one process: the model's time for a phrase of a new picture and for one more
+phrase of the same picture, and a 480x640 JPEG end to end (read, encoded, answered, mask and overlay written). Medians
+on 2 threads. Where other work shares the machine, seconds of the wall clock say little: --cpu counts CPU time, on one
+thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PHRASES = ("the man on the left", "the second cup from the right", "a red chair", "the dog", "woman in the middle")
+Clock = Callable[[], float]
+
+
+def cpu_clock() -> float:
+    """Return the CPU time of this process and of those that it has run."""
+    return sum(
+        used.ru_utime + used.ru_stime
+        for used in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    )
+
+
+def seconds(work: Callable[[], object], clock: Clock) -> float:
+    """Return how long `work` takes."""
+    start = clock()
+    work()
+    return clock() - start
+
+
+def cold(image: Path, model: list[str], *, repeats: int, threads: int, clock: Clock) -> dict[str, float]:
+    """Return the medians of whole processes: `import torch`, and `risctl predict` until it has ended."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    times: dict[str, list[float]] = {"import torch": [], "first mask": []}
+    with tempfile.TemporaryDirectory() as folder:
+        predict = [sys.executable, "-m", "risctl", "predict", str(image), PHRASES[0], "-q", "-o", folder, *model]
+        commands = {"import torch": [sys.executable, "-c", "import torch"], "first mask": [*predict, "--device", "cpu"]}
+        for turn in range(repeats + 1):
+            for name, command in commands.items():
+                run = partial(subprocess.run, command, env=environment, check=True, stdout=subprocess.DEVNULL)
+                took = seconds(run, clock)
+                if turn:  # the first turn fills the machine's file cache
+                    times[name].append(took)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def warm(image: Path, model: str | None, *, repeats: int, threads: int, clock: Clock) -> dict[str, float]:
+    """Return the medians of one process that has the model already."""
+    import torch
+
+    import risctl
+    from risctl.core.encoders.base import VisualFeatures
+    from risctl.engine.prediction_files import PredictionFolder
+    from risctl.vision.images import read_image
+
+    torch.set_num_threads(threads)
+    predictor = risctl.load(model, device="cpu", presence=0)
+    system, pixels = predictor.system, read_image(image)
+    times: dict[str, list[float]] = {"first phrase": [], "one more phrase": [], "picture": []}
+    prepared, geometry = system.preprocess.image(pixels)
+    inputs = prepared[None], geometry.padding()[None]
+    texts = [tuple(one[None] for one in system.preprocess.text(phrase)) for phrase in PHRASES]
+    with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
+        files = PredictionFolder(Path(folder), model="mini")
+
+        def first() -> None:
+            more(system.encode_image(*inputs), texts[0])
+
+        def more(visual: VisualFeatures, text: tuple[torch.Tensor, ...]) -> None:
+            system.decode(visual, system.encode_text(*text))
+
+        def whole() -> None:
+            [prediction] = predictor.predict(image, PHRASES[0])
+            files.write(prediction, image=str(image), name=image.stem)
+
+        for turn in range(5 * repeats + 2):
+            visual = system.encode_image(*inputs)
+            measured = {
+                "first phrase": seconds(first, clock),
+                "one more phrase": seconds(partial(more, visual, texts[turn % len(texts)]), clock),
+                "picture": seconds(whole, clock),
+            }
+            if turn > 1:
+                for name, took in measured.items():
+                    times[name].append(took)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def made_picture(folder: Path) -> Path:
+    """Return a 480x640 JPEG of coloured noise of all sizes, in which a model finds as much as it ever does."""
+    from PIL import Image
+
+    generator = np.random.default_rng(0)
+    layers = np.zeros((480, 640, 3))
+    for cells in (4, 16, 64):
+        small = generator.integers(0, 256, (cells * 3, cells * 4, 3), dtype=np.uint8)
+        layers += np.asarray(Image.fromarray(small).resize((640, 480), Image.Resampling.BICUBIC))
+    data = io.BytesIO()
+    Image.fromarray((layers / 3).astype(np.uint8)).save(data, "JPEG", quality=92)
+    path = folder / "picture.jpg"
+    path.write_bytes(data.getvalue())
+    return path
+
+
+def main() -> None:
+    """Read the command line, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="a checkpoint; default: the shipped model")
+    parser.add_argument("--image", type=Path, help="a picture of 480x640; default: a made one")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--cpu", action="store_true", help="seconds of CPU time on one thread, not of the wall clock")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    kept: dict[str, Any] = {
+        "repeats": given.repeats,
+        "threads": 1 if given.cpu else 2,
+        "clock": cpu_clock if given.cpu else time.perf_counter,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        image = given.image or made_picture(Path(folder))
+        started = cold(image, ["--model", given.model] if given.model else [], **kept)
+        ready = warm(image, given.model, **kept)
+    figures = {
+        "first mask / import torch": started["first mask"] / started["import torch"],
+        "one more phrase / first": ready["one more phrase"] / ready["first phrase"],
+        "picture, seconds": ready["picture"],
+    }
+    if given.json:
+        print(json.dumps({"seconds": started | ready, "figures": figures}))
+        return
+    for name, value in (started | ready).items():
+        print(f"{name:20s} {value * 1000:8.1f} ms")
+    goals = {"first mask / import torch": 2.0, "one more phrase / first": 0.15, "picture, seconds": 0.2}
+    for name, value in figures.items():
+        print(f"{name:28s} {value:6.3f}  (goal: at most {goals[name]})")
+
+
+if __name__ == "__main__":
+    main()
