@@ -1,0 +1,80 @@
+"""`risctl prepare features`: the disk is said first, shards join by themselves, the next command is told and works."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from systems.tiny import tiny_store
+
+from risctl.cli.app import main
+
+TINY = ["model.input_size=64", "model.hidden=8", "model.heads=2", "model.fusion_channels=8", "model.queries=2"]
+TINY += ["model.head_channels=8", "model.text.hidden=8", "model.text.dim=8", "model.visual.frozen=true"]
+SHORT = ["train.max_steps=1", "train.eval_limit=1", "data.workers=0", "data.batch_size=2"]
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def risctl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run the command line in a folder with a small store; return exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    tiny_store(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["risctl", *arguments])
+        try:
+            main()
+            code = 0
+        except SystemExit as left:
+            code = int(left.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_a_dry_run_says_the_disk_and_writes_nothing(risctl: Run, tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    code, out, _ = risctl("prepare", "features", "tiny.h5", "--recipe", "vlt-scenes", *TINY, "--dry-run")
+    assert code == 0 and sorted(tmp_path.iterdir()) == before
+    assert "20 images of 'train', both orientations" in out and "GB for 1,000 pictures" in out and "free at" in out
+    code, out, _ = risctl("prepare", "features", "tiny.h5", "-r", "vlt-scenes", *TINY, "--dry-run", "--json")
+    told = json.loads(out)
+    assert told["pictures"] == 10 and told["orientations"] == 2
+    assert told["bytes"] == told["bytes_all_shards"] == 10 * told["bytes_a_thousand_pictures"] // 1000
+
+
+def test_shards_join_and_the_command_that_is_told_trains_on_them(risctl: Run, tmp_path: Path) -> None:
+    for shard in ("2/2", "1/2"):
+        code, out, error = risctl("prepare", "features", "tiny.h5", "-r", "vlt-scenes", *TINY, "--shard", shard, "-q")
+        assert code == 0, error
+    command = out.splitlines()[-1].removeprefix("use it: risctl ").split()
+    assert command[:2] == ["train", "vlt-scenes"] and command[-1] == "data.features=auto"
+    code, _, error = risctl(*command, *SHORT, "--out", "run")
+    assert code == 0, error
+    assert "features: tiny.vlt-scenes.features.h5, 20 images, both orientations; pictures are not read" in error
+    (tmp_path / "tiny.vlt-scenes.features.h5").unlink()
+    assert risctl("prepare", "features", "tiny.h5", "-r", "vlt-scenes", "--join")[0] == 0
+    assert (tmp_path / "tiny.vlt-scenes.features.h5").exists()
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
+def test_a_shard_that_is_none_is_refused(risctl: Run, shard: str) -> None:
+    code, _, error = risctl("prepare", "features", "tiny.h5", "-r", "vlt-scenes", f"--shard={shard}")
+    assert code == 2 and "K from 1 to N" in error
+
+
+def test_what_cannot_be_done_is_said(risctl: Run) -> None:
+    for arguments, expected, said in (
+        (("tiny.h5",), 2, "--recipe NAME"),
+        (("tiny.h5", "-r", "vlt-scenes"), 2, "nothing of this VLT's encoders is frozen"),
+        (("tiny.h5", "-r", "vlt-scenes", *TINY, "data.augment.colour=0.1"), 2, "data.augment.colour changes"),
+        (("absent.h5", "-r", "vlt-scenes", *TINY), 4, "absent.h5"),
+        (("tiny.h5", "-r", "vlt-scenes", *TINY, "--join"), 2, "found none"),
+    ):
+        code, _, error = risctl("prepare", "features", *arguments)
+        assert code == expected and said in error, error
