@@ -70,15 +70,16 @@ class Matches:
     found: dict[float, np.ndarray]
 
     def recall(self, at: float, *, weights: np.ndarray | None = None) -> np.ndarray:
-        """Return the mean over the classes of the share that is found, in percent, (R,).
+        """Return the mean over the classes of the share that is found, in percent, (R,); NaN where no class is there.
 
-        weights (R, I): how often each picture counts, once each by default; a class without a thing counts in no mean.
+        weights (R, I): how often each picture counts, a whole number, once each by default; a class without a thing
+        counts in no mean.
         """
         each = np.ones((1, len(self.there))) if weights is None else weights
         there = each @ self.there
+        shares = (each @ self.found[at]) / np.maximum(there, 1)  # 0 where nothing is there
         with np.errstate(invalid="ignore"):
-            shares = (each @ self.found[at]) / there
-        return 100 * np.nanmean(np.where(there > 0, shares, np.nan), axis=1)
+            return 100 * shares.sum(1) / (there > 0).sum(1)
 
 
 def matches(
