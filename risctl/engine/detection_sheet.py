@@ -72,7 +72,7 @@ def draw_detections(
         )
     heading = [
         *([Caption(text=title)] if title else []),
-        Caption(text=f"left: what is annotated; right: the {most} best found above {score:g}, with their scores"),
+        Caption(text=f"left: annotated, the {most} largest; right: found above {score:g}, the {most} best"),
     ]
     return DrawnDetections(sheet=grid(panels, columns=columns, heading=heading), pictures=pictures)
 
