@@ -63,7 +63,13 @@ def draw_steps(predictor: Predictor, image: Source, text: str) -> StepsDrawn:
     ]
     levels = [view.level for view in views]
     sheet = steps_sheet(
-        pixels, text, words=words, steps=views, mask=prediction.mask, columns=len(set(levels)) if levels else 1
+        pixels,
+        text,
+        words=words,
+        steps=views,
+        mask=prediction.mask,
+        columns=len(set(levels)) if levels else 1,
+        threshold=prediction.threshold,
     )
     records = [
         {

@@ -35,13 +35,20 @@ class StepView:
 
 
 def steps_sheet(
-    image: np.ndarray, text: str, *, words: Sequence[str], steps: Sequence[StepView], mask: np.ndarray, columns: int
+    image: np.ndarray,
+    text: str,
+    *,
+    words: Sequence[str],
+    steps: Sequence[StepView],
+    mask: np.ndarray,
+    columns: int,
+    threshold: float = 0.5,
 ) -> np.ndarray:
     """Return the sheet, uint8 (H', W', 3): the picture with its mask and a legend, then `columns` steps a band.
 
     image: uint8 (H, W, 3); mask: bool (H, W), the answer; words: those that the steps weigh, in order; columns: steps
     of a fold, at most five are put beside each other. Heatmaps share one scale, from 0 to the highest cosine of all;
-    maps have theirs from 0 to 1 and a white outline at 0.5. Raises `ValueError` if there is no step.
+    maps have theirs from 0 to 1 and a white outline at the mask's `threshold`. Raises `ValueError` if there is no step.
     """
     if not steps:
         raise ValueError("a sheet of steps shows at least one step")
@@ -50,7 +57,7 @@ def steps_sheet(
     thumb = _fitted(image, width=_CELL, height=_HIGH)
     band_high = _ROW + 2 * (thumb.shape[0] + 6) + _ROW * len(words) + 2 * _GAP
     width = 2 * _MARGIN + _LABELS + columns * (_CELL + _GAP)
-    head = _Head(image, text, mask=mask, steps=steps, columns=columns, width=max(width, 760))
+    head = _Head(image, text, mask=mask, steps=steps, columns=columns, width=max(width, 760), threshold=threshold)
     sheet = Image.new("RGB", (max(width, 760), head.height + len(bands) * band_high + _MARGIN), _PAPER)
     head.draw(sheet)
     peak = max(float(step.heatmap.max()) for step in steps) or 1.0
@@ -61,7 +68,7 @@ def steps_sheet(
         for column, step in enumerate(band):
             x = _MARGIN + _LABELS + column * (_CELL + _GAP)
             number = row * columns + column + 1
-            _draw_step(sheet, step, thumb, number=number, x=x, y=y, peak=peak, most=most)
+            _draw_step(sheet, step, thumb, number=number, x=x, y=y, peak=peak, most=most, threshold=threshold)
     return np.asarray(sheet)
 
 
@@ -77,6 +84,7 @@ class _Head:
         steps: Sequence[StepView],
         columns: int,
         width: int,
+        threshold: float,
     ) -> None:
         self._picture = _fitted(overlay(image, [mask]), width=320, height=260)
         self._peak = max(float(step.heatmap.max()) for step in steps)
@@ -90,7 +98,7 @@ class _Head:
         lines = [
             f"{len(steps)} steps: {folds} {'fold' if folds == 1 else 'folds'} of {course}; {found}.",
             "Q: how well the text fits this level of the picture (cosine).",
-            "P: the map after this step (probability); the white line is 0.5.",
+            f"P: the map after this step (probability); the white line is {threshold:g}, from where on the mask is.",
             "Words: each one's share of the text at this step, in per cent; the heaviest is orange.",
         ]
         self._lines = [part for line in lines for part in wrap(line, font=self._font, width=room)]
@@ -145,6 +153,7 @@ def _draw_step(
     y: int,
     peak: float,
     most: float,
+    threshold: float,
 ) -> None:
     pen = ImageDraw.Draw(sheet)
     _, font = readable("x", size=15)
@@ -157,7 +166,7 @@ def _draw_step(
     y += shape[0] + 6
     probability = _resized(step.probability, shape)
     drawn = heat(thumb, probability)
-    drawn[outline(probability > 0.5)] = (255, 255, 255)
+    drawn[outline(probability > threshold)] = (255, 255, 255)
     sheet.paste(Image.fromarray(drawn), (x, y))
     y += shape[0] + 6
     _, font = readable("x", size=13)
