@@ -72,7 +72,12 @@ def test_the_readme_runs_as_printed(tmp_path: Path, refer_mini: Path) -> None:
             run(shortened(script), folder=tmp_path)
         ran += 1
     assert ran >= 10
-    for name in ("out/first/coffee.the-spoon.mask.png", "runs/tour/last.safetensors", "out/report.html", "data/refcoco_unc.h5"):
+    for name in (
+        "out/first/coffee.the-spoon.mask.png",
+        "runs/tour/last.safetensors",
+        "out/report.html",
+        "data/refcoco_unc.h5",
+    ):
         assert (tmp_path / name).is_file(), name
     assert len(list((tmp_path / "out" / "tour").glob("*.mask.png"))) == 2
 

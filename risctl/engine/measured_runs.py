@@ -112,7 +112,7 @@ def _record(line: str, *, where: str) -> dict[str, Any]:
 def _protocol(name: str, records: list[dict[str, Any]], *, path: Path) -> Protocol:
     if name not in PROTOCOLS:
         raise DataError(f"{path}: the protocol {name!r} is not known here; known: {', '.join(PROTOCOLS)}")
-    thresholds = {record.get("threshold") for record in records} - {None}
+    thresholds = {one for one in (record.get("threshold") for record in records) if one is not None}
     if len(thresholds) > 1:
         raise DataError(f"{path}: the rows of {name} have several thresholds: {sorted(thresholds)}")
     protocol = get_protocol(name)

@@ -48,7 +48,7 @@ class Recipe(Section):
     eval: EvalSection = Field(default_factory=EvalSection, description="How the model is measured.")
     stages: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], StageSection] = Field(
         default_factory=dict,
-        description="Parts of the training, one after the other, each with what it changes; empty: the recipe as it is.",
+        description="Parts of the training, in their order, each with what it changes; empty: the recipe as it is.",
     )
 
     @field_validator("train")
