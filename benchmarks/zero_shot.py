@@ -171,7 +171,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--proposals", type=int, default=100)
-    parser.add_argument("--shortlist", type=int, default=8)
+    parser.add_argument("--shortlist", type=int, default=10)
     parser.add_argument("--texts", type=int, default=500, help="an image, to count unchanged choices of the shortlist")
     parser.add_argument("--only", choices=("published", "exact", "fast"))
     asked = parser.parse_args()

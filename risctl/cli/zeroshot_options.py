@@ -108,7 +108,7 @@ class Choices:
     ] = False
     shortlist: Annotated[
         int, typer.Option("--shortlist", min=1, help="With --fast: how many are looked at closely, a text.")
-    ] = 8
+    ] = 10
     visual_weight: Annotated[
         float | None,
         typer.Option(
