@@ -3,7 +3,8 @@
     risctl prepare scenes -n 12 --seed 21 --out scenes.h5 --pictures scenes
     python tools/gallery.py docs/pictures scenes docs/gallery.jpg
 
-The phrases were written down before the answers were seen, but for those of the scenes, which are the scenes' own.
+The phrases were written down before the answers were seen (a fourth one of the coffee, "the plate", had no room); those
+of the scenes are the scenes' own.
 """
 
 from __future__ import annotations
