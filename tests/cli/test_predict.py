@@ -278,7 +278,14 @@ def test_an_interrupt_leaves_whole_files_and_says_so(tmp_path: Path, tiny_checkp
         "-o",
         str(out),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A background job of a shell ignores Ctrl-C, and so do its children, unless told otherwise.
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     for _ in range(600):
         if out.is_dir() and any(out.glob("*.json")):
             break
