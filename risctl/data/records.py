@@ -6,7 +6,7 @@ them; the store's reader gives back `Sample`s. Boxes are `(x, y, width, height)`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -120,8 +120,3 @@ class Sample:
     abilities: tuple[str, ...] = ()
     things: tuple[tuple[int, np.ndarray], ...] = ()
     mirrored: bool = False
-
-
-def sentence_count(records: Iterable[Record]) -> int:
-    """Return the number of sentences of `records`."""
-    return sum(len(record.expressions) for record in records)

@@ -47,11 +47,6 @@ def right_choices(system: System, questions: Sequence[BoxQuestion], *, batch_siz
     return right
 
 
-def choice_accuracy(system: System, questions: Sequence[BoxQuestion], *, batch_size: int = 256) -> float:
-    """Return the share of `right_choices`, 0 if there is no question."""
-    return float(right_choices(system, questions, batch_size=batch_size).mean()) if len(questions) else 0.0
-
-
 def _item(system: System, question: BoxQuestion) -> QuestionItem | None:
     try:
         words, word_mask = system.preprocess.text(question.text)

@@ -133,12 +133,6 @@ def resolve_checkpoint(run_or_file: str | Path | None) -> Path:
     return path
 
 
-def read_header(path: Path) -> dict[str, Any]:
-    """Return the header of a checkpoint file without reading its tensors. Raises as `load_checkpoint` does."""
-    with _opened(path) as file:
-        return _header(file, path)
-
-
 def read_tensors(path: Path, *, prefixes: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the header and the tensors of the groups `prefixes` (`MODEL`, `MEAN`, `TRAINING`), on the CPU.
 

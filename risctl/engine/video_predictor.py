@@ -66,11 +66,6 @@ class VideoPredictor:
         self.overlap = overlap if self.system.takes_clips else 0
         self.query: Query = query
 
-    @property
-    def passes(self) -> int:
-        """How often the frames are read."""
-        return 2 if self.query == "video" else 1
-
     def predict(self, video: Video, texts: Sequence[str]) -> Iterator[FrameAnswers]:
         """Yield the answers frame by frame. Raises `UsageError` for a text without a word, `DataError` for a broken
         video, after the frames before the break."""

@@ -75,10 +75,6 @@ class Rows:
         """Return the names of the abilities that any row is tagged with, in alphabetical order."""
         return sorted({ability for tags in self.abilities for ability in tags})
 
-    def with_ability(self, ability: str) -> Rows:
-        """Return the rows tagged with `ability`."""
-        return self.subset(np.array([ability in tags for tags in self.abilities], dtype=bool))
-
     def ids(self, position: int) -> dict[str, Any]:
         """Return what identifies the row at `position`, ready for JSON."""
         return {

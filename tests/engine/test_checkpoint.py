@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from systems.tiny import TinySystem, build_tiny, tiny_recipe
 
 from risctl.engine import checkpoint
-from risctl.engine.checkpoint import load_checkpoint, read_header, read_tensors, resolve_checkpoint, save_checkpoint
+from risctl.engine.checkpoint import load_checkpoint, read_tensors, resolve_checkpoint, save_checkpoint
 from risctl.errors import CheckpointError, MachineError
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
@@ -142,23 +142,23 @@ def test_a_huge_header_length_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "huge.safetensors"
     path.write_bytes(struct.pack("<Q", 2**62) + b"{}")
     with pytest.raises(CheckpointError, match="damaged"):
-        read_header(path)
+        load_checkpoint(path)
 
 
 def test_foreign_newer_and_broken_headers_are_told_apart(saved: Path, tmp_path: Path) -> None:
     foreign = tmp_path / "foreign.safetensors"
     save_file({"weight": torch.zeros(2)}, foreign)
     with pytest.raises(CheckpointError, match=r"not written by risctl.*risctl import"):
-        read_header(foreign)
+        load_checkpoint(foreign)
     save_file({"weight": torch.zeros(2)}, foreign, metadata={"risctl": "{not json"})
     with pytest.raises(CheckpointError, match="no JSON"):
-        read_header(foreign)
+        load_checkpoint(foreign)
     save_file({"weight": torch.zeros(2)}, foreign, metadata={"risctl": "[1]"})
     with pytest.raises(CheckpointError, match="format version"):
-        read_header(foreign)
+        load_checkpoint(foreign)
     rewrite(saved, format_version=checkpoint.FORMAT_VERSION + 1, risctl="9.9")
     with pytest.raises(CheckpointError, match=r"risctl 9\.9.*upgrade"):
-        read_header(saved)
+        load_checkpoint(saved)
 
 
 def test_header_entries_are_checked(saved: Path) -> None:

@@ -21,7 +21,7 @@ from risctl.data.datasets.ref_video import read_ref_youtube_vos
 from risctl.data.joint_loading import JointTrainingSet
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
-from risctl.engine.checkpoint import read_header
+from risctl.engine.checkpoint import load_checkpoint
 from risctl.engine.items import training_items
 from risctl.engine.plan import plan_run
 from risctl.engine.training import resume, train
@@ -83,7 +83,7 @@ def test_pictures_and_videos_are_trained_on_together_and_resumed_exactly(
         train(recipe, out=part, device="cpu", watcher=watcher)
     assert resume(part, device="cpu").steps == result.steps == 6
     assert_same_tensors(weights_of(whole / "last.safetensors"), weights_of(part / "last.safetensors"))
-    dataset = read_header(whole / "last.safetensors")["dataset"]
+    dataset = load_checkpoint(whole / "last.safetensors").header["dataset"]
     assert [one["name"] for one in dataset["also"]] == ["tiny"]
     # Another store in the place of one of them is told.
     with pytest.raises(DataError, match=r"data\.also=FILE"):

@@ -23,7 +23,7 @@ from systems.tiny import (
 
 from risctl.data.batch import Batch
 from risctl.data.store.reader import Store
-from risctl.engine.checkpoint import load_checkpoint, read_header
+from risctl.engine.checkpoint import MODEL, TRAINING, load_checkpoint, read_tensors
 from risctl.engine.devices import pick_device
 from risctl.engine.runs import RunFolder
 from risctl.engine.state import TrainingError
@@ -67,7 +67,7 @@ def test_learns_and_leaves_a_whole_run_folder(store: Path, tmp_path: Path) -> No
     assert json.loads((result.run / "versions.json").read_text())["torch"] == torch.__version__.split("+")[0]
     log = folder.log_file.read_text()
     assert "learned embeddings over the training vocabulary" in log and "left" in log
-    header = read_header(folder.best)
+    header = load_checkpoint(folder.best, build=build_tiny).header
     with Store(store) as opened:
         assert header["dataset"]["fingerprint"] == opened.fingerprint
     assert header["protocol"] == "original" and header["step"] == result.best.step
@@ -170,10 +170,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_terms(store: Path, tmp_path: P
     ) as caught:
         run(tiny_recipe(store, train={"save_every": 1}), tmp_path / "run", build=build)
     assert caught.value.exit_code == 1
-    header, tensors = (
-        read_header(tmp_path / "run" / "last.safetensors"),
-        weights_of(tmp_path / "run" / "last.safetensors"),
-    )
+    header, tensors = read_tensors(tmp_path / "run" / "last.safetensors", prefixes=(MODEL, TRAINING))
     assert header["step"] == 2 and all(bool(torch.isfinite(one).all()) for one in tensors.values())
 
 

@@ -83,12 +83,6 @@ def evaluation_images(folder: Path) -> set[int]:
     return set(_pictures(folder / "eval_boxes.json"))
 
 
-def boxes_of_train_sample(folder: Path, *, exclude: Collection[int] = ()) -> list[BoxPicture]:
-    """Return all pictures of the train sample, for phrases to be made about."""
-    pictures = _pictures(folder / "train_boxes.json")
-    return [picture for image_id, (picture, _) in pictures.items() if image_id not in exclude]
-
-
 def read_referitgame(folder: Path, *, split: str = "train") -> list[BoxQuestion]:
     """Return ReferItGame's questions of `split` (train, val or test).
 

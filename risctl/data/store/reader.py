@@ -62,7 +62,6 @@ class Store:
             layout = schema.Layout.from_bytes(data, length=self.size)
         except ValueError as error:
             raise DataError(f"{self.path} is damaged ({error}); prepare or copy the store again") from error
-        self.schema_version = schema.VERSION
         self.name, self.split_by, self.fingerprint = layout.name, layout.split_by, layout.fingerprint
         self.linked, self.notes = layout.linked, layout.notes
         self._columns, self._parts = layout.columns, layout.parts
