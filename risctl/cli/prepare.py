@@ -23,7 +23,8 @@ from risctl.cli.prepare_own import own
 from risctl.cli.prepare_published import SETS as PUBLISHED
 from risctl.cli.prepare_published import epilog, published_set, stage, summary
 from risctl.cli.prepare_scenes import scenes
-from risctl.cli.prepare_videos import a2d, jhmdb, ref_davis17, ref_youtube_vos
+from risctl.cli.prepare_videos import SETS as VIDEOS
+from risctl.cli.prepare_videos import video_set
 
 app = typer.Typer(
     help="Turn a published dataset into a store: one file that training and evaluation read.",
@@ -39,10 +40,8 @@ app.command("coco-phrases", epilog=COCO_PHRASES)(coco_phrases)
 app.command("box-phrases", epilog=BOX_PHRASES)(box_phrases)
 for _split in ZSI_SPLITS:
     app.command(f"coco-zsi-{_split}", epilog=zsi_epilog(_split))(coco_zsi(_split))
-app.command("ref-youtube-vos", epilog="Example: risctl prepare ref-youtube-vos --from ref-youtube-vos")(ref_youtube_vos)
-app.command("a2d", epilog="Example: risctl prepare a2d --from a2d_sentences")(a2d)
-app.command("jhmdb", epilog="Example: risctl prepare jhmdb --from jhmdb_sentences")(jhmdb)
-app.command("ref-davis17", epilog="Example: risctl prepare ref-davis17 --from ref-davis")(ref_davis17)
+for _name, (_help, _folder) in VIDEOS.items():
+    app.command(_name, help=_help, epilog=f"Example: risctl prepare {_name} --from {_folder}")(video_set(_name))
 app.command("features", epilog=FEATURES)(features)
 
 

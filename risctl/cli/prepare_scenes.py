@@ -10,7 +10,7 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.options import JsonOption, QuietOption, RootOption
-from risctl.cli.storing import OverwriteOption, ability_counts, free_place, out_option, tell, write
+from risctl.cli.storing import OF_VIDEOS, OverwriteOption, ability_counts, free_place, out_option, tell, write
 from risctl.errors import UsageError
 
 
@@ -49,47 +49,30 @@ def scenes(
 
     from risctl.data.datasets.scenes.export import write_pictures
     from risctl.data.datasets.scenes.generate import make_scenes
+    from risctl.data.datasets.scenes.moving import make_moving_scenes
 
     shape = _size(size)
     count = count or (200 if video else 2000)
     out = free_place(out or data_root / ("moving-scenes.h5" if video else "scenes.h5"), overwrite=overwrite)
-    if video:
-        from risctl.cli.prepare_moving import moving_scenes
-
-        if pictures is not None:
-            raise UsageError("--pictures writes single pictures; leave it out with --video")
-        moving_scenes(
-            count=count,
-            frames=frames,
-            seed=seed,
-            size=shape,
-            out=out,
-            workers=workers,
-            as_json=as_json,
-            quiet=quiet,
-        )
-        return
+    if video and pictures is not None:
+        raise UsageError("--pictures writes single pictures; leave it out with --video")
     # The processes take seconds to start, which a few scenes do not repay.
-    processes = workers or (1 if count < 200 else min(4, os.cpu_count() or 1))
+    processes = workers or (1 if count < (50 if video else 200) else min(4, os.cpu_count() or 1))
+    make = partial(make_moving_scenes, frames=frames) if video else make_scenes
     with console.quiet_if(quiet):
-        dataset = make_scenes(
-            count=count,
-            seed=seed,
-            size=shape,
-            workers=processes,
-            progress=partial(console.progress, label="scenes", total=count),
-        )
+        bar = partial(console.progress, label="videos" if video else "scenes", total=count)
+        dataset = make(count=count, seed=seed, size=shape, workers=processes, progress=bar)
         info = write(dataset, out)
-        shown = write_pictures(pictures, count=picture_count, seed=seed, size=shape) if pictures else []
         abilities = ability_counts(dataset)
-        needed = ", ".join(f"{name} {number}" for name, number in abilities.items())
-        paths = [str(path) for path in shown]
-        tell(
-            info,
-            lines=[f"sentences that need {needed}", *paths],
-            also={"abilities": abilities, "pictures": paths},
-            as_json=as_json,
-        )
+        needed = "sentences that need " + ", ".join(f"{name} {number}" for name, number in abilities.items())
+        if video:
+            lines = [f"{count} videos of {frames} frames", needed]
+            tell(info, counted=OF_VIDEOS, lines=lines, also={"abilities": abilities}, as_json=as_json)
+        else:
+            shown = write_pictures(pictures, count=picture_count, seed=seed, size=shape) if pictures else []
+            paths = [str(path) for path in shown]
+            also = {"abilities": abilities, "pictures": paths}
+            tell(info, lines=[needed, *paths], also=also, as_json=as_json)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -57,6 +57,7 @@ def write(dataset: Dataset, out: Path, *, link: bool = False) -> StoreInfo:
 
 
 COUNTED = {"images": "images", "refs": "refs", "sentences": "sentences"}
+OF_VIDEOS = {"refs": "objects", "sentences": "sentences"}
 
 
 def tell(
