@@ -58,9 +58,12 @@ class StepVisualSection(Section):
 
 
 class StepTextSection(TextSection):
-    """The words and what reads them: a bidirectional LSTM, its two directions concatenated."""
+    """The words and what reads them: a bidirectional LSTM."""
 
     hidden: int = Field(default=1000, ge=8, le=8192, description="Width of the LSTM, each direction.")
+    directions: Literal["concatenated", "summed"] = Field(
+        default="concatenated", description="How the states of the two directions become one."
+    )
     dropout: Fraction = Field(default=0.0, description="Dropout on the word vectors and on the states of the LSTM.")
 
 
@@ -75,6 +78,10 @@ class StepModel(Section):
         default="square",
         description="`square`: the picture in a square of `input_size`, the rest zero; `longest`: the picture alone, "
         "its longest side `input_size`, so that a batch holds several sizes.",
+    )
+    coordinates: Literal["signed", "unit"] = Field(
+        default="signed",
+        description="The corners and the centre among the eight coordinates of a cell: from -1 to 1, or from 0 to 1.",
     )
     max_words: int = Field(default=20, ge=1, le=200, description="Words read of a sentence; the rest is cut.")
     folds: int = Field(
@@ -95,11 +102,24 @@ class StepModel(Section):
         default=True,
         description="Weigh the regions of the text vector by the previous map; false: all alike at every step.",
     )
+    first_map: Literal["uniform", "centre"] = Field(
+        default="uniform",
+        description="P_0, by which the first step weighs the regions: all alike, or the middle of the picture more.",
+    )
     gru_input: Literal["heatmap", "heatmap_xy"] = Field(
         default="heatmap", description="What the ConvGRU reads: the heatmap, or with it the two centre coordinates."
     )
     state_stride: Literal[4, 8] = Field(
         default=4, description="Input pixels per cell of the ConvGRU and of its maps P_t: 80 x 80 or 40 x 40 of 320."
+    )
+    first_state: Literal["zero", "learned"] = Field(
+        default="zero", description="h_0, what the ConvGRU begins with: nothing, or a number a filter that is learned."
+    )
+    gate_bias: float = Field(
+        default=1.0, ge=-10.0, le=10.0, description="What the biases of both gates of the ConvGRU begin as."
+    )
+    candidate_bias: float = Field(
+        default=0.0, ge=-10.0, le=10.0, description="What the bias of the candidate of the ConvGRU begins as."
     )
     filters: int = Field(default=32, ge=1, le=512, description="Filters of the ConvGRU.")
     attention: int = Field(default=400, ge=1, le=4096, description="Width in which pixels and words are compared.")
@@ -110,6 +130,9 @@ class StepModel(Section):
         ge=1,
         le=8192,
         description="Channels that the atrous convolution of each level gives; null: as many as it reads.",
+    )
+    context_activation: Literal["relu", "none"] = Field(
+        default="relu", description="What follows the atrous convolutions on the maps."
     )
     visual: StepVisualSection = Field(default_factory=StepVisualSection, description="The visual trunk.")
     text: StepTextSection = Field(default_factory=StepTextSection, description="The words and what reads them.")

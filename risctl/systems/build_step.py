@@ -25,6 +25,7 @@ def build_step(model: StepModel, vocabulary: Vocabulary, vectors: np.ndarray | N
         dim=model.text.dim,
         hidden=model.text.hidden,
         dropout=model.text.dropout,
+        summed=model.text.directions == "summed",
     )
     return Step(
         preprocess=_preprocess(model, vocabulary),
@@ -35,6 +36,7 @@ def build_step(model: StepModel, vocabulary: Vocabulary, vectors: np.ndarray | N
                 visual.channels[number - 1],
                 context=model.context_channels,
                 rate=model.context_rate,
+                rectified=model.context_activation == "relu",
                 attention=model.attention,
                 embedding=model.embedding,
             )
@@ -43,7 +45,13 @@ def build_step(model: StepModel, vocabulary: Vocabulary, vectors: np.ndarray | N
         text_vector=TextVector(text.channels, model.attention),
         text_embedding=TextEmbedding(text.channels, model.embedding),
         refinement=(
-            ConvGRU(3 if model.gru_input == "heatmap_xy" else 1, model.filters)
+            ConvGRU(
+                3 if model.gru_input == "heatmap_xy" else 1,
+                model.filters,
+                gate_bias=model.gate_bias,
+                candidate_bias=model.candidate_bias,
+                learned_start=model.first_state == "learned",
+            )
             if model.refinement == "convgru"
             else RunningMean()
         ),
@@ -52,6 +60,8 @@ def build_step(model: StepModel, vocabulary: Vocabulary, vectors: np.ndarray | N
         reweighted_text=model.reweighted_text,
         state_stride=model.state_stride,
         whole_input=model.input_fit == "square",
+        unit_coordinates=model.coordinates == "unit",
+        central_start=model.first_map == "centre",
     )
 
 

@@ -35,12 +35,19 @@ class StepLevel(nn.Module):
     """One of the maps F1 to F5 with its coordinates: context, then what words and text vectors are compared with."""
 
     def __init__(
-        self, channels: int, *, context: int | None, rate: int, attention: int = 400, embedding: int = 1000
+        self,
+        channels: int,
+        *,
+        context: int | None,
+        rate: int,
+        rectified: bool = True,
+        attention: int = 400,
+        embedding: int = 1000,
     ) -> None:
         super().__init__()
         inputs = channels + COORDINATES
         outputs = inputs if context is None else context
-        self.context = AtrousContext(inputs, outputs, rate=rate)
+        self.context = AtrousContext(inputs, outputs, rate=rate, rectified=rectified)
         self.project = PixelProjection(outputs, attention=attention, embedding=embedding)
 
     def forward(self, x: Tensor, coordinates: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,12 +86,15 @@ class Step(System):
         reweighted_text: bool = True,
         state_stride: int = 4,
         whole_input: bool = True,
+        unit_coordinates: bool = False,
+        central_start: bool = False,
     ) -> None:
         """Compose it. levels: by the number of the map they see, in rising order, gone through in falling order if
 
         `descending`. refinement: reads the heatmap, and beside it the centre coordinates if it has three inputs.
         whole_input: coordinates run over the whole input, padding included, as in a square of one size; else over each
-        picture's own part of it.
+        picture's own part of it. unit_coordinates: they run from 0 to 1, not from -1. central_start: P_0 is highest in
+        the middle, not the same everywhere.
         """
         super().__init__()
         self.preprocess = preprocess
@@ -100,6 +110,8 @@ class Step(System):
         self.reweighted_text = reweighted_text
         self.state_stride = state_stride
         self.whole_input = whole_input
+        self.unit_coordinates = unit_coordinates
+        self.central_start = central_start
 
     def encode_image(self, images: Tensor, padding: Tensor) -> VisualFeatures:
         """Encode images (B, 3, H, W) with padding (B, H, W): two maps a level, v~ and phi, at strides 4, 4, 8, 8, 8."""
@@ -129,7 +141,7 @@ class Step(System):
         pixels, embedded = visual.maps[0::2], visual.maps[1::2]
         level_inside = [picture_at(padding, *one.shape[-2:])[:, 0] for one in pixels]
         attention = [self.text_vector.attention(one, text.words, text.mask) for one in pixels]
-        probability = torch.zeros_like(inside[:, 0])  # any constant: softmax makes uniform weights of it
+        probability = self._first_map(padding)
         xy = self._coordinates(padding, self.state_stride)[:, 4:6] if self.refinement.inputs > 1 else None
         state = None
         shown: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -142,7 +154,7 @@ class Step(System):
             found = resize_within(found, level_inside[level], size=size)[:, None] * inside
             x = found if xy is None else torch.cat([found, xy * inside], dim=1)
             if state is None:
-                state = self.refinement.start(x)
+                state = self.refinement.start(x, inside=inside)
             state = self.refinement(x, state, step=step, inside=inside)
             logits = self.refinement.logits(state)
             if self.reweighted_text:
@@ -159,7 +171,16 @@ class Step(System):
         logits = resize_within(output.logits.float(), inside, size=_size(batch.targets))
         return {"mask": mean_cross_entropy(logits, batch.targets, batch.padding)}
 
-    def _coordinates(self, padding: Tensor, stride: int) -> Tensor:
+    def _first_map(self, padding: Tensor) -> Tensor:
+        """Return P_0 (B, H/state_stride, W/state_stride) of padding (B, H, W)."""
+        if self.central_start and self.reweighted_text:
+            x, y = self._coordinates(padding, self.state_stride, unit=False)[:, 4:6].unbind(1)
+            return torch.exp(-2 * (x**2 + y**2))
+        size = (padding.shape[1] // self.state_stride, padding.shape[2] // self.state_stride)
+        # Any constant: softmax makes uniform weights of it.
+        return torch.zeros((len(padding), *size), device=padding.device)
+
+    def _coordinates(self, padding: Tensor, stride: int, *, unit: bool | None = None) -> Tensor:
         """Return (B, 8, H/stride, W/stride) of padding (B, H, W)."""
         height, width = padding.shape[1] // stride, padding.shape[2] // stride
         if self.whole_input:
@@ -168,7 +189,8 @@ class Step(System):
         else:
             rows = torch.ceil((~padding).any(dim=2).sum(dim=1) / stride)
             columns = torch.ceil((~padding).any(dim=1).sum(dim=1) / stride)
-        return spatial_coordinates(height, width, rows=rows, columns=columns)
+        unit = self.unit_coordinates if unit is None else unit
+        return spatial_coordinates(height, width, rows=rows, columns=columns, unit=unit)
 
     def _maps(self, shown: list[tuple[Tensor, Tensor, Tensor]]) -> dict[str, Tensor]:
         if not shown:

@@ -218,7 +218,9 @@ def test_step_says_at_each_key_what_its_paper_does_not_state() -> None:
         recipe = load_recipe(name)
         lines = shipped_recipes()[name].read_text(encoding="utf-8").splitlines()
         marked = {line.split(":")[0].strip() for line in lines if "# by analogy: " in line}
-        assert {"order", "gru_input", "state_stride", "context_channels", "batch_size", "protocol"} <= marked
+        assert {"coordinates", "order", "first_map", "gru_input", "state_stride", "first_state"} <= marked
+        assert {"gate_bias", "candidate_bias", "context_channels", "context_activation", "directions"} <= marked
+        assert {"batch_size", "augment", "protocol"} <= marked
         assert not {"folds", "filters", "attention", "embedding", "context_rate", "lr", "max_steps"} & marked
         given = {line.split(":")[0].strip() for line in lines if line.startswith("  ")}
         sections = (recipe.model, recipe.model.visual, recipe.model.text)

@@ -104,6 +104,18 @@ class TestSquare(StepContract):
         return recipe_of(SMALL | {"folds": 2})
 
 
+class TestOtherwise(StepContract):
+    """Where the paper states nothing, the other choice."""
+
+    def recipe(self) -> Recipe:
+        text = SMALL["text"] | {"directions": "summed"}
+        return recipe_of(
+            SMALL
+            | {"coordinates": "unit", "first_map": "centre", "first_state": "learned", "gate_bias": 0.0, "text": text}
+            | {"context_activation": "none", "gru_input": "heatmap_xy"}
+        )
+
+
 class TestAblated(StepContract):
     """Without refinement and re-weighted text, deepest level first, with fixed word vectors and a ResNet."""
 
@@ -142,12 +154,12 @@ def test_the_published_size() -> None:
 
 
 def test_the_trunk_is_torchvisions() -> None:
-    """Its dilated ResNet-50 gives the same maps, from the same names."""
-    from torchvision.models import resnet50
+    """Its dilated ResNet-101 gives the same maps, from the same names."""
+    from torchvision.models import resnet101
 
     torch.manual_seed(0)
-    published = resnet50(weights=None, replace_stride_with_dilation=[False, True, True]).eval()
-    trunk = DilatedResNet("resnet50").eval()
+    published = resnet101(weights=None, replace_stride_with_dilation=[False, True, True]).eval()
+    trunk = DilatedResNet("resnet101").eval()
     load_state(trunk, published.state_dict(), source="torchvision", ignored=("fc.",))
     images = torch.rand(1, 3, 64, 48)
     with torch.no_grad():
@@ -291,6 +303,20 @@ def test_ablations(changes: dict[str, Any], levels: list[int]) -> None:
     assert output.maps["levels"][0].tolist() == levels
     assert output.logits.isfinite().all()
     assert len(system.visual.channels) == max(levels)
+
+
+def test_what_the_paper_leaves_open_can_be_chosen() -> None:
+    """Coordinates from 0 to 1; a first map with its height in the middle; other biases; directions summed."""
+    own, other = system_of(), system_of(coordinates="unit", gate_bias=-2.0, candidate_bias=0.5)
+    padding = torch.zeros(1, 64, 64, dtype=torch.bool)
+    signed, unit = (one._coordinates(padding, 8) for one in (own, other))
+    assert torch.allclose(unit[:, :6], (signed[:, :6] + 1) / 2, atol=1e-6) and torch.equal(unit[:, 6:], signed[:, 6:])
+    assert (own.refinement.gates.bias == 1).all() and (own.refinement.candidate.bias == 0).all()
+    assert (other.refinement.gates.bias == -2).all() and (other.refinement.candidate.bias == 0.5).all()
+    assert len(own._first_map(padding).unique()) == 1
+    central = system_of(first_map="centre")._first_map(padding)[0]
+    assert central.argmax() in (119, 120, 135, 136) and central[0, 0] == central.min()
+    assert system_of(text=SMALL["text"] | {"directions": "summed"}).text.channels == own.text.channels // 2
 
 
 def test_folds_share_their_modules() -> None:

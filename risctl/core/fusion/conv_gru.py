@@ -25,7 +25,16 @@ class ConvGRU(nn.Module):
     kernels R and W of a gate are one convolution over h and x side by side.
     """
 
-    def __init__(self, inputs: int = 1, filters: int = 32) -> None:
+    def __init__(
+        self,
+        inputs: int = 1,
+        filters: int = 32,
+        *,
+        gate_bias: float = 1.0,
+        candidate_bias: float = 0.0,
+        learned_start: bool = False,
+    ) -> None:
+        """gate_bias, candidate_bias: what the biases begin as; learned_start: h_0 is learned, a number a filter."""
         super().__init__()
         self.inputs = inputs
         self.filters = filters
@@ -35,11 +44,15 @@ class ConvGRU(nn.Module):
         for layer in (self.gates, self.candidate, self.out):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        nn.init.ones_(self.gates.bias)  # type: ignore[arg-type]
+        nn.init.constant_(self.gates.bias, gate_bias)  # type: ignore[arg-type]
+        nn.init.constant_(self.candidate.bias, candidate_bias)  # type: ignore[arg-type]
+        self.first = nn.Parameter(torch.zeros(filters)) if learned_start else None
 
-    def start(self, x: Tensor) -> Tensor:
-        """Return h_0 = 0 for inputs like x (B, C, H, W)."""
-        return x.new_zeros(x.shape[0], self.filters, *x.shape[2:])
+    def start(self, x: Tensor, *, inside: Tensor) -> Tensor:
+        """Return h_0 for inputs like x (B, C, H, W); zero where `inside` (B, 1, H, W) is."""
+        if self.first is None:
+            return x.new_zeros(x.shape[0], self.filters, *x.shape[2:])
+        return self.first[:, None, None] * inside
 
     def gated(self, x: Tensor, hidden: Tensor) -> Gates:
         """Return the step from h (B, F, H, W) with x (B, C, H, W)."""
@@ -69,8 +82,9 @@ class RunningMean(nn.Module):
         self.scale = nn.Parameter(torch.tensor(10.0))
         self.shift = nn.Parameter(torch.tensor(0.0))
 
-    def start(self, x: Tensor) -> Tensor:
+    def start(self, x: Tensor, *, inside: Tensor) -> Tensor:
         """Return the state before the first step, for inputs like x (B, 1, H, W)."""
+        del inside
         return torch.zeros_like(x)
 
     def forward(self, x: Tensor, state: Tensor, *, step: int, inside: Tensor) -> Tensor:

@@ -13,17 +13,19 @@ from risctl.core.blocks import dense
 
 
 class AtrousContext(nn.Module):
-    """A 3x3 atrous convolution over a map and the coordinates of its cells, and ReLU."""
+    """A 3x3 atrous convolution over a map and the coordinates of its cells, and ReLU if `rectified`."""
 
-    def __init__(self, inputs: int, outputs: int, *, rate: int = 3) -> None:
+    def __init__(self, inputs: int, outputs: int, *, rate: int = 3, rectified: bool = True) -> None:
         super().__init__()
+        self.rectified = rectified
         self.conv = nn.Conv2d(inputs, outputs, 3, padding=rate, dilation=rate)
         nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
         nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, inside: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C', H, W); inside (B, 1, H, W) is 1 in the picture, where alone x counts."""
-        return self.conv(x * inside).relu()
+        found = self.conv(x * inside)
+        return found.relu() if self.rectified else found
 
 
 class PixelProjection(nn.Module):

@@ -1,4 +1,4 @@
-"""STEP's reader: a bidirectional LSTM over word vectors, its two directions concatenated."""
+"""STEP's reader: a bidirectional LSTM over word vectors."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from risctl.core.encoders.base import TextFeatures
 
 
 class BiLSTMEncoder(nn.Module):
-    """Word ids to the states of both directions, words (B, L, 2 hidden), zero where no word is.
+    """Word ids to the states of both directions, words (B, L, channels), zero where no word is.
 
-    The sentence (B, 2 hidden) is the last state of each direction. The backward direction begins at a text's own last
-    word: it reads the text reversed within its length, so that padding changes nothing and no lengths leave the device.
+    `channels` is 2 hidden, or hidden where the directions are summed. The sentence (B, channels) is the last state of
+    each direction. The backward direction begins at a text's own last word: it reads the text reversed within its
+    length, so that padding changes nothing and no lengths leave the device.
     """
 
-    def __init__(self, *, embedding: nn.Module, dim: int, hidden: int = 1000, dropout: float = 0.0) -> None:
+    def __init__(
+        self, *, embedding: nn.Module, dim: int, hidden: int = 1000, dropout: float = 0.0, summed: bool = False
+    ) -> None:
         """Build it on `embedding`, which maps ids (B, L) to vectors (B, L, dim)."""
         super().__init__()
         self.embedding = embedding
         self.ahead = _lstm(dim, hidden)
         self.back = _lstm(dim, hidden)
         self.dropout = nn.Dropout(dropout)
-        self.channels = 2 * hidden
+        self.summed = summed
+        self.channels = hidden if summed else 2 * hidden
 
     def forward(self, words: Tensor, mask: Tensor) -> TextFeatures:
         """Read word ids (B, L) with mask (B, L), whose words come first."""
@@ -33,9 +37,12 @@ class BiLSTMEncoder(nn.Module):
         ahead = self.ahead(vectors)[0]
         back = self.back(vectors.gather(1, reversed_place.expand_as(vectors)))[0]
         last = (count - 1).clamp(min=0)[..., None].expand(-1, 1, ahead.shape[2])
-        sentence = torch.cat([ahead.gather(1, last), back.gather(1, last)], dim=2)[:, 0]
-        states = torch.cat([ahead, back.gather(1, reversed_place.expand_as(back))], dim=2) * mask[..., None]
+        sentence = self._joined(ahead.gather(1, last), back.gather(1, last))[:, 0]
+        states = self._joined(ahead, back.gather(1, reversed_place.expand_as(back))) * mask[..., None]
         return TextFeatures(words=self.dropout(states), mask=mask, sentence=sentence)
+
+    def _joined(self, ahead: Tensor, back: Tensor) -> Tensor:
+        return ahead + back if self.summed else torch.cat([ahead, back], dim=2)
 
 
 def _lstm(dim: int, hidden: int) -> nn.LSTM:
