@@ -37,59 +37,38 @@ class Source:
         return self.file_name.endswith(".zip")
 
 
-def _drive(name: str, *, key: str, about: int) -> Source:
+def _referit(path: str, *, snapshot: str, about: int, folder: str = "", table: str | None = None) -> Source:
+    address = f"{_REFERIT}/{path}"
     return Source(
-        file_name=name,
-        mirrors=(f"https://drive.usercontent.google.com/download?id={key}&export=download&confirm=t",),
-        folder="phrasecut",
+        file_name=path.rpartition("/")[2],
+        mirrors=(f"https://web.archive.org/web/{snapshot}id_/{address}", address),
+        folder=folder,
         about=about,
+        table=table,
     )
 
 
-def _archived(snapshot: str, address: str) -> tuple[str, ...]:
-    return (f"https://web.archive.org/web/{snapshot}id_/{address}", address)
+def _gref(name: str, *, about: int) -> Source:
+    mirrors = (f"hf://datasets/FudanCVL/gRefCOCO/{name}",)
+    return Source(file_name=name, mirrors=mirrors, folder="grefcoco", about=about)
+
+
+def _drive(name: str, *, key: str, about: int) -> Source:
+    mirrors = (f"https://drive.usercontent.google.com/download?id={key}&export=download&confirm=t",)
+    return Source(file_name=name, mirrors=mirrors, folder="phrasecut", about=about)
+
+
+def _images(name: str, *mirrors: str, about: int) -> Source:
+    return Source(file_name=name, mirrors=mirrors, folder="images", about=about)
 
 
 ANNOTATIONS: Mapping[str, Source] = {
-    "refclef": Source(
-        file_name="refclef.zip",
-        mirrors=_archived("20220413011817", f"{_REFERIT}/refclef.zip"),
-        folder="",
-        about=100_000_000,
-    ),
-    "refcoco": Source(
-        file_name="refcoco.zip",
-        mirrors=_archived("20220413011718", f"{_REFERIT}/refcoco.zip"),
-        folder="",
-        about=50_000_000,
-        table="jxu124/refcoco",
-    ),
-    "refcoco+": Source(
-        file_name="refcoco+.zip",
-        mirrors=_archived("20220413011656", f"{_REFERIT}/refcoco+.zip"),
-        folder="",
-        about=50_000_000,
-        table="jxu124/refcocoplus",
-    ),
-    "refcocog": Source(
-        file_name="refcocog.zip",
-        mirrors=_archived("20220413012904", f"{_REFERIT}/refcocog.zip"),
-        folder="",
-        about=65_000_000,
-        table="jxu124/refcocog",
-    ),
-    "grefcoco-refs": Source(
-        file_name="grefs(unc).json",
-        mirrors=("hf://datasets/FudanCVL/gRefCOCO/grefs(unc).json",),
-        folder="grefcoco",
-        about=120_000_000,
-    ),
-    "grefcoco-instances": Source(
-        file_name="instances.json",
-        mirrors=("hf://datasets/FudanCVL/gRefCOCO/instances.json",),
-        folder="grefcoco",
-        about=130_000_000,
-    ),
+    "refclef": _referit("refclef.zip", snapshot="20220413011817", about=100_000_000),
+    "refcoco": _referit("refcoco.zip", snapshot="20220413011718", about=50_000_000, table="jxu124/refcoco"),
+    "refcoco+": _referit("refcoco+.zip", snapshot="20220413011656", about=50_000_000, table="jxu124/refcocoplus"),
+    "refcocog": _referit("refcocog.zip", snapshot="20220413012904", about=65_000_000, table="jxu124/refcocog"),
+    "grefcoco-refs": _gref("grefs(unc).json", about=120_000_000),
+    "grefcoco-instances": _gref("instances.json", about=130_000_000),
     "phrasecut-train": _drive("refer_train.json", key="1qx-0q6r9r0YUGpoyT0B8HJKmUFWQDSu7", about=400_000_000),
     "phrasecut-val": _drive("refer_val.json", key="1UyojArOFPlsSeNbA9fHWjCjOOU-OCohG", about=46_000_000),
     "phrasecut-test": _drive("refer_test.json", key="1jrzXm1gcq6f5hNDeamZd0UmyyHUv61IZ", about=46_000_000),
@@ -97,31 +76,15 @@ ANNOTATIONS: Mapping[str, Source] = {
 }
 
 IMAGES: Mapping[str, Source] = {
-    "train2014": Source(
-        file_name="train2014.zip",
-        mirrors=(
-            "http://images.cocodataset.org/zips/train2014.zip",
-            "https://s3.amazonaws.com/images.cocodataset.org/zips/train2014.zip",
-        ),
-        folder="images",
+    "train2014": _images(
+        "train2014.zip",
+        "http://images.cocodataset.org/zips/train2014.zip",
+        "https://s3.amazonaws.com/images.cocodataset.org/zips/train2014.zip",
         about=13_500_000_000,
     ),
-    "saiapr_tc-12": Source(
-        file_name="saiapr_tc-12.zip",
-        mirrors=_archived("20220515000000", f"{_REFERIT}/images/saiapr_tc-12.zip"),
-        folder="images",
-        about=1_700_000_000,
+    "saiapr_tc-12": _referit(
+        "images/saiapr_tc-12.zip", snapshot="20220515000000", about=1_700_000_000, folder="images"
     ),
-    "vg-1": Source(
-        file_name="images.zip",
-        mirrors=("https://cs.stanford.edu/people/rak248/VG_100K_2/images.zip",),
-        folder="images",
-        about=9_200_000_000,
-    ),
-    "vg-2": Source(
-        file_name="images2.zip",
-        mirrors=("https://cs.stanford.edu/people/rak248/VG_100K_2/images2.zip",),
-        folder="images",
-        about=5_470_000_000,
-    ),
+    "vg-1": _images("images.zip", "https://cs.stanford.edu/people/rak248/VG_100K_2/images.zip", about=9_200_000_000),
+    "vg-2": _images("images2.zip", "https://cs.stanford.edu/people/rak248/VG_100K_2/images2.zip", about=5_470_000_000),
 }
