@@ -142,7 +142,7 @@ def predict(
             from risctl.engine.predictor import Predictor
 
             predict_video(
-                _loaded(Predictor.load(model, device=device.value, threshold=threshold, presence=presence), texts),
+                introduced(Predictor.load(model, device=device.value, threshold=threshold, presence=presence), texts),
                 specs[0],
                 texts,
                 out=out,
@@ -156,7 +156,9 @@ def predict(
         from risctl.engine.prediction_files import PredictionFolder
         from risctl.engine.predictor import Predictor
 
-        predictor = _loaded(Predictor.load(model, device=device.value, threshold=threshold, presence=presence), texts)
+        predictor = introduced(
+            Predictor.load(model, device=device.value, threshold=threshold, presence=presence), texts
+        )
         folder = PredictionFolder(out, model=_printable(predictor.path))
         records: list[dict[str, Any]] = []
         refused = 0
@@ -194,13 +196,13 @@ def _predict_classes(
     from risctl.engine.predictor import Predictor
 
     names, pictures = names_of(classes), _pictures(specs, out=out)
-    predictor = Predictor.load(model, device=device.value)
-    console.say(predictor.describe())
+    predictor = introduced(Predictor.load(model, device=device.value), ())
     read = ((one.shown, one.name, _read(one)) for one in console.progress(pictures, label="predict"))
     predict_classes(predictor, read, names, out=out, score=score, as_json=as_json)
 
 
-def _loaded(predictor: Predictor, texts: Sequence[str]) -> Predictor:
+def introduced(predictor: Predictor, texts: Sequence[str]) -> Predictor:
+    """Return the model, having told what it is and what to know of how it reads the texts."""
     console.say(predictor.describe())
     for one in texts:
         for remark in predictor.remarks(one):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from risctl.engine.choices_view import draw_choices, has_choices
+from risctl.engine.drawn_answer import DrawnAnswer
 from risctl.engine.predictor import Predictor
 from risctl.engine.queries_view import draw_queries
 from risctl.engine.steps_view import draw_steps, has_steps
@@ -16,35 +14,29 @@ from risctl.engine.words_view import draw_words, has_words
 from risctl.errors import UsageError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrawnAttention:
-    """sheet: uint8 (H, W, 3); kind: words, steps, queries or choices; numbers: JSON values."""
-
-    sheet: np.ndarray
-    kind: str
-    numbers: dict[str, Any]
-
-
-def draw_attention(predictor: Predictor, source: Path, text: str, *, frames: int = 6) -> DrawnAttention:
+def draw_attention(predictor: Predictor, source: Path, text: str, *, frames: int = 6) -> DrawnAnswer:
     """Ask `text` about a picture (or a video, if the model takes such) and draw what the model has to show.
 
     The words that VLT's queries read, STEP's steps, ReferFormer's queries, the things that mini chose from. Raises
     `UsageError` if it has nothing to show, and what the drawing of its kind raises.
     """
     if predictor.system.takes_clips:
-        queries = draw_queries(predictor, source, text, frames=frames)
-        return DrawnAttention(sheet=queries.sheet, kind="queries", numbers=queries.to_json())
+        return draw_queries(predictor, source, text, frames=frames)
     [prediction] = predictor.predict(source, text)
-    if has_words(prediction.maps):
-        words = draw_words(predictor, source, text)
-        return DrawnAttention(sheet=words.sheet, kind="words", numbers={"queries": words.queries})
-    if has_steps(prediction.maps):
-        steps = draw_steps(predictor, source, text)
-        return DrawnAttention(sheet=steps.sheet, kind="steps", numbers={"steps": steps.steps})
-    if has_choices(prediction.maps):
-        choices = draw_choices(predictor, source, text)
-        return DrawnAttention(sheet=choices.sheet, kind="choices", numbers={"things": choices.things})
+    for has, draw in ((has_words, draw_words), (has_steps, draw_steps), (has_choices, draw_choices)):
+        if has(prediction.maps):
+            return draw(predictor, source, text)
     raise UsageError(
         f"{predictor.path} holds a {type(predictor.system).__name__}, which has no attention to draw; VLT, STEP, "
         "ReferFormer and mini have"
     )
+
+
+VIEWS: Mapping[str, Callable[..., DrawnAnswer]] = {
+    "steps": draw_steps,
+    "words": draw_words,
+    "attention": draw_attention,
+    "queries": draw_queries,
+}
+"""What `risctl visualize` can be asked to draw of an answer: f(predictor, picture, text) -> drawn. The last two draw
+videos too, of which they take `frames`."""

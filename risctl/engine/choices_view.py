@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from risctl.engine.drawn_answer import DrawnAnswer
 from risctl.engine.predictor import Predictor
 from risctl.errors import UsageError
 from risctl.vision.images import Source
@@ -19,23 +19,16 @@ from risctl.viz.sheets import fitted, grid
 _SIDE, _LETTERS = 440, 15
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrawnChoices:
-    """sheet: uint8 (H, W, 3); things: those most probably meant, the most probable first, as JSON values."""
-
-    sheet: np.ndarray
-    things: list[dict[str, Any]]
-
-
 def has_choices(maps: Mapping[str, Any]) -> bool:
     """Return whether a prediction's maps are those of boxes chosen from."""
     return {"boxes", "choice"} <= set(maps)
 
 
-def draw_choices(predictor: Predictor, image: Source, text: str) -> DrawnChoices:
+def draw_choices(predictor: Predictor, image: Source, text: str) -> DrawnAnswer:
     """Ask `text` about `image` and draw the answer, and the boxes of the things that were most probably meant.
 
-    Raises what `Predictor.predict` raises, and `UsageError` if the model does not choose among things.
+    numbers: the things, the most probable first. Raises what `Predictor.predict` raises, and `UsageError` if the model
+    does not choose among things.
     """
     [prediction] = predictor.predict(image, text)
     pixels = prediction.image
@@ -54,16 +47,15 @@ def draw_choices(predictor: Predictor, image: Source, text: str) -> DrawnChoices
     drawn = overlay(picture, areas[::-1], colours=[colour(rank) for rank in range(len(order))][::-1], tint=0.0)
     things = with_captions(drawn, captions or [Caption(text="nothing to choose from")], size=_LETTERS, width=_SIDE)
     sides = (pixels.shape[1], pixels.shape[0]) * 2
-    return DrawnChoices(
-        sheet=grid([answer, things], columns=2, heading=[Caption(text=f"“{text}”")]),
-        things=[
-            {
-                "probability": round(float(shares[one]), 6),
-                "box": [round(float(part) * side, 1) for part, side in zip(boxes[one], sides, strict=True)],
-            }
-            for one in order
-        ],
-    )
+    sheet = grid([answer, things], columns=2, heading=[Caption(text=f"“{text}”")])
+    records = [
+        {
+            "probability": round(float(shares[one]), 6),
+            "box": [round(float(part) * side, 1) for part, side in zip(boxes[one], sides, strict=True)],
+        }
+        for one in order
+    ]
+    return DrawnAnswer(sheet=sheet, kind="choices", numbers={"things": records})
 
 
 def _area(box: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
+from risctl.engine.drawn_answer import DrawnAnswer
 from risctl.engine.predictor import Predictor
 from risctl.errors import UsageError
 from risctl.vision.images import read_image
@@ -20,26 +19,12 @@ from risctl.viz.sheets import contact_sheet
 _BOX = (255, 255, 255)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrawnQueries:
-    """sheet: uint8 (H, W, 3); frames: the names of those drawn; scores: (T, Q); chosen: the answering query."""
-
-    sheet: np.ndarray
-    frames: tuple[str, ...]
-    scores: np.ndarray
-    chosen: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the numbers as JSON values."""
-        rounded = [[round(float(one), 4) for one in row] for row in self.scores]
-        return {"frames": list(self.frames), "scores": rounded, "chosen": self.chosen}
-
-
 @torch.inference_mode()
-def draw_queries(predictor: Predictor, source: Path, text: str, *, frames: int = 6) -> DrawnQueries:
+def draw_queries(predictor: Predictor, source: Path, text: str, *, frames: int = 6) -> DrawnAnswer:
     """Draw the queries for `text` in a picture, or in `frames` frames of a video, evenly spaced and seen as one clip.
 
-    Raises `UsageError` for a model without queries or a text without a word, `DataError` for a broken source.
+    numbers: the frames' names, scores (T, Q), and the answering query. Raises `UsageError` for a model without queries
+    or a text without a word, `DataError` for a broken source.
     """
     system = predictor.system
     if not system.takes_clips:
@@ -66,7 +51,9 @@ def draw_queries(predictor: Predictor, source: Path, text: str, *, frames: int =
             star = ", the answer" if query == chosen else ""
             captions.append(f"{frame.name}: query {query}, {scores[place, query]:.2f}{star}")
     sheet = contact_sheet(cells, captions, columns=scores.shape[1], cell=240)
-    return DrawnQueries(sheet=sheet, frames=tuple(one.name for one in seen), scores=scores, chosen=chosen)
+    rounded = [[round(float(one), 4) for one in row] for row in scores]
+    numbers = {"frames": [one.name for one in seen], "scores": rounded, "chosen": chosen}
+    return DrawnAnswer(sheet=sheet, kind="queries", numbers=numbers)
 
 
 def _frames(source: Path, *, most: int) -> list[Frame]:

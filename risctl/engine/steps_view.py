@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,10 @@ import torch
 from PIL import Image
 
 from risctl.data.batch import Geometry
+from risctl.engine.drawn_answer import DrawnAnswer
 from risctl.engine.predictor import Predictor
 from risctl.errors import UsageError
 from risctl.language.tokens import words_of
-from risctl.systems.base import Prediction
 from risctl.vision.images import Source
 from risctl.viz.steps import StepView, steps_sheet
 
@@ -22,22 +21,13 @@ _LARGEST = 480
 """The longest side at which maps are kept for drawing; a photograph's own size would take gigabytes for 25 steps."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepsDrawn:
-    """sheet: uint8 (H, W, 3); steps: of each step its number, level and words' weights, as JSON values."""
-
-    sheet: np.ndarray
-    steps: list[dict[str, Any]]
-    prediction: Prediction
-
-
 def has_steps(maps: Mapping[str, Any]) -> bool:
     """Return whether a prediction's maps are those of steps."""
     return {"heatmaps", "masks", "word_attention", "levels"} <= set(maps)
 
 
-def draw_steps(predictor: Predictor, image: Source, text: str) -> StepsDrawn:
-    """Ask `text` about `image` and draw how the answer came about.
+def draw_steps(predictor: Predictor, image: Source, text: str) -> DrawnAnswer:
+    """Ask `text` about `image` and draw how the answer came about; numbers: each step's level and words' weights.
 
     Raises what `Predictor.predict` raises, and `UsageError` if the model has no steps to show.
     """
@@ -82,7 +72,8 @@ def draw_steps(predictor: Predictor, image: Source, text: str) -> StepsDrawn:
         }
         for number, view in enumerate(views, start=1)
     ]
-    return StepsDrawn(sheet=sheet, steps=records, prediction=prediction)
+    answer = {"score": prediction.score, "box": prediction.box}
+    return DrawnAnswer(sheet=sheet, kind="steps", numbers={"steps": records}, answer=answer)
 
 
 def map_of_picture(values: np.ndarray, geometry: Geometry) -> np.ndarray:

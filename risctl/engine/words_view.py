@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from risctl.engine.drawn_answer import DrawnAnswer
 from risctl.engine.predictor import Predictor
 from risctl.engine.steps_view import map_of_picture
 from risctl.errors import UsageError
 from risctl.language.tokens import words_of
-from risctl.systems.base import Prediction
 from risctl.vision.images import Source
 from risctl.viz.words import WordsView, words_sheet
 
@@ -20,24 +19,16 @@ PADDING = "(padding)"
 """What stands for all places beyond the phrase: the published VLT reads them like words."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WordsDrawn:
-    """sheet: uint8 (H, W, 3); queries: of each its confidence and words' weights, as JSON values."""
-
-    sheet: np.ndarray
-    queries: list[dict[str, Any]]
-    prediction: Prediction
-
-
 def has_words(maps: Mapping[str, Any]) -> bool:
     """Return whether a prediction's maps are those of queries that read words."""
     return {"word_weights", "confidences", "attention"} <= set(maps)
 
 
-def draw_words(predictor: Predictor, image: Source, text: str) -> WordsDrawn:
+def draw_words(predictor: Predictor, image: Source, text: str) -> DrawnAnswer:
     """Ask `text` about `image` and draw what each query reads, how much it counts, and where the queries look.
 
-    Raises what `Predictor.predict` raises, and `UsageError` if the model has no such queries.
+    numbers: each query's confidence and words' weights. Raises what `Predictor.predict` raises, and `UsageError` if the
+    model has no such queries.
     """
     [prediction] = predictor.predict(image, text)
     maps, geometry, pixels = prediction.maps, prediction.geometry, prediction.image
@@ -65,4 +56,5 @@ def draw_words(predictor: Predictor, image: Source, text: str) -> WordsDrawn:
         for number, (confidence, row) in enumerate(zip(view.confidences, weights, strict=True))
     ]
     sheet = words_sheet(pixels, text, words=words, view=view, mask=prediction.mask)
-    return WordsDrawn(sheet=sheet, queries=queries, prediction=prediction)
+    answer = {"score": prediction.score, "box": prediction.box}
+    return DrawnAnswer(sheet=sheet, kind="words", numbers={"queries": queries}, answer=answer)
