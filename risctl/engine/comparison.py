@@ -11,7 +11,7 @@ import numpy as np
 from risctl.engine.measured_runs import MeasuredRun
 from risctl.engine.report import FEW_IMAGES
 from risctl.errors import UsageError, unknown_name
-from risctl.metrics.bootstrap import Difference, paired_differences
+from risctl.metrics.bootstrap import LEVEL, Difference, paired_differences
 from risctl.metrics.figures import figures
 from risctl.metrics.paired import ChangedPart, Flip, compared_parts, flips
 from risctl.metrics.protocols import Protocol
@@ -42,7 +42,6 @@ class Comparison:
     against: tuple[Against, ...]
     resamples: int
     seed: int
-    level: float
 
     @property
     def images(self) -> int:
@@ -75,7 +74,7 @@ class Comparison:
             "images": self.images,
             "resamples": self.resamples,
             "seed": self.seed,
-            "level": self.level,
+            "level": LEVEL,
             "base": _run(self.base),
             "against": [self._against(one) for one in self.against],
             "warnings": self.warnings,
@@ -108,7 +107,7 @@ class Comparison:
                 for part in one.parts
             ],
             # So many intervals miss the truth even if nothing changed.
-            "changed_by_chance": round((1 - self.level) * len(one.parts), 2),
+            "changed_by_chance": round((1 - LEVEL) * len(one.parts), 2),
             "flips": {
                 "won": [self._flip(flip) for flip in one.flips if flip.won],
                 "lost": [self._flip(flip) for flip in one.flips if not flip.won],
@@ -126,12 +125,7 @@ class Comparison:
 
 
 def compare_runs(
-    runs: Sequence[MeasuredRun],
-    *,
-    protocol: str | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
+    runs: Sequence[MeasuredRun], *, protocol: str | None = None, resamples: int = 1000, seed: int = 0
 ) -> Comparison:
     """Compare each further run with the first, under `protocol` (by default the first that all were measured by).
 
@@ -156,20 +150,12 @@ def compare_runs(
                 rows=theirs,
                 before=figures(rows, chosen),
                 after=figures(theirs, chosen),
-                differences=paired_differences(rows, theirs, chosen, seed=seed, resamples=resamples, level=level),
-                parts=tuple(compared_parts(rows, theirs, chosen, seed=seed, resamples=resamples, level=level)),
+                differences=paired_differences(rows, theirs, chosen, seed=seed, resamples=resamples),
+                parts=tuple(compared_parts(rows, theirs, chosen, seed=seed, resamples=resamples)),
                 flips=tuple(flips(rows, theirs, chosen)),
             )
         )
-    return Comparison(
-        protocol=chosen,
-        base=base,
-        rows=rows,
-        against=tuple(against),
-        resamples=resamples,
-        seed=seed,
-        level=level,
-    )
+    return Comparison(protocol=chosen, base=base, rows=rows, against=tuple(against), resamples=resamples, seed=seed)
 
 
 def _check_data(base: MeasuredRun, other: MeasuredRun) -> None:

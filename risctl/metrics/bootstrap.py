@@ -19,6 +19,8 @@ from risctl.metrics.rows import Rows
 
 _CHUNK = 2_000_000
 """How many draws are held in memory at once."""
+LEVEL = 0.95
+"""How often an interval covers the truth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +32,10 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class Difference(Interval):
     """By how many percent points the second run is better than the first, and the interval of that."""
 
     value: float
-    low: float
-    high: float
 
     @property
     def significant(self) -> bool:
@@ -43,39 +43,16 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def intervals(
-    rows: Rows,
-    protocol: Protocol,
-    *,
-    groups: np.ndarray | None = None,
-    seed: int = 0,
-    resamples: int = 1000,
-    level: float = 0.95,
-) -> dict[str, Interval]:
+def intervals(rows: Rows, protocol: Protocol, *, seed: int = 0, resamples: int = 1000) -> dict[str, Interval]:
     """Return the interval of each figure of `protocol` that is a ratio of sums (all but the average precisions).
 
-    groups (N,): what is drawn together, by default the image of each row. Resamples in which a figure cannot be
-    measured are left out of its interval.
+    Resamples in which a figure cannot be measured are left out of its interval.
     """
     if not resamples:
         return {}
-    membership, count = _membership(rows, groups)
+    membership, count = _membership(rows.image_id)
     drawn = _resampled(terms(rows, protocol), membership, count, seed=seed, resamples=resamples)
-    return {name: Interval(low=low, high=high) for name, (low, high) in _percentiles(drawn, count, level).items()}
-
-
-def interval(
-    rows: Rows,
-    figure: str,
-    protocol: Protocol,
-    *,
-    groups: np.ndarray | None = None,
-    seed: int = 0,
-    resamples: int = 1000,
-    level: float = 0.95,
-) -> Interval:
-    """Return the interval of one figure; see `intervals`. Raises `KeyError` if it is no ratio of sums."""
-    return intervals(rows, protocol, groups=groups, seed=seed, resamples=resamples, level=level)[figure]
+    return {name: Interval(**_bounds(values, count)) for name, values in drawn.items()}
 
 
 def subset_intervals(
@@ -86,54 +63,28 @@ def subset_intervals(
     figure: str,
     seed: int = 0,
     resamples: int = 1000,
-    level: float = 0.95,
 ) -> list[Interval | None]:
     """Return the interval of one figure for each of `subsets` (N,) bool of the rows, all from the same draws of images.
 
     Resamples without a sample of the subset are left out; an interval is NaN where less than two images have one. Of
     0 resamples there is none. J&F is the mean of J and F.
     """
-    if not resamples or not subsets:
+    if not resamples:
         return [None] * len(subsets)
-    every = terms(rows, protocol)
-    names = ("J", "F") if figure == "J&F" else (figure,)
-    membership, count = _membership(rows, None)
-    summed = {
-        f"{place} {name}": (every[name][0] * chosen, every[name][1] * chosen)
-        for place, chosen in enumerate(subsets)
-        for name in names
-    }
-    drawn = _resampled(summed, membership, count, seed=seed, resamples=resamples)
-    found: list[Interval | None] = []
-    for place, chosen in enumerate(subsets):
-        values = np.mean([drawn[f"{place} {name}"] for name in names], axis=0)
-        there = len(np.unique(membership[chosen]))
-        [(low, high)] = _percentiles({figure: values}, there, level).values()
-        found.append(Interval(low=low, high=high))
-    return found
+    drawn = _drawn_subsets((rows,), protocol, subsets, figure=figure, seed=seed, resamples=resamples)
+    return [Interval(**_bounds(one.drawn[0], one.images)) for one in drawn]
 
 
-def share_interval(
-    right: np.ndarray, groups: np.ndarray, *, seed: int = 0, resamples: int = 1000, level: float = 0.95
-) -> Interval:
+def share_interval(right: np.ndarray, groups: np.ndarray, *, seed: int = 0, resamples: int = 1000) -> Interval:
     """Return the interval of the share of `right` (N,) bool, where those of one of `groups` (N,) are drawn together."""
-    _, membership = np.unique(groups, return_inverse=True)
-    count = int(membership.max(initial=-1)) + 1
+    membership, count = _membership(groups)
     summed: Terms = {"share": (right.astype(np.float64), np.ones(len(right)))}
     drawn = _resampled(summed, membership, count, seed=seed, resamples=resamples)
-    low, high = _percentiles(drawn, count, level)["share"]
-    return Interval(low=low, high=high)
+    return Interval(**_bounds(drawn["share"], count))
 
 
 def paired_differences(
-    first: Rows,
-    second: Rows,
-    protocol: Protocol,
-    *,
-    groups: np.ndarray | None = None,
-    seed: int = 0,
-    resamples: int = 1000,
-    level: float = 0.95,
+    first: Rows, second: Rows, protocol: Protocol, *, seed: int = 0, resamples: int = 1000
 ) -> dict[str, Difference]:
     """Return, for each figure, how much better `second` is than `first` on the same samples.
 
@@ -141,14 +92,14 @@ def paired_differences(
     unless both hold the same samples.
     """
     check_paired(first, second)
-    membership, count = _membership(first, groups)
+    membership, count = _membership(first.image_id)
     theirs = _resampled(terms(first, protocol), membership, count, seed=seed, resamples=resamples)
     ours = _resampled(terms(second, protocol), membership, count, seed=seed, resamples=resamples)
     before, after = figures(first, protocol), figures(second, protocol)
-    drawn = {name: ours[name] - theirs[name] for name in ours if name in theirs}
     return {
-        name: Difference(value=after[name] - before[name], low=low, high=high)
-        for name, (low, high) in _percentiles(drawn, count, level).items()
+        name: Difference(value=after[name] - before[name], **_bounds(ours[name] - theirs[name], count))
+        for name in ours
+        if name in theirs
     }
 
 
@@ -161,7 +112,6 @@ def paired_subset_differences(
     figure: str,
     seed: int = 0,
     resamples: int = 1000,
-    level: float = 0.95,
 ) -> list[Difference]:
     """Return how much better `second` is than `first` in one figure for each of `subsets` (N,) bool of the samples.
 
@@ -170,32 +120,11 @@ def paired_subset_differences(
     same samples.
     """
     check_paired(first, second)
-    names = ("J", "F") if figure == "J&F" else (figure,)
-    membership, count = _membership(first, None)
-    sides = (terms(first, protocol), terms(second, protocol))
-    summed = {
-        f"{place} {side} {name}": (every[name][0] * chosen, every[name][1] * chosen)
-        for place, chosen in enumerate(subsets)
-        for side, every in enumerate(sides)
-        for name in names
-    }
-    if not summed:
-        return []
-    drawn = _resampled(summed, membership, count, seed=seed, resamples=resamples)
-    found = []
-    for place, chosen in enumerate(subsets):
-        values = [np.mean([drawn[f"{place} {side} {name}"] for name in names], axis=0) for side in (0, 1)]
-        exact = [
-            np.mean([_percent(summed[f"{place} {side} {name}"]) for name in names], dtype=np.float64) for side in (0, 1)
-        ]
-        there = len(np.unique(membership[chosen]))
-        [(low, high)] = _percentiles({figure: values[1] - values[0]}, there, level).values()
-        found.append(Difference(value=float(exact[1] - exact[0]), low=low, high=high))
-    return found
-
-
-def _percent(summed: tuple[np.ndarray, np.ndarray]) -> float:
-    return 100 * ratio(summed[0].sum(), summed[1].sum())
+    drawn = _drawn_subsets((first, second), protocol, subsets, figure=figure, seed=seed, resamples=resamples)
+    return [
+        Difference(value=one.exact[1] - one.exact[0], **_bounds(one.drawn[1] - one.drawn[0], one.images))
+        for one in drawn
+    ]
 
 
 def check_paired(first: Rows, second: Rows) -> None:
@@ -205,8 +134,45 @@ def check_paired(first: Rows, second: Rows) -> None:
         raise UsageError(f"two runs are compared on the same samples; {differing} of these are in one run only")
 
 
-def _membership(rows: Rows, groups: np.ndarray | None) -> tuple[np.ndarray, int]:
-    unique, membership = np.unique(rows.image_id if groups is None else groups, return_inverse=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _DrawnSubset:
+    """One figure of a subset, in percent, in each run: as drawn (resamples,) and as it is; how many images it is of."""
+
+    drawn: list[np.ndarray]
+    exact: list[float]
+    images: int
+
+
+def _drawn_subsets(
+    runs: Sequence[Rows], protocol: Protocol, subsets: Sequence[np.ndarray], *, figure: str, seed: int, resamples: int
+) -> Iterator[_DrawnSubset]:
+    names = ("J", "F") if figure == "J&F" else (figure,)
+    membership, count = _membership(runs[0].image_id)
+    every = [terms(rows, protocol) for rows in runs]
+    summed = {
+        f"{place} {run} {name}": (every[run][name][0] * chosen, every[run][name][1] * chosen)
+        for place, chosen in enumerate(subsets)
+        for run in range(len(runs))
+        for name in names
+    }
+    if not summed:
+        return
+    drawn = _resampled(summed, membership, count, seed=seed, resamples=resamples)
+    for place, chosen in enumerate(subsets):
+        keys = [[f"{place} {run} {name}" for name in names] for run in range(len(runs))]
+        yield _DrawnSubset(
+            drawn=[np.mean([drawn[key] for key in own], axis=0) for own in keys],
+            exact=[float(np.mean([_percent(summed[key]) for key in own])) for own in keys],
+            images=len(np.unique(membership[chosen])),
+        )
+
+
+def _percent(summed: tuple[np.ndarray, np.ndarray]) -> float:
+    return 100 * ratio(summed[0].sum(), summed[1].sum())
+
+
+def _membership(groups: np.ndarray) -> tuple[np.ndarray, int]:
+    unique, membership = np.unique(groups, return_inverse=True)
     return membership, len(unique)
 
 
@@ -232,14 +198,11 @@ def _draws(count: int, *, seed: int, resamples: int) -> Iterator[np.ndarray]:
         yield np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count).astype(np.float64)
 
 
-def _percentiles(drawn: dict[str, np.ndarray], count: int, level: float) -> dict[str, tuple[float, float]]:
-    tail = (1 - level) / 2
-    found = {}
-    for name, values in drawn.items():
-        known = values[np.isfinite(values)]
-        if count < 2 or not len(known):
-            found[name] = (float("nan"), float("nan"))
-        else:
-            low, high = np.quantile(known, (tail, 1 - tail))
-            found[name] = (float(low), float(high))
-    return found
+def _bounds(values: np.ndarray, count: int) -> dict[str, float]:
+    """Return the `low` and `high` between which `LEVEL` of the drawn `values` lie, of `count` groups; NaN of one."""
+    known = values[np.isfinite(values)]
+    if count < 2 or not len(known):
+        return {"low": float("nan"), "high": float("nan")}
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(known, (tail, 1 - tail))
+    return {"low": float(low), "high": float(high)}

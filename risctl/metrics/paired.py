@@ -52,7 +52,7 @@ class Flip:
 
 
 def compared_parts(
-    first: Rows, second: Rows, protocol: Protocol, *, seed: int = 0, resamples: int = 1000, level: float = 0.95
+    first: Rows, second: Rows, protocol: Protocol, *, seed: int = 0, resamples: int = 1000
 ) -> list[ChangedPart]:
     """Return every group of every breakdown with its difference, in the order of the breakdowns.
 
@@ -68,15 +68,9 @@ def compared_parts(
         figures = {group: _measurable(part.figures, candidates) for group, part in before.items()}
         for figure in dict.fromkeys(name for name in figures.values() if name is not None):
             chosen = {group: one for group, one in breakdown.groups.items() if figures[group] == figure}
+            subsets = list(chosen.values())
             differences = paired_subset_differences(
-                first,
-                second,
-                protocol,
-                list(chosen.values()),
-                figure=figure,
-                seed=seed,
-                resamples=resamples,
-                level=level,
+                first, second, protocol, subsets, figure=figure, seed=seed, resamples=resamples
             )
             found += [
                 ChangedPart(

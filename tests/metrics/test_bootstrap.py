@@ -9,7 +9,7 @@ import pytest
 
 from risctl.errors import UsageError
 from risctl.metrics.accumulator import Accumulator
-from risctl.metrics.bootstrap import interval, intervals, paired_differences
+from risctl.metrics.bootstrap import intervals, paired_differences
 from risctl.metrics.figures import figures
 from risctl.metrics.protocols import get_protocol
 from risctl.metrics.rows import Rows, objects
@@ -17,11 +17,11 @@ from risctl.metrics.rows import Rows, objects
 ORIGINAL = get_protocol("original")
 
 
-def rows_of(intersection: np.ndarray, *, images: np.ndarray | None = None, union: int = 1000) -> Rows:
-    """Samples with the intersections given, of a union of `union` pixels."""
+def rows_of(intersection: np.ndarray, *, images: np.ndarray | None = None) -> Rows:
+    """Samples with the intersections given, of a union of 1000 pixels."""
     count = len(intersection)
     every = np.arange(count)
-    whole = np.full(count, union)
+    whole = np.full(count, 1000)
     return Rows(
         key=every,
         image_id=every if images is None else images,
@@ -47,7 +47,7 @@ def test_an_interval_covers_the_truth_as_often_as_it_says() -> None:
     generator = np.random.default_rng(1)
     covered = 0
     for trial in range(200):
-        found = interval(rows_of(generator.integers(0, 1001, size=60)), "mIoU", ORIGINAL, seed=trial, resamples=300)
+        found = intervals(rows_of(generator.integers(0, 1001, size=60)), ORIGINAL, seed=trial, resamples=300)["mIoU"]
         covered += found.low <= 50 <= found.high
     # 95% of 200, less three standard deviations and the little that percentile intervals are too narrow.
     assert 178 <= covered <= 200
@@ -55,7 +55,7 @@ def test_an_interval_covers_the_truth_as_often_as_it_says() -> None:
 
 def test_it_is_the_normal_interval_of_a_mean() -> None:
     shares = np.random.default_rng(0).integers(0, 1001, size=2000)
-    found = interval(rows_of(shares), "mIoU", ORIGINAL, resamples=4000)
+    found = intervals(rows_of(shares), ORIGINAL, resamples=4000)["mIoU"]
     error = 1.96 * (shares / 10).std() / np.sqrt(2000)
     assert found.low == pytest.approx((shares / 10).mean() - error, abs=0.1)
     assert found.high == pytest.approx((shares / 10).mean() + error, abs=0.1)
@@ -64,8 +64,8 @@ def test_it_is_the_normal_interval_of_a_mean() -> None:
 def test_images_are_drawn_not_sentences() -> None:
     """Ten sentences of one image that fare alike say no more than one."""
     shares = np.random.default_rng(0).integers(0, 1001, size=100)
-    apart = interval(rows_of(shares), "mIoU", ORIGINAL)
-    together = interval(rows_of(np.repeat(shares, 10), images=np.repeat(np.arange(100), 10)), "mIoU", ORIGINAL)
+    apart = intervals(rows_of(shares), ORIGINAL)["mIoU"]
+    together = intervals(rows_of(np.repeat(shares, 10), images=np.repeat(np.arange(100), 10)), ORIGINAL)["mIoU"]
     assert together.high - together.low == pytest.approx(apart.high - apart.low, rel=1e-9)
 
 
@@ -91,7 +91,7 @@ def test_a_paired_difference_sees_what_separate_intervals_do_not() -> None:
     before = generator.integers(0, 900, size=200)
     after = before + generator.integers(0, 40, size=200)
     first, second = rows_of(before), rows_of(after)
-    separate = interval(first, "mIoU", ORIGINAL).high, interval(second, "mIoU", ORIGINAL).low
+    separate = intervals(first, ORIGINAL)["mIoU"].high, intervals(second, ORIGINAL)["mIoU"].low
     assert separate[0] > separate[1]
     found = paired_differences(first, second, ORIGINAL)["mIoU"]
     assert found.value == pytest.approx((after - before).mean() / 10)

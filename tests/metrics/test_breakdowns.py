@@ -104,13 +104,13 @@ def test_figures_and_intervals_of_the_parts() -> None:
 
 
 def test_an_interval_of_a_part_is_that_of_its_rows_alone() -> None:
-    from risctl.metrics.bootstrap import interval, subset_intervals
+    from risctl.metrics.bootstrap import intervals, subset_intervals
 
     generator = np.random.default_rng(0)
     rows = made([{"found": int(generator.integers(0, 11)), "wanted": 10} for _ in range(400)])
     chosen = np.arange(400) % 2 == 0
     [part] = subset_intervals(rows, get_protocol("original"), [chosen], figure="mIoU", resamples=2000)
-    alone = interval(rows.subset(chosen), "mIoU", get_protocol("original"), resamples=2000)
+    alone = intervals(rows.subset(chosen), get_protocol("original"), resamples=2000)["mIoU"]
     assert part is not None
     assert (part.low, part.high) == pytest.approx((alone.low, alone.high), abs=0.6)
 
