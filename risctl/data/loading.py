@@ -132,7 +132,7 @@ class TrainingSet(Dataset[Item | RisctlError]):
             return to_item(sample, self.preprocess, features=self.features)
         drawn = self.changes.draw(sample.mask, self.generator(_CHANGES, epoch, index))
         changed = replace(sample, image=drawn.picture(sample.image), mask=drawn.masks(sample.mask))
-        return to_item(changed, self.sized(drawn.short))
+        return to_item(changed, self.sized(drawn.short), features=self.features)
 
     def drawn_sample(self, epoch: int, index: int) -> Sample:
         """Return the sample of item `index` in `epoch`, one of its sentences chosen, mirrored or not."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from risctl import __version__
 from risctl.core.encoders import stems
+from risctl.data.clips import is_video_store
 from risctl.data.features import schema
 from risctl.data.features.schema import IMAGES, TEXTS, Key
 from risctl.data.store.reader import Store
@@ -46,8 +47,9 @@ def key_of(recipe: Recipe, store: Store, system: System, *, weighed: bool = True
     """Return the key of the features that training `recipe` on `store` with `system` needs.
 
     weighed: look at the weights, which a dry run has none of. Raises `UsageError` if nothing can be computed before: no
-    frozen encoder, or pictures that change at random.
+    pictures with phrases, no frozen encoder, or pictures that change at random.
     """
+    check_items(recipe, store)
     encoders = frozen_encoders(system)
     check_augmentation(recipe, encoders)
     described: dict[str, dict[str, Any]] = {IMAGES: {}, TEXTS: {}}
@@ -72,6 +74,23 @@ def key_of(recipe: Recipe, store: Store, system: System, *, weighed: bool = True
 def code_version() -> str:
     """Return what features of this version of the code say of it."""
     return f"risctl {__version__}, features {schema.VERSION}"
+
+
+def check_items(recipe: Recipe, store: Store) -> None:
+    """Raise `UsageError` unless `recipe` learns from the pictures of `store` as they are, each with a phrase.
+
+    Clips have no features: their frames are drawn anew each time, those of pictures are moved at random, and a video
+    trunk (Video Swin) looks at all frames of a clip together, so what it gives for a frame depends on the draw.
+    """
+    data = recipe.data
+    if data.frames is not None or is_video_store(store):
+        raise UsageError(
+            "clips are of frames drawn anew each time, which a video trunk sees together, so there are no features of "
+            "them to compute once; set data.features=null, or train on pictures (data.frames=null)"
+        )
+    if data.items != "phrases":
+        how = "from boxes, not pictures" if data.items == "questions" else "its trunk, too, from pictures that change"
+        raise UsageError(f"data.items={data.items} learns {how}: there are no features to compute once")
 
 
 def check_augmentation(recipe: Recipe, encoders: dict[str, nn.Module]) -> None:

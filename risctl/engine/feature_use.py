@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from risctl.core.encoders import stems
 from risctl.data.features.reader import FeatureCache
 from risctl.data.features.recall import Recall
 from risctl.data.features.schema import IMAGES, Key
+from risctl.data.joint_loading import JointTrainingSet
 from risctl.data.loading import TrainingSet
 from risctl.data.store.reader import Store
 from risctl.engine.feature_keys import AUTO, default_path, frozen_encoders, key_of
@@ -23,25 +26,49 @@ from risctl.systems.base import System
 _NOISE = 0.01
 
 
-def use_features(recipe: Recipe, store: Store, system: System, items: object, *, device: torch.device) -> str | None:
-    """Let `items` take features instead of pictures where the recipe says so; return what to tell about it.
+def use_features(
+    recipe: Recipe, stores: Sequence[Store], system: System, items: object, *, device: torch.device
+) -> str | None:
+    """Let `items` of `stores` take features instead of pictures where the recipe says so; return what to tell about it.
 
-    `auto` takes those beside the store if they are there. Raises `DataError` if they are stale, damaged or of other
-    samples, `UsageError` if the recipe cannot be trained on features.
+    `auto` takes those beside the stores, each its own; where one has none, or none can be had, the pictures stay.
+    Raises `DataError` for features that are stale, damaged or of other samples, `UsageError` for a file that is named
+    and that the recipe cannot be trained on.
     """
     asked = recipe.data.features
     if asked is None:
         return None
-    if type(items) is not TrainingSet:
+    if asked != AUTO and len(stores) > 1:
         raise UsageError(
-            "features stand for the pictures of one store, each with a phrase; set data.features=null for things, "
-            "clips, questions and joined stores"
+            f"data.features={asked} is one file, and there are {len(stores)} stores, each with its own; set "
+            "data.features=auto, which takes those beside them, or null"
         )
-    path = default_path(recipe, store.path) if asked == AUTO else Path(asked)
-    key = key_of(recipe, store, system)
-    again = f"make them again: risctl prepare features {store.path} --recipe {recipe.name}"
-    if asked == AUTO and not path.exists():
-        return f"features: none at {path}, so the whole trunk runs at every step; {again.replace(' again', '')}"
+    paths = [default_path(recipe, one.path) if asked == AUTO else Path(asked) for one in stores]
+    missing = [path for path in paths if not path.exists()] if asked == AUTO else []
+    again = f"make them again: {_command(recipe, stores)}"
+    try:
+        keys = [key_of(recipe, one, system, weighed=not missing) for one in stores]
+    except UsageError as error:
+        if asked != AUTO:
+            raise
+        return f"features: none, so the encoders run whole at every step: {error}"
+    if missing:
+        absent = " and ".join(map(str, missing))
+        return f"features: none at {absent}, so the encoders run whole at every step; {again.replace(' again', '')}"
+    parts: Sequence[object] = items.parts if isinstance(items, JointTrainingSet) else (items,)
+    told = []
+    for path, key, store, part in zip(paths, keys, stores, parts, strict=True):
+        if type(part) is not TrainingSet:
+            raise TypeError(f"expected the items of pictures with a phrase each, got {type(part).__name__}")
+        part.features = _recalled(path, key, store, recipe=recipe, system=system, device=device, again=again)
+        told.append(_told(part.features.cache))
+    return f"features: {'; '.join(told)}; {'pictures are not read' if keys[0].images else 'texts are not encoded'}"
+
+
+def _recalled(
+    path: Path, key: Key, store: Store, *, recipe: Recipe, system: System, device: torch.device, again: str
+) -> Recall:
+    """Open the features of a store. Raises `DataError` if they are not those of `key` on the split trained on."""
     recall = Recall(path)
     check_key(recall.cache, key, again=again)
     if recall.cache.layout.split != recipe.data.train_split:
@@ -50,10 +77,18 @@ def use_features(recipe: Recipe, store: Store, system: System, items: object, *,
             f"{again}"
         )
     _check_first(recall.cache, store, system, device=device, again=again)
-    items.features = recall
-    kept = " and ".join(f"{len(recall.cache.keys(group)):,} {group}" for group in recall.cache.groups)
-    twice = ", both orientations" if recall.cache.layout.key.orientations > 1 else ""
-    return f"features: {path}, {kept}{twice}; pictures are not read"
+    return recall
+
+
+def _told(cache: FeatureCache) -> str:
+    kept = " and ".join(f"{len(cache.keys(group)):,} {group}" for group in cache.groups)
+    twice = ", both orientations" if cache.layout.key.orientations > 1 else ""
+    return f"{cache.path}, {kept}{twice}"
+
+
+def _command(recipe: Recipe, stores: Sequence[Store]) -> str:
+    also = [f"data.also=[{','.join(recipe.data.also)}]"] if recipe.data.also else []
+    return shlex.join(["risctl", "prepare", "features", str(stores[0].path), "--recipe", recipe.name, *also])
 
 
 def check_key(cache: FeatureCache, key: Key, *, again: str) -> None:
@@ -72,11 +107,11 @@ def _check_first(cache: FeatureCache, store: Store, system: System, *, device: t
         if group == IMAGES:
             row = int(np.flatnonzero(store.numbers("images/id") == int(keys[0]))[0])
             image, geometry = system.preprocess.image(store.pixels(row))
-            inputs, mask = image, geometry.padding()
+            inputs, mask = system.before_trunk(image[None], geometry.padding()[None])
         else:
-            inputs, mask = system.preprocess.text(keys[0])
+            inputs, mask = (one[None] for one in system.preprocess.text(keys[0]))
         with torch.no_grad():
-            now = stems.begin(encoder, inputs[None].to(device), mask[None].to(device))
+            now = stems.begin(encoder, inputs.to(device), mask.to(device))
         for mine, theirs in zip(now, cache.sample(group, keys[0]), strict=True):
             wanted, kept = mine[0].float().cpu().numpy(), theirs.astype(np.float32)
             most = float(np.abs(wanted).max(initial=0.0))

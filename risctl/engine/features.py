@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from risctl.core.encoders import stems
-from risctl.data.clips import is_video_store
 from risctl.data.features import schema
 from risctl.data.features.joining import join, present_shards
 from risctl.data.features.reader import FeatureFile
@@ -22,11 +21,11 @@ from risctl.data.features.writer import Samples, Shapes, ShardWriter
 from risctl.data.store.reader import Store
 from risctl.engine.checkpoint import Builder
 from risctl.engine.feature_inputs import batches_of_one_size, picture_inputs, text_inputs
-from risctl.engine.feature_keys import default_path, frozen_encoders, key_of
+from risctl.engine.feature_keys import check_items, default_path, frozen_encoders, key_of
 from risctl.engine.seeding import seed_start
 from risctl.engine.start import read_start
 from risctl.engine.words import gather_words
-from risctl.errors import DataError, UsageError
+from risctl.errors import DataError
 from risctl.language.byte_pairs import BytePairs
 from risctl.language.flips import swap_left_right
 from risctl.language.tokens import words_of
@@ -42,12 +41,13 @@ LARGEST = float(np.finfo(np.float16).max)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeaturePlan:
-    """What is to be written, foreseen: where, of what, and how much.
+    """What is to be written, foreseen: where, of which store, of what, and how much.
 
     path: of all features; shard: number from 1, of how many; total: samples a group over all shards; need: bytes of
     this shard, need_all: of all; free: bytes free there; each: bytes of one picture, with both orientations.
     """
 
+    store: Store
     path: Path
     layout: Layout
     samples: dict[str, Samples]
@@ -65,30 +65,41 @@ class FeaturePlan:
 
 
 class FeatureRun:
-    """A recipe's system with its frozen encoders, on a store, ready to say what they need and to run them.
+    """A recipe's system with its frozen encoders, on the stores it trains on, ready to say what they need and to run.
 
     The weights are those that training begins with: the same seed, files and vocabulary. Raises `UsageError` if nothing
-    of the recipe is frozen, or its pictures change at random.
+    of the recipe is frozen, its pictures change at random, or it is about clips, things or questions.
     """
 
-    def __init__(self, recipe: Recipe, store: Store, *, build: Builder | None = None, dry: bool = False) -> None:
-        """Build the system; dry: without its weights, to plan only."""
-        if is_video_store(store) or recipe.data.frames is not None or recipe.data.also:
-            raise UsageError("features are kept of one store's pictures; leave videos, data.frames and data.also out")
-        self.recipe, self.store = recipe, store
-        self.system: System = (_weightless if dry else _begun)(recipe, store, build or build_system).train()
+    def __init__(
+        self,
+        recipe: Recipe,
+        store: Store,
+        *,
+        also: Sequence[Store] = (),
+        build: Builder | None = None,
+        dry: bool = False,
+    ) -> None:
+        """Build the system; also: the stores of `data.also`; dry: without its weights, to plan only."""
+        self.recipe, self.stores = recipe, (store, *also)
+        for one in self.stores:
+            check_items(recipe, one)
+        self.system: System = (_weightless if dry else _begun)(recipe, self.stores, build or build_system).train()
         self.encoders = frozen_encoders(self.system)
         self.key = key_of(recipe, store, self.system, weighed=not dry)
 
-    def plan(self, *, path: Path | None = None, shard: tuple[int, int] = (1, 1)) -> FeaturePlan:
-        """Return what would be written for a shard, without computing anything."""
-        path = path or default_path(self.recipe, self.store.path)
+    def plan(
+        self, store: Store | None = None, *, path: Path | None = None, shard: tuple[int, int] = (1, 1)
+    ) -> FeaturePlan:
+        """Return what would be written for a shard of one of the stores, the first unless named; compute nothing."""
+        store = store or self.stores[0]
+        path = path or default_path(self.recipe, store.path)
         split = self.recipe.data.train_split
         everything: dict[str, tuple[list[str], list[Shapes]]] = {}
         if IMAGES in self.encoders:
-            everything[IMAGES] = self._pictures(split)
+            everything[IMAGES] = self._pictures(store, split)
         if TEXTS in self.encoders:
-            everything[TEXTS] = self._texts(split)
+            everything[TEXTS] = self._texts(store, split)
         samples, need_all, each = {}, 0, 0
         for name, (keys, shapes) in everything.items():
             numbers = max((_numbers(one) for one in shapes), default=0)
@@ -104,19 +115,20 @@ class FeatureRun:
             if name == IMAGES:
                 each = numbers * schema.NUMBER.itemsize * self.key.orientations
         layout = Layout(
-            key=self.key,
+            key=replace(self.key, store=store.fingerprint),
             recipe=self.recipe.name,
-            store=self.store.path.name,
+            store=store.path.name,
             split=split,
             shard=shard,
             groups={},
         )
         return FeaturePlan(
+            store=store,
             path=path,
             layout=layout,
             samples=samples,
             total={name: len(keys) for name, (keys, _) in everything.items()},
-            pictures=len(self.store.images(split)),
+            pictures=len(store.images(split)),
             need=sum(one.bytes for one in samples.values()),
             need_all=need_all,
             each=each,
@@ -149,7 +161,7 @@ class FeatureRun:
                 keys = [plan.samples[name].keys[row] for row in rows]
                 inputs_of = text_inputs(self.system.preprocess, keys)
                 if name == IMAGES:
-                    inputs_of = picture_inputs(self.store, self.system.preprocess, keys, workers=workers)
+                    inputs_of = picture_inputs(plan.store, self.system.preprocess, keys, workers=workers)
                 for places, inputs, mask in batches_of_one_size(inputs_of, most=batch):
                     parts = self._run(name, inputs.to(device), mask.to(device))
                     halved = [_halved(parts, number, keys[place]) for number, place in enumerate(places)]
@@ -161,26 +173,29 @@ class FeatureRun:
 
     @torch.no_grad()
     def _run(self, group: str, inputs: Tensor, mask: Tensor) -> stems.Parts:
+        if group == IMAGES:
+            inputs, mask = self.system.before_trunk(inputs, mask)
         return stems.begin(self.encoders[group], inputs, mask)
 
-    def _pictures(self, split: str) -> tuple[list[str], list[Shapes]]:
+    def _pictures(self, store: Store, split: str) -> tuple[list[str], list[Shapes]]:
         encoder = _on_meta(self.encoders[IMAGES])
         known: dict[tuple[int, int], Shapes] = {}
         keys, shapes = [], []
-        for row in self.store.images(split):
-            image = self.store.image(int(row))
+        for row in store.images(split):
+            image = store.image(int(row))
             size = (image.height, image.width)
             if size not in known:
                 padding = self.system.preprocess.fit(height=image.height, width=image.width).padding()
-                known[size] = _shapes(encoder, torch.empty(1, 3, *padding.shape, device="meta"), padding[None])
+                empty = torch.empty(1, 3, *padding.shape, device="meta")
+                known[size] = _shapes(encoder, *self.system.before_trunk(empty, padding[None]))
             for mirrored in (False, True)[: self.key.orientations]:
                 keys.append(schema.key_of(image.image_id, mirrored=mirrored))
                 shapes.append(known[size])
         return keys, shapes
 
-    def _texts(self, split: str) -> tuple[list[str], list[Shapes]]:
+    def _texts(self, store: Store, split: str) -> tuple[list[str], list[Shapes]]:
         encoder = _on_meta(self.encoders[TEXTS])
-        given = [text for text in self.store.texts(split, self.recipe.data.text_field) if words_of(text)]
+        given = [text for text in store.texts(split, self.recipe.data.text_field) if words_of(text)]
         mirrored = [swap_left_right(text) for text in given] if self.key.orientations > 1 else []
         keys = list(dict.fromkeys((*given, *mirrored)))
         known: dict[int, Shapes] = {}
@@ -206,10 +221,10 @@ def _is_there(plan: FeaturePlan) -> bool:
         found.close()
 
 
-def _begun(recipe: Recipe, store: Store, build: Builder) -> System:
+def _begun(recipe: Recipe, stores: Sequence[Store], build: Builder) -> System:
     """Return the system that a training begins with."""
     start = read_start(recipe.train.start) if recipe.train.start is not None else None
-    words = gather_words(recipe, store, before=start.words if start else None)
+    words = gather_words(recipe, stores[0], also=stores[1:], before=start.words if start else None)
     seed_start(recipe.train.seed)
     system = build(
         recipe.model,
@@ -222,8 +237,8 @@ def _begun(recipe: Recipe, store: Store, build: Builder) -> System:
     return system
 
 
-def _weightless(recipe: Recipe, store: Store, build: Builder) -> System:
-    texts = store.texts(recipe.data.train_split, recipe.data.text_field)
+def _weightless(recipe: Recipe, stores: Sequence[Store], build: Builder) -> System:
+    texts = [text for one in stores for text in one.texts(recipe.data.train_split, recipe.data.text_field)]
     pairs = recipe.model.text.tokens
     vocabulary = Vocabulary.from_texts(texts) if pairs is None else BytePairs.load(pairs)
     with torch.device("meta"):

@@ -179,7 +179,7 @@ def _train(
             _check_position(resumed, sampler, recipe=recipe, processes=accelerator.num_processes)
         optimizer = build_optimizer(system, recipe.optim)
         model, optimizer = accelerator.prepare(system.train(), optimizer)
-        features = use_features(recipe, store, system, dataset, device=accelerator.device)
+        features = use_features(recipe, (store, *also), system, dataset, device=accelerator.device)
         state = State()
         mean = None if recipe.train.ema is None else RunningMean(system, decay=recipe.train.ema)
         if resumed is not None:

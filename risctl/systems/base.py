@@ -140,6 +140,10 @@ class System(nn.Module, ABC):
     def decode(self, visual: VisualFeatures, text: TextFeatures) -> Output:
         """Join N images with N texts, row by row."""
 
+    def before_trunk(self, images: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the trunk `visual` is given of images (B, 3, H, W) or (B, 3, 0, 0) with padding (B, H, W)."""
+        return images, padding
+
     def after_trunk(self, seen: VisualFeatures) -> VisualFeatures:
         """Return what `encode_image` makes of what the trunk `visual` saw.
 
@@ -150,11 +154,11 @@ class System(nn.Module, ABC):
 
     def forward(self, batch: Batch) -> Output:
         """Return the output for each (image, text) of `batch`, going on from its features where it has them."""
-        visual = (
-            self.encode_image(batch.images, batch.padding)
-            if batch.seen is None
-            else self.after_trunk(stems.finish_visual(self.get_submodule("visual"), batch.seen, batch.padding))
-        )
+        if batch.seen is None:
+            visual = self.encode_image(batch.images, batch.padding)
+        else:
+            _, padding = self.before_trunk(batch.images, batch.padding)
+            visual = self.after_trunk(stems.finish_visual(self.get_submodule("visual"), batch.seen, padding))
         text = (
             self.encode_text(batch.words, batch.word_mask)
             if batch.read is None

@@ -94,13 +94,15 @@ class ReferFormer(System):
 
         The maps given are the trunk's at stride 4 and the projected ones at strides 8 to 64.
         """
-        if self.training:
-            images, padding = _padded(images, padding)
-        features = self.visual(images, padding)
+        features = self.visual(*self.before_trunk(images, padding))
         if self.centre_only and images.ndim == 5:
             middle = images.shape[1] // 2
             features = replace(features, maps=tuple(one[:, middle : middle + 1] for one in features.maps))
         return self.after_trunk(features)
+
+    def before_trunk(self, images: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images and padding filled up to whole multiples of 32 while training, as the published code does."""
+        return _padded(images, padding) if self.training else (images, padding)
 
     def after_trunk(self, seen: VisualFeatures) -> VisualFeatures:
         """Return what `encode_image` makes of the trunk's maps."""
@@ -328,5 +330,5 @@ def _per_frame(module: nn.Module, maps: Tensor) -> Tensor:
 
 
 def _padded(images: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
-    below, right = (-side % _TRAINING_MULTIPLE for side in images.shape[-2:])
+    below, right = (-side % _TRAINING_MULTIPLE for side in padding.shape[-2:])
     return functional.pad(images, (0, right, 0, below)), functional.pad(padding, (0, right, 0, below), value=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from systems.tiny import tiny_store
 
 from risctl.cli.app import main
+from risctl.errors import MachineError
 
 TINY = ["model.input_size=64", "model.hidden=8", "model.heads=2", "model.fusion_channels=8", "model.queries=2"]
 TINY += ["model.head_channels=8", "model.text.hidden=8", "model.text.dim=8", "model.visual.frozen=true"]
@@ -41,11 +44,40 @@ def test_a_dry_run_says_the_disk_and_writes_nothing(risctl: Run, tmp_path: Path)
     before = sorted(tmp_path.iterdir())
     code, out, _ = risctl("prepare", "features", "tiny.h5", "--recipe", "vlt-scenes", *TINY, "--dry-run")
     assert code == 0 and sorted(tmp_path.iterdir()) == before
-    assert "20 images of 'train', both orientations" in out and "GB for 1,000 pictures" in out and "free at" in out
+    assert "20 images of 'train' of tiny.h5, both orientations: 0.3 MB; 27.1 MB for 1,000 pictures; free at" in out
     code, out, _ = risctl("prepare", "features", "tiny.h5", "-r", "vlt-scenes", *TINY, "--dry-run", "--json")
     told = json.loads(out)
     assert told["pictures"] == 10 and told["orientations"] == 2
     assert told["bytes"] == told["bytes_all_shards"] == 10 * told["bytes_a_thousand_pictures"] // 1000
+
+
+def test_the_disk_is_said_before_anything_is_computed(risctl: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise MachineError("stopped before anything was computed")
+
+    monkeypatch.setattr("risctl.engine.features.FeatureRun.write", stop)
+    code, _, error = risctl("prepare", "features", "tiny.h5", "-r", "vlt-scenes", *TINY)
+    assert code == 5 and error.index("27.1 MB for 1,000 pictures") < error.index("stopped before anything")
+
+
+def test_every_store_of_a_training_gets_a_file_of_its_own(risctl: Run, tmp_path: Path) -> None:
+    shutil.copy(tmp_path / "tiny.h5", tmp_path / "more.h5")
+    asked = ("prepare", "features", "tiny.h5", "-r", "vlt-scenes", *TINY, "data.also=[more.h5]")
+    code, out, _ = risctl(*asked, "--dry-run", "--json")
+    told = json.loads(out)
+    assert code == 0 and [one["features"] for one in (told, *told["also"])] == [
+        "tiny.vlt-scenes.features.h5",
+        "more.vlt-scenes.features.h5",
+    ]
+    code, out, error = risctl(*asked, "-q")
+    assert code == 0, error
+    *written, command = out.splitlines()
+    assert written == ["tiny.vlt-scenes.features.h5", "more.vlt-scenes.features.h5"]
+    code, _, error = risctl(*shlex.split(command.removeprefix("use it: risctl ")), *SHORT, "--out", "run")
+    assert code == 0, error
+    assert "; more.vlt-scenes.features.h5, 20 images, both orientations; pictures are not read" in error
+    code, _, error = risctl(*asked, "--out", "one.h5")
+    assert code == 2 and "--out names one file" in error
 
 
 def test_shards_join_and_the_command_that_is_told_trains_on_them(risctl: Run, tmp_path: Path) -> None:
