@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import re
 import signal
 import tempfile
 import time
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 
 from risctl.data.features import schema, writer
 from risctl.data.features.joining import join, present_shards
-from risctl.data.features.reader import FeatureCache
+from risctl.data.features.reader import FeatureCache, FeatureFile
 from risctl.data.features.recall import Recall
 from risctl.data.features.schema import Key, Layout
 from risctl.data.features.writer import Samples, ShardWriter
@@ -72,6 +73,13 @@ def read_back(cache: FeatureCache, groups: dict[str, dict[str, Tensors]]) -> Non
             found = cache.sample(name, key)
             assert [one.shape for one in found] == [one.shape for one in tensors]
             assert all(np.array_equal(mine, theirs) for mine, theirs in zip(found, tensors, strict=True))
+
+
+def written_in_shards(folder: Path, content: dict[str, dict[str, Tensors]]) -> Path:
+    """Write groups of tensors in two shards, and the file that joins them."""
+    for number in (1, 2):
+        write(folder / "a.features.h5", content, shard=(number, 2))
+    return join(folder / "a.features.h5", 2)
 
 
 SHAPES = ((2, 3, 4), (5, 2, 2))
@@ -145,6 +153,26 @@ def test_virtual_datasets_join_the_shards(tmp_path: Path, content: dict[str, dic
         read_back(cache, content)
 
 
+def test_other_tools_see_no_numbers_of_a_shard_that_is_gone_or_cut(
+    tmp_path: Path, content: dict[str, dict[str, Tensors]]
+) -> None:
+    path = written_in_shards(tmp_path, content)
+    with h5py.File(path) as file:
+        whole = file["images/values"][:]
+        assert not np.isnan(whole).any()
+    rows = len(schema.shard_rows(len(whole), (1, 2)))
+    shard = schema.shard_path(path, (2, 2))
+    os.truncate(shard, shard.stat().st_size // 2)
+    with h5py.File(path) as file, pytest.raises(OSError, match="truncated"):
+        file["images/values"][:]
+    shard.unlink()
+    with h5py.File(path) as file:
+        found = file["images/values"][:]
+    assert np.isnan(found[rows:]).all() and np.array_equal(found[:rows], whole[:rows])
+    with pytest.raises(DataError, match=re.escape(shard.name)):
+        FeatureCache(path)
+
+
 def test_shards_that_do_not_belong_together_are_refused(tmp_path: Path, content: dict[str, dict[str, Tensors]]) -> None:
     path = tmp_path / "a.features.h5"
     write(path, content, shard=(1, 2))
@@ -207,6 +235,46 @@ def test_features_cut_at_any_byte_are_refused(written: Path) -> None:
     cut.write_bytes(data + b"\0")
     with pytest.raises(DataError, match="cut short or altered"):
         FeatureCache(cut)
+
+
+@pytest.mark.parametrize("which", ["a.features.h5", "a.1-of-2.features.h5", "a.2-of-2.features.h5"])
+def test_a_set_with_any_of_its_files_cut_at_any_byte_is_refused(
+    tmp_path: Path, content: dict[str, dict[str, Tensors]], which: str
+) -> None:
+    path = written_in_shards(tmp_path, content)
+    with FeatureCache(path) as cache:
+        read_back(cache, content)
+    cut = tmp_path / which
+    size = cut.stat().st_size
+    # Its header and its end byte by byte, the middle by samples.
+    for length in sorted({*range(schema.HEADER_BYTES + 8), *range(0, size, 23), *range(size - 40, size)}, reverse=True):
+        os.truncate(cut, length)
+        with pytest.raises(DataError, match=re.escape(which)):
+            FeatureCache(path)
+
+
+@given(seed=st.integers(0, 10**9), which=st.sampled_from(["a.features.h5", "a.1-of-2.features.h5"]))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_changed_bytes_in_a_set_give_what_was_written_or_an_error(
+    tmp_path: Path, content: dict[str, dict[str, Tensors]], seed: int, which: str
+) -> None:
+    noise = random.Random(seed)
+    path = tmp_path / "a.features.h5"
+    if not path.exists():
+        written_in_shards(tmp_path, content)
+    damaged = tmp_path / which
+    before = damaged.read_bytes()
+    data = bytearray(before)
+    for _ in range(noise.choice((1, 3, 50))):
+        data[noise.randrange(len(data))] = noise.randrange(256)
+    damaged.write_bytes(data)
+    try:
+        with FeatureCache(path) as cache:
+            read_back(cache, content)
+    except DataError:
+        pass
+    finally:
+        damaged.write_bytes(before)
 
 
 @given(seed=st.integers(0, 10**9))
@@ -285,6 +353,57 @@ def test_a_killed_writer_is_gone_on_with_and_nothing_is_computed_twice(tmp_path:
     with FeatureCache(path) as cache:
         read_back(cache, MANY)
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def _write_shard_slowly(path: Path, shard: tuple[int, int]) -> None:
+    samples = samples_of(MANY["images"], shard)
+    with ShardWriter(schema.shard_path(path, shard), plan(shard), {"images": samples}) as own:
+        for row in own.todo("images"):
+            own.put("images", [row], [MANY["images"][samples.keys[row]]])
+            time.sleep(0.005)
+        own.finish()
+
+
+@needs_fork
+def test_of_several_processes_one_is_killed_and_goes_on_before_the_shards_are_joined(tmp_path: Path) -> None:
+    path = tmp_path / "a.features.h5"
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_write_shard_slowly, args=(path, (one, 3))) for one in (1, 2, 3)]
+    for process in processes:
+        process.start()
+    killed = schema.shard_path(path, (2, 3))
+    part = killed.with_name(f"{killed.name}.part")
+    deadline = time.monotonic() + 60
+    while _done(part) < 5 and time.monotonic() < deadline:
+        time.sleep(0.002)
+    processes[1].kill()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, -signal.SIGKILL, 0]
+    assert present_shards(path) == {3: [1, 3]} and 5 <= _done(part) < 20
+    with pytest.raises(DataError, match=re.escape(killed.name)):
+        join(path, 3)
+    with ShardWriter(killed, plan((2, 3)), {"images": samples_of(MANY["images"], (2, 3))}) as own:
+        assert len(own.todo("images")) == 20 - _done(part)
+    _write_shard_slowly(path, (2, 3))
+    join(path, 3)
+    with FeatureCache(path) as cache:
+        read_back(cache, MANY)
+    assert sorted(one.name for one in tmp_path.iterdir()) == sorted(
+        [path.name, *(f"a.{one}-of-3.features.h5" for one in (1, 2, 3))]
+    )
+
+
+def _done(part: Path) -> int:
+    """Return how many samples an unfinished file has."""
+    try:
+        file = FeatureFile(part, unfinished=True)
+    except DataError:
+        return 0
+    try:
+        return int(file._table("images", "done").sum())
+    finally:
+        file.close()
 
 
 def test_what_other_features_left_is_begun_anew(tmp_path: Path) -> None:

@@ -78,7 +78,8 @@ def _write(part: Path, shards: list[FeatureFile], layout: Layout) -> None:
                     source = h5py.VirtualSource(shard.path.name, f"{name}/values", shape=(own, group.numbers))
                     values[start : start + own] = source
                 start += own
-            file.create_virtual_dataset(f"{name}/values", values)
+            # What HDF5 itself gives of a shard that is gone or cut: no zeros that could pass for features.
+            file.create_virtual_dataset(f"{name}/values", values, fillvalue=np.nan)
             blob, offsets = pack_texts([key for shard in shards for key in shard.keys(name)])
             put(file, f"{name}/keys/blob", blob)
             put(file, f"{name}/keys/offsets", offsets)
