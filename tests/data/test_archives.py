@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from full_disk import files_of_at_most
 
 from risctl.data import archives
 from risctl.data.archives import check_zip, unpack
@@ -123,3 +124,11 @@ def test_a_disk_that_is_too_small_is_said_first(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(MachineError, match="GB free"):
         unpack(archive, tmp_path / "data")
+
+
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path) -> None:
+    archive = make(tmp_path / "a.zip", {"a": b"1" * 50, "b": bytes(200_000)})
+    with files_of_at_most(100_000), pytest.raises(MachineError, match="no space left to write"):
+        unpack(archive, tmp_path / "data")
+    assert not list((tmp_path / "data").iterdir())
+    assert len(unpack(archive, tmp_path / "data")) == 2

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import http_server
 import pytest
+from full_disk import files_of_at_most
 from http_server import Handler, Site, serve, status
 
 from risctl.data import transfer
@@ -292,6 +293,17 @@ def test_a_disk_that_is_too_small_is_said_before_the_body(
     monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(MachineError, match="GB free"):
         download([site.url("/a")], tmp_path / "a", patience=patience)
+
+
+def test_a_disk_that_fills_up_is_said_and_the_download_goes_on_later(
+    site: Site, tmp_path: Path, patience: Patience
+) -> None:
+    site.answers["/a"] = serve(BODY)
+    with files_of_at_most(100_000), pytest.raises(MachineError, match="no space left to write"):
+        download([site.url("/a")], tmp_path / "a", patience=patience)
+    assert (tmp_path / "a.part").read_bytes() == BODY[:100_000]
+    assert download([site.url("/a")], tmp_path / "a", patience=patience).path.read_bytes() == BODY
+    assert site.requests[-1][1] == "bytes=100000-"
 
 
 def test_two_downloads_of_one_file_do_not_mix(site: Site, tmp_path: Path, patience: Patience) -> None:

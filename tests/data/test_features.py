@@ -18,6 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from full_disk import files_of_at_most
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -463,6 +464,18 @@ def test_a_full_disk_is_said_before_anything_is_computed(tmp_path: Path, limit: 
     assert not out.exists()
     write(out, MANY)
     with FeatureCache(out) as cache:
+        read_back(cache, MANY)
+
+
+@pytest.mark.parametrize("limit", [0, 600, 8_000])
+def test_a_disk_that_fills_while_shards_are_joined_is_said_and_leaves_them(tmp_path: Path, limit: int) -> None:
+    path = tmp_path / "a.features.h5"
+    for number in (1, 2):
+        write(path, MANY, shard=(number, 2))
+    with files_of_at_most(limit), pytest.raises(MachineError, match="no space left to write"):
+        join(path, 2)
+    assert len(list(tmp_path.iterdir())) == 2
+    with FeatureCache(join(path, 2)) as cache:
         read_back(cache, MANY)
 
 

@@ -1,8 +1,16 @@
 """Files made to do harm, beyond those that each reader's own tests have: bombs, absurd sizes, numbers that are none.
 
-Crafted pickles are in `test_pickles`, names that lead out of an archive in `test_archives`, wrong checksums in
-`test_download`, malformed RLEs in `test_rle`, cut and changed stores in `test_store`, full disks and two writers in
-`test_store_writing`, features in `test_features`.
+Where each kind is tested:
+crafted pickles: `test_pickles`, by the command in `tests/cli/test_prepare_command`;
+names that lead out of an archive, links in it, more than it says: `test_archives`; links to links, shared bytes: here;
+decompression bombs: here (pictures, archives, word vectors), `test_own`, `tests/vision/test_images`;
+absurd sizes: here, `test_pickles` (lengths), `test_refer` (lists without end), `test_store` (layouts), `test_own`;
+wrong checksums: `test_download`, `test_store`, `test_features`, `tests/cli/test_cache`;
+polygons with NaN or two points, RLE that does not fit: here, `test_own`, `test_published_sets`, `tests/vision/test_rle`;
+duplicate ids: here, `test_refer`, `test_own`, `test_store`;
+files cut at any byte: `test_store`, `test_features` (alone, and joined of shards), `test_pickles`;
+a disk that fills: `test_store_writing`, `test_features`, `test_archives`, `test_download`;
+two writers at once: `test_store_writing`, `test_features`, `test_download`.
 """
 
 from __future__ import annotations

@@ -423,7 +423,8 @@ def test_coco_style_json_is_read(folder: Path, indent: int | None) -> None:
     assert dataset.records[3].ref_id == 5
 
 
-def test_problems_of_coco_style_json_have_lines_and_names(folder: Path) -> None:
+def test_problems_of_coco_style_json_have_lines_and_names(littered: Path) -> None:
+    folder = littered
     content = document(
         images=[
             {"id": 9, "file_name": "1.jpg", "height": 41},
@@ -438,6 +439,11 @@ def test_problems_of_coco_style_json_have_lines_and_names(folder: Path) -> None:
             {"id": 2, "image_id": 9, "category_id": 4, "segmentation": [[1, 2, 3, 4]]},
             {"id": 3, "image_id": 9},
             {"id": 4, "image_id": 9, "segmentation": [SQUARE], "test": "x"},
+            {"id": 5, "image_id": 9, "segmentation": [[1, 1, float("nan"), 2, 3, 3]]},
+            {"id": 6, "image_id": 9, "segmentation": {**RUNS, "counts": [5, 10]}},
+            {"id": 7, "image_id": 9, "mask": "small.png"},
+            {"id": 8, "image_id": 9, "segmentation": [SQUARE], "text": " "},
+            {"id": "9", "image_id": 9, "segmentation": [SQUARE], "text": ["a"]},
         ],
         expressions=[
             {"image_id": 9, "annotation_ids": [77], "text": "x"},
@@ -460,6 +466,11 @@ def test_problems_of_coco_style_json_have_lines_and_names(folder: Path) -> None:
         "annotations[2]: mask: a polygon is a list of at least three",
         "annotations[3]: has no segmentation (or mask)",
         "annotations[4]: unknown key 'test'; did you mean 'text'?",
+        "annotations[5]: mask: a polygon's numbers are finite pixels",
+        "annotations[6]: mask: the runs of an RLE do not fill",
+        "annotations[7]: mask: the mask",
+        "annotations[8]: a text is empty",
+        "annotations[9]: id: expected a whole number, got '9'",
         "expressions[0]: annotation_ids: there is no annotation 77",
         "expressions[1]: annotation_ids: expected a list, empty if",
         "expressions[2]: image_id: there is no image []",

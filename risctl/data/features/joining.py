@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from risctl.data.atomic import replacing
+from risctl.data.disk import Disk
 from risctl.data.features import schema
 from risctl.data.features.reader import FeatureFile
 from risctl.data.features.schema import Group, Layout
@@ -66,7 +67,7 @@ def _joined_layout(path: Path, shards: list[FeatureFile]) -> Layout:
 
 def _write(part: Path, shards: list[FeatureFile], layout: Layout) -> None:
     data = layout.to_bytes()
-    with h5py.File(part, "w", userblock_size=schema.HEADER_BYTES) as file:
+    with Disk(part, "xb+") as disk, h5py.File(disk, "w", userblock_size=schema.HEADER_BYTES) as file:
         for name, group in layout.groups.items():
             if not group.count or not group.numbers:
                 continue
@@ -84,6 +85,7 @@ def _write(part: Path, shards: list[FeatureFile], layout: Layout) -> None:
             put(file, f"{name}/keys/blob", blob)
             put(file, f"{name}/keys/offsets", offsets)
         at = put(file, "layout", np.frombuffer(data, dtype=np.uint8)).offset
+    disk.raise_failure()
     length = part.stat().st_size
     with part.open("r+b") as written:
         written.write(schema.header(length, layout_at=at, layout=data, sums=0))
