@@ -6,7 +6,7 @@ names that lead out of an archive, links in it, more than it says: `test_archive
 decompression bombs: here (pictures, archives, word vectors), `test_own`, `tests/vision/test_images`;
 absurd sizes: here, `test_pickles` (lengths), `test_refer` (lists without end), `test_store` (layouts), `test_own`;
 wrong checksums: `test_download`, `test_store`, `test_features`, `tests/cli/test_cache`;
-polygons with NaN or two points, RLE that does not fit: here, `test_own`, `test_published_sets`, `tests/vision/test_rle`;
+polygons with NaN or two points, RLE that does not fit: here, `test_own`, `test_published_sets`, `vision/test_rle`;
 duplicate ids: here, `test_refer`, `test_own`, `test_store`;
 files cut at any byte: `test_store`, `test_features` (alone, and joined of shards), `test_pickles`;
 a disk that fills: `test_store_writing`, `test_features`, `test_archives`, `test_download`;
