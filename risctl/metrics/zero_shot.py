@@ -112,7 +112,7 @@ def _evaluated(
     """Return precision and recall by IoU, (classes,) each, -1 where a class is not there."""
     measured = _measured(truth, results, classes=classes, of=of)
     if measured is None:
-        there = {one["category_id"] for one in truth["annotations"]}
+        there = {one["category_id"] for one in truth["annotations"] if not one.get("iscrowd")}
         nothing = np.where([one in there for one in sorted(classes)], 0.0, -1.0)
         return dict.fromkeys(RECALL_AT, nothing), dict.fromkeys(RECALL_AT, nothing)
     with contextlib.redirect_stdout(io.StringIO()):

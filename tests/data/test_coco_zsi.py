@@ -30,8 +30,10 @@ SHOWN = {
 }
 
 
-def instances(folder: Path, shown: dict[int, tuple[str, ...]], name: str = "instances.json") -> Pictures:
-    """Write pictures that show things of the classes named."""
+def instances(
+    folder: Path, shown: dict[int, tuple[str, ...]], name: str = "instances.json", *, crowds: tuple[int, ...] = ()
+) -> Pictures:
+    """Write pictures that show things of the classes named; the last thing of those in `crowds` is a crowd."""
     ids = {name: number for number, name in CLASSES.items()}
     annotations: list[dict[str, Any]] = []
     for image, names in shown.items():
@@ -46,7 +48,7 @@ def instances(folder: Path, shown: dict[int, tuple[str, ...]], name: str = "inst
                     "category_id": ids[one],
                     "segmentation": [outline],
                     "bbox": [left, 5, 8, 15],
-                    "iscrowd": 0,
+                    "iscrowd": int(image in crowds and place == len(names) - 1),
                 }
             )
     content = {
@@ -88,6 +90,24 @@ def test_training_pictures_show_no_unseen_class(tmp_path: Path) -> None:
     write_store(dataset, tmp_path / "zsi.h5")
     with Store(tmp_path / "zsi.h5") as store:
         assert sorted(store.splits) == ["test", "train"]
+        assert list(store.categories.values()) == [*SPLITS["48_17"].seen, *SPLITS["48_17"].unseen]
+
+
+def test_an_unseen_crowd_is_an_unseen_object(tmp_path: Path) -> None:
+    """Its picture is not trained on; the crowd is no target, and what is found of it no mistake."""
+    shown = SHOWN | {1: ("person", "dog"), 3: ("zebra", "zebra"), 7: ("cup",)}
+    dataset = make_coco_zsi("48_17", instances(tmp_path, shown, crowds=(1, 3, 7)), held_out=0.0)
+    split_of = {record.image_id: record.split for record in dataset.records}
+    assert split_of == {1: "test", 2: "test", 3: "train", 5: "test", 6: "train"}
+    [person] = [record for record in dataset.records if record.image_id == 1]
+    assert (person.expressions[0].sent, len(person.annotation_ids)) == ("person", 1)
+    [zebra] = [record for record in dataset.records if record.image_id == 3]
+    assert len(zebra.annotation_ids) == 1
+    write_store(dataset, tmp_path / "zsi.h5")
+    with Store(tmp_path / "zsi.h5") as store:
+        report = evaluate_classes(Oracle(store, ("dog", "cat")), store, split="test", generalised=False)  # type: ignore[arg-type]
+    assert (report.things, report.found) == ({"seen": 2, "unseen": 2}, 3)
+    assert report.figures["mAP 0.5"] == pytest.approx(100)
 
 
 def test_the_other_division_and_a_test_file(tmp_path: Path) -> None:

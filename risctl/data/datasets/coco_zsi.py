@@ -1,6 +1,7 @@
 """COCO divided for zero-shot segmentation: training pictures show no unseen class at all.
 
 A ref stands for all things of one class in a picture; its sentence is the class's name, its ability "seen" or "unseen".
+Crowds are kept as annotations, which COCO's evaluation passes over; they belong to no ref.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ def make_coco_zsi(
 ) -> Dataset:
     """Return the dataset of `split` ("48_17" or "65_15").
 
-    Splits: "train", pictures of `training` without any unseen object; "val", the share `held_out` of these, by chance;
-    "test", the pictures of `test`, or without it those of `training` that were dropped for an unseen object. Classes of
-    neither part are left out. Only "test" has refs to unseen classes.
+    Splits: "train", pictures of `training` without any unseen object, be it in a crowd; "val", the share `held_out` of
+    these, by chance; "test", the pictures of `test`, or without it those of `training` that were dropped for an unseen
+    object. Classes of neither part are left out. Only "test" has refs to unseen classes.
 
     Raises `DataError` for a file that is not COCO's or names no picture that is there, `UsageError` for another split
     or share.
@@ -61,7 +62,7 @@ def make_coco_zsi(
     )
     own = _read(training, ordered, problems, progress=progress)
     unseen = {number for number, name in ordered.items() if name in classes.unseen}
-    dropped = {one.image_id for one in own.annotations.values() if one.category_id in unseen}
+    dropped = own.images.keys() & {image for image, number in own.shown if number in unseen}
     clean = sorted(own.images.keys() - dropped)
     chosen = set(random.Random(seed).sample(clean, round(held_out * len(clean))))
     split_of = {image: "val" if image in chosen else "train" for image in clean}
@@ -85,14 +86,17 @@ def make_coco_zsi(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Readings:
+    """shown: which pictures show which categories, also where an annotation has no usable mask."""
+
     images: Mapping[int, ImageRecord]
     annotations: Mapping[int, Annotation]
+    shown: frozenset[tuple[int, int]]
 
 
 def _read(
     pictures: Pictures, classes: Mapping[int, str], problems: Problems, *, progress: Progress | None
 ) -> _Readings:
-    """Return the pictures that are there, and their things of `classes`, crowds left out."""
+    """Return the pictures that are there, and their annotations of `classes`."""
     read = read_instances(pictures.instances, problems)
     wrong = [name for number, name in classes.items() if read.categories.get(number) != name]
     if wrong:
@@ -108,24 +112,23 @@ def _read(
         images[number] = ImageRecord(
             image_id=number, file_name=one.file_name, height=one.height, width=one.width, path=path
         )
-    wanted = {
-        number: one
-        for number, one in read.annotations.items()
-        if one["category_id"] in classes and not one.get("iscrowd")
-    }
+    wanted = {number: one for number, one in read.annotations.items() if one["category_id"] in classes}
     things = Instances(path=read.path, images=read.images, categories=read.categories, annotations=wanted)
     annotations, broken = rasterise(things, of_images=images.keys(), progress=progress)
     for number in broken:
         problems.lose("annotations without a usable mask", number)
-    return _Readings(images=images, annotations=annotations)
+    shown = frozenset((one["image_id"], one["category_id"]) for one in wanted.values())
+    return _Readings(images=images, annotations=annotations, shown=shown)
 
 
 def _add(dataset: Dataset, readings: _Readings, split_of: Mapping[int, str], classes: ClassSplit) -> None:
     """Add the pictures of `split_of` that show anything, a ref for each class in them."""
     grouped: dict[int, dict[int, list[int]]] = {}
     for one in readings.annotations.values():
-        if one.image_id in split_of:
+        if one.image_id in split_of and not one.crowd:
             grouped.setdefault(one.image_id, {}).setdefault(one.category_id, []).append(one.annotation_id)
+    for one in readings.annotations.values():
+        if one.image_id in grouped:
             dataset.annotations[one.annotation_id] = one  # type: ignore[index]
     for image, split in split_of.items():
         if image not in grouped:
