@@ -27,11 +27,19 @@ class Split(StrEnum):
 
 def import_zsi(
     source: Annotated[Path, typer.Argument(help="The published weights (.pth).", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file to write.", show_default=False)],
     split: Annotated[Split, typer.Option(help="Which classes it was trained on.", show_default=False)],
     vocabulary: Annotated[
         str, typer.Option(help="Word vectors: word2vec, GloVe or fastText file, or a spaCy model.", show_default=False)
     ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="The .safetensors file to write; default: as the weights, here.",
+            show_default=False,
+        ),
+    ] = None,
     words: Annotated[
         Path | None,
         typer.Option(help="The list of the 4,717 words, one a line. Default: all of --vocabulary.", show_default=False),
@@ -58,7 +66,7 @@ def import_zsi(
     with console.quiet_if(quiet):
         done = importing_zsi.import_zsi(
             source,
-            out,
+            out or Path(f"{source.stem}.safetensors"),
             split=split.value,
             vocabulary=vocabulary,
             words=words,

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from risctl.engine.checkpoint import save_checkpoint
+from risctl.engine.words import class_words
 from risctl.errors import CheckpointError, UsageError
 from risctl.interop.zsi import read_zsi, zsi_model, zsi_state
 from risctl.language.class_vectors import read_matrix
 from risctl.language.coco_classes import SPLITS
-from risctl.language.places import RULE_WORDS
 from risctl.language.vocabulary import PAD_ID, UNK_ID, Vocabulary
 from risctl.language.word_lists import read_word_list
 from risctl.language.word_vectors import WordVectors
@@ -49,9 +49,10 @@ def import_zsi(
 
     No published file holds the vocabulary matrix: it is made of the word vectors `vocabulary` for the list `words`, one
     a line, or for all words of `vocabulary` if they are as many as the checkpoint wants. A word without a vector has
-    zeros and takes no part. class_vectors: the published matrix of the split's class vectors (one column a class after
-    background's); without it, unseen classes have those of `vocabulary`, at the published length. The `extra_words`
-    most frequent words of `vocabulary` can be asked for as well.
+    zeros and takes no part; the checkpoint's header lists them, as `without_vector`. class_vectors: the published
+    matrix of the split's class vectors (one column a class after background's); without it, unseen classes have those
+    of `vocabulary`, at the published length. The `extra_words` most frequent words of `vocabulary` can be asked for as
+    well.
 
     Raises `CheckpointError` for a file of another model, `UsageError` for another split or another number of words,
     `DataError` for lists and vectors that cannot be read.
@@ -67,8 +68,9 @@ def import_zsi(
     section["text"]["vectors"] = vocabulary
     dim, count = section["text"]["dim"], section["vocabulary_words"]
     classes = (*SPLITS[split].seen, *SPLITS[split].unseen)
+    names, helping = class_words(SPLITS[split])
     listed = None if words is None else read_word_list(words)
-    needed = None if listed is None else (*listed, *" ".join(classes).split(), *RULE_WORDS)
+    needed = None if listed is None else (*listed, *names, *helping)
     vectors = WordVectors.open(vocabulary, needed=needed, first=extra_words, dim=dim)
     listed = vectors.words if listed is None else listed
     if len(listed) != count:
@@ -76,8 +78,8 @@ def import_zsi(
         raise UsageError(f"{source} compares with {count:,} words, got {len(listed):,} in {words or vocabulary}{hint}")
     if vectors.dim != dim:
         raise UsageError(f"expected word vectors of {dim} numbers, got {vectors.dim} in {vocabulary}")
-    known = Vocabulary((*listed, *" ".join(classes).split(), *RULE_WORDS, *vectors.words[:extra_words]))
-    table, found = vectors.lookup(known.words)
+    known = Vocabulary((*listed, *names, *helping, *vectors.words[:extra_words]))
+    table, found = vectors.lookup(known.words, whole=True)
     table[[PAD_ID, UNK_ID]] = 0.0
     recipe = parse_recipe(
         {
@@ -97,9 +99,10 @@ def import_zsi(
         state["unseen"] = _unseen(class_vectors, classes=len(classes), seen=len(SPLITS[split].seen), dim=dim)
     state["text.vectors"] = _with_classes(state["text.vectors"], known, classes, state)
     load_state(system, state, source=str(source))
-    save_checkpoint(out, system=system, recipe=recipe, vocabulary=known, extra={"imported_from": source.name})
     without = [word for word, there in zip(known.words[2:], found[2:], strict=True) if not there]
-    missing = tuple(word for word in without if word in listed or word not in RULE_WORDS)
+    missing = tuple(word for word in without if word in listed or word not in helping)
+    extra = {"imported_from": source.name, "without_vector": list(missing)}
+    save_checkpoint(out, system=system, recipe=recipe, vocabulary=known, extra=extra)
     return ImportedZSI(
         path=out,
         model=section,

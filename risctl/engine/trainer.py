@@ -41,13 +41,14 @@ class _Stopped(Exception):  # noqa: N818 - no error: the way out of an evaluatio
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a trainer works with, assembled by `risctl.engine.training`."""
+    """What a trainer works with, assembled by `risctl.engine.training`; without_vector: words that should have one."""
 
     recipe: Recipe
     run: RunFolder
     store: Store
     also: tuple[Store, ...] = ()
     vocabulary: Vocabulary
+    without_vector: tuple[str, ...] = ()
     system: System
     stepper: Stepper
     mean: RunningMean | None
@@ -210,6 +211,7 @@ class Trainer:
             "epoch": self._epoch(),
             "metrics": figures,
             "best": None if state.best is None else asdict(state.best),
+            "without_vector": list(parts.without_vector),
         }
         training = mean = None
         if resumable:

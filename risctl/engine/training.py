@@ -152,7 +152,8 @@ def _train(
         else:
             _check_data(resumed, (store, *also))
             vocabulary = vocabulary_of(resumed.header, resumed.path)
-            words = Words(vocabulary=vocabulary, vectors=None, note=f"words: {len(vocabulary)}, of the run")
+            note, without = f"words: {len(vocabulary)}, of the run", tuple(resumed.header.get("without_vector", ()))
+            words = Words(vocabulary=vocabulary, vectors=None, note=note, without=without)
         validation = Validation(recipe, store, device=accelerator.device)
         seed_start(recipe.train.seed)
         system = (build or build_system)(
@@ -206,6 +207,7 @@ def _train(
             store=store,
             also=tuple(also),
             vocabulary=words.vocabulary,
+            without_vector=words.without,
             system=system,
             stepper=stepper,
             mean=mean,

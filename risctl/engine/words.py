@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,26 +15,33 @@ from risctl.data.datasets.coco_phrases.about_boxes import lexicon_words
 from risctl.data.store.reader import Store
 from risctl.errors import RecipeError
 from risctl.language.byte_pairs import BytePairs
-from risctl.language.coco_classes import CLASSES, SPLITS
+from risctl.language.class_vectors import BACKGROUND
+from risctl.language.coco_classes import CLASSES, SPLITS, ClassSplit
 from risctl.language.flips import swap_left_right
 from risctl.language.head_names import plural
 from risctl.language.places import RULE_WORDS
 from risctl.language.tokens import words_of
-from risctl.language.vocabulary import PAD_ID, UNK_ID, Vocabulary
+from risctl.language.vocabulary import PAD, PAD_ID, UNK, UNK_ID, Vocabulary
 from risctl.language.word_lists import read_word_list
 from risctl.language.word_vectors import WordVectors
 from risctl.recipe.mini import MiniModel
 from risctl.recipe.schema import Recipe
 from risctl.recipe.zsi import ZSIModel
 
+_NAMED = 10
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """vectors: float32 (words, dim), None where they are learned; note: what to tell about them."""
+    """vectors: float32 (words, dim), None where they are learned; note: what to tell about them; without: the words
+
+    that were looked for and have no vector.
+    """
 
     vocabulary: Vocabulary
     vectors: np.ndarray | None
     note: str
+    without: tuple[str, ...] = ()
 
 
 def gather_words(
@@ -45,8 +52,8 @@ def gather_words(
     Learned embeddings can only know the words of the training split. Read vectors know more: the words of all splits
     and the most frequent `text.extra_words` of the vectors join, so that the checkpoint predicts on new texts unaided.
     Byte pairs know every text. before: the vocabulary of the checkpoint that the training begins with: its words join,
-    its byte pairs are those to use. Raises `RecipeError` if the vectors have another width than the recipe says, and
-    what reading vectors or byte pairs raises.
+    its byte pairs are those to use. Raises `RecipeError` if the vectors have another width than the recipe says or lack
+    a class that ZSI is to learn, and what reading vectors or byte pairs raises.
     """
     data, text = recipe.data, recipe.model.text
     if isinstance(recipe.model, MiniModel):
@@ -70,19 +77,30 @@ def gather_words(
         )
         return Words(vocabulary=vocabulary, vectors=None, note=note)
     others = sorted({word for each in stores for one in each.texts("all", data.text_field) for word in words_of(one)})
-    first, classes = _of_classes(recipe)
+    first, names, helping = _of_classes(recipe)
+    classes = (*names, *helping)
     needed = (*first, *others, *mirrored, *classes, *known)
     source = WordVectors.open(text.vectors, needed=needed, first=text.extra_words, dim=text.dim)
     if source.dim != text.dim:
         raise RecipeError(f"model.text.dim is {text.dim}, but the vectors of {text.vectors} have {source.dim} numbers")
-    extra = (*mirrored, *others, *classes, *known, *source.words[: text.extra_words])
+    extra = (*mirrored, *others, *classes, *_background(source), *known, *source.words[: text.extra_words])
     frequent = Vocabulary.from_texts(texts, extra=extra)
     vocabulary = Vocabulary((*first, *frequent.words[UNK_ID + 1 :]))
-    vectors, found = source.lookup(vocabulary.words)
+    vectors, found = source.lookup(vocabulary.words, whole=isinstance(recipe.model, ZSIModel))
     vectors[[PAD_ID, UNK_ID]] = 0.0
-    lacking = int((~found[UNK_ID + 1 :]).sum())
-    note = f"words: vectors of {text.vectors}, {len(vocabulary)} words, {lacking} of them without a vector (zeros)"
-    return Words(vocabulary=vocabulary, vectors=vectors, note=note)
+    lacking = {word for word, there in zip(vocabulary.words, found, strict=True) if not there} - {PAD, UNK}
+    if isinstance(recipe.model, ZSIModel) and (nameless := without_vector(SPLITS[recipe.model.split], lacking)):
+        raise RecipeError(
+            f"{len(nameless)} classes of split {recipe.model.split} have no vector in {text.vectors}, such as "
+            f"{nameless[0]!r}; set model.text.vectors to a file that has them"
+        )
+    without = tuple(word for word in vocabulary.words if word in lacking and (word in first or word not in helping))
+    named = ": " + ", ".join(without[:_NAMED]) + (", …" if len(without) > _NAMED else "") if without else ""
+    note = (
+        f"words: vectors of {text.vectors}, {len(vocabulary)} words, {len(without)} of them without a vector (zeros)"
+        f"{named}"
+    )
+    return Words(vocabulary=vocabulary, vectors=vectors, note=note, without=without)
 
 
 def _of_questions(recipe: Recipe, stores: Sequence[Store], before: Vocabulary | None) -> Words:
@@ -102,27 +120,48 @@ def _of_questions(recipe: Recipe, stores: Sequence[Store], before: Vocabulary | 
     )
 
 
-def _of_classes(recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the words that come first in the vocabulary, and those of class names, also of several, and of places;
+def class_words(split: ClassSplit) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the words of a split's class names, and those that help beside them and may lack a vector: of places,
 
-    none but for ZSI.
+    plurals, names of several words as one, and COCO's other classes, of which background is a mean, too.
+    """
+    names = (*split.seen, *split.unseen)
+    several = [plural(name).split()[-1] for name in names]
+    whole = [name.replace(" ", "_") for name in CLASSES.values() if " " in name]
+    own = tuple(" ".join(names).split())
+    others = [word for name in CLASSES.values() for word in name.split()]
+    return own, tuple(word for word in (*RULE_WORDS, *several, *whole, *others) if word not in own)
+
+
+def _background(source: WordVectors) -> tuple[str, ...]:
+    """Return the background's word, where the vectors are a matrix of classes that has it."""
+    return (BACKGROUND,) if BACKGROUND in source.words else ()
+
+
+def without_vector(split: ClassSplit, lacking: Collection[str]) -> list[str]:
+    """Return the classes of which neither the name nor any word has a vector."""
+    return [
+        name
+        for name in (*split.seen, *split.unseen)
+        if name.replace(" ", "_") in lacking and all(word in lacking for word in name.split())
+    ]
+
+
+def _of_classes(recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return the words that come first in the vocabulary, and what `class_words` gives; none but for ZSI.
 
     Raises `RecipeError` if the file of the first ones has another number of words than the recipe says.
     """
     model = recipe.model
     if not isinstance(model, ZSIModel):
-        return (), ()
-    split = SPLITS[model.split]
-    names = (*split.seen, *split.unseen)
-    several = [plural(name).split()[-1] for name in names]
-    whole = [name.replace(" ", "_") for name in names if " " in name]
-    classes = (*" ".join(names).split(), *RULE_WORDS, *several, *whole)
+        return (), (), ()
+    names, helping = class_words(SPLITS[model.split])
     if model.text.vocabulary is None:
-        return (), classes
+        return (), names, helping
     first = read_word_list(Path(model.text.vocabulary))
     if len(first) != model.vocabulary_words:
         raise RecipeError(
             f"model.vocabulary_words is {model.vocabulary_words:,}, "
             f"but {model.text.vocabulary} has {len(first):,} words"
         )
-    return first, classes
+    return first, names, helping

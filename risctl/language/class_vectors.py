@@ -15,6 +15,8 @@ from risctl.language.vector_files import Table
 
 _ORDERS = {1 + len(split.seen) + len(split.unseen): (*split.seen, *split.unseen) for split in SPLITS.values()}
 _LONGEST_LINE = 1 << 14
+BACKGROUND = "<background>"
+"""What the first column is called among words: the mean over all 80 classes, whichever the split."""
 
 
 def is_class_matrix(path: Path) -> bool:
@@ -42,12 +44,13 @@ def read_matrix(path: Path) -> np.ndarray:
 
 
 def read_class_table(path: Path) -> Table:
-    """Return the classes of a matrix as words, those of several joined as in word2vec: "traffic_light".
+    """Return the classes of a matrix as words, those of several joined as in word2vec: "traffic_light", and last
 
-    Raises `DataError` if the file is none.
+    `BACKGROUND`. Raises `DataError` if the file is none.
     """
     matrix = read_matrix(path)
     order = _ORDERS.get(matrix.shape[1])
     if order is None:
         raise DataError(f"expected {' or '.join(map(str, _ORDERS))} columns in {path}, got {matrix.shape[1]}")
-    return Table(words=tuple(name.replace(" ", "_") for name in order), vectors=matrix[:, 1:].T.copy())
+    words = (*(name.replace(" ", "_") for name in order), BACKGROUND)
+    return Table(words=words, vectors=np.roll(matrix, -1, axis=1).T.copy())

@@ -80,11 +80,12 @@ class WordVectors:
         """Write the table as a compact `.safetensors` that `open` reads. Raises `OSError` if the disk refuses."""
         write_compact(path, Table(words=self.words, vectors=self.vectors), source="saved")
 
-    def lookup(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    def lookup(self, words: Sequence[str], *, whole: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Return vectors float32 (N, dim) of `words` and whether each was found, bool (N,).
 
         A word's vector is the mean over its pieces ("man's": "man", "'s"), of which unknown ones count as zero; a word
         none of whose pieces is known has zeros and is not found. So it is in the reference (spaCy's `Doc.vector`).
+        whole: a word that stands in the table as it is has its own vector first ("wed", not "we" and "d").
         """
         vectors = np.zeros((len(words), self.dim), dtype=np.float32)
         found = np.zeros(len(words), dtype=bool)
@@ -92,7 +93,7 @@ class WordVectors:
         for number, word in enumerate(words):
             if word in (PAD, UNK):
                 continue
-            pieces = [token.text for token in tokenizer(word)]
+            pieces = [word] if whole and word in self._rows else [token.text for token in tokenizer(word)]
             rows = [self._rows[piece] for piece in pieces if piece in self._rows]
             if rows:
                 vectors[number] = self.vectors[rows].sum(axis=0) / len(pieces)

@@ -17,7 +17,8 @@ from risctl.core.heads.semantic_box import SemanticBoxHead
 from risctl.core.heads.semantic_mask import SemanticMaskHead
 from risctl.data.bounded_sides import BoundedSidesPreprocess
 from risctl.errors import UsageError
-from risctl.language.coco_classes import SPLITS
+from risctl.language.class_vectors import BACKGROUND
+from risctl.language.coco_classes import CLASSES, SPLITS
 from risctl.language.vocabulary import UNK_ID, Vocabulary
 from risctl.recipe.zsi import ZSIModel, ZSIVisualSection
 from risctl.systems.weights import load_trunk
@@ -38,8 +39,12 @@ def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
     if vectors is not None and vectors.shape != (len(vocabulary), dim):
         raise UsageError(f"expected word vectors of shape {(len(vocabulary), dim)}, got {vectors.shape}")
     given = torch.zeros(len(vocabulary), dim)
+    background = torch.zeros(1, dim)
     if vectors is not None:
-        given = of_one_length(torch.as_tensor(vectors, dtype=torch.float32))
+        read = torch.as_tensor(vectors, dtype=torch.float32)
+        given = of_one_length(read)
+        background = background_vector(vocabulary, read)
+        given[[number for number, word in enumerate(vocabulary.words) if word == BACKGROUND]] = 0.0  # no word to ask
     first = torch.zeros(model.vocabulary_words, dim)
     own = given[UNK_ID + 1 :][: model.vocabulary_words]
     first[: len(own)] = own
@@ -47,7 +52,6 @@ def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
     seen, unseen = torch.zeros(len(split.seen) + 1, dim), torch.zeros(len(split.unseen) + 1, dim)
     if vectors is not None:
         of_classes = class_vectors(classes, vocabulary, given)
-        background = of_classes.mean(0, keepdim=True)
         seen = torch.cat([background, of_classes[: len(split.seen)]])
         unseen = torch.cat([background, of_classes[len(split.seen) :]])
     rpn = BackgroundRPN(model.channels, dim=dim)
@@ -95,6 +99,17 @@ def class_vectors(names: Sequence[str], vocabulary: Vocabulary, vectors: Tensor)
     return of_one_length(torch.stack(means))
 
 
+def background_vector(vocabulary: Vocabulary, vectors: Tensor) -> Tensor:
+    """Return the vector (1, D) that background begins with: the published one where it was read with the classes',
+
+    else what it is, the mean over COCO's 80 classes, seen or not; over those of them that have a vector.
+    """
+    if BACKGROUND in vocabulary:
+        return vectors[[vocabulary.words.index(BACKGROUND)]]
+    of_classes = class_vectors(tuple(CLASSES.values()), vocabulary, of_one_length(vectors))
+    return of_classes.sum(0, keepdim=True) / of_classes.any(1).sum().clamp(min=1)
+
+
 def of_one_length(vectors: Tensor) -> Tensor:
     """Return vectors (N, D) scaled to the published length; zeros stay zeros."""
     return vectors * (WORD_NORM / vectors.norm(dim=1, keepdim=True).clamp(min=1e-6))
@@ -104,7 +119,7 @@ def _trunk(section: ZSIVisualSection, pretrained: bool) -> FrozenResNet | SmallF
     if section.name == "small_cnn":
         trunk: FrozenResNet | SmallFrames = SmallFrames(frozen=section.frozen)
     else:
-        trunk = FrozenResNet(section.name, frozen=section.frozen)
+        trunk = FrozenResNet(section.name, frozen=section.frozen, learned_scales=True, zero_residual=True)
     on_meta = next(trunk.parameters()).is_meta
     if pretrained and section.weights is not None and not on_meta:
         load_trunk(trunk, section.name, section.weights)

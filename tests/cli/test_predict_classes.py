@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_masks
+from pycocotools.coco import COCO
 from systems.tiny import tiny_store
 from systems.tiny_zsi import tiny_zsi
 
@@ -50,6 +51,16 @@ def test_things_by_name(
         x, y, width, height = one["bbox"]
         assert 0 <= x <= x + width <= 90.01 and 0 <= y <= y + height <= 60.01
         assert coco_masks.decode(one["segmentation"]).shape == (60, 90)
+    there = COCO()
+    there.dataset = {
+        "images": [{"id": 12, "height": 60, "width": 90}],
+        "categories": [{"id": number} for number in (24, 41, 91)],
+        "annotations": [],
+    }
+    there.createIndex()
+    read = there.loadRes("predictions/photo_000012.classes.json")
+    capfd.readouterr()  # it prints
+    assert [one["segmentation"] for one in read.dataset["annotations"]] == [one["segmentation"] for one in results]
     with Image.open("predictions/photo_000012.classes.png") as drawn:
         assert drawn.width >= 90
     code, out, err = run(capfd, monkeypatch, *asked[:-1], "--min-score", 1)
@@ -79,6 +90,9 @@ def test_what_cannot_be_asked(
     Image.new("RGB", (80, 60)).save("photo.png")
     code, _, err = run(capfd, monkeypatch, "photo.png", "--classes", "zebr", "--model", checkpoint)
     assert code == 2 and "did you mean 'zebra'" in err
+    code, _, err = run(capfd, monkeypatch, "photo.png", "--classes", "cat, castle moat", "--model", checkpoint)
+    assert code == 2 and "'moat' of 'castle moat' has no vector in this checkpoint" in err
+    assert len(err.strip().splitlines()) == 2  # what the model is, and the error
     code, _, err = run(capfd, monkeypatch, "photo.png", "--classes", "cat", "--text", "a cat", "--model", checkpoint)
     assert code == 2 and "--text" in err and "--video" in err
 

@@ -10,8 +10,10 @@ from systems.tiny import build_tiny, tiny_recipe, tiny_store
 from risctl.data.store.reader import Store
 from risctl.engine.checkpoint import load_checkpoint
 from risctl.engine.training import train
-from risctl.engine.words import gather_words
+from risctl.engine.words import Words, gather_words
 from risctl.errors import DataError, RecipeError
+from risctl.language.coco_classes import SPLITS
+from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
 
 
@@ -62,6 +64,7 @@ def test_read_vectors_stand_at_their_words(store: Path, vectors: Path) -> None:
     assert not words.vectors[vocabulary.index("left")].any() and not words.vectors[:2].any()
     lacking = len(vocabulary) - 2 - 3
     assert f"{lacking} of them without a vector" in words.note
+    assert len(words.without) == lacking and words.without[0] in words.note
 
 
 def test_other_widths_and_absent_files_are_refused(store: Path, vectors: Path) -> None:
@@ -72,10 +75,49 @@ def test_other_widths_and_absent_files_are_refused(store: Path, vectors: Path) -
             gather_words(with_text(store, vectors=str(vectors.with_name("absent.txt"))), opened)
 
 
+def test_the_words_of_a_semantic_encoder_are_listed_and_those_without_a_vector_named(
+    store: Path, tmp_path: Path
+) -> None:
+    """They come first, each with its own vector, "wed" not with those of "we" and "d"; classes must have one."""
+    classes = [name.replace(" ", "_") for name in (*SPLITS["48_17"].seen, *SPLITS["48_17"].unseen)]
+    listed = ("wed", "xyzzy", "cat", "plugh")
+    (tmp_path / "listed.txt").write_text("\n".join(listed))
+    vectors = {word: [number, 1.0] for number, word in enumerate(("we", "d", "wed", *classes))}
+    recipe = parse_recipe(
+        {
+            "name": "words",
+            "model": {
+                "system": "zsi",
+                "vocabulary_words": len(listed),
+                "text": {"vectors": str(tmp_path / "w2v.txt"), "vocabulary": str(tmp_path / "listed.txt"), "dim": 2},
+            },
+            "data": {"store": str(store)},
+            "train": {"epochs": 1},
+        },
+        source="test",
+    )
+
+    def gathered(**changed: list[float]) -> Words:
+        lines = [f"{word} {x} {y}" for word, (x, y) in (vectors | changed).items()]
+        (tmp_path / "w2v.txt").write_text("\n".join(lines) + "\n")
+        with Store(store) as opened:
+            return gather_words(recipe, opened)
+
+    words = gathered()
+    assert words.vocabulary.words[2 : 2 + len(listed)] == listed
+    assert words.vectors is not None and words.vectors[2].tolist() == [2, 1]
+    assert words.without[:2] == ("xyzzy", "plugh") and "xyzzy, plugh" in words.note
+    assert not {"leftmost", "zebras", "traffic_light"} & set(words.without)
+    del vectors["zebra"], vectors["dog"]
+    with pytest.raises(RecipeError, match=r"2 classes of split 48_17 have no vector in .*'zebra'"):
+        gathered(cow=[7.0, 7.0])
+
+
 def test_the_checkpoint_needs_the_vectors_no_more(store: Path, vectors: Path, tmp_path: Path) -> None:
     recipe = tiny_recipe(store, model={"text": {"vectors": str(vectors), "dim": 3}}, train={"epochs": 1})
     train(recipe, out=tmp_path / "run", device="cpu", build=build_tiny)
     vectors.unlink()
     store.unlink()
     loaded = load_checkpoint(tmp_path / "run", build=build_tiny)
+    assert "left" in loaded.header["without_vector"] and "cup" not in loaded.header["without_vector"]
     assert loaded.vocabulary.unknown("the red cup at left") == ["at"]

@@ -30,9 +30,10 @@ def files(tmp_path: Path) -> Path:
 def imported(files: Path, **options: object) -> tuple[ZSI, tuple[str, ...]]:
     given = {"split": "48_17", "vocabulary": str(files / "vectors.txt"), "words": files / "words.txt"} | options
     done = import_zsi(files / "epoch_12.pth", files / "zsi.safetensors", **given)  # type: ignore[arg-type]
-    system = load_checkpoint(files / "zsi.safetensors").system
-    assert isinstance(system, ZSI)
-    return system, done.missing
+    loaded = load_checkpoint(files / "zsi.safetensors")
+    assert loaded.header["without_vector"] == list(done.missing)
+    assert isinstance(loaded.system, ZSI)
+    return loaded.system, done.missing
 
 
 def test_the_published_names_are_these(shared: Path) -> None:
@@ -108,13 +109,13 @@ def test_what_does_not_fit_is_refused(files: Path) -> None:
 def test_the_command(files: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     named = {"--split": "48_17", "--vocabulary": files / "vectors.txt", "--words": files / "words.txt"}
     options = [str(one) for pair in named.items() for one in pair]
-    out = str(files / "zsi.safetensors")
-    monkeypatch.setattr(
-        sys, "argv", ["risctl", "import", "zsi", str(files / "epoch_12.pth"), "-o", out, "--json", *options]
-    )
+    monkeypatch.chdir(files)
+    monkeypatch.setattr(sys, "argv", ["risctl", "import", "zsi", str(files / "epoch_12.pth"), "--json", *options])
     with pytest.raises(SystemExit) as leaving:
         app.main()
     said = capfd.readouterr()
     assert not leaving.value.code, said.err
-    assert "xyzzy" in json.loads(said.out)["missing"]
+    told = json.loads(said.out)
+    assert "xyzzy" in told["missing"] and told["path"] == "epoch_12.safetensors"
+    assert (files / "epoch_12.safetensors").is_file()
     assert "words have no vector" in said.err

@@ -111,6 +111,9 @@ class ZSIContract(SystemContract):
             torch.nn.init.normal_(layer.weight, std=0.3)
         for part in (system.mask_head.to_words, system.mask_head.encode):
             torch.nn.init.normal_(part.weight, std=0.3)
+        for name, scale in system.visual.named_parameters():
+            if name.endswith("bn2.weight"):
+                torch.nn.init.ones_(scale)
 
 
 class TestPaper(ZSIContract):
@@ -129,6 +132,16 @@ class TestReference(ZSIContract):
     def may_lack_gradient(self, name: str) -> bool:
         """The anchors of the coarse maps reach beyond so small a picture, so they are not trained."""
         return name.startswith(("neck.layer_blocks.1.", "neck.layer_blocks.2.", "neck.layer_blocks.3."))
+
+
+def test_the_trunk_is_trained_as_published() -> None:
+    """Norms keep their statistics, not their scales; the first stage stands still; a block begins by passing on."""
+    trunk = system_of(visual={"name": "resnet18"}).visual.train()
+    assert not any(one.training for one in trunk.modules() if isinstance(one, torch.nn.BatchNorm2d))
+    frozen = {name.split(".")[0] for name, one in trunk.named_parameters() if not one.requires_grad}
+    assert frozen == {"conv1", "bn1", "layer1"}
+    assert trunk.layer2[0].bn1.weight.requires_grad
+    assert not trunk.layer3[1].bn2.weight.any() and trunk.layer3[1].bn1.weight.all()
 
 
 def test_the_published_size() -> None:
@@ -256,6 +269,7 @@ def test_places_choose_among_what_is_nearly_as_good_as_the_best() -> None:
         return choose_by_place(boxes, scores, named, height=100, width=100)
 
     assert (chosen("the zebra"), chosen("left zebra"), chosen("rightmost zebra")) == (0, 1, 2)
+    assert (chosen("second zebra"), chosen("third zebra"), chosen("first zebra")) == (0, 2, 0)
     assert (chosen("second from left"), chosen("zebra in the middle"), chosen("smallest zebra")) == (0, 0, 2)
 
 

@@ -14,11 +14,14 @@ def choose_by_place(boxes: Tensor, scores: Tensor, place: Tensor, *, height: int
     """Return which of boxes (N, 4) xyxy in pixels, best first by scores (N,), is meant.
 
     place (8,): which of `SIDE_NAMES` are named, and the rank counted from 1, as `AskedWord` gives them. Only boxes that
-    are nearly as good as the best are chosen among; if no side is named, the best is meant.
+    are nearly as good as the best are chosen among; if no side is named, the best is meant, and "second" counts from
+    the left.
     """
     sides, rank = place[:-1], int(place[-1])
     if not sides.any():
-        return 0
+        if rank == 1:
+            return 0
+        sides = place.new_tensor([float(name == "left") for name in SIDE_NAMES])
     good = int((scores >= _SURE * scores[0]).sum()) if scores[0] > 0 else 1
     left, top, right, bottom = (boxes[:good] / boxes.new_tensor([width, height, width, height])).unbind(1)
     x, y, area = (left + right) / 2, (top + bottom) / 2, (right - left) * (bottom - top)

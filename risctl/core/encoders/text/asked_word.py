@@ -11,7 +11,7 @@ from risctl.core.encoders.base import TextFeatures
 from risctl.errors import UsageError, nearest
 from risctl.language.coco_classes import CLASSES
 from risctl.language.head_names import ANYTHING, head_name
-from risctl.language.places import SIDES, place_of
+from risctl.language.places import RULE_WORDS, SIDES, place_of
 from risctl.language.tokens import words_of
 from risctl.language.vocabulary import UNK, UNK_ID, Vocabulary
 
@@ -47,19 +47,26 @@ class AskedWord(nn.Module):
     def vector_of(self, name: str) -> Tensor:
         """Return the vector (D,) of `name`, else the mean of those of its words, as long as theirs are.
 
-        Raises `UsageError` if none of them has one.
+        Little words ("of") may lack one. Raises `UsageError`, with the nearest known word, if another does, or all do.
         """
         words = words_of(name)
         if self._is_known("_".join(words)):
             return self.vectors[self._numbers["_".join(words)]]
-        numbers = [self._numbers[word] for word in words if word in self._numbers]
-        known = [number for number in numbers if self.vectors[number].any()]
-        if not known:
-            close = nearest(name, self._numbers)
-            hint = f"; did you mean {close!r}?" if close else ", ask for another"
-            raise UsageError(f"no word of {name!r} has a vector in this checkpoint{hint}")
+        lacking = [word for word in words if not self._is_known(word)]
+        known = [self._numbers[word] for word in words if word not in lacking]
+        if not known or any(word not in RULE_WORDS for word in lacking):
+            raise UsageError(self._unknown(name, lacking))
         mean = self.vectors[known].mean(0)
         return mean * (self.vectors[known].norm(dim=1).mean() / mean.norm().clamp(min=1e-6))
+
+    def _unknown(self, name: str, lacking: Sequence[str]) -> str:
+        word = next((one for one in lacking if one not in RULE_WORDS), lacking[0])
+        has = self.vectors.any(1).tolist()
+        known = {one.replace("_", " ") for one, number in self._numbers.items() if has[number]} | set(self.classes)
+        close = nearest(name, known) or nearest(word, known)
+        hint = f"did you mean {close!r}?" if close else f"it knows {len(known):,} words, none of them alike"
+        of = "" if word == name else f" of {name!r}"
+        return f"{word!r}{of} has no vector in this checkpoint; {hint}"
 
     def _asked(self, ids: Tensor, mask: Tensor, of_classes: Tensor | None) -> Tensor:
         texts = [self.words[number] for number in ids[mask].tolist()]
@@ -75,9 +82,12 @@ class AskedWord(nn.Module):
         return torch.cat([vector, named])
 
     def _name(self, texts: Sequence[str]) -> str | None:
-        names = [name for name in self._names if any(map(self._is_known, (*name.split(), name.replace(" ", "_"))))]
+        names = [name for name in self._names if name in self.classes or self._has_vector(name)]
         said = [ANYTHING if text == UNK else text for text in texts]
         return head_name(said, names=names, is_known=self._is_known)
+
+    def _has_vector(self, name: str) -> bool:
+        return self._is_known(name.replace(" ", "_")) or all(map(self._is_known, name.split()))
 
     def _is_known(self, word: str) -> bool:
         number = self._numbers.get(word)

@@ -1,4 +1,4 @@
-"""ResNet with frozen norms and four maps, as DETR's family trains it."""
+"""ResNet with frozen norms and four maps, as DETR's family and mmdetection train it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from risctl.core.encoders.visual.resnet import ResNet
 class FrozenResNet(ResNet):
     """Images or clips to maps at strides 4, 8, 16 and 32.
 
-    Batch norms keep their statistics and their scales; the first convolution and stage do not train either. Sides need
-    not be multiples of 32.
+    Batch norms keep their statistics, and their scales and shifts unless `learned_scales`; the first convolution and
+    stage do not train either. Sides need not be multiples of 32.
     """
 
     strides = (4, 8, 16, 32)  # type: ignore[assignment]
 
-    def __init__(self, name: str, *, frozen: bool = False) -> None:
+    def __init__(
+        self, name: str, *, frozen: bool = False, learned_scales: bool = False, zero_residual: bool = False
+    ) -> None:
         """Build `name`, one of `resnet.NAMES`, with random weights; frozen: none of it trains."""
-        super().__init__(name, frozen=frozen)
+        self.learned_scales = learned_scales
+        super().__init__(name, frozen=frozen, zero_residual=zero_residual)
         width = 64 if name == "resnet18" else 256
         self.channels = (width, 2 * width, 4 * width, 8 * width)  # type: ignore[assignment]
 
@@ -29,7 +32,12 @@ class FrozenResNet(ResNet):
         """Set the training mode of everything that is not frozen."""
         super().train(mode)
         freeze((self.conv1, self.bn1, self.layer1))
-        freeze(part for part in self.modules() if isinstance(part, nn.BatchNorm2d))
+        norms = [part for part in self.modules() if isinstance(part, nn.BatchNorm2d)]
+        if self.learned_scales:
+            for norm in norms:
+                norm.eval()
+        else:
+            freeze(norms)
         return self
 
     def forward(self, images: Tensor, padding: Tensor) -> VisualFeatures:

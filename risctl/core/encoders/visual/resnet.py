@@ -36,10 +36,13 @@ class ResNet(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, name: str, *, frozen: bool = False) -> None:
-        """Build `name`, one of `NAMES`, with random weights; frozen: none of it trains."""
+    def __init__(self, name: str, *, frozen: bool = False, zero_residual: bool = False) -> None:
+        """Build `name`, one of `NAMES`, with random weights; frozen: none of it trains; zero_residual: the last norm
+
+        of each block begins with a scale of zero, so that at first a block passes on what it gets.
+        """
         super().__init__()
-        whole = _BUILDERS[name](weights=None)
+        whole = _BUILDERS[name](weights=None, zero_init_residual=zero_residual)
         self.conv1, self.bn1 = whole.conv1, whole.bn1
         self.maxpool = whole.maxpool
         self.layer1, self.layer2, self.layer3, self.layer4 = whole.layer1, whole.layer2, whole.layer3, whole.layer4
