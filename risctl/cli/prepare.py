@@ -56,18 +56,19 @@ def verify_store(
     quiet: QuietOption = False,
 ) -> None:
     """Check a store: every picture decoded, every mask well formed, all as it was written."""
-    from risctl.data.datasets.published import differences, store_counts
+    from risctl.data.datasets.published import differences, explanation, store_counts
     from risctl.data.prepare import set_named, verify_prepared
     from risctl.data.store.reader import Store
 
     with console.quiet_if(quiet):
         with Store(store) as opened:
             name, split_by, mark = opened.name, opened.split_by, opened.fingerprint
-            counts = store_counts(opened)
+            counts, notes = store_counts(opened), dict(opened.notes)
         instances = set_named(name).find(source, split_by).instances if source else None
         found = verify_prepared(store, instances=instances, stage=stage)
-        differing = differences(name, split_by, counts)
-        for line in (*differing, *found.oddities):
+        differing, explained = differences(name, split_by, counts), explanation(name, split_by, counts)
+        noted = [f"{count:,} {what}" for what, count in notes.items()]
+        for line in (*noted, *differing, *([explained] if explained else []), *found.oddities):
             console.warn(line)
         checked = ", ".join(f"{count:,} {what}" for what, count in found.checked.items())
         data = {
@@ -76,5 +77,7 @@ def verify_store(
             "checked": found.checked,
             "oddities": found.oddities,
             "differences": differing,
+            "explanation": explained,
+            "notes": notes,
         }
         console.result(f"{store} is sound: {checked}", data=data, as_json=as_json)

@@ -132,7 +132,8 @@ def stage(label: str) -> AbstractContextManager[Callable[[int, int | None], None
 
 
 def _tell(prepared: Prepared) -> None:
-    for line in (*prepared.warnings, *prepared.differences):
+    explained = () if prepared.explanation is None else (prepared.explanation,)
+    for line in (*prepared.warnings, *prepared.differences, *explained):
         console.warn(line)
     if prepared.verification is not None:
         checked = prepared.verification.checked

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from risctl.data.datasets import SETS, PublishedSet
-from risctl.data.datasets.published import counted, differences, published
+from risctl.data.datasets.published import counted, differences, explanation, published
 from risctl.data.fetching import Downloads, Stage, fetch_pictures, fetched_annotations, no_stage
 from risctl.data.records import Dataset
 from risctl.data.store.reader import Store
@@ -20,7 +20,8 @@ from risctl.errors import MachineError, UsageError, unknown_name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What came of it: the dataset's names, the store, counts per split and in all, what differs from the published."""
+    """What came of it: the dataset's names, the store, counts per split and in all, what differs from
+    the published and why."""
 
     name: str
     split_by: str
@@ -28,6 +29,7 @@ class Prepared:
     counts: Mapping[str, Mapping[str, int]]
     published: Mapping[str, Mapping[str, int | None]]
     differences: tuple[str, ...]
+    explanation: str | None = None
     verification: Verification | None = None
     warnings: tuple[str, ...] = ()
 
@@ -42,6 +44,7 @@ class Prepared:
             "counts": {split: dict(row) for split, row in self.counts.items()},
             "published": {split: dict(row) for split, row in self.published.items()},
             "differences": list(self.differences),
+            "explanation": self.explanation,
             "notes": dict(self.store.notes),
             "warnings": list(self.warnings),
             "verified": None
@@ -115,6 +118,7 @@ def prepare_set(
         counts=counts,
         published=published(name, split_by),
         differences=tuple(differences(name, split_by, counts)),
+        explanation=explanation(name, split_by, counts),
         verification=verify_prepared(out, instances=found.instances, stage=stage) if verify else None,
         warnings=tuple(_warnings(dataset)),
     )

@@ -13,7 +13,7 @@ import refer_files
 from pycocotools.coco import COCO
 
 from risctl.data.datasets import SETS
-from risctl.data.datasets.published import JOINED, PUBLISHED, TOTAL, differences
+from risctl.data.datasets.published import JOINED, PUBLISHED, TOTAL, differences, explanation
 from risctl.data.datasets.refer import read_refer
 from risctl.errors import DataError, UsageError
 from risctl.vision import rle
@@ -285,6 +285,30 @@ def test_a_difference_from_the_published_counts_shows_both_numbers() -> None:
     del counts["testB"]
     assert any("no split testB" in line for line in differences("refcoco", "unc", counts))
     assert differences("mine", "random", counts) == []
+
+
+@pytest.mark.parametrize(
+    ("split", "changes", "why"),
+    [
+        (None, {}, None),
+        ("val", {"refs": 3_810}, "the same in all, divided otherwise"),
+        (TOTAL, {"sentences": 142_209}, "papers print as many"),
+        (TOTAL, {"sentences": 142_000}, "fewer than published"),
+        (TOTAL, {"refs": 21, "sentences": 45, "images": 10}, "a part of what was published"),
+        (TOTAL, {"refs": 50_001}, "more than published"),
+    ],
+)
+def test_a_difference_from_the_published_counts_is_explained(
+    split: str | None, changes: dict[str, int], why: str | None
+) -> None:
+    counts = {
+        name: {kind: figure or 1 for kind, figure in row.items()} for name, row in PUBLISHED["refcoco", "unc"].items()
+    }
+    if split is not None:
+        counts[split] |= changes
+    told = explanation("refcoco", "unc", counts)
+    assert told is None if why is None else told is not None and why in told
+    assert explanation("mine", "random", counts) is None
 
 
 def test_the_refs_file_name_is_not_taken_for_the_pictures(refer_mini: Path) -> None:

@@ -140,6 +140,39 @@ def differences(name: str, split_by: str, counts: Mapping[str, Mapping[str, int]
     return lines
 
 
+# (name, split by): total sentences that are also told of the set, and what is behind them.
+_TOLD_OTHERWISE: Mapping[tuple[str, str], Mapping[int, str]] = {
+    ("refcoco", "unc"): {142_209: "papers print as many, the published files hold one more"},
+    ("refcoco", "google"): {142_209: "papers print as many, the published files hold one more"},
+    ("refcocog", "google"): {
+        104_560: "as many are quoted with the test split, which was not published with the others"
+    },
+}
+
+
+def explanation(name: str, split_by: str, counts: Mapping[str, Mapping[str, int]]) -> str | None:
+    """Return, as a line, what makes counts differ from the published ones; None if they do not.
+
+    What was left out on reading is counted apart, in the notes of the dataset.
+    """
+    if not differences(name, split_by, counts):
+        return None
+    figures = {what: figure for what, figure in published(name, split_by)[TOTAL].items() if figure is not None}
+    own = {what: counts[TOTAL].get(what, 0) for what in figures}
+    told = _TOLD_OTHERWISE.get((name, split_by), {}).get(own.get("sentences", 0))
+    if told is not None:
+        return f"{name} ({split_by}): {own['sentences']:,} sentences: {told}"
+    if own == figures:
+        how = "the same in all, divided otherwise: files of another way of splitting"
+    elif any(own[what] > figures[what] for what in figures):
+        how = "more than published: files of another release, or several joined"
+    elif any(2 * own[what] < figures[what] for what in figures):
+        how = "a part of what was published: an extract, or splits that are not there"
+    else:
+        how = "fewer than published: another release, files cut short, or what was left out on reading (see the notes)"
+    return f"{name} ({split_by}): {how}"
+
+
 _NAMES = {"of_nothing": "sentences about nothing", "of_several": "sentences about several things"}
 
 
