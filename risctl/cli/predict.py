@@ -75,7 +75,12 @@ def predict(
         bool, typer.Option("--always", help='Answer every text with the best guess, never with "no match".')
     ] = False,
     video: Annotated[
-        bool, typer.Option("--video", help="The folder named first is a video's frames, in the order of their names.")
+        bool,
+        typer.Option(
+            "--video",
+            help="What is named first is a video, whatever its name: a folder of its frames in the order of their "
+            "names, an animated GIF, or any file that PyAV reads.",
+        ),
     ] = False,
     clip_len: Annotated[
         int, typer.Option(min=1, max=1000, help="Video: frames that the model sees at once; memory grows with it.")
@@ -116,10 +121,11 @@ def predict(
     and of an animation the first frame is taken. A picture that cannot be read
     is named; of several, the others are done, and the exit code is 4.
 
-    A video (or with --video a folder of frames) gives a folder of masks
-    VIDEO.TEXT/FRAME.png, VIDEO.TEXT.overlay.mp4 and VIDEO.TEXT.json for each
-    text. It is read in clips, so that memory does not grow with its length.
-    Ctrl-C keeps the finished frames.
+    A video (.mp4, .webm and so on, or what --video says is one: a folder of
+    frames, a GIF) gives a folder of masks VIDEO.TEXT/FRAME.png,
+    VIDEO.TEXT.overlay.mp4 and VIDEO.TEXT.json for each text. It is read in
+    clips, so that memory does not grow with its length. Ctrl-C keeps the
+    finished frames.
 
     With --classes all arguments are pictures, and each gives two files:
     PICTURE.classes.png, the things drawn, and PICTURE.classes.json, COCO's
@@ -138,12 +144,14 @@ def predict(
         if video or _is_video(specs[0]):
             if len(specs) > 1:
                 raise UsageError("one video at a time: name it first, then the texts")
-            from risctl.cli.predict_video import predict_video
+            from risctl.cli.predict_video import open_video, predict_video
+
+            opened = open_video(specs[0], out=out)
             from risctl.engine.predictor import Predictor
 
             predict_video(
                 introduced(Predictor.load(model, device=device.value, threshold=threshold, presence=presence), texts),
-                specs[0],
+                opened,
                 texts,
                 out=out,
                 clip_length=clip_len,

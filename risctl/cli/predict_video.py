@@ -6,15 +6,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from risctl.cli import console
-from risctl.errors import UsageError
+from risctl.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from risctl.engine.predictor import Predictor
+    from risctl.vision.video_frames import Video
+
+
+def open_video(source: str, *, out: Path) -> Video:
+    """Look at the video to be read. Raises `UsageError` if `out` is its folder of frames, and what opening raises."""
+    from risctl.vision.video_frames import Video
+
+    video = Video.open(Path(source))
+    if video.pictures and out.resolve() == video.path.resolve():
+        raise UsageError(f"{out} is the folder of the frames; name another with --out")
+    return video
 
 
 def predict_video(
     predictor: Predictor,
-    source: str,
+    video: Video,
     texts: list[str],
     *,
     out: Path,
@@ -25,15 +36,11 @@ def predict_video(
 ) -> None:
     """Write the predictions of one video and print a line a text; Ctrl-C keeps the finished frames and exits with 130.
 
-    Raises `UsageError` if the outputs would lie among the frames, and what reading videos raises.
+    So does a video that breaks off, which then raises `DataError`.
     """
     from risctl.engine.video_files import VideoPredictions
     from risctl.engine.video_predictor import VideoPredictor
-    from risctl.vision.video_frames import Video
 
-    video = Video.open(Path(source))
-    if video.pictures and out.resolve() == video.path.resolve():
-        raise UsageError(f"{out} is the folder of the frames; name another with --out")
     answerer = VideoPredictor(predictor, clip_length=clip_length, overlap=overlap, query=query)
     if predictor.system.takes_clips and (video.count is None or video.count > clip_length):
         console.say(
@@ -41,14 +48,16 @@ def predict_video(
             f"the query is chosen per {query}"
         )
     files = VideoPredictions(out, video, texts=texts, model=str(predictor.path), threshold=predictor.threshold)
-    stopped = False
-    with files:
-        try:
-            for answers in console.progress(answerer.predict(video, texts), label=video.path.name, total=video.count):
+    stopped: BaseException | None = None
+    try:
+        with files, console.counting(video.name) as progress:
+            for answers in answerer.predict(video, texts, progress=progress):
                 files.add(answers)
             files.done()
-        except KeyboardInterrupt:
-            stopped = True
+    except (KeyboardInterrupt, DataError) as error:
+        if not files.frames:
+            raise
+        stopped = error
     records = files.records()
     for record in records:
         if not as_json:
@@ -56,6 +65,6 @@ def predict_video(
             console.result(line, data=record, as_json=False)
     if as_json:
         console.result("", data=records, as_json=True)
-    if stopped:
-        console.say(f"interrupted: the {files.frames} finished frames are kept in {out}")
-        raise KeyboardInterrupt
+    if stopped is not None:
+        console.say(f"not done to the end: the {files.frames} finished frames are kept in {out}")
+        raise stopped

@@ -75,10 +75,10 @@ class PredictionFolder:
         return record
 
     def _base(self, *, image: str, name: str, text: str) -> str:
-        stem = name if len(name.encode()) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME // 4]}-{_digest(name)}"
+        stem = short_stem(name)
         base = f"{stem}.{slug(text)}"
         if self._owner(base) not in (None, (image, text)):
-            base = f"{stem}-{_digest(image)}.{slug(text)}"
+            base = f"{stem}-{digest(image)}.{slug(text)}"
         self._taken[base] = (image, text)
         return base
 
@@ -95,6 +95,11 @@ class PredictionFolder:
             return ("", "")  # something else of that name: not ours to replace
 
 
+def short_stem(name: str) -> str:
+    """Return the name of a picture or video as part of a file name: shortened, with a digest, where it is long."""
+    return name if len(name.encode()) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME // 4]}-{digest(name)}"
+
+
 def slug(text: str, *, longest: int = 60) -> str:
     """Return `text` as part of a file name: ASCII letters and digits joined by hyphens.
 
@@ -105,10 +110,11 @@ def slug(text: str, *, longest: int = 60) -> str:
     short = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:longest].strip("-")
     if short and short.replace("-", " ") == text:
         return short
-    return f"{short}-{_digest(text)}" if short else _digest(text)
+    return f"{short}-{digest(text)}" if short else digest(text)
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """Return eight letters and digits that tell `text` from others."""
     return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()[:8]
 
 

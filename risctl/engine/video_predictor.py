@@ -8,7 +8,7 @@ frames inform each other within the pyramid (and a video trunk), and one query i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -22,6 +22,7 @@ from risctl.systems.base import Output, Prediction, System
 from risctl.vision.video_frames import Frame, Video
 
 Query = Literal["clip", "video"]
+Progress = Callable[[int, int | None], None]
 
 CLIP_LENGTH = 8
 
@@ -66,13 +67,30 @@ class VideoPredictor:
         self.overlap = overlap if self.system.takes_clips else 0
         self.query: Query = query
 
-    def predict(self, video: Video, texts: Sequence[str]) -> Iterator[FrameAnswers]:
-        """Yield the answers frame by frame. Raises `UsageError` for a text without a word, `DataError` for a broken
-        video, after the frames before the break."""
+    def predict(
+        self, video: Video, texts: Sequence[str], *, progress: Progress | None = None
+    ) -> Iterator[FrameAnswers]:
+        """Yield the answers frame by frame.
+
+        progress: called with how many frames are done and how many there are to do, None if that is unknown; in two
+        passes each counts twice. Raises `UsageError` for a text without a word, `DataError` for a broken video, after
+        the frames before the break.
+        """
         queries: Sequence[Tensor | None] = [None] * len(texts)
         read = [self._read(text) for text in texts]
+        done = 0
+        passes = 2 if self.query == "video" else 1
+        total = None if video.count is None else passes * video.count
+
+        def count(frames: int) -> None:
+            nonlocal done
+            done += frames
+            if progress is not None:
+                progress(done, total)
+
+        count(0)
         if self.query == "video":
-            queries = self._chosen(video, read)
+            queries = self._chosen(video, read, count)
         for frames, first in clips_of(video.frames(), length=self.clip_length, overlap=self.overlap):
             outputs, geometry = self._outputs(frames, read)
             answers: list[list[Prediction]] = [[] for _ in frames[first:]]
@@ -81,6 +99,7 @@ class VideoPredictor:
                     answers[place].append(prediction)
             for frame, predictions in zip(frames[first:], answers, strict=True):
                 yield FrameAnswers(frame=frame, predictions=tuple(predictions))
+                count(1)
 
     @torch.inference_mode()
     def _read(self, text: str) -> TextFeatures:
@@ -88,8 +107,8 @@ class VideoPredictor:
         device = self.predictor.device
         return self.system.encode_text(ids[None].to(device), mask[None].to(device))
 
-    def _chosen(self, video: Video, texts: Sequence[TextFeatures]) -> list[Tensor]:
-        """Return for each text the query (1,) whose score, averaged over all frames, is highest."""
+    def _chosen(self, video: Video, texts: Sequence[TextFeatures], count: Callable[[int], None]) -> list[Tensor]:
+        """Return for each text the query (1,) whose score, averaged over all frames, is highest; count the frames."""
         totals: list[Tensor | None] = [None] * len(texts)
         for frames, first in clips_of(video.frames(), length=self.clip_length, overlap=self.overlap):
             for number, output in enumerate(self._outputs(frames, texts)[0]):
@@ -98,6 +117,7 @@ class VideoPredictor:
                 scores = output.maps["query_scores"][0, first:].sum(0)
                 before = totals[number]
                 totals[number] = scores if before is None else before + scores
+            count(len(frames) - first)
         return [total.argmax()[None] for total in totals if total is not None]
 
     @torch.inference_mode()

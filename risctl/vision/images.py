@@ -41,6 +41,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_VIDEO = "a video; extract a frame first, or answer all of it with `risctl predict --video`"
 _SIGNATURES = (
     (b"%PDF", "a PDF document; export the page as PNG"),
     (b"%!PS", "a PostScript file; export it as PNG"),
@@ -50,11 +51,11 @@ _SIGNATURES = (
     (b"8BPS", "a Photoshop file; export it as PNG"),
     (b"version https://git-lfs", "a Git LFS pointer; fetch the file itself with `git lfs pull`"),
     (b"\x7fELF", "a program"),
-    (b"\x1aE\xdf\xa3", "a video; extract a frame first"),
+    (b"\x1aE\xdf\xa3", _VIDEO),
 )
 _BRANDS = (
     ((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), "a HEIC picture; save it as JPEG or PNG first"),
-    ((b"",), "a video; extract a frame first"),
+    ((b"",), _VIDEO),
 )
 _lock = threading.Lock()
 
@@ -136,7 +137,7 @@ def seems_to_be(data: bytes) -> str:
     if data[4:8] == b"ftyp":
         return next(meaning for brands, meaning in _BRANDS if data[8:12].startswith(brands))
     if data[:4] == b"RIFF" and data[8:12] == b"AVI ":
-        return "a video; extract a frame first"
+        return _VIDEO
     try:
         text = data[:512].decode("utf-8", errors="strict" if len(data) < 512 else "ignore").lstrip("\ufeff \t\r\n")
     except UnicodeDecodeError:
@@ -250,7 +251,9 @@ def _notes(image: Image.Image) -> tuple[str, ...]:
     if not several:
         return ()
     return (
-        "has several pages; the first is used" if image.format == "TIFF" else "is animated; its first frame is used",
+        "has several pages; the first is used"
+        if image.format == "TIFF"
+        else "is animated; its first frame is used (`risctl predict --video` takes all)",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,65 +17,86 @@ from risctl.errors import DataError, MachineError
 from risctl.vision.images import read_image
 from risctl.vision.picture_files import find_pictures
 
-SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".ogv"})
+SUFFIXES = frozenset(
+    (
+        *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".m2v", ".wmv", ".asf", ".flv", ".f4v"),
+        *(".ts", ".mts", ".m2ts", ".vob", ".ogv", ".3gp", ".3g2", ".mxf", ".mjpeg", ".y4m"),
+    )
+)
 FOLDER_RATE = 24.0
 """Frames a second that a folder of pictures is taken to have."""
+
+_TICKS = 60_000
+"""Of the clock of written videos, a second: the usual rates divide it, and MPEG-4 allows no faster one than 65,535."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One frame. name: of its file in a folder, else its number in five digits; pixels: uint8 (H, W, 3) RGB."""
+    """One frame. name: of its file in a folder, else its number in five digits; pixels: uint8 (H, W, 3) RGB; time: in
+
+    seconds from the first frame, None where nothing tells it."""
 
     index: int
     name: str
     pixels: np.ndarray
+    time: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Video:
-    """A video to read. rate: frames a second; count: how many, where that is known before they are read."""
+    """A video to read. rate: frames a second, the mean; count: how many, as the file tells before they are read."""
 
     path: Path
     rate: float
     count: int | None
     pictures: tuple[Path, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """The name of the folder, or of the file without its ending, as text that can be written."""
+        path = self.path.resolve()
+        return os.fsencode(path.name if self.pictures else path.stem).decode("utf-8", errors="replace")
+
     @classmethod
     def open(cls, path: Path) -> Video:
-        """Look at a video file, or a folder of pictures, which are taken by name.
+        """Look at a video file, or a folder of pictures, which are taken by name: frame 2 before frame 10.
 
         Raises `DataError` if it is none, `MachineError` if PyAV is not installed.
         """
         if path.is_dir():
-            pictures = tuple(find_pictures(str(path)))
+            pictures = tuple(sorted(find_pictures(str(path)), key=_counted))
             return cls(path=path, rate=FOLDER_RATE, count=len(pictures), pictures=pictures)
         if not path.is_file():
             raise DataError(f"no video at {path}")
         with _opened(path) as container:
             stream = container.streams.video[0]
             rate = float(stream.average_rate or FOLDER_RATE)
-            return cls(path=path, rate=rate, count=stream.frames or None)
+            return cls(path=path, rate=rate, count=stream.frames or _frames_in(container.duration, rate))
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the frames in order, as a viewer shows them; one is in memory at a time.
+        """Yield the frames in order, as a viewer shows them, over white; one is in memory at a time.
 
         Raises `DataError` where a frame cannot be read or has another size than the first.
         """
-        size = None
-        for index, (name, pixels) in enumerate(self._pictures() if self.pictures else self._decoded()):
+        size = first = None
+        for index, (name, pixels, time) in enumerate(self._pictures() if self.pictures else self._decoded()):
             size = size or pixels.shape
+            first = time if first is None else first
             if pixels.shape != size:
                 raise DataError(
                     f"frame {name} of {self.path} has {pixels.shape[1]}x{pixels.shape[0]} pixels, the first "
                     f"{size[1]}x{size[0]} (width x height)"
                 )
-            yield Frame(index=index, name=name or f"{index:05d}", pixels=pixels)
+            since = None if time is None or first is None else max(0.0, time - first)
+            yield Frame(index=index, name=name or f"{index:05d}", pixels=pixels, time=since)
+        if size is None:
+            raise DataError(f"{self.path} has no frame that can be read")
 
-    def _pictures(self) -> Iterator[tuple[str, np.ndarray]]:
+    def _pictures(self) -> Iterator[tuple[str, np.ndarray, float | None]]:
         for path in self.pictures:
-            yield path.stem, read_image(path)
+            yield path.stem, read_image(path), None
 
-    def _decoded(self) -> Iterator[tuple[str, np.ndarray]]:
+    def _decoded(self) -> Iterator[tuple[str, np.ndarray, float | None]]:
         import av
 
         with _opened(self.path) as container:
@@ -82,8 +105,7 @@ class Video:
                 for frame in container.decode(video=0):
                     # What a telephone held upright writes is a turned picture and a note.
                     turns = round(frame.rotation / 90) % 4
-                    pixels = np.rot90(frame.to_ndarray(format="rgb24"), turns)
-                    yield "", np.ascontiguousarray(pixels)
+                    yield "", np.ascontiguousarray(np.rot90(_pixels(frame), turns)), frame.time
             except av.FFmpegError as error:
                 raise DataError(f"{self.path} is damaged: {error}") from error
 
@@ -97,16 +119,29 @@ class VideoWriter:
         self._container: Any = av.open(str(path), "w", format="mp4")
         self._rate = Fraction(rate).limit_denominator(1001)
         self._stream: Any = None
+        self._count = 0
+        self._last = -1
 
-    def add(self, pixels: np.ndarray) -> None:
-        """Append a frame, uint8 (H, W, 3) RGB; a last odd row or column, which the format cannot have, is cut."""
+    def add(self, pixels: np.ndarray, *, time: float | None = None) -> None:
+        """Append a frame, uint8 (H, W, 3) RGB; a last odd row or column, which the format cannot have, is cut.
+
+        time: in seconds from the first frame; None: as the rate has it. All frames have the size of the first.
+        """
         pixels = np.ascontiguousarray(pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2])
         if self._stream is None:
             name = "libx264" if "libx264" in self._av.codec.codecs_available else "mpeg4"
             self._stream = self._container.add_stream(name, rate=self._rate)
             self._stream.height, self._stream.width = pixels.shape[:2]
             self._stream.pix_fmt = "yuv420p"
-        for packet in self._stream.encode(self._av.VideoFrame.from_ndarray(pixels, format="rgb24")):
+            self._stream.codec_context.time_base = Fraction(1, _TICKS)
+        frame = self._av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        ticks = round(_TICKS * (self._count / self._rate if time is None else time))
+        # Times that stand still or run back, as damaged files have them, no format takes.
+        frame.pts = self._last = max(ticks, self._last + 1)
+        frame.time_base = Fraction(1, _TICKS)
+        frame.duration = round(_TICKS / self._rate)
+        self._count += 1
+        for packet in self._stream.encode(frame):
             self._container.mux(packet)
 
     def close(self) -> None:
@@ -128,6 +163,25 @@ class VideoWriter:
 def is_video_name(name: str) -> bool:
     """Say whether a file of this name is meant as a video."""
     return Path(name).suffix.lower() in SUFFIXES
+
+
+def _pixels(frame: Any) -> np.ndarray:
+    """Return a decoded frame as uint8 (H, W, 3) RGB."""
+    if not any(one.is_alpha for one in frame.format.components):
+        return frame.to_ndarray(format="rgb24")
+    pixels = frame.to_ndarray(format="rgba").astype(np.uint16)
+    share = pixels[..., 3:]
+    return ((pixels[..., :3] * share + 255 * (255 - share) + 127) // 255).astype(np.uint8)
+
+
+def _frames_in(microseconds: int | None, rate: float) -> int | None:
+    """Return how many frames so long a video has, None if it does not say how long it is."""
+    return max(1, round(microseconds / 1e6 * rate)) if microseconds else None
+
+
+def _counted(path: Path) -> list[tuple[int, str]]:
+    """Return what sorts names by the numbers in them."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name) if part]
 
 
 def _av() -> Any:

@@ -31,6 +31,7 @@ def overlay(
     *,
     colours: Sequence[Colour] | None = None,
     tint: float = _TINT,
+    beneath: bool = False,
 ) -> np.ndarray:
     """Return `image` (H, W, 3) uint8 with each bool mask (H, W) tinted, outlined and named, uint8 (H', W', 3).
 
@@ -38,7 +39,8 @@ def overlay(
     any mask. Where there is no such room (the object fills the picture, the phrase is long), or where the mask is
     empty, it stands in a caption bar under the picture instead. So the picture is always `[:H, :W]` of the result, and
     without labels, or where all labels find room, the result is (H, W, 3). `colours`: of the masks, by default the
-    palette's in their order; `tint`: how much of its colour is laid over a mask, 0 to 1.
+    palette's in their order; `tint`: how much of its colour is laid over a mask, 0 to 1; `beneath`: all labels stand in
+    the caption bar, so that pictures of one size with the same labels give overlays of one size, as a video's must be.
 
     Raises `ValueError` for masks, labels or colours that do not fit the picture.
     """
@@ -61,9 +63,9 @@ def overlay(
     below: list[Caption] = []
     for mask, name, paint in zip(masks, names, paints, strict=True):
         text, font = readable(name if len(name) <= _LONGEST else name[:_LONGEST] + "…", size=size)
-        strip = _place(text, font, mask=mask, taken=taken, gap=2 * line + 2)
+        strip = None if beneath else _place(text, font, mask=mask, taken=taken, gap=2 * line + 2)
         if strip is None:
-            suffix = "" if mask.any() else " (nothing found)"
+            suffix = "" if mask.any() or beneath else " (nothing found)"
             below.append(Caption(text=text + suffix, colour=paint, filled=bool(mask.any())))
             continue
         left, top, right, bottom = strip.box

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,11 @@ from risctl.cli.app import app
 from risctl.engine.checkpoint import save_checkpoint
 from risctl.engine.predictor import Predictor
 from risctl.engine.video_files import VideoPredictions
-from risctl.engine.video_predictor import VideoPredictor, clips_of
+from risctl.engine.video_predictor import FrameAnswers, VideoPredictor, clips_of
 from risctl.errors import DataError, UsageError
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import parse_recipe
+from risctl.systems.base import Prediction
 from risctl.systems.build import build_system
 from risctl.vision import rle
 from risctl.vision.video_frames import Frame, Video, VideoWriter
@@ -114,6 +117,118 @@ def test_a_folder_of_frames_is_a_video_when_said_so(model: Path, tmp_path: Path)
     assert sorted(path.name for path in Path(record["masks"]).iterdir()) == ["00000.png", "00006.png", "00012.png"]
 
 
+def write_encoded(path: Path, frames: list[np.ndarray], *, codec: str, layout: str, times: list[float]) -> None:
+    """Write frames (H, W, 3 or 4) that stand at `times`, in seconds."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], layout
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for pixels, time in zip(frames, times, strict=True):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgba" if pixels.shape[2] == 4 else "rgb24")
+            frame.pts, frame.time_base = round(1000 * time), Fraction(1, 1000)
+            for packet in stream.encode(frame):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+
+
+def test_frames_keep_their_times_where_these_are_uneven(model: Path, tmp_path: Path) -> None:
+    times = [0.0, 0.1, 0.2, 1.0, 1.05, 2.5]
+    film = tmp_path / "uneven.mov"
+    write_encoded(film, list(pictures(6)), codec="mpeg4", layout="yuv420p", times=times)
+    done = run(str(film), "red", "--model", str(model), "-o", str(tmp_path / "out"), "--json")
+    assert done.exit_code == 0, done.output
+    [record] = json.loads(done.stdout)
+    listed = json.loads(Path(record["rle"]).read_text())["frames"]
+    assert [frame["time"] for frame in listed] == pytest.approx(times, abs=1e-3)
+    drawn = Video.open(Path(record["overlay"])).frames()
+    assert [frame.time for frame in drawn] == pytest.approx(times, abs=1e-3)
+
+
+def test_what_is_transparent_is_seen_over_white(tmp_path: Path) -> None:
+    clear = [np.dstack([pixels, np.where(pixels[..., 0] > 200, 255, 0).astype(np.uint8)]) for pixels in pictures(2)]
+    write_encoded(tmp_path / "clear.mov", clear, codec="qtrle", layout="argb", times=[0.0, 0.1])
+    for frame, pixels in zip(Video.open(tmp_path / "clear.mov").frames(), clear, strict=True):
+        wanted = np.where(pixels[..., 3:] > 0, pixels[..., :3], 255)
+        assert np.array_equal(frame.pixels, wanted)
+
+
+def test_an_animation_is_a_video_when_said_so_and_odd_sizes_are_taken(model: Path, tmp_path: Path) -> None:
+    first, *more = (Image.fromarray(pixels[:59, :89]) for pixels in pictures(5))
+    first.save(tmp_path / "odd.gif", save_all=True, append_images=more, duration=100)
+    options = ("--model", str(model), "--json", "-o", str(tmp_path / "out"))
+    [one] = json.loads(run(str(tmp_path / "odd.gif"), "red", *options).stdout)
+    assert "frames" not in one
+    [every] = json.loads(run(str(tmp_path / "odd.gif"), "red", "--video", *options).stdout)
+    assert every["frames"] == 5
+    assert np.asarray(Image.open(Path(every["masks"]) / "00004.png")).shape == (59, 89)
+
+
+def test_frames_are_taken_by_their_numbers(tmp_path: Path) -> None:
+    for number, pixels in enumerate(pictures(11), start=1):
+        Image.fromarray(pixels).save(tmp_path / f"frame{number}.png")
+    video = Video.open(tmp_path)
+    assert [frame.name for frame in video.frames()] == [f"frame{number}" for number in range(1, 12)]
+
+
+def test_overlays_of_a_video_have_one_size(tmp_path: Path) -> None:
+    """Where the phrase finds room changes from frame to frame; the film's frames may not."""
+    video = Video(path=tmp_path / "made.mp4", rate=10.0, count=3)
+    sides = (10, 0, 60)
+    with VideoPredictions(tmp_path / "out", video, texts=["red cup"], model="m", threshold=0.5) as files:
+        for index, side in enumerate(sides):
+            mask = np.zeros((60, 90), np.float32)
+            mask[:side, :side] = 1
+            prediction = Prediction(text="red cup", probability=mask, threshold=0.5, score=1.0, box=None)
+            frame = Frame(index=index, name=f"{index:05d}", pixels=np.full((60, 90, 3), 90, np.uint8))
+            files.add(FrameAnswers(frame=frame, predictions=(prediction,)))
+    drawn = list(Video.open(tmp_path / "out" / "made.red-cup.overlay.mp4").frames())
+    below = [frame.pixels[64:].astype(int) for frame in drawn]
+    assert len(drawn) == 3
+    assert max(np.abs(one - below[0]).mean() for one in below) < 3
+    assert np.abs(drawn[1].pixels[5:55, 5:85].astype(int) - 90).max() < 12
+
+
+def test_another_video_of_that_name_gets_names_of_its_own(model: Path, film: Path, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere" / "film.mp4"
+    other.parent.mkdir()
+    with VideoWriter(other, rate=10.0) as writer:
+        for pixels in pictures(3):
+            writer.add(pixels)
+    options = ("dog", "--model", str(model), "-o", str(tmp_path / "out"), "--json")
+    for source, frames in ((film, 11), (other, 3), (film, 11)):
+        [record] = json.loads(run(str(source), *options).stdout)
+        assert record["frames"] == len(list(Path(record["masks"]).iterdir())) == frames
+    assert len(list((tmp_path / "out").glob("*.json"))) == 2
+    film.write_bytes(other.read_bytes())
+    [record] = json.loads(run(str(film), *options).stdout)
+    assert len(list(Path(record["masks"]).iterdir())) == 3  # no mask of the longer one stays
+
+
+@pytest.mark.parametrize(("query", "passes"), [("clip", 1), ("video", 2)])
+def test_progress_counts_every_frame_of_every_pass(model: Path, film: Path, query: Any, passes: int) -> None:
+    predictor = VideoPredictor(Predictor.load(model, device="cpu"), clip_length=4, overlap=1, query=query)
+    told: list[tuple[int, int | None]] = []
+    for _ in predictor.predict(Video.open(film), ["dog"], progress=lambda *given: told.append(given)):
+        pass
+    done = [one for one, _ in told]
+    assert done[0] == 0 and done[-1] == passes * 11 and done == sorted(done)
+    assert {total for _, total in told} == {passes * 11}
+
+
+def test_a_video_that_breaks_off_keeps_what_came_before(model: Path, tmp_path: Path) -> None:
+    for number, pixels in enumerate(pictures(6)):
+        Image.fromarray(pixels if number < 4 else pixels[:50]).save(tmp_path / f"{number}.png")
+    out = tmp_path / "out"
+    done = run(str(tmp_path), "red", "--video", "--model", str(model), "-o", str(out), "--clip-len", "2", "--json")
+    assert isinstance(done.exception, DataError)
+    [record] = json.loads(done.stdout)
+    assert record["frames"] == 4 and not record["complete"]
+    assert "4 finished frames are kept" in done.stderr
+
+
 def answers(model: Path, film: Path, **options: Any) -> list[np.ndarray]:
     predictor = VideoPredictor(Predictor.load(model, device="cpu"), **options)
     return [one.predictions[0].probability for one in predictor.predict(Video.open(film), ["red cup"])]
@@ -182,6 +297,38 @@ def test_an_interrupt_keeps_the_finished_frames(model: Path, film: Path, tmp_pat
     listed = json.loads(Path(record["rle"]).read_text())
     assert len(listed["frames"]) == 5 and not listed["complete"]
     assert len(list(Video.open(Path(record["overlay"])).frames())) == 5
+
+
+def test_an_interrupt_before_the_first_frame_leaves_nothing(film: Path, tmp_path: Path) -> None:
+    files = VideoPredictions(tmp_path / "out", Video.open(film), texts=["dog"], model="m", threshold=0.5)
+    with pytest.raises(KeyboardInterrupt), files:
+        raise KeyboardInterrupt
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_an_interrupt_while_a_frame_is_written_waits_for_it(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two texts none has a frame more than the other."""
+    frame = next(Video.open(film).frames())
+    found = [
+        Prediction(text=text, probability=np.ones((60, 90), np.float32), threshold=0.5, score=1.0, box=None)
+        for text in ("dog", "cup")
+    ]
+    whole = VideoWriter.add
+
+    def interrupted(*given: Any, **options: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        whole(*given, **options)
+
+    files = VideoPredictions(tmp_path / "out", Video.open(film), texts=["dog", "cup"], model="m", threshold=0.5)
+    with pytest.raises(KeyboardInterrupt), files:
+        files.add(FrameAnswers(frame=frame, predictions=tuple(found)))
+        calls = iter((interrupted, whole))
+        monkeypatch.setattr(VideoWriter, "add", lambda self, *given, **options: next(calls)(self, *given, **options))
+        files.add(FrameAnswers(frame=frame, predictions=tuple(found)))
+    for record in files.records():
+        assert len(json.loads(Path(record["rle"]).read_text())["frames"]) == record["frames"] == 2
 
 
 def test_a_picture_model_answers_frame_by_frame(tiny_checkpoint: Path, film: Path) -> None:

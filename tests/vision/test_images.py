@@ -178,7 +178,7 @@ def test_the_first_frame_of_an_animation_is_taken_and_said_so(kind: str) -> None
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
     picture = read_picture(data)
     assert picture.pixels[3, 3].tolist() == [255, 0, 0]
-    assert picture.notes == ("is animated; its first frame is used",)
+    assert picture.notes == ("is animated; its first frame is used (`risctl predict --video` takes all)",)
     assert read_picture(encoded(frames[0], kind)).notes == ()
 
 
