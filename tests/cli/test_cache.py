@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cli.command_line import Run
 from systems.tiny import tiny_dataset, tiny_store
 
-from risctl.cli.app import main
 from risctl.data import atomic
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
@@ -29,24 +29,15 @@ from risctl.recipe.load import load_recipe
 TINY = ["model.input_size=64", "model.hidden=8", "model.heads=2", "model.fusion_channels=8", "model.queries=2"]
 TINY += ["model.head_channels=8", "model.text.hidden=8", "model.text.dim=8", "model.visual.frozen=true"]
 
-Run = Callable[..., tuple[int, Any, str]]
-
 
 @pytest.fixture
-def risctl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Run the command line with --json in an empty folder; return exit code, what it printed as JSON, and stderr."""
-    monkeypatch.chdir(tmp_path)
+def risctl(risctl: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[int, Any, str]]:
+    """Run the command line with --json and a cache of its own; return exit code, what it printed, and stderr."""
     monkeypatch.setenv("RISCTL_CACHE", str(tmp_path / "cache"))
 
     def run(*arguments: str) -> tuple[int, Any, str]:
-        monkeypatch.setattr("sys.argv", ["risctl", *arguments, "--json"])
-        try:
-            main()
-            code = 0
-        except SystemExit as left:
-            code = int(left.code or 0)
-        captured = capsys.readouterr()
-        return code, json.loads(captured.out) if captured.out else None, captured.err
+        code, out, err = risctl(*arguments, "--json")
+        return code, json.loads(out) if out else None, err
 
     return run
 

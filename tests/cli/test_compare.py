@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cli.command_line import Run
 from engine.made_rows import write_rows
-
-from risctl.cli.app import main
 
 BEFORE = np.random.default_rng(0).integers(2, 8, size=80).tolist()
 AFTER = [share + 2 * (key % 2) for key, share in enumerate(BEFORE)]
@@ -28,22 +28,11 @@ def rows(tmp_path: Path) -> list[Path]:
 
 
 @pytest.fixture
-def compare(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):  # type: ignore[no-untyped-def]
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["risctl", "compare", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as left:
-            out, err = capsys.readouterr()
-            return int(left.code or 0), out, err
-        raise AssertionError("a command leaves by its code")
-
-    return run
+def compare(risctl: Run) -> Run:
+    return partial(risctl, "compare")
 
 
-def test_text_tells_figures_changes_and_flips(compare, rows: list[Path]) -> None:  # type: ignore[no-untyped-def]
+def test_text_tells_figures_changes_and_flips(compare: Run, rows: list[Path]) -> None:
     code, out, _ = compare(*rows, "--flips", 2)
     assert code == 0
     lines = out.splitlines()
@@ -61,7 +50,7 @@ def test_text_tells_figures_changes_and_flips(compare, rows: list[Path]) -> None
     assert f"(checkpoint {'b' * 12})" in out
 
 
-def test_json_has_all_of_several_runs(compare, rows: list[Path]) -> None:  # type: ignore[no-untyped-def]
+def test_json_has_all_of_several_runs(compare: Run, rows: list[Path]) -> None:
     code, out, err = compare(*rows, rows[0], "--json", "--quiet", "--protocol", "lavt")
     told = json.loads(out)
     assert (code, err, told["protocol"]) == (0, "", "lavt")
@@ -69,7 +58,7 @@ def test_json_has_all_of_several_runs(compare, rows: list[Path]) -> None:  # typ
     assert {one["difference"] for one in told["against"][1]["figures"].values()} == {0}
 
 
-def test_reports_are_written(compare, rows: list[Path], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_reports_are_written(compare: Run, rows: list[Path], tmp_path: Path) -> None:
     code, _, _ = compare(*rows, "--report", "c.md", "--report", "c.html", "--report", "c.json")
     assert code == 0
     told = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
@@ -82,7 +71,7 @@ def test_reports_are_written(compare, rows: list[Path], tmp_path: Path) -> None:
     assert "&lt;b&gt;cup&lt;/b&gt; | *&amp;amp; left" in page and "<b>cup" not in page
 
 
-def test_a_browser_filters_and_sorts_the_page(compare, rows: list[Path], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_browser_filters_and_sorts_the_page(compare: Run, rows: list[Path], tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no Chromium on the PATH")
@@ -136,8 +125,8 @@ def test_a_browser_filters_and_sorts_the_page(compare, rows: list[Path], tmp_pat
         ({"protocols": ("mcn",)}, 2, "none is in all"),
     ],
 )
-def test_what_differs_is_one_line(  # type: ignore[no-untyped-def]
-    compare, rows: list[Path], tmp_path: Path, change: dict, code: int, says: str
+def test_what_differs_is_one_line(
+    compare: Run, rows: list[Path], tmp_path: Path, change: dict, code: int, says: str
 ) -> None:
     other = write_rows(tmp_path / "other.jsonl", BEFORE, text="<b>cup</b> | *&amp;", **change)
     left, out, err = compare(rows[0], other, "--quiet")
@@ -145,7 +134,7 @@ def test_what_differs_is_one_line(  # type: ignore[no-untyped-def]
     assert says in err
 
 
-def test_other_mistakes(compare, rows: list[Path], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_other_mistakes(compare: Run, rows: list[Path], tmp_path: Path) -> None:
     assert compare(rows[0], "--quiet")[0] == 2
     assert compare(*rows, "--report", "c.pdf")[0] == 2
     assert compare(rows[0], "absent.jsonl")[0] == 2

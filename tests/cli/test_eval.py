@@ -11,35 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli.command_line import Run
 from PIL import Image
 
-from risctl.cli import app
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.data.store.writer import write_store
 from risctl.metrics.protocols import get_protocol
 from risctl.vision import rle
-
-
-class Result:
-    """What a run gave."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def risctl(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-untyped-def]
-    """The command in this process, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["risctl", *map(str, arguments)])
-        with pytest.raises(SystemExit) as leaving:
-            app.main()
-        out, err = capfd.readouterr()
-        return Result(leaving.value.code or 0, out, err)  # type: ignore[arg-type]
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +60,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_report_with_its_protocol(risctl, tiny_checkpoint: Path, store: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_report_with_its_protocol(risctl: Run, tiny_checkpoint: Path, store: Path) -> None:
     result = risctl("eval", "--model", tiny_checkpoint, "--data", store, "--split", "val", "--device", "cpu")
     assert result.code == 0
     assert "refcoco (unc), split val: 3 images, 3 refs, 6 sentences" in result.out
@@ -93,7 +71,7 @@ def test_a_report_with_its_protocol(risctl, tiny_checkpoint: Path, store: Path) 
     assert digest[:12] in result.out
 
 
-def test_json_and_rows_of_several_protocols(risctl, tiny_checkpoint: Path, store: Path) -> None:  # type: ignore[no-untyped-def]
+def test_json_and_rows_of_several_protocols(risctl: Run, tiny_checkpoint: Path, store: Path) -> None:
     result = risctl(
         *("eval", "-m", tiny_checkpoint, "-d", store, "-s", "all", "--protocol", "cris,mmdet", "--threshold", "0.4"),
         *("--rows", "rows.jsonl", "--json", "--quiet", "--device", "cpu"),
@@ -109,7 +87,7 @@ def test_json_and_rows_of_several_protocols(risctl, tiny_checkpoint: Path, store
     assert told["figures"]["mIoU"] == pytest.approx(mean)
 
 
-def test_a_limit_is_stated(risctl, tiny_checkpoint: Path, store: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_limit_is_stated(risctl: Run, tiny_checkpoint: Path, store: Path) -> None:
     result = risctl("eval", "-m", tiny_checkpoint, "-d", store, "--limit", "1", "--device", "cpu", "--json")
     told = json.loads(result.out)
     assert told["sentences"] == 1
@@ -118,9 +96,7 @@ def test_a_limit_is_stated(risctl, tiny_checkpoint: Path, store: Path) -> None: 
     assert told["intervals"]["mIoU"] == [None, None]
 
 
-def test_reports_in_three_forms_of_one_evaluation(  # type: ignore[no-untyped-def]
-    risctl, tiny_checkpoint: Path, store: Path
-) -> None:
+def test_reports_in_three_forms_of_one_evaluation(risctl: Run, tiny_checkpoint: Path, store: Path) -> None:
     result = risctl(
         *("eval", "-m", tiny_checkpoint, "-d", store, "--protocol", "original,rela", "--device", "cpu", "--json", "-q"),
         *("--report", "out/report.html", "--report", "out/report.md", "--report", "out/report.json", "--pictures", "1"),
@@ -149,8 +125,8 @@ def test_reports_in_three_forms_of_one_evaluation(  # type: ignore[no-untyped-de
         (["--data", "nowhere.h5"], 4, "risctl prepare"),
     ],
 )
-def test_errors_are_one_line_and_have_their_code(  # type: ignore[no-untyped-def]
-    risctl, tiny_checkpoint: Path, store: Path, options: list[str], code: int, message: str
+def test_errors_are_one_line_and_have_their_code(
+    risctl: Run, tiny_checkpoint: Path, store: Path, options: list[str], code: int, message: str
 ) -> None:
     result = risctl("eval", "-m", tiny_checkpoint, "-d", store, "--device", "cpu", *options)
     assert (result.code, result.out) == (code, "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -13,36 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli.command_line import Run
 from PIL import Image
 
-from risctl.cli import app
 from risctl.cli.predict import split_arguments
 from risctl.errors import DataError, UsageError
 from risctl.vision import rle
 from risctl.vision.picture_files import find_pictures
-
-
-class Result:
-    """What a run gave."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def risctl(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-untyped-def]
-    """The command in this process, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object, stdin: bytes = b"") -> Result:
-        monkeypatch.setattr(sys, "argv", ["risctl", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        with pytest.raises(SystemExit) as leaving:
-            app.main()
-        out, err = capfd.readouterr()
-        return Result(leaving.value.code or 0, out, err)  # type: ignore[arg-type]
-
-    return run
 
 
 @pytest.fixture
@@ -52,7 +28,7 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
-def test_files_and_lines_of_two_texts(risctl, photo: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+def test_files_and_lines_of_two_texts(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None:
     result = risctl("predict", "photo.png", "the red cup", "left", "--model", tiny_checkpoint, "--device", "cpu")
     assert result.code == 0
     lines = [line.split("\t") for line in result.out.splitlines()]
@@ -77,14 +53,14 @@ def test_files_and_lines_of_two_texts(risctl, photo: Path, tiny_checkpoint: Path
     assert "tiny (vlt)" in result.err
 
 
-def test_json_prints_the_records_and_quiet_says_nothing_else(risctl, photo: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+def test_json_prints_the_records_and_quiet_says_nothing_else(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None:
     result = risctl("predict", photo, "cup", "-m", tiny_checkpoint, "--json", "--quiet", "--out", "deep/er")
     assert result.code == 0 and result.err == ""
     [record] = json.loads(result.out)
     assert record == json.loads((Path("deep/er") / "photo.cup.json").read_text())
 
 
-def test_a_threshold_changes_the_mask(risctl, photo: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_threshold_changes_the_mask(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None:
     areas = []
     for threshold in ("0", "0.9999"):
         result = risctl("predict", photo, "cup", "-m", tiny_checkpoint, "--json", "--threshold", threshold)
@@ -97,12 +73,12 @@ def test_a_threshold_changes_the_mask(risctl, photo: Path, tiny_checkpoint: Path
     assert risctl("predict", photo, "cup", "-m", tiny_checkpoint, "--threshold", "1.5").code == 2
 
 
-def test_texts_of_the_option_and_repeated_texts(risctl, photo: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+def test_texts_of_the_option_and_repeated_texts(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None:
     result = risctl("predict", photo, "-t", "cup", "-t", "cup", "-m", tiny_checkpoint, "--text", "left.png")
     assert [line.split("\t")[0] for line in result.out.splitlines()] == ["cup", "left.png"]
 
 
-def test_texts_that_would_share_a_name_do_not(risctl, photo: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+def test_texts_that_would_share_a_name_do_not(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None:
     texts = ["red cup", "Red cup!", "red-cup", "кружка", "猫", "a/../b", "cup " * 100]
     result = risctl("predict", photo, *texts, "-m", tiny_checkpoint, "--json")
     records = json.loads(result.out)
@@ -113,7 +89,7 @@ def test_texts_that_would_share_a_name_do_not(risctl, photo: Path, tiny_checkpoi
     assert "only the first 6 of 100 words are read" in result.err
 
 
-def test_a_second_run_replaces_its_own_and_nothing_else(risctl, photo: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_second_run_replaces_its_own_and_nothing_else(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None:
     def run(picture: object, *texts: str) -> list[str]:
         return [
             one["mask"] for one in json.loads(risctl("predict", picture, *texts, "-m", tiny_checkpoint, "--json").out)
@@ -133,7 +109,7 @@ def test_a_second_run_replaces_its_own_and_nothing_else(risctl, photo: Path, tin
     assert third != "predictions/photo.right.mask.png"
 
 
-def test_a_folder_with_unreadable_pictures(risctl, tmp_path: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_folder_with_unreadable_pictures(risctl: Run, tmp_path: Path, tiny_checkpoint: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in ("a.jpg", "c.png"):
@@ -151,14 +127,14 @@ def test_a_folder_with_unreadable_pictures(risctl, tmp_path: Path, tiny_checkpoi
     assert "notes.txt" not in result.err
 
 
-def test_a_single_unreadable_picture_is_one_line(risctl, tmp_path: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_single_unreadable_picture_is_one_line(risctl: Run, tmp_path: Path, tiny_checkpoint: Path) -> None:
     (tmp_path / "page.jpg").write_bytes(b"<html>not found</html>")
     result = risctl("predict", "page.jpg", "cup", "--model", tiny_checkpoint, "--quiet")
     assert result.code == 4 and result.out == ""
     assert result.err == ("error: page.jpg is not a picture: it seems to be a web page; download the picture itself\n")
 
 
-def test_patterns_quoted_and_expanded(risctl, tmp_path: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+def test_patterns_quoted_and_expanded(risctl: Run, tmp_path: Path, tiny_checkpoint: Path) -> None:
     (tmp_path / "photos" / "deep").mkdir(parents=True)
     for name in ("a.jpg", "b.jpg", "deep/a.jpg"):
         Image.new("RGB", (30, 20), "blue").save(tmp_path / "photos" / name)
@@ -171,7 +147,7 @@ def test_patterns_quoted_and_expanded(risctl, tmp_path: Path, tiny_checkpoint: P
     assert risctl("predict", "photos/*.webp", *common).code == 4
 
 
-def test_standard_input(risctl, photo: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+def test_standard_input(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None:
     data = photo.read_bytes()
     result = risctl("predict", "-", "cup", "--model", tiny_checkpoint, "--json", stdin=data)
     [record] = json.loads(result.out)
@@ -182,7 +158,7 @@ def test_standard_input(risctl, photo: Path, tiny_checkpoint: Path) -> None:  # 
     assert empty.code == 4 and "standard input is not a picture: it seems to be an empty file" in empty.err
 
 
-def test_masks_are_turned_as_a_viewer_turns_the_picture(risctl, tmp_path: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+def test_masks_are_turned_as_a_viewer_turns_the_picture(risctl: Run, tmp_path: Path, tiny_checkpoint: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (90, 60), "green").save(tmp_path / "phone.jpg", exif=exif)
@@ -191,7 +167,7 @@ def test_masks_are_turned_as_a_viewer_turns_the_picture(risctl, tmp_path: Path, 
     assert record["segmentation"]["size"] == [90, 60]
 
 
-def test_an_animation_is_said_to_be_one(risctl, tmp_path: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+def test_an_animation_is_said_to_be_one(risctl: Run, tmp_path: Path, tiny_checkpoint: Path) -> None:
     frames = [Image.new("RGB", (30, 20), colour) for colour in ("red", "lime")]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     result = risctl("predict", "moving.gif", "cup", "-m", tiny_checkpoint)
@@ -214,8 +190,8 @@ def test_an_animation_is_said_to_be_one(risctl, tmp_path: Path, tiny_checkpoint:
         (["photo.png", "cup", "--device", "abacus"], 2, "abacus"),
     ],
 )
-def test_mistakes_and_their_exit_codes(  # type: ignore[no-untyped-def]
-    risctl, photo: Path, tiny_checkpoint: Path, tmp_path: Path, arguments: list[str], code: int, said: str
+def test_mistakes_and_their_exit_codes(
+    risctl: Run, photo: Path, tiny_checkpoint: Path, tmp_path: Path, arguments: list[str], code: int, said: str
 ) -> None:
     (tmp_path / "empty").mkdir()
     result = risctl("predict", "--model", tiny_checkpoint, *arguments)
@@ -246,7 +222,7 @@ def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:
         find_pictures(str(tmp_path / "b[1].png"))
 
 
-def test_a_name_that_is_no_utf8(risctl, photo: Path, tmp_path: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_name_that_is_no_utf8(risctl: Run, photo: Path, tmp_path: Path, tiny_checkpoint: Path) -> None:
     odd = os.fsdecode(b"caf\xe9.png")
     try:
         photo.rename(tmp_path / odd)
@@ -314,7 +290,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert "risctl predict photo.jpg" in " ".join(listing.stdout.split())
 
 
-def test_no_match_is_an_answer(risctl, photo: Path, tiny_mini: Path) -> None:  # type: ignore[no-untyped-def]
+def test_no_match_is_an_answer(risctl: Run, photo: Path, tiny_mini: Path) -> None:
     result = risctl("predict", photo, "the elephant", "-m", tiny_mini, "--presence", "0.999")
     assert result.code == 0
     text, score, box, mask = result.out.strip().split("\t")
@@ -330,14 +306,16 @@ def test_no_match_is_an_answer(risctl, photo: Path, tiny_mini: Path) -> None:  #
         assert record["score"] == pytest.approx(float(score), abs=1e-3)
 
 
-def test_presence_is_checked(risctl, photo: Path, tiny_mini: Path) -> None:  # type: ignore[no-untyped-def]
+def test_presence_is_checked(risctl: Run, photo: Path, tiny_mini: Path) -> None:
     both = risctl("predict", photo, "cup", "-m", tiny_mini, "--always", "--presence", "0.5")
     assert both.code == 2 and "give one of them" in both.err
     beyond = risctl("predict", photo, "cup", "-m", tiny_mini, "--presence", "1.5")
     assert beyond.code == 2 and "between 0 and 1" in beyond.err
 
 
-def test_the_model_need_not_be_named(risctl, photo: Path, tiny_mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_the_model_need_not_be_named(
+    risctl: Run, photo: Path, tiny_mini: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("risctl.engine.checkpoint.SHIPPED", tiny_mini / "last.safetensors")
     [record] = json.loads(risctl("predict", photo, "the red cup", "--json").out)
     assert record["model"] == str(tiny_mini / "last.safetensors")

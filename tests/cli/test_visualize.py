@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from cli.command_line import Run
 from engine.made_rows import write_rows
 from interop.tiny_clip import write_hugging_face
 from PIL import Image
 from systems.tiny import tiny_store
 
-from risctl.cli.app import main
 from risctl.data.store.reader import Store
 from risctl.engine.checkpoint import save_checkpoint
 from risctl.language.vocabulary import Vocabulary
@@ -30,6 +33,9 @@ SMALL = [
     "model.text={hidden: 8, dim: 8}",
     'model.visual={name: "small_cnn"}',
 ]
+
+
+Shown = Callable[..., tuple[dict[str, Any], np.ndarray]]
 
 
 @pytest.fixture(scope="module", params=["square", "longest"])
@@ -52,41 +58,39 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: object, what: str = "steps") -> int:
-    monkeypatch.setattr("sys.argv", ["risctl", "visualize", what, *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as left:
-        return int(left.code or 0)
-    return 0
+@pytest.fixture
+def visualize(risctl: Run) -> Run:
+    return partial(risctl, "visualize")
 
 
-def test_a_sheet_is_written(
-    step: Path,
-    picture: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert call(monkeypatch, picture, "the red cup", "--model", step, "--device", "cpu", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["sheet"] == "photo.steps.png"
-    with Image.open(tmp_path / "photo.steps.png") as sheet:
-        assert sheet.format == "PNG"
-        assert sheet.width > 1000
+@pytest.fixture
+def shown(visualize: Run) -> Shown:
+    """Draw a sheet; returns what was told and the sheet's pixels."""
+
+    def draw(*arguments: object) -> tuple[dict[str, Any], np.ndarray]:
+        ran = visualize(*arguments, "--json", "--quiet")
+        assert ran.code == 0, ran.err
+        told = json.loads(ran.out)
+        with Image.open(told["sheet"]) as sheet:
+            assert sheet.format == ("PNG" if told["sheet"].endswith(".png") else "JPEG")
+            return told, np.asarray(sheet.convert("RGB"))
+
+    return draw
+
+
+def test_a_sheet_is_written(shown: Shown, step: Path, picture: Path) -> None:
+    told, sheet = shown("steps", picture, "the red cup", "--model", step, "--device", "cpu")
+    assert told["sheet"] == "photo.steps.png" and sheet.shape[1] > 1000
     assert [(one["step"], one["level"]) for one in told["steps"]] == list(enumerate([1, 2, 3, 4, 5] * 2, start=1))
     for one in told["steps"]:
         assert list(one["words"]) == ["1 the", "2 red", "3 cup"]
         assert sum(one["words"].values()) == pytest.approx(1, abs=1e-4)
 
 
-def test_other_systems_have_no_steps(
-    tiny_checkpoint: Path, picture: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert call(monkeypatch, picture, "the red cup", "--model", tiny_checkpoint, "--out", picture.parent / "a.png") == 2
-    assert "expected a STEP" in capsys.readouterr().err
-    assert not (picture.parent / "a.png").exists()
+def test_other_systems_have_no_steps(visualize: Run, tiny_checkpoint: Path, picture: Path, tmp_path: Path) -> None:
+    ran = visualize("steps", picture, "the red cup", "--model", tiny_checkpoint, "--out", "a.png")
+    assert ran.code == 2 and "expected a STEP" in ran.err
+    assert not (tmp_path / "a.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -97,18 +101,9 @@ def test_other_systems_have_no_steps(
         ("  ", "a.png", 2, "at least one word"),
     ],
 )
-def test_refused(
-    step: Path,
-    picture: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    text: str,
-    out: str,
-    code: int,
-    says: str,
-) -> None:
-    assert call(monkeypatch, picture, text, "--model", step, "--out", picture.parent / out, "--quiet") == code
-    assert says in capsys.readouterr().err
+def test_refused(visualize: Run, step: Path, picture: Path, text: str, out: str, code: int, says: str) -> None:
+    ran = visualize("steps", picture, text, "--model", step, "--out", out, "--quiet")
+    assert ran.code == code and says in ran.err
 
 
 @pytest.fixture(scope="module")
@@ -116,21 +111,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_store(tmp_path_factory.mktemp("store"), images=6, validation=4)
 
 
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):  # type: ignore[no-untyped-def]
-    """Draw a sheet in a folder of its own; returns what was told and the sheet's pixels."""
-    monkeypatch.chdir(tmp_path)
-
-    def draw(what: str, *arguments: object) -> tuple[dict, np.ndarray]:
-        assert call(monkeypatch, *arguments, "--json", "--quiet", what=what) == 0
-        told = json.loads(capsys.readouterr().out)
-        with Image.open(tmp_path / told["sheet"]) as sheet:
-            return told, np.asarray(sheet.convert("RGB"))
-
-    return draw
-
-
-def test_pictures_of_a_store_are_drawn_with_their_expressions(shown, store: Path) -> None:  # type: ignore[no-untyped-def]
+def test_pictures_of_a_store_are_drawn_with_their_expressions(shown: Shown, store: Path) -> None:
     told, sheet = shown("data", store, "--split", "val", "-n", 3)
     assert told["sheet"] == "tiny.val.png" and len(told["pictures"]) == 3
     with Store(store) as opened:
@@ -145,7 +126,7 @@ def test_pictures_of_a_store_are_drawn_with_their_expressions(shown, store: Path
     assert again["sheet"] == "b.jpg" and again["pictures"] != told["pictures"]
 
 
-def test_predictions_are_drawn_beside_the_truth(shown, store: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+def test_predictions_are_drawn_beside_the_truth(shown: Shown, store: Path, tiny_checkpoint: Path) -> None:
     options = (store, "--model", tiny_checkpoint, "--device", "cpu", "-n", 3)
     worst, sheet = shown("predictions", *options, "--show", "worst", "--threshold", "0.3")
     best, _ = shown("predictions", *options, "--show", "best", "--threshold", "0.3")
@@ -157,8 +138,8 @@ def test_predictions_are_drawn_beside_the_truth(shown, store: Path, tiny_checkpo
     assert some["show"] == "random" and len(some["samples"]) == 3
 
 
-def test_rows_rank_without_asking_again(  # type: ignore[no-untyped-def]
-    shown, store: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+def test_rows_rank_without_asking_again(
+    shown: Shown, visualize: Run, store: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     with Store(store) as opened:
         # Rows for the first sentences; the tests' rows begin at key 0, which are of the training split here.
@@ -166,11 +147,11 @@ def test_rows_rank_without_asking_again(  # type: ignore[no-untyped-def]
     options = (store, "--model", tiny_checkpoint, "--device", "cpu", "--show", "best", "--rows", rows, "-n", 1)
     told, _ = shown("predictions", *options, "--split", "train")
     assert [one["sample"] for one in told["samples"]] == [0]
-    assert call(monkeypatch, *options, what="predictions") == 2
-    assert "of another split (train)" in capsys.readouterr().err
+    ran = visualize("predictions", *options)
+    assert ran.code == 2 and "of another split (train)" in ran.err
 
 
-def test_words_of_a_vlt_are_drawn(shown, picture: Path, tiny_checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
+def test_words_of_a_vlt_are_drawn(shown: Shown, picture: Path, tiny_checkpoint: Path) -> None:
     told, sheet = shown("words", picture, "the red cup", "--model", tiny_checkpoint, "--device", "cpu")
     assert told["sheet"] == "photo.words.png" and len(told["queries"]) == 2
     for one in told["queries"]:
@@ -182,12 +163,12 @@ def test_words_of_a_vlt_are_drawn(shown, picture: Path, tiny_checkpoint: Path) -
     assert np.array_equal(sheet, again)
 
 
-def test_attention_is_what_the_model_has(shown, picture: Path, step: Path) -> None:  # type: ignore[no-untyped-def]
+def test_attention_is_what_the_model_has(shown: Shown, picture: Path, step: Path) -> None:
     told, _ = shown("attention", picture, "the red cup", "--model", step, "--device", "cpu")
     assert told["kind"] == "steps" and len(told["steps"]) == 10
 
 
-def test_things_that_a_mini_chose_from_are_drawn(shown, picture: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_things_that_a_mini_chose_from_are_drawn(shown: Shown, picture: Path, tmp_path: Path) -> None:
     model = {"system": "mini", "input_size": 64, "max_words": 6, "most": 6, "mask_channels": 16, "channels": 32}
     model |= {"layers": 1, "heads": 2, "text": {"buckets": 64}}
     values = {"name": "t", "model": model, "data": {"store": "s.h5"}, "train": {"epochs": 1}}
@@ -206,16 +187,16 @@ def test_things_that_a_mini_chose_from_are_drawn(shown, picture: Path, tmp_path:
 
 
 def test_what_a_model_lacks_is_not_drawn(
-    step: Path, picture: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    visualize: Run, step: Path, picture: Path, store: Path, tmp_path: Path
 ) -> None:
-    assert call(monkeypatch, picture, "cup", "--model", step, "-o", picture.parent / "a.png", what="words") == 2
-    assert "expected a VLT" in capsys.readouterr().err
-    assert call(monkeypatch, store, "--split", "vall", "-o", picture.parent / "a.png", what="data") == 2
-    assert "did you mean 'val'" in capsys.readouterr().err
-    assert not (picture.parent / "a.png").exists()
+    ran = visualize("words", picture, "cup", "--model", step, "-o", "a.png")
+    assert ran.code == 2 and "expected a VLT" in ran.err
+    ran = visualize("data", store, "--split", "vall", "-o", "a.png")
+    assert ran.code == 2 and "did you mean 'val'" in ran.err
+    assert not (tmp_path / "a.png").exists()
 
 
-def test_proposals_are_drawn_with_their_scores(shown, picture: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_proposals_are_drawn_with_their_scores(shown: Shown, picture: Path, tmp_path: Path) -> None:
     masks = np.zeros((3, 50, 90), dtype=bool)
     masks[0, 5:20, 5:30] = masks[1, 20:45, 40:80] = masks[2, 2:9, 50:60] = True
     np.savez(tmp_path / "masks.npz", masks=masks, scores=np.array([0.9, 0.8, 0.7]))

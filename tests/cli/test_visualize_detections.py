@@ -6,21 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from cli.command_line import Run
 from PIL import Image
 from systems.tiny import tiny_store
 from systems.tiny_zsi import tiny_zsi
 
-from risctl.cli.app import main
 from risctl.language.coco_classes import SPLITS
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr("sys.argv", ["risctl", "visualize", "detections", *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as left:
-        return int(left.code or 0)
-    return 0
 
 
 @pytest.fixture
@@ -28,19 +19,16 @@ def store(tmp_path: Path) -> Path:
     return tiny_store(tmp_path, images=5, validation=3)
 
 
-def test_a_sheet_is_written(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_sheet_is_written(risctl: Run, store: Path, tmp_path: Path) -> None:
     """Of classes of the checkpoint; unseen ones alone; named ones."""
     model, sheet = tiny_zsi(tmp_path), tmp_path / "sheet.png"
-    common = (store, "--model", model, "--split", "val", "-n", 2, "--most", 3, "--out", sheet, "--json")
+    common = ("visualize", "detections", store, "--model", model, "--split", "val", "-n", 2, "--most", 3)
     for more, names in (
         ((), {*SPLITS["48_17"].seen, *SPLITS["48_17"].unseen}),
         (("--unseen",), {*SPLITS["48_17"].unseen}),
         (("--classes", "castle, zebra"), {"castle", "zebra"}),
     ):
-        assert call(monkeypatch, *common, *more) == 0
-        told = json.loads(capsys.readouterr().out)
+        told = json.loads(risctl(*common, *more, "--out", sheet, "--json").out)
         assert len(told["pictures"]) == 2
         for picture in told["pictures"]:
             scores = [one["score"] for one in picture["found"]]
@@ -50,16 +38,10 @@ def test_a_sheet_is_written(
             assert drawn.width > 400
 
 
-def test_what_cannot_be_drawn(
-    store: Path,
-    tiny_checkpoint: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    common = (store, "--split", "val", "--out", tmp_path / "sheet.png")
-    assert call(monkeypatch, *common, "--model", tiny_checkpoint, "--classes", "cat") == 2
-    assert "answers phrases" in capsys.readouterr().err
-    assert call(monkeypatch, *common, "--model", tiny_checkpoint, "--unseen") == 2
-    assert "--unseen asks a ZSI" in capsys.readouterr().err
+def test_what_cannot_be_drawn(risctl: Run, store: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    common = ("visualize", "detections", store, "--split", "val", "--out", "sheet.png", "--model", tiny_checkpoint)
+    ran = risctl(*common, "--classes", "cat")
+    assert ran.code == 2 and "answers phrases" in ran.err
+    ran = risctl(*common, "--unseen")
+    assert ran.code == 2 and "--unseen asks a ZSI" in ran.err
     assert not (tmp_path / "sheet.png").exists()

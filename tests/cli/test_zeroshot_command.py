@@ -3,47 +3,24 @@
 from __future__ import annotations
 
 import json
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cli.command_line import Run
+from interop.tiny_clip import write_hugging_face
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "interop"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "proposals"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "systems"))
-
-from tiny import tiny_store
-from tiny_clip import write_hugging_face
-from tiny_prompted import write_prompted
-from tiny_sams import write_sam
-
-from risctl.cli import app
+from proposals.tiny_sams import write_sam
+from systems.tiny import tiny_store
+from systems.tiny_prompted import write_prompted
 
 RED, BLUE = (slice(10, 50), slice(5, 40)), (slice(20, 40), slice(50, 80))
 
 
-class Result:
-    """What a run gave."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
 @pytest.fixture
-def risctl(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-untyped-def]
-    """The command in this process, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["risctl", "zeroshot", *map(str, arguments)])
-        with pytest.raises(SystemExit) as leaving:
-            app.main()
-        out, err = capfd.readouterr()
-        return Result(leaving.value.code or 0, out, err)  # type: ignore[arg-type]
-
-    return run
+def zeroshot(risctl: Run) -> Run:
+    return partial(risctl, "zeroshot")
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +44,8 @@ def picture(tmp_path: Path) -> Path:
     return tmp_path / "boxes.png"
 
 
-def test_predict_writes_masks_and_explains(risctl, clip: Path, picture: Path) -> None:  # type: ignore[no-untyped-def]
-    ran = risctl(
+def test_predict_writes_masks_and_explains(zeroshot: Run, clip: Path, picture: Path) -> None:
+    ran = zeroshot(
         "predict", picture, "the red box", "blue box on the right", "--proposals", picture.with_suffix(".npz"),
         "--clip", clip, "--explain", "--json", "--out", "out",
     )  # fmt: skip
@@ -85,15 +62,15 @@ def test_predict_writes_masks_and_explains(risctl, clip: Path, picture: Path) ->
 
 
 @pytest.mark.parametrize("method", ["cropping", "region-token", "score-map", "gradcam"])
-def test_baselines_and_spatial_words(risctl, clip: Path, picture: Path, method: str) -> None:  # type: ignore[no-untyped-def]
+def test_baselines_and_spatial_words(zeroshot: Run, clip: Path, picture: Path, method: str) -> None:
     options = ("--proposals", picture.with_suffix(".npz"), "--clip", clip, "--json", "--spatial", 100)
-    ran = risctl("predict", picture, "box on the left", "right box", *options, "--method", method)
+    ran = zeroshot("predict", picture, "box on the left", "right box", *options, "--method", method)
     assert ran.code == 0, ran.err
     assert [record["proposal"] for record in json.loads(ran.out)] == [0, 1]
 
 
-def test_no_proposal_is_told_and_gives_an_empty_mask(risctl, clip: Path, picture: Path) -> None:  # type: ignore[no-untyped-def]
-    ran = risctl(
+def test_no_proposal_is_told_and_gives_an_empty_mask(zeroshot: Run, clip: Path, picture: Path) -> None:
+    ran = zeroshot(
         "predict", picture, "a cup", "--proposals", picture.with_suffix(".npz"), "--clip", clip, "--min-score", 1
     )
     assert ran.code == 0
@@ -101,8 +78,8 @@ def test_no_proposal_is_told_and_gives_an_empty_mask(risctl, clip: Path, picture
     assert ran.out.split("\t")[2] == "nothing found"
 
 
-def test_instances_found_without_a_download_are_the_default(  # type: ignore[no-untyped-def]
-    risctl, clip: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+def test_instances_found_without_a_download_are_the_default(
+    zeroshot: Run, clip: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def find(image: np.ndarray, most: int) -> list[tuple[np.ndarray, float, str, tuple[int, ...]]]:
         found = []
@@ -112,10 +89,10 @@ def test_instances_found_without_a_download_are_the_default(  # type: ignore[no-
             found.append((mask, score, "dog", (0, 0, 1, 1)))
         return found[:most]
 
-    assert risctl("predict", picture, "a cup", "--proposals", "embodied", "--clip", clip).code == 2
+    assert zeroshot("predict", picture, "a cup", "--proposals", "embodied", "--clip", clip).code == 2
     monkeypatch.setattr("risctl.engine.zeroshot_sources.embedded", find)
     for options in ((), ("--proposals", "embedded")):
-        ran = risctl("predict", picture, "box on the left", "--clip", clip, "--spatial", 100, "--json", *options)
+        ran = zeroshot("predict", picture, "box on the left", "--clip", clip, "--spatial", 100, "--json", *options)
         assert ran.code == 0, ran.err
         [record] = json.loads(ran.out)
         # Best first: the red one is the second.
@@ -124,8 +101,8 @@ def test_instances_found_without_a_download_are_the_default(  # type: ignore[no-
         assert "the embedded model" in ran.err
 
 
-def test_eval_on_ground_truth(risctl, clip: Path, store: Path) -> None:  # type: ignore[no-untyped-def]
-    ran = risctl("eval", "--data", store, "--proposals", "gt", "--clip", clip, "--json", "--fast", "--shortlist", 1)
+def test_eval_on_ground_truth(zeroshot: Run, clip: Path, store: Path) -> None:
+    ran = zeroshot("eval", "--data", store, "--proposals", "gt", "--clip", clip, "--json", "--fast", "--shortlist", 1)
     assert ran.code == 0, ran.err
     report = json.loads(ran.out)
     extra = report["zeroshot"]
@@ -140,9 +117,9 @@ def test_eval_on_ground_truth(risctl, clip: Path, store: Path) -> None:  # type:
     assert figures is None or extra["CC-oIoU"] == pytest.approx(figures["oIoU"])
 
 
-def test_a_page_of_an_evaluation(risctl, clip: Path, store: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_page_of_an_evaluation(zeroshot: Run, clip: Path, store: Path) -> None:
     reports = ("--report", "out/report.html", "--report", "out/report.json")
-    ran = risctl("eval", "--data", store, "--proposals", "gt", "--clip", clip, "--pictures", 1, *reports)
+    ran = zeroshot("eval", "--data", store, "--proposals", "gt", "--clip", clip, "--pictures", 1, *reports)
     assert ran.code == 0, ran.err
     told = json.loads(Path("out/report.json").read_text(encoding="utf-8"))
     page = Path("out/report.html").read_text(encoding="utf-8")
@@ -150,17 +127,17 @@ def test_a_page_of_an_evaluation(risctl, clip: Path, store: Path) -> None:  # ty
     assert told["model"] in page
     assert f"MC-Acc {told['zeroshot']['MC-Acc']:.2f}%" in page
     assert told["worst"][0]["iou"] <= told["best"][0]["iou"]
-    assert risctl("eval", "--data", store, "--proposals", "gt", "--clip", clip, "--report", "report.doc").code == 2
+    assert zeroshot("eval", "--data", store, "--proposals", "gt", "--clip", clip, "--report", "report.doc").code == 2
 
 
-def test_images_without_proposals_count_as_nothing(risctl, clip: Path, store: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_images_without_proposals_count_as_nothing(zeroshot: Run, clip: Path, store: Path, tmp_path: Path) -> None:
     (tmp_path / "none.json").write_text("[]")
-    ran = risctl("eval", "--data", store, "--proposals", "none.json", "--clip", clip, "--limit", 2, "--json")
+    ran = zeroshot("eval", "--data", store, "--proposals", "none.json", "--clip", clip, "--limit", 2, "--json")
     assert ran.code == 0, ran.err
     report = json.loads(ran.out)
     assert report["without_proposals"] == {"images": 2, "refs": 4, "sentences": 8}
     assert report["zeroshot"]["upper bound mIoU"] == report["zeroshot"]["MC-Acc"] == 0
-    text = risctl("eval", "--data", store, "--proposals", "none.json", "--clip", clip, "--limit", 2).out
+    text = zeroshot("eval", "--data", store, "--proposals", "none.json", "--clip", clip, "--limit", 2).out
     assert "no proposal: 2 images, 4 refs, 8 sentences" in text
 
 
@@ -177,17 +154,17 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[object, .
 
 
 @pytest.mark.parametrize("name", ["clipseg", "sam3", "grounded-sam"])
-def test_peers_answer_in_the_same_seat(  # type: ignore[no-untyped-def]
-    risctl, peers: dict[str, tuple[object, ...]], picture: Path, store: Path, name: str
+def test_peers_answer_in_the_same_seat(
+    zeroshot: Run, peers: dict[str, tuple[object, ...]], picture: Path, store: Path, name: str
 ) -> None:
-    ran = risctl("predict", picture, "a cup", "the red box", *peers[name], "--json", "--quiet")
+    ran = zeroshot("predict", picture, "a cup", "the red box", *peers[name], "--json", "--quiet")
     assert ran.code == 0, ran.err
     assert ran.err == ""
     first, second = json.loads(ran.out)
     assert first["proposal"] is None
     assert first["segmentation"]["size"] == [60, 90]
     assert first["score"] != second["score"]
-    ran = risctl("eval", "--data", store, *peers[name], "--limit", 1, "--json")
+    ran = zeroshot("eval", "--data", store, *peers[name], "--limit", 1, "--json")
     assert ran.code == 0, ran.err
     report = json.loads(ran.out)
     assert report["answerer"].startswith({"sam3": "SAM 3", "clipseg": "CLIPSeg"}.get(name, "Grounding DINO"))
@@ -197,16 +174,16 @@ def test_peers_answer_in_the_same_seat(  # type: ignore[no-untyped-def]
     assert report["cut_texts"] == 0
     assert report["seconds_per_image"]["visual"] > 0
     for option in ("--fast", "--proposals=gt", "--spatial=2", "--precision=fp16", "--matrix-nms"):
-        ran = risctl("eval", "--data", store, *peers[name], option)
+        ran = zeroshot("eval", "--data", store, *peers[name], option)
         assert ran.code == 2
         assert f"leave {option.partition('=')[0]} out" in ran.err
-    assert risctl("predict", picture, "a cup", *peers[name], "--explain").code == 2
+    assert zeroshot("predict", picture, "a cup", *peers[name], "--explain").code == 2
 
 
 @pytest.mark.parametrize("kind", ["sam", "sam2", "sam-hq", "edgetam"])
-def test_the_sam_family_proposes(risctl, clip: Path, picture: Path, tmp_path: Path, kind: str) -> None:  # type: ignore[no-untyped-def]
+def test_the_sam_family_proposes(zeroshot: Run, clip: Path, picture: Path, tmp_path: Path, kind: str) -> None:
     folder = write_sam(tmp_path / kind, kind.replace("-", "_"))
-    ran = risctl("predict", picture, "a cup", "--proposals", f"{kind}:{folder}", "--clip", clip, "--json")
+    ran = zeroshot("predict", picture, "a cup", "--proposals", f"{kind}:{folder}", "--clip", clip, "--json")
     assert ran.code == 0, ran.err
     # Random weights are sure of nothing, by SAM's own settings.
     assert "no proposal" in ran.err
@@ -214,13 +191,13 @@ def test_the_sam_family_proposes(risctl, clip: Path, picture: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_half_precision(risctl, clip: Path, store: Path, precision: str) -> None:  # type: ignore[no-untyped-def]
+def test_half_precision(zeroshot: Run, clip: Path, store: Path, precision: str) -> None:
     options = ("--proposals", "gt", "--clip", clip, "--precision", precision, "--json", "--limit", 2)
     for method in ("global-local", "cropping", "region-token", "score-map", "gradcam"):
-        ran = risctl("eval", "--data", store, *options, "--method", method)
+        ran = zeroshot("eval", "--data", store, *options, "--method", method)
         assert ran.code == 0, ran.err
         assert json.loads(ran.out)["zeroshot"]["upper bound mIoU"] == 100
-    ran = risctl("eval", "--data", store, *options, "--fast", "--shortlist", 1)
+    ran = zeroshot("eval", "--data", store, *options, "--fast", "--shortlist", 1)
     assert ran.code == 0, ran.err
 
 
@@ -241,13 +218,19 @@ def test_half_precision(risctl, clip: Path, store: Path, precision: str) -> None
         (("--proposals", "boxes.npz", "--spacy-model", "en_core_web_huge"), 5, "not installed"),
     ],
 )
-def test_mistakes_are_told(  # type: ignore[no-untyped-def]
-    risctl, clip: Path, picture: Path, arguments: tuple[str, ...], code: int, says: str, monkeypatch: pytest.MonkeyPatch
+def test_mistakes_are_told(
+    zeroshot: Run,
+    clip: Path,
+    picture: Path,
+    arguments: tuple[str, ...],
+    code: int,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # As in a copy of the package without its model, which otherwise stands in for a source.
     monkeypatch.setattr("risctl.engine.zeroshot_sources.embedded", None)
     options = arguments if "--clip" in arguments else (*arguments, "--clip", clip)
-    ran = risctl("predict", picture, "a cup", *options)
+    ran = zeroshot("predict", picture, "a cup", *options)
     assert ran.code == code
     assert says in ran.err
     assert ran.out == ""
