@@ -13,15 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from interop.tiny_clip import write_hugging_face
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "interop"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "proposals"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "systems"))
-
-from tiny_clip import write_hugging_face
-from tiny_prompted import write_prompted
-from tiny_sams import write_sam
+from proposals.tiny_sams import write_sam
+from systems.tiny_prompted import write_prompted
 
 
 @pytest.fixture(scope="module")

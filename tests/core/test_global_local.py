@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from interop.tiny_clip import SIDE, tiny_clip
 from torch import Tensor
 from torch.nn import functional
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "interop"))
-
-from tiny_clip import SIDE, tiny_clip
 
 from risctl.core.encoders.visual.clip_vit import CLIPViT
 from risctl.core.fusion import global_local

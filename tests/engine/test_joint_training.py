@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from data.video_files import write_youtube
 from systems.tiny import assert_same_tensors, tiny_dataset, tiny_store, weights_of
 from test_videos import recipe_of
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data"))
-
-from video_files import write_youtube
 
 from risctl.data.batch import collate
 from risctl.data.clip_loading import ClipTrainingSet, PictureClipSet

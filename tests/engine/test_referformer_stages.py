@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from data.video_files import write_youtube
 from systems.tiny import tiny_dataset
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data"))
-
-from video_files import write_youtube
 
 from risctl.data.datasets.ref_video import read_ref_youtube_vos
 from risctl.data.store.writer import write_store

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from data.video_files import write_davis, write_youtube
 from PIL import Image
 from typer.testing import CliRunner
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data"))
-
-from video_files import write_davis, write_youtube
 
 from risctl.cli.app import app
 from risctl.data.datasets.ref_video import read_ref_davis17, read_ref_youtube_vos

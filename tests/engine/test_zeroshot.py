@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from interop.tiny_clip import tiny_clip, write_tokenizer
 from torch.nn import functional
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "interop"))
-
-from tiny_clip import tiny_clip, write_tokenizer
 
 from risctl.core.fusion.spatial import rerank
 from risctl.engine.zeroshot import Strategies, ZeroShot

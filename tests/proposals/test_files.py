@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "systems"))
-
-from tiny import tiny_store
+from systems.tiny import tiny_store
 
 from risctl.data.store.reader import Store
 from risctl.errors import DataError, UsageError

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from tiny_sams import tiny_sam, write_sam
+from proposals.tiny_sams import tiny_sam, write_sam
 
 from risctl.errors import CheckpointError, MachineError
 from risctl.proposals.base import Picture

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from proposals.tiny_sams import write_sam
 from safetensors.torch import load_file, save_file
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "proposals"))
-
-from tiny_prompted import write_prompted
-from tiny_sams import write_sam
+from systems.tiny_prompted import write_prompted
 
 from risctl.engine.zeroshot_peers import PEERS, Prompted, load_peer
 from risctl.errors import CheckpointError, UsageError

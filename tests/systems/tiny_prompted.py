@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+from interop.tiny_clip import WORDS, write_tokenizer
 from transformers import (
     BertTokenizer,
     CLIPSegConfig,
@@ -23,10 +23,6 @@ from transformers import (
     Sam3Processor,
     ViTImageProcessor,
 )
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "interop"))
-
-from tiny_clip import WORDS, write_tokenizer
 
 
 def write_prompted(folder: Path, kind: str, **options: Any) -> Path:
