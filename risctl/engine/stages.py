@@ -10,45 +10,28 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
 from risctl.data.atomic import replacing
 from risctl.engine import training
 from risctl.engine.checkpoint import Builder, load_checkpoint, save_checkpoint
-from risctl.engine.journal import Silent, Watcher
+from risctl.engine.journal import Silent
 from risctl.engine.runs import RunFolder
-from risctl.engine.training import Result
+from risctl.engine.training import How, Result
 from risctl.errors import UsageError
 from risctl.recipe.schema import Recipe
 
 _DONE = "stages.json"
 
 
-def train(
-    recipe: Recipe,
-    *,
-    out: Path | None = None,
-    device: str = "auto",
-    command: str = "",
-    watcher: Watcher | None = None,
-    build: Builder | None = None,
-) -> Result:
+def train(recipe: Recipe, *, out: Path | None = None, **how: Unpack[How]) -> Result:
     """Train `recipe`, stage by stage where it has stages. Arguments and errors are those of `training.train`."""
     if not recipe.stages:
-        return training.train(recipe, out=out, device=device, command=command, watcher=watcher, build=build)
-    run = RunFolder.create(recipe, out=out)
-    run.note_start(recipe, command)
-    return _run_stages(recipe, run, device=device, command=command, watcher=watcher, build=build)
+        return training.train(recipe, out=out, **how)
+    return _run_stages(recipe, RunFolder.create(recipe, out=out), **how)
 
 
-def resume(
-    path: Path,
-    *,
-    recipe: Recipe | None = None,
-    device: str = "auto",
-    command: str = "",
-    watcher: Watcher | None = None,
-    build: Builder | None = None,
-) -> Result:
+def resume(path: Path, *, recipe: Recipe | None = None, **how: Unpack[How]) -> Result:
     """Go on with the run in `path`, in the stage that it stands in.
 
     As `training.resume`; the recipe of a run with stages cannot be changed: `UsageError`.
@@ -56,17 +39,15 @@ def resume(
     run = RunFolder.open(path)
     own = run.recipe()
     if not own.stages:
-        return training.resume(path, recipe=recipe, device=device, command=command, watcher=watcher, build=build)
+        return training.resume(path, recipe=recipe, **how)
     if recipe is not None and recipe != own:
         raise UsageError(f"{path} is a run with stages, which goes on with its own recipe; leave the changes away")
-    run.note_start(own, command)
-    return _run_stages(own, run, device=device, command=command, watcher=watcher, build=build)
+    return _run_stages(own, run, **how)
 
 
-def _run_stages(
-    recipe: Recipe, run: RunFolder, *, device: str, command: str, watcher: Watcher | None, build: Builder | None
-) -> Result:
-    speak = watcher or Silent()
+def _run_stages(recipe: Recipe, run: RunFolder, **how: Unpack[How]) -> Result:
+    run.note_start(recipe, how.get("command", ""))
+    speak = how.get("watcher") or Silent()
     done, began = _finished(run), time.monotonic()
     before: Path | None = None
     result: Result | None = None
@@ -79,12 +60,9 @@ def _run_stages(
             continue
         speak.line(f"stage {number} of {len(recipe.stages)}: {name}")
         if folder.recipe_file.is_file():
-            result = training.resume(folder.path, device=device, command=command, watcher=watcher, build=build)
+            result = training.resume(folder.path, **how)
         else:
-            stage = _beginning(recipe.stage(name), before)
-            result = training.train(
-                stage, out=folder.path, device=device, command=command, watcher=watcher, build=build
-            )
+            result = training.train(_beginning(recipe.stage(name), before), out=folder.path, **how)
         before = folder.last
         steps += result.steps
         done[name] = result.steps
@@ -92,7 +70,7 @@ def _run_stages(
             _note(run, done)
     if result is None or result.is_first:
         last = RunFolder(run.path / f"{len(recipe.stages)}-{list(recipe.stages)[-1]}")
-        _keep(recipe, run, source=last, build=build)
+        _keep(recipe, run, source=last, build=how.get("build"))
     finished = run.best if run.best.exists() else run.last
     if result is None:
         return Result(run=run.path, checkpoint=finished, steps=steps, seconds=0.0, figures={}, best=None)

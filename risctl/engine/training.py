@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from accelerate import Accelerator
@@ -58,6 +58,19 @@ _CHANGEABLE = frozenset(
 )
 
 
+class How(TypedDict, total=False):
+    """How a training is run.
+
+    device: "auto" if not given; command: what to note as the run's command; watcher: who is told; build: replaces
+    `build_system`.
+    """
+
+    device: str
+    command: str
+    watcher: Watcher | None
+    build: Builder | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """A finished run.
@@ -85,32 +98,16 @@ class _Resumed:
         return {name.removeprefix(prefix): one for name, one in self.tensors.items() if name.startswith(prefix)}
 
 
-def train(
-    recipe: Recipe,
-    *,
-    out: Path | None = None,
-    device: str = "auto",
-    command: str = "",
-    watcher: Watcher | None = None,
-    build: Builder | None = None,
-) -> Result:
+def train(recipe: Recipe, *, out: Path | None = None, **how: Unpack[How]) -> Result:
     """Train `recipe` from its beginning into the folder `out`, or into a new `runs/<recipe>-<n>`.
 
-    command: what to note as the run's command; build: replaces `build_system`. Under `torchrun` or `accelerate launch`
-    every process calls this. Raises the errors of `risctl.errors`; `KeyboardInterrupt` when stopped and saved.
+    Under `torchrun` or `accelerate launch` every process calls this. Raises the errors of `risctl.errors`;
+    `KeyboardInterrupt` when stopped and saved.
     """
-    return _train(recipe, run=None, out=out, device=device, command=command, watcher=watcher, build=build)
+    return _train(recipe, run=None, out=out, **how)
 
 
-def resume(
-    path: Path,
-    *,
-    recipe: Recipe | None = None,
-    device: str = "auto",
-    command: str = "",
-    watcher: Watcher | None = None,
-    build: Builder | None = None,
-) -> Result:
+def resume(path: Path, *, recipe: Recipe | None = None, **how: Unpack[How]) -> Result:
     """Go on with the run in the folder `path` exactly where its `last` checkpoint stands.
 
     recipe: may differ from the run's own in how long it trains and what it logs; None: the run's own. A run that was
@@ -125,7 +122,7 @@ def resume(
             f"{path} was trained with another recipe: {', '.join(forbidden)} differ; a resumed run can change "
             f"{', '.join(sorted(_CHANGEABLE))}. Start a new run for anything else"
         )
-    return _train(recipe or own, run=run, out=None, device=device, command=command, watcher=watcher, build=build)
+    return _train(recipe or own, run=run, out=None, **how)
 
 
 def _train(
@@ -133,10 +130,10 @@ def _train(
     *,
     run: RunFolder | None,
     out: Path | None,
-    device: str,
-    command: str,
-    watcher: Watcher | None,
-    build: Builder | None,
+    device: str = "auto",
+    command: str = "",
+    watcher: Watcher | None = None,
+    build: Builder | None = None,
 ) -> Result:
     accelerator = _accelerator(pick_device(device), recipe.train.precision)
     main = accelerator.is_main_process
