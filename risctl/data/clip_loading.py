@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,11 +29,23 @@ class ClipTrainingSet(TrainingSet):
 
     of_videos = True
 
-    def __init__(self, store: Store, split: str, preprocess: Preprocess, *, frames: int, **options: Any) -> None:
-        super().__init__(store, split, preprocess, **options)
+    def __init__(
+        self,
+        store: Store,
+        split: str,
+        preprocess: Preprocess,
+        *,
+        frames: int,
+        sentences: Literal["random", "all", "clips"] = "random",
+        **options: Any,
+    ) -> None:
+        by_clip = sentences == "clips"
+        super().__init__(store, split, preprocess, sentences="all" if by_clip else sentences, **options)
         self.clips = ClipStore(store)
         self.frames = frames
         self._choices = [one for one in self._choices if self._shown(one[0])]
+        if by_clip:
+            self._choices = [one for one in self._choices for _ in range(-(-self._frames_of(one[0]) // frames))]
         if not self._choices:
             raise DataError(f"no object of the split {split!r} of {store.path} has a mask to train on")
 
@@ -68,7 +80,13 @@ class ClipTrainingSet(TrainingSet):
         return _clip_item(self, pictures, masks, text=text, ids=ids, key=(epoch, index))
 
     def _shown(self, sentence: int) -> bool:
-        return bool(self.store.ref(int(self.store.numbers("sentences/ref")[sentence])).annotations)
+        return bool(self.store.ref(self._ref_of(sentence)).annotations)
+
+    def _frames_of(self, sentence: int) -> int:
+        return len(self.clips.ref(self._ref_of(sentence)).frames)
+
+    def _ref_of(self, sentence: int) -> int:
+        return int(self.store.numbers("sentences/ref")[sentence])
 
 
 class PictureClipSet(TrainingSet):

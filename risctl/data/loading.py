@@ -50,9 +50,10 @@ class Sizable(Preprocess, Protocol):
 class TrainingSet(Dataset[Item | RisctlError]):
     """The training items of a split. Picklable; the store is opened anew in each process.
 
-    sentences: `random`: an item a ref, with one of its sentences by chance; `all`: an item a sentence. flip: share of
-    items mirrored; colour: strength of the colour jitter; changes: what else may be done to a picture; first: what is
-    added to an item's index in the seed of its draws. Sentences without a word are left out and counted in `left_out`.
+    sentences: `random`: an item a ref, with one of its sentences by chance; `all`: an item a sentence; `clips`: of
+    pictures as `random`, of videos as many items a sentence as its video has clips. flip: share of items mirrored;
+    colour: strength of the colour jitter; changes: what else may be done to a picture; first: what is added to an
+    item's index in the seed of its draws. Sentences without a word are left out and counted in `left_out`.
     Raises `DataError` if nothing is left.
     """
 
@@ -66,7 +67,7 @@ class TrainingSet(Dataset[Item | RisctlError]):
         split: str,
         preprocess: Preprocess,
         *,
-        sentences: Literal["random", "all"] = "random",
+        sentences: Literal["random", "all", "clips"] = "random",
         text_field: TextField = "sent",
         flip: float = 0.0,
         colour: float = 0.0,

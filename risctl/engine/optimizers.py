@@ -17,8 +17,8 @@ def build_optimizer(system: nn.Module, optim: OptimSection) -> Optimizer:
     """Return the optimizer of the trainable parameters of `system`.
 
     Each group has a `multiplier` of the learning rate: that of the longest prefix in `optim.multipliers` that the
-    parameter's name begins with. With `adamw`, parameters of one dimension (norms, biases) do not decay. Raises
-    `RecipeError` if a prefix is no parameter's or nothing is trainable.
+    parameter's name begins with. With `adamw`, parameters of one dimension (norms, biases) do not decay unless
+    `optim.decay_all`. Raises `RecipeError` if a prefix is no parameter's or nothing is trainable.
     """
     names = [name for name, _ in system.named_parameters()]
     lost = [prefix for prefix in optim.multipliers if not any(name.startswith(prefix) for name in names)]
@@ -30,7 +30,8 @@ def build_optimizer(system: nn.Module, optim: OptimSection) -> Optimizer:
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in system.named_parameters():
         if parameter.requires_grad:
-            decay = 0.0 if optim.name == "adamw" and parameter.ndim < 2 else optim.weight_decay
+            spared = optim.name == "adamw" and parameter.ndim < 2 and not optim.decay_all
+            decay = 0.0 if spared else optim.weight_decay
             groups.setdefault((_multiplier(name, optim.multipliers), decay), []).append(parameter)
     if not groups:
         raise RecipeError("nothing to train: every parameter of the model is frozen")

@@ -108,10 +108,11 @@ class DataSection(Section):
     questions: QuestionsSection = Field(
         default_factory=QuestionsSection, description="What the questions are about, with `items: questions`."
     )
-    sentences: Literal["random", "all"] = Field(
+    sentences: Literal["random", "all", "clips"] = Field(
         default="random",
         description="What an epoch is: `random`: every ref once with one of its sentences by chance; `all`: every "
-        "sentence once.",
+        "sentence once; `clips`: of videos, every sentence once for each `frames` frames of its video, of pictures as "
+        "`random`.",
     )
     text_field: Literal["sent", "raw", "raw_lower"] = Field(
         default="sent",

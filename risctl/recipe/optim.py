@@ -57,6 +57,10 @@ class OptimSection(Section):
     weight_decay: float = Field(
         default=0.0, ge=0.0, le=10.0, description="Decoupled in adamw, an L2 gradient in adam and sgd."
     )
+    decay_all: bool = Field(
+        default=False,
+        description="With adamw, let parameters of one dimension (norms, biases) decay as well, as PyTorch does.",
+    )
     schedule: ScheduleSection = Field(default_factory=ScheduleSection, description="The course of the rate.")
     warmup_steps: int = Field(
         default=0, ge=0, le=10_000_000, description="Steps over which the rate rises in a line to `lr`."

@@ -151,6 +151,7 @@ def test_clips_are_the_same_for_the_same_seed_and_mirrored_as_one(store: Store) 
     preprocess = ShortSidePreprocess(short=48, longest=None, max_words=10, vocabulary=Vocabulary(["left", "right"]))
     plain = ClipTrainingSet(store, "train", preprocess, frames=3, sentences="all")
     assert len(plain) == 8
+    assert len(ClipTrainingSet(store, "train", preprocess, frames=3, sentences="clips")) == 2 * 8  # of 5 frames each
     item, again = plain.item(1, 2), plain.item(1, 2)
     assert item.image.shape == (3, 3, 48, 64)
     assert item.target is not None and item.target.shape == (3, 48, 64)

@@ -97,9 +97,16 @@ def test_what_begins_with_the_trunk_alone(name: str, stores: dict[str, Path], tm
 STAGES: dict[str, dict[str, Any]] = {
     "referformer-pretrain": {"epochs": 12, "drops": (9, 11), "batch": 2, "frames": None, "classes": 91},
     "referformer-ref-youtube-vos": {"epochs": 6, "drops": (4, 6), "batch": 1, "frames": 5, "frozen": True},
-    "referformer-joint": {"epochs": 12, "drops": (9, 11), "batch": 1, "frames": 5},
-    "referformer-a2d": {"epochs": 6, "drops": (4, 6), "batch": 2, "frames": None},
-    "referformer-a2d-scratch": {"epochs": 12, "drops": (9, 11), "batch": 2, "frames": None, "dropout": 0.0},
+    "referformer-joint": {"epochs": 12, "drops": (9, 11), "batch": 1, "frames": 5, "frozen": True},
+    "referformer-a2d": {"epochs": 6, "drops": (4, 6), "batch": 2, "frames": None, "frozen": True},
+    "referformer-a2d-scratch": {
+        "epochs": 12,
+        "drops": (9, 11),
+        "batch": 1,
+        "frames": None,
+        "dropout": 0.0,
+        "frozen": True,
+    },
 }
 
 
@@ -108,9 +115,11 @@ def test_stages_have_the_published_settings(name: str) -> None:
     recipe, stage = load_recipe(name), STAGES[name]
     assert (recipe.train.epochs, recipe.optim.schedule.milestones) == (stage["epochs"], stage["drops"])
     assert (recipe.data.batch_size, recipe.data.frames) == (stage["batch"], stage["frames"])
+    assert (recipe.data.sentences == "clips") == (stage["frames"] is not None)
     optim, model, augment = recipe.optim, recipe.model, recipe.data.augment
     assert (optim.name, optim.lr, optim.clip_norm) == ("adamw", 1e-4, 0.1)
     assert optim.weight_decay == (1e-4 if "scratch" in name else 5e-4)
+    assert optim.decay_all
     assert optim.multipliers == {"visual": 0.5, "text.roberta": 0.1}  # 5e-5 and 1e-5
     assert model.classes == stage.get("classes", 1) and model.text.frozen == stage.get("frozen", False)
     assert model.dropout == stage.get("dropout", 0.1)
@@ -122,3 +131,14 @@ def test_stages_have_the_published_settings(name: str) -> None:
     assert (recipe.train.start is not None) == started
     if recipe.train.start is not None:
         assert recipe.train.start.anew == ("classes",)
+
+
+@pytest.mark.parametrize(("every", "spared"), [(False, 0.0), (True, 0.5)])
+def test_norms_and_biases_decay_where_the_recipe_says_so(every: bool, spared: float) -> None:
+    from risctl.engine.optimizers import build_optimizer
+    from risctl.recipe.schema import OptimSection
+
+    layer = torch.nn.Linear(3, 3)
+    optimizer = build_optimizer(layer, OptimSection(name="adamw", weight_decay=0.5, decay_all=every))
+    decays = {id(one): group["weight_decay"] for group in optimizer.param_groups for one in group["params"]}
+    assert (decays[id(layer.weight)], decays[id(layer.bias)]) == (0.5, spared)
