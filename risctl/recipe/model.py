@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from risctl.recipe.checks import divides, imagenet_is_for_resnets, multiple_of
 from risctl.recipe.section import FileName, Fraction, Section
 
 STRIDE = 32
@@ -39,13 +40,7 @@ class VisualSection(Section):
     )
     frozen: bool = Field(default=False, description="Train no parameter of the trunk at all.")
 
-    @field_validator("weights")
-    @classmethod
-    def _imagenet_is_for_resnets(cls, value: str | None, info: ValidationInfo) -> str | None:
-        name = info.data.get("name")
-        if value == "imagenet" and name is not None and not name.startswith("resnet"):
-            raise PydanticCustomError("clash", "a file or null: only the resnets have `imagenet` weights")
-        return value
+    _weights = field_validator("weights")(imagenet_is_for_resnets)
 
     @field_validator("frozen_convolutions")
     @classmethod
@@ -128,24 +123,5 @@ class VLTModel(Section):
     visual: VisualSection = Field(default_factory=VisualSection, description="The visual trunk.")
     text: TextSection = Field(default_factory=TextSection, description="The words and what reads them.")
 
-    @field_validator("input_size")
-    @classmethod
-    def _cells_fill_the_input(cls, value: int) -> int:
-        if value % STRIDE:
-            below = value // STRIDE * STRIDE
-            raise PydanticCustomError(
-                "clash",
-                "a multiple of {stride}, for instance {below} or {above}",
-                {"stride": STRIDE, "below": below, "above": below + STRIDE},
-            )
-        return value
-
-    @field_validator("heads")
-    @classmethod
-    def _heads_divide_hidden(cls, value: int, info: ValidationInfo) -> int:
-        hidden = info.data.get("hidden")
-        if hidden is not None and hidden % value:
-            raise PydanticCustomError(
-                "clash", "a number that divides `model.hidden` ({hidden}) evenly", {"hidden": hidden}
-            )
-        return value
+    _cells_fill_the_input = field_validator("input_size")(multiple_of(STRIDE))
+    _heads_divide = field_validator("heads")(divides("hidden", named="model.hidden"))

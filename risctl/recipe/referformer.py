@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from risctl.recipe.checks import divides
 from risctl.recipe.section import FileName, Fraction, Section
 
 TrunkName = Literal[
@@ -63,15 +64,7 @@ class RobertaSection(Section):
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0, description="Dropout within RoBERTa and after the resizer.")
     frozen: bool = Field(default=False, description="Do not train RoBERTa; the resizer after it always trains.")
 
-    @field_validator("heads")
-    @classmethod
-    def _heads_divide_width(cls, value: int, info: ValidationInfo) -> int:
-        width = info.data.get("width")
-        if width is not None and width % value:
-            raise PydanticCustomError(
-                "clash", "a number that divides `model.text.width` ({width}) evenly", {"width": width}
-            )
-        return value
+    _heads_divide = field_validator("heads")(divides("width", named="model.text.width"))
 
     @field_validator("weights")
     @classmethod
@@ -115,12 +108,4 @@ class ReferFormerModel(Section):
     visual: ReferFormerVisualSection = Field(default_factory=ReferFormerVisualSection, description="The visual trunk.")
     text: RobertaSection = Field(default_factory=RobertaSection, description="The text encoder.")
 
-    @field_validator("heads")
-    @classmethod
-    def _heads_divide_hidden(cls, value: int, info: ValidationInfo) -> int:
-        hidden = info.data.get("hidden")
-        if hidden is not None and hidden % value:
-            raise PydanticCustomError(
-                "clash", "a number that divides `model.hidden` ({hidden}) evenly", {"hidden": hidden}
-            )
-        return value
+    _heads_divide = field_validator("heads")(divides("hidden", named="model.hidden"))

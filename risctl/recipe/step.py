@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from risctl.recipe.checks import multiple_of
 from risctl.recipe.model import TextSection
 from risctl.recipe.section import FileName, Fraction, Section
 
@@ -137,17 +138,7 @@ class StepModel(Section):
     visual: StepVisualSection = Field(default_factory=StepVisualSection, description="The visual trunk.")
     text: StepTextSection = Field(default_factory=StepTextSection, description="The words and what reads them.")
 
-    @field_validator("input_size")
-    @classmethod
-    def _cells_fill_the_input(cls, value: int) -> int:
-        if value % CELL:
-            below = value // CELL * CELL
-            raise PydanticCustomError(
-                "clash",
-                "a multiple of {cell}, for instance {below} or {above}",
-                {"cell": CELL, "below": below, "above": below + CELL},
-            )
-        return value
+    _cells_fill_the_input = field_validator("input_size")(multiple_of(CELL))
 
     @field_validator("levels")
     @classmethod

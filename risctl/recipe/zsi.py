@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from risctl.recipe.checks import imagenet_is_for_resnets
 from risctl.recipe.section import FileName, Section
 
 
@@ -22,12 +23,7 @@ class ZSIVisualSection(Section):
     )
     frozen: bool = Field(default=False, description="Train no parameter of the trunk at all.")
 
-    @field_validator("weights")
-    @classmethod
-    def _imagenet_is_for_resnets(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value == "imagenet" and info.data.get("name") == "small_cnn":
-            raise PydanticCustomError("clash", "a file or null: only the resnets have `imagenet` weights")
-        return value
+    _weights = field_validator("weights")(imagenet_is_for_resnets)
 
 
 class ZSITextSection(Section):
