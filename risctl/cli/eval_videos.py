@@ -86,6 +86,8 @@ def evaluate_video_model(
         "figures": report.figures,
         "expressions": len(report.rows),
         "videos": report.videos,
+        "clip_length": report.clip_length,
+        "query": report.query,
         "frames": report.frames,
         "seconds": round(report.seconds, 1),
     }

@@ -84,6 +84,16 @@ class ClipStore:
                 masks.append(np.zeros((image.height, image.width), dtype=bool))
         return np.stack(masks)
 
+    def void(self, frame: int) -> np.ndarray | None:
+        """Return the pixels bool (H, W) of the frame of row `frame` that count neither way, None if there are none."""
+        rows = self.store.annotations_of(frame)
+        crowds = rows[self.store.numbers("annotations/crowd")[rows] > 0]
+        return (
+            np.any([rle.decode(self.store.annotation(int(row)).mask) for row in crowds], axis=0)
+            if len(crowds)
+            else None
+        )
+
 
 def expression_number(sentence_id: int) -> int:
     """Return the publisher's number of an expression within its video."""

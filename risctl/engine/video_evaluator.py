@@ -18,10 +18,11 @@ import torch
 from risctl.data.clips import ClipRef, ClipStore
 from risctl.data.store.reader import Store, TextField
 from risctl.engine.sharing import gathered, place
-from risctl.engine.video_predictor import CLIP_LENGTH, VideoPredictor
+from risctl.engine.video_predictor import CLIP_LENGTH, Query, VideoPredictor
 from risctl.errors import DataError
 from risctl.language.tokens import words_of
 from risctl.metrics.video import (
+    VOID,
     ClipMeasures,
     Task,
     average_over_annotators,
@@ -57,12 +58,16 @@ class ExpressionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoReport:
-    """figures: in percent; rows: one an expression; videos and frames: how many were seen."""
+    """figures: in percent; rows: one an expression; videos and frames: how many were seen; clip_length: frames seen at
+
+    once; query: what the answering query is chosen over, each clip or the whole video."""
 
     figures: dict[str, float]
     rows: tuple[ExpressionRow, ...] = field(repr=False)
     videos: int
     frames: int
+    clip_length: int
+    query: Query
     seconds: float
 
     def to_text(self) -> str:
@@ -70,6 +75,8 @@ class VideoReport:
         lines = [f"{name:32} {value:6.2f}" for name, value in self.figures.items()]
         counts = f"{len(self.rows)} expressions, {self.videos} videos, {self.frames} frames"
         lines.append(f"{counts}; J and F per expression, means over frames")
+        if self.clip_length > 1:
+            lines.append(f"in clips of {self.clip_length} frames, the query chosen for each {self.query}")
         return "\n".join(lines)
 
 
@@ -124,8 +131,10 @@ def evaluate_videos(
 ) -> VideoReport:
     """Return how well `system`, already on `device`, does on `split` of a store of videos.
 
-    clip_length: frames seen at once, by default 36 for Ref-DAVIS17, else 8; limit: the first so many expressions only,
-    which leaves Ref-DAVIS17's own figures out. With several processes, each measures a share of the videos.
+    clip_length: frames seen at once, by default 36 for Ref-DAVIS17, else 8. As published, the query is chosen for each
+    of these clips on Ref-DAVIS17, elsewhere over all of a video, in two passes where it has several clips. limit: the
+    first so many expressions only, which leaves Ref-DAVIS17's own figures out. With several processes, each measures a
+    share of the videos.
     Expressions without a word, or without a published mask, are left out. Raises `UsageError` for an unknown split,
     `DataError` if nothing is left to measure.
     """
@@ -136,6 +145,7 @@ def evaluate_videos(
     if not plan:
         raise DataError(f"the split {split!r} of {store.path} has no expression with masks to evaluate on")
     length = clip_length or (DAVIS_CLIP if store.name == "ref-davis17" else CLIP_LENGTH)
+    query: Query = "video" if system.takes_clips and store.name != "ref-davis17" else "clip"
     model = VideoModel(system=system, threshold=threshold, device=torch.device(device))
     before = system.training
     system.eval()
@@ -144,7 +154,9 @@ def evaluate_videos(
     found: dict[str, _Measured] = {}
     try:
         for done, (video, asked) in enumerate(own, start=1):
-            found[video] = _measured(clips, video, asked, VideoPredictor(model, clip_length=length), davis=davis)
+            several = len(asked[0].ref.frames) > length
+            predictor = VideoPredictor(model, clip_length=length, query=query if several else "clip")
+            found[video] = _measured(clips, video, asked, predictor, davis=davis)
             if progress is not None:
                 progress(done, len(own))
     finally:
@@ -166,6 +178,8 @@ def evaluate_videos(
         rows=tuple(rows),
         videos=len(plan),
         frames=sum(len(asked[0].ref.frames) for asked in plan.values()),
+        clip_length=length if system.takes_clips else 1,
+        query=query,
         seconds=time.monotonic() - began,
     )
 
@@ -211,14 +225,17 @@ def _measured(
     for answers in predictor.predict(video, [one.text for one in asked]):
         place = answers.frame.index
         true = {row: clips.masks(ref, [frames[place]])[0] for row, ref in refs.items()}
+        void = clips.void(frames[place])
         for number, (one, prediction) in enumerate(zip(asked, answers.predictions, strict=True)):
-            j[number, place] = region_measure(prediction.mask, true[one.ref.row])
-            f[number, place] = boundary_measure(prediction.mask, true[one.ref.row])
+            j[number, place] = region_measure(prediction.mask, true[one.ref.row], void=void)
+            f[number, place] = boundary_measure(prediction.mask, true[one.ref.row], void=void)
         if davis:
             shape = answers.frame.pixels.shape[:2]
             whole = np.zeros(shape, dtype=np.uint8)
             for row in objects:
                 whole[true[row]] = label_of[row]
+            if void is not None:
+                whole[void] = VOID
             true_labels.append(whole)
             for annotator, own in labels.items():
                 layers = np.zeros((len(objects) + 1, *shape), dtype=np.float32)

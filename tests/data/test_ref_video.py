@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
-from video_files import labels_of, write_davis, write_youtube
+from video_files import labels_of, write_davis, write_film, write_youtube
 
 from risctl.cli.app import app
 from risctl.data.clip_loading import ClipTrainingSet
@@ -98,6 +98,57 @@ def test_the_published_expression_file_of_the_test_set_is_read(shared: Path, tmp
     dataset = read_ref_youtube_vos(tmp_path)
     assert len(dataset.records) == len(videos[name]["expressions"])
     assert dataset.notes["objects without a mask in any frame"] == len(dataset.records)
+
+
+def test_videos_of_the_test_set_are_none_of_valid(tmp_path: Path) -> None:
+    """The published valid file has them as well, and their frames lie elsewhere."""
+    root = write_youtube(tmp_path / "set", videos={"valid": ("aa", "bb"), "test": ("cc",)})
+    files = {split: root / "meta_expressions" / split / "meta_expressions.json" for split in ("valid", "test")}
+    videos = {split: json.loads(file.read_text())["videos"] for split, file in files.items()}
+    files["valid"].write_text(json.dumps({"videos": videos["valid"] | videos["test"]}))
+    dataset = read_ref_youtube_vos(root)
+    assert sorted({record.split for record in dataset.records}) == ["test", "valid"]
+    assert len(dataset.images) == 3 * 5 and len(dataset.records) == 3 * 2
+
+
+def test_a_listed_frame_without_a_picture_is_named(tmp_path: Path) -> None:
+    root = write_youtube(tmp_path / "set", videos={"train": ("aa",)})
+    (root / "train" / "JPEGImages" / "aa" / "00010.jpg").unlink()
+    with pytest.raises(DataError, match="1 of the 5 frames of aa, the first 00010"):
+        read_ref_youtube_vos(root)
+
+
+def test_davis_as_it_comes_from_its_archives(tmp_path: Path) -> None:
+    """In a folder of its own, with the masks of the unsupervised task and their void, and the texts' own quirks."""
+    root = tmp_path / "ref-davis"
+    kinds = [root / "DAVIS" / kind / "480p" / "classic-car" for kind in ("JPEGImages", "Annotations_unsupervised")]
+    write_film(*kinds, frames=2)
+    void = labels_of(0, height=48, width=64)
+    void[:4, :6] = 255
+    Image.fromarray(void).save(kinds[1] / "00000.png")
+    (root / "DAVIS" / "ImageSets" / "2017").mkdir(parents=True)
+    (root / "DAVIS" / "ImageSets" / "2017" / "val.txt").write_text("classic-car\n")
+    texts = root / "davis_text_annotations"
+    texts.mkdir()
+    for annotator, encoding in (
+        ("1", "utf-8"),
+        ("1_full_video", "utf-8"),
+        ("2", "latin-1"),
+        ("2_full_video", "latin-1"),
+    ):
+        lines = 'clasic-car 1 "a caf\u00e9 racer"\nclasic-car 2 "a green box"\n'
+        (texts / f"Davis17_annot{annotator}.txt").write_text(lines, encoding=encoding)
+    dataset = read_ref_davis17(root)
+    assert [record.split for record in dataset.records] == ["val", "val"]
+    assert {one.raw for one in dataset.records[0].expressions} == {"a caf\u00e9 racer"}
+    assert [one.sentence_id % 1000 for one in dataset.records[1].expressions] == [4, 5, 6, 7]
+    write_store(dataset, tmp_path / "davis.h5")
+    with Store(tmp_path / "davis.h5") as store:
+        clips = ClipStore(store)
+        first = clips.void(0)
+        assert first is not None and np.array_equal(first, void == 255)
+        assert clips.void(1) is None
+        assert all(len(clips.ref(int(row)).annotations) == 2 for row in store.refs("val"))
 
 
 @pytest.mark.parametrize("kind", ["frames", "expressions", "size", "mask", "line"])

@@ -124,7 +124,7 @@ def test_a_perfect_answer_measures_as_one(store: Path) -> None:
         perfect(system, opened)
         # Masks at the frames' own size, in place of a quarter of it.
         system.predict = lambda output, **given: super(type(system), system).predict(output, **given)
-        report = evaluate_videos(system, opened, split="test", clip_length=2)
+        report = evaluate_videos(system, opened, split="test", clip_length=5)
         by_text = {row.text: row.j for row in report.rows}
         assert by_text["a red box"] > 0.9 and by_text["a green box"] > 0.9
         assert by_text["the box on the right"] > 0.9
@@ -132,6 +132,19 @@ def test_a_perfect_answer_measures_as_one(store: Path) -> None:
         assert by_text["the box on the left"] < 0.1
         with pytest.raises(UsageError, match="videos"):
             evaluate(system, opened, split="test")
+
+
+def test_elsewhere_the_query_is_chosen_over_the_whole_video(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = build_system(recipe_of(store).model, vocabulary=Vocabulary(["red"]))
+    chosen: list[int] = []
+    whole = VideoPredictor._chosen
+    monkeypatch.setattr(VideoPredictor, "_chosen", lambda *given: chosen.append(1) or whole(*given))
+    with Store(store) as opened:
+        assert evaluate_videos(system, opened, split="test", clip_length=8).query == "video"
+        assert not chosen  # one clip is the video: a first pass would tell nothing
+        report = evaluate_videos(system, opened, split="test", clip_length=2)
+    assert chosen == [1]
+    assert "in clips of 2 frames, the query chosen for each video" in report.to_text()
 
 
 def test_ref_davis17_has_its_own_figures(shared: Path, tmp_path: Path) -> None:
@@ -147,6 +160,7 @@ def test_ref_davis17_has_its_own_figures(shared: Path, tmp_path: Path) -> None:
         assert 0 <= report.figures[f"J&F-Mean ({task})"] <= 100
     assert len(report.rows) == 4
     assert set(limited.figures) == {"J", "F", "J&F"}
+    assert (report.clip_length, report.query) == (36, "clip")
 
 
 def test_a_run_on_clips_makes_a_checkpoint_that_predicts(store: Path, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 Both are measured on single annotated frames, so a store of them is one of pictures: a ref is an actor in a frame.
 
 A2D: `a2d_annotation.txt` (video, instance, query), `Release/videoset.csv` (its last column: 0 train, 1 test),
-`Release/CLIPS320/VIDEO.mp4`, `text_annotations/a2d_annotation_with_instances/VIDEO/FRAME.h5` (frames counted from 1).
+`Release/CLIPS320/VIDEO.mp4` (or `clips320H`), `text_annotations/a2d_annotation_with_instances/VIDEO/FRAME.h5` (frames
+counted from 1).
 JHMDB: `jhmdb_sentences_samples_metadata.json` ([video, frame, masks, frames, query]),
 `Rename_Images/ACTION/VIDEO/*.png`, `puppet_mask/ACTION/VIDEO/puppet_mask.mat`.
 """
@@ -47,7 +48,7 @@ def read_a2d(root: Path, *, progress: Progress | None = None) -> Dataset:
     texts = _a2d_texts(_one(root, "a2d_annotation.txt"), notes=maker.notes)
     splits = _a2d_splits(_one(root, "videoset.csv"))
     masks = _one(root, "a2d_annotation_with_instances")
-    films = _one(root, "CLIPS320", "clips320")
+    films = _one(root, "CLIPS320", "clips320", "clips320H")
     for done, (video, asked) in enumerate(texts.items(), start=1):
         if video not in splits or not (masks / video).is_dir():
             maker.notes["videos without masks or a split, left out"] += 1

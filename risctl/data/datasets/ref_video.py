@@ -2,8 +2,9 @@
 
 Both: `SPLIT/JPEGImages/VIDEO/*.jpg`, `SPLIT/Annotations/VIDEO/*.png` (palette pictures, the value is the object),
 `meta_expressions/SPLIT/meta_expressions.json`, and for categories `SPLIT/meta.json` where there is one. Ref-DAVIS17
-also as published with DAVIS: `JPEGImages/480p`, `Annotations/480p`, `ImageSets/2017/SPLIT.txt` and, of the four
-annotators, `davis_text_annotations/Davis17_annot{1,2}{,_full_video}.txt` with lines `VIDEO OBJECT "TEXT"`.
+also as published with DAVIS, in the folder or in `DAVIS` within it: `JPEGImages/480p`, `Annotations_unsupervised/480p`
+(as the published evaluation has it) or `Annotations/480p`, `ImageSets/2017/SPLIT.txt` and, of the four annotators,
+`davis_text_annotations/Davis17_annot{1,2}{,_full_video}.txt` with lines `VIDEO OBJECT "TEXT"`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ from risctl.vision.picture_files import find_pictures
 
 Progress = Callable[[int, int | None], None]
 ANNOTATORS = ("1", "1_full_video", "2", "2_full_video")
+_EXPRESSIONS = "meta_expressions.json"
 _VOID = 255
+_RENAMED = {"clasic-car": "classic-car", "dog-scale": "dogs-scale", "motor-bike": "motorbike"}
+"""What the annotators call videos of DAVIS, where that is not their name."""
 _LINE = re.compile(r'^(\S+)\s+(\d+)\s+"(.*)"\s*$')
 
 
@@ -77,15 +81,19 @@ def read_ref_davis17(root: Path, *, progress: Progress | None = None) -> Dataset
 
 def _converted(root: Path) -> Iterator[_Film]:
     folder = root / "meta_expressions"
-    files = sorted(folder.glob("*/meta_expressions.json"))
+    files = sorted(folder.glob(f"*/{_EXPRESSIONS}"))
     if not files:
         raise DataError(f"expected {folder}/train/meta_expressions.json and the like, found none")
+    # The published valid file has the test videos as well.
+    of_test = _videos(folder / "test" / _EXPRESSIONS) if (folder / "test" / _EXPRESSIONS).is_file() else {}
     for file in files:
         split = file.parent.name
         own = root / split
         meta = own / "meta.json"
         objects = _videos(meta) if meta.is_file() else {}
         for name, video in _videos(file).items():
+            if split == "valid" and name in of_test:
+                continue
             said = []
             texts = _table(video.get("expressions"), what=f"expressions of {name} in {file}")
             # Four of an object are, in this order, Ref-DAVIS17's annotators.
@@ -120,7 +128,7 @@ def _davis(root: Path) -> Iterator[_Film]:
     for number, annotator in enumerate(ANNOTATORS, start=1):
         file = folder / f"Davis17_annot{annotator}.txt"
         try:
-            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = _text(file.read_bytes()).splitlines()
         except OSError as error:
             raise DataError(f"expected meta_expressions, or {file}: {error.strerror or error}") from error
         for place, line in enumerate(lines, start=1):
@@ -128,8 +136,14 @@ def _davis(root: Path) -> Iterator[_Film]:
             if not found and line.strip():
                 raise DataError(f'{file}, line {place}: expected VIDEO OBJECT "TEXT", got {line[:60]!r}')
             if found:
-                entry = _Said(text=found[3], target=found[2], annotator=str(number))
-                said.setdefault(found[1], []).append(entry)
+                # As the published conversion numbers them: by object, then by annotator.
+                place_of = 4 * max(0, int(found[2]) - 1) + number - 1
+                entry = _Said(text=found[3], target=found[2], annotator=str(number), number=place_of)
+                said.setdefault(_RENAMED.get(found[1], found[1]), []).append(entry)
+    root = root / "DAVIS" if (root / "DAVIS" / "JPEGImages").is_dir() else root
+    drawn = next((one for one in ("Annotations_unsupervised", "Annotations") if (root / one / "480p").is_dir()), "")
+    if not drawn:
+        raise DataError(f"expected the masks of DAVIS in {root / 'Annotations' / '480p'}, found no folder")
     sets = sorted((root / "ImageSets" / "2017").glob("*.txt"))
     splits = {name: file.stem for file in sets for name in file.read_text(encoding="utf-8").split()}
     for name, entries in said.items():
@@ -137,7 +151,7 @@ def _davis(root: Path) -> Iterator[_Film]:
             name=name,
             split=splits.get(name, "val"),
             pictures=root / "JPEGImages" / "480p" / name,
-            masks=root / "Annotations" / "480p" / name,
+            masks=root / drawn / "480p" / name,
             said=tuple(entries),
         )
 
@@ -193,6 +207,13 @@ class _Maker:
                 image_id=image_id, file_name=f"{film.name}/{path.name}", height=height, width=width, path=path
             )
             labels = self._labels(film.masks / f"{path.stem}.png", size=(height, width))
+            if labels is not None and (labels == _VOID).any():
+                # Pixels that count neither way, as a crowd that no ref names.
+                void = rle.encode(np.equal(labels, _VOID))
+                number = len(annotations) + 1
+                annotations[number] = Annotation(
+                    annotation_id=number, image_id=image_id, category_id=1, box=rle.box(void), mask=void, crowd=True
+                )
             for target in wanted:
                 if labels is None or not target.isdecimal() or int(target) not in labels:
                     continue
@@ -207,8 +228,10 @@ class _Maker:
                     mask=encoded,
                 )
                 found[target].append(number)
-        if len(images) < first:
-            raise DataError(f"none of the frames that {film.name} should have are in {film.pictures}")
+        lost = sorted(film.frames - {Path(images[one].file_name).stem for one in range(first, len(images) + 1)})
+        if lost or len(images) < first:
+            named = f"{len(lost)} of the {len(film.frames)} frames of {film.name}, the first {lost[0]}" if lost else ""
+            raise DataError(f"expected {named or f'frames of {film.name}'} in {film.pictures}, found none")
         groups: dict[str, list[_Said]] = {}
         for number, entry in enumerate(film.said):
             # Without a published object, each expression stands for one of its own.
@@ -260,6 +283,14 @@ class _Maker:
         # DAVIS 2016 draws its one object white; 255 is void only where other labels stand beside it.
         values = set(np.unique(labels).tolist())
         return (labels == _VOID).astype(np.uint8) if values <= {0, _VOID} else labels
+
+
+def _text(data: bytes) -> str:
+    """Return a text file's content: one of DAVIS's annotators wrote Latin-1, the other UTF-8."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def _videos(file: Path) -> dict[str, Any]:
