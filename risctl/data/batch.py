@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -35,6 +35,16 @@ class Geometry(Protocol):
 
     def invert(self, maps: Tensor) -> Tensor:
         """Return maps (N, h', w') of the input as maps (N, height, width) of the picture."""
+
+
+_Kind = TypeVar("_Kind", bound=Geometry)
+
+
+def own_geometry(geometry: Geometry, kind: type[_Kind]) -> _Kind:
+    """Return `geometry`, which is of `kind` if it is what the preprocess itself gave. Raises `TypeError` if not."""
+    if not isinstance(geometry, kind):
+        raise TypeError(f"expected the {kind.__name__} that image() gave; got {type(geometry).__name__}")
+    return geometry
 
 
 class Preprocess(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from risctl.data.batch import Geometry
+from risctl.data.batch import Geometry, own_geometry
 from risctl.language.vocabulary import Vocabulary
 from risctl.vision.short_side import ShortSide
 
@@ -47,6 +47,4 @@ class ShortSidePreprocess:
 
     def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
         """Return the target (h, w), 0 or 1, of a bool mask (H, W)."""
-        if not isinstance(geometry, ShortSide):
-            raise TypeError(f"expected the ShortSide that image() gave; got {type(geometry).__name__}")
-        return geometry.mask(mask)
+        return own_geometry(geometry, ShortSide).mask(mask)

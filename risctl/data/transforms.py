@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from risctl.data.batch import Geometry, Item, Preprocess
+from risctl.data.batch import Geometry, Item, Preprocess, own_geometry
 from risctl.data.features.recall import Recall
 from risctl.data.records import Sample
 from risctl.language.flips import swap_left_right
@@ -51,9 +51,7 @@ class LetterboxPreprocess:
 
     def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
         """Return the soft target (target_size, target_size) float32 in [0, 1] of a bool mask (H, W)."""
-        if not isinstance(geometry, Letterbox):
-            raise TypeError(f"expected the Letterbox that image() gave; got {type(geometry).__name__}")
-        return geometry.mask(mask, size=self.target_size)
+        return own_geometry(geometry, Letterbox).mask(mask, size=self.target_size)
 
 
 class LongestSidePreprocess:
@@ -84,9 +82,7 @@ class LongestSidePreprocess:
 
     def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
         """Return the soft target (h, w) float32 in [0, 1] of a bool mask (H, W)."""
-        if not isinstance(geometry, Fitted):
-            raise TypeError(f"expected the Fitted that image() gave; got {type(geometry).__name__}")
-        return geometry.mask(mask)
+        return own_geometry(geometry, Fitted).mask(mask)
 
 
 def to_item(sample: Sample, preprocess: Preprocess, *, features: Recall | None = None) -> Item:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from risctl.core.encoders.text.hashed_words import WordIds
-from risctl.data.batch import Geometry
+from risctl.data.batch import Geometry, own_geometry
 from risctl.errors import UsageError
 from risctl.vision.letterbox import Letterbox
 
@@ -35,14 +35,7 @@ class MiniPreprocess:
         Bilinear with antialiasing: a photograph is made some ten times smaller.
         """
         geometry = self.fit(height=image.shape[0], width=image.shape[1])
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-        inner = functional.interpolate(
-            pixels,
-            size=(geometry.inner_height, geometry.inner_width),
-            mode="bilinear",
-            align_corners=False,
-            antialias=True,
-        )
+        inner = _scaled(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None], geometry)
         square = torch.full((3, self.size, self.size), FILL)
         square[:, geometry.rows, geometry.columns] = inner[0].float() / 255
         return square, geometry
@@ -61,32 +54,20 @@ class MiniPreprocess:
 
     def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
         """Return the soft target (size / 4, size / 4) float32 in [0, 1] of a bool mask (H, W)."""
-        if not isinstance(geometry, Letterbox):
-            raise TypeError(f"expected the Letterbox that image() gave; got {type(geometry).__name__}")
-        pixels = torch.from_numpy(mask.astype(np.float32))[None, None]
-        inner = functional.interpolate(
-            pixels,
-            size=(geometry.inner_height, geometry.inner_width),
-            mode="bilinear",
-            align_corners=False,
-            antialias=True,
-        )
+        box = own_geometry(geometry, Letterbox)
         square = torch.zeros((1, 1, self.size, self.size))
-        square[..., geometry.rows, geometry.columns] = inner
+        square[..., box.rows, box.columns] = _scaled(torch.from_numpy(mask.astype(np.float32))[None, None], box)
         return functional.avg_pool2d(square, 4)[0, 0]
 
     def shapes(self, masks: np.ndarray, geometry: Geometry) -> Tensor:
         """Return masks (N, size, size) bool of masks (N, H, W) bool: as fine as the input, for small things' sake."""
-        if not isinstance(geometry, Letterbox):
-            raise TypeError(f"expected the Letterbox that image() gave; got {type(geometry).__name__}")
-        pixels = torch.from_numpy(masks.astype(np.uint8) * 255)[None]
-        inner = functional.interpolate(
-            pixels,
-            size=(geometry.inner_height, geometry.inner_width),
-            mode="bilinear",
-            align_corners=False,
-            antialias=True,
-        )
+        box = own_geometry(geometry, Letterbox)
         square = torch.zeros((len(masks), self.size, self.size), dtype=torch.bool)
-        square[:, geometry.rows, geometry.columns] = inner[0] > 127
+        square[:, box.rows, box.columns] = _scaled(torch.from_numpy(masks.astype(np.uint8) * 255)[None], box)[0] > 127
         return square
+
+
+def _scaled(pixels: Tensor, geometry: Letterbox) -> Tensor:
+    """Return pixels (1, C, H, W) at the size that they have within the square."""
+    size = (geometry.inner_height, geometry.inner_width)
+    return functional.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
