@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from systems.tiny import PROCESSES, assert_same_tensors, build_tiny, tiny_recipe, tiny_store, train_tiny, weights_of
 
-from risctl.engine.checkpoint import read_header
+from risctl.engine.checkpoint import read_tensors
 from risctl.engine.runs import RunFolder
 from risctl.engine.training import resume, train
 from risctl.errors import UsageError
@@ -66,7 +66,10 @@ def steps_done(run: Path) -> int:
 def assert_same_runs(first: Path, second: Path) -> None:
     for name in ("last.safetensors", "best.safetensors"):
         assert_same_tensors(weights_of(first / name), weights_of(second / name))
-    assert read_header(first / "best.safetensors") == read_header(second / "best.safetensors")
+    assert (
+        read_tensors(first / "best.safetensors", prefixes=())[0]
+        == read_tensors(second / "best.safetensors", prefixes=())[0]
+    )
     assert record(first) == record(second)
 
 
@@ -156,12 +159,12 @@ def test_ctrl_c_finishes_the_step_and_saves(store: Path, uninterrupted: Path, tm
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         train(make_recipe(store), out=out, device="cpu", build=build_tiny, watcher=presser)
-    assert read_header(out / "last.safetensors")["step"] == 4
+    assert read_tensors(out / "last.safetensors", prefixes=())[0]["step"] == 4
     assert presser.last == f"interrupted after step 4 of 40 and saved; go on with: risctl train --resume {out}"
     # The second time in the middle of the evaluation after step 15, which is then made again.
     with pytest.raises(KeyboardInterrupt):
         resume(out, device="cpu", build=build_tiny, watcher=presser)
-    header = read_header(out / "last.safetensors")
+    header = read_tensors(out / "last.safetensors", prefixes=())[0]
     assert header["step"] == 15 and header["state"]["evaluated"] == 0 and presser.pressed == 2
     resume(out, device="cpu", build=build_tiny)
     assert_same_runs(out, uninterrupted)
