@@ -23,7 +23,7 @@ from risctl.engine.sharing import gathered, place
 from risctl.errors import DataError, UsageError
 from risctl.metrics.accumulator import Accumulator
 from risctl.metrics.protocols import Protocol, get_protocol
-from risctl.systems.base import System
+from risctl.systems.base import Prediction, System
 from risctl.vision import rle
 
 Progress = Callable[[int, int], None]
@@ -154,6 +154,7 @@ def _score(
     # By rows in memory, as predictions are: decoded RLEs lie by columns, and comparing across orders is slow.
     targets = {row: np.ascontiguousarray(rle.decode(store.mask(row))) for row in refs}
     facts = {row: facts_of(store, ref, target=targets[row]) for row, ref in refs.items()}
+    precise = any(one.average_precision for one in accumulator.protocols.values())
     for one, sentence, prediction in zip(asked, sentences, asker.ask(picture, texts), strict=True):
         ref = refs[one.ref]
         accumulator.add(
@@ -169,7 +170,22 @@ def _score(
             targeted=bool(ref.annotations),
             first=one.first,
             facts=facts[one.ref],
+            others=_others(prediction) if precise else (),
         )
+
+
+def _others(prediction: Prediction) -> list[tuple[float, np.ndarray]]:
+    """Return score and probabilities (H, W) of a system's queries but the answering one; none where it has none.
+
+    As published, all of ReferFormer's queries are candidates in the average precision of A2D-Sentences.
+    """
+    if "query_masks" not in prediction.maps or prediction.geometry is None:
+        return []
+    scores = prediction.maps["query_scores"].mean(0)
+    # Like the answer's, their logits are brought to the picture's size, not the probabilities.
+    logits = torch.from_numpy(prediction.maps["query_masks"].mean(0)).logit(eps=1e-6)
+    masks = prediction.geometry.invert(logits).sigmoid().numpy()
+    return [(float(scores[query]), masks[query]) for query in np.argsort(-scores, kind="stable")[1:]]
 
 
 def trained_on(store: Store, split: str) -> list[str]:

@@ -206,6 +206,8 @@ class Report:
                 }
                 if result.protocol.boundary:
                     row["boundary"] = _number(float(rows.boundary[position]))
+                if rows.others[position]:
+                    row["others"] = [list(one) for one in rows.others[position]]
                 yield row
 
     def _origin(self) -> dict[str, Any]:

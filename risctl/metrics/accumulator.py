@@ -38,6 +38,7 @@ class _Overlaps:
     union: array[int] = field(default_factory=lambda: array("q"))
     predicted: array[int] = field(default_factory=lambda: array("q"))
     boundary: array[float] = field(default_factory=lambda: array("d"))
+    others: list[tuple[tuple[float, int, int, int], ...]] = field(default_factory=list)
 
 
 class Accumulator:
@@ -53,6 +54,7 @@ class Accumulator:
         if not chosen:
             raise ValueError("an accumulator needs at least one protocol")
         self.protocols = {protocol.name: protocol for protocol in chosen}
+        self._precise = {_setting(protocol) for protocol in chosen if protocol.average_precision}
         self._with_boundary = {_setting(protocol) for protocol in chosen if protocol.boundary}
         self._overlaps: dict[Setting, _Overlaps] = {_setting(protocol): _Overlaps() for protocol in chosen}
         self._keys: dict[int, None] = {}
@@ -84,6 +86,7 @@ class Accumulator:
         predicted_none: bool | None = None,
         first: bool = True,
         facts: Facts = UNKNOWN,
+        others: Sequence[tuple[float, np.ndarray]] = (),
     ) -> None:
         """Measure one sample.
 
@@ -91,13 +94,15 @@ class Accumulator:
         an RLE; key: which sample of the dataset this is; targeted: whether there is something to find, by default
         whether the target has a pixel; predicted_none: whether the system says that there is nothing, by default
         whether its mask is empty; first: whether this is the first sentence of its ref;
-        facts: of its target, for breakdowns.
+        facts: of its target, for breakdowns; others: score and probabilities (H, W) of the system's further candidates,
+        for average precision.
 
         Raises `ValueError` if the key came before or the sizes differ; nothing is then added.
         """
         if key in self._keys:
             raise ValueError(f"sample {key} was added before; each counts once")
         measured = self._measure(prediction, target)
+        further = {setting: self._measure_others(others, target, setting) for setting in self._precise}
         if targeted is None:
             targeted = rle.area(target) > 0 if isinstance(target, dict) else bool(target.any())
         self._keys[key] = None
@@ -116,6 +121,7 @@ class Accumulator:
             columns.union.append(found.union)
             columns.predicted.append(found.predicted)
             columns.boundary.append(boundary)
+            columns.others.append(further.get(setting, ()))
 
     def merge(self, other: Accumulator) -> None:
         """Take over the samples of `other`, which was made with the same protocols.
@@ -142,6 +148,7 @@ class Accumulator:
             ours.union.extend(theirs.union)
             ours.predicted.extend(theirs.predicted)
             ours.boundary.extend(theirs.boundary)
+            ours.others.extend(theirs.others)
 
     def rows(self, protocol: str | None = None) -> Rows:
         """Return the rows that count under `protocol` (a name; the first one by default), ordered by key."""
@@ -167,6 +174,7 @@ class Accumulator:
             categories=objects([one.categories for one in self._facts]),
             area=np.array([one.area for one in self._facts], dtype=np.float64),
             distractors=np.array([one.distractors for one in self._facts], dtype=np.int64),
+            others=objects(columns.others),
         )
         order = np.argsort(every.key)
         if chosen.sentences == "first":
@@ -180,6 +188,12 @@ class Accumulator:
 
     def _chosen(self, name: str | None) -> Protocol:
         return self.protocols[next(iter(self.protocols)) if name is None else name]
+
+    def _measure_others(
+        self, others: Sequence[tuple[float, np.ndarray]], target: Mask, setting: Setting
+    ) -> tuple[tuple[float, int, int, int], ...]:
+        resolution, threshold = setting
+        return tuple((score, *_Sides(one, target).overlap(resolution, threshold)) for score, one in others)
 
     def _measure(self, prediction: Mask, target: Mask) -> dict[Setting, tuple[Overlap, float]]:
         if size_of(prediction) != size_of(target):

@@ -59,12 +59,15 @@ def figures(rows: Rows, protocol: Protocol) -> dict[str, float]:
     found = {name: 100 * ratio(top.sum(), bottom.sum()) for name, (top, bottom) in terms(rows, protocol).items()}
     found = with_derived(found)
     if protocol.average_precision:
+        further = [(int(key), *one) for key, others in zip(rows.key, rows.others, strict=True) for one in others]
+        sample, score, *pixels = zip(*further, strict=True) if further else ((),) * 5
+        intersection, union, predicted = (np.array(one, dtype=np.int64) for one in pixels)
         precisions = average_precision(
-            sample=rows.key,
-            score=rows.score,
-            intersection=rows.intersection,
-            union=rows.union,
-            predicted=rows.predicted,
+            sample=np.concatenate([rows.key, np.array(sample, dtype=np.int64)]),
+            score=np.concatenate([rows.score, np.array(score, dtype=np.float64)]),
+            intersection=np.concatenate([rows.intersection, intersection]),
+            union=np.concatenate([rows.union, union]),
+            predicted=np.concatenate([rows.predicted, predicted]),
         )
         found |= {name: 100 * value for name, value in precisions.items()}
     return found

@@ -34,7 +34,9 @@ class Rows:
     text, abilities: object arrays of str and of tuples of str; score: float64, how sure the system was;
     targeted, predicted_none: bool; intersection, union, predicted: int64 pixels at the protocol's resolution;
     boundary: float64, the F of the DAVIS protocol, else NaN;
-    targets, categories, area, distractors: int64, tuples of str, float64 and int64, see `Facts`.
+    targets, categories, area, distractors: int64, tuples of str, float64 and int64, see `Facts`;
+    others: tuples of (score, intersection, union, predicted), the system's further candidates, of which average
+    precision takes account.
     """
 
     key: np.ndarray
@@ -54,6 +56,7 @@ class Rows:
     categories: np.ndarray
     area: np.ndarray
     distractors: np.ndarray
+    others: np.ndarray
 
     def __len__(self) -> int:
         return len(self.key)
@@ -129,6 +132,7 @@ def rows_of(records: Sequence[Mapping[str, Any]]) -> Rows:
         categories=tuples("categories"),
         area=column("area", np.float64, missing=float("nan")),
         distractors=column("distractors", np.int64, missing=-1),
+        others=objects([tuple(map(tuple, record.get("others", ()))) for record in ordered]),
     )
 
 

@@ -12,11 +12,15 @@ from data.video_files import write_youtube
 from systems.tiny import tiny_dataset
 
 from risctl.data.datasets.ref_video import read_ref_youtube_vos
+from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
 from risctl.engine.checkpoint import load_checkpoint
+from risctl.engine.evaluator import evaluate
 from risctl.engine.training import train
+from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import load_recipe
 from risctl.recipe.schema import Recipe
+from risctl.systems.build import build_system
 
 SMALL = [
     "model.short_side=48",
@@ -92,6 +96,27 @@ def test_pictures_then_videos_then_actors(stores: dict[str, Path], tmp_path: Pat
 @pytest.mark.parametrize("name", ["referformer-joint", "referformer-a2d-scratch", "referformer-refcoco+"])
 def test_what_begins_with_the_trunk_alone(name: str, stores: dict[str, Path], tmp_path: Path) -> None:
     assert train(small(name, stores), out=tmp_path / "run", device="cpu").steps == 1
+
+
+def test_every_query_is_a_candidate_in_the_precision_of_a2d(stores: dict[str, Path]) -> None:
+    """Each of the three is as good as what the system answers when it is told to choose it."""
+    system = build_system(small("referformer-a2d-scratch", stores).model, vocabulary=Vocabulary(["red"]))
+    with torch.no_grad():
+        system.mask_head.controller.last.bias.normal_(std=0.5)
+    with Store(stores["data/a2d.h5"]) as store:
+        plain = evaluate(system, store, split="val", protocols="original", resamples=0)
+        rows = evaluate(system, store, split="val", protocols="a2d", resamples=0).results["a2d"].rows
+        assert not any(plain.results["original"].rows.others)
+        decode = system.decode
+        for query in range(3):
+            system.decode = lambda *given, query=query: system.choose(decode(*given), torch.tensor([query]))
+            told = evaluate(system, store, split="val", protocols="a2d", resamples=0, text_batch=1).results["a2d"].rows
+            for place, others in enumerate(rows.others):
+                candidates = [(rows.score[place], rows.intersection[place], rows.predicted[place])]
+                candidates += [(score, shared, predicted) for score, shared, _, predicted in others]
+                assert len(candidates) == 3
+                wanted = (told.score[place], told.intersection[place], told.predicted[place])
+                assert any(wanted == pytest.approx(one, rel=1e-4, abs=2) for one in candidates)
 
 
 STAGES: dict[str, dict[str, Any]] = {

@@ -12,7 +12,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from risctl.metrics.a2d import average_precision
+from risctl.metrics.accumulator import Accumulator
+from risctl.metrics.figures import figures
 from risctl.metrics.overlaps import overlap
+from risctl.metrics.protocols import get_protocol
+from risctl.metrics.rows import rows_of
 
 
 def packed(mask: np.ndarray) -> dict:
@@ -92,6 +96,34 @@ def test_known_values(capsys: pytest.CaptureFixture[str]) -> None:
     assert ours["AP_0.75"] == pytest.approx(51 / 101)
     assert np.isnan(ours["mAP_large"])
     assert capsys.readouterr().out == ""
+
+
+def test_further_candidates_count_in_average_precision_alone() -> None:
+    """Of two samples the answer is wrong and another candidate right, and the other way round."""
+    target, wrong = square(40), ~square(60)
+    protocol = get_protocol("a2d")
+    plain, whole, half = (Accumulator(protocol) for _ in range(3))
+    for place, (answer, other) in enumerate(((wrong, target), (target, wrong))):
+        plain.add(answer, target, key=place, image_id=place, score=0.9 - 0.1 * place)
+        one = half if place else whole
+        one.add(answer, target, key=place, image_id=place, score=0.9 - 0.1 * place, others=[(0.3, other)])
+    whole.merge(half)
+    found, alone = whole.figures(), plain.figures()
+    assert {name: found[name] for name in ("oIoU", "mIoU", "Pr@0.5")} == {
+        name: alone[name] for name in ("oIoU", "mIoU", "Pr@0.5")
+    }
+    # By score: wrong, right, right, wrong. Precision 1/2 at half of the recall, 2/3 at all of it: 2/3 throughout.
+    assert found["AP_0.5"] == pytest.approx(100 * 2 / 3)
+    # The answers alone: wrong, right. Precision 1/2 up to half of the recall.
+    assert alone["AP_0.5"] == pytest.approx(100 * 51 / 101 / 2)
+    records = [
+        {"sample": n, "image_id": n, "ref_id": -1, "sentence_id": -1, "text": "", "score": score, "targeted": True}
+        | {"predicted_none": False, "intersection": int(rows.intersection[n]), "union": int(rows.union[n])}
+        | {"predicted": int(rows.predicted[n]), "others": [list(one) for one in rows.others[n]]}
+        for rows in (whole.rows(),)
+        for n, score in enumerate((0.9, 0.8))
+    ]
+    assert figures(rows_of(records), protocol)["AP_0.5"] == pytest.approx(found["AP_0.5"])
 
 
 def test_nothing_has_no_precision() -> None:

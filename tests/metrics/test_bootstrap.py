@@ -40,6 +40,7 @@ def rows_of(intersection: np.ndarray, *, images: np.ndarray | None = None) -> Ro
         categories=objects([()] * count),
         area=np.full(count, np.nan),
         distractors=np.full(count, -1),
+        others=objects([()] * count),
     )
 
 
