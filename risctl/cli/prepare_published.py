@@ -99,10 +99,16 @@ def published_set(name: str) -> Callable[..., None]:
         with console.quiet_if(quiet):
             split_by = split_by or set_named(name).split_by[0]
             place = free_place(out or data_root / f"{name}_{split_by}.h5", overwrite=overwrite)
-            downloads = Downloads(root=data_root, agree=lambda question: yes or _asked(question))
+            downloads = Downloads(root=data_root, agree=lambda question: yes or asked(question))
             if dry_run:
                 plan = plan_set(
-                    name, out=place, source=source, images=images, split_by=split_by, link=link, downloads=downloads
+                    set_named(name),
+                    out=place,
+                    source=source,
+                    images=images,
+                    split_by=split_by,
+                    link=link,
+                    downloads=downloads,
                 )
                 console.result(plan.told(), data=plan.as_json(), as_json=as_json)
                 return
@@ -142,6 +148,6 @@ def _tell(prepared: Prepared) -> None:
             console.warn(line)
 
 
-def _asked(question: str) -> bool:
+def asked(question: str) -> bool:
     """Ask on the terminal; where nobody can answer, the answer is no."""
     return sys.stdin.isatty() and sys.stderr.isatty() and typer.confirm(question, err=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from risctl.data.archives import check_zip, unpack
-from risctl.data.datasets import Found, PublishedSet
+from risctl.data.datasets import COCO_PHRASES, Found, PublishedSet
 from risctl.data.datasets.picture_folders import find_pictures, sampled
 from risctl.data.download import Patience, download
 from risctl.data.hub_files import NotOnHubError
@@ -111,6 +111,20 @@ def fetch_pictures(published: PublishedSet, found: Found, downloads: Downloads, 
     if find_pictures(published.layout, around=found.around, images=None, sample=sample) is None:
         held = ", ".join(source.file_name for source in sources)
         raise DataError(f"{held} held none of the pictures, such as {sample[0]}; see {root / sources[0].folder}")
+
+
+def fetched_coco(downloads: Downloads, stage: Stage) -> tuple[Path, Path]:
+    """Return COCO's training instances of 2014 and the folder of their pictures, after fetching what is not there.
+
+    Raises as `fetched_annotations` and `fetch_pictures` do.
+    """
+    found = fetched_annotations(COCO_PHRASES, COCO_PHRASES.split_by[0], downloads, stage)
+    fetch_pictures(COCO_PHRASES, found, downloads, stage)
+    sample = sampled(COCO_PHRASES.names(found))
+    pictures = find_pictures(COCO_PHRASES.layout, around=found.around, images=None, sample=sample)
+    if pictures is None:
+        raise DataError(f"the pictures of {found.files[0]} are gone")
+    return found.files[0], pictures.folders[0]
 
 
 def check_free(folder: Path, needed: int) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 from risctl.data.datasets import Found, PublishedSet
 from risctl.data.datasets.picture_folders import Pictures, find_pictures, sampled
 from risctl.data.fetching import Downloads, missing_annotations, present_annotations
-from risctl.data.prepare import set_named
 from risctl.data.sources import Source
 
 
@@ -92,7 +91,7 @@ class Plan:
 
 
 def plan_set(
-    name: str,
+    published: PublishedSet,
     *,
     out: Path,
     source: Path | None,
@@ -101,11 +100,10 @@ def plan_set(
     link: bool,
     downloads: Downloads,
 ) -> Plan:
-    """Return what `prepare_set` would do with these options. It reads files and writes none.
+    """Return what preparing the set with these options would do. It reads files and writes none.
 
-    Raises `UsageError` for an unknown set, `DataError` if the folder `source` has not the published files.
+    Raises `DataError` if the folder `source` has not the published files.
     """
-    published = set_named(name)
     split_by = split_by or published.split_by[0]
     missing: list[Source] = []
     if source is not None:
@@ -123,7 +121,7 @@ def plan_set(
     sizes = [path.stat().st_size for path in files if path.is_file()]
     folder = next(parent for parent in out.absolute().parents if parent.is_dir())
     return Plan(
-        name=name,
+        name=published.name,
         split_by=split_by,
         out=out,
         link=link,

@@ -69,6 +69,15 @@ ANNOTATIONS: Mapping[str, Source] = {
     "refcocog": _referit("refcocog.zip", snapshot="20220413012904", about=65_000_000, table="jxu124/refcocog"),
     "grefcoco-refs": _gref("grefs(unc).json", about=120_000_000),
     "grefcoco-instances": _gref("instances.json", about=130_000_000),
+    "coco-instances": Source(
+        file_name="annotations_trainval2014.zip",
+        mirrors=(
+            "http://images.cocodataset.org/annotations/annotations_trainval2014.zip",
+            "https://s3.amazonaws.com/images.cocodataset.org/annotations/annotations_trainval2014.zip",
+        ),
+        folder="",
+        about=253_000_000,
+    ),
     "phrasecut-train": _drive("refer_train.json", key="1qx-0q6r9r0YUGpoyT0B8HJKmUFWQDSu7", about=400_000_000),
     "phrasecut-val": _drive("refer_val.json", key="1UyojArOFPlsSeNbA9fHWjCjOOU-OCohG", about=46_000_000),
     "phrasecut-test": _drive("refer_test.json", key="1jrzXm1gcq6f5hNDeamZd0UmyyHUv61IZ", about=46_000_000),

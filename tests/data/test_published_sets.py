@@ -23,13 +23,13 @@ from typer.testing import CliRunner
 
 from risctl.cli.app import app
 from risctl.data import hub_files
-from risctl.data.datasets import SETS
+from risctl.data.datasets import COCO_PHRASES, SETS
 from risctl.data.datasets.phrasecut import _mask
 from risctl.data.datasets.published import counted, differences, store_counts
 from risctl.data.datasets.refer_layout import SPLIT_BY
 from risctl.data.download import Patience
-from risctl.data.fetching import Downloads
-from risctl.data.prepare import prepare_set
+from risctl.data.fetching import Downloads, fetched_coco, no_stage
+from risctl.data.prepare import prepare_set, set_named
 from risctl.data.prepare_plan import plan_set
 from risctl.data.sources import ANNOTATIONS, Source
 from risctl.data.store.reader import Store
@@ -401,7 +401,13 @@ def test_phrasecut_is_fetched_file_by_file_and_its_pictures_in_two_archives(
         images=images,
     )
     plan = plan_set(
-        "phrasecut", out=tmp_path / "s.h5", source=None, images=None, split_by=None, link=False, downloads=downloads
+        SETS["phrasecut"],
+        out=tmp_path / "s.h5",
+        source=None,
+        images=None,
+        split_by=None,
+        link=False,
+        downloads=downloads,
     )
     assert [one.file_name for one in plan.downloads] == [
         *(f"refer_{split}.json" for split in SPLITS),
@@ -415,7 +421,13 @@ def test_phrasecut_is_fetched_file_by_file_and_its_pictures_in_two_archives(
     assert record["url"].endswith("/refer_train.json") and len(record["sha256"]) == 64
     asked = len(site.requests)
     plan = plan_set(
-        "phrasecut", out=tmp_path / "t.h5", source=None, images=None, split_by=None, link=False, downloads=downloads
+        SETS["phrasecut"],
+        out=tmp_path / "t.h5",
+        source=None,
+        images=None,
+        split_by=None,
+        link=False,
+        downloads=downloads,
     )
     assert (plan.downloads, plan.present, plan.wanted) == ((), 3, 3)
     assert plan.store_bytes == sum(path.stat().st_size for path in (tmp_path / "data/images").rglob("*.jpg"))
@@ -424,7 +436,13 @@ def test_phrasecut_is_fetched_file_by_file_and_its_pictures_in_two_archives(
     # What an interrupted run did not come to is fetched; what is there is not.
     (tmp_path / "data/phrasecut/refer_val.json").unlink()
     plan = plan_set(
-        "phrasecut", out=tmp_path / "t.h5", source=None, images=None, split_by=None, link=False, downloads=downloads
+        SETS["phrasecut"],
+        out=tmp_path / "t.h5",
+        source=None,
+        images=None,
+        split_by=None,
+        link=False,
+        downloads=downloads,
     )
     assert [one.file_name for one in plan.downloads] == ["refer_val.json"]
     again = prepare_set("phrasecut", out=tmp_path / "t.h5", downloads=downloads)
@@ -433,6 +451,36 @@ def test_phrasecut_is_fetched_file_by_file_and_its_pictures_in_two_archives(
 
 
 SPLITS = ("train", "val", "test", "miniv")
+
+
+def test_instances_of_coco_are_fetched_with_their_pictures(site: http_server.Site, tmp_path: Path) -> None:
+    published = refer_files.write(tmp_path / "published")
+    files = {
+        "annotations.zip": {"annotations/instances_train2014.json": published / "refcoco/instances.json"},
+        "train2014.zip": {f"train2014/{one.name}": one for one in (published / "images/train2014").iterdir()},
+    }
+    sources = {}
+    for name, entries in files.items():
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for entry, path in entries.items():
+                archive.write(path, entry)
+        site.answers[f"/{name}"] = http_server.serve((tmp_path / name).read_bytes())
+        sources[name] = Source(file_name=name, mirrors=(site.url(f"/{name}"),), folder="", about=1000)
+    downloads = Downloads(
+        root=tmp_path / "data",
+        agree=lambda question: "COCO train2014" in question,
+        annotations={"coco-instances": sources["annotations.zip"]},
+        images={"train2014": replace(sources["train2014.zip"], folder="images")},
+    )
+    for _ in range(2):
+        instances, images = fetched_coco(downloads, no_stage)
+        assert instances.read_bytes() == (published / "refcoco/instances.json").read_bytes()
+        assert {one.name for one in images.iterdir()} >= {refer_files.file_name(number) for number in (1, 2, 3)}
+    assert len(site.requests) == 2
+    options: dict[str, Any] = {"split_by": None, "link": False, "downloads": downloads}
+    for source, pictures in ((None, None), (instances, images)):
+        plan = plan_set(COCO_PHRASES, out=tmp_path / "s.h5", source=source, images=pictures, **options)
+        assert plan.downloads == () and plan.present == plan.wanted == 3
 
 
 def test_grefcoco_is_fetched_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -559,27 +607,27 @@ def test_the_table_has_one_way_of_splitting(tmp_path: Path, tables: Callable[[Pa
 def test_a_plan_says_sizes_before_anything_moves(tmp_path: Path) -> None:
     downloads = Downloads(root=tmp_path / "data")
     options: dict[str, Any] = {"images": None, "split_by": None, "link": False, "downloads": downloads}
-    plan = plan_set("refcoco", out=tmp_path / "s.h5", source=None, **options)
+    plan = plan_set(SETS["refcoco"], out=tmp_path / "s.h5", source=None, **options)
     told = plan.told()
     assert "refcoco.zip, about 50.0 MB" in told and "train2014.zip, about 13.5 GB" in told
     assert "https://web.archive.org/web/20220413011718id_" in told
     assert plan.needed == 2 * (50_000_000 + 13_500_000_000) and plan.as_json()["needed_bytes"] == plan.needed
     assert "NOT ENOUGH" in replace(plan, free=1000).told()
     root = refer_files.write(tmp_path / "root")
-    plan = plan_set("refcoco", out=tmp_path / "s.h5", source=root, **options)
+    plan = plan_set(SETS["refcoco"], out=tmp_path / "s.h5", source=root, **options)
     assert (plan.downloads, plan.present, plan.wanted) == ((), 3, 3)
     assert "3 of 3 are there in" in plan.told()
     (root / "images/train2014" / refer_files.file_name(2)).unlink()
-    plan = plan_set("refcoco", out=tmp_path / "s.h5", source=root, **options)
+    plan = plan_set(SETS["refcoco"], out=tmp_path / "s.h5", source=root, **options)
     assert (plan.present, plan.wanted) == (2, 3)
     with pytest.raises(DataError, match="no refcocog under"):
-        plan_set("refcocog", out=tmp_path / "s.h5", source=root, **options)
+        plan_set(SETS["refcocog"], out=tmp_path / "s.h5", source=root, **options)
     with pytest.raises(UsageError, match="did you mean 'grefcoco'"):
-        plan_set("grefcocoo", out=tmp_path / "s.h5", source=root, **options)
+        set_named("grefcocoo")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["root"]
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", [*SETS, "coco-phrases"])
 def test_every_set_has_a_command_that_plans_without_a_network(tmp_path: Path, name: str) -> None:
     command = ["prepare", name, "--dry-run", "--data-root", str(tmp_path / "data")]
     done = CliRunner().invoke(app, [*command, "--json"])

@@ -12,9 +12,11 @@ from functools import partial
 from pathlib import Path
 
 from risctl.data.datasets import phrasecut, refer
-from risctl.data.datasets.picture_folders import VISUAL_GENOME, Layout
+from risctl.data.datasets.coco_phrases.generate import make_coco_phrases
+from risctl.data.datasets.picture_folders import COCO, VISUAL_GENOME, Layout
 from risctl.data.datasets.refer_layout import SPLIT_BY, file_of_refs, find_annotations
 from risctl.data.records import Dataset
+from risctl.errors import DataError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,32 @@ def _phrasecut() -> PublishedSet:
         read=phrasecut.read_phrasecut,
     )
 
+
+_COCO_FILE = "annotations/instances_train2014.json"
+
+
+def _coco_phrases() -> PublishedSet:
+    def find(root: Path, split_by: str) -> Found:
+        places = (root, root / _COCO_FILE, root / "coco" / _COCO_FILE, root / Path(_COCO_FILE).name)
+        file = next((one for one in places if one.is_file()), None)
+        if file is None:
+            raise DataError(f"no {_COCO_FILE} under {root}")
+        return Found(files=(file,), instances=file, around=(file.parent, file.parent.parent))
+
+    return PublishedSet(
+        name="coco-phrases",
+        split_by=("picture",),
+        archives={"coco-instances": _COCO_FILE},
+        pictures=("train2014",),
+        layout=COCO,
+        find=find,
+        names=_listed_names,
+        read=make_coco_phrases,
+    )
+
+
+COCO_PHRASES = _coco_phrases()
+"""COCO's instances, which phrases are made for: no published phrases, but published files."""
 
 SETS: Mapping[str, PublishedSet] = {
     **{name: _refer(name, {name: f"{name}/instances.json"}) for name in ("refcoco", "refcoco+", "refcocog", "refclef")},
