@@ -40,7 +40,6 @@ class QuestionSet(Dataset[QuestionItem | RisctlError]):
 
     disturbance: of what was asked and made; found boxes are as they are but for the mirror. per_word: numbers a word
     has in the preprocess's ids; classes, appearance: of the boxes. An item depends on (seed, epoch, index) alone.
-    Questions without a word are left out and counted in `left_out`.
     Questions without a word ("...") are left out and counted in `left_out`. Raises `DataError` if none is left.
     """
 
