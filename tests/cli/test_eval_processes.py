@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from data.video_files import write_youtube
+from systems.small_models import REFERFORMER, recipe_of
 from systems.tiny import tiny_store
 
 from risctl.cli.app import main
@@ -19,28 +20,7 @@ from risctl.data.datasets.ref_video import read_ref_youtube_vos
 from risctl.data.store.writer import write_store
 from risctl.engine.checkpoint import save_checkpoint
 from risctl.language.vocabulary import Vocabulary
-from risctl.recipe.load import parse_recipe
 from risctl.systems.build import build_system
-
-CLIPS = {
-    "name": "clips",
-    "model": {
-        "system": "referformer",
-        "short_side": 48,
-        "queries": 3,
-        "hidden": 32,
-        "heads": 4,
-        "encoder_layers": 1,
-        "decoder_layers": 1,
-        "feed_forward": 32,
-        "mask_channels": 16,
-        "visual": {"name": "small_cnn"},
-        "text": {"tokens": None, "weights": None, "layers": 1, "width": 16, "heads": 2, "feed_forward": 16},
-    },
-    "data": {"store": "none.h5", "batch_size": 2, "frames": 2},
-    "optim": {"lr": 1e-3},
-    "train": {"epochs": 1, "best": "J&F"},
-}
 
 # All commands in one process each: importing torch takes longer than they do.
 DRIVER = """
@@ -58,7 +38,7 @@ for arguments in json.loads(sys.argv[1]):
 
 @pytest.fixture
 def video_model(tmp_path: Path) -> Path:
-    recipe = parse_recipe(CLIPS, source="tests")
+    recipe = recipe_of(REFERFORMER)
     vocabulary = Vocabulary.from_texts(["a red box on the left"])
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from systems.small_models import REFERFORMER, recipe_of
 from typer.testing import CliRunner
 
 from risctl.cli.app import app
@@ -22,7 +23,6 @@ from risctl.engine.video_files import VideoPredictions
 from risctl.engine.video_predictor import FrameAnswers, VideoPredictor, clips_of
 from risctl.errors import DataError, UsageError
 from risctl.language.vocabulary import Vocabulary
-from risctl.recipe.load import parse_recipe
 from risctl.systems.base import Prediction
 from risctl.systems.build import build_system
 from risctl.vision import rle
@@ -30,27 +30,11 @@ from risctl.vision.video_frames import Frame, Video, VideoWriter
 
 pytest.importorskip("av")
 
-MODEL: dict[str, Any] = {
-    "system": "referformer",
-    "short_side": 48,
-    "queries": 3,
-    "hidden": 32,
-    "heads": 4,
-    "encoder_layers": 1,
-    "decoder_layers": 1,
-    "feed_forward": 32,
-    "mask_channels": 16,
-    "visual": {"name": "small_cnn"},
-    "text": {"tokens": None, "weights": None, "layers": 1, "width": 16, "heads": 2, "feed_forward": 16},
-}
-
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small, untrained ReferFormer."""
-    recipe = parse_recipe(
-        {"name": "small", "model": MODEL, "data": {"store": "none.h5"}, "train": {"epochs": 1}}, source="test"
-    )
+    recipe = recipe_of(REFERFORMER)
     vocabulary = Vocabulary(["red", "cup", "left", "a", "dog"])
     with torch.random.fork_rng():
         torch.manual_seed(3)

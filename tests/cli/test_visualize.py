@@ -20,7 +20,7 @@ from systems.tiny import tiny_store
 from risctl.data.store.reader import Store
 from risctl.engine.checkpoint import save_checkpoint
 from risctl.language.vocabulary import Vocabulary
-from risctl.recipe.load import load_recipe, parse_recipe
+from risctl.recipe.load import load_recipe
 from risctl.systems.build import build_system
 
 SMALL = [
@@ -168,16 +168,8 @@ def test_attention_is_what_the_model_has(shown: Shown, picture: Path, step: Path
     assert told["kind"] == "steps" and len(told["steps"]) == 10
 
 
-def test_things_that_a_mini_chose_from_are_drawn(shown: Shown, picture: Path, tmp_path: Path) -> None:
-    model = {"system": "mini", "input_size": 64, "max_words": 6, "most": 6, "mask_channels": 16, "channels": 32}
-    model |= {"layers": 1, "heads": 2, "text": {"buckets": 64}}
-    values = {"name": "t", "model": model, "data": {"store": "s.h5"}, "train": {"epochs": 1}}
-    recipe, vocabulary = parse_recipe(values, source="tests"), Vocabulary.from_texts(["the red cup"])
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        system = build_system(recipe.model, vocabulary=vocabulary)
-    save_checkpoint(tmp_path / "mini.safetensors", system=system, recipe=recipe, vocabulary=vocabulary)
-    told, sheet = shown("attention", picture, "the red cup", "--model", tmp_path / "mini.safetensors")
+def test_things_that_a_mini_chose_from_are_drawn(shown: Shown, picture: Path, tiny_mini: Path) -> None:
+    told, sheet = shown("attention", picture, "the red cup", "--model", tiny_mini)
     probabilities = [one["probability"] for one in told["things"]]
     assert told["kind"] == "choices" and 1 <= len(probabilities) <= 6 and sheet.shape[1] > 800
     assert probabilities == sorted(probabilities, reverse=True)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from data.video_files import write_davis, write_youtube
 from PIL import Image
+from systems.small_models import REFERFORMER
 from typer.testing import CliRunner
 
 from risctl.cli.app import app
@@ -31,25 +32,11 @@ from risctl.recipe.schema import Recipe
 from risctl.systems.base import Output
 from risctl.systems.build import build_system
 
-MODEL: dict[str, Any] = {
-    "system": "referformer",
-    "short_side": 48,
-    "queries": 3,
-    "hidden": 32,
-    "heads": 4,
-    "encoder_layers": 1,
-    "decoder_layers": 1,
-    "feed_forward": 32,
-    "mask_channels": 16,
-    "visual": {"name": "small_cnn"},
-    "text": {"tokens": None, "weights": None, "layers": 1, "width": 16, "heads": 2, "feed_forward": 16},
-}
-
 
 def recipe_of(store: Path, **sections: dict[str, Any]) -> Recipe:
     values: dict[str, Any] = {
         "name": "clips",
-        "model": MODEL,
+        "model": REFERFORMER,
         "data": {"store": str(store), "val_split": "test", "batch_size": 2, "workers": 0, "frames": 2},
         "optim": {"lr": 1e-3},
         "train": {"epochs": 2, "best": "J&F"},

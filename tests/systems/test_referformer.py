@@ -9,46 +9,20 @@ import numpy as np
 import pytest
 import torch
 from contract import TEXTS, SystemContract
+from systems.small_models import REFERFORMER, recipe_of
 
 from risctl.core.encoders.base import VisualFeatures
 from risctl.data.batch import Batch, Item, collate
 from risctl.data.records import SampleIds
 from risctl.errors import UsageError
 from risctl.language.vocabulary import Vocabulary
-from risctl.recipe.load import parse_recipe
 from risctl.recipe.referformer import ReferFormerModel
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 from risctl.systems.build import build_system
 from risctl.systems.referformer import ReferFormer, clip_targets
 
-SMALL: dict[str, Any] = {
-    "system": "referformer",
-    "short_side": 48,
-    "longest_side": 96,
-    "max_words": 12,
-    "queries": 3,
-    "hidden": 32,
-    "heads": 4,
-    "encoder_layers": 1,
-    "decoder_layers": 2,
-    "feed_forward": 32,
-    "mask_channels": 16,
-    "visual": {"name": "small_cnn"},
-    "text": {
-        "tokens": None,
-        "weights": None,
-        "layers": 1,
-        "width": 16,
-        "heads": 2,
-        "feed_forward": 16,
-    },
-}
-
-
-def recipe_of(model: dict[str, Any]) -> Recipe:
-    mapping = {"name": "small", "model": model, "data": {"store": "none.h5"}, "train": {"epochs": 1}}
-    return parse_recipe(mapping, source="test")
+SMALL: dict[str, Any] = REFERFORMER | {"longest_side": 96, "max_words": 12, "decoder_layers": 2}
 
 
 def system_of(**changes: Any) -> ReferFormer:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from contract import TEXTS, WORDS, SystemContract
+from systems.small_models import recipe_of
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from risctl.core.encoders.text.bilstm import BiLSTMEncoder
@@ -17,7 +18,6 @@ from risctl.core.encoders.visual.dilated_resnet import DilatedResNet
 from risctl.data.batch import Batch, Item, collate
 from risctl.errors import RecipeError
 from risctl.language.vocabulary import Vocabulary
-from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import Output, System
 from risctl.systems.build import build_system
@@ -36,11 +36,6 @@ SMALL: dict[str, Any] = {
     "text": {"hidden": 10, "dim": 12},
 }
 TOLERANCE = 1e-5
-
-
-def recipe_of(model: dict[str, Any]) -> Recipe:
-    mapping = {"name": "small", "model": model, "data": {"store": "none.h5"}, "train": {"epochs": 1}}
-    return parse_recipe(mapping, source="test")
 
 
 def system_of(**changes: Any) -> System:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from contract import TEXTS, SystemContract
+from systems.small_models import recipe_of
 
 from risctl.data.batch import collate
 from risctl.errors import UsageError
 from risctl.language.vocabulary import Vocabulary
-from risctl.recipe.load import parse_recipe
 from risctl.recipe.model import VLTModel
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
@@ -32,11 +32,6 @@ SMALL: dict[str, Any] = {
     "visual": {"name": "small_cnn"},
     "text": {"hidden": 24, "dim": 12},
 }
-
-
-def recipe_of(model: dict[str, Any]) -> Recipe:
-    mapping = {"name": "small", "model": model, "data": {"store": "none.h5"}, "train": {"epochs": 1}}
-    return parse_recipe(mapping, source="test")
 
 
 class VLTContract(SystemContract):

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from contract import TEXTS, WORDS, SystemContract
+from systems.small_models import ZSI as SMALL
+from systems.small_models import recipe_of
 from tiny import tiny_store
 
 from risctl.core.encoders.text.asked_word import SIDE_NAMES
@@ -21,24 +23,11 @@ from risctl.errors import RecipeError
 from risctl.language.coco_classes import CLASSES, SPLITS
 from risctl.language.places import place_of
 from risctl.language.vocabulary import Vocabulary
-from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 from risctl.systems.build import build_system
 from risctl.systems.zsi import ZSI
 
-SMALL: dict[str, Any] = {
-    "system": "zsi",
-    "short_side": 64,
-    "long_side": 96,
-    "max_words": 8,
-    "channels": 8,
-    "hidden": 24,
-    "vocabulary_words": 9,
-    "proposals": 30,
-    "visual": {"name": "small_cnn"},
-    "text": {"vectors": "given.txt", "dim": 12},
-}
 REFERENCE: dict[str, Any] = {
     "conventions": "mmdet1",
     "tower": "reference",
@@ -47,11 +36,6 @@ REFERENCE: dict[str, Any] = {
     "unseen_boxes": "reference",
 }
 CLASS_WORDS = " ".join((*SPLITS["48_17"].seen, *SPLITS["48_17"].unseen)).split()
-
-
-def recipe_of(model: dict[str, Any]) -> Recipe:
-    mapping = {"name": "small", "model": model, "data": {"store": "none.h5"}, "train": {"epochs": 1}}
-    return parse_recipe(mapping, source="test")
 
 
 def vectors_of(vocabulary: Vocabulary, dim: int = 12) -> np.ndarray:

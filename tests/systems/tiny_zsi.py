@@ -6,26 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from systems import small_models
 
 from risctl.engine.checkpoint import save_checkpoint
 from risctl.language.coco_classes import SPLITS
 from risctl.language.places import RULE_WORDS
 from risctl.language.vocabulary import Vocabulary
-from risctl.recipe.load import parse_recipe
 from risctl.systems.build import build_system
 from risctl.systems.zsi import ZSI
-
-MODEL = {
-    "system": "zsi",
-    "short_side": 64,
-    "long_side": 96,
-    "channels": 8,
-    "hidden": 24,
-    "vocabulary_words": 9,
-    "proposals": 30,
-    "visual": {"name": "small_cnn"},
-    "text": {"vectors": "given.txt", "dim": 12},
-}
 
 
 def tiny_zsi(folder: Path) -> Path:
@@ -33,8 +21,7 @@ def tiny_zsi(folder: Path) -> Path:
     torch.manual_seed(0)
     words = Vocabulary((*" ".join((*SPLITS["48_17"].seen, *SPLITS["48_17"].unseen)).split(), "castle", *RULE_WORDS))
     vectors = np.random.default_rng(0).random((len(words), 12), dtype=np.float32)
-    mapping = {"name": "small", "model": MODEL, "data": {"store": "none.h5"}, "train": {"epochs": 1}}
-    recipe = parse_recipe(mapping, source="test")
+    recipe = small_models.recipe_of(small_models.ZSI)
     system = build_system(recipe.model, vocabulary=words, vectors=vectors)
     assert isinstance(system, ZSI)
     path = folder / "zsi.safetensors"

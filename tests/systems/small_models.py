@@ -1,0 +1,40 @@
+"""The `model` sections of systems small enough for tests, and recipes of nothing but such a section."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from risctl.recipe.load import parse_recipe
+from risctl.recipe.schema import Recipe
+
+REFERFORMER: dict[str, Any] = {
+    "system": "referformer",
+    "short_side": 48,
+    "queries": 3,
+    "hidden": 32,
+    "heads": 4,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "feed_forward": 32,
+    "mask_channels": 16,
+    "visual": {"name": "small_cnn"},
+    "text": {"tokens": None, "weights": None, "layers": 1, "width": 16, "heads": 2, "feed_forward": 16},
+}
+ZSI: dict[str, Any] = {
+    "system": "zsi",
+    "short_side": 64,
+    "long_side": 96,
+    "max_words": 8,
+    "channels": 8,
+    "hidden": 24,
+    "vocabulary_words": 9,
+    "proposals": 30,
+    "visual": {"name": "small_cnn"},
+    "text": {"vectors": "given.txt", "dim": 12},
+}
+
+
+def recipe_of(model: dict[str, Any]) -> Recipe:
+    """Return a recipe with the section `model`, about a store that does not exist."""
+    mapping = {"name": "small", "model": model, "data": {"store": "none.h5"}, "train": {"epochs": 1}}
+    return parse_recipe(mapping, source="test")
