@@ -146,8 +146,8 @@ def referformer_state(
 ) -> dict[str, Tensor]:
     """Return the published tensors by our names, for a model whose own state is `expected`.
 
-    new_classes: take the class heads from `expected`, not from the file. Raises `CheckpointError` that lists unknown,
-    missing and misshapen keys by their published names.
+    new_classes: take the class heads from `expected`, not from the file. Raises `CheckpointError` that lists unknown
+    and misshapen keys by their published names, missing ones by ours.
     """
     state: dict[str, Tensor] = {}
     origin: dict[str, str] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def test_old_files_and_repeats_are_read_as_well() -> None:
     state_of(published)
 
 
-def test_every_missing_and_unknown_key_is_listed_by_its_published_name() -> None:
+def test_every_missing_unknown_and_misshapen_key_is_listed() -> None:
     published = tensors("resnet50", words=100)
     del published["controller.layers.1.bias"], published["fusion_module.multihead_attn.in_proj_bias"]
     published["vision_module.extra.weight"] = torch.zeros(1)
@@ -121,7 +122,7 @@ def write_checkpoint(path: Path, *, words: int, **numbers: int) -> Path:
     content = {
         "model": state,
         "optimizer": {"state": {}, "param_groups": [{"lr": 1e-4}]},
-        "lr_scheduler": {"last_epoch": 5},
+        "lr_scheduler": {"milestones": Counter((3, 5)), "last_epoch": 5},
         "epoch": 5,
         "args": argparse.Namespace(lr=1e-4, backbone="resnet50", masks=True),
     }
