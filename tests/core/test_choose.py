@@ -46,7 +46,8 @@ def test_words_alike_share_grams() -> None:
     assert len(set(gram_buckets("zebra", buckets=4096)) & set(gram_buckets("zebras", buckets=4096))) >= 6
     assert not set(gram_buckets("zebra", buckets=4096)) & set(gram_buckets("truck", buckets=4096))
     assert len(gram_buckets("a" * 90, buckets=64)) == GRAMS
-    assert gram_buckets("left", buckets=4096) == gram_buckets("left", buckets=4096)
+    # A checkpoint's rows are these wherever it is read.
+    assert gram_buckets("left", buckets=4096) == [1178, 217, 2525, 4057, 462, 1896, 3814]
 
 
 def test_ids_and_vectors_of_words() -> None:
