@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cli.command_line import Run
 from PIL import Image
 from pycocotools import mask as coco_masks
 from pycocotools.coco import COCO
 from systems.tiny import tiny_store
 from systems.tiny_zsi import tiny_zsi
 
-from risctl.cli import app
 from risctl.cli.predict_classes import category_ids, names_of
 from risctl.errors import UsageError
 
@@ -24,22 +24,16 @@ def checkpoint(tmp_path: Path) -> Path:
     return tiny_zsi(tmp_path)
 
 
-def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["risctl", "predict", *map(str, arguments)])
-    with pytest.raises(SystemExit) as leaving:
-        app.main()
-    out, err = capfd.readouterr()
-    return int(leaving.value.code or 0), out, err
+@pytest.fixture
+def predict(risctl: Run) -> Run:
+    return partial(risctl, "predict")
 
 
-def test_things_by_name(
-    checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_things_by_name(predict: Run, checkpoint: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A seen class, an unseen one and a word of no class: COCO's results, masks of the picture's size, an overlay."""
-    monkeypatch.chdir(tmp_path)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)).save("photo_000012.png")
     asked = ("photo_000012.png", "--classes", "Zebra, skateboard,castle", "--model", checkpoint, "--json")
-    code, out, err = run(capfd, monkeypatch, *asked)
+    code, out, err = predict(*asked)
     assert code == 0, err
     results = json.loads(out)
     assert results == json.loads(Path("predictions/photo_000012.classes.json").read_text())
@@ -63,19 +57,16 @@ def test_things_by_name(
     assert [one["segmentation"] for one in read.dataset["annotations"]] == [one["segmentation"] for one in results]
     with Image.open("predictions/photo_000012.classes.png") as drawn:
         assert drawn.width >= 90
-    code, out, err = run(capfd, monkeypatch, *asked[:-1], "--min-score", 1)
+    code, out, err = predict(*asked[:-1], "--min-score", 1)
     assert (code, out) == (0, "")
     assert "none of the classes was found" in err
 
 
-def test_a_phrase_is_answered(
-    checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_phrase_is_answered(predict: Run, checkpoint: Path) -> None:
     """Of an unseen class and of a word of no class; other words of the place give another answer."""
-    monkeypatch.chdir(tmp_path)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)).save("photo.png")
     texts = ("the skateboard on the left", "the skateboard on the right", "biggest castle")
-    code, out, err = run(capfd, monkeypatch, "photo.png", *texts, "--model", checkpoint, "--json")
+    code, out, err = predict("photo.png", *texts, "--model", checkpoint, "--json")
     assert code == 0, err
     left, right, castle = json.loads(out)
     assert all(0 < one["score"] <= 1 for one in (left, right, castle))
@@ -83,38 +74,27 @@ def test_a_phrase_is_answered(
     assert len(centres) == 2 and centres[0] < centres[1]
 
 
-def test_what_cannot_be_asked(
-    checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_what_cannot_be_asked(predict: Run, checkpoint: Path) -> None:
     Image.new("RGB", (80, 60)).save("photo.png")
-    code, _, err = run(capfd, monkeypatch, "photo.png", "--classes", "zebr", "--model", checkpoint)
+    code, _, err = predict("photo.png", "--classes", "zebr", "--model", checkpoint)
     assert code == 2 and "did you mean 'zebra'" in err
-    code, _, err = run(capfd, monkeypatch, "photo.png", "--classes", "cat, castle moat", "--model", checkpoint)
+    code, _, err = predict("photo.png", "--classes", "cat, castle moat", "--model", checkpoint)
     assert code == 2 and "'moat' of 'castle moat' has no vector in this checkpoint" in err
     assert len(err.strip().splitlines()) == 2  # what the model is, and the error
-    code, _, err = run(capfd, monkeypatch, "photo.png", "--classes", "cat", "--text", "a cat", "--model", checkpoint)
+    code, _, err = predict("photo.png", "--classes", "cat", "--text", "a cat", "--model", checkpoint)
     assert code == 2 and "--text" in err and "--video" in err
 
 
-def test_a_system_that_answers_phrases_says_so(
-    tiny_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_system_that_answers_phrases_says_so(predict: Run, tiny_checkpoint: Path) -> None:
     Image.new("RGB", (80, 60)).save("photo.png")
-    code, _, err = run(capfd, monkeypatch, "photo.png", "--classes", "cat", "--model", tiny_checkpoint)
+    code, _, err = predict("photo.png", "--classes", "cat", "--model", tiny_checkpoint)
     assert code == 2 and "answers phrases" in err
 
 
-def test_eval_by_class_is_for_what_finds_classes(
-    tiny_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_eval_by_class_is_for_what_finds_classes(risctl: Run, tiny_checkpoint: Path, tmp_path: Path) -> None:
     store = tiny_store(tmp_path, images=3, validation=1)
-    arguments = ["risctl", "eval", "--model", str(tiny_checkpoint), "--data", str(store), "--protocol", "zsi"]
-    monkeypatch.setattr(sys, "argv", arguments)
-    with pytest.raises(SystemExit) as leaving:
-        app.main()
-    assert leaving.value.code == 2 and "answers phrases" in capfd.readouterr().err
+    code, _, err = risctl("eval", "--model", tiny_checkpoint, "--data", store, "--protocol", "zsi")
+    assert code == 2 and "answers phrases" in err
 
 
 def test_names_and_their_numbers() -> None:

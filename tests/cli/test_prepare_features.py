@@ -5,39 +5,24 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cli.command_line import Run
 from systems.tiny import tiny_store
 
-from risctl.cli.app import main
 from risctl.errors import MachineError
 
 TINY = ["model.input_size=64", "model.hidden=8", "model.heads=2", "model.fusion_channels=8", "model.queries=2"]
 TINY += ["model.head_channels=8", "model.text.hidden=8", "model.text.dim=8", "model.visual.frozen=true"]
 SHORT = ["train.max_steps=1", "train.eval_limit=1", "data.workers=0", "data.batch_size=2"]
 
-Run = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def risctl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Run the command line in a folder with a small store; return exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
+def risctl(risctl: Run, tmp_path: Path) -> Run:
+    """Run the command line in a folder with a small store."""
     tiny_store(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["risctl", *arguments])
-        try:
-            main()
-            code = 0
-        except SystemExit as left:
-            code = int(left.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return risctl
 
 
 def test_a_dry_run_says_the_disk_and_writes_nothing(risctl: Run, tmp_path: Path) -> None:
