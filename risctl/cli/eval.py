@@ -75,6 +75,16 @@ def evaluate_model(
             show_default=False,
         ),
     ] = None,
+    clip_len: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1000,
+            help="Videos: frames that the model sees at once, by default 36 on Ref-DAVIS17, else 8; as long as a "
+            "video, it is the published pass, whose memory grows with it.",
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that decode pictures.")] = 0,
     device: DeviceOption = Device.auto,
     as_json: JsonOption = False,
@@ -107,6 +117,8 @@ def evaluate_model(
                 raise UsageError("--report is for pictures; of videos, --json and --rows tell all")
             if protocol is not None or text_batch is not None:
                 raise UsageError("a store of videos has its own figures, J and F; leave --protocol, --text-batch out")
+            if submission is not None and (limit is not None or rows is not None):
+                raise UsageError("a submission is of the whole split, without figures; leave --limit and --rows out")
             evaluate_video_model(
                 loaded,
                 store,
@@ -117,12 +129,13 @@ def evaluate_model(
                 limit=limit,
                 rows=rows,
                 submission=submission,
+                clip_length=clip_len,
                 is_first=is_first,
                 as_json=as_json,
             )
             return
-        if submission is not None:
-            raise UsageError(f"--submission is for videos; {data} holds pictures")
+        if submission is not None or clip_len is not None:
+            raise UsageError(f"--submission and --clip-len are for videos; {data} holds pictures")
         if protocol in ("zsi", "gzsi"):
             from risctl.cli.eval_classes import evaluate_found_classes
 

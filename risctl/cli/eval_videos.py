@@ -27,6 +27,7 @@ def evaluate_video_model(
     limit: int | None,
     rows: Path | None,
     submission: Path | None,
+    clip_length: int | None,
     is_first: bool,
     as_json: bool,
 ) -> None:
@@ -44,7 +45,13 @@ def evaluate_video_model(
         if not is_first:
             return
         from risctl.engine.submission import write_submission
+        from risctl.engine.video_predictor import CLIP_LENGTH
 
+        if loaded.system.takes_clips:
+            console.say(
+                f"in clips of {clip_length or CLIP_LENGTH} frames, the query chosen over each video; one pass over all "
+                "frames, as ReferFormer was published with, may differ and is had with --clip-len"
+            )
         with console.counting("predict") as progress:
             done = write_submission(
                 loaded.system,
@@ -53,6 +60,7 @@ def evaluate_video_model(
                 split=split,
                 text_field=text_field,
                 device=place,
+                clip_length=clip_length or CLIP_LENGTH,
                 threshold=chosen,
                 progress=progress,
             )
@@ -69,6 +77,7 @@ def evaluate_video_model(
             split=split,
             text_field=text_field,
             device=place,
+            clip_length=clip_length,
             threshold=chosen,
             limit=limit,
             progress=progress,

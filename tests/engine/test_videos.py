@@ -63,13 +63,12 @@ def test_clips_are_trained_on_and_measured(store: Path, tmp_path: Path) -> None:
     assert result.best is not None and result.best.figure == "J&F"
     assert set(result.figures) == {"J", "F", "J&F"}
     rows = tmp_path / "rows.jsonl"
-    done = CliRunner().invoke(
-        app,
-        f"eval --model {tmp_path / 'run'} --data {store} --split test --json --rows {rows} --device cpu".split(),
-    )
+    command = f"eval --model {tmp_path / 'run'} --data {store} --split test --json --rows {rows} --clip-len 5"
+    done = CliRunner().invoke(app, [*command.split(), "--device", "cpu"])
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
     assert report["expressions"] == 4 and report["frames"] == 5
+    assert (report["clip_length"], report["query"]) == (5, "video")
     assert report["figures"]["J&F"] == pytest.approx(result.figures["J&F"], abs=1e-3)
     assert len(rows.read_text().splitlines()) == 4
 
