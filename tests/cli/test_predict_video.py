@@ -131,6 +131,26 @@ def test_frames_keep_their_times_where_these_are_uneven(model: Path, tmp_path: P
     assert [frame.time for frame in drawn] == pytest.approx(times, abs=1e-3)
 
 
+def test_what_a_telephone_wrote_upright_is_turned(tmp_path: Path) -> None:
+    """The note in the file (tkhd's matrix) says: show it turned by 90 degrees clockwise."""
+    film = tmp_path / "upright.mp4"
+    corner = np.full((60, 90, 3), 90, dtype=np.uint8)
+    corner[:20, :30] = (220, 40, 40)
+    with VideoWriter(film, rate=10.0) as writer:
+        writer.add(corner)
+    plain, turned = (
+        b"".join(one.to_bytes(4, "big", signed=True) for one in matrix)
+        for matrix in ((65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30), (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30))
+    )
+    data = film.read_bytes()
+    track = data.index(b"tkhd")
+    film.write_bytes(data[:track] + data[track:].replace(plain, turned, 1))
+    [frame] = Video.open(film).frames()
+    assert frame.pixels.shape == (90, 60, 3)
+    assert np.abs(frame.pixels.astype(int) - np.rot90(corner, -1)).mean() < 8
+    assert frame.pixels[5, -5, 0] > 180 and frame.pixels[5, 5, 0] < 120  # what was left above is right above
+
+
 def test_what_is_transparent_is_seen_over_white(tmp_path: Path) -> None:
     clear = [np.dstack([pixels, np.where(pixels[..., 0] > 200, 255, 0).astype(np.uint8)]) for pixels in pictures(2)]
     write_encoded(tmp_path / "clear.mov", clear, codec="qtrle", layout="argb", times=[0.0, 0.1])
