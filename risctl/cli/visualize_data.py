@@ -150,8 +150,9 @@ def _chosen(
     """Return the rows of the sentences to show."""
     from risctl.engine.evaluator import evaluate
     from risctl.engine.measured_runs import read_run
-    from risctl.engine.prediction_sheet import Which, check_rows, choose_samples, random_samples
+    from risctl.engine.prediction_sheet import check_rows, random_samples
     from risctl.engine.report import Result
+    from risctl.engine.report_samples import worst_and_best
 
     if show is Show.random:
         return random_samples(store.sentences(split).tolist()[:limit], count=count, seed=seed)
@@ -167,7 +168,8 @@ def _chosen(
                 text_batch=loaded.recipe.eval.text_batch, progress=progress, resamples=0,
             )  # fmt: skip
         result = report.results[protocol.name]
-    return choose_samples(result, Which(show.value), count=count)
+    worst, best = worst_and_best(result, each=count)
+    return worst if show is Show.worst else best
 
 
 def _field(name: str) -> TextField:

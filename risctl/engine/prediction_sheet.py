@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,6 @@ import torch
 from risctl.data.store.reader import Store, TextField
 from risctl.engine.asking import masks_of
 from risctl.engine.measured_runs import MeasuredRun
-from risctl.engine.report import Result
-from risctl.engine.report_samples import worst_and_best
 from risctl.errors import DataError, UsageError
 from risctl.metrics.figures import ious
 from risctl.metrics.overlaps import overlap_of_masks
@@ -29,28 +26,12 @@ from risctl.viz.sheets import grid
 _SIDE, _LETTERS = 300, 14
 
 
-class Which(StrEnum):
-    """Which samples are shown."""
-
-    worst = "worst"
-    best = "best"
-    random = "random"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnPredictions:
     """sheet: uint8 (H, W, 3); samples: those on it, as JSON values."""
 
     sheet: np.ndarray
     samples: list[dict[str, Any]]
-
-
-def choose_samples(result: Result, which: Which, *, count: int, seed: int = 0) -> list[int]:
-    """Return the keys (sentence rows) of `count` samples of an evaluation, no image twice among the worst and best."""
-    if which is Which.random:
-        return random_samples(result.rows.key.tolist(), count=count, seed=seed)
-    worst, best = worst_and_best(result, each=count)
-    return worst if which is Which.worst else best
 
 
 def random_samples(keys: Sequence[int], *, count: int, seed: int) -> list[int]:

@@ -18,7 +18,7 @@ from risctl.language.clip_tokens import MERGES_FILE, ClipTokens, is_tokenizer_fo
 DEFAULT = "openai/clip-vit-base-patch32"
 
 
-def load_clip(source: str, *, vocabulary: Path | None = None, option: str = "--clip") -> tuple[CLIP, ClipTokens]:
+def load_clip(source: str, *, vocabulary: Path | None = None) -> tuple[CLIP, ClipTokens]:
     """Return a CLIP in evaluation mode, and its tokens.
 
     source: a folder or hub id in Hugging Face's layout (OpenAI's and OpenCLIP's ViTs), or a `.pt` file by OpenAI's
@@ -30,7 +30,7 @@ def load_clip(source: str, *, vocabulary: Path | None = None, option: str = "--c
         clip = openai_clip(read_openai_clip(path), source=source)
         return clip, load_tokens(vocabulary or _beside(path), context=clip.text.context)
     found = Pretrained(
-        source, what="a CLIP", kinds=("clip",), wanted=MODEL if vocabulary else (*MODEL, *TOKENIZER), option=option
+        source, what="a CLIP", kinds=("clip",), wanted=MODEL if vocabulary else (*MODEL, *TOKENIZER), option="--clip"
     )
     clip = wrap(found.model(CLIPModel).float())
     return clip, load_tokens(vocabulary or found.folder, context=clip.text.context)

@@ -52,17 +52,15 @@ def region_measure(prediction: np.ndarray, target: np.ndarray, *, void: np.ndarr
     return np.count_nonzero(prediction & target) / union if union else 1.0
 
 
-def boundary_measure(
-    prediction: np.ndarray, target: np.ndarray, *, void: np.ndarray | None = None, radius: float = RADIUS
-) -> float:
+def boundary_measure(prediction: np.ndarray, target: np.ndarray, *, void: np.ndarray | None = None) -> float:
     """Return F of two bool masks (H, W): the harmonic mean of precision and recall of their outlines.
 
-    A pixel of one outline matches if the other outline comes within ceil(radius x diagonal) pixels of it, which is what
+    A pixel of one outline matches if the other outline comes within ceil(RADIUS x diagonal) pixels of it, which is what
     dilating with a disk of that radius tests.
     """
     if void is not None:
         prediction, target = prediction & ~void, target & ~void
-    reach = np.ceil(radius * np.linalg.norm(prediction.shape))
+    reach = np.ceil(RADIUS * np.linalg.norm(prediction.shape))
     found, wanted = np.argwhere(outline(prediction)), np.argwhere(outline(target))
     if not len(found) and not len(wanted):
         return 1.0
@@ -94,20 +92,20 @@ def decay(values: np.ndarray) -> float:
     return float(values[bounds[0] : bounds[1] + 1].mean() - values[bounds[3] : bounds[4] + 1].mean())
 
 
-def measure_clip(prediction: np.ndarray, target: np.ndarray, *, task: Task, objects: int | None = None) -> ClipMeasures:
+def measure_clip(prediction: np.ndarray, target: np.ndarray, *, task: Task) -> ClipMeasures:
     """Return J and F of each object of a clip, from label maps (frames, H, W): 0 background, 1 to N objects, 255 void.
 
     "semi-supervised" compares labels with labels and leaves out the first frame, which is given to such systems, and
     the last. "unsupervised" counts all frames and lets each object have the predicted label that suits it best
-    (Hungarian assignment on the mean of J and F), so swapped identities are forgiven. `objects` says how many there
-    are, by default the highest label of the target.
+    (Hungarian assignment on the mean of J and F), so swapped identities are forgiven. The highest label of the target
+    says how many objects there are.
 
     Raises `DataError` if the clips differ in shape, are too short, or a semi-supervised prediction has a label that no
     object has.
     """
     if prediction.shape != target.shape:
         raise DataError(f"label maps differ in (frames, height, width): {prediction.shape} and {target.shape}")
-    wanted = objects if objects is not None else _highest_label(target)
+    wanted = _highest_label(target)
     if task == "semi-supervised":
         prediction, target = prediction[1:-1], target[1:-1]
     if not len(target):
