@@ -25,6 +25,7 @@ from risctl.systems.global_local_clip import METHODS, TEXT_WEIGHT, VISUAL_WEIGHT
 from risctl.vision import rle
 
 PROMPTS = ("{}", "a photo of {}", "a picture of {}", "a photo of the {}", "{} in the scene")
+_TEXT_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,10 +107,8 @@ class ZeroShot:
         source: ProposalSource,
         method: Method = "global-local",
         visual_weight: float = VISUAL_WEIGHT,
-        text_weight: float = TEXT_WEIGHT,
         shortlist: int | None = None,
         strategies: Strategies | None = None,
-        text_batch: int = 64,
     ) -> None:
         """shortlist: how many proposals are looked at alone for each text, None for all (exact)."""
         if method not in METHODS:
@@ -122,8 +121,7 @@ class ZeroShot:
         self.shortlist = shortlist
         self.strategies = strategies or Strategies()
         self._tokens, self._phraser, self._source = tokens, phraser, source
-        self._visual_weight, self._text_weight = visual_weight, text_weight
-        self._text_batch = text_batch
+        self._visual_weight = visual_weight
         self._features: dict[str, Tensor] = {}
         self._in_hand: _InHand | None = None
 
@@ -133,7 +131,7 @@ class ZeroShot:
         visual = f"visual {self._visual_weight:g}, " if self.method == "global-local" else ""
         fast = "" if self.shortlist is None else f", fast: {self.shortlist} looked at alone"
         return (
-            f"{self.method} ({kind} CLIP, weights: {visual}text {self._text_weight:g}{fast}); "
+            f"{self.method} ({kind} CLIP, weights: {visual}text {TEXT_WEIGHT:g}{fast}); "
             f"proposals: {self._source.name}; noun phrases: {self._phraser.name}"
         )
 
@@ -197,7 +195,7 @@ class ZeroShot:
         chosen = [int(one) for one in order if np.isfinite(answer.scores[one])]
         text = answer.prediction.text
         sentence, noun = self._prompted([text]), self._prompted([answer.phrase])
-        joined = global_local.combine(sentence, noun, self._text_weight)
+        joined = global_local.combine(sentence, noun, TEXT_WEIGHT)
         with torch.no_grad():
             local, context = encoded.local_of(chosen), encoded.context[chosen]
             both = global_local.combine(context, local, self._visual_weight)
@@ -260,14 +258,14 @@ class ZeroShot:
         nouns = [phrase.phrase for phrase in phrases]
         # One pass over all that is new, so that batches are full.
         found = self._prompted([*texts, *nouns])
-        return global_local.combine(found[: len(texts)], found[len(texts) :], self._text_weight)
+        return global_local.combine(found[: len(texts)], found[len(texts) :], TEXT_WEIGHT)
 
     def _prompted(self, texts: Sequence[str]) -> Tensor:
         """Return the features (N, E) of texts, each averaged over the prompts."""
         every = [prompt.format(text) for text in texts for prompt in self.strategies.prompts]
         new = [text for text in dict.fromkeys(every) if text not in self._features]
-        for start in range(0, len(new), self._text_batch):
-            some = new[start : start + self._text_batch]
+        for start in range(0, len(new), _TEXT_BATCH):
+            some = new[start : start + _TEXT_BATCH]
             self._features.update(zip(some, self.system.encode_ids(*self._tokens(some)), strict=True))
         stacked = torch.stack([self._features[text] for text in every])
         return stacked.unflatten(0, (len(texts), -1)).mean(1)

@@ -125,7 +125,6 @@ def evaluate_zero_shot(
     limit: int | None = None,
     compare: int = 0,
     device: str = "cpu",
-    resamples: int = 1000,
     progress: Callable[[int, int], None] | None = None,
 ) -> ZeroShotReport:
     """Return how well `answerer` does on the first `limit` images (all by default) of `split`.
@@ -161,7 +160,7 @@ def evaluate_zero_shot(
         total_sentences=len(store.sentences(split)),
         text_field=text_field,
         checkpoint=None,
-        results={one.name: Result.of(every[one.name], one, resamples=resamples) for one in protocols},
+        results={one.name: Result.of(every[one.name], one) for one in protocols},
         seconds=time.monotonic() - began,
         device=device,
     )

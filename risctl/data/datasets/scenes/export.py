@@ -11,10 +11,8 @@ from risctl.data.atomic import replacing
 from risctl.data.datasets.scenes.generate import make_scene, split_of
 
 
-def write_pictures(
-    folder: Path, *, count: int, seed: int, size: tuple[int, int] | None = None, split: str = "test"
-) -> list[Path]:
-    """Write the first `count` scenes of `split` as `folder/scene_*.png`, and return their paths.
+def write_pictures(folder: Path, *, count: int, seed: int, size: tuple[int, int] | None = None) -> list[Path]:
+    """Write the first `count` scenes of the split test as `folder/scene_*.png`, and return their paths.
 
     A JSON file of the same name lies beside each: `{"image", "expressions": [{"text", "abilities", "target", "box"}]}`;
     `target` is the category referred to and `box` its (x, y, width, height) in pixels, both null if nothing fits.
@@ -22,7 +20,7 @@ def write_pictures(
     written: list[Path] = []
     index = 0
     while len(written) < count:
-        if split_of(index) == split:
+        if split_of(index) == "test":
             written.append(_write(folder, index, seed=seed, size=size))
         index += 1
     return written
