@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from risctl.data.datasets.problems import Problems
-from risctl.data.records import Annotation
+from risctl.data.records import Annotation, ImageRecord
 from risctl.errors import DataError
 from risctl.vision import rle
 
@@ -28,6 +28,12 @@ class InstanceImage:
     file_name: str
     height: int
     width: int
+
+    def at(self, path: Path) -> ImageRecord:
+        """Return its record, the picture being the file `path`."""
+        return ImageRecord(
+            image_id=self.image_id, file_name=self.file_name, height=self.height, width=self.width, path=path
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

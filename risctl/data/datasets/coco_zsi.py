@@ -109,9 +109,7 @@ def _read(
         if not path.is_file():
             problems.lose("pictures missing", path)
             continue
-        images[number] = ImageRecord(
-            image_id=number, file_name=one.file_name, height=one.height, width=one.width, path=path
-        )
+        images[number] = one.at(path)
     wanted = {number: one for number, one in read.annotations.items() if one["category_id"] in classes}
     things = Instances(path=read.path, images=read.images, categories=read.categories, annotations=wanted)
     annotations, broken = rasterise(things, of_images=images.keys(), progress=progress)

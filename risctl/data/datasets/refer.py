@@ -10,7 +10,7 @@ from risctl.data.datasets.picture_folders import COCO, SAIAPR, Layout, find_pict
 from risctl.data.datasets.problems import OnMissing, Problems
 from risctl.data.datasets.refer_layout import SPLIT_BY, find_annotations
 from risctl.data.datasets.refer_refs import Ref, read_refs
-from risctl.data.records import Annotation, Dataset, ImageRecord, Record
+from risctl.data.records import Annotation, Dataset, Record
 from risctl.errors import DataError
 from risctl.vision import rle
 
@@ -79,17 +79,7 @@ def read_refer(
         name=name,
         split_by=split_by,
         categories=instances.categories,
-        images={
-            one.image_id: ImageRecord(
-                image_id=one.image_id,
-                file_name=one.file_name,
-                height=one.height,
-                width=one.width,
-                path=paths[one.image_id],
-            )
-            for one in listed
-            if one.image_id in kept
-        },
+        images={one.image_id: one.at(paths[one.image_id]) for one in listed if one.image_id in kept},
         annotations={key: one for key, one in annotations.items() if one.image_id in kept},
         records=records,
         notes=problems.notes(),

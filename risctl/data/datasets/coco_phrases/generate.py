@@ -14,7 +14,7 @@ from risctl.data.datasets.coco_phrases.describe import Describer, Phrase
 from risctl.data.datasets.coco_phrases.things import Thing
 from risctl.data.datasets.picture_folders import size_of
 from risctl.data.datasets.problems import OnMissing, Problems
-from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
+from risctl.data.records import Annotation, Dataset, Expression, Record
 from risctl.data.splits import shared_out
 from risctl.errors import DataError, UsageError
 from risctl.vision import rle
@@ -89,17 +89,7 @@ def make_coco_phrases(
         name="coco-phrases",
         split_by="image",
         categories=instances.categories,
-        images={
-            one.image_id: ImageRecord(
-                image_id=one.image_id,
-                file_name=one.file_name,
-                height=one.height,
-                width=one.width,
-                path=images / one.file_name,
-            )
-            for one in usable.values()
-            if one.image_id in kept
-        },
+        images={number: one.at(images / one.file_name) for number, one in usable.items() if number in kept},
         annotations={key: one for key, one in annotations.items() if one.image_id in kept},
         records=records,
         notes=problems.notes(),
