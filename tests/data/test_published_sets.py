@@ -400,15 +400,8 @@ def test_phrasecut_is_fetched_file_by_file_and_its_pictures_in_two_archives(
         annotations=annotations,
         images=images,
     )
-    plan = plan_set(
-        SETS["phrasecut"],
-        out=tmp_path / "s.h5",
-        source=None,
-        images=None,
-        split_by=None,
-        link=False,
-        downloads=downloads,
-    )
+    options = {"source": None, "images": None, "split_by": None, "link": False, "downloads": downloads}
+    plan = plan_set(SETS["phrasecut"], out=tmp_path / "s.h5", **options)
     assert [one.file_name for one in plan.downloads] == [
         *(f"refer_{split}.json" for split in SPLITS),
         "vg-1.zip",
@@ -420,30 +413,14 @@ def test_phrasecut_is_fetched_file_by_file_and_its_pictures_in_two_archives(
     record = json.loads((tmp_path / "data/phrasecut/refer_train.json.json").read_text())
     assert record["url"].endswith("/refer_train.json") and len(record["sha256"]) == 64
     asked = len(site.requests)
-    plan = plan_set(
-        SETS["phrasecut"],
-        out=tmp_path / "t.h5",
-        source=None,
-        images=None,
-        split_by=None,
-        link=False,
-        downloads=downloads,
-    )
+    plan = plan_set(SETS["phrasecut"], out=tmp_path / "t.h5", **options)
     assert (plan.downloads, plan.present, plan.wanted) == ((), 3, 3)
     assert plan.store_bytes == sum(path.stat().st_size for path in (tmp_path / "data/images").rglob("*.jpg"))
     prepare_set("phrasecut", out=tmp_path / "t.h5", downloads=downloads)
     assert len(site.requests) == asked
     # What an interrupted run did not come to is fetched; what is there is not.
     (tmp_path / "data/phrasecut/refer_val.json").unlink()
-    plan = plan_set(
-        SETS["phrasecut"],
-        out=tmp_path / "t.h5",
-        source=None,
-        images=None,
-        split_by=None,
-        link=False,
-        downloads=downloads,
-    )
+    plan = plan_set(SETS["phrasecut"], out=tmp_path / "t.h5", **options)
     assert [one.file_name for one in plan.downloads] == ["refer_val.json"]
     again = prepare_set("phrasecut", out=tmp_path / "t.h5", downloads=downloads)
     assert again.counts == prepared.counts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,22 @@ TEXTS = ("the man", "red cup behind the dog", "second from left", "blue dog")
 SIZES = ((40, 60), (70, 30), (64, 64), (20, 90))
 TOLERANCE = 1e-5
 """Of logits: what another batch size may change, by another order of summation."""
+
+
+def items_of(
+    system: System, *, texts: Sequence[str] = TEXTS, sizes: Sequence[tuple[int, int]] = SIZES, seed: int = 0
+) -> list[Item]:
+    """Return an item a text, pictures of noise of `sizes` (height, width)."""
+    generator = np.random.default_rng(seed)
+    items = []
+    for text, (height, width) in zip(texts, sizes, strict=False):
+        image, geometry = system.preprocess.image(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        words, word_mask = system.preprocess.text(text)
+        mask = np.zeros((height, width), dtype=bool)
+        mask[height // 4 : height // 2, width // 4 : width // 2] = True
+        target = system.preprocess.target(mask, geometry)
+        items.append(Item(image=image, words=words, word_mask=word_mask, target=target, geometry=geometry, text=text))
+    return items
 
 
 class SystemContract:
@@ -64,25 +81,7 @@ class SystemContract:
 
     def items(self, system: System, *, texts: tuple[str, ...] = TEXTS, seed: int = 0) -> list[Item]:
         """Return an item a text, pictures of noise of several sizes."""
-        generator = np.random.default_rng(seed)
-        items = []
-        for text, (height, width) in zip(texts, self.sizes, strict=False):
-            pixels = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
-            image, geometry = system.preprocess.image(pixels)
-            words, word_mask = system.preprocess.text(text)
-            mask = np.zeros((height, width), dtype=bool)
-            mask[height // 4 : height // 2, width // 4 : width // 2] = True
-            items.append(
-                Item(
-                    image=image,
-                    words=words,
-                    word_mask=word_mask,
-                    target=system.preprocess.target(mask, geometry),
-                    geometry=geometry,
-                    text=text,
-                )
-            )
-        return items
+        return items_of(system, texts=texts, sizes=self.sizes, seed=seed)
 
     def batch(self, system: System, *, texts: tuple[str, ...] = TEXTS, seed: int = 0) -> Batch:
         return collate(self.items(system, texts=texts, seed=seed))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from contract import TEXTS, SystemContract
+from contract import SIZES, TEXTS, SystemContract, items_of
+from systems.small_models import recipe_of
 
 from risctl.core.encoders.text.hashed_words import HashedWords
 from risctl.core.fusion.choose import Choice, Chooser
@@ -16,7 +16,6 @@ from risctl.core.heads.detection import BINS, Cells
 from risctl.core.heads.find import Finder, pick
 from risctl.data.batch import Batch, Item, collate
 from risctl.errors import UsageError
-from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 from risctl.systems.mini import FoundFeatures, Mini
@@ -25,7 +24,6 @@ from risctl.vision import rle
 from risctl.vision.colour_names import NAMES
 
 WORDS = ("the", "man", "left", "red", "cup")
-SIZES = ((40, 60), (70, 30), (64, 64))
 
 
 @pytest.fixture
@@ -40,17 +38,8 @@ def mini() -> Mini:
     ).eval()
 
 
-def items(mini: Mini, *texts: str, seed: int = 0) -> list[Item]:
-    generator = np.random.default_rng(seed)
-    made = []
-    for text, (height, width) in zip(texts, SIZES, strict=False):
-        image, geometry = mini.preprocess.image(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
-        words, word_mask = mini.preprocess.text(text)
-        mask = np.zeros((height, width), dtype=bool)
-        mask[height // 4 : height // 2, width // 4 : width // 2] = True
-        target = mini.preprocess.target(mask, geometry)
-        made.append(Item(image=image, words=words, word_mask=word_mask, target=target, geometry=geometry, text=text))
-    return made
+def items(mini: Mini, *texts: str) -> list[Item]:
+    return items_of(mini, texts=texts)
 
 
 class TestContract(SystemContract):
@@ -60,9 +49,7 @@ class TestContract(SystemContract):
         model = {"system": "mini", "input_size": 64, "max_words": 6, "most": 6, "mask_channels": 16}
         model |= {"channels": 32, "layers": 1, "heads": 2, "dropout": 0.0}
         model["text"] = {"buckets": 64, "word_dropout": 0.0}
-        return parse_recipe(
-            {"name": "t", "model": model, "data": {"store": "s.h5"}, "train": {"epochs": 1}}, source="test"
-        )
+        return recipe_of(model)
 
     def stir(self, system: System) -> None:
         """As after some training: a box is meant or not by the text, not all of them by half."""

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from contract import TEXTS, WORDS, SystemContract
+from contract import SIZES, WORDS, SystemContract, items_of
 from systems.small_models import recipe_of
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from risctl.core.encoders.text.bilstm import BiLSTMEncoder
 from risctl.core.encoders.visual import resnet
 from risctl.core.encoders.visual.dilated_resnet import DilatedResNet
-from risctl.data.batch import Batch, Item, collate
+from risctl.data.batch import Batch, collate
 from risctl.errors import RecipeError
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
@@ -52,31 +52,8 @@ def settled(system: System) -> System:
     return system.eval()
 
 
-def items_of(
-    system: System, *, sizes: tuple[tuple[int, int], ...] = ((40, 60), (70, 30), (64, 64)), seed: int = 0
-) -> list[Item]:
-    generator = np.random.default_rng(seed)
-    items = []
-    for text, (height, width) in zip(TEXTS, sizes, strict=False):
-        image, geometry = system.preprocess.image(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
-        words, mask = system.preprocess.text(text)
-        referred = np.zeros((height, width), dtype=bool)
-        referred[5:20, 5:25] = True
-        items.append(
-            Item(
-                image=image,
-                words=words,
-                word_mask=mask,
-                target=system.preprocess.target(referred, geometry),
-                geometry=geometry,
-                text=text,
-            )
-        )
-    return items
-
-
 def batch_of(system: System, **options: Any) -> Batch:
-    return collate(items_of(system, **options))
+    return collate(items_of(system, **{"sizes": SIZES[:3]} | options))
 
 
 @torch.no_grad()

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from contract import TEXTS, WORDS, SystemContract
+from contract import WORDS, SystemContract, items_of
 from systems.small_models import ZSI as SMALL
 from systems.small_models import recipe_of
 from tiny import tiny_store
 
 from risctl.core.encoders.text.asked_word import SIDE_NAMES
 from risctl.core.fusion.place_choice import choose_by_place
-from risctl.data.batch import Batch, Item, Things, collate
+from risctl.data.batch import Batch, Things, collate
 from risctl.data.store.reader import Store
 from risctl.data.thing_loading import ThingTrainingSet
 from risctl.errors import RecipeError
@@ -65,19 +65,6 @@ def settled(system: ZSI) -> ZSI:
 
 def batch_of(system: ZSI, *, sizes: tuple[tuple[int, int], ...] = ((40, 60), (70, 50)), seed: int = 0) -> Batch:
     return collate(items_of(system, sizes=sizes, seed=seed))
-
-
-def items_of(system: ZSI, *, sizes: tuple[tuple[int, int], ...], seed: int = 0) -> list[Item]:
-    generator = np.random.default_rng(seed)
-    items = []
-    for text, (height, width) in zip(TEXTS, sizes, strict=False):
-        image, geometry = system.preprocess.image(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
-        words, mask = system.preprocess.text(text)
-        referred = np.zeros((height, width), dtype=bool)
-        referred[5:20, 5:25] = True
-        target = system.preprocess.target(referred, geometry)
-        items.append(Item(image=image, words=words, word_mask=mask, target=target, geometry=geometry, text=text))
-    return items
 
 
 class ZSIContract(SystemContract):
