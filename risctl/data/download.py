@@ -83,6 +83,12 @@ def download(
     raise DataError(f"cannot download {to.name}: {'; '.join(answers)}. If you have it, give its folder with --from")
 
 
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, hex."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
 def record_of(to: Path) -> Path:
     """Return where the record of the download `to` lies."""
     return to.with_name(to.name + ".json")
@@ -99,8 +105,7 @@ class _Known:
     def complaint(self, path: Path) -> tuple[str | None, str]:
         """Return (what is wrong with the file `path` or None, its sha256)."""
         length = path.stat().st_size
-        with path.open("rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        digest = sha256_of(path)
         if self.size is not None and length != self.size:
             return f"it has {length:,} bytes, expected {self.size:,}", digest
         if self.sha256 is not None and digest != self.sha256.lower():

@@ -6,13 +6,13 @@ the pictures lack their other things, and a store made from it says so.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from risctl.data.atomic import replacing
+from risctl.data.download import sha256_of
 from risctl.data.hub_files import copies_from_hub
 from risctl.errors import DataError, MachineError
 from risctl.language.coco_classes import CLASSES
@@ -52,7 +52,7 @@ def fetch_table(repository: str, root: Path, *, name: str, split_by: str) -> Non
         "annotations": list(annotations.values()),
         "categories": [{"id": number, "name": category} for number, category in CLASSES.items()],
     }
-    files = [{"file": path.name, "bytes": path.stat().st_size, "sha256": _sha256(path)} for path in paths]
+    files = [{"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in paths]
     _write(root / "downloads" / f"{name}.table.json", {"dataset": repository, "files": files})
     _write(root / name / f"refs({split_by}).json", list(refs.values()))
     # The last, as it is what tells that the set is there.
@@ -82,11 +82,6 @@ def _split(split: str, name: str) -> str:
     if split == "test" and name != "refcocog":
         return "testA"
     return _SPLITS.get(split, split)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _write(path: Path, content: Any) -> None:

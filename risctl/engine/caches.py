@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from risctl.data.atomic import is_left_over
-from risctl.data.download import record_of
+from risctl.data.download import record_of, sha256_of
 from risctl.data.features import schema
 from risctl.data.features.reader import FeatureCache, FeatureFile
 from risctl.data.sources import ANNOTATIONS, IMAGES
@@ -163,9 +162,7 @@ def _verify_download(path: Path) -> str:
     if path.suffix == ".part":
         return "unfinished"
     record = load_json(record_of(path))
-    with path.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    if path.stat().st_size != record.get("size") or digest != record.get("sha256"):
+    if path.stat().st_size != record.get("size") or sha256_of(path) != record.get("sha256"):
         raise DataError(f"{path} is not the file that was downloaded; remove it to download it again")
     return "sha256"
 

@@ -65,6 +65,14 @@ def wrap(text: str, *, font: Font, width: int) -> list[str]:
     return [*lines, line] if line or not lines else lines
 
 
+def shortened(text: str, *, size: int, width: int) -> tuple[str, Font]:
+    """Return `text` as `readable` does, cut with an ellipsis to `width` pixels."""
+    shown, font = readable(text, size=size)
+    while font.getlength(shown) > width and len(shown) > 2:
+        shown = shown[:-2] + "…"
+    return shown, font
+
+
 def _fitting(line: str, *, font: Font, width: int) -> int:
     """Return how many letters of `line` fit `width`, at least one."""
     few, many = 1, len(line)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from risctl.viz.heat import colours_of, heat, outline
-from risctl.viz.lettering import Font, line_height, readable, wrap
+from risctl.viz.lettering import Font, line_height, readable, shortened, wrap
 from risctl.viz.overlays import overlay
 
 _PAPER, _PEN, _FAINT = (255, 255, 255), (24, 24, 24), (110, 110, 110)
@@ -181,9 +181,7 @@ def _draw_step(
 
 
 def _right_aligned(pen: ImageDraw.ImageDraw, text: str, *, right: int, y: int, size: int) -> None:
-    shown, font = readable(text, size=size)
-    while font.getlength(shown) > _LABELS - _GAP and len(shown) > 2:
-        shown = shown[:-2] + "…"
+    shown, font = shortened(text, size=size, width=_LABELS - _GAP)
     pen.text((right - font.getlength(shown), y), shown, font=font, fill=_PEN)
 
 

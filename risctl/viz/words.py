@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from risctl.viz.captions import Caption, caption_block
 from risctl.viz.heat import colours_of, heat
-from risctl.viz.lettering import line_height, readable
+from risctl.viz.lettering import line_height, readable, shortened
 from risctl.viz.overlays import overlay
 from risctl.viz.palette import Colour, ink
 from risctl.viz.sheets import fitted
@@ -99,9 +99,7 @@ def words_sheet(image: np.ndarray, text: str, *, words: Sequence[str], view: Wor
 def _draw_titles(sheet: Image.Image, words: Sequence[str], *, y: int, cell: int) -> None:
     pen = ImageDraw.Draw(sheet)
     for column, word in enumerate(words):
-        shown, font = readable(word, size=14)
-        while font.getlength(shown) > cell - 6 and len(shown) > 2:
-            shown = shown[:-2] + "…"
+        shown, font = shortened(word, size=14, width=cell - 6)
         left = _MARGIN + _NAME + column * cell
         pen.text((left + (cell - font.getlength(shown)) / 2, y + 4), shown, font=font, fill=_PEN)
     _, font = readable("x", size=14)
