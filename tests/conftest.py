@@ -38,6 +38,7 @@ def refer_mini(shared: Path) -> Path:
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with the checkpoint of a very small, untrained VLT, which knows a few words."""
     import torch
+    from systems.small_models import VLT
 
     from risctl.engine.checkpoint import save_checkpoint
     from risctl.language.vocabulary import Vocabulary
@@ -47,20 +48,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = parse_recipe(
         {
             "name": "tiny",
-            "model": {
-                "system": "vlt",
-                "input_size": 64,
-                "max_words": 6,
-                "queries": 2,
-                "hidden": 8,
-                "heads": 2,
-                "encoder_layers": 1,
-                "decoder_layers": 1,
-                "feed_forward": 8,
-                "fusion_channels": 8,
-                "visual": {"name": "small_cnn"},
-                "text": {"hidden": 8, "dim": 8},
-            },
+            "model": VLT,
             "data": {"store": "none.h5", "batch_size": 2},
             "optim": {"name": "adam", "lr": 1e-3},
             "train": {"epochs": 1},

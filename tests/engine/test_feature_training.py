@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from systems import small_models
 from systems.tiny import tiny_dataset, tiny_store
 
 from risctl.data.features.reader import FeatureCache
@@ -30,17 +31,7 @@ from risctl.recipe.schema import Recipe
 from risctl.systems.build import build_system
 
 CPU = torch.device("cpu")
-VLT = {
-    "system": "vlt",
-    "input_size": 64,
-    "max_words": 6,
-    "queries": 2,
-    "hidden": 8,
-    "heads": 2,
-    "encoder_layers": 1,
-    "decoder_layers": 1,
-    "feed_forward": 8,
-    "fusion_channels": 8,
+VLT = small_models.VLT | {
     "head_channels": 8,
     "dropout": 0.0,
     "visual": {"name": "small_cnn", "frozen": True},

@@ -7,6 +7,20 @@ from typing import Any
 from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
 
+VLT: dict[str, Any] = {
+    "system": "vlt",
+    "input_size": 64,
+    "max_words": 6,
+    "queries": 2,
+    "hidden": 8,
+    "heads": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "feed_forward": 8,
+    "fusion_channels": 8,
+    "visual": {"name": "small_cnn"},
+    "text": {"hidden": 8, "dim": 8},
+}
 REFERFORMER: dict[str, Any] = {
     "system": "referformer",
     "short_side": 48,
