@@ -19,7 +19,6 @@ from risctl.data.features.reader import FeatureFile
 from risctl.data.features.schema import IMAGES, TEXTS, Layout
 from risctl.data.features.writer import Samples, Shapes, ShardWriter
 from risctl.data.store.reader import Store
-from risctl.engine.checkpoint import Builder
 from risctl.engine.feature_inputs import batches_of_one_size, picture_inputs, text_inputs
 from risctl.engine.feature_keys import check_items, default_path, frozen_encoders, key_of
 from risctl.engine.seeding import seed_start
@@ -71,20 +70,12 @@ class FeatureRun:
     of the recipe is frozen, its pictures change at random, or it is about clips, things or questions.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        store: Store,
-        *,
-        also: Sequence[Store] = (),
-        build: Builder | None = None,
-        dry: bool = False,
-    ) -> None:
+    def __init__(self, recipe: Recipe, store: Store, *, also: Sequence[Store] = (), dry: bool = False) -> None:
         """Build the system; also: the stores of `data.also`; dry: without its weights, to plan only."""
         self.recipe, self.stores = recipe, (store, *also)
         for one in self.stores:
             check_items(recipe, one)
-        self.system: System = (_weightless if dry else _begun)(recipe, self.stores, build or build_system).train()
+        self.system: System = (_weightless if dry else _begun)(recipe, self.stores).train()
         self.encoders = frozen_encoders(self.system)
         self.key = key_of(recipe, store, self.system, weighed=not dry)
 
@@ -221,12 +212,12 @@ def _is_there(plan: FeaturePlan) -> bool:
         found.close()
 
 
-def _begun(recipe: Recipe, stores: Sequence[Store], build: Builder) -> System:
+def _begun(recipe: Recipe, stores: Sequence[Store]) -> System:
     """Return the system that a training begins with."""
     start = read_start(recipe.train.start) if recipe.train.start is not None else None
     words = gather_words(recipe, stores[0], also=stores[1:], before=start.words if start else None)
     seed_start(recipe.train.seed)
-    system = build(
+    system = build_system(
         recipe.model,
         vocabulary=words.vocabulary,
         vectors=words.vectors,
@@ -237,12 +228,12 @@ def _begun(recipe: Recipe, stores: Sequence[Store], build: Builder) -> System:
     return system
 
 
-def _weightless(recipe: Recipe, stores: Sequence[Store], build: Builder) -> System:
+def _weightless(recipe: Recipe, stores: Sequence[Store]) -> System:
     texts = [text for one in stores for text in one.texts(recipe.data.train_split, recipe.data.text_field)]
     pairs = recipe.model.text.tokens
     vocabulary = Vocabulary.from_texts(texts) if pairs is None else BytePairs.load(pairs)
     with torch.device("meta"):
-        return build(recipe.model, vocabulary=vocabulary, vectors=None, pretrained=False)
+        return build_system(recipe.model, vocabulary=vocabulary, vectors=None, pretrained=False)
 
 
 def finish(path: Path, count: int) -> Path | None:

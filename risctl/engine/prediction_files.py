@@ -24,6 +24,7 @@ _OVERLAY_PIXELS = 16_000_000
 _JPEG_SIDE = 65_500
 # In bytes. File systems stop at 255, of which the text and the endings need their part.
 _LONGEST_NAME = 100
+_LONGEST_SLUG = 60
 
 
 class PredictionFolder:
@@ -100,14 +101,14 @@ def short_stem(name: str) -> str:
     return name if len(name.encode()) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME // 4]}-{digest(name)}"
 
 
-def slug(text: str, *, longest: int = 60) -> str:
+def slug(text: str) -> str:
     """Return `text` as part of a file name: ASCII letters and digits joined by hyphens.
 
     Where that loses anything but spaces (other letters, capitals, punctuation, length), a digest of the text is added,
     so that two texts never share a name.
     """
     plain = unicodedata.normalize("NFKD", text).encode("ascii", errors="ignore").decode().lower()
-    short = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:longest].strip("-")
+    short = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_LONGEST_SLUG].strip("-")
     if short and short.replace("-", " ") == text:
         return short
     return f"{short}-{digest(text)}" if short else digest(text)
