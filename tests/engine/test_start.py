@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from systems.small_models import REFERFORMER
 from systems.tiny import assert_same_tensors, build_tiny, tiny_dataset, tiny_recipe, tiny_store, weights_of
-from test_videos import MODEL
 
 from risctl.data.records import Expression
 from risctl.data.store.writer import write_store
@@ -155,7 +155,7 @@ def test_a_started_run_goes_on_exactly_without_what_it_began_with(store: Path, t
 @pytest.mark.parametrize(
     "model",
     [
-        MODEL,
+        REFERFORMER,
         {
             "system": "vlt",
             "input_size": 64,
@@ -191,7 +191,7 @@ def test_new_class_heads_as_after_the_published_pretraining(tmp_path: Path) -> N
     """Ref-YouTube-VOS's fine-tuning: one class in the place of COCO's 91."""
 
     def build(classes: int) -> Any:
-        model = {**MODEL, "classes": classes}
+        model = {**REFERFORMER, "classes": classes}
         mapping = {"name": "any", "model": model, "data": {"store": "none.h5"}, "train": {"epochs": 1}}
         recipe = parse_recipe(mapping, source="test")
         return recipe, build_system(recipe.model, vocabulary=Vocabulary(["red"]))
