@@ -113,12 +113,12 @@ def evaluate_model(
         if is_video_store(store):
             from risctl.cli.eval_videos import evaluate_video_model
 
-            if report:
-                raise UsageError("--report is for pictures; of videos, --json and --rows tell all")
             if protocol is not None or text_batch is not None:
                 raise UsageError("a store of videos has its own figures, J and F; leave --protocol, --text-batch out")
-            if submission is not None and (limit is not None or rows is not None):
-                raise UsageError("a submission is of the whole split, without figures; leave --limit and --rows out")
+            if submission is not None and (limit is not None or rows is not None or report):
+                raise UsageError(
+                    "a submission is of the whole split, without figures; leave --limit, --rows and --report out"
+                )
             evaluate_video_model(
                 loaded,
                 store,
@@ -128,6 +128,9 @@ def evaluate_model(
                 threshold=threshold,
                 limit=limit,
                 rows=rows,
+                reports=report,
+                pictures=pictures,
+                checkpoint=_sha256(loaded.path) if report else None,
                 submission=submission,
                 clip_length=clip_len,
                 is_first=is_first,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from risctl.cli import console
+from risctl.cli.report_option import write_reports
 
 if TYPE_CHECKING:
     import torch
@@ -26,19 +27,25 @@ def evaluate_video_model(
     threshold: float | None,
     limit: int | None,
     rows: Path | None,
+    reports: list[Path] | None,
+    pictures: int,
+    checkpoint: str | None,
     submission: Path | None,
     clip_length: int | None,
     is_first: bool,
     as_json: bool,
 ) -> None:
-    """Measure a loaded model and print its figures; `rows`: a file for a JSON line an expression.
+    """Measure a loaded model and print its figures; `rows`: a file for a JSON line an expression; `reports`,
+    with so many `pictures` of each kind, and the hash of the `checkpoint` to state: files of the report.
 
     Of several processes each measures a share, and the first tells and writes; a submission is the first one's alone.
     """
     from risctl.data.atomic import replacing
     from risctl.engine.video_evaluator import evaluate_videos
+    from risctl.metrics.protocols import VIDEOS
 
     chosen = threshold or loaded.recipe.eval.threshold or 0.5
+    VIDEOS.with_threshold(chosen)  # Nonsense is told before anything is computed.
     if is_first:
         console.say(f"{loaded.path} on {store.path}, split {split}, {place}, mask where probability > {chosen:g}")
     if submission is not None:
@@ -104,4 +111,22 @@ def evaluate_video_model(
         with replacing(rows) as beside:
             beside.write_text("".join(f"{json.dumps(asdict(row))}\n" for row in report.rows), encoding="utf-8")
         data["rows"] = str(rows)
+    if reports:
+        from risctl.engine.video_report import MiddleFrames, report_of
+
+        drawn = MiddleFrames(loaded.system, store, report, text_field=text_field, threshold=chosen, device=place)
+        whole = report_of(
+            report,
+            store,
+            split=split,
+            text_field=text_field,
+            threshold=chosen,
+            limit=limit,
+            checkpoint=checkpoint,
+            device=place,
+        )
+        about = {"model": str(loaded.path), "data": str(store.path)}
+        data |= write_reports(
+            reports, whole, about=about, store=store, find=drawn.find, look=drawn.look, pictures=pictures
+        )
     console.result(report.to_text(), data=data, as_json=as_json)

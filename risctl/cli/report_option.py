@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from risctl.data.store.reader import Store
     from risctl.engine.report import Report
+    from risctl.engine.report_samples import Looked
 
 ReportOption = Annotated[
     list[Path] | None,
@@ -45,11 +46,13 @@ def write_reports(
     about: Mapping[str, Any],
     store: Store,
     find: Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]],
+    look: Callable[[int], Looked] | None = None,
     pictures: int,
 ) -> dict[str, list[str]]:
     """Write the reports asked for; return {"reports": paths}, or nothing if there are none.
 
-    find: yields (row, bool mask (H, W)) of what is found for the sentences of these rows.
+    find: yields (row, bool mask (H, W)) of what is found for the sentences of these rows; look: returns the picture of
+    a row, by default the stored one.
     """
     if not paths:
         return {}
@@ -59,7 +62,7 @@ def write_reports(
     listing, shown = None, []
     if any(path.suffix.lower() == ".html" for path in paths):
         listing = listing_of(report)
-        shown = picture_samples(report, listing, store, find=find, each=pictures)
+        shown = picture_samples(report, listing, store, find=find, look=look, each=pictures)
     for path in paths:
         write_report(path, report, about=about, pictures=shown, listing=listing)
         console.say(f"report: {path}")

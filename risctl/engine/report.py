@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,14 +43,15 @@ class Result:
     breakdowns: tuple[tuple[Breakdown, dict[str, Part]], ...]
 
     @classmethod
-    def of(cls, rows: Rows, protocol: Protocol, *, resamples: int = 1000) -> Result:
-        """Compute the result of `rows`, with intervals from so many resamples (0: none)."""
+    def of(cls, rows: Rows, protocol: Protocol, *, resamples: int = 1000, further: Sequence[Breakdown] = ()) -> Result:
+        """Compute the result of `rows`, with intervals from so many resamples (0: none) and `further` breakdowns."""
+        parts = (*breakdowns(rows), *further)
         return cls(
             protocol=protocol,
             rows=rows,
             figures=figures(rows, protocol),
             intervals=intervals(rows, protocol, resamples=resamples),
-            breakdowns=tuple((one, measured(one, rows, protocol, resamples=resamples)) for one in breakdowns(rows)),
+            breakdowns=tuple((one, measured(one, rows, protocol, resamples=resamples)) for one in parts),
         )
 
     @property
@@ -104,7 +105,8 @@ class Result:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """An evaluation. `checkpoint`: the hash of the weights' file, None if they came from none; `total_sentences`: of
-    the split, of which `sentences` were evaluated; `remarks`: what was met on the way; `seconds`: of the whole pass."""
+    the split, of which `sentences` were evaluated; `remarks`: what was met on the way; `seconds`: of the whole pass;
+    `videos`: by image id, the names of the videos, where it is these that samples are of and `images` counts."""
 
     dataset: str
     split_by: str
@@ -121,6 +123,12 @@ class Report:
     device: str
     processes: int = 1
     remarks: tuple[str, ...] = field(default=())
+    videos: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def unit(self) -> str:
+        """What samples are of: "image" or "video"."""
+        return "video" if self.videos else "image"
 
     @property
     def figures(self) -> dict[str, float]:
@@ -142,7 +150,7 @@ class Report:
             found.append("contamination: the google split of RefCOCOg shares images between train and val")
         if self.images < FEW_IMAGES:
             found.append(
-                f"small sample: {self.images} image{'s' if self.images != 1 else ''}; the intervals are wide and "
+                f"small sample: {self.images} {self.unit}{'s' if self.images != 1 else ''}; the intervals are wide and "
                 f"themselves uncertain below {FEW_IMAGES}"
             )
         return found
@@ -153,6 +161,7 @@ class Report:
         return {
             "dataset": {"name": self.dataset, "split_by": self.split_by, "fingerprint": self.fingerprint},
             "split": self.split,
+            "unit": self.unit,
             "images": self.images,
             "refs": self.refs,
             "sentences": self.sentences,

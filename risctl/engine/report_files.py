@@ -67,7 +67,8 @@ def _extremes(report: Report) -> dict[str, list[dict[str, Any]]]:
     at = {int(key): place for place, key in enumerate(rows.key)}
 
     def told(keys: Sequence[int]) -> list[dict[str, Any]]:
-        return [{"sample": key, "iou": round(float(iou[at[key]]), 5), **rows.ids(at[key])} for key in keys]
+        found = [{"sample": key, "iou": round(float(iou[at[key]]), 5), **rows.ids(at[key])} for key in keys]
+        return [one | {"video": report.videos[one["image_id"]]} if report.videos else one for one in found]
 
     worst, best = worst_and_best(result, each=LISTED_IN_TEXT)
     return {"worst": told(worst), "best": told(best)}

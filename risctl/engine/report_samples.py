@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -27,6 +30,15 @@ _SIDE = 300
 _QUALITY = 82
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What a sample is drawn on: pixels uint8 (H, W, 3), target bool (H, W); note: to stand beside the picture."""
+
+    pixels: np.ndarray
+    target: np.ndarray
+    note: str = ""
+
+
 def listing_of(report: Report, *, most: int = MOST_LISTED) -> Listing:
     """Return the samples of `report`; of more than `most`, those of the lowest IoU under the first protocol."""
     fullest = max(report.results.values(), key=lambda result: len(result.rows))
@@ -44,7 +56,13 @@ def listing_of(report: Report, *, most: int = MOST_LISTED) -> Listing:
         members = [chosen[kept] for chosen in breakdown.groups.values()]
         of = [[number for number, own in enumerate(members) if own[row]] for row in range(len(rows))]
         groups[breakdown.name] = Groups(names=list(breakdown.groups), of=of)
-    return Listing(columns=_columns(rows), ious=ious, groups=groups, total=len(fullest.rows))
+    columns = _columns(rows)
+    if report.videos:
+        columns["video"] = [report.videos[image] for image in rows.image_id.tolist()]
+        names = list(dict.fromkeys(columns["video"]))
+        at = {name: number for number, name in enumerate(names)}
+        groups["video"] = Groups(names=names, of=[[at[name]] for name in columns["video"]])
+    return Listing(columns=columns, ious=ious, groups=groups, total=len(fullest.rows))
 
 
 def worst_and_best(result: Result, *, each: int) -> tuple[list[int], list[int]]:
@@ -70,21 +88,23 @@ def picture_samples(
     store: Store,
     *,
     find: Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]],
+    look: Callable[[int], Looked] | None = None,
     each: int = 12,
     most_bytes: int = MOST_PICTURE_BYTES,
 ) -> list[Pictured]:
     """Return pictures of `each` worst and best samples under the first protocol.
 
     find: yields (row, bool mask (H, W)) of what the system finds for the sentences of these rows, since an evaluation
-    keeps no masks; see `asking.masks_of`. Stops before the pictures exceed `most_bytes`. Raises `DataError` for a
-    damaged store.
+    keeps no masks; see `asking.masks_of`. look: returns the picture of a row, by default the stored one. Stops before
+    the pictures exceed `most_bytes`. Raises `DataError` for a damaged store.
     """
     result = next(iter(report.results.values()))
     worst, best = worst_and_best(result, each=each)
     position = {key: number for number, key in enumerate(listing.columns["sample"])}
     wanted = [key for key in (*worst, *best) if key in position]
+    look = look or partial(_stored, store)
     drawn = {
-        key: _drawn(store, key, mask, position=position[key], kind="worst" if key in worst else "best")
+        key: _drawn(look(key), mask, position=position[key], kind="worst" if key in worst else "best")
         for key, mask in find(wanted)
     }
     found = []
@@ -98,13 +118,17 @@ def picture_samples(
     return found
 
 
-def _drawn(store: Store, key: int, mask: np.ndarray, *, position: int, kind: str) -> Pictured:
+def _stored(store: Store, key: int) -> Looked:
     sentence = store.sentence(key)
-    target = rle.decode(store.mask(sentence.ref))
-    pair = beside(store.pixels(sentence.image), target=target, found=mask, side=_SIDE)
+    return Looked(pixels=store.pixels(sentence.image), target=rle.decode(store.mask(sentence.ref)))
+
+
+def _drawn(looked: Looked, mask: np.ndarray, *, position: int, kind: str) -> Pictured:
+    pair = beside(looked.pixels, target=looked.target, found=mask, side=_SIDE)
     file = io.BytesIO()
     Image.fromarray(pair).save(file, "JPEG", quality=_QUALITY, optimize=True)
-    notes = [] if target.any() else ["no target"]
+    notes = [looked.note] if looked.note else []
+    notes += [] if looked.target.any() else ["no target"]
     notes += [] if mask.any() else ["nothing found"]
     return Pictured(
         position=position,
@@ -139,8 +163,9 @@ def _one_an_image(rows: Rows, order: np.ndarray, most: int) -> list[int]:
     return list(chosen.values())
 
 
-def _columns(rows: Rows) -> dict[str, Sequence[object]]:
-    return {
+def _columns(rows: Rows) -> dict[str, Sequence[Any]]:
+    boundary = {"f": rows.boundary.round(5).tolist()} if np.isfinite(rows.boundary).all() else {}
+    return boundary | {
         "sample": rows.key.tolist(),
         "text": rows.text.tolist(),
         "image": rows.image_id.tolist(),

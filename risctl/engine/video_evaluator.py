@@ -21,6 +21,7 @@ from risctl.engine.sharing import gathered, place
 from risctl.engine.video_predictor import CLIP_LENGTH, Query, VideoPredictor
 from risctl.errors import DataError
 from risctl.language.tokens import words_of
+from risctl.metrics.overlaps import overlap_of_masks
 from risctl.metrics.video import (
     VOID,
     ClipMeasures,
@@ -46,14 +47,20 @@ _TASKS: tuple[Task, ...] = ("semi-supervised", "unsupervised")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpressionRow:
-    """What an expression reached: J and F are means over its video's frames, fractions."""
+    """What an expression reached: J and F are means over its video's frames, fractions.
 
+    sample: its sentence's row in the store; intersection, union, predicted: pixels of all frames together."""
+
+    sample: int
     video: str
     ref_id: int
     sentence_id: int
     text: str
     j: float
     f: float
+    intersection: int
+    union: int
+    predicted: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +92,7 @@ class _Asked:
     """An expression of a video: its ref, its sentence's row and id, its text, and whose it is."""
 
     ref: ClipRef
+    sample: int
     sentence_id: int
     text: str
     annotator: str
@@ -154,8 +162,7 @@ def evaluate_videos(
     found: dict[str, _Measured] = {}
     try:
         for done, (video, asked) in enumerate(own, start=1):
-            several = len(asked[0].ref.frames) > length
-            predictor = VideoPredictor(model, clip_length=length, query=query if several else "clip")
+            predictor = predictor_of(model, asked[0].ref, clip_length=length, query=query)
             found[video] = _measured(clips, video, asked, predictor, davis=davis)
             if progress is not None:
                 progress(done, len(own))
@@ -184,6 +191,12 @@ def evaluate_videos(
     )
 
 
+def predictor_of(model: VideoModel, ref: ClipRef, *, clip_length: int, query: Query) -> VideoPredictor:
+    """Return what asks about the video of `ref`; one clip is the whole video and needs no second pass."""
+    several = len(ref.frames) > clip_length
+    return VideoPredictor(model, clip_length=clip_length, query=query if several else "clip")
+
+
 @dataclass(slots=True, kw_only=True)
 class _Measured:
     """Of a video: the rows of its expressions, and what DAVIS measures of each annotator's objects."""
@@ -205,7 +218,7 @@ def _plan(clips: ClipStore, split: str, *, text_field: TextField, limit: int | N
             count += 1
             annotator = next((one for one in sentence.abilities if one in _ANNOTATORS), "")
             plan.setdefault(ref.video, []).append(
-                _Asked(ref=ref, sentence_id=sentence.sentence_id, text=text, annotator=annotator)
+                _Asked(ref=ref, sample=sentence_row, sentence_id=sentence.sentence_id, text=text, annotator=annotator)
             )
     return plan
 
@@ -217,6 +230,7 @@ def _measured(
     video = StoredVideo.of(clips.store, name, frames)
     j = np.zeros((len(asked), len(frames)))
     f = np.zeros_like(j)
+    pixels = np.zeros((len(asked), 3), dtype=np.int64)
     objects = list(dict.fromkeys(one.ref.row for one in asked))
     label_of = {row: number for number, row in enumerate(objects, start=1)}
     labels: dict[str, list[np.ndarray]] = {one: [] for one in _ANNOTATORS} if davis else {}
@@ -226,9 +240,12 @@ def _measured(
         place = answers.frame.index
         true = {row: clips.masks(ref, [frames[place]])[0] for row, ref in refs.items()}
         void = clips.void(frames[place])
+        counted = True if void is None else ~void
         for number, (one, prediction) in enumerate(zip(asked, answers.predictions, strict=True)):
             j[number, place] = region_measure(prediction.mask, true[one.ref.row], void=void)
             f[number, place] = boundary_measure(prediction.mask, true[one.ref.row], void=void)
+            both = overlap_of_masks(prediction.mask & counted, true[one.ref.row] & counted)
+            pixels[number] += both.intersection, both.union, both.predicted
         if davis:
             shape = answers.frame.pixels.shape[:2]
             whole = np.zeros(shape, dtype=np.uint8)
@@ -247,12 +264,16 @@ def _measured(
                 own.append(layers.argmax(0).astype(np.uint8))
     rows = [
         ExpressionRow(
+            sample=one.sample,
             video=name,
             ref_id=one.ref.ref_id,
             sentence_id=one.sentence_id,
             text=one.text,
             j=float(j[number].mean()),
             f=float(f[number].mean()),
+            intersection=int(pixels[number, 0]),
+            union=int(pixels[number, 1]),
+            predicted=int(pixels[number, 2]),
         )
         for number, one in enumerate(asked)
     ]

@@ -170,6 +170,7 @@ class Accumulator:
             union=np.array(columns.union, dtype=np.int64),
             predicted=predicted,
             boundary=np.array(columns.boundary, dtype=np.float64),
+            region=np.full(len(self), np.nan),
             targets=np.array([one.targets for one in self._facts], dtype=np.int64),
             categories=objects([one.categories for one in self._facts]),
             area=np.array([one.area for one in self._facts], dtype=np.float64),

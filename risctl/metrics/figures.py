@@ -50,7 +50,7 @@ def terms(rows: Rows, protocol: Protocol) -> Terms:
 def sample_ious(rows: Rows, protocol: Protocol) -> np.ndarray:
     """Return the score (N,) that each sample contributes to the protocol's mean."""
     if protocol.no_target == "ordinary":
-        return ious(rows.intersection, rows.union, protocol)
+        return np.where(np.isfinite(rows.region), rows.region, ious(rows.intersection, rows.union, protocol))
     return _grefcoco(rows, protocol)[0]
 
 
@@ -123,7 +123,7 @@ def _grefcoco(rows: Rows, protocol: Protocol) -> tuple[np.ndarray, np.ndarray, n
 
 def _video_terms(rows: Rows, protocol: Protocol) -> Terms:
     every = np.ones(len(rows))
-    return {"J": (ious(rows.intersection, rows.union, protocol), every), "F": (rows.boundary, every)}
+    return {"J": (sample_ious(rows, protocol), every), "F": (rows.boundary, every)}
 
 
 def _reaches(iou: np.ndarray, bound: float, protocol: Protocol) -> np.ndarray:

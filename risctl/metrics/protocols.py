@@ -195,6 +195,17 @@ _ALL = (
     ),
 )
 
+VIDEOS = Protocol(
+    name="videos",
+    source="Ref-YouTube-VOS, Ref-DAVIS17",
+    threshold_rule="own",
+    empty=1,
+    boundary=True,
+    remark="J and F of an expression are means over all frames of its video, void pixels aside, F within 0.008 of the "
+    "diagonal; an expression's IoU is its J",
+)
+"""What stores of videos are measured by; no choice for pictures."""
+
 PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _ALL}
 
 

@@ -33,7 +33,8 @@ class Rows:
     key: int64, unique, which sample of the dataset it is; image_id, ref_id, sentence_id: int64, the publisher's;
     text, abilities: object arrays of str and of tuples of str; score: float64, how sure the system was;
     targeted, predicted_none: bool; intersection, union, predicted: int64 pixels at the protocol's resolution;
-    boundary: float64, the F of the DAVIS protocol, else NaN;
+    boundary: float64, the F of the DAVIS protocol, else NaN; region: float64, the J of a video, a mean over its frames,
+    which does not follow from the pixels, else NaN;
     targets, categories, area, distractors: int64, tuples of str, float64 and int64, see `Facts`;
     others: tuples of (score, intersection, union, predicted), the system's further candidates, of which average
     precision takes account.
@@ -52,6 +53,7 @@ class Rows:
     union: np.ndarray
     predicted: np.ndarray
     boundary: np.ndarray
+    region: np.ndarray
     targets: np.ndarray
     categories: np.ndarray
     area: np.ndarray
@@ -128,6 +130,7 @@ def rows_of(records: Sequence[Mapping[str, Any]]) -> Rows:
         union=column("union", np.int64),
         predicted=column("predicted", np.int64),
         boundary=column("boundary", np.float64, missing=float("nan")),
+        region=column("region", np.float64, missing=float("nan")),
         targets=column("targets", np.int64, missing=-1),
         categories=tuples("categories"),
         area=column("area", np.float64, missing=float("nan")),

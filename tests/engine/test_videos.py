@@ -63,7 +63,9 @@ def test_clips_are_trained_on_and_measured(store: Path, tmp_path: Path) -> None:
     assert result.best is not None and result.best.figure == "J&F"
     assert set(result.figures) == {"J", "F", "J&F"}
     rows = tmp_path / "rows.jsonl"
+    page = tmp_path / "report.html"
     command = f"eval --model {tmp_path / 'run'} --data {store} --split test --json --rows {rows} --clip-len 5"
+    command += f" --report {page} --pictures 1"
     done = CliRunner().invoke(app, [*command.split(), "--device", "cpu"])
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
@@ -71,6 +73,8 @@ def test_clips_are_trained_on_and_measured(store: Path, tmp_path: Path) -> None:
     assert (report["clip_length"], report["query"]) == (5, "video")
     assert report["figures"]["J&F"] == pytest.approx(result.figures["J&F"], abs=1e-3)
     assert len(rows.read_text().splitlines()) == 4
+    assert report["reports"] == [str(page)]
+    assert page.read_text(encoding="utf-8").count("data:image/jpeg") == 2
 
 
 def test_clips_need_a_system_that_takes_them(store: Path, tmp_path: Path) -> None:

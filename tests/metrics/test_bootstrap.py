@@ -36,6 +36,7 @@ def rows_of(intersection: np.ndarray, *, images: np.ndarray | None = None) -> Ro
         union=whole,
         predicted=whole,
         boundary=np.full(count, np.nan),
+        region=np.full(count, np.nan),
         targets=np.ones(count, dtype=np.int64),
         categories=objects([()] * count),
         area=np.full(count, np.nan),

@@ -28,6 +28,8 @@ def meaning(figure: str, *, compare: str | None) -> str:
     """Return what `figure` stands for; `compare`: how Pr@X compares, ">=" or ">"."""
     if figure.startswith("Pr@"):
         return f"share of samples with IoU {compare or '>='} {figure[3:]}"
+    if figure.endswith("supervised)"):
+        return "DAVIS 2017's own: objects compete for each pixel; mean over the four annotators"
     return MEANINGS.get(figure, "average precision by COCO's evaluator" if "AP" in figure else "")
 
 

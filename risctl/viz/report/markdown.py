@@ -19,12 +19,13 @@ def render_markdown(report: Json) -> str:
     """Return the report, an evaluation's JSON, with what it names "worst" and "best" if it does."""
     dataset = report["dataset"]
     name = f"{dataset['name']} ({dataset['split_by']})" if dataset["split_by"] else dataset["name"]
+    unit = report["unit"]
     facts = {
         "Model": report.get("model"),
         "Checkpoint (SHA-256)": report["checkpoint"] or "none",
         "Data": report.get("data"),
         "Fingerprint of the data": dataset["fingerprint"],
-        "Images, refs, sentences": f"{report['images']}, {report['refs']}, {report['sentences']} "
+        f"{unit.capitalize()}s, refs, sentences": f"{report['images']}, {report['refs']}, {report['sentences']} "
         f"(of the split's {report['total_sentences']} sentences)",
         "Texts": report["text_field"],
         "Computed": f"{report['seconds']} s on {report['device']}",
@@ -38,8 +39,8 @@ def render_markdown(report: Json) -> str:
     if report["warnings"]:
         parts += ["## Warnings", "\n".join(f"- {plain(line)}" for line in report["warnings"])]
     for protocol, result in report["protocols"].items():
-        parts += [f"## Protocol {plain(protocol)}", plain(result["protocol"]), *_result(result)]
-    parts += [_samples(kind, report[kind]) for kind in ("worst", "best") if report.get(kind)]
+        parts += [f"## Protocol {plain(protocol)}", plain(result["protocol"]), *_result(result, unit=unit)]
+    parts += [_samples(kind, report[kind], unit=unit) for kind in ("worst", "best") if report.get(kind)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -49,7 +50,7 @@ def plain(value: object) -> str:
     return _SPECIAL.sub(r"\\\1", line)
 
 
-def _result(result: Json) -> list[str]:
+def _result(result: Json, *, unit: str) -> list[str]:
     compare = result["precision_comparison"]
     rows = [
         [name, _shown(value), _interval(result["intervals"].get(name)), meaning(name, compare=compare)]
@@ -57,7 +58,7 @@ def _result(result: Json) -> list[str]:
     ]
     parts = [
         f"{result['samples']} samples, {result['targeted']} with a target.",
-        _table(["figure", "%", "95% interval over images", "meaning"], rows, numbers=2),
+        _table(["figure", "%", f"95% interval over {unit}s", "meaning"], rows, numbers=2),
     ]
     if result["precision_curve"]:
         bounds, shares = zip(*result["precision_curve"], strict=True)
@@ -102,14 +103,12 @@ def _breakdown(breakdown: Json, headline: str) -> list[str]:
     ]
 
 
-def _samples(kind: str, samples: Sequence[Json]) -> str:
+def _samples(kind: str, samples: Sequence[Json], *, unit: str) -> str:
+    where = "video" if unit == "video" else "image_id"
     rows = [
-        [f"s{one['sample']}", f"{one['iou']:.3f}", one["text"], str(one["image_id"]), str(one["ref_id"])]
-        for one in samples
+        [f"s{one['sample']}", f"{one['iou']:.3f}", one["text"], str(one[where]), str(one["ref_id"])] for one in samples
     ]
-    return f"## {kind.capitalize()} samples\n\n" + _table(
-        ["sample", "IoU", "expression", "image", "ref"], rows, numbers=0
-    )
+    return f"## {kind.capitalize()} samples\n\n" + _table(["sample", "IoU", "expression", unit, "ref"], rows, numbers=0)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> str:

@@ -32,6 +32,7 @@
     return columns[column][row];
   };
   const NUMBERS = ["iou", "words", "area", "distractors", "score", "image", "ref", "sentence", "sample"];
+  if (columns.f) NUMBERS.push("f");
   // Breakdowns of something that the panel shows itself.
   const COUNTED = { length: "words", distractors: "distractors" };
   const COMPARE = {
@@ -90,14 +91,17 @@
     line.append(
       link,
       made("td", shownNumber(value(row, "iou"), 3), { class: "num" }),
-      made("td", columns.text[row], { dir: "auto" }),
+      ...(columns.f ? [made("td", shownNumber(columns.f[row], 3), { class: "num" })] : []),
+      made("td", columns.text[row], { dir: "auto", class: "expression" }),
       made("td", columns.words[row], { class: "num" }),
       made("td", abilities[row]),
       made("td", categories[row] || (columns.targeted[row] ? "" : "no target"), { dir: "auto" }),
       made("td", percent(columns.area[row]), { class: "num" }),
       made("td", columns.distractors[row] === null ? "–" : columns.distractors[row], { class: "num" }),
-      made("td", shownNumber(columns.score[row], 2), { class: "num" }),
-      made("td", columns.image[row], { class: "num" }),
+      ...(columns.video ? [made("td", columns.video[row], { dir: "auto" })] : [
+        made("td", shownNumber(columns.score[row], 2), { class: "num" }),
+        made("td", columns.image[row], { class: "num" }),
+      ]),
     );
     if (row === state.current) line.className = "current";
     return line;
@@ -167,21 +171,22 @@
       if (picture) panel.append(picture.cloneNode());
       const list = made("dl", undefined, { class: "facts" });
       for (const [name, ious] of Object.entries(data.iou)) fact(list, `IoU (${name})`, shownNumber(ious[row], 4));
-      fact(list, "score", shownNumber(columns.score[row], 3));
+      if (columns.f) fact(list, "F", shownNumber(columns.f[row], 4));
+      if (!columns.video) fact(list, "score", shownNumber(columns.score[row], 3));
       for (const breakdown of Object.keys(data.groups)) {
         if (breakdown !== "area" && !(breakdown in COUNTED)) fact(list, breakdown, namesOf(breakdown, row).join(", "));
       }
       for (const column of Object.values(COUNTED)) fact(list, column, columns[column][row]);
       fact(list, "target area", percent(columns.area[row]));
-      for (const name of ["image", "ref", "sentence"]) fact(list, `${name} id`, columns[name][row]);
+      for (const name of columns.video ? ["ref", "sentence"] : ["image", "ref", "sentence"]) fact(list, `${name} id`, columns[name][row]);
       if (!columns.targeted[row]) fact(list, "target", "none");
       fact(list, "note", data.notes[row]);
       const previous = made("button", "Previous", { type: "button" });
       const next = made("button", "Next", { type: "button" });
       previous.addEventListener("click", () => neighbour(-1));
       next.addEventListener("click", () => neighbour(1));
-      const all = made("a", "all sentences of this image", { href: "#samples" });
-      all.dataset.filter = `image:${columns.image[row]}`;
+      const all = made("a", `all sentences of this ${columns.video ? "video" : "image"}`, { href: "#samples" });
+      all.dataset.filter = columns.video ? `video:"${columns.video[row].replaceAll('"', "")}"` : `image:${columns.image[row]}`;
       const links = made("p");
       links.append(previous, " ", next, " ", all);
       panel.append(list, links);

@@ -23,6 +23,7 @@ def render_page(report: Json, *, listing: Listing, pictures: Sequence[Pictured] 
     """Return the page of `report`, an evaluation's JSON, with the samples of `listing` and some `pictures`."""
     title = f"{_dataset(report)}, split {report['split']}"
     protocols: Mapping[str, Json] = report["protocols"]
+    unit: str = report["unit"]
     body = joined(
         _header(report, title),
         element(
@@ -32,15 +33,15 @@ def render_page(report: Json, *, listing: Listing, pictures: Sequence[Pictured] 
             element(
                 "section",
                 element("h2", "Figures"),
-                *(_protocol(name, _figures(result)) for name, result in protocols.items()),
+                *(_protocol(name, _figures(result, unit=unit)) for name, result in protocols.items()),
                 id="figures",
             ),
             element(
                 "section",
                 element("h2", "Breakdowns"),
-                _PARTS_NOTE,
+                _parts_note(unit),
                 *(
-                    _protocol(name, *map(_breakdown(result), result["breakdowns"]))
+                    _protocol(name, *map(_breakdown(result, unit=unit), result["breakdowns"]))
                     for name, result in protocols.items()
                 ),
                 id="breakdowns",
@@ -65,7 +66,7 @@ def _header(report: Json, title: str) -> Markup:
         "Data": report.get("data"),
         "Dataset": f"{_dataset(report)}, fingerprint {report['dataset']['fingerprint']}",
         "Split": report["split"],
-        "Counts": f"{report['images']:,} images, {report['refs']:,} refs, {report['sentences']:,} sentences"
+        "Counts": f"{report['images']:,} {report['unit']}s, {report['refs']:,} refs, {report['sentences']:,} sentences"
         + (
             "" if report["sentences"] == report["total_sentences"] else f" of the split's {report['total_sentences']:,}"
         ),
@@ -108,20 +109,22 @@ _WITHOUT_TARGET = (
     "A sample without a target has the IoU that the protocol gives it: 0, or 1 if nothing was found there."
 )
 
-_PARTS_NOTE = element(
-    "p",
-    "A bar shows the 95% interval over images. ",
-    element("b", "few", class_="few"),
-    " marks a group of fewer than 30 samples: read it with care. The name of a group lists its samples.",
-    class_="note",
-)
+
+def _parts_note(unit: str) -> Markup:
+    return element(
+        "p",
+        f"A bar shows the 95% interval over {unit}s. ",
+        element("b", "few", class_="few"),
+        " marks a group of fewer than 30 samples: read it with care. The name of a group lists its samples.",
+        class_="note",
+    )
 
 
 def _protocol(name: str, *content: Markup) -> Markup:
     return element("div", *content, class_="protocol", data_protocol=name)
 
 
-def _figures(result: Json) -> Markup:
+def _figures(result: Json, *, unit: str) -> Markup:
     rows = []
     for figure, value in result["figures"].items():
         low, high = result["intervals"].get(figure, (None, None))
@@ -136,7 +139,7 @@ def _figures(result: Json) -> Markup:
             )
         )
     apart = "" if result["targeted"] == result["samples"] else f", {result['targeted']:,} of them with a target"
-    columns = ("figure", "%", "95% interval over images", "0 to 100%", "meaning")
+    columns = ("figure", "%", f"95% interval over {unit}s", "0 to 100%", "meaning")
     head = element("tr", *(element("th", one, scope="col") for one in columns))
     caption = element("caption", f"{result['samples']:,} samples{apart}")
     table = element("table", caption, element("thead", head), element("tbody", *rows), class_="figures")
@@ -171,14 +174,14 @@ def _details(numbers: Markup) -> Markup:
     return element("details", element("summary", "The numbers"), numbers)
 
 
-def _breakdown(result: Json) -> Callable[[Json], Markup]:
+def _breakdown(result: Json, *, unit: str) -> Callable[[Json], Markup]:
     headline = result["headline"]
 
     def shown(breakdown: Json) -> Markup:
         groups = breakdown["groups"]
         names = in_parts((name for group in groups for name in group["figures"]), headline=headline)
         rest = [name for name in names if name != headline]
-        columns = ["samples", "images", headline, "95% interval", *rest]
+        columns = ["samples", f"{unit}s", headline, "95% interval", *rest]
         heads = [element("th", breakdown["title"], scope="col")]
         heads += [element("th", name, scope="col", class_=None if "interval" in name else "num") for name in columns]
         rows = [
@@ -229,9 +232,11 @@ def _gallery(listing: Listing, pictures: Sequence[Pictured], protocol: str) -> M
         cards = [_card(listing, one, protocol) for one in pictures if one.kind == kind]
         if cards:
             parts += [element("h3", title), element("div", *cards, class_="cards")]
+    videos = "video" in listing.columns
+    single = "video, in the middle one of the frames that show the object" if videos else "picture"
     legend = element(
         "p",
-        "By IoU under ", element("b", protocol), ", at most one sample of a picture. Left, ",
+        "By IoU under ", element("b", protocol), f", at most one sample of a {single}. Left, ",
         element("span", "blue", class_="target"), ": the target. Right, ",
         element("span", "orange", class_="found"), ": what was found.",
         class_="note",
@@ -263,6 +268,13 @@ def _samples(listing: Listing) -> Markup:
         ("ability", "abilities", ""), ("category", "category", ""), ("area", "area", "num"),
         ("distractors", "distractors", "num"), ("score", "score", "num"), ("image", "image", "num"),
     ]  # fmt: skip
+    example = "image:12"
+    if "f" in listing.columns:
+        columns.insert(2, ("f", "F", "num"))
+    if "video" in listing.columns:
+        columns[-2:] = [("video", "video", "")]
+        name = listing.columns["video"][0].replace('"', "")
+        example = f'video:"{name}"'
     head = element(
         "tr",
         *(
@@ -273,7 +285,7 @@ def _samples(listing: Listing) -> Markup:
     help_text = joined(
         "Words look into expression, category and abilities; also ",
         *(joined(element("code", one), " ") for one in ("iou<0.5", "words>=6", "area<0.01", 'category:"wine glass"')),
-        *(joined(element("code", one), " ") for one in ("ability:colour", "distractors:0", "image:12", "-left")),
+        *(joined(element("code", one), " ") for one in ("ability:colour", "distractors:0", example, "-left")),
         "Terms are joined by and.",
         "" if all(listing.columns["targeted"]) else " " + _WITHOUT_TARGET,
     )

@@ -20,9 +20,9 @@ class Listing:
     """Samples in columns of N values; None where unknown.
 
     columns: "sample" (the number in links), "text", "image", "ref", "sentence", "words", "area" (share of the picture),
-    "distractors", "score", "targeted"; ious: by protocol, in [0, 1], None for one that the protocol leaves out;
-    groups: by the name of the breakdown; total: how many samples there are, of which those with the lowest IoU are
-    listed if they are too many.
+    "distractors", "score", "targeted", where it is measured "f", of videos also "video" (the name); ious: by protocol,
+    in [0, 1], None for one that the protocol leaves out; groups: by the name of the breakdown; total: how many samples
+    there are, of which those with the lowest IoU are listed if they are too many.
     """
 
     columns: Mapping[str, Sequence[Any]]
