@@ -187,9 +187,8 @@ def shuffle_asked(system: ZSI, *, seed: int) -> None:
 
 def tell(truth: dict[str, Any], measured: dict[str, list[dict[str, Any]]], *, unseen: set[int]) -> None:
     """Print the figures of each, and by how much the trained one is better."""
-    things = sum(one["category_id"] in unseen for one in truth["annotations"])
-    present = {one["category_id"] for one in truth["annotations"]} & unseen
-    print(f"{len(truth['images'])} pictures, n = {things} things of {len(present)} unseen classes")
+    of = [one["category_id"] for one in truth["annotations"] if one["category_id"] in unseen and not one["iscrowd"]]
+    print(f"{len(truth['images'])} pictures, n = {len(of)} things of {len(set(of))} unseen classes")
     for kind in KINDS:
         print(f"\n{NAMES[kind]:<18}" + "".join(f"recall@100 {at:g}".rjust(16) for at in RECALL_AT) + "  mAP 0.5")
         counted: dict[str, Matches] = {}
