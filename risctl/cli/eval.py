@@ -96,6 +96,7 @@ def evaluate_model(
     matching, averaged over the four annotators.
     """
     from risctl.data.clips import is_video_store
+    from risctl.data.download import sha256_of
     from risctl.data.store.reader import TEXT_FIELDS, Store
     from risctl.engine.asking import masks_of
     from risctl.engine.checkpoint import load_checkpoint
@@ -130,7 +131,7 @@ def evaluate_model(
                 rows=rows,
                 reports=report,
                 pictures=pictures,
-                checkpoint=_sha256(loaded.path) if report else None,
+                checkpoint=sha256_of(loaded.path) if report else None,
                 submission=submission,
                 clip_length=clip_len,
                 is_first=is_first,
@@ -170,7 +171,7 @@ def evaluate_model(
                 limit=limit,
                 workers=workers,
                 progress=progress,
-                checkpoint=_sha256(loaded.path),
+                checkpoint=sha256_of(loaded.path),
             )
         if not is_first:
             return
@@ -226,10 +227,3 @@ def _place(device: Device) -> tuple[torch.device, bool]:
 
     state = PartialState(cpu=device is Device.cpu)
     return state.device, bool(state.is_main_process)
-
-
-def _sha256(path: Path) -> str:
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -19,6 +19,7 @@ from risctl.metrics.curves import histogram, precision_curve
 from risctl.metrics.figures import figures, sample_ious
 from risctl.metrics.protocols import Protocol
 from risctl.metrics.rows import Rows
+from risctl.viz.text_table import aligned
 
 REFCOCO_FAMILY = ("refcoco", "refcoco+", "refcocog", "grefcoco", "rrefcoco", "ref-zom")
 """Sets whose val and test images are in COCO train2014."""
@@ -88,7 +89,7 @@ class Result:
             table.append((name, _shown(value), _shown_interval(self.intervals.get(name))))
         targeted = int(self.rows.targeted.sum())
         apart = "" if targeted == len(self.rows) else f", {targeted} of them with a target"
-        text = f"{self.protocol.describe()}\n{len(self.rows)} samples{apart}\n{_aligned(table)}"
+        text = f"{self.protocol.describe()}\n{len(self.rows)} samples{apart}\n{aligned(table)}"
         if not self.abilities:
             return text
         title = next(one.title for one, _ in self.breakdowns if one.name == "ability")
@@ -99,7 +100,7 @@ class Result:
             breakdown.append((ability, count, *(_shown(part.figures.get(name, math.nan)) for name in shown)))
         few = any(part.samples < FEW_SAMPLES for part in self.abilities.values())
         note = f"\n* fewer than {FEW_SAMPLES} samples: read with care" if few else ""
-        return f"{text}\n\n{_aligned(breakdown)}{note}"
+        return f"{text}\n\n{aligned(breakdown)}{note}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,14 +270,3 @@ def _shown_interval(interval: Interval | None) -> str:
 
 def _short(digest: str | None) -> str:
     return digest[:12] if digest else "none"
-
-
-def _aligned(table: Sequence[Sequence[str]]) -> str:
-    """Return the rows in columns, the first to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    lines = []
-    for row in table:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  " + "  ".join(cells).rstrip())
-    return "\n".join(lines)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from risctl.viz.report.markdown import plain
+from risctl.viz.text_table import aligned
 
 Told = Mapping[str, Any]
 
@@ -20,7 +21,7 @@ def as_text(comparison: Told, *, flips: int = 10) -> str:
     for letter, against in others(comparison):
         figures = [(f"{letter} against A", "A", letter, f"{letter} - A", interval_title(comparison), "")]
         figures += [(name, *_cells(one)) for name, one in against["figures"].items()]
-        blocks.append(_aligned(figures))
+        blocks.append(aligned(figures))
         lines = [changed_title(against)]
         parts = changed(against)[:_PARTS]
         if parts:
@@ -29,7 +30,7 @@ def as_text(comparison: Told, *, flips: int = 10) -> str:
             table += [
                 (part_name(part), str(part["samples"]) + few(part), part["figure"], *_cells(part)) for part in parts
             ]
-            lines.append(_aligned(table))
+            lines.append(aligned(table))
         blocks.append("\n".join(lines))
         lines = [flips_title(against, letter)]
         for way, title in (("won", f"only {letter} is right"), ("lost", "only A is right")):
@@ -189,16 +190,6 @@ def _ious(flip: Told) -> tuple[str, str]:
 
 def _of(listed: int, total: int, *, more: str = "") -> str:
     return f" ({listed} of {total}{more})" if listed < total else ""
-
-
-def _aligned(table: Sequence[Sequence[str]]) -> str:
-    """Return the rows in columns, the first to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    lines = []
-    for row in table:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        lines.append("  " + "  ".join(cells).rstrip())
-    return "\n".join(lines)
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
