@@ -31,7 +31,8 @@ def use_features(
 ) -> str | None:
     """Let `items` of `stores` take features instead of pictures where the recipe says so; return what to tell about it.
 
-    `auto` takes those beside the stores, each its own; where one has none, or none can be had, the pictures stay.
+    `auto` takes those beside the stores, each its own; where one has none, or none can be had, or training with them
+    would not be the same, the pictures stay.
     Raises `DataError` for features that are stale, damaged or of other samples, `UsageError` for a file that is named
     and that the recipe cannot be trained on.
     """
@@ -52,6 +53,12 @@ def use_features(
         if asked != AUTO:
             raise
         return f"features: none, so the encoders run whole at every step: {error}"
+    if asked == AUTO and keys[0].images and _differs_in_batches(recipe, stores, system):
+        return (
+            "features: none, so the encoders run whole at every step: pictures of several sizes are filled up in a "
+            "batch, which shows in what the trunk makes of them; features are of each alone. Set data.batch_size=1 "
+            "(and optim.accumulate), or name the file, data.features=FILE, to take them all the same"
+        )
     if missing:
         absent = " and ".join(map(str, missing))
         return f"features: none at {absent}, so the encoders run whole at every step; {again.replace(' again', '')}"
@@ -63,6 +70,19 @@ def use_features(
         part.features = _recalled(path, key, store, recipe=recipe, system=system, device=device, again=again)
         told.append(_told(part.features.cache))
     return f"features: {'; '.join(told)}; {'pictures are not read' if keys[0].images else 'texts are not encoded'}"
+
+
+def _differs_in_batches(recipe: Recipe, stores: Sequence[Store], system: System) -> bool:
+    """Return whether pictures are filled up to the size of others in their batch, and features would differ by that."""
+    if not system.fills_batches or recipe.data.batch_size == 1:
+        return False
+    sizes: set[tuple[int, int]] = set()
+    for store in stores:
+        rows = store.images(recipe.data.train_split)
+        heights, widths = store.numbers("images/height")[rows], store.numbers("images/width")[rows]
+        sizes.update(zip(heights.tolist(), widths.tolist(), strict=True))
+    inputs = {system.preprocess.fit(height=height, width=width).padding().shape for height, width in sizes}
+    return len(inputs) > 1
 
 
 def _recalled(

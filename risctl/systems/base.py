@@ -113,6 +113,8 @@ class System(nn.Module, ABC):
 
     takes_clips: `encode_image` also takes clips (B, T, 3, H, W), and the logits are then (B, T, h, w). Such a system
     may have several answers to choose from: then its maps hold "query_scores" (B, T, Q), and `choose` takes another.
+    fills_batches: pictures of several sizes make a batch, and what they are filled up with reaches into what the trunk
+    sees of them: it is another alone.
     learns_things: it is trained on everything annotated in a picture (`Batch.things`), not on a phrase's target.
     categories: how many numbers of categories it tells apart while it learns phrases; 1: a phrase's target or not.
     question_form: of a system that finds boxes and chooses among them (`boxes_of`), else None.
@@ -122,6 +124,7 @@ class System(nn.Module, ABC):
 
     preprocess: Preprocess
     takes_clips: bool = False
+    fills_batches: bool = False
     learns_things: bool = False
     categories: int = 1
     question_form: QuestionForm | None = None

@@ -53,6 +53,8 @@ class ReferFormer(System):
     (B, T, Q, h, w), probabilities.
     """
 
+    fills_batches = True
+
     def __init__(
         self,
         *,
