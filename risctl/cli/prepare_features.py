@@ -76,6 +76,7 @@ def features(
     from risctl.data.store.reader import Store
     from risctl.engine.devices import pick_device
     from risctl.engine.feature_keys import default_path
+    from risctl.engine.feature_use import differs_in_batches
     from risctl.engine.features import FeatureRun, finish
     from risctl.recipe.load import load_recipe
 
@@ -96,6 +97,12 @@ def features(
         run = FeatureRun(chosen, stores[0], also=stores[1:], dry=dry_run)
         plans = [run.plan(one, path=out, shard=part) for one in stores]
         told = [_described(plan) for plan in plans]
+        differs = bool(plans[0].layout.key.images) and differs_in_batches(chosen, stores, run.system)
+        if differs:
+            console.say(
+                f"note: data.features=auto passes these over at data.batch_size={chosen.data.batch_size}: pictures of "
+                "several sizes are filled up in a batch, which shows in what the trunk makes of them"
+            )
         if dry_run:
             lines = [f"{one}\n{plan.out} not written" for one, plan in zip(told, plans, strict=True)]
             console.result("\n".join(lines), data=_together([_data(plan) for plan in plans]), as_json=as_json)
@@ -113,7 +120,10 @@ def features(
             if whole[-1] is None:
                 lines.append(f"shard {shard} is done; the last of {part[1]} joins them at {plan.path}")
         if None not in whole:
-            changes.append(f"data.features={'auto' if _is_default(plans, chosen) else plans[0].path}")
+            if differs and len(plans) > 1:  # Of several, no file can be named.
+                changes.append("data.batch_size=1")
+                differs = False
+            changes.append(f"data.features={plans[0].path if differs or not _is_default(plans, chosen) else 'auto'}")
             lines.append(f"use it: {shlex.join(['risctl', 'train', recipe, *changes])}")
         data = [_data(plan) | {"written": str(plan.out)} for plan in plans]
         console.result("\n".join(lines), data=_together(data), as_json=as_json)

@@ -53,11 +53,11 @@ def use_features(
         if asked != AUTO:
             raise
         return f"features: none, so the encoders run whole at every step: {error}"
-    if asked == AUTO and keys[0].images and _differs_in_batches(recipe, stores, system):
+    if asked == AUTO and keys[0].images and differs_in_batches(recipe, stores, system):
         return (
             "features: none, so the encoders run whole at every step: pictures of several sizes are filled up in a "
             "batch, which shows in what the trunk makes of them; features are of each alone. Set data.batch_size=1 "
-            "(and optim.accumulate), or name the file, data.features=FILE, to take them all the same"
+            "(and optim.accumulate) or, of one store, name the file, data.features=FILE, to take them all the same"
         )
     if missing:
         absent = " and ".join(map(str, missing))
@@ -72,7 +72,7 @@ def use_features(
     return f"features: {'; '.join(told)}; {'pictures are not read' if keys[0].images else 'texts are not encoded'}"
 
 
-def _differs_in_batches(recipe: Recipe, stores: Sequence[Store], system: System) -> bool:
+def differs_in_batches(recipe: Recipe, stores: Sequence[Store], system: System) -> bool:
     """Return whether pictures are filled up to the size of others in their batch, and features would differ by that."""
     if not system.fills_batches or recipe.data.batch_size == 1:
         return False

@@ -65,6 +65,16 @@ def test_every_store_of_a_training_gets_a_file_of_its_own(risctl: Run, tmp_path:
     assert code == 2 and "--out names one file" in error
 
 
+def test_what_auto_would_pass_over_is_said_and_named(risctl: Run) -> None:
+    light = ["model.short_side=64", "model.longest_side=96", "model.visual.frozen=true", "~data.augment"]
+    code, out, error = risctl("prepare", "features", "tiny.h5", "-r", "referformer-scenes", *light, *SHORT)
+    assert code == 0 and "note: data.features=auto passes these over at data.batch_size=2" in error, error
+    _, command = out.splitlines()
+    assert "data.features=tiny.referformer-scenes.features.h5" in command
+    code, _, error = risctl(*shlex.split(command.removeprefix("use it: risctl ")), "--out", "run")
+    assert code == 0 and "features: tiny.referformer-scenes.features.h5" in error, error
+
+
 def test_shards_join_and_the_command_that_is_told_trains_on_them(risctl: Run, tmp_path: Path) -> None:
     for shard in ("2/2", "1/2"):
         code, out, error = risctl("prepare", "features", "tiny.h5", "-r", "vlt-scenes", *TINY, "--shard", shard, "-q")
