@@ -38,9 +38,9 @@ def multiple_of(cell: int) -> Callable[[int], int]:
     return check
 
 
-def imagenet_is_for_resnets(value: str | None, info: ValidationInfo) -> str | None:
-    """Check that `imagenet` weights are asked for a resnet."""
+def imagenet_has_it(value: str | None, info: ValidationInfo) -> str | None:
+    """Check that `imagenet` weights are asked for a trunk that has some."""
     name = info.data.get("name")
-    if value == "imagenet" and name is not None and not name.startswith("resnet"):
-        raise PydanticCustomError("clash", "a file or null: only the resnets have `imagenet` weights")
+    if value == "imagenet" and name is not None and not name.startswith(("resnet", "mobilenet")):
+        raise PydanticCustomError("clash", "a file or null: {name} has no `imagenet` weights", {"name": name})
     return value

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from risctl.recipe.checks import divides, imagenet_is_for_resnets, multiple_of
+from risctl.recipe.checks import divides, imagenet_has_it, multiple_of
 from risctl.recipe.section import FileName, Fraction, Section
 
 STRIDE = 32
@@ -40,7 +40,7 @@ class VisualSection(Section):
     )
     frozen: bool = Field(default=False, description="Train no parameter of the trunk at all.")
 
-    _weights = field_validator("weights")(imagenet_is_for_resnets)
+    _weights = field_validator("weights")(imagenet_has_it)
 
     @field_validator("frozen_convolutions")
     @classmethod

@@ -7,23 +7,23 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from risctl.recipe.checks import imagenet_is_for_resnets
+from risctl.recipe.checks import imagenet_has_it
 from risctl.recipe.section import FileName, Section
 
 
 class ZSIVisualSection(Section):
-    """The visual trunk; batch norms of the resnets keep their statistics, their first stage does not train."""
+    """The visual trunk; batch norms keep their statistics and the first stage does not train, but for `small_cnn`."""
 
-    name: Literal["resnet18", "resnet50", "resnet101", "small_cnn"] = Field(
+    name: Literal["resnet18", "resnet50", "resnet101", "mobilenet_v2", "small_cnn"] = Field(
         default="resnet101", description="Which trunk sees the picture."
     )
     weights: FileName | None = Field(
         default=None,
-        description="Trained weights to begin with: a file, `imagenet` (resnets only), or null for random weights.",
+        description="Trained weights to begin with: a file, `imagenet` (all but `small_cnn`), or null for random ones.",
     )
     frozen: bool = Field(default=False, description="Train no parameter of the trunk at all.")
 
-    _weights = field_validator("weights")(imagenet_is_for_resnets)
+    _weights = field_validator("weights")(imagenet_has_it)
 
 
 class ZSITextSection(Section):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from risctl.core.encoders.text.asked_word import AskedWord
 from risctl.core.encoders.visual.frozen_resnet import FrozenResNet
+from risctl.core.encoders.visual.mobilenet import MobileNetV2
 from risctl.core.encoders.visual.small_frames import SmallFrames
 from risctl.core.heads.background_rpn import BackgroundRPN, Proposing
 from risctl.core.heads.box_conventions import Conventions
@@ -115,9 +116,12 @@ def of_one_length(vectors: Tensor) -> Tensor:
     return vectors * (WORD_NORM / vectors.norm(dim=1, keepdim=True).clamp(min=1e-6))
 
 
-def _trunk(section: ZSIVisualSection, pretrained: bool) -> FrozenResNet | SmallFrames:
+def _trunk(section: ZSIVisualSection, pretrained: bool) -> FrozenResNet | MobileNetV2 | SmallFrames:
+    trunk: FrozenResNet | MobileNetV2 | SmallFrames
     if section.name == "small_cnn":
-        trunk: FrozenResNet | SmallFrames = SmallFrames(frozen=section.frozen)
+        trunk = SmallFrames(frozen=section.frozen)
+    elif section.name == "mobilenet_v2":
+        trunk = MobileNetV2(frozen=section.frozen)
     else:
         trunk = FrozenResNet(section.name, frozen=section.frozen, learned_scales=True, zero_residual=True)
     on_meta = next(trunk.parameters()).is_meta

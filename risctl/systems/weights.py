@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import safetensors
 import torch
@@ -16,6 +17,14 @@ _PUBLISHED = ("imagenet", "deeplabv3")
 _SHOWN = 3
 
 
+@runtime_checkable
+class TakesOtherNames(Protocol):
+    """A trunk whose weights are published under several sets of names."""
+
+    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return `state` with the trunk's own names."""
+
+
 def load_trunk(trunk: nn.Module, name: str, weights: str, *, ignored: tuple[str, ...] = ()) -> None:
     """Fill `trunk`, called `name`, with `weights`: "imagenet", "deeplabv3", a `.safetensors` or torchvision's `.pth`.
 
@@ -25,6 +34,8 @@ def load_trunk(trunk: nn.Module, name: str, weights: str, *, ignored: tuple[str,
     state = _published(weights, name) if weights in _PUBLISHED else _read(Path(weights), name)
     # torchvision's segmentation models keep the trunk as one of their parts.
     state = {key.removeprefix("backbone."): value for key, value in state.items()}
+    if isinstance(trunk, TakesOtherNames):
+        state = trunk.own_names(state)
     load_state(trunk, state, source=weights, ignored=("fc.", "classifier.", "aux_classifier.", *ignored))
 
 
@@ -68,9 +79,9 @@ def _some(names: list[str]) -> str:
 
 def _published(weights: str, name: str) -> dict[str, Tensor]:
     # Not at the top: torchvision, which they come with, takes seconds to import.
-    from risctl.core.encoders.visual import resnet
+    from risctl.core.encoders.visual import published_weights
 
-    return resnet.imagenet_state(name) if weights == "imagenet" else resnet.deeplabv3_state(name)
+    return published_weights.imagenet_state(name) if weights == "imagenet" else published_weights.deeplabv3_state(name)
 
 
 def _read(path: Path, name: str) -> dict[str, Tensor]:

@@ -9,9 +9,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torchvision.models import mobilenet_v2
+from torchvision.models.mobilenetv2 import InvertedResidual
 
-from risctl.core.encoders.visual import resnet
+from risctl.core.encoders.visual import published_weights
 from risctl.core.encoders.visual.darknet53 import Darknet53
+from risctl.core.encoders.visual.mobilenet import MobileNetV2
 from risctl.core.encoders.visual.resnet import ResNet
 from risctl.core.encoders.visual.small_cnn import SmallCNN
 from risctl.errors import CheckpointError, MachineError
@@ -44,7 +47,10 @@ def test_darknet_has_58_blocks_of_which_56_are_frozen() -> None:
     assert not any(module.training for module in trunk.modules())
 
 
-@pytest.mark.parametrize("make", [lambda: SmallCNN(frozen=True), lambda: ResNet("resnet18", frozen=True)])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: SmallCNN(frozen=True), lambda: ResNet("resnet18", frozen=True), lambda: MobileNetV2(frozen=True)],
+)
 def test_a_frozen_trunk_does_not_move(make) -> None:  # type: ignore[no-untyped-def]
     trunk = nn.Sequential(make()).train()[0]
     before = {name: value.clone() for name, value in trunk.state_dict().items()}
@@ -83,13 +89,59 @@ def test_resnet_maps_are_torchvisions() -> None:
         assert torch.allclose(trunk(images, torch.zeros(1, 64, 64)).maps[2], x, atol=1e-5)
 
 
+def test_mobilenet_maps_are_torchvisions(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    published = mobilenet_v2().eval()
+    torch.save(published.state_dict(), tmp_path / "mobilenet_v2.pth")
+    trunk = MobileNetV2().eval()
+    load_trunk(trunk, "mobilenet_v2", str(tmp_path / "mobilenet_v2.pth"))
+    images = torch.rand(2, 3, 64, 96)
+    with torch.no_grad():
+        maps = trunk(images, torch.zeros(2, 64, 96, dtype=torch.bool)).maps
+        last = published.features((images - trunk.mean) / trunk.deviation)
+    assert [tuple(one.shape) for one in maps] == [
+        (2, channels, 64 // stride, 96 // stride)
+        for channels, stride in zip(trunk.channels, trunk.strides, strict=True)
+    ]
+    assert torch.equal(maps[-1], last)
+
+
+def test_mobilenet_trains_from_the_second_map_on_and_keeps_its_statistics() -> None:
+    trunk = nn.Sequential(MobileNetV2()).train()[0]
+    before = {name: value.clone() for name, value in trunk.named_buffers()}
+    trunk(torch.rand(2, 3, 64, 64), torch.zeros(2, 64, 64, dtype=torch.bool)).maps[-1].sum().backward()
+    assert all(torch.equal(value, before[name]) for name, value in trunk.named_buffers())
+    trained = {int(name.split(".")[1]) for name, value in trunk.named_parameters() if value.grad is not None}
+    assert trained == set(range(4, 19))
+
+
+def test_mobilenet_takes_the_flat_names_of_the_first_files_too(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    source, other = MobileNetV2(), MobileNetV2()
+    flat = {}
+    for number, block in enumerate(source.features):
+        if not isinstance(block, InvertedResidual):
+            flat |= {f"features.{number}.{key}": value for key, value in block.state_dict().items()}
+            continue
+        layers = [part for part in block.modules() if isinstance(part, (nn.Conv2d, nn.BatchNorm2d))]
+        for place, layer in enumerate(layers):  # an activation stood after every pair but the last
+            where = f"features.{number}.conv.{3 * (place // 2) + place % 2}"
+            flat |= {f"{where}.{key}": value for key, value in layer.state_dict().items()}
+    assert "features.17.conv.6.weight" in flat
+    assert "features.1.conv.0.weight" in flat
+    save_file(flat, tmp_path / "flat.safetensors")
+    load_trunk(other, "mobilenet_v2", str(tmp_path / "flat.safetensors"))
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in source.state_dict().items())
+
+
 def test_imagenet_weights_out_of_reach_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*_: object, **__: object) -> None:
         raise URLError("no route")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
-    with pytest.raises(MachineError, match=r"resnet18.*no route.*model\.visual\.weights"):
-        resnet.imagenet_state("resnet18")
+    for name in ("resnet18", "mobilenet_v2"):
+        with pytest.raises(MachineError, match=rf"{name}.*no route.*model\.visual\.weights"):
+            published_weights.imagenet_state(name)
     with pytest.raises(MachineError):
         load_trunk(ResNet("resnet18"), "resnet18", "imagenet")
 

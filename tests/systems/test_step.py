@@ -13,7 +13,7 @@ from systems.small_models import recipe_of
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from risctl.core.encoders.text.bilstm import BiLSTMEncoder
-from risctl.core.encoders.visual import resnet
+from risctl.core.encoders.visual import published_weights
 from risctl.core.encoders.visual.dilated_resnet import DilatedResNet
 from risctl.data.batch import Batch, collate
 from risctl.errors import RecipeError
@@ -148,7 +148,7 @@ def test_the_trunk_of_torchvisions_deeplabv3_is_read(tmp_path: Path, monkeypatch
 
     published = deeplabv3_resnet50(weights=None, weights_backbone=None, aux_loss=True).state_dict()
     torch.save(published, tmp_path / "deeplabv3.pth")
-    monkeypatch.setattr(resnet, "_fetched", lambda weights: published)
+    monkeypatch.setattr(published_weights, "_fetched", lambda weights: published)
     for weights in (str(tmp_path / "deeplabv3.pth"), "deeplabv3"):
         trunk = DilatedResNet("resnet50", depth=4)
         load_trunk(trunk, "resnet50", weights, ignored=("layer4.",))

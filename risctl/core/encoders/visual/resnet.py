@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-from urllib.error import URLError
-
 import torch
 from torch import Tensor, nn
 from torchvision import models
 
 from risctl.core.blocks import freeze
 from risctl.core.encoders.base import VisualFeatures
-from risctl.errors import MachineError
 
 _BUILDERS = {"resnet18": models.resnet18, "resnet50": models.resnet50, "resnet101": models.resnet101}
-_IMAGENET = {
-    "resnet18": models.ResNet18_Weights.IMAGENET1K_V1,
-    "resnet50": models.ResNet50_Weights.IMAGENET1K_V1,
-    "resnet101": models.ResNet101_Weights.IMAGENET1K_V1,
-}
-_DEEPLABV3 = {
-    "resnet50": models.segmentation.DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1,
-    "resnet101": models.segmentation.DeepLabV3_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1,
-}
 NAMES = tuple(_BUILDERS)
 
 
@@ -66,30 +53,3 @@ class ResNet(nn.Module):
         eighth = self.layer2(self.layer1(self.maxpool(x)))
         sixteenth = self.layer3(eighth)
         return VisualFeatures(maps=(eighth, sixteenth, self.layer4(sixteenth)), strides=self.strides, padding=padding)
-
-
-def imagenet_state(name: str) -> dict[str, Tensor]:
-    """Return torchvision's ImageNet weights of ResNet `name` without its classifier, from the hub's cache or the net.
-
-    Raises `MachineError` if they are not in the cache and cannot be downloaded.
-    """
-    return {key: value for key, value in _fetched(_IMAGENET[name]).items() if not key.startswith("fc.")}
-
-
-def deeplabv3_state(name: str) -> dict[str, Tensor]:
-    """Return the trunk of torchvision's DeepLabV3 with ResNet `name`, trained on COCO with the labels of Pascal VOC.
-
-    Raises `MachineError` as `imagenet_state` does.
-    """
-    state = _fetched(_DEEPLABV3[name])
-    return {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
-
-
-def _fetched(weights: Any) -> dict[str, Tensor]:
-    try:
-        return weights.get_state_dict(progress=False, check_hash=True)
-    except (URLError, OSError, RuntimeError) as error:
-        raise MachineError(
-            f"expected {weights.url} in torch's cache ({torch.hub.get_dir()}/checkpoints) or on the net, got: {error}; "
-            f"put the file there, or set model.visual.weights to a file or to null"
-        ) from error

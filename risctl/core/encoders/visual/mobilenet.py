@@ -1,0 +1,76 @@
+"""MobileNetV2 of torchvision: a light trunk with weights of ImageNet (Sandler et al., CVPR 2018)."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from risctl.core.blocks import freeze
+from risctl.core.encoders.base import VisualFeatures
+from risctl.core.encoders.visual.clip_frames import features_of, normalised
+
+_ENDS = (3, 6, 13, 18)
+"""The layers after which a map is given: the last of each stride."""
+_FLAT = re.compile(r"^features\.(\d+)\.conv\.(\d+)(?=\.[a-z])")
+
+
+class MobileNetV2(nn.Module):
+    """Images or clips to maps of 24, 32, 96 and 1280 channels at strides 4, 8, 16 and 32.
+
+    Batch norms keep their statistics, and the layers of the first map do not train: of small batches on a CPU neither
+    would learn anything better. Sides need not be multiples of 32.
+    """
+
+    channels = (24, 32, 96, 1280)
+    strides = (4, 8, 16, 32)
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, *, frozen: bool = False) -> None:
+        """frozen: none of it trains."""
+        super().__init__()
+        self.features = models.mobilenet_v2(weights=None).features
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+        self.frozen = frozen
+        self.train()
+
+    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return `state` with torchvision's names, where it has the flat ones of the first files for PyTorch.
+
+        There, a block's convolutions and norms stand in one row: "conv.3", "conv.4" are torchvision's "conv.1.0" and
+        "conv.1.1", the last pair "conv.2" and "conv.3".
+        """
+        if "features.1.conv.4.weight" not in state:
+            return state
+        return {_FLAT.sub(_nested, key): value for key, value in state.items()}
+
+    def train(self, mode: bool = True) -> MobileNetV2:
+        """Set the training mode of everything that is not frozen."""
+        super().train(mode)
+        freeze(self.features if self.frozen else self.features[: _ENDS[0] + 1])
+        for norm in self.modules():
+            if isinstance(norm, nn.BatchNorm2d):
+                norm.eval()
+        return self
+
+    def forward(self, images: Tensor, padding: Tensor) -> VisualFeatures:
+        """Encode images (B, 3, H, W) or clips (B, T, 3, H, W), RGB in [0, 1], with padding (B, H, W)."""
+        x = normalised(images, padding, mean=self.mean, deviation=self.deviation)
+        x = x.flatten(0, 1) if images.ndim == 5 else x
+        maps = []
+        for number, layer in enumerate(self.features):
+            x = layer(x)
+            if number in _ENDS:
+                maps.append(x)
+        return features_of(maps, images, padding, strides=self.strides)
+
+
+def _nested(found: re.Match[str]) -> str:
+    block, place = int(found[1]), int(found[2])
+    convolution, part = divmod(place, 3)
+    last = 1 if block == 1 else 2  # the first block does not widen
+    return f"features.{block}.conv." + (f"{last + part}" if convolution == last else f"{convolution}.{part}")
