@@ -80,6 +80,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--shuffles", type=int, default=2, help="in how many ways the trained model is asked shuffled")
     parser.add_argument("--seed", type=int, default=0, help="decides which class gets whose vector")
+    parser.add_argument(
+        "--only", choices=("trained", "shuffled"), help="do one training and stop: two can run at a time"
+    )
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes of the recipe")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -87,7 +90,13 @@ def main() -> None:
         store=given.store, out=given.out, device=given.device, split=given.split, limit=given.limit, changes=given.set
     )
     own, dealt = write_vectors(given.vectors, given.out, seed=given.seed)
-    runs = {"trained": trained(setting, "trained", own), "shuffled": trained(setting, "shuffled", dealt)}
+    runs = {
+        name: trained(setting, name, vectors)
+        for name, vectors in {"trained": own, "shuffled": dealt}.items()
+        if given.only in (None, name)
+    }
+    if given.only is not None:
+        return
     measured = {"trained": found(setting, "trained", runs["trained"])}
     measured["untrained head"] = found(
         setting, "untrained-head", runs["trained"], change=lambda system: forget_heads(system, setting, own)

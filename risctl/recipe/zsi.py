@@ -12,7 +12,10 @@ from risctl.recipe.section import FileName, Section
 
 
 class ZSIVisualSection(Section):
-    """The visual trunk; batch norms keep their statistics and the first stage does not train, but for `small_cnn`."""
+    """The visual trunk. Batch norms keep their statistics and the first stage does not train; they do in `small_cnn`,
+
+    and in a `mobilenet_v2` that begins with random weights.
+    """
 
     name: Literal["resnet18", "resnet50", "resnet101", "mobilenet_v2", "small_cnn"] = Field(
         default="resnet101", description="Which trunk sees the picture."
@@ -93,8 +96,14 @@ class ZSIModel(Section):
         default=512,
         ge=4,
         le=4096,
-        description="Regions of a picture that the heads learn from, at most a quarter of them at things; masks, which "
-        "cost most, are learned in these.",
+        description="Regions of a picture that the heads learn from, at most a quarter of them at things.",
+    )
+    masks: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="In how many of the regions at things masks, which cost most, are learned; null: in all, as "
+        "published.",
     )
     visual: ZSIVisualSection = Field(default_factory=ZSIVisualSection, description="The visual trunk.")
     text: ZSITextSection = Field(description="The word vectors.")

@@ -79,6 +79,7 @@ def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
         conventions=Conventions(model.conventions),
         proposing=Proposing(before=model.proposals, after=model.proposals, most=model.proposals),
         learned_regions=model.regions,
+        learned_masks=model.masks,
         mask_background_sync=model.mask_background_sync,
         unseen_boxes=model.unseen_boxes,
         classes=split,
@@ -121,7 +122,7 @@ def _trunk(section: ZSIVisualSection, pretrained: bool) -> FrozenResNet | Mobile
     if section.name == "small_cnn":
         trunk = SmallFrames(frozen=section.frozen)
     elif section.name == "mobilenet_v2":
-        trunk = MobileNetV2(frozen=section.frozen)
+        trunk = MobileNetV2(trained=section.weights is not None, frozen=section.frozen)
     else:
         trunk = FrozenResNet(section.name, frozen=section.frozen, learned_scales=True, zero_residual=True)
     on_meta = next(trunk.parameters()).is_meta

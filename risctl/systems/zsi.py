@@ -208,9 +208,10 @@ class ZSI(ZSINetwork):
             regions.corners, instances, count=self.learned_regions, conventions=self.conventions, deviations=DEVIATIONS
         )
         terms |= sampled.losses(self.compare(regions.maps, sampled.corners))
-        masks = self.look(regions.maps, sampled.corners[sampled.inside])
+        masked = sampled.at_things(self.learned_masks)
+        masks = self.look(regions.maps, masked.corners)
         logits = masks.of_seen(self.mask_vectors(self.seen, generalised=False))
-        return terms | mask_targets(sampled, instances, size=logits.shape[-1]).losses(masks, logits)
+        return terms | mask_targets(masked, instances, size=logits.shape[-1]).losses(masks, logits)
 
 
 def _whole(side: int) -> int:

@@ -52,6 +52,7 @@ class ZSINetwork(System):
         conventions: Conventions,
         proposing: Proposing,
         learned_regions: int = 512,
+        learned_masks: int | None = None,
         mask_background_sync: Literal["always", "never", "generalised"] = "always",
         unseen_boxes: Literal["nearest", "reference"] = "nearest",
         classes: ClassSplit | None = None,
@@ -59,7 +60,8 @@ class ZSINetwork(System):
         """Compose it.
 
         visual_channels: of the trunk's four maps; channels: of the pyramid's; seen (K + 1, D), unseen (U + 1, D): word
-        vectors of the split's classes after background's; classes: their names; learned_regions: of a picture.
+        vectors of the split's classes after background's; classes: their names; learned_regions: of a picture;
+        learned_masks: in how many of them at most, null: in all at things.
         """
         super().__init__()
         self.preprocess = preprocess
@@ -74,6 +76,7 @@ class ZSINetwork(System):
         self.conventions = conventions
         self.proposing = proposing
         self.learned_regions = learned_regions
+        self.learned_masks = learned_masks
         self.detecting = Detecting()
         self.mask_background_sync = mask_background_sync
         self.unseen_boxes = unseen_boxes

@@ -73,6 +73,16 @@ class SampledRegions:
         """Which regions (N,) are of a thing."""
         return self.labels > 0
 
+    def at_things(self, most: int | None) -> SampledRegions:
+        """Return those of a thing, at most so many: as they were chosen by chance, the first ones."""
+        chosen = torch.nonzero(self.inside)[:most, 0]
+        return SampledRegions(
+            corners=self.corners[chosen],
+            labels=self.labels[chosen],
+            targets=self.targets[chosen],
+            things=self.things[chosen],
+        )
+
     def losses(self, boxes: SemanticBoxes) -> dict[str, Tensor]:
         """Return the loss of what the box head says of them."""
         return region_losses(boxes, self.labels, self.targets)
@@ -161,11 +171,11 @@ def sample_regions(
 
 @torch.no_grad()
 def mask_targets(sampled: SampledRegions, instances: Instances, *, size: int) -> MaskTargets:
-    """Return what the masks (M, size, size) of the regions of things should be."""
-    corners, things = sampled.corners[sampled.inside], sampled.things[sampled.inside]
-    rois = torch.cat([things[:, None].to(corners.dtype), corners], 1)
+    """Return what the masks (M, size, size) of regions at things should be."""
+    corners = sampled.corners
+    rois = torch.cat([sampled.things[:, None].to(corners.dtype), corners], 1)
     squares = roi_align(instances.masks[:, None].to(corners.dtype), rois, size, aligned=True)[:, 0]
-    return MaskTargets(labels=sampled.labels[sampled.inside], squares=(squares >= 0.5).to(corners.dtype))
+    return MaskTargets(labels=sampled.labels, squares=(squares >= 0.5).to(corners.dtype))
 
 
 def _wanted(

@@ -16,6 +16,8 @@ from tiny import tiny_store
 
 from risctl.core.encoders.text.asked_word import SIDE_NAMES
 from risctl.core.fusion.place_choice import choose_by_place
+from risctl.core.heads.background_rpn import Proposals
+from risctl.core.heads.semantic_box import DEVIATIONS
 from risctl.data.batch import Batch, Things, collate
 from risctl.data.store.reader import Store
 from risctl.data.thing_loading import ThingTrainingSet
@@ -27,6 +29,7 @@ from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 from risctl.systems.build import build_system
 from risctl.systems.zsi import ZSI
+from risctl.systems.zsi_targets import Instances, sample_regions
 
 REFERENCE: dict[str, Any] = {
     "conventions": "mmdet1",
@@ -103,6 +106,13 @@ class TestReference(ZSIContract):
     def may_lack_gradient(self, name: str) -> bool:
         """The anchors of the coarse maps reach beyond so small a picture, so they are not trained."""
         return name.startswith(("neck.layer_blocks.1.", "neck.layer_blocks.2.", "neck.layer_blocks.3."))
+
+
+class TestMobileNet(ZSIContract):
+    """The light form with another's trunk, and masks learned in some regions only."""
+
+    def recipe(self) -> Recipe:
+        return recipe_of(SMALL | {"visual": {"name": "mobilenet_v2"}, "masks": 2})
 
 
 def test_the_trunk_is_trained_as_published() -> None:
@@ -287,9 +297,6 @@ def test_everything_annotated_is_learned_from() -> None:
 
 def test_the_heads_learn_from_so_many_regions() -> None:
     """At most a quarter of them at things."""
-    from risctl.core.heads.semantic_box import DEVIATIONS
-    from risctl.systems.zsi_targets import Instances, sample_regions
-
     mask = torch.zeros(1, 64, 96, dtype=torch.bool)
     mask[0, 8:40, 10:60] = True
     thing = Instances.of_masks(mask, torch.tensor([3]))
@@ -298,6 +305,26 @@ def test_the_heads_learn_from_so_many_regions() -> None:
     sampled = sample_regions(proposed, thing, count=12, conventions=conventions, deviations=DEVIATIONS)
     assert len(sampled.corners) == 12 and int(sampled.inside.sum()) == 3
     assert system_of(regions=12).learned_regions == 12
+
+
+@pytest.mark.parametrize(("masks", "expected"), [(None, 4), (1, 1), (9, 4)])
+def test_masks_are_learned_in_so_many_of_them(
+    masks: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    system = system_of(regions=16, masks=masks).train()
+    thing = torch.zeros(1, 64, 96, dtype=torch.bool)
+    thing[0, 8:40, 10:60] = True
+    things = Things(categories=torch.tensor([1]), masks=thing)  # a person
+    own = Instances.of_masks(thing, things.categories)
+    near = own.boxes + torch.tensor([[x, y, 0.0, 0.0] for x in range(4) for y in range(4)])  # more than may be chosen
+    monkeypatch.setattr(system, "proposing", lambda *_, **__: Proposals(corners=near, scores=torch.ones(len(near))))
+    looked: list[int] = []
+    look = system.look
+    monkeypatch.setattr(system, "look", lambda maps, corners: looked.append(len(corners)) or look(maps, corners))
+    batch = replace(batch_of(system, sizes=((40, 60),)), things=(things,))
+    terms = system.loss(system(batch), batch)
+    assert looked == [expected] and terms["mask"] > 0
 
 
 def test_training_items_are_pictures_with_all_their_things(tmp_path: Path) -> None:
