@@ -88,6 +88,13 @@ def test_a_picture_is_of_the_middle_frame_that_shows_the_object(made: Made) -> N
         assert np.count_nonzero(looked.target & mask) > 0.9 * np.count_nonzero(looked.target | mask)
 
 
+def test_no_figure_is_named_that_the_protocol_does_not_report(made: Made) -> None:
+    page, listed = made[0].read_text(encoding="utf-8"), made[0].with_suffix(".md").read_text(encoding="utf-8")
+    assert "no Pr@X" in page
+    assert "Pr@" not in page.replace("no Pr@X", "")
+    assert "Share of samples with IoU &gt;= X" in page and "### Share of samples with IoU >= X" in listed
+
+
 def test_the_page_in_a_browser(made: Made, tmp_path: Path) -> None:
     program = find_chromium()
     if program is None:

@@ -11,12 +11,14 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 14, 40
 
 
 def precision_chart(points: Sequence[Sequence[float]], *, reported: Sequence[float], compare: str) -> Markup:
-    """Return the curve of Pr@X through `points` (X, percent); a ring marks each X that the protocol reports."""
+    """Return a curve through `points` (X, percent of samples); a ring marks each X that the protocol reports."""
     if not points:
         return element("p", "No sample with a target.", class_="none")
     path = " ".join(f"{'L' if place else 'M'}{_x(x):.1f} {_y(y):.1f}" for place, (x, y) in enumerate(points))
     rings = [
-        element("circle", element("title", f"Pr@{x:g}: {y:.2f}%"), cx=f"{_x(x):.1f}", cy=f"{_y(y):.1f}", r=radius)
+        element(
+            "circle", element("title", f"IoU {compare} {x:g}: {y:.2f}%"), cx=f"{_x(x):.1f}", cy=f"{_y(y):.1f}", r=radius
+        )
         for x, y in points
         for radius in ("4.5" if any(abs(x - own) < 0.005 for own in reported) else "2.5",)
     ]
@@ -29,7 +31,7 @@ def precision_chart(points: Sequence[Sequence[float]], *, reported: Sequence[flo
         element("text", f"X (share of samples with IoU {compare} X)", x=_x(0.5), y=_HEIGHT - 4, class_="mid"),
         element("path", d=path, class_="line"),
         *rings,
-        label="Pr@X curve",
+        label="share of samples by IoU",
     )
 
 

@@ -33,6 +33,13 @@ def meaning(figure: str, *, compare: str | None) -> str:
     return MEANINGS.get(figure, "average precision by COCO's evaluator" if "AP" in figure else "")
 
 
+def curve_name(result: Mapping[str, Any]) -> str:
+    """Return what the curve of a protocol's result is called: Pr@X only where the protocol reports such figures."""
+    if any(figure.startswith("Pr@") for figure in result["figures"]):
+        return "Pr@X"
+    return f"Share of samples with IoU {result['precision_comparison'] or '>='} X"
+
+
 def in_parts(figures: Iterable[str], *, headline: str) -> list[str]:
     """Return which of `figures` a table of parts shows, `headline` first."""
     there = set(figures)

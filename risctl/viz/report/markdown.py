@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from risctl.viz.report.figure_names import beside_protocols, in_parts, meaning
+from risctl.viz.report.figure_names import beside_protocols, curve_name, in_parts, meaning
 
 Json = Mapping[str, Any]
 
@@ -63,7 +63,8 @@ def _result(result: Json, *, unit: str) -> list[str]:
     if result["precision_curve"]:
         bounds, shares = zip(*result["precision_curve"], strict=True)
         heads = ["X", *(f"{bound:g}" for bound in bounds)]
-        parts += ["### Pr@X", _table(heads, [["%", *(f"{share:.1f}" for share in shares)]], numbers=len(bounds))]
+        shown = ["%", *(f"{share:.1f}" for share in shares)]
+        parts += [f"### {curve_name(result)}", _table(heads, [shown], numbers=len(bounds))]
     parts += ["### Samples by IoU", _histogram(result["iou_histogram"])]
     for breakdown in result["breakdowns"]:
         parts += _breakdown(breakdown, result["headline"])

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from risctl.viz.report.charts import histogram_chart, interval_bar, precision_chart
-from risctl.viz.report.figure_names import beside_protocols, in_parts, meaning
+from risctl.viz.report.figure_names import beside_protocols, curve_name, in_parts, meaning
 from risctl.viz.report.frame import framed
 from risctl.viz.report.markup import Markup, data_block, element, joined
 from risctl.viz.report.samples import Listing, Pictured
@@ -154,7 +154,7 @@ def _curve(result: Json) -> Markup:
     reported = [float(name[3:]) for name in result["figures"] if name.startswith("Pr@")]
     numbers = element("p", ", ".join(f"{x:g}: {y:.1f}%" for x, y in points))
     chart = precision_chart(points, reported=reported, compare={">=": "≥"}.get(compare, compare))
-    return element("figure", element("figcaption", "Pr@X"), chart, _details(numbers))
+    return element("figure", element("figcaption", curve_name(result)), chart, _details(numbers))
 
 
 def _spread(result: Json) -> Markup:
