@@ -85,6 +85,13 @@ class ZSIModel(Section):
     max_words: int = Field(default=20, ge=1, le=200, description="Words read of a phrase; the rest is cut.")
     channels: int = Field(default=256, ge=8, le=2048, description="Channels of the feature pyramid and of the masks.")
     hidden: int = Field(default=1024, ge=8, le=8192, description="Width of the box head.")
+    encoder_std: float = Field(
+        default=0.001,
+        gt=0.0,
+        le=1.0,
+        description="How far the first weights of the box head's semantic encoder spread; published .001. Nothing bends "
+        "between its layers, so small weights learn one distinction after another: a training of an hour needs .1.",
+    )
     vocabulary_words: int = Field(
         default=4717,
         ge=1,

@@ -295,6 +295,14 @@ def test_everything_annotated_is_learned_from() -> None:
     sum(terms.values()).backward()
 
 
+@pytest.mark.parametrize(("changes", "expected"), [({}, 0.001), ({"encoder_std": 0.1}, 0.1)])
+def test_the_encoder_begins_with_weights_of_this_spread(changes: dict[str, Any], expected: float) -> None:
+    vocabulary = Vocabulary((*WORDS, *CLASS_WORDS))
+    head = build_system(recipe_of(SMALL | changes).model, vocabulary=vocabulary).get_submodule("box_head")
+    for name, spread in (("to_words", expected), ("from_vocabulary", expected), ("deltas", 0.001)):
+        assert float(head.get_submodule(name).weight.std()) == pytest.approx(spread, rel=0.2)
+
+
 def test_the_heads_learn_from_so_many_regions() -> None:
     """At most a quarter of them at things."""
     mask = torch.zeros(1, 64, 96, dtype=torch.bool)

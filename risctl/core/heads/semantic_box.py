@@ -43,8 +43,10 @@ class SemanticBoxHead(nn.Module):
 
     vocabulary: Tensor
 
-    def __init__(self, channels: int, *, hidden: int, classes: int, vocabulary: Tensor) -> None:
-        """classes: seen ones, background aside."""
+    def __init__(
+        self, channels: int, *, hidden: int, classes: int, vocabulary: Tensor, encoder_std: float = 0.001
+    ) -> None:
+        """classes: seen ones, background aside; encoder_std: how far the encoder's first weights spread."""
         super().__init__()
         words, dim = vocabulary.shape
         self.register_buffer("vocabulary", vocabulary)
@@ -57,8 +59,9 @@ class SemanticBoxHead(nn.Module):
         self.deltas = nn.Linear(hidden, 4 * (classes + 1))
         for layer in (first, second):
             nn.init.xavier_uniform_(layer.weight)
-        for layer in (self.to_words, self.from_vocabulary, self.deltas):
-            nn.init.normal_(layer.weight, std=0.001)
+        for layer in (self.to_words, self.from_vocabulary):
+            nn.init.normal_(layer.weight, std=encoder_std)
+        nn.init.normal_(self.deltas.weight, std=0.001)
         for layer in (first, second, self.to_words, self.from_vocabulary, self.deltas):
             nn.init.zeros_(layer.bias)
 
