@@ -300,7 +300,7 @@ def test_the_encoder_begins_with_weights_of_this_spread(changes: dict[str, Any],
     vocabulary = Vocabulary((*WORDS, *CLASS_WORDS))
     head = build_system(recipe_of(SMALL | changes).model, vocabulary=vocabulary).get_submodule("box_head")
     for name, spread in (("to_words", expected), ("from_vocabulary", expected), ("deltas", 0.001)):
-        assert float(head.get_submodule(name).weight.std()) == pytest.approx(spread, rel=0.2)
+        assert float(head.get_submodule(name).weight.detach().std()) == pytest.approx(spread, rel=0.2)
 
 
 def test_the_heads_learn_from_so_many_regions() -> None:
