@@ -13,7 +13,9 @@ classes by chance (no class keeps its own). Measured on the pictures with an uns
 
 Recall@100 of unseen classes at IoU .4, .5 and .6 and mAP at .5, on masks and on boxes. Differences of recall are
 paired: the same pictures are drawn again for both. A training that was stopped goes on, and what is measured is not
-measured again. On one core a training takes about half an hour, and a row of the table about 4 minutes.
+measured again. On one core a training takes about half an hour, and a row of the table about 6 minutes; `--only` trains
+one of the two, so that they can run side by side. Where ImageNet's weights lie in a file: `--set
+model.visual.weights=FILE`.
 """
 
 from __future__ import annotations
