@@ -89,8 +89,8 @@ class ZSIModel(Section):
         default=0.001,
         gt=0.0,
         le=1.0,
-        description="How far the first weights of the box head's semantic encoder spread; published .001. Nothing "
-        "bends between its layers, so small weights learn one distinction after another: an hour needs .1.",
+        description="How far the first weights of the box head's semantic encoder spread; published .001; "
+        'short trainings learn more classes from .1 (README, "What was measured").',
     )
     vocabulary_words: int = Field(
         default=4717,
