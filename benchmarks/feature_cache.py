@@ -26,14 +26,14 @@ import torch
 
 from risctl.data.batch import Batch, Item, collate
 from risctl.data.datasets.scenes.generate import make_scenes
-from risctl.data.features.recall import Recall
-from risctl.data.loading import TrainingSet
+from risctl.data.features.cached_features import Recall
+from risctl.data.image_dataset import TrainingSet
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
-from risctl.engine.features import FeaturePlan, FeatureRun
-from risctl.engine.items import training_items
 from risctl.recipe.load import load_recipe
 from risctl.systems.base import System
+from risctl.training.datasets import training_items
+from risctl.training.features.extract import FeaturePlan, FeatureRun
 
 OWN = ["data.workers=0", "data.augment=null", "~model.text.vectors", "model.visual.weights=null"]
 RECIPES: dict[str, tuple[str, list[str], list[str]]] = {

@@ -32,21 +32,21 @@ import numpy as np
 import torch
 from mini_peers import BEST, PEERS, draw_all, peers
 
-from risctl.data.box_questions import questions_per_box
+from risctl.checkpoints.checkpoint import load_checkpoint
+from risctl.data.box_grounding import questions_per_box
 from risctl.data.datasets.refcoco_boxes import EVALUATION_SPLITS, read_evaluation
 from risctl.data.datasets.refer import read_refer
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
-from risctl.engine.asking import pictures
-from risctl.engine.box_choice import right_choices
-from risctl.engine.checkpoint import load_checkpoint
+from risctl.evaluation.box_selection import right_choices
+from risctl.inference.batched_inference import pictures
 from risctl.language.ability_words import ABILITIES, abilities_in
 from risctl.metrics.accumulator import Accumulator
 from risctl.metrics.bootstrap import intervals, paired_differences, share_interval, subset_intervals
 from risctl.metrics.figures import figures, sample_ious
 from risctl.metrics.protocols import get_protocol
 from risctl.metrics.rows import Rows
-from risctl.systems.mini import Mini
+from risctl.systems.mini.model import Mini
 from risctl.vision import rle
 
 MODEL = "mini"

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from risctl.core.fusion.choose import Choice
+from risctl.core.fusion.box_selector import Choice
 from risctl.core.heads.instance_masks import lay
 from risctl.data.batch import Geometry
 from risctl.data.datasets.coco_phrases.about_boxes import CATEGORIES
 from risctl.data.datasets.coco_phrases.lexicon import nouns, plural
-from risctl.systems.mini import FoundFeatures, Mini
+from risctl.systems.mini.model import FoundFeatures, Mini
 
 WHOLE, ELLIPSE, LARGEST, NAMED, BEST = (
     "whole image",

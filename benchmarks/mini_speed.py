@@ -69,7 +69,7 @@ def warm(image: Path, model: str | None, *, repeats: int, threads: int, clock: C
 
     import risctl
     from risctl.core.encoders.base import VisualFeatures
-    from risctl.engine.prediction_files import PredictionFolder
+    from risctl.inference.output_files import PredictionFolder
     from risctl.vision.images import read_image
 
     torch.set_num_threads(threads)

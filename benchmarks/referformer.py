@@ -31,12 +31,12 @@ from risctl.core.encoders.base import TextFeatures, padding_at
 from risctl.core.fusion.cross_modal import to_clip, to_sequence
 from risctl.core.fusion.deformable_transformer import _cell_centres, _picture_share, inverse_sigmoid
 from risctl.core.fusion.sine_position import sine_position_1d
-from risctl.engine.video_evaluator import VideoModel
-from risctl.engine.video_predictor import VideoPredictor
+from risctl.evaluation.video_evaluator import VideoModel
+from risctl.inference.video_predictor import VideoPredictor
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import parse_recipe
-from risctl.systems.build import build_system
-from risctl.systems.referformer import ReferFormer
+from risctl.systems.referformer.model import ReferFormer
+from risctl.systems.registry import build_system
 from risctl.vision.video_frames import Frame, Video
 
 WORDS = ("the", "person", "in", "red", "who", "walks", "to", "left")

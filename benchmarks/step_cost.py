@@ -18,11 +18,11 @@ import numpy as np
 import torch
 
 from risctl.data.batch import Batch, Item, collate
-from risctl.engine.plan import plan_run
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import load_recipe
 from risctl.systems.base import System
-from risctl.systems.build import build_system
+from risctl.systems.registry import build_system
+from risctl.training.dry_run import plan_run
 
 RECIPE = "step-refcoco"
 WORDS = ["the", "man", "in", "the", "red", "shirt", "on", "the", "left"]

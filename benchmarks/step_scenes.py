@@ -17,13 +17,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from risctl.checkpoints.checkpoint import load_checkpoint
 from risctl.data.store.reader import Store
-from risctl.engine.checkpoint import load_checkpoint
-from risctl.engine.evaluator import evaluate
-from risctl.engine.training import train
+from risctl.evaluation.image_evaluator import evaluate
 from risctl.metrics.bootstrap import paired_differences
 from risctl.metrics.protocols import get_protocol
 from risctl.recipe.load import load_recipe
+from risctl.training.run import train
 
 VARIANTS: dict[str, tuple[str, list[str]]] = {
     "vlt": ("vlt-scenes", []),

@@ -26,8 +26,8 @@ from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel
 
 from risctl.core.fusion import global_local
-from risctl.interop.clip_models import wrap
-from risctl.systems.global_local_clip import TEXT_WEIGHT, VISUAL_WEIGHT, GlobalLocalCLIP
+from risctl.systems.global_local_clip.model import TEXT_WEIGHT, VISUAL_WEIGHT, GlobalLocalCLIP
+from risctl.systems.global_local_clip.published import wrap
 
 HEIGHT, WIDTH = 480, 640
 # Refs of an image as sentences of each: 2.5 refs and 7 sentences an image.

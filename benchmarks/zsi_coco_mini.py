@@ -30,20 +30,20 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from risctl.data.atomic import replacing
+from risctl.checkpoints.checkpoint import load_checkpoint
 from risctl.data.store.reader import Store
-from risctl.engine.checkpoint import load_checkpoint
-from risctl.engine.class_evaluator import found_things, truth_of
-from risctl.engine.seeding import seed_start
-from risctl.engine.training import resume, train
-from risctl.engine.words import gather_words
+from risctl.evaluation.instance_evaluator import found_things, truth_of
+from risctl.files import replacing
 from risctl.language.coco_classes import SPLITS
 from risctl.language.word_vectors import WordVectors
 from risctl.metrics.zero_shot import AP_AT, RECALL_AT, Matches, matches, zsi_figures
 from risctl.recipe.load import load_recipe
 from risctl.recipe.schema import Recipe
-from risctl.systems.build import build_system
-from risctl.systems.zsi import ZSI
+from risctl.systems.registry import build_system
+from risctl.systems.zsi.model import ZSI
+from risctl.training.run import resume, train
+from risctl.training.seeding import seed_start
+from risctl.training.vocabulary import gather_words
 
 KINDS: tuple[Literal["segm", "bbox"], ...] = ("segm", "bbox")
 NAMES = {"segm": "masks", "bbox": "boxes"}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from risctl.engine.predictor import Predictor
+    from risctl.inference.predictor import Predictor
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
@@ -33,6 +33,6 @@ def load(
     threshold of the recipe, `presence` the score below which a phrase is answered with nothing (0: never).
     Raises `CheckpointError` if there is no usable checkpoint, `MachineError` if the device is absent.
     """
-    from risctl.engine.predictor import Predictor  # torch is imported here, not at `import risctl`
+    from risctl.inference.predictor import Predictor  # torch is imported here, not at `import risctl`
 
     return Predictor.load(model, device=device, threshold=threshold, presence=presence)

@@ -6,15 +6,27 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import is_hypothesis_test, settings
 
 # One thread a process, the commands under test too: the tests run a process a core already. Set before torch is
 # imported, which reads it once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A machine that is busy with something else makes no test wrong.
-settings.register_profile("risctl", deadline=None)
-settings.load_profile("risctl")
+# No deadline: a machine that is busy with something else makes no test wrong. Property tests draw the same examples in
+# every run, so that the suite passes every time; `pytest -m random` draws new ones.
+settings.register_profile("derandomized", deadline=None, derandomize=True)
+settings.register_profile("random", deadline=None, derandomize=False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("random" if config.option.markexpr == "random" else "derandomized")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if is_hypothesis_test(getattr(item, "obj", None)):
+            item.add_marker("random")
+
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -38,12 +50,12 @@ def refer_mini(shared: Path) -> Path:
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with the checkpoint of a very small, untrained VLT, which knows a few words."""
     import torch
-    from systems.small_models import VLT
+    from helpers.small_models import VLT
 
-    from risctl.engine.checkpoint import save_checkpoint
+    from risctl.checkpoints.checkpoint import save_checkpoint
     from risctl.language.vocabulary import Vocabulary
     from risctl.recipe.load import parse_recipe
-    from risctl.systems.build import build_system
+    from risctl.systems.registry import build_system
 
     recipe = parse_recipe(
         {
@@ -74,11 +86,11 @@ def tiny_mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     import torch
 
-    from risctl.engine.checkpoint import save_checkpoint
+    from risctl.checkpoints.checkpoint import save_checkpoint
     from risctl.language.vocabulary import Vocabulary
     from risctl.recipe.load import parse_recipe
-    from risctl.systems.build import build_system
-    from risctl.systems.mini import Mini
+    from risctl.systems.mini.model import Mini
+    from risctl.systems.registry import build_system
 
     model = {"system": "mini", "input_size": 64, "max_words": 6, "most": 6, "mask_channels": 16, "channels": 32}
     model |= {"layers": 1, "heads": 2, "visual": {"weights": "gone/start.safetensors"}, "text": {"buckets": 64}}

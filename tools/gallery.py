@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from risctl.engine.checkpoint import SHIPPED
-from risctl.engine.predictor import Predictor
-from risctl.viz.sheets import contact_sheet
+from risctl.checkpoints.checkpoint import SHIPPED
+from risctl.inference.predictor import Predictor
+from risctl.vision.drawing.contact_sheet import contact_sheet
 
 PHRASES = {
     "coffee": ["the spoon", "the cup", "the elephant"],

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from risctl.engine.checkpoint import load_checkpoint, save_checkpoint
+from risctl.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from risctl.errors import CheckpointError, RisctlError
 from risctl.recipe.load import parse_recipe
 

@@ -13,21 +13,14 @@ import typer
 from typer.core import TyperGroup
 
 from risctl import __version__
-from risctl.cli import (
-    cache,
-    compare,
-    console,
-    data,
-    doctor,
-    import_,
-    predict,
-    prepare,
-    recipes,
-    train,
-    visualize,
-    zeroshot,
-)
-from risctl.cli import eval as evaluation
+from risctl.cli import cache, compare, console, data, doctor, recipes
+from risctl.cli.eval import command as evaluation
+from risctl.cli.import_ import app as import_
+from risctl.cli.predict import command as predict
+from risctl.cli.prepare import app as prepare
+from risctl.cli.train import command as train
+from risctl.cli.visualize import app as visualize
+from risctl.cli.zeroshot import app as zeroshot
 from risctl.errors import RisctlError
 
 EXIT_CODES = (

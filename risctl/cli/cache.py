@@ -13,7 +13,7 @@ from risctl.cli.options import JsonOption, QuietOption, RootOption
 from risctl.errors import DataError
 
 if TYPE_CHECKING:
-    from risctl.engine.caches import Entry
+    from risctl.environment.caches import Entry
 
 app = typer.Typer(
     help="List, check and clear what is kept: downloads, word vectors, features.",
@@ -31,7 +31,7 @@ def list_caches(data_root: RootOption = Path("data"), as_json: JsonOption = Fals
     Downloads and features lie under the data root, word vectors in $RISCTL_CACHE or the user's cache folder. Models
     fetched from the Hugging Face hub are in its own cache: `hf cache`.
     """
-    from risctl.engine.caches import find_caches
+    from risctl.environment.caches import find_caches
 
     found = find_caches(data_root)
     console.result(_table(found), data={"entries": [_data(one) for one in found]}, as_json=as_json)
@@ -42,7 +42,7 @@ def verify_caches(
     data_root: RootOption = Path("data"), as_json: JsonOption = False, quiet: QuietOption = False
 ) -> None:
     """Check what is kept against the sums recorded when it was fetched or computed. Damage ends with exit code 4."""
-    from risctl.engine.caches import find_caches
+    from risctl.environment.caches import find_caches
 
     damaged, rows = [], []
     with console.quiet_if(quiet):
@@ -76,7 +76,7 @@ def clear_caches(
     as_json: JsonOption = False,
 ) -> None:
     """Remove what nothing can use: stale and damaged features, vectors without a source, what killed writers left."""
-    from risctl.engine.caches import DOWNLOAD, FEATURES, VECTORS, find_caches
+    from risctl.environment.caches import DOWNLOAD, FEATURES, VECTORS, find_caches
 
     asked = {kind for kind, given in ((DOWNLOAD, downloads), (VECTORS, vectors), (FEATURES, features)) if given}
     gone = [entry for entry in find_caches(data_root) if entry.useless or entry.kind in asked]

@@ -51,11 +51,11 @@ def compare(
 
     Runs must be of the same data, split, texts, protocol, threshold and samples; what differs is told.
     """
-    from risctl.data.atomic import replacing
-    from risctl.engine.comparison import compare_runs
-    from risctl.engine.measured_runs import read_run
-    from risctl.engine.report_files import check_report_paths
-    from risctl.viz.comparison import as_text
+    from risctl.evaluation.comparison import compare_runs
+    from risctl.evaluation.saved_rows import read_run
+    from risctl.files import replacing
+    from risctl.visualization.comparison import as_text
+    from risctl.visualization.report.files import check_report_paths
 
     check_report_paths(report or ())
     with console.quiet_if(quiet):
@@ -75,9 +75,9 @@ def _written(data: dict[str, object], ending: str) -> str:
 
         return json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
     if ending == ".md":
-        from risctl.viz.comparison import as_markdown
+        from risctl.visualization.comparison import as_markdown
 
         return as_markdown(data)
-    from risctl.viz.report.comparison_page import as_page
+    from risctl.visualization.report.comparison_page import as_page
 
     return as_page(data)

@@ -14,7 +14,7 @@ from risctl.cli.options import JsonOption, QuietOption
 from risctl.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from risctl.data.datasets.own.read import Checked
+    from risctl.data.datasets.custom.read import Checked
     from risctl.data.records import Dataset
     from risctl.data.store.reader import Store
     from risctl.data.targets import Target
@@ -40,7 +40,7 @@ SplitOption = Annotated[str, typer.Option("--split", help="A split of it; all: e
 @app.command("format", epilog="Example: risctl data format")
 def tell_format() -> None:
     """Print how to write a dataset of your own."""
-    from risctl.data.datasets.own import FORMAT
+    from risctl.data.datasets.custom import FORMAT
 
     console.result(FORMAT.rstrip(), data=FORMAT, as_json=False)
 
@@ -116,7 +116,7 @@ def show(
     quiet: QuietOption = False,
 ) -> None:
     """List texts with what they are about: picture, kind, place, size, and how many likes there are."""
-    from risctl.cli.sheets import sheet_path
+    from risctl.cli.visualize.contact_sheets import sheet_path
     from risctl.data.targets import targets_of
 
     drawn = None if sheet is None else sheet_path(sheet, "")
@@ -144,11 +144,11 @@ def _draw(source: Store | Dataset, path: Path, *, split: str, count: int, seed: 
     """Draw some pictures on a sheet; those of a user's file are put into a store for that."""
     import tempfile
 
-    from risctl.cli.sheets import write_sheet
+    from risctl.cli.visualize.contact_sheets import write_sheet
     from risctl.data.store.reader import Store
     from risctl.data.store.writer import write_store
     from risctl.data.targets import some_pictures
-    from risctl.engine.dataset_sheet import draw_dataset
+    from risctl.visualization.dataset_contact_sheet import draw_dataset
 
     if isinstance(source, Store):
         write_sheet(draw_dataset(source, split=split, count=count, seed=seed).sheet, path)
@@ -191,7 +191,7 @@ def _line(row: dict[str, Any]) -> str:
 
 def _opened(source: Path, images: Path | None) -> AbstractContextManager[Store | Dataset]:
     """Open a store, or read a user's file."""
-    from risctl.data.datasets.own.read import refuse
+    from risctl.data.datasets.custom.read import refuse
     from risctl.data.store.reader import Store
 
     if source.suffix.lower() not in (".json", ".jsonl", ".ndjson"):
@@ -205,7 +205,7 @@ def _opened(source: Path, images: Path | None) -> AbstractContextManager[Store |
 
 
 def _checked(file: Path, images: Path | None) -> Checked:
-    from risctl.data.datasets.own.read import check_own
+    from risctl.data.datasets.custom.read import check_own
 
     if file.suffix.lower() in (".h5", ".hdf5"):
         raise UsageError(f"{file} seems to be a store; check it with `risctl prepare verify {file}`")

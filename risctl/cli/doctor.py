@@ -24,7 +24,7 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Check the installation: versions, devices, disk, data, models. Exit code 5 if something is broken."""
-    from risctl.engine.doctor import examine
+    from risctl.environment.doctor import examine
     from risctl.errors import MachineError
 
     health = examine(data=tuple(data or (Path("data"),)))

@@ -62,8 +62,8 @@ def copy(
     force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite a file that exists.")] = False,
 ) -> None:
     """Copy a shipped recipe, to edit it. Prints the path of the copy."""
-    from risctl.data.atomic import replacing
     from risctl.errors import UsageError, unknown_name
+    from risctl.files import replacing
     from risctl.recipe.shipped import shipped_recipes
 
     shipped = shipped_recipes()

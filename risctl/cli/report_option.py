@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from risctl.data.store.reader import Store
-    from risctl.engine.report import Report
-    from risctl.engine.report_samples import Looked
+    from risctl.evaluation.report import Report
+    from risctl.visualization.report.sample_images import Looked
 
 ReportOption = Annotated[
     list[Path] | None,
@@ -34,7 +34,7 @@ PicturesOption = Annotated[
 def check_reports(paths: Sequence[Path] | None) -> None:
     """Raise `UsageError` for paths that no report could be written to, before anything is computed."""
     if paths:
-        from risctl.engine.report_files import check_report_paths
+        from risctl.visualization.report.files import check_report_paths
 
         check_report_paths(paths)
 
@@ -56,8 +56,8 @@ def write_reports(
     """
     if not paths:
         return {}
-    from risctl.engine.report_files import write_report
-    from risctl.engine.report_samples import listing_of, picture_samples
+    from risctl.visualization.report.files import write_report
+    from risctl.visualization.report.sample_images import listing_of, picture_samples
 
     listing, shown = None, []
     if any(path.suffix.lower() == ".html" for path in paths):

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from risctl.data.atomic import replacing
-from risctl.data.box_questions import UNKNOWN, BoxPicture, BoxQuestion
+from risctl.data.box_grounding import UNKNOWN, BoxPicture, BoxQuestion
 from risctl.errors import DataError
+from risctl.files import replacing
 
 
 def write_questions(path: Path, questions: Iterable[BoxQuestion]) -> int:

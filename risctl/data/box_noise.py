@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from risctl.data.box_questions import UNKNOWN, BoxPicture, BoxQuestion
+from risctl.data.box_grounding import UNKNOWN, BoxPicture, BoxQuestion
 from risctl.vision.colour_names import NAMES
 
 # How often the names come up in photographs, roughly, in the order of NAMES.

@@ -10,7 +10,7 @@ from typing import Any
 
 from risctl.data.datasets import SETS, PublishedSet
 from risctl.data.datasets.published import counted, differences, explanation, published
-from risctl.data.fetching import Downloads, Stage, fetch_pictures, fetched_annotations, no_stage
+from risctl.data.download.fetching import Downloads, Stage, fetch_pictures, fetched_annotations, no_stage
 from risctl.data.records import Dataset
 from risctl.data.store.reader import Store
 from risctl.data.store.verify import Verification, verify_masks, verify_store

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from risctl.data.datasets import Found, PublishedSet
-from risctl.data.datasets.picture_folders import Pictures, find_pictures, sampled
-from risctl.data.fetching import Downloads, missing_annotations, present_annotations
-from risctl.data.sources import Source
+from risctl.data.datasets.image_folders import Pictures, find_pictures, sampled
+from risctl.data.download.fetching import Downloads, missing_annotations, present_annotations
+from risctl.data.download.sources import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from risctl.data import splits
-from risctl.data.datasets.own.pictures import Records
+from risctl.data.datasets.custom.images import Records
 from risctl.data.records import Dataset
 from risctl.data.store.reader import Store
 from risctl.vision import rle

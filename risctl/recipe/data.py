@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from risctl.recipe.section import FileName, Fraction, Section
+from risctl.section import FileName, Fraction, Section
 
 
 class CropSection(Section):

@@ -15,8 +15,8 @@ from risctl.recipe.keys import known_keys
 from risctl.recipe.overrides import apply_overrides
 from risctl.recipe.problems import problems_of
 from risctl.recipe.schema import Recipe, recipe_json_schema
-from risctl.recipe.section import expand_home
 from risctl.recipe.shipped import shipped_recipes
+from risctl.section import expand_home
 
 __all__ = ["find_recipe", "load_recipe", "parse_recipe", "shipped_recipes"]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from risctl.recipe.section import Fraction, Section
+from risctl.section import Fraction, Section
 
 Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
 Epoch = Annotated[int, Field(ge=2, le=100_000)]

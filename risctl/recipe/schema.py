@@ -9,13 +9,13 @@ from pydantic_core import PydanticCustomError
 
 from risctl.recipe.data import AugmentSection, DataSection
 from risctl.recipe.document import dump
-from risctl.recipe.model import TextSection, VisualSection, VLTModel
+from risctl.recipe.model import ModelSection
 from risctl.recipe.optim import OptimSection, ScheduleSection
-from risctl.recipe.section import Section
 from risctl.recipe.stages import StageSection, merged
-from risctl.recipe.step import StepModel
-from risctl.recipe.systems import ModelSection
 from risctl.recipe.train import EvalSection, TrainSection
+from risctl.section import Section
+from risctl.systems.step.config import StepModel
+from risctl.systems.vlt.config import TextSection, VisualSection, VLTModel
 
 __all__ = [
     "AugmentSection",

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from risctl.recipe.section import Section
+from risctl.section import Section
 
 
 class StageSection(Section):

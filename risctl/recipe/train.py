@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from risctl.recipe.section import FileName, Section
+from risctl.section import FileName, Section
 
 # The names of `metrics.protocols.PROTOCOLS`, which stands in a room above; a test holds the two together.
 ProtocolName = Literal["original", "lavt", "cris", "mcn", "rela", "mmdet", "a2d", "davis", "zsris", "phrasecut"]

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from risctl.core.encoders import stems
+from risctl.core.encoders import frozen_prefix
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
 from risctl.data.batch import Batch, Geometry, Preprocess
 from risctl.data.boxes import Boxes
 from risctl.errors import UsageError
 from risctl.language.coco_classes import ClassSplit
 from risctl.vision import rle
-from risctl.viz.overlays import overlay
+from risctl.vision.drawing.overlays import overlay
 
 
 @dataclass(slots=True, kw_only=True)
@@ -161,11 +161,11 @@ class System(nn.Module, ABC):
             visual = self.encode_image(batch.images, batch.padding)
         else:
             _, padding = self.before_trunk(batch.images, batch.padding)
-            visual = self.after_trunk(stems.finish_visual(self.get_submodule("visual"), batch.seen, padding))
+            visual = self.after_trunk(frozen_prefix.finish_visual(self.get_submodule("visual"), batch.seen, padding))
         text = (
             self.encode_text(batch.words, batch.word_mask)
             if batch.read is None
-            else stems.finish_text(self.get_submodule("text"), batch.read, batch.word_mask)
+            else frozen_prefix.finish_text(self.get_submodule("text"), batch.read, batch.word_mask)
         )
         return self.decode(visual, text)
 

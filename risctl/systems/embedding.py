@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from risctl.core.encoders.text.embedding import FrozenVectors, LearnedVectors
 from risctl.errors import UsageError
 from risctl.language.vocabulary import Vocabulary
-from risctl.recipe.model import TextSection
+from risctl.systems.vlt.config import TextSection
 
 
 def word_embedding(section: TextSection, vocabulary: Vocabulary, vectors: np.ndarray | None) -> nn.Module:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from risctl.errors import DataError, MachineError
+from risctl.vision.image_files import find_pictures
 from risctl.vision.images import read_image
-from risctl.vision.picture_files import find_pictures
 
 SUFFIXES = frozenset(
     (

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli.command_line import Ran, Run
+from helpers.command_line import Ran, Run
 
 from risctl.cli.app import main
 

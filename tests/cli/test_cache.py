@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cli.command_line import Run
-from systems.tiny import tiny_dataset, tiny_store
+from helpers.command_line import Run
+from helpers.tiny import tiny_dataset, tiny_store
 
-from risctl.data import atomic
+from risctl import files
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
-from risctl.engine.features import FeatureRun
 from risctl.language.vector_files import Table
 from risctl.language.word_vectors import WordVectors
 from risctl.recipe.load import load_recipe
+from risctl.training.features.extract import FeatureRun
 
 TINY = ["model.input_size=64", "model.hidden=8", "model.heads=2", "model.fusion_channels=8", "model.queries=2"]
 TINY += ["model.head_channels=8", "model.text.hidden=8", "model.text.dim=8", "model.visual.frozen=true"]
@@ -134,9 +134,9 @@ def test_nothing_of_use_is_removed_and_a_dry_run_removes_nothing(kept: Path, ris
 def test_stale_features_orphaned_vectors_and_leftovers_are_removed(kept: Path, risctl: Run, tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    leftover = kept / f".other.h5.{atomic._host()}-{dead.pid}-00.part"
+    leftover = kept / f".other.h5.{files._host()}-{dead.pid}-00.part"
     leftover.write_bytes(b"x")
-    alive = kept / f".third.h5.{atomic._host()}-{os.getpid()}-00.part"
+    alive = kept / f".third.h5.{files._host()}-{os.getpid()}-00.part"
     alive.write_bytes(b"x")
     shutil.copy(kept / "tiny.vlt-scenes.features.h5", kept / "cut.features.h5")
     os.truncate(kept / "cut.features.h5", 2000)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli.command_line import Run
-from engine.made_rows import write_rows
+from helpers.command_line import Run
+from helpers.made_rows import write_rows
 
 BEFORE = np.random.default_rng(0).integers(2, 8, size=80).tolist()
 AFTER = [share + 2 * (key % 2) for key, share in enumerate(BEFORE)]

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from risctl.engine import doctor
-from risctl.engine.doctor import MEND_PAIR, examine, judge_pair
-from risctl.engine.probes import Answer, ask_all
-from risctl.engine.surroundings import hub_cache, torch_cache
+from risctl.environment import doctor
+from risctl.environment.doctor import MEND_PAIR, examine, judge_pair
+from risctl.environment.environment import hub_cache, torch_cache
+from risctl.environment.probes import Answer, ask_all
 
 NMS = "RuntimeError: operator torchvision::nms does not exist"
 
@@ -175,7 +175,7 @@ def test_a_question_that_crashes_hangs_or_babbles_is_an_answer(monkeypatch: pyte
         "babble": "print('a line')\nfound['x'] = 2",
         "hang": "import time\ntime.sleep(60)",
     }
-    monkeypatch.setattr("risctl.engine.probes.QUESTIONS", questions)
+    monkeypatch.setattr("risctl.environment.probes.QUESTIONS", questions)
     found = ask_all(timeout=3.0)
     assert "ended with code -9" in str(found["crash"].failed)
     assert found["raise"] == Answer({"before": 1}, "SystemExit: gone")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli.command_line import Run
+from helpers.command_line import Run
 from PIL import Image
 
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record

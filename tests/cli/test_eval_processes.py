@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from data.video_files import write_youtube
-from systems.small_models import REFERFORMER, recipe_of
-from systems.tiny import tiny_store
+from helpers.small_models import REFERFORMER, recipe_of
+from helpers.tiny import tiny_store
+from helpers.video_files import write_youtube
 
+from risctl.checkpoints.checkpoint import save_checkpoint
 from risctl.cli.app import main
 from risctl.data.datasets.ref_video import read_ref_youtube_vos
 from risctl.data.store.writer import write_store
-from risctl.engine.checkpoint import save_checkpoint
 from risctl.language.vocabulary import Vocabulary
-from risctl.systems.build import build_system
+from risctl.systems.registry import build_system
 
 # All commands in one process each: importing torch takes longer than they do.
 DRIVER = """

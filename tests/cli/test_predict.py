@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli.command_line import Run
+from helpers.command_line import Run
 from PIL import Image
 
-from risctl.cli.predict import split_arguments
+from risctl.cli.predict.command import split_arguments
 from risctl.errors import DataError, UsageError
 from risctl.vision import rle
-from risctl.vision.picture_files import find_pictures
+from risctl.vision.image_files import find_pictures
 
 
 @pytest.fixture
@@ -316,7 +316,7 @@ def test_presence_is_checked(risctl: Run, photo: Path, tiny_mini: Path) -> None:
 def test_the_model_need_not_be_named(
     risctl: Run, photo: Path, tiny_mini: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("risctl.engine.checkpoint.SHIPPED", tiny_mini / "last.safetensors")
+    monkeypatch.setattr("risctl.checkpoints.checkpoint.SHIPPED", tiny_mini / "last.safetensors")
     [record] = json.loads(risctl("predict", photo, "the red cup", "--json").out)
     assert record["model"] == str(tiny_mini / "last.safetensors")
     found = json.loads(risctl("predict", photo, "--classes", "person, cup, dog", "--min-score", "0", "--json").out)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli.command_line import Run
+from helpers.command_line import Run
+from helpers.tiny import tiny_store
+from helpers.tiny_zsi import tiny_zsi
 from PIL import Image
 from pycocotools import mask as coco_masks
 from pycocotools.coco import COCO
-from systems.tiny import tiny_store
-from systems.tiny_zsi import tiny_zsi
 
-from risctl.cli.predict_classes import category_ids, names_of
+from risctl.cli.predict.classes import category_ids, names_of
 from risctl.errors import UsageError
 
 

@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.small_models import REFERFORMER, recipe_of
 from PIL import Image
-from systems.small_models import REFERFORMER, recipe_of
 from typer.testing import CliRunner
 
+from risctl.checkpoints.checkpoint import save_checkpoint
 from risctl.cli.app import app
-from risctl.engine.checkpoint import save_checkpoint
-from risctl.engine.predictor import Predictor
-from risctl.engine.video_files import VideoPredictions
-from risctl.engine.video_predictor import FrameAnswers, VideoPredictor, clips_of
 from risctl.errors import DataError, UsageError
+from risctl.inference.predictor import Predictor
+from risctl.inference.video_output_files import VideoPredictions
+from risctl.inference.video_predictor import FrameAnswers, VideoPredictor, clips_of
 from risctl.language.vocabulary import Vocabulary
 from risctl.systems.base import Prediction
-from risctl.systems.build import build_system
+from risctl.systems.registry import build_system
 from risctl.vision import rle
 from risctl.vision.video_frames import Frame, Video, VideoWriter
 

@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cli.command_line import Run
-from systems.tiny import tiny_store
+from helpers.command_line import Run
+from helpers.tiny import tiny_store
 
 from risctl.errors import MachineError
 
@@ -40,7 +40,7 @@ def test_the_disk_is_said_before_anything_is_computed(risctl: Run, monkeypatch: 
     def stop(*_: object, **__: object) -> None:
         raise MachineError("stopped before anything was computed")
 
-    monkeypatch.setattr("risctl.engine.features.FeatureRun.write", stop)
+    monkeypatch.setattr("risctl.training.features.extract.FeatureRun.write", stop)
     code, _, error = risctl("prepare", "features", "tiny.h5", "-r", "vlt-scenes", *TINY)
     assert code == 5 and error.index("27.1 MB for 1,000 pictures") < error.index("stopped before anything")
 

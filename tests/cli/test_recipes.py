@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from cli.command_line import Run
+from helpers.command_line import Run
 
 from risctl.cli.options import complete_recipe, complete_shipped
 from risctl.recipe.load import load_recipe, shipped_recipes

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from systems.tiny import assert_same_tensors, tiny_store, weights_of
+from helpers.tiny import assert_same_tensors, tiny_store, weights_of
 from typer.testing import CliRunner, Result
 
 from risctl.cli import app as entry

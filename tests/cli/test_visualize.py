@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cli.command_line import Run
-from engine.made_rows import write_rows
-from interop.tiny_clip import write_hugging_face
+from helpers.command_line import Run
+from helpers.made_rows import write_rows
+from helpers.tiny import tiny_store
+from helpers.tiny_clip import write_hugging_face
 from PIL import Image
-from systems.tiny import tiny_store
 
+from risctl.checkpoints.checkpoint import save_checkpoint
 from risctl.data.store.reader import Store
-from risctl.engine.checkpoint import save_checkpoint
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import load_recipe
-from risctl.systems.build import build_system
+from risctl.systems.registry import build_system
 
 SMALL = [
     "model.input_size=64",

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from cli.command_line import Run
+from helpers.command_line import Run
+from helpers.tiny import tiny_store
+from helpers.tiny_zsi import tiny_zsi
 from PIL import Image
-from systems.tiny import tiny_store
-from systems.tiny_zsi import tiny_zsi
 
 from risctl.language.coco_classes import SPLITS
 

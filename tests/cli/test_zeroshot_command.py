@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli.command_line import Run
-from interop.tiny_clip import write_hugging_face
+from helpers.command_line import Run
+from helpers.tiny import tiny_store
+from helpers.tiny_clip import write_hugging_face
+from helpers.tiny_prompted import write_prompted
+from helpers.tiny_sams import write_sam
 from PIL import Image
-from proposals.tiny_sams import write_sam
-from systems.tiny import tiny_store
-from systems.tiny_prompted import write_prompted
 
 RED, BLUE = (slice(10, 50), slice(5, 40)), (slice(20, 40), slice(50, 80))
 
@@ -90,7 +90,7 @@ def test_instances_found_without_a_download_are_the_default(
         return found[:most]
 
     assert zeroshot("predict", picture, "a cup", "--proposals", "embodied", "--clip", clip).code == 2
-    monkeypatch.setattr("risctl.engine.zeroshot_sources.embedded", find)
+    monkeypatch.setattr("risctl.zeroshot.proposals.sources.embedded", find)
     for options in ((), ("--proposals", "embedded")):
         ran = zeroshot("predict", picture, "box on the left", "--clip", clip, "--spatial", 100, "--json", *options)
         assert ran.code == 0, ran.err
@@ -227,7 +227,7 @@ def test_mistakes_are_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # As in a copy of the package without its model, which otherwise stands in for a source.
-    monkeypatch.setattr("risctl.engine.zeroshot_sources.embedded", None)
+    monkeypatch.setattr("risctl.zeroshot.proposals.sources.embedded", None)
     options = arguments if "--clip" in arguments else (*arguments, "--clip", clip)
     ran = zeroshot("predict", picture, "a cup", *options)
     assert ran.code == code

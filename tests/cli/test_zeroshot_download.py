@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from interop.tiny_clip import write_hugging_face
+from helpers.tiny_clip import write_hugging_face
+from helpers.tiny_prompted import write_prompted
+from helpers.tiny_sams import write_sam
 from PIL import Image
-from proposals.tiny_sams import write_sam
-from systems.tiny_prompted import write_prompted
 
 
 @pytest.fixture(scope="module")

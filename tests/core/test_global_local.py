@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_clip import SIDE, tiny_clip
 from hypothesis import given
 from hypothesis import strategies as st
-from interop.tiny_clip import SIDE, tiny_clip
 from torch import Tensor
 from torch.nn import functional
 

@@ -12,13 +12,13 @@ from torch import nn
 from torchvision.models import mobilenet_v2
 from torchvision.models.mobilenetv2 import InvertedResidual
 
+from risctl.core.encoders.load_weights import load_trunk
 from risctl.core.encoders.visual import published_weights
 from risctl.core.encoders.visual.darknet53 import Darknet53
 from risctl.core.encoders.visual.mobilenet import MobileNetV2
 from risctl.core.encoders.visual.resnet import ResNet
 from risctl.core.encoders.visual.small_cnn import SmallCNN
 from risctl.errors import CheckpointError, MachineError
-from risctl.systems.weights import load_trunk
 
 
 @pytest.mark.parametrize("make", [Darknet53, SmallCNN, lambda: ResNet("resnet18"), lambda: ResNet("resnet50")])

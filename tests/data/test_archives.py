@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from full_disk import files_of_at_most
 
-from risctl.data import archives
-from risctl.data.archives import check_zip, unpack
+from risctl.data.download import archives
+from risctl.data.download.archives import check_zip, unpack
 from risctl.errors import DataError, MachineError
 
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from risctl.data.box_files import read_questions, write_questions
-from risctl.data.box_questions import BoxPicture, BoxQuestion
+from risctl.data.box_grounding import BoxPicture, BoxQuestion
 from risctl.errors import DataError
 
 CLASSES = 5

@@ -14,11 +14,11 @@ from PIL import Image
 from risctl.data.datasets.coco_zsi import Pictures, make_coco_zsi
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
-from risctl.engine.class_evaluator import evaluate_classes
 from risctl.errors import DataError, UsageError
+from risctl.evaluation.instance_evaluator import evaluate_classes
 from risctl.language.coco_classes import CLASSES, SPLITS
 from risctl.systems.base import Found
-from risctl.vision.fitted import Fitted
+from risctl.vision.resized import Fitted
 
 SHOWN = {
     1: ("person",),

@@ -16,9 +16,9 @@ import pytest
 from full_disk import files_of_at_most
 from http_server import Handler, Site, serve, status
 
-from risctl.data import transfer
-from risctl.data.download import Patience, download, record_of
-from risctl.data.sources import ANNOTATIONS, IMAGES
+from risctl.data.download import transfer
+from risctl.data.download.mirrors import Patience, download, record_of
+from risctl.data.download.sources import ANNOTATIONS, IMAGES
 from risctl.errors import DataError, MachineError
 
 BODY = random.Random(0).randbytes(300_000)

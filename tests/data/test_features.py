@@ -23,9 +23,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from risctl.data.features import schema, writer
+from risctl.data.features.cached_features import Recall
 from risctl.data.features.joining import join, present_shards
 from risctl.data.features.reader import FeatureCache, FeatureFile
-from risctl.data.features.recall import Recall
 from risctl.data.features.schema import Key, Layout
 from risctl.data.features.writer import Samples, ShardWriter
 from risctl.errors import DataError, MachineError

@@ -30,8 +30,8 @@ import pytest
 import refer_files
 import store_files
 
-from risctl.data.archives import unpack
 from risctl.data.datasets.refer import read_refer
+from risctl.data.download.archives import unpack
 from risctl.data.store.reader import Store
 from risctl.data.store.verify import verify_store
 from risctl.data.store.writer import write_store

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from risctl.data.hub import MODEL, PROCESSOR, model_folder
+from risctl.data.download.hub import MODEL, PROCESSOR, model_folder
 from risctl.errors import CheckpointError
 
 

@@ -17,10 +17,10 @@ import refer_files
 from http_server import Site, serve, status
 
 from risctl.data import prepare as preparing
-from risctl.data.download import Patience
-from risctl.data.fetching import Downloads
+from risctl.data.download.fetching import Downloads
+from risctl.data.download.mirrors import Patience
+from risctl.data.download.sources import Source
 from risctl.data.prepare import prepare_set, verify_prepared
-from risctl.data.sources import Source
 from risctl.data.store.reader import Store
 from risctl.errors import DataError, MachineError, UsageError
 

@@ -22,16 +22,16 @@ from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
 from risctl.cli.app import app
-from risctl.data import hub_files
 from risctl.data.datasets import COCO_PHRASES, SETS
 from risctl.data.datasets.phrasecut import _mask
 from risctl.data.datasets.published import counted, differences, store_counts
 from risctl.data.datasets.refer_layout import SPLIT_BY
-from risctl.data.download import Patience
-from risctl.data.fetching import Downloads, fetched_coco, no_stage
+from risctl.data.download import hub_files
+from risctl.data.download.fetching import Downloads, fetched_coco, no_stage
+from risctl.data.download.mirrors import Patience
+from risctl.data.download.sources import ANNOTATIONS, Source
 from risctl.data.prepare import prepare_set, set_named
 from risctl.data.prepare_plan import plan_set
-from risctl.data.sources import ANNOTATIONS, Source
 from risctl.data.store.reader import Store
 from risctl.errors import DataError, UsageError
 from risctl.vision import rle

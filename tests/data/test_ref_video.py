@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 from video_files import labels_of, write_davis, write_film, write_youtube
 
 from risctl.cli.app import app
-from risctl.data.clip_loading import ClipTrainingSet
+from risctl.data.clip_dataset import ClipTrainingSet
 from risctl.data.clips import ClipStore, is_video_store, sample_frames
 from risctl.data.datasets.ref_video import read_ref_davis17, read_ref_youtube_vos
-from risctl.data.loading import TrainingSet
-from risctl.data.short_side import ShortSidePreprocess
+from risctl.data.image_dataset import TrainingSet
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
+from risctl.data.transforms.resize_shortest import ShortSidePreprocess
 from risctl.errors import DataError
 from risctl.language.vocabulary import Vocabulary
 

@@ -18,13 +18,13 @@ from PIL import Image
 from scene_reader import Eye, Meaning, read
 
 from risctl.data.datasets.scenes import make_scene, make_scenes
+from risctl.data.datasets.scenes.catalogue import KINDS
 from risctl.data.datasets.scenes.export import write_pictures
-from risctl.data.datasets.scenes.facts import RELATIONS
 from risctl.data.datasets.scenes.generate import MadeScene
 from risctl.data.datasets.scenes.palette import COLOURS
 from risctl.data.datasets.scenes.phrases import ABILITIES, Phrase, weaker
 from risctl.data.datasets.scenes.render import View, render
-from risctl.data.datasets.scenes.shapes import KINDS
+from risctl.data.datasets.scenes.spatial_relations import RELATIONS
 from risctl.data.records import Dataset
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import store_files
 
-from risctl.data import atomic
+from risctl import files
 from risctl.data.records import Dataset
 from risctl.data.store import schema
 from risctl.data.store.reader import Store
@@ -130,12 +130,12 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 def test_an_error_in_the_block_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     file = tmp_path / "x.txt"
     file.write_text("old")
-    with pytest.raises(ZeroDivisionError), atomic.replacing(file) as part:
+    with pytest.raises(ZeroDivisionError), files.replacing(file) as part:
         part.write_text("half")
         raise ZeroDivisionError
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
-    with pytest.raises(MachineError, match="no space"), atomic.replacing(file):
+    with pytest.raises(MachineError, match="no space"), files.replacing(file):
         raise OSError(28, "No space left on device")
 
 
@@ -144,7 +144,7 @@ def test_what_is_written_can_be_read_by_those_the_umask_lets(tmp_path: Path) -> 
     private = tmp_path / "private.txt"
     before = os.umask(0o027)
     try:
-        with atomic.replacing(private) as part:
+        with files.replacing(private) as part:
             part.touch(mode=0o600)
     finally:
         os.umask(before)
@@ -153,7 +153,7 @@ def test_what_is_written_can_be_read_by_those_the_umask_lets(tmp_path: Path) -> 
 
 def test_only_dead_writers_leftovers_are_removed(tmp_path: Path) -> None:
     out = tmp_path / "store.h5"
-    host = atomic._host()
+    host = files._host()
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     left = {
@@ -165,7 +165,7 @@ def test_only_dead_writers_leftovers_are_removed(tmp_path: Path) -> None:
     }
     for file in left.values():
         file.write_text("")
-    long_ago = time.time() - 2 * atomic.STALE_SECONDS
+    long_ago = time.time() - 2 * files.STALE_SECONDS
     os.utime(left["old"], (long_ago, long_ago))
-    assert set(atomic.remove_stale(out)) == {left["dead"], left["old"]}
+    assert set(files.remove_stale(out)) == {left["dead"], left["old"]}
     assert left["alive"].exists() and left["elsewhere"].exists() and left["another"].exists()

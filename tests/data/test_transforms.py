@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from risctl.data.records import Sample, SampleIds
-from risctl.data.transforms import LetterboxPreprocess, augment, flip, jitter_colour, to_item
+from risctl.data.transforms.letterbox import LetterboxPreprocess, augment, flip, jitter_colour, to_item
 from risctl.errors import UsageError
 from risctl.language.vocabulary import Vocabulary
 

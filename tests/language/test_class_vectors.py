@@ -13,7 +13,7 @@ from risctl.language.class_vectors import BACKGROUND, read_class_table
 from risctl.language.coco_classes import SPLITS
 from risctl.language.vocabulary import Vocabulary
 from risctl.language.word_vectors import WordVectors
-from risctl.systems.build_zsi import WORD_NORM, background_vector, class_vectors
+from risctl.systems.zsi.build import WORD_NORM, background_vector, class_vectors
 
 ORDER = (*SPLITS["65_15"].seen, *SPLITS["65_15"].unseen)
 

@@ -13,9 +13,9 @@ from comparison import Row, compare
 from formula import values_of
 
 from risctl.core.fusion import global_local
-from risctl.interop.openai_clip import openai_clip, read_openai_clip
 from risctl.language.noun_phrases import noun_phrase_of
-from risctl.systems.global_local_clip import GlobalLocalCLIP
+from risctl.systems.global_local_clip.model import GlobalLocalCLIP
+from risctl.systems.global_local_clip.openai_clip import openai_clip, read_openai_clip
 
 
 def rows(case: Mapping[str, Any], arrays: Mapping[str, np.ndarray], folder: Path) -> Iterator[Row]:

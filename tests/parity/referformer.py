@@ -28,11 +28,11 @@ from risctl.core.losses.clip_queries import (
     match_costs,
     valid_count,
 )
-from risctl.interop.referformer import referformer_model, referformer_state
 from risctl.language.vocabulary import Vocabulary
-from risctl.recipe.referformer import ReferFormerModel
-from risctl.systems.build_referformer import build_referformer
-from risctl.systems.referformer import STRIDE, ReferFormer
+from risctl.systems.referformer.build import build_referformer
+from risctl.systems.referformer.config import ReferFormerModel
+from risctl.systems.referformer.model import STRIDE, ReferFormer
+from risctl.systems.referformer.published import referformer_model, referformer_state
 
 NAMES = {"loss_ce": "class", "loss_bbox": "box", "loss_giou": "giou", "loss_mask": "mask", "loss_dice": "dice"}
 TIGHT = "tolerance_with_stored_padding_encoding"

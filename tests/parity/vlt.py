@@ -14,13 +14,13 @@ from comparison import Row, compare
 from formula import values_of
 from torch import Tensor, nn
 
+from risctl.core.encoders.load_weights import load_state
 from risctl.core.losses.mask import summed_cross_entropy
-from risctl.interop.keras_h5 import read_keras_weights
-from risctl.interop.vlt import vlt_model, vlt_state
 from risctl.language.vocabulary import Vocabulary
-from risctl.recipe.model import VLTModel
-from risctl.systems.build import build_system
-from risctl.systems.weights import load_state
+from risctl.systems.registry import build_system
+from risctl.systems.vlt.config import VLTModel
+from risctl.systems.vlt.published import vlt_model, vlt_state
+from risctl.weights.keras_h5 import read_keras_weights
 
 
 def rows(case: Mapping[str, Any], arrays: Mapping[str, np.ndarray], folder: Path) -> Iterator[Row]:

@@ -17,17 +17,17 @@ from comparison import Row
 from formula import values_of
 from torch import Tensor
 
+from risctl.core.encoders.load_weights import load_state
 from risctl.core.fusion.background_sync import with_background
 from risctl.core.heads.mask_paste import paste
 from risctl.core.heads.semantic_box import DEVIATIONS
 from risctl.core.losses.zero_shot_detection import mask_losses, region_losses, restored_loss
-from risctl.interop.zsi import zsi_model, zsi_state
 from risctl.language.vocabulary import Vocabulary
-from risctl.recipe.zsi import ZSIModel
-from risctl.systems.build_zsi import build_zsi
-from risctl.systems.weights import load_state
-from risctl.systems.zsi import ZSI
-from risctl.systems.zsi_regions import Question, Regions
+from risctl.systems.zsi.build import build_zsi
+from risctl.systems.zsi.config import ZSIModel
+from risctl.systems.zsi.model import ZSI
+from risctl.systems.zsi.published import zsi_model, zsi_state
+from risctl.systems.zsi.regions import Question, Regions
 
 MEAN, DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 STORED_SCALE = 0.77

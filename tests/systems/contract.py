@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from risctl.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from risctl.data.batch import Batch, Item, collate
-from risctl.engine.checkpoint import load_checkpoint, save_checkpoint
 from risctl.errors import UsageError
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import Output, System
-from risctl.systems.build import build_system
+from risctl.systems.registry import build_system
 
 WORDS = ("the", "man", "left", "red", "cup", "behind", "second", "from", "dog", "blue")
 TEXTS = ("the man", "red cup behind the dog", "second from left", "blue dog")

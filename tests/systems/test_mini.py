@@ -7,19 +7,19 @@ from dataclasses import replace
 import pytest
 import torch
 from contract import SIZES, TEXTS, SystemContract, items_of
-from systems.small_models import recipe_of
+from helpers.small_models import recipe_of
 
 from risctl.core.encoders.text.hashed_words import HashedWords
-from risctl.core.fusion.choose import Choice, Chooser
+from risctl.core.fusion.box_selector import Choice, Chooser
 from risctl.core.fusion.colour_histograms import APPEARANCE, colour_histograms
 from risctl.core.heads.detection import BINS, Cells
-from risctl.core.heads.find import Finder, pick
+from risctl.core.heads.detector import Finder, pick
 from risctl.data.batch import Batch, Item, collate
 from risctl.errors import UsageError
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
-from risctl.systems.mini import FoundFeatures, Mini
-from risctl.systems.mini_preprocess import MiniPreprocess
+from risctl.systems.mini.model import FoundFeatures, Mini
+from risctl.systems.mini.preprocess import MiniPreprocess
 from risctl.vision import rle
 from risctl.vision.colour_names import NAMES
 

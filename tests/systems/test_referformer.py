@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import torch
 from contract import TEXTS, SystemContract
-from systems.small_models import REFERFORMER, recipe_of
+from helpers.small_models import REFERFORMER, recipe_of
 
 from risctl.core.encoders.base import VisualFeatures
 from risctl.data.batch import Batch, Item, collate
 from risctl.data.records import SampleIds
 from risctl.errors import UsageError
 from risctl.language.vocabulary import Vocabulary
-from risctl.recipe.referformer import ReferFormerModel
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
-from risctl.systems.build import build_system
-from risctl.systems.referformer import ReferFormer, clip_targets
+from risctl.systems.referformer.config import ReferFormerModel
+from risctl.systems.referformer.model import ReferFormer, clip_targets
+from risctl.systems.registry import build_system
 
 SMALL: dict[str, Any] = REFERFORMER | {"longest_side": 96, "max_words": 12, "decoder_layers": 2}
 

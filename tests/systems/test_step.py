@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from contract import SIZES, WORDS, SystemContract, items_of
-from systems.small_models import recipe_of
+from helpers.small_models import recipe_of
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from risctl.core.encoders.load_weights import load_state, load_trunk
 from risctl.core.encoders.text.bilstm import BiLSTMEncoder
 from risctl.core.encoders.visual import published_weights
 from risctl.core.encoders.visual.dilated_resnet import DilatedResNet
@@ -20,8 +21,7 @@ from risctl.errors import RecipeError
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import Output, System
-from risctl.systems.build import build_system
-from risctl.systems.weights import load_state, load_trunk
+from risctl.systems.registry import build_system
 
 SMALL: dict[str, Any] = {
     "system": "step",

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 from contract import TEXTS, SystemContract
-from systems.small_models import recipe_of
+from helpers.small_models import recipe_of
 
 from risctl.data.batch import collate
 from risctl.errors import UsageError
 from risctl.language.vocabulary import Vocabulary
-from risctl.recipe.model import VLTModel
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
-from risctl.systems.build import build_system
+from risctl.systems.registry import build_system
+from risctl.systems.vlt.config import VLTModel
 
 SMALL: dict[str, Any] = {
     "system": "vlt",

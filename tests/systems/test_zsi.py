@@ -10,26 +10,26 @@ import numpy as np
 import pytest
 import torch
 from contract import WORDS, SystemContract, items_of
-from systems.small_models import ZSI as SMALL
-from systems.small_models import recipe_of
+from helpers.small_models import ZSI as SMALL
+from helpers.small_models import recipe_of
 from tiny import tiny_store
 
-from risctl.core.encoders.text.asked_word import SIDE_NAMES
-from risctl.core.fusion.place_choice import choose_by_place
+from risctl.core.encoders.text.query_word import SIDE_NAMES
+from risctl.core.fusion.location_selector import choose_by_place
 from risctl.core.heads.background_rpn import Proposals
 from risctl.core.heads.semantic_box import DEVIATIONS
 from risctl.data.batch import Batch, Things, collate
+from risctl.data.instance_dataset import ThingTrainingSet
 from risctl.data.store.reader import Store
-from risctl.data.thing_loading import ThingTrainingSet
 from risctl.errors import RecipeError
 from risctl.language.coco_classes import CLASSES, SPLITS
-from risctl.language.places import place_of
+from risctl.language.location_phrases import place_of
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
-from risctl.systems.build import build_system
-from risctl.systems.zsi import ZSI
-from risctl.systems.zsi_targets import Instances, sample_regions
+from risctl.systems.registry import build_system
+from risctl.systems.zsi.model import ZSI
+from risctl.systems.zsi.targets import Instances, sample_regions
 
 REFERENCE: dict[str, Any] = {
     "conventions": "mmdet1",

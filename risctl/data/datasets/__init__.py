@@ -13,7 +13,7 @@ from pathlib import Path
 
 from risctl.data.datasets import phrasecut, refer
 from risctl.data.datasets.coco_phrases.generate import make_coco_phrases
-from risctl.data.datasets.picture_folders import COCO, VISUAL_GENOME, Layout
+from risctl.data.datasets.image_folders import COCO, VISUAL_GENOME, Layout
 from risctl.data.datasets.refer_layout import SPLIT_BY, file_of_refs, find_annotations
 from risctl.data.records import Dataset
 from risctl.errors import DataError

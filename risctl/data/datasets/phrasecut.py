@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from risctl.data.datasets.picture_folders import VISUAL_GENOME, Pictures, find_pictures, sampled, size_of
+from risctl.data.datasets.image_folders import VISUAL_GENOME, Pictures, find_pictures, sampled, size_of
 from risctl.data.datasets.problems import OnMissing, Problems
+from risctl.data.download.transfer import Progress
 from risctl.data.json_scan import Scanner
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
-from risctl.data.transfer import Progress
 from risctl.errors import DataError
 from risctl.language.tokens import words_of
 from risctl.vision import rle

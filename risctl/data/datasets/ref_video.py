@@ -25,8 +25,8 @@ from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Re
 from risctl.errors import DataError
 from risctl.language.tokens import words_of
 from risctl.vision import rle
+from risctl.vision.image_files import find_pictures
 from risctl.vision.images import image_size
-from risctl.vision.picture_files import find_pictures
 
 Progress = Callable[[int, int | None], None]
 ANNOTATORS = ("1", "1_full_video", "2", "2_full_video")

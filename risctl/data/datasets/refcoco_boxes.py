@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from risctl.data.box_questions import UNKNOWN, BoxPicture, BoxQuestion
+from risctl.data.box_grounding import UNKNOWN, BoxPicture, BoxQuestion
 from risctl.data.datasets.coco_phrases.lexicon import NOUNS, nouns, plural
 from risctl.errors import DataError
 from risctl.vision.colour_names import NAMES

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from risctl.data.datasets.coco_instances import InstanceImage, Instances, Progress, rasterise, read_instances
-from risctl.data.datasets.picture_folders import COCO, SAIAPR, Layout, find_pictures, sampled, size_of
+from risctl.data.datasets.image_folders import COCO, SAIAPR, Layout, find_pictures, sampled, size_of
 from risctl.data.datasets.problems import OnMissing, Problems
 from risctl.data.datasets.refer_layout import SPLIT_BY, find_annotations
 from risctl.data.datasets.refer_refs import Ref, read_refs

@@ -9,14 +9,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from risctl.data.atomic import replacing
-from risctl.data.disk import Disk
+from risctl.data.disk_space import Disk
 from risctl.data.features import schema
 from risctl.data.features.reader import FeatureFile
 from risctl.data.features.schema import Group, Layout
 from risctl.data.features.writer import put
 from risctl.data.store.schema import pack_texts
 from risctl.errors import DataError
+from risctl.files import replacing
 
 
 def present_shards(path: Path) -> dict[int, list[int]]:

@@ -15,12 +15,12 @@ from types import TracebackType
 import h5py
 import numpy as np
 
-from risctl.data.atomic import as_error
-from risctl.data.disk import Disk
+from risctl.data.disk_space import Disk
 from risctl.data.features import schema
 from risctl.data.features.schema import Group, Layout, Table
 from risctl.data.store.schema import pack_texts
 from risctl.errors import DataError, MachineError
+from risctl.files import as_error
 
 Shapes = tuple[tuple[int, ...], ...]
 """The shapes of a sample's tensors."""

@@ -14,11 +14,11 @@ import h5py
 import numpy as np
 
 from risctl import __version__
-from risctl.data.atomic import replacing
-from risctl.data.disk import Disk
+from risctl.data.disk_space import Disk
 from risctl.data.records import Annotation, Dataset, ImageRecord
 from risctl.data.store import schema
 from risctl.errors import DataError
+from risctl.files import replacing
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) images."""

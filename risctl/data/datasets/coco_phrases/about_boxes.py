@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 
-from risctl.data.box_questions import UNKNOWN, BoxPicture, BoxQuestion
+from risctl.data.box_grounding import UNKNOWN, BoxPicture, BoxQuestion
 from risctl.data.datasets.coco_phrases.describe import Describer
+from risctl.data.datasets.coco_phrases.instances import Thing
 from risctl.data.datasets.coco_phrases.lexicon import NOUNS, nouns, plural
-from risctl.data.datasets.coco_phrases.things import Thing
 
 CATEGORIES = tuple(NOUNS)
 """The categories in COCO's order, which is that of the kinds of boxes."""

@@ -13,8 +13,8 @@ from functools import lru_cache
 from itertools import pairwise
 
 from risctl.data.datasets.coco_phrases import wording
+from risctl.data.datasets.coco_phrases.instances import AXES, PLACE_SCORES, RELATION_SCORES, Thing
 from risctl.data.datasets.coco_phrases.lexicon import NOUNS, nouns, plural
-from risctl.data.datasets.coco_phrases.things import PLACE_SCORES, RELATION_SCORES, Thing
 
 _PLACE_SHARES = {name: sum(table.values()) for name, table in wording.PLACES.items()}
 _NOTED = 0.004  # share of the picture under which nobody speaks of a thing, or of the whole by it
@@ -197,7 +197,9 @@ class Describer:
         words = place.split()
         if ("top" in words and own.y > 0.62) or ("bottom" in words and own.y < 0.38):
             return False
-        return all(score(own) > score(self.things[i]) + 0.06 * len(words) for i in rivals)
+        # A corner names two directions. The sum of both alone would let a lead in one make up for a tie in the other.
+        ahead = all(AXES[word](own) > AXES[word](self.things[i]) for word in words for i in rivals)
+        return ahead and all(score(own) > score(self.things[i]) + 0.06 * len(words) for i in rivals)
 
     def _found_place(self, index: int, rivals: Sequence[int]) -> str | None:
         fitting = {name: _PLACE_SHARES[name] for name in wording.PLACES if self._fits(index, name, rivals)}

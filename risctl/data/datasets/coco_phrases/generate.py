@@ -11,8 +11,8 @@ import numpy as np
 from risctl.data.datasets.coco_instances import Instances, Progress, rasterise, read_instances
 from risctl.data.datasets.coco_phrases.colours import colour_of
 from risctl.data.datasets.coco_phrases.describe import Describer, Phrase
-from risctl.data.datasets.coco_phrases.things import Thing
-from risctl.data.datasets.picture_folders import size_of
+from risctl.data.datasets.coco_phrases.instances import Thing
+from risctl.data.datasets.image_folders import size_of
 from risctl.data.datasets.problems import OnMissing, Problems
 from risctl.data.records import Annotation, Dataset, Expression, Record
 from risctl.data.splits import shared_out

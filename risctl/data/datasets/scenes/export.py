@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from risctl.data.atomic import replacing
 from risctl.data.datasets.scenes.generate import make_scene, split_of
+from risctl.files import replacing
 
 
 def write_pictures(folder: Path, *, count: int, seed: int, size: tuple[int, int] | None = None) -> list[Path]:

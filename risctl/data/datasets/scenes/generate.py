@@ -13,12 +13,12 @@ from multiprocessing import get_context
 import numpy as np
 from PIL import Image
 
-from risctl.data.datasets.scenes import choice, facts, render
-from risctl.data.datasets.scenes.choice import Referral
-from risctl.data.datasets.scenes.facts import Thing
+from risctl.data.datasets.scenes import expression_sampling, render, spatial_relations
+from risctl.data.datasets.scenes.catalogue import CATEGORY_IDS
+from risctl.data.datasets.scenes.expression_sampling import Referral
+from risctl.data.datasets.scenes.image_buffer import Pictures
 from risctl.data.datasets.scenes.phrases import Scene
-from risctl.data.datasets.scenes.pictures import Pictures
-from risctl.data.datasets.scenes.shapes import CATEGORY_IDS
+from risctl.data.datasets.scenes.spatial_relations import Thing
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.errors import UsageError
 from risctl.vision import rle
@@ -61,8 +61,8 @@ def make_scene(index: int, *, seed: int, size: tuple[int, int] | None = None) ->
     for attempt in range(100):
         rng = np.random.default_rng([seed, index, attempt])
         view = render.render(rng, size=size)
-        things = facts.things_of(view)
-        referrals = choice.referrals(Scene(things), theme=view.theme, shape=view.owner.shape, rng=rng)
+        things = spatial_relations.things_of(view)
+        referrals = expression_sampling.referrals(Scene(things), theme=view.theme, shape=view.owner.shape, rng=rng)
         if len(view.things) >= 3 and len(referrals) >= 2:
             break
     return MadeScene(

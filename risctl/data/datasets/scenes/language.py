@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from risctl.data.datasets.scenes.catalogue import KINDS
 from risctl.data.datasets.scenes.phrases import Phrase
-from risctl.data.datasets.scenes.shapes import KINDS
 
 _COLOURS = {"gray": ("gray", "grey")}
 _SIZES = {

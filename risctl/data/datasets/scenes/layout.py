@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from risctl.data.datasets.scenes import sprites
-from risctl.data.datasets.scenes.shapes import KINDS
+from risctl.data.datasets.scenes.catalogue import KINDS
 from risctl.data.datasets.scenes.sprites import Sprite
 
 SIZES = {"small": 0.62, "medium": 1.0, "large": 1.5}

@@ -17,12 +17,12 @@ import numpy as np
 from PIL import Image
 
 from risctl.data.clips import VIDEOS
-from risctl.data.datasets.scenes import backgrounds, facts, layout, render
+from risctl.data.datasets.scenes import backgrounds, layout, render, spatial_relations
+from risctl.data.datasets.scenes.catalogue import CATEGORY_IDS, KINDS, THEMES
 from risctl.data.datasets.scenes.generate import JPEG_QUALITY, leave_interrupts, split_of
+from risctl.data.datasets.scenes.image_buffer import Pictures
 from risctl.data.datasets.scenes.layout import Placed
-from risctl.data.datasets.scenes.pictures import Pictures
 from risctl.data.datasets.scenes.render import View
-from risctl.data.datasets.scenes.shapes import CATEGORY_IDS, KINDS, THEMES
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.errors import UsageError
 from risctl.vision import rle
@@ -135,7 +135,7 @@ def _step(one: Placed, *, frames: int, width: int, rng: np.random.Generator) -> 
 
 def _said(view: View, steps: list[float]) -> dict[int, tuple[tuple[str, tuple[str, ...]], ...]]:
     """Return for each thing that can be told apart, by its number, what is said of it and what that takes."""
-    seen = facts.things_of(view)
+    seen = spatial_relations.things_of(view)
     ways = [int(np.sign(step)) for step in steps]
     least = LEAST_AREA * view.owner.size
     kinds = [one.category for one in seen]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from risctl.data.datasets.scenes import facts
-from risctl.data.datasets.scenes.facts import Thing, Verdict
-from risctl.data.datasets.scenes.shapes import KINDS
+from risctl.data.datasets.scenes import spatial_relations
+from risctl.data.datasets.scenes.catalogue import KINDS
+from risctl.data.datasets.scenes.spatial_relations import Thing, Verdict
 
 ABILITIES = ("category", "colour", "size", "place", "order", "relation", "absent")
 """What an expression may need: to tell kinds, colours and sizes apart; to know where in the picture; to count from a
@@ -47,7 +47,7 @@ class Scene:
     def named(self, noun: str, colour: str | None) -> int:
         """Return the things that `noun` names and that have the `colour`."""
         if (noun, colour) not in self._named:
-            self._named[noun, colour] = facts.bits(
+            self._named[noun, colour] = spatial_relations.bits(
                 k
                 for k, one in enumerate(self.things)
                 if (noun in ("thing", one.category) or (noun == "animal" and KINDS[one.category].animal))
@@ -65,7 +65,7 @@ class Scene:
             related = self._related(*phrase.relation)
             sure, possible = sure & related[0], possible & related[1]
         if phrase.order is not None:
-            ordered = facts.in_order(self.things, *phrase.order, base)
+            ordered = spatial_relations.in_order(self.things, *phrase.order, base)
             sure, possible = sure & ordered[0], possible & ordered[1]
         if phrase.size is not None:
             classes = {base, possible}
@@ -87,10 +87,10 @@ class Scene:
     def _placed(self, place: str, base: int) -> Verdict:
         """In that part of the picture; and, as people also mean it, furthest to that side of the likes of it."""
         if place not in self._places:
-            self._places[place] = facts.at_place(self.things, place)
+            self._places[place] = spatial_relations.at_place(self.things, place)
         sure, possible = self._places[place]
         sure, possible = sure & base, possible & base
-        chosen = facts.members(base)
+        chosen = spatial_relations.members(base)
         if len(chosen) < 2:
             return sure, possible
         likes = base
@@ -99,7 +99,7 @@ class Scene:
                 inner = sorted(chosen, key=lambda k: self.things[k].centre[0])[
                     (len(chosen) - 1) // 2 : len(chosen) // 2 + 1
                 ]
-                likes &= facts.bits(inner)
+                likes &= spatial_relations.bits(inner)
             else:
                 axis, sign = (0 if side in ("left", "right") else 1), (1 if side in ("left", "top") else -1)
                 likes &= 1 << min(chosen, key=lambda k: sign * self.things[k].centre[axis])
@@ -111,14 +111,14 @@ class Scene:
             # Nobody can say which object is meant, so anything might be in relation to it.
             return 0, self.everything
         if (relation, position) not in self._relations:
-            self._relations[relation, position] = facts.in_relation(self.things, relation, position)
+            self._relations[relation, position] = spatial_relations.in_relation(self.things, relation, position)
         return self._relations[relation, position]
 
     def _sized(self, word: str, classes: set[int]) -> Verdict:
         """A "small red ball" is small among red balls, or among balls; "on the left" before or after "small"."""
         sure, possible = self.everything, 0
         for among in classes:
-            found = facts.of_size(self.things, word, among)
+            found = spatial_relations.of_size(self.things, word, among)
             sure, possible = sure & found[0], possible | found[1]
         return sure, possible
 

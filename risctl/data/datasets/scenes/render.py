@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from risctl.data.datasets.scenes import backgrounds, layout, sprites
+from risctl.data.datasets.scenes.catalogue import KINDS, THEMES
 from risctl.data.datasets.scenes.layout import Placed
-from risctl.data.datasets.scenes.shapes import KINDS, THEMES
 
 SHAPES = ((320, 240), (320, 240), (352, 240), (320, 256), (288, 288), (256, 320), (384, 216))
 """Widths and heights that pictures come in."""

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from risctl.data.datasets.scenes import palette
-from risctl.data.datasets.scenes.shapes import KINDS, Kind
+from risctl.data.datasets.scenes.catalogue import KINDS, Kind
 
 SUPERSAMPLING = 3
 

@@ -1,0 +1,242 @@
+"""Checkpoints: one safetensors file that rebuilds its model unaided.
+
+Tensors are named `model.…` (the weights), `mean.…` (their running mean, if the run keeps one) and `training.…` (what
+only a resume needs: optimizer moments). The file's metadata has one entry, `risctl`: a JSON header with the recipe, the
+vocabulary, the data's fingerprint, the protocol, the step, the figures and a digest of each group of tensors. Nothing
+is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from risctl import __version__
+from risctl.errors import CheckpointError, MachineError, RecipeError
+from risctl.files import replacing
+from risctl.language.byte_pairs import vocabulary_from_list
+from risctl.language.vocabulary import Vocabulary
+from risctl.recipe.load import parse_recipe
+from risctl.recipe.schema import Recipe
+from risctl.systems.base import System
+from risctl.systems.registry import build_system
+
+FORMAT_VERSION = 1
+BEST, LAST = "best.safetensors", "last.safetensors"
+SHIPPED = Path(__file__).resolve().parents[1] / "models" / "mini.safetensors"
+"""The model that the package ships. Its weights have half precision and are computed with in float32."""
+MODEL, MEAN, TRAINING = "model.", "mean.", "training."
+
+Builder = Callable[..., System]
+"""`builder(model_section, *, vocabulary, vectors, pretrained) → System`, as `risctl.systems.registry.build_system`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A checkpoint, rebuilt. `system` is on its device and in eval mode; `header` is the file's own."""
+
+    system: System
+    recipe: Recipe
+    vocabulary: Vocabulary
+    header: dict[str, Any]
+    path: Path
+
+
+def save_checkpoint(
+    path: Path,
+    *,
+    system: System,
+    recipe: Recipe,
+    vocabulary: Vocabulary,
+    extra: Mapping[str, Any] | None = None,
+    mean: Mapping[str, Tensor] | None = None,
+    training: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write `system` to `path`, whole or not at all.
+
+    extra: further header entries, JSON values (`dataset`, `protocol`, `step`, `metrics`, …); mean: running means of
+    weights, by the weights' names; training: tensors that only a resume needs. Raises `MachineError` if the disk
+    refuses.
+    """
+    groups = ((MODEL, system.state_dict()), (MEAN, mean or {}), (TRAINING, training or {}))
+    tensors = _separate({prefix + name: tensor for prefix, group in groups for name, tensor in group.items()})
+    header = {
+        **(extra or {}),
+        "format_version": FORMAT_VERSION,
+        "risctl": __version__,
+        "recipe": recipe.model_dump(mode="json"),
+        "vocabulary": vocabulary.to_list(),
+        "sha256": {prefix: _digest(tensors, prefix) for prefix, _ in groups},
+    }
+    text = json.dumps(header, ensure_ascii=False, allow_nan=False)
+    with replacing(path) as beside:
+        try:
+            save_file(tensors, beside, metadata={"risctl": text})
+        except SafetensorError as error:
+            raise MachineError(f"cannot write {path}: {error}; check free space and permissions") from error
+
+
+def load_checkpoint(
+    path_or_run: str | Path | None, device: torch.device | str = "cpu", *, build: Builder | None = None
+) -> Loaded:
+    """Rebuild the model of a checkpoint file, of a run folder's `best` (else `last`), or for None the shipped one.
+
+    A running mean of the weights, where the file holds one, is what is loaded: the run was measured with it. `build`
+    replaces `build_system`. Raises `CheckpointError` if the file is missing, damaged, not risctl's or newer.
+    """
+    path, header, weights = read_weights(path_or_run)
+    recipe, vocabulary = recipe_of(header, path), vocabulary_of(header, path)
+    system = (build or build_system)(recipe.model, vocabulary=vocabulary, vectors=None, pretrained=False)
+    fill(system, weights, source=path)
+    return Loaded(system=system.to(device).eval(), recipe=recipe, vocabulary=vocabulary, header=header, path=path)
+
+
+def read_weights(path_or_run: str | Path | None) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
+    """Return the checkpoint file meant, its header, and its weights by parameter: their running mean where it has one.
+
+    Raises as `load_checkpoint` does.
+    """
+    path = resolve_checkpoint(path_or_run)
+    header, tensors = read_tensors(path, prefixes=(MODEL, MEAN))
+    weights = {name.removeprefix(MODEL): tensor for name, tensor in tensors.items() if name.startswith(MODEL)}
+    weights.update((name.removeprefix(MEAN), tensor) for name, tensor in tensors.items() if name.startswith(MEAN))
+    return path, header, weights
+
+
+def resolve_checkpoint(run_or_file: str | Path | None) -> Path:
+    """Return the checkpoint file meant: the file itself, a run folder's `best`, else its `last`, or for None `SHIPPED`.
+
+    Raises `CheckpointError` if there is none.
+    """
+    if run_or_file is None:
+        if not SHIPPED.is_file():
+            raise CheckpointError(f"this copy of risctl lacks its own model, {SHIPPED}; name one with --model")
+        return SHIPPED
+    path = Path(run_or_file)
+    if path.is_dir():
+        for name in (BEST, LAST):
+            if (path / name).is_file():
+                return path / name
+        raise CheckpointError(f"expected {BEST} or {LAST} in the run folder {path}; found neither")
+    if not path.exists():
+        raise CheckpointError(f"no run folder or checkpoint file at {path}; `risctl train` makes one")
+    return path
+
+
+def read_tensors(path: Path, *, prefixes: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the header and the tensors of the groups `prefixes` (`MODEL`, `MEAN`, `TRAINING`), on the CPU.
+
+    Each group is compared with its digest. Raises as `load_checkpoint` does.
+    """
+    with _opened(path) as file:
+        header = _header(file, path)
+        tensors = {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefixes)}  # noqa: SIM118
+    for prefix in prefixes:
+        if _digest(tensors, prefix) != header["sha256"].get(prefix):
+            raise CheckpointError(
+                f"{path} is damaged: its {prefix}* tensors differ from their digest; take another copy"
+            )
+    return header, tensors
+
+
+def recipe_of(header: Mapping[str, Any], path: Path) -> Recipe:
+    """Return the recipe in a checkpoint's header. Raises `CheckpointError` if this version cannot read it."""
+    try:
+        return parse_recipe(header["recipe"], source=str(path))
+    except RecipeError as error:
+        raise CheckpointError(
+            f"the recipe in {path} (risctl {header['risctl']}) is none that risctl {__version__} knows: {error}"
+        ) from error
+
+
+def vocabulary_of(header: Mapping[str, Any], path: Path) -> Vocabulary:
+    """Return the vocabulary in a checkpoint's header. Raises `CheckpointError` if it is none."""
+    words = header["vocabulary"]
+    if not isinstance(words, list):
+        raise CheckpointError(f"{path} is damaged: expected a list of words, got {type(words).__name__}")
+    return vocabulary_from_list(words)
+
+
+def fill(system: torch.nn.Module, weights: Mapping[str, Tensor], *, source: Path) -> None:
+    """Copy `weights` into `system`. Raises `CheckpointError`, naming the first few, if names or shapes differ."""
+    own = system.state_dict()
+    problems = [f"{name} is missing" for name in own if name not in weights]
+    problems += [f"{name} is not of this model" for name in weights if name not in own]
+    problems += [
+        f"{name} is {tuple(weights[name].shape)}, expected {tuple(tensor.shape)}"
+        for name, tensor in own.items()
+        if name in weights and weights[name].shape != tensor.shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise CheckpointError(f"{source} does not fit the model of its recipe: {'; '.join(problems[:3])}{more}")
+    system.load_state_dict(dict(weights))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint file at {path}")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or no safetensors file: {error}; weights of other programs go through `risctl import`"
+        ) from error
+
+
+def _header(file: Any, path: Path) -> dict[str, Any]:
+    text = (file.metadata() or {}).get("risctl")
+    if text is None:
+        raise CheckpointError(f"{path} was not written by risctl: it has no risctl header; see `risctl import`")
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: its header is no JSON ({error})") from error
+    version = header.get("format_version") if isinstance(header, dict) else None
+    if not isinstance(version, int):
+        raise CheckpointError(f"{path} is damaged: its header has no format version")
+    if version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} was written by risctl {header.get('risctl')} (format {version}); this is risctl {__version__} "
+            f"(format {FORMAT_VERSION}): upgrade it to read the file"
+        )
+    absent = [key for key in ("recipe", "vocabulary", "sha256", "risctl") if key not in header]
+    if absent:
+        raise CheckpointError(f"{path} is damaged: its header lacks {', '.join(absent)}")
+    return header
+
+
+def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors contiguous on the CPU, no two in one storage: safetensors refuses shared ones."""
+    separate: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        storage = plain.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != plain.nbytes:
+            plain = plain.clone()
+        seen.add(plain.untyped_storage().data_ptr())
+        separate[name] = plain
+    return separate
+
+
+def _digest(tensors: Mapping[str, Tensor], prefix: str) -> str:
+    """Return the SHA-256 over names, types, shapes and bytes of the tensors whose names begin with `prefix`."""
+    digest = hashlib.sha256()
+    for name in sorted(name for name in tensors if name.startswith(prefix)):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

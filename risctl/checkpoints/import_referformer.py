@@ -1,0 +1,72 @@
+"""Published ReferFormer weights to a checkpoint of ours: what `risctl import referformer` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from risctl.checkpoints.checkpoint import save_checkpoint
+from risctl.errors import CheckpointError, UsageError
+from risctl.language.byte_pairs import BytePairs
+from risctl.recipe.load import parse_recipe
+from risctl.systems.referformer.published import read_referformer, referformer_model, referformer_state
+from risctl.systems.registry import build_system
+
+TOKENIZER = "roberta-base"
+"""The tokenizer of every published checkpoint."""
+
+_A2D_LONGEST = 640
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedReferFormer:
+    """What was written. tokens: of the tokenizer; parameters: of the model."""
+
+    path: Path
+    model: dict[str, Any]
+    tokens: int
+    parameters: int
+
+
+def import_referformer(
+    source: Path, out: Path, *, tokenizer: str = TOKENIZER, new_classes: bool = False, a2d: bool = False
+) -> ImportedReferFormer:
+    """Write the checkpoint `out` of a published ReferFormer with any of its nine trunks.
+
+    tokenizer: RoBERTa's, a folder or hub id; the checkpoint then holds it. new_classes: begin with one new class
+    output, as for fine-tuning after the pretraining with many. a2d: predict as for A2D-Sentences, longest side 640, the
+    centre frame of a clip alone. Raises `CheckpointError` for a file of another model, naming unknown and missing keys,
+    `UsageError` for a tokenizer of another size, and what reading the tokenizer raises.
+    """
+    if out.suffix != ".safetensors" or out.is_dir():
+        raise UsageError(f"expected an output file that ends in .safetensors, got {out}")
+    published = read_referformer(source)
+    section = referformer_model(published, source=source)
+    if new_classes:
+        section["classes"] = 1
+    if a2d:
+        section |= {"centre_only": True, "longest_side": _A2D_LONGEST}
+    section["text"]["tokens"] = tokenizer
+    pairs = BytePairs.load(tokenizer)
+    words = len(published["text_encoder.embeddings.word_embeddings.weight"])
+    if len(pairs) != words:
+        raise UsageError(f"expected a tokenizer of {words} tokens, as {source} has; {tokenizer} has {len(pairs)}")
+    recipe = parse_recipe(
+        {
+            "name": "referformer-imported",
+            "description": f"ReferFormer {section['visual']['name']}, published weights",
+            "model": section,
+            "data": {"store": "data/refcoco_unc.h5", "text_field": "raw_lower"},
+            "train": {"epochs": 1},
+        },
+        source="the imported model",
+    )
+    system = build_system(recipe.model, vocabulary=pairs, pretrained=False)
+    state = referformer_state(published, system.state_dict(), source=source, new_classes=new_classes)
+    if any(not value.isfinite().all() for value in state.values() if value.is_floating_point()):
+        raise CheckpointError(f"{source} holds numbers that are not finite; take another copy")
+    system.load_state_dict(state)
+    save_checkpoint(out, system=system, recipe=recipe, vocabulary=pairs, extra={"imported_from": source.name})
+    count = sum(parameter.numel() for parameter in system.parameters())
+    return ImportedReferFormer(path=out, model=section, tokens=len(pairs), parameters=count)

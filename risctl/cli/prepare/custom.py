@@ -1,0 +1,60 @@
+"""`risctl prepare own`: a dataset of the user's own into a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from risctl.cli import console
+from risctl.cli.data import WARNINGS, ImagesOption, OwnArgument
+from risctl.cli.options import JsonOption, QuietOption, RootOption
+from risctl.cli.prepare.store_output import (
+    SHARES,
+    LinkOption,
+    OverwriteOption,
+    SharesOption,
+    free_place,
+    out_option,
+    split_shares,
+    tell,
+    write,
+)
+
+EPILOG = "Example: risctl prepare own cups.jsonl --out data/cups.h5"
+
+
+def own(
+    file: OwnArgument,
+    images: ImagesOption = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the dataset; default: FILE's.", show_default=False)
+    ] = None,
+    splits: SharesOption = SHARES,
+    seed: Annotated[int, typer.Option("--seed", help="Decides which picture goes to which split.")] = 0,
+    out: Annotated[Path | None, out_option("FILE.h5")] = None,
+    link: LinkOption = False,
+    overwrite: OverwriteOption = False,
+    data_root: RootOption = Path("data"),
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Your own data: JSON Lines or COCO-style JSON, as risctl data format tells.
+
+    Splits are those that the file names; if it names none, pictures are shared out by --splits.
+    """
+    from risctl.data.datasets.custom.read import check_own, refuse
+
+    shares = split_shares(splits)
+    with console.quiet_if(quiet):
+        place = free_place(out or data_root / f"{file.stem}.h5", overwrite=overwrite)
+        with console.counting("checking") as progress:
+            checked = check_own(file, images=images, name=name, shares=shares, seed=seed, progress=progress)
+        if checked.dataset is None:
+            raise refuse(checked)
+        for one in checked.warnings[:WARNINGS]:
+            console.warn(f"{file}:{one.line}: {one.message}")
+        if len(checked.warnings) > WARNINGS:
+            console.warn(f"{file}: {len(checked.warnings) - WARNINGS:,} more; risctl data check --json lists all")
+        tell(write(checked.dataset, place, link=link), as_json=as_json)

@@ -1,0 +1,92 @@
+"""`risctl prepare scenes`: a synthetic dataset, made here, without any download."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from risctl.cli import console
+from risctl.cli.options import JsonOption, QuietOption, RootOption
+from risctl.cli.prepare.store_output import (
+    OF_VIDEOS,
+    OverwriteOption,
+    ability_counts,
+    free_place,
+    out_option,
+    tell,
+    write,
+)
+from risctl.errors import UsageError
+
+
+def scenes(
+    count: Annotated[
+        int | None,
+        typer.Option(
+            "-n", "--count", min=10, help="How many scenes. Default: 2000; with --video 200.", show_default=False
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Scene i of a seed is the same on every run.")] = 0,
+    out: Annotated[Path | None, out_option("scenes.h5")] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WxH", help="Width x height of all pictures; default: several near 320x240."),
+    ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write some test scenes there as PNG, their expressions beside as JSON."),
+    ] = None,
+    picture_count: Annotated[int, typer.Option("--picture-count", min=1, help="How many such pictures.")] = 3,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that draw; the result is the same. Default: up to 4.")
+    ] = None,
+    video: Annotated[
+        bool, typer.Option("--video", help="Make short videos of moving things: DATA_ROOT/moving-scenes.h5.")
+    ] = False,
+    frames: Annotated[int, typer.Option(min=2, max=500, help="With --video: frames of a video.")] = 8,
+    overwrite: OverwriteOption = False,
+    data_root: RootOption = Path("data"),
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Make scenes of everyday things with expressions for them, in train, val and test. Needs no download."""
+    import os
+
+    from risctl.data.datasets.scenes.export import write_pictures
+    from risctl.data.datasets.scenes.generate import make_scenes
+    from risctl.data.datasets.scenes.moving import make_moving_scenes
+
+    shape = _size(size)
+    count = count or (200 if video else 2000)
+    out = free_place(out or data_root / ("moving-scenes.h5" if video else "scenes.h5"), overwrite=overwrite)
+    if video and pictures is not None:
+        raise UsageError("--pictures writes single pictures; leave it out with --video")
+    # The processes take seconds to start, which a few scenes do not repay.
+    processes = workers or (1 if count < (50 if video else 200) else min(4, os.cpu_count() or 1))
+    make = partial(make_moving_scenes, frames=frames) if video else make_scenes
+    with console.quiet_if(quiet):
+        bar = partial(console.progress, label="videos" if video else "scenes", total=count)
+        dataset = make(count=count, seed=seed, size=shape, workers=processes, progress=bar)
+        info = write(dataset, out)
+        abilities = ability_counts(dataset)
+        needed = "sentences that need " + ", ".join(f"{name} {number}" for name, number in abilities.items())
+        if video:
+            lines = [f"{count} videos of {frames} frames", needed]
+            tell(info, counted=OF_VIDEOS, lines=lines, also={"abilities": abilities}, as_json=as_json)
+        else:
+            shown = write_pictures(pictures, count=picture_count, seed=seed, size=shape) if pictures else []
+            paths = [str(path) for path in shown]
+            also = {"abilities": abilities, "pictures": paths}
+            tell(info, lines=[needed, *paths], also=also, as_json=as_json)
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise UsageError(f"--size takes width x height in pixels, as in 320x240; got {text!r}")
+    return int(width), int(height)

@@ -1,0 +1,117 @@
+"""What the `prepare` commands share: their options, where they may write, and how they tell what was written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from risctl.cli import console
+from risctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from risctl.data.records import Dataset
+    from risctl.data.store.writer import StoreInfo
+
+LinkOption = Annotated[bool, typer.Option("--link", help="Keep the pictures where they are; store their paths.")]
+MissingOption = Annotated[
+    bool,
+    typer.Option("--allow-missing", help="Leave out what lacks its picture or a valid mask, instead of refusing."),
+]
+SharesOption = Annotated[
+    str, typer.Option("--splits", metavar="NAME=SHARE,...", help="Shares of the pictures that the splits get.")
+]
+SHARES = "train=0.8,val=0.1,test=0.1"
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the store if it is there already.")]
+
+
+def out_option(default: str) -> Any:
+    """Return the option `--out` of a command whose store is DATA_ROOT/`default` unless named."""
+    return typer.Option("--out", "-o", help=f"The store to write; default: DATA_ROOT/{default}.", show_default=False)
+
+
+def free_place(out: Path, *, overwrite: bool) -> Path:
+    """Return `out` if a store may be written there. Raises `UsageError` if something is there that must stay."""
+    from risctl.data.store.output_path import check_place
+
+    check_place(out, overwrite=overwrite)
+    return out
+
+
+def free_file(path: Path, *, overwrite: bool) -> Path:
+    """Return `path` if a file that is no store may be written there. Raises `UsageError` if one is there to stay."""
+    if path.is_file() and not overwrite:
+        raise UsageError(f"{path} is there already; replace it with --overwrite, or name another file with --out")
+    return path
+
+
+def write(dataset: Dataset, out: Path, *, link: bool = False) -> StoreInfo:
+    """Write the store, with a progress bar."""
+    from risctl.data.store.writer import write_store
+
+    with console.counting("store") as progress:
+        return write_store(dataset, out, link=link, progress=progress)
+
+
+COUNTED = {"images": "images", "refs": "refs", "sentences": "sentences"}
+OF_VIDEOS = {"refs": "objects", "sentences": "sentences"}
+
+
+def tell(
+    info: StoreInfo,
+    *,
+    as_json: bool,
+    counted: Mapping[str, str] = COUNTED,
+    lines: Sequence[str] = (),
+    also: Mapping[str, Any] | None = None,
+) -> None:
+    """Print what was written as the command's result.
+
+    `counted` names what is told of each split, by kind of count; `lines` follow in the text, `also` in the JSON.
+    """
+    told = [
+        f"{split}: " + ", ".join(f"{row[kind]:,} {name}" for kind, name in counted.items())
+        for split, row in info.counts.items()
+    ]
+    told += lines
+    told += [f"note: {note}: {count:,}" for note, count in info.notes.items()]
+    told.append(f"wrote {info.path} ({info.bytes / 1e6:.1f} MB)")
+    data = {
+        "store": str(info.path),
+        "bytes": info.bytes,
+        "fingerprint": info.fingerprint,
+        "counts": {split: dict(row) for split, row in info.counts.items()},
+        "notes": dict(info.notes),
+        **(also or {}),
+    }
+    console.result("\n".join(told), data=data, as_json=as_json)
+
+
+def split_shares(text: str) -> dict[str, float]:
+    """Return split -> share of a text such as "train=0.9,test=0.1". Raises `UsageError` for another form."""
+    shares = {}
+    for part in text.split(","):
+        name, _, share = part.partition("=")
+        try:
+            value = float(share)
+        except ValueError:
+            value = math.nan
+        if not name.strip() or not (math.isfinite(value) and value > 0):
+            raise UsageError(f"expected --splits such as train=0.8,val=0.1,test=0.1; got {text!r:.80}")
+        shares[name.strip()] = value
+    return shares
+
+
+def ability_counts(dataset: Dataset) -> dict[str, int]:
+    """Return how many sentences need each ability, those of scenes first and in their order."""
+    from collections import Counter
+
+    from risctl.data.datasets.scenes.phrases import ABILITIES
+
+    counts = Counter(
+        ability for record in dataset.records for expression in record.expressions for ability in expression.abilities
+    )
+    return {ability: counts[ability] for ability in ABILITIES} | dict(counts)

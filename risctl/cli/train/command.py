@@ -1,0 +1,200 @@
+"""`risctl train`: a recipe and a store in, a run folder out."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from risctl.cli import console
+from risctl.cli.options import Device, DeviceOption, JsonOption, QuietOption, complete_recipe
+from risctl.cli.train.progress import TrainingProgress
+from risctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from risctl.recipe.schema import Recipe
+    from risctl.training.dry_run import Plan
+    from risctl.training.run import Result
+
+EXAMPLE = "Example: risctl train vlt-scenes optim.lr=3e-4 data.batch_size=16 ~data.augment"
+
+# What `--resume` without a folder stands for.
+_OUT = ""
+
+
+class TrainCommand(TyperCommand):
+    """The command, with a `--resume` that may stand without a folder: then it is that of `--out`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse `args` with the folder that a bare `--resume` means put in."""
+        return super().parse_args(ctx, list(_with_folder(args)))
+
+
+def train_command(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            help="A recipe file, or the name of a shipped one (`risctl recipes ls`).",
+            autocompletion=complete_recipe,
+            show_default=False,
+        ),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Changes to the recipe: KEY=VALUE, or ~KEY to fall back to the default.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The run folder. Default: runs/<recipe>-<n>.", show_default=False),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "--resume",
+            metavar="[RUN]",
+            help="Go on exactly where this run folder stands. Without a folder, with a recipe and --out: go on if "
+            "--out is there, else begin.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print parameters, steps, memory and paths; train nothing.")
+    ] = False,
+    device: DeviceOption = Device.auto,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model from a recipe.
+
+    The run folder gets the resolved recipe, the command, versions, metrics.jsonl, the log, and two checkpoints: `best`
+    by the recipe's figure, `last` to go on from. Ctrl-C finishes the step, saves, and leaves with exit code 130; a run
+    that was killed goes on from its last save. A loss that is not finite ends the run with exit code 1.
+
+    Under `torchrun` or `accelerate launch`, every process takes `data.batch_size` samples a step.
+    """
+    changes = list(overrides or [])
+    if recipe is not None and resume and _is_override(recipe):
+        # `risctl train --resume RUN train.epochs=60`: the run has its own recipe.
+        changes.insert(0, recipe)
+        recipe = None
+    with console.quiet_if(quiet):
+        if dry_run:
+            _show_plan(recipe, changes, out=out, resume=resume, as_json=as_json)
+            return
+        result = _run(recipe, changes, out=out, resume=resume, device=device)
+        if result.is_first:
+            console.result(_result_text(result), data=_result_data(result), as_json=as_json)
+
+
+def _run(recipe: str | None, changes: list[str], *, out: Path | None, resume: str | None, device: Device) -> Result:
+    from risctl.training import stages
+
+    chosen, run = _chosen(recipe, changes, out=out, resume=resume)
+    command = shlex.join(["risctl", *sys.argv[1:]])
+    with TrainingProgress() as watcher:
+        if run is not None:
+            return stages.resume(run, recipe=chosen, device=device.value, command=command, watcher=watcher)
+        return stages.train(chosen, out=out, device=device.value, command=command, watcher=watcher)
+
+
+def _chosen(
+    recipe: str | None, changes: Sequence[str], *, out: Path | None, resume: str | None
+) -> tuple[Recipe, Path | None]:
+    """Return the recipe that is asked for, and the folder of the run to go on with, if any."""
+    from risctl.recipe.load import load_recipe
+    from risctl.training.run_folder import RunFolder
+
+    if resume is None:
+        if recipe is None:
+            raise UsageError("name a recipe (`risctl recipes ls` lists those that come along) or a run to --resume")
+        return load_recipe(recipe, changes), None
+    if resume == _OUT:
+        if out is None or recipe is None:
+            raise UsageError("--resume takes a run folder; without one it goes with a recipe and --out")
+        began = RunFolder(out).recipe_file.is_file()
+        return load_recipe(recipe, changes), out if began else None
+    if out is not None:
+        raise UsageError(f"a resumed run goes on in its own folder, {resume}; leave --out away")
+    run = RunFolder.open(Path(resume))
+    return load_recipe(recipe if recipe is not None else run.recipe_file, changes), run.path
+
+
+def _show_plan(recipe: str | None, changes: list[str], *, out: Path | None, resume: str | None, as_json: bool) -> None:
+    from risctl.training.dry_run import plan_run
+    from risctl.training.run_folder import next_free
+
+    chosen, run = _chosen(recipe, changes, out=out, resume=resume)
+    plan = plan_run(chosen)
+    paths = {
+        "run": str(run or out or next_free(chosen.name)),
+        "store": chosen.data.store,
+        **{f"also {number}": path for number, path in enumerate(chosen.data.also, start=1)},
+        "start": chosen.train.start.checkpoint if chosen.train.start else None,
+        "weights": chosen.model.visual.weights,
+        "vectors": chosen.model.text.vectors,
+    }
+    data = {"recipe": chosen.model_dump(mode="json"), **plan.to_json(), "paths": paths}
+    console.result(_plan_text(chosen, plan, paths), data=data, as_json=as_json)
+
+
+def _plan_text(recipe: Recipe, plan: Plan, paths: dict[str, str | None]) -> str:
+    if plan.items is None:
+        steps = "unknown"
+    else:
+        steps = f"{plan.steps:,} in all, {plan.steps_per_epoch:,} an epoch of {plan.items:,} items"
+    parts = ", ".join(f"{name} {_bytes(size)}" for name, size in plan.memory.items())
+    lines = [
+        f"recipe      {recipe.name}",
+        f"model       {recipe.model.system}: {plan.parameters:,} parameters, {plan.trainable:,} trainable",
+        f"words       {plan.words:,}",
+        f"steps       {steps}, of {recipe.data.batch_size * recipe.optim.accumulate:,} samples",
+        f"memory      about {_bytes(sum(plan.memory.values()))}: {parts}",
+        *(f"{name:<11} {path}{_absence(name, path)}" for name, path in paths.items() if path is not None),
+        *(f"note        {note}" for note in plan.notes),
+    ]
+    return "\n".join(lines)
+
+
+def _absence(name: str, path: str) -> str:
+    is_file = name != "run" and (Path(path).suffix or "/" in path)
+    return " (not there)" if is_file and not Path(path).exists() else ""
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
+
+
+def _result_text(result: Result) -> str:
+    best = result.best
+    figure = "" if best is None else f"\nbest {best.figure} {best.value:.2f} at step {best.step}: {result.checkpoint}"
+    return f"{result.run}{figure}"
+
+
+def _result_data(result: Result) -> dict[str, Any]:
+    best = result.best
+    return {
+        "run": str(result.run),
+        "checkpoint": str(result.checkpoint),
+        "steps": result.steps,
+        "seconds": round(result.seconds, 1),
+        "figures": result.figures,
+        "best": None if best is None else {"figure": best.figure, "value": best.value, "step": best.step},
+    }
+
+
+def _with_folder(args: Sequence[str]) -> Iterator[str]:
+    for index, argument in enumerate(args):
+        yield argument
+        if argument == "--resume" and (index + 1 == len(args) or args[index + 1].startswith("-")):
+            yield _OUT
+
+
+def _is_override(argument: str) -> bool:
+    return (argument.startswith("~") or "=" in argument) and not Path(argument).exists()

@@ -1,0 +1,67 @@
+"""How a training run shows itself: bars in a terminal, else a line every so many steps."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from risctl.cli import console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class TrainingProgress:
+    """A `risctl.training.logger.Watcher`. In a terminal the bars stand for the routine lines of the log."""
+
+    def __init__(self) -> None:
+        self._bars: Progress | None = None
+        self._training: TaskID | None = None
+        self._evaluation: TaskID | None = None
+
+    def __enter__(self) -> TrainingProgress:
+        if console.stderr.is_terminal and not console.stderr.quiet:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}"),
+            )
+            self._bars = Progress(*columns, console=console.stderr, transient=True)
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def line(self, text: str, *, routine: bool = False) -> None:
+        """Print a line of the log."""
+        if self._bars is None or not routine:
+            console.say(text)
+
+    def step(self, step: int, total: int, *, loss: float, seconds_left: float | None) -> None:
+        """Move the bar of the steps."""
+        if self._bars is None:
+            return
+        if self._training is None:
+            self._training = self._bars.add_task("training", total=total, note="")
+        if self._evaluation is not None:
+            self._bars.remove_task(self._evaluation)
+            self._evaluation = None
+        from risctl.training.logger import duration
+
+        left = "" if seconds_left is None else f", {duration(seconds_left)} left"
+        self._bars.update(self._training, completed=step, note=f"loss {loss:.4g}{left}")
+
+    def evaluating(self, done: int, total: int) -> None:
+        """Move the bar of the evaluation."""
+        if self._bars is None:
+            return
+        if self._evaluation is None:
+            self._evaluation = self._bars.add_task("evaluating", total=total, note="")
+        self._bars.update(self._evaluation, completed=done)

@@ -1,0 +1,38 @@
+"""Choosing among found boxes by the words of place of a phrase: "the second zebra from the left"."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from risctl.core.encoders.text.query_word import SIDE_NAMES
+
+_SURE = 0.7  # a box this good, compared with the best, is another thing of the asked kind
+
+
+def choose_by_place(boxes: Tensor, scores: Tensor, place: Tensor, *, height: int, width: int) -> int:
+    """Return which of boxes (N, 4) xyxy in pixels, best first by scores (N,), is meant.
+
+    place (8,): which of `SIDE_NAMES` are named, and the rank counted from 1, as `AskedWord` gives them. Only boxes that
+    are nearly as good as the best are chosen among; if no side is named, the best is meant, and "second" counts from
+    the left.
+    """
+    sides, rank = place[:-1], int(place[-1])
+    if not sides.any():
+        if rank == 1:
+            return 0
+        sides = place.new_tensor([float(name == "left") for name in SIDE_NAMES])
+    good = int((scores >= _SURE * scores[0]).sum()) if scores[0] > 0 else 1
+    left, top, right, bottom = (boxes[:good] / boxes.new_tensor([width, height, width, height])).unbind(1)
+    x, y, area = (left + right) / 2, (top + bottom) / 2, (right - left) * (bottom - top)
+    wishes = {
+        "left": -x,
+        "right": x,
+        "top": -y,
+        "bottom": y,
+        "middle": -(x - 0.5).abs(),
+        "large": area,
+        "small": -area,
+    }
+    order = (sides @ torch.stack([wishes[name] for name in SIDE_NAMES])).argsort(descending=True, stable=True)
+    return int(order[min(rank, good) - 1])

@@ -1,0 +1,226 @@
+"""A2D-Sentences and JHMDB-Sentences in their published layouts, as the pictures that they are measured on.
+
+Both are measured on single annotated frames, so a store of them is one of pictures: a ref is an actor in a frame.
+
+A2D: `a2d_annotation.txt` (video, instance, query), `Release/videoset.csv` (its last column: 0 train, 1 test),
+`Release/CLIPS320/VIDEO.mp4` (or `clips320H`), `text_annotations/a2d_annotation_with_instances/VIDEO/FRAME.h5` (frames
+counted from 1).
+JHMDB: `jhmdb_sentences_samples_metadata.json` ([video, frame, masks, frames, query]),
+`Rename_Images/ACTION/VIDEO/*.png`, `puppet_mask/ACTION/VIDEO/puppet_mask.mat`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from PIL import Image
+
+from risctl.data.datasets.scenes.image_buffer import Pictures
+from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
+from risctl.errors import DataError
+from risctl.language.tokens import words_of
+from risctl.vision import rle
+from risctl.vision.images import image_size
+from risctl.vision.video_frames import Video
+
+Progress = Callable[[int, int | None], None]
+_ACTOR = 1
+_QUALITY = 95
+_INSTANCE = re.compile(r"\s*(\d+)\s*(\(copy\))?\s*")
+
+
+def read_a2d(root: Path, *, progress: Progress | None = None) -> Dataset:
+    """Read A2D-Sentences: its annotated frames, decoded from the videos and kept as JPEG.
+
+    Instances whose frame has no mask of them are left out and counted. Raises `DataError` naming what is missing or
+    broken, `MachineError` if PyAV is not installed.
+    """
+    maker = _Maker("a2d-sentences")
+    texts = _a2d_texts(_one(root, "a2d_annotation.txt"), notes=maker.notes)
+    splits = _a2d_splits(_one(root, "videoset.csv"))
+    masks = _one(root, "a2d_annotation_with_instances")
+    films = _one(root, "CLIPS320", "clips320", "clips320H")
+    for done, (video, asked) in enumerate(texts.items(), start=1):
+        if video not in splits or not (masks / video).is_dir():
+            maker.notes["videos without masks or a split, left out"] += 1
+            continue
+        files = {int(file.stem): file for file in sorted((masks / video).glob("*.h5"))}
+        film = Video.open(films / f"{video}.mp4")
+        last = max(files, default=0)
+        for frame in film.frames():
+            number = frame.index + 1
+            if number in files:
+                found = _a2d_masks(files[number], size=frame.pixels.shape[:2])
+                image = maker.picture(f"{video}/{number:05d}.jpg", pixels=frame.pixels)
+                for instance, text in asked:
+                    maker.ref(image, splits[video], found.get(instance), text)
+            if number >= last:
+                break
+        if progress:
+            progress(done, len(texts))
+    return maker.finished()
+
+
+def read_jhmdb(root: Path, *, progress: Progress | None = None) -> Dataset:
+    """Read JHMDB-Sentences, all of it in the split `test`, its frames as files.
+
+    Raises `DataError` naming what is missing or broken.
+    """
+    file = _one(root, "jhmdb_sentences_samples_metadata.json")
+    try:
+        samples = json.loads(file.read_text(encoding="utf-8"))
+        entries = [(str(one[0]), Path(str(one[1])), str(one[4])) for one in samples]
+    except (OSError, ValueError, IndexError, TypeError) as error:
+        raise DataError(f"expected lists of video, frame, masks, frames, query in {file}: {error}") from error
+    maker = _Maker("jhmdb-sentences")
+    held: tuple[Path, np.ndarray] | None = None
+    for done, (video, frame, text) in enumerate(entries, start=1):
+        # The file names paths of the machine it was made on: what follows the set's own folders counts.
+        action = frame.parent.parent.name
+        path = root / "Rename_Images" / action / video / frame.name
+        where = root / "puppet_mask" / action / video / "puppet_mask.mat"
+        if held is None or held[0] != where:
+            held = (where, _puppets(where))
+        number = int(frame.stem) - 1
+        mask = held[1][..., number] > 0 if number < held[1].shape[2] else None
+        maker.ref(maker.picture(f"{action}/{video}/{frame.name}", path=path), "test", mask, text)
+        if progress:
+            progress(done, len(entries))
+    return maker.finished()
+
+
+class _Maker:
+    """Builds a dataset of pictures with actors."""
+
+    def __init__(self, name: str) -> None:
+        self.notes: Counter[str] = Counter()
+        self.pictures = Pictures()
+        self.files: dict[int, ImageRecord] = {}
+        self.annotations: dict[int, Annotation] = {}
+        self.records: list[Record] = []
+        self.name = name
+        self._sizes: dict[int, tuple[int, int]] = {}
+
+    def picture(self, name: str, *, pixels: np.ndarray | None = None, path: Path | None = None) -> int:
+        """Add a picture, from its pixels or its file, and return its id."""
+        number = len(self._sizes) + 1
+        data = None
+        if pixels is not None:
+            height, width = pixels.shape[:2]
+            stream = io.BytesIO()
+            Image.fromarray(pixels).save(stream, "JPEG", quality=_QUALITY, subsampling=0)
+            data = stream.getvalue()
+        else:
+            assert path is not None
+            height, width = image_size(path)
+        record = ImageRecord(image_id=number, file_name=name, height=height, width=width, path=path, data=data)
+        if data is not None:
+            self.pictures.add(record)
+        else:
+            self.files[number] = record
+        self._sizes[number] = (height, width)
+        return number
+
+    def ref(self, image: int, split: str, mask: np.ndarray | None, text: str) -> None:
+        """Add an actor of a picture with what is said of it; none if it has no mask there."""
+        if mask is None or not mask.any():
+            self.notes["actors without a mask in a frame, left out"] += 1
+            return
+        if mask.shape != self._sizes[image]:
+            raise DataError(f"a mask of {mask.shape} in a frame of {self._sizes[image]} (height, width): {text!r}")
+        sent = " ".join(text.lower().split())
+        if not words_of(sent):
+            self.notes["expressions without a word"] += 1
+        number = len(self.records) + 1
+        encoded = rle.encode(mask)
+        self.annotations[number] = Annotation(
+            annotation_id=number, image_id=image, category_id=_ACTOR, box=rle.box(encoded), mask=encoded
+        )
+        expression = Expression(sentence_id=number, raw=text, sent=sent, tokens=tuple(sent.split()))
+        self.records.append(
+            Record(ref_id=number, image_id=image, split=split, annotation_ids=(number,), expressions=(expression,))
+        )
+
+    def finished(self) -> Dataset:
+        """Return the dataset."""
+        return Dataset(
+            name=self.name,
+            split_by="published",
+            categories={_ACTOR: "actor"},
+            images=self.files or self.pictures,
+            annotations=self.annotations,
+            records=self.records,
+            notes=dict(self.notes),
+        )
+
+
+def _one(root: Path, *names: str) -> Path:
+    """Return the file or folder of one of `names`, in `root` or in a folder below it."""
+    for name in names:
+        found = [root / name] if (root / name).exists() else sorted(root.glob(f"*/{name}"))
+        if found:
+            return found[0]
+    raise DataError(f"expected {' or '.join(names)} in {root} or a folder in it, found none")
+
+
+def _a2d_texts(file: Path, *, notes: Counter[str]) -> dict[str, list[tuple[int, str]]]:
+    texts: dict[str, list[tuple[int, str]]] = {}
+    for place, row in enumerate(_rows(file), start=1):
+        if place == 1 and row[:2] == ["video_id", "instance_id"]:
+            continue
+        found = _INSTANCE.fullmatch(row[1]) if len(row) >= 3 else None
+        if found is None:
+            raise DataError(f"{file}, line {place}: expected video,instance,query, got {','.join(row)[:60]!r}")
+        if found[2]:
+            # The published file has a few such: further queries about the same instance.
+            notes["instances marked as copies, taken for the instance"] += 1
+        texts.setdefault(row[0].strip(), []).append((int(found[1]), row[2]))
+    return texts
+
+
+def _a2d_splits(file: Path) -> dict[str, str]:
+    return {row[0].strip(): {"0": "train", "1": "test"}.get(row[-1].strip(), "other") for row in _rows(file) if row}
+
+
+def _rows(file: Path) -> Iterator[list[str]]:
+    try:
+        with file.open(encoding="utf-8", newline="") as lines:
+            yield from csv.reader(lines)
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"cannot read {file}: {error}") from error
+
+
+def _a2d_masks(file: Path, *, size: tuple[int, int]) -> dict[int, np.ndarray]:
+    """Return the masks (H, W) of a frame by instance."""
+    try:
+        with h5py.File(file, "r") as content:
+            instances = [int(one) for one in np.asarray(content["instance"]).reshape(-1)]
+            masks = np.asarray(content["reMask"])
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"cannot read the masks {file}: {error}") from error
+    if masks.ndim == 2:
+        masks = masks[None]
+    # MATLAB wrote columns first.
+    masks = masks.transpose(0, 2, 1) > 0
+    if masks.shape != (len(instances), *size):
+        raise DataError(f"{file}: expected masks {(len(instances), *size)}, got {masks.shape}")
+    return dict(zip(instances, masks, strict=True))
+
+
+def _puppets(file: Path) -> np.ndarray:
+    from scipy.io import loadmat
+
+    try:
+        masks: Any = loadmat(file)["part_mask"]
+    except (OSError, KeyError, ValueError, NotImplementedError) as error:
+        raise DataError(f"cannot read the masks {file}: {error}") from error
+    return np.asarray(masks)

@@ -1,0 +1,107 @@
+"""The entries of a JSON Lines file or of a JSON document, each with its line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from risctl.data.datasets.custom.findings import Findings, Place
+from risctl.data.json_scan import Scanner
+from risctl.errors import DataError
+
+Entry = tuple[Place, dict[str, Any]]
+"""A place and the object that begins there."""
+
+
+def read(path: Path) -> bytes:
+    """Return the file's bytes, without a byte order mark. Raises `DataError` if it cannot be read."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    return data.removeprefix(b"\xef\xbb\xbf")
+
+
+def is_document(path: Path, data: bytes) -> bool:
+    """Say whether the file is one JSON document: by its suffix, else by whether its first line is an object whole."""
+    if path.suffix.lower() in (".jsonl", ".ndjson"):
+        return False
+    try:
+        first = json.loads(data.lstrip().split(b"\n", 1)[0])
+    except (ValueError, RecursionError):
+        return True
+    return not isinstance(first, dict) or "image" not in first
+
+
+def lines(data: bytes, findings: Findings) -> Iterator[Entry]:
+    """Yield the objects of JSON Lines; lines that are none are noted, empty ones are passed over."""
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        place = Place(number)
+        try:
+            entry = json.loads(line.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            findings.problem(place, f"no UTF-8 text (at byte {error.start + 1}); save the file as UTF-8")
+        except json.JSONDecodeError as error:
+            findings.problem(place, f"no JSON: {error.msg} (at character {error.colno})")
+        except (ValueError, RecursionError) as error:
+            findings.problem(place, f"no JSON: {error}")
+        else:
+            if isinstance(entry, dict):
+                yield place, entry
+            else:
+                findings.problem(place, f"expected an object in braces, got {_short(entry)}")
+
+
+def document(data: bytes, findings: Findings) -> dict[str, list[Entry]]:
+    """Return the objects in each list of a JSON object; what is no list is left out, what is no object is noted.
+
+    A file that is no JSON to its end is noted with the line, and nothing is returned.
+    """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        findings.problem(Place(data.count(b"\n", 0, error.start) + 1), "no UTF-8 text; save the file as UTF-8")
+        return {}
+    try:
+        return _lists(text, findings)
+    except json.JSONDecodeError as error:
+        findings.problem(Place(error.lineno), f"no JSON: {error.msg} (at character {error.colno})")
+    except (ValueError, RecursionError) as error:
+        findings.problem(Place(1), f"no JSON: {error}")
+    return {}
+
+
+def _lists(text: str, findings: Findings) -> dict[str, list[Entry]]:
+    """Walk the outer object and its lists one entry after another, lest the entries' lines be lost."""
+    found: dict[str, list[Entry]] = {}
+    scanner = Scanner(text)
+    if not scanner.at("{"):
+        if text.strip():
+            json.loads(text)
+            findings.problem(Place(1), 'expected an object of lists ("images", "annotations", ...) in braces')
+        else:
+            findings.problem(Place(1), "the file is empty")
+        return {}
+    for key in scanner.members():
+        if not scanner.at("["):
+            scanner.value()
+            continue
+        found[key] = []
+        for number, line in enumerate(scanner.items()):
+            place = Place(line, f"{key}[{number}]")
+            entry = scanner.value()
+            if isinstance(entry, dict):
+                found[key].append((place, entry))
+            else:
+                findings.problem(place, f"expected an object in braces, got {_short(entry)}")
+    scanner.end()
+    return found
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

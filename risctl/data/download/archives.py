@@ -1,0 +1,142 @@
+"""Unpacking a zip from elsewhere: nothing outside the folder, no links, no more than was expected."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from risctl.errors import DataError, MachineError
+from risctl.files import as_error
+
+Progress = Callable[[int, int], None]
+"""Called with (bytes unpacked, bytes in all)."""
+
+# COCO train2014, the largest, holds 82,783 files of 13.5 GB in all.
+MAX_FILES = 500_000
+MAX_BYTES = 200 * 10**9
+
+_BLOCK = 1 << 20
+
+
+def check_zip(path: Path) -> None:
+    """Raise `DataError` unless the file `path` is a zip with its table of contents, which lies at the very end."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise DataError(f"it is no whole zip archive ({error})") from error
+
+
+def unpack(
+    path: Path,
+    folder: Path,
+    *,
+    max_files: int = MAX_FILES,
+    max_bytes: int = MAX_BYTES,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Unpack the zip `path` into `folder` and return the files written.
+
+    All is unpacked aside first, and moved into place when it is whole. Raises `DataError`, and writes nothing, for a
+    name that leads out of the folder, a link, an encrypted or damaged entry, or more than `max_files` or `max_bytes`;
+    `MachineError` if the disk is too small.
+    """
+    aside = folder / f".unpacking-{secrets.token_hex(4)}"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = _checked(archive, path, max_files=max_files, max_bytes=max_bytes)
+            folder.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(folder)
+            _check_space(entries, folder, path)
+            aside.mkdir()
+            _extract(archive, entries, aside, path, progress)
+        return [_move(aside / name, folder / name) for name in entries]
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{path} is damaged ({error}); download it again") from error
+    except OSError as error:
+        raise as_error(error, folder) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _checked(
+    archive: zipfile.ZipFile, path: Path, *, max_files: int, max_bytes: int
+) -> dict[PurePosixPath, zipfile.ZipInfo]:
+    infos = archive.infolist()
+    if len(infos) > max_files:
+        raise DataError(f"{path} holds {len(infos):,} files; at most {max_files:,} were expected")
+    total = sum(info.file_size for info in infos)
+    if total > max_bytes:
+        raise DataError(f"{path} unpacks to {total:,} bytes; at most {max_bytes:,} were expected")
+    entries: dict[PurePosixPath, zipfile.ZipInfo] = {}
+    for info in infos:
+        name = _safe_name(info, path)
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise DataError(f"{path} holds {info.filename!r}, a link or device; only files are unpacked")
+        if info.flag_bits & 0x1:
+            raise DataError(f"{path} holds {info.filename!r} encrypted")
+        if info.is_dir() or name.parts[0] == "__MACOSX":
+            continue
+        if name in entries:
+            raise DataError(f"{path} holds {info.filename!r} twice")
+        entries[name] = info
+    return entries
+
+
+def _safe_name(info: zipfile.ZipInfo, path: Path) -> PurePosixPath:
+    name = info.filename
+    windows = PureWindowsPath(name)
+    parts = PurePosixPath(name).parts
+    bad = not parts or name.startswith("/") or windows.drive or windows.root or ".." in windows.parts
+    if bad or "\\" in name or ".." in parts or any(ord(character) < 32 for character in name):
+        raise DataError(f"{path} holds {name!r}, which leads out of the folder to unpack in")
+    return PurePosixPath(*parts)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what a killed run left; nobody else unpacks into the same folder at the same time."""
+    for left in folder.glob(".unpacking-*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _check_space(entries: dict[PurePosixPath, zipfile.ZipInfo], folder: Path, path: Path) -> None:
+    needed = sum(info.file_size for info in entries.values())
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise MachineError(f"{path} unpacks to {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free")
+
+
+def _extract(
+    archive: zipfile.ZipFile,
+    entries: dict[PurePosixPath, zipfile.ZipInfo],
+    aside: Path,
+    path: Path,
+    progress: Progress | None,
+) -> None:
+    total = sum(info.file_size for info in entries.values())
+    done = 0
+    for name, info in entries.items():
+        target = aside / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        written = 0
+        with archive.open(info) as packed, target.open("xb") as handle:
+            while block := packed.read(_BLOCK):
+                written += len(block)
+                # The table of contents is the archive's own claim.
+                if written > info.file_size:
+                    raise DataError(f"{path} holds {info.filename!r}, which is longer than it says")
+                handle.write(block)
+        done += written
+        if progress:
+            progress(done, total)
+
+
+def _move(source: Path, target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return source.replace(target)

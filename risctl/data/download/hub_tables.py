@@ -1,0 +1,89 @@
+"""RefCOCO sets from their tables on the Hugging Face hub, for when no mirror of the published archives answers.
+
+A table has a row a ref with its annotation, its picture's entry and its sentences. What nobody refers to is not in it:
+the pictures lack their other things, and a store made from it says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from risctl.data.download.hub_files import copies_from_hub
+from risctl.data.download.mirrors import sha256_of
+from risctl.errors import DataError, MachineError
+from risctl.files import replacing
+from risctl.language.coco_classes import CLASSES
+
+# The hub's names of splits that are not the published ones; "test" is one of several in two of the sets.
+_SPLITS = {"validation": "val"}
+_COLUMNS = ("ref_id", "ann_id", "image_id", "category_id", "split", "sentences", "raw_anns", "raw_image_info")
+
+
+def fetch_table(repository: str, root: Path, *, name: str, split_by: str) -> None:
+    """Write `name/refs(SPLITBY).json` and `name/instances.json` under `root` from the table `repository`.
+
+    What was read is recorded under `root/downloads`. Raises `NotOnHubError` if it cannot be had, `DataError` if it is
+    of another form, `MachineError` if pyarrow, which reads tables, is not installed.
+    """
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise MachineError(f"the table {repository} needs pyarrow: pip install 'risctl[tables]'") from error
+    paths = copies_from_hub(repository, ".parquet")
+    refs: dict[int, dict[str, Any]] = {}
+    images: dict[int, dict[str, Any]] = {}
+    annotations: dict[int, dict[str, Any]] = {}
+    try:
+        for row in _rows(paths):
+            annotation, image = _entry(row["raw_anns"]), _entry(row["raw_image_info"])
+            ref = {key: row[key] for key in ("ref_id", "ann_id", "image_id", "category_id", "sentences")}
+            refs[row["ref_id"]] = ref | {"split": _split(row["split"], name)}
+            images[image["id"]] = {key: image[key] for key in ("id", "file_name", "height", "width")}
+            annotations[annotation["id"]] = annotation
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        # ValueError: also pyarrow's own errors.
+        raise DataError(f"the table {repository} is of another form than expected: {error!r:.200}") from error
+    instances = {
+        "info": {"only_referred": True, "source": repository},
+        "images": list(images.values()),
+        "annotations": list(annotations.values()),
+        "categories": [{"id": number, "name": category} for number, category in CLASSES.items()],
+    }
+    files = [{"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in paths]
+    _write(root / "downloads" / f"{name}.table.json", {"dataset": repository, "files": files})
+    _write(root / name / f"refs({split_by}).json", list(refs.values()))
+    # The last, as it is what tells that the set is there.
+    _write(root / name / "instances.json", instances)
+
+
+def _rows(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    from pyarrow import parquet
+
+    for path in paths:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=2000, columns=list(_COLUMNS)):
+                yield from batch.to_pylist()
+
+
+def _entry(text: str) -> dict[str, Any]:
+    """Return the object of a JSON column, alone or as the only one of a list."""
+    value = json.loads(text)
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an object, got {value!r:.60}")
+    return value
+
+
+def _split(split: str, name: str) -> str:
+    if split == "test" and name != "refcocog":
+        return "testA"
+    return _SPLITS.get(split, split)
+
+
+def _write(path: Path, content: Any) -> None:
+    with replacing(path) as beside:
+        beside.write_text(json.dumps(content), encoding="utf-8")

@@ -1,0 +1,69 @@
+"""Models of transformers from a folder or hub id: of the kind asked for, whole, or an error that says what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from risctl.data.download.hub import Wanted, model_folder
+from risctl.errors import CheckpointError, MachineError
+
+
+class Pretrained:
+    """A model's folder in Hugging Face's layout. `folder`: where it is; `kind`: its `model_type`."""
+
+    def __init__(self, source: str, *, what: str, kinds: Sequence[str], wanted: Wanted, option: str) -> None:
+        """Find the folder of `source`, downloaded if need be, and its kind.
+
+        what: what it is to be, with its article, and option: what the user names it by, both for messages. Raises
+        `CheckpointError` or `MachineError` as `model_folder`, `CheckpointError` if it is none of `kinds`.
+        """
+        from transformers import AutoConfig
+
+        self._what = what
+        self.folder = model_folder(source, wanted, option=option)
+        with self._reading():
+            self.kind: str = AutoConfig.from_pretrained(str(self.folder)).model_type
+        if self.kind not in kinds:
+            raise CheckpointError(f"expected {what} ({' or '.join(kinds)}) at {source}, got {self.kind}")
+
+    def model(self, of: Any) -> Any:
+        """Return the model, by a class of transformers. Raises `CheckpointError` if tensors are missing."""
+        with self._reading():
+            model, report = of.from_pretrained(str(self.folder), local_files_only=True, output_loading_info=True)
+        missing = sorted(report["missing_keys"])
+        if missing:
+            raise CheckpointError(
+                f"{self.folder} is no whole model: {len(missing)} tensors are missing, such as {missing[0]}"
+            )
+        return model
+
+    def part(self, of: Any) -> Any:
+        """Return its processor or tokenizer, by a class of transformers."""
+        with self._reading():
+            return of.from_pretrained(str(self.folder), local_files_only=True)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        import safetensors
+        from transformers.utils import logging
+
+        bars = logging.is_progress_bar_enabled()
+        # The library's own bars would be drawn even where nobody looks.
+        logging.disable_progress_bar()
+        try:
+            yield
+        except ImportError as error:
+            raise MachineError(
+                f"{self._what} of {self.folder} needs a package that is not installed: {_first_line(error)}"
+            ) from error
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, safetensors.SafetensorError) as error:
+            raise CheckpointError(f"{self.folder} cannot be read as {self._what}: {_first_line(error)}") from error
+        finally:
+            if bars:
+                logging.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

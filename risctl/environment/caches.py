@@ -1,0 +1,187 @@
+"""What this machine keeps so as not to fetch or compute it again: what it is, what uses it, whether it is sound."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from risctl.data.download.mirrors import record_of, sha256_of
+from risctl.data.download.sources import ANNOTATIONS, IMAGES
+from risctl.data.download.transfer import load_json
+from risctl.data.features import schema
+from risctl.data.features.reader import FeatureCache, FeatureFile
+from risctl.data.store.reader import Store
+from risctl.errors import DataError
+from risctl.files import is_left_over
+from risctl.language.vector_cache import cache_folder, check_sum, source_of
+from risctl.recipe.load import load_recipe, shipped_recipes
+from risctl.training.features.keys import code_version
+
+DOWNLOAD, VECTORS, FEATURES, LEFTOVER = "download", "vectors", "features", "leftover"
+KINDS = (DOWNLOAD, VECTORS, FEATURES, LEFTOVER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One thing that is kept. kind: one of `KINDS`; files: all of it, the one it is known by first; bytes: of all.
+
+    used_by: what reads it, in words; useless: why nothing can use it any more, None if something can.
+    """
+
+    kind: str
+    files: tuple[Path, ...]
+    bytes: int
+    used_by: str
+    useless: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file it is known by."""
+        return self.files[0]
+
+    def verify(self) -> str:
+        """Return what was compared. Raises `DataError` if it is not what was fetched or written."""
+        return _VERIFIERS[self.kind](self.path)
+
+    def remove(self) -> None:
+        """Remove all of its files."""
+        for file in self.files:
+            file.unlink(missing_ok=True)
+
+
+def find_caches(data_root: Path) -> list[Entry]:
+    """Return everything kept under the data root, and the word vectors of the user's cache folder."""
+    files = sorted(one for one in data_root.rglob("*") if one.is_file()) if data_root.is_dir() else []
+    stores = _stores(files)
+    found = [*_downloads(files, stores), *_features(files, stores), *_leftovers(files)]
+    vectors = cache_folder() / "vectors"
+    if vectors.is_dir():
+        kept = sorted(one for one in vectors.iterdir() if one.is_file())
+        found += [*_vectors(kept), *_leftovers(kept)]
+    return sorted(found, key=lambda one: (KINDS.index(one.kind), str(one.path)))
+
+
+def _stores(files: Sequence[Path]) -> dict[Path, tuple[str, str]]:
+    """Return name and fingerprint of each store."""
+    found = {}
+    for file in files:
+        if file.suffix == ".h5" and not file.name.endswith(schema.SUFFIX):
+            try:
+                with Store(file) as store:
+                    found[file] = (store.name, store.fingerprint)
+            except DataError:
+                continue
+    return found
+
+
+def _downloads(files: Sequence[Path], stores: dict[Path, tuple[str, str]]) -> Iterator[Entry]:
+    there = set(files)
+    for file in files:
+        record = record_of(file)
+        if record in there and "sha256" in load_json(record):
+            sets = {
+                name.partition("-")[0] for name, one in {**ANNOTATIONS, **IMAGES}.items() if one.file_name == file.name
+            }
+            using = [path.name for path, (name, _) in stores.items() if name in sets]
+            used = f"made into {', '.join(using)}" if using else "no store here was made of it"
+            yield _entry(DOWNLOAD, (file, record), used_by=used)
+        elif file.suffix == ".part" and file.with_name(file.name + ".json") in there:
+            both = (file, file.with_name(file.name + ".json"))
+            yield _entry(DOWNLOAD, both, used_by="unfinished; the next download goes on from it")
+
+
+def _features(files: Sequence[Path], stores: dict[Path, tuple[str, str]]) -> Iterator[Entry]:
+    for file in files:
+        unfinished = file.name.endswith(f"{schema.SUFFIX}.part")
+        if not (file.name.endswith(schema.SUFFIX) or unfinished):
+            continue
+        try:
+            layout = FeatureFile(file, unfinished=unfinished)
+        except DataError as error:
+            yield _entry(FEATURES, (file,), used_by="nothing", useless=str(error))
+            continue
+        layout.close()
+        about = layout.layout
+        used = f"recipe {about.recipe} on {about.store}" + ("; unfinished" if unfinished else "")
+        if about.shard[1] > 1:
+            used += f"; shard {about.shard[0]} of {about.shard[1]}"
+        store = stores.get(file.with_name(about.store))
+        useless = None
+        if store is None:
+            useless = f"its store {about.store} is not beside it"
+        elif store[1] != about.key.store:
+            useless = f"its store {about.store} has changed"
+        elif about.key.code != code_version():
+            useless = f"it is of {about.key.code}, this is {code_version()}"
+        yield _entry(FEATURES, (file,), used_by=used, useless=useless)
+
+
+def _vectors(files: Sequence[Path]) -> Iterator[Entry]:
+    recipes = _recipes_by_vectors()
+    for file in files:
+        if file.suffix != ".safetensors":
+            continue
+        try:
+            source = source_of(file)
+        except DataError as error:
+            yield _entry(VECTORS, (file,), used_by="nothing", useless=str(error))
+            continue
+        name = Path(source).name
+        using = recipes.get(name, [])
+        # Without its source, a conversion is never asked for.
+        gone = f"its source {source} is gone" if Path(source).is_absolute() and not Path(source).exists() else None
+        shown = f", as in {', '.join(using[:3])}{', …' if len(using) > 3 else ''}" if using else ""
+        yield _entry(VECTORS, (file,), used_by=f"recipes with {name or 'unnamed vectors'}{shown}", useless=gone)
+
+
+@functools.cache
+def _recipes_by_vectors() -> dict[str, list[str]]:
+    """Return the names of the shipped recipes that read each file of vectors."""
+    found: dict[str, list[str]] = {}
+    for name in shipped_recipes():
+        source = getattr(load_recipe(name).model.text, "vectors", None)
+        if source is not None:
+            found.setdefault(Path(source).name, []).append(name)
+    return found
+
+
+def _leftovers(files: Sequence[Path]) -> Iterator[Entry]:
+    for file in files:
+        if is_left_over(file):
+            yield _entry(LEFTOVER, (file,), used_by="nothing", useless="its writer was killed")
+
+
+def _entry(kind: str, files: tuple[Path, ...], *, used_by: str, useless: str | None = None) -> Entry:
+    size = sum(one.stat().st_size for one in files)
+    return Entry(kind=kind, files=files, bytes=size, used_by=used_by, useless=useless)
+
+
+def _verify_download(path: Path) -> str:
+    if path.suffix == ".part":
+        return "unfinished"
+    record = load_json(record_of(path))
+    if path.stat().st_size != record.get("size") or sha256_of(path) != record.get("sha256"):
+        raise DataError(f"{path} is not the file that was downloaded; remove it to download it again")
+    return "sha256"
+
+
+def _verify_vectors(path: Path) -> str:
+    return "sha256" if check_sum(path) else "readable; no sum was recorded"
+
+
+def _verify_features(path: Path) -> str:
+    if path.suffix == ".part":
+        return "unfinished"
+    with FeatureCache(path) as cache:
+        samples = sum(1 for _ in cache.verify())
+    return f"CRC-32 of {samples:,} samples"
+
+
+_VERIFIERS: dict[str, Callable[[Path], str]] = {
+    DOWNLOAD: _verify_download,
+    VECTORS: _verify_vectors,
+    FEATURES: _verify_features,
+    LEFTOVER: lambda path: "left over",
+}

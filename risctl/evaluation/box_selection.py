@@ -1,0 +1,55 @@
+"""Measuring the choice among boxes, apart from finding them: the boxes are known, there are no pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import torch
+
+from risctl.data.box_grounding import BoxQuestion
+from risctl.data.box_grounding_dataset import QuestionItem, collate_questions
+from risctl.errors import UsageError
+from risctl.inference.batched_inference import evaluating
+from risctl.systems.base import System
+
+
+@torch.inference_mode()
+def right_choices(system: System, questions: Sequence[BoxQuestion], *, batch_size: int = 256) -> np.ndarray:
+    """Return for each of `questions` whether the box that `system` likes best is meant, (N,) bool.
+
+    It chooses among all boxes of the question's picture. A question without a word or without a box is wrong. The
+    system is left in the mode it came in. Raises `UsageError` if it does not choose among boxes.
+    """
+    form = system.question_form
+    if form is None:
+        raise UsageError(f"{type(system).__name__} does not choose among boxes")
+    device = next(system.parameters()).device
+    collate = partial(collate_questions, per_word=form.per_word, classes=form.classes, appearance=form.appearance)
+    right = np.zeros(len(questions), dtype=bool)
+    # Those with like numbers of boxes together, so that few are padding.
+    order = sorted(range(len(questions)), key=lambda index: len(questions[index].picture.kinds))
+    order = [index for index in order if len(questions[index].picture.kinds)]
+    with evaluating(system):
+        for start in range(0, len(order), batch_size):
+            rows, items = [], []
+            for index in order[start : start + batch_size]:
+                item = _item(system, questions[index])
+                if item is not None:
+                    rows.append(index)
+                    items.append(item)
+            if items:
+                batch = collate(items).to(device)
+                assert batch.asked is not None
+                best = system(batch).extras["choice"].scores.argmax(1, keepdim=True)
+                right[rows] = batch.asked.meant.gather(1, best)[:, 0].bool().cpu().numpy()
+    return right
+
+
+def _item(system: System, question: BoxQuestion) -> QuestionItem | None:
+    try:
+        words, word_mask = system.preprocess.text(question.text)
+    except UsageError:
+        return None
+    return QuestionItem(question=question, words=words, word_mask=word_mask)

@@ -1,0 +1,209 @@
+"""Measuring a system on a split: every image encoded once for all its sentences, every sample counted once.
+
+With several processes (torch.distributed, which accelerate sets up), the images are shared out and the rows gathered:
+no sample is padded in to even out the shares.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from risctl.data.clips import is_video_store
+from risctl.data.store.reader import Store, TextField
+from risctl.distributed import gathered, place
+from risctl.errors import DataError, UsageError
+from risctl.evaluation.report import Report, Result
+from risctl.evaluation.target_attributes import facts_of
+from risctl.inference.batched_inference import Asker, Shown, evaluating, pictures
+from risctl.metrics.accumulator import Accumulator
+from risctl.metrics.protocols import Protocol, get_protocol
+from risctl.systems.base import Prediction, System
+from risctl.vision import rle
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) images of this process."""
+
+Protocols = Protocol | str | Sequence[Protocol | str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A sentence to evaluate: its row, its ref's, and whether it is the ref's first."""
+
+    sentence: int
+    ref: int
+    first: bool
+
+
+Plan = dict[int, list[_Asked]]
+"""By the row of the image: what to ask of it."""
+
+
+def evaluate(
+    system: System,
+    store: Store,
+    *,
+    split: str,
+    protocols: Protocols = "original",
+    text_field: TextField = "sent",
+    device: torch.device | str = "cpu",
+    text_batch: int = 16,
+    threshold: float | None = None,
+    limit: int | None = None,
+    workers: int = 0,
+    progress: Progress | None = None,
+    checkpoint: str | None = None,
+    resamples: int = 1000,
+) -> Report:
+    """Return how well `system`, already on `device`, does on `split` of `store`, by all `protocols` in one pass.
+
+    text_batch: sentences decoded together; threshold: in place of the protocol's own; limit: the first so many
+    sentences only; workers: processes that decode images, 0 for none; checkpoint: the hash to report; resamples: of the
+    intervals, 0 for none.
+
+    With the protocol `original`, refs without a target stay out of oIoU, mIoU and Pr@X, and gIoU, cIoU, T-acc and N-acc
+    are reported beside; a system is taken to say "none" where its mask is empty. A sentence without a word, or a
+    prediction that is not finite, counts as an empty mask, and the report says so.
+
+    The system is left in the mode (training or evaluation) it came in. Raises `UsageError` for an unknown split or
+    protocol, `DataError` if the split has no sentence or the store is damaged.
+    """
+    if is_video_store(store):
+        raise UsageError(f"{store.path} holds videos, which are measured by evaluate_videos")
+    began = time.monotonic()
+    chosen = _resolved(protocols, threshold)
+    total = len(store.sentences(split))
+    plan = _plan(store, split, first_only=all(one.sentences == "first" for one in chosen), limit=limit)
+    if not plan:
+        raise DataError(f"the split {split!r} of {store.path} has no sentence to evaluate")
+    rank, world = place()
+    own = dict(list(plan.items())[rank::world])
+    asker = Asker(system, device=device, text_batch=text_batch, threshold=chosen[0].threshold)
+    accumulator = Accumulator(chosen)
+    with evaluating(system):
+        shown = pictures(store, list(own), system.preprocess, workers=workers)
+        for done, picture in enumerate(shown, start=1):
+            _score(accumulator, store, own[picture.row], picture, asker, text_field)
+            if progress is not None:
+                progress(done, len(own))
+    accumulator, oddities = _gathered(accumulator, asker.oddities)
+    every = {one.name: accumulator.rows(one.name) for one in chosen}
+    fullest = max(every.values(), key=len)
+    return Report(
+        dataset=store.name,
+        split_by=store.split_by,
+        fingerprint=store.fingerprint,
+        split=split,
+        images=len(np.unique(fullest.image_id)),
+        refs=len(np.unique(fullest.ref_id)),
+        sentences=len(fullest),
+        total_sentences=total,
+        text_field=text_field,
+        checkpoint=checkpoint,
+        results={one.name: Result.of(every[one.name], one, resamples=resamples) for one in chosen},
+        seconds=time.monotonic() - began,
+        device=str(device),
+        processes=world,
+        remarks=(
+            *trained_on(store, split),
+            *(f"{what}: {count}, counted as an empty mask" for what, count in sorted(oddities.items())),
+        ),
+    )
+
+
+def _resolved(protocols: Protocols, threshold: float | None) -> list[Protocol]:
+    given = [protocols] if isinstance(protocols, (Protocol, str)) else list(protocols)
+    if not given:
+        raise UsageError("name at least one protocol")
+    known = [get_protocol(one) if isinstance(one, str) else one for one in given]
+    return [one.with_threshold(threshold) for one in {one.name: one for one in known}.values()]
+
+
+def _plan(store: Store, split: str, *, first_only: bool, limit: int | None) -> Plan:
+    asked: list[tuple[int, _Asked]] = []
+    for row in store.refs(split):
+        ref = store.ref(int(row))
+        sentences = ref.sentences[:1] if first_only else ref.sentences
+        asked += [(ref.image, _Asked(int(one), ref.row, place == 0)) for place, one in enumerate(sentences)]
+        if limit is not None and len(asked) >= limit:
+            break
+    plan: Plan = {}
+    # In the order of the images in the file, so that a disk reads forwards.
+    for image, one in sorted(asked[:limit], key=lambda pair: pair[0]):
+        plan.setdefault(image, []).append(one)
+    return plan
+
+
+def _score(
+    accumulator: Accumulator,
+    store: Store,
+    asked: Sequence[_Asked],
+    picture: Shown,
+    asker: Asker,
+    text_field: TextField,
+) -> None:
+    sentences = [store.sentence(one.sentence) for one in asked]
+    texts = [sentence.text(text_field) for sentence in sentences]
+    refs = {row: store.ref(row) for row in {one.ref for one in asked}}
+    # By rows in memory, as predictions are: decoded RLEs lie by columns, and comparing across orders is slow.
+    targets = {row: np.ascontiguousarray(rle.decode(store.mask(row))) for row in refs}
+    facts = {row: facts_of(store, ref, target=targets[row]) for row, ref in refs.items()}
+    precise = any(one.average_precision for one in accumulator.protocols.values())
+    for one, sentence, prediction in zip(asked, sentences, asker.ask(picture, texts), strict=True):
+        ref = refs[one.ref]
+        accumulator.add(
+            prediction.probability,
+            targets[one.ref],
+            key=one.sentence,
+            image_id=ref.image_id,
+            ref_id=ref.ref_id,
+            sentence_id=sentence.sentence_id,
+            text=prediction.text,
+            abilities=sentence.abilities,
+            score=prediction.score,
+            targeted=bool(ref.annotations),
+            first=one.first,
+            facts=facts[one.ref],
+            others=_others(prediction) if precise else (),
+        )
+
+
+def _others(prediction: Prediction) -> list[tuple[float, np.ndarray]]:
+    """Return score and probabilities (H, W) of a system's queries but the answering one; none where it has none.
+
+    As published, all of ReferFormer's queries are candidates in the average precision of A2D-Sentences.
+    """
+    if "query_masks" not in prediction.maps or prediction.geometry is None:
+        return []
+    scores = prediction.maps["query_scores"].mean(0)
+    # Like the answer's, their logits are brought to the picture's size, not the probabilities.
+    logits = torch.from_numpy(prediction.maps["query_masks"].mean(0)).logit(eps=1e-6)
+    masks = prediction.geometry.invert(logits).sigmoid().numpy()
+    return [(float(scores[query]), masks[query]) for query in np.argsort(-scores, kind="stable")[1:]]
+
+
+def trained_on(store: Store, split: str) -> list[str]:
+    """Return a warning if pictures of `split` are also in the store's training split, else nothing."""
+    if "train" not in store.splits or split in ("train", "all"):
+        return []
+    own, learnt = store.images(split), store.images("train")
+    both = len(np.intersect1d(own, learnt))
+    return [f"contamination: {both} of the {len(own)} images of {split} are in train too"] if both else []
+
+
+def _gathered(accumulator: Accumulator, oddities: Counter[str]) -> tuple[Accumulator, Counter[str]]:
+    """Return the samples and oddities of all processes, the same in each."""
+    parts = gathered((accumulator, oddities))
+    if len(parts) == 1:
+        return parts[0]
+    whole, counted = Accumulator(list(accumulator.protocols.values())), Counter[str]()
+    for samples, odd in parts:
+        whole.merge(samples)
+        counted.update(odd)
+    return whole, counted

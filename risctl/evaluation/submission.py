@@ -1,0 +1,106 @@
+"""Ref-YouTube-VOS's submission: a zip of masks, checked for completeness before it is handed over."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from risctl.data.clips import ClipStore, expression_number
+from risctl.data.store.reader import Store, TextField
+from risctl.errors import DataError
+from risctl.evaluation.video_evaluator import StoredVideo, VideoModel
+from risctl.files import replacing
+from risctl.inference.video_predictor import CLIP_LENGTH, VideoPredictor
+from risctl.systems.base import System
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What was written: videos, expressions, and masks, one of each expression in each frame."""
+
+    path: Path
+    videos: int
+    expressions: int
+    masks: int
+
+
+def write_submission(
+    system: System,
+    store: Store,
+    out: Path,
+    *,
+    split: str,
+    text_field: TextField = "sent",
+    device: torch.device | str = "cpu",
+    clip_length: int = CLIP_LENGTH,
+    threshold: float = 0.5,
+    progress: Progress | None = None,
+) -> Submission:
+    """Write `Annotations/VIDEO/EXPRESSION/FRAME.png` (0 and 255) for all of `split` into the zip `out`, whole or not.
+
+    The query is chosen over the whole video, as published. Raises `DataError` if the store is none of videos, or the
+    zip is not complete in the end.
+    """
+    clips = ClipStore(store)
+    by_video: dict[str, list[tuple[int, str]]] = {}
+    frames: dict[str, tuple[int, ...]] = {}
+    for row in store.refs(split):
+        ref = clips.ref(int(row))
+        frames[ref.video] = ref.frames
+        for sentence_row in ref.sentences:
+            sentence = store.sentence(sentence_row)
+            number = expression_number(sentence.sentence_id)
+            by_video.setdefault(ref.video, []).append((number, sentence.text(text_field)))
+    expected = {
+        _entry(name, number, store.image(frame).file_name)
+        for name, asked in by_video.items()
+        for number, _ in asked
+        for frame in frames[name]
+    }
+    model = VideoModel(system=system, threshold=threshold, device=torch.device(device))
+    query = "video" if system.takes_clips else "clip"
+    predictor = VideoPredictor(model, clip_length=clip_length, query=query)  # type: ignore[arg-type]
+    before = system.training
+    system.eval()
+    try:
+        with replacing(out) as beside:
+            with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as file:
+                for done, (name, asked) in enumerate(by_video.items(), start=1):
+                    video = StoredVideo.of(store, name, frames[name])
+                    for answers in predictor.predict(video, [text for _, text in asked]):
+                        image = store.image(frames[name][answers.frame.index])
+                        for (number, _), prediction in zip(asked, answers.predictions, strict=True):
+                            file.writestr(_entry(name, number, image.file_name), _png(prediction.mask))
+                    if progress is not None:
+                        progress(done, len(by_video))
+            with zipfile.ZipFile(beside) as file:
+                names = file.namelist()
+            if len(names) != len(set(names)) or set(names) != expected:
+                missing = sorted(expected - set(names))
+                raise DataError(
+                    f"the submission is not complete: {len(missing)} of {len(expected)} masks are missing"
+                    + (f", the first {missing[0]}" if missing else "; expressions repeat")
+                )
+    finally:
+        system.train(before)
+    count = sum(len(asked) for asked in by_video.values())
+    return Submission(path=out, videos=len(by_video), expressions=count, masks=len(expected))
+
+
+def _entry(video: str, number: int, file_name: str) -> str:
+    return f"Annotations/{video}/{number}/{Path(file_name).stem}.png"
+
+
+def _png(mask: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * 255).save(stream, "PNG")
+    return stream.getvalue()

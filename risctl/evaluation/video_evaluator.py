@@ -1,0 +1,285 @@
+"""Measuring a system on videos: J and F of every expression, and Ref-DAVIS17's own figures.
+
+"Per expression": an expression is one object, whose masks over all stored frames are compared with the true ones;
+frames in which neither shows anything count as 1. Ref-DAVIS17 lets the objects of a video compete for each pixel, once
+for each of its four annotators, and averages these (Khoreva et al. 2018; DAVIS 2017).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from risctl.data.clips import ClipRef, ClipStore
+from risctl.data.store.reader import Store, TextField
+from risctl.distributed import gathered, place
+from risctl.errors import DataError
+from risctl.inference.video_predictor import CLIP_LENGTH, Query, VideoPredictor
+from risctl.language.tokens import words_of
+from risctl.metrics.overlaps import overlap_of_masks
+from risctl.metrics.video import (
+    VOID,
+    ClipMeasures,
+    Task,
+    average_over_annotators,
+    boundary_measure,
+    measure_clip,
+    region_measure,
+    video_figures,
+)
+from risctl.systems.base import System
+from risctl.vision.video_frames import FOLDER_RATE, Frame, Video
+
+Progress = Callable[[int, int], None]
+
+DAVIS_CLIP = 36
+"""Frames that the published ReferFormer sees at once on Ref-DAVIS17."""
+
+_ANNOTATORS = tuple(f"annotator-{number}" for number in (1, 2, 3, 4))
+_KEPT, _BACKGROUND = 0.5, 0.1
+_TASKS: tuple[Task, ...] = ("semi-supervised", "unsupervised")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpressionRow:
+    """What an expression reached: J and F are means over its video's frames, fractions.
+
+    sample: its sentence's row in the store; intersection, union, predicted: pixels of all frames together."""
+
+    sample: int
+    video: str
+    ref_id: int
+    sentence_id: int
+    text: str
+    j: float
+    f: float
+    intersection: int
+    union: int
+    predicted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoReport:
+    """figures: in percent; rows: one an expression; videos and frames: how many were seen; clip_length: frames seen at
+
+    once; query: what the answering query is chosen over, each clip or the whole video."""
+
+    figures: dict[str, float]
+    rows: tuple[ExpressionRow, ...] = field(repr=False)
+    videos: int
+    frames: int
+    clip_length: int
+    query: Query
+    seconds: float
+
+    def to_text(self) -> str:
+        """Return the report for a person."""
+        lines = [f"{name:32} {value:6.2f}" for name, value in self.figures.items()]
+        counts = f"{len(self.rows)} expressions, {self.videos} videos, {self.frames} frames"
+        lines.append(f"{counts}; J and F per expression, means over frames")
+        if self.clip_length > 1:
+            lines.append(f"in clips of {self.clip_length} frames, the query chosen for each {self.query}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """An expression of a video: its ref, its sentence's row and id, its text, and whose it is."""
+
+    ref: ClipRef
+    sample: int
+    sentence_id: int
+    text: str
+    annotator: str
+
+
+@dataclass(slots=True, kw_only=True)
+class VideoModel:
+    """A system to ask, where there is no checkpoint around it."""
+
+    system: System
+    threshold: float
+    device: torch.device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredVideo(Video):
+    """A video whose frames lie in a store."""
+
+    store: Store
+    rows: tuple[int, ...]
+
+    @classmethod
+    def of(cls, store: Store, name: str, rows: tuple[int, ...]) -> StoredVideo:
+        """Return the video `name` of the image rows `rows`."""
+        return cls(path=Path(name), rate=FOLDER_RATE, count=len(rows), store=store, rows=rows)
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the frames in order."""
+        for index, row in enumerate(self.rows):
+            yield Frame(index=index, name=f"{index:05d}", pixels=self.store.pixels(row))
+
+
+def evaluate_videos(
+    system: System,
+    store: Store,
+    *,
+    split: str,
+    text_field: TextField = "sent",
+    device: torch.device | str = "cpu",
+    clip_length: int | None = None,
+    threshold: float = 0.5,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> VideoReport:
+    """Return how well `system`, already on `device`, does on `split` of a store of videos.
+
+    clip_length: frames seen at once, by default 36 for Ref-DAVIS17, else 8. As published, the query is chosen for each
+    of these clips on Ref-DAVIS17, elsewhere over all of a video, in two passes where it has several clips. limit: the
+    first so many expressions only, which leaves Ref-DAVIS17's own figures out. With several processes, each measures a
+    share of the videos.
+    Expressions without a word, or without a published mask, are left out. Raises `UsageError` for an unknown split,
+    `DataError` if nothing is left to measure.
+    """
+    began = time.monotonic()
+    clips = ClipStore(store)
+    davis = store.name == "ref-davis17" and limit is None
+    plan = _plan(clips, split, text_field=text_field, limit=limit)
+    if not plan:
+        raise DataError(f"the split {split!r} of {store.path} has no expression with masks to evaluate on")
+    length = clip_length or (DAVIS_CLIP if store.name == "ref-davis17" else CLIP_LENGTH)
+    query: Query = "video" if system.takes_clips and store.name != "ref-davis17" else "clip"
+    model = VideoModel(system=system, threshold=threshold, device=torch.device(device))
+    before = system.training
+    system.eval()
+    rank, world = place()
+    own = list(plan.items())[rank::world]
+    found: dict[str, _Measured] = {}
+    try:
+        for done, (video, asked) in enumerate(own, start=1):
+            predictor = predictor_of(model, asked[0].ref, clip_length=length, query=query)
+            found[video] = _measured(clips, video, asked, predictor, davis=davis)
+            if progress is not None:
+                progress(done, len(own))
+    finally:
+        system.train(before)
+    every = {video: one for part in gathered(found) for video, one in part.items()}
+    # In the order of the plan, whoever measured them.
+    rows = [row for video in plan for row in every[video].rows]
+    measured: dict[tuple[Task, str], list[ClipMeasures]] = {}
+    for video in plan:
+        for key, one in every[video].clips.items():
+            measured.setdefault(key, []).append(one)
+    figures = {"J": 100 * float(np.mean([row.j for row in rows])), "F": 100 * float(np.mean([row.f for row in rows]))}
+    figures["J&F"] = (figures["J"] + figures["F"]) / 2
+    for task in _TASKS if measured else ():
+        of_annotators = [video_figures(clips) for (one, _), clips in measured.items() if one == task]
+        figures |= {f"{name} ({task})": 100 * value for name, value in average_over_annotators(of_annotators).items()}
+    return VideoReport(
+        figures=figures,
+        rows=tuple(rows),
+        videos=len(plan),
+        frames=sum(len(asked[0].ref.frames) for asked in plan.values()),
+        clip_length=length if system.takes_clips else 1,
+        query=query,
+        seconds=time.monotonic() - began,
+    )
+
+
+def predictor_of(model: VideoModel, ref: ClipRef, *, clip_length: int, query: Query) -> VideoPredictor:
+    """Return what asks about the video of `ref`; one clip is the whole video and needs no second pass."""
+    several = len(ref.frames) > clip_length
+    return VideoPredictor(model, clip_length=clip_length, query=query if several else "clip")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Measured:
+    """Of a video: the rows of its expressions, and what DAVIS measures of each annotator's objects."""
+
+    rows: list[ExpressionRow]
+    clips: dict[tuple[Task, str], ClipMeasures]
+
+
+def _plan(clips: ClipStore, split: str, *, text_field: TextField, limit: int | None) -> dict[str, list[_Asked]]:
+    plan: dict[str, list[_Asked]] = {}
+    count = 0
+    for row in clips.store.refs(split):
+        ref = clips.ref(int(row))
+        for sentence_row in ref.sentences if ref.annotations else ():
+            sentence = clips.store.sentence(sentence_row)
+            text = sentence.text(text_field)
+            if not words_of(text) or (limit is not None and count >= limit):
+                continue
+            count += 1
+            annotator = next((one for one in sentence.abilities if one in _ANNOTATORS), "")
+            plan.setdefault(ref.video, []).append(
+                _Asked(ref=ref, sample=sentence_row, sentence_id=sentence.sentence_id, text=text, annotator=annotator)
+            )
+    return plan
+
+
+def _measured(
+    clips: ClipStore, name: str, asked: Sequence[_Asked], predictor: VideoPredictor, *, davis: bool
+) -> _Measured:
+    frames = asked[0].ref.frames
+    video = StoredVideo.of(clips.store, name, frames)
+    j = np.zeros((len(asked), len(frames)))
+    f = np.zeros_like(j)
+    pixels = np.zeros((len(asked), 3), dtype=np.int64)
+    objects = list(dict.fromkeys(one.ref.row for one in asked))
+    label_of = {row: number for number, row in enumerate(objects, start=1)}
+    labels: dict[str, list[np.ndarray]] = {one: [] for one in _ANNOTATORS} if davis else {}
+    true_labels: list[np.ndarray] = []
+    refs = {one.ref.row: one.ref for one in asked}
+    for answers in predictor.predict(video, [one.text for one in asked]):
+        place = answers.frame.index
+        true = {row: clips.masks(ref, [frames[place]])[0] for row, ref in refs.items()}
+        void = clips.void(frames[place])
+        counted = True if void is None else ~void
+        for number, (one, prediction) in enumerate(zip(asked, answers.predictions, strict=True)):
+            j[number, place] = region_measure(prediction.mask, true[one.ref.row], void=void)
+            f[number, place] = boundary_measure(prediction.mask, true[one.ref.row], void=void)
+            both = overlap_of_masks(prediction.mask & counted, true[one.ref.row] & counted)
+            pixels[number] += both.intersection, both.union, both.predicted
+        if davis:
+            shape = answers.frame.pixels.shape[:2]
+            whole = np.zeros(shape, dtype=np.uint8)
+            for row in objects:
+                whole[true[row]] = label_of[row]
+            if void is not None:
+                whole[void] = VOID
+            true_labels.append(whole)
+            for annotator, own in labels.items():
+                layers = np.zeros((len(objects) + 1, *shape), dtype=np.float32)
+                layers[0] = _BACKGROUND
+                for one, prediction in zip(asked, answers.predictions, strict=True):
+                    if one.annotator == annotator:
+                        kept = np.where(prediction.probability < _KEPT, 0.0, prediction.probability)
+                        layers[label_of[one.ref.row]] = kept
+                own.append(layers.argmax(0).astype(np.uint8))
+    rows = [
+        ExpressionRow(
+            sample=one.sample,
+            video=name,
+            ref_id=one.ref.ref_id,
+            sentence_id=one.sentence_id,
+            text=one.text,
+            j=float(j[number].mean()),
+            f=float(f[number].mean()),
+            intersection=int(pixels[number, 0]),
+            union=int(pixels[number, 1]),
+            predicted=int(pixels[number, 2]),
+        )
+        for number, one in enumerate(asked)
+    ]
+    measured: dict[tuple[Task, str], ClipMeasures] = {}
+    for annotator, own in labels.items():
+        predicted, target = np.stack(own), np.stack(true_labels)
+        for task in _TASKS:
+            measured[task, annotator] = measure_clip(predicted, target, task=task)
+    return _Measured(rows=rows, clips=measured)

@@ -1,0 +1,164 @@
+"""An evaluation on videos as a report, for the same page, Markdown and JSON as an evaluation on pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from risctl.data.clips import ClipRef, ClipStore
+from risctl.data.store.reader import Store, TextField
+from risctl.distributed import place
+from risctl.evaluation.report import Report, Result
+from risctl.evaluation.video_evaluator import StoredVideo, VideoModel, VideoReport, predictor_of
+from risctl.inference.batched_inference import evaluating
+from risctl.metrics.breakdowns import Breakdown
+from risctl.metrics.protocols import VIDEOS
+from risctl.metrics.rows import rows_of
+from risctl.systems.base import System
+from risctl.vision import rle
+from risctl.visualization.report.sample_images import Looked
+
+
+def report_of(
+    measured: VideoReport,
+    store: Store,
+    *,
+    split: str,
+    text_field: TextField,
+    threshold: float,
+    limit: int | None = None,
+    checkpoint: str | None = None,
+    device: torch.device | str = "cpu",
+    resamples: int = 1000,
+) -> Report:
+    """Return what `evaluate_videos` measured with these options as a report, its intervals over videos.
+
+    Ref-DAVIS17's own figures stand beside, without an interval.
+    """
+    clips = ClipStore(store)
+    ordered = sorted(measured.rows, key=lambda row: row.sample)
+    sentences = [store.sentence(row.sample) for row in ordered]
+    facts = {row: _facts(clips, clips.ref(row)) for row in {one.ref for one in sentences}}
+    records = [
+        asdict(row)
+        | {"image_id": store.image(one.image).image_id, "abilities": one.abilities, "boundary": row.f, "region": row.j}
+        | {"targeted": True, "predicted_none": not row.predicted, **facts[one.ref]}
+        for row, one in zip(ordered, sentences, strict=True)
+    ]
+    protocol = VIDEOS.with_threshold(threshold)
+    if measured.clip_length > 1:
+        clip = f"; in clips of {measured.clip_length} frames, the query chosen for each {measured.query}"
+        protocol = replace(protocol, remark=protocol.remark + clip)
+    rows = rows_of(records)
+    counts = np.array([one["objects"] for one in records])
+    result = Result.of(rows, protocol, resamples=resamples, further=_by_objects(counts))
+    total = len(store.sentences(split))
+    left_out = total - len(rows) if limit is None else 0
+    return Report(
+        dataset=store.name,
+        split_by="",
+        fingerprint=store.fingerprint,
+        split=split,
+        images=measured.videos,
+        refs=len(facts),
+        sentences=len(rows),
+        total_sentences=total - left_out,
+        text_field=text_field,
+        checkpoint=checkpoint,
+        results={protocol.name: replace(result, figures=result.figures | measured.figures)},
+        seconds=measured.seconds,
+        device=str(device),
+        processes=place()[1],
+        remarks=(f"left out: {left_out} expressions without a word or a published mask",) if left_out else (),
+        videos={one["image_id"]: one["video"] for one in records},
+    )
+
+
+class MiddleFrames:
+    """What is shown of a sample of `measured`: the middle one of the frames in which its object is annotated.
+
+    `find` and `look` are those of `report_samples.picture_samples`.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        store: Store,
+        measured: VideoReport,
+        *,
+        text_field: TextField,
+        threshold: float,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._model = VideoModel(system=system, threshold=threshold, device=torch.device(device))
+        self._clips = ClipStore(store)
+        self._measured = measured
+        self._text_field: TextField = text_field
+
+    def look(self, sentence: int) -> Looked:
+        """Return the frame of the sentence of this row, and its object's mask there."""
+        ref = self._ref(sentence)
+        number = _middle(ref)
+        frame = ref.frames[number]
+        target = self._clips.masks(ref, [frame])[0]
+        note = f"frame {number + 1} of {len(ref.frames)}"
+        return Looked(pixels=self._clips.store.pixels(frame), target=target, note=note)
+
+    def find(self, sentences: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (row, bool mask (H, W)) of what the system finds in that frame, asked as it was when measured."""
+        asked: dict[str, list[tuple[int, ClipRef]]] = {}
+        for row in sorted(sentences):
+            ref = self._ref(row)
+            asked.setdefault(ref.video, []).append((row, ref))
+        length, query = self._measured.clip_length, self._measured.query
+        with evaluating(self._model.system):
+            for name, own in asked.items():
+                ref = own[0][1]
+                predictor = predictor_of(self._model, ref, clip_length=length, query=query)
+                texts = [self._clips.store.sentence(row).text(self._text_field) for row, _ in own]
+                wanted = [_middle(one) for _, one in own]
+                for answers in predictor.predict(StoredVideo.of(self._clips.store, name, ref.frames), texts):
+                    for (row, _), number, one in zip(own, wanted, answers.predictions, strict=True):
+                        if number == answers.frame.index:
+                            yield row, one.mask
+                    if answers.frame.index == max(wanted):
+                        break
+
+    def _ref(self, sentence: int) -> ClipRef:
+        return self._clips.ref(self._clips.store.sentence(sentence).ref)
+
+
+def _middle(ref: ClipRef) -> int:
+    """Return the place in the video of the middle one of the frames that show the object."""
+    shown = [number for number, frame in enumerate(ref.frames) if frame in ref.annotations]
+    return shown[len(shown) // 2]
+
+
+def _facts(clips: ClipStore, ref: ClipRef) -> dict[str, Any]:
+    """Return an object's facts, as rows have them, and how many objects are annotated at most in a frame that shows it.
+
+    area: the mean where it shows; distractors: at most in such a frame. A single category says nothing, so it is none.
+    """
+    store = clips.store
+    category, crowd = store.numbers("annotations/category"), store.numbers("annotations/crowd")
+    things = [[row for row in store.annotations_of(frame).tolist() if not crowd[row]] for frame in ref.annotations]
+    masks = [store.annotation(row).mask for row in ref.annotations.values()]
+    kinds = {int(category[row]) for row in ref.annotations.values()}
+    return {
+        "targets": 1,
+        "categories": [store.categories[kind] for kind in sorted(kinds)] if len(store.categories) > 1 else [],
+        "area": float(np.mean([rle.area(mask) / (mask["size"][0] * mask["size"][1]) for mask in masks])),
+        "distractors": max(sum(int(category[row]) in kinds for row in own) - 1 for own in things),
+        "objects": max(map(len, things)),
+    }
+
+
+def _by_objects(counts: np.ndarray) -> list[Breakdown]:
+    groups = {str(count): counts == count for count in np.unique(counts)}
+    about = "annotated things, at most so many in a frame that shows the target"
+    one = Breakdown(name="objects", title="Objects in the video", about=about, groups=groups)
+    return [one] if len(groups) > 1 else []

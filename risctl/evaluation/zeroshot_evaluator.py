@@ -1,0 +1,291 @@
+"""Measuring zero-shot answers on a split: each image's proposals and features once for all its refs and sentences."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from risctl.data.store.reader import Store, TextField
+from risctl.errors import DataError
+from risctl.evaluation.report import Report, Result
+from risctl.evaluation.target_attributes import facts_of
+from risctl.metrics.accumulator import Accumulator
+from risctl.metrics.figures import ratio
+from risctl.metrics.protocols import Protocol
+from risctl.vision import rle
+from risctl.zeroshot.predictor import Answerer, ZeroShot
+from risctl.zeroshot.proposals.base import Picture, Proposals
+
+DEFINITIONS = (
+    "MC-Acc: share of samples whose chosen mask has the target's category, which is that of the annotation it overlaps "
+    "most by IoU; CC-oIoU: oIoU over these samples; upper bound: the best proposal for each sample. None of them has "
+    "public code: these are this project's definitions"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZeroShotReport:
+    """Figures by protocol, and what only the zero-shot seat has.
+
+    extra: figures in percent by name, NaN where nothing was there to measure; without_proposals: images, refs and
+    sentences that no proposal stood for, counted as IoU 0; seconds: per image, by part; unchanged: of the choices made
+    fast and exactly, (the same, all), None if none were compared; cut: how many texts were longer than what is read.
+    """
+
+    report: Report
+    answerer: str
+    extra: dict[str, float]
+    without_proposals: dict[str, int]
+    proposals_per_image: float
+    seconds: dict[str, float]
+    unchanged: tuple[int, int] | None
+    cut: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report, ready for JSON; null where nothing was there to measure."""
+        return self.report.to_dict() | self.extra_to_dict()
+
+    def extra_to_dict(self) -> dict[str, Any]:
+        """Return what only the zero-shot seat has, ready for JSON."""
+        extra = {name: None if np.isnan(value) else value for name, value in self.extra.items()}
+        return {
+            "answerer": self.answerer,
+            "zeroshot": extra,
+            "definitions": DEFINITIONS,
+            "without_proposals": self.without_proposals,
+            "proposals_per_image": self.proposals_per_image,
+            "seconds_per_image": self.seconds,
+            "unchanged_choices": None if self.unchanged is None else list(self.unchanged),
+            "cut_texts": self.cut,
+        }
+
+    def to_text(self) -> str:
+        """Return the report for a person."""
+        lines = [self.report.to_text(), "", f"zero-shot: {self.answerer}"]
+        lines += [f"  {name:<20} {value:6.2f}" for name, value in self.extra.items()]
+        lines.append(f"  ({DEFINITIONS})")
+        missing = self.without_proposals
+        lines.append(
+            f"  no proposal: {missing['images']} images, {missing['refs']} refs, {missing['sentences']} sentences, "
+            f"counted as IoU 0; {self.proposals_per_image:.1f} proposals an image"
+        )
+        parts = ", ".join(f"{name} {value:.3f}" for name, value in self.seconds.items())
+        lines.append(f"  seconds an image: {parts}")
+        if self.unchanged is not None:
+            same, every = self.unchanged
+            lines.append(f"  choices unchanged by --fast: {same} of {every} ({100 * same / every:.1f} %)")
+        if self.cut:
+            lines.append(f"  warning: {self.cut} texts are longer than the model reads and were cut")
+        return "\n".join(lines)
+
+
+@dataclass(slots=True)
+class _Sums:
+    """What is added up beside the protocols' rows."""
+
+    right: int = 0
+    samples: int = 0
+    shared: int = 0
+    either: int = 0
+    best_shared: int = 0
+    best_either: int = 0
+    best_iou: float = 0.0
+    proposals: int = 0
+    cut: int = 0
+    same: int = 0
+    compared: int = 0
+    missing: Counter[str] = field(default_factory=Counter)
+
+    def extra(self, *, bounded: bool) -> dict[str, float]:
+        """Return the figures. bounded: there are proposals, whose best are an upper bound."""
+        figures = {
+            "MC-Acc": 100 * ratio(self.right, self.samples),
+            "CC-oIoU": 100 * ratio(self.shared, self.either),
+        }
+        if not bounded:
+            return figures
+        return figures | {
+            "upper bound oIoU": 100 * ratio(self.best_shared, self.best_either),
+            "upper bound mIoU": 100 * ratio(self.best_iou, self.samples),
+        }
+
+
+def evaluate_zero_shot(
+    answerer: Answerer,
+    store: Store,
+    *,
+    split: str,
+    protocols: Sequence[Protocol],
+    text_field: TextField = "sent",
+    limit: int | None = None,
+    compare: int = 0,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> ZeroShotReport:
+    """Return how well `answerer` does on the first `limit` images (all by default) of `split`.
+
+    compare: on how many images the choices of `--fast` are compared with the exact ones, not counted in the seconds.
+    Refs without a target are answered too, and count as the protocols say. Raises `UsageError` for an unknown split,
+    `DataError` if it has no sentence.
+    """
+    began = time.monotonic()
+    images = store.images(split)[:limit]
+    by_image: dict[int, list[int]] = {int(row): [] for row in images}
+    for row in store.refs(split):
+        image = store.ref(int(row)).image
+        if image in by_image:
+            by_image[image].append(int(row))
+    if not any(by_image.values()):
+        raise DataError(f"the split {split!r} of {store.path} has no sentence to evaluate")
+    accumulator, sums = Accumulator(list(protocols)), _Sums()
+    for done, (image, refs) in enumerate(by_image.items(), start=1):
+        _one_image(answerer, store, image, refs, accumulator, sums, text_field, compare=done <= compare)
+        if progress is not None:
+            progress(done, len(by_image))
+    every = {one.name: accumulator.rows(one.name) for one in protocols}
+    fullest = max(every.values(), key=len)
+    report = Report(
+        dataset=store.name,
+        split_by=store.split_by,
+        fingerprint=store.fingerprint,
+        split=split,
+        images=len(by_image),
+        refs=sum(map(len, by_image.values())),
+        sentences=len(fullest),
+        total_sentences=len(store.sentences(split)),
+        text_field=text_field,
+        checkpoint=None,
+        results={one.name: Result.of(every[one.name], one) for one in protocols},
+        seconds=time.monotonic() - began,
+        device=device,
+    )
+    return ZeroShotReport(
+        report=report,
+        answerer=answerer.describe(),
+        extra=sums.extra(bounded=isinstance(answerer, ZeroShot)),
+        without_proposals={name: sums.missing[name] for name in ("images", "refs", "sentences")},
+        proposals_per_image=sums.proposals / len(by_image),
+        seconds={name: answerer.seconds[name] / len(by_image) for name in ("proposals", "visual", "text")},
+        unchanged=(sums.same, sums.compared) if sums.compared else None,
+        cut=sums.cut,
+    )
+
+
+def answered_masks(
+    answerer: Answerer, store: Store, sentences: Sequence[int], *, text_field: TextField
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (row, bool mask (H, W)) of what answers the sentences of these rows, ordered by picture."""
+    asked: dict[int, list[int]] = {}
+    for row in sorted(sentences):
+        asked.setdefault(store.sentence(row).image, []).append(row)
+    for image, rows in sorted(asked.items()):
+        picture = _picture(store, image)
+        answerer.look(picture)
+        texts = {row: store.sentence(row).text(text_field) for row in rows}
+        known = [row for row in rows if texts[row].strip()]
+        answers = answerer.answers([texts[row] for row in known]) if known else []
+        found = {row: answer.prediction.mask for row, answer in zip(known, answers, strict=True)}
+        for row in rows:
+            yield row, found.get(row, np.zeros(picture.size, dtype=bool))
+
+
+def _picture(store: Store, image: int) -> Picture:
+    row = store.image(image)
+    return Picture(pixels=store.pixels(image), name=row.file_name, image_id=row.image_id, row=image)
+
+
+def _one_image(
+    answerer: Answerer,
+    store: Store,
+    image: int,
+    refs: Sequence[int],
+    accumulator: Accumulator,
+    sums: _Sums,
+    text_field: TextField,
+    *,
+    compare: bool,
+) -> None:
+    picture = _picture(store, image)
+    proposals = answerer.look(picture)
+    sums.proposals += len(proposals)
+    asked = [(ref, int(one)) for ref in refs for one in store.ref(ref).sentences]
+    texts = [store.sentence(sentence).text(text_field) for _, sentence in asked]
+    # A sentence without a word means nothing: it gets an empty mask, as in `risctl eval`.
+    known = [position for position, text in enumerate(texts) if text.strip()]
+    answers = dict(zip(known, answerer.answers([texts[one] for one in known]), strict=True)) if known else {}
+    sums.cut += sum(answerer.is_cut(texts[one]) for one in known)
+    needs_proposals = isinstance(answerer, ZeroShot)
+    if needs_proposals and not len(proposals):
+        sums.missing.update(images=1, refs=len(refs), sentences=len(asked))
+    annotations = [store.annotation(int(one)) for one in store.annotations_of(image)]
+    masks = [(one.category_id, rle.decode(one.mask)) for one in annotations]
+    targets = {ref: np.ascontiguousarray(rle.decode(store.mask(ref))) for ref in refs}
+    best = {ref: _best(proposals, target) for ref, target in targets.items()}
+    facts = {ref: facts_of(store, store.ref(ref), target=target) for ref, target in targets.items()}
+    nothing = np.zeros(picture.size, dtype=bool)
+    for position, (ref, sentence) in enumerate(asked):
+        answer = answers.get(position)
+        mask = nothing if answer is None else answer.prediction.mask
+        about = store.ref(ref)
+        accumulator.add(
+            mask,
+            targets[ref],
+            key=sentence,
+            image_id=about.image_id,
+            ref_id=about.ref_id,
+            sentence_id=store.sentence(sentence).sentence_id,
+            text=texts[position],
+            abilities=store.sentence(sentence).abilities,
+            score=0.0 if answer is None else answer.prediction.score,
+            targeted=bool(about.annotations),
+            first=sentence == int(about.sentences[0]),
+            facts=facts[ref],
+        )
+        if about.annotations:
+            _add(sums, mask, targets[ref], _category(mask, masks), about.category_ids, best[ref])
+    if compare and isinstance(answerer, ZeroShot) and answerer.shortlist is not None and len(proposals) and known:
+        exact = answerer.exact_choices([texts[one] for one in known])
+        sums.compared += len(known)
+        sums.same += sum(answers[one].chosen == choice for one, choice in zip(known, exact, strict=True))
+
+
+def _add(
+    sums: _Sums,
+    mask: np.ndarray,
+    target: np.ndarray,
+    category: int | None,
+    wanted: Sequence[int],
+    best: tuple[int, int],
+) -> None:
+    shared, either = int((mask & target).sum()), int((mask | target).sum())
+    sums.samples += 1
+    if category in wanted:
+        sums.right += 1
+        sums.shared += shared
+        sums.either += either
+    sums.best_shared += best[0]
+    sums.best_either += best[1]
+    sums.best_iou += best[0] / best[1] if best[1] else 0.0
+
+
+def _category(mask: np.ndarray, annotations: Sequence[tuple[int, np.ndarray]]) -> int | None:
+    """Return the category of the annotation that `mask` overlaps most, None if it overlaps none."""
+    ious = [int((mask & one).sum()) / max(1, int((mask | one).sum())) for _, one in annotations]
+    best = int(np.argmax(ious)) if ious else 0
+    return annotations[best][0] if ious and ious[best] > 0 else None
+
+
+def _best(proposals: Proposals, target: np.ndarray) -> tuple[int, int]:
+    """Return (intersection, union) of the proposal with the largest IoU; without any, (0, the target's pixels)."""
+    size = int(target.sum())
+    if not len(proposals):
+        return 0, size
+    shared = np.count_nonzero(proposals.masks & target, axis=(1, 2))
+    either = np.count_nonzero(proposals.masks, axis=(1, 2)) + size - shared
+    one = int(np.argmax(shared / np.maximum(either, 1)))
+    return int(shared[one]), int(either[one])

@@ -1,0 +1,50 @@
+"""From the `model` section of a recipe to a mini."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import nn
+
+from risctl.core.encoders.load_weights import load_trunk
+from risctl.core.encoders.text.hashed_words import HashedWords
+from risctl.core.fusion.box_selector import Chooser
+from risctl.core.fusion.colour_histograms import APPEARANCE
+from risctl.core.heads.detector import Finder
+from risctl.language.vocabulary import UNK_ID, Vocabulary
+from risctl.systems.mini.config import MiniModel
+from risctl.systems.mini.model import Mini
+from risctl.systems.mini.preprocess import MiniPreprocess
+
+
+def build_mini(model: MiniModel, vocabulary: Vocabulary, vectors: np.ndarray | None, pretrained: bool) -> Mini:
+    """Return the mini that `model` describes; as `risctl.systems.registry.build_system`. It takes no word vectors."""
+    del vectors
+    words = vocabulary.words[UNK_ID + 1 :]
+    finder = Finder(neck=model.neck, channels=model.mask_channels)
+    on_meta = next(finder.parameters()).is_meta
+    if pretrained and model.visual.weights is not None and not on_meta:
+        # The masks' parts are not in it: no published detector of this shape has any.
+        known = nn.ModuleDict({"trunk": finder.trunk, "neck": finder.neck, "detect": finder.detect})
+        load_trunk(known, "the finder", model.visual.weights)
+    if model.visual.frozen:
+        for part in (finder.trunk, finder.neck, finder.detect):
+            part.requires_grad_(False)
+    embedding = HashedWords(len(words), channels=model.channels, buckets=model.text.buckets, max_words=model.max_words)
+    return Mini(
+        preprocess=MiniPreprocess(
+            size=model.input_size, words=words, buckets=model.text.buckets, max_words=model.max_words
+        ),
+        finder=finder,
+        chooser=Chooser(
+            embedding,
+            channels=model.channels,
+            layers=model.layers,
+            heads=model.heads,
+            dropout=model.dropout,
+            word_dropout=model.text.word_dropout,
+            appearance=APPEARANCE,
+        ),
+        most=model.most,
+        floor=model.floor,
+        presence=model.presence,
+    )

@@ -1,0 +1,70 @@
+"""mini's `model` section."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from risctl.section import FileName, Fraction, Section
+
+
+class MiniVisualSection(Section):
+    """The finder: trunk, neck and detection head."""
+
+    name: Literal["shufflenet"] = Field(default="shufflenet", description="Which trunk sees the picture.")
+    weights: FileName | None = Field(
+        default=None, description="Weights of the finder to begin with, a file; null: random weights."
+    )
+    frozen: bool = Field(default=False, description="Train nothing of the finder but its masks.")
+
+
+class MiniTextSection(Section):
+    """The words: rows of known ones beside hashed character n-grams, both learned."""
+
+    tokens: ClassVar[None] = None
+    vectors: ClassVar[None] = None
+    extra_words: ClassVar[int] = 0
+    dim: ClassVar[int] = 0
+
+    buckets: int = Field(default=4096, ge=16, le=1_000_000, description="Rows that the n-grams share.")
+    word_dropout: Fraction = Field(default=0.05, description="Share of the words forgotten in training.")
+
+
+class MiniModel(Section):
+    """mini: find the things, choose the one meant. The model that the package ships."""
+
+    system: Literal["mini"] = Field(description="The system; decides the other keys of `model`.")
+    input_size: int = Field(default=416, ge=32, le=4096, description="Side of the square input, in pixels.")
+    max_words: int = Field(default=20, ge=1, le=200, description="Words read of a phrase; the rest is cut.")
+    most: int = Field(default=40, ge=1, le=1000, description="Things of a picture that are chosen among.")
+    floor: Fraction = Field(default=0.05, description="Least score of a thing to be chosen among.")
+    presence: Fraction = Field(
+        default=0.0,
+        description="How probable it must be that the phrase means anything in the picture; below, it is answered with "
+        "nothing.",
+    )
+    neck: int = Field(default=96, ge=8, le=1024, description="Channels of the pyramid.")
+    mask_channels: int = Field(default=64, ge=8, le=1024, description="Channels of the maps that masks are made of.")
+    channels: int = Field(default=128, ge=8, le=2048, description="Width of the chooser.")
+    layers: int = Field(default=3, ge=1, le=24, description="Layers of the chooser.")
+    heads: int = Field(default=4, ge=1, le=64, description="Attention heads of the chooser.")
+    dropout: Fraction = Field(default=0.1, description="Of the chooser.")
+    visual: MiniVisualSection = Field(default_factory=MiniVisualSection, description="The finder.")
+    text: MiniTextSection = Field(default_factory=MiniTextSection, description="The words.")
+
+    @field_validator("input_size")
+    @classmethod
+    def _whole_cells(cls, value: int) -> int:
+        if value % 32:
+            raise PydanticCustomError("clash", "a multiple of 32, the coarsest map's stride")
+        return value
+
+    @field_validator("heads")
+    @classmethod
+    def _heads_divide(cls, value: int, info: ValidationInfo) -> Any:
+        channels = info.data.get("channels")
+        if channels is not None and channels % value:
+            raise PydanticCustomError("clash", "a divisor of `model.channels` ({channels})", {"channels": channels})
+        return value

@@ -1,0 +1,328 @@
+"""mini: find, then choose. The small model that the package ships.
+
+A finder (ShuffleNetV2, path aggregation, an anchor-free head) names the things in a picture; a chooser (a transformer
+over words and boxes) says which of them a phrase means, if any; a mask head draws those. What needs pixels with masks
+and what needs phrases are thus learned apart, each from the data there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from risctl.core.encoders.base import TextFeatures, VisualFeatures
+from risctl.core.encoders.text.hashed_words import GRAMS
+from risctl.core.fusion.box_selector import Choice, Chooser, SeenBoxes
+from risctl.core.fusion.colour_histograms import APPEARANCE, colour_histograms
+from risctl.core.heads.detector import Finder, Things, pick
+from risctl.core.heads.instance_masks import OUTSIDE, enlarged, lay
+from risctl.core.losses.box_selection import choice_losses, presence_of
+from risctl.data.batch import Batch, Geometry
+from risctl.data.boxes import Asked, Boxes
+from risctl.errors import UsageError, unknown_name
+from risctl.language.coco_classes import CLASSES
+from risctl.systems.base import Found, Output, QuestionForm, System
+from risctl.systems.mini.preprocess import FILL, MiniPreprocess
+from risctl.vision import rle
+
+STRIDE = 4
+_SURE = 0.5  # the probability from which a box beside the best one is meant too
+_MATCH = 0.5  # the IoU from which a found box is taken for the target's
+# The score from which a class counts as seen; chosen on the splits val of made phrases and of scenes.
+_SEEN = 0.2
+# Measured on pictures with known things: a box of score 0.4 is a thing as often as not, one of 0.7 nearly always.
+_EVEN, _SLOPE = 0.4, 11.0
+_KIND_OF = {category: kind for kind, category in enumerate(sorted(CLASSES))}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFeatures(VisualFeatures):
+    """What the finder saw: beside the two maps for masks, the things, the same as boxes, and what the chooser sees."""
+
+    things: Things
+    boxes: Boxes
+    seen: SeenBoxes
+
+    def select(self, index: Tensor) -> FoundFeatures:
+        """Return the features of the images `index` (N,)."""
+        things = Things(
+            corners=self.things.corners[index], scores=self.things.scores[index], mask=self.things.mask[index]
+        )
+        return replace(
+            self,
+            maps=tuple(one[index] for one in self.maps),
+            padding=self.padding[index],
+            things=things,
+            boxes=self.boxes.select(index),
+            seen=self.seen.select(index),
+        )
+
+
+class Mini(System):
+    """A picture and a phrase to one mask, of one thing or of several.
+
+    Inputs are squares. Logits have stride 4. `scores` is the probability that the phrase means anything in the
+    picture. Maps of an output: "boxes" (B, N, 4), xyxy in [0, 1] of the picture, and "choice" (B, N), how probably
+    each is meant, zeros where there is no box. The loss's parts are in `extras`.
+    """
+
+    def __init__(
+        self,
+        *,
+        preprocess: MiniPreprocess,
+        finder: Finder,
+        chooser: Chooser,
+        most: int = 40,
+        floor: float = 0.05,
+        presence: float = 0.0,
+    ) -> None:
+        """Compose the parts. most, floor: how many things are chosen among, and their least score; presence: the score
+        below which a phrase is answered with nothing."""
+        super().__init__()
+        self.preprocess = preprocess
+        self.finder = finder
+        self.chooser = chooser
+        self.most = most
+        self.floor = floor
+        self.presence = presence
+        self.question_form = QuestionForm(
+            per_word=1 + GRAMS, classes=chooser.classes, appearance=APPEARANCE if chooser.look is not None else 0
+        )
+
+    def forward(self, batch: Batch) -> Output:
+        """As every system; of a batch of questions about known boxes, the choice alone (in `extras`), without logits.
+
+        A batch of things has nothing to choose: all is in the loss.
+        """
+        if batch.things is not None:
+            return Output(logits=batch.images.new_zeros(len(batch), 0, 0))
+        if batch.asked is None:
+            return super().forward(batch)
+        text = self.encode_text(batch.words, batch.word_mask)
+        choice = self.chooser(text.words, text.mask, batch.asked.boxes)
+        there = batch.asked.boxes.mask
+        return Output(
+            logits=choice.scores.new_zeros(len(batch), 0, 0),
+            scores=presence_of(choice, there),
+            extras={"choice": choice},
+        )
+
+    def encode_image(self, images: Tensor, padding: Tensor) -> FoundFeatures:
+        """Find the things in images (B, 3, H, W) with padding (B, H, W); the map has stride 4."""
+        images = torch.where(padding[:, None], FILL, images)
+        cells, features = self.finder(images, padding)
+        extents = _extents(padding)
+        things = pick(cells, extents=extents, most=self.most, floor=self.floor)
+        size = (extents[:, 2:] - extents[:, :2])[:, None]  # (B, 1, 2)
+        corners = (things.corners - extents[:, None, :2].repeat(1, 1, 2)) / size.repeat(1, 1, 2)
+        kinds = things.scores.square()
+        boxes = Boxes(
+            corners=corners * things.mask[..., None],
+            classes=kinds / kinds.sum(-1, keepdim=True).clamp(min=1e-6),
+            mask=things.mask,
+            aspect=size[:, 0, 0] / size[:, 0, 1],
+            certainty=((things.scores.amax(-1) - _EVEN) * _SLOPE).sigmoid() * things.mask,
+            appearance=colour_histograms(images, things.corners),
+        )
+        return FoundFeatures(
+            maps=(features, self.finder.masks.finer(features)),
+            strides=(STRIDE, STRIDE),
+            padding=padding,
+            things=things,
+            boxes=boxes,
+            seen=self.chooser.see(boxes),
+        )
+
+    def boxes_of(self, visual: VisualFeatures) -> Boxes:
+        """Return the boxes that texts choose among."""
+        return _found(visual).boxes
+
+    def encode_text(self, words: Tensor, word_mask: Tensor) -> TextFeatures:
+        """Read word ids (B, L * (1 + GRAMS)) with mask of the same shape, as the preprocess gives them."""
+        ids = (words * word_mask).unflatten(1, (-1, 1 + GRAMS))
+        tokens, present = self.chooser.read(ids)
+        shares = present / present.sum(1, keepdim=True).clamp(min=1)
+        return TextFeatures(words=tokens, mask=present, sentence=torch.einsum("bl,bld->bd", shares, tokens))
+
+    def decode(self, visual: VisualFeatures, text: TextFeatures) -> Output:
+        """Choose among the things of N images for N texts, row by row, and draw what is chosen."""
+        visual = _found(visual)
+        choice = self.chooser(text.words, text.mask, visual.seen)
+        features, things = visual.maps[0], visual.things
+        count, _, height, width = features.shape
+        logits = features.new_full((count, height, width), OUTSIDE)
+        shares = choice.scores.sigmoid()
+        rows, chosen = torch.nonzero(self._meant(choice, things.mask), as_tuple=True)
+        if len(rows):
+            corners = things.corners[rows, chosen]
+            drawn = self._drawn(visual, corners, rows)
+            index = rows[:, None, None].expand(-1, height, width)
+            logits = logits.scatter_reduce(0, index, drawn, reduce="amax")
+        return Output(
+            logits=logits.masked_fill(_padding_at(visual.padding, height, width), OUTSIDE),
+            scores=presence_of(choice, things.mask) * _evidence(choice, things),
+            maps={"boxes": visual.boxes.corners, "choice": shares},
+            extras={"choice": choice, "visual": visual},
+        )
+
+    @torch.no_grad()
+    def find(self, visual: VisualFeatures, names: Sequence[str], *, geometry: Geometry, score: float) -> list[Found]:
+        """Return the things of COCO's classes `names` in the one picture of `visual`, best first, one a place.
+
+        Raises `UsageError` for a name that is none of them.
+        """
+        visual = _found(visual)
+        known = [CLASSES[category] for category in sorted(CLASSES)][: self.chooser.classes]
+        for name in names:
+            if name not in known:
+                raise UsageError(unknown_name("class", name, known))
+        if not visual.things.mask.shape[1]:
+            return []
+        best = visual.things.scores[0][:, [known.index(name) for name in names]].max(1)
+        there = visual.things.mask[0] & (best.values > score)
+        order = best.values.argsort(descending=True, stable=True)
+        listed = []
+        # One at a time: masks have the picture's size.
+        for index in order[there[order]].tolist():
+            corners = visual.things.corners[0, index][None]
+            drawn = self._drawn(visual, corners, corners.new_zeros(1, dtype=torch.int64))
+            mask = geometry.invert(drawn.sigmoid())[0] > 0.5
+            shares = visual.boxes.corners[0, index].clamp(0, 1).tolist()
+            left, top, right, bottom = (
+                share * side for share, side in zip(shares, (geometry.width, geometry.height) * 2, strict=True)
+            )
+            listed.append(
+                Found(
+                    name=names[int(best.indices[index])],
+                    score=float(best.values[index].clamp(0, 1)),
+                    box=(left, top, right - left, bottom - top),
+                    segmentation=rle.encode(mask.cpu().numpy()),
+                )
+            )
+        return listed
+
+    def _drawn(self, visual: FoundFeatures, corners: Tensor, rows: Tensor) -> Tensor:
+        """Return the logits (M, h, w) of things in boxes `corners` (M, 4) of the pictures `rows` (M,)."""
+        features, finer = visual.maps
+        height, width = features.shape[-2:]
+        return lay(
+            self.finder.masks(features, corners, rows, finer=finer), corners, height=height, width=width, stride=STRIDE
+        )
+
+    def _meant(self, choice: Choice, there: Tensor) -> Tensor:
+        """Return (B, N) bool: the best box, and each other one that is probably meant too."""
+        if not there.shape[1]:
+            return there
+        best = functional.one_hot(choice.scores.argmax(1), there.shape[1]).bool()
+        return (best | (choice.scores.sigmoid() > _SURE)) & there
+
+    def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Return `thing_losses` of a batch of things; else `choice_losses`, and of pictures also "mask": of the found
+        box that is the target's."""
+        if batch.things is not None:
+            # Only here, and below: it takes torchvision, which takes seconds to import.
+            from risctl.core.losses.instances import thing_losses
+
+            images = torch.where(batch.padding[:, None], FILL, batch.images)
+            return thing_losses(self.finder, images, batch.padding, batch.things, kind_of=_KIND_OF)
+        choice = output.extras["choice"]
+        if batch.asked is not None:
+            return choice_losses(choice, batch.asked)
+        if batch.targets is None:
+            raise ValueError("expected a batch with targets")
+        visual = output.extras["visual"]
+        spans, present = _spans(batch.targets)
+        match, chosen = _best_match(spans, visual.things)
+        usable = present & (match >= _MATCH)
+        there = visual.things.mask
+        meant = functional.one_hot(chosen, max(there.shape[1], 1))[:, : there.shape[1]].float() * usable[:, None]
+        kinds = visual.things.scores.argmax(-1) if there.shape[1] else there.long()
+        # A target that was not found teaches nothing about the choice, and nothing about whether it is there.
+        told = usable | ~present
+        terms = _of_rows(choice, Asked(boxes=visual.boxes, meant=meant, kinds=kinds), told)
+        terms["mask"] = visual.maps[0].sum() * 0
+        if usable.any():
+            rows = torch.nonzero(usable)[:, 0]
+            corners = visual.things.corners[rows, chosen[rows]]
+            squares = self.finder.masks(visual.maps[0], corners, rows)
+            terms["mask"] = _square_loss(squares, batch.targets[rows], corners)
+        return terms
+
+
+def _evidence(choice: Choice, things: Things) -> Tensor:
+    """Return (B,) in [0, 1]: whether what the texts speak of has been seen at all, however doubtfully."""
+    if not things.mask.shape[1]:
+        return choice.presence.new_zeros(len(choice.presence))
+    seen = (things.scores * things.mask[..., None]).amax(1)  # (B, K)
+    return ((choice.noun.float().softmax(-1) * seen).sum(-1) / _SEEN).clamp(max=1)
+
+
+def _found(visual: VisualFeatures) -> FoundFeatures:
+    if not isinstance(visual, FoundFeatures):
+        raise TypeError(f"expected what encode_image gave; got {type(visual).__name__}")
+    return visual
+
+
+def _of_rows(choice: Choice, asked: Asked, rows: Tensor) -> dict[str, Tensor]:
+    """Return the losses of the rows (B,) bool alone."""
+    if not asked.boxes.mask[rows].any():
+        return {name: choice.noun.sum() * 0 for name in ("choice", "each", "presence", "noun")}
+    index = torch.nonzero(rows)[:, 0]
+    own = Choice(scores=choice.scores[index], presence=choice.presence[index], noun=choice.noun[index])
+    return choice_losses(
+        own, Asked(boxes=asked.boxes.select(index), meant=asked.meant[index], kinds=asked.kinds[index])
+    )
+
+
+def _extents(padding: Tensor) -> Tensor:
+    """Return (B, 4): left, top, right, bottom of the picture in the input, in pixels, from padding (B, H, W)."""
+    inside = (~padding).float()
+    columns, rows = inside.amax(1), inside.amax(2)
+    width, height = columns.shape[1], rows.shape[1]
+    left, top = columns.argmax(1), rows.argmax(1)
+    right, bottom = width - columns.flip(1).argmax(1), height - rows.flip(1).argmax(1)
+    return torch.stack([left, top, right, bottom], 1).float()
+
+
+def _padding_at(padding: Tensor, height: int, width: int) -> Tensor:
+    """Return (B, height, width) bool: cells that are padding through and through."""
+    return functional.adaptive_max_pool2d((~padding).float()[:, None], (height, width))[:, 0] == 0
+
+
+def _spans(targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the boxes (B, 4) in input pixels of targets (B, h, w) of stride 4, and whether there is a target (B,)."""
+    inside = targets > 0.5
+    columns, rows = inside.any(1).float(), inside.any(2).float()
+    left, top = columns.argmax(1), rows.argmax(1)
+    right = columns.shape[1] - columns.flip(1).argmax(1)
+    bottom = rows.shape[1] - rows.flip(1).argmax(1)
+    return torch.stack([left, top, right, bottom], 1).float() * STRIDE, inside.flatten(1).any(1)
+
+
+def _best_match(spans: Tensor, things: Things) -> tuple[Tensor, Tensor]:
+    """Return (B,) the IoU of each target's box with the found box that fits it best, and that box's index."""
+    if not things.mask.shape[1]:
+        return spans.new_zeros(len(spans)), torch.zeros(len(spans), dtype=torch.int64, device=spans.device)
+    own, found = spans[:, None], things.corners
+    low, high = torch.maximum(own[..., :2], found[..., :2]), torch.minimum(own[..., 2:], found[..., 2:])
+    shared = (high - low).clamp(min=0).prod(-1)
+    areas = (own[..., 2:] - own[..., :2]).prod(-1) + (found[..., 2:] - found[..., :2]).prod(-1)
+    overlaps = (shared / (areas - shared).clamp(min=1e-6)).masked_fill(~things.mask, -1)
+    best = overlaps.max(1)
+    return best.values, best.indices
+
+
+def _square_loss(squares: Tensor, targets: Tensor, corners: Tensor) -> Tensor:
+    """Return cross-entropy plus Dice of squares (M, G, G) with targets (M, h, w) of stride 4 seen through the boxes."""
+    from torchvision.ops import roi_align
+
+    from risctl.core.losses.instances import square_loss
+
+    index = torch.arange(len(corners), device=corners.device, dtype=corners.dtype)
+    rois = torch.cat([index[:, None], enlarged(corners.detach())], 1)
+    wanted = roi_align(targets[:, None], rois, squares.shape[-1], spatial_scale=1 / STRIDE, aligned=True)[:, 0]
+    return square_loss(squares.float(), wanted.clamp(0, 1))

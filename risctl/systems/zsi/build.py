@@ -1,0 +1,137 @@
+"""From the `model` section of a recipe to a ZSI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from risctl.core.encoders.load_weights import load_trunk
+from risctl.core.encoders.text.query_word import AskedWord
+from risctl.core.encoders.visual.frozen_resnet import FrozenResNet
+from risctl.core.encoders.visual.mobilenet import MobileNetV2
+from risctl.core.encoders.visual.small_frames import SmallFrames
+from risctl.core.heads.background_rpn import BackgroundRPN, Proposing
+from risctl.core.heads.box_conventions import Conventions
+from risctl.core.heads.semantic_box import SemanticBoxHead
+from risctl.core.heads.semantic_mask import SemanticMaskHead
+from risctl.data.transforms.resize_bounded import BoundedSidesPreprocess
+from risctl.errors import UsageError
+from risctl.language.class_vectors import BACKGROUND
+from risctl.language.coco_classes import CLASSES, SPLITS
+from risctl.language.vocabulary import UNK_ID, Vocabulary
+from risctl.systems.zsi.config import ZSIModel, ZSIVisualSection
+from risctl.systems.zsi.model import ZSI
+
+_STRIDE = 32
+WORD_NORM = 0.76663
+"""The length of every word vector that the published code compares with."""
+
+
+def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | None, pretrained: bool) -> ZSI:
+    """Return the ZSI that `model` describes; as `risctl.systems.registry.build_system`.
+
+    The first `vocabulary_words` words of `vocabulary` are those of the semantic encoder; one without a vector has zeros
+    and takes no part. Without `vectors` all word vectors are zeros, for a checkpoint to fill in.
+    """
+    dim, split = model.text.dim, SPLITS[model.split]
+    if vectors is not None and vectors.shape != (len(vocabulary), dim):
+        raise UsageError(f"expected word vectors of shape {(len(vocabulary), dim)}, got {vectors.shape}")
+    given = torch.zeros(len(vocabulary), dim)
+    background = torch.zeros(1, dim)
+    if vectors is not None:
+        read = torch.as_tensor(vectors, dtype=torch.float32)
+        given = of_one_length(read)
+        background = background_vector(vocabulary, read)
+        given[[number for number, word in enumerate(vocabulary.words) if word == BACKGROUND]] = 0.0  # no word to ask
+    first = torch.zeros(model.vocabulary_words, dim)
+    own = given[UNK_ID + 1 :][: model.vocabulary_words]
+    first[: len(own)] = own
+    classes = (*split.seen, *split.unseen)
+    seen, unseen = torch.zeros(len(split.seen) + 1, dim), torch.zeros(len(split.unseen) + 1, dim)
+    if vectors is not None:
+        of_classes = class_vectors(classes, vocabulary, given)
+        seen = torch.cat([background, of_classes[: len(split.seen)]])
+        unseen = torch.cat([background, of_classes[len(split.seen) :]])
+    rpn = BackgroundRPN(model.channels, dim=dim)
+    if vectors is not None:
+        rpn.begin_with(seen[0])
+    trunk = _trunk(model.visual, pretrained)
+    return ZSI(
+        preprocess=BoundedSidesPreprocess(
+            short=model.short_side,
+            longest=model.long_side,
+            multiple=_STRIDE,
+            max_words=model.max_words,
+            vocabulary=vocabulary,
+        ),
+        visual=trunk,
+        visual_channels=trunk.channels,
+        channels=model.channels,
+        rpn=rpn,
+        box_head=SemanticBoxHead(
+            model.channels,
+            hidden=model.hidden,
+            classes=len(split.seen),
+            vocabulary=first,
+            encoder_std=model.encoder_std,
+        ),
+        mask_head=SemanticMaskHead(model.channels, dim=dim, tower=model.tower, kernel=model.encoder_kernel),
+        text=AskedWord(vocabulary, given, classes=classes),
+        seen=seen,
+        unseen=unseen,
+        conventions=Conventions(model.conventions),
+        proposing=Proposing(before=model.proposals, after=model.proposals, most=model.proposals),
+        learned_regions=model.regions,
+        learned_masks=model.masks,
+        mask_background_sync=model.mask_background_sync,
+        unseen_boxes=model.unseen_boxes,
+        classes=split,
+    )
+
+
+def class_vectors(names: Sequence[str], vocabulary: Vocabulary, vectors: Tensor) -> Tensor:
+    """Return the vectors (N, D) of classes, of the published length.
+
+    A name of several words has the vector of the whole name ("traffic_light") where there is one, else the mean over
+    its words.
+    """
+    ids = {word: number for number, word in enumerate(vocabulary.words)}
+    means = []
+    for name in names:
+        whole = vectors[ids.get(name.replace(" ", "_"), UNK_ID)]
+        words = vectors[[ids.get(word, UNK_ID) for word in name.split()]]
+        means.append(whole if whole.any() else words.mean(0))
+    return of_one_length(torch.stack(means))
+
+
+def background_vector(vocabulary: Vocabulary, vectors: Tensor) -> Tensor:
+    """Return the vector (1, D) that background begins with: the published one where it was read with the classes',
+
+    else what it is, the mean over COCO's 80 classes, seen or not; over those of them that have a vector.
+    """
+    if BACKGROUND in vocabulary:
+        return vectors[[vocabulary.words.index(BACKGROUND)]]
+    of_classes = class_vectors(tuple(CLASSES.values()), vocabulary, of_one_length(vectors))
+    return of_classes.sum(0, keepdim=True) / of_classes.any(1).sum().clamp(min=1)
+
+
+def of_one_length(vectors: Tensor) -> Tensor:
+    """Return vectors (N, D) scaled to the published length; zeros stay zeros."""
+    return vectors * (WORD_NORM / vectors.norm(dim=1, keepdim=True).clamp(min=1e-6))
+
+
+def _trunk(section: ZSIVisualSection, pretrained: bool) -> FrozenResNet | MobileNetV2 | SmallFrames:
+    trunk: FrozenResNet | MobileNetV2 | SmallFrames
+    if section.name == "small_cnn":
+        trunk = SmallFrames(frozen=section.frozen)
+    elif section.name == "mobilenet_v2":
+        trunk = MobileNetV2(trained=section.weights is not None, frozen=section.frozen)
+    else:
+        trunk = FrozenResNet(section.name, frozen=section.frozen, learned_scales=True, zero_residual=True)
+    on_meta = next(trunk.parameters()).is_meta
+    if pretrained and section.weights is not None and not on_meta:
+        load_trunk(trunk, section.name, section.weights)
+    return trunk

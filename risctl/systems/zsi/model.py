@@ -1,0 +1,218 @@
+"""ZSI: zero-shot instance segmentation (Zheng et al., CVPR 2021).
+
+Follows the published code (zhengye1995/Zero-shot-Instance-Segmentation, 6b25b31), which the parity cases compare with,
+where the paper does not say otherwise; each module says where they differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from risctl.core.encoders.base import TextFeatures, VisualFeatures
+from risctl.core.fusion.location_selector import choose_by_place
+from risctl.core.heads.class_detections import Detecting
+from risctl.core.heads.mask_paste import mask_logits, paste
+from risctl.core.heads.semantic_box import DEVIATIONS
+from risctl.data.batch import Batch, Geometry
+from risctl.systems.base import Found, Output
+from risctl.systems.zsi.network import STRIDES, ZSINetwork
+from risctl.systems.zsi.regions import RegionFeatures, Regions
+from risctl.systems.zsi.targets import Instances, mask_targets, sample_anchors, sample_regions
+from risctl.vision import rle
+
+_LARGEST_STRIDE = 32
+
+
+class ZSI(ZSINetwork):
+    """A picture and class names to instances, or a picture and a phrase to the mask of what it means.
+
+    A class is a word vector, so any word with a vector can be asked for. Of a phrase the class or word that it is about
+    is looked for, and among what is found the words of place choose. Logits have the input's size; `scores` are those
+    of the chosen detection.
+    """
+
+    learns_things = True
+
+    def encode_image(self, images: Tensor, padding: Tensor) -> RegionFeatures:
+        """Propose regions in images (B, 3, H, W) with padding (B, H, W), each picture in an input of its own size."""
+        regions = tuple(
+            self.propose(maps, height=height, width=width) for maps, height, width in self._seen_maps(images, padding)
+        )
+        return RegionFeatures(maps=(), strides=STRIDES, padding=padding, regions=regions)
+
+    def encode_text(self, words: Tensor, word_mask: Tensor) -> TextFeatures:
+        """Read word ids (B, L) with mask (B, L)."""
+        return self.text(words, word_mask, torch.cat([self.seen[1:], self.unseen[1:]]))
+
+    def decode(self, visual: VisualFeatures, text: TextFeatures) -> Output:
+        """Join N images with N texts, row by row. In training nothing is decoded: the logits are zeros."""
+        if not isinstance(visual, RegionFeatures):
+            raise TypeError(f"expected what encode_image gave; got {type(visual).__name__}")
+        extras = {"regions": visual.regions, "asked": text.sentence}
+        if self.training:
+            return Output(logits=torch.zeros_like(visual.padding, dtype=torch.float32), extras=extras)
+        found = [
+            self._answer(regions, asked, padding)
+            for regions, asked, padding in zip(visual.regions, text.sentence, visual.padding, strict=True)
+        ]
+        return Output(
+            logits=torch.stack([logits for logits, _ in found]),
+            scores=torch.stack([score for _, score in found]).clamp(0, 1),
+            extras=extras,
+        )
+
+    def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the proposals, the regions and their masks, the mean over the pictures.
+
+        Things of unseen classes, and of none, are not learned from: training pictures should show none. Of a batch
+        without things, each phrase's target is the one thing, of the seen class most like the phrase's noun.
+        """
+        terms: dict[str, list[Tensor]] = {}
+        for row, regions in enumerate(output.extras["regions"]):
+            instances = self._instances(row, regions, output.extras["asked"][row], batch)
+            for name, value in self._picture_loss(regions, instances).items():
+                terms.setdefault(name, []).append(value)
+        return {name: torch.stack(values).mean() for name, values in terms.items()}
+
+    def find(self, visual: VisualFeatures, names: Sequence[str], *, geometry: Geometry, score: float) -> list[Found]:
+        """Return what is found of classes by name in the one picture of `visual`, best first, 100 at most."""
+        return self.find_parts(visual, [names], geometry=geometry, score=score)
+
+    def find_parts(
+        self, visual: VisualFeatures, parts: Sequence[Sequence[str]], *, geometry: Geometry, score: float
+    ) -> list[Found]:
+        """Return what `find` finds of each of `parts`; a seen class in any of them makes the question generalised."""
+        generalised = any(name in self.class_split.seen for names in parts for name in names)
+        return [
+            one
+            for names in parts
+            for one in self._find(visual, names, geometry=geometry, score=score, generalised=generalised)
+        ]
+
+    @torch.no_grad()
+    def _find(
+        self, visual: VisualFeatures, names: Sequence[str], *, geometry: Geometry, score: float, generalised: bool
+    ) -> list[Found]:
+        if not isinstance(visual, RegionFeatures):
+            raise TypeError(f"expected what encode_image gave; got {type(visual).__name__}")
+        question, regions = self.ask_names(names), visual.regions[0]
+        found = self.detect(regions, question, detecting=replace(self.detecting, score=score))
+        if not len(found):
+            return []
+        seen = self.class_split.seen
+        numbers = [seen.index(name) if name in seen else -1 for name in names]
+        labels_seen = found.labels.new_tensor(numbers)[found.labels]
+        squares = self.squares(
+            regions,
+            found.boxes,
+            labels=found.labels,
+            labels_seen=labels_seen,
+            question=question,
+            generalised=generalised,
+        )
+        ratio = found.boxes.new_tensor([geometry.width / regions.width, geometry.height / regions.height] * 2)
+        listed = []
+        # One at a time: masks have the picture's size.
+        for box, certainty, label, square in zip(
+            found.boxes * ratio, found.scores.tolist(), found.labels.tolist(), squares, strict=True
+        ):
+            laid = paste(
+                square[None], box[None], height=geometry.height, width=geometry.width, conventions=self.conventions
+            )[0]
+            left, top, right, bottom = box.tolist()
+            listed.append(
+                Found(
+                    name=names[label],
+                    score=min(max(certainty, 0.0), 1.0),
+                    box=(left, top, right - left, bottom - top),
+                    segmentation=rle.encode((laid > 0.5).cpu().numpy()),
+                )
+            )
+        return listed
+
+    def _seen_maps(self, images: Tensor, padding: Tensor) -> list[tuple[tuple[Tensor, ...], int, int]]:
+        """Return the trunk's maps, height and width of each picture, which lies at the top left of its input."""
+        spans = []
+        for hidden in padding:
+            height, width = int((~hidden).any(1).sum()), int((~hidden).any(0).sum())
+            spans.append((height, width, _whole(height), _whole(width)))
+        if self.training:
+            # Norms that learn take their statistics from the whole batch.
+            together = self.visual(images, padding).maps
+            return [
+                (
+                    tuple(
+                        one[row : row + 1, :, : bottom // stride, : right // stride]
+                        for one, stride in zip(together, STRIDES, strict=False)
+                    ),
+                    height,
+                    width,
+                )
+                for row, (height, width, bottom, right) in enumerate(spans)
+            ]
+        seen = []
+        for row, (height, width, bottom, right) in enumerate(spans):
+            # In the larger input of another picture, convolutions would see other things beyond the border.
+            image, hidden = images[row : row + 1, :, :bottom, :right], padding[row : row + 1, :bottom, :right]
+            seen.append((self.visual(image, hidden).maps, height, width))
+        return seen
+
+    @torch.no_grad()
+    def _answer(self, regions: Regions, asked: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits (H, W) of an input with padding (H, W), and the score, of what a phrase means."""
+        vector, place = asked.split([self.seen.shape[1], len(asked) - self.seen.shape[1]])
+        question = self.ask(vector[None])
+        found = self.detect(regions, question, detecting=Detecting(score=float("-inf"), most=20))
+        height, width = padding.shape
+        chosen = choose_by_place(found.boxes, found.scores, place, height=regions.height, width=regions.width)
+        box = found.boxes[chosen][None]
+        same = torch.nonzero((self.seen[1:] == vector).all(1))[:1, 0]
+        squares = self.squares(
+            regions,
+            box,
+            labels=found.labels[chosen][None],
+            labels_seen=same if len(same) else same.new_full((1,), -1),
+            question=question,
+            generalised=True,
+        )
+        laid = paste(squares, box, height=height, width=width, conventions=self.conventions)[0]
+        return mask_logits(laid.masked_fill(padding, 0)), found.scores[chosen]
+
+    def _instances(self, row: int, regions: Regions, asked: Tensor, batch: Batch) -> Instances:
+        """Return what there is to find in the picture `row` of `batch`."""
+        if batch.things is not None:
+            things = batch.things[row]
+            labels = things.categories.new_tensor([self._labels.get(one, 0) for one in things.categories.tolist()])
+            seen = labels > 0
+            return Instances.of_masks(things.masks[seen][:, : regions.height, : regions.width], labels[seen])
+        if batch.targets is None:
+            raise ValueError("expected a batch with things or targets")
+        target = batch.targets[row, : regions.height, : regions.width]
+        return Instances.of_masks(target[None] > 0.5, self.nearest_seen(asked[None, : self.seen.shape[1]]))
+
+    def _picture_loss(self, regions: Regions, instances: Instances) -> dict[str, Tensor]:
+        terms = sample_anchors(
+            regions.logits,
+            regions.deltas,
+            self.conventions.anchors(regions.maps, STRIDES),
+            instances,
+            conventions=self.conventions,
+            height=regions.height,
+            width=regions.width,
+        ).losses()
+        sampled = sample_regions(
+            regions.corners, instances, count=self.learned_regions, conventions=self.conventions, deviations=DEVIATIONS
+        )
+        terms |= sampled.losses(self.compare(regions.maps, sampled.corners))
+        masked = sampled.at_things(self.learned_masks)
+        masks = self.look(regions.maps, masked.corners)
+        logits = masks.of_seen(self.mask_vectors(self.seen, generalised=False))
+        return terms | mask_targets(masked, instances, size=logits.shape[-1]).losses(masks, logits)
+
+
+def _whole(side: int) -> int:
+    return -(-side // _LARGEST_STRIDE) * _LARGEST_STRIDE

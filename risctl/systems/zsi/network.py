@@ -1,0 +1,227 @@
+"""What ZSI is made of, and what it says of the regions of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from risctl.core.encoders.text.query_word import AskedWord
+from risctl.core.fusion.background_sync import with_background
+from risctl.core.heads.background_rpn import BackgroundRPN, Proposing
+from risctl.core.heads.box_conventions import Conventions
+from risctl.core.heads.class_detections import Detecting, Detections
+from risctl.core.heads.semantic_box import DEVIATIONS, SemanticBoxes, SemanticBoxHead, take_deltas
+from risctl.core.heads.semantic_box import POOLED as BOX_POOLED
+from risctl.core.heads.semantic_mask import POOLED as MASK_POOLED
+from risctl.core.heads.semantic_mask import SemanticMaskHead, SemanticMasks
+from risctl.data.batch import Preprocess
+from risctl.language.coco_classes import CLASSES, ClassSplit
+from risctl.systems.base import System
+from risctl.systems.zsi.regions import Question, Regions
+
+STRIDES = (4, 8, 16, 32, 64)
+_POOLED_LEVELS = 4
+
+
+class ZSINetwork(System):
+    """The trunk, the proposals and both heads of ZSI, and how they are asked about classes by word vectors."""
+
+    class_split: ClassSplit
+    seen: Tensor
+    unseen: Tensor
+
+    def __init__(
+        self,
+        *,
+        preprocess: Preprocess,
+        visual: nn.Module,
+        visual_channels: Sequence[int],
+        channels: int,
+        rpn: BackgroundRPN,
+        box_head: SemanticBoxHead,
+        mask_head: SemanticMaskHead,
+        text: AskedWord,
+        seen: Tensor,
+        unseen: Tensor,
+        conventions: Conventions,
+        proposing: Proposing,
+        learned_regions: int = 512,
+        learned_masks: int | None = None,
+        mask_background_sync: Literal["always", "never", "generalised"] = "always",
+        unseen_boxes: Literal["nearest", "reference"] = "nearest",
+        classes: ClassSplit | None = None,
+    ) -> None:
+        """Compose it.
+
+        visual_channels: of the trunk's four maps; channels: of the pyramid's; seen (K + 1, D), unseen (U + 1, D): word
+        vectors of the split's classes after background's; classes: their names; learned_regions: of a picture;
+        learned_masks: in how many of them at most, null: in all at things.
+        """
+        super().__init__()
+        self.preprocess = preprocess
+        self.visual = visual
+        self.neck = FeaturePyramidNetwork(list(visual_channels), channels, extra_blocks=LastLevelMaxPool())
+        self.rpn = rpn
+        self.box_head = box_head
+        self.mask_head = mask_head
+        self.text = text
+        self.register_buffer("seen", seen)
+        self.register_buffer("unseen", unseen)
+        self.conventions = conventions
+        self.proposing = proposing
+        self.learned_regions = learned_regions
+        self.learned_masks = learned_masks
+        self.detecting = Detecting()
+        self.mask_background_sync = mask_background_sync
+        self.unseen_boxes = unseen_boxes
+        self.class_split = classes or ClassSplit(seen=(), unseen=())
+        ids = {name: number for number, name in CLASSES.items()}
+        self._labels = {ids[name]: label for label, name in enumerate(self.class_split.seen, start=1)}
+
+    @property
+    def background(self) -> Tensor:
+        """v_b (D,), without gradient."""
+        return self.rpn.background.detach()
+
+    def propose(self, maps: Sequence[Tensor], *, height: int, width: int) -> Regions:
+        """Return the regions of one picture by its trunk's four maps (1, C_i, H_i, W_i)."""
+        named = self.neck({str(level): one for level, one in enumerate(maps)})
+        pyramid = tuple(named.values())
+        logits, deltas = self.rpn(pyramid)
+        proposals = self.proposing(
+            [one[0] for one in logits],
+            [one[0] for one in deltas],
+            self.conventions.anchors(pyramid, STRIDES),
+            conventions=self.conventions,
+            height=height,
+            width=width,
+        )
+        boxes = None if self.training else self.compare(pyramid, proposals.corners)
+        return Regions(
+            maps=pyramid,
+            logits=tuple(one[0] for one in logits),
+            deltas=tuple(one[0] for one in deltas),
+            height=height,
+            width=width,
+            corners=proposals.corners,
+            scores=proposals.scores,
+            boxes=boxes,
+        )
+
+    def pool(self, maps: Sequence[Tensor], corners: Tensor, size: int) -> Tensor:
+        """Return features (N, C, size, size) of regions (N, 4) of one picture's maps."""
+        own = torch.zeros(len(corners), dtype=torch.int64, device=corners.device)
+        return self.conventions.pool(maps[:_POOLED_LEVELS], STRIDES[:_POOLED_LEVELS], corners, own, size)
+
+    def compare(self, maps: Sequence[Tensor], corners: Tensor) -> SemanticBoxes:
+        """Return what the box head says of regions (N, 4)."""
+        return self.box_head(self.pool(maps, corners, BOX_POOLED), with_background(self.seen, self.background))
+
+    def look(self, maps: Sequence[Tensor], corners: Tensor) -> SemanticMasks:
+        """Return what the mask head sees in regions (N, 4)."""
+        return self.mask_head(self.pool(maps, corners, MASK_POOLED))
+
+    def mask_vectors(self, vectors: Tensor, *, generalised: bool) -> Tensor:
+        """Return class vectors (U + 1, D) as the mask head compares with them."""
+        synced = self.mask_background_sync == "always" or (self.mask_background_sync == "generalised" and generalised)
+        return with_background(vectors, self.background if synced else None)
+
+    def ask_split(self) -> tuple[Question, Question]:
+        """Return the questions for the split's seen and unseen classes."""
+        device = self.seen.device
+        seen = Question(vectors=self.seen, box_classes=torch.arange(1, len(self.seen), device=device))
+        if self.unseen_boxes == "nearest":
+            return seen, self.ask(self.unseen[1:])
+        classes = torch.arange(1, len(self.unseen), device=device).clamp(max=len(self.seen) - 1)
+        return seen, Question(vectors=self.unseen, box_classes=classes)
+
+    def ask(self, vectors: Tensor) -> Question:
+        """Return the question for any classes, by their word vectors (U, D)."""
+        return Question(vectors=torch.cat([self.seen[:1], vectors]), box_classes=self.nearest_seen(vectors))
+
+    def classify(self, boxes: SemanticBoxes, question: Question) -> Tensor:
+        """Return scores (R, U + 1) of what is asked, the first for background."""
+        return boxes.of_classes(
+            with_background(self.seen, self.background), with_background(question.vectors, self.background)
+        )
+
+    def detect(
+        self, regions: Regions, question: Question, *, scale: float = 1.0, detecting: Detecting | None = None
+    ) -> Detections:
+        """Return what is found of the classes asked for, boxes in input pixels divided by `scale`."""
+        if regions.boxes is None:
+            raise ValueError("expected features of evaluation mode; call eval() first")
+        scores = self.classify(regions.boxes, question)[:, 1:]
+        corners = self.conventions.decode(
+            regions.corners[:, None],
+            take_deltas(regions.boxes.deltas, question.box_classes),
+            deviations=DEVIATIONS,
+            height=regions.height,
+            width=regions.width,
+        )
+        return (detecting or self.detecting)(corners / scale, scores, conventions=self.conventions)
+
+    def masks_of(
+        self, masks: SemanticMasks, labels: Tensor, question: Question, *, of_seen: bool, generalised: bool
+    ) -> Tensor:
+        """Return logits (N, 28, 28) of the classes labels (N,), from 0, of `question`."""
+        seen = self.mask_vectors(self.seen, generalised=generalised)
+        if of_seen:
+            logits = masks.of_seen(seen)
+        else:
+            logits = masks.of_classes(seen, self.mask_vectors(question.vectors, generalised=generalised))
+        return logits[torch.arange(len(labels), device=labels.device), labels + 1]
+
+    def squares(
+        self,
+        regions: Regions,
+        boxes: Tensor,
+        *,
+        labels: Tensor,
+        labels_seen: Tensor,
+        question: Question,
+        generalised: bool,
+    ) -> Tensor:
+        """Return the probabilities (N, 28, 28) of the masks in boxes (N, 4).
+
+        labels (N,): classes of `question`, from 0; labels_seen (N,): the same as seen classes, -1 for others: the masks
+        of seen classes are compared with their own vectors.
+        """
+        masks, known = self.look(regions.maps, boxes), labels_seen >= 0
+        logits = self.masks_of(masks, labels, question, of_seen=False, generalised=generalised)
+        if known.any():
+            own = self.masks_of(masks, labels_seen.clamp(min=0), question, of_seen=True, generalised=generalised)
+            logits = torch.where(known[:, None, None], own, logits)
+        return logits.sigmoid()
+
+    def vectors_of(self, names: Sequence[str]) -> Tensor:
+        """Return the word vectors (N, D) of classes by name, several words as their mean.
+
+        Raises `UsageError` for a name none of whose words has a vector.
+        """
+        own = (*self.class_split.seen, *self.class_split.unseen)
+        of_classes = torch.cat([self.seen[1:], self.unseen[1:]])
+        return torch.stack(
+            [of_classes[own.index(name)] if name in own else self.text.vector_of(name) for name in names]
+        )
+
+    def ask_names(self, names: Sequence[str]) -> Question:
+        """Return the question for classes by name. Raises `UsageError` for one that nothing is known of."""
+        question = self.ask(self.vectors_of(names))
+        if self.unseen_boxes == "reference":
+            of_split = self.ask_split()[1].box_classes
+            for place, name in enumerate(names):
+                if name in self.class_split.unseen:
+                    question.box_classes[place] = of_split[self.class_split.unseen.index(name)]
+        return question
+
+    def nearest_seen(self, vectors: Tensor) -> Tensor:
+        """Return which seen class, 1 to K, is most like each of vectors (U, D)."""
+        ours = functional.normalize(self.seen[1:], dim=1)
+        return (functional.normalize(vectors, dim=1) @ ours.T).argmax(1) + 1

@@ -1,0 +1,123 @@
+"""Training items of a system that chooses among boxes: questions of people, made-up ones, and about what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from risctl.data.box_files import read_questions
+from risctl.data.box_grounding import BoxPicture, BoxQuestion
+from risctl.data.box_grounding_dataset import QuestionSet
+from risctl.data.box_noise import Disturbance
+from risctl.data.boxes import Boxes
+from risctl.data.store.reader import Store
+from risctl.errors import UsageError
+from risctl.recipe.schema import Recipe
+from risctl.systems.base import QuestionForm, System
+from risctl.vision import rle
+
+_MATCH = 0.5  # the IoU from which a found box is taken for a thing's
+
+
+def question_items(recipe: Recipe, stores: Iterable[Store], system: System) -> QuestionSet:
+    """Return the questions that `recipe` asks for. On the meta device nothing is looked for in pictures.
+
+    Raises `UsageError` for a system that does not choose among boxes, `DataError` for files that cannot be read or if
+    there is no question.
+    """
+    form, section, augment = system.question_form, recipe.data.questions, recipe.data.augment
+    if form is None:
+        raise UsageError(
+            f"data.items=questions, but {recipe.model.system} does not choose among boxes; use data.items=phrases"
+        )
+    found: list[BoxQuestion] = []
+    if section.found and not next(system.parameters()).is_meta:
+        for store in stores:
+            found.extend(found_questions(system, store, split=recipe.data.train_split, form=form))
+    return QuestionSet(
+        system.preprocess,
+        asked=[one for file in section.files for one in read_questions(Path(file), classes=form.classes)],
+        made=section.made,
+        found=found,
+        disturbance=Disturbance(
+            flip=augment.flip if augment else 0.0,
+            drop=section.drop,
+            detector=section.detector,
+            colours=section.colours,
+            typo=section.typo,
+        ),
+        per_word=form.per_word,
+        classes=form.classes,
+        appearance=form.appearance,
+        seed=recipe.train.seed,
+    )
+
+
+@torch.inference_mode()
+def found_questions(system: System, store: Store, *, split: str, form: QuestionForm) -> list[BoxQuestion]:
+    """Return the phrases of a split of `store` as questions about what `system` finds in their pictures.
+
+    A phrase that means something that was not found is left out; one that means nothing stays.
+    """
+    was_training = system.training
+    system.eval()
+    device = next(system.parameters()).device
+    of_image: dict[int, list[int]] = {}
+    for row in store.sentences(split):
+        of_image.setdefault(store.sentence(int(row)).image, []).append(int(row))
+    questions = []
+    for image, rows in of_image.items():
+        pixels, geometry = system.preprocess.image(store.pixels(image))
+        seen = system.encode_image(pixels[None].to(device), geometry.padding()[None].to(device))
+        picture = as_picture(system.boxes_of(seen))
+        size = store.image(image)
+        sides = np.array([size.width, size.height] * 2, dtype=np.float32)
+        for row in rows:
+            sentence = store.sentence(row)
+            spans = [rle.box(store.annotation(int(one)).mask) for one in store.ref(sentence.ref).annotations]
+            targets = _found_of(picture, [np.array(one, dtype=np.float32) for one in spans if one], sides)
+            if targets is not None:
+                questions.append(BoxQuestion(picture=picture, text=sentence.sent, targets=targets))
+    system.train(was_training)
+    return questions
+
+
+def as_picture(boxes: Boxes) -> BoxPicture:
+    """Return the boxes of one picture, of `Boxes` with B = 1, each with its two likeliest classes."""
+    there = boxes.mask[0]
+    classes = boxes.classes[0][there]
+    first = classes.topk(2, dim=1)
+    shares = first.values / first.values.sum(1, keepdim=True).clamp(min=1e-6)
+    return BoxPicture(
+        corners=_array(boxes.corners[0][there].clamp(0, 1)),
+        kinds=first.indices[:, 0].cpu().numpy(),
+        aspect=float(boxes.aspect[0]),
+        sureness=None if boxes.certainty is None else _array(boxes.certainty[0][there]),
+        blend=_array(shares[:, 0]),
+        other=first.indices[:, 1].cpu().numpy(),
+        appearance=None if boxes.appearance is None else _array(boxes.appearance[0][there]),
+    )
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.float().cpu().numpy()
+
+
+def _found_of(picture: BoxPicture, spans: Sequence[np.ndarray], sides: np.ndarray) -> tuple[int, ...] | None:
+    """Return which boxes are the things of spans (x, y, width, height) in pixels; None if one was not found."""
+    if not spans:
+        return ()
+    if not len(picture.kinds):
+        return None
+    own = np.stack(spans)
+    own[:, 2:] += own[:, :2]
+    overlaps = box_iou(torch.from_numpy(own / sides), torch.from_numpy(picture.corners))
+    best = overlaps.max(1)
+    if float(best.values.min()) < _MATCH:
+        return None
+    return tuple(sorted(set(best.indices.tolist())))

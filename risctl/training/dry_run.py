@@ -1,0 +1,198 @@
+"""What a training run would be, without running it: the model built on the meta device, memory counted, not used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from risctl.checkpoints.checkpoint import Builder
+from risctl.data.batch import Batch, collate
+from risctl.data.image_dataset import EpochSampler, Sizable
+from risctl.data.records import Sample, SampleIds
+from risctl.data.store.reader import Store
+from risctl.data.transforms.letterbox import to_item
+from risctl.language.tokens import words_of
+from risctl.language.vocabulary import Vocabulary
+from risctl.recipe.schema import Recipe
+from risctl.systems.base import System
+from risctl.systems.registry import build_system
+from risctl.training.datasets import training_items
+from risctl.training.trainer import total_steps
+
+_ASSUMED_WORDS = 10_000
+_BYTE_PAIRS = 50_265
+_PROBE = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A run, foreseen.
+
+    items: of an epoch, None where the store is not there yet, as are the steps; words: of the vocabulary; memory: bytes
+    on the device by what takes them; notes: what was assumed.
+    """
+
+    parameters: int
+    trainable: int
+    words: int
+    items: int | None
+    steps_per_epoch: int | None
+    steps: int | None
+    memory: Mapping[str, int]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON values."""
+        return {
+            "parameters": self.parameters,
+            "trainable": self.trainable,
+            "words": self.words,
+            "items": self.items,
+            "steps_per_epoch": self.steps_per_epoch,
+            "steps": self.steps,
+            "memory_bytes": {**self.memory, "total": sum(self.memory.values())},
+            "notes": list(self.notes),
+        }
+
+
+def plan_run(recipe: Recipe, *, build: Builder | None = None) -> Plan:
+    """Return what training `recipe` on one device would be. The store is read if it is there; nothing is written.
+
+    Raises the errors that training would raise for the store, the splits and the batch size.
+    """
+    if recipe.stages:
+        return _of_stages(recipe, build)
+    notes: list[str] = []
+    absent = [path for path in recipe.data.stores if not Path(path).exists()]
+    byte_pairs = recipe.model.text.tokens is not None
+    vectors = recipe.model.text.vectors is not None
+    words = _BYTE_PAIRS if byte_pairs else _ASSUMED_WORDS + (recipe.model.text.extra_words if vectors else 0)
+    items = steps_per_epoch = steps = None
+    if not absent:
+        with ExitStack() as opened:
+            stores = [opened.enter_context(Store(path)) for path in recipe.data.stores]
+            words = words if byte_pairs else _count_words(recipe, stores)
+            system = _on_meta(recipe, words, build)
+            # As in training, this refuses an unknown split; the preprocess is not used to count.
+            items = len(training_items(recipe, stores[0], system, also=stores[1:]))
+            stores[0].sentences(recipe.data.val_split)
+        sampler = EpochSampler(items, recipe.data.batch_size, seed=0, accumulate=recipe.optim.accumulate)
+        steps_per_epoch = len(sampler) // recipe.optim.accumulate
+        steps = total_steps(recipe, steps_per_epoch)
+    else:
+        system = _on_meta(recipe, words, build)
+        notes.append(f"the store {absent[0]} is not there: steps unknown, a vocabulary of {words:,} words assumed")
+    if vectors:
+        notes.append(f"the vocabulary may be smaller: the vectors of {recipe.model.text.vectors} were not read")
+    memory = _memory(recipe, system, notes)
+    parameters = list(system.parameters())
+    return Plan(
+        parameters=sum(one.numel() for one in parameters),
+        trainable=sum(one.numel() for one in parameters if one.requires_grad),
+        words=words,
+        items=items,
+        steps_per_epoch=steps_per_epoch,
+        steps=steps,
+        memory=memory,
+        notes=tuple(notes),
+    )
+
+
+def _of_stages(recipe: Recipe, build: Builder | None) -> Plan:
+    """Return the plan of all stages together: the steps of all, the memory of the one that takes most."""
+    plans = {name: plan_run(recipe.stage(name), build=build) for name in recipe.stages}
+    largest = max(plans.values(), key=lambda plan: sum(plan.memory.values()))
+    known = [plan.steps for plan in plans.values() if plan.steps is not None]
+    each = [
+        f"stage {name}: " + ("steps unknown" if plan.steps is None else f"{plan.steps:,} steps of {plan.items:,} items")
+        for name, plan in plans.items()
+    ]
+    notes = dict.fromkeys(note for plan in plans.values() for note in plan.notes)
+    return replace(
+        largest,
+        items=None,
+        steps_per_epoch=None,
+        steps=sum(known) if len(known) == len(plans) else None,
+        notes=(*each, *notes),
+    )
+
+
+def _on_meta(recipe: Recipe, words: int, build: Builder | None) -> System:
+    vocabulary = Vocabulary(f"word{number}" for number in range(words - 2))
+    with torch.device("meta"):
+        return (build or build_system)(recipe.model, vocabulary=vocabulary, vectors=None, pretrained=False).train()
+
+
+def _count_words(recipe: Recipe, stores: Sequence[Store]) -> int:
+    vectors = recipe.model.text.vectors is not None
+    split = "all" if vectors else recipe.data.train_split
+    texts = (text for store in stores for text in store.texts(split, recipe.data.text_field))
+    known = len({word for text in texts for word in words_of(text)}) + 2
+    return known + (recipe.model.text.extra_words if vectors else 0)
+
+
+def _memory(recipe: Recipe, system: System, notes: list[str]) -> dict[str, int]:
+    state = sum(_size(tensor) for tensor in system.state_dict().values())
+    trainable = sum(_size(one) for one in system.parameters() if one.requires_grad)
+    moments = (1 if recipe.optim.momentum else 0) if recipe.optim.name == "sgd" else 2
+    memory = {"weights": state, "gradients": trainable, "optimizer": moments * trainable}
+    if recipe.train.ema is not None:
+        memory["running mean"] = state
+    try:
+        activations = _activations(recipe, system)
+    except (NotImplementedError, RuntimeError) as error:
+        notes.append(
+            f"activations not counted: the model does not run on the meta device ({str(error).splitlines()[0]})"
+        )
+    else:
+        memory["activations"] = activations * recipe.data.batch_size // _PROBE
+        half = "" if recipe.train.precision == "fp32" else f"; {recipe.train.precision} takes down to half of them"
+        of = f"{_PROBE} clips of {recipe.data.frames} frames" if recipe.data.frames else f"{_PROBE}"
+        notes.append(
+            f"activations: what autograd keeps of a batch of {of}, in fp32, scaled to {recipe.data.batch_size}"
+            f"{half}; workspace of the libraries comes on top"
+        )
+    return memory
+
+
+def _activations(recipe: Recipe, system: System) -> int:
+    """Return the bytes that a forward pass and loss on `_PROBE` samples keep for the backward pass."""
+    batch = _probe(recipe, system).to("meta")
+    weights = {one.untyped_storage()._cdata for one in (*system.parameters(), *system.buffers())}
+    # Views share a storage, which is kept once; holding a tensor of it keeps its address from being used again.
+    kept: dict[int, Tensor] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        address = tensor.untyped_storage()._cdata
+        if address not in weights:
+            kept.setdefault(address, tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        system.loss(system(batch), batch)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def _probe(recipe: Recipe, system: System) -> Batch:
+    """Return pictures, or clips, of 480 x 640 pixels, at the largest of the sizes that the training brings them to."""
+    image, mask = np.zeros((480, 640, 3), dtype=np.uint8), np.zeros((480, 640), dtype=bool)
+    sample = Sample(image=image, text="thing", mask=mask, ids=SampleIds(image_id=0, ref_id=0, sentence_id=0))
+    preprocess, augment = system.preprocess, recipe.data.augment
+    if augment is not None and augment.sizes and isinstance(preprocess, Sizable):
+        preprocess = preprocess.sized(max(augment.sizes), longest=augment.longest)
+    item = to_item(sample, preprocess)
+    if recipe.data.frames is not None and item.target is not None:
+        frames = (recipe.data.frames, 1, 1)
+        item = replace(item, image=item.image.repeat(*frames, 1), target=item.target.repeat(*frames))
+    return collate([item] * _PROBE)
+
+
+def _size(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

@@ -1,0 +1,142 @@
+"""Taking features computed before in the place of pictures: what `data.features` of a recipe does to a training."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from risctl.core.encoders import frozen_prefix
+from risctl.data.features.cached_features import Recall
+from risctl.data.features.reader import FeatureCache
+from risctl.data.features.schema import IMAGES, Key
+from risctl.data.image_dataset import TrainingSet
+from risctl.data.joint_dataset import JointTrainingSet
+from risctl.data.store.reader import Store
+from risctl.errors import DataError, UsageError
+from risctl.recipe.schema import Recipe
+from risctl.systems.base import System
+from risctl.training.features.keys import AUTO, default_path, frozen_encoders, key_of
+
+# Of the largest number in a sample: fp16 keeps 11 bits, and another device or batch sums in another order.
+_NOISE = 0.01
+
+
+def use_features(
+    recipe: Recipe, stores: Sequence[Store], system: System, items: object, *, device: torch.device
+) -> str | None:
+    """Let `items` of `stores` take features instead of pictures where the recipe says so; return what to tell about it.
+
+    `auto` takes those beside the stores, each its own; where one has none, or none can be had, or training with them
+    would not be the same, the pictures stay.
+    Raises `DataError` for features that are stale, damaged or of other samples, `UsageError` for a file that is named
+    and that the recipe cannot be trained on.
+    """
+    asked = recipe.data.features
+    if asked is None:
+        return None
+    if asked != AUTO and len(stores) > 1:
+        raise UsageError(
+            f"data.features={asked} is one file, and there are {len(stores)} stores, each with its own; set "
+            "data.features=auto, which takes those beside them, or null"
+        )
+    paths = [default_path(recipe, one.path) if asked == AUTO else Path(asked) for one in stores]
+    missing = [path for path in paths if not path.exists()] if asked == AUTO else []
+    again = f"make them again: {_command(recipe, stores)}"
+    try:
+        keys = [key_of(recipe, one, system, weighed=not missing) for one in stores]
+    except UsageError as error:
+        if asked != AUTO:
+            raise
+        return f"features: none, so the encoders run whole at every step: {error}"
+    if asked == AUTO and keys[0].images and differs_in_batches(recipe, stores, system):
+        return (
+            "features: none, so the encoders run whole at every step: pictures of several sizes are filled up in a "
+            "batch, which shows in what the trunk makes of them; features are of each alone. Set data.batch_size=1 "
+            "(and optim.accumulate) or, of one store, name the file, data.features=FILE, to take them all the same"
+        )
+    if missing:
+        absent = " and ".join(map(str, missing))
+        return f"features: none at {absent}, so the encoders run whole at every step; {again.replace(' again', '')}"
+    parts: Sequence[object] = items.parts if isinstance(items, JointTrainingSet) else (items,)
+    told = []
+    for path, key, store, part in zip(paths, keys, stores, parts, strict=True):
+        if type(part) is not TrainingSet:
+            raise TypeError(f"expected the items of pictures with a phrase each, got {type(part).__name__}")
+        part.features = _recalled(path, key, store, recipe=recipe, system=system, device=device, again=again)
+        told.append(_told(part.features.cache))
+    return f"features: {'; '.join(told)}; {'pictures are not read' if keys[0].images else 'texts are not encoded'}"
+
+
+def differs_in_batches(recipe: Recipe, stores: Sequence[Store], system: System) -> bool:
+    """Return whether pictures are filled up to the size of others in their batch, and features would differ by that."""
+    if not system.fills_batches or recipe.data.batch_size == 1:
+        return False
+    sizes: set[tuple[int, int]] = set()
+    for store in stores:
+        rows = store.images(recipe.data.train_split)
+        heights, widths = store.numbers("images/height")[rows], store.numbers("images/width")[rows]
+        sizes.update(zip(heights.tolist(), widths.tolist(), strict=True))
+    inputs = {system.preprocess.fit(height=height, width=width).padding().shape for height, width in sizes}
+    return len(inputs) > 1
+
+
+def _recalled(
+    path: Path, key: Key, store: Store, *, recipe: Recipe, system: System, device: torch.device, again: str
+) -> Recall:
+    """Open the features of a store. Raises `DataError` if they are not those of `key` on the split trained on."""
+    recall = Recall(path)
+    check_key(recall.cache, key, again=again)
+    if recall.cache.layout.split != recipe.data.train_split:
+        raise DataError(
+            f"the features {path} are of the split {recall.cache.layout.split!r}, not of {recipe.data.train_split!r}; "
+            f"{again}"
+        )
+    _check_first(recall.cache, store, system, device=device, again=again)
+    return recall
+
+
+def _told(cache: FeatureCache) -> str:
+    kept = " and ".join(f"{len(cache.keys(group)):,} {group}" for group in cache.groups)
+    twice = ", both orientations" if cache.layout.key.orientations > 1 else ""
+    return f"{cache.path}, {kept}{twice}"
+
+
+def _command(recipe: Recipe, stores: Sequence[Store]) -> str:
+    also = [f"data.also=[{','.join(recipe.data.also)}]"] if recipe.data.also else []
+    return shlex.join(["risctl", "prepare", "features", str(stores[0].path), "--recipe", recipe.name, *also])
+
+
+def check_key(cache: FeatureCache, key: Key, *, again: str) -> None:
+    """Raise `DataError` saying what has changed since `cache` was made, if it is stale."""
+    if differing := key.differences(cache.layout.key):
+        raise DataError(f"the features {cache.path} are stale: {'; '.join(differing)}. {again}, or data.features=null")
+
+
+def _check_first(cache: FeatureCache, store: Store, system: System, *, device: torch.device, again: str) -> None:
+    """Compute the first sample of each kind anew: what no key tells, as another decoder of pictures, shows here."""
+    encoders: dict[str, nn.Module] = frozen_encoders(system)
+    for group, encoder in encoders.items():
+        keys = cache.keys(group)
+        if not keys:
+            continue
+        if group == IMAGES:
+            row = int(np.flatnonzero(store.numbers("images/id") == int(keys[0]))[0])
+            image, geometry = system.preprocess.image(store.pixels(row))
+            inputs, mask = system.before_trunk(image[None], geometry.padding()[None])
+        else:
+            inputs, mask = (one[None] for one in system.preprocess.text(keys[0]))
+        with torch.no_grad():
+            now = frozen_prefix.begin(encoder, inputs.to(device), mask.to(device))
+        for mine, theirs in zip(now, cache.sample(group, keys[0]), strict=True):
+            wanted, kept = mine[0].float().cpu().numpy(), theirs.astype(np.float32)
+            most = float(np.abs(wanted).max(initial=0.0))
+            if wanted.shape != kept.shape or float(np.abs(wanted - kept).max(initial=0.0)) > _NOISE * most + 1e-6:
+                raise DataError(
+                    f"the features {cache.path} are stale: {group} {keys[0]!r} gives others now than are kept. "
+                    f"{again}, or data.features=null"
+                )

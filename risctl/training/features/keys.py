@@ -1,0 +1,123 @@
+"""What a recipe's features are made by: which encoders are frozen, and the key that tells a stale cache."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from risctl import __version__
+from risctl.core.encoders import frozen_prefix
+from risctl.data.clips import is_video_store
+from risctl.data.features import schema
+from risctl.data.features.schema import IMAGES, TEXTS, Key
+from risctl.data.store.reader import Store
+from risctl.errors import UsageError
+from risctl.recipe.schema import Recipe
+from risctl.systems.base import System
+
+AUTO = "auto"
+# Of a preprocess, what changes targets or texts alone.
+_NOT_OF_PICTURES = ("target_size", "max_words")
+
+
+def frozen_encoders(system: System) -> dict[str, nn.Module]:
+    """Return the encoders of `system`, in training mode, whose first part never changes: "images", "texts".
+
+    Raises `UsageError` if there is none.
+    """
+    found = {}
+    for name, group in (("visual", IMAGES), ("text", TEXTS)):
+        encoder = getattr(system, name, None)
+        takes = group == TEXTS or type(system).after_trunk is not System.after_trunk
+        if isinstance(encoder, nn.Module) and takes and not system.learns_things and frozen_prefix.stem_of(encoder):
+            found[group] = encoder
+    if not found:
+        raise UsageError(
+            f"nothing of this {type(system).__name__}'s encoders is frozen from the first layer on, so there are no "
+            "features to compute once; freeze the trunk (model.visual.frozen=true, or model.visual.frozen_stages), "
+            "or set data.features=null"
+        )
+    return found
+
+
+def key_of(recipe: Recipe, store: Store, system: System, *, weighed: bool = True) -> Key:
+    """Return the key of the features that training `recipe` on `store` with `system` needs.
+
+    weighed: look at the weights, which a dry run has none of. Raises `UsageError` if nothing can be computed before: no
+    pictures with phrases, no frozen encoder, or pictures that change at random.
+    """
+    check_items(recipe, store)
+    encoders = frozen_encoders(system)
+    check_augmentation(recipe, encoders)
+    described: dict[str, dict[str, Any]] = {IMAGES: {}, TEXTS: {}}
+    for group, encoder in encoders.items():
+        described[group] = {
+            "name": type(encoder).__name__,
+            "weights": frozen_prefix.digest(frozen_prefix.stem_of(encoder)) if weighed else "",
+            "preprocessing": _settings(system.preprocess, of_pictures=group == IMAGES),
+        }
+    if TEXTS in encoders:
+        words = "\n".join(system.preprocess.vocabulary.to_list())  # type: ignore[attr-defined]
+        described[TEXTS]["vocabulary"] = hashlib.sha256(words.encode()).hexdigest()
+    return Key(
+        store=store.fingerprint,
+        images=described[IMAGES],
+        texts=described[TEXTS],
+        code=code_version(),
+        orientations=2 if recipe.data.augment is not None and recipe.data.augment.flip else 1,
+    )
+
+
+def code_version() -> str:
+    """Return what features of this version of the code say of it."""
+    return f"risctl {__version__}, features {schema.VERSION}"
+
+
+def check_items(recipe: Recipe, store: Store) -> None:
+    """Raise `UsageError` unless `recipe` learns from the pictures of `store` as they are, each with a phrase.
+
+    Clips have no features: their frames are drawn anew each time, those of pictures are moved at random, and a video
+    trunk (Video Swin) looks at all frames of a clip together, so what it gives for a frame depends on the draw.
+    """
+    data = recipe.data
+    if data.frames is not None or is_video_store(store):
+        raise UsageError(
+            "clips are of frames drawn anew each time, which a video trunk sees together, so there are no features of "
+            "them to compute once; set data.features=null, or train on pictures (data.frames=null)"
+        )
+    if data.items != "phrases":
+        how = "from boxes, not pictures" if data.items == "questions" else "its trunk, too, from pictures that change"
+        raise UsageError(f"data.items={data.items} learns {how}: there are no features to compute once")
+
+
+def check_augmentation(recipe: Recipe, encoders: dict[str, nn.Module]) -> None:
+    """Raise `UsageError` for changes of the pictures that no features computed before can follow: all but mirroring."""
+    augment = recipe.data.augment
+    if augment is None or IMAGES not in encoders:
+        return
+    for name, value in augment.model_dump().items():
+        if name != "flip" and value:
+            raise UsageError(
+                f"data.augment.{name} changes the pictures at random, which features computed before cannot follow; "
+                f"take it out (~data.augment.{name}) or set data.features=null. data.augment.flip goes: both "
+                "orientations are kept"
+            )
+
+
+def default_path(recipe: Recipe, store: Path) -> Path:
+    """Return where the features of a recipe on a store lie unless named: beside the store."""
+    return store.with_name(f"{store.name.removesuffix('.h5')}.{recipe.name}{schema.SUFFIX}")
+
+
+def _settings(preprocess: Any, *, of_pictures: bool) -> str:
+    plain = {
+        name: value
+        for name, value in sorted(vars(preprocess).items())
+        if isinstance(value, bool | int | float | str | None) and (name not in _NOT_OF_PICTURES) == of_pictures
+    }
+    if not of_pictures:
+        plain = {name: value for name, value in plain.items() if name == "max_words"}
+    return " ".join([type(preprocess).__name__, *(f"{name}={value}" for name, value in plain.items())])

@@ -1,0 +1,130 @@
+"""Beginning a training with the weights of another: all of them, or only those of some parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from risctl.checkpoints.checkpoint import read_weights, vocabulary_of
+from risctl.core.encoders.text.embedding import FrozenVectors, LearnedVectors
+from risctl.errors import CheckpointError, RecipeError, nearest
+from risctl.language.vocabulary import Vocabulary
+from risctl.recipe.train import StartSection
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A checkpoint to begin with. weights: by parameter; vocabulary: the one that its words are numbered by."""
+
+    path: Path
+    weights: Mapping[str, Tensor]
+    vocabulary: Vocabulary
+    parts: tuple[str, ...]
+    anew: tuple[str, ...]
+
+    def takes(self, name: str) -> bool:
+        """Say whether the tensor `name` is taken from the checkpoint."""
+        return (not self.parts or name.startswith(self.parts)) and not name.startswith(self.anew)
+
+    @property
+    def takes_encoders(self) -> bool:
+        """Whether all of the trunk and the text encoder comes from here, so that no other weights are read for them."""
+        return all(self.takes(name) for name in self.weights if name.startswith(("visual.", "text.")))
+
+    @property
+    def words(self) -> Vocabulary | None:
+        """The vocabulary, if the vectors of its words are taken."""
+        rows = len(self.vocabulary)
+        taken = any(value.ndim == 2 and len(value) == rows and self.takes(name) for name, value in self.weights.items())
+        return self.vocabulary if taken else None
+
+    def fill(self, system: nn.Module, vocabulary: Vocabulary) -> str:
+        """Copy the weights into `system`, whose words are those of `vocabulary`; return what was done, in words.
+
+        Word vectors go by their words: words that the checkpoint lacks keep the vectors they have. Raises
+        `CheckpointError` for tensors that are missing, unknown or of another shape, `RecipeError` for a prefix that no
+        parameter's name begins with.
+        """
+        own = system.state_dict()
+        self._check_prefixes(own)
+        given = {name: value for name, value in self.weights.items() if self.takes(name)}
+        wanted = {name: value for name, value in own.items() if self.takes(name)}
+        new_words = 0
+        if vocabulary.to_list() != self.vocabulary.to_list():
+            for name in _word_vectors(system, words=len(vocabulary)):
+                if name in given and name in wanted and len(given[name]) == len(self.vocabulary):
+                    given[name], new_words = self._by_word(given[name], wanted[name], vocabulary)
+        problems = [f"{name} is missing" for name in wanted if name not in given]
+        problems += [f"{name} is not of this model" for name in given if name not in wanted]
+        problems += [
+            f"{name} is {tuple(given[name].shape)}, expected {tuple(value.shape)}"
+            for name, value in wanted.items()
+            if name in given and given[name].shape != value.shape
+        ]
+        if problems:
+            more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+            raise CheckpointError(
+                f"train.start: {self.path} is of another model: {'; '.join(problems[:_SHOWN])}{more}. Name what begins "
+                "anew in train.start.anew, or what is taken in train.start.parts"
+            )
+        system.load_state_dict(given, strict=False)
+        rest = len(own) - len(wanted)
+        return (
+            f"begins with {len(wanted)} tensors of {self.path}"
+            + (f", {rest} begin anew" if rest else "")
+            + (f", and {new_words} words that it does not know" if new_words else "")
+        )
+
+    def _by_word(self, given: Tensor, wanted: Tensor, vocabulary: Vocabulary) -> tuple[Tensor, int]:
+        places = {word: place for place, word in enumerate(self.vocabulary.words)}
+        known = [(new, places[word]) for new, word in enumerate(vocabulary.words) if word in places]
+        if given.shape[1:] != wanted.shape[1:]:
+            return given, 0  # told as a shape that does not fit
+        rows, sources = (torch.tensor(side) for side in zip(*known, strict=True))
+        filled = wanted.detach().clone()
+        filled[rows] = given[sources].to(filled)
+        return filled, len(vocabulary) - len(known)
+
+    def _check_prefixes(self, own: Mapping[str, Tensor]) -> None:
+        problems = [
+            f"{key}: no parameter's name begins with {prefix!r}; nearest: {nearest(prefix, _prefixes(own))!r}"
+            for key, prefixes in (("parts", self.parts), ("anew", self.anew))
+            for prefix in prefixes
+            if not any(name.startswith(prefix) for name in own)
+        ]
+        if problems:
+            raise RecipeError("train.start names what the model does not have", problems=problems)
+
+
+def read_start(section: StartSection) -> Start:
+    """Read the checkpoint to begin with. Raises what reading a checkpoint raises."""
+    path, header, weights = read_weights(section.checkpoint)
+    return Start(
+        path=path,
+        weights=weights,
+        vocabulary=vocabulary_of(header, path),
+        parts=section.parts,
+        anew=section.anew,
+    )
+
+
+def _word_vectors(system: nn.Module, *, words: int) -> list[str]:
+    """Return the names of the tensors that have a row a word."""
+    names = []
+    for name, module in system.named_modules():
+        if isinstance(module, nn.Embedding) and module.num_embeddings == words:
+            names.append(f"{name}.weight")
+        elif isinstance(module, FrozenVectors | LearnedVectors):
+            names.append(f"{name}.vectors")
+    return names
+
+
+def _prefixes(names: Mapping[str, Tensor]) -> Sequence[str]:
+    parts = {".".join(name.split(".")[:depth]) for name in names for depth in range(1, name.count(".") + 2)}
+    return sorted(parts)

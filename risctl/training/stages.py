@@ -1,0 +1,113 @@
+"""Recipes with stages: one run after the other, each in a folder of its own, each beginning where the last one ended.
+
+The run folder of such a training holds the recipe, a folder a stage (`1-things`, `2-phrases`, …) and, at its end, the
+checkpoint of the last stage with the whole recipe in it. A resume finds the stage that was not finished.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Unpack
+
+from risctl.checkpoints.checkpoint import Builder, load_checkpoint, save_checkpoint
+from risctl.errors import UsageError
+from risctl.files import replacing
+from risctl.recipe.schema import Recipe
+from risctl.training import run as training
+from risctl.training.logger import Silent
+from risctl.training.run import How, Result
+from risctl.training.run_folder import RunFolder
+
+_DONE = "stages.json"
+
+
+def train(recipe: Recipe, *, out: Path | None = None, **how: Unpack[How]) -> Result:
+    """Train `recipe`, stage by stage where it has stages. Arguments and errors are those of `training.train`."""
+    if not recipe.stages:
+        return training.train(recipe, out=out, **how)
+    return _run_stages(recipe, RunFolder.create(recipe, out=out), **how)
+
+
+def resume(path: Path, *, recipe: Recipe | None = None, **how: Unpack[How]) -> Result:
+    """Go on with the run in `path`, in the stage that it stands in.
+
+    As `training.resume`; the recipe of a run with stages cannot be changed: `UsageError`.
+    """
+    run = RunFolder.open(path)
+    own = run.recipe()
+    if not own.stages:
+        return training.resume(path, recipe=recipe, **how)
+    if recipe is not None and recipe != own:
+        raise UsageError(f"{path} is a run with stages, which goes on with its own recipe; leave the changes away")
+    return _run_stages(own, run, **how)
+
+
+def _run_stages(recipe: Recipe, run: RunFolder, **how: Unpack[How]) -> Result:
+    run.note_start(recipe, how.get("command", ""))
+    speak = how.get("watcher") or Silent()
+    done, began = _finished(run), time.monotonic()
+    before: Path | None = None
+    result: Result | None = None
+    steps = 0
+    for number, name in enumerate(recipe.stages, start=1):
+        folder = RunFolder(run.path / f"{number}-{name}")
+        if name in done:
+            before = folder.last
+            steps += done[name]
+            continue
+        speak.line(f"stage {number} of {len(recipe.stages)}: {name}")
+        if folder.recipe_file.is_file():
+            result = training.resume(folder.path, **how)
+        else:
+            result = training.train(_beginning(recipe.stage(name), before), out=folder.path, **how)
+        before = folder.last
+        steps += result.steps
+        done[name] = result.steps
+        if result.is_first:
+            _note(run, done)
+    if result is None or result.is_first:
+        last = RunFolder(run.path / f"{len(recipe.stages)}-{list(recipe.stages)[-1]}")
+        _keep(recipe, run, source=last, build=how.get("build"))
+    finished = run.best if run.best.exists() else run.last
+    if result is None:
+        return Result(run=run.path, checkpoint=finished, steps=steps, seconds=0.0, figures={}, best=None)
+    return replace(result, run=run.path, checkpoint=finished, steps=steps, seconds=time.monotonic() - began)
+
+
+def _beginning(stage: Recipe, before: Path | None) -> Recipe:
+    """Return the recipe of a stage that begins with the checkpoint of the one before, if there was one."""
+    if before is None:
+        return stage
+    values = stage.model_dump(mode="json")
+    # Whole, so that the stage can begin anew from another working folder.
+    values["train"]["start"] = {"checkpoint": str(before.resolve())}
+    return Recipe.model_validate(values)
+
+
+def _keep(recipe: Recipe, run: RunFolder, *, source: RunFolder, build: Builder | None) -> None:
+    """Write the weights of the last stage as those of the whole training, with the whole recipe."""
+    for path, kept in ((source.last, run.last), (source.best, run.best)):
+        if path.exists():
+            loaded = load_checkpoint(path, build=build)
+            extra = {
+                name: value
+                for name, value in loaded.header.items()
+                if name in ("dataset", "protocol", "step", "epoch", "metrics", "best")
+            }
+            save_checkpoint(kept, system=loaded.system, recipe=recipe, vocabulary=loaded.vocabulary, extra=extra)
+
+
+def _finished(run: RunFolder) -> dict[str, int]:
+    """Return the steps of every stage that is finished, by its name."""
+    try:
+        return {str(name): int(steps) for name, steps in json.loads((run.path / _DONE).read_text("utf-8")).items()}
+    except FileNotFoundError:
+        return {}
+
+
+def _note(run: RunFolder, done: dict[str, int]) -> None:
+    with replacing(run.path / _DONE) as file:
+        file.write_text(json.dumps(done) + "\n", encoding="utf-8")

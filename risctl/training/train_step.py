@@ -1,0 +1,75 @@
+"""One update of the weights: forward, loss, backward, accumulated, clipped."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from risctl.data.batch import Batch
+from risctl.systems.base import System
+from risctl.training.state import TrainingError
+
+
+class Stepper:
+    """Makes updates of `system`. `model` is the system as accelerate prepared it, the same object on one device."""
+
+    def __init__(
+        self,
+        *,
+        system: System,
+        model: nn.Module,
+        optimizer: Optimizer,
+        accelerator: Accelerator,
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+    ) -> None:
+        self.system = system
+        self.model = model
+        self.optimizer = optimizer
+        self.accelerator = accelerator
+        self.accumulate = accumulate
+        self.clip_norm = clip_norm
+        self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+    def step(self, batches: Iterator[Batch], *, number: int) -> dict[str, float]:
+        """Make update `number` from the next `accumulate` batches and return the mean of each loss term.
+
+        Gradients are the mean over the batches, and over processes. Raises `TrainingError`, with all terms, if the loss
+        is not finite; the weights are then as before.
+        """
+        sums: dict[str, float] = {}
+        for turn in range(self.accumulate):
+            batch = next(batches).to(self.accelerator.device)
+            last = turn == self.accumulate - 1
+            # Gradients travel between processes once an update, with its last batch.
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
+                with self.accelerator.autocast():
+                    terms = self.system.loss(self.model(batch), batch)
+                total = torch.stack([term.float() for term in terms.values()]).sum()
+                self._check(total, terms, batch, number=number)
+                self.accelerator.backward(total / self.accumulate)
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + float(term.detach()) / self.accumulate
+        if self.clip_norm is not None:
+            self.accelerator.clip_grad_norm_(self._parameters, self.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return sums
+
+    def _check(self, total: Tensor, terms: dict[str, Tensor], batch: Batch, *, number: int) -> None:
+        if math.isfinite(float(total.detach())):
+            return
+        values = json.dumps({name: str(float(term.detach())) for name, term in terms.items()})
+        sentences = [one.sentence_id for one in batch.ids if one is not None]
+        shown = ", ".join(str(one) for one in sentences[:8]) + (", …" if len(sentences) > 8 else "")
+        raise TrainingError(
+            f"the loss is not finite at step {number}: {values} (sentence ids {shown}). Try a smaller optim.lr, "
+            f"a longer optim.warmup_steps, optim.clip_norm=1.0 or train.precision=fp32"
+        )

@@ -1,0 +1,282 @@
+"""The one trainer: it knows no system by name.
+
+A run is a function of its recipe and its store. Order, augmentation and dropout follow from (seed, epoch, index) and
+(seed, step), so weights, optimizer and the step are all that a resume needs to go on exactly, wherever it was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from risctl.checkpoints.checkpoint import save_checkpoint
+from risctl.data.batch import Batch
+from risctl.data.image_dataset import EpochSampler, batches, make_loader
+from risctl.data.store.reader import Store
+from risctl.interrupts import Interrupts
+from risctl.language.vocabulary import Vocabulary
+from risctl.recipe.schema import Recipe
+from risctl.systems.base import System
+from risctl.training.ema import RunningMean
+from risctl.training.logger import Journal, duration
+from risctl.training.lr_schedule import Schedule
+from risctl.training.optimizer import optimizer_tensors, set_rate
+from risctl.training.run_folder import RunFolder
+from risctl.training.seeding import seed_step
+from risctl.training.state import Best, State, TrainingError
+from risctl.training.train_step import Stepper
+from risctl.training.validation import Validation
+
+
+class _Stopped(Exception):  # noqa: N818 - no error: the way out of an evaluation that Ctrl-C ended
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a trainer works with, assembled by `risctl.training.run`; without_vector: words that should have one."""
+
+    recipe: Recipe
+    run: RunFolder
+    store: Store
+    also: tuple[Store, ...] = ()
+    vocabulary: Vocabulary
+    without_vector: tuple[str, ...] = ()
+    system: System
+    stepper: Stepper
+    mean: RunningMean | None
+    sampler: EpochSampler
+    dataset: Any
+    validation: Validation
+    accelerator: Accelerator
+    journal: Journal
+
+
+class Trainer:
+    """Takes a run from where its state stands to its end."""
+
+    def __init__(self, parts: Parts, state: State) -> None:
+        self.parts = parts
+        self.state = state
+        self.recipe = parts.recipe
+        self.steps_per_epoch = len(parts.sampler) // self.recipe.optim.accumulate
+        self.total = total_steps(self.recipe, self.steps_per_epoch)
+        self.schedule = Schedule.of(self.recipe.optim, steps_per_epoch=self.steps_per_epoch, total=self.total)
+        self._loader = make_loader(
+            parts.dataset,
+            parts.sampler,
+            workers=self.recipe.data.workers,
+            pin=parts.accelerator.device.type == "cuda",
+        )
+        self._saved = state.step
+        self._first = state.step
+        # Since when: this start of the run; what `state.seconds` lacks; the current log line.
+        self._began = self._counted = self._window_start = time.monotonic()
+
+    def run(self) -> State:
+        """Train to the end and return the state.
+
+        Raises `TrainingError` if the loss or the weights are no longer finite; `KeyboardInterrupt` after Ctrl-C, with
+        the step finished and `last` saved.
+        """
+        with Interrupts() as interrupts:
+            with contextlib.suppress(_Stopped):
+                self._run(interrupts)
+            if interrupts.asked:
+                self._save_last()
+                self.parts.journal.line(
+                    f"interrupted after step {self.state.step} of {self.total} and saved; "
+                    f"go on with: risctl train --resume {self.parts.run.path}"
+                )
+                raise KeyboardInterrupt
+        return self.state
+
+    def _run(self, interrupts: Interrupts) -> None:
+        state, stream = self.state, self._stream()
+        while True:
+            if self._evaluation_is_due():
+                self._evaluate(interrupts)
+                self._save_last()
+            elif state.step > self._saved and self._saving_is_due():
+                self._save_last()
+            if state.step >= self.total:
+                return
+            if self._asked(interrupts):
+                raise _Stopped
+            self._step(stream)
+
+    def _step(self, stream: Iterator[Batch]) -> None:
+        state, parts = self.state, self.parts
+        seed_step(self.recipe.train.seed, state.step, rank=parts.accelerator.process_index)
+        rate = self.recipe.optim.lr * self.schedule(state.step)
+        set_rate(parts.stepper.optimizer, rate)
+        terms = parts.stepper.step(stream, number=state.step + 1)
+        state.step += 1
+        if parts.mean is not None:
+            parts.mean.update(parts.system, updates=state.step)
+        for name, value in terms.items():
+            state.window[name] = state.window.get(name, 0.0) + value
+        state.window_steps += 1
+        parts.journal.step(state.step, self.total, loss=sum(terms.values()), seconds_left=self._seconds_left())
+        if state.step % self.recipe.train.log_every == 0 or state.step == self.total:
+            self._log(rate)
+
+    def _stream(self) -> Iterator[Batch]:
+        """Yield the batches of the rest of the run, from the very one that the next step needs."""
+        epoch, done = divmod(self.state.step, self.steps_per_epoch)
+        while True:
+            self.parts.sampler.set_epoch(epoch)
+            self.parts.sampler.skip(done * self.recipe.optim.accumulate)
+            yield from batches(self._loader)
+            epoch, done = epoch + 1, 0
+
+    def _evaluation_is_due(self) -> bool:
+        step = self.state.step
+        if self.recipe.train.eval_every is None:
+            return False
+        every = self.recipe.train.eval_every * self.steps_per_epoch
+        return step > self.state.evaluated and (step == self.total or step % every == 0)
+
+    def _saving_is_due(self) -> bool:
+        every = self.recipe.train.save_every or self.steps_per_epoch
+        return self.state.step % every == 0 or self.state.step == self.total
+
+    def _evaluate(self, interrupts: Interrupts) -> None:
+        """Measure the model, all processes together, and keep it if it is the best."""
+        parts, state = self.parts, self.state
+        alone = parts.accelerator.num_processes == 1
+
+        def progress(done: int, total: int) -> None:
+            # One of several processes cannot leave alone: the others would wait for its share.
+            if interrupts.asked and alone:
+                raise _Stopped
+            parts.journal.evaluating(done, total)
+
+        started = time.monotonic()
+        with parts.mean.applied(parts.system) if parts.mean is not None else contextlib.nullcontext():
+            state.figures = parts.validation.figures(parts.system, progress=progress)
+            self._keep_if_best(state.figures)
+        state.evaluated = state.step
+        seconds = time.monotonic() - started
+        self._window_start += seconds
+        values = {"epoch": self._epoch(), "figures": state.figures, "evaluation_seconds": round(seconds, 3)}
+        parts.journal.record("eval", state.step, values, scalars=state.figures)
+        is_best = state.best is not None and state.best.step == state.step
+        shown = ", ".join(f"{figure} {value:.2f}" for figure, value in state.figures.items())
+        mark = f"; the best {self.recipe.train.best} so far" if is_best else ""
+        parts.journal.line(f"step {state.step}: {parts.validation.describe()}: {shown}{mark}")
+
+    def _keep_if_best(self, figures: dict[str, float]) -> None:
+        name, state = self.recipe.train.best, self.state
+        value = figures.get(name)
+        if value is not None and (state.best is None or value > state.best.value):
+            state.best = Best(figure=name, value=value, step=state.step)
+            if self.parts.accelerator.is_main_process:
+                self._save(self.parts.run.best, figures=figures, resumable=False)
+
+    def _save_last(self) -> None:
+        # A save by one process while others go on would see their collective calls out of step.
+        self.parts.accelerator.wait_for_everyone()
+        if self.parts.accelerator.is_main_process:
+            now = time.monotonic()
+            self.state.seconds += now - self._counted
+            self._counted = now
+            scaler = self.parts.accelerator.scaler
+            self.state.scaler = None if scaler is None else scaler.state_dict()
+            self._save(self.parts.run.last, figures=self.state.figures, resumable=True)
+        self._saved = self.state.step
+
+    def _save(self, path: Path, *, figures: dict[str, float], resumable: bool) -> None:
+        parts, state = self.parts, self.state
+        for name, tensor in parts.system.state_dict().items():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise TrainingError(
+                    f"{name} is no longer finite at step {state.step}; {path.name} was not saved. Start anew with a "
+                    "smaller optim.lr, optim.clip_norm=1.0 or train.precision=fp32"
+                )
+        dataset = {**_of_store(parts.store), "split": self.recipe.data.train_split}
+        if parts.also:
+            dataset["also"] = [_of_store(one) for one in parts.also]
+        extra: dict[str, Any] = {
+            "dataset": dataset,
+            "protocol": self.recipe.eval.protocol,
+            "step": state.step,
+            "epoch": self._epoch(),
+            "metrics": figures,
+            "best": None if state.best is None else asdict(state.best),
+            "without_vector": list(parts.without_vector),
+        }
+        training = mean = None
+        if resumable:
+            extra["state"] = state.to_json()
+            extra["position"] = {
+                "steps_per_epoch": self.steps_per_epoch,
+                "processes": parts.accelerator.num_processes,
+            }
+            training = optimizer_tensors(parts.stepper.optimizer, parts.system)
+            mean = None if parts.mean is None else parts.mean.tensors
+        save_checkpoint(
+            path,
+            system=parts.system,
+            recipe=self.recipe,
+            vocabulary=parts.vocabulary,
+            extra=extra,
+            mean=mean,
+            training=training,
+        )
+
+    def _log(self, rate: float) -> None:
+        state = self.state
+        terms = {name: value / state.window_steps for name, value in state.window.items()}
+        loss = sum(terms.values())
+        now = time.monotonic()
+        samples = self.recipe.data.batch_size * self.recipe.optim.accumulate * self.parts.accelerator.num_processes
+        speed = samples * state.window_steps / max(now - self._window_start, 1e-9)
+        values = {
+            "epoch": self._epoch(),
+            "loss": loss,
+            "terms": terms,
+            "rate": rate,
+            "samples_per_second": round(speed, 3),
+        }
+        self.parts.journal.record("train", state.step, values, scalars={"loss": loss, **terms, "rate": rate})
+        left = self._seconds_left()
+        shown = ", ".join(f"{name} {value:.5g}" for name, value in terms.items())
+        self.parts.journal.line(
+            f"step {state.step}/{self.total}, epoch {self._epoch():.2f}/{self.recipe.train.epochs}: loss {loss:.5g} "
+            f"({shown}), rate {rate:.3g}, {speed:.3g} samples/s" + ("" if left is None else f", {duration(left)} left"),
+            routine=True,
+        )
+        state.window, state.window_steps, self._window_start = {}, 0, now
+
+    def _epoch(self) -> float:
+        return round(self.state.step / self.steps_per_epoch, 4)
+
+    def _seconds_left(self) -> float | None:
+        done = self.state.step - self._first
+        return (time.monotonic() - self._began) / done * (self.total - self.state.step) if done else None
+
+    def _asked(self, interrupts: Interrupts) -> bool:
+        """Return whether any process was told to stop: all must leave before the same step."""
+        accelerator = self.parts.accelerator
+        if accelerator.num_processes > 1:
+            flag = torch.tensor(float(interrupts.asked), device=accelerator.device)
+            interrupts.asked = bool(accelerator.reduce(flag, reduction="sum") > 0)
+        return interrupts.asked
+
+
+def _of_store(store: Store) -> dict[str, Any]:
+    return {"name": store.name, "split_by": store.split_by, "fingerprint": store.fingerprint}
+
+
+def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
+    """Return the updates of a whole run."""
+    total = recipe.train.epochs * steps_per_epoch
+    return total if recipe.train.max_steps is None else min(total, recipe.train.max_steps)

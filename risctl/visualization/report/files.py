@@ -1,0 +1,74 @@
+"""A report in a file: JSON, Markdown or one HTML page, by the file's ending."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from risctl import __version__
+from risctl.errors import UsageError
+from risctl.evaluation.report import Report
+from risctl.files import replacing
+from risctl.metrics.figures import sample_ious
+from risctl.visualization.report.markdown import render_markdown
+from risctl.visualization.report.page import render_page
+from risctl.visualization.report.sample_images import listing_of, worst_and_best
+from risctl.visualization.report.samples import Listing, Pictured
+
+ENDINGS = (".html", ".md", ".json")
+LISTED_IN_TEXT = 12
+"""Worst and best samples that JSON and Markdown name, each."""
+
+
+def check_report_paths(paths: Iterable[Path]) -> None:
+    """Raise `UsageError` for a path whose ending names no form of report, or for one that comes twice."""
+    seen: set[Path] = set()
+    for path in paths:
+        if path.suffix.lower() not in ENDINGS:
+            raise UsageError(f"a report is {', '.join(ENDINGS)}, by the ending of its name; got {path}")
+        if path.absolute() in seen:
+            raise UsageError(f"{path} is named twice; each report needs a file of its own")
+        seen.add(path.absolute())
+
+
+def write_report(
+    path: Path,
+    report: Report,
+    *,
+    about: Mapping[str, Any],
+    pictures: Sequence[Pictured] = (),
+    listing: Listing | None = None,
+) -> None:
+    """Write `report` to `path`, whole or not at all.
+
+    about: what else to state, such as "model" and "data", before the rest; pictures and listing: for a page, the
+    latter by default made here. Raises `UsageError` for another ending, `DataError` or `MachineError` if it cannot be
+    written.
+    """
+    check_report_paths([path])
+    data = {**about, "written_by": f"risctl {__version__}", **report.to_dict(), **_extremes(report)}
+    if path.suffix.lower() == ".html":
+        content = render_page(data, listing=listing_of(report) if listing is None else listing, pictures=pictures)
+    elif path.suffix.lower() == ".md":
+        content = render_markdown(data)
+    else:
+        content = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    with replacing(path) as beside:
+        beside.write_text(content, encoding="utf-8", errors="replace", newline="\n")
+
+
+def _extremes(report: Report) -> dict[str, list[dict[str, Any]]]:
+    """Return the worst and the best samples under the first protocol, ready for JSON."""
+    result = next(iter(report.results.values()))
+    rows = result.rows
+    iou = sample_ious(rows, result.protocol)
+    at = {int(key): place for place, key in enumerate(rows.key)}
+
+    def told(keys: Sequence[int]) -> list[dict[str, Any]]:
+        found = [{"sample": key, "iou": round(float(iou[at[key]]), 5), **rows.ids(at[key])} for key in keys]
+        return [one | {"video": report.videos[one["image_id"]]} if report.videos else one for one in found]
+
+    worst, best = worst_and_best(result, each=LISTED_IN_TEXT)
+    return {"worst": told(worst), "best": told(best)}

@@ -1,0 +1,61 @@
+"""Mask R-CNN's instances (torchvision, ResNet-50 FPN)."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import torch
+from torch import nn
+from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights, maskrcnn_resnet50_fpn
+
+from risctl.errors import CheckpointError, MachineError
+from risctl.zeroshot.proposals.base import Picture, Proposals, none_for
+
+
+class MaskRCNN:
+    """Proposes the detected instances, any class; masks where the probability is above a half."""
+
+    def __init__(self, model: nn.Module, *, name: str, device: torch.device | str = "cpu") -> None:
+        self.name = name
+        self._device = torch.device(device)
+        self._model = model.eval().to(self._device)
+
+    @torch.no_grad()
+    def __call__(self, picture: Picture) -> Proposals:
+        """Return the detections, best first."""
+        image = torch.from_numpy(picture.pixels).permute(2, 0, 1).float() / 255
+        [found] = self._model([image.to(self._device)])
+        if not len(found["scores"]):
+            return none_for(picture)
+        masks = found["masks"][:, 0] > 0.5
+        categories = found["labels"].cpu().numpy().astype(np.int64)
+        return Proposals(masks=masks.cpu().numpy(), scores=found["scores"].cpu().numpy(), categories=categories)
+
+
+def load_mask_rcnn(weights: str | None, *, device: torch.device | str = "cpu") -> MaskRCNN:
+    """Return torchvision's model with `weights`, a `.pth` file of its state; without it, torchvision's COCO weights.
+
+    Raises `CheckpointError` for another file, `MachineError` if the weights are not here and cannot be downloaded.
+    """
+    published = MaskRCNN_ResNet50_FPN_Weights.COCO_V1
+    if weights is None:
+        try:
+            model = maskrcnn_resnet50_fpn(weights=published, progress=False)
+        except (URLError, OSError, RuntimeError) as error:
+            name = published.url.rsplit("/", 1)[-1]
+            raise MachineError(
+                f"Mask R-CNN's weights {name} are not on this machine and cannot be downloaded ({error}). Get "
+                f"{published.url} where there is a network and give it as --proposals mask-rcnn:{name}, or put it into "
+                f"{torch.hub.get_dir()}/checkpoints"
+            ) from error
+        return MaskRCNN(model, name="Mask R-CNN R50-FPN (torchvision, COCO)", device=device)
+    model = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+    try:
+        model.load_state_dict(torch.load(Path(weights), map_location="cpu", weights_only=True))
+    except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError, TypeError, AttributeError) as error:
+        first = str(error).splitlines()[0]
+        raise CheckpointError(f"{weights} cannot be read as torchvision's Mask R-CNN R50-FPN: {first}") from error
+    return MaskRCNN(model, name=f"Mask R-CNN {weights}", device=device)

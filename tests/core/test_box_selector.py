@@ -1,0 +1,182 @@
+"""The chooser: what it is told about boxes, what it may not depend on, and that it learns to choose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from risctl.core.encoders.text.hashed_words import GRAMS, HashedWords, WordIds, gram_buckets, split_words
+from risctl.core.fusion.box_selector import Choice, Chooser, box_feature_count, box_features, pair_features
+from risctl.data.boxes import Boxes
+
+WORDS = ("left", "right", "second", "from", "big", "dog", "cat", "on", "the", "red", "blue")
+IDS = WordIds(WORDS)
+
+
+def boxes(*places: tuple[float, float, float], kinds: tuple[int, ...] | None = None, classes: int = 4) -> Boxes:
+    """Boxes of one picture from (x, y, side) of their middles."""
+    corners = torch.tensor([[x - s / 2, y - s / 2, x + s / 2, y + s / 2] for x, y, s in places])[None]
+    kind = torch.tensor(kinds if kinds is not None else (0,) * len(places))
+    return Boxes(
+        corners=corners,
+        classes=torch.nn.functional.one_hot(kind, classes).float()[None],
+        mask=torch.ones(1, len(places), dtype=torch.bool),
+        aspect=torch.ones(1),
+    )
+
+
+def chooser(**settings: int | float) -> Chooser:
+    torch.manual_seed(0)
+    return Chooser(HashedWords(len(WORDS), channels=32), classes=4, channels=32, layers=2, heads=2, **settings).eval()
+
+
+def choose(model: Chooser, ids: torch.Tensor, some: Boxes) -> Choice:
+    return model(*model.read(ids), some)
+
+
+def test_words_are_split_plainly() -> None:
+    assert split_words("The man's T-shirt, 2nd from LEFT!") == ["the", "man", "s", "t", "shirt", "2nd", "from", "left"]
+    assert split_words("  ... ") == []
+    assert len(split_words("word " * 50, max_words=20)) == 20
+
+
+def test_words_alike_share_grams() -> None:
+    assert len(set(gram_buckets("zebra", buckets=4096)) & set(gram_buckets("zebras", buckets=4096))) >= 6
+    assert not set(gram_buckets("zebra", buckets=4096)) & set(gram_buckets("truck", buckets=4096))
+    assert len(gram_buckets("a" * 90, buckets=64)) == GRAMS
+    # A checkpoint's rows are these wherever it is read.
+    assert gram_buckets("left", buckets=4096) == [1178, 217, 2525, 4057, 462, 1896, 3814]
+
+
+def test_ids_and_vectors_of_words() -> None:
+    ids_of = WordIds(WORDS, max_words=5)
+    words = HashedWords(len(WORDS), channels=8, max_words=5)
+    ids = ids_of("left zebras")
+    assert ids.shape == (5, 1 + GRAMS)
+    assert ids[0, 0] == 2 and ids[1, 0] == 1 and not ids[2:].any()
+    vectors = words(ids)
+    assert not vectors[2:].any()
+    # Unknown words differ by their letters.
+    assert not torch.equal(words(ids_of("zebras"))[0], words(ids_of("trucks"))[0])
+
+
+def test_features_have_the_promised_number_and_are_finite() -> None:
+    some = boxes((0.2, 0.5, 0.2), (0.5, 0.5, 0.0), (0.8, 0.5, 1.0))
+    assert box_features(some).shape == (1, 3, box_feature_count())
+    assert bool(box_features(some).isfinite().all()) and bool(pair_features(some).isfinite().all())
+
+
+def test_ranks_count_only_what_is_alike_and_there() -> None:
+    row = boxes((0.2, 0.5, 0.2), (0.5, 0.5, 0.2), (0.8, 0.5, 0.2))
+    alone = boxes((0.2, 0.5, 0.2), (0.5, 0.5, 0.2), (0.8, 0.5, 0.2), kinds=(0, 1, 2))
+    assert not torch.equal(box_features(row), box_features(alone))
+    absent = replace(row, mask=torch.tensor([[True, True, False]]))
+    two = boxes((0.2, 0.5, 0.2), (0.5, 0.5, 0.2))
+    assert torch.allclose(box_features(absent)[:, :2], box_features(two))
+    doubtful = replace(row, certainty=torch.tensor([[1.0, 1.0, 0.0]]))
+    assert torch.allclose(box_features(doubtful)[:, :2], box_features(two))
+
+
+def test_padding_changes_nothing() -> None:
+    model = chooser()
+    ids = IDS("left dog")[None]
+    two = boxes((0.2, 0.5, 0.2), (0.7, 0.5, 0.3))
+    more = boxes((0.2, 0.5, 0.2), (0.7, 0.5, 0.3), (0.4, 0.1, 0.2), kinds=(0, 0, 1))
+    more = replace(more, mask=torch.tensor([[True, True, False]]))
+    alone, padded, shorter = (
+        choose(model, ids, two),
+        choose(model, ids, more),
+        choose(model, ids[:, :2], two),
+    )
+    assert torch.allclose(alone.scores, padded.scores[:, :2], atol=1e-5)
+    assert padded.scores[0, 2] == float("-inf")
+    assert torch.allclose(alone.presence, padded.presence, atol=1e-5)
+    assert torch.allclose(alone.scores, shorter.scores, atol=1e-5)
+
+
+def test_the_order_of_boxes_is_nothing() -> None:
+    model = chooser()
+    ids = IDS("second from right")[None]
+    three = boxes((0.2, 0.5, 0.2), (0.7, 0.5, 0.3), (0.4, 0.1, 0.2), kinds=(0, 2, 1))
+    turned = boxes((0.4, 0.1, 0.2), (0.7, 0.5, 0.3), (0.2, 0.5, 0.2), kinds=(1, 2, 0))
+    assert torch.allclose(choose(model, ids, three).scores.flip(1), choose(model, ids, turned).scores, atol=1e-5)
+
+
+def test_appearance_counts_where_it_is_seen() -> None:
+    model = chooser(appearance=3)
+    ids = IDS("red dog")[None]
+    two = boxes((0.2, 0.5, 0.2), (0.7, 0.5, 0.3))
+    red = replace(two, appearance=torch.tensor([[[1.0, 0, 0], [0, 0, 1.0]]]))
+    assert not torch.allclose(choose(model, ids, two).scores, choose(model, ids, red).scores)
+    unseen = replace(red, seen=torch.zeros(1, 2, dtype=torch.bool))
+    assert torch.allclose(choose(model, ids, two).scores, choose(model, ids, unseen).scores, atol=1e-6)
+
+
+def test_no_boxes_at_all() -> None:
+    model = chooser()
+    none = Boxes(
+        corners=torch.zeros(1, 0, 4),
+        classes=torch.zeros(1, 0, 4),
+        mask=torch.zeros(1, 0, dtype=torch.bool),
+        aspect=torch.ones(1),
+    )
+    choice = choose(model, IDS("left dog")[None], none)
+    assert choice.scores.shape == (1, 0)
+    assert bool(choice.presence.isfinite().all())
+
+
+def test_it_learns_sides_kinds_and_absence() -> None:
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    model = Chooser(HashedWords(len(WORDS), channels=32), classes=4, channels=32, layers=2, heads=2, dropout=0.0)
+    texts = ("left dog", "right dog", "left cat", "right cat")
+    ids = torch.stack([IDS(text) for text in texts])[:, :2]
+
+    def scene(count: int) -> tuple[torch.Tensor, Boxes, torch.Tensor, torch.Tensor]:
+        middles = torch.rand(count, 4, 2, generator=generator) * 0.8 + 0.1
+        kinds = torch.randint(0, 2, (count, 4), generator=generator)
+        asked = torch.randint(0, 4, (count,), generator=generator)
+        alike = kinds == (asked // 2)[:, None]
+        sign = 1 - 2 * (asked % 2).float()[:, None]
+        target = (middles[..., 0] * sign).masked_fill(~alike, 9.0).argmin(1)
+        some = Boxes(
+            corners=torch.cat([middles - 0.08, middles + 0.08], -1),
+            classes=torch.nn.functional.one_hot(kinds, 4).float(),
+            mask=torch.ones(count, 4, dtype=torch.bool),
+            aspect=torch.ones(count),
+        )
+        return ids[asked], some, target, alike.any(1)
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(150):
+        words, some, target, there = scene(64)
+        choice = choose(model, words, some)
+        loss = torch.nn.functional.cross_entropy(choice.scores[there], target[there])
+        loss = loss + torch.nn.functional.binary_cross_entropy_with_logits(choice.presence, there.float())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    words, some, target, there = scene(256)
+    with torch.no_grad():
+        choice = choose(model, words, some)
+    assert (choice.scores.argmax(1) == target)[there].float().mean() > 0.9
+    assert ((choice.presence > 0) == there).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("picked", [[0], [1, 0, 0]])
+def test_selecting_pictures(picked: list[int]) -> None:
+    joined = boxes((0.2, 0.5, 0.2))
+    both = replace(
+        joined,
+        corners=joined.corners.repeat(2, 1, 1),
+        classes=joined.classes.repeat(2, 1, 1),
+        mask=joined.mask.repeat(2, 1),
+        aspect=torch.tensor([1.0, 2.0]),
+        certainty=torch.ones(2, 1),
+    )
+    chosen = both.select(torch.tensor(picked))
+    assert chosen.aspect.tolist() == [[1.0, 2.0][one] for one in picked]
+    assert chosen.certainty is not None and len(chosen.certainty) == len(picked)
+    assert chosen.appearance is None

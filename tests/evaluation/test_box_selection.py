@@ -1,0 +1,110 @@
+"""Measuring the choice among known boxes: right where it is right, whatever batch a question comes in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.tiny import build_tiny, tiny_recipe
+
+from risctl.core.encoders.text.hashed_words import HashedWords
+from risctl.core.fusion.box_selector import Chooser
+from risctl.core.heads.detector import Finder
+from risctl.core.losses.box_selection import choice_losses
+from risctl.data.box_grounding import BoxPicture, BoxQuestion
+from risctl.data.box_grounding_dataset import QuestionSet
+from risctl.data.box_noise import Disturbance
+from risctl.errors import UsageError
+from risctl.evaluation.box_selection import right_choices
+from risctl.language.vocabulary import Vocabulary
+from risctl.systems.mini.model import Mini
+from risctl.systems.mini.preprocess import MiniPreprocess
+
+WORDS = ("left", "right", "man")
+
+
+def lefts_and_rights(count: int, *, first: int = 0) -> list[BoxQuestion]:
+    """Of three boxes or more of one kind, the leftmost and the rightmost."""
+    questions = []
+    for seed in range(first, first + count):
+        generator = np.random.default_rng(seed)
+        boxes = 3 + seed % 3
+        low = generator.random((boxes, 2)) * 0.7
+        corners = np.concatenate([low, low + 0.1 + 0.2 * generator.random((boxes, 2))], 1).astype(np.float32)
+        own = BoxPicture(corners=corners, kinds=np.zeros(boxes, dtype=np.int64), aspect=1.5)
+        order = own.corners[:, [0, 2]].mean(1).argsort()
+        questions.append(BoxQuestion(picture=own, text="left man", targets=(int(order[0]),)))
+        questions.append(BoxQuestion(picture=own, text="man right", targets=(int(order[-1]),)))
+    return questions
+
+
+@pytest.fixture
+def mini() -> Mini:
+    torch.manual_seed(0)
+    words = HashedWords(len(WORDS), channels=24, buckets=64, max_words=4)
+    return Mini(
+        preprocess=MiniPreprocess(size=64, words=WORDS, buckets=64, max_words=4),
+        finder=Finder(classes=2, channels=8),
+        chooser=Chooser(words, classes=2, channels=24, layers=1, heads=2, dropout=0.0),
+    )
+
+
+def learn(mini: Mini, questions: list[BoxQuestion], *, steps: int) -> None:
+    form = mini.question_form
+    assert form is not None
+    items = QuestionSet(
+        mini.preprocess,
+        asked=questions,
+        disturbance=Disturbance(),
+        per_word=form.per_word,
+        classes=form.classes,
+        appearance=form.appearance,
+        seed=0,
+    )
+    optimizer = torch.optim.AdamW(mini.chooser.parameters(), lr=5e-3)
+    generator = np.random.default_rng(0)
+    mini.train()
+    for step in range(steps):
+        batch = items.collate([items.item(step, int(one)) for one in generator.integers(0, len(items), 32)])
+        assert batch.asked is not None
+        terms = choice_losses(mini(batch).extras["choice"], batch.asked)
+        optimizer.zero_grad()
+        torch.stack(list(terms.values())).sum().backward()
+        optimizer.step()
+
+
+def test_a_chooser_that_has_learned_is_measured_as_such(mini: Mini) -> None:
+    held_out = lefts_and_rights(60, first=1000)
+    before = right_choices(mini, held_out).mean()
+    learn(mini, lefts_and_rights(100), steps=60)
+    assert mini.training
+    right = right_choices(mini, held_out)
+    assert right.dtype == bool and mini.training and before < 0.6 < 0.8 < right.mean()
+    # Each answer stands at its question's place, whatever batch it came in.
+    for size in (1, 7, 500):
+        assert np.array_equal(right_choices(mini, held_out, batch_size=size), right)
+    order = np.random.default_rng(0).permutation(len(held_out))
+    assert np.array_equal(right_choices(mini, [held_out[index] for index in order]), right[order])
+
+
+def test_what_cannot_be_asked_is_wrong(mini: Mini) -> None:
+    known = lefts_and_rights(1)[0]
+    nowhere = BoxPicture(corners=np.zeros((0, 4), dtype=np.float32), kinds=np.zeros(0, dtype=np.int64), aspect=1.0)
+    everything = BoxQuestion(picture=known.picture, text="man", targets=tuple(range(len(known.picture.kinds))))
+    some = [
+        everything,
+        BoxQuestion(picture=known.picture, text="...", targets=everything.targets),
+        BoxQuestion(picture=nowhere, text="man", targets=()),
+        BoxQuestion(picture=known.picture, text="man", targets=()),
+        everything,
+    ]
+    assert right_choices(mini, some).tolist() == [True, False, False, False, True]
+    assert right_choices(mini, []).shape == (0,)
+
+
+def test_a_system_without_boxes_is_refused() -> None:
+    system = build_tiny(tiny_recipe(Path("none.h5")).model, vocabulary=Vocabulary(["man"]))
+    with pytest.raises(UsageError, match="does not choose among boxes"):
+        right_choices(system, lefts_and_rights(1))

@@ -1,0 +1,108 @@
+"""Tiny text-prompted networks with random weights, as folders in Hugging Face's layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from helpers.tiny_clip import WORDS, write_tokenizer
+from transformers import (
+    BertTokenizer,
+    CLIPSegConfig,
+    CLIPSegForImageSegmentation,
+    CLIPSegProcessor,
+    CLIPTokenizer,
+    GroundingDinoConfig,
+    GroundingDinoForObjectDetection,
+    GroundingDinoImageProcessor,
+    GroundingDinoProcessor,
+    Sam3Config,
+    Sam3ImageProcessor,
+    Sam3Model,
+    Sam3Processor,
+    ViTImageProcessor,
+)
+
+
+def write_prompted(folder: Path, kind: str, **options: Any) -> Path:
+    """Write the network `kind` (clipseg, sam3, grounding-dino), with `options` of its saving; return its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model, processor = {"clipseg": _clipseg, "sam3": _sam3, "grounding-dino": _grounding_dino}[kind](folder)
+    model.save_pretrained(folder, **options)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def _clipseg(folder: Path) -> tuple[Any, Any]:
+    tokens = _clip_tokens(folder)
+    tower = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    model = CLIPSegForImageSegmentation(
+        CLIPSegConfig(
+            text_config={**tower, "vocab_size": len(tokens), **_ends(tokens)},
+            vision_config={**tower, "image_size": 32, "patch_size": 8},
+            projection_dim=16, extract_layers=[0, 1], reduce_dim=8, decoder_num_attention_heads=2,
+            decoder_intermediate_size=16,
+        )
+    )  # fmt: skip
+    return model, CLIPSegProcessor(ViTImageProcessor(size={"height": 32, "width": 32}), tokens)
+
+
+def _sam3(folder: Path) -> tuple[Any, Any]:
+    tokens = _clip_tokens(folder)
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    model = Sam3Model(
+        Sam3Config(
+            vision_config={
+                "backbone_config": {
+                    **small, "model_type": "sam3_vit_model", "num_hidden_layers": 2, "image_size": 56,
+                    "patch_size": 14, "window_size": 2, "global_attn_indexes": [1], "pretrain_image_size": 28,
+                },
+                "fpn_hidden_size": 16, "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+            },
+            text_config={
+                **small, "model_type": "clip_text_model", "num_hidden_layers": 1, "vocab_size": len(tokens),
+                "projection_dim": 8, "max_position_embeddings": 32, **_ends(tokens),
+            },
+            geometry_encoder_config={**small, "num_layers": 1},
+            detr_encoder_config={**small, "num_layers": 1},
+            detr_decoder_config={**small, "num_layers": 1, "num_queries": 6},
+            mask_decoder_config={"hidden_size": 16, "num_attention_heads": 2, "num_upsampling_stages": 2},
+        )
+    )  # fmt: skip
+    # Drawn this small, no query would differ from another.
+    for value in model.detr_decoder.parameters():
+        torch.nn.init.normal_(value, std=0.5)
+    return model, Sam3Processor(Sam3ImageProcessor(size={"height": 56, "width": 56}), tokens)
+
+
+def _grounding_dino(folder: Path) -> tuple[Any, Any]:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "?", *WORDS]
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    model = GroundingDinoForObjectDetection(
+        GroundingDinoConfig(
+            backbone_config={
+                "model_type": "swin", "image_size": 64, "embed_dim": 8, "depths": [1, 1, 1, 1],
+                "num_heads": [1, 1, 1, 1], "window_size": 2, "out_features": ["stage2", "stage3", "stage4"],
+            },
+            text_config={
+                "model_type": "bert", "vocab_size": len(words), "hidden_size": 16, "num_hidden_layers": 1,
+                "num_attention_heads": 2, "intermediate_size": 16, "max_position_embeddings": 64,
+            },
+            d_model=32, num_queries=6, encoder_layers=2, encoder_ffn_dim=16, encoder_attention_heads=2,
+            decoder_layers=2, decoder_ffn_dim=16, decoder_attention_heads=2, max_text_len=16,
+        )
+    )  # fmt: skip
+    image = GroundingDinoImageProcessor(size={"shortest_edge": 96, "longest_edge": 160})
+    return model, GroundingDinoProcessor(image, BertTokenizer(str(folder / "vocab.txt")))
+
+
+def _clip_tokens(folder: Path) -> CLIPTokenizer:
+    write_tokenizer(folder)
+    return CLIPTokenizer.from_pretrained(folder)
+
+
+def _ends(tokens: CLIPTokenizer) -> dict[str, int]:
+    return {name: getattr(tokens, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}

@@ -1,0 +1,28 @@
+"""Which changes of pictures a recipe may ask for depends on what its system is trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from helpers.tiny import build_tiny, tiny_recipe, tiny_store
+
+from risctl.data.instance_dataset import ThingTrainingSet
+from risctl.data.store.reader import Store
+from risctl.errors import UsageError
+from risctl.language.vocabulary import Vocabulary
+from risctl.training.datasets import training_items
+
+
+@pytest.mark.parametrize("key", ["zoom", "paste"])
+def test_pictures_are_composed_for_those_who_learn_from_all_things(tmp_path: Path, key: str) -> None:
+    path = tiny_store(tmp_path, images=4, validation=1)
+    recipe = tiny_recipe(path, data={"augment": {key: 0.5}})
+    with Store(path) as store:
+        system = build_tiny(recipe.model, vocabulary=Vocabulary.from_texts(store.texts("train")))
+        with pytest.raises(UsageError, match="zoom and paste"):
+            training_items(recipe, store, system)
+        system.learns_things = True
+        items = training_items(recipe, store, system)
+        assert isinstance(items, ThingTrainingSet)
+        assert (items.zoom, items.paste) == ((0.5, 0.0) if key == "zoom" else (0.0, 0.5))

@@ -1,0 +1,169 @@
+"""ReferFormer's published stages, as shipped but small: pretraining on pictures, then videos, A2D, or all together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers.tiny import tiny_dataset
+from helpers.video_files import write_youtube
+
+from risctl.checkpoints.checkpoint import load_checkpoint
+from risctl.data.datasets.ref_video import read_ref_youtube_vos
+from risctl.data.store.reader import Store
+from risctl.data.store.writer import write_store
+from risctl.evaluation.image_evaluator import evaluate
+from risctl.language.vocabulary import Vocabulary
+from risctl.recipe.load import load_recipe
+from risctl.recipe.schema import Recipe
+from risctl.systems.registry import build_system
+from risctl.training.run import train
+
+SMALL = [
+    "model.short_side=48",
+    "model.longest_side=96",
+    "model.hidden=32",
+    "model.heads=4",
+    "model.queries=3",
+    "model.encoder_layers=1",
+    "model.decoder_layers=1",
+    "model.feed_forward=32",
+    "model.mask_channels=16",
+    "model.visual.name=small_cnn",
+    "model.visual.weights=null",
+    "model.text.tokens=null",
+    "model.text.weights=null",
+    "model.text.layers=1",
+    "model.text.width=16",
+    "model.text.heads=2",
+    "model.text.feed_forward=16",
+    "data.workers=0",
+    "data.augment.sizes=[32,48]",
+    "data.augment.longest=80",
+    "data.augment.crop.least=24",
+    "data.augment.crop.most=48",
+    "data.augment.crop.short=[40,48]",
+    "train.max_steps=1",
+    "train.eval_limit=1",
+]
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Videos, and three stores of pictures with COCO's categories."""
+    folder = tmp_path_factory.mktemp("stages")
+    write_store(read_ref_youtube_vos(write_youtube(folder / "set")), folder / "ref-youtube-vos.h5")
+    found = {"data/ref-youtube-vos.h5": folder / "ref-youtube-vos.h5"}
+    for name in ("refcoco_unc", "refcoco+_unc", "refcocog_umd", "a2d"):
+        dataset = tiny_dataset(images=4, validation=1)
+        dataset.name = name
+        dataset.categories = {90: "toothbrush"}
+        dataset.annotations = {key: replace(one, category_id=90) for key, one in dataset.annotations.items()}
+        write_store(dataset, folder / f"{name}.h5")
+        found[f"data/{name}.h5"] = folder / f"{name}.h5"
+    return found
+
+
+def small(name: str, stores: dict[str, Path], *overrides: str) -> Recipe:
+    """Return a shipped recipe on stores that are there, with a small model."""
+    data = load_recipe(name).data
+    there = [f"data.store={stores[data.store]}"]
+    if data.also:
+        there.append(f"data.also=[{', '.join(str(stores[one]) for one in data.also)}]")
+    return load_recipe(name, [*SMALL, *there, *overrides])
+
+
+def test_pictures_then_videos_then_actors(stores: dict[str, Path], tmp_path: Path) -> None:
+    pretrained = tmp_path / "pretrained"
+    first = train(small("referformer-pretrain", stores), out=pretrained, device="cpu")
+    assert "oIoU" in first.figures
+    before = load_checkpoint(pretrained).system
+    assert before.classes[0].out_features == 91
+    for name, figure in (("referformer-ref-youtube-vos", "J&F"), ("referformer-a2d", "mIoU")):
+        start = f"train.start.checkpoint={pretrained}"
+        result = train(small(name, stores, start, "optim.lr=1e-9"), out=tmp_path / name, device="cpu")
+        assert figure in result.figures
+        after = load_checkpoint(tmp_path / name / "last.safetensors").system
+        assert after.classes[0].out_features == 1
+        assert torch.allclose(after.query_embedding, before.query_embedding, atol=1e-6)
+        if name == "referformer-ref-youtube-vos":
+            assert not any(one.requires_grad for one in after.text.roberta.parameters())
+
+
+@pytest.mark.parametrize("name", ["referformer-joint", "referformer-a2d-scratch", "referformer-refcoco+"])
+def test_what_begins_with_the_trunk_alone(name: str, stores: dict[str, Path], tmp_path: Path) -> None:
+    assert train(small(name, stores), out=tmp_path / "run", device="cpu").steps == 1
+
+
+def test_every_query_is_a_candidate_in_the_precision_of_a2d(stores: dict[str, Path]) -> None:
+    """Each of the three is as good as what the system answers when it is told to choose it."""
+    system = build_system(small("referformer-a2d-scratch", stores).model, vocabulary=Vocabulary(["red"]))
+    with torch.no_grad():
+        system.mask_head.controller.last.bias.normal_(std=0.5)
+    with Store(stores["data/a2d.h5"]) as store:
+        plain = evaluate(system, store, split="val", protocols="original", resamples=0)
+        rows = evaluate(system, store, split="val", protocols="a2d", resamples=0).results["a2d"].rows
+        assert not any(plain.results["original"].rows.others)
+        decode = system.decode
+        for query in range(3):
+            system.decode = lambda *given, query=query: system.choose(decode(*given), torch.tensor([query]))
+            told = evaluate(system, store, split="val", protocols="a2d", resamples=0, text_batch=1).results["a2d"].rows
+            for place, others in enumerate(rows.others):
+                candidates = [(rows.score[place], rows.intersection[place], rows.predicted[place])]
+                candidates += [(score, shared, predicted) for score, shared, _, predicted in others]
+                assert len(candidates) == 3
+                wanted = (told.score[place], told.intersection[place], told.predicted[place])
+                assert any(wanted == pytest.approx(one, rel=1e-4, abs=2) for one in candidates)
+
+
+STAGES: dict[str, dict[str, Any]] = {
+    "referformer-pretrain": {"epochs": 12, "drops": (9, 11), "batch": 2, "frames": None, "classes": 91},
+    "referformer-ref-youtube-vos": {"epochs": 6, "drops": (4, 6), "batch": 1, "frames": 5, "frozen": True},
+    "referformer-joint": {"epochs": 12, "drops": (9, 11), "batch": 1, "frames": 5, "frozen": True},
+    "referformer-a2d": {"epochs": 6, "drops": (4, 6), "batch": 2, "frames": None, "frozen": True},
+    "referformer-a2d-scratch": {
+        "epochs": 12,
+        "drops": (9, 11),
+        "batch": 1,
+        "frames": None,
+        "dropout": 0.0,
+        "frozen": True,
+    },
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_stages_have_the_published_settings(name: str) -> None:
+    recipe, stage = load_recipe(name), STAGES[name]
+    assert (recipe.train.epochs, recipe.optim.schedule.milestones) == (stage["epochs"], stage["drops"])
+    assert (recipe.data.batch_size, recipe.data.frames) == (stage["batch"], stage["frames"])
+    assert (recipe.data.sentences == "clips") == (stage["frames"] is not None)
+    optim, model, augment = recipe.optim, recipe.model, recipe.data.augment
+    assert (optim.name, optim.lr, optim.clip_norm) == ("adamw", 1e-4, 0.1)
+    assert optim.weight_decay == (1e-4 if "scratch" in name else 5e-4)
+    assert optim.decay_all
+    assert optim.multipliers == {"visual": 0.5, "text.roberta": 0.1}  # 5e-5 and 1e-5
+    assert model.classes == stage.get("classes", 1) and model.text.frozen == stage.get("frozen", False)
+    assert model.dropout == stage.get("dropout", 0.1)
+    assert augment is not None and augment.flip == 0.5 and augment.photometric
+    assert augment.sizes == (288, 320, 352, 392, 416, 448, 480, 512) and augment.longest == 640
+    assert augment.crop is not None and augment.crop.short == (400, 500, 600)
+    assert (augment.crop.least, augment.crop.most, augment.crop.share) == (384, 600, 0.5)
+    started = name in ("referformer-ref-youtube-vos", "referformer-a2d")
+    assert (recipe.train.start is not None) == started
+    if recipe.train.start is not None:
+        assert recipe.train.start.anew == ("classes",)
+
+
+@pytest.mark.parametrize(("every", "spared"), [(False, 0.0), (True, 0.5)])
+def test_norms_and_biases_decay_where_the_recipe_says_so(every: bool, spared: float) -> None:
+    from risctl.recipe.schema import OptimSection
+    from risctl.training.optimizer import build_optimizer
+
+    layer = torch.nn.Linear(3, 3)
+    optimizer = build_optimizer(layer, OptimSection(name="adamw", weight_decay=0.5, decay_all=every))
+    decays = {id(one): group["weight_decay"] for group in optimizer.param_groups for one in group["params"]}
+    assert (decays[id(layer.weight)], decays[id(layer.bias)]) == (0.5, spared)

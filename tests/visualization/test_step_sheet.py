@@ -1,0 +1,81 @@
+"""The sheet of STEP's steps, and colours of numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from risctl.vision.drawing.heat import colours_of, heat, outline
+from risctl.visualization.explain.step_sheet import StepView, steps_sheet
+
+WORDS = ("the", "red", "cup")
+
+
+def view(level: int = 1, *, shape: tuple[int, int] = (20, 30), peak: float = 0.4, top: int = 1) -> StepView:
+    found = np.zeros(shape, np.float32)
+    found[5:10, 5:15] = peak
+    weights = np.full(len(WORDS), 0.2, np.float32)
+    weights[top] = 0.6
+    return StepView(level=level, heatmap=found, probability=found / max(peak, 1e-9), weights=weights)
+
+
+def sheet_of(steps: list[StepView], *, image: np.ndarray | None = None, columns: int = 5) -> np.ndarray:
+    picture = np.full((60, 90, 3), 128, np.uint8) if image is None else image
+    mask = np.zeros(picture.shape[:2], bool)
+    mask[10:20, 10:20] = True
+    return steps_sheet(picture, "the red cup", words=WORDS, steps=steps, mask=mask, columns=columns)
+
+
+def test_bands_follow_the_folds() -> None:
+    one = sheet_of([view(level) for level in (1, 2, 3, 4, 5)])
+    three = sheet_of([view(level) for level in (1, 2, 3, 4, 5) * 3])
+    assert one.dtype == np.uint8
+    assert one.shape[1] == three.shape[1]
+    band = (three.shape[0] - one.shape[0]) // 2
+    assert band > 200
+    single = sheet_of([view(4) for _ in range(3)], columns=1)
+    assert abs(single.shape[0] - three.shape[0]) < 60  # but for the height of the legend
+
+
+def test_what_is_drawn_follows_the_numbers() -> None:
+    """Another heatmap, map or weight changes the sheet; a heatmap of the same scale alone does not."""
+    plain = sheet_of([view(1), view(2)])
+    assert np.array_equal(plain, sheet_of([view(1), view(2)]))
+    assert not np.array_equal(plain, sheet_of([view(1), view(2, peak=0.1)]))
+    assert not np.array_equal(plain, sheet_of([view(1), view(2, top=2)]))
+    assert not np.array_equal(plain, sheet_of([view(1), view(3)]))
+
+
+@pytest.mark.parametrize("shape", [(400, 20), (20, 400), (1, 1), (2000, 1500)])
+def test_pictures_of_any_shape(shape: tuple[int, int]) -> None:
+    sheet = sheet_of([view(peak=0.0)], image=np.zeros((*shape, 3), np.uint8) if min(shape) > 25 else None)
+    assert sheet.shape[1] >= 760
+    if min(shape) <= 25:
+        picture = np.zeros((*shape, 3), np.uint8)
+        mask = np.zeros(shape, bool)
+        sheet = steps_sheet(picture, "x " * 80, words=(), steps=[view()], mask=mask, columns=1)
+        assert sheet.ndim == 3
+
+
+def test_no_step_is_an_error() -> None:
+    with pytest.raises(ValueError, match="at least one step"):
+        sheet_of([])
+
+
+def test_colours_rise_in_lightness() -> None:
+    colours = colours_of(np.linspace(0, 1, 50))
+    light = colours @ np.array([0.299, 0.587, 0.114], np.float32)
+    assert (np.diff(light) > 0).all()
+    assert np.array_equal(colours_of(np.array([-1.0, 2.0, np.nan])), colours_of(np.array([0.0, 1.0, 0.0])))
+    warm = heat(np.zeros((4, 4, 3), np.uint8), np.eye(4, dtype=np.float32))
+    assert warm.dtype == np.uint8
+    assert warm[0, 0, 0] > warm[0, 1, 0]
+
+
+def test_an_outline_is_the_border_within() -> None:
+    mask = np.zeros((6, 8), bool)
+    mask[1:4, 2:6] = True
+    line = outline(mask)
+    assert line.sum() == 10
+    assert not line[2, 3:5].any()
+    assert not outline(np.ones((3, 3), bool)).any()

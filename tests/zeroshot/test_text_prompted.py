@@ -1,0 +1,159 @@
+"""CLIPSeg, SAM 3 and Grounding DINO + SAM in the zero-shot seat, of tiny random weights."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.tiny_prompted import write_prompted
+from helpers.tiny_sams import write_sam
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from risctl.errors import CheckpointError, UsageError
+from risctl.zeroshot.baselines import PEERS, Prompted, load_peer
+from risctl.zeroshot.proposals.base import Picture
+from risctl.zeroshot.proposals.boxed_masks import load_boxed_masks
+
+PICTURE = Picture(pixels=np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8), name="noise.png")
+TEXTS = ["the red cup", "a man", "the blue box on the left", "dog", "a red shirt on the right"]
+WEIGHTS = {"clipseg": "clipseg", "sam3": "sam3", "grounded-sam": "grounding-dino"}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A folder of weights for each peer, and one of a SAM."""
+    root = tmp_path_factory.mktemp("peers")
+    found = {name: str(write_prompted(root / name, kind)) for name, kind in WEIGHTS.items()}
+    return found | {"sam": str(write_sam(root / "sam"))}
+
+
+def _peer(folders: dict[str, str], name: str) -> Prompted:
+    return load_peer(name, source=folders[name], segmenter=folders["sam"] if name == "grounded-sam" else None)
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_an_answer_does_not_depend_on_its_company(folders: dict[str, str], name: str) -> None:
+    peer = _peer(folders, name)
+    assert len(peer.look(PICTURE)) == 0
+    together = peer.answers(TEXTS)
+    for text, answer in zip(TEXTS, together, strict=True):
+        [alone] = peer.answers([text])
+        found = answer.prediction
+        assert found.probability.shape == (40, 60)
+        assert found.probability.dtype == np.float32
+        assert np.array_equal(found.mask, found.probability > 0.5)
+        assert 0 <= found.score <= 1
+        assert np.allclose(alone.prediction.probability, found.probability, atol=1e-4)
+        assert alone.prediction.score == pytest.approx(found.score, abs=1e-4)
+        assert answer.chosen is None
+    assert len({answer.prediction.score for answer in together}) > 1
+    assert peer.seconds["visual"] > 0
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_a_long_text_is_cut_and_told(folders: dict[str, str], name: str) -> None:
+    peer = _peer(folders, name)
+    peer.look(PICTURE)
+    long = "the red cup on the left " * 40
+    assert peer.is_cut(long)
+    assert not peer.is_cut("the red cup")
+    assert peer.answers([long])[0].prediction.probability.shape == (40, 60)
+
+
+@torch.no_grad()
+def test_sam_3_takes_the_surest_instance_as_the_library_gives_it(folders: dict[str, str]) -> None:
+    from transformers import Sam3Model, Sam3Processor
+
+    model, processor = (of.from_pretrained(folders["sam3"]) for of in (Sam3Model, Sam3Processor))
+    inputs = processor(images=Image.fromarray(PICTURE.pixels), text="the red cup", return_tensors="pt")
+    output = model.eval()(**{name: inputs[name] for name in ("pixel_values", "input_ids", "attention_mask")})
+    [found] = processor.post_process_instance_segmentation(output, threshold=0.0, target_sizes=[(40, 60)])
+    best = int(found["scores"].argmax())
+    peer = _peer(folders, "sam3")
+    peer.look(PICTURE)
+    [answer] = peer.answers(["the red cup"])
+    assert answer.prediction.score == pytest.approx(float(found["scores"][best]), abs=1e-5)
+    assert np.array_equal(answer.prediction.mask, found["masks"][best].numpy().astype(bool))
+
+
+def test_sam_3_is_read_out_of_the_videos_model(folders: dict[str, str], tmp_path: Path) -> None:
+    """As published: the detector is a part of it."""
+    shutil.copytree(folders["sam3"], tmp_path / "video")
+    config = json.loads((tmp_path / "video" / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "video" / "config.json").write_text(json.dumps({"model_type": "sam3_video", "detector_config": config}))
+    weights = tmp_path / "video" / "model.safetensors"
+    state = {f"detector_model.{name}": value for name, value in load_file(weights).items()}
+    save_file(state | {"tracker_model.weight": torch.zeros(1)}, weights, metadata={"format": "pt"})
+    answers = []
+    for folder in (folders["sam3"], str(tmp_path / "video")):
+        peer = load_peer("sam3", source=folder)
+        peer.look(PICTURE)
+        answers.append(peer.answers(["the red cup"])[0].prediction.probability)
+    assert np.array_equal(*answers)
+
+
+@torch.no_grad()
+def test_grounding_dino_takes_the_best_box_as_the_library_gives_it(folders: dict[str, str]) -> None:
+    from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
+
+    folder = folders["grounded-sam"]
+    model = GroundingDinoForObjectDetection.from_pretrained(folder).eval()
+    processor = GroundingDinoProcessor.from_pretrained(folder)
+    inputs = processor(images=Image.fromarray(PICTURE.pixels), text="the red cup.", return_tensors="pt")
+    [found] = processor.post_process_grounded_object_detection(
+        model(**inputs), inputs["input_ids"], threshold=0.0, target_sizes=[(40, 60)]
+    )
+    best = int(found["scores"].argmax())
+    peer = _peer(folders, "grounded-sam")
+    boxes, scores = peer._network.boxes(PICTURE.pixels, ["The red cup"])  # type: ignore[attr-defined]
+    assert scores[0] == pytest.approx(float(found["scores"][best]), abs=1e-5)
+    limits = np.array([60, 40, 60, 40])
+    assert np.allclose(boxes[0], found["boxes"][best].numpy().clip(0, limits), atol=1e-3)
+    masks = load_boxed_masks(folders["sam"], option="--sam")(PICTURE.pixels, boxes)
+    peer.look(PICTURE)
+    [answer] = peer.answers(["The red cup"])
+    assert np.allclose(answer.prediction.probability, masks[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["sam", "sam2", "sam_hq", "edgetam"])
+@torch.no_grad()
+def test_masks_of_boxes_are_the_models(tmp_path: Path, kind: str) -> None:
+    from tiny_sams import tiny_sam
+
+    model, processor = tiny_sam(kind, gain=1e5)
+    source = load_boxed_masks(str(write_sam(tmp_path, kind, gain=1e5)), option="--sam")
+    boxes = np.array([[5.0, 4.0, 30.0, 20.0], [20.0, 10.0, 58.0, 39.0]])
+    found = source(PICTURE.pixels, boxes)
+    assert found.shape == (2, 40, 60)
+    assert not np.array_equal(found[0], found[1])
+    inputs = processor(images=Image.fromarray(PICTURE.pixels), input_boxes=[[boxes[1].tolist()]], return_tensors="pt")
+    output = model(pixel_values=inputs["pixel_values"], input_boxes=inputs["input_boxes"], multimask_output=False)
+    sizes = [inputs["original_sizes"].tolist()]
+    if "reshaped_input_sizes" in inputs:
+        sizes.append(inputs["reshaped_input_sizes"].tolist())
+        masks = processor.image_processor.post_process_masks(output.pred_masks, sizes[0], sizes[1])
+    else:
+        masks = processor.image_processor.post_process_masks(output.pred_masks, sizes[0])
+    assert np.array_equal(found[1] > 0.5, masks[0][0, 0].numpy())
+    assert source(PICTURE.pixels, np.zeros((0, 4))).shape == (0, 40, 60)
+
+
+def test_mistakes_are_told(folders: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="grounded-sam"):
+        load_peer("grounded-san", source=None)
+    with pytest.raises(UsageError, match="leave it out for sam3"):
+        load_peer("sam3", source=folders["sam3"], segmenter=folders["sam"])
+    for name in PEERS:
+        other = folders["sam3" if name != "sam3" else "clipseg"]
+        with pytest.raises(CheckpointError, match="expected a "):
+            load_peer(name, source=other)
+    with pytest.raises(CheckpointError, match="SAM family"):
+        load_peer("grounded-sam", source=folders["grounded-sam"], segmenter=folders["sam3"])
+    peer = _peer(folders, "clipseg")
+    with pytest.raises(UsageError, match="no picture"):
+        peer.answers(["a cup"])
