@@ -3,10 +3,10 @@
     python benchmarks/feature_cache.py                     # some minutes on 2 cores
     python benchmarks/feature_cache.py --full              # the recipes at their published input sizes
 
-Three kinds of step take turns: from pictures, with the trunk run at every step; from the cache, features read from the
-file; and with those very features in memory already, which no reading can beat. A step is the whole of it, loading
+Three kinds of step take turns: from pictures, with the backbone run at every step; from the cache, features read from
+the file; and with those very features in memory already, which no reading can beat. A step is the whole of it, loading
 included, in one process without loader workers, so that reading is not hidden behind computing. Seconds are of
-processor time, of all threads, so that other work on the machine counts little; medians. Trunks have random weights,
+processor time, of all threads, so that other work on the machine counts little; medians. Backbones have random weights,
 which change no cost. Recipes are the shipped ones, but for the store, learned word embeddings, batches of 2 and,
 without --full, smaller inputs and one fold of STEP's five. The file was read before: the reader is measured, not the
 disk.

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from risctl.core.fusion.box_selector import Choice
+from risctl.core.fusion.box_selector import BoxScores
 from risctl.core.heads.instance_masks import lay
 from risctl.data.batch import Geometry
 from risctl.data.datasets.coco_phrases.about_boxes import CATEGORIES
@@ -116,7 +116,7 @@ def best_of(things: FoundThings, targets: Sequence[np.ndarray]) -> list[np.ndarr
 
 
 def peers(
-    things: FoundThings, choice: Choice, texts: Sequence[str], targets: Sequence[np.ndarray]
+    things: FoundThings, choice: BoxScores, texts: Sequence[str], targets: Sequence[np.ndarray]
 ) -> list[dict[str, np.ndarray]]:
     """Return for each text the mask of each of `PEERS`, of one picture."""
     height, width = targets[0].shape

@@ -1,11 +1,12 @@
 """ReferFormer's forward, as published and as done here: seconds, and peak memory over the length of a video.
 
-`python benchmarks/referformer.py [--threads 2] [--frames 3] [--repeats 5] [--lengths 8,16,32,64] [--trunk resnet50]`:
-random weights, the published numbers, frames of 360x640. Time: `published`, written plainly below as the public code
-does it (the masks of all decoder layers, each query with its own copy of the features; attention that makes the whole
-matrix of weights and their mean over the heads; norms of the trunk as a product and a sum) against this package, in
-turns, on the same weights; both must agree. Memory: a process a length, a video in clips of `--clip-len` frames as
-`risctl predict` streams it, against one pass over the whole video, both by this package; of the plain forward as well.
+`python benchmarks/referformer.py [--threads 2] [--frames 3] [--repeats 5] [--lengths 8,16,32,64] [--backbone
+resnet50]`: random weights, the published numbers, frames of 360x640. Time: `published`, written plainly below as the
+public code does it (the masks of all decoder layers, each query with its own copy of the features; attention that makes
+the whole matrix of weights and their mean over the heads; norms of the backbone as a product and a sum) against this
+package, in turns, on the same weights; both must agree. Memory: a process a length, a video in clips of `--clip-len`
+frames as `risctl predict` streams it, against one pass over the whole video, both by this package; of the plain forward
+as well.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def model(given: argparse.Namespace) -> ReferFormer:
     section = {
         "system": "referformer",
         "short_side": min(given.height, given.width),
-        "visual": {"name": given.trunk},
+        "visual": {"name": given.backbone},
         "text": {"tokens": None, "weights": None, "layers": given.text_layers},
     }
     recipe = parse_recipe(
@@ -115,7 +116,7 @@ def norm(module: Any, x: Tensor) -> Tensor:
     return x * scale.view(1, -1, 1, 1) + (module.bias - module.running_mean * scale).view(1, -1, 1, 1)
 
 
-def trunk(module: Any, clip: Tensor) -> list[Tensor]:
+def backbone(module: Any, clip: Tensor) -> list[Tensor]:
     """The four maps (T, C, h, w) of a ResNet with bottlenecks over frames (T, 3, H, W)."""
     x = (clip - module.mean) / module.deviation
     x = module.maxpool(functional.relu(norm(module.bn1, module.conv1(x))))
@@ -178,7 +179,7 @@ def published(system: ReferFormer, clip: Tensor, words: Tensor, mask: Tensor) ->
     """Return mask logits (T, Q, h, w) and class logits (T, Q, 1) of a clip (T, 3, H, W), every layer's being made."""
     height, width = clip.shape[2:]
     text = system.encode_text(words, mask)
-    finest, *coarser = trunk(system.visual, clip)
+    finest, *coarser = backbone(system.visual, clip)
     maps = [finest[None]]
     for project, source in zip(system.projections, [*coarser, coarser[-1]], strict=True):
         maps.append(project(source)[None])
@@ -353,7 +354,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--height", type=int, default=360)
     parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--trunk", default="resnet50", choices=["resnet50", "resnet101"])
+    parser.add_argument("--backbone", default="resnet50", choices=["resnet50", "resnet101"])
     parser.add_argument("--text-layers", type=int, default=12)
     parser.add_argument("--clip-len", type=int, default=8)
     parser.add_argument(

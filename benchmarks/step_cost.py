@@ -1,4 +1,4 @@
-"""What STEP's steps cost: seconds of a phrase against the folds K, the trunk's share, and the memory of training.
+"""What STEP's steps cost: seconds of a phrase against the folds K, the backbone's share, and the memory of training.
 
     python benchmarks/step_cost.py                          # ResNet-101, 320 x 320, on the CPU
     python benchmarks/step_cost.py --device cuda
@@ -31,7 +31,7 @@ WORDS = ["the", "man", "in", "the", "red", "shirt", "on", "the", "left"]
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trunk", default="resnet101", help="deeplab_resnet101, resnet101, resnet50, resnet18")
+    parser.add_argument("--backbone", default="resnet101", help="deeplab_resnet101, resnet101, resnet50, resnet18")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--folds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--size", type=int, default=320)
@@ -39,12 +39,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
     changes = [
-        f"model.visual={{name: {given.trunk}}}",
+        f"model.visual={{name: {given.backbone}}}",
         f"model.input_size={given.size}",
         f"data.batch_size={given.batch}",
         "~model.text.vectors",
     ]
-    print(f"{given.trunk}, {given.size} x {given.size}, {given.device}, {torch.get_num_threads()} threads\n")
+    print(f"{given.backbone}, {given.size} x {given.size}, {given.device}, {torch.get_num_threads()} threads\n")
     cost_of_steps(changes, folds=given.folds, device=given.device, repeats=given.repeats)
     memory_of_training(changes, folds=given.folds, batch=given.batch, device=given.device)
 
@@ -54,7 +54,7 @@ def cost_of_steps(changes: Sequence[str], *, folds: Sequence[int], device: str, 
     system = system_of(changes, max(folds)).eval().to(device)
     batch = batch_of(system, 1).to(device)
     with torch.inference_mode():
-        trunk = seconds(lambda: system.visual(batch.images, batch.padding), device, repeats)
+        backbone = seconds(lambda: system.visual(batch.images, batch.padding), device, repeats)
         visual = system.encode_image(batch.images, batch.padding)
         image = seconds(lambda: system.encode_image(batch.images, batch.padding), device, repeats)
         text = system.encode_text(batch.words, batch.word_mask)
@@ -65,14 +65,14 @@ def cost_of_steps(changes: Sequence[str], *, folds: Sequence[int], device: str, 
         for count in folds:
             system.course = course[: level_count * count]
             decoding[count] = seconds(lambda: system.decode(visual, text), device, repeats)
-    print(f"once a picture: trunk {trunk:.3f} s, context and projections {image - trunk:.3f} s")
+    print(f"once a picture: backbone {backbone:.3f} s, context and projections {image - backbone:.3f} s")
     print(f"once a phrase:  text {reading:.4f} s\n")
-    print("   K    T   steps s   per step s   trunk's share of all   steps' share")
+    print("   K    T   steps s   per step s   backbone's share of all   steps' share")
     for count, spent in decoding.items():
         total = image + reading + spent
         steps = level_count * count
         print(
-            f"{count:4d} {steps:4d} {spent:9.3f} {spent / steps:12.4f} {100 * trunk / total:20.1f} % "
+            f"{count:4d} {steps:4d} {spent:9.3f} {spent / steps:12.4f} {100 * backbone / total:20.1f} % "
             f"{100 * spent / total:12.1f} %"
         )
     if len(folds) > 2:
@@ -85,7 +85,7 @@ def cost_of_steps(changes: Sequence[str], *, folds: Sequence[int], device: str, 
 
 def memory_of_training(changes: Sequence[str], *, folds: Sequence[int], batch: int, device: str) -> None:
     """Print the gigabytes of a training step for each K, counted, and measured where there is CUDA."""
-    print(f"training, batch {batch}, fp32, all of the trunk but its first two stages")
+    print(f"training, batch {batch}, fp32, all of the backbone but its first two stages")
     print(
         "   K   weights   gradients   optimizer   activations   together" + ("   measured" if device != "cpu" else "")
     )

@@ -7,7 +7,7 @@ Two trainings of the recipe zsi-coco-mini: with the classes' word vectors, and w
 classes by chance (no class keeps its own). Measured on the pictures with an unseen class, of which none was trained on:
 
   trained          as it is
-  untrained head   the trained trunk, pyramid and proposals; box and mask head as they began
+  untrained head   the trained backbone, pyramid and proposals; box and mask head as they began
   asked shuffled   as trained, but the unseen classes are asked for by each other's vectors, in so many ways
   shuffled         trained and asked with the dealt-out vectors
 

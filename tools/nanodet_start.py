@@ -1,4 +1,4 @@
-"""Turn NanoDet-m's ONNX file into initial weights for the mini model's trunk, neck and detection head.
+"""Turn NanoDet-m's ONNX file into initial weights for the mini model's backbone, neck and detection head.
 
     python tools/nanodet_start.py nanodet_m.onnx start.safetensors
 
@@ -35,10 +35,10 @@ def convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
 
 
 def start(path: Path) -> nn.ModuleDict:
-    """Return trunk, neck and head with the weights of the ONNX file `path`."""
+    """Return backbone, neck and head with the weights of the ONNX file `path`."""
     parts = nn.ModuleDict(
         {
-            "trunk": ShuffleNet(),
+            "backbone": ShuffleNet(),
             "neck": PathAggregation(ShuffleNet.channels[1:], channels=96),
             "detect": DetectionHead(96, classes=80, strides=ShuffleNet.strides[1:]),
         }

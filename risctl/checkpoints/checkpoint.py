@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from risctl import __version__
+from risctl.checkpoints.upgrade import upgraded_names, upgraded_recipe
 from risctl.errors import CheckpointError, MachineError, RecipeError
 from risctl.files import replacing
 from risctl.language.byte_pairs import vocabulary_from_list
@@ -31,7 +32,7 @@ from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 from risctl.systems.registry import build_system
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 BEST, LAST = "best.safetensors", "last.safetensors"
 SHIPPED = Path(__file__).resolve().parents[1] / "models" / "mini.safetensors"
 """The model that the package ships. Its weights have half precision and are computed with in float32."""
@@ -146,13 +147,15 @@ def read_tensors(path: Path, *, prefixes: tuple[str, ...]) -> tuple[dict[str, An
             raise CheckpointError(
                 f"{path} is damaged: its {prefix}* tensors differ from their digest; take another copy"
             )
-    return header, tensors
+    system = str(header["recipe"].get("model", {}).get("system"))
+    return header, upgraded_names(tensors, system=system, version=header["format_version"])
 
 
 def recipe_of(header: Mapping[str, Any], path: Path) -> Recipe:
     """Return the recipe in a checkpoint's header. Raises `CheckpointError` if this version cannot read it."""
     try:
-        return parse_recipe(header["recipe"], source=str(path))
+        recipe = upgraded_recipe(header["recipe"], version=header["format_version"])
+        return parse_recipe(recipe, source=str(path))
     except RecipeError as error:
         raise CheckpointError(
             f"the recipe in {path} (risctl {header['risctl']}) is none that risctl {__version__} knows: {error}"
@@ -215,6 +218,8 @@ def _header(file: Any, path: Path) -> dict[str, Any]:
     absent = [key for key in ("recipe", "vocabulary", "sha256", "risctl") if key not in header]
     if absent:
         raise CheckpointError(f"{path} is damaged: its header lacks {', '.join(absent)}")
+    if not isinstance(header["recipe"], dict) or not isinstance(header["recipe"].get("model"), dict):
+        raise CheckpointError(f"{path} is damaged: its header has no recipe")
     return header
 
 

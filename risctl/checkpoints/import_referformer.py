@@ -32,7 +32,7 @@ class ImportedReferFormer:
 def import_referformer(
     source: Path, out: Path, *, tokenizer: str = TOKENIZER, new_classes: bool = False, a2d: bool = False
 ) -> ImportedReferFormer:
-    """Write the checkpoint `out` of a published ReferFormer with any of its nine trunks.
+    """Write the checkpoint `out` of a published ReferFormer with any of its nine backbones.
 
     tokenizer: RoBERTa's, a folder or hub id; the checkpoint then holds it. new_classes: begin with one new class
     output, as for fine-tuning after the pretraining with many. a2d: predict as for A2D-Sentences, longest side 640, the

@@ -77,25 +77,26 @@ def import_vlt(
 
 
 def import_darknet53(source: Path, out: Path) -> int:
-    """Write the trunk `out` (safetensors) of Darknet-53 weights (`.weights` or Keras h5) and return how many numbers.
+    """Write the backbone `out` (safetensors) of Darknet-53 weights (`.weights` or Keras h5) and return how many
+    numbers.
 
     A recipe names the file as `model.visual.weights`. Raises `CheckpointError` for a file of another network.
     """
     state = read_darknet53(source)
     with replacing(_checked(out)) as beside:
-        save_file(state, beside, metadata={"imported_from": source.name, "trunk": "darknet53"})
+        save_file(state, beside, metadata={"imported_from": source.name, "backbone": "darknet53"})
     return sum(values.numel() for values in state.values())
 
 
 def import_deeplab(source: Path, out: Path) -> int:
-    """Write the trunk `out` (safetensors) of DeepLab v2's ResNet-101 and return how many numbers it has.
+    """Write the backbone `out` (safetensors) of DeepLab v2's ResNet-101 and return how many numbers it has.
 
     source: as `deeplab_weights.read_deeplab` takes it. A recipe names the file as `model.visual.weights` of the
-    trunk `deeplab_resnet101`. Raises `CheckpointError` for a file of another network.
+    backbone `deeplab_resnet101`. Raises `CheckpointError` for a file of another network.
     """
     state = read_deeplab(source)
     with replacing(_checked(out)) as beside:
-        save_file(state, beside, metadata={"imported_from": source.name, "trunk": "deeplab_resnet101"})
+        save_file(state, beside, metadata={"imported_from": source.name, "backbone": "deeplab_resnet101"})
     return sum(values.numel() for values in state.values())
 
 

@@ -85,8 +85,8 @@ def upsample(x: Tensor) -> Tensor:
 def freeze(parts: Iterable[nn.Module]) -> None:
     """Stop the training of `parts`: no gradients, and their norms keep the statistics they came with.
 
-    Call it again after `train()`, which would set the norms to batch statistics: with these, a frozen trunk would give
-    other features in training than in evaluation, and its stored statistics would drift.
+    Call it again after `train()`, which would set the norms to batch statistics: with these, a frozen backbone would
+    give other features in training than in evaluation, and its stored statistics would drift.
     """
     for part in parts:
         part.eval()

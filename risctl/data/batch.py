@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from risctl.data.boxes import Asked
+from risctl.data.boxes import BoxTargets
 from risctl.data.records import SampleIds
 
 
@@ -126,7 +126,7 @@ class Batch:
     texts: tuple[str, ...]
     ids: tuple[SampleIds | None, ...]
     things: tuple[Things, ...] | None = None
-    asked: Asked | None = None
+    asked: BoxTargets | None = None
     seen: tuple[Tensor, ...] | None = None
     read: tuple[Tensor, ...] | None = None
 

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from risctl.data.batch import Batch, Preprocess
 from risctl.data.box_grounding import UNKNOWN, BoxPicture, BoxQuestion
 from risctl.data.box_noise import Disturbance
-from risctl.data.boxes import Asked, Boxes
+from risctl.data.boxes import Boxes, BoxTargets
 from risctl.data.datasets.coco_phrases.about_boxes import questions_about
 from risctl.errors import DataError, RisctlError
 
@@ -146,7 +146,7 @@ def collate_questions(items: Sequence[QuestionItem], *, per_word: int, classes: 
     )
 
 
-def to_asked(questions: Sequence[BoxQuestion], *, classes: int, appearance: int = 0) -> Asked:
+def to_asked(questions: Sequence[BoxQuestion], *, classes: int, appearance: int = 0) -> BoxTargets:
     """Return the boxes of questions as tensors. appearance: numbers a box's appearance has, 0 for none."""
     count, most = len(questions), max((len(one.picture.kinds) for one in questions), default=0)
     corners, mask = np.zeros((count, most, 4), dtype=np.float32), np.zeros((count, most), dtype=bool)
@@ -168,7 +168,7 @@ def to_asked(questions: Sequence[BoxQuestion], *, classes: int, appearance: int 
     scores = torch.zeros(count, most, classes)
     scores.scatter_(2, kind.clamp(min=0)[..., None], share)
     scores.scatter_add_(2, torch.from_numpy(other)[..., None], 1 - share)
-    return Asked(
+    return BoxTargets(
         boxes=Boxes(
             corners=torch.from_numpy(corners),
             classes=scores * (kind != UNKNOWN)[..., None],

@@ -45,7 +45,7 @@ class Boxes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class BoxTargets:
     """Known boxes and which of them a text means, in the place of a picture and its mask.
 
     meant (B, N) float, 1 where a box is meant; kinds (B, N) int64, the class of each box, -1 where it is unknown.
@@ -55,10 +55,10 @@ class Asked:
     meant: Tensor
     kinds: Tensor
 
-    def to(self, device: torch.device | str) -> Asked:
+    def to(self, device: torch.device | str) -> BoxTargets:
         """Return them on `device`."""
-        return Asked(boxes=self.boxes.to(device), meant=self.meant.to(device), kinds=self.kinds.to(device))
+        return BoxTargets(boxes=self.boxes.to(device), meant=self.meant.to(device), kinds=self.kinds.to(device))
 
-    def pin_memory(self) -> Asked:
+    def pin_memory(self) -> BoxTargets:
         """Return them in page-locked memory."""
-        return Asked(boxes=self.boxes.pin_memory(), meant=self.meant.pin_memory(), kinds=self.kinds.pin_memory())
+        return BoxTargets(boxes=self.boxes.pin_memory(), meant=self.meant.pin_memory(), kinds=self.kinds.pin_memory())

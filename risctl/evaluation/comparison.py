@@ -19,7 +19,7 @@ from risctl.metrics.rows import Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Against:
+class PairedComparison:
     """One run against the first, under one protocol. before and after: figures in percent; parts: every group of the
     breakdowns that could be compared."""
 
@@ -39,7 +39,7 @@ class Comparison:
     protocol: Protocol
     base: MeasuredRun
     rows: Rows
-    against: tuple[Against, ...]
+    against: tuple[PairedComparison, ...]
     resamples: int
     seed: int
 
@@ -80,7 +80,7 @@ class Comparison:
             "warnings": self.warnings,
         }
 
-    def _against(self, one: Against) -> dict[str, Any]:
+    def _against(self, one: PairedComparison) -> dict[str, Any]:
         return {
             "run": _run(one.run),
             "figures": {
@@ -145,7 +145,7 @@ def compare_runs(
     for other in runs[1:]:
         theirs = other.rows[name]
         against.append(
-            Against(
+            PairedComparison(
                 run=other,
                 rows=theirs,
                 before=figures(rows, chosen),

@@ -20,7 +20,7 @@ from risctl.distributed import gathered, place
 from risctl.errors import DataError, UsageError
 from risctl.evaluation.report import Report, Result
 from risctl.evaluation.target_attributes import facts_of
-from risctl.inference.batched_inference import Asker, Shown, evaluating, pictures
+from risctl.inference.batched_inference import BatchedPredictor, Shown, evaluating, pictures
 from risctl.metrics.accumulator import Accumulator
 from risctl.metrics.protocols import Protocol, get_protocol
 from risctl.systems.base import Prediction, System
@@ -84,7 +84,7 @@ def evaluate(
         raise DataError(f"the split {split!r} of {store.path} has no sentence to evaluate")
     rank, world = place()
     own = dict(list(plan.items())[rank::world])
-    asker = Asker(system, device=device, text_batch=text_batch, threshold=chosen[0].threshold)
+    asker = BatchedPredictor(system, device=device, text_batch=text_batch, threshold=chosen[0].threshold)
     accumulator = Accumulator(chosen)
     with evaluating(system):
         shown = pictures(store, list(own), system.preprocess, workers=workers)
@@ -145,7 +145,7 @@ def _score(
     store: Store,
     asked: Sequence[_Asked],
     picture: Shown,
-    asker: Asker,
+    asker: BatchedPredictor,
     text_field: TextField,
 ) -> None:
     sentences = [store.sentence(one.sentence) for one in asked]

@@ -12,7 +12,7 @@ from risctl.data.store.reader import Store
 from risctl.distributed import gathered, place
 from risctl.errors import DataError, UsageError
 from risctl.metrics.zero_shot import gzsi_figures, zsi_figures
-from risctl.systems.base import Found, System
+from risctl.systems.base import Detection, System
 from risctl.vision import rle
 
 Progress = Callable[[int, int | None], None]
@@ -121,7 +121,7 @@ def truth_of(store: Store, rows: Sequence[int]) -> dict[str, Any]:
     return {"images": images, "categories": categories, "annotations": annotations}
 
 
-def _result(found: Found, *, image: int, category: int) -> dict[str, Any]:
+def _result(found: Detection, *, image: int, category: int) -> dict[str, Any]:
     return {
         "image_id": image,
         "category_id": category,

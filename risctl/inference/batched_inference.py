@@ -63,7 +63,7 @@ def pictures(store: Store, rows: Sequence[int], preprocess: Preprocess, *, worke
         yield picture
 
 
-class Asker:
+class BatchedPredictor:
     """Asks texts of a picture, some at a time, the picture encoded once. `oddities` counts what could not be asked."""
 
     def __init__(self, system: System, *, device: torch.device | str, text_batch: int, threshold: float) -> None:
@@ -137,7 +137,7 @@ def masks_of(
     asked: dict[int, list[int]] = {}
     for row in sorted(sentences):
         asked.setdefault(store.sentence(row).image, []).append(row)
-    asker = Asker(system, device=device, text_batch=8, threshold=threshold)
+    asker = BatchedPredictor(system, device=device, text_batch=8, threshold=threshold)
     with evaluating(system):
         for picture in pictures(store, sorted(asked), system.preprocess, workers=0):
             rows = asked[picture.row]

@@ -21,7 +21,7 @@ from risctl.devices import device_name, pick_device
 from risctl.errors import UsageError
 from risctl.language.tokens import words_of
 from risctl.metrics.protocols import get_protocol
-from risctl.systems.base import Found, Output, Prediction, System
+from risctl.systems.base import Detection, Output, Prediction, System
 from risctl.vision.images import Source, read_image
 
 
@@ -116,7 +116,7 @@ class Predictor:
         return self._answers(self._words(texts))
 
     @torch.inference_mode()
-    def find(self, names: Sequence[str], *, score: float = 0.05) -> list[Found]:
+    def find(self, names: Sequence[str], *, score: float = 0.05) -> list[Detection]:
         """Return the things of the classes `names` in the picture in hand whose score is above `score`, best first.
 
         Raises `UsageError` if there is no picture yet, the model answers phrases only, or it does not know a name.

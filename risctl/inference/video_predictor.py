@@ -2,7 +2,7 @@
 
 A system that takes clips sees `clip_length` frames at once, `overlap` of them again from the clip before; any other
 sees each frame as a picture. The published ReferFormer sees a whole video at once, so its results may differ: there all
-frames inform each other within the pyramid (and a video trunk), and one query is the answer to the whole video. With
+frames inform each other within the pyramid (and a video backbone), and one query is the answer to the whole video. With
 `query="video"` the query is chosen over the whole video here as well, in a first pass.
 """
 

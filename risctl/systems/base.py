@@ -84,7 +84,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Detection:
     """One thing of a class that was asked for by name.
 
     score: in [0, 1]; box: (x, y, width, height) in the picture's pixels; segmentation: its mask as COCO RLE.
@@ -113,8 +113,8 @@ class System(nn.Module, ABC):
 
     takes_clips: `encode_image` also takes clips (B, T, 3, H, W), and the logits are then (B, T, h, w). Such a system
     may have several answers to choose from: then its maps hold "query_scores" (B, T, Q), and `choose` takes another.
-    fills_batches: pictures of several sizes make a batch, and what they are filled up with reaches into what the trunk
-    sees of them: it is another alone.
+    fills_batches: pictures of several sizes make a batch, and what they are filled up with reaches into what the
+    backbone sees of them: it is another alone.
     learns_things: it is trained on everything annotated in a picture (`Batch.things`), not on a phrase's target.
     categories: how many numbers of categories it tells apart while it learns phrases; 1: a phrase's target or not.
     question_form: of a system that finds boxes and chooses among them (`boxes_of`), else None.
@@ -143,15 +143,15 @@ class System(nn.Module, ABC):
     def decode(self, visual: VisualFeatures, text: TextFeatures) -> Output:
         """Join N images with N texts, row by row."""
 
-    def before_trunk(self, images: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the trunk `visual` is given of images (B, 3, H, W) or (B, 3, 0, 0) with padding (B, H, W)."""
+    def before_backbone(self, images: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the backbone `visual` is given of images (B, 3, H, W) or (B, 3, 0, 0) with padding (B, H, W)."""
         return images, padding
 
-    def after_trunk(self, seen: VisualFeatures) -> VisualFeatures:
-        """Return what `encode_image` makes of what the trunk `visual` saw.
+    def after_backbone(self, seen: VisualFeatures) -> VisualFeatures:
+        """Return what `encode_image` makes of what the backbone `visual` saw.
 
-        A system that has it can be trained from a cache of what the frozen part of its trunk sees. Raises `UsageError`
-        if the system keeps no trunk apart.
+        A system that has it can be trained from a cache of what the frozen part of its backbone sees. Raises
+        `UsageError` if the system keeps no backbone apart.
         """
         raise UsageError(f"{type(self).__name__} sees pictures only, not features; set data.features=null")
 
@@ -160,8 +160,8 @@ class System(nn.Module, ABC):
         if batch.seen is None:
             visual = self.encode_image(batch.images, batch.padding)
         else:
-            _, padding = self.before_trunk(batch.images, batch.padding)
-            visual = self.after_trunk(frozen_prefix.finish_visual(self.get_submodule("visual"), batch.seen, padding))
+            _, padding = self.before_backbone(batch.images, batch.padding)
+            visual = self.after_backbone(frozen_prefix.finish_visual(self.get_submodule("visual"), batch.seen, padding))
         text = (
             self.encode_text(batch.words, batch.word_mask)
             if batch.read is None
@@ -183,7 +183,9 @@ class System(nn.Module, ABC):
         """
         raise UsageError(f"{type(self).__name__} does not choose among boxes")
 
-    def find(self, visual: VisualFeatures, names: Sequence[str], *, geometry: Geometry, score: float) -> list[Found]:
+    def find(
+        self, visual: VisualFeatures, names: Sequence[str], *, geometry: Geometry, score: float
+    ) -> list[Detection]:
         """Return the things of classes `names` in the one picture of `visual`, those whose score is above `score`.
 
         Raises `UsageError` if the system answers phrases only, or does not know a name.
@@ -195,7 +197,7 @@ class System(nn.Module, ABC):
 
     def find_parts(
         self, visual: VisualFeatures, parts: Sequence[Sequence[str]], *, geometry: Geometry, score: float
-    ) -> list[Found]:
+    ) -> list[Detection]:
         """Return what `find` returns for each of `parts`, names of classes that are asked for together.
 
         Each part has its own things, as many as it had alone. Raises as `find` does.

@@ -13,11 +13,11 @@ from risctl.recipe.model import ModelSection
 from risctl.systems.base import System
 
 SYSTEMS = {
-    "vlt": "risctl.systems.vlt.model.build:build_vlt",
-    "step": "risctl.systems.step.model.build:build_step",
-    "referformer": "risctl.systems.referformer.model.build:build_referformer",
-    "zsi": "risctl.systems.zsi.model.build:build_zsi",
-    "mini": "risctl.systems.mini.model.build:build_mini",
+    "vlt": "risctl.systems.vlt.build:build_vlt",
+    "step": "risctl.systems.step.build:build_step",
+    "referformer": "risctl.systems.referformer.build:build_referformer",
+    "zsi": "risctl.systems.zsi.build:build_zsi",
+    "mini": "risctl.systems.mini.build:build_mini",
 }
 """What builds each system that a recipe can name: a module and its function. Only the one asked for is imported, for
 what other systems are made of takes seconds to import."""
@@ -36,7 +36,7 @@ def build_system(
     have zero vectors where published ones are asked for, for a checkpoint to fill in. pretrained: read
     `model.visual.weights`; False where a checkpoint follows. On the meta device nothing is read.
 
-    Raises `UsageError` for vectors of another shape, `CheckpointError` for weights of another trunk.
+    Raises `UsageError` for vectors of another shape, `CheckpointError` for weights of another backbone.
     """
     if model.system not in SYSTEMS:
         raise UsageError(unknown_name("system", model.system, SYSTEMS))

@@ -34,7 +34,7 @@ class Start:
 
     @property
     def takes_encoders(self) -> bool:
-        """Whether all of the trunk and the text encoder comes from here, so that no other weights are read for them."""
+        """Whether all of the backbone and the text encoder comes from here: no other weights are read for them."""
         return all(self.takes(name) for name in self.weights if name.startswith(("visual.", "text.")))
 
     @property

@@ -11,7 +11,7 @@ from risctl.files import replacing
 from risctl.training.run_folder import RunFolder
 
 
-class Watcher(Protocol):
+class ProgressCallback(Protocol):
     """Who looks on while a run goes."""
 
     def line(self, text: str, *, routine: bool = False) -> None:
@@ -25,7 +25,7 @@ class Watcher(Protocol):
 
 
 class Silent:
-    """A `Watcher` that does nothing."""
+    """A `ProgressCallback` that does nothing."""
 
     def line(self, text: str, *, routine: bool = False) -> None:
         """Ignore it."""
@@ -40,7 +40,7 @@ class Silent:
 class Journal:
     """Writes the record of a run. With `active=False` (all processes but the first) it writes nothing."""
 
-    def __init__(self, run: RunFolder, watcher: Watcher, *, active: bool = True) -> None:
+    def __init__(self, run: RunFolder, watcher: ProgressCallback, *, active: bool = True) -> None:
         self.run = run
         self.watcher = watcher
         self.active = active

@@ -27,13 +27,13 @@ from risctl.training.datasets import training_items
 from risctl.training.ema import RunningMean
 from risctl.training.features.attach_features import use_features
 from risctl.training.init_weights import Start, read_start
-from risctl.training.logger import Journal, Silent, Watcher, duration
+from risctl.training.logger import Journal, ProgressCallback, Silent, duration
 from risctl.training.optimizer import build_optimizer, load_optimizer
 from risctl.training.run_folder import RunFolder
 from risctl.training.seeding import seed_start
 from risctl.training.state import Best, State
 from risctl.training.train_step import Stepper
-from risctl.training.trainer import Parts, Trainer
+from risctl.training.trainer import Trainer, TrainerComponents
 from risctl.training.validation import Validation
 from risctl.training.vocabulary import Words, gather_words
 
@@ -58,7 +58,7 @@ _CHANGEABLE = frozenset(
 )
 
 
-class How(TypedDict, total=False):
+class TrainOptions(TypedDict, total=False):
     """How a training is run.
 
     device: "auto" if not given; command: what to note as the run's command; watcher: who is told; build: replaces
@@ -67,7 +67,7 @@ class How(TypedDict, total=False):
 
     device: str
     command: str
-    watcher: Watcher | None
+    watcher: ProgressCallback | None
     build: Builder | None
 
 
@@ -98,7 +98,7 @@ class _Resumed:
         return {name.removeprefix(prefix): one for name, one in self.tensors.items() if name.startswith(prefix)}
 
 
-def train(recipe: Recipe, *, out: Path | None = None, **how: Unpack[How]) -> Result:
+def train(recipe: Recipe, *, out: Path | None = None, **how: Unpack[TrainOptions]) -> Result:
     """Train `recipe` from its beginning into the folder `out`, or into a new `runs/<recipe>-<n>`.
 
     Under `torchrun` or `accelerate launch` every process calls this. Raises the errors of `risctl.errors`;
@@ -107,7 +107,7 @@ def train(recipe: Recipe, *, out: Path | None = None, **how: Unpack[How]) -> Res
     return _train(recipe, run=None, out=out, **how)
 
 
-def resume(path: Path, *, recipe: Recipe | None = None, **how: Unpack[How]) -> Result:
+def resume(path: Path, *, recipe: Recipe | None = None, **how: Unpack[TrainOptions]) -> Result:
     """Go on with the run in the folder `path` exactly where its `last` checkpoint stands.
 
     recipe: may differ from the run's own in how long it trains and what it logs; None: the run's own. A run that was
@@ -132,7 +132,7 @@ def _train(
     out: Path | None,
     device: str = "auto",
     command: str = "",
-    watcher: Watcher | None = None,
+    watcher: ProgressCallback | None = None,
     build: Builder | None = None,
 ) -> Result:
     accelerator = _accelerator(pick_device(device), recipe.train.precision)
@@ -198,7 +198,7 @@ def _train(
             accumulate=recipe.optim.accumulate,
             clip_norm=recipe.optim.clip_norm,
         )
-        parts = Parts(
+        parts = TrainerComponents(
             recipe=recipe,
             run=run,
             store=store,

@@ -18,20 +18,20 @@ from risctl.files import replacing
 from risctl.recipe.schema import Recipe
 from risctl.training import run as training
 from risctl.training.logger import Silent
-from risctl.training.run import How, Result
+from risctl.training.run import Result, TrainOptions
 from risctl.training.run_folder import RunFolder
 
 _DONE = "stages.json"
 
 
-def train(recipe: Recipe, *, out: Path | None = None, **how: Unpack[How]) -> Result:
+def train(recipe: Recipe, *, out: Path | None = None, **how: Unpack[TrainOptions]) -> Result:
     """Train `recipe`, stage by stage where it has stages. Arguments and errors are those of `training.train`."""
     if not recipe.stages:
         return training.train(recipe, out=out, **how)
     return _run_stages(recipe, RunFolder.create(recipe, out=out), **how)
 
 
-def resume(path: Path, *, recipe: Recipe | None = None, **how: Unpack[How]) -> Result:
+def resume(path: Path, *, recipe: Recipe | None = None, **how: Unpack[TrainOptions]) -> Result:
     """Go on with the run in `path`, in the stage that it stands in.
 
     As `training.resume`; the recipe of a run with stages cannot be changed: `UsageError`.
@@ -45,7 +45,7 @@ def resume(path: Path, *, recipe: Recipe | None = None, **how: Unpack[How]) -> R
     return _run_stages(own, run, **how)
 
 
-def _run_stages(recipe: Recipe, run: RunFolder, **how: Unpack[How]) -> Result:
+def _run_stages(recipe: Recipe, run: RunFolder, **how: Unpack[TrainOptions]) -> Result:
     run.note_start(recipe, how.get("command", ""))
     speak = how.get("watcher") or Silent()
     done, began = _finished(run), time.monotonic()

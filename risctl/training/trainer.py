@@ -40,7 +40,7 @@ class _Stopped(Exception):  # noqa: N818 - no error: the way out of an evaluatio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class TrainerComponents:
     """What a trainer works with, assembled by `risctl.training.run`; without_vector: words that should have one."""
 
     recipe: Recipe
@@ -62,7 +62,7 @@ class Parts:
 class Trainer:
     """Takes a run from where its state stands to its end."""
 
-    def __init__(self, parts: Parts, state: State) -> None:
+    def __init__(self, parts: TrainerComponents, state: State) -> None:
         self.parts = parts
         self.state = state
         self.recipe = parts.recipe

@@ -11,7 +11,7 @@ import torch
 
 from risctl.data.store.reader import Store
 from risctl.errors import DataError
-from risctl.systems.base import Found, System
+from risctl.systems.base import Detection, System
 from risctl.vision import rle
 from risctl.vision.drawing.captions import Caption, with_captions
 from risctl.vision.drawing.contact_sheet import fitted, grid
@@ -82,5 +82,5 @@ def _drawn(pixels: np.ndarray, masks: Sequence[rle.RLE], labels: Sequence[str]) 
     return overlay(picture, small, labels)
 
 
-def _told(found: Found) -> dict[str, Any]:
+def _told(found: Detection) -> dict[str, Any]:
     return {"class": found.name, "score": found.score, "box": list(found.box)}

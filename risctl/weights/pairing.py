@@ -14,7 +14,7 @@ from risctl.errors import CheckpointError, nearest
 _SHOWN = 3
 
 
-class Takings:
+class WeightReader:
     """Published arrays by name, taken one by one; `finish` raises `CheckpointError` for all that is wrong at once."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray], *, source: Path) -> None:

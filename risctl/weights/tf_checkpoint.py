@@ -35,7 +35,7 @@ def is_tf_checkpoint(path: Path) -> bool:
 def read_tf_checkpoint(path: Path) -> dict[str, np.ndarray]:
     """Return the numbers of every variable of a checkpoint, by its name.
 
-    Raises `CheckpointError` if a file is missing, damaged, or holds what no trunk needs (variables in pieces).
+    Raises `CheckpointError` if a file is missing, damaged, or holds what no backbone needs (variables in pieces).
     """
     table = _table_of(path)
     try:

@@ -1,4 +1,4 @@
-"""Published ReferFormer checkpoints of all nine trunks to ours: names, numbers, the command, and what is refused."""
+"""Published ReferFormer checkpoints of all nine backbones to ours: names, numbers, the command, and what is refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from published_referformer import BACKBONE_KEYS, referformer_shapes
+from helpers.published_referformer import BACKBONE_KEYS, referformer_shapes
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -27,9 +27,9 @@ HERE = Path("ytvos.pth")
 SMALL: dict[str, Any] = {"hidden": 64, "feed_forward": 32, "layers": 2, "text_layers": 1, "text_width": 64}
 
 
-def tensors(trunk: str, **numbers: int) -> dict[str, Tensor]:
+def tensors(backbone: str, **numbers: int) -> dict[str, Tensor]:
     """Return a checkpoint's tensors without memory of their own."""
-    shapes = referformer_shapes(trunk, **numbers)
+    shapes = referformer_shapes(backbone, **numbers)
     return {name: torch.zeros(()).expand(shape) for name, shape in shapes.items()}
 
 
@@ -42,19 +42,19 @@ def state_of(published: dict[str, Tensor], **options: Any) -> dict[str, Tensor]:
     return referformer_state(published, system.state_dict(), source=HERE, **options)
 
 
-@pytest.mark.parametrize("trunk", BACKBONE_KEYS)
-def test_all_keys_of_every_trunk_find_their_place(trunk: str) -> None:
-    published = tensors(trunk, words=100)
+@pytest.mark.parametrize("backbone", BACKBONE_KEYS)
+def test_all_keys_of_every_backbone_find_their_place(backbone: str) -> None:
+    published = tensors(backbone, words=100)
     body = [name for name in published if name.startswith("backbone.0.body.")]
-    assert len(body) == BACKBONE_KEYS[trunk]
-    # What the published R50 file counts, its own trunk's 265 keys aside.
+    assert len(body) == BACKBONE_KEYS[backbone]
+    # What the published R50 file counts, its own backbone's 265 keys aside.
     assert len(published) - len(body) == 804 - 265
     model = referformer_model(published, source=HERE)
-    assert model["visual"]["name"] == trunk
+    assert model["visual"]["name"] == backbone
     assert (model["encoder_layers"], model["decoder_layers"], model["queries"], model["points"]) == (4, 4, 5, 4)
     assert model["text"]["layers"] == model["text"]["heads"] == 12
     state = state_of(published)
-    if trunk.startswith("video"):
+    if backbone.startswith("video"):
         assert state["visual.patches.weight"].ndim == 4
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from published_vlt import vlt_shapes, write_h5
+from helpers.published_vlt import vlt_shapes, write_h5
 
 from risctl.errors import CheckpointError, UsageError
 from risctl.systems.vlt.published import vlt_model, vlt_state

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from published_zsi import WORDS, write_checkpoint, write_vectors, zsi_shapes
+from helpers.published_zsi import WORDS, write_checkpoint, write_vectors, zsi_shapes
 from torchvision.models import resnet101
 
 from risctl.checkpoints.checkpoint import load_checkpoint
@@ -93,8 +93,8 @@ def test_published_class_vectors_are_the_unseen_ones(files: Path) -> None:
 def test_the_published_forms() -> None:
     """682 names with a ResNet-101; the test form brings the unseen classes' vectors, the seen ones again."""
     with torch.device("meta"):
-        trunk = [name for name in resnet101(weights=None).state_dict() if not name.startswith("fc.")]
-    assert len(trunk) + sum(not name.startswith("backbone.") for name in zsi_shapes()) == 682
+        backbone = [name for name in resnet101(weights=None).state_dict() if not name.startswith("fc.")]
+    assert len(backbone) + sum(not name.startswith("backbone.") for name in zsi_shapes()) == 682
     unseen = torch.rand(18, 6, 1, 1)
     added = {"mask_head.conv_vec_unseen.weight": unseen, "mask_head.con_vec_t.weight": torch.rand(6, 49, 1, 1)}
     state = zsi_state(added, source="x")

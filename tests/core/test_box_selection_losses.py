@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from risctl.core.fusion.box_selector import Choice
+from risctl.core.fusion.box_selector import BoxScores
 from risctl.core.losses.box_selection import choice_losses, presence_of
-from risctl.data.boxes import Asked, Boxes
+from risctl.data.boxes import Boxes, BoxTargets
 
 INF = float("-inf")
 
 
-def asked(meant: list[list[float]], kinds: list[list[int]], there: list[list[bool]] | None = None) -> Asked:
+def asked(meant: list[list[float]], kinds: list[list[int]], there: list[list[bool]] | None = None) -> BoxTargets:
     wanted = torch.tensor(meant, dtype=torch.float32)
     mask = torch.ones_like(wanted, dtype=torch.bool) if there is None else torch.tensor(there)
     boxes = Boxes(
@@ -23,13 +23,13 @@ def asked(meant: list[list[float]], kinds: list[list[int]], there: list[list[boo
         mask=mask,
         aspect=torch.ones(len(wanted)),
     )
-    return Asked(boxes=boxes, meant=wanted, kinds=torch.tensor(kinds, dtype=torch.int64))
+    return BoxTargets(boxes=boxes, meant=wanted, kinds=torch.tensor(kinds, dtype=torch.int64))
 
 
-def choice(scores: list[list[float]], *, presence: float = 0.0) -> Choice:
+def choice(scores: list[list[float]], *, presence: float = 0.0) -> BoxScores:
     made = torch.tensor(scores, requires_grad=True)
     count = len(scores)
-    return Choice(
+    return BoxScores(
         scores=made,
         presence=torch.full((count,), presence, requires_grad=True),
         noun=torch.zeros(count, 3, requires_grad=True),

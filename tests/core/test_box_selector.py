@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from risctl.core.encoders.text.hashed_words import GRAMS, HashedWords, WordIds, gram_buckets, split_words
-from risctl.core.fusion.box_selector import Choice, Chooser, box_feature_count, box_features, pair_features
+from risctl.core.fusion.box_selector import BoxScores, Chooser, box_feature_count, box_features, pair_features
 from risctl.data.boxes import Boxes
 
 WORDS = ("left", "right", "second", "from", "big", "dog", "cat", "on", "the", "red", "blue")
@@ -32,7 +32,7 @@ def chooser(**settings: int | float) -> Chooser:
     return Chooser(HashedWords(len(WORDS), channels=32), classes=4, channels=32, layers=2, heads=2, **settings).eval()
 
 
-def choose(model: Chooser, ids: torch.Tensor, some: Boxes) -> Choice:
+def choose(model: Chooser, ids: torch.Tensor, some: Boxes) -> BoxScores:
     return model(*model.read(ids), some)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from published_vlt import darknet_convolutions, vlt_shapes, write_h5
+from helpers.published_vlt import darknet_convolutions, vlt_shapes, write_h5
 
 from risctl.core.encoders.visual.darknet53 import Darknet53
 from risctl.core.encoders.visual.darknet53_weights import block_names, read_darknet53

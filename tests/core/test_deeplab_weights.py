@@ -1,4 +1,4 @@
-"""DeepLab's trunk from TensorFlow's and from Caffe's names: the same network, whichever it comes from."""
+"""DeepLab's backbone from TensorFlow's and from Caffe's names: the same network, whichever it comes from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from safetensors.numpy import save_file
 
 from risctl.checkpoints.import_weights import import_deeplab
-from risctl.core.encoders.load_weights import load_trunk
+from risctl.core.encoders.load_weights import load_backbone
 from risctl.core.encoders.visual.deeplab_weights import layer_names, read_deeplab
 from risctl.core.encoders.visual.dilated_resnet import DilatedResNet
 from risctl.errors import CheckpointError
@@ -88,7 +88,7 @@ def write_caffemodel(path: Path, arrays: Arrays) -> None:
 
 @pytest.fixture(scope="module")
 def state(tensorflow: Arrays, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
-    path = tmp_path_factory.mktemp("deeplab") / "trunk.safetensors"
+    path = tmp_path_factory.mktemp("deeplab") / "backbone.safetensors"
     save_file({f"model/{name}": values for name, values in tensorflow.items()}, path)
     return read_deeplab(path)
 
@@ -115,7 +115,7 @@ def test_tensorflow_names(
 def test_caffe_names_give_the_same_network(
     state: dict[str, torch.Tensor], tensorflow: Arrays, tmp_path: Path, form: str
 ) -> None:
-    arrays, path = in_caffe(tensorflow), tmp_path / f"trunk.{form}"
+    arrays, path = in_caffe(tensorflow), tmp_path / f"backbone.{form}"
     if form == "npz":
         np.savez(path, **tensorflow)
     elif form == "caffemodel":
@@ -129,13 +129,13 @@ def test_caffe_names_give_the_same_network(
     assert all(torch.allclose(found[name], state[name], atol=1e-6) for name in state)
 
 
-def test_the_imported_file_fills_the_trunk(tensorflow: Arrays, tmp_path: Path) -> None:
-    np.savez(tmp_path / "trunk.npz", **tensorflow)
-    count = import_deeplab(tmp_path / "trunk.npz", tmp_path / "trunk.safetensors")
-    trunk = DilatedResNet("deeplab_resnet101", depth=3)
-    load_trunk(trunk, "deeplab_resnet101", str(tmp_path / "trunk.safetensors"), ignored=("layer3.", "layer4."))
+def test_the_imported_file_fills_the_backbone(tensorflow: Arrays, tmp_path: Path) -> None:
+    np.savez(tmp_path / "backbone.npz", **tensorflow)
+    count = import_deeplab(tmp_path / "backbone.npz", tmp_path / "backbone.safetensors")
+    backbone = DilatedResNet("deeplab_resnet101", depth=3)
+    load_backbone(backbone, "deeplab_resnet101", str(tmp_path / "backbone.safetensors"), ignored=("layer3.", "layer4."))
     assert count == 42_605_504
-    assert np.array_equal(trunk.bn1.weight.detach().numpy(), tensorflow["bn_conv1/gamma"])
+    assert np.array_equal(backbone.bn1.weight.detach().numpy(), tensorflow["bn_conv1/gamma"])
 
 
 @pytest.mark.parametrize(
@@ -150,12 +150,12 @@ def test_the_imported_file_fills_the_trunk(tensorflow: Arrays, tmp_path: Path) -
 def test_other_networks_are_refused(tensorflow: Arrays, tmp_path: Path, change: object, says: str) -> None:
     arrays = {name: values.copy() if "bn_conv1" in name else values for name, values in tensorflow.items()}
     change(arrays)
-    save_file(arrays or {"x": np.zeros(1, np.float32)}, tmp_path / "trunk.safetensors")
+    save_file(arrays or {"x": np.zeros(1, np.float32)}, tmp_path / "backbone.safetensors")
     with pytest.raises(CheckpointError, match=says):
-        read_deeplab(tmp_path / "trunk.safetensors")
+        read_deeplab(tmp_path / "backbone.safetensors")
 
 
-@pytest.mark.parametrize("name", ["absent.ckpt", "trunk.npy", "trunk.npz", "trunk.caffemodel", "trunk.h5"])
+@pytest.mark.parametrize("name", ["absent.ckpt", "backbone.npy", "backbone.npz", "backbone.caffemodel", "backbone.h5"])
 def test_what_cannot_be_read_is_told(tmp_path: Path, name: str) -> None:
     if not name.startswith("absent"):
         (tmp_path / name).write_bytes(struct.pack("<16I", *range(16)))
@@ -168,14 +168,14 @@ def test_same_padding_and_strides_are_those_of_the_published_network() -> None:
 
     The features F1 to F5 of a random network were compared with TensorFlow's own: 2e-6 of the largest value apart.
     """
-    trunk = DilatedResNet("deeplab_resnet101", depth=3).eval()
+    backbone = DilatedResNet("deeplab_resnet101", depth=3).eval()
     with torch.no_grad():
-        trunk.conv1.weight.zero_()[:, :, 2, 2] = 1  # now it reads pixel 2i of each channel
-        trunk.mean.zero_()
-        trunk.deviation.fill_(1.0)
+        backbone.conv1.weight.zero_()[:, :, 2, 2] = 1  # now it reads pixel 2i of each channel
+        backbone.mean.zero_()
+        backbone.deviation.fill_(1.0)
         images = torch.arange(64, dtype=torch.float32)[None, None, None, :].expand(1, 3, 64, 64)
-        maps = trunk(images, torch.zeros(1, 64, 64, dtype=torch.bool)).maps
+        maps = backbone(images, torch.zeros(1, 64, 64, dtype=torch.bool)).maps
     peaks = [3 * 2 * min(2 * cell + 2, 31) for cell in range(16)]  # the largest of columns 2i, 2i + 1, 2i + 2
     assert torch.allclose(maps[0][0, 0, 8], torch.tensor(peaks, dtype=torch.float32), rtol=1e-3)
-    assert trunk.layer2[0].conv1.stride == trunk.layer2[0].downsample[0].stride == (2, 2)
-    assert trunk.layer2[0].conv2.stride == (1, 1)
+    assert backbone.layer2[0].conv1.stride == backbone.layer2[0].downsample[0].stride == (2, 2)
+    assert backbone.layer2[0].conv2.stride == (1, 1)

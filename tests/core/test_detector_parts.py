@@ -1,4 +1,4 @@
-"""Trunk, neck, detection head and masks of boxes: shapes, geometry, and the published detector they start from."""
+"""Backbone, neck, detection head and masks of boxes: shapes, geometry, and the published detector they start from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def seen(height: int = 64, width: int = 96) -> tuple[torch.Tensor, ...]:
     return ShuffleNet()(images, torch.zeros(2, height, width, dtype=torch.bool)).maps
 
 
-def test_the_trunk_has_the_maps_it_names() -> None:
+def test_the_backbone_has_the_maps_it_names() -> None:
     maps = seen()
     assert [one.shape[1] for one in maps] == list(ShuffleNet.channels)
     assert [(one.shape[2], one.shape[3]) for one in maps] == [(16, 24), (8, 12), (4, 6), (2, 3)]
@@ -150,16 +150,16 @@ def test_the_published_detector_says_the_same(shared: Path, start_tool: ModuleTy
     path = shared / "data" / "weights" / "nanodet_m.onnx"
     parts = start_tool.start(path).eval()
     images = torch.rand(1, 3, 416, 416, generator=torch.Generator().manual_seed(0))
-    trunk = parts["trunk"]
+    backbone = parts["backbone"]
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     session = runtime.InferenceSession(str(path), options)
     names = [one.name for one in session.get_outputs()]
     # The published network wants BGR.
-    out = session.run(None, {"input.1": ((images - trunk.mean) / trunk.std).flip(1).numpy()})
+    out = session.run(None, {"input.1": ((images - backbone.mean) / backbone.std).flip(1).numpy()})
     published = {name: torch.from_numpy(values) for name, values in zip(names, out, strict=True)}
     with torch.no_grad():
-        maps = trunk(images, torch.zeros(1, 416, 416, dtype=torch.bool)).maps
+        maps = backbone(images, torch.zeros(1, 416, 416, dtype=torch.bool)).maps
         cells = parts["detect"](parts["neck"](maps[1:]))
     scores = torch.cat([published[name] for name in ("792", "814", "836")], 1)
     sides = torch.cat([published[name] for name in ("795", "817", "839")], 1)

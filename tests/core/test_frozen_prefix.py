@@ -20,12 +20,12 @@ VISUAL = {
     "two stages of a dilated ResNet": (lambda: DilatedResNet("resnet18", frozen_stages=2, frozen_norms=True), 3),
     "all of a dilated ResNet": (lambda: DilatedResNet("small_cnn", frozen_stages=5), 6),
     "a whole ResNet": (lambda: ResNet("resnet18", frozen=True), 1),
-    "a whole small trunk": (lambda: SmallCNN(frozen=True), 1),
+    "a whole small backbone": (lambda: SmallCNN(frozen=True), 1),
 }
 TRAINED = {
     "Darknet that trains before its head": lambda: Darknet53(frozen_convolutions=51),
     "a dilated ResNet": lambda: DilatedResNet("small_cnn"),
-    "a small trunk": lambda: SmallCNN(),
+    "a small backbone": lambda: SmallCNN(),
     "a reader": lambda: roberta(frozen=False),
 }
 
@@ -41,19 +41,19 @@ def _inputs() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("which", VISUAL)
-def test_a_trunk_begun_and_finished_apart_gives_what_it_gives_at_once(which: str) -> None:
+def test_a_backbone_begun_and_finished_apart_gives_what_it_gives_at_once(which: str) -> None:
     torch.manual_seed(0)
     make, modules = VISUAL[which]
-    trunk = make().train()
-    assert len(frozen_prefix.stem_of(trunk)) == modules
+    backbone = make().train()
+    assert len(frozen_prefix.stem_of(backbone)) == modules
     images, padding = _inputs()
     # One that trains in part sees other batch statistics every time, but the same for the same batch.
-    whole = trunk(images, padding)
+    whole = backbone(images, padding)
     with torch.no_grad():
-        parts = frozen_prefix.begin(trunk, images, padding)
-        alone = [frozen_prefix.begin(trunk, images[row : row + 1], padding[row : row + 1]) for row in range(2)]
+        parts = frozen_prefix.begin(backbone, images, padding)
+        alone = [frozen_prefix.begin(backbone, images[row : row + 1], padding[row : row + 1]) for row in range(2)]
     assert isinstance(whole, VisualFeatures)
-    apart = frozen_prefix.finish_visual(trunk, parts, padding)
+    apart = frozen_prefix.finish_visual(backbone, parts, padding)
     assert apart.strides == whole.strides
     for mine, theirs in zip(apart.maps, whole.maps, strict=True):
         assert torch.allclose(mine, theirs, atol=1e-5)
@@ -84,21 +84,21 @@ def test_what_trains_from_its_first_layer_on_has_no_stem(which: str) -> None:
 
 
 def test_a_frozen_encoder_whose_norms_learn_is_no_stem() -> None:
-    trunk = SmallCNN(frozen=True).train()
-    assert frozen_prefix.stem_of(trunk)
-    next(one for one in trunk.modules() if isinstance(one, nn.BatchNorm2d)).train()
-    assert frozen_prefix.stem_of(trunk) == ()
+    backbone = SmallCNN(frozen=True).train()
+    assert frozen_prefix.stem_of(backbone)
+    next(one for one in backbone.modules() if isinstance(one, nn.BatchNorm2d)).train()
+    assert frozen_prefix.stem_of(backbone) == ()
 
 
 def test_the_digest_is_of_the_frozen_numbers_alone() -> None:
-    trunk = Darknet53(frozen_convolutions=56).train()
-    before = frozen_prefix.digest(frozen_prefix.stem_of(trunk))
+    backbone = Darknet53(frozen_convolutions=56).train()
+    before = frozen_prefix.digest(frozen_prefix.stem_of(backbone))
     with torch.no_grad():
-        trunk.blocks()[57].conv.weight.add_(1)
-    assert frozen_prefix.digest(frozen_prefix.stem_of(trunk)) == before
-    for change in (trunk.blocks()[3].conv.weight, trunk.blocks()[55].norm.running_mean):
+        backbone.blocks()[57].conv.weight.add_(1)
+    assert frozen_prefix.digest(frozen_prefix.stem_of(backbone)) == before
+    for change in (backbone.blocks()[3].conv.weight, backbone.blocks()[55].norm.running_mean):
         with torch.no_grad():
             change.add_(1)
-        changed = frozen_prefix.digest(frozen_prefix.stem_of(trunk))
+        changed = frozen_prefix.digest(frozen_prefix.stem_of(backbone))
         assert changed != before
         before = changed

@@ -32,7 +32,7 @@ def test_leaving_out_patches_changes_nothing(last: int, patch: int) -> None:
     soft = torch.rand(6, visual.grid, visual.grid, generator=generator)
     masks = torch.where(soft > torch.tensor([0.0, 0.3, 0.6, 0.9, 1.0, 0.5])[:, None, None], soft, 0.0)
     masks[5] = 1.0
-    tokens = visual.trunk(torch.randn(1, 3, SIDE, SIDE, generator=generator), blocks=visual.depth - last)
+    tokens = visual.backbone(torch.randn(1, 3, SIDE, SIDE, generator=generator), blocks=visual.depth - last)
     found = visual.masked(tokens, masks, last=last)
     plain = torch.stack([_plainly_masked(visual, tokens, mask, last) for mask in masks])
     assert torch.allclose(found, plain, atol=2e-5)

@@ -106,7 +106,7 @@ def test_masks_are_learned(finder: Finder) -> None:
     shape = torch.zeros(1, SIDE, SIDE, dtype=torch.bool)
     shape[0, 16:80, 16:40] = shape[0, 56:80, 16:80] = True
     things = Things(categories=torch.tensor([7]), masks=shape)
-    finder.trunk.requires_grad_(False)
+    finder.backbone.requires_grad_(False)
     parameters = [*finder.features.parameters(), *finder.masks.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=3e-3)
     for step in range(40):

@@ -1,4 +1,4 @@
-"""Visual trunks: maps, strides, freezing, and the weights that recipes name."""
+"""Visual backbones: maps, strides, freezing, and the weights that recipes name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 from torchvision.models import mobilenet_v2
 from torchvision.models.mobilenetv2 import InvertedResidual
 
-from risctl.core.encoders.load_weights import load_trunk
+from risctl.core.encoders.load_weights import load_backbone
 from risctl.core.encoders.visual import published_weights
 from risctl.core.encoders.visual.darknet53 import Darknet53
 from risctl.core.encoders.visual.mobilenet import MobileNetV2
@@ -23,41 +23,41 @@ from risctl.errors import CheckpointError, MachineError
 
 @pytest.mark.parametrize("make", [Darknet53, SmallCNN, lambda: ResNet("resnet18"), lambda: ResNet("resnet50")])
 def test_maps_are_as_announced(make) -> None:  # type: ignore[no-untyped-def]
-    trunk = make().eval()
+    backbone = make().eval()
     padding = torch.zeros(1, 64, 96, dtype=torch.bool)
     with torch.no_grad():
-        features = trunk(torch.rand(1, 3, 64, 96), padding)
-    assert features.strides == trunk.strides == (8, 16, 32)
-    for one, channels, stride in zip(features.maps, trunk.channels, trunk.strides, strict=True):
+        features = backbone(torch.rand(1, 3, 64, 96), padding)
+    assert features.strides == backbone.strides == (8, 16, 32)
+    for one, channels, stride in zip(features.maps, backbone.channels, backbone.strides, strict=True):
         assert one.shape == (1, channels, 64 // stride, 96 // stride)
     assert features.padding is padding
 
 
 def test_darknet_has_58_blocks_of_which_56_are_frozen() -> None:
-    trunk = Darknet53().train()
-    blocks = trunk.blocks()
+    backbone = Darknet53().train()
+    blocks = backbone.blocks()
     assert len(blocks) == 58
     assert [block.conv.weight.requires_grad for block in blocks] == [False] * 56 + [True] * 2
     before = [block.norm.running_mean.clone() for block in blocks]
     with torch.no_grad():
-        trunk(torch.rand(2, 3, 64, 64), torch.zeros(2, 64, 64, dtype=torch.bool))
+        backbone(torch.rand(2, 3, 64, 64), torch.zeros(2, 64, 64, dtype=torch.bool))
     moved = [not torch.equal(block.norm.running_mean, old) for block, old in zip(blocks, before, strict=True)]
     assert moved == [False] * 56 + [True] * 2
-    trunk.eval()
-    assert not any(module.training for module in trunk.modules())
+    backbone.eval()
+    assert not any(module.training for module in backbone.modules())
 
 
 @pytest.mark.parametrize(
     "make",
     [lambda: SmallCNN(frozen=True), lambda: ResNet("resnet18", frozen=True), lambda: MobileNetV2(frozen=True)],
 )
-def test_a_frozen_trunk_does_not_move(make) -> None:  # type: ignore[no-untyped-def]
-    trunk = nn.Sequential(make()).train()[0]
-    before = {name: value.clone() for name, value in trunk.state_dict().items()}
+def test_a_frozen_backbone_does_not_move(make) -> None:  # type: ignore[no-untyped-def]
+    backbone = nn.Sequential(make()).train()[0]
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
     with torch.no_grad():
-        trunk(torch.rand(2, 3, 64, 64), torch.zeros(2, 64, 64, dtype=torch.bool))
-    assert all(torch.equal(value, before[name]) for name, value in trunk.state_dict().items())
-    assert not any(one.requires_grad for one in trunk.parameters())
+        backbone(torch.rand(2, 3, 64, 64), torch.zeros(2, 64, 64, dtype=torch.bool))
+    assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
+    assert not any(one.requires_grad for one in backbone.parameters())
 
 
 def test_small_cnn_is_small() -> None:
@@ -65,11 +65,11 @@ def test_small_cnn_is_small() -> None:
 
 
 def test_resnet_norms_the_picture_itself() -> None:
-    trunk = ResNet("resnet18").eval()
+    backbone = ResNet("resnet18").eval()
     seen: list[torch.Tensor] = []
-    trunk.conv1.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    backbone.conv1.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
     mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
-    trunk(mean.expand(1, 3, 32, 32), torch.zeros(1, 32, 32, dtype=torch.bool))
+    backbone(mean.expand(1, 3, 32, 32), torch.zeros(1, 32, 32, dtype=torch.bool))
     assert seen[0].abs().max() < 1e-6
 
 
@@ -78,40 +78,40 @@ def test_resnet_maps_are_torchvisions() -> None:
 
     torch.manual_seed(0)
     published = resnet18().eval()
-    trunk = ResNet("resnet18").eval()
+    backbone = ResNet("resnet18").eval()
     state = {key: value for key, value in published.state_dict().items() if not key.startswith("fc.")}
-    trunk.load_state_dict(state, strict=True)
+    backbone.load_state_dict(state, strict=True)
     images = torch.rand(1, 3, 64, 64)
-    x = (images - trunk.mean) / trunk.deviation
+    x = (images - backbone.mean) / backbone.deviation
     for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
         x = getattr(published, name)(x)
     with torch.no_grad():
-        assert torch.allclose(trunk(images, torch.zeros(1, 64, 64)).maps[2], x, atol=1e-5)
+        assert torch.allclose(backbone(images, torch.zeros(1, 64, 64)).maps[2], x, atol=1e-5)
 
 
 def test_mobilenet_maps_are_torchvisions(tmp_path: Path) -> None:
     torch.manual_seed(0)
     published = mobilenet_v2().eval()
     torch.save(published.state_dict(), tmp_path / "mobilenet_v2.pth")
-    trunk = MobileNetV2().eval()
-    load_trunk(trunk, "mobilenet_v2", str(tmp_path / "mobilenet_v2.pth"))
+    backbone = MobileNetV2().eval()
+    load_backbone(backbone, "mobilenet_v2", str(tmp_path / "mobilenet_v2.pth"))
     images = torch.rand(2, 3, 64, 96)
     with torch.no_grad():
-        maps = trunk(images, torch.zeros(2, 64, 96, dtype=torch.bool)).maps
-        last = published.features((images - trunk.mean) / trunk.deviation)
+        maps = backbone(images, torch.zeros(2, 64, 96, dtype=torch.bool)).maps
+        last = published.features((images - backbone.mean) / backbone.deviation)
     assert [tuple(one.shape) for one in maps] == [
         (2, channels, 64 // stride, 96 // stride)
-        for channels, stride in zip(trunk.channels, trunk.strides, strict=True)
+        for channels, stride in zip(backbone.channels, backbone.strides, strict=True)
     ]
     torch.testing.assert_close(maps[-1] * 1e6, last * 1e6)  # random weights make it tiny
 
 
 def test_mobilenet_trains_from_the_second_map_on_and_keeps_its_statistics() -> None:
-    trunk = nn.Sequential(MobileNetV2()).train()[0]
-    before = {name: value.clone() for name, value in trunk.named_buffers()}
-    trunk(torch.rand(2, 3, 64, 64), torch.zeros(2, 64, 64, dtype=torch.bool)).maps[-1].sum().backward()
-    assert all(torch.equal(value, before[name]) for name, value in trunk.named_buffers())
-    trained = {int(name.split(".")[1]) for name, value in trunk.named_parameters() if value.grad is not None}
+    backbone = nn.Sequential(MobileNetV2()).train()[0]
+    before = {name: value.clone() for name, value in backbone.named_buffers()}
+    backbone(torch.rand(2, 3, 64, 64), torch.zeros(2, 64, 64, dtype=torch.bool)).maps[-1].sum().backward()
+    assert all(torch.equal(value, before[name]) for name, value in backbone.named_buffers())
+    trained = {int(name.split(".")[1]) for name, value in backbone.named_parameters() if value.grad is not None}
     assert trained == set(range(4, 19))
 
 
@@ -139,7 +139,7 @@ def test_mobilenet_takes_the_flat_names_of_the_first_files_too(tmp_path: Path) -
     assert "features.17.conv.6.weight" in flat
     assert "features.1.conv.0.weight" in flat
     save_file(flat, tmp_path / "flat.safetensors")
-    load_trunk(other, "mobilenet_v2", str(tmp_path / "flat.safetensors"))
+    load_backbone(other, "mobilenet_v2", str(tmp_path / "flat.safetensors"))
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in source.state_dict().items())
 
 
@@ -152,39 +152,39 @@ def test_imagenet_weights_out_of_reach_are_explained(monkeypatch: pytest.MonkeyP
         with pytest.raises(MachineError, match=rf"{name}.*no route.*model\.visual\.weights"):
             published_weights.imagenet_state(name)
     with pytest.raises(MachineError):
-        load_trunk(ResNet("resnet18"), "resnet18", "imagenet")
+        load_backbone(ResNet("resnet18"), "resnet18", "imagenet")
 
 
 def test_weights_from_files(tmp_path: Path) -> None:
     torch.manual_seed(0)
     source, other = SmallCNN(), SmallCNN()
-    save_file(source.state_dict(), tmp_path / "trunk.safetensors")
-    load_trunk(other, "small_cnn", str(tmp_path / "trunk.safetensors"))
+    save_file(source.state_dict(), tmp_path / "backbone.safetensors")
+    load_backbone(other, "small_cnn", str(tmp_path / "backbone.safetensors"))
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in source.state_dict().items())
 
-    trunk = ResNet("resnet18")
-    torch.save({**trunk.state_dict(), "fc.weight": torch.zeros(3), "fc.bias": torch.zeros(3)}, tmp_path / "r.pth")
-    load_trunk(ResNet("resnet18"), "resnet18", str(tmp_path / "r.pth"))
+    backbone = ResNet("resnet18")
+    torch.save({**backbone.state_dict(), "fc.weight": torch.zeros(3), "fc.bias": torch.zeros(3)}, tmp_path / "r.pth")
+    load_backbone(ResNet("resnet18"), "resnet18", str(tmp_path / "r.pth"))
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    trunk = SmallCNN()
+    backbone = SmallCNN()
     with pytest.raises(CheckpointError, match="found no file"):
-        load_trunk(trunk, "small_cnn", str(tmp_path / "absent.safetensors"))
+        load_backbone(backbone, "small_cnn", str(tmp_path / "absent.safetensors"))
     with pytest.raises(CheckpointError, match="risctl import darknet53"):
         (tmp_path / "yolov3.weights").write_bytes(b"x")
-        load_trunk(trunk, "darknet53", str(tmp_path / "yolov3.weights"))
+        load_backbone(backbone, "darknet53", str(tmp_path / "yolov3.weights"))
     (tmp_path / "damaged.safetensors").write_bytes(b"x" * 100)
     (tmp_path / "damaged.pth").write_bytes(b"x" * 100)
     for name in ("damaged.safetensors", "damaged.pth"):
         with pytest.raises(CheckpointError, match="cannot be read"):
-            load_trunk(trunk, "small_cnn", str(tmp_path / name))
+            load_backbone(backbone, "small_cnn", str(tmp_path / name))
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(CheckpointError, match="state dict"):
-        load_trunk(trunk, "small_cnn", str(tmp_path / "list.pth"))
-    state = trunk.state_dict()
+        load_backbone(backbone, "small_cnn", str(tmp_path / "list.pth"))
+    state = backbone.state_dict()
     changed = {name.replace("stem.0", "stam.0"): value for name, value in state.items()}
     changed["quarter.first.weight"] = torch.zeros(1, 1, 1, 1)
     save_file(changed, tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match=r"1 missing \(stem.0.weight\).*1 unknown.*resembles.*1 of another shape"):
-        load_trunk(trunk, "small_cnn", str(tmp_path / "other.safetensors"))
+        load_backbone(backbone, "small_cnn", str(tmp_path / "other.safetensors"))

@@ -175,7 +175,7 @@ def test_plain_query_generation_is_one_attention() -> None:
     assert weights is not None and weights.shape == (2, 3, 8)
 
 
-def test_pyramid_takes_any_trunk() -> None:
+def test_pyramid_takes_any_backbone() -> None:
     for channels in ((3, 4, 5), (256, 512, 16)):
         pyramid = VLTPyramid(channels, sentence=6, width=8, hidden=10).eval()
         maps = [torch.randn(2, channel, 16 // scale, 16 // scale) for channel, scale in zip(channels, (1, 2, 4))]

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from full_disk import files_of_at_most
+from helpers.full_disk import files_of_at_most
 
 from risctl.data.download import archives
 from risctl.data.download.archives import check_zip, unpack

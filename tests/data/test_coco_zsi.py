@@ -17,7 +17,7 @@ from risctl.data.store.writer import write_store
 from risctl.errors import DataError, UsageError
 from risctl.evaluation.instance_evaluator import evaluate_classes
 from risctl.language.coco_classes import CLASSES, SPLITS
-from risctl.systems.base import Found
+from risctl.systems.base import Detection
 from risctl.vision.resized import Fitted
 
 SHOWN = {
@@ -156,13 +156,15 @@ class Oracle:
     def encode_image(self, images: torch.Tensor, padding: torch.Tensor) -> None:
         assert images.shape[-2:] == padding.shape[-2:]
 
-    def find_parts(self, visual: None, parts: list[tuple[str, ...]], *, geometry: Fitted, score: float) -> list[Found]:
+    def find_parts(
+        self, visual: None, parts: list[tuple[str, ...]], *, geometry: Fitted, score: float
+    ) -> list[Detection]:
         del visual, geometry, score
         names = [name for part in parts for name in part]
         things = [self.store.annotation(int(row)) for row in self.store.annotations_of(self.row)]
         named = [(self.store.categories[one.category_id], one) for one in things]
         return [
-            Found(name=name, score=0.5, box=one.box, segmentation=one.mask)
+            Detection(name=name, score=0.5, box=one.box, segmentation=one.mask)
             for name, one in named
             if name in names and name in self.knows
         ]

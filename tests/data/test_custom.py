@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import own_files
 import pytest
+from helpers import custom_files
+from helpers.custom_files import HEIGHT, SQUARE, WIDTH
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from own_files import HEIGHT, SQUARE, WIDTH
 from PIL import Image
 
 from risctl.data.datasets import SETS
@@ -33,13 +33,13 @@ from risctl.vision import rle
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with a picture, `1.jpg`, and a PNG of a square in it, `m.png`."""
-    own_files.picture(tmp_path / "1.jpg")
-    own_files.mask_file(tmp_path / "m.png", own_files.square())
+    custom_files.picture(tmp_path / "1.jpg")
+    custom_files.mask_file(tmp_path / "m.png", custom_files.square())
     return tmp_path
 
 
 def check(folder: Path, *entries: Any, **options: Any) -> Checked:
-    return check_own(own_files.lines(folder / "d.jsonl", entries), **options)
+    return check_own(custom_files.lines(folder / "d.jsonl", entries), **options)
 
 
 def dataset_of(checked: Checked) -> Dataset:
@@ -50,8 +50,8 @@ def dataset_of(checked: Checked) -> Dataset:
 def test_the_documented_examples_are_read_as_documented(tmp_path: Path) -> None:
     examples = [line.strip() for line in FORMAT.splitlines() if line.startswith('  {"image"')]
     assert len(examples) == 4
-    own_files.picture(tmp_path / "photos/1.jpg", height=480, width=640)
-    own_files.mask_file(tmp_path / "masks/1-cup.png", own_files.square(height=480, width=640))
+    custom_files.picture(tmp_path / "photos/1.jpg", height=480, width=640)
+    custom_files.mask_file(tmp_path / "masks/1-cup.png", custom_files.square(height=480, width=640))
     dataset = dataset_of(check(tmp_path, *examples))
     assert [len(record.expressions) for record in dataset.records] == [1, 2, 1, 1]
     assert [len(record.annotation_ids) for record in dataset.records] == [1, 1, 1, 0]
@@ -66,11 +66,11 @@ WAYS = {
     "a polygon": SQUARE,
     "points": [[10, 5], [30, 5], [30, 25], [10, 25]],
     "polygons": [[10, 5, 20, 5, 20, 25, 10, 25], [20, 5, 30, 5, 30, 25, 20, 25]],
-    "runs": rle.encode(own_files.square()) | {"counts": [405, *[20, 20] * 19, 20, 1215]},
-    "compressed runs": dict(rle.encode(own_files.square())),
+    "runs": rle.encode(custom_files.square()) | {"counts": [405, *[20, 20] * 19, 20, 1215]},
+    "compressed runs": dict(rle.encode(custom_files.square())),
     "runs united": [
-        dict(rle.encode(own_files.square(side=15))),
-        dict(rle.encode(own_files.square() & ~own_files.square(side=15))),
+        dict(rle.encode(custom_files.square(side=15))),
+        dict(rle.encode(custom_files.square() & ~custom_files.square(side=15))),
     ],
 }
 
@@ -79,20 +79,20 @@ WAYS = {
 def test_every_way_to_give_a_mask_gives_the_same(folder: Path, way: str) -> None:
     dataset = dataset_of(check(folder, {"image": "1.jpg", "text": "the square", "mask": WAYS[way]}))
     (one,) = dataset.annotations.values()
-    assert np.array_equal(rle.decode(one.mask), own_files.square())
+    assert np.array_equal(rle.decode(one.mask), custom_files.square())
     assert one.box == (10, 5, 20, 20)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "I;16"])
 def test_a_mask_may_be_a_png_of_any_kind(folder: Path, mode: str) -> None:
-    own_files.mask_file(folder / "m.png", own_files.square(), mode=mode)
+    custom_files.mask_file(folder / "m.png", custom_files.square(), mode=mode)
     dataset = dataset_of(check(folder, {"image": "1.jpg", "text": "the square", "mask": "m.png"}))
     (one,) = dataset.annotations.values()
-    assert np.array_equal(rle.decode(one.mask), own_files.square())
+    assert np.array_equal(rle.decode(one.mask), custom_files.square())
 
 
 def test_texts_splits_kinds_abilities_and_ids_come_through(folder: Path) -> None:
-    own_files.picture(folder / "sub/2.png")
+    custom_files.picture(folder / "sub/2.png")
     checked = check(
         folder,
         {"image": "1.jpg", "texts": ["The  LEFT Cup", "cup"], "mask": "m.png", "split": "train", "category": "cup"},
@@ -113,7 +113,7 @@ def test_texts_splits_kinds_abilities_and_ids_come_through(folder: Path) -> None
 
 
 def test_pictures_without_a_split_are_shared_out_whole(tmp_path: Path) -> None:
-    path = own_files.sound(tmp_path, pictures=20)
+    path = custom_files.sound(tmp_path, pictures=20)
     dataset = dataset_of(check_own(path, shares={"train": 3, "test": 1}, seed=5))
     counts = dataset.counts()
     assert (counts["train"]["images"], counts["test"]["images"]) == (15, 5)
@@ -129,8 +129,8 @@ def test_pictures_without_a_split_are_shared_out_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_a_turned_picture_is_stored_as_viewers_show_it(tmp_path: Path, suffix: str) -> None:
-    path = own_files.picture(tmp_path / f"1{suffix}", height=40, width=60, turned=6)
-    upright = own_files.square(height=60, width=40)
+    path = custom_files.picture(tmp_path / f"1{suffix}", height=40, width=60, turned=6)
+    upright = custom_files.square(height=60, width=40)
     checked = check(tmp_path, {"image": path.name, "text": "x", "mask": dict(rle.encode(upright))})
     info = write_store(dataset_of(checked), tmp_path / "s.h5")
     with Store(info.path) as store:
@@ -196,11 +196,11 @@ WRONG: list[tuple[Any, str]] = [
 
 @pytest.fixture
 def littered(folder: Path) -> Path:
-    own_files.mask_file(folder / "small.png", own_files.square(height=20, width=30, side=10))
-    own_files.mask_file(folder / "black.png", np.zeros((HEIGHT, WIDTH), dtype=bool))
+    custom_files.mask_file(folder / "small.png", custom_files.square(height=20, width=30, side=10))
+    custom_files.mask_file(folder / "black.png", np.zeros((HEIGHT, WIDTH), dtype=bool))
     clear = Image.fromarray(np.full((HEIGHT, WIDTH, 4), 255, dtype=np.uint8))
     clear.putpixel((3, 3), (0, 0, 0, 0))
-    (folder / "clear.png").write_bytes(own_files.png(clear))
+    (folder / "clear.png").write_bytes(custom_files.png(clear))
     (folder / "cut.jpg").write_bytes((folder / "1.jpg").read_bytes()[:900])
     return folder
 
@@ -227,7 +227,7 @@ def test_each_problem_alone_is_refused_by_name_of_the_line(littered: Path, entry
 
 
 def test_ids_are_unique_and_a_picture_keeps_its_own(folder: Path) -> None:
-    own_files.picture(folder / "2.jpg")
+    custom_files.picture(folder / "2.jpg")
     checked = check(
         folder,
         {**GOOD, "id": 5, "image_id": 1},
@@ -354,7 +354,7 @@ def test_refcoco_written_as_json_lines_is_the_same_dataset(refer_mini: Path, tmp
 
 
 def test_pictures_may_lie_elsewhere(folder: Path) -> None:
-    own_files.picture(folder / "elsewhere/deep/3.jpg")
+    custom_files.picture(folder / "elsewhere/deep/3.jpg")
     entry = {"image": "deep/3.jpg", "text": "x", "mask": "m.png"}
     assert check(folder, entry).dataset is None
     dataset_of(check(folder, entry, images=folder / "elsewhere"))

@@ -11,10 +11,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import http_server
 import pytest
-from full_disk import files_of_at_most
-from http_server import Handler, Site, serve, status
+from helpers import http_server
+from helpers.full_disk import files_of_at_most
+from helpers.http_server import Handler, Site, serve, status
 
 from risctl.data.download import transfer
 from risctl.data.download.mirrors import Patience, download, record_of

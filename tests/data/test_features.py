@@ -18,7 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from full_disk import files_of_at_most
+from helpers.full_disk import files_of_at_most
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +30,7 @@ from risctl.data.features.schema import Key, Layout
 from risctl.data.features.writer import Samples, ShardWriter
 from risctl.errors import DataError, MachineError
 
-KEY = Key(store="abc", images={"name": "Trunk", "weights": "1"}, texts={}, code="risctl 1", orientations=1)
+KEY = Key(store="abc", images={"name": "Backbone", "weights": "1"}, texts={}, code="risctl 1", orientations=1)
 Tensors = list[np.ndarray]
 
 
@@ -180,7 +180,7 @@ def test_shards_that_do_not_belong_together_are_refused(tmp_path: Path, content:
     with pytest.raises(DataError, match=r"a\.2-of-2\.features\.h5"):
         join(path, 2)
     other = {name: samples_of(one, (2, 2)) for name, one in content.items()}
-    stale = replace(KEY, images={"name": "Trunk", "weights": "2"})
+    stale = replace(KEY, images={"name": "Backbone", "weights": "2"})
     with ShardWriter(schema.shard_path(path, (2, 2)), plan((2, 2), stale), other) as own:
         for name, one in other.items():
             own.put(name, own.todo(name), [content[name][key] for key in one.keys])

@@ -27,8 +27,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import refer_files
-import store_files
+from helpers import refer_files, store_files
 
 from risctl.data.datasets.refer import read_refer
 from risctl.data.download.archives import unpack

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import http_server
 import pytest
-import refer_files
-from http_server import Site, serve, status
+from helpers import http_server, refer_files
+from helpers.http_server import Site, serve, status
 
 from risctl.data import prepare as preparing
 from risctl.data.download.fetching import Downloads

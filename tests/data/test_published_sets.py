@@ -12,10 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import http_server
 import numpy as np
 import pytest
-import refer_files
+from helpers import http_server, refer_files
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw

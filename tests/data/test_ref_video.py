@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.video_files import labels_of, write_davis, write_film, write_youtube
 from PIL import Image
 from typer.testing import CliRunner
-from video_files import labels_of, write_davis, write_film, write_youtube
 
 from risctl.cli.app import app
 from risctl.data.clip_dataset import ClipTrainingSet

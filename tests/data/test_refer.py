@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import refer_files
+from helpers import refer_files
 from pycocotools.coco import COCO
 
 from risctl.data.datasets import SETS

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.scene_reader import Eye, Meaning, read
 from PIL import Image
-from scene_reader import Eye, Meaning, read
 
 from risctl.data.datasets.scenes import make_scene, make_scenes
 from risctl.data.datasets.scenes.catalogue import KINDS

@@ -20,7 +20,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-import store_files
+from helpers import store_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

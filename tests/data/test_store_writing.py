@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import store_files
+from helpers import store_files
 
 from risctl import files
 from risctl.data.records import Dataset
@@ -90,7 +90,7 @@ def test_two_writers_at_once_leave_one_whole_store(tmp_path: Path) -> None:
 LIMITED = f"""
 import resource, signal, sys
 sys.path.insert(0, {str(HERE)!r})
-import store_files
+from helpers import store_files
 from pathlib import Path
 from risctl.data.store.writer import write_store
 from risctl.errors import MachineError

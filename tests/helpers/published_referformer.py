@@ -28,7 +28,7 @@ BACKBONE_KEYS = {
 
 
 def referformer_shapes(
-    trunk: str,
+    backbone: str,
     *,
     hidden: int = 256,
     feed_forward: int = 2048,
@@ -39,7 +39,7 @@ def referformer_shapes(
     text_width: int = 768,
     words: int = 50265,
 ) -> Shapes:
-    """Return {name: shape} of a checkpoint with `trunk`."""
+    """Return {name: shape} of a checkpoint with `backbone`."""
     shapes: Shapes = {"transformer.level_embed": (4, hidden)}
     for number in range(layers):
         encoder, decoder = (f"transformer.{part}.layers.{number}." for part in ("encoder", "decoder"))
@@ -54,7 +54,7 @@ def referformer_shapes(
         _linear(shapes, f"class_embed.{number}", hidden, classes)
     _linear(shapes, "transformer.reference_points", hidden, 2)
     shapes["query_embed.weight"] = (queries, hidden)
-    backbone, channels = _resnet(trunk) if trunk in RESNETS else _swin(trunk)
+    backbone, channels = _resnet(backbone) if backbone in RESNETS else _swin(backbone)
     shapes |= {f"backbone.0.body.{name}": shape for name, shape in backbone.items()}
     for level, (inputs, kernel) in enumerate(((channels[1], 1), (channels[2], 1), (channels[3], 1), (channels[3], 3))):
         shapes[f"input_proj.{level}.0.weight"] = (hidden, inputs, kernel, kernel)
@@ -111,11 +111,11 @@ def _block(shapes: Shapes, prefix: str, hidden: int, feed_forward: int, *, norms
         _norm(shapes, f"{prefix}norm{number}", hidden)
 
 
-def _resnet(trunk: str) -> tuple[Shapes, tuple[int, ...]]:
+def _resnet(backbone: str) -> tuple[Shapes, tuple[int, ...]]:
     shapes: Shapes = {"conv1.weight": (64, 3, 7, 7)}
     _frozen_norm(shapes, "bn1", 64)
     inputs = 64
-    for stage, blocks in enumerate(RESNETS[trunk]):
+    for stage, blocks in enumerate(RESNETS[backbone]):
         width = 64 * 2**stage
         for block in range(blocks):
             prefix = f"layer{stage + 1}.{block}."
@@ -136,9 +136,9 @@ def _frozen_norm(shapes: Shapes, name: str, channels: int) -> None:
         shapes[f"{name}.{part}"] = (channels,)
 
 
-def _swin(trunk: str) -> tuple[Shapes, tuple[int, ...]]:
-    width, depths = SWINS[trunk]
-    video = trunk.startswith("video")
+def _swin(backbone: str) -> tuple[Shapes, tuple[int, ...]]:
+    width, depths = SWINS[backbone]
+    video = backbone.startswith("video")
     shapes: Shapes = {
         "patch_embed.proj.weight": (width, 3, 1, 4, 4) if video else (width, 3, 4, 4),
         "patch_embed.proj.bias": (width,),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import refer_files
+from helpers import refer_files
 
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.vision import rle

@@ -42,7 +42,7 @@ class TinySystem(System):
         self.preprocess = LetterboxPreprocess(
             size=size, fill=0.5, target_size=size // 2, max_words=max_words, vocabulary=vocabulary
         )
-        self.trunk = nn.Sequential(
+        self.backbone = nn.Sequential(
             nn.Conv2d(3, 8, 3, stride=2, padding=1),
             nn.BatchNorm2d(8) if norm else nn.Identity(),
             nn.ReLU(),
@@ -53,7 +53,7 @@ class TinySystem(System):
         self.head = nn.Conv2d(8, 1, 3, padding=1)
 
     def encode_image(self, images: Tensor, padding: Tensor) -> VisualFeatures:
-        return VisualFeatures(maps=(self.trunk(images),), strides=(2,), padding=padding)
+        return VisualFeatures(maps=(self.backbone(images),), strides=(2,), padding=padding)
 
     def encode_text(self, words: Tensor, word_mask: Tensor) -> TextFeatures:
         vectors = self.embedding(words) * word_mask[..., None]

@@ -104,9 +104,9 @@ def run(system: ReferFormer, case: Mapping[str, Any], arrays: Mapping[str, np.nd
     system.transformer.decode = lambda *given: seen.setdefault("decoded", decode(*given))
     clips = [torch.from_numpy(arrays[f"in.clip{number}"]) for number in range(_clips(arrays))]
     images, padding = _padded(clips, padded="unpadded" not in _padding_words(case))
-    trunk = system.visual(images, padding)
+    backbone = system.visual(images, padding)
     picked = _picked(case, arrays)
-    used = trunk if picked is None else _frames(trunk, picked)
+    used = backbone if picked is None else _frames(backbone, picked)
     words = [torch.tensor(ids) for ids in case["token_ids"]]
     ids = torch.nn.utils.rnn.pad_sequence(words, batch_first=True, padding_value=1)
     mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(one) for one in words], batch_first=True).bool()
@@ -133,9 +133,9 @@ def run(system: ReferFormer, case: Mapping[str, Any], arrays: Mapping[str, np.nd
     }
     eighth = torch.nn.functional.interpolate(padding[:, None].float(), size=used.maps[1].shape[-2:])[:, 0].bool()
     result["out.position_encoding_stride8"] = system.position(eighth)[:1, ::8]
-    for stride, whole, own in zip((4, 8, 16, 32), trunk.maps, used.maps, strict=True):
+    for stride, whole, own in zip((4, 8, 16, 32), backbone.maps, used.maps, strict=True):
         name = f"out.backbone_stride{stride}"
-        # The A2D path picks its frame after the trunk; a case may hold either.
+        # The A2D path picks its frame after the backbone; a case may hold either.
         chosen = own if name in arrays and len(arrays[name]) == own.shape[0] * own.shape[1] else whole
         result[name] = chosen.flatten(0, 1)[:, :: chosen.shape[2] // 8][:, :8]
     visible = replace(memory, tokens=memory.tokens.masked_fill(memory.padding[..., None], 0.0))

@@ -10,7 +10,7 @@ from contract import SIZES, TEXTS, SystemContract, items_of
 from helpers.small_models import recipe_of
 
 from risctl.core.encoders.text.hashed_words import HashedWords
-from risctl.core.fusion.box_selector import Choice, Chooser
+from risctl.core.fusion.box_selector import BoxScores, Chooser
 from risctl.core.fusion.colour_histograms import APPEARANCE, colour_histograms
 from risctl.core.heads.detection import BINS, Cells
 from risctl.core.heads.detector import Finder, pick
@@ -146,7 +146,7 @@ def test_the_loss_reaches_every_part(mini: Mini) -> None:
     assert all(bool(one.isfinite()) for one in terms.values())
     assert terms["choice"].item() > 0 and terms["mask"].item() > 0
     torch.stack(list(terms.values())).sum().backward()
-    parts = (mini.finder.trunk, mini.finder.masks, mini.finder.features, mini.chooser.words, mini.chooser.look)
+    parts = (mini.finder.backbone, mini.finder.masks, mini.finder.features, mini.chooser.words, mini.chooser.look)
     assert all(any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters()) for part in parts)
 
 
@@ -193,7 +193,7 @@ def test_several_things_are_meant_where_several_are_probable(mini: Mini) -> None
             [4, -4, -9, -torch.inf],
         ]
     )
-    choice = Choice(scores=scores, presence=torch.zeros(4), noun=torch.zeros(4, 5))
+    choice = BoxScores(scores=scores, presence=torch.zeros(4), noun=torch.zeros(4, 5))
     expected = [[1, 0, 1, 0], [1, 0, 0, 0], [1, 1, 1, 0], [1, 0, 0, 0]]
     assert mini._meant(choice, there).int().tolist() == expected
     assert mini._meant(choice, torch.zeros(4, 0, dtype=torch.bool)).shape == (4, 0)

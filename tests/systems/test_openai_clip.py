@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_clip import SIDE, openai_state, tiny_clip, write_hugging_face, write_tokenizer
+from helpers.tiny_clip import SIDE, openai_state, tiny_clip, write_hugging_face, write_tokenizer
 from torch import Tensor, nn
 
 from risctl.errors import CheckpointError

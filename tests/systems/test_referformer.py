@@ -92,7 +92,7 @@ def test_a_picture_is_a_clip_of_one_frame() -> None:
 
 
 @pytest.mark.parametrize("name", ["small_cnn", "resnet18", "swin_t", "video_swin_t"])
-def test_every_kind_of_trunk_takes_clips(name: str) -> None:
+def test_every_kind_of_backbone_takes_clips(name: str) -> None:
     system = system_of(visual={"name": name})
     batch = clips_of(system, sizes=((48, 64), (48, 64)))
     with torch.no_grad():

@@ -12,7 +12,7 @@ from contract import SIZES, WORDS, SystemContract, items_of
 from helpers.small_models import recipe_of
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from risctl.core.encoders.load_weights import load_state, load_trunk
+from risctl.core.encoders.load_weights import load_backbone, load_state
 from risctl.core.encoders.text.bilstm import BiLSTMEncoder
 from risctl.core.encoders.visual import published_weights
 from risctl.core.encoders.visual.dilated_resnet import DilatedResNet
@@ -125,24 +125,26 @@ def test_the_published_size() -> None:
     assert len(system.course) == 25
 
 
-def test_the_trunk_is_torchvisions() -> None:
+def test_the_backbone_is_torchvisions() -> None:
     """Its dilated ResNet-101 gives the same maps, from the same names."""
     from torchvision.models import resnet101
 
     torch.manual_seed(0)
     published = resnet101(weights=None, replace_stride_with_dilation=[False, True, True]).eval()
-    trunk = DilatedResNet("resnet101").eval()
-    load_state(trunk, published.state_dict(), source="torchvision", ignored=("fc.",))
+    backbone = DilatedResNet("resnet101").eval()
+    load_state(backbone, published.state_dict(), source="torchvision", ignored=("fc.",))
     images = torch.rand(1, 3, 64, 48)
     with torch.no_grad():
-        maps = trunk(images, torch.zeros(1, 64, 48, dtype=torch.bool)).maps
-        x = published.maxpool(published.relu(published.bn1(published.conv1((images - trunk.mean) / trunk.deviation))))
+        maps = backbone(images, torch.zeros(1, 64, 48, dtype=torch.bool)).maps
+        x = published.maxpool(
+            published.relu(published.bn1(published.conv1((images - backbone.mean) / backbone.deviation)))
+        )
         for layer, one in zip(("layer1", "layer2", "layer3", "layer4", ""), maps, strict=True):
             assert torch.allclose(x, one, atol=TOLERANCE * float(x.abs().max()))
             x = getattr(published, layer)(x) if layer else x
 
 
-def test_the_trunk_of_torchvisions_deeplabv3_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_backbone_of_torchvisions_deeplabv3_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From its file, and by its name."""
     from torchvision.models.segmentation import deeplabv3_resnet50
 
@@ -150,9 +152,9 @@ def test_the_trunk_of_torchvisions_deeplabv3_is_read(tmp_path: Path, monkeypatch
     torch.save(published, tmp_path / "deeplabv3.pth")
     monkeypatch.setattr(published_weights, "_fetched", lambda weights: published)
     for weights in (str(tmp_path / "deeplabv3.pth"), "deeplabv3"):
-        trunk = DilatedResNet("resnet50", depth=4)
-        load_trunk(trunk, "resnet50", weights, ignored=("layer4.",))
-        assert torch.equal(trunk.layer3[5].conv3.weight, published["backbone.layer3.5.conv3.weight"])
+        backbone = DilatedResNet("resnet50", depth=4)
+        load_backbone(backbone, "resnet50", weights, ignored=("layer4.",))
+        assert torch.equal(backbone.layer3[5].conv3.weight, published["backbone.layer3.5.conv3.weight"])
 
 
 def test_the_reader_is_a_packed_bidirectional_lstm() -> None:
@@ -296,7 +298,7 @@ def test_folds_share_their_modules() -> None:
     assert count[1] == count[5]
 
 
-def test_frozen_parts_of_the_trunk_stay() -> None:
+def test_frozen_parts_of_the_backbone_stay() -> None:
     system = system_of(visual={"name": "small_cnn", "frozen_stages": 2, "frozen_norms": True}).train()
     before = {name: one.clone() for name, one in system.visual.state_dict().items()}
     batch = batch_of(system)

@@ -90,7 +90,7 @@ def test_the_published_size() -> None:
         {"visual": {"name": "small_cnn", "frozen": True}, "weight_penalty": 0.0},
     ],
 )
-def test_other_sizes_and_trunks(changes: dict[str, Any]) -> None:
+def test_other_sizes_and_backbones(changes: dict[str, Any]) -> None:
     system = system_of(**changes).eval()
     size = changes.get("input_size", 64)
     words = torch.ones(1, changes.get("max_words", 8), dtype=torch.int64)

@@ -12,7 +12,7 @@ import torch
 from contract import WORDS, SystemContract, items_of
 from helpers.small_models import ZSI as SMALL
 from helpers.small_models import recipe_of
-from tiny import tiny_store
+from helpers.tiny import tiny_store
 
 from risctl.core.encoders.text.query_word import SIDE_NAMES
 from risctl.core.fusion.location_selector import choose_by_place
@@ -109,24 +109,24 @@ class TestReference(ZSIContract):
 
 
 class TestMobileNet(ZSIContract):
-    """The light form with another's trunk, and masks learned in some regions only."""
+    """The light form with another's backbone, and masks learned in some regions only."""
 
     def recipe(self) -> Recipe:
         return recipe_of(SMALL | {"visual": {"name": "mobilenet_v2"}, "masks": 2})
 
 
-def test_the_trunk_is_trained_as_published() -> None:
+def test_the_backbone_is_trained_as_published() -> None:
     """Norms keep their statistics, not their scales; the first stage stands still; a block begins by passing on."""
-    trunk = system_of(visual={"name": "resnet18"}).visual.train()
-    assert not any(one.training for one in trunk.modules() if isinstance(one, torch.nn.BatchNorm2d))
-    frozen = {name.split(".")[0] for name, one in trunk.named_parameters() if not one.requires_grad}
+    backbone = system_of(visual={"name": "resnet18"}).visual.train()
+    assert not any(one.training for one in backbone.modules() if isinstance(one, torch.nn.BatchNorm2d))
+    frozen = {name.split(".")[0] for name, one in backbone.named_parameters() if not one.requires_grad}
     assert frozen == {"conv1", "bn1", "layer1"}
-    assert trunk.layer2[0].bn1.weight.requires_grad
-    assert not trunk.layer3[1].bn2.weight.any() and trunk.layer3[1].bn1.weight.all()
+    assert backbone.layer2[0].bn1.weight.requires_grad
+    assert not backbone.layer3[1].bn2.weight.any() and backbone.layer3[1].bn1.weight.all()
 
 
 def test_the_published_size() -> None:
-    """The 48/17 and 65/15 checkpoints' shapes, and how many parameters there are without the trunk."""
+    """The 48/17 and 65/15 checkpoints' shapes, and how many parameters there are without the backbone."""
     for split, boxes in (("48_17", 196), ("65_15", 264)):
         model = recipe_of({"system": "zsi", "split": split, "text": {"vectors": "GoogleNews.bin"}, **REFERENCE}).model
         with torch.device("meta"):

@@ -66,7 +66,7 @@ REFERFORMER = {
     "text": {"tokens": None, "weights": None, "layers": 1, "width": 16, "heads": 2, "feed_forward": 16, "frozen": True},
 }
 TEXTS_ALONE = REFERFORMER | {"visual": {"name": "small_cnn"}}
-# Like a published recipe whose trunk is a known one and whose own part is small.
+# Like a published recipe whose backbone is a known one and whose own part is small.
 LIGHT = VLT | {"visual": {"name": "resnet18", "frozen": True}}
 
 
@@ -247,13 +247,13 @@ def test_what_no_key_tells_is_found_by_computing_one_sample(
 
 IMPOSSIBLE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "colour": ({}, {"augment": {"colour": 0.2}}, r"data\.augment\.colour changes.*data\.augment\.flip goes"),
-    "a trunk that trains": (
+    "a backbone that trains": (
         {"visual": {"name": "small_cnn"}},
         {},
         r"encoders is frozen.*model\.visual\.frozen=true",
     ),
     "clips": ({}, {"frames": 2}, "clips are of frames drawn anew each time"),
-    "things": ({}, {"items": "things"}, "data.items=things learns its trunk"),
+    "things": ({}, {"items": "things"}, "data.items=things learns its backbone"),
     "questions": ({}, {"items": "questions"}, "data.items=questions learns from boxes"),
 }
 
@@ -277,7 +277,7 @@ def test_where_no_features_can_be_auto_goes_without_and_a_named_file_is_refused(
             FeatureRun(recipe, opened)
 
 
-def test_a_trunk_that_is_let_loose_later_trains_on_pictures_again(store: Path, tmp_path: Path) -> None:
+def test_a_backbone_that_is_let_loose_later_trains_on_pictures_again(store: Path, tmp_path: Path) -> None:
     own = tmp_path / "own.h5"
     shutil.copy(store, own)
     prepare(recipe_of(own, VLT))

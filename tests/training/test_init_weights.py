@@ -97,7 +97,7 @@ def test_words_keep_their_vectors_and_new_ones_begin_anew(store: Path, trained: 
 
 def test_parts_are_taken_and_others_begin_anew(store: Path, trained: Path) -> None:
     recipe, known = tiny_recipe(store), load_checkpoint(trained, build=build_tiny)
-    for keys, taken in (({"parts": ("trunk",)}, {"trunk"}), ({"anew": ("head", "trunk")}, {"embedding"})):
+    for keys, taken in (({"parts": ("backbone",)}, {"backbone"}), ({"anew": ("head", "backbone")}, {"embedding"})):
         torch.manual_seed(5)
         system = build_tiny(recipe.model, vocabulary=known.vocabulary)
         fresh = {name: one.clone() for name, one in system.named_parameters()}

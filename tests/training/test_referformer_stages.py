@@ -94,7 +94,7 @@ def test_pictures_then_videos_then_actors(stores: dict[str, Path], tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["referformer-joint", "referformer-a2d-scratch", "referformer-refcoco+"])
-def test_what_begins_with_the_trunk_alone(name: str, stores: dict[str, Path], tmp_path: Path) -> None:
+def test_what_begins_with_the_backbone_alone(name: str, stores: dict[str, Path], tmp_path: Path) -> None:
     assert train(small(name, stores), out=tmp_path / "run", device="cpu").steps == 1
 
 

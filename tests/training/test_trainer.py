@@ -105,7 +105,7 @@ def test_gradients_are_clipped_and_multipliers_hold(store: Path, tmp_path: Path)
         "momentum": 0.0,
         "lr": 1.0,
         "clip_norm": 1e-3,
-        "multipliers": {"trunk": 0.0, "trunk.3": 2.0},
+        "multipliers": {"backbone": 0.0, "backbone.3": 2.0},
     }
     recipe = tiny_recipe(store, optim=optim, train={"epochs": 1, "max_steps": 1})
     started: dict[str, torch.Tensor] = {}
@@ -118,16 +118,16 @@ def test_gradients_are_clipped_and_multipliers_hold(store: Path, tmp_path: Path)
     run(recipe, tmp_path / "run", build=build)
     ended = model_tensors(tmp_path / "run" / "last.safetensors")
     moved = {name: ended[f"model.{name}"] - one for name, one in started.items()}
-    assert not moved["trunk.0.weight"].any() and moved["trunk.3.weight"].any()
+    assert not moved["backbone.0.weight"].any() and moved["backbone.3.weight"].any()
     squares = sum(
-        float((step / (2 if name.startswith("trunk.3") else 1)).square().sum()) for name, step in moved.items()
+        float((step / (2 if name.startswith("backbone.3") else 1)).square().sum()) for name, step in moved.items()
     )
-    # The trunk's own share of the norm is clipped with the rest, and then not used.
+    # The backbone's own share of the norm is clipped with the rest, and then not used.
     assert 0 < squares**0.5 <= 1.001e-3
 
 
 def test_unknown_multiplier_names_the_nearest(store: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"'trunc'.*'trunk'"):
+    with pytest.raises(RecipeError, match=r"'trunc'.*'backbone'"):
         run(tiny_recipe(store, optim={"multipliers": {"trunc": 0.1}}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

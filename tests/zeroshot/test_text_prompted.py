@@ -123,7 +123,7 @@ def test_grounding_dino_takes_the_best_box_as_the_library_gives_it(folders: dict
 @pytest.mark.parametrize("kind", ["sam", "sam2", "sam_hq", "edgetam"])
 @torch.no_grad()
 def test_masks_of_boxes_are_the_models(tmp_path: Path, kind: str) -> None:
-    from tiny_sams import tiny_sam
+    from helpers.tiny_sams import tiny_sam
 
     model, processor = tiny_sam(kind, gain=1e5)
     source = load_boxed_masks(str(write_sam(tmp_path, kind, gain=1e5)), option="--sam")

@@ -11,7 +11,7 @@ from helpers.tiny_zsi import tiny_zsi
 
 from risctl.errors import CheckpointError, UsageError
 from risctl.language.coco_classes import CLASSES, SPLITS
-from risctl.systems.base import Found
+from risctl.systems.base import Detection
 from risctl.vision.rle import encode
 from risctl.zeroshot.proposals.base import Picture
 from risctl.zeroshot.proposals.sources import open_source
@@ -23,14 +23,14 @@ CPU = torch.device("cpu")
 class Finder:
     """Finds, of each part, what it was told to."""
 
-    def __init__(self, *found: Found) -> None:
+    def __init__(self, *found: Detection) -> None:
         self.found = found
         self.asked: list[tuple[str, ...]] = []
 
     def set_image(self, image: np.ndarray) -> None:
         self.asked.clear()
 
-    def find(self, names: tuple[str, ...], *, score: float) -> list[Found]:
+    def find(self, names: tuple[str, ...], *, score: float) -> list[Detection]:
         self.asked.append(names)
         return [one for one in self.found if one.name in names and one.score > score]
 
@@ -38,10 +38,10 @@ class Finder:
         self.asked.append(())
 
 
-def thing(name: str, score: float, left: int) -> Found:
+def thing(name: str, score: float, left: int) -> Detection:
     mask = np.zeros((20, 40), dtype=bool)
     mask[2:12, left : left + 10] = True
-    return Found(name=name, score=score, box=(left, 2, 10, 10), segmentation=encode(mask))
+    return Detection(name=name, score=score, box=(left, 2, 10, 10), segmentation=encode(mask))
 
 
 def test_things_of_both_parts_become_proposals_best_first() -> None:

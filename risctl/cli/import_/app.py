@@ -78,7 +78,7 @@ def import_darknet53(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a trunk for `model.visual.weights` of YOLOv3's weights (Darknet-53 and the first of its heads)."""
+    """Make a backbone for `model.visual.weights` of YOLOv3's weights (Darknet-53 and the first of its heads)."""
     from risctl.checkpoints import import_weights
 
     with console.quiet_if(quiet):
@@ -88,7 +88,8 @@ def import_darknet53(
 
 
 @app.command(
-    "deeplab-resnet101", epilog="Example: risctl import deeplab-resnet101 deeplab_resnet.ckpt --out trunk.safetensors"
+    "deeplab-resnet101",
+    epilog="Example: risctl import deeplab-resnet101 deeplab_resnet.ckpt --out backbone.safetensors",
 )
 def import_deeplab(
     source: Annotated[
@@ -102,7 +103,7 @@ def import_deeplab(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a trunk for `model.visual.weights` of DeepLab v2's ResNet-101, as STEP begins with it.
+    """Make a backbone for `model.visual.weights` of DeepLab v2's ResNet-101, as STEP begins with it.
 
     Its classifier and what an optimiser keeps are left out. Neither TensorFlow nor Caffe is needed.
     """

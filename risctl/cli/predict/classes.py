@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from risctl.inference.predictor import Predictor
-    from risctl.systems.base import Found
+    from risctl.systems.base import Detection
 
 _DRAWN = 20
 _BEYOND_COCO = 90
@@ -67,7 +67,7 @@ def category_ids(names: Iterable[str]) -> dict[str, int]:
     return coco | {name: _BEYOND_COCO + place for place, name in enumerate(others, start=1)}
 
 
-def _result(found: Found, *, image: str, stem: str, number: int) -> dict[str, Any]:
+def _result(found: Detection, *, image: str, stem: str, number: int) -> dict[str, Any]:
     """Return an entry of COCO's results; the picture's id is the number that its file's name ends with, else 0."""
     digits = stem[len(stem.rstrip("0123456789")) :]
     return {
@@ -81,7 +81,7 @@ def _result(found: Found, *, image: str, stem: str, number: int) -> dict[str, An
     }
 
 
-def _draw(pixels: np.ndarray, found: list[Found], path: Path) -> None:
+def _draw(pixels: np.ndarray, found: list[Detection], path: Path) -> None:
     from PIL import Image
 
     from risctl.files import replacing

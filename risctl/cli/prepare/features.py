@@ -66,7 +66,7 @@ def features(
     Training with data.features=auto then reads these features in the place of pictures. They are of the weights, the
     preprocessing and the version that made them, and refused when any of them changed. data.augment.flip keeps both
     orientations, twice the disk; other random changes of the pictures cannot be had with features. Of data.also, every
-    store gets a file of its own. Videos have none: which frames a video trunk sees together is drawn anew each time.
+    store gets a file of its own. Videos have none: which frames a video backbone sees together is drawn anew each time.
 
     The disk that they take is said first, in all and for 1,000 pictures. They save the time of the frozen part: where
     that is a small share of a step, little.
@@ -101,7 +101,7 @@ def features(
         if differs:
             console.say(
                 f"note: data.features=auto passes these over at data.batch_size={chosen.data.batch_size}: pictures of "
-                "several sizes are filled up in a batch, which shows in what the trunk makes of them"
+                "several sizes are filled up in a batch, which shows in what the backbone makes of them"
             )
         if dry_run:
             lines = [f"{one}\n{plan.out} not written" for one, plan in zip(told, plans, strict=True)]

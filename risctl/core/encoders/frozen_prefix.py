@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
 
-Parts = tuple[Tensor, ...]
+TrainerComponents = tuple[Tensor, ...]
 """What a stem gives: tensors (B, ...)."""
 
 
@@ -27,10 +27,10 @@ class HasStem(Protocol):
     def frozen_part(self) -> Sequence[nn.Module]:
         """Return the frozen modules that come first; none if the encoder trains from its first layer on."""
 
-    def begin(self, inputs: Tensor, mask: Tensor) -> Parts:
+    def begin(self, inputs: Tensor, mask: Tensor) -> TrainerComponents:
         """Run the stem on what the encoder's forward takes."""
 
-    def finish(self, parts: Parts, mask: Tensor) -> VisualFeatures | TextFeatures:
+    def finish(self, parts: TrainerComponents, mask: Tensor) -> VisualFeatures | TextFeatures:
         """Go on from what `begin` gave."""
 
 
@@ -42,7 +42,7 @@ def stem_of(encoder: nn.Module) -> tuple[nn.Module, ...]:
     return (encoder,) if _is_frozen(encoder) and next(encoder.parameters(), None) is not None else ()
 
 
-def begin(encoder: nn.Module, inputs: Tensor, mask: Tensor) -> Parts:
+def begin(encoder: nn.Module, inputs: Tensor, mask: Tensor) -> TrainerComponents:
     """Return what the stem of `encoder` makes of images (B, 3, H, W) with padding, or of word ids (B, L) with mask."""
     if isinstance(encoder, HasStem):
         return encoder.begin(inputs, mask)
@@ -50,7 +50,7 @@ def begin(encoder: nn.Module, inputs: Tensor, mask: Tensor) -> Parts:
     return seen.maps if isinstance(seen, VisualFeatures) else (seen.words, seen.sentence)
 
 
-def finish_visual(encoder: nn.Module, parts: Parts, padding: Tensor) -> VisualFeatures:
+def finish_visual(encoder: nn.Module, parts: TrainerComponents, padding: Tensor) -> VisualFeatures:
     """Return what `encoder` makes of images, from what `begin` made of them, whatever its precision."""
     parts = tuple(one.float() for one in parts)
     if isinstance(encoder, HasStem):
@@ -62,7 +62,7 @@ def finish_visual(encoder: nn.Module, parts: Parts, padding: Tensor) -> VisualFe
     return VisualFeatures(maps=parts, strides=strides, padding=padding)
 
 
-def finish_text(encoder: nn.Module, parts: Parts, mask: Tensor) -> TextFeatures:
+def finish_text(encoder: nn.Module, parts: TrainerComponents, mask: Tensor) -> TextFeatures:
     """Return what `encoder` makes of texts, from what `begin` made of them, whatever its precision."""
     parts = tuple(one.float() for one in parts)
     if isinstance(encoder, HasStem):

@@ -1,4 +1,4 @@
-"""Pretrained weights of visual trunks, as recipes name them."""
+"""Pretrained weights of visual backbones, as recipes name them."""
 
 from __future__ import annotations
 
@@ -19,24 +19,27 @@ _SHOWN = 3
 
 @runtime_checkable
 class TakesOtherNames(Protocol):
-    """A trunk whose weights are published under several sets of names."""
+    """A backbone whose weights are published under several sets of names."""
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return `state` with the trunk's own names."""
+        """Return `state` with the backbone's own names."""
 
 
-def load_trunk(trunk: nn.Module, name: str, weights: str, *, ignored: tuple[str, ...] = ()) -> None:
-    """Fill `trunk`, called `name`, with `weights`: "imagenet", "deeplabv3", a `.safetensors` or torchvision's `.pth`.
+def load_backbone(backbone: nn.Module, name: str, weights: str, *, ignored: tuple[str, ...] = ()) -> None:
+    """Fill `backbone`, called `name`, with `weights`: "imagenet", "deeplabv3", a `.safetensors` or torchvision's
+    `.pth`.
 
-    Keys that begin with one of `ignored`, parts that this trunk leaves out, are passed over. Raises `CheckpointError`
-    if the file is missing, damaged or of another trunk, `MachineError` if weights that must be downloaded cannot be.
+    Keys that begin with one of `ignored`, parts that this backbone leaves out, are passed over. Raises
+    `CheckpointError` if the file is missing, damaged or of another backbone, `MachineError` if weights that must be
+    downloaded cannot be.
     """
     state = _published(weights, name) if weights in _PUBLISHED else _read(Path(weights), name)
-    # torchvision's segmentation models keep the trunk as one of their parts.
-    state = {key.removeprefix("backbone."): value for key, value in state.items()}
-    if isinstance(trunk, TakesOtherNames):
-        state = trunk.own_names(state)
-    load_state(trunk, state, source=weights, ignored=("fc.", "classifier.", "aux_classifier.", *ignored))
+    if not any(key.startswith("backbone.") for key in backbone.state_dict()):
+        # torchvision's segmentation models keep the backbone as one of their parts.
+        state = {key.removeprefix("backbone."): value for key, value in state.items()}
+    if isinstance(backbone, TakesOtherNames):
+        state = backbone.own_names(state)
+    load_state(backbone, state, source=weights, ignored=("fc.", "classifier.", "aux_classifier.", *ignored))
 
 
 def load_state(module: nn.Module, state: dict[str, Tensor], *, source: str, ignored: tuple[str, ...] = ()) -> None:
@@ -89,7 +92,7 @@ def _read(path: Path, name: str) -> dict[str, Tensor]:
         raise CheckpointError(f"expected weights of {name} at {path}, found no file; check model.visual.weights")
     if path.suffix in (".weights", ".h5", ".ckpt", ".caffemodel", ".npz"):
         raise CheckpointError(
-            f"expected a .safetensors trunk, got {path}; convert it first: "
+            f"expected a .safetensors backbone, got {path}; convert it first: "
             f"risctl import {name.replace('_', '-')} {path} --out {path.with_suffix('.safetensors').name}"
         )
     try:

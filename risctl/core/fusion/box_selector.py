@@ -24,7 +24,7 @@ _WAVES = (1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class BoxScores:
     """What the chooser says. scores (B, N): logits of each box to be meant, -inf where there is no box; presence (B,):
     logit that any box is meant; noun (B, K): logits of the class that the phrase alone speaks of."""
 
@@ -203,7 +203,7 @@ class Chooser(nn.Module):
         pairs = self.pairs(pair_features(boxes)).permute(0, 3, 1, 2)
         return SeenBoxes(tokens=self._box_tokens(boxes), pairs=pairs, mask=boxes.mask)
 
-    def forward(self, words: Tensor, present: Tensor, boxes: Boxes | SeenBoxes) -> Choice:
+    def forward(self, words: Tensor, present: Tensor, boxes: Boxes | SeenBoxes) -> BoxScores:
         """Return the choice for texts, as `read` gives them, among `boxes` (B, N, ...), row by row."""
         seen = boxes if isinstance(boxes, SeenBoxes) else self.see(boxes)
         whole = self.whole.expand(len(words), 1, -1)
@@ -214,7 +214,7 @@ class Chooser(nn.Module):
             tokens = layer(tokens, bias)
         tokens = self.leave(tokens)
         found = self.score(tokens[:, 1 + words.shape[1] :])[..., 0]
-        return Choice(
+        return BoxScores(
             scores=found.masked_fill(~seen.mask, float("-inf")),
             presence=self.presence(tokens[:, 0])[:, 0],
             noun=self.noun(tokens[:, 0]),

@@ -13,9 +13,9 @@ _SURE = 0.7  # a box this good, compared with the best, is another thing of the 
 def choose_by_place(boxes: Tensor, scores: Tensor, place: Tensor, *, height: int, width: int) -> int:
     """Return which of boxes (N, 4) xyxy in pixels, best first by scores (N,), is meant.
 
-    place (8,): which of `SIDE_NAMES` are named, and the rank counted from 1, as `AskedWord` gives them. Only boxes that
-    are nearly as good as the best are chosen among; if no side is named, the best is meant, and "second" counts from
-    the left.
+    place (8,): which of `SIDE_NAMES` are named, and the rank counted from 1, as `QueryWordEmbedding` gives them. Only
+    boxes that are nearly as good as the best are chosen among; if no side is named, the best is meant, and "second"
+    counts from the left.
     """
     sides, rank = place[:-1], int(place[-1])
     if not sides.any():

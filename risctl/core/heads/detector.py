@@ -31,7 +31,7 @@ class Finder(nn.Module):
 
     def __init__(self, *, classes: int = 80, neck: int = 96, channels: int = 64) -> None:
         super().__init__()
-        self.trunk = ShuffleNet()
+        self.backbone = ShuffleNet()
         self.neck = PathAggregation(ShuffleNet.channels[1:], channels=neck)
         self.detect = DetectionHead(neck, classes=classes, strides=ShuffleNet.strides[1:])
         self.features = MaskFeatures(ShuffleNet.channels[0], neck, levels=3, channels=channels)
@@ -39,7 +39,7 @@ class Finder(nn.Module):
 
     def forward(self, images: Tensor, padding: Tensor) -> tuple[Cells, Tensor]:
         """Return what the detection head says and the map (B, channels, H/4, W/4) for masks, of images (B, 3, H, W)."""
-        maps = self.trunk(images, padding).maps
+        maps = self.backbone(images, padding).maps
         aggregated = self.neck(maps[1:])
         return self.detect(aggregated), self.features(maps[0], aggregated)
 

@@ -22,7 +22,7 @@ _MARGIN = 0.15  # the share by which a box is enlarged on each side, for boxes a
 
 
 class MaskFeatures(nn.Module):
-    """One map at stride 4 out of the trunk's finest map and the neck's maps."""
+    """One map at stride 4 out of the backbone's finest map and the neck's maps."""
 
     def __init__(self, fine: int, neck: int, *, levels: int, channels: int) -> None:
         super().__init__()

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from risctl.core.fusion.box_selector import Choice
-from risctl.data.boxes import Asked
+from risctl.core.fusion.box_selector import BoxScores
+from risctl.data.boxes import BoxTargets
 
 
 def choice_losses(
-    choice: Choice,
-    asked: Asked,
+    choice: BoxScores,
+    asked: BoxTargets,
     *,
     smoothing: float = 0.05,
     each: float = 0.3,
@@ -47,6 +47,6 @@ def choice_losses(
     }
 
 
-def presence_of(choice: Choice, there: Tensor) -> Tensor:
+def presence_of(choice: BoxScores, there: Tensor) -> Tensor:
     """Return how probably a text means anything (B,), 0 where there is no box; there (B, N) bool, where boxes are."""
     return torch.where(there.any(1), choice.presence.float().sigmoid(), 0.0)

@@ -69,10 +69,10 @@ class EncodedImage:
                 self._context = visual.masked(visual.maps(self.small), grid)
             else:
                 last = self._system.masked_blocks
-                trunk = visual.trunk(
+                backbone = visual.backbone(
                     self.small, blocks=min(visual.depth - last, visual.depth - 1) if last else visual.depth
                 )
-                self._context = visual.masked(trunk, grid, last=last)
+                self._context = visual.masked(backbone, grid, last=last)
         return self._context
 
     @property

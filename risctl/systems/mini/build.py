@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import nn
 
-from risctl.core.encoders.load_weights import load_trunk
+from risctl.core.encoders.load_weights import load_backbone
 from risctl.core.encoders.text.hashed_words import HashedWords
 from risctl.core.fusion.box_selector import Chooser
 from risctl.core.fusion.colour_histograms import APPEARANCE
@@ -24,10 +24,10 @@ def build_mini(model: MiniModel, vocabulary: Vocabulary, vectors: np.ndarray | N
     on_meta = next(finder.parameters()).is_meta
     if pretrained and model.visual.weights is not None and not on_meta:
         # The masks' parts are not in it: no published detector of this shape has any.
-        known = nn.ModuleDict({"trunk": finder.trunk, "neck": finder.neck, "detect": finder.detect})
-        load_trunk(known, "the finder", model.visual.weights)
+        known = nn.ModuleDict({"backbone": finder.backbone, "neck": finder.neck, "detect": finder.detect})
+        load_backbone(known, "the finder", model.visual.weights)
     if model.visual.frozen:
-        for part in (finder.trunk, finder.neck, finder.detect):
+        for part in (finder.backbone, finder.neck, finder.detect):
             part.requires_grad_(False)
     embedding = HashedWords(len(words), channels=model.channels, buckets=model.text.buckets, max_words=model.max_words)
     return Mini(

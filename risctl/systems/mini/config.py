@@ -11,9 +11,9 @@ from risctl.section import FileName, Fraction, Section
 
 
 class MiniVisualSection(Section):
-    """The finder: trunk, neck and detection head."""
+    """The finder: backbone, neck and detection head."""
 
-    name: Literal["shufflenet"] = Field(default="shufflenet", description="Which trunk sees the picture.")
+    name: Literal["shufflenet"] = Field(default="shufflenet", description="Which backbone sees the picture.")
     weights: FileName | None = Field(
         default=None, description="Weights of the finder to begin with, a file; null: random weights."
     )

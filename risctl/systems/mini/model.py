@@ -16,16 +16,16 @@ from torch.nn import functional
 
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
 from risctl.core.encoders.text.hashed_words import GRAMS
-from risctl.core.fusion.box_selector import Choice, Chooser, SeenBoxes
+from risctl.core.fusion.box_selector import BoxScores, Chooser, SeenBoxes
 from risctl.core.fusion.colour_histograms import APPEARANCE, colour_histograms
 from risctl.core.heads.detector import Finder, Things, pick
 from risctl.core.heads.instance_masks import OUTSIDE, enlarged, lay
 from risctl.core.losses.box_selection import choice_losses, presence_of
 from risctl.data.batch import Batch, Geometry
-from risctl.data.boxes import Asked, Boxes
+from risctl.data.boxes import Boxes, BoxTargets
 from risctl.errors import UsageError, unknown_name
 from risctl.language.coco_classes import CLASSES
-from risctl.systems.base import Found, Output, QuestionForm, System
+from risctl.systems.base import Detection, Output, QuestionForm, System
 from risctl.systems.mini.preprocess import FILL, MiniPreprocess
 from risctl.vision import rle
 
@@ -170,7 +170,9 @@ class Mini(System):
         )
 
     @torch.no_grad()
-    def find(self, visual: VisualFeatures, names: Sequence[str], *, geometry: Geometry, score: float) -> list[Found]:
+    def find(
+        self, visual: VisualFeatures, names: Sequence[str], *, geometry: Geometry, score: float
+    ) -> list[Detection]:
         """Return the things of COCO's classes `names` in the one picture of `visual`, best first, one a place.
 
         Raises `UsageError` for a name that is none of them.
@@ -196,7 +198,7 @@ class Mini(System):
                 share * side for share, side in zip(shares, (geometry.width, geometry.height) * 2, strict=True)
             )
             listed.append(
-                Found(
+                Detection(
                     name=names[int(best.indices[index])],
                     score=float(best.values[index].clamp(0, 1)),
                     box=(left, top, right - left, bottom - top),
@@ -213,7 +215,7 @@ class Mini(System):
             self.finder.masks(features, corners, rows, finer=finer), corners, height=height, width=width, stride=STRIDE
         )
 
-    def _meant(self, choice: Choice, there: Tensor) -> Tensor:
+    def _meant(self, choice: BoxScores, there: Tensor) -> Tensor:
         """Return (B, N) bool: the best box, and each other one that is probably meant too."""
         if not there.shape[1]:
             return there
@@ -243,7 +245,7 @@ class Mini(System):
         kinds = visual.things.scores.argmax(-1) if there.shape[1] else there.long()
         # A target that was not found teaches nothing about the choice, and nothing about whether it is there.
         told = usable | ~present
-        terms = _of_rows(choice, Asked(boxes=visual.boxes, meant=meant, kinds=kinds), told)
+        terms = _of_rows(choice, BoxTargets(boxes=visual.boxes, meant=meant, kinds=kinds), told)
         terms["mask"] = visual.maps[0].sum() * 0
         if usable.any():
             rows = torch.nonzero(usable)[:, 0]
@@ -253,7 +255,7 @@ class Mini(System):
         return terms
 
 
-def _evidence(choice: Choice, things: Things) -> Tensor:
+def _evidence(choice: BoxScores, things: Things) -> Tensor:
     """Return (B,) in [0, 1]: whether what the texts speak of has been seen at all, however doubtfully."""
     if not things.mask.shape[1]:
         return choice.presence.new_zeros(len(choice.presence))
@@ -267,14 +269,14 @@ def _found(visual: VisualFeatures) -> FoundFeatures:
     return visual
 
 
-def _of_rows(choice: Choice, asked: Asked, rows: Tensor) -> dict[str, Tensor]:
+def _of_rows(choice: BoxScores, asked: BoxTargets, rows: Tensor) -> dict[str, Tensor]:
     """Return the losses of the rows (B,) bool alone."""
     if not asked.boxes.mask[rows].any():
         return {name: choice.noun.sum() * 0 for name in ("choice", "each", "presence", "noun")}
     index = torch.nonzero(rows)[:, 0]
-    own = Choice(scores=choice.scores[index], presence=choice.presence[index], noun=choice.noun[index])
+    own = BoxScores(scores=choice.scores[index], presence=choice.presence[index], noun=choice.noun[index])
     return choice_losses(
-        own, Asked(boxes=asked.boxes.select(index), meant=asked.meant[index], kinds=asked.kinds[index])
+        own, BoxTargets(boxes=asked.boxes.select(index), meant=asked.meant[index], kinds=asked.kinds[index])
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import nn
 
-from risctl.core.encoders.load_weights import load_state, load_trunk
+from risctl.core.encoders.load_weights import load_backbone, load_state
 from risctl.core.encoders.text.roberta import RobertaEncoder, roberta_state
 from risctl.core.encoders.visual import swin
 from risctl.core.encoders.visual.frozen_resnet import FrozenResNet
@@ -25,7 +25,7 @@ def build_referformer(
 ) -> ReferFormer:
     """Return the ReferFormer that `model` describes; as `risctl.systems.registry.build_system`."""
     del vectors
-    visual = _trunk(model.visual, pretrained=pretrained)
+    visual = _backbone(model.visual, pretrained=pretrained)
     return ReferFormer(
         preprocess=ShortSidePreprocess(
             short=model.short_side,
@@ -63,17 +63,17 @@ def build_referformer(
     )
 
 
-def _trunk(section: ReferFormerVisualSection, *, pretrained: bool) -> FrozenResNet | SmallFrames | swin.Swin:
-    trunk: FrozenResNet | SmallFrames | swin.Swin
+def _backbone(section: ReferFormerVisualSection, *, pretrained: bool) -> FrozenResNet | SmallFrames | swin.Swin:
+    backbone: FrozenResNet | SmallFrames | swin.Swin
     if section.name in swin.NUMBERS:
-        trunk = swin.Swin(swin.NUMBERS[section.name], frozen=section.frozen, drop_path=section.drop_path)
+        backbone = swin.Swin(swin.NUMBERS[section.name], frozen=section.frozen, drop_path=section.drop_path)
     elif section.name == "small_cnn":
-        trunk = SmallFrames(frozen=section.frozen)
+        backbone = SmallFrames(frozen=section.frozen)
     else:
-        trunk = FrozenResNet(section.name, frozen=section.frozen)
-    if pretrained and section.weights is not None and not _on_meta(trunk):
-        load_trunk(trunk, section.name, section.weights)
-    return trunk
+        backbone = FrozenResNet(section.name, frozen=section.frozen)
+    if pretrained and section.weights is not None and not _on_meta(backbone):
+        load_backbone(backbone, section.name, section.weights)
+    return backbone
 
 
 def _text(section: RobertaSection, *, hidden: int, vocabulary: Vocabulary, pretrained: bool) -> RobertaEncoder:

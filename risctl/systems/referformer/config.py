@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from risctl.section import FileName, Fraction, Section
 from risctl.section_checks import divides
 
-TrunkName = Literal[
+BackboneName = Literal[
     "resnet18",
     "resnet50",
     "resnet101",
@@ -26,18 +26,18 @@ TrunkName = Literal[
 
 
 class ReferFormerVisualSection(Section):
-    """The visual trunk: maps at strides 4, 8, 16 and 32."""
+    """The visual backbone: maps at strides 4, 8, 16 and 32."""
 
-    name: TrunkName = Field(
+    name: BackboneName = Field(
         default="resnet50",
-        description="Which trunk sees the frames; the video ones see them together. `small_cnn` and `resnet18` are "
+        description="Which backbone sees the frames; the video ones see them together. `small_cnn` and `resnet18` are "
         "light, and of no published checkpoint.",
     )
     weights: FileName | None = Field(
         default=None,
         description="Trained weights to begin with: a file, `imagenet` (resnets only), or null for random weights.",
     )
-    frozen: bool = Field(default=False, description="Train no parameter of the trunk at all.")
+    frozen: bool = Field(default=False, description="Train no parameter of the backbone at all.")
     drop_path: Fraction = Field(default=0.2, description="Stochastic depth of the last Swin block, growing to it.")
 
 
@@ -105,7 +105,9 @@ class ReferFormerModel(Section):
     points: int = Field(default=4, ge=1, le=16, description="Points a head reads of each map.")
     mask_channels: int = Field(default=256, ge=8, le=2048, description="Channels of the mask features.")
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0, description="Dropout within the transformer and the pyramid.")
-    visual: ReferFormerVisualSection = Field(default_factory=ReferFormerVisualSection, description="The visual trunk.")
+    visual: ReferFormerVisualSection = Field(
+        default_factory=ReferFormerVisualSection, description="The visual backbone."
+    )
     text: RobertaSection = Field(default_factory=RobertaSection, description="The text encoder.")
 
     _heads_divide = field_validator("heads")(divides("hidden", named="model.hidden"))

@@ -94,24 +94,24 @@ class ReferFormer(System):
     def encode_image(self, images: Tensor, padding: Tensor) -> VisualFeatures:
         """Encode images (B, 3, H, W) or clips (B, T, 3, H, W) with padding (B, H, W).
 
-        The maps given are the trunk's at stride 4 and the projected ones at strides 8 to 64.
+        The maps given are the backbone's at stride 4 and the projected ones at strides 8 to 64.
         """
-        features = self.visual(*self.before_trunk(images, padding))
+        features = self.visual(*self.before_backbone(images, padding))
         if self.centre_only and images.ndim == 5:
             middle = images.shape[1] // 2
             features = replace(features, maps=tuple(one[:, middle : middle + 1] for one in features.maps))
-        return self.after_trunk(features)
+        return self.after_backbone(features)
 
-    def before_trunk(self, images: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
+    def before_backbone(self, images: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
         """Return images and padding filled up to whole multiples of 32 while training, as the published code does."""
         return _padded(images, padding) if self.training else (images, padding)
 
-    def after_trunk(self, seen: VisualFeatures) -> VisualFeatures:
-        """Return what `encode_image` makes of the trunk's maps."""
+    def after_backbone(self, seen: VisualFeatures) -> VisualFeatures:
+        """Return what `encode_image` makes of the backbone's maps."""
         return self.project(seen)
 
     def project(self, features: VisualFeatures) -> VisualFeatures:
-        """Return the trunk's features with all maps but the finest projected, and one more, twice as coarse."""
+        """Return the backbone's features with all maps but the finest projected, and one more, twice as coarse."""
         finest, *coarser = features.maps
         sources = [*coarser, coarser[-1]]
         projected = [_per_frame(project, source) for project, source in zip(self.projections, sources, strict=True)]
@@ -307,7 +307,7 @@ def box_heads(hidden: int, *, layers: int) -> nn.ModuleList:
 
 
 def level_projections(channels: Sequence[int], hidden: int) -> nn.ModuleList:
-    """Return what makes the trunk's maps at strides 8 to 32, of `channels`, one width, and a fourth of the last."""
+    """Return what makes the backbone's maps at strides 8 to 32, of `channels`, one width, and a fourth of the last."""
     convolutions = [nn.Conv2d(inputs, hidden, 1) for inputs in channels]
     convolutions.append(nn.Conv2d(channels[-1], hidden, 3, stride=2, padding=1))
     for convolution in convolutions:

@@ -1,4 +1,4 @@
-"""The published ReferFormer checkpoints (wjn922/ReferFormer): their names to ours, of all nine trunks."""
+"""The published ReferFormer checkpoints (wjn922/ReferFormer): their names to ours, of all nine backbones."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def referformer_model(state: Mapping[str, Tensor], *, source: Path) -> dict[str,
         "feed_forward": feed_forward,
         "points": shape("transformer.encoder.layers.0.self_attn.attention_weights.weight")[0] // (heads * levels),
         "mask_channels": shape("pixel_decoder.mask_features.weight")[0],
-        "visual": {"name": _trunk(state, source=source)},
+        "visual": {"name": _backbone(state, source=source)},
         "text": {
             "tokens": "roberta-base",
             "weights": None,
@@ -218,7 +218,7 @@ def _count(state: Mapping[str, Tensor], pattern: str) -> int:
     return max((int(one[1]) for one in found if one), default=-1) + 1
 
 
-def _trunk(state: Mapping[str, Tensor], *, source: Path) -> str:
+def _backbone(state: Mapping[str, Tensor], *, source: Path) -> str:
     body = "backbone.0.body."
     if f"{body}layer1.0.conv1.weight" in state:
         blocks = _count(state, rf"{re.escape(body)}layer3\.(\d+)\.")
@@ -231,4 +231,4 @@ def _trunk(state: Mapping[str, Tensor], *, source: Path) -> str:
         size = "t" if blocks == 6 else _WIDTHS.get(patches.shape[0])
         if size is not None:
             return f"{'video_' if patches.ndim == 5 else ''}swin_{size}"
-    raise CheckpointError(f"{source}: the trunk under {body} is none of the nine published ones")
+    raise CheckpointError(f"{source}: the backbone under {body} is none of the nine published ones")

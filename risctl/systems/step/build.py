@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from risctl.core.encoders.load_weights import load_trunk
+from risctl.core.encoders.load_weights import load_backbone
 from risctl.core.encoders.text.bilstm import BiLSTMEncoder
 from risctl.core.encoders.visual.dilated_resnet import DilatedResNet
 from risctl.core.fusion.conv_gru import ConvGRU, RunningMean
@@ -19,7 +19,7 @@ from risctl.systems.step.model import Step, StepLevel
 
 def build_step(model: StepModel, vocabulary: Vocabulary, vectors: np.ndarray | None, pretrained: bool) -> Step:
     """Return the STEP that `model` describes; as `risctl.systems.registry.build_system`."""
-    visual = _trunk(model.visual, depth=max(model.levels), pretrained=pretrained)
+    visual = _backbone(model.visual, depth=max(model.levels), pretrained=pretrained)
     text = BiLSTMEncoder(
         embedding=word_embedding(model.text, vocabulary, vectors),
         dim=model.text.dim,
@@ -65,14 +65,14 @@ def build_step(model: StepModel, vocabulary: Vocabulary, vectors: np.ndarray | N
     )
 
 
-def _trunk(section: StepVisualSection, *, depth: int, pretrained: bool) -> DilatedResNet:
-    trunk = DilatedResNet(
+def _backbone(section: StepVisualSection, *, depth: int, pretrained: bool) -> DilatedResNet:
+    backbone = DilatedResNet(
         section.name, depth=depth, frozen_stages=section.frozen_stages, frozen_norms=section.frozen_norms
     )
-    if pretrained and section.weights is not None and not trunk.conv1.weight.is_meta:
+    if pretrained and section.weights is not None and not backbone.conv1.weight.is_meta:
         beyond = tuple(f"layer{number}." for number in range(depth, 5))
-        load_trunk(trunk, section.name, section.weights, ignored=beyond)
-    return trunk
+        load_backbone(backbone, section.name, section.weights, ignored=beyond)
+    return backbone
 
 
 def _preprocess(model: StepModel, vocabulary: Vocabulary) -> Preprocess:

@@ -12,7 +12,7 @@ from risctl.section_checks import multiple_of
 from risctl.systems.vlt.config import TextSection
 
 CELL = 8
-"""Input pixels per cell of the coarsest map: the trunk is dilated, not strided, beyond it."""
+"""Input pixels per cell of the coarsest map: the backbone is dilated, not strided, beyond it."""
 
 DilatedName = Literal["deeplab_resnet101", "resnet101", "resnet50", "resnet18", "small_cnn"]
 Level = Annotated[int, Field(ge=1, le=5)]
@@ -23,11 +23,11 @@ def _default_norms(data: dict[str, Any]) -> bool:
 
 
 class StepVisualSection(Section):
-    """The trunk, whose last two stages are dilated instead of strided: five maps F1 to F5."""
+    """The backbone, whose last two stages are dilated instead of strided: five maps F1 to F5."""
 
     name: DilatedName = Field(
         default="deeplab_resnet101",
-        description="Which trunk sees the picture. `deeplab_resnet101`: DeepLab v2 as Caffe and TensorFlow have it; "
+        description="Which backbone sees the picture. `deeplab_resnet101`: DeepLab v2 as Caffe and TensorFlow have it; "
         "`resnet*`: torchvision's form; `small_cnn`: light enough to train from nothing on a CPU.",
     )
     weights: FileName | None = Field(
@@ -46,7 +46,7 @@ class StepVisualSection(Section):
 
     @field_validator("weights")
     @classmethod
-    def _named_weights_fit_the_trunk(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _named_weights_fit_the_backbone(cls, value: str | None, info: ValidationInfo) -> str | None:
         name = info.data.get("name")
         having = {"imagenet": ("resnet18", "resnet50", "resnet101"), "deeplabv3": ("resnet50", "resnet101")}
         if value in having and name is not None and name not in having[value]:
@@ -135,7 +135,7 @@ class StepModel(Section):
     context_activation: Literal["relu", "none"] = Field(
         default="relu", description="What follows the atrous convolutions on the maps."
     )
-    visual: StepVisualSection = Field(default_factory=StepVisualSection, description="The visual trunk.")
+    visual: StepVisualSection = Field(default_factory=StepVisualSection, description="The visual backbone.")
     text: StepTextSection = Field(default_factory=StepTextSection, description="The words and what reads them.")
 
     _cells_fill_the_input = field_validator("input_size")(multiple_of(CELL))

@@ -115,10 +115,10 @@ class Step(System):
 
     def encode_image(self, images: Tensor, padding: Tensor) -> VisualFeatures:
         """Encode images (B, 3, H, W) with padding (B, H, W): two maps a level, v~ and phi, at strides 4, 4, 8, 8, 8."""
-        return self.after_trunk(self.visual(images, padding))
+        return self.after_backbone(self.visual(images, padding))
 
-    def after_trunk(self, seen: VisualFeatures) -> VisualFeatures:
-        """Return what `encode_image` makes of the trunk's maps."""
+    def after_backbone(self, seen: VisualFeatures) -> VisualFeatures:
+        """Return what `encode_image` makes of the backbone's maps."""
         padding = seen.padding
         maps: list[Tensor] = []
         strides: list[int] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from risctl.core.encoders.load_weights import load_trunk
+from risctl.core.encoders.load_weights import load_backbone
 from risctl.core.encoders.text.bigru import BiGRUEncoder
 from risctl.core.encoders.visual import resnet
 from risctl.core.encoders.visual.darknet53 import Darknet53
@@ -68,15 +68,15 @@ def build_vlt(model: VLTModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
 
 
 def _visual(section: VisualSection, norm_momentum: float, pretrained: bool) -> Darknet53 | SmallCNN | resnet.ResNet:
-    trunk: Darknet53 | SmallCNN | resnet.ResNet
+    backbone: Darknet53 | SmallCNN | resnet.ResNet
     if section.name == "darknet53":
         frozen = 58 if section.frozen else section.frozen_convolutions
-        trunk = Darknet53(frozen_convolutions=frozen, norm_momentum=norm_momentum)
+        backbone = Darknet53(frozen_convolutions=frozen, norm_momentum=norm_momentum)
     elif section.name == "small_cnn":
-        trunk = SmallCNN(frozen=section.frozen)
+        backbone = SmallCNN(frozen=section.frozen)
     else:
-        trunk = resnet.ResNet(section.name, frozen=section.frozen)
-    on_meta = next(trunk.parameters()).is_meta
+        backbone = resnet.ResNet(section.name, frozen=section.frozen)
+    on_meta = next(backbone.parameters()).is_meta
     if pretrained and section.weights is not None and not on_meta:
-        load_trunk(trunk, section.name, section.weights)
-    return trunk
+        load_backbone(backbone, section.name, section.weights)
+    return backbone

@@ -11,7 +11,7 @@ from risctl.section import FileName, Fraction, Section
 from risctl.section_checks import divides, imagenet_has_it, multiple_of
 
 STRIDE = 32
-"""Input pixels per cell of the coarsest map of every visual trunk."""
+"""Input pixels per cell of the coarsest map of every visual backbone."""
 
 DARKNET_FROZEN = 56
 """How many of Darknet-53's convolutions the published VLT trains without."""
@@ -24,21 +24,21 @@ def _default_frozen(data: dict[str, Any]) -> int:
 
 
 class VisualSection(Section):
-    """The visual trunk."""
+    """The visual backbone."""
 
-    name: VisualName = Field(default="darknet53", description="Which trunk sees the picture.")
+    name: VisualName = Field(default="darknet53", description="Which backbone sees the picture.")
     frozen_convolutions: int = Field(
         default_factory=_default_frozen,
         ge=0,
         le=58,
         description="How many of the first convolutions are not trained; darknet53 only. Default: 56 for darknet53, "
-        "0 for every other trunk.",
+        "0 for every other backbone.",
     )
     weights: FileName | None = Field(
         default=None,
         description="Trained weights to begin with: a file, `imagenet` (resnets only), or null for random weights.",
     )
-    frozen: bool = Field(default=False, description="Train no parameter of the trunk at all.")
+    frozen: bool = Field(default=False, description="Train no parameter of the backbone at all.")
 
     _weights = field_validator("weights")(imagenet_has_it)
 
@@ -48,7 +48,7 @@ class VisualSection(Section):
         name = info.data.get("name")
         if value and name is not None and name != "darknet53":
             raise PydanticCustomError(
-                "clash", "0, as only darknet53 counts convolutions; `frozen: true` freezes the whole trunk"
+                "clash", "0, as only darknet53 counts convolutions; `frozen: true` freezes the whole backbone"
             )
         return value
 
@@ -120,7 +120,7 @@ class VLTModel(Section):
         "hundred steps to settle, short runs want 0.1.",
     )
     weight_penalty: float = Field(default=5.0e-4, ge=0.0, le=1.0, description="L2 penalty on all convolution kernels.")
-    visual: VisualSection = Field(default_factory=VisualSection, description="The visual trunk.")
+    visual: VisualSection = Field(default_factory=VisualSection, description="The visual backbone.")
     text: TextSection = Field(default_factory=TextSection, description="The words and what reads them.")
 
     _cells_fill_the_input = field_validator("input_size")(multiple_of(STRIDE))

@@ -65,10 +65,10 @@ class VLT(System):
         (B, F, H/16, W/16) and (B, 2F, H/32, W/32). The reference sees the letterbox's border like the picture, so
         padding is carried, not used.
         """
-        return self.after_trunk(self.visual(images, padding))
+        return self.after_backbone(self.visual(images, padding))
 
-    def after_trunk(self, seen: VisualFeatures) -> VisualFeatures:
-        """Return what `encode_image` makes of the trunk's maps."""
+    def after_backbone(self, seen: VisualFeatures) -> VisualFeatures:
+        """Return what `encode_image` makes of the backbone's maps."""
         return replace(seen, maps=self.pyramid.prepare(seen.maps), strides=(16, 16, 32))
 
     def encode_text(self, words: Tensor, word_mask: Tensor) -> TextFeatures:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from risctl.core.encoders.visual.darknet53_weights import blocks_from_keras, norm_from_keras
 from risctl.errors import CheckpointError
-from risctl.weights.pairing import Takings, kernel, matrix, tensor
+from risctl.weights.pairing import WeightReader, kernel, matrix, tensor
 
 CONVOLUTIONS = {
     59: "pyramid.coarse.0",
@@ -102,7 +102,7 @@ def vlt_state(arrays: Mapping[str, np.ndarray], *, source: Path) -> dict[str, Te
 
     Raises `CheckpointError` naming every array that is missing or unknown.
     """
-    takings = Takings(arrays, source=source)
+    takings = WeightReader(arrays, source=source)
     state = blocks_from_keras(takings, "visual.")
     for number, ours in CONVOLUTIONS.items():
         layer = f"conv2d_{number}"
@@ -151,7 +151,7 @@ def _layers(arrays: Mapping[str, np.ndarray], kind: str) -> int:
     return number
 
 
-def _gru(takings: Takings) -> dict[str, Tensor]:
+def _gru(takings: WeightReader) -> dict[str, Tensor]:
     names = {"kernel": "kernel", "recurrent": "recurrent_kernel", "bias": "bias"}
     return {
         f"text.gru.{ours}": torch.stack(
@@ -161,7 +161,7 @@ def _gru(takings: Takings) -> dict[str, Tensor]:
     }
 
 
-def _attention(takings: Takings, theirs: str, ours: str, *, norm: bool = False) -> dict[str, Tensor]:
+def _attention(takings: WeightReader, theirs: str, ours: str, *, norm: bool = False) -> dict[str, Tensor]:
     state = {}
     for name, letter in (("query", "q"), ("key", "k"), ("value", "v"), ("out", "o")):
         state[f"{ours}.{name}.weight"] = matrix(takings.take(f"{theirs}/{theirs}/{theirs}_W{letter}:0"))
@@ -169,7 +169,7 @@ def _attention(takings: Takings, theirs: str, ours: str, *, norm: bool = False) 
     return state | (_layer_norm(takings, theirs, ours) if norm else {})
 
 
-def _feed_forward(takings: Takings, theirs: str, ours: str) -> dict[str, Tensor]:
+def _feed_forward(takings: WeightReader, theirs: str, ours: str) -> dict[str, Tensor]:
     state = {}
     for name, number in (("first", 1), ("second", 2)):
         state[f"{ours}.{name}.weight"] = matrix(takings.take(f"{theirs}/{theirs}/{theirs}_W{number}:0"))
@@ -177,7 +177,7 @@ def _feed_forward(takings: Takings, theirs: str, ours: str) -> dict[str, Tensor]
     return state | _layer_norm(takings, theirs, ours)
 
 
-def _layer_norm(takings: Takings, theirs: str, ours: str) -> dict[str, Tensor]:
+def _layer_norm(takings: WeightReader, theirs: str, ours: str) -> dict[str, Tensor]:
     layer = f"{theirs}-Norm"
     return {
         f"{ours}_norm.weight": tensor(takings.take(f"{layer}/{layer}/gamma:0")),

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from risctl.core.encoders.load_weights import load_trunk
-from risctl.core.encoders.text.query_word import AskedWord
+from risctl.core.encoders.load_weights import load_backbone
+from risctl.core.encoders.text.query_word import QueryWordEmbedding
 from risctl.core.encoders.visual.frozen_resnet import FrozenResNet
 from risctl.core.encoders.visual.mobilenet import MobileNetV2
 from risctl.core.encoders.visual.small_frames import SmallFrames
@@ -58,7 +58,7 @@ def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
     rpn = BackgroundRPN(model.channels, dim=dim)
     if vectors is not None:
         rpn.begin_with(seen[0])
-    trunk = _trunk(model.visual, pretrained)
+    backbone = _backbone(model.visual, pretrained)
     return ZSI(
         preprocess=BoundedSidesPreprocess(
             short=model.short_side,
@@ -67,8 +67,8 @@ def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
             max_words=model.max_words,
             vocabulary=vocabulary,
         ),
-        visual=trunk,
-        visual_channels=trunk.channels,
+        visual=backbone,
+        visual_channels=backbone.channels,
         channels=model.channels,
         rpn=rpn,
         box_head=SemanticBoxHead(
@@ -79,7 +79,7 @@ def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
             encoder_std=model.encoder_std,
         ),
         mask_head=SemanticMaskHead(model.channels, dim=dim, tower=model.tower, kernel=model.encoder_kernel),
-        text=AskedWord(vocabulary, given, classes=classes),
+        text=QueryWordEmbedding(vocabulary, given, classes=classes),
         seen=seen,
         unseen=unseen,
         conventions=Conventions(model.conventions),
@@ -123,15 +123,15 @@ def of_one_length(vectors: Tensor) -> Tensor:
     return vectors * (WORD_NORM / vectors.norm(dim=1, keepdim=True).clamp(min=1e-6))
 
 
-def _trunk(section: ZSIVisualSection, pretrained: bool) -> FrozenResNet | MobileNetV2 | SmallFrames:
-    trunk: FrozenResNet | MobileNetV2 | SmallFrames
+def _backbone(section: ZSIVisualSection, pretrained: bool) -> FrozenResNet | MobileNetV2 | SmallFrames:
+    backbone: FrozenResNet | MobileNetV2 | SmallFrames
     if section.name == "small_cnn":
-        trunk = SmallFrames(frozen=section.frozen)
+        backbone = SmallFrames(frozen=section.frozen)
     elif section.name == "mobilenet_v2":
-        trunk = MobileNetV2(trained=section.weights is not None, frozen=section.frozen)
+        backbone = MobileNetV2(trained=section.weights is not None, frozen=section.frozen)
     else:
-        trunk = FrozenResNet(section.name, frozen=section.frozen, learned_scales=True, zero_residual=True)
-    on_meta = next(trunk.parameters()).is_meta
+        backbone = FrozenResNet(section.name, frozen=section.frozen, learned_scales=True, zero_residual=True)
+    on_meta = next(backbone.parameters()).is_meta
     if pretrained and section.weights is not None and not on_meta:
-        load_trunk(trunk, section.name, section.weights)
-    return trunk
+        load_backbone(backbone, section.name, section.weights)
+    return backbone

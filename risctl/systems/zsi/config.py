@@ -12,19 +12,20 @@ from risctl.section_checks import imagenet_has_it
 
 
 class ZSIVisualSection(Section):
-    """The visual trunk. Batch norms keep their statistics and the first stage does not train; they do in `small_cnn`,
+    """The visual backbone. Batch norms keep their statistics and the first stage does not train; they do in
+    `small_cnn`,
 
     and in a `mobilenet_v2` that begins with random weights.
     """
 
     name: Literal["resnet18", "resnet50", "resnet101", "mobilenet_v2", "small_cnn"] = Field(
-        default="resnet101", description="Which trunk sees the picture."
+        default="resnet101", description="Which backbone sees the picture."
     )
     weights: FileName | None = Field(
         default=None,
         description="Trained weights to begin with: a file, `imagenet` (all but `small_cnn`), or null for random ones.",
     )
-    frozen: bool = Field(default=False, description="Train no parameter of the trunk at all.")
+    frozen: bool = Field(default=False, description="Train no parameter of the backbone at all.")
 
     _weights = field_validator("weights")(imagenet_has_it)
 
@@ -112,7 +113,7 @@ class ZSIModel(Section):
         description="In how many of the regions at things masks, which cost most, are learned; null: in all, as "
         "published.",
     )
-    visual: ZSIVisualSection = Field(default_factory=ZSIVisualSection, description="The visual trunk.")
+    visual: ZSIVisualSection = Field(default_factory=ZSIVisualSection, description="The visual backbone.")
     text: ZSITextSection = Field(description="The word vectors.")
 
     @field_validator("long_side")

@@ -18,7 +18,7 @@ from risctl.core.heads.class_detections import Detecting
 from risctl.core.heads.mask_paste import mask_logits, paste
 from risctl.core.heads.semantic_box import DEVIATIONS
 from risctl.data.batch import Batch, Geometry
-from risctl.systems.base import Found, Output
+from risctl.systems.base import Detection, Output
 from risctl.systems.zsi.network import STRIDES, ZSINetwork
 from risctl.systems.zsi.regions import RegionFeatures, Regions
 from risctl.systems.zsi.targets import Instances, mask_targets, sample_anchors, sample_regions
@@ -78,13 +78,15 @@ class ZSI(ZSINetwork):
                 terms.setdefault(name, []).append(value)
         return {name: torch.stack(values).mean() for name, values in terms.items()}
 
-    def find(self, visual: VisualFeatures, names: Sequence[str], *, geometry: Geometry, score: float) -> list[Found]:
+    def find(
+        self, visual: VisualFeatures, names: Sequence[str], *, geometry: Geometry, score: float
+    ) -> list[Detection]:
         """Return what is found of classes by name in the one picture of `visual`, best first, 100 at most."""
         return self.find_parts(visual, [names], geometry=geometry, score=score)
 
     def find_parts(
         self, visual: VisualFeatures, parts: Sequence[Sequence[str]], *, geometry: Geometry, score: float
-    ) -> list[Found]:
+    ) -> list[Detection]:
         """Return what `find` finds of each of `parts`; a seen class in any of them makes the question generalised."""
         generalised = any(name in self.class_split.seen for names in parts for name in names)
         return [
@@ -96,7 +98,7 @@ class ZSI(ZSINetwork):
     @torch.no_grad()
     def _find(
         self, visual: VisualFeatures, names: Sequence[str], *, geometry: Geometry, score: float, generalised: bool
-    ) -> list[Found]:
+    ) -> list[Detection]:
         if not isinstance(visual, RegionFeatures):
             raise TypeError(f"expected what encode_image gave; got {type(visual).__name__}")
         question, regions = self.ask_names(names), visual.regions[0]
@@ -125,7 +127,7 @@ class ZSI(ZSINetwork):
             )[0]
             left, top, right, bottom = box.tolist()
             listed.append(
-                Found(
+                Detection(
                     name=names[label],
                     score=min(max(certainty, 0.0), 1.0),
                     box=(left, top, right - left, bottom - top),
@@ -135,7 +137,7 @@ class ZSI(ZSINetwork):
         return listed
 
     def _seen_maps(self, images: Tensor, padding: Tensor) -> list[tuple[tuple[Tensor, ...], int, int]]:
-        """Return the trunk's maps, height and width of each picture, which lies at the top left of its input."""
+        """Return the backbone's maps, height and width of each picture, which lies at the top left of its input."""
         spans = []
         for hidden in padding:
             height, width = int((~hidden).any(1).sum()), int((~hidden).any(0).sum())

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from risctl.core.encoders.text.query_word import AskedWord
+from risctl.core.encoders.text.query_word import QueryWordEmbedding
 from risctl.core.fusion.background_sync import with_background
 from risctl.core.heads.background_rpn import BackgroundRPN, Proposing
 from risctl.core.heads.box_conventions import Conventions
@@ -30,7 +30,7 @@ _POOLED_LEVELS = 4
 
 
 class ZSINetwork(System):
-    """The trunk, the proposals and both heads of ZSI, and how they are asked about classes by word vectors."""
+    """The backbone, the proposals and both heads of ZSI, and how they are asked about classes by word vectors."""
 
     class_split: ClassSplit
     seen: Tensor
@@ -46,7 +46,7 @@ class ZSINetwork(System):
         rpn: BackgroundRPN,
         box_head: SemanticBoxHead,
         mask_head: SemanticMaskHead,
-        text: AskedWord,
+        text: QueryWordEmbedding,
         seen: Tensor,
         unseen: Tensor,
         conventions: Conventions,
@@ -59,8 +59,8 @@ class ZSINetwork(System):
     ) -> None:
         """Compose it.
 
-        visual_channels: of the trunk's four maps; channels: of the pyramid's; seen (K + 1, D), unseen (U + 1, D): word
-        vectors of the split's classes after background's; classes: their names; learned_regions: of a picture;
+        visual_channels: of the backbone's four maps; channels: of the pyramid's; seen (K + 1, D), unseen (U + 1, D):
+        word vectors of the split's classes after background's; classes: their names; learned_regions: of a picture;
         learned_masks: in how many of them at most, null: in all at things.
         """
         super().__init__()
@@ -90,7 +90,7 @@ class ZSINetwork(System):
         return self.rpn.background.detach()
 
     def propose(self, maps: Sequence[Tensor], *, height: int, width: int) -> Regions:
-        """Return the regions of one picture by its trunk's four maps (1, C_i, H_i, W_i)."""
+        """Return the regions of one picture by its backbone's four maps (1, C_i, H_i, W_i)."""
         named = self.neck({str(level): one for level, one in enumerate(maps)})
         pyramid = tuple(named.values())
         logits, deltas = self.rpn(pyramid)

@@ -75,9 +75,9 @@ def zsi_model(arrays: Mapping[str, Tensor], *, source: str) -> dict[str, Any]:
     if classes not in _CLASSES:
         raise CheckpointError(f"{source} has {classes - 1} seen classes; the published splits have 48 and 65")
     blocks = len({name.split(".")[2] for name in arrays if name.startswith("backbone.layer3.")})
-    trunk = (blocks, "backbone.layer3.0.conv3.weight" in arrays)
-    if trunk not in _DEPTHS:
-        raise CheckpointError(f"{source}: expected a ResNet-18, -50 or -101 trunk, got {blocks} blocks in layer3")
+    backbone = (blocks, "backbone.layer3.0.conv3.weight" in arrays)
+    if backbone not in _DEPTHS:
+        raise CheckpointError(f"{source}: expected a ResNet-18, -50 or -101 backbone, got {blocks} blocks in layer3")
     return {
         "system": "zsi",
         "split": _CLASSES[classes],
@@ -89,7 +89,7 @@ def zsi_model(arrays: Mapping[str, Tensor], *, source: str) -> dict[str, Any]:
         "channels": shape("rpn_head.rpn_conv.weight", 4)[0],
         "hidden": shape("bbox_head.fc_semantic.weight", 2)[1],
         "vocabulary_words": shape("bbox_head.kernel_semantic.weight", 2)[1],
-        "visual": {"name": _DEPTHS[trunk]},
+        "visual": {"name": _DEPTHS[backbone]},
         "text": {"vectors": PUBLISHED_VECTORS, "dim": dim},
     }
 

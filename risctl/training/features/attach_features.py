@@ -56,7 +56,7 @@ def use_features(
     if asked == AUTO and keys[0].images and differs_in_batches(recipe, stores, system):
         return (
             "features: none, so the encoders run whole at every step: pictures of several sizes are filled up in a "
-            "batch, which shows in what the trunk makes of them; features are of each alone. Set data.batch_size=1 "
+            "batch, which shows in what the backbone makes of them; features are of each alone. Set data.batch_size=1 "
             "(and optim.accumulate) or, of one store, name the file, data.features=FILE, to take them all the same"
         )
     if missing:
@@ -127,7 +127,7 @@ def _check_first(cache: FeatureCache, store: Store, system: System, *, device: t
         if group == IMAGES:
             row = int(np.flatnonzero(store.numbers("images/id") == int(keys[0]))[0])
             image, geometry = system.preprocess.image(store.pixels(row))
-            inputs, mask = system.before_trunk(image[None], geometry.padding()[None])
+            inputs, mask = system.before_backbone(image[None], geometry.padding()[None])
         else:
             inputs, mask = (one[None] for one in system.preprocess.text(keys[0]))
         with torch.no_grad():

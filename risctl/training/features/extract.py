@@ -163,9 +163,9 @@ class FeatureRun:
             return writer.finish()
 
     @torch.no_grad()
-    def _run(self, group: str, inputs: Tensor, mask: Tensor) -> frozen_prefix.Parts:
+    def _run(self, group: str, inputs: Tensor, mask: Tensor) -> frozen_prefix.TrainerComponents:
         if group == IMAGES:
-            inputs, mask = self.system.before_trunk(inputs, mask)
+            inputs, mask = self.system.before_backbone(inputs, mask)
         return frozen_prefix.begin(self.encoders[group], inputs, mask)
 
     def _pictures(self, store: Store, split: str) -> tuple[list[str], list[Shapes]]:
@@ -178,7 +178,7 @@ class FeatureRun:
             if size not in known:
                 padding = self.system.preprocess.fit(height=image.height, width=image.width).padding()
                 empty = torch.empty(1, 3, *padding.shape, device="meta")
-                known[size] = _shapes(encoder, *self.system.before_trunk(empty, padding[None]))
+                known[size] = _shapes(encoder, *self.system.before_backbone(empty, padding[None]))
             for mirrored in (False, True)[: self.key.orientations]:
                 keys.append(schema.key_of(image.image_id, mirrored=mirrored))
                 shapes.append(known[size])
@@ -243,7 +243,7 @@ def finish(path: Path, count: int) -> Path | None:
     return join(path, count) if len(present_shards(path).get(count, ())) == count else None
 
 
-def _halved(parts: frozen_prefix.Parts, place: int, key: str) -> list[np.ndarray]:
+def _halved(parts: frozen_prefix.TrainerComponents, place: int, key: str) -> list[np.ndarray]:
     """Return the tensors of one sample of a batch as float16. Raises `DataError` if that cannot hold them."""
     whole = [one[place].float().cpu().numpy() for one in parts]
     most = max(float(np.abs(one).max(initial=0.0)) for one in whole)

@@ -1,8 +1,8 @@
 """What frozen encoders are run on: pictures of a store and texts by their keys, in batches of one size.
 
 So features are those of each picture alone, as when predicting. Where pictures of several sizes make a batch
-(ReferFormer), training without features pads them to the largest, and a trunk's layers carry the padding some way into
-the picture: there, and only there, features differ by more than their precision from what such a batch gives, and
+(ReferFormer), training without features pads them to the largest, and a backbone's layers carry the padding some way
+into the picture: there, and only there, features differ by more than their precision from what such a batch gives, and
 `data.features: auto` goes without them.
 """
 

@@ -31,13 +31,13 @@ def frozen_encoders(system: System) -> dict[str, nn.Module]:
     found = {}
     for name, group in (("visual", IMAGES), ("text", TEXTS)):
         encoder = getattr(system, name, None)
-        takes = group == TEXTS or type(system).after_trunk is not System.after_trunk
+        takes = group == TEXTS or type(system).after_backbone is not System.after_backbone
         if isinstance(encoder, nn.Module) and takes and not system.learns_things and frozen_prefix.stem_of(encoder):
             found[group] = encoder
     if not found:
         raise UsageError(
             f"nothing of this {type(system).__name__}'s encoders is frozen from the first layer on, so there are no "
-            "features to compute once; freeze the trunk (model.visual.frozen=true, or model.visual.frozen_stages), "
+            "features to compute once; freeze the backbone (model.visual.frozen=true, or model.visual.frozen_stages), "
             "or set data.features=null"
         )
     return found
@@ -80,16 +80,18 @@ def check_items(recipe: Recipe, store: Store) -> None:
     """Raise `UsageError` unless `recipe` learns from the pictures of `store` as they are, each with a phrase.
 
     Clips have no features: their frames are drawn anew each time, those of pictures are moved at random, and a video
-    trunk (Video Swin) looks at all frames of a clip together, so what it gives for a frame depends on the draw.
+    backbone (Video Swin) looks at all frames of a clip together, so what it gives for a frame depends on the draw.
     """
     data = recipe.data
     if data.frames is not None or is_video_store(store):
         raise UsageError(
-            "clips are of frames drawn anew each time, which a video trunk sees together, so there are no features of "
-            "them to compute once; set data.features=null, or train on pictures (data.frames=null)"
+            "clips are of frames drawn anew each time, which a video backbone sees together, so there are no features "
+            "of them to compute once; set data.features=null, or train on pictures (data.frames=null)"
         )
     if data.items != "phrases":
-        how = "from boxes, not pictures" if data.items == "questions" else "its trunk, too, from pictures that change"
+        how = (
+            "from boxes, not pictures" if data.items == "questions" else "its backbone, too, from pictures that change"
+        )
         raise UsageError(f"data.items={data.items} learns {how}: there are no features to compute once")
 
 

@@ -17,7 +17,7 @@ _SAME = 0.8
 """The overlap from which two things are one: a region is often found as several classes that are alike."""
 
 
-class Found(Protocol):
+class Detection(Protocol):
     """A thing found: the name it was asked by, a score in [0, 1], its mask."""
 
     @property
@@ -39,7 +39,7 @@ class NameFinder(Protocol):
     def set_image(self, image: np.ndarray) -> None:
         """Look at a picture (H, W, 3) uint8."""
 
-    def find(self, names: Sequence[str], *, score: float) -> Sequence[Found]:
+    def find(self, names: Sequence[str], *, score: float) -> Sequence[Detection]:
         """Return things of the classes `names` whose score is above `score`, best first."""
 
     def forget(self) -> None:

@@ -18,7 +18,7 @@ from risctl.language.vocabulary import UNK, UNK_ID, Vocabulary
 SIDE_NAMES = tuple(SIDES)
 
 
-class AskedWord(nn.Module):
+class QueryWordEmbedding(nn.Module):
     """Word ids to the vector of what they are about; it has nothing to learn.
 
     vectors (words, D): of the vocabulary's words, zeros where a word has none; they are kept in the checkpoint, so that

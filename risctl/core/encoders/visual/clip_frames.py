@@ -1,4 +1,4 @@
-"""What trunks of clips share: normalised frames, and per-frame maps of a clip."""
+"""What backbones of clips share: normalised frames, and per-frame maps of a clip."""
 
 from __future__ import annotations
 

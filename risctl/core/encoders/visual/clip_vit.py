@@ -59,9 +59,9 @@ class CLIPViT(nn.Module):
 
         Images of another size than `resolution` get interpolated positions: near the same features, for less.
         """
-        return self._read_out(self._last(self.trunk(images, blocks=self.depth - 1)))
+        return self._read_out(self._last(self.backbone(images, blocks=self.depth - 1)))
 
-    def trunk(self, images: Tensor, *, blocks: int) -> Tensor:
+    def backbone(self, images: Tensor, *, blocks: int) -> Tensor:
         """Return the tokens (N, 1 + P, D), CLS first, after the first `blocks` blocks."""
         tokens = self.model.pre_layrnorm(self._embedded(images.to(self.dtype)))
         for number in range(blocks):
@@ -71,7 +71,7 @@ class CLIPViT(nn.Module):
     def masked(self, tokens: Tensor, masks: Tensor, *, last: int = 3) -> Tensor:
         """Return features (N, width), not normalised, of one image seen through each of N soft masks.
 
-        tokens (1, 1 + P, D): the trunk without its `last` blocks; masks (N, grid, grid) in [0, 1].
+        tokens (1, 1 + P, D): the backbone without its `last` blocks; masks (N, grid, grid) in [0, 1].
         """
         flat = masks.reshape(len(masks), -1).to(tokens.dtype)
         found = tokens.new_zeros((len(masks), self.width))
@@ -90,7 +90,7 @@ class CLIPViT(nn.Module):
         masks (N, grid, grid) bool. In the last blocks the attention logits of CLS to the patches outside are lowered by
         100.
         """
-        tokens = self.trunk(images, blocks=self.depth - last)
+        tokens = self.backbone(images, blocks=self.depth - last)
         outside = ~masks.reshape(len(masks), -1)
         bias = torch.zeros((len(masks), 1, 1 + outside.shape[1], 1 + outside.shape[1]), device=tokens.device)
         bias[:, 0, 0, 1:] = torch.where(outside, _REGION_BIAS, 0.0)
@@ -110,7 +110,7 @@ class CLIPViT(nn.Module):
 
         The counterpart of a ResNet's "v_proj, then c_proj" (MaskCLIP, ECCV 2022, section 3.2).
         """
-        tokens = self.trunk(images, blocks=self.depth - 1)
+        tokens = self.backbone(images, blocks=self.depth - 1)
         layer = self._layer(-1)
         attention = layer.self_attn
         values = attention.out_proj(attention.v_proj(layer.layer_norm1(tokens)))
@@ -122,7 +122,7 @@ class CLIPViT(nn.Module):
 
         What Grad-CAM differentiates.
         """
-        tokens = self.trunk(images, blocks=self.depth - 1).detach().requires_grad_()
+        tokens = self.backbone(images, blocks=self.depth - 1).detach().requires_grad_()
         normed = self._layer(-1).layer_norm1(tokens)
         normed.retain_grad()
         cells = normed[:, 1:].transpose(1, 2).reshape(len(images), -1, self.grid, self.grid)

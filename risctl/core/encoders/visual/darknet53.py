@@ -35,7 +35,7 @@ class Darknet53(nn.Module):
     strides = (8, 16, 32)
 
     def __init__(self, *, frozen_convolutions: int = 56, norm_momentum: float = 0.01) -> None:
-        """Build the trunk with its first `frozen_convolutions` (of 58, in order) and their norms frozen."""
+        """Build the backbone with its first `frozen_convolutions` (of 58, in order) and their norms frozen."""
         super().__init__()
         self.stem = ConvBlock(3, 32, kernel=3, norm_momentum=norm_momentum)
         stages = []

@@ -14,7 +14,7 @@ from torch import Tensor
 from risctl.core.encoders.visual.darknet53 import Darknet53
 from risctl.errors import CheckpointError
 from risctl.weights.keras_h5 import read_keras_weights
-from risctl.weights.pairing import Takings, kernel, tensor
+from risctl.weights.pairing import WeightReader, kernel, tensor
 
 BLOCKS = 58
 
@@ -32,18 +32,18 @@ def read_darknet53(path: Path) -> dict[str, Tensor]:
 def block_names() -> list[str]:
     """Return the names of the 58 blocks of `Darknet53` in order, for instance `stages.0.0`."""
     with torch.device("meta"):
-        trunk = Darknet53()
-    blocks = {id(block) for block in trunk.blocks()}
-    return [name for name, module in trunk.named_modules() if id(module) in blocks]
+        backbone = Darknet53()
+    blocks = {id(block) for block in backbone.blocks()}
+    return [name for name, module in backbone.named_modules() if id(module) in blocks]
 
 
-def norm_from_keras(takings: Takings, source: str, target: str) -> dict[str, Tensor]:
+def norm_from_keras(takings: WeightReader, source: str, target: str) -> dict[str, Tensor]:
     """Return the state of batch norm `target`, taken from the Keras layer `source`."""
     pairs = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
     return {f"{target}.{ours}": tensor(takings.take(f"{source}/{source}/{theirs}:0")) for ours, theirs in pairs.items()}
 
 
-def blocks_from_keras(takings: Takings, prefix: str = "") -> dict[str, Tensor]:
+def blocks_from_keras(takings: WeightReader, prefix: str = "") -> dict[str, Tensor]:
     """Return the state of the 58 blocks, `conv2d_i` with `batch_normalization_i`, named from `prefix` on."""
     state = {}
     for number, name in enumerate(block_names(), start=1):
@@ -56,7 +56,7 @@ def blocks_from_keras(takings: Takings, prefix: str = "") -> dict[str, Tensor]:
 def _from_keras(path: Path) -> dict[str, Tensor]:
     wanted = {f"{kind}_{number}" for kind in ("conv2d", "batch_normalization") for number in range(1, BLOCKS + 1)}
     arrays = {name: values for name, values in read_keras_weights(path).items() if name.split("/")[0] in wanted}
-    takings = Takings(arrays, source=path)
+    takings = WeightReader(arrays, source=path)
     state = blocks_from_keras(takings)
     takings.finish()
     return _checked(state, path)
@@ -77,10 +77,10 @@ def _from_binary(path: Path) -> dict[str, Tensor]:
     header = 12 + (8 if major * 10 + minor >= 2 else 4)
     values = np.memmap(path, dtype="<f4", mode="r", offset=header, shape=((size - header) // 4,))
     with torch.device("meta"):
-        trunk = Darknet53()
+        backbone = Darknet53()
     state: dict[str, Tensor] = {}
     at = 0
-    for name, block in zip(block_names(), trunk.blocks(), strict=True):
+    for name, block in zip(block_names(), backbone.blocks(), strict=True):
         width = block.norm.num_features
         for key in ("bias", "weight", "running_mean", "running_var"):
             state[f"{name}.norm.{key}"] = tensor(_slice(values, at, width, path))

@@ -1,4 +1,4 @@
-"""DeepLab v2's ResNet-101 as Caffe and TensorFlow named it: the trunk that STEP and its sister codebases begin with.
+"""DeepLab v2's ResNet-101 as Caffe and TensorFlow named it: the backbone that STEP and its sister codebases begin with.
 
 TensorFlow: `res3a_branch2a/weights` (h, w, in, out), `bn3a_branch2a/{gamma, beta, moving_mean, moving_variance}`.
 Caffe: `res3a_branch2a/0` (out, in, h, w), `bn3a_branch2a/{0, 1, 2}` (mean and variance, both times a factor, and that
@@ -22,7 +22,7 @@ from torch import Tensor
 from risctl.core.encoders.visual.dilated_resnet import DilatedResNet
 from risctl.errors import CheckpointError
 from risctl.weights.caffemodel import read_caffemodel
-from risctl.weights.pairing import Takings, kernel, tensor
+from risctl.weights.pairing import WeightReader, kernel, tensor
 from risctl.weights.tf_checkpoint import is_tf_checkpoint, read_tf_checkpoint
 
 DEPTHS = (3, 4, 23, 3)
@@ -32,7 +32,7 @@ _SUFFIXES = (".npz", ".safetensors", ".h5", ".caffemodel")
 
 
 def read_deeplab(path: Path) -> dict[str, Tensor]:
-    """Return the state dict of the trunk `deeplab_resnet101` that `path` holds; DeepLab's classifier is left.
+    """Return the state dict of the backbone `deeplab_resnet101` that `path` holds; DeepLab's classifier is left.
 
     path: a TensorFlow checkpoint (the file, its prefix or its `.index`), a `.caffemodel`, or arrays under either's
     names in `.npz`, `.safetensors` or `.h5`. Raises `CheckpointError` if it is missing, damaged or of another network.
@@ -92,8 +92,8 @@ def _from_caffe(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, Tenso
     return state
 
 
-def _takings(arrays: Mapping[str, np.ndarray], path: Path, *, marks: tuple[str, ...]) -> Takings:
-    """Return the trunk's arrays, without what comes before their names (`model/`, `data/`) and without all others.
+def _takings(arrays: Mapping[str, np.ndarray], path: Path, *, marks: tuple[str, ...]) -> WeightReader:
+    """Return the backbone's arrays, without what comes before their names (`model/`, `data/`) and without all others.
 
     Others are the classifier (`fc1_voc12_c0`), counters, and what optimisers keep (`conv1/weights/Momentum`).
     """
@@ -108,7 +108,7 @@ def _takings(arrays: Mapping[str, np.ndarray], path: Path, *, marks: tuple[str, 
     }
     # Caffe's first convolution has a bias, which is zero.
     kept.pop("conv1/1", None)
-    return Takings(kept, source=path)
+    return WeightReader(kept, source=path)
 
 
 def _layers_of(published: str) -> tuple[str, str, str]:

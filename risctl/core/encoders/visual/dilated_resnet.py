@@ -1,4 +1,4 @@
-"""ResNets whose last two stages are dilated instead of strided: the trunk of DeepLab v2 (Chen et al. 2018).
+"""ResNets whose last two stages are dilated instead of strided: the backbone of DeepLab v2 (Chen et al. 2018).
 
 `deeplab_resnet101` is the form that Caffe and TensorFlow published: the stride on a block's first 1x1 convolution,
 norms of eps 1e-3, TensorFlow's SAME padding, pixels from 0 to 255 minus a mean. The `resnet*` are torchvision's: the
@@ -20,7 +20,8 @@ from risctl.core.encoders.base import VisualFeatures
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """What tells one trunk from another. widths: of the stem and of the four stages, before a bottleneck's expansion;
+    """What tells one backbone from another. widths: of the stem and of the four stages, before a bottleneck's
+    expansion;
 
     mean and deviation: of RGB in [0, 1].
     """

@@ -1,4 +1,4 @@
-"""MobileNetV2 of torchvision: a light trunk with weights of ImageNet (Sandler et al., CVPR 2018)."""
+"""MobileNetV2 of torchvision: a light backbone with weights of ImageNet (Sandler et al., CVPR 2018)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trunks' weights that torchvision publishes, from its cache or the net."""
+"""Backbones' weights that torchvision publishes, from its cache or the net."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DEEPLABV3 = {
 
 
 def imagenet_state(name: str) -> dict[str, Tensor]:
-    """Return the ImageNet weights of trunk `name` without its classifier.
+    """Return the ImageNet weights of backbone `name` without its classifier.
 
     Raises `MachineError` if they are not in the cache and cannot be downloaded.
     """
@@ -33,7 +33,7 @@ def imagenet_state(name: str) -> dict[str, Tensor]:
 
 
 def deeplabv3_state(name: str) -> dict[str, Tensor]:
-    """Return the trunk of torchvision's DeepLabV3 with ResNet `name`, trained on COCO with the labels of Pascal VOC.
+    """Return the backbone of torchvision's DeepLabV3 with ResNet `name`, trained on COCO with the labels of Pascal VOC.
 
     Raises `MachineError` as `imagenet_state` does.
     """

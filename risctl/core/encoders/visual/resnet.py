@@ -41,7 +41,7 @@ class ResNet(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> ResNet:
-        """Set the training mode; a frozen trunk stays in evaluation mode."""
+        """Set the training mode; a frozen backbone stays in evaluation mode."""
         super().train(mode)
         if self.frozen:
             freeze(self.children())

@@ -1,4 +1,4 @@
-"""ShuffleNetV2 1.0x without batch norms: a light trunk for pictures, some 0.8 M parameters.
+"""ShuffleNetV2 1.0x without batch norms: a light backbone for pictures, some 0.8 M parameters.
 
 After Ma et al., "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design" (2018), with leaky ReLU 0.1
 as NanoDet-m has it. Norms are folded into the convolutions, as in published inference weights; training goes on
@@ -20,7 +20,7 @@ SLOPE = 0.1
 
 
 def activate(x: Tensor) -> Tensor:
-    """Return the leaky ReLU that trunk, neck and head share."""
+    """Return the leaky ReLU that backbone, neck and head share."""
     return functional.leaky_relu(x, SLOPE)
 
 
@@ -58,7 +58,7 @@ class _Unit(nn.Module):
 
 
 class ShuffleNet(nn.Module):
-    """The trunk: maps of 24, 116, 232 and 464 channels at strides 4, 8, 16 and 32."""
+    """The backbone: maps of 24, 116, 232 and 464 channels at strides 4, 8, 16 and 32."""
 
     channels = (24, 116, 232, 464)
     strides = (4, 8, 16, 32)

@@ -1,4 +1,4 @@
-"""A light residual trunk that trains from nothing on a CPU in minutes. Of this project; it reproduces nothing."""
+"""A light residual backbone that trains from nothing on a CPU in minutes. Of this project; it reproduces nothing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class SmallCNN(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> SmallCNN:
-        """Set the training mode; a frozen trunk stays in evaluation mode."""
+        """Set the training mode; a frozen backbone stays in evaluation mode."""
         super().train(mode)
         if self.frozen:
             freeze(self.children())

@@ -1,4 +1,4 @@
-"""The light trunk with a fourth, finer map, over pictures and clips. Of this project; it reproduces nothing."""
+"""The light backbone with a fourth, finer map, over pictures and clips. Of this project; it reproduces nothing."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ NUMBERS: dict[str, SwinNumbers] = {
     for size in sizes
     for width, depth, heads in (_SIZES[size],)
 }
-"""By name: the seven Swin trunks of the published ReferFormer checkpoints."""
+"""By name: the seven Swin backbones of the published ReferFormer checkpoints."""
 
 
 class WindowAttention(nn.Module):
@@ -202,7 +202,7 @@ class Swin(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> Swin:
-        """Set the training mode; a frozen trunk stays in evaluation mode."""
+        """Set the training mode; a frozen backbone stays in evaluation mode."""
         super().train(mode)
         if self.frozen:
             freeze(self.children())
