@@ -56,7 +56,7 @@ def test_one_a_place_is_what_suppression_leaves(count: int) -> None:
 
 def test_mini_is_built_without_torchvision_and_other_slow_things() -> None:
     asked = (
-        "import sys; import risctl.engine.predictor, risctl.engine.prediction_files, risctl.systems.build_mini; "
+        "import sys; import risctl.inference.predictor, risctl.inference.output_files, risctl.systems.mini.build; "
         "print(sorted({'torchvision', 'torch._dynamo', 'transformers', 'accelerate', 'h5py', 'spacy', 'scipy'}"
         " & set(sys.modules)))"
     )

@@ -95,9 +95,9 @@ def test_colours_that_a_phrase_says_of_what_it_means(text: str, colours: tuple[s
 def test_phrases_about_boxes_alone() -> None:
     assert len(CATEGORIES) == 80 and set(COCO_INDEX.values()) == set(range(80))
     assert COCO_INDEX[1] == CATEGORIES.index("person") and COCO_INDEX[90] == CATEGORIES.index("toothbrush")
-    made = questions_about(picture(6), random.Random(0), count=80)
+    made = questions_about(picture(6), random.Random(0), count=160)
     assert {len(one.targets) for one in made} >= {0, 1, 2}
-    again = questions_about(picture(6), random.Random(0), count=80)
+    again = questions_about(picture(6), random.Random(0), count=160)
     assert [(one.text, one.targets) for one in made] == [(one.text, one.targets) for one in again]
     with pytest.raises(ValueError, match="known kinds"):
         unknown = BoxPicture(corners=picture(1).corners, kinds=np.array([UNKNOWN]), aspect=1.0)

@@ -127,8 +127,8 @@ def test_gradients_are_clipped_and_multipliers_hold(store: Path, tmp_path: Path)
 
 
 def test_unknown_multiplier_names_the_nearest(store: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"'trunc'.*'backbone'"):
-        run(tiny_recipe(store, optim={"multipliers": {"trunc": 0.1}}), tmp_path / "run")
+    with pytest.raises(RecipeError, match=r"'bakbone'.*'backbone'"):
+        run(tiny_recipe(store, optim={"multipliers": {"bakbone": 0.1}}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
