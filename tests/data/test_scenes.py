@@ -87,7 +87,11 @@ def test_a_seed_gives_the_same_bytes_in_any_process_and_with_any_number_of_worke
         "if __name__ == '__main__': print(digest(make_scenes(count=20, seed=3, workers=2)))"
     )
     here = Path(__file__).resolve().parent
-    environment = {**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])}
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": "12345",
+        "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)]),
+    }
     command = [sys.executable, "-c", program]
     there = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=here, check=True)
     assert there.stdout.strip() == digest(make_scenes(count=20, seed=3))
