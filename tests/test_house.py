@@ -27,6 +27,7 @@ ROOMS = (
     "data",
     "weights",
     "language",
+    "results",
     "vision",
     "devices",
     "distributed",

@@ -23,7 +23,8 @@ from risctl.evaluation.target_attributes import facts_of
 from risctl.inference.batched_inference import BatchedPredictor, Shown, evaluating, pictures
 from risctl.metrics.accumulator import Accumulator
 from risctl.metrics.protocols import Protocol, get_protocol
-from risctl.systems.base import Prediction, System
+from risctl.results import Prediction
+from risctl.systems.base import System
 from risctl.vision import rle
 
 Progress = Callable[[int, int], None]

@@ -12,7 +12,8 @@ from risctl.data.store.reader import Store
 from risctl.distributed import gathered, place
 from risctl.errors import DataError, UsageError
 from risctl.metrics.zero_shot import gzsi_figures, zsi_figures
-from risctl.systems.base import Detection, System
+from risctl.results import Detection
+from risctl.systems.base import System
 from risctl.vision import rle
 
 Progress = Callable[[int, int | None], None]

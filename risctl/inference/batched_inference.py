@@ -17,7 +17,8 @@ from risctl.core.encoders.base import VisualFeatures
 from risctl.data.batch import Geometry, Preprocess
 from risctl.data.store.reader import Store, TextField
 from risctl.errors import RisctlError, UsageError
-from risctl.systems.base import Prediction, System
+from risctl.results import Prediction
+from risctl.systems.base import System
 
 
 @dataclass(frozen=True, slots=True)

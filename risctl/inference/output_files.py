@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from risctl.files import replacing
-from risctl.systems.base import Prediction
+from risctl.results import Prediction
 from risctl.vision import rle
 from risctl.vision.drawing.overlays import overlay
 

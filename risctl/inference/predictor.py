@@ -21,7 +21,8 @@ from risctl.devices import device_name, pick_device
 from risctl.errors import UsageError
 from risctl.language.tokens import words_of
 from risctl.metrics.protocols import get_protocol
-from risctl.systems.base import Detection, Output, Prediction, System
+from risctl.results import Detection, Prediction
+from risctl.systems.base import Output, System
 from risctl.vision.images import Source, read_image
 
 

@@ -18,7 +18,8 @@ from torch import Tensor
 from risctl.core.encoders.base import TextFeatures
 from risctl.data.batch import Geometry
 from risctl.errors import UsageError
-from risctl.systems.base import Output, Prediction, System
+from risctl.results import Prediction
+from risctl.systems.base import Output, System
 from risctl.vision.video_frames import Frame, Video
 
 Query = Literal["clip", "video"]

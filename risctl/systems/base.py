@@ -8,7 +8,7 @@ is encoded once however many phrases are asked of it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +22,8 @@ from risctl.data.batch import Batch, Geometry, Preprocess
 from risctl.data.boxes import Boxes
 from risctl.errors import UsageError
 from risctl.language.coco_classes import ClassSplit
+from risctl.results import Detection, Prediction
 from risctl.vision import rle
-from risctl.vision.drawing.overlays import overlay
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,61 +39,6 @@ class Output:
     boxes: Tensor | None = None
     maps: dict[str, Tensor] = field(default_factory=dict)
     extras: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(slots=True, kw_only=True)
-class Prediction:
-    """The one result type: what a phrase refers to in a picture.
-
-    probability: float32 (H, W) at the picture's own size; mask: bool (H, W), probability above `threshold`;
-    score: in [0, 1], the system's own if it has one, else the mean probability over the mask (0 if that is empty);
-    box: (x, y, width, height) of the mask in pixels, None if it is empty; maps: named arrays to draw;
-    matched: False where the system says that the phrase means nothing in the picture; the mask is then empty.
-    image: the uint8 RGB picture (H, W, 3), where the predictor kept it; geometry: how the picture lies in the network's
-    input, whose `invert` brings maps of the input to the picture.
-    """
-
-    text: str
-    probability: np.ndarray
-    threshold: float
-    score: float
-    box: tuple[float, float, float, float] | None
-    matched: bool = True
-    maps: Mapping[str, np.ndarray] = field(default_factory=dict)
-    image: np.ndarray | None = None
-    geometry: Geometry | None = None
-
-    @property
-    def mask(self) -> np.ndarray:
-        """The bool mask (H, W)."""
-        return self.probability > self.threshold
-
-    def rle(self) -> rle.RLE:
-        """Return the mask as COCO RLE, ready for JSON."""
-        return rle.encode(self.mask)
-
-    def overlay(self, image: np.ndarray | None = None) -> np.ndarray:
-        """Return the picture with the mask drawn on it, uint8 (H, W, 3). `image` replaces the one that was kept.
-
-        Raises `ValueError` if no picture was kept and none is given.
-        """
-        picture = self.image if image is None else image
-        if picture is None:
-            raise ValueError("this prediction kept no picture; call overlay(image)")
-        return overlay(picture, [self.mask], [self.text])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Detection:
-    """One thing of a class that was asked for by name.
-
-    score: in [0, 1]; box: (x, y, width, height) in the picture's pixels; segmentation: its mask as COCO RLE.
-    """
-
-    name: str
-    score: float
-    box: tuple[float, float, float, float]
-    segmentation: rle.RLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

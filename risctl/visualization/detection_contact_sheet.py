@@ -11,7 +11,8 @@ import torch
 
 from risctl.data.store.reader import Store
 from risctl.errors import DataError
-from risctl.systems.base import Detection, System
+from risctl.results import Detection
+from risctl.systems.base import System
 from risctl.vision import rle
 from risctl.vision.drawing.captions import Caption, with_captions
 from risctl.vision.drawing.contact_sheet import fitted, grid

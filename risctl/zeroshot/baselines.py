@@ -13,7 +13,7 @@ import torch
 from risctl.data.download.hub import MODEL, PROCESSOR, TOKENIZER
 from risctl.data.download.pretrained import Pretrained
 from risctl.errors import UsageError, unknown_name
-from risctl.systems.base import Prediction
+from risctl.results import Prediction
 from risctl.vision import rle
 from risctl.zeroshot.predictor import Answer
 from risctl.zeroshot.proposals.base import Picture, Proposals, none_for

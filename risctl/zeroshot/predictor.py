@@ -19,7 +19,7 @@ from risctl.errors import UsageError, unknown_name
 from risctl.language.clip_tokens import ClipTokens
 from risctl.language.noun_phrases import NounPhrase, Phraser
 from risctl.language.spatial_words import place_of
-from risctl.systems.base import Prediction
+from risctl.results import Prediction
 from risctl.systems.global_local_clip.model import (
     METHODS,
     TEXT_WEIGHT,

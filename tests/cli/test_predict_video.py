@@ -23,7 +23,7 @@ from risctl.inference.predictor import Predictor
 from risctl.inference.video_output_files import VideoPredictions
 from risctl.inference.video_predictor import FrameAnswers, VideoPredictor, clips_of
 from risctl.language.vocabulary import Vocabulary
-from risctl.systems.base import Prediction
+from risctl.results import Prediction
 from risctl.systems.registry import build_system
 from risctl.vision import rle
 from risctl.vision.video_frames import Frame, Video, VideoWriter

@@ -17,7 +17,7 @@ from risctl.data.store.writer import write_store
 from risctl.errors import DataError, UsageError
 from risctl.evaluation.instance_evaluator import evaluate_classes
 from risctl.language.coco_classes import CLASSES, SPLITS
-from risctl.systems.base import Detection
+from risctl.results import Detection
 from risctl.vision.resized import Fitted
 
 SHOWN = {

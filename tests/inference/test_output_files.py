@@ -14,7 +14,7 @@ from PIL import Image
 from risctl.errors import DataError
 from risctl.inference import output_files
 from risctl.inference.output_files import PredictionFolder, slug
-from risctl.systems.base import Prediction
+from risctl.results import Prediction
 from risctl.vision import rle
 
 

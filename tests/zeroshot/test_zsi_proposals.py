@@ -11,7 +11,7 @@ from helpers.tiny_zsi import tiny_zsi
 
 from risctl.errors import CheckpointError, UsageError
 from risctl.language.coco_classes import CLASSES, SPLITS
-from risctl.systems.base import Detection
+from risctl.results import Detection
 from risctl.vision.rle import encode
 from risctl.zeroshot.proposals.base import Picture
 from risctl.zeroshot.proposals.sources import open_source

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from risctl.inference.predictor import Predictor
-    from risctl.systems.base import Detection
+    from risctl.results import Detection
 
 _DRAWN = 20
 _BEYOND_COCO = 90

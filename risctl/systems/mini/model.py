@@ -25,7 +25,8 @@ from risctl.data.batch import Batch, Geometry
 from risctl.data.boxes import Boxes, BoxTargets
 from risctl.errors import UsageError, unknown_name
 from risctl.language.coco_classes import CLASSES
-from risctl.systems.base import Detection, Output, QuestionForm, System
+from risctl.results import Detection
+from risctl.systems.base import Output, QuestionForm, System
 from risctl.systems.mini.preprocess import FILL, MiniPreprocess
 from risctl.vision import rle
 

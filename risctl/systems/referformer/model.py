@@ -25,7 +25,8 @@ from risctl.core.losses.boxes import boxes_of_masks, to_corners
 from risctl.core.losses.clip_queries import ClipPredictions, ClipTargets, layer_losses
 from risctl.data.batch import Batch, Geometry, Preprocess
 from risctl.errors import UsageError
-from risctl.systems.base import Output, Prediction, System
+from risctl.results import Prediction
+from risctl.systems.base import Output, System
 
 STRIDE = 4
 """Input pixels per cell of the masks."""
