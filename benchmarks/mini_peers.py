@@ -13,10 +13,10 @@ from torch import Tensor
 
 from risctl.core.fusion.box_selector import BoxScores
 from risctl.core.heads.instance_masks import lay
-from risctl.data.batch import Geometry
 from risctl.data.datasets.coco_phrases.about_boxes import CATEGORIES
 from risctl.data.datasets.coco_phrases.lexicon import nouns, plural
 from risctl.systems.mini.model import FoundFeatures, Mini
+from risctl.vision.geometry import Geometry
 
 WHOLE, ELLIPSE, LARGEST, NAMED, BEST = (
     "whole image",

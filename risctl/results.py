@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from risctl.vision import rle
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-
-class Inverse(Protocol):
-    """Brings maps of the network's input back to the image; `risctl.data.batch.Geometry` does."""
-
-    def invert(self, maps: Tensor) -> Tensor:
-        """Returns maps (N, h', w') of the input as maps (N, H, W) of the image."""
+from risctl.vision.geometry import Geometry
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,7 +36,7 @@ class Prediction:
     matched: bool = True
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
     image: np.ndarray | None = None
-    geometry: Inverse | None = None
+    geometry: Geometry | None = None
 
     @property
     def mask(self) -> np.ndarray:

@@ -17,25 +17,7 @@ from torch import Tensor
 
 from risctl.data.boxes import BoxTargets
 from risctl.data.records import SampleIds
-
-
-class Geometry(Protocol):
-    """How a picture lies in the network's input; `risctl.vision.letterbox.Letterbox` is one."""
-
-    @property
-    def height(self) -> int:
-        """Rows of the original picture."""
-
-    @property
-    def width(self) -> int:
-        """Columns of the original picture."""
-
-    def padding(self) -> Tensor:
-        """Return (h, w) bool of the input, True where there is no picture."""
-
-    def invert(self, maps: Tensor) -> Tensor:
-        """Return maps (N, h', w') of the input as maps (N, height, width) of the picture."""
-
+from risctl.vision.geometry import Geometry
 
 _Kind = TypeVar("_Kind", bound=Geometry)
 

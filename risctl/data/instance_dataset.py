@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from risctl.data.batch import Geometry, Item, Preprocess, Things
+from risctl.data.batch import Item, Preprocess, Things
 from risctl.data.image_dataset import _ITEM, TrainingSet
 from risctl.data.records import Sample
 from risctl.data.store.reader import Store
 from risctl.data.transforms import zoom_paste
 from risctl.data.transforms.letterbox import augment, to_item
 from risctl.vision import rle
+from risctl.vision.geometry import Geometry
 
 # After the seeds' first entries of `loading`, so that turning one change on leaves the others as they were.
 _ZOOM, _PASTE = 4, 5

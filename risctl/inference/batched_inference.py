@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from risctl.core.encoders.base import VisualFeatures
-from risctl.data.batch import Geometry, Preprocess
+from risctl.data.batch import Preprocess
 from risctl.data.store.reader import Store, TextField
 from risctl.errors import RisctlError, UsageError
 from risctl.results import Prediction
 from risctl.systems.base import System
+from risctl.vision.geometry import Geometry
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from risctl.checkpoints.checkpoint import Loaded, load_checkpoint
 from risctl.core.encoders.base import VisualFeatures
-from risctl.data.batch import Geometry
 from risctl.devices import device_name, pick_device
 from risctl.errors import UsageError
 from risctl.language.tokens import words_of
 from risctl.metrics.protocols import get_protocol
 from risctl.results import Detection, Prediction
 from risctl.systems.base import Output, System
+from risctl.vision.geometry import Geometry
 from risctl.vision.images import Source, read_image
 
 

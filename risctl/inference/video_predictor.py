@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from risctl.core.encoders.base import TextFeatures
-from risctl.data.batch import Geometry
 from risctl.errors import UsageError
 from risctl.results import Prediction
 from risctl.systems.base import Output, System
+from risctl.vision.geometry import Geometry
 from risctl.vision.video_frames import Frame, Video
 
 Query = Literal["clip", "video"]

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from risctl.core.encoders import frozen_prefix
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
-from risctl.data.batch import Batch, Geometry, Preprocess
+from risctl.data.batch import Batch, Preprocess
 from risctl.data.boxes import Boxes
 from risctl.errors import UsageError
 from risctl.language.coco_classes import ClassSplit
 from risctl.results import Detection, Prediction
 from risctl.vision import rle
+from risctl.vision.geometry import Geometry
 
 
 @dataclass(slots=True, kw_only=True)

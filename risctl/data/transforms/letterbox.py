@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from risctl.data.batch import Geometry, Item, Preprocess, own_geometry
+from risctl.data.batch import Item, Preprocess, own_geometry
 from risctl.data.features.cached_features import Recall
 from risctl.data.records import Sample
 from risctl.language.flips import swap_left_right
 from risctl.language.vocabulary import Vocabulary
+from risctl.vision.geometry import Geometry
 from risctl.vision.letterbox import Letterbox
 from risctl.vision.resized import Fitted
 

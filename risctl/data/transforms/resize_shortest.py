@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from risctl.data.batch import Geometry, own_geometry
+from risctl.data.batch import own_geometry
 from risctl.language.vocabulary import Vocabulary
+from risctl.vision.geometry import Geometry
 from risctl.vision.resize_shortest import ShortSide
 
 

@@ -21,7 +21,7 @@ from risctl.core.fusion.colour_histograms import APPEARANCE, colour_histograms
 from risctl.core.heads.detector import Finder, Things, pick
 from risctl.core.heads.instance_masks import OUTSIDE, enlarged, lay
 from risctl.core.losses.box_selection import choice_losses, presence_of
-from risctl.data.batch import Batch, Geometry
+from risctl.data.batch import Batch
 from risctl.data.boxes import Boxes, BoxTargets
 from risctl.errors import UsageError, unknown_name
 from risctl.language.coco_classes import CLASSES
@@ -29,6 +29,7 @@ from risctl.results import Detection
 from risctl.systems.base import Output, QuestionForm, System
 from risctl.systems.mini.preprocess import FILL, MiniPreprocess
 from risctl.vision import rle
+from risctl.vision.geometry import Geometry
 
 STRIDE = 4
 _SURE = 0.5  # the probability from which a box beside the best one is meant too

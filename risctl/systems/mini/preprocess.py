@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from risctl.core.encoders.text.hashed_words import WordIds
-from risctl.data.batch import Geometry, own_geometry
+from risctl.data.batch import own_geometry
 from risctl.errors import UsageError
+from risctl.vision.geometry import Geometry
 from risctl.vision.letterbox import Letterbox
 
 FILL = 0.45

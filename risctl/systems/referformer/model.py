@@ -23,10 +23,11 @@ from risctl.core.fusion.sine_position import sine_position_2d
 from risctl.core.heads.dynamic_mask import MLP, DynamicMaskHead
 from risctl.core.losses.boxes import boxes_of_masks, to_corners
 from risctl.core.losses.clip_queries import ClipPredictions, ClipTargets, layer_losses
-from risctl.data.batch import Batch, Geometry, Preprocess
+from risctl.data.batch import Batch, Preprocess
 from risctl.errors import UsageError
 from risctl.results import Prediction
 from risctl.systems.base import Output, System
+from risctl.vision.geometry import Geometry
 
 STRIDE = 4
 """Input pixels per cell of the masks."""

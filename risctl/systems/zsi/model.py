@@ -17,13 +17,14 @@ from risctl.core.fusion.location_selector import choose_by_place
 from risctl.core.heads.class_detections import Detecting
 from risctl.core.heads.mask_paste import mask_logits, paste
 from risctl.core.heads.semantic_box import DEVIATIONS
-from risctl.data.batch import Batch, Geometry
+from risctl.data.batch import Batch
 from risctl.results import Detection
 from risctl.systems.base import Output
 from risctl.systems.zsi.network import STRIDES, ZSINetwork
 from risctl.systems.zsi.regions import RegionFeatures, Regions
 from risctl.systems.zsi.targets import Instances, mask_targets, sample_anchors, sample_regions
 from risctl.vision import rle
+from risctl.vision.geometry import Geometry
 
 _LARGEST_STRIDE = 32
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from risctl.data.batch import Geometry
 from risctl.errors import UsageError
 from risctl.inference.predictor import Predictor
 from risctl.language.tokens import words_of
+from risctl.vision.geometry import Geometry
 from risctl.vision.images import Source
 from risctl.visualization.explain.drawing import DrawnAnswer
 from risctl.visualization.explain.step_sheet import StepView, steps_sheet
