@@ -65,8 +65,8 @@ def main() -> int:
     if not isinstance(system, Mini):
         sys.exit(f"{asked.model} is no mini model")
     system.eval()
-    presence = system.presence if asked.presence is None else asked.presence
-    system.presence = 0.0  # every phrase is answered here; refusals are worked out from the scores
+    presence = system.no_target_threshold if asked.presence is None else asked.presence
+    system.no_target_threshold = 0.0  # every phrase is answered here; refusals are worked out from the scores
     found: dict[str, Any] = {
         "model": str(asked.model),
         "parameters": sum(one.numel() for one in system.parameters()),

@@ -13,6 +13,7 @@ from risctl.data.box_grounding_dataset import QuestionItem, collate_questions
 from risctl.errors import UsageError
 from risctl.inference.batched_inference import evaluating
 from risctl.systems.base import System
+from risctl.systems.protocols import as_box_grounder
 
 
 @torch.inference_mode()
@@ -22,11 +23,11 @@ def right_choices(system: System, questions: Sequence[BoxQuestion], *, batch_siz
     It chooses among all boxes of the question's picture. A question without a word or without a box is wrong. The
     system is left in the mode it came in. Raises `UsageError` if it does not choose among boxes.
     """
-    form = system.question_form
-    if form is None:
-        raise UsageError(f"{type(system).__name__} does not choose among boxes")
+    spec = as_box_grounder(system).grounding_spec
     device = next(system.parameters()).device
-    collate = partial(collate_questions, per_word=form.per_word, classes=form.classes, appearance=form.appearance)
+    collate = partial(
+        collate_questions, per_word=spec.ids_per_word, classes=spec.categories, appearance=spec.appearance
+    )
     right = np.zeros(len(questions), dtype=bool)
     # Those with like numbers of boxes together, so that few are padding.
     order = sorted(range(len(questions)), key=lambda index: len(questions[index].picture.kinds))

@@ -14,6 +14,7 @@ from risctl.errors import DataError, UsageError
 from risctl.metrics.zero_shot import gzsi_figures, zsi_figures
 from risctl.results import Detection
 from risctl.systems.base import System
+from risctl.systems.protocols import ZeroShotDetector, as_detector
 from risctl.vision import rle
 
 Progress = Callable[[int, int | None], None]
@@ -46,9 +47,9 @@ def evaluate_classes(
     picture. limit: only the first so many pictures. With several processes, each asks about a share of them. Raises
     `UsageError` if the system finds nothing by class, `DataError` if the store has not its classes.
     """
-    classes = system.class_split
-    if classes is None:
+    if not isinstance(system, ZeroShotDetector):
         raise UsageError(f"{type(system).__name__} answers phrases; zsi and gzsi measure a ZSI checkpoint")
+    classes = system.class_split
     ids = {name: number for number, name in store.categories.items()}
     lacking = [name for name in (*classes.seen, *classes.unseen) if name not in ids]
     if lacking:
@@ -90,10 +91,11 @@ def found_things(
     """Return COCO's results, the pictures' rows as their ids, of what `system` finds of the classes of `parts`."""
     ids = {name: number for number, name in store.categories.items()}
     results: list[dict[str, Any]] = []
+    detector = as_detector(system)
     for done, row in enumerate(rows, start=1):
         image, geometry = system.preprocess.image(store.pixels(row))
         features = system.encode_image(image[None].to(device), geometry.padding()[None].to(device))
-        found = system.find_parts(features, parts, geometry=geometry, score=_SCORE)
+        found = detector.detect(features, parts, geometry=geometry, min_score=_SCORE)
         results.extend(_result(one, image=row, category=ids[one.name]) for one in found)
         if progress:
             progress(done, len(rows))

@@ -19,6 +19,7 @@ from risctl.evaluation.video_evaluator import StoredVideo, VideoModel
 from risctl.files import replacing
 from risctl.inference.video_predictor import CLIP_LENGTH, VideoPredictor
 from risctl.systems.base import System
+from risctl.systems.protocols import takes_clips
 
 Progress = Callable[[int, int], None]
 
@@ -67,7 +68,7 @@ def write_submission(
         for frame in frames[name]
     }
     model = VideoModel(system=system, threshold=threshold, device=torch.device(device))
-    query = "video" if system.takes_clips else "clip"
+    query = "video" if takes_clips(system) else "clip"
     predictor = VideoPredictor(model, clip_length=clip_length, query=query)  # type: ignore[arg-type]
     before = system.training
     system.eval()

@@ -33,6 +33,7 @@ from risctl.metrics.video import (
     video_figures,
 )
 from risctl.systems.base import System
+from risctl.systems.protocols import takes_clips
 from risctl.vision.video_frames import FOLDER_RATE, Frame, Video
 
 Progress = Callable[[int, int], None]
@@ -153,7 +154,7 @@ def evaluate_videos(
     if not plan:
         raise DataError(f"the split {split!r} of {store.path} has no expression with masks to evaluate on")
     length = clip_length or (DAVIS_CLIP if store.name == "ref-davis17" else CLIP_LENGTH)
-    query: Query = "video" if system.takes_clips and store.name != "ref-davis17" else "clip"
+    query: Query = "video" if takes_clips(system) and store.name != "ref-davis17" else "clip"
     model = VideoModel(system=system, threshold=threshold, device=torch.device(device))
     before = system.training
     system.eval()
@@ -185,7 +186,7 @@ def evaluate_videos(
         rows=tuple(rows),
         videos=len(plan),
         frames=sum(len(asked[0].ref.frames) for asked in plan.values()),
-        clip_length=length if system.takes_clips else 1,
+        clip_length=length if takes_clips(system) else 1,
         query=query,
         seconds=time.monotonic() - began,
     )

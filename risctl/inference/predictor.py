@@ -22,6 +22,7 @@ from risctl.language.tokens import words_of
 from risctl.metrics.protocols import get_protocol
 from risctl.results import Detection, Prediction
 from risctl.systems.base import Output, System
+from risctl.systems.protocols import BoxGrounder, as_detector
 from risctl.vision.geometry import Geometry
 from risctl.vision.images import Source, read_image
 
@@ -59,7 +60,7 @@ class Predictor:
         self.threshold: float = get_protocol(settings.protocol).with_threshold(chosen).threshold
         self.system: System = loaded.system
         if presence is not None:
-            self.system.presence = presence
+            self.system.no_target_threshold = presence
         self.path: Path = loaded.path
         self._loaded = loaded
         self._encoded: _Encoded | None = None
@@ -124,7 +125,8 @@ class Predictor:
         """
         if self._encoded is None:
             raise UsageError("no picture in hand: call set_image(image) first")
-        return self.system.find(self._encoded.features, names, geometry=self._encoded.geometry, score=score)
+        detector = as_detector(self.system)
+        return detector.detect(self._encoded.features, [names], geometry=self._encoded.geometry, min_score=score)
 
     def forget(self) -> None:
         """Let go of the picture in hand and its memory."""
@@ -140,8 +142,9 @@ class Predictor:
         unknown, words = self.unknown_words(text), words_of(text)
         if unknown:
             remarks.append(f"not among the words of its training: {', '.join(map(repr, unknown))}")
-        form, [_, mask] = self.system.question_form, self.system.preprocess.text(text)
-        read = int(mask.sum()) // (form.per_word if form is not None else 1)
+        _, mask = self.system.preprocess.text(text)
+        ids_per_word = self.system.grounding_spec.ids_per_word if isinstance(self.system, BoxGrounder) else 1
+        read = int(mask.sum()) // ids_per_word
         if read < len(words) and bool(mask.all()):
             remarks.append(f"only the first {read} of {len(words)} words are read")
         return remarks

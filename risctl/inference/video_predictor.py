@@ -19,6 +19,7 @@ from risctl.core.encoders.base import TextFeatures
 from risctl.errors import UsageError
 from risctl.results import Prediction
 from risctl.systems.base import Output, System
+from risctl.systems.protocols import QuerySelector, takes_clips
 from risctl.vision.geometry import Geometry
 from risctl.vision.video_frames import Frame, Video
 
@@ -65,7 +66,7 @@ class VideoPredictor:
         self.predictor = predictor
         self.system = predictor.system
         self.clip_length = clip_length
-        self.overlap = overlap if self.system.takes_clips else 0
+        self.overlap = overlap if takes_clips(self.system) else 0
         self.query: Query = query
 
     def predict(
@@ -128,11 +129,11 @@ class VideoPredictor:
         geometry = prepared[0][1]
         images = torch.stack([image for image, _ in prepared]).to(device)
         padding = geometry.padding()[None].to(device, torch.bool)
-        if self.system.takes_clips:
+        if takes_clips(self.system):
             features = self.system.encode_image(images[None], padding)
         else:
             features = self.system.encode_image(images, padding.expand(len(images), -1, -1))
-        count = 1 if self.system.takes_clips else len(frames)
+        count = 1 if takes_clips(self.system) else len(frames)
 
         def decoded() -> Iterator[Output]:
             for text in texts:
@@ -149,7 +150,8 @@ class VideoPredictor:
         self, output: Output, geometry: Geometry, text: str, query: Tensor | None, *, first: int
     ) -> list[Prediction]:
         if query is not None:
-            output = self.system.choose(output, query)
+            assert isinstance(self.system, QuerySelector)
+            output = self.system.select_query(output, query)
         logits = output.logits[0] if output.logits.ndim == 4 else output.logits  # (T, h, w)
         predictions = []
         for place in range(first, len(logits)):

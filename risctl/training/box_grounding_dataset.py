@@ -18,7 +18,8 @@ from risctl.data.boxes import Boxes
 from risctl.data.store.reader import Store
 from risctl.errors import UsageError
 from risctl.recipe.schema import Recipe
-from risctl.systems.base import QuestionForm, System
+from risctl.systems.base import System
+from risctl.systems.protocols import BoxGrounder, as_box_grounder
 from risctl.vision import rle
 
 _MATCH = 0.5  # the IoU from which a found box is taken for a thing's
@@ -30,18 +31,19 @@ def question_items(recipe: Recipe, stores: Iterable[Store], system: System) -> Q
     Raises `UsageError` for a system that does not choose among boxes, `DataError` for files that cannot be read or if
     there is no question.
     """
-    form, section, augment = system.question_form, recipe.data.questions, recipe.data.augment
-    if form is None:
+    section, augment = recipe.data.questions, recipe.data.augment
+    if not isinstance(system, BoxGrounder):
         raise UsageError(
             f"data.items=questions, but {recipe.model.system} does not choose among boxes; use data.items=phrases"
         )
+    spec = system.grounding_spec
     found: list[BoxQuestion] = []
     if section.found and not next(system.parameters()).is_meta:
         for store in stores:
-            found.extend(found_questions(system, store, split=recipe.data.train_split, form=form))
+            found.extend(found_questions(system, store, split=recipe.data.train_split))
     return QuestionSet(
         system.preprocess,
-        asked=[one for file in section.files for one in read_questions(Path(file), classes=form.classes)],
+        asked=[one for file in section.files for one in read_questions(Path(file), classes=spec.categories)],
         made=section.made,
         found=found,
         disturbance=Disturbance(
@@ -51,19 +53,20 @@ def question_items(recipe: Recipe, stores: Iterable[Store], system: System) -> Q
             colours=section.colours,
             typo=section.typo,
         ),
-        per_word=form.per_word,
-        classes=form.classes,
-        appearance=form.appearance,
+        per_word=spec.ids_per_word,
+        classes=spec.categories,
+        appearance=spec.appearance,
         seed=recipe.train.seed,
     )
 
 
 @torch.inference_mode()
-def found_questions(system: System, store: Store, *, split: str, form: QuestionForm) -> list[BoxQuestion]:
+def found_questions(system: System, store: Store, *, split: str) -> list[BoxQuestion]:
     """Return the phrases of a split of `store` as questions about what `system` finds in their pictures.
 
     A phrase that means something that was not found is left out; one that means nothing stays.
     """
+    grounder = as_box_grounder(system)
     was_training = system.training
     system.eval()
     device = next(system.parameters()).device
@@ -74,7 +77,7 @@ def found_questions(system: System, store: Store, *, split: str, form: QuestionF
     for image, rows in of_image.items():
         pixels, geometry = system.preprocess.image(store.pixels(image))
         seen = system.encode_image(pixels[None].to(device), geometry.padding()[None].to(device))
-        picture = as_picture(system.boxes_of(seen))
+        picture = as_picture(grounder.boxes_of(seen))
         size = store.image(image)
         sides = np.array([size.width, size.height] * 2, dtype=np.float32)
         for row in rows:

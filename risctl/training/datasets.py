@@ -19,6 +19,7 @@ from risctl.language.coco_classes import CLASSES
 from risctl.recipe.data import AugmentSection
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
+from risctl.systems.protocols import CategoryLearner, InstanceLearner, takes_clips
 from risctl.training.box_grounding_dataset import question_items
 
 
@@ -55,7 +56,10 @@ def _of_store(recipe: Recipe, store: Store, system: System) -> TrainingSet:
         "colour": augment.colour if augment else 0.0,
         "seed": recipe.train.seed,
     }
-    if system.learns_things or data.items == "things":
+    instances = data.items == "things"
+    if instances and not isinstance(system, InstanceLearner):
+        raise UsageError(f"data.items=things, but {recipe.model.system} learns from phrases; use data.items=phrases")
+    if instances or (isinstance(system, InstanceLearner) and system.instances_only):
         if data.frames is not None:
             raise UsageError(
                 f"data.frames={data.frames}, but {recipe.model.system} is trained on pictures; set it to null"
@@ -77,7 +81,7 @@ def _of_store(recipe: Recipe, store: Store, system: System) -> TrainingSet:
     options["changes"] = changes
     if data.frames is None:
         return TrainingSet(store, data.train_split, system.preprocess, **options)
-    if not system.takes_clips and data.frames > 1:
+    if not takes_clips(system) and data.frames > 1:
         raise UsageError(f"data.frames={data.frames}, but this {recipe.model.system} takes one frame; set it to 1")
     kind = ClipTrainingSet if is_video_store(store) else PictureClipSet
     return kind(store, data.train_split, system.preprocess, frames=data.frames, **options)
@@ -94,7 +98,7 @@ def _changes(augment: AugmentSection | None, system: System) -> Changes:
 
 def _check_categories(system: System, stores: Sequence[Store]) -> None:
     """Where a phrase's category is learned, as its number, the stores must agree on it and the model have room."""
-    if system.categories <= 1:
+    if not isinstance(system, CategoryLearner) or system.num_categories <= 1:
         return
     named: dict[int, str] = {}
     for store in stores:
@@ -104,8 +108,8 @@ def _check_categories(system: System, stores: Sequence[Store]) -> None:
                     f"category {number} is {named[number]!r} in one store and {name!r} in {store.path}: with several "
                     "kinds of data, set model.classes=1, referred or not"
                 )
-    if max(named, default=0) >= system.categories:
+    if max(named, default=0) >= system.num_categories:
         raise UsageError(
-            f"model.classes={system.categories}, but the stores have categories up to {max(named)}: set it to "
+            f"model.classes={system.num_categories}, but the stores have categories up to {max(named)}: set it to "
             f"{max(named) + 1} or more, or to 1, referred or not"
         )

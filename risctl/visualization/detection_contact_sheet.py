@@ -13,6 +13,7 @@ from risctl.data.store.reader import Store
 from risctl.errors import DataError
 from risctl.results import Detection
 from risctl.systems.base import System
+from risctl.systems.protocols import as_detector
 from risctl.vision import rle
 from risctl.vision.drawing.captions import Caption, with_captions
 from risctl.vision.drawing.contact_sheet import fitted, grid
@@ -49,13 +50,14 @@ def draw_detections(
     """
     if not rows:
         raise DataError(f"{store.path} has no picture to show")
+    detector = as_detector(system)
     asked = {name for names in parts for name in names}
     panels, pictures = [], []
     for row in rows:
         pixels = store.pixels(row)
         image, geometry = system.preprocess.image(pixels)
         features = system.encode_image(image[None].to(device), geometry.padding()[None].to(device))
-        every = system.find_parts(features, parts, geometry=geometry, score=score)
+        every = detector.detect(features, parts, geometry=geometry, min_score=score)
         found = sorted(every, key=lambda one: -one.score)[:most]
         things = [store.annotation(int(number)) for number in store.annotations_of(row)]
         things = [one for one in things if store.categories[one.category_id] in asked and not one.crowd]

@@ -69,7 +69,7 @@ def test_what_is_shipped_is_the_weights_in_half_precision(stand_in: Path, tiny_m
     loaded = load_checkpoint(stand_in)
     assert all(one.dtype == torch.float32 for one in loaded.system.state_dict().values())
     assert loaded.header["dataset"] == {"name": "made"} and loaded.header["step"] == 7
-    assert loaded.system.presence == 0.25
+    assert loaded.system.no_target_threshold == 0.25
 
 
 def test_without_a_name_the_shipped_model_answers(stand_in: Path, tiny_mini: Path, pixels: np.ndarray) -> None:
@@ -156,7 +156,7 @@ def test_the_shipped_model_is_small_and_whole(shipped: Path) -> None:
     loaded = load_checkpoint(shipped)
     assert sum(one.numel() for one in loaded.system.parameters()) <= 6_000_000
     assert loaded.recipe.name == "mini" and loaded.recipe.model.max_words == 20
-    assert 0 < loaded.system.presence < 1
+    assert 0 < loaded.system.no_target_threshold < 1
     assert shipped.with_suffix(".md").is_file()
 
 

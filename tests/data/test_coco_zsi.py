@@ -156,11 +156,11 @@ class Oracle:
     def encode_image(self, images: torch.Tensor, padding: torch.Tensor) -> None:
         assert images.shape[-2:] == padding.shape[-2:]
 
-    def find_parts(
-        self, visual: None, parts: list[tuple[str, ...]], *, geometry: Fitted, score: float
+    def detect(
+        self, features: None, groups: list[tuple[str, ...]], *, geometry: Fitted, min_score: float
     ) -> list[Detection]:
-        del visual, geometry, score
-        names = [name for part in parts for name in part]
+        del features, geometry, min_score
+        names = [name for group in groups for name in group]
         things = [self.store.annotation(int(row)) for row in self.store.annotations_of(self.row)]
         named = [(self.store.categories[one.category_id], one) for one in things]
         return [

@@ -52,15 +52,14 @@ def mini() -> Mini:
 
 
 def learn(mini: Mini, questions: list[BoxQuestion], *, steps: int) -> None:
-    form = mini.question_form
-    assert form is not None
+    spec = mini.grounding_spec
     items = QuestionSet(
         mini.preprocess,
         asked=questions,
         disturbance=Disturbance(),
-        per_word=form.per_word,
-        classes=form.classes,
-        appearance=form.appearance,
+        per_word=spec.ids_per_word,
+        classes=spec.categories,
+        appearance=spec.appearance,
         seed=0,
     )
     optimizer = torch.optim.AdamW(mini.chooser.parameters(), lr=5e-3)

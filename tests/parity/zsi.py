@@ -156,7 +156,7 @@ def image(system: ZSI, case: Mapping[str, Any], arrays: Arrays) -> dict[str, Any
     }
     scale = meta["scale_factor"] if meta["rescale"] else 1.0
     questions = [(ask_seen, 0), (ask_unseen, len(system.seen) - 1)] if generalised else [(ask_unseen, 0)]
-    found = [(system.detect(regions, question, scale=scale), offset) for question, offset in questions]
+    found = [(system.detect_in(regions, question, scale=scale), offset) for question, offset in questions]
     ours |= {
         "det_boxes": torch.cat([one.boxes for one, _ in found]),
         "det_scores": torch.cat([one.scores for one, _ in found]),

@@ -222,7 +222,7 @@ def test_things_are_found_by_class(mini: Mini) -> None:
         mini.finder.masks.leave.bias.fill_(1)
         seen = mini.encode_image(item.image[None], item.geometry.padding()[None])
     names = ["person", "bicycle", "car", "motorcycle", "airplane"]
-    found = mini.find(seen, names, geometry=item.geometry, score=0.0)
+    found = mini.detect(seen, [names], geometry=item.geometry, min_score=0.0)
     assert len(found) == int(seen.things.mask.sum()) > 1
     scores = [one.score for one in found]
     assert scores == sorted(scores, reverse=True)
@@ -232,8 +232,8 @@ def test_things_are_found_by_class(mini: Mini) -> None:
         left, top, across, down = one.box
         assert left >= 0 and top >= 0 and left + across <= width + 1e-3 and top + down <= height + 1e-3
         assert rle.decode(one.segmentation).shape == (height, width)
-    own = mini.find(seen, ["car"], geometry=item.geometry, score=scores[1])
+    own = mini.detect(seen, [["car"]], geometry=item.geometry, min_score=scores[1])
     assert all(one.name == "car" and one.score > scores[1] for one in own) and len(own) < len(found)
-    assert mini.find(seen, ["car"], geometry=item.geometry, score=1.0) == []
+    assert mini.detect(seen, [["car"]], geometry=item.geometry, min_score=1.0) == []
     with pytest.raises(UsageError, match="did you mean 'car'"):
-        mini.find(seen, ["cars"], geometry=item.geometry, score=0.5)
+        mini.detect(seen, [["cars"]], geometry=item.geometry, min_score=0.5)

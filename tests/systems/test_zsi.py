@@ -236,7 +236,7 @@ def test_seen_classes_asked_for_make_a_question_generalised(monkeypatch: pytest.
         ([("zebra",), ("dog",)], True),
     ):
         told.clear()
-        assert system.find_parts(visual, parts, geometry=geometry, score=-1.0)
+        assert system.detect(visual, parts, geometry=geometry, min_score=-1.0)
         assert set(told) == {generalised}
 
 

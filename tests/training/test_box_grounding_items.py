@@ -101,9 +101,7 @@ def test_found_questions_mean_the_boxes_on_their_targets(store: Store) -> None:
     system.__class__ = Knowing
     system.truth = truth_of(system, store)
     system.train()
-    form = system.question_form
-    assert form is not None
-    found = found_questions(system, store, split="train", form=form)
+    found = found_questions(system, store, split="train")
     assert system.training
     assert len(found) == len(store.sentences("train")) == 13
     for one in found:
@@ -122,12 +120,10 @@ def test_what_was_not_found_is_not_asked_for(store: Store) -> None:
     system = mini_of(recipe_of(store.path))
     system.__class__ = Knowing
     system.truth = {shape: boxes[:1] for shape, boxes in truth_of(system, store).items()}
-    form = system.question_form
-    assert form is not None
-    found = found_questions(system, store, split="train", form=form)
+    found = found_questions(system, store, split="train")
     assert len(found) == 7 and all(one.targets in ((0,), ()) for one in found)
     system.truth = {shape: [] for shape in system.truth}
-    assert [one.text for one in found_questions(system, store, split="train", form=form)] == ["cat"]
+    assert [one.text for one in found_questions(system, store, split="train")] == ["cat"]
 
 
 def test_boxes_become_a_picture_with_their_two_likeliest_classes() -> None:

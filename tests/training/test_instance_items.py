@@ -22,7 +22,7 @@ def test_pictures_are_composed_for_those_who_learn_from_all_things(tmp_path: Pat
         system = build_tiny(recipe.model, vocabulary=Vocabulary.from_texts(store.texts("train")))
         with pytest.raises(UsageError, match="zoom and paste"):
             training_items(recipe, store, system)
-        system.learns_things = True
+        system.instances_only = True
         items = training_items(recipe, store, system)
         assert isinstance(items, ThingTrainingSet)
         assert (items.zoom, items.paste) == ((0.5, 0.0) if key == "zoom" else (0.0, 0.5))

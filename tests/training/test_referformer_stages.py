@@ -109,7 +109,7 @@ def test_every_query_is_a_candidate_in_the_precision_of_a2d(stores: dict[str, Pa
         assert not any(plain.results["original"].rows.others)
         decode = system.decode
         for query in range(3):
-            system.decode = lambda *given, query=query: system.choose(decode(*given), torch.tensor([query]))
+            system.decode = lambda *given, query=query: system.select_query(decode(*given), torch.tensor([query]))
             told = evaluate(system, store, split="val", protocols="a2d", resamples=0, text_batch=1).results["a2d"].rows
             for place, others in enumerate(rows.others):
                 candidates = [(rows.score[place], rows.intersection[place], rows.predicted[place])]

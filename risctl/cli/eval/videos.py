@@ -53,8 +53,9 @@ def evaluate_video_model(
             return
         from risctl.evaluation.submission import write_submission
         from risctl.inference.video_predictor import CLIP_LENGTH
+        from risctl.systems.protocols import takes_clips
 
-        if loaded.system.takes_clips:
+        if takes_clips(loaded.system):
             console.say(
                 f"in clips of {clip_length or CLIP_LENGTH} frames, the query chosen over each video; one pass over all "
                 "frames, as ReferFormer was published with, may differ and is had with --clip-len"

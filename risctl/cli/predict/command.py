@@ -184,7 +184,7 @@ def predict(
                 record = folder.write(prediction, image=picture.shown, name=picture.name)
                 records.append(record)
                 if not prediction.matched:
-                    needed = predictor.system.presence
+                    needed = predictor.system.no_target_threshold
                     console.say(
                         f"{prediction.text!r}: no match in {picture.shown}, score {prediction.score:.3f} of at least "
                         f"{needed:g}; --always shows the best guess"

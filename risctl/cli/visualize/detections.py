@@ -77,8 +77,9 @@ def detections(
 def _parts(system: System, store: Store, classes: str | None, *, unseen: bool) -> list[Sequence[str]]:
     from risctl.cli.predict.classes import names_of
     from risctl.errors import UsageError
+    from risctl.systems.protocols import ZeroShotDetector
 
-    divided = system.class_split
+    divided = system.class_split if isinstance(system, ZeroShotDetector) else None
     if unseen and (classes is not None or divided is None):
         raise UsageError("--unseen asks a ZSI checkpoint for its own unseen classes; leave it out, or --classes")
     if classes is not None:

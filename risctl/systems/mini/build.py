@@ -46,5 +46,5 @@ def build_mini(model: MiniModel, vocabulary: Vocabulary, vectors: np.ndarray | N
         ),
         most=model.most,
         floor=model.floor,
-        presence=model.presence,
+        no_target_threshold=model.presence,
     )

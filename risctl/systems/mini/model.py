@@ -26,8 +26,9 @@ from risctl.data.boxes import Boxes, BoxTargets
 from risctl.errors import UsageError, unknown_name
 from risctl.language.coco_classes import CLASSES
 from risctl.results import Detection
-from risctl.systems.base import Output, QuestionForm, System
+from risctl.systems.base import Output, System
 from risctl.systems.mini.preprocess import FILL, MiniPreprocess
+from risctl.systems.protocols import BoxGroundingSpec
 from risctl.vision import rle
 from risctl.vision.geometry import Geometry
 
@@ -72,6 +73,8 @@ class Mini(System):
     each is meant, zeros where there is no box. The loss's parts are in `extras`.
     """
 
+    instances_only = False
+
     def __init__(
         self,
         *,
@@ -80,9 +83,9 @@ class Mini(System):
         chooser: Chooser,
         most: int = 40,
         floor: float = 0.05,
-        presence: float = 0.0,
+        no_target_threshold: float = 0.0,
     ) -> None:
-        """Compose the parts. most, floor: how many things are chosen among, and their least score; presence: the score
+        """Compose the parts. most, floor: how many things are chosen among, and their least score; no_target_threshold: the score
         below which a phrase is answered with nothing."""
         super().__init__()
         self.preprocess = preprocess
@@ -90,9 +93,11 @@ class Mini(System):
         self.chooser = chooser
         self.most = most
         self.floor = floor
-        self.presence = presence
-        self.question_form = QuestionForm(
-            per_word=1 + GRAMS, classes=chooser.classes, appearance=APPEARANCE if chooser.look is not None else 0
+        self.no_target_threshold = no_target_threshold
+        self.grounding_spec = BoxGroundingSpec(
+            ids_per_word=1 + GRAMS,
+            categories=chooser.classes,
+            appearance=APPEARANCE if chooser.look is not None else 0,
         )
 
     def forward(self, batch: Batch) -> Output:
@@ -139,9 +144,9 @@ class Mini(System):
             seen=self.chooser.see(boxes),
         )
 
-    def boxes_of(self, visual: VisualFeatures) -> Boxes:
-        """Return the boxes that texts choose among."""
-        return _found(visual).boxes
+    def boxes_of(self, features: VisualFeatures) -> Boxes:
+        """Returns the boxes that expressions choose among."""
+        return _found(features).boxes
 
     def encode_text(self, words: Tensor, word_mask: Tensor) -> TextFeatures:
         """Read word ids (B, L * (1 + GRAMS)) with mask of the same shape, as the preprocess gives them."""
@@ -171,15 +176,20 @@ class Mini(System):
             extras={"choice": choice, "visual": visual},
         )
 
-    @torch.no_grad()
-    def find(
-        self, visual: VisualFeatures, names: Sequence[str], *, geometry: Geometry, score: float
+    def detect(
+        self, features: VisualFeatures, groups: Sequence[Sequence[str]], *, geometry: Geometry, min_score: float
     ) -> list[Detection]:
-        """Return the things of COCO's classes `names` in the one picture of `visual`, best first, one a place.
+        """Detects instances of COCO's categories in one image, one category per box. See `Detector.detect`."""
+        return [
+            detection
+            for names in groups
+            for detection in self._detect_group(_found(features), names, geometry=geometry, min_score=min_score)
+        ]
 
-        Raises `UsageError` for a name that is none of them.
-        """
-        visual = _found(visual)
+    @torch.no_grad()
+    def _detect_group(
+        self, visual: FoundFeatures, names: Sequence[str], *, geometry: Geometry, min_score: float
+    ) -> list[Detection]:
         known = [CLASSES[category] for category in sorted(CLASSES)][: self.chooser.classes]
         for name in names:
             if name not in known:
@@ -187,7 +197,7 @@ class Mini(System):
         if not visual.things.mask.shape[1]:
             return []
         best = visual.things.scores[0][:, [known.index(name) for name in names]].max(1)
-        there = visual.things.mask[0] & (best.values > score)
+        there = visual.things.mask[0] & (best.values > min_score)
         order = best.values.argsort(descending=True, stable=True)
         listed = []
         # One at a time: masks have the picture's size.

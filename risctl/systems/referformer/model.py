@@ -26,7 +26,8 @@ from risctl.core.losses.clip_queries import ClipPredictions, ClipTargets, layer_
 from risctl.data.batch import Batch, Preprocess
 from risctl.errors import UsageError
 from risctl.results import Prediction
-from risctl.systems.base import Output, System
+from risctl.systems.base import Output
+from risctl.systems.cacheable import FeatureCacheable
 from risctl.vision.geometry import Geometry
 
 STRIDE = 4
@@ -43,7 +44,7 @@ class Found:
     layers: tuple[ClipPredictions, ...]
 
 
-class ReferFormer(System):
+class ReferFormer(FeatureCacheable):
     """A clip and a phrase to a mask a frame.
 
     The sentence, repeated, is what a few queries begin with; each looks through the frames for the object and brings
@@ -55,7 +56,7 @@ class ReferFormer(System):
     (B, T, Q, h, w), probabilities.
     """
 
-    fills_batches = True
+    padding_changes_features = True
 
     def __init__(
         self,
@@ -88,7 +89,7 @@ class ReferFormer(System):
         self.mask_head = mask_head
         self.query_embedding = nn.Parameter(torch.randn(queries, hidden))
         self.hidden = hidden
-        self.categories = _outputs(classes)
+        self.num_categories = _outputs(classes)
         self.centre_only = centre_only
         # One that answers for the middle frame alone is asked frame by frame.
         self.takes_clips = not centre_only
@@ -108,9 +109,9 @@ class ReferFormer(System):
         """Return images and padding filled up to whole multiples of 32 while training, as the published code does."""
         return _padded(images, padding) if self.training else (images, padding)
 
-    def after_backbone(self, seen: VisualFeatures) -> VisualFeatures:
+    def after_backbone(self, features: VisualFeatures) -> VisualFeatures:
         """Return what `encode_image` makes of the backbone's maps."""
-        return self.project(seen)
+        return self.project(features)
 
     def project(self, features: VisualFeatures) -> VisualFeatures:
         """Return the backbone's features with all maps but the finest projected, and one more, twice as coarse."""
@@ -170,7 +171,7 @@ class ReferFormer(System):
             middle = targets.shape[1] // 2
             targets = targets[:, middle : middle + 1]
         aims = clip_targets(targets, batch.padding, like=layers[0].masks)
-        if self.categories > 1:
+        if self.num_categories > 1:
             aims = replace(aims, labels=self._labels(batch))
         return layer_losses(layers, aims)
 
@@ -204,8 +205,10 @@ class ReferFormer(System):
     def _labels(self, batch: Batch) -> Tensor:
         """Return the class (B,) of each phrase's target: its category's number, as COCO's are numbered in 91."""
         numbers = [None if one is None else one.category_id for one in batch.ids]
-        if any(number is not None and not 0 <= number < self.categories for number in numbers):
-            raise UsageError(f"expected categories numbered below {self.categories}, got {max(filter(None, numbers))}")
+        if any(number is not None and not 0 <= number < self.num_categories for number in numbers):
+            raise UsageError(
+                f"expected categories numbered below {self.num_categories}, got {max(filter(None, numbers))}"
+            )
         # Of what is not there, no frame is valid, and no class is learned.
         return torch.tensor([number or 0 for number in numbers], device=batch.images.device)
 
@@ -222,8 +225,8 @@ class ReferFormer(System):
             masks=masks.unflatten(0, (batch, frames)),
         )
 
-    def choose(self, output: Output, query: Tensor) -> Output:
-        """Return `output` with the queries `query` (B,) as answers."""
+    def select_query(self, output: Output, query: Tensor) -> Output:
+        """Returns `output` with the queries `query` (B,) as answers."""
         return self._answer(output.extras["found"].layers, single=output.logits.ndim == 3, chosen=query)
 
     def _answer(self, layers: tuple[ClipPredictions, ...], *, single: bool, chosen: Tensor | None = None) -> Output:

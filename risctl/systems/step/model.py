@@ -26,7 +26,8 @@ from risctl.core.fusion.see_through import (
 )
 from risctl.core.losses.mask import mean_cross_entropy
 from risctl.data.batch import Batch, Preprocess
-from risctl.systems.base import Output, System
+from risctl.systems.base import Output
+from risctl.systems.cacheable import FeatureCacheable
 
 COORDINATES = 8
 
@@ -55,7 +56,7 @@ class StepLevel(nn.Module):
         return self.project(self.context(torch.cat([x, coordinates], dim=1), inside))
 
 
-class Step(System):
+class Step(FeatureCacheable):
     """A picture and a phrase to one mask, over T = folds x levels steps.
 
     Each step reads the phrase anew, by the regions that the previous map P_t shows; finds the text in the next level of
@@ -113,17 +114,13 @@ class Step(System):
         self.unit_coordinates = unit_coordinates
         self.central_start = central_start
 
-    def encode_image(self, images: Tensor, padding: Tensor) -> VisualFeatures:
-        """Encode images (B, 3, H, W) with padding (B, H, W): two maps a level, v~ and phi, at strides 4, 4, 8, 8, 8."""
-        return self.after_backbone(self.visual(images, padding))
-
-    def after_backbone(self, seen: VisualFeatures) -> VisualFeatures:
-        """Return what `encode_image` makes of the backbone's maps."""
-        padding = seen.padding
+    def after_backbone(self, features: VisualFeatures) -> VisualFeatures:
+        """Returns two maps per level, v~ and phi, at strides 4, 4, 8, 8, 8, of the backbone's features."""
+        padding = features.padding
         maps: list[Tensor] = []
         strides: list[int] = []
         for number in self.numbers:
-            x, stride = seen.maps[number - 1], seen.strides[number - 1]
+            x, stride = features.maps[number - 1], features.strides[number - 1]
             inside = picture_at(padding, *x.shape[-2:])
             maps.extend(self.levels[str(number)](x, self._coordinates(padding, stride), inside))
             strides.extend((stride, stride))

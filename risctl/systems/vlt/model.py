@@ -19,10 +19,11 @@ from risctl.core.heads.conv_mask import ConvMaskHead
 from risctl.core.losses.mask import summed_cross_entropy
 from risctl.core.losses.weight_penalty import convolution_penalty
 from risctl.data.batch import Batch, Preprocess
-from risctl.systems.base import Output, System
+from risctl.systems.base import Output
+from risctl.systems.cacheable import FeatureCacheable
 
 
-class VLT(System):
+class VLT(FeatureCacheable):
     """A picture and a phrase to one mask.
 
     The phrase is read in several ways (queries), each query asks the fused map, and the answers are weighed before they
@@ -65,11 +66,11 @@ class VLT(System):
         (B, F, H/16, W/16) and (B, 2F, H/32, W/32). The reference sees the letterbox's border like the picture, so
         padding is carried, not used.
         """
-        return self.after_backbone(self.visual(images, padding))
+        return super().encode_image(images, padding)
 
-    def after_backbone(self, seen: VisualFeatures) -> VisualFeatures:
+    def after_backbone(self, features: VisualFeatures) -> VisualFeatures:
         """Return what `encode_image` makes of the backbone's maps."""
-        return replace(seen, maps=self.pyramid.prepare(seen.maps), strides=(16, 16, 32))
+        return replace(features, maps=self.pyramid.prepare(features.maps), strides=(16, 16, 32))
 
     def encode_text(self, words: Tensor, word_mask: Tensor) -> TextFeatures:
         """Encode word ids (B, L) with mask (B, L). The reference reads padding like words, so the mask is not used."""

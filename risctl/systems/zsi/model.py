@@ -37,7 +37,7 @@ class ZSI(ZSINetwork):
     of the chosen detection.
     """
 
-    learns_things = True
+    instances_only = True
 
     def encode_image(self, images: Tensor, padding: Tensor) -> RegionFeatures:
         """Propose regions in images (B, 3, H, W) with padding (B, H, W), each picture in an input of its own size."""
@@ -80,31 +80,30 @@ class ZSI(ZSINetwork):
                 terms.setdefault(name, []).append(value)
         return {name: torch.stack(values).mean() for name, values in terms.items()}
 
-    def find(
-        self, visual: VisualFeatures, names: Sequence[str], *, geometry: Geometry, score: float
+    def detect(
+        self, features: VisualFeatures, groups: Sequence[Sequence[str]], *, geometry: Geometry, min_score: float
     ) -> list[Detection]:
-        """Return what is found of classes by name in the one picture of `visual`, best first, 100 at most."""
-        return self.find_parts(visual, [names], geometry=geometry, score=score)
+        """Detects instances of categories in one image, at most 100 per group, each group by falling score.
 
-    def find_parts(
-        self, visual: VisualFeatures, parts: Sequence[Sequence[str]], *, geometry: Geometry, score: float
-    ) -> list[Detection]:
-        """Return what `find` finds of each of `parts`; a seen class in any of them makes the question generalised."""
-        generalised = any(name in self.class_split.seen for names in parts for name in names)
+        A seen category in any group makes the task generalised zero-shot segmentation. See `Detector.detect`.
+        """
+        if not isinstance(features, RegionFeatures):
+            raise TypeError(f"expected what encode_image gave; got {type(features).__name__}")
+        generalised = any(name in self.class_split.seen for names in groups for name in names)
         return [
-            one
-            for names in parts
-            for one in self._find(visual, names, geometry=geometry, score=score, generalised=generalised)
+            detection
+            for names in groups
+            for detection in self._detect_group(
+                features.regions[0], names, geometry=geometry, min_score=min_score, generalised=generalised
+            )
         ]
 
     @torch.no_grad()
-    def _find(
-        self, visual: VisualFeatures, names: Sequence[str], *, geometry: Geometry, score: float, generalised: bool
+    def _detect_group(
+        self, regions: Regions, names: Sequence[str], *, geometry: Geometry, min_score: float, generalised: bool
     ) -> list[Detection]:
-        if not isinstance(visual, RegionFeatures):
-            raise TypeError(f"expected what encode_image gave; got {type(visual).__name__}")
-        question, regions = self.ask_names(names), visual.regions[0]
-        found = self.detect(regions, question, detecting=replace(self.detecting, score=score))
+        question = self.ask_names(names)
+        found = self.detect_in(regions, question, detecting=replace(self.detecting, score=min_score))
         if not len(found):
             return []
         seen = self.class_split.seen
@@ -170,7 +169,7 @@ class ZSI(ZSINetwork):
         """Return logits (H, W) of an input with padding (H, W), and the score, of what a phrase means."""
         vector, place = asked.split([self.seen.shape[1], len(asked) - self.seen.shape[1]])
         question = self.ask(vector[None])
-        found = self.detect(regions, question, detecting=Detecting(score=float("-inf"), most=20))
+        found = self.detect_in(regions, question, detecting=Detecting(score=float("-inf"), most=20))
         height, width = padding.shape
         chosen = choose_by_place(found.boxes, found.scores, place, height=regions.height, width=regions.width)
         box = found.boxes[chosen][None]

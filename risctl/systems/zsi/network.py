@@ -151,7 +151,7 @@ class ZSINetwork(System):
             with_background(self.seen, self.background), with_background(question.vectors, self.background)
         )
 
-    def detect(
+    def detect_in(
         self, regions: Regions, question: Question, *, scale: float = 1.0, detecting: Detecting | None = None
     ) -> Detections:
         """Return what is found of the classes asked for, boxes in input pixels divided by `scale`."""

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from risctl.core.encoders import frozen_prefix
 from risctl.data.features.cached_features import Recall
@@ -20,7 +19,8 @@ from risctl.data.store.reader import Store
 from risctl.errors import DataError, UsageError
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
-from risctl.training.features.keys import AUTO, default_path, frozen_encoders, key_of
+from risctl.systems.cacheable import FeatureCacheable
+from risctl.training.features.keys import AUTO, as_cacheable, default_path, frozen_encoders, key_of
 
 # Of the largest number in a sample: fp16 keeps 11 bits, and another device or batch sums in another order.
 _NOISE = 0.01
@@ -74,7 +74,7 @@ def use_features(
 
 def differs_in_batches(recipe: Recipe, stores: Sequence[Store], system: System) -> bool:
     """Return whether pictures are filled up to the size of others in their batch, and features would differ by that."""
-    if not system.fills_batches or recipe.data.batch_size == 1:
+    if not isinstance(system, FeatureCacheable) or not system.padding_changes_features or recipe.data.batch_size == 1:
         return False
     sizes: set[tuple[int, int]] = set()
     for store in stores:
@@ -119,15 +119,15 @@ def check_key(cache: FeatureCache, key: Key, *, again: str) -> None:
 
 def _check_first(cache: FeatureCache, store: Store, system: System, *, device: torch.device, again: str) -> None:
     """Compute the first sample of each kind anew: what no key tells, as another decoder of pictures, shows here."""
-    encoders: dict[str, nn.Module] = frozen_encoders(system)
-    for group, encoder in encoders.items():
+    cacheable = as_cacheable(system)
+    for group, encoder in frozen_encoders(cacheable).items():
         keys = cache.keys(group)
         if not keys:
             continue
         if group == IMAGES:
             row = int(np.flatnonzero(store.numbers("images/id") == int(keys[0]))[0])
             image, geometry = system.preprocess.image(store.pixels(row))
-            inputs, mask = system.before_backbone(image[None], geometry.padding()[None])
+            inputs, mask = cacheable.before_backbone(image[None], geometry.padding()[None])
         else:
             inputs, mask = (one[None] for one in system.preprocess.text(keys[0]))
         with torch.no_grad():

@@ -28,7 +28,7 @@ from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 from risctl.systems.registry import build_system
 from risctl.training.features.inputs import batches_of_one_size, picture_inputs, text_inputs
-from risctl.training.features.keys import check_items, default_path, frozen_encoders, key_of
+from risctl.training.features.keys import as_cacheable, check_items, default_path, frozen_encoders, key_of
 from risctl.training.init_weights import read_start
 from risctl.training.seeding import seed_start
 from risctl.training.vocabulary import gather_words
@@ -75,7 +75,7 @@ class FeatureRun:
         self.recipe, self.stores = recipe, (store, *also)
         for one in self.stores:
             check_items(recipe, one)
-        self.system: System = (_weightless if dry else _begun)(recipe, self.stores).train()
+        self.system = as_cacheable((_weightless if dry else _begun)(recipe, self.stores).train())
         self.encoders = frozen_encoders(self.system)
         self.key = key_of(recipe, store, self.system, weighed=not dry)
 

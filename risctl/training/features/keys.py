@@ -17,30 +17,32 @@ from risctl.data.store.reader import Store
 from risctl.errors import UsageError
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
+from risctl.systems.cacheable import FeatureCacheable
 
 AUTO = "auto"
 # Of a preprocess, what changes targets or texts alone.
 _NOT_OF_PICTURES = ("target_size", "max_words")
 
 
-def frozen_encoders(system: System) -> dict[str, nn.Module]:
-    """Return the encoders of `system`, in training mode, whose first part never changes: "images", "texts".
+def as_cacheable(system: System) -> FeatureCacheable:
+    """Returns `system` as one whose encoders' features can be cached.
 
-    Raises `UsageError` if there is none.
+    Raises:
+        UsageError: No layer of its encoders is frozen.
     """
-    found = {}
-    for name, group in (("visual", IMAGES), ("text", TEXTS)):
-        encoder = getattr(system, name, None)
-        takes = group == TEXTS or type(system).after_backbone is not System.after_backbone
-        if isinstance(encoder, nn.Module) and takes and not system.learns_things and frozen_prefix.stem_of(encoder):
-            found[group] = encoder
-    if not found:
+    if not isinstance(system, FeatureCacheable) or not frozen_encoders(system):
         raise UsageError(
             f"nothing of this {type(system).__name__}'s encoders is frozen from the first layer on, so there are no "
             "features to compute once; freeze the backbone (model.visual.frozen=true, or model.visual.frozen_stages), "
             "or set data.features=null"
         )
-    return found
+    return system
+
+
+def frozen_encoders(system: FeatureCacheable) -> dict[str, nn.Module]:
+    """Returns the encoders of `system`, in training mode, whose first layers are frozen, by group of features."""
+    encoders = {IMAGES: system.visual, TEXTS: system.text}
+    return {group: encoder for group, encoder in encoders.items() if frozen_prefix.stem_of(encoder)}
 
 
 def key_of(recipe: Recipe, store: Store, system: System, *, weighed: bool = True) -> Key:
@@ -50,7 +52,7 @@ def key_of(recipe: Recipe, store: Store, system: System, *, weighed: bool = True
     pictures with phrases, no frozen encoder, or pictures that change at random.
     """
     check_items(recipe, store)
-    encoders = frozen_encoders(system)
+    encoders = frozen_encoders(as_cacheable(system))
     check_augmentation(recipe, encoders)
     described: dict[str, dict[str, Any]] = {IMAGES: {}, TEXTS: {}}
     for group, encoder in encoders.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from risctl.errors import UsageError
 from risctl.inference.predictor import Predictor
+from risctl.systems.protocols import takes_clips
 from risctl.visualization.explain.drawing import DrawnAnswer
 from risctl.visualization.explain.mini import draw_choices, has_choices
 from risctl.visualization.explain.referformer import draw_queries
@@ -20,7 +21,7 @@ def draw_attention(predictor: Predictor, source: Path, text: str, *, frames: int
     The words that VLT's queries read, STEP's steps, ReferFormer's queries, the things that mini chose from. Raises
     `UsageError` if it has nothing to show, and what the drawing of its kind raises.
     """
-    if predictor.system.takes_clips:
+    if takes_clips(predictor.system):
         return draw_queries(predictor, source, text, frames=frames)
     [prediction] = predictor.predict(source, text)
     for has, draw in ((has_words, draw_words), (has_steps, draw_steps), (has_choices, draw_choices)):

@@ -9,6 +9,7 @@ import torch
 
 from risctl.errors import UsageError
 from risctl.inference.predictor import Predictor
+from risctl.systems.protocols import takes_clips
 from risctl.vision.drawing.contact_sheet import contact_sheet
 from risctl.vision.drawing.overlays import overlay
 from risctl.vision.drawing.palette import colour
@@ -27,7 +28,7 @@ def draw_queries(predictor: Predictor, source: Path, text: str, *, frames: int =
     or a text without a word, `DataError` for a broken source.
     """
     system = predictor.system
-    if not system.takes_clips:
+    if not takes_clips(system):
         raise UsageError(f"{predictor.path} is no model with queries over time, such as ReferFormer")
     seen = _frames(source, most=frames)
     prepared = [system.preprocess.image(frame.pixels) for frame in seen]

@@ -68,12 +68,13 @@ def open_source(spec: str, *, device: torch.device, store: Store | None = None, 
 def _open_zsi(where: str, *, device: torch.device, most: int) -> ProposalSource:
     """Return what the ZSI checkpoint or run `where` finds of its split's seen and unseen classes."""
     from risctl.inference.predictor import Predictor
+    from risctl.systems.protocols import ZeroShotDetector
     from risctl.zeroshot.proposals.zsi import FoundByName
 
     if not where:
         raise UsageError("expected --proposals zsi:CHECKPOINT, a ZSI checkpoint or its run folder")
     predictor = Predictor.load(where, device=device.type)
-    split = predictor.system.class_split
-    if split is None:
+    if not isinstance(predictor.system, ZeroShotDetector):
         raise UsageError(f"{where} holds no ZSI, which finds things by class; it answers phrases itself")
+    split = predictor.system.class_split
     return FoundByName(predictor, (split.seen, split.unseen), name=f"ZSI {where}", most=most)
