@@ -85,8 +85,16 @@ class Mini(System):
         floor: float = 0.05,
         no_target_threshold: float = 0.0,
     ) -> None:
-        """Compose the parts. most, floor: how many things are chosen among, and their least score; no_target_threshold: the score
-        below which a phrase is answered with nothing."""
+        """Composes the model.
+
+        Args:
+            preprocess: Letterboxes images and tokenises expressions.
+            finder: The detector.
+            chooser: Scores the detected boxes for an expression.
+            most: How many detections expressions choose among.
+            floor: The lowest score of these.
+            no_target_threshold: Expressions that score below it get an empty mask.
+        """
         super().__init__()
         self.preprocess = preprocess
         self.finder = finder
