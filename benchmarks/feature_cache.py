@@ -32,7 +32,7 @@ from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
 from risctl.recipe.load import load_recipe
 from risctl.systems.base import System
-from risctl.training.datasets import training_items
+from risctl.training.datasets import training_dataset
 from risctl.training.features.extract import FeaturePlan, FeatureRun
 
 OWN = ["data.workers=0", "data.augment=null", "~model.text.vectors", "model.visual.weights=null"]
@@ -98,7 +98,7 @@ def measure(recipe_name: str, changes: list[str], path: Path, *, steps: int) -> 
         if not plan.out.exists():
             run.write(plan, device=torch.device("cpu"), batch=BATCH)
         system = run.system
-        plain, cached = training_items(recipe, store, system), training_items(recipe, store, system)
+        plain, cached = training_dataset(recipe, store, system), training_dataset(recipe, store, system)
         assert isinstance(plain, TrainingSet) and isinstance(cached, TrainingSet)
         cached.features = Recall(plan.out)
         optimizer = torch.optim.Adam([one for one in system.parameters() if one.requires_grad], lr=1e-5)

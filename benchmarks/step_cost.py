@@ -22,7 +22,7 @@ from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import load_recipe
 from risctl.systems.base import System
 from risctl.systems.registry import build_system
-from risctl.training.dry_run import plan_run
+from risctl.training.dry_run import dry_run
 
 RECIPE = "step-refcoco"
 WORDS = ["the", "man", "in", "the", "red", "shirt", "on", "the", "left"]
@@ -91,7 +91,7 @@ def memory_of_training(changes: Sequence[str], *, folds: Sequence[int], batch: i
     )
     for count in folds:
         recipe = load_recipe(RECIPE, [*changes, f"model.folds={count}", "model.visual.frozen_stages=2"])
-        parts = plan_run(recipe).memory
+        parts = dry_run(recipe).memory
         cells = [parts[name] for name in ("weights", "gradients", "optimizer", "activations")]
         row = f"{count:4d} " + " ".join(f"{size / 2**30:11.2f}" for size in (*cells, sum(cells)))
         print(row + (f" {measured_peak(changes, count, batch, device):10.2f}" if device != "cpu" else ""), flush=True)

@@ -42,8 +42,8 @@ from risctl.recipe.schema import Recipe
 from risctl.systems.registry import build_system
 from risctl.systems.zsi.model import ZSI
 from risctl.training.run import resume, train
-from risctl.training.seeding import seed_start
-from risctl.training.vocabulary import gather_words
+from risctl.training.seeding import seed_run
+from risctl.training.vocabulary import gather_vocabulary
 
 KINDS: tuple[Literal["segm", "bbox"], ...] = ("segm", "bbox")
 NAMES = {"segm": "masks", "bbox": "boxes"}
@@ -183,8 +183,8 @@ def forget_heads(system: ZSI, setting: Setting, vectors: Path) -> None:
     """Put the box and the mask head back to how the training began."""
     recipe = setting.recipe(vectors)
     with Store(setting.store) as store:
-        words = gather_words(recipe, store)
-    seed_start(recipe.train.seed)
+        words = gather_vocabulary(recipe, store)
+    seed_run(recipe.train.seed)
     fresh = build_system(recipe.model, vocabulary=words.vocabulary, vectors=words.vectors)
     for head in ("box_head", "mask_head"):
         system.get_submodule(head).load_state_dict(fresh.get_submodule(head).state_dict())

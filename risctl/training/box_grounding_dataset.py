@@ -25,7 +25,7 @@ from risctl.vision import rle
 _MATCH = 0.5  # the IoU from which a found box is taken for a thing's
 
 
-def question_items(recipe: Recipe, stores: Iterable[Store], system: System) -> QuestionSet:
+def box_grounding_dataset(recipe: Recipe, stores: Iterable[Store], system: System) -> QuestionSet:
     """Return the questions that `recipe` asks for. On the meta device nothing is looked for in pictures.
 
     Raises `UsageError` for a system that does not choose among boxes, `DataError` for files that cannot be read or if
@@ -40,7 +40,7 @@ def question_items(recipe: Recipe, stores: Iterable[Store], system: System) -> Q
     found: list[BoxQuestion] = []
     if section.found and not next(system.parameters()).is_meta:
         for store in stores:
-            found.extend(found_questions(system, store, split=recipe.data.train_split))
+            found.extend(detected_box_questions(system, store, split=recipe.data.train_split))
     return QuestionSet(
         system.preprocess,
         asked=[one for file in section.files for one in read_questions(Path(file), classes=spec.categories)],
@@ -61,7 +61,7 @@ def question_items(recipe: Recipe, stores: Iterable[Store], system: System) -> Q
 
 
 @torch.inference_mode()
-def found_questions(system: System, store: Store, *, split: str) -> list[BoxQuestion]:
+def detected_box_questions(system: System, store: Store, *, split: str) -> list[BoxQuestion]:
     """Return the phrases of a split of `store` as questions about what `system` finds in their pictures.
 
     A phrase that means something that was not found is left out; one that means nothing stays.

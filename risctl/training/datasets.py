@@ -20,10 +20,10 @@ from risctl.recipe.data import AugmentSection
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 from risctl.systems.protocols import CategoryLearner, InstanceLearner, takes_clips
-from risctl.training.box_grounding_dataset import question_items
+from risctl.training.box_grounding_dataset import box_grounding_dataset
 
 
-def training_items(
+def training_dataset(
     recipe: Recipe, store: Store, system: System, *, also: Sequence[Store] = ()
 ) -> TrainingSet | JointTrainingSet | QuestionSet:
     """Return the items of `recipe`'s training split, of `store` and of the stores `also`.
@@ -33,7 +33,7 @@ def training_items(
     `DataError` if a store has nothing to train on.
     """
     if recipe.data.items == "questions":
-        return question_items(recipe, (store, *also), system)
+        return box_grounding_dataset(recipe, (store, *also), system)
     _check_categories(system, (store, *also))
     first = _of_store(recipe, store, system)
     if not also:

@@ -23,7 +23,7 @@ from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 from risctl.systems.registry import build_system
-from risctl.training.datasets import training_items
+from risctl.training.datasets import training_dataset
 from risctl.training.trainer import total_steps
 
 _ASSUMED_WORDS = 10_000
@@ -32,7 +32,7 @@ _PROBE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class DryRun:
     """A run, foreseen.
 
     items: of an epoch, None where the store is not there yet, as are the steps; words: of the vocabulary; memory: bytes
@@ -62,7 +62,7 @@ class Plan:
         }
 
 
-def plan_run(recipe: Recipe, *, build: Builder | None = None) -> Plan:
+def dry_run(recipe: Recipe, *, build: Builder | None = None) -> DryRun:
     """Return what training `recipe` on one device would be. The store is read if it is there; nothing is written.
 
     Raises the errors that training would raise for the store, the splits and the batch size.
@@ -81,7 +81,7 @@ def plan_run(recipe: Recipe, *, build: Builder | None = None) -> Plan:
             words = words if byte_pairs else _count_words(recipe, stores)
             system = _on_meta(recipe, words, build)
             # As in training, this refuses an unknown split; the preprocess is not used to count.
-            items = len(training_items(recipe, stores[0], system, also=stores[1:]))
+            items = len(training_dataset(recipe, stores[0], system, also=stores[1:]))
             stores[0].sentences(recipe.data.val_split)
         sampler = EpochSampler(items, recipe.data.batch_size, seed=0, accumulate=recipe.optim.accumulate)
         steps_per_epoch = len(sampler) // recipe.optim.accumulate
@@ -93,7 +93,7 @@ def plan_run(recipe: Recipe, *, build: Builder | None = None) -> Plan:
         notes.append(f"the vocabulary may be smaller: the vectors of {recipe.model.text.vectors} were not read")
     memory = _memory(recipe, system, notes)
     parameters = list(system.parameters())
-    return Plan(
+    return DryRun(
         parameters=sum(one.numel() for one in parameters),
         trainable=sum(one.numel() for one in parameters if one.requires_grad),
         words=words,
@@ -105,9 +105,9 @@ def plan_run(recipe: Recipe, *, build: Builder | None = None) -> Plan:
     )
 
 
-def _of_stages(recipe: Recipe, build: Builder | None) -> Plan:
+def _of_stages(recipe: Recipe, build: Builder | None) -> DryRun:
     """Return the plan of all stages together: the steps of all, the memory of the one that takes most."""
-    plans = {name: plan_run(recipe.stage(name), build=build) for name in recipe.stages}
+    plans = {name: dry_run(recipe.stage(name), build=build) for name in recipe.stages}
     largest = max(plans.values(), key=lambda plan: sum(plan.memory.values()))
     known = [plan.steps for plan in plans.values() if plan.steps is not None]
     each = [

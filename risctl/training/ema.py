@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 
-class RunningMean:
+class EMA:
     """Means of every floating-point entry of a module's state: parameters and statistics of norms.
 
     The decay rises as (1 + n) / (10 + n) over the first updates n, so that the random start is soon forgotten.

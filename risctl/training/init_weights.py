@@ -19,7 +19,7 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class InitWeights:
     """A checkpoint to begin with. weights: by parameter; vocabulary: the one that its words are numbered by."""
 
     path: Path
@@ -102,10 +102,10 @@ class Start:
             raise RecipeError("train.start names what the model does not have", problems=problems)
 
 
-def read_start(section: StartSection) -> Start:
+def read_init_weights(section: StartSection) -> InitWeights:
     """Read the checkpoint to begin with. Raises what reading a checkpoint raises."""
     path, header, weights = read_weights(section.checkpoint)
-    return Start(
+    return InitWeights(
         path=path,
         weights=weights,
         vocabulary=vocabulary_of(header, path),

@@ -24,7 +24,7 @@ class ProgressCallback(Protocol):
         """Hear that `done` of `total` images of an evaluation are done."""
 
 
-class Silent:
+class NullCallback:
     """A `ProgressCallback` that does nothing."""
 
     def line(self, text: str, *, routine: bool = False) -> None:
@@ -37,12 +37,12 @@ class Silent:
         """Ignore it."""
 
 
-class Journal:
+class Logger:
     """Writes the record of a run. With `active=False` (all processes but the first) it writes nothing."""
 
-    def __init__(self, run: RunFolder, watcher: ProgressCallback, *, active: bool = True) -> None:
+    def __init__(self, run: RunFolder, callback: ProgressCallback, *, active: bool = True) -> None:
         self.run = run
-        self.watcher = watcher
+        self.callback = callback
         self.active = active
         self._board: Any = None
 
@@ -65,7 +65,7 @@ class Journal:
         if self.active:
             with self.run.log_file.open("a", encoding="utf-8") as file:
                 file.write(f"{text}\n")
-            self.watcher.line(text, routine=routine)
+            self.callback.line(text, routine=routine)
 
     def record(self, kind: str, step: int, values: Mapping[str, Any], *, scalars: Mapping[str, float]) -> None:
         """Append a line to metrics.jsonl, and `scalars` to TensorBoard."""
@@ -81,12 +81,12 @@ class Journal:
     def step(self, step: int, total: int, *, loss: float, seconds_left: float | None) -> None:
         """Tell the watcher how far the run is."""
         if self.active:
-            self.watcher.step(step, total, loss=loss, seconds_left=seconds_left)
+            self.callback.step(step, total, loss=loss, seconds_left=seconds_left)
 
     def evaluating(self, done: int, total: int) -> None:
         """Tell the watcher how far the evaluation is."""
         if self.active:
-            self.watcher.evaluating(done, total)
+            self.callback.evaluating(done, total)
 
     def close(self) -> None:
         """Close what is open."""

@@ -10,7 +10,7 @@ from risctl.recipe.schema import OptimSection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
+class LRSchedule:
     """The factor of the learning rate at each step, steps counted from 0.
 
     milestones: steps from which on the rate is multiplied by `factor` once more (`steps`); the rate of `cosine` and
@@ -28,7 +28,7 @@ class Schedule:
     warmup_ratio: float = 0.0
 
     @classmethod
-    def of(cls, optim: OptimSection, *, steps_per_epoch: int, total: int) -> Schedule:
+    def of(cls, optim: OptimSection, *, steps_per_epoch: int, total: int) -> LRSchedule:
         """Return the schedule of a recipe, whose milestones are epochs counted from 1, for a run of `total` steps."""
         course = optim.schedule
         return cls(

@@ -23,19 +23,19 @@ from risctl.devices import determinism, device_name, pick_device
 from risctl.errors import CheckpointError, DataError, MachineError, UsageError
 from risctl.recipe.schema import Recipe
 from risctl.systems.registry import build_system
-from risctl.training.datasets import training_items
-from risctl.training.ema import RunningMean
-from risctl.training.features.attach_features import use_features
-from risctl.training.init_weights import Start, read_start
-from risctl.training.logger import Journal, ProgressCallback, Silent, duration
+from risctl.training.datasets import training_dataset
+from risctl.training.ema import EMA
+from risctl.training.features.attach_features import attach_features
+from risctl.training.init_weights import InitWeights, read_init_weights
+from risctl.training.logger import Logger, NullCallback, ProgressCallback, duration
 from risctl.training.optimizer import build_optimizer, load_optimizer
 from risctl.training.run_folder import RunFolder
-from risctl.training.seeding import seed_start
-from risctl.training.state import Best, State
-from risctl.training.train_step import Stepper
+from risctl.training.seeding import seed_run
+from risctl.training.state import BestEvaluation, TrainingState
+from risctl.training.train_step import TrainStep
 from risctl.training.trainer import Trainer, TrainerComponents
 from risctl.training.validation import Validation
-from risctl.training.vocabulary import Words, gather_words
+from risctl.training.vocabulary import GatheredVocabulary, gather_vocabulary
 
 _PRECISIONS = {"fp32": "no", "fp16": "fp16", "bf16": "bf16"}
 
@@ -67,12 +67,12 @@ class TrainOptions(TypedDict, total=False):
 
     device: str
     command: str
-    watcher: ProgressCallback | None
+    callback: ProgressCallback | None
     build: Builder | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class TrainingResult:
     """A finished run.
 
     figures: of the last evaluation; best: the evaluation that the checkpoint `best` is from, if any; is_first: whether
@@ -84,7 +84,7 @@ class Result:
     steps: int
     seconds: float
     figures: dict[str, float]
-    best: Best | None
+    best: BestEvaluation | None
     is_first: bool = True
 
 
@@ -98,7 +98,7 @@ class _Resumed:
         return {name.removeprefix(prefix): one for name, one in self.tensors.items() if name.startswith(prefix)}
 
 
-def train(recipe: Recipe, *, out: Path | None = None, **how: Unpack[TrainOptions]) -> Result:
+def train(recipe: Recipe, *, out: Path | None = None, **how: Unpack[TrainOptions]) -> TrainingResult:
     """Train `recipe` from its beginning into the folder `out`, or into a new `runs/<recipe>-<n>`.
 
     Under `torchrun` or `accelerate launch` every process calls this. Raises the errors of `risctl.errors`;
@@ -107,7 +107,7 @@ def train(recipe: Recipe, *, out: Path | None = None, **how: Unpack[TrainOptions
     return _train(recipe, run=None, out=out, **how)
 
 
-def resume(path: Path, *, recipe: Recipe | None = None, **how: Unpack[TrainOptions]) -> Result:
+def resume(path: Path, *, recipe: Recipe | None = None, **how: Unpack[TrainOptions]) -> TrainingResult:
     """Go on with the run in the folder `path` exactly where its `last` checkpoint stands.
 
     recipe: may differ from the run's own in how long it trains and what it logs; None: the run's own. A run that was
@@ -132,27 +132,27 @@ def _train(
     out: Path | None,
     device: str = "auto",
     command: str = "",
-    watcher: ProgressCallback | None = None,
+    callback: ProgressCallback | None = None,
     build: Builder | None = None,
-) -> Result:
+) -> TrainingResult:
     accelerator = _accelerator(pick_device(device), recipe.train.precision)
     main = accelerator.is_main_process
     resumed = _read_last(run) if run is not None else None
     with ExitStack() as opened:
         store, *also = (opened.enter_context(Store(Path(one))) for one in recipe.data.stores)
         opened.enter_context(determinism(recipe.train.deterministic))
-        start: Start | None = None
+        start: InitWeights | None = None
         if resumed is None:
             if recipe.train.start is not None:
-                start = read_start(recipe.train.start)
-            words = gather_words(recipe, store, also=also, before=start.words if start else None)
+                start = read_init_weights(recipe.train.start)
+            words = gather_vocabulary(recipe, store, also=also, before=start.words if start else None)
         else:
             _check_data(resumed, (store, *also))
             vocabulary = vocabulary_of(resumed.header, resumed.path)
             note, without = f"words: {len(vocabulary)}, of the run", tuple(resumed.header.get("without_vector", ()))
-            words = Words(vocabulary=vocabulary, vectors=None, note=note, without=without)
+            words = GatheredVocabulary(vocabulary=vocabulary, vectors=None, note=note, without=without)
         validation = Validation(recipe, store, device=accelerator.device)
-        seed_start(recipe.train.seed)
+        seed_run(recipe.train.seed)
         system = (build or build_system)(
             recipe.model,
             vocabulary=words.vocabulary,
@@ -163,7 +163,7 @@ def _train(
         if resumed is not None:
             # Before the items: what they are may depend on what the system finds.
             fill(system, resumed.group(MODEL), source=resumed.path)
-        dataset = training_items(recipe, store, system, also=also)
+        dataset = training_dataset(recipe, store, system, also=also)
         sampler = EpochSampler(
             len(dataset),
             recipe.data.batch_size,
@@ -177,11 +177,11 @@ def _train(
             _check_position(resumed, sampler, recipe=recipe, processes=accelerator.num_processes)
         optimizer = build_optimizer(system, recipe.optim)
         model, optimizer = accelerator.prepare(system.train(), optimizer)
-        features = use_features(recipe, (store, *also), system, dataset, device=accelerator.device)
-        state = State()
-        mean = None if recipe.train.ema is None else RunningMean(system, decay=recipe.train.ema)
+        features = attach_features(recipe, (store, *also), system, dataset, device=accelerator.device)
+        state = TrainingState()
+        mean = None if recipe.train.ema is None else EMA(system, decay=recipe.train.ema)
         if resumed is not None:
-            state = State.from_json(resumed.header.get("state"))
+            state = TrainingState.from_json(resumed.header.get("state"))
             load_optimizer(optimizer, system, resumed.group(TRAINING), source=resumed.path)
             if mean is not None:
                 mean.load(resumed.group(MEAN))
@@ -189,8 +189,8 @@ def _train(
                 accelerator.scaler.load_state_dict(state.scaler)
 
         run = run or _new_run(recipe, out=out, accelerator=accelerator)
-        journal = Journal(run, watcher or Silent(), active=main)
-        stepper = Stepper(
+        logger = Logger(run, callback or NullCallback(), active=main)
+        train_step = TrainStep(
             system=system,
             model=model,
             optimizer=optimizer,
@@ -206,28 +206,28 @@ def _train(
             vocabulary=words.vocabulary,
             without_vector=words.without,
             system=system,
-            stepper=stepper,
+            train_step=train_step,
             mean=mean,
             sampler=sampler,
             dataset=dataset,
             validation=validation,
             accelerator=accelerator,
-            journal=journal,
+            logger=logger,
         )
         trainer = Trainer(parts, state)
         with run.locked(active=main):
             if main:
                 run.note_start(recipe, command)
-            journal.rewind(state.step, evaluated=state.evaluated)
+            logger.rewind(state.step, evaluated=state.evaluated)
             _introduce(trainer, (words.note, begun, features), resumed=resumed is not None)
             try:
                 state = trainer.run()
             finally:
-                journal.close()
+                logger.close()
             best = run.best if run.best.exists() else run.last
-            journal.line(_closing(state, run))
+            logger.line(_closing(state, run))
     accelerator.end_training()
-    return Result(
+    return TrainingResult(
         run=run.path,
         checkpoint=best,
         steps=state.step,
@@ -326,9 +326,9 @@ def _introduce(trainer: Trainer, notes: Sequence[str | None], *, resumed: bool) 
         f"course: {course}; {device}, {recipe.train.precision}",
     )
     for line in lines:
-        parts.journal.line(line)
+        parts.logger.line(line)
 
 
-def _closing(state: State, run: RunFolder) -> str:
+def _closing(state: TrainingState, run: RunFolder) -> str:
     best = f"; best {state.best.figure} {state.best.value:.2f} at step {state.best.step}" if state.best else ""
     return f"done: {state.step} steps in {duration(state.seconds)}{best}; {run.path}"

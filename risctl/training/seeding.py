@@ -10,7 +10,7 @@ import torch
 _STEP, _START = 3, 4
 
 
-def seed_start(seed: int) -> None:
+def seed_run(seed: int) -> None:
     """Seed all global generators for building the model, the same in every process."""
     _seed_all(np.random.SeedSequence((_START, seed)))
 

@@ -17,21 +17,21 @@ from risctl.errors import UsageError
 from risctl.files import replacing
 from risctl.recipe.schema import Recipe
 from risctl.training import run as training
-from risctl.training.logger import Silent
-from risctl.training.run import Result, TrainOptions
+from risctl.training.logger import NullCallback
+from risctl.training.run import TrainingResult, TrainOptions
 from risctl.training.run_folder import RunFolder
 
 _DONE = "stages.json"
 
 
-def train(recipe: Recipe, *, out: Path | None = None, **how: Unpack[TrainOptions]) -> Result:
+def train(recipe: Recipe, *, out: Path | None = None, **how: Unpack[TrainOptions]) -> TrainingResult:
     """Train `recipe`, stage by stage where it has stages. Arguments and errors are those of `training.train`."""
     if not recipe.stages:
         return training.train(recipe, out=out, **how)
     return _run_stages(recipe, RunFolder.create(recipe, out=out), **how)
 
 
-def resume(path: Path, *, recipe: Recipe | None = None, **how: Unpack[TrainOptions]) -> Result:
+def resume(path: Path, *, recipe: Recipe | None = None, **how: Unpack[TrainOptions]) -> TrainingResult:
     """Go on with the run in `path`, in the stage that it stands in.
 
     As `training.resume`; the recipe of a run with stages cannot be changed: `UsageError`.
@@ -45,12 +45,12 @@ def resume(path: Path, *, recipe: Recipe | None = None, **how: Unpack[TrainOptio
     return _run_stages(own, run, **how)
 
 
-def _run_stages(recipe: Recipe, run: RunFolder, **how: Unpack[TrainOptions]) -> Result:
+def _run_stages(recipe: Recipe, run: RunFolder, **how: Unpack[TrainOptions]) -> TrainingResult:
     run.note_start(recipe, how.get("command", ""))
-    speak = how.get("watcher") or Silent()
+    speak = how.get("callback") or NullCallback()
     done, began = _finished(run), time.monotonic()
     before: Path | None = None
-    result: Result | None = None
+    result: TrainingResult | None = None
     steps = 0
     for number, name in enumerate(recipe.stages, start=1):
         folder = RunFolder(run.path / f"{number}-{name}")
@@ -73,7 +73,7 @@ def _run_stages(recipe: Recipe, run: RunFolder, **how: Unpack[TrainOptions]) -> 
         _keep(recipe, run, source=last, build=how.get("build"))
     finished = run.best if run.best.exists() else run.last
     if result is None:
-        return Result(run=run.path, checkpoint=finished, steps=steps, seconds=0.0, figures={}, best=None)
+        return TrainingResult(run=run.path, checkpoint=finished, steps=steps, seconds=0.0, figures={}, best=None)
     return replace(result, run=run.path, checkpoint=finished, steps=steps, seconds=time.monotonic() - began)
 
 

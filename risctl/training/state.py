@@ -14,7 +14,7 @@ class TrainingError(RisctlError):
 
 
 @dataclass(slots=True, kw_only=True)
-class Best:
+class BestEvaluation:
     """The best evaluation so far."""
 
     figure: str
@@ -23,7 +23,7 @@ class Best:
 
 
 @dataclass(slots=True, kw_only=True)
-class State:
+class TrainingState:
     """step: updates done; evaluated: the step of the last evaluation; seconds: spent training, all starts together;
 
     window: sums of the loss terms since the last log line, over `window_steps`; scaler: of fp16.
@@ -32,7 +32,7 @@ class State:
     step: int = 0
     evaluated: int = 0
     seconds: float = 0.0
-    best: Best | None = None
+    best: BestEvaluation | None = None
     figures: dict[str, float] = field(default_factory=dict)
     window: dict[str, float] = field(default_factory=dict)
     window_steps: int = 0
@@ -43,14 +43,14 @@ class State:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: Any) -> State:
+    def from_json(cls, values: Any) -> TrainingState:
         """Return the state that `to_json` gave. Raises `CheckpointError` if it cannot be one."""
         if not isinstance(values, Mapping):
             raise CheckpointError("the checkpoint holds no training state; it can be used, not trained on")
         try:
             known = dict(values)
             best = known.pop("best", None)
-            return cls(**known, best=None if best is None else Best(**best))
+            return cls(**known, best=None if best is None else BestEvaluation(**best))
         except TypeError as error:
             raise CheckpointError(
                 f"the checkpoint's training state is of another version of risctl: {error}"

@@ -17,7 +17,7 @@ from risctl.systems.base import System
 from risctl.training.state import TrainingError
 
 
-class Stepper:
+class TrainStep:
     """Makes updates of `system`. `model` is the system as accelerate prepared it, the same object on one device."""
 
     def __init__(

@@ -24,14 +24,14 @@ from risctl.interrupts import Interrupts
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
-from risctl.training.ema import RunningMean
-from risctl.training.logger import Journal, duration
-from risctl.training.lr_schedule import Schedule
+from risctl.training.ema import EMA
+from risctl.training.logger import Logger, duration
+from risctl.training.lr_schedule import LRSchedule
 from risctl.training.optimizer import optimizer_tensors, set_rate
 from risctl.training.run_folder import RunFolder
 from risctl.training.seeding import seed_step
-from risctl.training.state import Best, State, TrainingError
-from risctl.training.train_step import Stepper
+from risctl.training.state import BestEvaluation, TrainingError, TrainingState
+from risctl.training.train_step import TrainStep
 from risctl.training.validation import Validation
 
 
@@ -50,25 +50,25 @@ class TrainerComponents:
     vocabulary: Vocabulary
     without_vector: tuple[str, ...] = ()
     system: System
-    stepper: Stepper
-    mean: RunningMean | None
+    train_step: TrainStep
+    mean: EMA | None
     sampler: EpochSampler
     dataset: Any
     validation: Validation
     accelerator: Accelerator
-    journal: Journal
+    logger: Logger
 
 
 class Trainer:
     """Takes a run from where its state stands to its end."""
 
-    def __init__(self, parts: TrainerComponents, state: State) -> None:
+    def __init__(self, parts: TrainerComponents, state: TrainingState) -> None:
         self.parts = parts
         self.state = state
         self.recipe = parts.recipe
         self.steps_per_epoch = len(parts.sampler) // self.recipe.optim.accumulate
         self.total = total_steps(self.recipe, self.steps_per_epoch)
-        self.schedule = Schedule.of(self.recipe.optim, steps_per_epoch=self.steps_per_epoch, total=self.total)
+        self.schedule = LRSchedule.of(self.recipe.optim, steps_per_epoch=self.steps_per_epoch, total=self.total)
         self._loader = make_loader(
             parts.dataset,
             parts.sampler,
@@ -80,7 +80,7 @@ class Trainer:
         # Since when: this start of the run; what `state.seconds` lacks; the current log line.
         self._began = self._counted = self._window_start = time.monotonic()
 
-    def run(self) -> State:
+    def run(self) -> TrainingState:
         """Train to the end and return the state.
 
         Raises `TrainingError` if the loss or the weights are no longer finite; `KeyboardInterrupt` after Ctrl-C, with
@@ -91,7 +91,7 @@ class Trainer:
                 self._run(interrupts)
             if interrupts.asked:
                 self._save_last()
-                self.parts.journal.line(
+                self.parts.logger.line(
                     f"interrupted after step {self.state.step} of {self.total} and saved; "
                     f"go on with: risctl train --resume {self.parts.run.path}"
                 )
@@ -116,15 +116,15 @@ class Trainer:
         state, parts = self.state, self.parts
         seed_step(self.recipe.train.seed, state.step, rank=parts.accelerator.process_index)
         rate = self.recipe.optim.lr * self.schedule(state.step)
-        set_rate(parts.stepper.optimizer, rate)
-        terms = parts.stepper.step(stream, number=state.step + 1)
+        set_rate(parts.train_step.optimizer, rate)
+        terms = parts.train_step.step(stream, number=state.step + 1)
         state.step += 1
         if parts.mean is not None:
             parts.mean.update(parts.system, updates=state.step)
         for name, value in terms.items():
             state.window[name] = state.window.get(name, 0.0) + value
         state.window_steps += 1
-        parts.journal.step(state.step, self.total, loss=sum(terms.values()), seconds_left=self._seconds_left())
+        parts.logger.step(state.step, self.total, loss=sum(terms.values()), seconds_left=self._seconds_left())
         if state.step % self.recipe.train.log_every == 0 or state.step == self.total:
             self._log(rate)
 
@@ -157,7 +157,7 @@ class Trainer:
             # One of several processes cannot leave alone: the others would wait for its share.
             if interrupts.asked and alone:
                 raise _Stopped
-            parts.journal.evaluating(done, total)
+            parts.logger.evaluating(done, total)
 
         started = time.monotonic()
         with parts.mean.applied(parts.system) if parts.mean is not None else contextlib.nullcontext():
@@ -167,17 +167,17 @@ class Trainer:
         seconds = time.monotonic() - started
         self._window_start += seconds
         values = {"epoch": self._epoch(), "figures": state.figures, "evaluation_seconds": round(seconds, 3)}
-        parts.journal.record("eval", state.step, values, scalars=state.figures)
+        parts.logger.record("eval", state.step, values, scalars=state.figures)
         is_best = state.best is not None and state.best.step == state.step
         shown = ", ".join(f"{figure} {value:.2f}" for figure, value in state.figures.items())
         mark = f"; the best {self.recipe.train.best} so far" if is_best else ""
-        parts.journal.line(f"step {state.step}: {parts.validation.describe()}: {shown}{mark}")
+        parts.logger.line(f"step {state.step}: {parts.validation.describe()}: {shown}{mark}")
 
     def _keep_if_best(self, figures: dict[str, float]) -> None:
         name, state = self.recipe.train.best, self.state
         value = figures.get(name)
         if value is not None and (state.best is None or value > state.best.value):
-            state.best = Best(figure=name, value=value, step=state.step)
+            state.best = BestEvaluation(figure=name, value=value, step=state.step)
             if self.parts.accelerator.is_main_process:
                 self._save(self.parts.run.best, figures=figures, resumable=False)
 
@@ -220,7 +220,7 @@ class Trainer:
                 "steps_per_epoch": self.steps_per_epoch,
                 "processes": parts.accelerator.num_processes,
             }
-            training = optimizer_tensors(parts.stepper.optimizer, parts.system)
+            training = optimizer_tensors(parts.train_step.optimizer, parts.system)
             mean = None if parts.mean is None else parts.mean.tensors
         save_checkpoint(
             path,
@@ -246,10 +246,10 @@ class Trainer:
             "rate": rate,
             "samples_per_second": round(speed, 3),
         }
-        self.parts.journal.record("train", state.step, values, scalars={"loss": loss, **terms, "rate": rate})
+        self.parts.logger.record("train", state.step, values, scalars={"loss": loss, **terms, "rate": rate})
         left = self._seconds_left()
         shown = ", ".join(f"{name} {value:.5g}" for name, value in terms.items())
-        self.parts.journal.line(
+        self.parts.logger.line(
             f"step {state.step}/{self.total}, epoch {self._epoch():.2f}/{self.recipe.train.epochs}: loss {loss:.5g} "
             f"({shown}), rate {rate:.3g}, {speed:.3g} samples/s" + ("" if left is None else f", {duration(left)} left"),
             routine=True,

@@ -32,7 +32,7 @@ _NAMED = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class GatheredVocabulary:
     """vectors: float32 (words, dim), None where they are learned; note: what to tell about them; without: the words
 
     that were looked for and have no vector.
@@ -44,9 +44,9 @@ class Words:
     without: tuple[str, ...] = ()
 
 
-def gather_words(
+def gather_vocabulary(
     recipe: Recipe, store: Store, *, also: Sequence[Store] = (), before: Vocabulary | None = None
-) -> Words:
+) -> GatheredVocabulary:
     """Return the vocabulary that `recipe` is to be trained with on `store` and the stores `also`.
 
     Learned embeddings can only know the words of the training split. Read vectors know more: the words of all splits
@@ -60,9 +60,13 @@ def gather_words(
         return _of_questions(recipe, (store, *also), before)
     if text.tokens is not None:
         if isinstance(before, BytePairs):
-            return Words(vocabulary=before, vectors=None, note=f"words: the {len(before)} byte pairs of the checkpoint")
+            return GatheredVocabulary(
+                vocabulary=before, vectors=None, note=f"words: the {len(before)} byte pairs of the checkpoint"
+            )
         pairs = BytePairs.load(text.tokens)
-        return Words(vocabulary=pairs, vectors=None, note=f"words: the {len(pairs)} byte pairs of {text.tokens}")
+        return GatheredVocabulary(
+            vocabulary=pairs, vectors=None, note=f"words: the {len(pairs)} byte pairs of {text.tokens}"
+        )
     stores = (store, *also)
     texts = [one for each in stores for one in each.texts(data.train_split, data.text_field)]
     known = () if before is None or isinstance(before, BytePairs) else before.words[UNK_ID + 1 :]
@@ -75,7 +79,7 @@ def gather_words(
         note = (
             f"words: learned embeddings over the training vocabulary, {len(vocabulary)} words of {data.train_split!r}"
         )
-        return Words(vocabulary=vocabulary, vectors=None, note=note)
+        return GatheredVocabulary(vocabulary=vocabulary, vectors=None, note=note)
     others = sorted({word for each in stores for one in each.texts("all", data.text_field) for word in words_of(one)})
     first, names, helping = _of_classes(recipe)
     classes = (*names, *helping)
@@ -100,13 +104,15 @@ def gather_words(
         f"words: vectors of {text.vectors}, {len(vocabulary)} words, {len(without)} of them without a vector (zeros)"
         f"{named}"
     )
-    return Words(vocabulary=vocabulary, vectors=vectors, note=note, without=without)
+    return GatheredVocabulary(vocabulary=vocabulary, vectors=vectors, note=note, without=without)
 
 
-def _of_questions(recipe: Recipe, stores: Sequence[Store], before: Vocabulary | None) -> Words:
+def _of_questions(recipe: Recipe, stores: Sequence[Store], before: Vocabulary | None) -> GatheredVocabulary:
     """Return the words that come up at least twice in the store and in the questions, and their mirror images."""
     if before is not None:
-        return Words(vocabulary=before, vectors=None, note=f"words: {len(before)}, those of the checkpoint")
+        return GatheredVocabulary(
+            vocabulary=before, vectors=None, note=f"words: {len(before)}, those of the checkpoint"
+        )
     data = recipe.data
     texts = [one for each in stores for one in each.texts(data.train_split, data.text_field)]
     for file in data.questions.files:
@@ -115,7 +121,7 @@ def _of_questions(recipe: Recipe, stores: Sequence[Store], before: Vocabulary | 
     frequent = {word for word, count in counts.items() if count > 1} | lexicon_words()
     mirrored = {word for one in frequent for word in split_words(swap_left_right(one))}
     vocabulary = Vocabulary(sorted(frequent | mirrored))
-    return Words(
+    return GatheredVocabulary(
         vocabulary=vocabulary, vectors=None, note=f"words: {len(vocabulary)} known ones, others by their letters"
     )
 

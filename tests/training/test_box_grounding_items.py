@@ -23,8 +23,8 @@ from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
 from risctl.systems.mini.model import Mini
 from risctl.systems.registry import build_system
-from risctl.training.box_grounding_dataset import as_picture, found_questions, question_items
-from risctl.training.datasets import training_items
+from risctl.training.box_grounding_dataset import as_picture, box_grounding_dataset, detected_box_questions
+from risctl.training.datasets import training_dataset
 from risctl.vision import rle
 
 
@@ -101,7 +101,7 @@ def test_found_questions_mean_the_boxes_on_their_targets(store: Store) -> None:
     system.__class__ = Knowing
     system.truth = truth_of(system, store)
     system.train()
-    found = found_questions(system, store, split="train")
+    found = detected_box_questions(system, store, split="train")
     assert system.training
     assert len(found) == len(store.sentences("train")) == 13
     for one in found:
@@ -120,10 +120,10 @@ def test_what_was_not_found_is_not_asked_for(store: Store) -> None:
     system = mini_of(recipe_of(store.path))
     system.__class__ = Knowing
     system.truth = {shape: boxes[:1] for shape, boxes in truth_of(system, store).items()}
-    found = found_questions(system, store, split="train")
+    found = detected_box_questions(system, store, split="train")
     assert len(found) == 7 and all(one.targets in ((0,), ()) for one in found)
     system.truth = {shape: [] for shape in system.truth}
-    assert [one.text for one in found_questions(system, store, split="train")] == ["cat"]
+    assert [one.text for one in detected_box_questions(system, store, split="train")] == ["cat"]
 
 
 def test_boxes_become_a_picture_with_their_two_likeliest_classes() -> None:
@@ -152,23 +152,23 @@ def test_a_recipe_asks_for_files_made_and_found_ones(store: Store, tmp_path: Pat
     with torch.no_grad():
         for tower in system.finder.detect.towers:
             tower.leave.bias.normal_()
-    items = training_items(recipe, store, system)
+    items = training_dataset(recipe, store, system)
     assert items is not None and len(items.asked) == 3 and items.made == 4
     assert any(one.text == "cat" for one in items.found) and len(items) == 7 + len(items.found)
-    again = training_items(recipe, store, system)
+    again = training_dataset(recipe, store, system)
     assert [one.text for one in again.found] == [one.text for one in items.found]
     with torch.device("meta"):
         foreseen = build_system(recipe.model, vocabulary=Vocabulary(["red"]))
-    assert question_items(recipe, [store], foreseen).found == []
+    assert box_grounding_dataset(recipe, [store], foreseen).found == []
 
 
 def test_what_cannot_be_asked_for_is_refused(store: Store, tmp_path: Path) -> None:
     recipe = recipe_of(store.path, files=[str(tmp_path / "none.jsonl")])
     with pytest.raises(DataError, match=r"none\.jsonl"):
-        training_items(recipe, store, mini_of(recipe))
+        training_dataset(recipe, store, mini_of(recipe))
     bare = recipe_of(store.path)
     with pytest.raises(DataError, match="no question"):
-        training_items(bare, store, mini_of(bare))
+        training_dataset(bare, store, mini_of(bare))
     vlt = tiny_recipe(tiny_store(tmp_path), data={"items": "questions"})
     with pytest.raises(UsageError, match=r"data\.items=phrases"):
-        training_items(vlt, store, build_tiny(vlt.model, vocabulary=Vocabulary(["red"])))
+        training_dataset(vlt, store, build_tiny(vlt.model, vocabulary=Vocabulary(["red"])))

@@ -13,9 +13,9 @@ from risctl.data.batch import collate
 from risctl.data.image_dataset import TrainingSet
 from risctl.data.store.reader import Store
 from risctl.errors import UsageError
-from risctl.training.dry_run import plan_run
+from risctl.training.dry_run import dry_run
 from risctl.training.run import train
-from risctl.training.vocabulary import gather_words
+from risctl.training.vocabulary import gather_vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -25,18 +25,18 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_foresees_what_training_then_does(store: Path, tmp_path: Path) -> None:
     recipe = tiny_recipe(store, optim={"accumulate": 2}, train={"epochs": 3, "max_steps": 5})
-    plan = plan_run(recipe, build=build_tiny)
+    plan = dry_run(recipe, build=build_tiny)
     result = train(recipe, out=tmp_path / "run", device="cpu", build=build_tiny)
     assert plan.steps == result.steps == 5 and plan.steps_per_epoch == 2 and plan.items == 20
     assert f"{plan.parameters:,} parameters, {plan.trainable:,} trainable" in (tmp_path / "run" / "log.txt").read_text()
     with Store(store) as opened:
-        assert plan.words == len(gather_words(recipe, opened).vocabulary)
+        assert plan.words == len(gather_vocabulary(recipe, opened).vocabulary)
     assert json.loads(json.dumps(plan.to_json()))["memory_bytes"]["total"] == sum(plan.memory.values())
 
 
 def test_activations_are_what_autograd_keeps(store: Path) -> None:
     recipe = tiny_recipe(store, data={"batch_size": 6})
-    plan = plan_run(recipe, build=build_tiny)
+    plan = dry_run(recipe, build=build_tiny)
     kept: dict[int, torch.Tensor] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -44,7 +44,7 @@ def test_activations_are_what_autograd_keeps(store: Path) -> None:
         return tensor
 
     with Store(store) as opened:
-        vocabulary = gather_words(recipe, opened).vocabulary
+        vocabulary = gather_vocabulary(recipe, opened).vocabulary
         system = build_tiny(recipe.model, vocabulary=vocabulary)
         dataset = TrainingSet(opened, "train", system.preprocess)
         batch = collate([dataset.item(0, index) for index in range(6)])
@@ -57,25 +57,25 @@ def test_activations_are_what_autograd_keeps(store: Path) -> None:
 
 def test_optimizers_take_what_they_keep(store: Path) -> None:
     plans = {
-        name: plan_run(tiny_recipe(store, optim={"name": name}), build=build_tiny).memory for name in ("adam", "sgd")
+        name: dry_run(tiny_recipe(store, optim={"name": name}), build=build_tiny).memory for name in ("adam", "sgd")
     }
     assert plans["adam"]["optimizer"] == 2 * plans["adam"]["gradients"] == 2 * plans["sgd"]["optimizer"]
-    with_mean = plan_run(tiny_recipe(store, train={"ema": 0.99}), build=build_tiny).memory
+    with_mean = dry_run(tiny_recipe(store, train={"ema": 0.99}), build=build_tiny).memory
     assert with_mean["running mean"] == with_mean["weights"]
 
 
 def test_an_absent_store_is_said_and_an_unknown_split_refused(store: Path, tmp_path: Path) -> None:
-    plan = plan_run(tiny_recipe(tmp_path / "absent.h5"), build=build_tiny)
+    plan = dry_run(tiny_recipe(tmp_path / "absent.h5"), build=build_tiny)
     assert plan.steps is None and plan.items is None and "is not there" in plan.notes[0]
     with pytest.raises(UsageError, match="trian"):
-        plan_run(tiny_recipe(store, data={"train_split": "trian"}), build=build_tiny)
+        dry_run(tiny_recipe(store, data={"train_split": "trian"}), build=build_tiny)
 
 
 def test_the_shipped_vlt_is_counted_in_full() -> None:
     from risctl.recipe.load import load_recipe
 
     recipe = load_recipe("vlt-refcoco", ["data.store=nowhere.h5", "data.batch_size=1"])
-    plan = plan_run(recipe)
+    plan = dry_run(recipe)
     # The published count of trainable parameters, with Darknet's first 56 convolutions frozen.
     assert plan.trainable == 38_235_398
     assert plan.memory["weights"] > 4 * plan.parameters

@@ -25,7 +25,7 @@ from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
 from risctl.systems.registry import build_system
 from risctl.training.features import extract, keys
-from risctl.training.features.attach_features import use_features
+from risctl.training.features.attach_features import attach_features
 from risctl.training.features.extract import FeatureRun
 from risctl.training.features.keys import default_path
 from risctl.training.run import resume, train
@@ -266,13 +266,13 @@ def test_where_no_features_can_be_auto_goes_without_and_a_named_file_is_refused(
     recipe = recipe_of(store, VLT | model, data=data | {"features": "auto"})
     with Store(store) as opened:
         system = build_system(recipe.model, vocabulary=Vocabulary(["red"]))
-        told = use_features(recipe, (opened,), system, None, device=CPU)
+        told = attach_features(recipe, (opened,), system, None, device=CPU)
         assert (
             told is not None and told.startswith("features: none, so the encoders run whole") and re.search(said, told)
         )
         named = recipe_of(store, VLT | model, data=data | {"features": str(tmp_path / "f.h5")})
         with pytest.raises(UsageError, match=said):
-            use_features(named, (opened,), system, None, device=CPU)
+            attach_features(named, (opened,), system, None, device=CPU)
         with pytest.raises(UsageError, match=said):
             FeatureRun(recipe, opened)
 

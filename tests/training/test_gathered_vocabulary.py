@@ -14,7 +14,7 @@ from risctl.language.coco_classes import SPLITS
 from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
 from risctl.training.run import train
-from risctl.training.vocabulary import Words, gather_words
+from risctl.training.vocabulary import GatheredVocabulary, gather_vocabulary
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def with_text(store: Path, **text: object) -> Recipe:
 
 def test_learned_embeddings_know_the_training_split_alone(store: Path) -> None:
     with Store(store) as opened:
-        words = gather_words(tiny_recipe(store, data={"train_split": "val", "val_split": "train"}), opened)
+        words = gather_vocabulary(tiny_recipe(store, data={"train_split": "val", "val_split": "train"}), opened)
         expected = {word for text in opened.texts("val") for word in text.split()}
     assert words.vectors is None
     assert set(words.vocabulary.words[2:]) == expected
@@ -48,14 +48,14 @@ def test_a_flip_brings_its_words_along(tmp_path: Path, store: Path) -> None:
     with Store(store) as opened:
         left = [text for text in opened.texts("train") if "right" not in text]
         opened.texts = lambda *_: left  # type: ignore[method-assign]
-        without = gather_words(tiny_recipe(store), opened).vocabulary
-        mirrored = gather_words(tiny_recipe(store, data={"augment": {"flip": 0.5}}), opened).vocabulary
+        without = gather_vocabulary(tiny_recipe(store), opened).vocabulary
+        mirrored = gather_vocabulary(tiny_recipe(store, data={"augment": {"flip": 0.5}}), opened).vocabulary
     assert "left" in without and "right" not in without and "right" in mirrored
 
 
 def test_read_vectors_stand_at_their_words(store: Path, vectors: Path) -> None:
     with Store(store) as opened:
-        words = gather_words(with_text(store, vectors=str(vectors), dim=3, extra_words=2), opened)
+        words = gather_vocabulary(with_text(store, vectors=str(vectors), dim=3, extra_words=2), opened)
     vocabulary = words.vocabulary.to_list()
     assert words.vectors is not None and words.vectors.shape == (len(vocabulary), 3)
     assert {"the", "cup", "red", "left"} <= set(vocabulary) and "rare" not in vocabulary
@@ -70,9 +70,9 @@ def test_read_vectors_stand_at_their_words(store: Path, vectors: Path) -> None:
 def test_other_widths_and_absent_files_are_refused(store: Path, vectors: Path) -> None:
     with Store(store) as opened:
         with pytest.raises(RecipeError, match="dim is 5"):
-            gather_words(with_text(store, vectors=str(vectors), dim=5), opened)
+            gather_vocabulary(with_text(store, vectors=str(vectors), dim=5), opened)
         with pytest.raises(DataError, match=r"absent\.txt"):
-            gather_words(with_text(store, vectors=str(vectors.with_name("absent.txt"))), opened)
+            gather_vocabulary(with_text(store, vectors=str(vectors.with_name("absent.txt"))), opened)
 
 
 def test_the_words_of_a_semantic_encoder_are_listed_and_those_without_a_vector_named(
@@ -97,11 +97,11 @@ def test_the_words_of_a_semantic_encoder_are_listed_and_those_without_a_vector_n
         source="test",
     )
 
-    def gathered(**changed: list[float]) -> Words:
+    def gathered(**changed: list[float]) -> GatheredVocabulary:
         lines = [f"{word} {x} {y}" for word, (x, y) in (vectors | changed).items()]
         (tmp_path / "w2v.txt").write_text("\n".join(lines) + "\n")
         with Store(store) as opened:
-            return gather_words(recipe, opened)
+            return gather_vocabulary(recipe, opened)
 
     words = gathered()
     assert words.vocabulary.words[2 : 2 + len(listed)] == listed

@@ -19,7 +19,7 @@ from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import parse_recipe
 from risctl.recipe.train import StartSection
 from risctl.systems.registry import build_system
-from risctl.training.init_weights import read_start
+from risctl.training.init_weights import read_init_weights
 from risctl.training.run import resume, train
 
 
@@ -36,7 +36,7 @@ def trained(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def begun(path: Path, **keys: Any) -> Any:
-    return read_start(StartSection(checkpoint=str(path), **keys))
+    return read_init_weights(StartSection(checkpoint=str(path), **keys))
 
 
 def other_words(folder: Path) -> Path:
@@ -73,7 +73,7 @@ def test_a_training_begins_where_the_other_ended(store: Path, trained: Path, tmp
 
     start = {"checkpoint": str(trained)}
     recipe = tiny_recipe(store, optim={"lr": 1e-9}, train={"epochs": 1, "max_steps": 1, "start": start})
-    result = train(recipe, out=tmp_path / "next", device="cpu", build=build_tiny, watcher=Listener())
+    result = train(recipe, out=tmp_path / "next", device="cpu", build=build_tiny, callback=Listener())
     before, after = load_checkpoint(trained, build=build_tiny), load_checkpoint(result.checkpoint, build=build_tiny)
     for name, parameter in before.system.named_parameters():
         assert torch.allclose(parameter, after.system.get_parameter(name), atol=1e-6), name
@@ -144,7 +144,7 @@ def test_a_started_run_goes_on_exactly_without_what_it_began_with(store: Path, t
                 raise StopHereError
 
     with pytest.raises(StopHereError):
-        train(recipe, out=tmp_path / "part", device="cpu", build=build_tiny, watcher=Stopper())
+        train(recipe, out=tmp_path / "part", device="cpu", build=build_tiny, callback=Stopper())
     copy.unlink()
     resume(tmp_path / "part", device="cpu", build=build_tiny)
     assert_same_tensors(

@@ -11,7 +11,7 @@ from risctl.data.instance_dataset import ThingTrainingSet
 from risctl.data.store.reader import Store
 from risctl.errors import UsageError
 from risctl.language.vocabulary import Vocabulary
-from risctl.training.datasets import training_items
+from risctl.training.datasets import training_dataset
 
 
 @pytest.mark.parametrize("key", ["zoom", "paste"])
@@ -21,8 +21,8 @@ def test_pictures_are_composed_for_those_who_learn_from_all_things(tmp_path: Pat
     with Store(path) as store:
         system = build_tiny(recipe.model, vocabulary=Vocabulary.from_texts(store.texts("train")))
         with pytest.raises(UsageError, match="zoom and paste"):
-            training_items(recipe, store, system)
+            training_dataset(recipe, store, system)
         system.instances_only = True
-        items = training_items(recipe, store, system)
+        items = training_dataset(recipe, store, system)
         assert isinstance(items, ThingTrainingSet)
         assert (items.zoom, items.paste) == ((0.5, 0.0) if key == "zoom" else (0.0, 0.5))

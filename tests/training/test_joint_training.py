@@ -22,10 +22,10 @@ from risctl.errors import DataError, UsageError
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
 from risctl.systems.registry import build_system
-from risctl.training.datasets import training_items
-from risctl.training.dry_run import plan_run
+from risctl.training.datasets import training_dataset
+from risctl.training.dry_run import dry_run
 from risctl.training.run import resume, train
-from risctl.training.vocabulary import gather_words
+from risctl.training.vocabulary import gather_vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +70,13 @@ def test_pictures_and_videos_are_trained_on_together_and_resumed_exactly(
             if step == self.at:
                 raise StopHereError
 
-    whole, part, watcher = tmp_path / "whole", tmp_path / "part", Watcher()
-    result = train(recipe, out=whole, device="cpu", watcher=watcher)
+    whole, part, callback = tmp_path / "whole", tmp_path / "part", Watcher()
+    result = train(recipe, out=whole, device="cpu", callback=callback)
     assert set(result.figures) == {"J", "F", "J&F"}  # of the videos
     assert any("ref-youtube-vos (videos) and tiny (fixed)" in line and "24 items" in line for line in lines)
-    watcher.at = 5
+    callback.at = 5
     with pytest.raises(StopHereError):
-        train(recipe, out=part, device="cpu", watcher=watcher)
+        train(recipe, out=part, device="cpu", callback=callback)
     assert resume(part, device="cpu").steps == result.steps == 6
     assert_same_tensors(weights_of(whole / "last.safetensors"), weights_of(part / "last.safetensors"))
     dataset = load_checkpoint(whole / "last.safetensors").header["dataset"]
@@ -92,12 +92,12 @@ def test_each_store_becomes_clips_in_its_way(stores: tuple[Path, Path]) -> None:
     recipe = joint(stores)
     system = build_system(recipe.model, vocabulary=Vocabulary(["red"]))
     with Store(stores[0]) as videos, Store(stores[1]) as pictures:
-        items = training_items(recipe, videos, system, also=[pictures])
+        items = training_dataset(recipe, videos, system, also=[pictures])
         assert isinstance(items, JointTrainingSet)
         assert [type(part) for part in items.parts] == [ClipTrainingSet, PictureClipSet]
         assert items.parts[1].first == len(items.parts[0]) == 4
         assert {len(items.item(0, index).image) for index in range(len(items))} == {2}
-        assert plan_run(recipe).items == len(items) == 24
+        assert dry_run(recipe).items == len(items) == 24
 
 
 def test_what_joint_training_cannot_do_is_told(stores: tuple[Path, Path]) -> None:
@@ -106,16 +106,16 @@ def test_what_joint_training_cannot_do_is_told(stores: tuple[Path, Path]) -> Non
     system = build_system(several.model, vocabulary=Vocabulary(["red"]))
     with Store(stores[0]) as videos, Store(stores[1]) as pictures:
         with pytest.raises(UsageError, match=r"category 1 is 'box' in one store|set model\.classes=1"):
-            training_items(several, pictures, system, also=[_Renamed(pictures)])
+            training_dataset(several, pictures, system, also=[_Renamed(pictures)])
         few = build_system(recipe.model.model_copy(update={"classes": 2}), vocabulary=Vocabulary(["red"]))
         with pytest.raises(UsageError, match="set it to 3 or more"):
-            training_items(recipe, videos, few)
+            training_dataset(recipe, videos, few)
         letterboxed = build_system(
             parse(stores, {"system": "vlt", "input_size": 64, "visual": {"name": "small_cnn"}}).model,
             vocabulary=Vocabulary(["red"]),
         )
         with pytest.raises(UsageError, match=r"data\.augment\.sizes"):
-            training_items(recipe, pictures, letterboxed)
+            training_dataset(recipe, pictures, letterboxed)
 
 
 def test_what_another_store_evaluates_on_is_told(stores: tuple[Path, Path], tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_what_another_store_evaluates_on_is_told(stores: tuple[Path, Path], tmp_
             raise StopIteration
 
     with pytest.raises(StopIteration):
-        train(recipe, out=tmp_path / "run", device="cpu", watcher=Watcher())
+        train(recipe, out=tmp_path / "run", device="cpu", callback=Watcher())
     # Four refs of the two pictures that the one trains on and the other keeps.
     assert any("36 items" in line and "4 whose pictures another of the stores evaluates on" in line for line in lines)
 
@@ -162,7 +162,7 @@ def parse(stores: tuple[Path, Path], model: dict[str, Any]) -> Recipe:
 def test_the_plan_counts_the_memory_of_clips(stores: tuple[Path, Path]) -> None:
     """What it foresees without computing is what autograd keeps of real clips, whose frames are 3 : 4 as it assumes."""
     recipe = recipe_of(stores[0], data={"frames": 3, "batch_size": 4})
-    foreseen = plan_run(recipe).memory["activations"]
+    foreseen = dry_run(recipe).memory["activations"]
     kept: dict[int, torch.Tensor] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -170,8 +170,8 @@ def test_the_plan_counts_the_memory_of_clips(stores: tuple[Path, Path]) -> None:
         return tensor
 
     with Store(stores[0]) as store:
-        system = build_system(recipe.model, vocabulary=gather_words(recipe, store).vocabulary).train()
-        items = training_items(recipe, store, system)
+        system = build_system(recipe.model, vocabulary=gather_vocabulary(recipe, store).vocabulary).train()
+        items = training_dataset(recipe, store, system)
         batch = collate([items.item(0, index) for index in range(4)])
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             system.loss(system(batch), batch)
@@ -179,6 +179,6 @@ def test_the_plan_counts_the_memory_of_clips(stores: tuple[Path, Path]) -> None:
     counted = sum(one.untyped_storage().nbytes() for address, one in kept.items() if address not in weights)
     assert foreseen == pytest.approx(counted, rel=0.1)
     pictures = recipe_of(stores[1], data={"frames": None, "batch_size": 4, "val_split": "val"}, train={"best": "mIoU"})
-    assert foreseen > 2 * plan_run(pictures).memory["activations"]
+    assert foreseen > 2 * dry_run(pictures).memory["activations"]
     larger = recipe_of(stores[0], data={"frames": 3, "batch_size": 4, "augment": {"sizes": [32, 96]}})
-    assert plan_run(larger).memory["activations"] > 2.5 * foreseen
+    assert dry_run(larger).memory["activations"] > 2.5 * foreseen

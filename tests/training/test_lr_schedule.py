@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from risctl.recipe.schema import OptimSection
-from risctl.training.lr_schedule import Schedule
+from risctl.training.lr_schedule import LRSchedule
 
 
-def make(total: int, *, steps_per_epoch: int = 10, **optim: Any) -> Schedule:
+def make(total: int, *, steps_per_epoch: int = 10, **optim: Any) -> LRSchedule:
     section = OptimSection.model_validate({"lr": 1.0, **optim}, strict=False)
-    return Schedule.of(section, steps_per_epoch=steps_per_epoch, total=total)
+    return LRSchedule.of(section, steps_per_epoch=steps_per_epoch, total=total)
 
 
 def test_milestones_are_first_epochs_at_the_new_rate() -> None:
@@ -45,7 +45,7 @@ def test_warm_up_is_a_line_into_the_course() -> None:
     step=st.integers(0, 1200),
 )
 def test_factor_is_always_a_share(name: str, total: int, warmup: int, step: int) -> None:
-    schedule = Schedule(name=name, total=total, milestones=(7, 90), warmup_steps=warmup, warmup_ratio=0.01)
+    schedule = LRSchedule(name=name, total=total, milestones=(7, 90), warmup_steps=warmup, warmup_ratio=0.01)
     factor = schedule(step)
     assert math.isfinite(factor) and 0 <= factor <= 1
     if step > warmup and step + 1 < total:

@@ -125,10 +125,10 @@ def test_stopped_after_any_number_of_steps(store: Path, uninterrupted: Path, tmp
     out = tmp_path / "run"
     # In the first step, between saves, right on a save, in the middle of an evaluation, in the last step.
     with pytest.raises(StopHereError):
-        train(whole, out=out, device="cpu", build=build_tiny, watcher=Stopper(1))
+        train(whole, out=out, device="cpu", build=build_tiny, callback=Stopper(1))
     for at in (5, 7, -1, 30, 40):
         with pytest.raises(StopHereError):
-            resume(out, device="cpu", build=build_tiny, watcher=Stopper(at))
+            resume(out, device="cpu", build=build_tiny, callback=Stopper(at))
     result = resume(out, device="cpu", build=build_tiny)
     assert result.steps == 40
     assert_same_runs(out, uninterrupted)
@@ -158,12 +158,12 @@ def test_ctrl_c_finishes_the_step_and_saves(store: Path, uninterrupted: Path, tm
     out, presser = tmp_path / "run", Presser()
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        train(make_recipe(store), out=out, device="cpu", build=build_tiny, watcher=presser)
+        train(make_recipe(store), out=out, device="cpu", build=build_tiny, callback=presser)
     assert read_tensors(out / "last.safetensors", prefixes=())[0]["step"] == 4
     assert presser.last == f"interrupted after step 4 of 40 and saved; go on with: risctl train --resume {out}"
     # The second time in the middle of the evaluation after step 15, which is then made again.
     with pytest.raises(KeyboardInterrupt):
-        resume(out, device="cpu", build=build_tiny, watcher=presser)
+        resume(out, device="cpu", build=build_tiny, callback=presser)
     header = read_tensors(out / "last.safetensors", prefixes=())[0]
     assert header["step"] == 15 and header["state"]["evaluated"] == 0 and presser.pressed == 2
     resume(out, device="cpu", build=build_tiny)

@@ -15,7 +15,7 @@ from risctl.errors import RecipeError, UsageError
 from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
 from risctl.training import stages
-from risctl.training.dry_run import plan_run
+from risctl.training.dry_run import dry_run
 from risctl.training.run_folder import RunFolder
 
 
@@ -93,7 +93,7 @@ def test_stopped_in_any_stage_it_goes_on_to_the_same_weights(
 ) -> None:
     out = tmp_path / "run"
     with pytest.raises(StopHereError):
-        stages.train(staged(store), out=out, device="cpu", build=build_tiny, watcher=Stopper(stage, step))
+        stages.train(staged(store), out=out, device="cpu", build=build_tiny, callback=Stopper(stage, step))
     assert not (out / "last.safetensors").exists()
     result = stages.resume(out, device="cpu", build=build_tiny)
     assert result.steps == 14
@@ -103,7 +103,7 @@ def test_stopped_in_any_stage_it_goes_on_to_the_same_weights(
 
 def test_a_finished_run_has_nothing_left_to_do(store: Path, whole: Path, tmp_path: Path) -> None:
     before = weights_of(whole / "last.safetensors")
-    result = stages.resume(whole, device="cpu", build=build_tiny, watcher=Stopper(0, 0))
+    result = stages.resume(whole, device="cpu", build=build_tiny, callback=Stopper(0, 0))
     assert (result.steps, result.seconds, result.checkpoint) == (14, 0.0, whole / "last.safetensors")
     assert_same_tensors(weights_of(whole / "last.safetensors"), before)
     # Killed between the last stage and the keeping of its weights.
@@ -117,7 +117,7 @@ def test_a_run_in_a_relative_folder_goes_on_from_another(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StopHereError):
-        stages.train(staged(store), out=Path("run"), device="cpu", build=build_tiny, watcher=Stopper(2, 1))
+        stages.train(staged(store), out=Path("run"), device="cpu", build=build_tiny, callback=Stopper(2, 1))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     stages.resume(tmp_path / "run", device="cpu", build=build_tiny)
@@ -125,7 +125,7 @@ def test_a_run_in_a_relative_folder_goes_on_from_another(
 
 
 def test_what_the_plan_foresees_is_done(store: Path, whole: Path) -> None:
-    plan = plan_run(staged(store), build=build_tiny)
+    plan = dry_run(staged(store), build=build_tiny)
     assert plan.steps == 14
 
 

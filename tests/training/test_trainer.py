@@ -28,7 +28,7 @@ from risctl.devices import pick_device
 from risctl.errors import DataError, MachineError, RecipeError, UsageError
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import Output
-from risctl.training.run import Result, resume, train
+from risctl.training.run import TrainingResult, resume, train
 from risctl.training.run_folder import RunFolder
 from risctl.training.state import TrainingError
 
@@ -38,7 +38,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_store(tmp_path_factory.mktemp("store"))
 
 
-def run(recipe: Recipe, out: Path, **choices: Any) -> Result:
+def run(recipe: Recipe, out: Path, **choices: Any) -> TrainingResult:
     return train(recipe, out=out, device="cpu", **{"build": build_tiny, **choices})
 
 

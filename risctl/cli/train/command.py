@@ -18,8 +18,8 @@ from risctl.errors import UsageError
 
 if TYPE_CHECKING:
     from risctl.recipe.schema import Recipe
-    from risctl.training.dry_run import Plan
-    from risctl.training.run import Result
+    from risctl.training.dry_run import DryRun
+    from risctl.training.run import TrainingResult
 
 EXAMPLE = "Example: risctl train vlt-scenes optim.lr=3e-4 data.batch_size=16 ~data.augment"
 
@@ -93,15 +93,17 @@ def train_command(
             console.result(_result_text(result), data=_result_data(result), as_json=as_json)
 
 
-def _run(recipe: str | None, changes: list[str], *, out: Path | None, resume: str | None, device: Device) -> Result:
+def _run(
+    recipe: str | None, changes: list[str], *, out: Path | None, resume: str | None, device: Device
+) -> TrainingResult:
     from risctl.training import stages
 
     chosen, run = _chosen(recipe, changes, out=out, resume=resume)
     command = shlex.join(["risctl", *sys.argv[1:]])
-    with TrainingProgress() as watcher:
+    with TrainingProgress() as callback:
         if run is not None:
-            return stages.resume(run, recipe=chosen, device=device.value, command=command, watcher=watcher)
-        return stages.train(chosen, out=out, device=device.value, command=command, watcher=watcher)
+            return stages.resume(run, recipe=chosen, device=device.value, command=command, callback=callback)
+        return stages.train(chosen, out=out, device=device.value, command=command, callback=callback)
 
 
 def _chosen(
@@ -127,11 +129,11 @@ def _chosen(
 
 
 def _show_plan(recipe: str | None, changes: list[str], *, out: Path | None, resume: str | None, as_json: bool) -> None:
-    from risctl.training.dry_run import plan_run
+    from risctl.training.dry_run import dry_run
     from risctl.training.run_folder import next_free
 
     chosen, run = _chosen(recipe, changes, out=out, resume=resume)
-    plan = plan_run(chosen)
+    plan = dry_run(chosen)
     paths = {
         "run": str(run or out or next_free(chosen.name)),
         "store": chosen.data.store,
@@ -144,7 +146,7 @@ def _show_plan(recipe: str | None, changes: list[str], *, out: Path | None, resu
     console.result(_plan_text(chosen, plan, paths), data=data, as_json=as_json)
 
 
-def _plan_text(recipe: Recipe, plan: Plan, paths: dict[str, str | None]) -> str:
+def _plan_text(recipe: Recipe, plan: DryRun, paths: dict[str, str | None]) -> str:
     if plan.items is None:
         steps = "unknown"
     else:
@@ -171,13 +173,13 @@ def _bytes(size: int) -> str:
     return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
 
 
-def _result_text(result: Result) -> str:
+def _result_text(result: TrainingResult) -> str:
     best = result.best
     figure = "" if best is None else f"\nbest {best.figure} {best.value:.2f} at step {best.step}: {result.checkpoint}"
     return f"{result.run}{figure}"
 
 
-def _result_data(result: Result) -> dict[str, Any]:
+def _result_data(result: TrainingResult) -> dict[str, Any]:
     best = result.best
     return {
         "run": str(result.run),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class TrainingProgress:
-    """A `risctl.training.logger.Watcher`. In a terminal the bars stand for the routine lines of the log."""
+    """A `risctl.training.logger.ProgressCallback`. In a terminal the bars stand for the routine lines of the log."""
 
     def __init__(self) -> None:
         self._bars: Progress | None = None

@@ -26,7 +26,7 @@ from risctl.training.features.keys import AUTO, as_cacheable, default_path, froz
 _NOISE = 0.01
 
 
-def use_features(
+def attach_features(
     recipe: Recipe, stores: Sequence[Store], system: System, items: object, *, device: torch.device
 ) -> str | None:
     """Let `items` of `stores` take features instead of pictures where the recipe says so; return what to tell about it.

@@ -29,9 +29,9 @@ from risctl.systems.base import System
 from risctl.systems.registry import build_system
 from risctl.training.features.inputs import batches_of_one_size, picture_inputs, text_inputs
 from risctl.training.features.keys import as_cacheable, check_items, default_path, frozen_encoders, key_of
-from risctl.training.init_weights import read_start
-from risctl.training.seeding import seed_start
-from risctl.training.vocabulary import gather_words
+from risctl.training.init_weights import read_init_weights
+from risctl.training.seeding import seed_run
+from risctl.training.vocabulary import gather_vocabulary
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) samples of this shard."""
@@ -214,9 +214,9 @@ def _is_there(plan: FeaturePlan) -> bool:
 
 def _begun(recipe: Recipe, stores: Sequence[Store]) -> System:
     """Return the system that a training begins with."""
-    start = read_start(recipe.train.start) if recipe.train.start is not None else None
-    words = gather_words(recipe, stores[0], also=stores[1:], before=start.words if start else None)
-    seed_start(recipe.train.seed)
+    start = read_init_weights(recipe.train.start) if recipe.train.start is not None else None
+    words = gather_vocabulary(recipe, stores[0], also=stores[1:], before=start.words if start else None)
+    seed_run(recipe.train.seed)
     system = build_system(
         recipe.model,
         vocabulary=words.vocabulary,
