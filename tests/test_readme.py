@@ -1,4 +1,4 @@
-"""Every command that the README prints is run, in its order, in one folder.
+"""Every command that the README and the guide print is run, in their order, in one folder.
 
 Two things differ from what a reader does: the installation is the one under test, and trainings take three steps.
 Blocks marked `<!-- needs: … -->` run where the thing is to be had.
@@ -29,9 +29,9 @@ class Block:
     mark: str
 
 
-def blocks() -> list[Block]:
-    """Return the fenced blocks of the README in order."""
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+def blocks(page: str = "README.md") -> list[Block]:
+    """Returns the fenced blocks of a page in order."""
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
     found = re.findall(r"(?:<!-- ([^\n]*) -->\n)?```(\w+)\n(.*?)```", text, flags=re.DOTALL)
     return [Block(language=language, text=body, mark=mark) for mark, language, body in found]
 
@@ -58,10 +58,10 @@ def run(script: str, *, folder: Path) -> None:
     assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
 
 
-def test_the_readme_runs_as_printed(tmp_path: Path, refer_mini: Path) -> None:
+def test_the_readme_and_the_guide_run_as_printed(tmp_path: Path, refer_mini: Path) -> None:
     (tmp_path / "docs").symlink_to(REPOSITORY / "docs")
     ran = 0
-    for block in blocks():
+    for block in (*blocks(), *blocks("docs/guide.md")):
         if block.mark in ("command: tests", "needs: published weights"):
             continue
         if block.language == "python":
@@ -90,3 +90,14 @@ def test_both_commands_begin_with_a_new_environment(mark: str) -> None:
 
 def test_ci_runs_the_second_command() -> None:
     assert "<!-- command: tests -->" in (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_the_readme_is_short() -> None:
+    assert len((REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/architecture.md", "docs/results.md"])
+def test_links_lead_to_files_of_the_repository(page: str) -> None:
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+    assert not [link for link in links if not ((REPOSITORY / page).parent / link).exists()]

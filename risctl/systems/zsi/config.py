@@ -91,7 +91,7 @@ class ZSIModel(Section):
         gt=0.0,
         le=1.0,
         description="How far the first weights of the box head's semantic encoder spread; published .001; "
-        'short trainings learn more classes from .1 (README, "What was measured").',
+        'short trainings learn more classes from .1 (docs/results.md).',
     )
     vocabulary_words: int = Field(
         default=4717,
