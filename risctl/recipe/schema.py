@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Union
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from risctl.recipe.data import AugmentSection, DataSection
+from risctl.recipe.data import DataSection
 from risctl.recipe.document import dump
-from risctl.recipe.model import ModelSection
-from risctl.recipe.optim import OptimSection, ScheduleSection
+from risctl.recipe.optim import OptimSection
 from risctl.recipe.stages import StageSection, merged
 from risctl.recipe.train import EvalSection, TrainSection
-from risctl.section import Section
-from risctl.systems.step.config import StepModel
-from risctl.systems.vlt.config import TextSection, VisualSection, VLTModel
-
-__all__ = [
-    "AugmentSection",
-    "DataSection",
-    "EvalSection",
-    "ModelSection",
-    "OptimSection",
-    "Recipe",
-    "ScheduleSection",
-    "StepModel",
-    "TextSection",
-    "TrainSection",
-    "VLTModel",
-    "VisualSection",
-    "recipe_json_schema",
-]
+from risctl.section import ModelSection, Section
+from risctl.systems.registry import config_class, known_systems
 
 
 class Recipe(Section):
-    """A training run: model, data, optimizer, course and measure."""
+    """A training run: model, data, optimizer, duration and evaluation.
+
+    The forms of `model` are those of the known systems, which `include_systems` fills in.
+    """
+
+    model_config = ConfigDict(defer_build=True)
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)] = Field(
         description="Name of the recipe and of its run folders: letters, digits and . _ + -", examples=["vlt-refcoco"]
@@ -89,8 +76,22 @@ class Recipe(Section):
         return dump(self.model_dump(mode="json"))
 
 
+def include_systems() -> None:
+    """Makes `Recipe` accept the `model` section of every known system, also of those that were registered lately."""
+    sections = tuple(config_class(name) for name in known_systems())
+    field = Recipe.model_fields["model"]
+    forms: Any = Union.__getitem__(sections)  # of as many as are known at run time
+    if field.annotation != forms:
+        field.annotation, field.discriminator = forms, "system"
+        Recipe.model_rebuild(force=True)
+
+
+include_systems()
+
+
 def recipe_json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of recipes, for editors and as documentation."""
+    """Returns the JSON Schema of recipes, for editors and as documentation."""
+    include_systems()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **Recipe.model_json_schema(),

@@ -1,26 +1,58 @@
-"""From the `model` section of a recipe to a system: which names there are, and what each is built of."""
+"""Lists the systems that a recipe can name, and builds them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
 
 import numpy as np
 
 from risctl.errors import UsageError, unknown_name
 from risctl.language.vocabulary import Vocabulary
-from risctl.recipe.model import ModelSection
+from risctl.section import ModelSection
 from risctl.systems.base import System
 
-SYSTEMS = {
-    "vlt": "risctl.systems.vlt.build:build_vlt",
-    "step": "risctl.systems.step.build:build_step",
-    "referformer": "risctl.systems.referformer.build:build_referformer",
-    "zsi": "risctl.systems.zsi.build:build_zsi",
-    "mini": "risctl.systems.mini.build:build_mini",
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemEntry:
+    """Where the parts of a system are, each as `module:name`; a part is imported when it is needed.
+
+    Attributes:
+        config: The system's `ModelSection`, whose field `system` is a literal of the system's name.
+        build: The function `build(model, vocabulary, vectors, pretrained) -> System`; see `build_system`.
+    """
+
+    config: str
+    build: str
+
+
+SYSTEMS: dict[str, SystemEntry] = {
+    "vlt": SystemEntry(config="risctl.systems.vlt.config:VLTModel", build="risctl.systems.vlt.build:build_vlt"),
+    "step": SystemEntry(config="risctl.systems.step.config:StepModel", build="risctl.systems.step.build:build_step"),
+    "referformer": SystemEntry(
+        config="risctl.systems.referformer.config:ReferFormerModel",
+        build="risctl.systems.referformer.build:build_referformer",
+    ),
+    "zsi": SystemEntry(config="risctl.systems.zsi.config:ZSIModel", build="risctl.systems.zsi.build:build_zsi"),
+    "mini": SystemEntry(config="risctl.systems.mini.config:MiniModel", build="risctl.systems.mini.build:build_mini"),
 }
-"""What builds each system that a recipe can name: a module and its function. Only the one asked for is imported, for
-what other systems are made of takes seconds to import."""
+"""The systems by name. A program may add its own entry; an installed package adds one through the entry-point group
+`risctl.systems`, whose entries point to a `SystemEntry`."""
+
+
+def known_systems() -> dict[str, SystemEntry]:
+    """Returns all systems by name: those of `SYSTEMS`, and those of installed packages."""
+    return {**_installed(), **SYSTEMS}
+
+
+def config_class(name: str) -> type[ModelSection]:
+    """Returns the class of the `model` section of the system `name`. Raises `UsageError` if there is no such system."""
+    section: type[ModelSection] = _part(_entry(name).config)
+    return section
 
 
 def build_system(
@@ -30,16 +62,35 @@ def build_system(
     vectors: np.ndarray | None = None,
     pretrained: bool = True,
 ) -> System:
-    """Return the system that a recipe's `model` section describes.
+    """Builds the system that a recipe's `model` section describes. On the meta device nothing is read.
 
-    vectors: float32 (len(vocabulary), dim), what `model.text.vectors` holds for the vocabulary; without them the words
-    have zero vectors where published ones are asked for, for a checkpoint to fill in. pretrained: read
-    `model.visual.weights`; False where a checkpoint follows. On the meta device nothing is read.
+    Args:
+        model: The section.
+        vocabulary: The words that the system knows.
+        vectors: float32 of shape (len(vocabulary), dim), what `model.text.vectors` holds for the vocabulary. Without
+            them words have zero vectors where published ones are asked for, to be filled by a checkpoint.
+        pretrained: Whether to read `model.visual.weights`; False where a checkpoint follows.
 
-    Raises `UsageError` for vectors of another shape, `CheckpointError` for weights of another backbone.
+    Raises:
+        UsageError: For an unknown system, or vectors of another shape.
+        CheckpointError: For weights of another backbone.
     """
-    if model.system not in SYSTEMS:
-        raise UsageError(unknown_name("system", model.system, SYSTEMS))
-    module, _, function = SYSTEMS[model.system].partition(":")
-    build: Callable[..., System] = getattr(import_module(module), function)
+    build: Callable[..., System] = _part(_entry(model.system).build)
     return build(model, vocabulary, vectors, pretrained)
+
+
+def _entry(name: str) -> SystemEntry:
+    systems = known_systems()
+    if name not in systems:
+        raise UsageError(unknown_name("system", name, systems))
+    return systems[name]
+
+
+@cache
+def _installed() -> dict[str, SystemEntry]:
+    return {one.name: one.load() for one in entry_points(group="risctl.systems")}
+
+
+def _part(where: str) -> Any:
+    module, _, name = where.partition(":")
+    return getattr(import_module(module), name)

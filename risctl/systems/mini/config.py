@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from risctl.section import FileName, Fraction, Section
+from risctl.section import FileName, Fraction, ModelSection, Section
 
 
 class MiniVisualSection(Section):
@@ -32,7 +32,7 @@ class MiniTextSection(Section):
     word_dropout: Fraction = Field(default=0.05, description="Share of the words forgotten in training.")
 
 
-class MiniModel(Section):
+class MiniModel(ModelSection):
     """mini: find the things, choose the one meant. The model that the package ships."""
 
     system: Literal["mini"] = Field(description="The system; decides the other keys of `model`.")

@@ -7,8 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from risctl.section import FileName, Fraction, Section
-from risctl.section_checks import divides
+from risctl.section import FileName, Fraction, ModelSection, Section, divides
 
 BackboneName = Literal[
     "resnet18",
@@ -74,7 +73,7 @@ class RobertaSection(Section):
         return value
 
 
-class ReferFormerModel(Section):
+class ReferFormerModel(ModelSection):
     """ReferFormer: language as queries for referring video object segmentation (CVPR 2022)."""
 
     system: Literal["referformer"] = Field(description="The system; decides the other keys of `model`.")

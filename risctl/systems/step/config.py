@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from risctl.section import FileName, Fraction, Section
-from risctl.section_checks import multiple_of
+from risctl.section import FileName, Fraction, ModelSection, Section, multiple_of
 from risctl.systems.vlt.config import TextSection
 
 CELL = 8
@@ -68,7 +67,7 @@ class StepTextSection(TextSection):
     dropout: Fraction = Field(default=0.0, description="Dropout on the word vectors and on the states of the LSTM.")
 
 
-class StepModel(Section):
+class StepModel(ModelSection):
     """STEP: see-through-text grouping (ICCV 2019)."""
 
     system: Literal["step"] = Field(description="The system; decides the other keys of `model`.")

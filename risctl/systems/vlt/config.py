@@ -7,8 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from risctl.section import FileName, Fraction, Section
-from risctl.section_checks import divides, imagenet_has_it, multiple_of
+from risctl.section import FileName, Fraction, ModelSection, Section, divides, imagenet_has_it, multiple_of
 
 STRIDE = 32
 """Input pixels per cell of the coarsest map of every visual backbone."""
@@ -78,7 +77,7 @@ class TextSection(Section):
     )
 
 
-class VLTModel(Section):
+class VLTModel(ModelSection):
     """VLT: vision-language transformer with query generation (ICCV 2021)."""
 
     system: Literal["vlt"] = Field(description="The system; decides the other keys of `model`.")

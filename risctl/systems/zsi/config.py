@@ -7,8 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from risctl.section import FileName, Section
-from risctl.section_checks import imagenet_has_it
+from risctl.section import FileName, ModelSection, Section, imagenet_has_it
 
 
 class ZSIVisualSection(Section):
@@ -53,7 +52,7 @@ class ZSITextSection(Section):
     )
 
 
-class ZSIModel(Section):
+class ZSIModel(ModelSection):
     """ZSI: zero-shot instance segmentation (CVPR 2021)."""
 
     system: Literal["zsi"] = Field(description="The system; decides the other keys of `model`.")
@@ -91,7 +90,7 @@ class ZSIModel(Section):
         gt=0.0,
         le=1.0,
         description="How far the first weights of the box head's semantic encoder spread; published .001; "
-        'short trainings learn more classes from .1 (docs/results.md).',
+        "short trainings learn more classes from .1 (docs/results.md).",
     )
     vocabulary_words: int = Field(
         default=4717,
