@@ -35,7 +35,7 @@ from mini_peers import BEST, PEERS, draw_all, peers
 from risctl.checkpoints.checkpoint import load_checkpoint
 from risctl.data.box_grounding import questions_per_box
 from risctl.data.datasets.refcoco_boxes import EVALUATION_SPLITS, read_evaluation
-from risctl.data.datasets.refer import read_refer
+from risctl.data.datasets.refer.reader import read_refer
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
 from risctl.evaluation.box_selection import right_choices

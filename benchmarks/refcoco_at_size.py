@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 from pycocotools import mask as coco_mask
 
-from risctl.data.datasets.refer import read_refer
+from risctl.data.datasets.refer.reader import read_refer
 from risctl.data.pickles import read_pickle
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store

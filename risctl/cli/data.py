@@ -24,7 +24,7 @@ WARNINGS = 50
 
 app = typer.Typer(help="Check, count and list datasets: your own files, and stores.", no_args_is_help=True)
 
-OwnArgument = Annotated[
+CustomArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="JSON Lines or COCO-style JSON: see risctl data format.")
 ]
 SourceArgument = Annotated[Path, typer.Argument(metavar="FILE|STORE", help="A file of your own, or a store.")]
@@ -47,7 +47,7 @@ def tell_format() -> None:
 
 @app.command("check", epilog="Example: risctl data check cups.jsonl")
 def check(
-    file: OwnArgument,
+    file: CustomArgument,
     images: ImagesOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -205,12 +205,12 @@ def _opened(source: Path, images: Path | None) -> AbstractContextManager[Store |
 
 
 def _checked(file: Path, images: Path | None) -> Checked:
-    from risctl.data.datasets.custom.read import check_own
+    from risctl.data.datasets.custom.read import check_custom
 
     if file.suffix.lower() in (".h5", ".hdf5"):
         raise UsageError(f"{file} seems to be a store; check it with `risctl prepare verify {file}`")
     with console.counting("checking") as progress:
-        return check_own(file, images=images, progress=progress)
+        return check_custom(file, images=images, progress=progress)
 
 
 def _number(count: int, what: str) -> str:

@@ -1,4 +1,4 @@
-"""From published files, or their mirrors, to a store: what `risctl prepare` does."""
+"""Turns the published files of a dataset, or their mirrors, into a store."""
 
 from __future__ import annotations
 
@@ -8,20 +8,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from risctl.data.datasets import SETS, PublishedSet
-from risctl.data.datasets.published import counted, differences, explanation, published
-from risctl.data.download.fetching import Downloads, Stage, fetch_pictures, fetched_annotations, no_stage
+from risctl.data.datasets.counts import counted, differences, explanation, published_counts
+from risctl.data.datasets.descriptor import AnnotationFiles, DatasetDescriptor
+from risctl.data.download.fetching import Downloads, Stage, fetch_annotations, fetch_images, no_stage
 from risctl.data.records import Dataset
 from risctl.data.store.reader import Store
 from risctl.data.store.verify import Verification, verify_masks, verify_store
 from risctl.data.store.writer import StoreInfo, write_store
-from risctl.errors import MachineError, UsageError, unknown_name
+from risctl.errors import MachineError, UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What came of it: the dataset's names, the store, counts per split and in all, what differs from
-    the published and why."""
+    """A dataset that was made into a store.
+
+    Attributes:
+        name: The dataset's name.
+        split_by: Its way of splitting.
+        store: The store that was written.
+        counts: Split -> kind -> count; of all splits under `total`.
+        published: The published counts, empty if there are none.
+        differences: A line for each split whose counts are not the published ones.
+        explanation: What is probably behind the differences.
+        verification: What was compared with the published files, None unless that was asked for.
+        warnings: What was repaired, left out or is missing.
+    """
 
     name: str
     split_by: str
@@ -34,7 +45,7 @@ class Prepared:
     warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Returns it as plain data."""
         return {
             "name": self.name,
             "split_by": self.split_by,
@@ -53,7 +64,7 @@ class Prepared:
         }
 
     def table(self) -> str:
-        """Return the counts beside the published ones, as text."""
+        """Returns the counts beside the published ones, as text."""
         kinds = ("images", "refs", "sentences")
         rows = [("split", *(f"{kind} (published)" for kind in kinds))]
         for split, counts in self.counts.items():
@@ -68,8 +79,8 @@ def _beside(count: int, figure: int | None) -> str:
     return f"{count:,} ({'-' if figure is None else f'{figure:,}'})"
 
 
-def prepare_set(
-    name: str,
+def prepare_dataset(
+    dataset: DatasetDescriptor,
     *,
     out: Path,
     source: Path | None = None,
@@ -78,63 +89,80 @@ def prepare_set(
     link: bool = False,
     verify: bool = False,
     allow_missing: bool = False,
+    options: Mapping[str, Any] | None = None,
     downloads: Downloads | None = None,
     stage: Stage = no_stage,
 ) -> Prepared:
-    """Write the store `out` of the published set `name` (a key of `SETS`).
+    """Writes the store of a dataset.
 
-    The published files are read from `source`; without it from the data root of `downloads`, after fetching what is
-    not there. The other options are those of `risctl prepare`. Raises `DataError`, `MachineError` or `UsageError`; the
-    store is then as it was before, except that a `verify` that fails leaves the new one for inspection.
+    Args:
+        dataset: A dataset with a reader.
+        out: The store to write.
+        source: The folder of the published files; without it they are looked for in the data root of `downloads`,
+            and what is missing is fetched.
+        images: The folder of the pictures, None to look for them around the published files.
+        split_by: The way of splitting, None for the dataset's usual one.
+        link: Whether the store holds paths instead of pictures.
+        verify: Whether the store is read back and its masks are compared with the published ones.
+        allow_missing: Whether what lacks its picture or mask is left out instead of refused.
+        options: The values of the dataset's own options.
+        downloads: Where downloads go.
+        stage: Called with the label of each stage of the work.
+
+    Returns:
+        The store with its counts and warnings.
+
+    Raises:
+        DataError: The published files are missing or broken. The store is then as it was before, except that a failed
+            `verify` leaves the new one for inspection.
+        MachineError: The disk is too small, or there is no network.
+        UsageError: Nothing says where the files are, or the user did not agree to a download.
     """
-    known = set_named(name)
-    split_by = split_by or known.split_by[0]
+    assert dataset.read is not None
+    split_by = split_by or next(iter(dataset.split_by), "")
+    found: AnnotationFiles | None
     if source is None:
-        if downloads is None:
+        if downloads is None or not dataset.sources:
             raise UsageError("give the folder of the published files, or where to download to")
-        found = fetched_annotations(known, split_by, downloads, stage)
+        found = fetch_annotations(dataset, split_by, downloads, stage)
         source = downloads.root
     else:
-        found = known.find(source, split_by)
-    if downloads is not None and source == downloads.root and images is None:
-        fetch_pictures(known, found, downloads, stage)
+        found = dataset.find(source, split_by) if dataset.find else None
+    if found is not None and downloads is not None and source == downloads.root and images is None:
+        fetch_images(dataset, found, downloads, stage)
+    keywords: dict[str, Any] = dict(options or {})
+    if dataset.split_by:
+        keywords["split_by"] = split_by
+    if dataset.images is not None:
+        keywords["images"] = images
+    if dataset.can_drop:
+        keywords["on_missing"] = "drop" if allow_missing else "refuse"
     with stage("reading masks") as advance:
-        dataset = known.read(
-            source,
-            split_by=split_by,
-            images=images,
-            on_missing="drop" if allow_missing else "refuse",
-            progress=advance,
-        )
+        content = dataset.read(source, progress=advance, **keywords)
     if not link:
-        _check_space(dataset, out)
+        _check_space(content, out)
     with stage("writing pictures") as advance:
-        info = write_store(dataset, out, link=link, progress=advance)
-    counts = counted(dataset)
+        info = write_store(content, out, link=link, progress=advance)
+    counts = counted(content)
+    instances = found.instances if found is not None else None
     return Prepared(
-        name=name,
+        name=dataset.name,
         split_by=split_by,
         store=info,
         counts=counts,
-        published=published(name, split_by),
-        differences=tuple(differences(name, split_by, counts)),
-        explanation=explanation(name, split_by, counts),
-        verification=verify_prepared(out, instances=found.instances, stage=stage) if verify else None,
-        warnings=tuple(_warnings(dataset)),
+        published=published_counts(content.name, content.split_by),
+        differences=tuple(differences(content.name, content.split_by, counts)),
+        explanation=explanation(content.name, content.split_by, counts),
+        verification=verify_prepared(out, instances=instances, stage=stage) if verify else None,
+        warnings=tuple(_warnings(dataset, content)),
     )
 
 
-def set_named(name: str) -> PublishedSet:
-    """Return what is known of the published set `name`. Raises `UsageError` naming the nearest if there is none."""
-    if name not in SETS:
-        raise UsageError(unknown_name("published set", name, SETS))
-    return SETS[name]
-
-
 def verify_prepared(path: Path, *, instances: Path | None, stage: Stage = no_stage) -> Verification:
-    """Check the store `path` against itself and, if given, against the published file `instances`.
+    """Checks the store `path` against itself and, if given, against the published file `instances`.
 
-    Raises `DataError` if it is damaged or its masks are not the published ones.
+    Raises:
+        DataError: It is damaged, or its masks are not the published ones.
     """
     with Store(path) as store:
         with stage("verifying pictures and masks") as advance:
@@ -148,25 +176,13 @@ def verify_prepared(path: Path, *, instances: Path | None, stage: Stage = no_sta
     return found
 
 
-# (name, split by), a split: what it means that the files lack it.
-_LACKING = {
-    ("refcocog", "google", "test"): "RefCOCOg split by google has no test split, and its val shares pictures with "
-    "train; umd does not",
-    ("grefcoco", "unc", "testA"): "gRefCOCO's testA and testB were first withheld for a competition: these files are "
-    "of then; later ones have them",
-    ("phrasecut", "published", "miniv"): "PhraseCut's val is without the 100 pictures of miniv, which have a file of "
-    "their own, refer_miniv.json; the published counts have them in val",
-    ("phrasecut", "published", "train"): "PhraseCut without refer_train.json: there is nothing to train on",
-}
-
-
-def _warnings(dataset: Dataset) -> list[str]:
-    splits = {record.split for record in dataset.records}
-    lines = [f"{count:,} {what}" for what, count in dataset.notes.items()]
+def _warnings(dataset: DatasetDescriptor, content: Dataset) -> list[str]:
+    splits = {record.split for record in content.records}
+    lines = [f"{count:,} {what}" for what, count in content.notes.items()]
     lines += [
-        told
-        for (name, split_by, split), told in _LACKING.items()
-        if (name, split_by) == (dataset.name, dataset.split_by) and split not in splits
+        meaning
+        for (split_by, split), meaning in dataset.missing_splits.items()
+        if split_by == content.split_by and split not in splits
     ]
     return lines
 

@@ -46,3 +46,18 @@ def shared_out(items: Sequence[Item], *, shares: Mapping[str, float], seed: int)
     edges = np.cumsum([share / math.fsum(shares.values()) for share in shares.values()]) * len(shuffled)
     places = np.minimum(np.searchsorted(edges, np.arange(len(shuffled)) + 0.5), len(names) - 1)
     return {item: names[place] for item, place in zip(shuffled, places.tolist(), strict=True)}
+
+
+def parse_shares(text: str) -> dict[str, float]:
+    """Returns split -> share of a text such as "train=0.9,test=0.1". Raises `UsageError` for another form."""
+    shares = {}
+    for part in text.split(","):
+        name, _, share = part.partition("=")
+        try:
+            value = float(share)
+        except ValueError:
+            value = math.nan
+        if not name.strip() or not (math.isfinite(value) and value > 0):
+            raise UsageError(f"expected --splits such as train=0.8,val=0.1,test=0.1; got {text!r:.80}")
+        shares[name.strip()] = value
+    return shares

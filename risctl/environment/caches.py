@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from risctl.data.datasets.descriptor import DatasetDescriptor
+from risctl.data.datasets.registry import DATASETS
 from risctl.data.download.mirrors import record_of, sha256_of
-from risctl.data.download.sources import ANNOTATIONS, IMAGES
 from risctl.data.download.transfer import load_json
 from risctl.data.features import schema
 from risctl.data.features.reader import FeatureCache, FeatureFile
@@ -81,15 +82,18 @@ def _downloads(files: Sequence[Path], stores: dict[Path, tuple[str, str]]) -> It
     for file in files:
         record = record_of(file)
         if record in there and "sha256" in load_json(record):
-            sets = {
-                name.partition("-")[0] for name, one in {**ANNOTATIONS, **IMAGES}.items() if one.file_name == file.name
-            }
-            using = [path.name for path, (name, _) in stores.items() if name in sets]
+            made_of_it = {name for name, dataset in DATASETS.items() if file.name in _downloads_of(dataset)}
+            using = [path.name for path, (name, _) in stores.items() if name in made_of_it]
             used = f"made into {', '.join(using)}" if using else "no store here was made of it"
             yield _entry(DOWNLOAD, (file, record), used_by=used)
         elif file.suffix == ".part" and file.with_name(file.name + ".json") in there:
             both = (file, file.with_name(file.name + ".json"))
             yield _entry(DOWNLOAD, both, used_by="unfinished; the next download goes on from it")
+
+
+def _downloads_of(dataset: DatasetDescriptor) -> set[str]:
+    images = dataset.images.sources if dataset.images is not None else ()
+    return {source.file_name for source in (*dataset.sources, *images)}
 
 
 def _features(files: Sequence[Path], stores: dict[Path, tuple[str, str]]) -> Iterator[Entry]:

@@ -1,4 +1,4 @@
-"""`risctl data` and `risctl prepare own`, to a model trained and measured on one's own data."""
+"""`risctl data` and `risctl prepare custom`, to a model trained and measured on one's own data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from risctl.cli.app import app
-from risctl.data.datasets.custom.read import check_own
+from risctl.data.datasets.custom.read import check_custom
 from risctl.data.datasets.scenes.generate import make_scenes
 from risctl.data.datasets.scenes.moving import make_moving_scenes
 from risctl.data.stats import stats_of
@@ -64,7 +64,7 @@ def test_a_store_is_not_checked_as_a_file_of_ones_own(tmp_path: Path) -> None:
 def test_own_data_is_prepared_trained_on_and_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = custom_files.sound(tmp_path, pictures=10)
-    prepared = runner.invoke(app, ["prepare", "own", str(path), "--out", "own.h5", "--json"])
+    prepared = runner.invoke(app, ["prepare", "custom", str(path), "--out", "own.h5", "--json"])
     assert prepared.exit_code == 0, prepared.output
     counts = json.loads(prepared.stdout)["counts"]
     assert {split: row["images"] for split, row in counts.items()} == {"train": 8, "val": 1, "test": 1}
@@ -81,7 +81,7 @@ def test_own_data_is_prepared_trained_on_and_measured(tmp_path: Path, monkeypatc
 
 def test_own_data_with_problems_is_refused_by_line(tmp_path: Path) -> None:
     path = custom_files.lines(tmp_path / "d.jsonl", ["{", "[]"])
-    result = runner.invoke(app, ["prepare", "own", str(path), "--data-root", str(tmp_path)])
+    result = runner.invoke(app, ["prepare", "custom", str(path), "--data-root", str(tmp_path)])
     assert isinstance(result.exception, DataError)
     assert "line 1: no JSON" in str(result.exception) and "line 2: " in str(result.exception)
     assert not list(tmp_path.glob("*.h5"))
@@ -106,11 +106,11 @@ def test_stats_are_what_was_written(tmp_path: Path) -> None:
 
 
 def test_a_store_has_the_stats_of_what_it_was_made_from(tmp_path: Path, refer_mini: Path) -> None:
-    from risctl.data.datasets import SETS
+    from risctl.data.datasets.registry import DATASETS
 
-    own = check_own(custom_files.sound(tmp_path, pictures=5)).dataset
+    own = check_custom(custom_files.sound(tmp_path, pictures=5)).dataset
     assert own is not None
-    for number, dataset in enumerate((own, SETS["refcoco"].read(refer_mini), make_scenes(count=12, seed=0))):
+    for number, dataset in enumerate((own, DATASETS["refcoco"].read(refer_mini), make_scenes(count=12, seed=0))):
         path = write_store(dataset, tmp_path / f"{number}.h5").path
         with Store(path) as store:
             found = stats_of(store)
@@ -155,7 +155,7 @@ def test_show_draws_a_sheet_of_a_file_or_a_store(tmp_path: Path, stored: bool) -
     source = custom_files.sound(tmp_path, pictures=5)
     custom_files.picture(tmp_path / "photos/1.jpg", height=60, width=40, turned=6)
     if stored:
-        assert runner.invoke(app, ["prepare", "own", str(source), "--out", str(tmp_path / "s.h5")]).exit_code == 0
+        assert runner.invoke(app, ["prepare", "custom", str(source), "--out", str(tmp_path / "s.h5")]).exit_code == 0
         source = tmp_path / "s.h5"
     sheet = tmp_path / "sheet.png"
     shown = runner.invoke(app, ["data", "show", str(source), "-n", "4", "--sheet", str(sheet), "--json"])

@@ -17,7 +17,7 @@ from helpers.video_files import write_youtube
 
 from risctl.checkpoints.checkpoint import save_checkpoint
 from risctl.cli.app import main
-from risctl.data.datasets.ref_video import read_ref_youtube_vos
+from risctl.data.datasets.ref_video.reader import read_ref_youtube_vos
 from risctl.data.store.writer import write_store
 from risctl.language.vocabulary import Vocabulary
 from risctl.systems.registry import build_system

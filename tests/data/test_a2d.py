@@ -14,7 +14,7 @@ from scipy.io import savemat
 from typer.testing import CliRunner
 
 from risctl.cli.app import app
-from risctl.data.datasets.a2d import read_a2d, read_jhmdb
+from risctl.data.datasets.a2d.reader import read_a2d, read_jhmdb
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
 from risctl.errors import DataError
@@ -101,7 +101,7 @@ def test_jhmdb_is_read_from_its_published_file(shared: Path, tmp_path: Path) -> 
 
 
 def test_the_published_a2d_texts_are_read(shared: Path) -> None:
-    from risctl.data.datasets.a2d import _a2d_texts
+    from risctl.data.datasets.a2d.reader import _a2d_texts
 
     notes: Counter[str] = Counter()
     texts = _a2d_texts(shared / "data" / "video_text" / "a2d_annotation.txt", notes=notes)

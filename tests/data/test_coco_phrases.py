@@ -254,16 +254,14 @@ def test_held_out_pictures_are_the_test_split(coco: Path) -> None:
 
 
 def test_the_command_writes_a_store(coco: Path, tmp_path: Path) -> None:
-    import typer
     from typer.testing import CliRunner
 
-    from risctl.cli.prepare.coco_phrases import coco_phrases
+    from risctl.cli.app import app
     from risctl.data.store.reader import Store
 
-    app = typer.Typer()
-    app.command()(coco_phrases)
     out = tmp_path / "phrases.h5"
-    arguments = ["--instances", str(coco), "--images", str(coco.parent / "images"), "--out", str(out), "--json"]
+    files = ["--instances", str(coco), "--images", str(coco.parent / "images")]
+    arguments = ["prepare", "coco-phrases", *files, "--out", str(out), "--json"]
     assert isinstance(CliRunner().invoke(app, [*arguments, "--splits", "train"]).exception, UsageError)
     done = CliRunner().invoke(app, [*arguments, "--splits", "held=1"])
     assert done.exit_code == 0, done.output

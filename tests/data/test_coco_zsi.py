@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from risctl.data.datasets.coco_zsi import Pictures, make_coco_zsi
+from risctl.data.datasets.coco_zsi.reader import InstanceFolder, make_coco_zsi
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
 from risctl.errors import DataError, UsageError
@@ -32,7 +32,7 @@ SHOWN = {
 
 def instances(
     folder: Path, shown: dict[int, tuple[str, ...]], name: str = "instances.json", *, crowds: tuple[int, ...] = ()
-) -> Pictures:
+) -> InstanceFolder:
     """Write pictures that show things of the classes named; the last thing of those in `crowds` is a crowd."""
     ids = {name: number for number, name in CLASSES.items()}
     annotations: list[dict[str, Any]] = []
@@ -57,7 +57,7 @@ def instances(
         "annotations": annotations,
     }
     (folder / name).write_text(json.dumps(content))
-    return Pictures(instances=folder / name, folder=folder)
+    return InstanceFolder(instances=folder / name, images=folder)
 
 
 def test_the_published_divisions(shared: Path) -> None:

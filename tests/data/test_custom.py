@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from risctl.data.datasets import SETS
 from risctl.data.datasets.coco_instances import rasterise, read_instances
 from risctl.data.datasets.custom import FORMAT
-from risctl.data.datasets.custom.read import LINE_KEYS, Checked, check_own, refuse
+from risctl.data.datasets.custom.read import LINE_KEYS, Checked, check_custom, refuse
 from risctl.data.datasets.problems import Problems
+from risctl.data.datasets.registry import DATASETS
 from risctl.data.records import Dataset
 from risctl.data.store.reader import Store
 from risctl.data.store.verify import verify_store
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def check(folder: Path, *entries: Any, **options: Any) -> Checked:
-    return check_own(custom_files.lines(folder / "d.jsonl", entries), **options)
+    return check_custom(custom_files.lines(folder / "d.jsonl", entries), **options)
 
 
 def dataset_of(checked: Checked) -> Dataset:
@@ -114,16 +114,16 @@ def test_texts_splits_kinds_abilities_and_ids_come_through(folder: Path) -> None
 
 def test_pictures_without_a_split_are_shared_out_whole(tmp_path: Path) -> None:
     path = custom_files.sound(tmp_path, pictures=20)
-    dataset = dataset_of(check_own(path, shares={"train": 3, "test": 1}, seed=5))
+    dataset = dataset_of(check_custom(path, shares={"train": 3, "test": 1}, seed=5))
     counts = dataset.counts()
     assert (counts["train"]["images"], counts["test"]["images"]) == (15, 5)
     splits: dict[int, set[str]] = {}
     for record in dataset.records:
         splits.setdefault(record.image_id, set()).add(record.split)
     assert all(len(one) == 1 for one in splits.values())
-    few = check_own(path, shares={"train": 1000, "test": 1})
+    few = check_custom(path, shares={"train": 1000, "test": 1})
     assert [one.message for one in few.warnings] == ["no picture falls to split test: 20 are too few for its share"]
-    again, other = (dataset_of(check_own(path, shares={"train": 3, "test": 1}, seed=seed)) for seed in (5, 6))
+    again, other = (dataset_of(check_custom(path, shares={"train": 3, "test": 1}, seed=seed)) for seed in (5, 6))
     assert again.records == dataset.records != other.records
 
 
@@ -265,17 +265,17 @@ def test_what_is_probably_not_meant_is_warned_about(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["d.jsonl", "d.json"])
 def test_files_that_are_nothing_of_the_kind(tmp_path: Path, content: bytes, name: str) -> None:
     (tmp_path / name).write_bytes(content)
-    checked = check_own(tmp_path / name)
+    checked = check_custom(tmp_path / name)
     assert checked.dataset is None and checked.problems
     for missing in (tmp_path, tmp_path / "none.jsonl"):
         with pytest.raises(DataError):
-            check_own(missing)
+            check_custom(missing)
 
 
 def test_a_byte_order_mark_and_windows_lines_do_no_harm(folder: Path) -> None:
     path = folder / "d.json"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode() + b"\r\n" + json.dumps(GOOD).encode() + b"\r\n")
-    assert len(dataset_of(check_own(path)).records) == 2
+    assert len(dataset_of(check_custom(path)).records) == 2
 
 
 def bomb(path: Path, *, width: int, height: int) -> Path:
@@ -317,7 +317,7 @@ def test_real_coco_annotations_are_read_as_their_own_reader_reads_them(shared: P
         if place % 2:
             one["text"] = f"the {names[one['category_id']]}"
     (tmp_path / "d.json").write_text(json.dumps(content))
-    dataset = dataset_of(check_own(tmp_path / "d.json", images=source / "images"))
+    dataset = dataset_of(check_custom(tmp_path / "d.json", images=source / "images"))
     instances = read_instances(tmp_path / "d.json", Problems())
     expected, broken = rasterise(instances, of_images=chosen)
     # Pictures that no text is about are left out, with what is in them.
@@ -331,7 +331,7 @@ def test_real_coco_annotations_are_read_as_their_own_reader_reads_them(shared: P
 
 
 def test_refcoco_written_as_json_lines_is_the_same_dataset(refer_mini: Path, tmp_path: Path) -> None:
-    published = SETS["refcoco"].read(refer_mini)
+    published = DATASETS["refcoco"].read(refer_mini)
     entries = [
         {
             "image": published.images[record.image_id].file_name,
@@ -404,7 +404,7 @@ def document(**changes: Any) -> dict[str, Any]:
 
 def check_document(folder: Path, content: dict[str, Any], *, indent: int | None = 1) -> Checked:
     (folder / "d.json").write_text(json.dumps(content, indent=indent), encoding="utf-8")
-    return check_own(folder / "d.json")
+    return check_custom(folder / "d.json")
 
 
 @pytest.mark.parametrize("indent", [None, 1])
@@ -496,7 +496,7 @@ def test_problems_of_coco_style_json_have_lines_and_names(littered: Path) -> Non
 )
 def test_documents_that_are_none(tmp_path: Path, text: str, line: int, message: str) -> None:
     (tmp_path / "d.json").write_text(text)
-    checked = check_own(tmp_path / "d.json")
+    checked = check_custom(tmp_path / "d.json")
     assert checked.dataset is None
     assert (checked.problems[0].line, message in checked.problems[0].message) == (line, True), checked.problems
 

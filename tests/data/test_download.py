@@ -16,9 +16,9 @@ from helpers import http_server
 from helpers.full_disk import files_of_at_most
 from helpers.http_server import Handler, Site, serve, status
 
+from risctl.data.datasets.registry import DATASETS
 from risctl.data.download import transfer
 from risctl.data.download.mirrors import Patience, download, record_of
-from risctl.data.download.sources import ANNOTATIONS, IMAGES
 from risctl.errors import DataError, MachineError
 
 BODY = random.Random(0).randbytes(300_000)
@@ -327,10 +327,10 @@ def test_two_downloads_of_one_file_do_not_mix(site: Site, tmp_path: Path, patien
 
 
 def test_every_source_names_its_mirrors() -> None:
-    for source in (*ANNOTATIONS.values(), *IMAGES.values()):
+    for source in [one for each in DATASETS.values() for one in (*each.sources, *(each.images or each).sources)]:
         by_key = [url for url in source.mirrors if "drive.usercontent.google.com/download?id=" in url]
         assert source.mirrors and all(url.endswith(source.file_name) or url in by_key for url in source.mirrors)
         assert source.about >= 10**6
-    assert ANNOTATIONS["refcoco+"].mirrors[0] == (
+    assert DATASETS["refcoco+"].sources[0].mirrors[0] == (
         "https://web.archive.org/web/20220413011656id_/https://bvisionweb1.cs.unc.edu/licheng/referit/data/refcoco+.zip"
     )

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from risctl.data.datasets.published import PUBLISHED
 from risctl.data.datasets.refcoco_boxes import read_referitgame
-from risctl.data.prepare import prepare_set
+from risctl.data.datasets.registry import find_dataset
+from risctl.data.prepare import prepare_dataset
 from risctl.data.stats import stats_of
 from risctl.data.store.reader import Store
 from risctl.language.flips import swap_left_right
@@ -86,10 +86,12 @@ def test_every_evaluation_expression_is_prepared(shared: Path, tmp_path: Path, n
     split_by, splits, sentences = SETS[name]
     expressions = _published(shared / "data" / "refcoco_eval", name, tmp_path / "root")
     assert len(expressions) == sentences
-    prepared = prepare_set(name, source=tmp_path / "root", split_by=split_by, out=tmp_path / "s.h5", link=True)
+    prepared = prepare_dataset(
+        find_dataset(name), source=tmp_path / "root", split_by=split_by, out=tmp_path / "s.h5", link=True
+    )
     # The splits are whole: they have exactly the published counts; only train is not there.
     for split in splits:
-        assert prepared.counts[split] == PUBLISHED[name, split_by][split], split
+        assert prepared.counts[split] == find_dataset(name).published[split_by][split], split
     assert [line.split(";")[0] for line in prepared.differences if "no split" in line] == [
         f"{name} ({split_by}): no split train"
     ]

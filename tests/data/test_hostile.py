@@ -29,7 +29,7 @@ import numpy as np
 import pytest
 from helpers import refer_files, store_files
 
-from risctl.data.datasets.refer import read_refer
+from risctl.data.datasets.refer.reader import read_refer
 from risctl.data.download.archives import unpack
 from risctl.data.store.reader import Store
 from risctl.data.store.verify import verify_store

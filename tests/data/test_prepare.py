@@ -16,17 +16,20 @@ from helpers import http_server, refer_files
 from helpers.http_server import Site, serve, status
 
 from risctl.data import prepare as preparing
+from risctl.data.datasets.descriptor import DatasetDescriptor
+from risctl.data.datasets.image_collections import COCO_TRAIN2014
+from risctl.data.datasets.registry import find_dataset
 from risctl.data.download.fetching import Downloads
 from risctl.data.download.mirrors import Patience
-from risctl.data.download.sources import Source
-from risctl.data.prepare import prepare_set, verify_prepared
+from risctl.data.download.source import Source
+from risctl.data.prepare import prepare_dataset, verify_prepared
 from risctl.data.store.reader import Store
 from risctl.errors import DataError, MachineError, UsageError
 
 
 @pytest.mark.parametrize("name", ["refcoco", "refcoco+", "refcocog"])
 def test_the_published_extract_is_prepared_and_verified(refer_mini: Path, tmp_path: Path, name: str) -> None:
-    prepared = prepare_set(name, source=refer_mini, out=tmp_path / "s.h5", verify=True)
+    prepared = prepare_dataset(find_dataset(name), source=refer_mini, out=tmp_path / "s.h5", verify=True)
     print(prepared.table())
     with Store(prepared.store.path) as store:
         counts = store.counts()
@@ -42,7 +45,7 @@ def test_the_published_extract_is_prepared_and_verified(refer_mini: Path, tmp_pa
 
 def test_all_three_extracts_together_have_the_counts_told_of_them(refer_mini: Path, tmp_path: Path) -> None:
     totals = [
-        prepare_set(name, source=refer_mini, out=tmp_path / f"{name}.h5").counts["total"]
+        prepare_dataset(find_dataset(name), source=refer_mini, out=tmp_path / f"{name}.h5").counts["total"]
         for name in ("refcoco", "refcoco+", "refcocog")
     ]
     assert sum(one["refs"] for one in totals) == 38
@@ -52,26 +55,26 @@ def test_all_three_extracts_together_have_the_counts_told_of_them(refer_mini: Pa
 def test_a_missing_picture_is_refused_or_left_out(tmp_path: Path) -> None:
     root = refer_files.write(tmp_path / "root")
     out = tmp_path / "s.h5"
-    prepare_set("refcoco", source=root, out=out)
+    prepare_dataset(find_dataset("refcoco"), source=root, out=out)
     before = out.read_bytes()
     (root / "images/train2014" / refer_files.file_name(3)).unlink()
     with pytest.raises(DataError, match="--allow-missing"):
-        prepare_set("refcoco", source=root, out=out)
+        prepare_dataset(find_dataset("refcoco"), source=root, out=out)
     assert out.read_bytes() == before
-    prepared = prepare_set("refcoco", source=root, out=out, allow_missing=True)
+    prepared = prepare_dataset(find_dataset("refcoco"), source=root, out=out, allow_missing=True)
     assert prepared.counts["total"] == {"images": 2, "refs": 3, "sentences": 5}
     assert prepared.warnings == ("1 pictures missing, left out",)
 
 
 def test_google_split_refcocog_is_warned_about(tmp_path: Path) -> None:
     root = refer_files.write(tmp_path / "root", folder="refcocog", split_by="google")
-    prepared = prepare_set("refcocog", source=root, out=tmp_path / "s.h5", split_by="google")
+    prepared = prepare_dataset(find_dataset("refcocog"), source=root, out=tmp_path / "s.h5", split_by="google")
     assert any("no test split" in line for line in prepared.warnings)
 
 
 def test_verify_finds_a_mask_that_is_not_the_published_one(tmp_path: Path) -> None:
     root = refer_files.write(tmp_path / "root")
-    prepare_set("refcoco", source=root, out=tmp_path / "s.h5")
+    prepare_dataset(find_dataset("refcoco"), source=root, out=tmp_path / "s.h5")
     refs, instances = refer_files.published()
     instances["annotations"][1] = refer_files.square(101, 1, 30, 10, 19)
     refer_files.write(tmp_path / "root", refs=refs, instances=instances)
@@ -89,7 +92,7 @@ def test_a_box_that_is_not_around_its_mask_is_odd_not_wrong(tmp_path: Path) -> N
     refs, instances = refer_files.published()
     instances["annotations"][0]["bbox"] = [20, 20, 5, 5]
     root = refer_files.write(tmp_path / "root", refs=refs, instances=instances)
-    prepared = prepare_set("refcoco", source=root, out=tmp_path / "s.h5", verify=True)
+    prepared = prepare_dataset(find_dataset("refcoco"), source=root, out=tmp_path / "s.h5", verify=True)
     assert prepared.verification and prepared.verification.oddities[0].startswith("1 of 5 published boxes")
 
 
@@ -98,8 +101,8 @@ def test_too_small_a_disk_is_said_before_writing(tmp_path: Path, monkeypatch: py
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(preparing.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(MachineError, match="--link"):
-        prepare_set("refcoco", source=root, out=tmp_path / "s.h5")
-    prepare_set("refcoco", source=root, out=tmp_path / "s.h5", link=True)
+        prepare_dataset(find_dataset("refcoco"), source=root, out=tmp_path / "s.h5")
+    prepare_dataset(find_dataset("refcoco"), source=root, out=tmp_path / "s.h5", link=True)
 
 
 # Downloading.
@@ -123,8 +126,8 @@ def zipped(root: Path, folder: str) -> bytes:
 
 
 @pytest.fixture
-def downloads(site: Site, tmp_path: Path) -> Downloads:
-    """Downloads of a small set from a server that first answers 404 elsewhere and drops connections here."""
+def refcoco(site: Site, tmp_path: Path) -> DatasetDescriptor:
+    """A small RefCOCO on a server that first answers 404 elsewhere and drops connections here."""
     published = refer_files.write(tmp_path / "published")
     annotations = zipped(published, "refcoco")
     pictures = zipped(published, "images/train2014")
@@ -137,20 +140,23 @@ def downloads(site: Site, tmp_path: Path) -> Downloads:
             mirrors=(site.url("/absent" + path), site.url(path)),
             folder=folder,
             about=1_000_000,
+            provides="" if folder else "refcoco/instances.json",
             size=len(body),
             sha256=hashlib.sha256(body).hexdigest(),
         )
 
-    return Downloads(
-        root=tmp_path / "data",
-        agree=lambda question: True,
-        patience=Patience(sleep=lambda seconds: None),
-        annotations={"refcoco": source("/refcoco.zip", "", annotations)},
-        images={"train2014": source("/train2014.zip", "images", pictures)},
-    )
+    images = replace(COCO_TRAIN2014, sources=(source("/train2014.zip", "images", pictures),))
+    return replace(find_dataset("refcoco"), sources=(source("/refcoco.zip", "", annotations),), images=images)
 
 
-def test_what_is_missing_is_downloaded_once(site: Site, downloads: Downloads, tmp_path: Path) -> None:
+@pytest.fixture
+def downloads(tmp_path: Path) -> Downloads:
+    return Downloads(root=tmp_path / "data", agree=lambda question: True, patience=Patience(sleep=lambda seconds: None))
+
+
+def test_what_is_missing_is_downloaded_once(
+    site: Site, refcoco: DatasetDescriptor, downloads: Downloads, tmp_path: Path
+) -> None:
     stages: list[str] = []
 
     @contextmanager
@@ -158,7 +164,7 @@ def test_what_is_missing_is_downloaded_once(site: Site, downloads: Downloads, tm
         stages.append(label)
         yield lambda done, total: None
 
-    prepared = prepare_set("refcoco", out=tmp_path / "s.h5", downloads=downloads, verify=True, stage=stage)
+    prepared = prepare_dataset(refcoco, out=tmp_path / "s.h5", downloads=downloads, verify=True, stage=stage)
     assert prepared.counts["total"] == {"images": 3, "refs": 4, "sentences": 6}
     assert stages[:4] == [
         "downloading refcoco.zip",
@@ -171,12 +177,14 @@ def test_what_is_missing_is_downloaded_once(site: Site, downloads: Downloads, tm
         "train2014.zip.json",
     ]
     asked = len(site.requests)
-    again = prepare_set("refcoco", out=tmp_path / "again.h5", downloads=downloads)
+    again = prepare_dataset(refcoco, out=tmp_path / "again.h5", downloads=downloads)
     assert again.store.fingerprint == prepared.store.fingerprint
     assert len(site.requests) == asked
 
 
-def test_the_many_gigabytes_are_asked_for(site: Site, downloads: Downloads, tmp_path: Path) -> None:
+def test_the_many_gigabytes_are_asked_for(
+    site: Site, refcoco: DatasetDescriptor, downloads: Downloads, tmp_path: Path
+) -> None:
     asked: list[str] = []
 
     def refuse(question: str) -> bool:
@@ -184,32 +192,36 @@ def test_the_many_gigabytes_are_asked_for(site: Site, downloads: Downloads, tmp_
         return False
 
     with pytest.raises(UsageError, match=r"--yes.*--images"):
-        prepare_set("refcoco", out=tmp_path / "s.h5", downloads=replace(downloads, agree=refuse))
+        prepare_dataset(refcoco, out=tmp_path / "s.h5", downloads=replace(downloads, agree=refuse))
     assert len(asked) == 1 and "0.0 GB" in asked[0]
     assert site.count("/train2014.zip") == 0
     pictures = tmp_path / "published" / "images" / "train2014"
-    prepare_set("refcoco", out=tmp_path / "s.h5", images=pictures, downloads=replace(downloads, agree=refuse))
+    prepare_dataset(refcoco, out=tmp_path / "s.h5", images=pictures, downloads=replace(downloads, agree=refuse))
     assert len(asked) == 1
 
 
-def test_a_dead_server_is_told_with_what_to_do(site: Site, downloads: Downloads, tmp_path: Path) -> None:
+def test_a_dead_server_is_told_with_what_to_do(
+    site: Site, refcoco: DatasetDescriptor, downloads: Downloads, tmp_path: Path
+) -> None:
     site.answers["/refcoco.zip"] = status(503)
     with pytest.raises(DataError, match=r"404.*503.*--from"):
-        prepare_set("refcoco", out=tmp_path / "s.h5", downloads=downloads)
+        prepare_dataset(refcoco, out=tmp_path / "s.h5", downloads=downloads)
 
 
-def test_an_archive_that_holds_something_else_is_refused(site: Site, downloads: Downloads, tmp_path: Path) -> None:
+def test_an_archive_that_holds_something_else_is_refused(
+    site: Site, refcoco: DatasetDescriptor, downloads: Downloads, tmp_path: Path
+) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "readme").write_text("hello")
     body = zipped(tmp_path, "other")
     site.answers["/refcoco.zip"] = serve(body)
-    source = replace(downloads.annotations["refcoco"], size=None, sha256=None)
+    refcoco = replace(refcoco, sources=(replace(refcoco.sources[0], size=None, sha256=None),))
     with pytest.raises(DataError, match="no refcoco under"):
-        prepare_set("refcoco", out=tmp_path / "s.h5", downloads=replace(downloads, annotations={"refcoco": source}))
+        prepare_dataset(refcoco, out=tmp_path / "s.h5", downloads=downloads)
 
 
 def test_without_a_source_and_downloads_nothing_is_guessed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="where to download to"):
-        prepare_set("refcoco", out=tmp_path / "s.h5")
+        prepare_dataset(find_dataset("refcoco"), out=tmp_path / "s.h5")
     with pytest.raises(UsageError, match="did you mean"):
-        prepare_set("refcoc", out=tmp_path / "s.h5")
+        prepare_dataset(find_dataset("refcoc"), out=tmp_path / "s.h5")

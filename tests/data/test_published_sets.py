@@ -21,16 +21,18 @@ from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
 from risctl.cli.app import app
-from risctl.data.datasets import COCO_PHRASES, SETS
-from risctl.data.datasets.phrasecut import _mask
-from risctl.data.datasets.published import counted, differences, store_counts
-from risctl.data.datasets.refer_layout import SPLIT_BY
+from risctl.data.datasets.coco_phrases.descriptor import COCO_PHRASES
+from risctl.data.datasets.counts import counted, differences, store_counts
+from risctl.data.datasets.image_collections import COCO_TRAIN2014, VISUAL_GENOME
+from risctl.data.datasets.phrasecut.reader import _mask
+from risctl.data.datasets.refer.layout import SPLIT_BY
+from risctl.data.datasets.registry import DATASETS, find_dataset
 from risctl.data.download import hub_files
-from risctl.data.download.fetching import Downloads, fetched_coco, no_stage
+from risctl.data.download.fetching import Downloads
 from risctl.data.download.mirrors import Patience
-from risctl.data.download.sources import ANNOTATIONS, Source
-from risctl.data.prepare import prepare_set, set_named
-from risctl.data.prepare_plan import plan_set
+from risctl.data.download.source import Source
+from risctl.data.dry_run import dry_run
+from risctl.data.prepare import prepare_dataset
 from risctl.data.store.reader import Store
 from risctl.errors import DataError, UsageError
 from risctl.vision import rle
@@ -83,7 +85,7 @@ def refclef(root: Path, *, pictures: str = "images/saiapr_tc-12/{name}", split_b
 )
 def test_refclef_is_prepared_whatever_way_its_pictures_lie(tmp_path: Path, pictures: str) -> None:
     root = refclef(tmp_path / "root", pictures=pictures)
-    prepared = prepare_set("refclef", source=root, out=tmp_path / "s.h5", verify=True)
+    prepared = prepare_dataset(find_dataset("refclef"), source=root, out=tmp_path / "s.h5", verify=True)
     assert prepared.warnings == ("1 pictures broken as published, left out with their refs",)
     assert prepared.counts["total"] == {"images": 2, "refs": 2, "sentences": 2}
     assert prepared.differences == ("refclef (unc) total: 2 images; published: 19,997 images",)
@@ -96,17 +98,17 @@ def test_refclef_is_prepared_whatever_way_its_pictures_lie(tmp_path: Path, pictu
 
 def test_refclef_is_split_by_berkeley_too(tmp_path: Path) -> None:
     root = refclef(tmp_path / "root", split_by="berkeley")
-    prepared = prepare_set("refclef", source=root, out=tmp_path / "s.h5", split_by="berkeley")
+    prepared = prepare_dataset(find_dataset("refclef"), source=root, out=tmp_path / "s.h5", split_by="berkeley")
     assert prepared.split_by == "berkeley"
     with pytest.raises(DataError, match="try --split-by berkeley"):
-        prepare_set("refclef", source=root, out=tmp_path / "s.h5")
+        prepare_dataset(find_dataset("refclef"), source=root, out=tmp_path / "s.h5")
 
 
 def test_a_picture_of_refclef_that_is_not_known_to_be_broken_is_missed(tmp_path: Path) -> None:
     root = refclef(tmp_path / "root")
     (root / "images/saiapr_tc-12/31.jpg").unlink()
     with pytest.raises(DataError, match=r"1 pictures missing \(.*31\.jpg\)"):
-        prepare_set("refclef", source=root, out=tmp_path / "s.h5")
+        prepare_dataset(find_dataset("refclef"), source=root, out=tmp_path / "s.h5")
 
 
 # gRefCOCO.
@@ -154,7 +156,7 @@ def grefcoco(root: Path, refs: list[dict[str, Any]], *, pickled: bool = False) -
 @pytest.mark.parametrize("pickled", [False, True])
 def test_grefcoco_has_targets_of_several_things_and_of_nothing(tmp_path: Path, pickled: bool) -> None:
     root = grefcoco(tmp_path / "root", gref(), pickled=pickled)
-    prepared = prepare_set("grefcoco", source=root, out=tmp_path / "s.h5", verify=True)
+    prepared = prepare_dataset(find_dataset("grefcoco"), source=root, out=tmp_path / "s.h5", verify=True)
     total = {"images": 3, "refs": 4, "sentences": 5, "of_nothing": 1, "of_several": 2}
     assert prepared.counts["total"] == total
     assert prepared.warnings == ("1 repeated sentence ids, renumbered",)
@@ -184,7 +186,7 @@ def test_grefcoco_has_targets_of_several_things_and_of_nothing(tmp_path: Path, p
 def test_refs_of_grefcoco_that_are_none_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     root = grefcoco(tmp_path / "root", gref(**changes))
     with pytest.raises(DataError, match=message):
-        prepare_set("grefcoco", source=root, out=tmp_path / "s.h5")
+        prepare_dataset(find_dataset("grefcoco"), source=root, out=tmp_path / "s.h5")
 
 
 def test_lists_of_annotations_are_grefcocos_alone(tmp_path: Path) -> None:
@@ -192,18 +194,20 @@ def test_lists_of_annotations_are_grefcocos_alone(tmp_path: Path) -> None:
     refs[0]["ann_id"] = [100]
     root = refer_files.write(tmp_path / "root", refs=refs)
     with pytest.raises(DataError, match=r"ann_id \[100\]; expected int"):
-        prepare_set("refcoco", source=root, out=tmp_path / "s.h5")
+        prepare_dataset(find_dataset("refcoco"), source=root, out=tmp_path / "s.h5")
 
 
 def test_json_that_is_none_is_refused(tmp_path: Path) -> None:
     root = grefcoco(tmp_path / "root", gref())
     (root / "grefcoco" / "grefs(unc).json").write_text("[" * 100_000)
     with pytest.raises(DataError, match="is no JSON"):
-        prepare_set("grefcoco", source=root, out=tmp_path / "s.h5")
+        prepare_dataset(find_dataset("grefcoco"), source=root, out=tmp_path / "s.h5")
 
 
 def test_grefcoco_without_its_test_splits_is_told_to_be_of_the_first_release(tmp_path: Path) -> None:
-    prepared = prepare_set("grefcoco", source=grefcoco(tmp_path / "root", gref()[:3]), out=tmp_path / "s.h5")
+    prepared = prepare_dataset(
+        find_dataset("grefcoco"), source=grefcoco(tmp_path / "root", gref()[:3]), out=tmp_path / "s.h5"
+    )
     assert any("withheld" in line for line in prepared.warnings)
 
 
@@ -274,7 +278,7 @@ def phrase_cut(root: Path, tasks: Any = TASKS, *, pictures: tuple[str, ...] = ("
 @pytest.mark.parametrize("pictures", [("images",), ("VG_100K", "VG_100K_2"), ("images/VG_100K", "images/VG_100K_2")])
 def test_phrasecut_is_prepared_from_one_folder_of_pictures_or_two(tmp_path: Path, pictures: tuple[str, ...]) -> None:
     root = phrase_cut(tmp_path / "root" / "VGPhraseCut_v0", pictures=pictures)
-    prepared = prepare_set("phrasecut", source=root, out=tmp_path / "s.h5", verify=True)
+    prepared = prepare_dataset(find_dataset("phrasecut"), source=root, out=tmp_path / "s.h5", verify=True)
     assert prepared.warnings == ("1 phrases published twice, first kept",)
     assert prepared.counts["val + miniv"] == {"images": 2, "refs": 2, "sentences": 2}
     assert prepared.counts["total"] == {"images": 3, "refs": 4, "sentences": 4, "of_several": 1}
@@ -294,7 +298,7 @@ def test_phrasecut_is_prepared_from_one_folder_of_pictures_or_two(tmp_path: Path
         assert rle.area(store.mask(3)) == 11 * 11 + 21
         assert store_counts(store) == prepared.counts
     # `--from` may be the folder around it, too.
-    assert SETS["phrasecut"].read(root.parent, images=root).counts() == SETS["phrasecut"].read(root).counts()
+    assert DATASETS["phrasecut"].read(root.parent, images=root).counts() == DATASETS["phrasecut"].read(root).counts()
 
 
 @pytest.mark.parametrize(
@@ -318,7 +322,7 @@ def test_phrasecut_is_prepared_from_one_folder_of_pictures_or_two(tmp_path: Path
 def test_phrases_that_are_none_are_refused_by_name(tmp_path: Path, entry: Any, message: str) -> None:
     root = phrase_cut(tmp_path / "root", {"val": TASKS["val"][:1], "test": [entry]})
     with pytest.raises(DataError, match=message):
-        prepare_set("phrasecut", source=root, out=tmp_path / "s.h5")
+        prepare_dataset(find_dataset("phrasecut"), source=root, out=tmp_path / "s.h5")
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[{]", "[] []", "<html>", "[" * 100_000])
@@ -326,11 +330,11 @@ def test_files_that_are_no_lists_of_phrases_are_refused(tmp_path: Path, content:
     root = phrase_cut(tmp_path / "root", {})
     (root / "refer_val.json").write_text(content)
     with pytest.raises(DataError, match=r"refer_val\.json is no (JSON|list)"):
-        prepare_set("phrasecut", source=root, out=tmp_path / "s.h5")
+        prepare_dataset(find_dataset("phrasecut"), source=root, out=tmp_path / "s.h5")
     with pytest.raises(DataError, match="no PhraseCut under"):
-        prepare_set("phrasecut", source=tmp_path, out=tmp_path / "s.h5")
+        prepare_dataset(find_dataset("phrasecut"), source=tmp_path, out=tmp_path / "s.h5")
     with pytest.raises(DataError, match="is no folder"):
-        prepare_set("phrasecut", source=tmp_path / "none", out=tmp_path / "s.h5")
+        prepare_dataset(find_dataset("phrasecut"), source=tmp_path / "none", out=tmp_path / "s.h5")
 
 
 POINT = st.tuples(st.floats(-20, 60), st.floats(-20, 60))
@@ -375,53 +379,54 @@ def test_phrasecut_is_fetched_file_by_file_and_its_pictures_in_two_archives(
     site: http_server.Site, tmp_path: Path
 ) -> None:
     published = phrase_cut(tmp_path / "published", pictures=("VG_100K", "VG_100K_2"))
-    annotations, images = {}, {}
+    annotations, images = [], []
     for split in ("train", "val", "test", "miniv"):
         name = f"refer_{split}.json"
         body = (published / name).read_bytes() if split in TASKS else b"[]"
         site.answers[f"/{name}"] = http_server.serve(body, drop_after=100)
         site.answers[f"/page/{name}"] = http_server.serve(b"<html>Confirm the download</html>")
         mirrors = (site.url(f"/page/{name}"), site.url(f"/{name}"))
-        annotations[f"phrasecut-{split}"] = Source(file_name=name, mirrors=mirrors, folder="phrasecut", about=1000)
+        provides = f"phrasecut/{name}"
+        annotations.append(Source(file_name=name, mirrors=mirrors, folder="phrasecut", about=1000, provides=provides))
     for key, folder in (("vg-1", "VG_100K"), ("vg-2", "VG_100K_2")):
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
             for path in (published / folder).iterdir():
                 archive.write(path, f"{folder}/{path.name}")
         site.answers[f"/{key}.zip"] = http_server.serve(buffer.getvalue())
-        images[key] = Source(
-            file_name=f"{key}.zip", mirrors=(site.url(f"/{key}.zip"),), folder="images", about=len(buffer.getvalue())
-        )
+        mirrors = (site.url(f"/{key}.zip"),)
+        images.append(Source(file_name=f"{key}.zip", mirrors=mirrors, folder="images", about=len(buffer.getvalue())))
+    dataset = replace(
+        find_dataset("phrasecut"), sources=tuple(annotations), images=replace(VISUAL_GENOME, sources=tuple(images))
+    )
     downloads = Downloads(
         root=tmp_path / "data",
         agree=lambda question: "Visual Genome" in question,
         patience=Patience(sleep=lambda seconds: None),
-        annotations=annotations,
-        images=images,
     )
-    options = {"source": None, "images": None, "split_by": None, "link": False, "downloads": downloads}
-    plan = plan_set(SETS["phrasecut"], out=tmp_path / "s.h5", **options)
+    options = {"root": downloads.root}
+    plan = dry_run(dataset, out=tmp_path / "s.h5", **options)
     assert [one.file_name for one in plan.downloads] == [
         *(f"refer_{split}.json" for split in SPLITS),
         "vg-1.zip",
         "vg-2.zip",
     ]
     assert not site.requests and not (tmp_path / "data").exists()
-    prepared = prepare_set("phrasecut", out=tmp_path / "s.h5", downloads=downloads)
+    prepared = prepare_dataset(dataset, out=tmp_path / "s.h5", downloads=downloads)
     assert prepared.counts["total"]["sentences"] == 4
     record = json.loads((tmp_path / "data/phrasecut/refer_train.json.json").read_text())
     assert record["url"].endswith("/refer_train.json") and len(record["sha256"]) == 64
     asked = len(site.requests)
-    plan = plan_set(SETS["phrasecut"], out=tmp_path / "t.h5", **options)
+    plan = dry_run(dataset, out=tmp_path / "t.h5", **options)
     assert (plan.downloads, plan.present, plan.wanted) == ((), 3, 3)
     assert plan.store_bytes == sum(path.stat().st_size for path in (tmp_path / "data/images").rglob("*.jpg"))
-    prepare_set("phrasecut", out=tmp_path / "t.h5", downloads=downloads)
+    prepare_dataset(dataset, out=tmp_path / "t.h5", downloads=downloads)
     assert len(site.requests) == asked
     # What an interrupted run did not come to is fetched; what is there is not.
     (tmp_path / "data/phrasecut/refer_val.json").unlink()
-    plan = plan_set(SETS["phrasecut"], out=tmp_path / "t.h5", **options)
+    plan = dry_run(dataset, out=tmp_path / "t.h5", **options)
     assert [one.file_name for one in plan.downloads] == ["refer_val.json"]
-    again = prepare_set("phrasecut", out=tmp_path / "t.h5", downloads=downloads)
+    again = prepare_dataset(dataset, out=tmp_path / "t.h5", downloads=downloads)
     assert again.counts == prepared.counts
     assert {path for path, *_ in site.requests[asked:]} == {"/page/refer_val.json", "/refer_val.json"}
 
@@ -442,20 +447,22 @@ def test_instances_of_coco_are_fetched_with_their_pictures(site: http_server.Sit
                 archive.write(path, entry)
         site.answers[f"/{name}"] = http_server.serve((tmp_path / name).read_bytes())
         sources[name] = Source(file_name=name, mirrors=(site.url(f"/{name}"),), folder="", about=1000)
-    downloads = Downloads(
-        root=tmp_path / "data",
-        agree=lambda question: "COCO train2014" in question,
-        annotations={"coco-instances": sources["annotations.zip"]},
-        images={"train2014": replace(sources["train2014.zip"], folder="images")},
+    instances = "annotations/instances_train2014.json"
+    dataset = replace(
+        COCO_PHRASES,
+        sources=(replace(sources["annotations.zip"], provides=instances),),
+        images=replace(COCO_TRAIN2014, sources=(replace(sources["train2014.zip"], folder="images"),)),
     )
-    for _ in range(2):
-        instances, images = fetched_coco(downloads, no_stage)
-        assert instances.read_bytes() == (published / "refcoco/instances.json").read_bytes()
-        assert {one.name for one in images.iterdir()} >= {refer_files.file_name(number) for number in (1, 2, 3)}
-    assert len(site.requests) == 2
-    options: dict[str, Any] = {"split_by": None, "link": False, "downloads": downloads}
-    for source, pictures in ((None, None), (instances, images)):
-        plan = plan_set(COCO_PHRASES, out=tmp_path / "s.h5", source=source, images=pictures, **options)
+    downloads = Downloads(root=tmp_path / "data", agree=lambda question: "COCO train2014" in question)
+    written = set()
+    for number in range(2):
+        prepared = prepare_dataset(dataset, out=tmp_path / f"{number}.h5", downloads=downloads)
+        written.add(prepared.store.fingerprint)
+        assert (downloads.root / instances).read_bytes() == (published / "refcoco/instances.json").read_bytes()
+    assert len(site.requests) == 2 and len(written) == 1
+    given = {"source": downloads.root / instances, "images": downloads.root / "images" / "train2014"}
+    for files in ({}, given):
+        plan = dry_run(dataset, out=tmp_path / "s.h5", root=downloads.root, **files)
         assert plan.downloads == () and plan.present == plan.wanted == 3
 
 
@@ -470,11 +477,11 @@ def test_grefcoco_is_fetched_from_the_hub(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(hub_files, "_downloaded", downloaded)
     downloads = Downloads(root=tmp_path / "data")
     pictures = published / "images" / "train2014"
-    prepared = prepare_set("grefcoco", out=tmp_path / "s.h5", images=pictures, downloads=downloads)
+    prepared = prepare_dataset(find_dataset("grefcoco"), out=tmp_path / "s.h5", images=pictures, downloads=downloads)
     assert prepared.counts["total"]["of_nothing"] == 1
     assert asked == [("FudanCVL/gRefCOCO", "grefs(unc).json"), ("FudanCVL/gRefCOCO", "instances.json")]
     assert len(json.loads((tmp_path / "data/grefcoco/instances.json.json").read_text())["sha256"]) == 64
-    prepare_set("grefcoco", out=tmp_path / "s.h5", images=pictures, downloads=downloads)
+    prepare_dataset(find_dataset("grefcoco"), out=tmp_path / "s.h5", images=pictures, downloads=downloads)
     assert len(asked) == 2
 
 
@@ -484,7 +491,7 @@ def test_a_hub_that_cannot_be_reached_is_told_with_what_to_do(tmp_path: Path, mo
 
     monkeypatch.setattr(hub_files, "_downloaded", downloaded)
     with pytest.raises(DataError, match=r"hf://datasets/FudanCVL/gRefCOCO.*no network.*--from"):
-        prepare_set("grefcoco", out=tmp_path / "s.h5", downloads=Downloads(root=tmp_path / "data"))
+        prepare_dataset(find_dataset("grefcoco"), out=tmp_path / "s.h5", downloads=Downloads(root=tmp_path / "data"))
 
 
 # The tables on the hub, where no mirror of the archives answers.
@@ -518,29 +525,31 @@ def table(root: Path, name: str, folder: Path, *, change: Callable[[dict[str, An
 
 
 @pytest.fixture
-def tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Path], Downloads]:
-    """Return downloads whose archives are nowhere and whose hub has the tables of a folder."""
+def tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Path], dict[str, Any]]:
+    """Return RefCOCO, its archives nowhere and its tables on a hub that has those of a folder, and the downloads."""
 
-    def offer(folder: Path) -> Downloads:
+    def offer(folder: Path) -> dict[str, Any]:
         def downloaded(repository: str, wanted: Callable[[str], bool], *, what: str) -> list[Path]:
             assert repository == "jxu124/refcoco"
             return sorted(one for one in folder.iterdir() if wanted(one.name))
 
         monkeypatch.setattr(hub_files, "_downloaded", downloaded)
-        nowhere = replace(ANNOTATIONS["refcoco"], mirrors=("http://127.0.0.1:9/refcoco.zip",))
+        refcoco = find_dataset("refcoco")
+        nowhere = replace(refcoco.sources[0], mirrors=("http://127.0.0.1:9/refcoco.zip",))
         patience = Patience(attempts=1, sleep=lambda seconds: None)
-        return Downloads(root=tmp_path / "data", annotations={"refcoco": nowhere}, patience=patience)
+        downloads = Downloads(root=tmp_path / "data", patience=patience)
+        return {"dataset": replace(refcoco, sources=(nowhere,)), "downloads": downloads}
 
     return offer
 
 
 def test_the_hubs_table_stands_in_where_no_archive_is_to_be_had(
-    refer_mini: Path, tmp_path: Path, tables: Callable[[Path], Downloads]
+    refer_mini: Path, tmp_path: Path, tables: Callable[[Path], dict[str, Any]]
 ) -> None:
-    downloads = tables(table(refer_mini, "refcoco", tmp_path / "hub"))
+    offered = tables(table(refer_mini, "refcoco", tmp_path / "hub"))
     pictures = refer_mini / "images" / "train2014"
-    prepared = prepare_set("refcoco", out=tmp_path / "s.h5", images=pictures, downloads=downloads, verify=True)
-    whole = prepare_set("refcoco", out=tmp_path / "whole.h5", source=refer_mini)
+    prepared = prepare_dataset(**offered, out=tmp_path / "s.h5", images=pictures, verify=True)
+    whole = prepare_dataset(find_dataset("refcoco"), out=tmp_path / "whole.h5", source=refer_mini)
     assert prepared.counts == whole.counts
     assert any("10 pictures with nothing but what is referred to" in line for line in prepared.warnings)
     with Store(tmp_path / "s.h5") as store, Store(tmp_path / "whole.h5") as other:
@@ -554,7 +563,7 @@ def test_the_hubs_table_stands_in_where_no_archive_is_to_be_had(
     record = json.loads((tmp_path / "data/downloads/refcoco.table.json").read_text())
     assert record["dataset"] == "jxu124/refcoco" and all(len(one["sha256"]) == 64 for one in record["files"])
     # It is there now: nothing is asked for again.
-    again = prepare_set("refcoco", out=tmp_path / "t.h5", images=pictures, downloads=replace(downloads, annotations={}))
+    again = prepare_dataset(**offered, out=tmp_path / "t.h5", images=pictures)
     assert again.store.fingerprint == prepared.store.fingerprint
 
 
@@ -567,43 +576,42 @@ def test_the_hubs_table_stands_in_where_no_archive_is_to_be_had(
     ],
 )
 def test_a_table_of_another_form_is_refused(
-    refer_mini: Path, tmp_path: Path, tables: Callable[[Path], Downloads], change: Any, message: str
+    refer_mini: Path, tmp_path: Path, tables: Callable[[Path], dict[str, Any]], change: Any, message: str
 ) -> None:
-    downloads = tables(table(refer_mini, "refcoco", tmp_path / "hub", change=change))
+    offered = tables(table(refer_mini, "refcoco", tmp_path / "hub", change=change))
     with pytest.raises(DataError, match=message):
-        prepare_set("refcoco", out=tmp_path / "s.h5", downloads=downloads)
+        prepare_dataset(**offered, out=tmp_path / "s.h5")
     assert not (tmp_path / "data" / "refcoco").exists()
 
 
-def test_the_table_has_one_way_of_splitting(tmp_path: Path, tables: Callable[[Path], Downloads]) -> None:
+def test_the_table_has_one_way_of_splitting(tmp_path: Path, tables: Callable[[Path], dict[str, Any]]) -> None:
     with pytest.raises(DataError, match=r"127\.0\.0\.1:9"):
-        prepare_set("refcoco", out=tmp_path / "s.h5", split_by="google", downloads=tables(tmp_path))
+        prepare_dataset(**tables(tmp_path), out=tmp_path / "s.h5", split_by="google")
 
 
 def test_a_plan_says_sizes_before_anything_moves(tmp_path: Path) -> None:
-    downloads = Downloads(root=tmp_path / "data")
-    options: dict[str, Any] = {"images": None, "split_by": None, "link": False, "downloads": downloads}
-    plan = plan_set(SETS["refcoco"], out=tmp_path / "s.h5", source=None, **options)
-    told = plan.told()
+    options: dict[str, Any] = {"root": tmp_path / "data"}
+    plan = dry_run(find_dataset("refcoco"), out=tmp_path / "s.h5", source=None, **options)
+    told = plan.as_text()
     assert "refcoco.zip, about 50.0 MB" in told and "train2014.zip, about 13.5 GB" in told
     assert "https://web.archive.org/web/20220413011718id_" in told
     assert plan.needed == 2 * (50_000_000 + 13_500_000_000) and plan.as_json()["needed_bytes"] == plan.needed
-    assert "NOT ENOUGH" in replace(plan, free=1000).told()
+    assert "NOT ENOUGH" in replace(plan, free=1000).as_text()
     root = refer_files.write(tmp_path / "root")
-    plan = plan_set(SETS["refcoco"], out=tmp_path / "s.h5", source=root, **options)
+    plan = dry_run(find_dataset("refcoco"), out=tmp_path / "s.h5", source=root, **options)
     assert (plan.downloads, plan.present, plan.wanted) == ((), 3, 3)
-    assert "3 of 3 are there in" in plan.told()
+    assert "3 of 3 are there in" in plan.as_text()
     (root / "images/train2014" / refer_files.file_name(2)).unlink()
-    plan = plan_set(SETS["refcoco"], out=tmp_path / "s.h5", source=root, **options)
+    plan = dry_run(find_dataset("refcoco"), out=tmp_path / "s.h5", source=root, **options)
     assert (plan.present, plan.wanted) == (2, 3)
     with pytest.raises(DataError, match="no refcocog under"):
-        plan_set(SETS["refcocog"], out=tmp_path / "s.h5", source=root, **options)
+        dry_run(find_dataset("refcocog"), out=tmp_path / "s.h5", source=root, **options)
     with pytest.raises(UsageError, match="did you mean 'grefcoco'"):
-        set_named("grefcocoo")
+        find_dataset("grefcocoo")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["root"]
 
 
-@pytest.mark.parametrize("name", [*SETS, "coco-phrases"])
+@pytest.mark.parametrize("name", [name for name, one in DATASETS.items() if one.sources])
 def test_every_set_has_a_command_that_plans_without_a_network(tmp_path: Path, name: str) -> None:
     command = ["prepare", name, "--dry-run", "--data-root", str(tmp_path / "data")]
     done = CliRunner().invoke(app, [*command, "--json"])
@@ -616,6 +624,6 @@ def test_every_set_has_a_command_that_plans_without_a_network(tmp_path: Path, na
 
 
 def test_counts_of_a_dataset_and_of_its_store_agree(refer_mini: Path, tmp_path: Path) -> None:
-    prepared = prepare_set("refcoco", source=refer_mini, out=tmp_path / "s.h5")
+    prepared = prepare_dataset(find_dataset("refcoco"), source=refer_mini, out=tmp_path / "s.h5")
     with Store(tmp_path / "s.h5") as store:
-        assert store_counts(store) == prepared.counts == counted(SETS["refcoco"].read(refer_mini))
+        assert store_counts(store) == prepared.counts == counted(DATASETS["refcoco"].read(refer_mini))

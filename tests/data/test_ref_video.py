@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from risctl.cli.app import app
 from risctl.data.clip_dataset import ClipTrainingSet
 from risctl.data.clips import ClipStore, is_video_store, sample_frames
-from risctl.data.datasets.ref_video import read_ref_davis17, read_ref_youtube_vos
+from risctl.data.datasets.ref_video.reader import read_ref_davis17, read_ref_youtube_vos
 from risctl.data.image_dataset import TrainingSet
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store

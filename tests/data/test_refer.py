@@ -12,9 +12,11 @@ import pytest
 from helpers import refer_files
 from pycocotools.coco import COCO
 
-from risctl.data.datasets import SETS
-from risctl.data.datasets.published import JOINED, PUBLISHED, TOTAL, differences, explanation
-from risctl.data.datasets.refer import read_refer
+from risctl.data.datasets.counts import differences, explanation
+from risctl.data.datasets.descriptor import JOINED, TOTAL
+from risctl.data.datasets.refer.descriptor import REFCOCO
+from risctl.data.datasets.refer.reader import read_refer
+from risctl.data.datasets.registry import DATASETS
 from risctl.errors import DataError, UsageError
 from risctl.vision import rle
 
@@ -37,7 +39,7 @@ MINI = {
 
 @pytest.mark.parametrize("name", MINI)
 def test_the_published_extract_reads_with_its_counts(refer_mini: Path, name: str) -> None:
-    dataset = SETS[name].read(refer_mini)
+    dataset = DATASETS[name].read(refer_mini)
     print(name, dataset.counts(), dataset.notes)
     assert dataset.counts() == MINI[name]
     ids = [one.sentence_id for record in dataset.records for one in record.expressions]
@@ -48,7 +50,7 @@ def test_the_published_extract_reads_with_its_counts(refer_mini: Path, name: str
 
 @pytest.mark.parametrize("name", MINI)
 def test_masks_are_those_of_pycocotools(refer_mini: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    dataset = SETS[name].read(refer_mini)
+    dataset = DATASETS[name].read(refer_mini)
     coco = COCO(refer_mini / name / "instances.json")
     capsys.readouterr()
     assert len(dataset.annotations) > 50
@@ -258,7 +260,7 @@ def test_broken_json_is_refused(tmp_path: Path) -> None:
 
 
 def test_one_sentence_list_repeated_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("risctl.data.datasets.refer_refs.MAX_SENTENCES", 1000)
+    monkeypatch.setattr("risctl.data.datasets.refer.refs.MAX_SENTENCES", 1000)
     refs, _ = refer_files.published()
     refs[0]["sentences"] = refs[0]["sentences"] * 600
     with pytest.raises(DataError, match="more than 1,000 sentences"):
@@ -266,7 +268,8 @@ def test_one_sentence_list_repeated_without_end_is_refused(tmp_path: Path, monke
 
 
 def test_the_published_splits_sum_to_their_totals() -> None:
-    for (name, split_by), table in PUBLISHED.items():
+    tables = [(name, *one) for name, dataset in DATASETS.items() for one in dataset.published.items()]
+    for name, split_by, table in tables:
         for kind in ("refs", "sentences"):
             joined = {part for split in table if JOINED in split for part in split.split(JOINED)}
             parts = [row[kind] for split, row in table.items() if split != TOTAL and split not in joined]
@@ -276,7 +279,7 @@ def test_the_published_splits_sum_to_their_totals() -> None:
 
 def test_a_difference_from_the_published_counts_shows_both_numbers() -> None:
     counts: dict[str, dict[str, int]] = {
-        split: {kind: figure or 1 for kind, figure in row.items()} for split, row in PUBLISHED["refcoco", "unc"].items()
+        split: {kind: figure or 1 for kind, figure in row.items()} for split, row in REFCOCO.published["unc"].items()
     }
     assert differences("refcoco", "unc", counts) == []
     counts["val"]["sentences"] = 10_833
@@ -302,7 +305,7 @@ def test_a_difference_from_the_published_counts_is_explained(
     split: str | None, changes: dict[str, int], why: str | None
 ) -> None:
     counts = {
-        name: {kind: figure or 1 for kind, figure in row.items()} for name, row in PUBLISHED["refcoco", "unc"].items()
+        name: {kind: figure or 1 for kind, figure in row.items()} for name, row in REFCOCO.published["unc"].items()
     }
     if split is not None:
         counts[split] |= changes

@@ -17,10 +17,9 @@ import pytest
 from helpers.scene_reader import Eye, Meaning, read
 from PIL import Image
 
-from risctl.data.datasets.scenes import make_scene, make_scenes
 from risctl.data.datasets.scenes.catalogue import KINDS
 from risctl.data.datasets.scenes.export import write_pictures
-from risctl.data.datasets.scenes.generate import MadeScene
+from risctl.data.datasets.scenes.generate import MadeScene, make_scene, make_scenes
 from risctl.data.datasets.scenes.palette import COLOURS
 from risctl.data.datasets.scenes.phrases import ABILITIES, Phrase, weaker
 from risctl.data.datasets.scenes.render import View, render

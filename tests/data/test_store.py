@@ -24,7 +24,7 @@ from helpers import store_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from risctl.data.datasets import SETS
+from risctl.data.datasets.registry import DATASETS
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.data.store import schema
 from risctl.data.store.reader import Store
@@ -152,7 +152,7 @@ def test_any_dataset_comes_back_as_it_was(dataset: Dataset) -> None:
 @pytest.mark.parametrize("link", [False, True])
 @pytest.mark.parametrize("name", ["refcoco", "refcoco+", "refcocog"])
 def test_the_published_extract_comes_back_and_verifies(refer_mini: Path, tmp_path: Path, name: str, link: bool) -> None:
-    dataset = SETS[name].read(refer_mini)
+    dataset = DATASETS[name].read(refer_mini)
     info = write_store(dataset, tmp_path / "store.h5", link=link)
     with Store(info.path) as store:
         read_back(store, dataset)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from risctl.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from risctl.cli.app import app
-from risctl.data.datasets.ref_video import read_ref_davis17, read_ref_youtube_vos
+from risctl.data.datasets.ref_video.reader import read_ref_davis17, read_ref_youtube_vos
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
 from risctl.errors import DataError, UsageError

@@ -12,7 +12,7 @@ from evaluation.test_video_evaluator import perfect, recipe_of
 from helpers.browser import Browser, find_chromium
 from helpers.video_files import write_youtube
 
-from risctl.data.datasets.ref_video import read_ref_youtube_vos
+from risctl.data.datasets.ref_video.reader import read_ref_youtube_vos
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
 from risctl.evaluation.report import Report

@@ -14,7 +14,7 @@ from helpers.video_files import write_youtube
 from risctl.checkpoints.checkpoint import load_checkpoint
 from risctl.data.batch import collate
 from risctl.data.clip_dataset import ClipTrainingSet, PictureClipSet
-from risctl.data.datasets.ref_video import read_ref_youtube_vos
+from risctl.data.datasets.ref_video.reader import read_ref_youtube_vos
 from risctl.data.joint_dataset import JointTrainingSet
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store

@@ -12,7 +12,7 @@ from helpers.tiny import tiny_dataset
 from helpers.video_files import write_youtube
 
 from risctl.checkpoints.checkpoint import load_checkpoint
-from risctl.data.datasets.ref_video import read_ref_youtube_vos
+from risctl.data.datasets.ref_video.reader import read_ref_youtube_vos
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
 from risctl.evaluation.image_evaluator import evaluate

@@ -1,47 +1,65 @@
-"""`risctl prepare`: published datasets into stores."""
+"""`risctl prepare`: datasets into stores."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from risctl.cli import console
 from risctl.cli.options import JsonOption, QuietOption
 from risctl.cli.prepare.box_phrases import EPILOG as BOX_PHRASES
 from risctl.cli.prepare.box_phrases import box_phrases
-from risctl.cli.prepare.coco_phrases import EPILOG as COCO_PHRASES
-from risctl.cli.prepare.coco_phrases import coco_phrases
-from risctl.cli.prepare.coco_zsi import SPLITS as ZSI_SPLITS
-from risctl.cli.prepare.coco_zsi import coco_zsi
-from risctl.cli.prepare.coco_zsi import epilog as zsi_epilog
-from risctl.cli.prepare.custom import EPILOG as OWN
-from risctl.cli.prepare.custom import own
+from risctl.cli.prepare.custom import EPILOG as CUSTOM
+from risctl.cli.prepare.custom import custom
+from risctl.cli.prepare.dataset_command import dataset_command, stage
 from risctl.cli.prepare.features import EPILOG as FEATURES
 from risctl.cli.prepare.features import features
-from risctl.cli.prepare.published import SETS as PUBLISHED
-from risctl.cli.prepare.published import epilog, published_set, stage, summary
+from risctl.cli.prepare.scenes import EPILOG as SCENES
 from risctl.cli.prepare.scenes import scenes
-from risctl.cli.prepare.videos import SETS as VIDEOS
-from risctl.cli.prepare.videos import video_set
+from risctl.errors import UsageError
+
+
+class DatasetCommands(TyperGroup):
+    """The commands written below, and one for each known dataset, which is made when it is needed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Returns the names of the commands, the datasets first."""
+        from risctl.data.datasets.registry import DATASETS, load_plugins
+
+        load_plugins()
+        return list(dict.fromkeys([*DATASETS, *super().list_commands(ctx)]))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Returns the command called `cmd_name`, None if there is none."""
+        return super().get_command(ctx, cmd_name) or _dataset_command(cmd_name)
+
+
+def _dataset_command(name: str) -> Any:
+    from risctl.data.datasets.registry import DATASETS, load_plugins
+
+    if name not in DATASETS:
+        load_plugins()
+    dataset = DATASETS.get(name)
+    if dataset is None or dataset.read is None:
+        return None
+    single = typer.Typer(rich_markup_mode="rich", add_completion=False)
+    epilog = f"Example: risctl prepare {name} {dataset.example}"
+    single.command(name, help=dataset.help, epilog=epilog)(dataset_command(dataset))
+    return typer.main.get_command(single)
+
 
 app = typer.Typer(
-    help="Turn a published dataset into a store: one file that training and evaluation read.",
+    cls=DatasetCommands,
+    help="Turn a dataset into a store: one file that training and evaluation read.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
-
-for _name in PUBLISHED:
-    app.command(_name, help=summary(_name), epilog=epilog(_name))(published_set(_name))
-app.command("scenes", epilog="Example: risctl prepare scenes -n 2000 --seed 0 --pictures pictures")(scenes)
-app.command("own", epilog=OWN)(own)
-app.command("coco-phrases", epilog=COCO_PHRASES)(coco_phrases)
+app.command("scenes", epilog=SCENES)(scenes)
+app.command("custom", epilog=CUSTOM)(custom)
 app.command("box-phrases", epilog=BOX_PHRASES)(box_phrases)
-for _split in ZSI_SPLITS:
-    app.command(f"coco-zsi-{_split}", epilog=zsi_epilog(_split))(coco_zsi(_split))
-for _name, (_help, _folder) in VIDEOS.items():
-    app.command(_name, help=_help, epilog=f"Example: risctl prepare {_name} --from {_folder}")(video_set(_name))
 app.command("features", epilog=FEATURES)(features)
 
 
@@ -56,15 +74,19 @@ def verify_store(
     quiet: QuietOption = False,
 ) -> None:
     """Check a store: every picture decoded, every mask well formed, all as it was written."""
-    from risctl.data.datasets.published import differences, explanation, store_counts
-    from risctl.data.prepare import set_named, verify_prepared
+    from risctl.data.datasets.counts import differences, explanation, store_counts
+    from risctl.data.datasets.registry import find_dataset
+    from risctl.data.prepare import verify_prepared
     from risctl.data.store.reader import Store
 
     with console.quiet_if(quiet):
         with Store(store) as opened:
             name, split_by, mark = opened.name, opened.split_by, opened.fingerprint
             counts, notes = store_counts(opened), dict(opened.notes)
-        instances = set_named(name).find(source, split_by).instances if source else None
+        find = find_dataset(name).find if source else None
+        if source and find is None:
+            raise UsageError(f"{name} has no published polygons to compare with; leave --from out")
+        instances = find(source, split_by).instances if source and find else None
         found = verify_prepared(store, instances=instances, stage=stage)
         differing, explained = differences(name, split_by, counts), explanation(name, split_by, counts)
         noted = [f"{count:,} {what}" for what, count in notes.items()]

@@ -9,7 +9,7 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.options import JsonOption, QuietOption, RootOption
-from risctl.cli.prepare.store_output import free_file
+from risctl.cli.prepare.store_output import check_file
 
 EPILOG = "Example: risctl prepare box-phrases --refcoco-sample refcoco_train_sample --keep-away refcoco_eval"
 
@@ -54,7 +54,7 @@ def box_phrases(
     if (refcoco_sample is None) == (referitgame is None):
         raise UsageError("name one source: --refcoco-sample DIR or --referitgame DIR")
     name = "refcoco" if refcoco_sample is not None else "referitgame"
-    path = free_file(out or data_root / f"{name}-boxes.jsonl", overwrite=overwrite)
+    path = check_file(out or data_root / f"{name}-boxes.jsonl", overwrite=overwrite)
     with console.quiet_if(quiet):
         if refcoco_sample is not None:
             away = set() if keep_away is None else evaluation_images(keep_away)

@@ -1,4 +1,4 @@
-"""`risctl prepare own`: a dataset of the user's own into a store."""
+"""`risctl prepare custom`: a file of the user's own into a store."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ from typing import Annotated
 import typer
 
 from risctl.cli import console
-from risctl.cli.data import WARNINGS, ImagesOption, OwnArgument
+from risctl.cli.data import WARNINGS, CustomArgument, ImagesOption
 from risctl.cli.options import JsonOption, QuietOption, RootOption
 from risctl.cli.prepare.store_output import (
     SHARES,
     LinkOption,
     OverwriteOption,
     SharesOption,
-    free_place,
+    check_output,
     out_option,
-    split_shares,
-    tell,
+    report_store,
     write,
 )
 
-EPILOG = "Example: risctl prepare own cups.jsonl --out data/cups.h5"
+EPILOG = "Example: risctl prepare custom cups.jsonl --out data/cups.h5"
 
 
-def own(
-    file: OwnArgument,
+def custom(
+    file: CustomArgument,
     images: ImagesOption = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the dataset; default: FILE's.", show_default=False)
@@ -44,17 +43,18 @@ def own(
 
     Splits are those that the file names; if it names none, pictures are shared out by --splits.
     """
-    from risctl.data.datasets.custom.read import check_own, refuse
+    from risctl.data.datasets.custom.read import check_custom, refuse
+    from risctl.data.splits import parse_shares
 
-    shares = split_shares(splits)
+    shares = parse_shares(splits)
     with console.quiet_if(quiet):
-        place = free_place(out or data_root / f"{file.stem}.h5", overwrite=overwrite)
+        place = check_output(out or data_root / f"{file.stem}.h5", overwrite=overwrite)
         with console.counting("checking") as progress:
-            checked = check_own(file, images=images, name=name, shares=shares, seed=seed, progress=progress)
+            checked = check_custom(file, images=images, name=name, shares=shares, seed=seed, progress=progress)
         if checked.dataset is None:
             raise refuse(checked)
         for one in checked.warnings[:WARNINGS]:
             console.warn(f"{file}:{one.line}: {one.message}")
         if len(checked.warnings) > WARNINGS:
             console.warn(f"{file}: {len(checked.warnings) - WARNINGS:,} more; risctl data check --json lists all")
-        tell(write(checked.dataset, place, link=link), as_json=as_json)
+        report_store(write(checked.dataset, place, link=link), as_json=as_json)

@@ -11,15 +11,17 @@ import typer
 from risctl.cli import console
 from risctl.cli.options import JsonOption, QuietOption, RootOption
 from risctl.cli.prepare.store_output import (
-    OF_VIDEOS,
+    OBJECTS,
     OverwriteOption,
     ability_counts,
-    free_place,
+    check_output,
     out_option,
-    tell,
+    report_store,
     write,
 )
 from risctl.errors import UsageError
+
+EPILOG = "Example: risctl prepare scenes -n 2000 --seed 0 --pictures pictures"
 
 
 def scenes(
@@ -61,7 +63,7 @@ def scenes(
 
     shape = _size(size)
     count = count or (200 if video else 2000)
-    out = free_place(out or data_root / ("moving-scenes.h5" if video else "scenes.h5"), overwrite=overwrite)
+    out = check_output(out or data_root / ("moving-scenes.h5" if video else "scenes.h5"), overwrite=overwrite)
     if video and pictures is not None:
         raise UsageError("--pictures writes single pictures; leave it out with --video")
     # The processes take seconds to start, which a few scenes do not repay.
@@ -75,12 +77,12 @@ def scenes(
         needed = "sentences that need " + ", ".join(f"{name} {number}" for name, number in abilities.items())
         if video:
             lines = [f"{count} videos of {frames} frames", needed]
-            tell(info, counted=OF_VIDEOS, lines=lines, also={"abilities": abilities}, as_json=as_json)
+            report_store(info, counted=OBJECTS, lines=lines, more={"abilities": abilities}, as_json=as_json)
         else:
             shown = write_pictures(pictures, count=picture_count, seed=seed, size=shape) if pictures else []
             paths = [str(path) for path in shown]
-            also = {"abilities": abilities, "pictures": paths}
-            tell(info, lines=[needed, *paths], also=also, as_json=as_json)
+            more = {"abilities": abilities, "pictures": paths}
+            report_store(info, lines=[needed, *paths], more=more, as_json=as_json)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -1,8 +1,7 @@
-"""What the `prepare` commands share: their options, where they may write, and how they tell what was written."""
+"""What the `prepare` commands share: options, the check of the output path, and the report of what was written."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,84 +28,74 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the 
 
 
 def out_option(default: str) -> Any:
-    """Return the option `--out` of a command whose store is DATA_ROOT/`default` unless named."""
+    """Returns the option `--out` of a command whose store is DATA_ROOT/`default` unless named."""
     return typer.Option("--out", "-o", help=f"The store to write; default: DATA_ROOT/{default}.", show_default=False)
 
 
-def free_place(out: Path, *, overwrite: bool) -> Path:
-    """Return `out` if a store may be written there. Raises `UsageError` if something is there that must stay."""
+def check_output(out: Path, *, overwrite: bool) -> Path:
+    """Returns `out` if a store may be written there. Raises `UsageError` if something is there that must stay."""
     from risctl.data.store.output_path import check_place
 
     check_place(out, overwrite=overwrite)
     return out
 
 
-def free_file(path: Path, *, overwrite: bool) -> Path:
-    """Return `path` if a file that is no store may be written there. Raises `UsageError` if one is there to stay."""
+def check_file(path: Path, *, overwrite: bool) -> Path:
+    """Returns `path` if a file that is no store may be written there. Raises `UsageError` if one must stay there."""
     if path.is_file() and not overwrite:
         raise UsageError(f"{path} is there already; replace it with --overwrite, or name another file with --out")
     return path
 
 
 def write(dataset: Dataset, out: Path, *, link: bool = False) -> StoreInfo:
-    """Write the store, with a progress bar."""
+    """Writes the store, with a progress bar."""
     from risctl.data.store.writer import write_store
 
     with console.counting("store") as progress:
         return write_store(dataset, out, link=link, progress=progress)
 
 
-COUNTED = {"images": "images", "refs": "refs", "sentences": "sentences"}
-OF_VIDEOS = {"refs": "objects", "sentences": "sentences"}
+IMAGES_AND_REFS = {"images": "images", "refs": "refs", "sentences": "sentences"}
+OBJECTS = {"refs": "objects", "sentences": "sentences"}
 
 
-def tell(
+def report_store(
     info: StoreInfo,
     *,
     as_json: bool,
-    counted: Mapping[str, str] = COUNTED,
+    counted: Mapping[str, str] = IMAGES_AND_REFS,
     lines: Sequence[str] = (),
-    also: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
-    """Print what was written as the command's result.
+    """Prints what was written as the command's result.
 
-    `counted` names what is told of each split, by kind of count; `lines` follow in the text, `also` in the JSON.
+    Args:
+        info: The store.
+        as_json: Whether to print JSON.
+        counted: What is reported of each split: kind of count -> its name.
+        lines: Further lines of the text.
+        more: Further entries of the JSON.
     """
-    told = [
+    report = [
         f"{split}: " + ", ".join(f"{row[kind]:,} {name}" for kind, name in counted.items())
         for split, row in info.counts.items()
     ]
-    told += lines
-    told += [f"note: {note}: {count:,}" for note, count in info.notes.items()]
-    told.append(f"wrote {info.path} ({info.bytes / 1e6:.1f} MB)")
+    report += lines
+    report += [f"note: {note}: {count:,}" for note, count in info.notes.items()]
+    report.append(f"wrote {info.path} ({info.bytes / 1e6:.1f} MB)")
     data = {
         "store": str(info.path),
         "bytes": info.bytes,
         "fingerprint": info.fingerprint,
         "counts": {split: dict(row) for split, row in info.counts.items()},
         "notes": dict(info.notes),
-        **(also or {}),
+        **(more or {}),
     }
-    console.result("\n".join(told), data=data, as_json=as_json)
-
-
-def split_shares(text: str) -> dict[str, float]:
-    """Return split -> share of a text such as "train=0.9,test=0.1". Raises `UsageError` for another form."""
-    shares = {}
-    for part in text.split(","):
-        name, _, share = part.partition("=")
-        try:
-            value = float(share)
-        except ValueError:
-            value = math.nan
-        if not name.strip() or not (math.isfinite(value) and value > 0):
-            raise UsageError(f"expected --splits such as train=0.8,val=0.1,test=0.1; got {text!r:.80}")
-        shares[name.strip()] = value
-    return shares
+    console.result("\n".join(report), data=data, as_json=as_json)
 
 
 def ability_counts(dataset: Dataset) -> dict[str, int]:
-    """Return how many sentences need each ability, those of scenes first and in their order."""
+    """Returns how many sentences need each ability, those of scenes first and in their order."""
     from collections import Counter
 
     from risctl.data.datasets.scenes.phrases import ABILITIES

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from risctl.data.datasets.descriptor import ImageCollection
 from risctl.data.datasets.problems import Problems
 from risctl.errors import DataError
 from risctl.vision.images import image_size
@@ -13,39 +13,7 @@ from risctl.vision.images import image_size
 SAMPLED = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """A collection of pictures by its name for people, and the folders that it is kept in; `*` stands for several."""
-
-    name: str
-    folders: tuple[str, ...]
-
-
-COCO = Layout(
-    "COCO train2014",
-    (
-        *("", "images/mscoco/images/train2014", "images/train2014", "train2014", "images/mscoco/train2014"),
-        *("mscoco/images/train2014", "coco/train2014", "coco/images/train2014", "images"),
-    ),
-)
-# The original collection has a folder of pictures in each of 41.
-SAIAPR = Layout(
-    "SAIAPR TC-12",
-    (
-        *("", "images/saiapr_tc-12", "saiapr_tc-12", "images", "images/saiapr_tc-12/images"),
-        *("*/images", "images/saiapr_tc-12/*/images", "saiapr_tc-12/*/images", "images/*/images"),
-    ),
-)
-VISUAL_GENOME = Layout(
-    "Visual Genome",
-    (
-        *("", "images", "VG_100K", "VG_100K_2", "images/VG_100K", "images/VG_100K_2", "VGPhraseCut_v0/images"),
-        *("visual_genome/VG_100K", "visual_genome/VG_100K_2", "vg/VG_100K", "vg/VG_100K_2"),
-    ),
-)
-
-
-class Pictures:
+class ImageFolders:
     """The folders that hold a set's pictures, the one with most of them first."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -66,9 +34,9 @@ def sampled(names: Sequence[str]) -> list[str]:
     return list(names[:: max(1, len(names) // SAMPLED)])
 
 
-def find_pictures(
-    layout: Layout, *, around: Iterable[Path], images: Path | None, sample: Sequence[str]
-) -> Pictures | None:
+def find_images(
+    collection: ImageCollection, *, around: Iterable[Path], images: Path | None, sample: Sequence[str]
+) -> ImageFolders | None:
     """Return the folders that hold the pictures, or None if there are none.
 
     `images`, if given, is such a folder or one that holds it; else they are looked for in the folders `around`. The one
@@ -80,7 +48,7 @@ def find_pictures(
     bases = [images] if images is not None else list(dict.fromkeys(around))
     held: dict[Path, set[str]] = {}
     for base in bases:
-        for inner in layout.folders:
+        for inner in collection.folders:
             for folder in sorted(base.glob(inner)) if "*" in inner else [base / inner]:
                 if folder not in held and folder.is_dir():
                     held[folder] = {name for name in sample if _holds(folder, name)}
@@ -92,7 +60,7 @@ def find_pictures(
             found |= held[folder]
     if not chosen and images is not None:
         chosen = [images]
-    return Pictures(chosen) if chosen else None
+    return ImageFolders(chosen) if chosen else None
 
 
 def _holds(folder: Path, name: str) -> bool:

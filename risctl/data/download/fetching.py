@@ -1,21 +1,21 @@
-"""Bringing the files of a published set under the data root: what is not there is downloaded and unpacked."""
+"""Brings the published files of a dataset under the data root: what is missing is downloaded and unpacked."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from risctl.data.datasets import COCO_PHRASES, Found, PublishedSet
-from risctl.data.datasets.image_folders import find_pictures, sampled
+from risctl.data.datasets.descriptor import AnnotationFiles, DatasetDescriptor
+from risctl.data.datasets.image_folders import ImageFolders, find_images, sampled
 from risctl.data.download.archives import check_zip, unpack
 from risctl.data.download.hub_files import NotOnHubError
 from risctl.data.download.hub_tables import fetch_table
 from risctl.data.download.mirrors import Patience, download
-from risctl.data.download.sources import ANNOTATIONS, IMAGES, Source
+from risctl.data.download.source import Source
 from risctl.errors import DataError, MachineError, UsageError
 
 Advance = Callable[[int, int | None], None]
@@ -25,118 +25,104 @@ Stage = Callable[[str], AbstractContextManager[Advance | None]]
 
 
 def no_stage(_: str) -> AbstractContextManager[Advance | None]:
-    """Show nothing."""
+    """Shows nothing."""
     return nullcontext(None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Downloads:
-    """Where to download to, and whether the pictures' many gigabytes are agreed to.
+    """Where downloads go, and whether the user agrees to the gigabytes of the pictures.
 
-    `agree` is asked with a sentence that says how much; it may raise or return False.
+    Attributes:
+        root: The data root.
+        agree: Called with a question that says how much; it may raise or return False.
+        patience: How long a server is waited for.
     """
 
     root: Path
     agree: Callable[[str], bool] = field(default=lambda _: False)
     patience: Patience | None = None
-    annotations: Mapping[str, Source] = field(default_factory=lambda: ANNOTATIONS)
-    images: Mapping[str, Source] = field(default_factory=lambda: IMAGES)
 
 
-def missing_annotations(published: PublishedSet, downloads: Downloads) -> list[Source]:
-    """Return the sources of the annotations that are not under the data root."""
+def missing_sources(dataset: DatasetDescriptor, root: Path) -> list[Source]:
+    """Returns the sources of the annotations that are not under the data root."""
     return [
-        downloads.annotations[name]
-        for name, marker in published.archives.items()
-        if not any((downloads.root / inner / marker).is_file() for inner in ("", "data"))
+        source
+        for source in dataset.sources
+        if not any((root / inner / source.provides).is_file() for inner in ("", "data"))
     ]
 
 
-def fetched_annotations(published: PublishedSet, split_by: str, downloads: Downloads, stage: Stage) -> Found:
-    """Return the annotations under the data root, after fetching what is not there.
-
-    Raises `DataError` or `MachineError` if they cannot be had, or are not what they should be.
-    """
-    found = present_annotations(published, split_by, downloads)
-    if found is not None and found.whole:
-        return found
-    for source in missing_annotations(published, downloads):
-        _fetch_annotations(source, published, split_by, downloads, stage)
-    return published.find(downloads.root, split_by)
-
-
-def present_annotations(published: PublishedSet, split_by: str, downloads: Downloads) -> Found | None:
-    """Return the annotations that are under the data root, None if there are none."""
+def present_annotations(dataset: DatasetDescriptor, split_by: str, root: Path) -> AnnotationFiles | None:
+    """Returns the annotations that are under the data root, None if there are none."""
     try:
-        return published.find(downloads.root, split_by)
+        return dataset.find(root, split_by) if dataset.find else None
     except DataError:
         return None
 
 
-def _fetch_annotations(
-    source: Source, published: PublishedSet, split_by: str, downloads: Downloads, stage: Stage
-) -> None:
-    """Fetch the source; where no mirror answers, the table that stands in for it, if there is one so split."""
-    try:
-        fetch(source, downloads, stage)
-    except DataError as refused:
-        if not source.table or split_by != published.split_by[0]:
-            raise
-        try:
-            with stage(f"reading the table {source.table}"):
-                fetch_table(source.table, downloads.root, name=published.name, split_by=split_by)
-        except (NotOnHubError, MachineError) as error:
-            raise type(refused)(f"{refused}. Nor is its table on the hub to be had: {error}") from error
+def present_images(dataset: DatasetDescriptor, found: AnnotationFiles, images: Path | None) -> ImageFolders | None:
+    """Returns the folders of the pictures that `found` is about, looked for in the folder `images` if it is given."""
+    if dataset.images is None or dataset.image_names is None:
+        return None
+    sample = sampled(dataset.image_names(found))
+    return find_images(dataset.images, around=found.search_folders, images=images, sample=sample)
 
 
-def fetch_pictures(published: PublishedSet, found: Found, downloads: Downloads, stage: Stage) -> None:
-    """Fetch the pictures if they are not in or around the data root, and that is agreed to.
+def fetch_annotations(dataset: DatasetDescriptor, split_by: str, downloads: Downloads, stage: Stage) -> AnnotationFiles:
+    """Returns the annotations under the data root, after fetching what is missing.
 
-    Raises `UsageError` if it is not, `DataError` or `MachineError` if they cannot be had.
+    Raises:
+        DataError: They cannot be had, or are not what they should be.
+        MachineError: The disk is too small, or there is no network.
     """
-    sample = sampled(published.names(found))
-    if find_pictures(published.layout, around=found.around, images=None, sample=sample) is not None:
+    assert dataset.find is not None
+    found = present_annotations(dataset, split_by, downloads.root)
+    if found is not None and found.complete:
+        return found
+    for source in missing_sources(dataset, downloads.root):
+        try:
+            fetch(source, downloads, stage)
+        except DataError as refused:
+            # The table that stands in for an archive has one way of splitting.
+            if not source.table or split_by != dataset.split_by[0]:
+                raise
+            try:
+                with stage(f"reading the table {source.table}"):
+                    fetch_table(source.table, downloads.root, name=dataset.name, split_by=split_by)
+            except (NotOnHubError, MachineError) as error:
+                raise type(refused)(f"{refused}. Nor is its table on the hub to be had: {error}") from error
+    return dataset.find(downloads.root, split_by)
+
+
+def fetch_images(dataset: DatasetDescriptor, found: AnnotationFiles, downloads: Downloads, stage: Stage) -> None:
+    """Fetches the pictures if they are not in or around the data root and the user agrees.
+
+    Raises:
+        UsageError: The user does not agree.
+        DataError: They cannot be had, or the archives hold others.
+        MachineError: The disk is too small, or there is no network.
+    """
+    if dataset.images is None or present_images(dataset, found, None) is not None:
         return
-    sources = [downloads.images[name] for name in published.pictures]
+    sources, root = dataset.images.sources, downloads.root
     about = sum(source.about for source in sources)
-    size, name, root = f"{about / 1e9:.1f} GB", published.layout.name, downloads.root
+    size, name = f"{about / 1e9:.1f} GB", dataset.images.name
     if not downloads.agree(f"{name} is not under {root}. Download its {size} and unpack as much again?"):
         raise UsageError(
             f"the pictures, {name} ({size}), are not under {root}; download them with --yes, "
             f"or name the folder that holds them with --images"
         )
-    check_free(root, 2 * about)
+    _check_free(root, 2 * about)
     for source in sources:
         fetch(source, downloads, stage)
-    if find_pictures(published.layout, around=found.around, images=None, sample=sample) is None:
-        held = ", ".join(source.file_name for source in sources)
-        raise DataError(f"{held} held none of the pictures, such as {sample[0]}; see {root / sources[0].folder}")
-
-
-def fetched_coco(downloads: Downloads, stage: Stage) -> tuple[Path, Path]:
-    """Return COCO's training instances of 2014 and the folder of their pictures, after fetching what is not there.
-
-    Raises as `fetched_annotations` and `fetch_pictures` do.
-    """
-    found = fetched_annotations(COCO_PHRASES, COCO_PHRASES.split_by[0], downloads, stage)
-    fetch_pictures(COCO_PHRASES, found, downloads, stage)
-    sample = sampled(COCO_PHRASES.names(found))
-    pictures = find_pictures(COCO_PHRASES.layout, around=found.around, images=None, sample=sample)
-    if pictures is None:
-        raise DataError(f"the pictures of {found.files[0]} are gone")
-    return found.files[0], pictures.folders[0]
-
-
-def check_free(folder: Path, needed: int) -> None:
-    """Raise `MachineError` unless the disk of `folder` has `needed` bytes free."""
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise MachineError(f"{needed / 1e9:.1f} GB are needed and {folder} has {free / 1e9:.1f} GB free")
+    if present_images(dataset, found, None) is None:
+        archives = ", ".join(source.file_name for source in sources)
+        raise DataError(f"{archives} held none of the pictures of {found.files[0]}; see {root / sources[0].folder}")
 
 
 def fetch(source: Source, downloads: Downloads, stage: Stage) -> None:
-    """Download a source; unpack an archive and remove it: the record of what was downloaded stays."""
+    """Downloads a source; an archive is unpacked and removed, while the record of the download stays."""
     folder = downloads.root / source.folder
     target = downloads.root / "downloads" / source.file_name if source.is_archive else folder / source.file_name
     with stage(f"downloading {source.file_name}") as advance:
@@ -145,7 +131,7 @@ def fetch(source: Source, downloads: Downloads, stage: Stage) -> None:
             target,
             size=source.size,
             sha256=source.sha256,
-            check=check_zip if source.is_archive else check_json,
+            check=check_zip if source.is_archive else _check_json,
             patience=downloads.patience,
             progress=advance,
         )
@@ -155,8 +141,15 @@ def fetch(source: Source, downloads: Downloads, stage: Stage) -> None:
         found.path.unlink()
 
 
-def check_json(path: Path) -> None:
-    """Raise `DataError` unless the file begins and ends as JSON does; servers answer with web pages, too."""
+def _check_free(folder: Path, needed: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise MachineError(f"{needed / 1e9:.1f} GB are needed and {folder} has {free / 1e9:.1f} GB free")
+
+
+def _check_json(path: Path) -> None:
+    """Raises `DataError` unless the file begins and ends as JSON does; servers answer with web pages, too."""
     with path.open("rb") as file:
         head = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
         file.seek(max(0, path.stat().st_size - 64))

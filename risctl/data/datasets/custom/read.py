@@ -42,7 +42,7 @@ class Checked:
     warnings: tuple[Finding, ...]
 
 
-def check_own(
+def check_custom(
     path: Path,
     *,
     images: Path | None = None,

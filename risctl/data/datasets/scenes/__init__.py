@@ -1,10 +1,6 @@
-"""Scenes: a synthetic referring-segmentation dataset, made without any download.
+"""Scenes: a synthetic referring-segmentation dataset, made without a download.
 
-`outlines` and `shapes` say what things look like, `palette` in which colours, `sprites`, `backgrounds`, `layout` and
-`render` make a picture; `facts` measures what is so in it, `phrases` is the meaning of expressions and `choice` picks
-those that single out one thing, `language` words them; `generate` makes the `Dataset`.
+`outlines` and `shapes` draw the objects, `palette` their colours; `sprites`, `backgrounds`, `layout` and `render` make
+an image. `spatial_relations` measures what holds in it, `phrases` defines the meaning of expressions,
+`expression_sampling` picks those that single out one object and `language` words them. `generate` makes the `Dataset`.
 """
-
-from risctl.data.datasets.scenes.generate import MadeScene, make_scene, make_scenes
-
-__all__ = ["MadeScene", "make_scene", "make_scenes"]

@@ -13,10 +13,10 @@ from multiprocessing import get_context
 import numpy as np
 from PIL import Image
 
+from risctl.data.datasets.image_buffer import ImageBuffer
 from risctl.data.datasets.scenes import expression_sampling, render, spatial_relations
 from risctl.data.datasets.scenes.catalogue import CATEGORY_IDS
 from risctl.data.datasets.scenes.expression_sampling import Referral
-from risctl.data.datasets.scenes.image_buffer import Pictures
 from risctl.data.datasets.scenes.phrases import Scene
 from risctl.data.datasets.scenes.spatial_relations import Thing
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
@@ -80,7 +80,7 @@ def make_scenes(
 ) -> Dataset:
     """Return `count` scenes of `seed` with expressions, in the splits train, val and test (80, 10 and 10 of a hundred).
 
-    Scene i depends on `seed` and i alone: not on `count`, nor on the number of `workers` (processes). Pictures are of
+    Scene i depends on `seed` and i alone: not on `count`, nor on the number of `workers` (processes). Images are of
     `size` (width, height) or of several usual sizes near 320 x 240, as JPEG. Every expression carries the abilities it
     needs (`phrases.ABILITIES`). `progress` is given the scenes as they come and passes them on. Raises `UsageError` if
     there are too few scenes for three splits, or sides no picture has.
@@ -91,7 +91,7 @@ def make_scenes(
         raise UsageError(f"a seed is 0 or more; got {seed}")
     if size is not None and not all(160 <= side <= 2048 for side in size):
         raise UsageError(f"a scene's width and height are from 160 to 2048 pixels; got {size[0]}x{size[1]}")
-    pictures = Pictures()
+    pictures = ImageBuffer()
     dataset = Dataset(
         name="scenes",
         split_by=f"seed{seed}",
@@ -132,7 +132,7 @@ def _pack(index: int, *, seed: int, size: tuple[int, int] | None) -> PackedScene
     )
 
 
-def _add(dataset: Dataset, pictures: Pictures, scene: PackedScene) -> None:
+def _add(dataset: Dataset, pictures: ImageBuffer, scene: PackedScene) -> None:
     image_id = scene.index + 1
     pictures.add(
         ImageRecord(

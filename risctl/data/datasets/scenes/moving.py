@@ -17,10 +17,10 @@ import numpy as np
 from PIL import Image
 
 from risctl.data.clips import VIDEOS
+from risctl.data.datasets.image_buffer import ImageBuffer
 from risctl.data.datasets.scenes import backgrounds, layout, render, spatial_relations
 from risctl.data.datasets.scenes.catalogue import CATEGORY_IDS, KINDS, THEMES
 from risctl.data.datasets.scenes.generate import JPEG_QUALITY, leave_interrupts, split_of
-from risctl.data.datasets.scenes.image_buffer import Pictures
 from risctl.data.datasets.scenes.layout import Placed
 from risctl.data.datasets.scenes.render import View
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
@@ -64,14 +64,14 @@ def make_moving_scenes(
 ) -> Dataset:
     """Return `count` videos of `frames` frames with expressions, in the splits train, val and test.
 
-    Pictures are of `size` (width, height), or of several usual sizes. Raises `UsageError` if there are too few videos
+    Images are of `size` (width, height), or of several usual sizes. Raises `UsageError` if there are too few videos
     for three splits, or too few frames to see a motion.
     """
     if count < 10:
         raise UsageError(f"at least 10 videos are needed for train, val and test; got {count}")
     if not 2 <= frames <= 500:
         raise UsageError(f"a video has from 2 to 500 frames; got {frames}")
-    pictures = Pictures()
+    pictures = ImageBuffer()
     dataset = Dataset(
         name="moving-scenes",
         split_by=VIDEOS,
@@ -179,7 +179,7 @@ def _packed(count: int, *, frames: int, seed: int, size: tuple[int, int] | None,
         yield from pool.map(make, range(count), chunksize=4)
 
 
-def _add(dataset: Dataset, pictures: Pictures, video: PackedVideo, *, sentence: int) -> int:
+def _add(dataset: Dataset, pictures: ImageBuffer, video: PackedVideo, *, sentence: int) -> int:
     """Add a video to `dataset`; return the last sentence id given."""
     assert isinstance(dataset.annotations, dict)
     first = len(pictures) + 1

@@ -19,18 +19,18 @@ from risctl.language.coco_classes import CLASSES, SPLITS, ClassSplit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pictures:
+class InstanceFolder:
     """An instance file and the folder of its pictures."""
 
     instances: Path
-    folder: Path
+    images: Path
 
 
 def make_coco_zsi(
     split: str,
-    training: Pictures,
+    training: InstanceFolder,
     *,
-    test: Pictures | None = None,
+    test: InstanceFolder | None = None,
     held_out: float = 0.1,
     seed: int = 0,
     on_missing: OnMissing = "refuse",
@@ -79,7 +79,7 @@ def make_coco_zsi(
     if on_missing == "refuse":
         problems.refuse_losses(str(training.instances))
     if not any(record.split == "train" for record in dataset.records):
-        raise DataError(f"{training.instances} has no picture in {training.folder} to train on; check the paths")
+        raise DataError(f"{training.instances} has no picture in {training.images} to train on; check the paths")
     dataset.notes = problems.notes()
     return dataset
 
@@ -94,7 +94,7 @@ class _Readings:
 
 
 def _read(
-    pictures: Pictures, classes: Mapping[int, str], problems: Problems, *, progress: Progress | None
+    pictures: InstanceFolder, classes: Mapping[int, str], problems: Problems, *, progress: Progress | None
 ) -> _Readings:
     """Return the pictures that are there, and their annotations of `classes`."""
     read = read_instances(pictures.instances, problems)
@@ -105,7 +105,7 @@ def _read(
         )
     images = {}
     for number, one in read.images.items():
-        path = pictures.folder / one.file_name
+        path = pictures.images / one.file_name
         if not path.is_file():
             problems.lose("pictures missing", path)
             continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from risctl.data.datasets.image_folders import VISUAL_GENOME, Pictures, find_pictures, sampled, size_of
+from risctl.data.datasets.image_collections import VISUAL_GENOME
+from risctl.data.datasets.image_folders import ImageFolders, find_images, sampled, size_of
+from risctl.data.datasets.phrasecut.layout import NAME, SPLIT_BY, file_names, find_tasks, search_folders
 from risctl.data.datasets.problems import OnMissing, Problems
 from risctl.data.download.transfer import Progress
 from risctl.data.json_scan import Scanner
@@ -21,29 +22,7 @@ from risctl.errors import DataError
 from risctl.language.tokens import words_of
 from risctl.vision import rle
 
-NAME = "phrasecut"
-SPLIT_BY = "published"
-SPLITS = ("train", "val", "test", "miniv")
-_FOLDERS = ("", NAME, "VGPhraseCut_v0", "data/VGPhraseCut_v0", "PhraseCutDataset/data/VGPhraseCut_v0", f"data/{NAME}")
 _LARGEST_ID = 2**62
-
-
-def find_tasks(root: Path) -> dict[str, Path]:
-    """Return split -> `refer_SPLIT.json` under `root`, those that are there. Raises `DataError` if none is."""
-    if not root.is_dir():
-        raise DataError(f"{root} is no folder; give the one that holds refer_train.json")
-    for inner in _FOLDERS:
-        found = {split: root / inner / f"refer_{split}.json" for split in SPLITS}
-        found = {split: path for split, path in found.items() if path.is_file()}
-        if found:
-            return found
-    looked = ", ".join(str(root / inner) for inner in _FOLDERS)
-    raise DataError(f"no PhraseCut under {root}: looked for refer_train.json, refer_val.json, ... in {looked}")
-
-
-def around_of(root: Path, tasks: dict[str, Path]) -> tuple[Path, ...]:
-    """Return the folders around which pictures are looked for."""
-    return root, *next(iter(tasks.values())).parents[:2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,15 +79,9 @@ def read_phrasecut(
     )
 
 
-def file_names(tasks: dict[str, Path]) -> list[str]:
-    """Return the file names of the pictures of all phrases, each once, without parsing all their polygons."""
-    matches = (match for path in tasks.values() for match in re.finditer(rb'"image_id"\s*:\s*(\d+)', path.read_bytes()))
-    return list(dict.fromkeys(f"{int(match[1])}.jpg" for match in matches))
-
-
-def _pictures(root: Path, tasks: dict[str, Path], images: Path | None) -> Pictures:
+def _pictures(root: Path, tasks: dict[str, Path], images: Path | None) -> ImageFolders:
     names = file_names(tasks)
-    found = find_pictures(VISUAL_GENOME, around=around_of(root, tasks), images=images, sample=sampled(names))
+    found = find_images(VISUAL_GENOME, around=search_folders(root, tasks), images=images, sample=sampled(names))
     if found is None:
         raise DataError(
             f"no pictures of Visual Genome around {root} (such as {', '.join(names[:1])}); "
@@ -122,7 +95,7 @@ class _Reading:
 
     def __init__(self, *, problems: Problems) -> None:
         self.problems = problems
-        self.pictures: Pictures | None = None
+        self.pictures: ImageFolders | None = None
         self.read = 0
         self.images: dict[int, ImageRecord | None] = {}
         self.categories: dict[str, int] = {}

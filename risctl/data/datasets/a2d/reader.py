@@ -24,7 +24,7 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from risctl.data.datasets.scenes.image_buffer import Pictures
+from risctl.data.datasets.image_buffer import ImageBuffer
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.errors import DataError
 from risctl.language.tokens import words_of
@@ -103,7 +103,7 @@ class _Maker:
 
     def __init__(self, name: str) -> None:
         self.notes: Counter[str] = Counter()
-        self.pictures = Pictures()
+        self.pictures = ImageBuffer()
         self.files: dict[int, ImageRecord] = {}
         self.annotations: dict[int, Annotation] = {}
         self.records: list[Record] = []

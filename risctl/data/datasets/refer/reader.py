@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from risctl.data.datasets.coco_instances import InstanceImage, Instances, Progress, rasterise, read_instances
-from risctl.data.datasets.image_folders import COCO, SAIAPR, Layout, find_pictures, sampled, size_of
+from risctl.data.datasets.descriptor import ImageCollection
+from risctl.data.datasets.image_collections import COCO_TRAIN2014, SAIAPR_TC12
+from risctl.data.datasets.image_folders import find_images, sampled, size_of
 from risctl.data.datasets.problems import OnMissing, Problems
-from risctl.data.datasets.refer_layout import SPLIT_BY, find_annotations
-from risctl.data.datasets.refer_refs import Ref, read_refs
+from risctl.data.datasets.refer.layout import SPLIT_BY, find_annotations, search_folders
+from risctl.data.datasets.refer.refs import Ref, read_refs
 from risctl.data.records import Annotation, Dataset, Record
 from risctl.errors import DataError
 from risctl.vision import rle
@@ -19,9 +21,8 @@ GENERALISED = "grefcoco"
 BROKEN_UPSTREAM = {"refclef": frozenset({19579, 17975, 19575})}
 
 
-def layout_of(name: str) -> Layout:
-    """Return how the pictures of the set `name` are kept."""
-    return SAIAPR if name == "refclef" else COCO
+def _collection_of(name: str) -> ImageCollection:
+    return SAIAPR_TC12 if name == "refclef" else COCO_TRAIN2014
 
 
 def read_refer(
@@ -51,12 +52,12 @@ def read_refer(
     refs = read_refs(refs_path, generalised=name == GENERALISED, problems=problems)
     wanted = {ref.image_id for ref in refs}
     listed = [image for image in instances.images.values() if image.image_id in wanted]
-    around = around_of(root, instances_path)
+    around = search_folders(root, instances_path)
     names = sampled([one.file_name for one in listed])
-    pictures = find_pictures(layout_of(name), around=around, images=images, sample=names)
+    pictures = find_images(_collection_of(name), around=around, images=images, sample=names)
     if pictures is None and listed:
         raise DataError(
-            f"no pictures of {layout_of(name).name} around {root} (such as {layout_of(name).folders[1]}/"
+            f"no pictures of {_collection_of(name).name} around {root} (such as {_collection_of(name).folders[1]}/"
             f"{listed[0].file_name}); name their folder with --images"
         )
     paths = {one.image_id: pictures.path(one.file_name) for one in listed} if pictures else {}
@@ -84,11 +85,6 @@ def read_refer(
         records=records,
         notes=problems.notes(),
     )
-
-
-def around_of(root: Path, instances: Path) -> tuple[Path, ...]:
-    """Return the folders around which pictures are looked for: the user's, and those above the annotations."""
-    return root, *instances.parents[:3]
 
 
 def _usable(

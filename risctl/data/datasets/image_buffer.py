@@ -12,7 +12,7 @@ IN_MEMORY = 256 * 2**20
 """Bytes of pictures that are kept in memory."""
 
 
-class Pictures(Mapping[int, ImageRecord]):
+class ImageBuffer(Mapping[int, ImageRecord]):
     """Image records by id, their `data` read back when asked for."""
 
     def __init__(self) -> None:

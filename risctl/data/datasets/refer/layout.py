@@ -71,3 +71,8 @@ def _chosen(folder: Path, *, name: str, split_by: str) -> Path:
             f"try --split-by {near}"
         )
     return present[split_by]
+
+
+def search_folders(root: Path, instances: Path) -> tuple[Path, ...]:
+    """Returns the folders in which pictures are looked for: the user's, and those above the annotations."""
+    return root, *instances.parents[:3]

@@ -1,0 +1,1 @@
+"""A2D-Sentences and JHMDB-Sentences."""

@@ -1,0 +1,42 @@
+"""A2D-Sentences and JHMDB-Sentences: single annotated frames of videos, measured as pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from risctl.data.datasets.descriptor import OBJECTS_AND_SENTENCES, DatasetDescriptor
+
+if TYPE_CHECKING:
+    from risctl.data.records import Dataset
+
+
+def _read_a2d(source: Path, *, progress: Any = None) -> Dataset:
+    from risctl.data.datasets.a2d.reader import read_a2d
+
+    return read_a2d(source, progress=progress)
+
+
+def _read_jhmdb(source: Path, *, progress: Any = None) -> Dataset:
+    from risctl.data.datasets.a2d.reader import read_jhmdb
+
+    return read_jhmdb(source, progress=progress)
+
+
+A2D = DatasetDescriptor(
+    name="a2d",
+    help="A2D-Sentences: its annotated frames as pictures, out of the videos; measured with --protocol a2d.",
+    example="--from a2d_sentences",
+    read=_read_a2d,
+    protocol="a2d",
+    linkable=False,
+    counted=OBJECTS_AND_SENTENCES,
+)
+JHMDB = DatasetDescriptor(
+    name="jhmdb",
+    help="JHMDB-Sentences: its annotated frames as pictures, split test; measured with --protocol a2d.",
+    example="--from jhmdb_sentences",
+    read=_read_jhmdb,
+    protocol="a2d",
+    counted=OBJECTS_AND_SENTENCES,
+)

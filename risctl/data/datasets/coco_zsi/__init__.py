@@ -1,0 +1,1 @@
+"""COCO divided into seen and unseen classes."""

@@ -1,0 +1,145 @@
+"""What is known of a dataset before any of its files is read.
+
+Descriptors are literals and import nothing heavy, so that the command line can list them fast; readers are imported
+when they are called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from risctl.data.download.source import Source
+
+if TYPE_CHECKING:
+    from risctl.data.records import Dataset
+
+Counts = Mapping[str, int | None]
+"""`images`, `refs` and `sentences`, None where no figure is published. `of_nothing` and `of_several` are the sentences
+that refer to nothing and to several objects."""
+
+TOTAL = "total"
+"""Stands for all splits together."""
+JOINED = " + "
+"""Stands between splits that are published as one."""
+
+
+def counts(images: int | None, refs: int | None, sentences: int | None, **more: int) -> Counts:
+    """Returns the published counts of a split."""
+    return {"images": images, "refs": refs, "sentences": sentences, **more}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageCollection:
+    """The pictures that a dataset is about.
+
+    Attributes:
+        name: Its name for people.
+        folders: The folders that people keep it in, from the data root or beside the annotations; `*` stands for any
+            one folder.
+        sources: Where it can be downloaded, empty if nowhere.
+    """
+
+    name: str
+    folders: tuple[str, ...]
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotationFiles:
+    """The annotations of a dataset as they lie on the disk.
+
+    Attributes:
+        files: The files.
+        instances: COCO's `instances.json` among them, if there is one.
+        search_folders: The folders in and below which pictures are looked for.
+        complete: Whether no published file is missing.
+    """
+
+    files: tuple[Path, ...]
+    instances: Path | None
+    search_folders: tuple[Path, ...]
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetOption:
+    """An option of `risctl prepare NAME` that the reader takes as a keyword argument.
+
+    Attributes:
+        name: The keyword; the flag is the same with dashes.
+        type: `str`, `int`, `float` or `Path`.
+        help: What it does, in one line.
+        default: Its value unless given; None of an option that may be left out.
+        required: Whether it must be given.
+        metavar: What stands for its value in the help, if not the type.
+    """
+
+    name: str
+    type: type
+    help: str
+    default: Any = None
+    required: bool = False
+    metavar: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetDescriptor:
+    """A dataset that `risctl prepare NAME` turns into a store.
+
+    Attributes:
+        name: Its name on the command line.
+        help: What it is, in one line.
+        example: The options of the example in the command's help.
+        read: The reader: called with the published files' folder and the keyword arguments `split_by`, `images`,
+            `on_missing`, `progress` and those of `options`. None if a command of its own makes the dataset.
+        protocol: The protocol by which papers measure on it.
+        split_by: Its ways of splitting, the usual one first; empty if there is no choice to name.
+        published: Way of splitting (or "") -> split -> published counts. An image can be in several splits, so that
+            the images of `total` need not be a sum.
+        quoted_totals: Way of splitting -> another number of sentences that is quoted -> why.
+        missing_splits: (way of splitting, split) -> what it means that the files lack the split.
+        sources: The downloads of its annotations; empty if users bring the files.
+        images: The pictures that it is about, where these are kept apart from the annotations.
+        find: Returns its annotation files in or below a folder, for a way of splitting. Raises `DataError` if they
+            are not there.
+        image_names: Returns the file names of all of its pictures, without parsing every annotation.
+        source_flag: The option that names the published files.
+        source_help: The help of that option.
+        options: Further options of its command.
+        linkable: Whether its pictures are files, which a store can point to.
+        can_drop: Whether what lacks its picture or mask can be left out with --allow-missing.
+        counted: What is reported of each split: kind of count -> its name.
+    """
+
+    name: str
+    help: str
+    example: str
+    read: Callable[..., Dataset] | None
+    protocol: str = "original"
+    split_by: tuple[str, ...] = ()
+    published: Mapping[str, Mapping[str, Counts]] = field(default_factory=dict)
+    quoted_totals: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    missing_splits: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    sources: tuple[Source, ...] = ()
+    images: ImageCollection | None = None
+    find: Callable[[Path, str], AnnotationFiles] | None = None
+    image_names: Callable[[AnnotationFiles], list[str]] | None = None
+    source_flag: str = "--from"
+    source_help: str = "Folder of the published files."
+    options: tuple[DatasetOption, ...] = ()
+    linkable: bool = True
+    can_drop: bool = False
+    counted: Mapping[str, str] = field(
+        default_factory=lambda: {"images": "images", "refs": "refs", "sentences": "sentences"}
+    )
+
+    def store_name(self, split_by: str) -> str:
+        """Returns the file name of its store, unless the user gives one."""
+        return f"{self.name}_{split_by}.h5" if split_by else f"{self.name}.h5"
+
+
+OBJECTS_AND_SENTENCES: Mapping[str, str] = {"refs": "objects", "sentences": "sentences"}
+"""What is reported of videos."""

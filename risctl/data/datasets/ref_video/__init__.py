@@ -1,0 +1,1 @@
+"""Ref-YouTube-VOS and Ref-DAVIS17."""

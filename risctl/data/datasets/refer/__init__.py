@@ -1,0 +1,1 @@
+"""The datasets that REFER publishes, and gRefCOCO."""
