@@ -65,7 +65,7 @@ def main() -> int:
     if not isinstance(system, Mini):
         sys.exit(f"{asked.model} is no mini model")
     system.eval()
-    presence = system.no_target_threshold if asked.presence is None else asked.presence
+    presence = system.no_target_threshold if asked.no_target_threshold is None else asked.no_target_threshold
     system.no_target_threshold = 0.0  # every phrase is answered here; refusals are worked out from the scores
     found: dict[str, Any] = {
         "model": str(asked.model),
@@ -113,7 +113,7 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("model", type=Path)
     for part in ("refer", "phrases", "scenes", "boxes"):
         parser.add_argument(f"--{part}", type=Path)
-    parser.add_argument("--presence", type=float, help="in place of the model's own threshold")
+    parser.add_argument("--no-target-threshold", type=float, help="in place of the model's own threshold")
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--json", type=Path, help="where to write all figures")
     return parser.parse_args()

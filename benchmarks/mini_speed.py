@@ -73,7 +73,7 @@ def warm(image: Path, model: str | None, *, repeats: int, threads: int, clock: C
     from risctl.vision.images import read_image
 
     torch.set_num_threads(threads)
-    predictor = risctl.load(model, device="cpu", presence=0)
+    predictor = risctl.load(model, device="cpu", no_target_threshold=0)
     system, pixels = predictor.system, read_image(image)
     times: dict[str, list[float]] = {"first phrase": [], "one more phrase": [], "picture": []}
     prepared, geometry = system.preprocess.image(pixels)

@@ -24,15 +24,15 @@ def load(
     *,
     device: str = "auto",
     threshold: float | None = None,
-    presence: float | None = None,
+    no_target_threshold: float | None = None,
 ) -> Predictor:
     """Open a trained model for prediction.
 
     `model` is a run folder (its `best` checkpoint is taken, else its `last`) or a checkpoint file; without it, the
     small model that the package ships. `device` is `auto`, `cpu`, `cuda` or `mps`; `threshold` overrides the mask
-    threshold of the recipe, `presence` the score below which a phrase is answered with nothing (0: never).
+    threshold of the recipe, `no_target_threshold` the score below which a phrase is answered with nothing (0: never).
     Raises `CheckpointError` if there is no usable checkpoint, `MachineError` if the device is absent.
     """
     from risctl.inference.predictor import Predictor  # torch is imported here, not at `import risctl`
 
-    return Predictor.load(model, device=device, threshold=threshold, presence=presence)
+    return Predictor.load(model, device=device, threshold=threshold, no_target_threshold=no_target_threshold)

@@ -92,13 +92,17 @@ def tiny_mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from risctl.systems.mini.model import Mini
     from risctl.systems.registry import build_system
 
-    model = {"system": "mini", "input_size": 64, "max_words": 6, "most": 6, "mask_channels": 16, "channels": 32}
+    model = {"system": "mini", "input_size": 64, "max_words": 6, "max_count": 6, "mask_channels": 16, "channels": 32}
     model |= {"layers": 1, "heads": 2, "visual": {"weights": "gone/start.safetensors"}, "text": {"buckets": 64}}
     recipe = parse_recipe(
         {
             "name": "tiny-mini",
             "model": model,
-            "data": {"store": "gone/none.h5", "items": "questions", "questions": {"files": ["gone/none.jsonl"]}},
+            "data": {
+                "store": "gone/none.h5",
+                "items": "box_grounding",
+                "box_grounding": {"files": ["gone/none.jsonl"]},
+            },
             "train": {"epochs": 1},
         },
         source="tests",

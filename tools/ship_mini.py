@@ -1,6 +1,6 @@
 """Turn a finished run of mini into the model that the package ships: its weights alone, in half precision.
 
-    python tools/ship_mini.py runs/mini risctl/models/mini.safetensors model.presence=0.3
+    python tools/ship_mini.py runs/mini risctl/models/mini.safetensors model.no_target_threshold=0.3
 
 Further arguments change the recipe in the file's header, such as thresholds that were chosen after training. Refuses
 what is too large to ship (6 M parameters, 14 MB) or does not fit half precision.

@@ -6,38 +6,62 @@ in memory; its digests are those of the names that it was written with, and are 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
-RECIPE_KEYS: Mapping[str, str] = {}
-"""Dotted recipe keys of version 1 and their names in version 2, for any system."""
+RECIPE_KEYS: Mapping[str, str] = {
+    "data.augment.crop.share": "data.augment.crop.probability",
+    "data.augment.crop.short": "data.augment.crop.short_sides",
+    "data.augment.crop.least": "data.augment.crop.min_size",
+    "data.augment.crop.most": "data.augment.crop.max_size",
+    "data.questions.made": "data.questions.generated",
+    "data.questions.found": "data.questions.detected",
+    "data.questions.drop": "data.questions.box_dropout",
+    "data.questions.detector": "data.questions.detector_noise",
+    "data.questions.colours": "data.questions.random_colours",
+    "data.questions.typo": "data.questions.typos",
+    "data.questions": "data.box_grounding",
+    "train.start.parts": "train.start.include",
+    "train.start.anew": "train.start.exclude",
+    "train.start": "train.init_weights",
+}
+"""Dotted recipe keys of version 1 and their names in version 2, for any system, in the order they are applied."""
 
-MODEL_KEYS: Mapping[str, Mapping[str, str]] = {}
+MODEL_KEYS: Mapping[str, Mapping[str, str]] = {
+    "mini": {"most": "max_count", "floor": "score_threshold", "presence": "no_target_threshold"}
+}
 """By system: keys of version 1 within `model`, dotted, and their names in version 2."""
+
+RECIPE_VALUES: Mapping[str, Mapping[str, str]] = {
+    "data.items": {"phrases": "expressions", "things": "instances", "questions": "box_grounding"}
+}
+"""By dotted recipe key of version 2: values of version 1 and what they are in version 2."""
 
 PARAMETERS: Mapping[str, Mapping[str, str]] = {"mini": {"finder.trunk.": "finder.backbone."}}
 """By system: prefixes of parameter names of version 1 and what they are in version 2."""
 
 
 def upgraded_recipe(recipe: Mapping[str, Any], *, version: int) -> dict[str, Any]:
-    """Returns the recipe of a checkpoint's header with the keys of today.
+    """Returns the recipe of a checkpoint's header, or of a run folder, with the keys of today.
 
     Args:
         recipe: The recipe as the file holds it.
         version: The format version of the file.
     """
-    values = {key: dict(value) if isinstance(value, Mapping) else value for key, value in recipe.items()}
+    values: dict[str, Any] = copy.deepcopy(dict(recipe))
     if version >= 2:
         return values
-    renamed = dict(RECIPE_KEYS)
-    model = values.get("model")
-    if isinstance(model, Mapping):
-        own = MODEL_KEYS.get(str(model.get("system")), {})
-        renamed |= {f"model.{old}": f"model.{new}" for old, new in own.items()}
-    for old, new in renamed.items():
-        _move(values, old.split("."), new.split("."))
+    model, stages = values.get("model"), values.get("stages")
+    system = str(model.get("system")) if isinstance(model, dict) else ""
+    renamed = {f"model.{old}": f"model.{new}" for old, new in MODEL_KEYS.get(system, {}).items()}
+    for section in (values, *(stages.values() if isinstance(stages, dict) else ())):
+        for old, new in (RECIPE_KEYS | renamed).items():
+            _move(section, old.split("."), new.split("."))
+        for key, replaced in RECIPE_VALUES.items():
+            _replace(section, key.split("."), replaced)
     return values
 
 
@@ -61,15 +85,27 @@ def upgraded_names(tensors: Mapping[str, Value], *, system: str, version: int) -
     return result
 
 
-def _move(values: dict[str, Any], old: list[str], new: list[str]) -> None:
+def _move(values: Any, old: list[str], new: list[str]) -> None:
     """Moves the value at the path `old`, if there is one, to the path `new`."""
-    holder: Any = values
-    for part in old[:-1]:
-        holder = holder.get(part) if isinstance(holder, dict) else None
-    if not isinstance(holder, dict) or old[-1] not in holder:
+    holder = _holder(values, old)
+    if holder is None:
         return
     value = holder.pop(old[-1])
     target: Any = values
     for part in new[:-1]:
         target = target.setdefault(part, {})
     target[new[-1]] = value
+
+
+def _replace(values: Any, path: list[str], replaced: Mapping[str, str]) -> None:
+    """Replaces the value at `path`, if it is one of `replaced`."""
+    holder = _holder(values, path)
+    if holder is not None and isinstance(holder[path[-1]], str):
+        holder[path[-1]] = replaced.get(holder[path[-1]], holder[path[-1]])
+
+
+def _holder(values: Any, path: list[str]) -> dict[str, Any] | None:
+    """Returns the mapping that holds the last key of `path`, None if there is none."""
+    for part in path[:-1]:
+        values = values.get(part) if isinstance(values, dict) else None
+    return values if isinstance(values, dict) and path[-1] in values else None

@@ -69,7 +69,7 @@ class QuestionSet(Dataset[QuestionItem | RisctlError]):
         self.left_out = len(asked) - len(self.asked) + len(found) - len(self.found)
         self.classes = classes
         if not len(self):
-            raise DataError("there is no question to train on: data.questions names no file and the store has none")
+            raise DataError("there is no question to train on: data.box_grounding names no file and the store has none")
         self.collate: Callable[[Sequence[QuestionItem]], Batch] = partial(
             collate_questions, per_word=per_word, classes=classes, appearance=appearance
         )

@@ -45,22 +45,24 @@ class Predictor:
     >>> predictor.ask("the left chair")[0].rle()  # of the same picture, without encoding it again
     """
 
-    def __init__(self, loaded: Loaded, *, threshold: float | None = None, presence: float | None = None) -> None:
+    def __init__(
+        self, loaded: Loaded, *, threshold: float | None = None, no_target_threshold: float | None = None
+    ) -> None:
         """Predict with a rebuilt checkpoint.
 
         `threshold` in [0, 1): a pixel is in the mask if its probability is above it; None takes `eval.threshold` of the
-        checkpoint's recipe, else that of its protocol. `presence` in [0, 1]: a phrase whose score is below it is
-        answered with nothing (`Prediction.matched`), 0 answers every phrase; None takes the model's own. Raises
+        checkpoint's recipe, else that of its protocol. `no_target_threshold` in [0, 1]: a phrase whose score is below
+        it is answered with nothing (`Prediction.matched`), 0 answers every phrase; None takes the model's own. Raises
         `UsageError` if one is out of range.
         """
-        if presence is not None and not 0 <= presence <= 1:
-            raise UsageError(f"expected a presence threshold between 0 and 1, got {presence:g}")
+        if no_target_threshold is not None and not 0 <= no_target_threshold <= 1:
+            raise UsageError(f"expected a no-target threshold between 0 and 1, got {no_target_threshold:g}")
         settings = loaded.recipe.eval
         chosen = settings.threshold if threshold is None else threshold
         self.threshold: float = get_protocol(settings.protocol).with_threshold(chosen).threshold
         self.system: System = loaded.system
-        if presence is not None:
-            self.system.no_target_threshold = presence
+        if no_target_threshold is not None:
+            self.system.no_target_threshold = no_target_threshold
         self.path: Path = loaded.path
         self._loaded = loaded
         self._encoded: _Encoded | None = None
@@ -72,15 +74,17 @@ class Predictor:
         *,
         device: str = "auto",
         threshold: float | None = None,
-        presence: float | None = None,
+        no_target_threshold: float | None = None,
     ) -> Predictor:
         """Open a run folder (its `best` checkpoint, else its `last`), a checkpoint file, or the model risctl ships.
 
         `device` is `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda` or `mps`. Raises `CheckpointError` if there is no
-        usable checkpoint, `MachineError` if the device is absent, `UsageError` if `threshold` or `presence` is out of
-        range.
+        usable checkpoint, `MachineError` if the device is absent, `UsageError` if `threshold` or `no_target_threshold`
+        is out of range.
         """
-        return cls(load_checkpoint(path, pick_device(device)), threshold=threshold, presence=presence)
+        return cls(
+            load_checkpoint(path, pick_device(device)), threshold=threshold, no_target_threshold=no_target_threshold
+        )
 
     @property
     def device(self) -> torch.device:

@@ -1,4 +1,4 @@
-"""The `data` section: which store, which sentences, and how a batch is made of them."""
+"""Defines the `data` section: the stores, the training samples, and how batches are made of them."""
 
 from __future__ import annotations
 
@@ -11,130 +11,143 @@ from risctl.section import FileName, Fraction, Section
 
 
 class CropSection(Section):
-    """A part of the picture, cut where the object shows: so large as if the picture were scaled first."""
+    """A random crop that keeps part of the object, sized as if the image had been resized first."""
 
-    share: Fraction = Field(default=0.5, description="Share of the samples that are cut.")
-    short: Annotated[tuple[Annotated[int, Field(ge=32, le=4096)], ...], Field(strict=False, min_length=1)] = Field(
-        default=(400, 500, 600), description="Short sides that the picture is thought to have, one of them by chance."
+    probability: Fraction = Field(default=0.5, description="Probability that a sample is cropped.")
+    short_sides: Annotated[tuple[Annotated[int, Field(ge=32, le=4096)], ...], Field(strict=False, min_length=1)] = (
+        Field(
+            default=(400, 500, 600),
+            description="Short sides that the image is considered resized to before cropping, one chosen at random.",
+        )
     )
-    least: int = Field(default=384, ge=16, le=4096, description="Smallest side of the part, in pixels of that picture.")
-    most: int = Field(default=600, ge=16, le=4096, description="Largest side of the part.")
+    min_size: int = Field(
+        default=384, ge=16, le=4096, description="Smallest side of the crop, in pixels of the resized image."
+    )
+    max_size: int = Field(default=600, ge=16, le=4096, description="Largest side of the crop.")
 
-    @field_validator("most")
+    @field_validator("max_size")
     @classmethod
-    def _most_is_no_less(cls, value: int, info: ValidationInfo) -> int:
-        least = info.data.get("least")
-        if least is not None and value < least:
-            raise PydanticCustomError("clash", "no less than `data.augment.crop.least` ({least})", {"least": least})
+    def _sizes_are_ordered(cls, value: int, info: ValidationInfo) -> int:
+        smallest = info.data.get("min_size")
+        if smallest is not None and value < smallest:
+            raise PydanticCustomError(
+                "clash", "no less than `data.augment.crop.min_size` ({smallest})", {"smallest": smallest}
+            )
         return value
 
 
 class AugmentSection(Section):
-    """Random changes of the training pictures; what a change does to left and right is done to the words as well."""
+    """Random augmentations of the training images; a mirrored image has left and right swapped in its expression."""
 
     flip: Fraction = Field(
-        default=0.0, description="Share of the samples mirrored, with left and right swapped in the text."
+        default=0.0, description="Probability of a horizontal flip, with left and right swapped in the expression."
     )
     colour: Fraction = Field(
         default=0.0, description="Strength of random brightness, contrast and saturation; 0: none."
     )
     photometric: bool = Field(
         default=False,
-        description="Distort colours as SSD does: brightness by up to 32 of 255, contrast and saturation by a half, "
-        "the hue by up to 18 degrees, each of them every other time.",
+        description="Photometric distortion as in SSD: brightness by up to 32 of 255, contrast and saturation by up to "
+        "a half, hue by up to 18 degrees, each with probability 0.5.",
     )
-    crop: CropSection | None = Field(default=None, description="Show a part of the picture; null: always all of it.")
+    crop: CropSection | None = Field(default=None, description="Random crops; null: always the full image.")
     sizes: Annotated[tuple[Annotated[int, Field(ge=32, le=2048)], ...], Field(strict=False)] = Field(
         default=(),
-        description="Short sides of the input, one of them by chance in the place of `model.short_side`, for a system "
-        "whose inputs keep the picture's shape; empty: always that one.",
+        description="Multi-scale training: short sides of the input, one chosen at random in place of "
+        "`model.short_side`, for a system whose inputs keep the aspect ratio; empty: always `model.short_side`.",
     )
     longest: int | None = Field(
         default=None,
         ge=32,
         le=4096,
-        description="What the other side may not pass at these sizes; null: as `model` has it.",
+        description="Upper limit of the long side at these sizes; null: the limit in `model`.",
     )
     zoom: Fraction = Field(
         default=0.0,
-        description="Share of the pictures shown in part, 55 to 100 % of each side, or smaller with a border; things "
-        "mostly cut away are left out. For systems trained on all things of a picture.",
+        description="Probability of zooming: 55 to 100 % of each side is shown, or the image is shrunk within a "
+        "border; instances that are mostly cut away are left out. For systems trained on all instances of an image.",
     )
     paste: Fraction = Field(
         default=0.0,
-        description="Share of the pictures that get one to three things of another picture of the store laid on them "
-        "(copy-paste). For systems trained on all things of a picture.",
+        description="Probability of copy-paste: one to three instances of another image of the store are pasted. For "
+        "systems trained on all instances of an image.",
     )
 
 
-class QuestionsSection(Section):
-    """Questions about boxes: what a system that finds and then chooses learns the choice from, without pictures."""
+class BoxGroundingSection(Section):
+    """Box grounding: expressions about given boxes, which train a box selector without images."""
 
     files: list[FileName] = Field(
-        default_factory=list, description="Files of boxes and phrases, as `risctl prepare box-phrases` writes them."
+        default_factory=list, description="Files of boxes and expressions, written by `risctl prepare box-phrases`."
     )
-    made: int = Field(
-        default=0, ge=0, le=10_000_000, description="Phrases an epoch that are made anew about the files' boxes."
+    generated: int = Field(
+        default=0,
+        ge=0,
+        le=10_000_000,
+        description="Expressions generated about the files' boxes in each epoch, new ones every time.",
     )
-    found: bool = Field(
-        default=False, description="Also the store's phrases, about what the model finds in the store's pictures."
+    detected: bool = Field(
+        default=False,
+        description="Add the store's expressions, about the boxes that the model detects in the store's images.",
     )
-    drop: Fraction = Field(default=0.1, description="Share of the questions that lose some of their boxes.")
-    detector: Fraction = Field(default=0.0, description="Share whose known boxes are made to look found.")
-    colours: Fraction = Field(default=0.0, description="Share whose boxes are given made-up colours.")
-    typo: Fraction = Field(default=0.0, description="Share that have a typing error.")
+    box_dropout: Fraction = Field(default=0.1, description="Share of the samples that lose some of their boxes.")
+    detector_noise: Fraction = Field(
+        default=0.0, description="Share whose annotated boxes are disturbed to look like a detector's."
+    )
+    random_colours: Fraction = Field(default=0.0, description="Share whose boxes get a random appearance.")
+    typos: Fraction = Field(default=0.0, description="Share whose expression gets a typing error.")
 
 
 class DataSection(Section):
-    """What is trained on."""
+    """The training data."""
 
     store: FileName = Field(description="The store that `risctl prepare` wrote (.h5).")
     also: Annotated[tuple[FileName, ...], Field(strict=False)] = Field(
         default=(),
-        description="Further stores to train on: an epoch is every item of all stores once, mixed. Pictures that "
-        "another of the stores holds outside its training split are left out. Evaluation is on `data.store`.",
+        description="Further stores to train on: an epoch covers all samples of all stores once, shuffled together. "
+        "Images that another of them holds outside its training split are left out. `data.store` is evaluated on.",
     )
-    train_split: str = Field(default="train", min_length=1, description="The split that is trained on.")
-    val_split: str = Field(default="val", min_length=1, description="The split that chooses the best checkpoint.")
+    train_split: str = Field(default="train", min_length=1, description="The split to train on.")
+    val_split: str = Field(default="val", min_length=1, description="The split that selects the best checkpoint.")
     batch_size: int = Field(
         default=16, ge=1, le=8192, description="Samples a step on each device, before `optim.accumulate`."
     )
-    workers: int = Field(default=2, ge=0, le=256, description="Loader processes; 0: load in the main process.")
-    items: Literal["phrases", "things", "questions"] = Field(
-        default="phrases",
-        description="What is learned from: `phrases` and the masks they mean; all `things` in a picture; `questions` "
-        "about boxes (the last two: mini).",
+    workers: int = Field(default=2, ge=0, le=256, description="Data-loader processes; 0: load in the main process.")
+    items: Literal["expressions", "instances", "box_grounding"] = Field(
+        default="expressions",
+        description="What a training sample is: `expressions`: an expression and its mask; `instances`: all instances "
+        "of an image; `box_grounding`: an expression about boxes (the last two: mini).",
     )
-    questions: QuestionsSection = Field(
-        default_factory=QuestionsSection, description="What the questions are about, with `items: questions`."
+    box_grounding: BoxGroundingSection = Field(
+        default_factory=BoxGroundingSection, description="The samples of `items: box_grounding`."
     )
     sentences: Literal["random", "all", "clips"] = Field(
         default="random",
-        description="What an epoch is: `random`: every ref once with one of its sentences by chance; `all`: every "
-        "sentence once; `clips`: of videos, every sentence once for each `frames` frames of its video, of pictures as "
+        description="What an epoch covers: `random`: each ref once, with one of its sentences at random; `all`: each "
+        "sentence once; `clips`: for videos, each sentence once for every `frames` frames of its video, for images as "
         "`random`.",
     )
     text_field: Literal["sent", "raw", "raw_lower"] = Field(
         default="sent",
-        description="Which text is read: as its publisher normalised it, as typed, or as typed in lower case.",
+        description="Which text to use: as normalised by the dataset's publisher, as typed, or as typed in lower case.",
     )
     frames: int | None = Field(
         default=None,
         ge=1,
         le=100,
-        description="Frames of a training clip; a picture of a store of pictures becomes so many, slightly moved. "
-        "null: pictures.",
+        description="Frames of a training clip; an image of an image store becomes a clip with slight random motion. "
+        "null: single images.",
     )
     features: FileName | None = Field(
         default=None,
-        description="What the frozen part of the encoders gives, computed before by `risctl prepare features`: a file; "
-        "`auto`: the one beside the store, if it is there; null: it is computed at every step.",
+        description="Cached features of the frozen part of the encoders, written by `risctl prepare features`: a file; "
+        "`auto`: the one beside the store, if there is one; null: compute them at every step.",
     )
     augment: AugmentSection | None = Field(
-        default=None, description="Random changes of the training pictures; null: none."
+        default=None, description="Random augmentations of the training images; null: none."
     )
 
     @property
     def stores(self) -> tuple[str, ...]:
-        """All stores that are trained on, the one that is evaluated on first."""
+        """All stores to train on; the first is the one that is evaluated on."""
         return (self.store, *self.also)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,19 @@ from risctl.section import expand_home
 __all__ = ["find_recipe", "load_recipe", "parse_recipe", "shipped_recipes"]
 
 
-def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Return the recipe of a YAML file, or of a shipped recipe's name, after `overrides` (`optim.lr=3e-4`, `~key`).
+Upgrade = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
-    Raises `RecipeError` with all problems, those of the overrides among them.
+
+def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = (), *, upgrade: Upgrade | None = None) -> Recipe:
+    """Reads a recipe file and validates it.
+
+    Args:
+        path_or_name: A YAML file, or the name of a shipped recipe.
+        overrides: Changes such as `optim.lr=3e-4` or, to remove a key, `~data.augment`.
+        upgrade: Translates the values of a file that an earlier version wrote.
+
+    Raises:
+        RecipeError: With all problems at once, those of the overrides included.
     """
     file = find_recipe(path_or_name)
     try:
@@ -37,6 +46,8 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Reci
         raise RecipeError(
             f"{file} is no recipe: expected YAML", problems=[f"line {line}: {what}" for line, what in error.problems]
         ) from None
+    if upgrade is not None and isinstance(values, Mapping):
+        values = upgrade(values)
     return _validate(
         values, source=str(file), overrides=overrides, origins={path: f"line {line}" for path, line in lines.items()}
     )

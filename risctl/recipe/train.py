@@ -1,4 +1,4 @@
-"""The `train` and `eval` sections: how long, how precise, what is kept, and how it is measured."""
+"""Defines the `train` and `eval` sections: duration, precision, what is saved, and how the model is evaluated."""
 
 from __future__ import annotations
 
@@ -8,66 +8,69 @@ from pydantic import Field
 
 from risctl.section import FileName, Section
 
-# The names of `metrics.protocols.PROTOCOLS`, which stands in a room above; a test holds the two together.
+# Equal to the names in `metrics.protocols.PROTOCOLS`, which takes longer to import; a test compares them.
 ProtocolName = Literal["original", "lavt", "cris", "mcn", "rela", "mmdet", "a2d", "davis", "zsris", "phrasecut"]
-
 
 Prefix = Annotated[str, Field(min_length=1)]
 
 
-class StartSection(Section):
-    """The weights that a training begins with: those of another. Its optimizer and its course do not come along."""
+class InitWeightsSection(Section):
+    """Initial weights from another checkpoint. Its optimizer state and schedule are not used."""
 
-    checkpoint: FileName = Field(description="A checkpoint, or the folder of a run, whose `best` (else `last`) it is.")
-    parts: Annotated[tuple[Prefix, ...], Field(strict=False)] = Field(
+    checkpoint: FileName = Field(description="A checkpoint file, or a run folder, whose `best` (else `last`) is used.")
+    include: Annotated[tuple[Prefix, ...], Field(strict=False)] = Field(
         default=(),
-        description="Take only parameters whose names begin with one of these, such as [visual, text]; empty: all.",
+        description="Load only parameters whose names start with one of these, such as [visual, text]; empty: all.",
     )
-    anew: Annotated[tuple[Prefix, ...], Field(strict=False)] = Field(
+    exclude: Annotated[tuple[Prefix, ...], Field(strict=False)] = Field(
         default=(),
-        description="Parameters that begin as without a checkpoint, by how their names begin, such as [classes].",
+        description="Do not load parameters whose names start with one of these, such as [classes].",
     )
 
 
 class TrainSection(Section):
-    """The run."""
+    """The training run."""
 
-    start: StartSection | None = Field(
-        default=None, description="Weights to begin with; null: random ones, but for what `model` names."
+    init_weights: InitWeightsSection | None = Field(
+        default=None,
+        description="Initial weights; null: random ones, apart from the pretrained weights that `model` names.",
     )
-
     epochs: int = Field(ge=1, le=100_000, description="Passes over the training split.")
     max_steps: int | None = Field(
         default=None,
         ge=1,
-        description="Stop after so many steps even if epochs remain; schedules count on the fewer of both.",
+        description="Stop after this many steps even if epochs remain; schedules use the smaller of the two.",
     )
-    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Of weights, order, sentences and augmentation.")
+    seed: int = Field(
+        default=0, ge=0, le=2**32 - 1, description="Seed of weights, order, choice of sentences and augmentations."
+    )
     precision: Literal["fp32", "fp16", "bf16"] = Field(default="fp32", description="Precision of the forward pass.")
     eval_every: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
-        default=1, description="Epochs between evaluations on `data.val_split`; null: none, and no `best`."
+        default=1, description="Epochs between evaluations on `data.val_split`; null: never, and there is no `best`."
     )
-    eval_limit: int | None = Field(default=None, ge=1, description="Evaluate on so many sentences at most; null: all.")
+    eval_limit: int | None = Field(
+        default=None, ge=1, description="Largest number of sentences to evaluate; null: all."
+    )
     save_every: int | None = Field(
         default=None, ge=1, description="Steps between saves of `last`; null: once an epoch."
     )
-    best: str = Field(
-        default="mIoU", min_length=1, description="The figure of the evaluation that chooses `best`, higher is better."
-    )
+    best: str = Field(default="mIoU", min_length=1, description="The metric that selects `best`; higher is better.")
     log_every: int = Field(default=20, ge=1, description="Steps between lines of metrics.jsonl.")
-    deterministic: bool = Field(default=True, description="Prefer the deterministic form of every operation.")
+    deterministic: bool = Field(default=True, description="Use deterministic operations where there are any.")
     ema: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
-        default=None, description="Decay of a running mean of the weights, which is then what is evaluated; null: none."
+        default=None,
+        description="Decay of an exponential moving average (EMA) of the weights, which is then evaluated and saved; "
+        "null: none.",
     )
 
 
 class EvalSection(Section):
-    """How the model is measured, in the run and after it."""
+    """How the model is evaluated, during the run and after it."""
 
-    protocol: ProtocolName = Field(default="original", description="The convention of the figures.")
+    protocol: ProtocolName = Field(default="original", description="The evaluation protocol.")
     threshold: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
-        default=None, description="Probability above which a pixel is in the mask; null: the protocol's own."
+        default=None, description="Probability above which a pixel belongs to the mask; null: the protocol's own."
     )
     text_batch: int = Field(
-        default=16, ge=1, le=4096, description="Sentences decoded together for one encoded picture."
+        default=16, ge=1, le=4096, description="Expressions decoded at a time for one encoded image."
     )

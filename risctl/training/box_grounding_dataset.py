@@ -31,27 +31,27 @@ def box_grounding_dataset(recipe: Recipe, stores: Iterable[Store], system: Syste
     Raises `UsageError` for a system that does not choose among boxes, `DataError` for files that cannot be read or if
     there is no question.
     """
-    section, augment = recipe.data.questions, recipe.data.augment
+    section, augment = recipe.data.box_grounding, recipe.data.augment
     if not isinstance(system, BoxGrounder):
         raise UsageError(
-            f"data.items=questions, but {recipe.model.system} does not choose among boxes; use data.items=phrases"
+            f"data.items=box_grounding, but {recipe.model.system} has no box selector; use data.items=expressions"
         )
     spec = system.grounding_spec
     found: list[BoxQuestion] = []
-    if section.found and not next(system.parameters()).is_meta:
+    if section.detected and not next(system.parameters()).is_meta:
         for store in stores:
             found.extend(detected_box_questions(system, store, split=recipe.data.train_split))
     return QuestionSet(
         system.preprocess,
         asked=[one for file in section.files for one in read_questions(Path(file), classes=spec.categories)],
-        made=section.made,
+        made=section.generated,
         found=found,
         disturbance=Disturbance(
             flip=augment.flip if augment else 0.0,
-            drop=section.drop,
-            detector=section.detector,
-            colours=section.colours,
-            typo=section.typo,
+            drop=section.box_dropout,
+            detector=section.detector_noise,
+            colours=section.random_colours,
+            typo=section.typos,
         ),
         per_word=spec.ids_per_word,
         classes=spec.categories,

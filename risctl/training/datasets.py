@@ -32,7 +32,7 @@ def training_dataset(
     `UsageError` for clips of a system that takes none, changes or categories that it cannot be trained with,
     `DataError` if a store has nothing to train on.
     """
-    if recipe.data.items == "questions":
+    if recipe.data.items == "box_grounding":
         return box_grounding_dataset(recipe, (store, *also), system)
     _check_categories(system, (store, *also))
     first = _of_store(recipe, store, system)
@@ -56,9 +56,11 @@ def _of_store(recipe: Recipe, store: Store, system: System) -> TrainingSet:
         "colour": augment.colour if augment else 0.0,
         "seed": recipe.train.seed,
     }
-    instances = data.items == "things"
+    instances = data.items == "instances"
     if instances and not isinstance(system, InstanceLearner):
-        raise UsageError(f"data.items=things, but {recipe.model.system} learns from phrases; use data.items=phrases")
+        raise UsageError(
+            f"data.items=instances, but {recipe.model.system} learns from expressions; use data.items=expressions"
+        )
     if instances or (isinstance(system, InstanceLearner) and system.instances_only):
         if data.frames is not None:
             raise UsageError(
@@ -71,7 +73,7 @@ def _of_store(recipe: Recipe, store: Store, system: System) -> TrainingSet:
             )
         options |= {"zoom": augment.zoom, "paste": augment.paste} if augment else {}
         # Drawn cups are no photographed ones: by other numbers, they are of no class.
-        known = CLASSES if data.items == "things" else None
+        known = CLASSES if data.items == "instances" else None
         return ThingTrainingSet(store, data.train_split, system.preprocess, known=known, **options)
     if augment and (augment.zoom or augment.paste):
         raise UsageError(

@@ -13,7 +13,7 @@ from risctl.checkpoints.checkpoint import read_weights, vocabulary_of
 from risctl.core.encoders.text.embedding import FrozenVectors, LearnedVectors
 from risctl.errors import CheckpointError, RecipeError, nearest
 from risctl.language.vocabulary import Vocabulary
-from risctl.recipe.train import StartSection
+from risctl.recipe.train import InitWeightsSection
 
 _SHOWN = 5
 
@@ -25,12 +25,12 @@ class InitWeights:
     path: Path
     weights: Mapping[str, Tensor]
     vocabulary: Vocabulary
-    parts: tuple[str, ...]
-    anew: tuple[str, ...]
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
 
     def takes(self, name: str) -> bool:
         """Say whether the tensor `name` is taken from the checkpoint."""
-        return (not self.parts or name.startswith(self.parts)) and not name.startswith(self.anew)
+        return (not self.include or name.startswith(self.include)) and not name.startswith(self.exclude)
 
     @property
     def takes_encoders(self) -> bool:
@@ -70,14 +70,15 @@ class InitWeights:
         if problems:
             more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
             raise CheckpointError(
-                f"train.start: {self.path} is of another model: {'; '.join(problems[:_SHOWN])}{more}. Name what begins "
-                "anew in train.start.anew, or what is taken in train.start.parts"
+                f"train.init_weights: {self.path} is of another model: {'; '.join(problems[:_SHOWN])}{more}. List "
+                "what keeps its own weights in train.init_weights.exclude,"
+                " or what is loaded in train.init_weights.include"
             )
         system.load_state_dict(given, strict=False)
         rest = len(own) - len(wanted)
         return (
             f"begins with {len(wanted)} tensors of {self.path}"
-            + (f", {rest} begin anew" if rest else "")
+            + (f", {rest} keep their own" if rest else "")
             + (f", and {new_words} words that it does not know" if new_words else "")
         )
 
@@ -94,23 +95,23 @@ class InitWeights:
     def _check_prefixes(self, own: Mapping[str, Tensor]) -> None:
         problems = [
             f"{key}: no parameter's name begins with {prefix!r}; nearest: {nearest(prefix, _prefixes(own))!r}"
-            for key, prefixes in (("parts", self.parts), ("anew", self.anew))
+            for key, prefixes in (("include", self.include), ("exclude", self.exclude))
             for prefix in prefixes
             if not any(name.startswith(prefix) for name in own)
         ]
         if problems:
-            raise RecipeError("train.start names what the model does not have", problems=problems)
+            raise RecipeError("train.init_weights names what the model does not have", problems=problems)
 
 
-def read_init_weights(section: StartSection) -> InitWeights:
+def read_init_weights(section: InitWeightsSection) -> InitWeights:
     """Read the checkpoint to begin with. Raises what reading a checkpoint raises."""
     path, header, weights = read_weights(section.checkpoint)
     return InitWeights(
         path=path,
         weights=weights,
         vocabulary=vocabulary_of(header, path),
-        parts=section.parts,
-        anew=section.anew,
+        include=section.include,
+        exclude=section.exclude,
     )
 
 

@@ -143,8 +143,8 @@ def _train(
         opened.enter_context(determinism(recipe.train.deterministic))
         start: InitWeights | None = None
         if resumed is None:
-            if recipe.train.start is not None:
-                start = read_init_weights(recipe.train.start)
+            if recipe.train.init_weights is not None:
+                start = read_init_weights(recipe.train.init_weights)
             words = gather_vocabulary(recipe, store, also=also, before=start.words if start else None)
         else:
             _check_data(resumed, (store, *also))

@@ -15,6 +15,7 @@ import json
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import torch
 
 from risctl import __version__
 from risctl.checkpoints.checkpoint import BEST, LAST
+from risctl.checkpoints.upgrade import upgraded_recipe
 from risctl.errors import MachineError, UsageError
 from risctl.files import replacing
 from risctl.recipe.load import load_recipe
@@ -67,8 +69,11 @@ class RunFolder:
         return run
 
     def recipe(self) -> Recipe:
-        """Return the recipe of the run. Raises `RecipeError` if it was edited into none."""
-        return load_recipe(self.recipe_file)
+        """Return the recipe of the run, also of one that risctl 0.1 wrote.
+
+        Raises `RecipeError` if it was edited into none.
+        """
+        return load_recipe(self.recipe_file, upgrade=partial(upgraded_recipe, version=1))
 
     def note_start(self, recipe: Recipe, command: str) -> None:
         """Record how and with what the run is started or goes on."""

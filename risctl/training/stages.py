@@ -83,7 +83,7 @@ def _beginning(stage: Recipe, before: Path | None) -> Recipe:
         return stage
     values = stage.model_dump(mode="json")
     # Whole, so that the stage can begin anew from another working folder.
-    values["train"]["start"] = {"checkpoint": str(before.resolve())}
+    values["train"]["init_weights"] = {"checkpoint": str(before.resolve())}
     return Recipe.model_validate(values)
 
 

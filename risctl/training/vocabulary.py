@@ -115,7 +115,7 @@ def _of_questions(recipe: Recipe, stores: Sequence[Store], before: Vocabulary | 
         )
     data = recipe.data
     texts = [one for each in stores for one in each.texts(data.train_split, data.text_field)]
-    for file in data.questions.files:
+    for file in data.box_grounding.files:
         texts.extend(one.text for one in read_questions(Path(file), classes=len(CLASSES)))
     counts = Counter(word for one in texts for word in set(split_words(one)))
     frequent = {word for word, count in counts.items() if count > 1} | lexicon_words()

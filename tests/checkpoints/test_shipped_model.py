@@ -38,7 +38,7 @@ def tool():  # type: ignore[no-untyped-def]
 def stand_in(tool, tiny_mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:  # type: ignore[no-untyped-def]
     """A tiny model in the place of the shipped one."""
     path = tmp_path / "models" / "mini.safetensors"
-    tool.ship(tiny_mini, path, overrides=["model.presence=0.25"])
+    tool.ship(tiny_mini, path, overrides=["model.no_target_threshold=0.25"])
     monkeypatch.setattr(checkpoint, "SHIPPED", path)
     monkeypatch.setattr(embedded_model, "SHIPPED", path)
     embedded_model._predictor.cache_clear()
@@ -73,7 +73,7 @@ def test_what_is_shipped_is_the_weights_in_half_precision(stand_in: Path, tiny_m
 
 
 def test_without_a_name_the_shipped_model_answers(stand_in: Path, tiny_mini: Path, pixels: np.ndarray) -> None:
-    own, whole = risctl.load(device="cpu", presence=0), risctl.load(tiny_mini, device="cpu")
+    own, whole = risctl.load(device="cpu", no_target_threshold=0), risctl.load(tiny_mini, device="cpu")
     assert own.path == stand_in
     [short], [long] = own.predict(pixels, "the red cup"), whole.predict(pixels, "the red cup")
     assert np.allclose(short.probability, long.probability, atol=0.02)
@@ -121,11 +121,11 @@ def test_what_is_too_large_or_too_big_a_number_is_not_shipped(
 
 def test_below_the_presence_threshold_nothing_is_answered(stand_in: Path, pixels: np.ndarray) -> None:
     for presence, matched in ((0.0, True), (1.0, False)):
-        [found] = risctl.load(device="cpu", presence=presence).predict(pixels, "the elephant")
+        [found] = risctl.load(device="cpu", no_target_threshold=presence).predict(pixels, "the elephant")
         assert found.matched == matched and 0 < found.score < 1
         assert found.mask.any() == matched and (found.box is not None) == matched
     with pytest.raises(UsageError, match="between 0 and 1"):
-        risctl.load(presence=1.5)
+        risctl.load(no_target_threshold=1.5)
 
 
 def test_long_phrases_are_remarked_on_and_short_ones_not(stand_in: Path) -> None:

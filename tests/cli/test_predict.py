@@ -291,7 +291,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_no_match_is_an_answer(risctl: Run, photo: Path, tiny_mini: Path) -> None:
-    result = risctl("predict", photo, "the elephant", "-m", tiny_mini, "--presence", "0.999")
+    result = risctl("predict", photo, "the elephant", "-m", tiny_mini, "--no-target-threshold", "0.999")
     assert result.code == 0
     text, score, box, mask = result.out.strip().split("\t")
     assert (text, box) == ("the elephant", "no match") and 0 < float(score) < 0.999
@@ -300,16 +300,16 @@ def test_no_match_is_an_answer(risctl: Run, photo: Path, tiny_mini: Path) -> Non
     record = json.loads((Path("predictions") / "photo.the-elephant.json").read_text())
     assert record["matched"] is False and record["box"] is None and record["area"] == 0
     assert record["score"] == pytest.approx(float(score), abs=1e-3)
-    for always in (("--always",), ("--presence", "0"), ()):  # the model's own threshold is 0
+    for always in (("--always",), ("--no-target-threshold", "0"), ()):  # the model's own threshold is 0
         [record] = json.loads(risctl("predict", photo, "the elephant", "-m", tiny_mini, "--json", *always).out)
         assert record["matched"] is True and record["area"] > 0
         assert record["score"] == pytest.approx(float(score), abs=1e-3)
 
 
 def test_presence_is_checked(risctl: Run, photo: Path, tiny_mini: Path) -> None:
-    both = risctl("predict", photo, "cup", "-m", tiny_mini, "--always", "--presence", "0.5")
+    both = risctl("predict", photo, "cup", "-m", tiny_mini, "--always", "--no-target-threshold", "0.5")
     assert both.code == 2 and "give one of them" in both.err
-    beyond = risctl("predict", photo, "cup", "-m", tiny_mini, "--presence", "1.5")
+    beyond = risctl("predict", photo, "cup", "-m", tiny_mini, "--no-target-threshold", "1.5")
     assert beyond.code == 2 and "between 0 and 1" in beyond.err
 
 

@@ -61,7 +61,7 @@ def test_a_part_lies_within_and_shows_the_object(height: int, width: int, least:
     generator = np.random.default_rng(seed)
     shown = np.zeros((height, width), dtype=bool)
     shown[generator.integers(height), generator.integers(width)] = True
-    crop = Crop(share=1.0, short=(100, 150), least=least, most=least + more)
+    crop = Crop(probability=1.0, short_sides=(100, 150), min_size=least, max_size=least + more)
     part = crop.draw(shown, generator)
     if part is None:
         return
@@ -72,7 +72,7 @@ def test_a_part_lies_within_and_shows_the_object(height: int, width: int, least:
 
 def test_parts_have_the_sides_of_the_scaled_picture_and_come_as_often_as_asked() -> None:
     shown = np.ones((240, 320), dtype=bool)
-    crop = Crop(share=0.5, short=(480,), least=200, most=400)  # the picture twice as large
+    crop = Crop(probability=0.5, short_sides=(480,), min_size=200, max_size=400)  # the picture twice as large
     generator = np.random.default_rng(3)
     parts = [crop.draw(shown, generator) for _ in range(300)]
     kept = [one for one in parts if one is not None]
@@ -81,11 +81,13 @@ def test_parts_have_the_sides_of_the_scaled_picture_and_come_as_often_as_asked()
     assert min(sides) >= 100 and max(sides) <= 200 and len(set(sides)) > 20
     # What is nowhere may be cut anywhere.
     nothing = np.zeros((240, 320), dtype=bool)
-    assert Crop(share=1.0, short=(480,)).draw(nothing, np.random.default_rng(5)) is not None
+    assert Crop(probability=1.0, short_sides=(480,)).draw(nothing, np.random.default_rng(5)) is not None
 
 
 def test_items_are_changed_and_stay_functions_of_their_key(store: Store) -> None:
-    changes = Changes(photometric=True, crop=Crop(short=(60,), least=30, most=60), sizes=(32, 64), longest=90)
+    changes = Changes(
+        photometric=True, crop=Crop(short_sides=(60,), min_size=30, max_size=60), sizes=(32, 64), longest=90
+    )
     plain = TrainingSet(store, "train", preprocess_of(store), seed=4)
     changed, again = (TrainingSet(store, "train", preprocess_of(store), changes=changes, seed=4) for _ in range(2))
     sides = set()
@@ -101,7 +103,9 @@ def test_items_are_changed_and_stay_functions_of_their_key(store: Store) -> None
 
 
 def test_all_frames_of_a_clip_are_changed_alike(store: Store) -> None:
-    changes = Changes(photometric=True, crop=Crop(share=1.0, short=(60,), least=30, most=60), sizes=(32, 64))
+    changes = Changes(
+        photometric=True, crop=Crop(probability=1.0, short_sides=(60,), min_size=30, max_size=60), sizes=(32, 64)
+    )
     still = PictureClipSet(store, "train", preprocess_of(store), frames=1, changes=changes, seed=2)
     item = still.item(1, 3)
     assert item.image.ndim == 4 and len(item.image) == 1 and item.target is not None and item.target.any()

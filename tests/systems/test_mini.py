@@ -34,7 +34,7 @@ def mini() -> Mini:
         preprocess=MiniPreprocess(size=64, words=WORDS, buckets=64, max_words=6),
         finder=Finder(classes=5, channels=16),
         chooser=Chooser(words, classes=5, channels=32, layers=1, heads=2, appearance=APPEARANCE),
-        most=6,
+        max_count=6,
     ).eval()
 
 
@@ -46,7 +46,7 @@ class TestContract(SystemContract):
     """A mini of few channels."""
 
     def recipe(self) -> Recipe:
-        model = {"system": "mini", "input_size": 64, "max_words": 6, "most": 6, "mask_channels": 16}
+        model = {"system": "mini", "input_size": 64, "max_words": 6, "max_count": 6, "mask_channels": 16}
         model |= {"channels": 32, "layers": 1, "heads": 2, "dropout": 0.0}
         model["text"] = {"buckets": 64, "word_dropout": 0.0}
         return recipe_of(model)

@@ -31,7 +31,7 @@ from risctl.vision import rle
 def recipe_of(store: Path, **questions: Any) -> Recipe:
     model: dict[str, Any] = {"system": "mini", "input_size": 64, "max_words": 6, "channels": 32, "layers": 1}
     model |= {"heads": 2, "mask_channels": 16, "text": {"buckets": 64}}
-    data = {"store": str(store), "items": "questions", "questions": questions, "workers": 0}
+    data = {"store": str(store), "items": "box_grounding", "box_grounding": questions, "workers": 0}
     values = {"name": "t", "model": model, "data": data, "train": {"epochs": 1, "seed": 4}}
     return parse_recipe(values, source="test")
 
@@ -147,7 +147,7 @@ def test_a_recipe_asks_for_files_made_and_found_ones(store: Store, tmp_path: Pat
     corners = np.array([[0.1, 0.1, 0.3, 0.9], [0.6, 0.1, 0.9, 0.9]], dtype=np.float32)
     picture = BoxPicture(corners=corners, kinds=np.array([0, 16]), aspect=1.0)
     write_questions(tmp_path / "boxes.jsonl", [BoxQuestion(picture=picture, text="left man", targets=(0,))] * 3)
-    recipe = recipe_of(store.path, files=[str(tmp_path / "boxes.jsonl")], made=4, found=True)
+    recipe = recipe_of(store.path, files=[str(tmp_path / "boxes.jsonl")], generated=4, detected=True)
     system = mini_of(recipe)
     with torch.no_grad():
         for tower in system.finder.detect.towers:
@@ -169,6 +169,6 @@ def test_what_cannot_be_asked_for_is_refused(store: Store, tmp_path: Path) -> No
     bare = recipe_of(store.path)
     with pytest.raises(DataError, match="no question"):
         training_dataset(bare, store, mini_of(bare))
-    vlt = tiny_recipe(tiny_store(tmp_path), data={"items": "questions"})
-    with pytest.raises(UsageError, match=r"data\.items=phrases"):
+    vlt = tiny_recipe(tiny_store(tmp_path), data={"items": "box_grounding"})
+    with pytest.raises(UsageError, match=r"data\.items=expressions"):
         training_dataset(vlt, store, build_tiny(vlt.model, vocabulary=Vocabulary(["red"])))

@@ -253,8 +253,8 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         r"encoders is frozen.*model\.visual\.frozen=true",
     ),
     "clips": ({}, {"frames": 2}, "clips are of frames drawn anew each time"),
-    "things": ({}, {"items": "things"}, "data.items=things learns its backbone"),
-    "questions": ({}, {"items": "questions"}, "data.items=questions learns from boxes"),
+    "things": ({}, {"items": "instances"}, "data.items=instances learns its backbone"),
+    "questions": ({}, {"items": "box_grounding"}, "data.items=box_grounding learns from boxes"),
 }
 
 

@@ -17,7 +17,7 @@ from risctl.data.store.writer import write_store
 from risctl.errors import CheckpointError, RecipeError
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import parse_recipe
-from risctl.recipe.train import StartSection
+from risctl.recipe.train import InitWeightsSection
 from risctl.systems.registry import build_system
 from risctl.training.init_weights import read_init_weights
 from risctl.training.run import resume, train
@@ -36,7 +36,7 @@ def trained(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def begun(path: Path, **keys: Any) -> Any:
-    return read_init_weights(StartSection(checkpoint=str(path), **keys))
+    return read_init_weights(InitWeightsSection(checkpoint=str(path), **keys))
 
 
 def other_words(folder: Path) -> Path:
@@ -83,7 +83,9 @@ def test_a_training_begins_where_the_other_ended(store: Path, trained: Path, tmp
 
 def test_words_keep_their_vectors_and_new_ones_begin_anew(store: Path, trained: Path, tmp_path: Path) -> None:
     start = {"checkpoint": str(trained)}
-    recipe = tiny_recipe(other_words(tmp_path), optim={"lr": 1e-9}, train={"epochs": 1, "max_steps": 1, "start": start})
+    recipe = tiny_recipe(
+        other_words(tmp_path), optim={"lr": 1e-9}, train={"epochs": 1, "max_steps": 1, "init_weights": start}
+    )
     result = train(recipe, out=tmp_path / "next", device="cpu", build=build_tiny)
     before, after = load_checkpoint(trained, build=build_tiny), load_checkpoint(result.checkpoint, build=build_tiny)
     words = after.vocabulary.words
@@ -97,12 +99,12 @@ def test_words_keep_their_vectors_and_new_ones_begin_anew(store: Path, trained: 
 
 def test_parts_are_taken_and_others_begin_anew(store: Path, trained: Path) -> None:
     recipe, known = tiny_recipe(store), load_checkpoint(trained, build=build_tiny)
-    for keys, taken in (({"parts": ("backbone",)}, {"backbone"}), ({"anew": ("head", "backbone")}, {"embedding"})):
+    for keys, taken in (({"include": ("backbone",)}, {"backbone"}), ({"exclude": ("head", "backbone")}, {"embedding"})):
         torch.manual_seed(5)
         system = build_tiny(recipe.model, vocabulary=known.vocabulary)
         fresh = {name: one.clone() for name, one in system.named_parameters()}
         note = begun(trained, **keys).fill(system, known.vocabulary)
-        assert "begin anew" in note
+        assert "keep their own" in note
         for name, one in system.named_parameters():
             wanted = known.system.get_parameter(name) if name.split(".")[0] in taken else fresh[name]
             assert torch.equal(one, wanted), name
@@ -112,12 +114,12 @@ def test_what_does_not_fit_is_named(store: Path, trained: Path, tmp_path: Path) 
     known = load_checkpoint(trained, build=build_tiny)
     system = build_tiny(tiny_recipe(store).model, vocabulary=known.vocabulary)
     with pytest.raises(RecipeError, match=r"'heads'; nearest: 'head'"):
-        begun(trained, anew=("heads",)).fill(system, known.vocabulary)
+        begun(trained, exclude=("heads",)).fill(system, known.vocabulary)
     system.head = torch.nn.Conv2d(8, 2, 3, padding=1)
     system.further = torch.nn.Linear(2, 2)
     with pytest.raises(CheckpointError, match=r"further.weight is missing.*head.weight is \(1, 8, 3, 3\), expected"):
         begun(trained).fill(system, known.vocabulary)
-    begun(trained, anew=("head", "further")).fill(system, known.vocabulary)
+    begun(trained, exclude=("head", "further")).fill(system, known.vocabulary)
     with pytest.raises(CheckpointError, match="no run folder"):
         begun(tmp_path / "absent")
 
@@ -125,7 +127,7 @@ def test_what_does_not_fit_is_named(store: Path, trained: Path, tmp_path: Path) 
 def test_a_started_run_goes_on_exactly_without_what_it_began_with(store: Path, trained: Path, tmp_path: Path) -> None:
     copy = tmp_path / "start.safetensors"
     copy.write_bytes((trained / "last.safetensors").read_bytes())
-    keys: dict[str, Any] = {"start": {"checkpoint": str(copy), "anew": ["head"]}, "epochs": 4}
+    keys: dict[str, Any] = {"init_weights": {"checkpoint": str(copy), "exclude": ["head"]}, "epochs": 4}
     recipe = tiny_recipe(store, train=keys)
     train(recipe, out=tmp_path / "whole", device="cpu", build=build_tiny)
 
@@ -202,6 +204,6 @@ def test_new_class_heads_as_after_the_published_pretraining(tmp_path: Path) -> N
     _, binary = build(1)
     with pytest.raises(CheckpointError, match=r"classes.0.weight is \(91, 32\), expected \(1, 32\)"):
         begun(path).fill(binary, Vocabulary(["red"]))
-    begun(path, anew=("classes",)).fill(binary, Vocabulary(["red"]))
+    begun(path, exclude=("classes",)).fill(binary, Vocabulary(["red"]))
     assert torch.equal(binary.query_embedding, pretrained.query_embedding)
     assert binary.classes[0].bias.shape == (1,)

@@ -40,7 +40,7 @@ def joint(stores: tuple[Path, Path], **data: Any) -> Recipe:
     augment = {
         "flip": 0.5,
         "photometric": True,
-        "crop": {"short": [64], "least": 40, "most": 64},
+        "crop": {"short_sides": [64], "min_size": 40, "max_size": 64},
         "sizes": [32, 48],
         "longest": 80,
     }

@@ -43,9 +43,9 @@ SMALL = [
     "data.workers=0",
     "data.augment.sizes=[32,48]",
     "data.augment.longest=80",
-    "data.augment.crop.least=24",
-    "data.augment.crop.most=48",
-    "data.augment.crop.short=[40,48]",
+    "data.augment.crop.min_size=24",
+    "data.augment.crop.max_size=48",
+    "data.augment.crop.short_sides=[40,48]",
     "train.max_steps=1",
     "train.eval_limit=1",
 ]
@@ -83,7 +83,7 @@ def test_pictures_then_videos_then_actors(stores: dict[str, Path], tmp_path: Pat
     before = load_checkpoint(pretrained).system
     assert before.classes[0].out_features == 91
     for name, figure in (("referformer-ref-youtube-vos", "J&F"), ("referformer-a2d", "mIoU")):
-        start = f"train.start.checkpoint={pretrained}"
+        start = f"train.init_weights.checkpoint={pretrained}"
         result = train(small(name, stores, start, "optim.lr=1e-9"), out=tmp_path / name, device="cpu")
         assert figure in result.figures
         after = load_checkpoint(tmp_path / name / "last.safetensors").system
@@ -150,12 +150,12 @@ def test_stages_have_the_published_settings(name: str) -> None:
     assert model.dropout == stage.get("dropout", 0.1)
     assert augment is not None and augment.flip == 0.5 and augment.photometric
     assert augment.sizes == (288, 320, 352, 392, 416, 448, 480, 512) and augment.longest == 640
-    assert augment.crop is not None and augment.crop.short == (400, 500, 600)
-    assert (augment.crop.least, augment.crop.most, augment.crop.share) == (384, 600, 0.5)
+    assert augment.crop is not None and augment.crop.short_sides == (400, 500, 600)
+    assert (augment.crop.min_size, augment.crop.max_size, augment.crop.probability) == (384, 600, 0.5)
     started = name in ("referformer-ref-youtube-vos", "referformer-a2d")
-    assert (recipe.train.start is not None) == started
-    if recipe.train.start is not None:
-        assert recipe.train.start.anew == ("classes",)
+    assert (recipe.train.init_weights is not None) == started
+    if recipe.train.init_weights is not None:
+        assert recipe.train.init_weights.exclude == ("classes",)
 
 
 @pytest.mark.parametrize(("every", "spared"), [(False, 0.0), (True, 0.5)])

@@ -63,7 +63,7 @@ def predict(
         float | None,
         typer.Option(help="A pixel is in the mask if its probability is above this; default: the recipe's."),
     ] = None,
-    presence: Annotated[
+    no_target_threshold: Annotated[
         float | None,
         typer.Option(
             help='Below this score a text is answered with "no match"; default: the model\'s. Of models that give no '
@@ -131,13 +131,16 @@ def predict(
     PICTURE.classes.png, the things drawn, and PICTURE.classes.json, COCO's
     results: category, score, box, mask.
     """
-    if always and presence is not None:
-        raise UsageError("--always answers every text, --presence not; give one of them")
-    presence = 0.0 if always else presence
+    if always and no_target_threshold is not None:
+        raise UsageError("--always answers every text and --no-target-threshold does not; give one of them")
+    no_target_threshold = 0.0 if always else no_target_threshold
+    thresholds = {"threshold": threshold, "no_target_threshold": no_target_threshold}
     with console.quiet_if(quiet):
         if classes is not None:
-            if text or video or presence is not None:
-                raise UsageError("--classes finds things in pictures; it goes without --text, --video and --presence")
+            if text or video or no_target_threshold is not None:
+                raise UsageError(
+                    "--classes finds things in pictures; it goes without --text, --video and --no-target-threshold"
+                )
             _predict_classes(arguments, classes, model=model, out=out, score=min_score, device=device, as_json=as_json)
             return
         specs, texts = split_arguments(arguments, text or ())
@@ -150,7 +153,10 @@ def predict(
             from risctl.inference.predictor import Predictor
 
             predict_video(
-                introduced(Predictor.load(model, device=device.value, threshold=threshold, presence=presence), texts),
+                introduced(
+                    Predictor.load(model, device=device.value, **thresholds),
+                    texts,
+                ),
                 opened,
                 texts,
                 out=out,
@@ -165,7 +171,8 @@ def predict(
         from risctl.inference.predictor import Predictor
 
         predictor = introduced(
-            Predictor.load(model, device=device.value, threshold=threshold, presence=presence), texts
+            Predictor.load(model, device=device.value, **thresholds),
+            texts,
         )
         folder = PredictionFolder(out, model=_printable(predictor.path))
         records: list[dict[str, Any]] = []

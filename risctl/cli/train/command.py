@@ -138,7 +138,7 @@ def _show_plan(recipe: str | None, changes: list[str], *, out: Path | None, resu
         "run": str(run or out or next_free(chosen.name)),
         "store": chosen.data.store,
         **{f"also {number}": path for number, path in enumerate(chosen.data.also, start=1)},
-        "start": chosen.train.start.checkpoint if chosen.train.start else None,
+        "init_weights": chosen.train.init_weights.checkpoint if chosen.train.init_weights else None,
         "weights": chosen.model.visual.weights,
         "vectors": chosen.model.text.vectors,
     }

@@ -66,16 +66,16 @@ class Distortion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crop:
-    """A part of the picture, as large as if the picture were scaled to one of the short sides `short` first.
+    """A part of the picture, as large as if the picture were scaled to one of `short_sides` first.
 
-    share: of the samples that are cut; least, most: sides of the part in pixels of the scaled picture. The picture
-    itself is not scaled here: what follows scales it anyway, and once is better than twice.
+    probability: that a sample is cropped; min_size, max_size: sides of the part in pixels of the scaled picture. The
+    picture itself is not scaled here: what follows scales it anyway, and once is better than twice.
     """
 
-    share: float = 0.5
-    short: tuple[int, ...] = (400, 500, 600)
-    least: int = 384
-    most: int = 600
+    probability: float = 0.5
+    short_sides: tuple[int, ...] = (400, 500, 600)
+    min_size: int = 384
+    max_size: int = 600
 
     def draw(self, shown: np.ndarray, generator: np.random.Generator) -> tuple[slice, slice] | None:
         """Return the rows and columns to keep of a picture, None for all of it.
@@ -83,9 +83,9 @@ class Crop:
         shown: bool (H, W), where the object is in any frame. A part without a pixel of an object that is there is drawn
         again, ten times; then the picture stays whole.
         """
-        if generator.random() >= self.share:
+        if generator.random() >= self.probability:
             return None
-        scale = self.short[int(generator.integers(len(self.short)))] / min(shown.shape)
+        scale = self.short_sides[int(generator.integers(len(self.short_sides)))] / min(shown.shape)
         for _ in range(_TRIES):
             rows, columns = (self._side(side, scale, generator) for side in shown.shape)
             if shown[rows, columns].any() or not shown.any():
@@ -94,7 +94,7 @@ class Crop:
 
     def _side(self, length: int, scale: float, generator: np.random.Generator) -> slice:
         whole = round(length * scale)
-        part = int(generator.integers(min(self.least, whole), min(self.most, whole) + 1))
+        part = int(generator.integers(min(self.min_size, whole), min(self.max_size, whole) + 1))
         kept = min(length, max(1, round(part / scale)))
         start = int(generator.integers(length - kept + 1))
         return slice(start, start + kept)

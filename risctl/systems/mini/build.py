@@ -44,7 +44,7 @@ def build_mini(model: MiniModel, vocabulary: Vocabulary, vectors: np.ndarray | N
             word_dropout=model.text.word_dropout,
             appearance=APPEARANCE,
         ),
-        most=model.most,
-        floor=model.floor,
-        no_target_threshold=model.presence,
+        max_count=model.max_count,
+        score_threshold=model.score_threshold,
+        no_target_threshold=model.no_target_threshold,
     )

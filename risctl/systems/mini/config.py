@@ -38,12 +38,14 @@ class MiniModel(ModelSection):
     system: Literal["mini"] = Field(description="The system; decides the other keys of `model`.")
     input_size: int = Field(default=416, ge=32, le=4096, description="Side of the square input, in pixels.")
     max_words: int = Field(default=20, ge=1, le=200, description="Words read of a phrase; the rest is cut.")
-    most: int = Field(default=40, ge=1, le=1000, description="Things of a picture that are chosen among.")
-    floor: Fraction = Field(default=0.05, description="Least score of a thing to be chosen among.")
-    presence: Fraction = Field(
+    max_count: int = Field(
+        default=40, ge=1, le=1000, description="Detections of an image that the box selector sees, at most."
+    )
+    score_threshold: Fraction = Field(default=0.05, description="Lowest score of a detection that it sees.")
+    no_target_threshold: Fraction = Field(
         default=0.0,
-        description="How probable it must be that the phrase means anything in the picture; below, it is answered with "
-        "nothing.",
+        description="Score below which the expression is taken to refer to nothing in the image; the mask is then "
+        "empty.",
     )
     neck: int = Field(default=96, ge=8, le=1024, description="Channels of the pyramid.")
     mask_channels: int = Field(default=64, ge=8, le=1024, description="Channels of the maps that masks are made of.")

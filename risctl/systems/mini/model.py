@@ -81,8 +81,8 @@ class Mini(System):
         preprocess: MiniPreprocess,
         finder: Finder,
         chooser: Chooser,
-        most: int = 40,
-        floor: float = 0.05,
+        max_count: int = 40,
+        score_threshold: float = 0.05,
         no_target_threshold: float = 0.0,
     ) -> None:
         """Composes the model.
@@ -91,16 +91,16 @@ class Mini(System):
             preprocess: Letterboxes images and tokenises expressions.
             finder: The detector.
             chooser: Scores the detected boxes for an expression.
-            most: How many detections expressions choose among.
-            floor: The lowest score of these.
+            max_count: How many detections expressions choose among.
+            score_threshold: The lowest score of these.
             no_target_threshold: Expressions that score below it get an empty mask.
         """
         super().__init__()
         self.preprocess = preprocess
         self.finder = finder
         self.chooser = chooser
-        self.most = most
-        self.floor = floor
+        self.max_count = max_count
+        self.score_threshold = score_threshold
         self.no_target_threshold = no_target_threshold
         self.grounding_spec = BoxGroundingSpec(
             ids_per_word=1 + GRAMS,
@@ -131,7 +131,7 @@ class Mini(System):
         images = torch.where(padding[:, None], FILL, images)
         cells, features = self.finder(images, padding)
         extents = _extents(padding)
-        things = pick(cells, extents=extents, most=self.most, floor=self.floor)
+        things = pick(cells, extents=extents, most=self.max_count, floor=self.score_threshold)
         size = (extents[:, 2:] - extents[:, :2])[:, None]  # (B, 1, 2)
         corners = (things.corners - extents[:, None, :2].repeat(1, 1, 2)) / size.repeat(1, 1, 2)
         kinds = things.scores.square()

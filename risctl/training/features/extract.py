@@ -214,7 +214,7 @@ def _is_there(plan: FeaturePlan) -> bool:
 
 def _begun(recipe: Recipe, stores: Sequence[Store]) -> System:
     """Return the system that a training begins with."""
-    start = read_init_weights(recipe.train.start) if recipe.train.start is not None else None
+    start = read_init_weights(recipe.train.init_weights) if recipe.train.init_weights is not None else None
     words = gather_vocabulary(recipe, stores[0], also=stores[1:], before=start.words if start else None)
     seed_run(recipe.train.seed)
     system = build_system(

@@ -90,9 +90,11 @@ def check_items(recipe: Recipe, store: Store) -> None:
             "clips are of frames drawn anew each time, which a video backbone sees together, so there are no features "
             "of them to compute once; set data.features=null, or train on pictures (data.frames=null)"
         )
-    if data.items != "phrases":
+    if data.items != "expressions":
         how = (
-            "from boxes, not pictures" if data.items == "questions" else "its backbone, too, from pictures that change"
+            "from boxes, not pictures"
+            if data.items == "box_grounding"
+            else "its backbone, too, from pictures that change"
         )
         raise UsageError(f"data.items={data.items} learns {how}: there are no features to compute once")
 
