@@ -58,7 +58,7 @@ def upgraded_recipe(recipe: Mapping[str, Any], *, version: int) -> dict[str, Any
     system = str(model.get("system")) if isinstance(model, dict) else ""
     renamed = {f"model.{old}": f"model.{new}" for old, new in MODEL_KEYS.get(system, {}).items()}
     for section in (values, *(stages.values() if isinstance(stages, dict) else ())):
-        for old, new in (RECIPE_KEYS | renamed).items():
+        for old, new in {**RECIPE_KEYS, **renamed}.items():
             _move(section, old.split("."), new.split("."))
         for key, replaced in RECIPE_VALUES.items():
             _replace(section, key.split("."), replaced)
