@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from risctl.cli import console
-from risctl.cli.options import JsonOption, QuietOption
+from risctl.cli.options import JsonOption, QuietOption, RootOption
 from risctl.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -35,6 +35,18 @@ ImagesOption = Annotated[
     ),
 ]
 SplitOption = Annotated[str, typer.Option("--split", help="A split of it; all: every one.")]
+
+
+@app.command("ls", epilog="Example: risctl data ls")
+def list_known(data_root: RootOption = Path("data"), as_json: JsonOption = False) -> None:
+    """List the known datasets: what is published of each, and what lies on this disk."""
+    from risctl.data.inventory import list_datasets
+
+    known, others = list_datasets(data_root)
+    lines = [entry.as_text() for entry in known]
+    lines += [f"{store.name}: your own, or made elsewhere\n  store: {store.as_text()}" for store in others]
+    data = {"datasets": [one.as_json() for one in known], "other_stores": [one.as_json() for one in others]}
+    console.result("\n".join(lines), data=data, as_json=as_json)
 
 
 @app.command("format", epilog="Example: risctl data format")

@@ -111,6 +111,7 @@ class DatasetDescriptor:
         options: Further options of its command.
         linkable: Whether its pictures are files, which a store can point to.
         can_drop: Whether what lacks its picture or mask can be left out with --allow-missing.
+        stored_as: The names that its stores carry besides `name`.
         counted: What is reported of each split: kind of count -> its name.
     """
 
@@ -132,9 +133,15 @@ class DatasetDescriptor:
     options: tuple[DatasetOption, ...] = ()
     linkable: bool = True
     can_drop: bool = False
+    stored_as: tuple[str, ...] = ()
     counted: Mapping[str, str] = field(
         default_factory=lambda: {"images": "images", "refs": "refs", "sentences": "sentences"}
     )
+
+    @property
+    def summary(self) -> str:
+        """The first paragraph of the help."""
+        return self.help.partition("\n")[0]
 
     def store_name(self, split_by: str) -> str:
         """Returns the file name of its store, unless the user gives one."""

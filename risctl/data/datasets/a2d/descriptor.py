@@ -30,6 +30,7 @@ A2D = DatasetDescriptor(
     read=_read_a2d,
     protocol="a2d",
     linkable=False,
+    stored_as=("a2d-sentences",),
     counted=OBJECTS_AND_SENTENCES,
 )
 JHMDB = DatasetDescriptor(
@@ -38,5 +39,6 @@ JHMDB = DatasetDescriptor(
     example="--from jhmdb_sentences",
     read=_read_jhmdb,
     protocol="a2d",
+    stored_as=("jhmdb-sentences",),
     counted=OBJECTS_AND_SENTENCES,
 )

@@ -9,4 +9,5 @@ SCENES = DatasetDescriptor(
     help="Make scenes of everyday objects with expressions for them, in train, val and test. Needs no download.",
     example="-n 2000 --seed 0 --pictures pictures",
     read=None,
+    stored_as=("moving-scenes",),
 )
