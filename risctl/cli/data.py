@@ -128,10 +128,10 @@ def show(
     quiet: QuietOption = False,
 ) -> None:
     """List texts with what they are about: picture, kind, place, size, and how many likes there are."""
-    from risctl.cli.visualize.contact_sheets import sheet_path
+    from risctl.cli.visualize.contact_sheets import contact_sheet_path
     from risctl.data.targets import targets_of
 
-    drawn = None if sheet is None else sheet_path(sheet, "")
+    drawn = None if sheet is None else contact_sheet_path(sheet, "")
     with console.quiet_if(quiet), _opened(source, images) as opened:
         found = [
             (target, place)
@@ -156,19 +156,19 @@ def _draw(source: Store | Dataset, path: Path, *, split: str, count: int, seed: 
     """Draw some pictures on a sheet; those of a user's file are put into a store for that."""
     import tempfile
 
-    from risctl.cli.visualize.contact_sheets import write_sheet
+    from risctl.cli.visualize.contact_sheets import write_contact_sheet
     from risctl.data.store.reader import Store
     from risctl.data.store.writer import write_store
     from risctl.data.targets import some_pictures
     from risctl.visualization.dataset_contact_sheet import draw_dataset
 
     if isinstance(source, Store):
-        write_sheet(draw_dataset(source, split=split, count=count, seed=seed).sheet, path)
+        write_contact_sheet(draw_dataset(source, split=split, count=count, seed=seed).sheet, path)
         return
     with tempfile.TemporaryDirectory() as folder:
         info = write_store(some_pictures(source, split=split, count=count, seed=seed), Path(folder) / "some.h5")
         with Store(info.path) as store:
-            write_sheet(draw_dataset(store, split=split, count=count, seed=seed).sheet, path)
+            write_contact_sheet(draw_dataset(store, split=split, count=count, seed=seed).sheet, path)
 
 
 def _row(target: Target, place: int) -> dict[str, Any]:

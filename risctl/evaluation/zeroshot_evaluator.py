@@ -18,8 +18,8 @@ from risctl.metrics.accumulator import Accumulator
 from risctl.metrics.figures import ratio
 from risctl.metrics.protocols import Protocol
 from risctl.vision import rle
-from risctl.zeroshot.predictor import Answerer, ZeroShot
-from risctl.zeroshot.proposals.base import Picture, Proposals
+from risctl.zeroshot.predictor import ZeroShotModel, ZeroShotPredictor
+from risctl.zeroshot.proposals.base import InputImage, Proposals
 
 DEFINITIONS = (
     "MC-Acc: share of samples whose chosen mask has the target's category, which is that of the annotation it overlaps "
@@ -116,7 +116,7 @@ class _Sums:
 
 
 def evaluate_zero_shot(
-    answerer: Answerer,
+    answerer: ZeroShotModel,
     store: Store,
     *,
     split: str,
@@ -167,7 +167,7 @@ def evaluate_zero_shot(
     return ZeroShotReport(
         report=report,
         answerer=answerer.describe(),
-        extra=sums.extra(bounded=isinstance(answerer, ZeroShot)),
+        extra=sums.extra(bounded=isinstance(answerer, ZeroShotPredictor)),
         without_proposals={name: sums.missing[name] for name in ("images", "refs", "sentences")},
         proposals_per_image=sums.proposals / len(by_image),
         seconds={name: answerer.seconds[name] / len(by_image) for name in ("proposals", "visual", "text")},
@@ -177,7 +177,7 @@ def evaluate_zero_shot(
 
 
 def answered_masks(
-    answerer: Answerer, store: Store, sentences: Sequence[int], *, text_field: TextField
+    answerer: ZeroShotModel, store: Store, sentences: Sequence[int], *, text_field: TextField
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (row, bool mask (H, W)) of what answers the sentences of these rows, ordered by picture."""
     asked: dict[int, list[int]] = {}
@@ -185,22 +185,22 @@ def answered_masks(
         asked.setdefault(store.sentence(row).image, []).append(row)
     for image, rows in sorted(asked.items()):
         picture = _picture(store, image)
-        answerer.look(picture)
+        answerer.set_image(picture)
         texts = {row: store.sentence(row).text(text_field) for row in rows}
         known = [row for row in rows if texts[row].strip()]
-        answers = answerer.answers([texts[row] for row in known]) if known else []
+        answers = answerer.predict([texts[row] for row in known]) if known else []
         found = {row: answer.prediction.mask for row, answer in zip(known, answers, strict=True)}
         for row in rows:
             yield row, found.get(row, np.zeros(picture.size, dtype=bool))
 
 
-def _picture(store: Store, image: int) -> Picture:
+def _picture(store: Store, image: int) -> InputImage:
     row = store.image(image)
-    return Picture(pixels=store.pixels(image), name=row.file_name, image_id=row.image_id, row=image)
+    return InputImage(pixels=store.pixels(image), name=row.file_name, image_id=row.image_id, row=image)
 
 
 def _one_image(
-    answerer: Answerer,
+    answerer: ZeroShotModel,
     store: Store,
     image: int,
     refs: Sequence[int],
@@ -211,15 +211,15 @@ def _one_image(
     compare: bool,
 ) -> None:
     picture = _picture(store, image)
-    proposals = answerer.look(picture)
+    proposals = answerer.set_image(picture)
     sums.proposals += len(proposals)
     asked = [(ref, int(one)) for ref in refs for one in store.ref(ref).sentences]
     texts = [store.sentence(sentence).text(text_field) for _, sentence in asked]
     # A sentence without a word means nothing: it gets an empty mask, as in `risctl eval`.
     known = [position for position, text in enumerate(texts) if text.strip()]
-    answers = dict(zip(known, answerer.answers([texts[one] for one in known]), strict=True)) if known else {}
-    sums.cut += sum(answerer.is_cut(texts[one]) for one in known)
-    needs_proposals = isinstance(answerer, ZeroShot)
+    answers = dict(zip(known, answerer.predict([texts[one] for one in known]), strict=True)) if known else {}
+    sums.cut += sum(answerer.is_truncated(texts[one]) for one in known)
+    needs_proposals = isinstance(answerer, ZeroShotPredictor)
     if needs_proposals and not len(proposals):
         sums.missing.update(images=1, refs=len(refs), sentences=len(asked))
     annotations = [store.annotation(int(one)) for one in store.annotations_of(image)]
@@ -248,7 +248,13 @@ def _one_image(
         )
         if about.annotations:
             _add(sums, mask, targets[ref], _category(mask, masks), about.category_ids, best[ref])
-    if compare and isinstance(answerer, ZeroShot) and answerer.shortlist is not None and len(proposals) and known:
+    if (
+        compare
+        and isinstance(answerer, ZeroShotPredictor)
+        and answerer.shortlist is not None
+        and len(proposals)
+        and known
+    ):
         exact = answerer.exact_choices([texts[one] for one in known])
         sums.compared += len(known)
         sums.same += sum(answers[one].chosen == choice for one, choice in zip(known, exact, strict=True))

@@ -1,0 +1,1 @@
+"""Drawing of data, of predictions that were made, and of evaluations."""

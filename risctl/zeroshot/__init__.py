@@ -1,0 +1,1 @@
+"""Referring segmentation without training: proposals and CLIP, and text-prompted networks."""

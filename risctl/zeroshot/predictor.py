@@ -1,4 +1,7 @@
-"""Zero-shot answers: proposals, a CLIP and a parser put together, each picture and each text encoded once."""
+"""Predicts zero-shot: Global-Local CLIP selects one of an image's mask proposals for each expression.
+
+An image, its proposals and each text are encoded once.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from risctl.language.clip_tokens import ClipTokens
 from risctl.language.noun_phrases import NounPhrase, Phraser
 from risctl.language.spatial_words import place_of
 from risctl.results import Prediction
+from risctl.systems.global_local_clip.explain import ProposalScores, explain_scores
 from risctl.systems.global_local_clip.model import (
     METHODS,
     TEXT_WEIGHT,
@@ -29,7 +33,7 @@ from risctl.systems.global_local_clip.model import (
     Method,
 )
 from risctl.vision import rle
-from risctl.zeroshot.proposals.base import Picture, Proposals, ProposalSource
+from risctl.zeroshot.proposals.base import InputImage, Proposals, ProposalSource
 
 PROMPTS = ("{}", "a photo of {}", "a picture of {}", "a photo of the {}", "{} in the scene")
 _TEXT_BATCH = 64
@@ -37,11 +41,13 @@ _TEXT_BATCH = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strategies:
-    """What is done beyond the paper; the default is the paper.
+    """Extensions beyond the paper; the default is the paper.
 
-    prompts: texts with a {} whose features are averaged (CLIP, section 3.1.4); negative: texts whose similarity is
-    taken off, times `negative_weight` (the negative text of CaR and Ref-Diff); spatial: the weight of the place that
-    the text names (HybridGL), 0 for none.
+    Attributes:
+        prompts: Templates with a {} for the expression, whose features are averaged (CLIP, section 3.1.4).
+        negative: Texts whose similarity is subtracted (the negative texts of CaR and Ref-Diff).
+        negative_weight: The factor of what is subtracted.
+        spatial: Weight of the location that an expression names (HybridGL); 0 for none.
     """
 
     prompts: tuple[str, ...] = ("{}",)
@@ -55,55 +61,56 @@ class Strategies:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A proposal beside a text: its score, and those of its parts (cosines, NaN where they were not computed)."""
+class ZeroShotPrediction:
+    """The mask of an expression, and how it was selected.
 
-    proposal: int
-    score: float
-    context: float
-    local: float
-    sentence: float
-    noun: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a text means among proposals. chosen: None if there are none; scores (N,), higher is better."""
+    Attributes:
+        prediction: The mask and its score.
+        noun_phrase: The noun phrase that the expression was read as; the whole expression where nothing is parsed.
+        chosen: The index of the selected proposal; None if there were none.
+        scores: Float32 (N,), one per proposal, higher is better.
+    """
 
     prediction: Prediction
-    phrase: str
+    noun_phrase: str
     chosen: int | None
     scores: np.ndarray
 
 
-class Answerer(Protocol):
-    """What can be asked about pictures in the zero-shot seat."""
+class ZeroShotModel(Protocol):
+    """Predicts without training on the task: with proposals, or as a text-prompted network.
+
+    `seconds` holds the time spent so far, by part: proposals, visual, text.
+    """
 
     seconds: dict[str, float]
 
     def describe(self) -> str:
-        """Return one line on what answers."""
+        """Returns one line on what predicts."""
 
-    def look(self, picture: Picture) -> Proposals:
-        """Take a picture in hand, and return its proposals (none for systems that need none)."""
+    def set_image(self, image: InputImage) -> Proposals:
+        """Sets the image of the following predictions and returns its proposals, none where none are needed."""
 
-    def answers(self, texts: Sequence[str]) -> list[Answer]:
-        """Return an answer a text about the picture in hand."""
+    def predict(self, texts: Sequence[str]) -> list[ZeroShotPrediction]:
+        """Returns one prediction per expression for the current image."""
 
-    def is_cut(self, text: str) -> bool:
-        """Return whether `text` is longer than what answers reads."""
+    def is_truncated(self, text: str) -> bool:
+        """Returns whether `text` is longer than what the text encoder reads."""
 
 
 @dataclass(slots=True)
-class _InHand:
-    picture: Picture
+class _CurrentImage:
+    image: InputImage
     proposals: Proposals
     encoded: EncodedImage | None = None
     centres: Tensor = field(default_factory=lambda: torch.zeros(0, 2))
 
 
-class ZeroShot:
-    """Chooses among proposals by CLIP. `seconds`: what was spent on proposals, visual features and texts so far."""
+class ZeroShotPredictor:
+    """Selects among mask proposals by CLIP (Yu et al., CVPR 2023).
+
+    `seconds` holds the time spent so far on proposals, visual features and texts.
+    """
 
     def __init__(
         self,
@@ -117,7 +124,21 @@ class ZeroShot:
         shortlist: int | None = None,
         strategies: Strategies | None = None,
     ) -> None:
-        """shortlist: how many proposals are looked at alone for each text, None for all (exact)."""
+        """Composes the predictor.
+
+        Args:
+            system: CLIP with the paper's features.
+            tokens: CLIP's tokenizer.
+            phraser: Finds the noun phrase of an expression.
+            source: Finds the proposals of an image.
+            method: The paper's method, or one of its baselines.
+            visual_weight: Weight of the global visual feature.
+            shortlist: How many proposals per expression get local features; None for all (exact).
+            strategies: Extensions beyond the paper.
+
+        Raises:
+            UsageError: An unknown method, or a shortlist with another method than "global-local".
+        """
         if method not in METHODS:
             raise UsageError(unknown_name("method", method, METHODS))
         if shortlist is not None and method != "global-local":
@@ -130,10 +151,10 @@ class ZeroShot:
         self._tokens, self._phraser, self._source = tokens, phraser, source
         self._visual_weight = visual_weight
         self._features: dict[str, Tensor] = {}
-        self._in_hand: _InHand | None = None
+        self._current_image: _CurrentImage | None = None
 
     def describe(self) -> str:
-        """Return one line: method, weights, what proposes, what parses."""
+        """Returns one line: the method, its weights, the source of proposals, the parser."""
         kind = "ResNet" if self.system.clip.is_resnet else "ViT"
         visual = f"visual {self._visual_weight:g}, " if self.method == "global-local" else ""
         fast = "" if self.shortlist is None else f", fast: {self.shortlist} looked at alone"
@@ -142,99 +163,100 @@ class ZeroShot:
             f"proposals: {self._source.name}; noun phrases: {self._phraser.name}"
         )
 
-    def look(self, picture: Picture) -> Proposals:
-        """Take a picture in hand: find its proposals, once for all its texts."""
+    def set_image(self, image: InputImage) -> Proposals:
+        """Sets the image of the following predictions and returns its proposals, found once for all expressions."""
         with self._timed("proposals"):
-            found = self._source(picture)
-        self._in_hand = _InHand(picture, found)
-        return found
+            proposals = self._source(image)
+        self._current_image = _CurrentImage(image, proposals)
+        return proposals
 
-    def answers(self, texts: Sequence[str]) -> list[Answer]:
-        """Return an answer a text about the picture in hand; without a proposal the mask is empty and the score 0."""
-        hand = self._hand()
-        phrases = self.phrases(texts)
-        if not len(hand.proposals):
-            return [self._answer(text, phrase, None) for text, phrase in zip(texts, phrases, strict=True)]
+    def predict(self, texts: Sequence[str]) -> list[ZeroShotPrediction]:
+        """Returns one prediction per expression; without proposals the mask is empty and the score 0.
+
+        Raises:
+            UsageError: No image is set.
+        """
+        current = self._current()
+        phrases = self.noun_phrases(texts)
+        if not len(current.proposals):
+            return [self._prediction(text, phrase, None) for text, phrase in zip(texts, phrases, strict=True)]
         every = self._ranked(texts, phrases, shortlist=self.shortlist)
-        return [self._answer(text, phrase, row) for text, phrase, row in zip(texts, phrases, every, strict=True)]
+        return [self._prediction(text, phrase, row) for text, phrase, row in zip(texts, phrases, every, strict=True)]
 
     def exact_choices(self, texts: Sequence[str]) -> list[int]:
-        """Return which proposals would be chosen for the picture in hand without a shortlist, at least one there.
+        """Returns the proposals that would be selected without a shortlist; the image needs at least one proposal.
 
-        What it takes is not counted in `seconds`.
+        The time is not counted in `seconds`.
         """
         spent = dict(self.seconds)
-        ranked = self._ranked(texts, self.phrases(texts), shortlist=None)
+        ranked = self._ranked(texts, self.noun_phrases(texts), shortlist=None)
         self.seconds.update(spent)
         return ranked.argmax(1).tolist()
 
     def _ranked(self, texts: Sequence[str], phrases: Sequence[NounPhrase], *, shortlist: int | None) -> np.ndarray:
-        """Return the scores (T, N) of the proposals in hand, strategies and all."""
+        """Returns the scores (T, N) of the current proposals, extensions included."""
         with self._timed("text"):
             joined = self._text_features(texts, phrases)
             negative = self._prompted(list(self.strategies.negative)) if self.strategies.negative else None
         with self._timed("visual"):
             scores = self._scores(joined, shortlist)
             if negative is not None:
-                scores = scores - self.strategies.negative_weight * self._taken_off(scores, negative, shortlist)
+                scores = scores - self.strategies.negative_weight * self._negative_scores(scores, negative, shortlist)
         if self.strategies.spatial:
-            places = [place_of(text) for text in texts]
-            rows = zip(scores, places, strict=True)
             weight = self.strategies.spatial
-            scores = torch.stack([rerank(row, self._centres(), place, weight=weight) for row, place in rows])
+            scores = torch.stack(
+                [
+                    rerank(row, self._centres(), place_of(text), weight=weight)
+                    for row, text in zip(scores, texts, strict=True)
+                ]
+            )
         return scores.cpu().numpy()
 
-    def phrases(self, texts: Sequence[str]) -> list[NounPhrase]:
-        """Return the noun phrase of each text."""
+    def noun_phrases(self, texts: Sequence[str]) -> list[NounPhrase]:
+        """Returns the noun phrase of each expression."""
         with self._timed("text"):
             return self._phraser.many(texts)
 
-    def is_cut(self, text: str) -> bool:
-        """Return whether `text` is longer than CLIP reads."""
+    def is_truncated(self, text: str) -> bool:
+        """Returns whether `text` is longer than CLIP reads."""
         return self._tokens.is_cut(text)
 
-    def explain(self, answer: Answer, *, most: int = 8) -> list[Candidate]:
-        """Return the best proposals of an answer about the picture in hand, with the scores of their parts."""
-        if answer.chosen is None:
-            return []
-        encoded = self._encoded()
-        order = np.argsort(-answer.scores, kind="stable")[:most]
-        chosen = [int(one) for one in order if np.isfinite(answer.scores[one])]
-        text = answer.prediction.text
-        sentence, noun = self._prompted([text]), self._prompted([answer.phrase])
-        joined = global_local.combine(sentence, noun, TEXT_WEIGHT)
-        with torch.no_grad():
-            local, context = encoded.local_of(chosen), encoded.context[chosen]
-            both = global_local.combine(context, local, self._visual_weight)
-            parts = [
-                global_local.scores(visual, one, torch.zeros(()), normalise=True)[0].tolist()
-                for visual, one in ((context, joined), (local, joined), (both, sentence), (both, noun))
-            ]
-        return [
-            Candidate(proposal=one, score=float(answer.scores[one]), context=a, local=b, sentence=c, noun=d)
-            for one, a, b, c, d in zip(chosen, *parts, strict=True)
-        ]
+    def explain(self, made: ZeroShotPrediction, *, max_count: int = 8) -> list[ProposalScores]:
+        """Returns the scores of the best proposals for a prediction that was made for the current image.
 
-    @property
-    def picture(self) -> Picture:
-        """The picture in hand."""
-        return self._hand().picture
+        Args:
+            made: A prediction of the current image.
+            max_count: How many proposals are explained.
+
+        Returns:
+            The best proposals, best first; none if there was nothing to select from.
+        """
+        if made.chosen is None:
+            return []
+        return explain_scores(
+            self._encoded(),
+            made.scores,
+            sentence=self._prompted([made.prediction.text]),
+            noun=self._prompted([made.noun_phrase]),
+            visual_weight=self._visual_weight,
+            max_count=max_count,
+        )
 
     @property
     def proposals(self) -> Proposals:
-        """The proposals of the picture in hand."""
-        return self._hand().proposals
+        """The proposals of the current image."""
+        return self._current().proposals
 
-    def _hand(self) -> _InHand:
-        if self._in_hand is None:
-            raise UsageError("no picture in hand: call look(picture) first")
-        return self._in_hand
+    def _current(self) -> _CurrentImage:
+        if self._current_image is None:
+            raise UsageError("no image is set: call set_image(image) first")
+        return self._current_image
 
     def _encoded(self) -> EncodedImage:
-        hand = self._hand()
-        if hand.encoded is None:
-            hand.encoded = self.system.encode_image(hand.picture.pixels, hand.proposals.masks)
-        return hand.encoded
+        current = self._current()
+        if current.encoded is None:
+            current.encoded = self.system.encode_image(current.image.pixels, current.proposals.masks)
+        return current.encoded
 
     def _scores(self, texts: Tensor, shortlist: int | None) -> Tensor:
         encoded, weight = self._encoded(), self._visual_weight
@@ -242,33 +264,33 @@ class ZeroShot:
             return self.system.score_shortlist(encoded, texts, visual_weight=weight, shortlist=shortlist)
         return self.system.score_by(self.method, encoded, texts, visual_weight=weight)
 
-    def _taken_off(self, scores: Tensor, negative: Tensor, shortlist: int | None) -> Tensor:
-        """Return the mean score (N,) of the negative texts, 0 for proposals that are on no text's shortlist."""
+    def _negative_scores(self, scores: Tensor, negative: Tensor, shortlist: int | None) -> Tensor:
+        """Returns the mean score (N,) of the negative texts, 0 for proposals that are on no shortlist."""
         if shortlist is None:
             return self._scores(negative, None).mean(0)
-        chosen = torch.isfinite(scores).any(0).nonzero().flatten().tolist()
-        found = torch.zeros_like(scores[0])
-        found[chosen] = self.system.score_some(
-            self._encoded(), negative, chosen, visual_weight=self._visual_weight
+        listed = torch.isfinite(scores).any(0).nonzero().flatten().tolist()
+        means = torch.zeros_like(scores[0])
+        means[listed] = self.system.score_some(
+            self._encoded(), negative, listed, visual_weight=self._visual_weight
         ).mean(0)
-        return found
+        return means
 
     def _centres(self) -> Tensor:
-        hand = self._hand()
-        if len(hand.centres) != len(hand.proposals):
-            height, width = hand.picture.size
+        current = self._current()
+        if len(current.centres) != len(current.proposals):
+            height, width = current.image.size
             boxes = global_local.boxes(self._encoded().masks)
-            hand.centres = (boxes[:, :2] + boxes[:, 2:]) / 2 / torch.tensor([width, height], device=boxes.device)
-        return hand.centres
+            current.centres = (boxes[:, :2] + boxes[:, 2:]) / 2 / torch.tensor([width, height], device=boxes.device)
+        return current.centres
 
     def _text_features(self, texts: Sequence[str], phrases: Sequence[NounPhrase]) -> Tensor:
         nouns = [phrase.phrase for phrase in phrases]
         # One pass over all that is new, so that batches are full.
-        found = self._prompted([*texts, *nouns])
-        return global_local.combine(found[: len(texts)], found[len(texts) :], TEXT_WEIGHT)
+        features = self._prompted([*texts, *nouns])
+        return global_local.combine(features[: len(texts)], features[len(texts) :], TEXT_WEIGHT)
 
     def _prompted(self, texts: Sequence[str]) -> Tensor:
-        """Return the features (N, E) of texts, each averaged over the prompts."""
+        """Returns the features (N, E) of N texts, each averaged over the prompts."""
         every = [prompt.format(text) for text in texts for prompt in self.strategies.prompts]
         new = [text for text in dict.fromkeys(every) if text not in self._features]
         for start in range(0, len(new), _TEXT_BATCH):
@@ -277,26 +299,26 @@ class ZeroShot:
         stacked = torch.stack([self._features[text] for text in every])
         return stacked.unflatten(0, (len(texts), -1)).mean(1)
 
-    def _answer(self, text: str, phrase: NounPhrase, scores: np.ndarray | None) -> Answer:
-        hand = self._hand()
+    def _prediction(self, text: str, phrase: NounPhrase, scores: np.ndarray | None) -> ZeroShotPrediction:
+        current = self._current()
         if scores is None:
-            mask, chosen, score = np.zeros(hand.picture.size, dtype=bool), None, 0.0
+            mask, chosen, score = np.zeros(current.image.size, dtype=bool), None, 0.0
             scores = np.zeros(0, dtype=np.float32)
         else:
             chosen = int(np.argmax(scores))
-            mask = hand.proposals.masks[chosen]
+            mask = current.proposals.masks[chosen]
             finite = scores[np.isfinite(scores)].astype(np.float64)
             score = float(1 / np.exp(finite - scores[chosen]).sum())
-        return Answer(
+        return ZeroShotPrediction(
             prediction=Prediction(
                 text=text,
                 probability=mask.astype(np.float32),
                 threshold=0.5,
                 score=score,
                 box=rle.box(rle.encode(mask)) if mask.any() else None,
-                image=hand.picture.pixels,
+                image=current.image.pixels,
             ),
-            phrase=phrase.phrase,
+            noun_phrase=phrase.phrase,
             chosen=chosen,
             scores=scores,
         )

@@ -1,7 +1,7 @@
-"""Text-prompted networks of transformers, to be compared in the zero-shot seat; none needs proposals.
+"""Segments by text with networks of transformers that need no proposals: CLIPSeg, SAM 3, Grounding DINO with SAM.
 
-CLIPSeg (CVPR 2022) gives a map for a text; SAM 3 (2025) and Grounding DINO (ECCV 2024) give instances, of which the
-surest is what the text means: a referring expression means one thing.
+CLIPSeg (CVPR 2022) gives a map per text; SAM 3 (2025) and Grounding DINO (ECCV 2024) give instances, of which the one
+with the highest score is taken, since a referring expression refers to one object.
 """
 
 from __future__ import annotations
@@ -15,82 +15,86 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-Maps = list[tuple[np.ndarray, float]]
+ScoredMaps = list[tuple[np.ndarray, float]]
 """For each text, probabilities float32 (H, W) and a score in [0, 1]."""
 
 
-class TextPrompted(Protocol):
-    """A network that is asked texts about a picture."""
+class TextPromptedNetwork(Protocol):
+    """A network that segments by text."""
 
     name: str
 
-    def maps(self, pixels: np.ndarray, texts: Sequence[str]) -> Maps:
-        """Return, for each text, probabilities float32 (H, W) and a score in [0, 1]."""
+    def segment(self, pixels: np.ndarray, texts: Sequence[str]) -> ScoredMaps:
+        """Segments an RGB image, uint8 (H, W, 3), by each text.
 
-    def is_cut(self, text: str) -> bool:
-        """Return whether `text` is longer than the network reads."""
+        Returns:
+            For each text, probabilities float32 (H, W) and a score in [0, 1].
+        """
+
+    def is_truncated(self, text: str) -> bool:
+        """Returns whether `text` is longer than the network reads."""
 
 
 class BoxSegmenter(Protocol):
-    """What turns boxes into masks."""
+    """Turns boxes into masks."""
 
     name: str
 
     def __call__(self, pixels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        """Return probabilities float32 (N, H, W) of what stands in the boxes (N, 4) x1 y1 x2 y2 of a picture."""
+        """Returns probabilities, float32 (N, H, W), of the objects in `boxes` (N, 4), x1 y1 x2 y2 in pixels."""
 
 
 class CLIPSeg:
-    """CLIPSeg (CVPR 2022): the probability of each pixel, resized from its 352x352 bilinearly."""
+    """CLIPSeg (Lüddecke and Ecker, CVPR 2022): per-pixel probabilities, resized bilinearly from 352x352."""
 
     def __init__(self, model: Any, processor: Any, *, name: str, batch: int = 16) -> None:
         self.name = name
         self._model, self._processor, self._batch = model.eval(), processor, batch
-        self._longest = model.config.text_config.max_position_embeddings
+        self._max_tokens = model.config.text_config.max_position_embeddings
 
     @torch.no_grad()
-    def maps(self, pixels: np.ndarray, texts: Sequence[str]) -> Maps:
-        """Return the maps of `texts`; the score is the mean probability over the mask, 0 if that is empty."""
+    def segment(self, pixels: np.ndarray, texts: Sequence[str]) -> ScoredMaps:
+        """Segments by each text; the score is the mean probability over the mask, 0 if that is empty."""
         device = self._model.device
         image = self._processor.image_processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"].to(device)
-        found = []
+        results = []
         for start in range(0, len(texts), self._batch):
-            some = list(texts[start : start + self._batch])
-            words = self._processor.tokenizer(
-                some, padding=True, truncation=True, max_length=self._longest, return_tensors="pt"
+            batch = list(texts[start : start + self._batch])
+            tokens = self._processor.tokenizer(
+                batch, padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt"
             ).to(device)
-            logits = self._model(pixel_values=image.expand(len(some), -1, -1, -1), **words).logits
-            logits = logits.reshape(len(some), 1, *logits.shape[-2:]).float()
+            logits = self._model(pixel_values=image.expand(len(batch), -1, -1, -1), **tokens).logits
+            logits = logits.reshape(len(batch), 1, *logits.shape[-2:]).float()
             full = functional.interpolate(logits, size=pixels.shape[:2], mode="bilinear", align_corners=False)[:, 0]
-            found += [_with_score(one) for one in full.sigmoid()]
-        return found
+            results += [_with_score(one) for one in full.sigmoid()]
+        return results
 
-    def is_cut(self, text: str) -> bool:
-        """Return whether `text` is longer than CLIP reads."""
-        return _tokens(self._processor.tokenizer, text) > self._longest
+    def is_truncated(self, text: str) -> bool:
+        """Returns whether `text` is longer than CLIP reads."""
+        return _token_count(self._processor.tokenizer, text) > self._max_tokens
 
 
 class SAM3:
-    """SAM 3 (2025): of the instances that fit a text, the mask of the surest, however sure it is."""
+    """SAM 3 (2025): of the instances that match a text, the one with the highest score, however low."""
 
     def __init__(self, model: Any, processor: Any, *, name: str) -> None:
         self.name = name
         self._model, self._processor = model.eval(), processor
-        self._longest = model.config.text_config.max_position_embeddings
+        self._max_tokens = model.config.text_config.max_position_embeddings
 
     @torch.no_grad()
-    def maps(self, pixels: np.ndarray, texts: Sequence[str]) -> Maps:
-        """Return the maps of `texts`; the score is the instance's, times the probability that there is one."""
+    def segment(self, pixels: np.ndarray, texts: Sequence[str]) -> ScoredMaps:
+        """Segments by each text; the score is the instance's, times the probability that there is one."""
         device = self._model.device
         image = self._processor.image_processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"].to(device)
-        seen = self._model.get_vision_features(image)
-        found = []
+        vision = self._model.get_vision_features(image)
+        results = []
         for text in texts:
-            words = self._processor.tokenizer(
-                [text], padding="max_length", truncation=True, max_length=self._longest, return_tensors="pt"
+            tokens = self._processor.tokenizer(
+                [text], padding="max_length", truncation=True, max_length=self._max_tokens, return_tensors="pt"
             ).to(device)
             output = self._model(
-                vision_embeds=seen, input_ids=words["input_ids"], attention_mask=words["attention_mask"]
+                vision_embeds=vision, input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
             )
             scores = (output.pred_logits.float().sigmoid() * output.presence_logits.float().sigmoid())[0]
             best = int(scores.argmax())
@@ -101,57 +105,57 @@ class SAM3:
                 mode="bilinear",
                 align_corners=False,
             )
-            found.append((probability[0, 0].cpu().numpy(), float(scores[best])))
-        return found
+            results.append((probability[0, 0].cpu().numpy(), float(scores[best])))
+        return results
 
-    def is_cut(self, text: str) -> bool:
-        """Return whether `text` is longer than SAM 3 reads, 32 tokens as published."""
-        return _tokens(self._processor.tokenizer, text) > self._longest
+    def is_truncated(self, text: str) -> bool:
+        """Returns whether `text` is longer than SAM 3 reads, 32 tokens as published."""
+        return _token_count(self._processor.tokenizer, text) > self._max_tokens
 
 
 class GroundedSAM:
-    """Grounding DINO (ECCV 2024) and a SAM: the mask of the box that fits the text best (Grounded SAM, 2024).
+    """Grounding DINO (ECCV 2024) and SAM: the mask of the box that matches the text best (Grounded SAM, 2024).
 
-    A box scores by the token that it fits best, as in the published code.
+    The score of a box is that of its best token, as in the published code.
     """
 
     def __init__(self, model: Any, processor: Any, segmenter: BoxSegmenter, *, name: str, batch: int = 4) -> None:
         self.name = f"{name} + {segmenter.name}"
         self._model, self._processor, self._segmenter, self._batch = model.eval(), processor, segmenter, batch
-        self._longest = model.config.max_text_len
+        self._max_tokens = model.config.max_text_len
 
-    def maps(self, pixels: np.ndarray, texts: Sequence[str]) -> Maps:
-        """Return the maps of `texts`; the score is the box's."""
+    def segment(self, pixels: np.ndarray, texts: Sequence[str]) -> ScoredMaps:
+        """Segments by each text; the score is the box's."""
         boxes, scores = self.boxes(pixels, texts)
         return list(zip(self._segmenter(pixels, boxes), scores.tolist(), strict=True))
 
     @torch.no_grad()
     def boxes(self, pixels: np.ndarray, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the best boxes (T, 4) x1 y1 x2 y2 in pixels, within the picture, and their scores (T,)."""
+        """Returns the best boxes (T, 4), x1 y1 x2 y2 in pixels within the image, and their scores (T,)."""
         device, (height, width) = self._model.device, pixels.shape[:2]
         image = self._processor.image_processor(Image.fromarray(pixels), return_tensors="pt").to(device)
         boxes, scores = [torch.zeros(0, 4)], [torch.zeros(0)]
         for start in range(0, len(texts), self._batch):
-            some = [_as_caption(text) for text in texts[start : start + self._batch]]
-            words = self._processor.tokenizer(
-                some, padding=True, truncation=True, max_length=self._longest, return_tensors="pt"
+            batch = [_as_caption(text) for text in texts[start : start + self._batch]]
+            tokens = self._processor.tokenizer(
+                batch, padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt"
             ).to(device)
             output = self._model(
-                pixel_values=image["pixel_values"].expand(len(some), -1, -1, -1),
-                pixel_mask=image["pixel_mask"].expand(len(some), -1, -1),
-                input_ids=words["input_ids"],
-                attention_mask=words["attention_mask"],
-                token_type_ids=words.get("token_type_ids"),
+                pixel_values=image["pixel_values"].expand(len(batch), -1, -1, -1),
+                pixel_mask=image["pixel_mask"].expand(len(batch), -1, -1),
+                input_ids=tokens["input_ids"],
+                attention_mask=tokens["attention_mask"],
+                token_type_ids=tokens.get("token_type_ids"),
             )
-            sure, best = output.logits.float().sigmoid().amax(-1).max(-1)
-            chosen = output.pred_boxes.float()[torch.arange(len(some), device=device), best]
+            confidence, best = output.logits.float().sigmoid().amax(-1).max(-1)
+            chosen = output.pred_boxes.float()[torch.arange(len(batch), device=device), best]
             boxes.append(_corners(chosen, height=height, width=width).cpu())
-            scores.append(sure.cpu())
+            scores.append(confidence.cpu())
         return torch.cat(boxes).numpy(), torch.cat(scores).numpy()
 
-    def is_cut(self, text: str) -> bool:
-        """Return whether `text` is longer than Grounding DINO reads, 256 tokens as published."""
-        return _tokens(self._processor.tokenizer, _as_caption(text)) > self._longest
+    def is_truncated(self, text: str) -> bool:
+        """Returns whether `text` is longer than Grounding DINO reads, 256 tokens as published."""
+        return _token_count(self._processor.tokenizer, _as_caption(text)) > self._max_tokens
 
 
 def _with_score(probability: Tensor) -> tuple[np.ndarray, float]:
@@ -159,17 +163,17 @@ def _with_score(probability: Tensor) -> tuple[np.ndarray, float]:
     return probability.cpu().numpy(), float(probability[mask].mean()) if mask.any() else 0.0
 
 
-def _tokens(tokenizer: Any, text: str) -> int:
+def _token_count(tokenizer: Any, text: str) -> int:
     return len(tokenizer(text, truncation=False, verbose=False)["input_ids"])
 
 
 def _as_caption(text: str) -> str:
-    """Return a text as Grounding DINO reads it: in lower case, ended by the only full stop, which parts phrases."""
+    """Returns a text as Grounding DINO reads it: in lower case, with one full stop, at the end."""
     return f"{' '.join(text.lower().replace('.', ' ').split())}."
 
 
 def _corners(boxes: Tensor, *, height: int, width: int) -> Tensor:
-    """Return boxes (N, 4) centre x, centre y, width, height in shares of a picture as x1 y1 x2 y2 in pixels."""
+    """Returns boxes (N, 4), relative cx cy w h, as x1 y1 x2 y2 in pixels."""
     centre, half = boxes[:, :2], boxes[:, 2:] / 2
     scale = torch.tensor([width, height], device=boxes.device)
     return torch.cat([(centre - half).clamp(0, 1) * scale, (centre + half).clamp(0, 1) * scale], dim=1)

@@ -17,9 +17,9 @@ from risctl.checkpoints.checkpoint import load_checkpoint
 from risctl.errors import CheckpointError, UsageError
 from risctl.language.coco_classes import CLASSES
 from risctl.vision import rle
-from risctl.zeroshot.proposals import embedded_model
-from risctl.zeroshot.proposals.base import Picture
-from risctl.zeroshot.proposals.embedded import Embedded
+from risctl.zeroshot.proposals import detector
+from risctl.zeroshot.proposals.base import InputImage
+from risctl.zeroshot.proposals.sources import default_source, open_source
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "ship_mini.py"
 
@@ -40,10 +40,9 @@ def stand_in(tool, tiny_mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path = tmp_path / "models" / "mini.safetensors"
     tool.ship(tiny_mini, path, overrides=["model.no_target_threshold=0.25"])
     monkeypatch.setattr(checkpoint, "SHIPPED", path)
-    monkeypatch.setattr(embedded_model, "SHIPPED", path)
-    embedded_model._predictor.cache_clear()
+    detector.shipped_predictor.cache_clear()
     yield path
-    embedded_model._predictor.cache_clear()
+    detector.shipped_predictor.cache_clear()
 
 
 @pytest.fixture
@@ -136,16 +135,11 @@ def test_long_phrases_are_remarked_on_and_short_ones_not(stand_in: Path) -> None
 
 
 def test_instances_serve_as_proposals(stand_in: Path, pixels: np.ndarray) -> None:
-    found = embedded_model.instances(pixels, 4)
-    assert embedded_model.is_shipped() and 1 < len(found) <= 4
-    scores = [score for _, score, _, _ in found]
-    assert scores == sorted(scores, reverse=True) and scores[-1] > 0 and scores[0] <= 1
-    for segmentation, _, name, (left, top, right, bottom) in found:
-        assert segmentation["size"] == [60, 90] and name in CLASSES.values()
-        assert 0 <= left < right <= 90 and 0 <= top < bottom <= 60
-    proposed = Embedded(embedded_model.instances, most=3)(Picture(pixels=pixels, name="a.png"))
-    assert 1 < len(proposed) <= 3 and proposed.masks.shape[1:] == (60, 90)
-    assert {CLASSES[one] for one in proposed.categories.tolist()} <= {name for _, _, name, _ in found}
+    assert default_source() == "embedded"
+    found = open_source("embedded", device=torch.device("cpu"), max_count=3)(InputImage(pixels=pixels, name="a.png"))
+    assert 1 < len(found) <= 3 and found.masks.shape[1:] == (60, 90)
+    assert (np.diff(found.scores) <= 0).all() and found.scores[-1] > 0 and found.scores[0] <= 1
+    assert set(found.categories.tolist()) <= set(CLASSES)
 
 
 def test_the_shipped_model_is_small_and_whole(shipped: Path) -> None:

@@ -1,8 +1,9 @@
-"""`risctl zeroshot`, run with tiny models: its files, figures and errors, for all methods and peers."""
+"""`risctl zeroshot`, run with tiny models: its files, figures and errors, for all methods and baselines."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from helpers.tiny_clip import write_hugging_face
 from helpers.tiny_prompted import write_prompted
 from helpers.tiny_sams import write_sam
 from PIL import Image
+
+from risctl.results import Detection
+from risctl.vision.rle import encode
 
 RED, BLUE = (slice(10, 50), slice(5, 40)), (slice(20, 40), slice(50, 80))
 
@@ -81,16 +85,26 @@ def test_no_proposal_is_told_and_gives_an_empty_mask(zeroshot: Run, clip: Path, 
 def test_instances_found_without_a_download_are_the_default(
     zeroshot: Run, clip: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def find(image: np.ndarray, most: int) -> list[tuple[np.ndarray, float, str, tuple[int, ...]]]:
-        found = []
-        for place, score in ((RED, 0.4), (BLUE, 0.9)):
-            mask = np.zeros(image.shape[:2], dtype=bool)
-            mask[place] = True
-            found.append((mask, score, "dog", (0, 0, 1, 1)))
-        return found[:most]
+    class Shipped:
+        """Detects two boxes, best last."""
+
+        def set_image(self, image: np.ndarray) -> None:
+            self.shape = image.shape[:2]
+
+        def find(self, names: Sequence[str], *, score: float) -> list[Detection]:
+            found = []
+            for place, confidence in ((RED, 0.4), (BLUE, 0.9)):
+                mask = np.zeros(self.shape, dtype=bool)
+                mask[place] = True
+                found.append(Detection(name="dog", score=confidence, box=(0, 0, 1, 1), segmentation=encode(mask)))
+            return found
+
+        def forget(self) -> None:
+            del self.shape
 
     assert zeroshot("predict", picture, "a cup", "--proposals", "embodied", "--clip", clip).code == 2
-    monkeypatch.setattr("risctl.zeroshot.proposals.sources.embedded", find)
+    monkeypatch.setattr("risctl.checkpoints.checkpoint.SHIPPED", Path(__file__))
+    monkeypatch.setattr("risctl.zeroshot.proposals.detector.shipped_predictor", Shipped)
     for options in ((), ("--proposals", "embedded")):
         ran = zeroshot("predict", picture, "box on the left", "--clip", clip, "--spatial", 100, "--json", *options)
         assert ran.code == 0, ran.err
@@ -141,9 +155,9 @@ def test_images_without_proposals_count_as_nothing(zeroshot: Run, clip: Path, st
 
 
 @pytest.fixture(scope="module")
-def peers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[object, ...]]:
-    """The options that name each peer and its weights."""
-    root = tmp_path_factory.mktemp("peers")
+def baselines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[object, ...]]:
+    """The options that name each baseline and its weights."""
+    root = tmp_path_factory.mktemp("baselines")
     kinds = {"clipseg": "clipseg", "sam3": "sam3", "grounded-sam": "grounding-dino"}
     found: dict[str, tuple[object, ...]] = {
         name: ("--method", name, "--clip", write_prompted(root / name, kind)) for name, kind in kinds.items()
@@ -153,17 +167,17 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[object, .
 
 
 @pytest.mark.parametrize("name", ["clipseg", "sam3", "grounded-sam"])
-def test_peers_answer_in_the_same_seat(
-    zeroshot: Run, peers: dict[str, tuple[object, ...]], picture: Path, store: Path, name: str
+def test_baselines_answer_in_the_same_seat(
+    zeroshot: Run, baselines: dict[str, tuple[object, ...]], picture: Path, store: Path, name: str
 ) -> None:
-    ran = zeroshot("predict", picture, "a cup", "the red box", *peers[name], "--json", "--quiet")
+    ran = zeroshot("predict", picture, "a cup", "the red box", *baselines[name], "--json", "--quiet")
     assert ran.code == 0, ran.err
     assert ran.err == ""
     first, second = json.loads(ran.out)
     assert first["proposal"] is None
     assert first["segmentation"]["size"] == [60, 90]
     assert first["score"] != second["score"]
-    ran = zeroshot("eval", "--data", store, *peers[name], "--limit", 1, "--json")
+    ran = zeroshot("eval", "--data", store, *baselines[name], "--limit", 1, "--json")
     assert ran.code == 0, ran.err
     report = json.loads(ran.out)
     assert report["answerer"].startswith({"sam3": "SAM 3", "clipseg": "CLIPSeg"}.get(name, "Grounding DINO"))
@@ -173,10 +187,10 @@ def test_peers_answer_in_the_same_seat(
     assert report["cut_texts"] == 0
     assert report["seconds_per_image"]["visual"] > 0
     for option in ("--fast", "--proposals=gt", "--spatial=2", "--precision=fp16", "--matrix-nms"):
-        ran = zeroshot("eval", "--data", store, *peers[name], option)
+        ran = zeroshot("eval", "--data", store, *baselines[name], option)
         assert ran.code == 2
         assert f"leave {option.partition('=')[0]} out" in ran.err
-    assert zeroshot("predict", picture, "a cup", *peers[name], "--explain").code == 2
+    assert zeroshot("predict", picture, "a cup", *baselines[name], "--explain").code == 2
 
 
 @pytest.mark.parametrize("kind", ["sam", "sam2", "sam-hq", "edgetam"])
@@ -224,10 +238,11 @@ def test_mistakes_are_told(
     arguments: tuple[str, ...],
     code: int,
     says: str,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # As in a copy of the package without its model, which otherwise stands in for a source.
-    monkeypatch.setattr("risctl.zeroshot.proposals.sources.embedded", None)
+    monkeypatch.setattr("risctl.checkpoints.checkpoint.SHIPPED", tmp_path / "absent")
     options = arguments if "--clip" in arguments else (*arguments, "--clip", clip)
     ran = zeroshot("predict", picture, "a cup", *options)
     assert ran.code == code

@@ -104,7 +104,7 @@ def test_weights_are_downloaded_once(hub: str, picture: Path, tmp_path: Path) ->
     assert again.stdout == first.stdout
 
 
-def test_a_peer_of_two_models_in_several_parts_is_downloaded(hub: str, picture: Path, tmp_path: Path) -> None:
+def test_a_baseline_of_two_models_in_several_parts_is_downloaded(hub: str, picture: Path, tmp_path: Path) -> None:
     options = ("--method", "grounded-sam", "--clip", "tiny/dino", "--sam", "tiny/sam2")
     ran = _apart(picture, hub, tmp_path / "cache", *options)
     assert ran.returncode == 0, ran.stderr

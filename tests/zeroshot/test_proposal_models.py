@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from risctl.errors import CheckpointError
-from risctl.zeroshot.proposals.base import Picture
+from risctl.zeroshot.proposals.base import InputImage
 from risctl.zeroshot.proposals.mask2former import Mask2Former, load_mask2former
 from risctl.zeroshot.proposals.mask_rcnn import MaskRCNN, load_mask_rcnn
 from risctl.zeroshot.proposals.segment_anything import load_segment_anything
 
-PICTURE = Picture(pixels=np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8), name="noise.png")
+PICTURE = InputImage(pixels=np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8), name="noise.png")
 
 
 def test_mask2former(tmp_path: Path) -> None:

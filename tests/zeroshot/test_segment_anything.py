@@ -11,10 +11,10 @@ from helpers.tiny_sams import tiny_sam, write_sam
 from PIL import Image
 
 from risctl.errors import CheckpointError, MachineError
-from risctl.zeroshot.proposals.base import Picture
+from risctl.zeroshot.proposals.base import InputImage
 from risctl.zeroshot.proposals.segment_anything import DEFAULTS, SegmentAnything, load_segment_anything
 
-PICTURE = Picture(pixels=np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8), name="noise.png")
+PICTURE = InputImage(pixels=np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8), name="noise.png")
 FAMILY = {"sam": "sam", "sam2": "sam2", "sam2_video": "sam2", "sam_hq": "sam-hq", "edgetam": "edgetam"}
 ANYTHING = {"predicted_iou": -1e9, "stability": -1e9}
 

@@ -15,34 +15,34 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from risctl.errors import CheckpointError, UsageError
-from risctl.zeroshot.baselines import PEERS, Prompted, load_peer
-from risctl.zeroshot.proposals.base import Picture
-from risctl.zeroshot.proposals.boxed_masks import load_boxed_masks
+from risctl.zeroshot.baselines import BASELINES, TextPromptedPredictor, load_baseline
+from risctl.zeroshot.proposals.base import InputImage
+from risctl.zeroshot.proposals.box_segmentation import load_box_segmentation
 
-PICTURE = Picture(pixels=np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8), name="noise.png")
+PICTURE = InputImage(pixels=np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8), name="noise.png")
 TEXTS = ["the red cup", "a man", "the blue box on the left", "dog", "a red shirt on the right"]
 WEIGHTS = {"clipseg": "clipseg", "sam3": "sam3", "grounded-sam": "grounding-dino"}
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A folder of weights for each peer, and one of a SAM."""
-    root = tmp_path_factory.mktemp("peers")
+    """A folder of weights for each baseline, and one of a SAM."""
+    root = tmp_path_factory.mktemp("baselines")
     found = {name: str(write_prompted(root / name, kind)) for name, kind in WEIGHTS.items()}
     return found | {"sam": str(write_sam(root / "sam"))}
 
 
-def _peer(folders: dict[str, str], name: str) -> Prompted:
-    return load_peer(name, source=folders[name], segmenter=folders["sam"] if name == "grounded-sam" else None)
+def _baseline(folders: dict[str, str], name: str) -> TextPromptedPredictor:
+    return load_baseline(name, source=folders[name], segmenter=folders["sam"] if name == "grounded-sam" else None)
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_an_answer_does_not_depend_on_its_company(folders: dict[str, str], name: str) -> None:
-    peer = _peer(folders, name)
-    assert len(peer.look(PICTURE)) == 0
-    together = peer.answers(TEXTS)
+    baseline = _baseline(folders, name)
+    assert len(baseline.set_image(PICTURE)) == 0
+    together = baseline.predict(TEXTS)
     for text, answer in zip(TEXTS, together, strict=True):
-        [alone] = peer.answers([text])
+        [alone] = baseline.predict([text])
         found = answer.prediction
         assert found.probability.shape == (40, 60)
         assert found.probability.dtype == np.float32
@@ -52,17 +52,17 @@ def test_an_answer_does_not_depend_on_its_company(folders: dict[str, str], name:
         assert alone.prediction.score == pytest.approx(found.score, abs=1e-4)
         assert answer.chosen is None
     assert len({answer.prediction.score for answer in together}) > 1
-    assert peer.seconds["visual"] > 0
+    assert baseline.seconds["visual"] > 0
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_a_long_text_is_cut_and_told(folders: dict[str, str], name: str) -> None:
-    peer = _peer(folders, name)
-    peer.look(PICTURE)
+    baseline = _baseline(folders, name)
+    baseline.set_image(PICTURE)
     long = "the red cup on the left " * 40
-    assert peer.is_cut(long)
-    assert not peer.is_cut("the red cup")
-    assert peer.answers([long])[0].prediction.probability.shape == (40, 60)
+    assert baseline.is_truncated(long)
+    assert not baseline.is_truncated("the red cup")
+    assert baseline.predict([long])[0].prediction.probability.shape == (40, 60)
 
 
 @torch.no_grad()
@@ -74,9 +74,9 @@ def test_sam_3_takes_the_surest_instance_as_the_library_gives_it(folders: dict[s
     output = model.eval()(**{name: inputs[name] for name in ("pixel_values", "input_ids", "attention_mask")})
     [found] = processor.post_process_instance_segmentation(output, threshold=0.0, target_sizes=[(40, 60)])
     best = int(found["scores"].argmax())
-    peer = _peer(folders, "sam3")
-    peer.look(PICTURE)
-    [answer] = peer.answers(["the red cup"])
+    baseline = _baseline(folders, "sam3")
+    baseline.set_image(PICTURE)
+    [answer] = baseline.predict(["the red cup"])
     assert answer.prediction.score == pytest.approx(float(found["scores"][best]), abs=1e-5)
     assert np.array_equal(answer.prediction.mask, found["masks"][best].numpy().astype(bool))
 
@@ -91,9 +91,9 @@ def test_sam_3_is_read_out_of_the_videos_model(folders: dict[str, str], tmp_path
     save_file(state | {"tracker_model.weight": torch.zeros(1)}, weights, metadata={"format": "pt"})
     answers = []
     for folder in (folders["sam3"], str(tmp_path / "video")):
-        peer = load_peer("sam3", source=folder)
-        peer.look(PICTURE)
-        answers.append(peer.answers(["the red cup"])[0].prediction.probability)
+        baseline = load_baseline("sam3", source=folder)
+        baseline.set_image(PICTURE)
+        answers.append(baseline.predict(["the red cup"])[0].prediction.probability)
     assert np.array_equal(*answers)
 
 
@@ -109,14 +109,14 @@ def test_grounding_dino_takes_the_best_box_as_the_library_gives_it(folders: dict
         model(**inputs), inputs["input_ids"], threshold=0.0, target_sizes=[(40, 60)]
     )
     best = int(found["scores"].argmax())
-    peer = _peer(folders, "grounded-sam")
-    boxes, scores = peer._network.boxes(PICTURE.pixels, ["The red cup"])  # type: ignore[attr-defined]
+    baseline = _baseline(folders, "grounded-sam")
+    boxes, scores = baseline._network.boxes(PICTURE.pixels, ["The red cup"])  # type: ignore[attr-defined]
     assert scores[0] == pytest.approx(float(found["scores"][best]), abs=1e-5)
     limits = np.array([60, 40, 60, 40])
     assert np.allclose(boxes[0], found["boxes"][best].numpy().clip(0, limits), atol=1e-3)
-    masks = load_boxed_masks(folders["sam"], option="--sam")(PICTURE.pixels, boxes)
-    peer.look(PICTURE)
-    [answer] = peer.answers(["The red cup"])
+    masks = load_box_segmentation(folders["sam"], option="--sam")(PICTURE.pixels, boxes)
+    baseline.set_image(PICTURE)
+    [answer] = baseline.predict(["The red cup"])
     assert np.allclose(answer.prediction.probability, masks[0], atol=1e-4)
 
 
@@ -126,7 +126,7 @@ def test_masks_of_boxes_are_the_models(tmp_path: Path, kind: str) -> None:
     from helpers.tiny_sams import tiny_sam
 
     model, processor = tiny_sam(kind, gain=1e5)
-    source = load_boxed_masks(str(write_sam(tmp_path, kind, gain=1e5)), option="--sam")
+    source = load_box_segmentation(str(write_sam(tmp_path, kind, gain=1e5)), option="--sam")
     boxes = np.array([[5.0, 4.0, 30.0, 20.0], [20.0, 10.0, 58.0, 39.0]])
     found = source(PICTURE.pixels, boxes)
     assert found.shape == (2, 40, 60)
@@ -145,15 +145,15 @@ def test_masks_of_boxes_are_the_models(tmp_path: Path, kind: str) -> None:
 
 def test_mistakes_are_told(folders: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="grounded-sam"):
-        load_peer("grounded-san", source=None)
+        load_baseline("grounded-san", source=None)
     with pytest.raises(UsageError, match="leave it out for sam3"):
-        load_peer("sam3", source=folders["sam3"], segmenter=folders["sam"])
-    for name in PEERS:
+        load_baseline("sam3", source=folders["sam3"], segmenter=folders["sam"])
+    for name in BASELINES:
         other = folders["sam3" if name != "sam3" else "clipseg"]
         with pytest.raises(CheckpointError, match="expected a "):
-            load_peer(name, source=other)
+            load_baseline(name, source=other)
     with pytest.raises(CheckpointError, match="SAM family"):
-        load_peer("grounded-sam", source=folders["grounded-sam"], segmenter=folders["sam3"])
-    peer = _peer(folders, "clipseg")
-    with pytest.raises(UsageError, match="no picture"):
-        peer.answers(["a cup"])
+        load_baseline("grounded-sam", source=folders["grounded-sam"], segmenter=folders["sam3"])
+    baseline = _baseline(folders, "clipseg")
+    with pytest.raises(UsageError, match="no image"):
+        baseline.predict(["a cup"])

@@ -14,8 +14,8 @@ from risctl.language.clip_tokens import ClipTokens, load_tokens
 from risctl.language.noun_phrases import SHIPPED, load_phraser
 from risctl.language.spatial_words import Place, place_of
 from risctl.systems.global_local_clip.model import GlobalLocalCLIP
-from risctl.zeroshot.predictor import Strategies, ZeroShot
-from risctl.zeroshot.proposals.base import Picture, Proposals
+from risctl.zeroshot.predictor import Strategies, ZeroShotPredictor
+from risctl.zeroshot.proposals.base import InputImage, Proposals
 
 TEXTS = ["the red cup on the left", "a man", "blue box", "dog on the right", "the left one"]
 
@@ -27,7 +27,7 @@ class _Given:
         self.masks = masks
         self.asked = 0
 
-    def __call__(self, picture: Picture) -> Proposals:
+    def __call__(self, picture: InputImage) -> Proposals:
         self.asked += 1
         return Proposals(masks=self.masks, scores=np.ones(len(self.masks), dtype=np.float32))
 
@@ -48,23 +48,24 @@ def _masks(count: int = 12, *, height: int = 50, width: int = 70) -> np.ndarray:
     return masks
 
 
-PICTURE = Picture(pixels=np.random.default_rng(1).integers(0, 255, (50, 70, 3), dtype=np.uint8), name="noise.png")
+PICTURE = InputImage(pixels=np.random.default_rng(1).integers(0, 255, (50, 70, 3), dtype=np.uint8), name="noise.png")
 
 
-def _zero_shot(tokens: ClipTokens, *, kind: str = "vit", batch: int = 32, masks: np.ndarray | None = None, **options):  # type: ignore[no-untyped-def]
+def _zero_shot(tokens: ClipTokens, *, kind: str = "vit", batch: int = 32, masks: np.ndarray | None = None, **options):
+    # type: ignore[no-untyped-def]
     system = GlobalLocalCLIP(tiny_clip(kind), batch=batch)
     source = _Given(_masks() if masks is None else masks)
-    return ZeroShot(system, tokens=tokens, phraser=load_phraser(str(SHIPPED)), source=source, **options)
+    return ZeroShotPredictor(system, tokens=tokens, phraser=load_phraser(str(SHIPPED)), source=source, **options)
 
 
 @pytest.mark.parametrize("kind", ["vit", "resnet"])
 def test_answers_do_not_depend_on_batches_or_company(tokens: ClipTokens, kind: str) -> None:
     first, second = _zero_shot(tokens, kind=kind), _zero_shot(tokens, kind=kind, batch=5)
-    first.look(PICTURE)
-    second.look(PICTURE)
-    together = first.answers(TEXTS)
+    first.set_image(PICTURE)
+    second.set_image(PICTURE)
+    together = first.predict(TEXTS)
     for text, answer in zip(TEXTS, together, strict=True):
-        [alone] = second.answers([text])
+        [alone] = second.predict([text])
         assert np.allclose(alone.scores, answer.scores, atol=1e-4)
         assert alone.chosen == answer.chosen == int(answer.scores.argmax())
         assert np.array_equal(answer.prediction.mask, first.proposals.masks[answer.chosen])
@@ -76,9 +77,9 @@ def test_answers_do_not_depend_on_batches_or_company(tokens: ClipTokens, kind: s
 def test_scores_are_the_papers(tokens: ClipTokens) -> None:
     """The whole of it in four lines, from the features on."""
     zero_shot = _zero_shot(tokens)
-    zero_shot.look(PICTURE)
-    [answer] = zero_shot.answers(["the red cup on the left"])
-    assert answer.phrase == "the red cup"
+    zero_shot.set_image(PICTURE)
+    [answer] = zero_shot.predict(["the red cup on the left"])
+    assert answer.noun_phrase == "the red cup"
     encoded = zero_shot.system.encode_image(PICTURE.pixels, zero_shot.proposals.masks)
     sentence, noun = zero_shot.system.encode_ids(*tokens(["the red cup on the left", "the red cup"]))
     visual, text = 0.95 * encoded.context + 0.05 * encoded.local, 0.5 * sentence + 0.5 * noun
@@ -89,10 +90,10 @@ def test_scores_are_the_papers(tokens: ClipTokens) -> None:
 def test_a_shortlist_is_exact_if_long_and_looks_at_few_if_short(tokens: ClipTokens) -> None:
     exact, long, short = (_zero_shot(tokens, shortlist=length) for length in (None, 12, 2))
     for one in (exact, long, short):
-        one.look(PICTURE)
-    wanted = exact.answers(TEXTS)
-    assert [answer.chosen for answer in long.answers(TEXTS)] == [answer.chosen for answer in wanted]
-    few = short.answers(TEXTS[:1])
+        one.set_image(PICTURE)
+    wanted = exact.predict(TEXTS)
+    assert [answer.chosen for answer in long.predict(TEXTS)] == [answer.chosen for answer in wanted]
+    few = short.predict(TEXTS[:1])
     assert np.isfinite(few[0].scores).sum() == 2
     assert short._encoded().looked_at == 2
     kept = np.flatnonzero(np.isfinite(few[0].scores))
@@ -103,10 +104,10 @@ def test_a_shortlist_is_exact_if_long_and_looks_at_few_if_short(tokens: ClipToke
 @pytest.mark.parametrize("kind", ["vit", "resnet"])
 def test_a_shortlist_does_not_depend_on_company(tokens: ClipTokens, kind: str) -> None:
     together, alone = (_zero_shot(tokens, kind=kind, masks=_masks(40), shortlist=2) for _ in range(2))
-    together.look(PICTURE)
-    for answer, text in zip(together.answers(TEXTS), TEXTS, strict=True):
-        alone.look(PICTURE)
-        [other] = alone.answers([text])
+    together.set_image(PICTURE)
+    for answer, text in zip(together.predict(TEXTS), TEXTS, strict=True):
+        alone.set_image(PICTURE)
+        [other] = alone.predict([text])
         assert np.array_equal(np.isfinite(answer.scores), np.isfinite(other.scores))
         assert np.isfinite(other.scores).sum() == 2
         assert answer.chosen == other.chosen
@@ -117,12 +118,12 @@ def test_a_shortlist_does_not_depend_on_company(tokens: ClipTokens, kind: str) -
 
 def test_a_picture_is_looked_at_once(tokens: ClipTokens) -> None:
     zero_shot = _zero_shot(tokens)
-    with pytest.raises(UsageError, match="no picture"):
-        zero_shot.answers(TEXTS)
-    zero_shot.look(PICTURE)
-    zero_shot.answers(TEXTS)
+    with pytest.raises(UsageError, match="no image"):
+        zero_shot.predict(TEXTS)
+    zero_shot.set_image(PICTURE)
+    zero_shot.predict(TEXTS)
     encoded = zero_shot._encoded()
-    zero_shot.answers(TEXTS[:2])
+    zero_shot.predict(TEXTS[:2])
     assert zero_shot._encoded() is encoded
     assert zero_shot._source.asked == 1
     assert zero_shot.seconds["visual"] > 0
@@ -130,8 +131,8 @@ def test_a_picture_is_looked_at_once(tokens: ClipTokens) -> None:
 
 def test_without_proposals_the_mask_is_empty(tokens: ClipTokens) -> None:
     zero_shot = _zero_shot(tokens, masks=np.zeros((0, 50, 70), dtype=bool))
-    zero_shot.look(PICTURE)
-    [answer] = zero_shot.answers(["a man"])
+    zero_shot.set_image(PICTURE)
+    [answer] = zero_shot.predict(["a man"])
     assert answer.chosen is None
     assert not answer.prediction.mask.any()
     assert answer.prediction.box is None
@@ -141,9 +142,9 @@ def test_without_proposals_the_mask_is_empty(tokens: ClipTokens) -> None:
 def test_half_precision_is_near(tokens: ClipTokens) -> None:
     full, half = _zero_shot(tokens), _zero_shot(tokens)
     half.system.clip.to(torch.bfloat16)
-    full.look(PICTURE)
-    half.look(PICTURE)
-    for one, other in zip(full.answers(TEXTS), half.answers(TEXTS), strict=True):
+    full.set_image(PICTURE)
+    half.set_image(PICTURE)
+    for one, other in zip(full.predict(TEXTS), half.predict(TEXTS), strict=True):
         assert np.allclose(one.scores, other.scores, atol=0.5)
         assert not np.array_equal(one.scores, other.scores)
 
@@ -155,8 +156,8 @@ def test_strategies_change_scores_and_the_default_is_the_paper(tokens: ClipToken
     )
     rows = []
     for one in (plain, prompted, negative):
-        one.look(PICTURE)
-        rows.append(one.answers(["the red cup"])[0].scores)
+        one.set_image(PICTURE)
+        rows.append(one.predict(["the red cup"])[0].scores)
     assert not np.allclose(rows[0], rows[1])
     assert not np.allclose(rows[0], rows[2])
     # An offset of the whole row would change nothing.
@@ -174,8 +175,8 @@ def test_strategies_and_a_shortlist_go_together(tokens: ClipTokens, strategies: 
         _zero_shot(tokens, masks=masks, shortlist=length, strategies=strategies) for length in (None, 40, 3)
     )
     for one in (exact, long, short):
-        one.look(PICTURE)
-    wanted, found, few = exact.answers(TEXTS), long.answers(TEXTS), short.answers(TEXTS)
+        one.set_image(PICTURE)
+    wanted, found, few = exact.predict(TEXTS), long.predict(TEXTS), short.predict(TEXTS)
     for one, other, third in zip(wanted, found, few, strict=True):
         assert np.allclose(one.scores, other.scores, atol=1e-3)
         kept = np.isfinite(third.scores)
@@ -190,8 +191,8 @@ def test_strategies_and_a_shortlist_go_together(tokens: ClipTokens, strategies: 
 
 def test_explanations_are_in_order_and_complete(tokens: ClipTokens) -> None:
     zero_shot = _zero_shot(tokens, shortlist=3)
-    zero_shot.look(PICTURE)
-    [answer] = zero_shot.answers(["the red cup"])
+    zero_shot.set_image(PICTURE)
+    [answer] = zero_shot.predict(["the red cup"])
     best = zero_shot.explain(answer)
     assert len(best) == 3
     assert best[0].proposal == answer.chosen

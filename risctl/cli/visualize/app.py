@@ -12,7 +12,7 @@ from risctl.cli import console
 from risctl.cli.options import Device, DeviceOption, JsonOption, ModelOption, QuietOption
 from risctl.cli.predict.command import introduced
 from risctl.cli.visualize import data, detections, proposals
-from risctl.cli.visualize.contact_sheets import OutOption, ThresholdOption, sheet_path, write_sheet
+from risctl.cli.visualize.contact_sheets import OutOption, ThresholdOption, contact_sheet_path, write_contact_sheet
 
 ImageArgument = Annotated[Path, typer.Argument(help="The picture.", show_default=False)]
 SourceArgument = Annotated[Path, typer.Argument(help="A picture, a video, or a folder of frames.", show_default=False)]
@@ -112,13 +112,13 @@ def _draw(
     as_json: bool,
     **frames: int,
 ) -> None:
-    path = sheet_path(out, f"{source.stem}.{what}.png")
+    path = contact_sheet_path(out, f"{source.stem}.{what}.png")
     from risctl.inference.predictor import Predictor
     from risctl.visualization.explain.attention import VIEWS
 
     predictor = introduced(Predictor.load(model, device=device.value, threshold=threshold), [text])
     drawn = VIEWS[what](predictor, source, text, **frames)
-    write_sheet(drawn.sheet, path)
+    write_contact_sheet(drawn.sheet, path)
     told = {"source" if frames else "image": str(source), "text": text, "sheet": str(path)}
     told |= {"kind": drawn.kind} if what == "attention" else drawn.answer
     console.result(str(path), data=told | drawn.numbers, as_json=as_json)

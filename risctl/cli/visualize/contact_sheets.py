@@ -1,4 +1,4 @@
-"""Where the sheets of `risctl visualize` go."""
+"""Checks where the contact sheets of `risctl visualize` go, and writes them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ ThresholdOption = Annotated[
 ]
 
 
-def sheet_path(out: Path | None, default: str) -> Path:
-    """Return where the sheet goes, before anything is computed: `out`, else a file named `default` here.
+def contact_sheet_path(out: Path | None, default: str) -> Path:
+    """Returns where the contact sheet goes, before anything is computed: `out`, else a file named `default` here.
 
-    Raises `UsageError` for another kind of file, or one that cannot be written.
+    Raises:
+        UsageError: A file of another kind, or one that cannot be written.
     """
     path = out if out is not None else Path(default)
     if path.suffix.lower() not in ENDINGS:
@@ -40,11 +41,11 @@ def sheet_path(out: Path | None, default: str) -> Path:
     return path
 
 
-def write_sheet(sheet: np.ndarray, path: Path) -> None:
-    """Write a sheet (H, W, 3) uint8, whole or not at all."""
+def write_contact_sheet(sheet: np.ndarray, path: Path, *, quality: int = 92) -> None:
+    """Writes a contact sheet, uint8 (H, W, 3), whole or not at all; `quality` is that of a JPEG."""
     from PIL import Image
 
     from risctl.files import replacing
 
     with replacing(path) as beside:
-        Image.fromarray(sheet).save(beside, format="PNG" if path.suffix.lower() == ".png" else "JPEG", quality=92)
+        Image.fromarray(sheet).save(beside, format="PNG" if path.suffix.lower() == ".png" else "JPEG", quality=quality)

@@ -10,7 +10,7 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.options import AnyModelOption, Device, DeviceOption, JsonOption, QuietOption
-from risctl.cli.visualize.contact_sheets import OutOption, ThresholdOption, sheet_path, write_sheet
+from risctl.cli.visualize.contact_sheets import OutOption, ThresholdOption, contact_sheet_path, write_contact_sheet
 
 if TYPE_CHECKING:
     from risctl.checkpoints.checkpoint import Loaded
@@ -55,11 +55,11 @@ def data(
     from risctl.visualization.dataset_contact_sheet import draw_dataset
 
     with console.quiet_if(quiet), Store(store) as opened:
-        path = sheet_path(out, f"{store.stem}.{split}.png")
+        path = contact_sheet_path(out, f"{store.stem}.{split}.png")
         drawn = draw_dataset(
             opened, split=split, count=count, seed=seed, text_field=_field(text_field), columns=columns
         )
-        write_sheet(drawn.sheet, path)
+        write_contact_sheet(drawn.sheet, path)
         told = {"data": str(store), "split": split, "sheet": str(path), "pictures": drawn.pictures}
         console.result(str(path), data=told, as_json=as_json)
 
@@ -104,7 +104,7 @@ def predictions(
     from risctl.visualization.prediction_contact_sheet import draw_predictions
 
     with console.quiet_if(quiet), Store(store) as opened:
-        path = sheet_path(out, f"{store.stem}.{split}.{show}.png")
+        path = contact_sheet_path(out, f"{store.stem}.{split}.{show}.png")
         if is_video_store(opened):
             raise UsageError(f"{store} holds videos; `risctl predict VIDEO TEXT` draws what a model finds in one")
         opened.sentences(split)  # An unknown split is told before a model is loaded.
@@ -128,7 +128,7 @@ def predictions(
             title=f"{loaded.path} on {opened.name}, split {split}: {len(keys)} samples, {show}",
             columns=columns,
         )
-        write_sheet(drawn.sheet, path)
+        write_contact_sheet(drawn.sheet, path)
         told = {"model": str(loaded.path), "data": str(store), "split": split, "show": show.value, "sheet": str(path)}
         console.result(str(path), data={**told, "samples": drawn.samples}, as_json=as_json)
 

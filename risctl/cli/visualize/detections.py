@@ -9,7 +9,7 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.options import Device, DeviceOption, JsonOption, ModelOption, QuietOption
-from risctl.cli.visualize.contact_sheets import OutOption, sheet_path, write_sheet
+from risctl.cli.visualize.contact_sheets import OutOption, contact_sheet_path, write_contact_sheet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ def detections(
     from risctl.visualization.prediction_contact_sheet import random_samples
 
     with console.quiet_if(quiet), Store(store) as opened:
-        path = sheet_path(out, f"{store.stem}.{split}.detections.png")
+        path = contact_sheet_path(out, f"{store.stem}.{split}.detections.png")
         rows = random_samples([int(row) for row in opened.images(split)], count=count, seed=seed)
         place = pick_device(device.value)
         loaded = load_checkpoint(model, place)
@@ -69,7 +69,7 @@ def detections(
             title=f"{loaded.path} on {opened.name}, split {split}: {len(rows)} pictures",
             columns=columns,
         )
-        write_sheet(drawn.sheet, path)
+        write_contact_sheet(drawn.sheet, path)
         told = {"model": str(loaded.path), "data": str(store), "split": split, "sheet": str(path)}
         console.result(str(path), data={**told, "pictures": drawn.pictures}, as_json=as_json)
 

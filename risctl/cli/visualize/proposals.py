@@ -9,7 +9,7 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.options import Device, DeviceOption, JsonOption, QuietOption
-from risctl.cli.visualize.contact_sheets import OutOption, sheet_path, write_sheet
+from risctl.cli.visualize.contact_sheets import OutOption, contact_sheet_path, write_contact_sheet
 from risctl.cli.zeroshot.answerer import answerer_of
 from risctl.cli.zeroshot.options import Choices, with_choices
 
@@ -33,30 +33,30 @@ def proposals(
     The sheet is that of `risctl zeroshot predict --explain`. It prints the sheet's path; --json adds the scores.
     """
     with console.quiet_if(quiet):
-        path = sheet_path(out, f"{image.stem}.proposals.png")
+        path = contact_sheet_path(out, f"{image.stem}.proposals.png")
         from risctl.errors import UsageError
         from risctl.vision.images import read_image
-        from risctl.visualization.zeroshot_contact_sheet import draw_proposals
-        from risctl.zeroshot.predictor import ZeroShot
-        from risctl.zeroshot.proposals.base import Picture
+        from risctl.visualization.explain.proposals import proposal_contact_sheet, proposal_records
+        from risctl.zeroshot.predictor import ZeroShotPredictor
+        from risctl.zeroshot.proposals.base import InputImage
 
-        if choices.method.is_peer:
+        if choices.method.is_text_prompted:
             raise UsageError(f"--method {choices.method} answers without proposals; there are none to draw")
         pixels = read_image(image)
         answerer = answerer_of(choices, device=device, store=None)
-        if not isinstance(answerer, ZeroShot):
+        if not isinstance(answerer, ZeroShotPredictor):
             raise UsageError(f"{answerer.describe()} answers without proposals; there are none to draw")
         console.say(answerer.describe())
-        found = answerer.look(Picture(pixels=pixels, name=image.name))
-        [answer] = answerer.answers([text])
-        drawn = draw_proposals(answerer, answer, most=shown)
-        write_sheet(drawn.sheet, path)
+        found = answerer.set_image(InputImage(pixels=pixels, name=image.name))
+        [answer] = answerer.predict([text])
+        best = answerer.explain(answer, max_count=shown)
+        write_contact_sheet(proposal_contact_sheet(pixels, found, answer, best), path)
         data = {
             "image": str(image),
             "text": text,
             "sheet": str(path),
-            "noun_phrase": answer.phrase,
+            "noun_phrase": answer.noun_phrase,
             "count": len(found),
-            "proposals": drawn.proposals,
+            "proposals": proposal_records(answer, best),
         }
         console.result(str(path), data=data, as_json=as_json)

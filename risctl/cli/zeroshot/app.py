@@ -11,6 +11,7 @@ import typer
 from risctl.cli import console
 from risctl.cli.options import Device, DeviceOption, JsonOption, QuietOption
 from risctl.cli.report_option import PicturesOption, ReportOption, check_reports, write_reports
+from risctl.cli.visualize.contact_sheets import write_contact_sheet
 from risctl.cli.zeroshot.answerer import answerer_of
 from risctl.cli.zeroshot.options import Choices, with_choices
 
@@ -51,30 +52,31 @@ def predict(
         from risctl.errors import UsageError
         from risctl.inference.output_files import PredictionFolder, slug
         from risctl.vision.images import read_image
-        from risctl.visualization.zeroshot_contact_sheet import write_sheet
-        from risctl.zeroshot.predictor import ZeroShot
-        from risctl.zeroshot.proposals.base import Picture
+        from risctl.visualization.explain.proposals import proposal_contact_sheet
+        from risctl.zeroshot.predictor import ZeroShotPredictor
+        from risctl.zeroshot.proposals.base import InputImage
 
-        if explain and choices.method.is_peer:
+        if explain and choices.method.is_text_prompted:
             raise UsageError(f"leave --explain out: it shows proposals, and {choices.method} has none")
         pixels = read_image(image)
         answerer = answerer_of(choices, device=device, store=None)
         console.say(answerer.describe())
-        found = answerer.look(Picture(pixels=pixels, name=image.name))
-        if not choices.method.is_peer and not len(found):
+        proposals = answerer.set_image(InputImage(pixels=pixels, name=image.name))
+        if not choices.method.is_text_prompted and not len(proposals):
             console.warn(f"{image}: no proposal, so nothing can be chosen; try another --proposals")
         folder = PredictionFolder(out, model=answerer.describe())
         records: list[dict[str, Any]] = []
         asked = list(dict.fromkeys(texts))
         for text in asked:
-            if answerer.is_cut(text):
+            if answerer.is_truncated(text):
                 console.warn(f"{text[:40]!r}… is longer than the model reads and was cut")
-        for answer in answerer.answers(asked):
+        for answer in answerer.predict(asked):
             record = folder.write(answer.prediction, image=str(image), name=image.stem)
-            record |= {"noun_phrase": answer.phrase, "proposal": answer.chosen, "proposals": len(found)}
-            if explain and isinstance(answerer, ZeroShot):
+            record |= {"noun_phrase": answer.noun_phrase, "proposal": answer.chosen, "proposals": len(proposals)}
+            if explain and isinstance(answerer, ZeroShotPredictor):
                 sheet = out / f"{image.stem}.{slug(answer.prediction.text)}.sheet.jpg"
-                write_sheet(answerer, answer, sheet)
+                drawn = proposal_contact_sheet(pixels, proposals, answer, answerer.explain(answer))
+                write_contact_sheet(drawn, sheet, quality=90)
                 record["sheet"] = str(sheet)
             records.append(record)
             if not as_json:

@@ -16,7 +16,7 @@ from risctl.errors import UsageError
 
 
 class Method(StrEnum):
-    """The paper's method, the baselines that it tables, and text-prompted peers, which need no proposals."""
+    """The paper's method, the baselines that it reports, and text-prompted networks, which need no proposals."""
 
     global_local = "global-local"
     cropping = "cropping"
@@ -28,8 +28,8 @@ class Method(StrEnum):
     grounded_sam = "grounded-sam"
 
     @property
-    def is_peer(self) -> bool:
-        """Whether it answers without proposals."""
+    def is_text_prompted(self) -> bool:
+        """Whether it is a text-prompted network, which needs no proposals."""
         return self in (Method.clipseg, Method.sam3, Method.grounded_sam)
 
 
@@ -48,6 +48,16 @@ class BoxRule(StrEnum):
     reference = "reference"
 
 
+def _sources_help() -> str:
+    from risctl.zeroshot.proposals.sources import SOURCES
+
+    named = "; ".join(f"{name}: {entry.help}" for name, entry in SOURCES.items())
+    return (
+        f"Where proposals come from; default: embedded. {named}. Models also as NAME:FOLDER or NAME:HUB_ID. Or a file "
+        "or folder: a COCO result JSON, an npz, a folder of npz or PNG files."
+    )
+
+
 _BEYOND = "Beyond the paper"
 _KEPT = "Which proposals are kept"
 
@@ -62,9 +72,7 @@ class Choices:
             "--proposals",
             "-P",
             metavar="SOURCE",
-            help="embedded (the default): the model that the package ships; sam, sam2, sam-hq, edgetam, mask2former, "
-            "mask-rcnn, also KIND:FOLDER or KIND:HUB_ID; zsi:CHECKPOINT; a COCO result JSON, an npz, a folder of npz "
-            "or PNG files; gt: the store's own annotations, an upper bound.",
+            help=_sources_help(),
             show_default=False,
         ),
     ] = None

@@ -1,0 +1,1 @@
+"""Global-Local CLIP (Yu et al., CVPR 2023): zero-shot referring segmentation."""

@@ -1,0 +1,1 @@
+"""Drawing on images with Pillow: overlays, captions, colours, contact sheets."""

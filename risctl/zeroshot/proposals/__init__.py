@@ -1,0 +1,1 @@
+"""Sources of mask proposals."""

@@ -1,6 +1,6 @@
-"""Proposals that another program wrote: COCO RLE JSON, npz, or folders of PNGs.
+"""Reads proposals that another program wrote: COCO RLE JSON, npz, or folders of PNGs.
 
-An image's proposals are found by its id, else by its file's name, its stem, or the number at the stem's end
+The proposals of an image are found by its id, else by its file's name, stem, or the number at the stem's end
 (`COCO_train2014_000000581857.jpg` is 581857).
 """
 
@@ -18,22 +18,22 @@ from PIL import Image, UnidentifiedImageError
 
 from risctl.errors import DataError
 from risctl.vision.rle import from_segmentation
-from risctl.zeroshot.proposals.base import Picture, Proposals, from_rles, none_for
+from risctl.zeroshot.proposals.base import InputImage, Proposals, from_rles, no_proposals
 
 
-def keys_of(picture: Picture) -> list[str]:
-    """Return what an image's proposals may be filed under, the surest first."""
-    stem = Path(picture.name).stem
+def keys_of(image: InputImage) -> list[str]:
+    """Returns the keys under which the proposals of `image` may be stored, the most specific first."""
+    stem = Path(image.name).stem
     number = re.search(r"(\d+)$", stem)
-    names = [str(picture.image_id)] if picture.image_id is not None else []
-    return list(dict.fromkeys([*names, picture.name, stem, *([str(int(number[1]))] if number else [])]))
+    names = [str(image.image_id)] if image.image_id is not None else []
+    return list(dict.fromkeys([*names, image.name, stem, *([str(int(number[1]))] if number else [])]))
 
 
 class JsonProposals:
     """A COCO result file: a list of {"image_id" or "file_name", "segmentation", "score", "category_id"}.
 
-    A COCO dataset file is read too: its "annotations", its "images" naming the files. One whose entries name no image
-    stands for any picture of its masks' size.
+    A COCO dataset file is read too: its "annotations", its "images" naming the files. Entries that name
+    no image belong to every image of their masks' size.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,19 +56,19 @@ class JsonProposals:
             for key in _names(one, files):
                 self._entries.setdefault(key, []).append(one)
 
-    def __call__(self, picture: Picture) -> Proposals:
-        """Return the picture's entries as proposals. Raises `DataError` for masks of another size."""
-        found = next((self._entries[key] for key in [*keys_of(picture), ""] if key in self._entries), [])
-        height, width = picture.size
+    def __call__(self, image: InputImage) -> Proposals:
+        """Returns the entries of `image` as proposals. Raises `DataError` for masks of another size."""
+        entries = next((self._entries[key] for key in [*keys_of(image), ""] if key in self._entries), [])
+        height, width = image.size
         try:
-            rles = [from_segmentation(one["segmentation"], height=height, width=width) for one in found]
+            rles = [from_segmentation(one["segmentation"], height=height, width=width) for one in entries]
         except DataError as error:
-            raise DataError(f"{self.path} does not fit {picture.name}: {error}") from error
+            raise DataError(f"{self.path} does not fit {image.name}: {error}") from error
         return from_rles(
             rles,
-            scores=np.array([float(one.get("score", 1.0)) for one in found], dtype=np.float32),
-            categories=np.array([int(one.get("category_id") or 0) for one in found], dtype=np.int64),
-            picture=picture,
+            scores=np.array([float(one.get("score", 1.0)) for one in entries], dtype=np.float32),
+            categories=np.array([int(one.get("category_id") or 0) for one in entries], dtype=np.int64),
+            image=image,
         )
 
 
@@ -84,29 +84,32 @@ def _names(entry: dict[str, Any], files: dict[Any, str]) -> Iterable[str]:
 
 
 class NpzProposals:
-    """A folder of `KEY.npz`, or one file for one picture: `masks` (N, H, W), optionally `scores`, `categories` (N,)."""
+    """A folder of `KEY.npz`, or one file for one image.
+
+    A file holds `masks` (N, H, W) and optionally `scores` (N,) and `categories` (N,).
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = f"npz {path}"
 
-    def __call__(self, picture: Picture) -> Proposals:
-        """Return the picture's arrays as proposals. Raises `DataError` if they do not fit it."""
-        path = self.path if self.path.is_file() else _first(self.path / f"{key}.npz" for key in keys_of(picture))
+    def __call__(self, image: InputImage) -> Proposals:
+        """Returns the arrays of `image` as proposals. Raises `DataError` if they do not fit it."""
+        path = self.path if self.path.is_file() else _first(self.path / f"{key}.npz" for key in keys_of(image))
         if path is None:
-            return none_for(picture)
+            return no_proposals(image)
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise DataError(f"{path} cannot be read as an npz of proposals: {error}") from error
         masks = arrays.get("masks")
-        if masks is None or masks.ndim != 3 or (masks.shape[1:] != picture.size and len(masks)):
-            came = "no such array" if masks is None else f"{masks.shape}"
-            raise DataError(f"expected in {path} masks of shape (N, {picture.size[0]}, {picture.size[1]}), got {came}")
+        if masks is None or masks.ndim != 3 or (masks.shape[1:] != image.size and len(masks)):
+            got = "no such array" if masks is None else f"{masks.shape}"
+            raise DataError(f"expected in {path} masks of shape (N, {image.size[0]}, {image.size[1]}), got {got}")
         count = len(masks)
         if not count:
-            return none_for(picture)
+            return no_proposals(image)
         scores = arrays.get("scores", np.ones(count))
         categories = arrays.get("categories", np.zeros(count))
         if len(scores) != count or len(categories) != count:
@@ -119,28 +122,28 @@ class NpzProposals:
 
 
 class PngProposals:
-    """A folder `KEY/` of PNGs, one a proposal, set where not 0; or `KEY.png`, in which each value but 0 is one."""
+    """A folder `KEY/` of PNGs, one per proposal and set where not 0; or `KEY.png`, in which each value but 0 is one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = f"PNG folder {path}"
 
-    def __call__(self, picture: Picture) -> Proposals:
-        """Return the picture's PNGs as proposals, those of its own folder if there is one."""
-        folder = _first((self.path / key for key in keys_of(picture)), folders=True)
+    def __call__(self, image: InputImage) -> Proposals:
+        """Returns the PNGs of `image` as proposals, those of its own folder if there is one."""
+        folder = _first((self.path / key for key in keys_of(image)), folders=True)
         if folder is not None:
-            masks = [_read(one, picture) != 0 for one in sorted(folder.glob("*.png"))]
+            masks = [_read(one, image) != 0 for one in sorted(folder.glob("*.png"))]
         else:
-            file = _first(self.path / f"{key}.png" for key in keys_of(picture))
-            values = None if file is None else _read(file, picture)
+            file = _first(self.path / f"{key}.png" for key in keys_of(image))
+            values = None if file is None else _read(file, image)
             masks = [] if values is None else [values == one for one in np.unique(values) if one]
         if not masks:
-            return none_for(picture)
+            return no_proposals(image)
         return Proposals(masks=np.stack(masks), scores=np.ones(len(masks), dtype=np.float32))
 
 
-def open_files(path: Path) -> JsonProposals | NpzProposals | PngProposals:
-    """Return the source that reads `path`, a `.json` or `.npz` file or a folder. `DataError` if it is none."""
+def open_proposal_files(path: Path) -> JsonProposals | NpzProposals | PngProposals:
+    """Returns the source that reads `path`, a `.json` or `.npz` file or a folder; raises `DataError` for another."""
     if path.is_dir():
         return NpzProposals(path) if any(path.glob("*.npz")) else PngProposals(path)
     if path.suffix == ".json" and path.is_file():
@@ -156,16 +159,14 @@ def _first(paths: Iterable[Path], *, folders: bool = False) -> Path | None:
     return next((path for path in paths if path.name and (path.is_dir() if folders else path.is_file())), None)
 
 
-def _read(path: Path, picture: Picture) -> np.ndarray:
+def _read(path: Path, image: InputImage) -> np.ndarray:
     try:
-        with Image.open(path) as image:
-            values = np.array(image)
+        with Image.open(path) as opened:
+            values = np.array(opened)
     except (OSError, UnidentifiedImageError) as error:
         raise DataError(f"{path} cannot be read as a PNG of proposals: {error}") from error
     if values.ndim == 3:
         values = values[..., :3].max(axis=2)
-    if values.shape != picture.size:
-        raise DataError(
-            f"{path} is {values.shape[0]}x{values.shape[1]}, its picture {picture.size[0]}x{picture.size[1]}"
-        )
+    if values.shape != image.size:
+        raise DataError(f"{path} is {values.shape[0]}x{values.shape[1]}, its image {image.size[0]}x{image.size[1]}")
     return values

@@ -1,4 +1,4 @@
-"""Which proposals are kept: by score, area, overlap and number; and matrix NMS (SOLOv2, section 3.3)."""
+"""Filters proposals by score, area, overlap and number, and by matrix NMS (SOLOv2, section 3.3)."""
 
 from __future__ import annotations
 
@@ -9,72 +9,95 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from risctl.errors import UsageError
-from risctl.zeroshot.proposals.base import Picture, Proposals, ProposalSource
+from risctl.zeroshot.proposals.base import InputImage, Proposals, ProposalSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Filters:
-    """What is kept. Areas are shares of the picture; an overlap of 1 keeps all but exact repetitions.
+class ProposalFilter:
+    """Which proposals are kept.
 
-    sigma: of the gaussian matrix NMS, None to leave it out. `PUBLISHED` has FreeSOLO's settings in Global-Local CLIP.
+    Attributes:
+        min_score: The least score.
+        min_area: The least area, as a fraction of the image.
+        max_area: The largest area, as a fraction of the image.
+        max_overlap: A proposal is dropped if its IoU with a better one is this or more; 1 drops exact duplicates only.
+        max_count: How many are kept.
+        sigma: Of the gaussian matrix NMS; None leaves matrix NMS out.
+        nms_count: How many of the best enter the NMS.
+        min_decayed_score: The least score after matrix NMS.
     """
 
-    score: float = 0.0
-    smallest: float = 0.0
-    largest: float = 1.0
-    overlap: float = 1.0
-    most: int = 100
+    min_score: float = 0.0
+    min_area: float = 0.0
+    max_area: float = 1.0
+    max_overlap: float = 1.0
+    max_count: int = 100
     sigma: float | None = None
-    before: int = 500
-    updated_score: float = 0.05
+    nms_count: int = 500
+    min_decayed_score: float = 0.05
 
     def __post_init__(self) -> None:
-        if not 0 <= self.smallest <= self.largest <= 1:
-            raise UsageError(f"expected areas as 0 <= SMALLEST <= LARGEST <= 1, got {self.smallest} and {self.largest}")
-        if not 0 <= self.overlap <= 1:
-            raise UsageError(f"expected an overlap between 0 and 1, got {self.overlap}")
-        if self.most < 1:
-            raise UsageError(f"expected at least one proposal to keep, got {self.most}")
-        if math.isnan(self.score):
-            raise UsageError("expected a number as the least score, got nan")
+        if not 0 <= self.min_area <= self.max_area <= 1:
+            raise UsageError(
+                f"expected areas as 0 <= SMALLEST <= LARGEST <= 1, got {self.min_area} and {self.max_area}"
+            )
+        if not 0 <= self.max_overlap <= 1:
+            raise UsageError(f"expected an overlap between 0 and 1, got {self.max_overlap}")
+        if self.max_count < 1:
+            raise UsageError(f"expected at least one proposal to keep, got {self.max_count}")
+        if math.isnan(self.min_score):
+            raise UsageError("expected a number as the least score (--min-score), got nan")
 
 
-PUBLISHED = Filters(score=0.1, sigma=2.0, before=500, updated_score=0.05, most=100)
+PUBLISHED = ProposalFilter(min_score=0.1, sigma=2.0, nms_count=500, min_decayed_score=0.05, max_count=100)
+"""FreeSOLO's settings, with which Global-Local CLIP was published."""
 
 
-def filtered(proposals: Proposals, filters: Filters) -> Proposals:
-    """Return the proposals that are kept, best first; empty masks never are."""
+def filter_proposals(proposals: Proposals, criteria: ProposalFilter) -> Proposals:
+    """Returns the proposals that meet `criteria`, best first; empty masks never do."""
     area = proposals.masks.reshape(len(proposals), -1).mean(axis=1) if len(proposals) else np.zeros(0)
     kept = np.flatnonzero(
-        (area > 0) & (area >= filters.smallest) & (area <= filters.largest) & (proposals.scores >= filters.score)
+        (area > 0)
+        & (area >= criteria.min_area)
+        & (area <= criteria.max_area)
+        & (proposals.scores >= criteria.min_score)
     )
-    kept = kept[np.argsort(-proposals.scores[kept], kind="stable")][: max(filters.before, filters.most)]
+    kept = kept[np.argsort(-proposals.scores[kept], kind="stable")][: max(criteria.nms_count, criteria.max_count)]
     found = proposals.subset(kept)
-    if filters.sigma is not None and len(found):
-        found = matrix_nms(found, sigma=filters.sigma, updated_score=filters.updated_score)
+    if criteria.sigma is not None and len(found):
+        found = matrix_nms(found, sigma=criteria.sigma, min_decayed_score=criteria.min_decayed_score)
     if len(found):
-        found = found.subset(np.array(_without_overlaps(ious(found.masks), filters.overlap), dtype=np.int64))
-    return found.subset(np.arange(min(len(found), filters.most)))
+        distinct = _without_overlaps(pairwise_ious(found.masks), criteria.max_overlap)
+        found = found.subset(np.array(distinct, dtype=np.int64))
+    return found.subset(np.arange(min(len(found), criteria.max_count)))
 
 
-def matrix_nms(proposals: Proposals, *, sigma: float, updated_score: float) -> Proposals:
-    """Return the proposals with scores decayed by better ones of the same category that overlap, those above the bound.
+def matrix_nms(proposals: Proposals, *, sigma: float, min_decayed_score: float) -> Proposals:
+    """Decays the scores of proposals that overlap better ones of the same category (SOLOv2, section 3.3).
 
-    The proposals come best first. Each is decayed by its overlap with every better one, made good by how much that one
-    is itself overlapped: exp(-sigma iou^2) / exp(-sigma worst^2), the least over the better ones.
+    A score is multiplied by exp(-sigma iou^2) / exp(-sigma worst^2), the least over all better proposals, where `iou`
+    is the overlap with the better one and `worst` the largest overlap of that one with those better than itself.
+
+    Args:
+        proposals: N proposals, best first.
+        sigma: Of the gaussian.
+        min_decayed_score: The least decayed score that is kept.
+
+    Returns:
+        The proposals that are kept, with their decayed scores, best first.
     """
-    overlaps = np.triu(ious(proposals.masks), k=1)
+    overlaps = np.triu(pairwise_ious(proposals.masks), k=1)
     overlaps *= proposals.categories[:, None] == proposals.categories[None, :]
     worst = overlaps.max(axis=0, initial=0.0)
     decay = np.exp(-sigma * (overlaps**2 - worst[:, None] ** 2))
     scores = (proposals.scores * decay.min(axis=0, initial=1.0)).astype(np.float32)
     order = np.argsort(-scores, kind="stable")
-    order = order[scores[order] >= updated_score]
+    order = order[scores[order] >= min_decayed_score]
     return Proposals(masks=proposals.masks[order], scores=scores[order], categories=proposals.categories[order])
 
 
-def ious(masks: np.ndarray) -> np.ndarray:
-    """Return the IoU (N, N) of every two masks (N, H, W); 0 with an empty one."""
+def pairwise_ious(masks: np.ndarray) -> np.ndarray:
+    """Returns the IoU (N, N) of every two of masks (N, H, W); 0 with an empty mask."""
     if not len(masks):
         return np.zeros((0, 0))
     encoded = [coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))) for mask in masks]
@@ -82,7 +105,7 @@ def ious(masks: np.ndarray) -> np.ndarray:
 
 
 def _without_overlaps(overlaps: np.ndarray, bound: float) -> list[int]:
-    """Return the positions of proposals, best first, that overlap no better kept one by the bound or more."""
+    """Returns the positions of proposals, best first, whose IoU with every better kept one is below `bound`."""
     kept: list[int] = []
     for one in range(len(overlaps)):
         if not kept or overlaps[one, kept].max() < bound:
@@ -90,17 +113,17 @@ def _without_overlaps(overlaps: np.ndarray, bound: float) -> list[int]:
     return kept
 
 
-class Filtered:
-    """A source whose proposals pass filters."""
+class FilteredSource:
+    """A source whose proposals are filtered."""
 
-    def __init__(self, source: ProposalSource, filters: Filters) -> None:
-        self._source, self._filters = source, filters
+    def __init__(self, source: ProposalSource, criteria: ProposalFilter) -> None:
+        self._source, self._criteria = source, criteria
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """How reports name it."""
         return self._source.name
 
-    def __call__(self, picture: Picture) -> Proposals:
-        """Return what is kept of the source's proposals."""
-        return filtered(self._source(picture), self._filters)
+    def __call__(self, image: InputImage) -> Proposals:
+        """Returns the source's proposals that are kept."""
+        return filter_proposals(self._source(image), self._criteria)

@@ -1,4 +1,4 @@
-"""Mask R-CNN's instances (torchvision, ResNet-50 FPN)."""
+"""Proposes the instances of Mask R-CNN (torchvision, ResNet-50 FPN)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import nn
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights, maskrcnn_resnet50_fpn
 
 from risctl.errors import CheckpointError, MachineError
-from risctl.zeroshot.proposals.base import Picture, Proposals, none_for
+from risctl.zeroshot.proposals.base import InputImage, Proposals, SourceOptions, no_proposals
 
 
 class MaskRCNN:
-    """Proposes the detected instances, any class; masks where the probability is above a half."""
+    """Proposes the detected instances of every class; a mask is where the probability is above 0.5."""
 
     def __init__(self, model: nn.Module, *, name: str, device: torch.device | str = "cpu") -> None:
         self.name = name
@@ -24,21 +24,27 @@ class MaskRCNN:
         self._model = model.eval().to(self._device)
 
     @torch.no_grad()
-    def __call__(self, picture: Picture) -> Proposals:
-        """Return the detections, best first."""
-        image = torch.from_numpy(picture.pixels).permute(2, 0, 1).float() / 255
-        [found] = self._model([image.to(self._device)])
-        if not len(found["scores"]):
-            return none_for(picture)
-        masks = found["masks"][:, 0] > 0.5
-        categories = found["labels"].cpu().numpy().astype(np.int64)
-        return Proposals(masks=masks.cpu().numpy(), scores=found["scores"].cpu().numpy(), categories=categories)
+    def __call__(self, image: InputImage) -> Proposals:
+        """Returns the detections, best first."""
+        pixels = torch.from_numpy(image.pixels).permute(2, 0, 1).float() / 255
+        [detections] = self._model([pixels.to(self._device)])
+        if not len(detections["scores"]):
+            return no_proposals(image)
+        masks = detections["masks"][:, 0] > 0.5
+        categories = detections["labels"].cpu().numpy().astype(np.int64)
+        return Proposals(masks=masks.cpu().numpy(), scores=detections["scores"].cpu().numpy(), categories=categories)
 
 
 def load_mask_rcnn(weights: str | None, *, device: torch.device | str = "cpu") -> MaskRCNN:
-    """Return torchvision's model with `weights`, a `.pth` file of its state; without it, torchvision's COCO weights.
+    """Returns torchvision's model.
 
-    Raises `CheckpointError` for another file, `MachineError` if the weights are not here and cannot be downloaded.
+    Args:
+        weights: A `.pth` file of the model's state; None for torchvision's COCO weights.
+        device: Where the model computes.
+
+    Raises:
+        CheckpointError: The file holds something else.
+        MachineError: The weights are not on this machine and cannot be downloaded.
     """
     published = MaskRCNN_ResNet50_FPN_Weights.COCO_V1
     if weights is None:
@@ -59,3 +65,8 @@ def load_mask_rcnn(weights: str | None, *, device: torch.device | str = "cpu") -
         first = str(error).splitlines()[0]
         raise CheckpointError(f"{weights} cannot be read as torchvision's Mask R-CNN R50-FPN: {first}") from error
     return MaskRCNN(model, name=f"Mask R-CNN {weights}", device=device)
+
+
+def build(options: SourceOptions) -> MaskRCNN:
+    """Returns the model with the weights at `options.location`, by default torchvision's."""
+    return load_mask_rcnn(options.location or None, device=options.device)

@@ -1,4 +1,4 @@
-"""SAM, SAM 2, SAM-HQ and EdgeTAM: everything in a picture, by a grid of points (transformers' mask generation)."""
+"""Proposes everything that SAM, SAM 2, SAM-HQ or EdgeTAM segment by a grid of points (transformers)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers.pipelines import MaskGenerationPipeline
 
 from risctl.data.download.hub import MODEL, PROCESSOR
 from risctl.data.download.pretrained import Pretrained
-from risctl.zeroshot.proposals.base import Picture, Proposals, none_for
+from risctl.zeroshot.proposals.base import InputImage, Proposals, SourceOptions, no_proposals
 
 DEFAULTS = {
     "sam": "facebook/sam-vit-base",
@@ -21,7 +21,7 @@ DEFAULTS = {
     "sam-hq": "syscv-community/sam-hq-vit-base",
     "edgetam": "yonigozlan/EdgeTAM-hf",
 }
-"""What each name stands for where no folder or hub id is given with it."""
+"""The hub id that each name stands for where no other is given."""
 
 _FAMILY = {
     "sam2": ("sam2", "sam2_video"),
@@ -31,24 +31,24 @@ _FAMILY = {
 _KINDS = {"sam": ("sam", *(kind for kinds in _FAMILY.values() for kind in kinds)), **_FAMILY}
 
 
-class _Grid(MaskGenerationPipeline):
-    """Mask generation with its points where they belong in pictures that are squashed to a square (SAM 2, EdgeTAM).
+class _PointGridPipeline(MaskGenerationPipeline):
+    """Mask generation whose points also cover images that are resized to a square (SAM 2, EdgeTAM).
 
-    transformers 5 scales their points as if such a picture kept its aspect, as SAM's does: of a picture of 640x480 the
-    lower quarter would get none.
+    transformers 5 scales their points as if such an image kept its aspect ratio, as SAM's does: the lower quarter of a
+    640x480 image would get none.
     """
 
     def preprocess(  # type: ignore[override]
         self, image: Any, points_per_batch: int = 64, points_per_crop: int = 32
     ) -> Iterator[dict[str, Any]]:
-        """Yield what the model is asked, some points at a time."""
+        """Yields the model's inputs, some points at a time."""
         chunks = super().preprocess(image, points_per_batch, points_per_crop=points_per_crop)
         processor: Any = self.image_processor
         size = processor.size
         if "height" not in size:
             yield from chunks
             return
-        # In a square picture both ways of scaling are one.
+        # For a square image both ways of scaling agree.
         square = Image.new("RGB", (size["width"], size["height"]))
         points = processor.generate_crop_boxes(square, size["height"], points_per_crop=points_per_crop)[1]
         start = 0
@@ -59,10 +59,7 @@ class _Grid(MaskGenerationPipeline):
 
 
 class SegmentAnything:
-    """A model of the SAM family that proposes masks at `points` x `points` places, filtered by its own scores.
-
-    predicted_iou, stability: the least that a mask needs of each, SAM's own settings by default.
-    """
+    """Proposes the masks of a model of the SAM family at a grid of points, filtered by the model's own scores."""
 
     def __init__(
         self,
@@ -76,6 +73,18 @@ class SegmentAnything:
         stability: float = 0.95,
         device: torch.device | str = "cpu",
     ) -> None:
+        """Builds the source.
+
+        Args:
+            model: The model, of transformers.
+            image_processor: Its image processor.
+            name: How reports name the source.
+            points: Points on each side of the grid.
+            points_per_batch: Points that are decoded together.
+            predicted_iou: The least predicted IoU of a mask; SAM's own setting by default.
+            stability: The least stability score of a mask; SAM's own setting by default.
+            device: Where the model computes.
+        """
         self.name = name
         self._settings = {
             "points_per_crop": points,
@@ -83,15 +92,15 @@ class SegmentAnything:
             "pred_iou_thresh": predicted_iou,
             "stability_score_thresh": stability,
         }
-        self._pipeline = _Grid(model=model.eval(), image_processor=image_processor, device=device)
+        self._pipeline = _PointGridPipeline(model=model.eval(), image_processor=image_processor, device=device)
 
-    def __call__(self, picture: Picture) -> Proposals:
-        """Return the masks that it is sure of."""
-        found = self._pipeline(Image.fromarray(picture.pixels), **self._settings)
-        if not len(found["masks"]):
-            return none_for(picture)
-        masks = np.stack([np.asarray(mask).astype(bool) for mask in found["masks"]])
-        scores = np.asarray(torch.as_tensor(found["scores"]).float().cpu(), dtype=np.float32).clip(0, 1)
+    def __call__(self, image: InputImage) -> Proposals:
+        """Returns the masks above both thresholds, best first."""
+        output = self._pipeline(Image.fromarray(image.pixels), **self._settings)
+        if not len(output["masks"]):
+            return no_proposals(image)
+        masks = np.stack([np.asarray(mask).astype(bool) for mask in output["masks"]])
+        scores = np.asarray(torch.as_tensor(output["scores"]).float().cpu(), dtype=np.float32).clip(0, 1)
         order = np.argsort(-scores, kind="stable")
         return Proposals(masks=masks[order], scores=scores[order])
 
@@ -99,10 +108,17 @@ class SegmentAnything:
 def load_segment_anything(
     source: str | None = None, *, family: str = "sam", device: torch.device | str = "cpu", points: int = 32
 ) -> SegmentAnything:
-    """Return the model of a folder or hub id, by default that of `DEFAULTS`.
+    """Returns the model of a folder or hub id, by default that of `DEFAULTS`.
 
-    family: a key of `DEFAULTS`; "sam" takes any of them. Raises `CheckpointError` or `MachineError` as `Pretrained`:
-    EdgeTAM's backbone needs timm.
+    Args:
+        source: A folder or hub id.
+        family: A key of `DEFAULTS`; "sam" takes a model of any of them.
+        device: Where the model computes.
+        points: Points on each side of the grid.
+
+    Raises:
+        CheckpointError: There is no such model.
+        MachineError: It cannot be downloaded, or needs a package that is missing (EdgeTAM's backbone needs timm).
     """
     source = source or DEFAULTS[family]
     kind, model, processor = open_segment_anything(source, family=family, option=f"--proposals {family}:")
@@ -110,12 +126,17 @@ def load_segment_anything(
 
 
 def open_segment_anything(source: str, *, option: str, family: str = "sam") -> tuple[str, Any, Any]:
-    """Return the kind, the model and the image processor of a folder or hub id. Raises as `Pretrained`."""
-    found = Pretrained(
+    """Returns the `model_type`, the model and the image processor of a folder or hub id. Raises as `Pretrained`."""
+    pretrained = Pretrained(
         source,
         what="a model of the SAM family",
         kinds=_KINDS[family],
         wanted=(*MODEL, *PROCESSOR),
         option=option,
     )
-    return found.kind, found.model(AutoModelForMaskGeneration), found.part(AutoImageProcessor)
+    return pretrained.kind, pretrained.model(AutoModelForMaskGeneration), pretrained.part(AutoImageProcessor)
+
+
+def build(options: SourceOptions) -> SegmentAnything:
+    """Returns the model at `options.location`, by default that of `DEFAULTS` for the source's name."""
+    return load_segment_anything(options.location or None, family=options.name, device=options.device)

@@ -1,80 +1,83 @@
-"""From what the user writes after --proposals to a source of proposals."""
+"""Names the sources of mask proposals and opens one by what the user writes after `--proposals`."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+from risctl.errors import UsageError, unknown_name
 
-from risctl.data.store.reader import Store
-from risctl.errors import UsageError
-from risctl.zeroshot.proposals.base import ProposalSource
-from risctl.zeroshot.proposals.embedded import Embedded, InstanceFinder
-from risctl.zeroshot.proposals.embedded_model import instances, is_shipped
-from risctl.zeroshot.proposals.files import open_files
-from risctl.zeroshot.proposals.ground_truth import GroundTruth
+if TYPE_CHECKING:
+    import torch
 
-SEGMENT_ANYTHING = ("sam", "sam2", "sam-hq", "edgetam")
-MODELS = (*SEGMENT_ANYTHING, "mask2former", "mask-rcnn", "zsi")
-"""Models that propose; `KIND:WHERE` names another one's folder, file or hub id."""
+    from risctl.data.store.reader import Store
+    from risctl.zeroshot.proposals.base import ProposalSource
 
-embedded: InstanceFinder | None = instances if is_shipped() else None
-"""What finds instances without a download, if the package has it; `--proposals embedded`, and then the default."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceEntry:
+    """A source that can be named.
+
+    Attributes:
+        help: One line for a person.
+        build: "module:function"; the function takes `SourceOptions` and returns a `ProposalSource`. Only the chosen
+            source's module is imported, since some need packages that take seconds to import.
+    """
+
+    help: str
+    build: str
+
+
+_HERE = "risctl.zeroshot.proposals"
+SOURCES = {
+    "embedded": SourceEntry(help="the model that comes with risctl", build=f"{_HERE}.detector:build_embedded"),
+    "sam": SourceEntry(help="SAM, or any model of its family", build=f"{_HERE}.segment_anything:build"),
+    "sam2": SourceEntry(help="SAM 2", build=f"{_HERE}.segment_anything:build"),
+    "sam-hq": SourceEntry(help="SAM-HQ", build=f"{_HERE}.segment_anything:build"),
+    "edgetam": SourceEntry(help="EdgeTAM", build=f"{_HERE}.segment_anything:build"),
+    "mask2former": SourceEntry(help="Mask2Former's instances", build=f"{_HERE}.mask2former:build"),
+    "mask-rcnn": SourceEntry(help="torchvision's Mask R-CNN", build=f"{_HERE}.mask_rcnn:build"),
+    "zsi": SourceEntry(help="what a ZSI checkpoint detects (zsi:CHECKPOINT)", build=f"{_HERE}.detector:build_zsi"),
+    "gt": SourceEntry(help="the store's own annotations, an upper bound", build=f"{_HERE}.ground_truth:build"),
+}
+"""Every source by the name that the user gives it. To add one: a file with its `build`, and a line here."""
 
 
 def default_source() -> str | None:
-    """Return the source that is taken where none is named, None if there is no such source."""
-    return None if embedded is None else "embedded"
+    """Returns the name of the source that is used where none is named; None if this copy of risctl lacks its model."""
+    from risctl.checkpoints import checkpoint
+
+    return "embedded" if checkpoint.SHIPPED.is_file() else None
 
 
-def open_source(spec: str, *, device: torch.device, store: Store | None = None, most: int = 100) -> ProposalSource:
-    """Return the source that `spec` names: `gt`, `embedded`, a model of `MODELS`, `KIND:WHERE`, a file or a folder.
+def open_source(spec: str, *, device: torch.device, store: Store | None = None, max_count: int = 100) -> ProposalSource:
+    """Opens a source of proposals.
 
-    most: how many instances the embedded model is asked for. Raises `UsageError`, or what the source raises when it
-    opens its files.
+    Args:
+        spec: A name in `SOURCES`, `NAME:LOCATION`, or a file or folder of proposals.
+        device: Where a model computes.
+        store: The store that is evaluated, None for an image of the user's.
+        max_count: How many proposals a detector may give.
+
+    Raises:
+        UsageError: `spec` names neither a source nor a file.
+        RisctlError: What the source raises when it opens its files.
     """
-    kind, _, where = spec.partition(":")
-    if kind == "gt":
-        if store is None:
-            raise UsageError("ground-truth proposals are there for a store only (`risctl zeroshot eval`)")
-        return GroundTruth(store)
-    if kind == "embedded" and embedded is not None:
-        return Embedded(embedded, most=most)
-    if kind in SEGMENT_ANYTHING:
-        from risctl.zeroshot.proposals.segment_anything import load_segment_anything
+    from risctl.zeroshot.proposals.base import SourceOptions
+    from risctl.zeroshot.proposals.files import open_proposal_files
 
-        return load_segment_anything(where or None, family=kind, device=device)
-    if kind == "mask2former":
-        from risctl.zeroshot.proposals.mask2former import DEFAULT as DEFAULT_MASK2FORMER
-        from risctl.zeroshot.proposals.mask2former import load_mask2former
-
-        return load_mask2former(where or DEFAULT_MASK2FORMER, device=device)
-    if kind == "mask-rcnn":
-        from risctl.zeroshot.proposals.mask_rcnn import load_mask_rcnn
-
-        return load_mask_rcnn(where or None, device=device)
-    if kind == "zsi":
-        return _open_zsi(where, device=device, most=most)
+    name, _, location = spec.partition(":")
+    if name in SOURCES:
+        module, _, function = SOURCES[name].build.partition(":")
+        options = SourceOptions(name=name, location=location, device=device, store=store, max_count=max_count)
+        source: ProposalSource = getattr(import_module(module), function)(options)
+        return source
     path = Path(spec).expanduser()
     if not path.exists():
-        known = (*([] if embedded is None else ["embedded"]), "gt", *MODELS)
         raise UsageError(
-            f"expected {', '.join(known)} (also KIND:FOLDER for models), or a file or folder of proposals; found no "
-            f"{spec!r}"
+            f"{unknown_name('source of proposals', spec, SOURCES)} (models also as NAME:FOLDER), or a file or folder "
+            "of proposals"
         )
-    return open_files(path)
-
-
-def _open_zsi(where: str, *, device: torch.device, most: int) -> ProposalSource:
-    """Return what the ZSI checkpoint or run `where` finds of its split's seen and unseen classes."""
-    from risctl.inference.predictor import Predictor
-    from risctl.systems.protocols import ZeroShotDetector
-    from risctl.zeroshot.proposals.zsi import FoundByName
-
-    if not where:
-        raise UsageError("expected --proposals zsi:CHECKPOINT, a ZSI checkpoint or its run folder")
-    predictor = Predictor.load(where, device=device.type)
-    if not isinstance(predictor.system, ZeroShotDetector):
-        raise UsageError(f"{where} holds no ZSI, which finds things by class; it answers phrases itself")
-    split = predictor.system.class_split
-    return FoundByName(predictor, (split.seen, split.unseen), name=f"ZSI {where}", most=most)
+    return open_proposal_files(path)
