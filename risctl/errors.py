@@ -1,29 +1,53 @@
-"""Every error a user can cause, with the exit code the command line gives it.
+"""The errors that a user can cause, each with the exit code that the command line ends with.
 
-A message is one clear line: what was expected, what came, what to do next. `nearest` finds the known name that a
-mistyped one most resembles.
+| code | error             | meaning                                                                      |
+| ---- | ----------------- | ---------------------------------------------------------------------------- |
+| 0    |                   | success                                                                      |
+| 1    | `RisctlError`     | training failed, for example on a loss that is not finite                    |
+| 2    | `UsageError`      | the command line or a call has arguments that cannot be used                 |
+| 3    | `RecipeError`     | a recipe or an override is invalid                                           |
+| 4    | `DataError`       | a dataset, store, image or download is missing or damaged                    |
+| 5    | `MachineError`    | the machine lacks a device, a package, memory or disk space                  |
+| 6    | `CheckpointError` | a checkpoint or published weights are missing, damaged or of another model   |
+| 130  | `KeyboardInterrupt` | interrupted (Ctrl-C, SIGTERM)                                              |
+
+A message says what was expected, what came and what to do next; `unknown_name` adds the nearest known name.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+
+EXIT_CODES = {
+    0: "success",
+    1: "training failed",
+    2: "usage",
+    3: "recipe",
+    4: "data",
+    5: "environment",
+    6: "checkpoint",
+    130: "interrupted",
+}
 
 
 class RisctlError(Exception):
-    """Base of all errors shown to the user as one line, without a traceback."""
+    """Base of all errors that are shown to the user as one line, without a traceback."""
 
     exit_code = 1
 
 
 class UsageError(RisctlError):
-    """The command line or a call was given arguments that cannot be used (exit code 2)."""
+    """The command line or a call has arguments that cannot be used."""
 
     exit_code = 2
 
 
 class RecipeError(RisctlError):
-    """A recipe or an override is invalid (exit code 3). `problems` lists all of them, one line each."""
+    """A recipe or an override is invalid.
+
+    Attributes:
+        problems: All problems found, one line each.
+    """
 
     exit_code = 3
 
@@ -33,31 +57,39 @@ class RecipeError(RisctlError):
 
 
 class DataError(RisctlError):
-    """A dataset, store, picture or download is missing, damaged or not what it should be (exit code 4)."""
+    """A dataset, store, image or download is missing, damaged or not what it should be."""
 
     exit_code = 4
 
 
 class MachineError(RisctlError):
-    """The machine lacks something: a device, a package, disk space (exit code 5)."""
+    """The machine lacks something: a device, a package, memory, disk space."""
 
     exit_code = 5
 
 
 class CheckpointError(RisctlError):
-    """A checkpoint or a set of published weights is missing, damaged or of another model (exit code 6)."""
+    """A checkpoint or a set of published weights is missing, damaged or of another model."""
 
     exit_code = 6
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name most like `name`, or None if none is like it."""
+    """Returns the known name most similar to `name`, or None if none is similar."""
+    import difflib
+
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return matches[0] if matches else None
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """Return the message for an unknown `name`: the nearest known one, and all of them."""
+    """Returns the message for an unknown `name`, with the nearest known name and all of them.
+
+    Args:
+        kind: What is named, for instance "split".
+        name: The unknown name.
+        known: All valid names.
+    """
     names = sorted(known)
     match = nearest(name, names)
     hint = f"; did you mean {match!r}?" if match else "."

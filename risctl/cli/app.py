@@ -1,104 +1,156 @@
-"""The `risctl` entry point: which subcommands there are, and how their errors become exit codes.
+"""The `risctl` entry point: the list of subcommands, and how their errors become exit codes.
 
-Nothing here or at the top of a subcommand's file imports torch, spaCy or transformers: `risctl --help` stays fast.
+A subcommand's module is imported only when that subcommand runs. Neither this module nor the top level of a
+subcommand's module imports torch, numpy or another heavy package, so that `--help` stays fast.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from risctl import __version__
-from risctl.cli import cache, compare, console, data, doctor, recipes
-from risctl.cli.eval import command as evaluation
-from risctl.cli.import_ import app as import_
-from risctl.cli.predict import command as predict
-from risctl.cli.prepare import app as prepare
-from risctl.cli.train import command as train
-from risctl.cli.visualize import app as visualize
-from risctl.cli.zeroshot import app as zeroshot
-from risctl.errors import RisctlError
+from risctl.errors import EXIT_CODES, RisctlError
 
-EXIT_CODES = (
-    "Exit codes: 0 ok, 1 training failed, 2 usage, 3 recipe, 4 data, 5 environment, 6 checkpoint, 130 interrupted."
-)
+DESCRIPTION = "Referring image segmentation: give it a picture and a phrase, get the mask."
+EPILOG = f"Exit codes: {', '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}."
 
-# As the help lists them; Typer by itself puts groups such as `prepare` after plain commands.
-ORDER = (
-    "prepare",
-    "data",
-    "train",
-    "eval",
-    "compare",
-    "predict",
-    "visualize",
-    "zeroshot",
-    "recipes",
-    "import",
-    "cache",
-    "doctor",
-)
+WORKFLOW = "Workflow"
+MODELS = "Recipes and published weights"
+MAINTENANCE = "Maintenance"
 
 
-class Commands(TyperGroup):
-    """The subcommands, in the order of the work."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subcommand:
+    """An entry of the top-level help.
+
+    Attributes:
+        module: The module below `risctl.cli` whose `app` is the subcommand.
+        help: Its line in the help: the first sentence of its own help.
+        panel: The panel of the help in which it is listed.
+    """
+
+    module: str
+    help: str
+    panel: str
+
+
+# In the order of the help, which is that of the work.
+SUBCOMMANDS = {
+    "prepare": Subcommand(
+        module="prepare.app",
+        help="Turn a dataset into a store: one file that training and evaluation read.",
+        panel=WORKFLOW,
+    ),
+    "data": Subcommand(
+        module="data", help="Check, count and list datasets: your own files, and stores.", panel=WORKFLOW
+    ),
+    "train": Subcommand(module="train.command", help="Train a model from a recipe.", panel=WORKFLOW),
+    "eval": Subcommand(
+        module="eval.command",
+        help="Evaluate a trained model: oIoU, mIoU and Pr@X with their protocol, counts and confidence intervals.",
+        panel=WORKFLOW,
+    ),
+    "compare": Subcommand(
+        module="compare",
+        help="Compare evaluations sample by sample, with confidence intervals of the differences.",
+        panel=WORKFLOW,
+    ),
+    "predict": Subcommand(
+        module="predict.command", help="Segment what phrases refer to in pictures or a video.", panel=WORKFLOW
+    ),
+    "visualize": Subcommand(
+        module="visualize.app",
+        help="Draw datasets, predictions, and how a model arrived at its answer.",
+        panel=WORKFLOW,
+    ),
+    "zeroshot": Subcommand(
+        module="zeroshot.app",
+        help="Segment phrases without training: Global-Local CLIP over mask proposals.",
+        panel=WORKFLOW,
+    ),
+    "recipes": Subcommand(
+        module="recipes",
+        help="List, show, copy and check recipes: the YAML files that define a training run.",
+        panel=MODELS,
+    ),
+    "import": Subcommand(
+        module="import_.app", help="Convert published weights into risctl's checkpoints and backbones.", panel=MODELS
+    ),
+    "cache": Subcommand(
+        module="cache", help="List, verify and clear cached downloads, word vectors and features.", panel=MAINTENANCE
+    ),
+    "doctor": Subcommand(
+        module="doctor",
+        help="Check the installation: versions, devices, disk space, datasets and models.",
+        panel=MAINTENANCE,
+    ),
+}
+ORDER = tuple(SUBCOMMANDS)
+
+
+class LazyGroup(TyperGroup):
+    """The subcommands, each imported only when it is run; help and shell completion need their names only."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, entry in SUBCOMMANDS.items():
+            self.commands[name] = TyperCommand(name=name, help=entry.help, rich_help_panel=entry.panel)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names of the subcommands."""
-        names = super().list_commands(ctx)
-        return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+        """Returns the names of the subcommands in the order of the help."""
+        return list(ORDER)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Returns the name, the imported command and the remaining arguments."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, self.load(name) if name in SUBCOMMANDS else command, rest
+
+    @staticmethod
+    def load(name: str) -> Any:
+        """Imports a subcommand and returns its command or group."""
+        module = import_module(f"risctl.cli.{SUBCOMMANDS[name].module}")
+        module.app._add_completion = False  # the shell's completion is installed by the top level
+        command = typer.main.get_command(module.app)
+        command.name = name
+        return command
 
 
 app = typer.Typer(
     name="risctl",
-    cls=Commands,
-    help="Referring image segmentation: give it a picture and a phrase, get the mask.",
-    epilog=EXIT_CODES,
+    cls=LazyGroup,
+    help=DESCRIPTION,
+    epilog=EPILOG,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-MAIN = "The main job"
-RECIPES = "Recipes and checkpoints"
-HELP = "Help"
 
-app.add_typer(prepare.app, name="prepare", rich_help_panel=MAIN)
-app.add_typer(data.app, name="data", rich_help_panel=MAIN)
-app.command("train", cls=train.TrainCommand, epilog=train.EXAMPLE, rich_help_panel=MAIN)(train.train_command)
-app.command("eval", epilog=evaluation.EXAMPLE, rich_help_panel=MAIN)(evaluation.evaluate_model)
-app.command("compare", epilog=compare.EXAMPLE, rich_help_panel=MAIN)(compare.compare)
-app.command("predict", epilog=predict.EXAMPLE, rich_help_panel=MAIN)(predict.predict)
-app.add_typer(zeroshot.app, name="zeroshot", rich_help_panel=MAIN)
-app.add_typer(visualize.app, name="visualize", rich_help_panel=MAIN)
-app.add_typer(recipes.app, name="recipes", rich_help_panel=RECIPES)
-app.add_typer(import_.app, name="import", rich_help_panel=RECIPES)
-app.add_typer(cache.app, name="cache", rich_help_panel=HELP)
-app.command("doctor", epilog="Example: risctl doctor --json", rich_help_panel=HELP)(doctor.doctor)
-
-
-def _version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"risctl {__version__}")
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help=DESCRIPTION)
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Referring image segmentation: give it a picture and a phrase, get the mask."""
+    """Holds the options of the top level."""
 
 
 def main() -> None:
-    """Run the command line; every known error is one line on stderr and its documented exit code."""
+    """Runs the command line; every known error is one line on stderr and its documented exit code."""
     # On a busy machine libgomp's threads spin some 14 ms at every barrier for one that waits for a core, which makes
     # two threads ten times slower than one. Before torch is loaded this shortens it to some 0.1 ms.
     if "OMP_WAIT_POLICY" not in os.environ:
@@ -106,13 +158,19 @@ def main() -> None:
     try:
         app(prog_name="risctl")
     except RisctlError as error:
-        console.fail(str(error))
+        _fail(str(error))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        console.fail("interrupted")
+        _fail("interrupted")
         sys.exit(130)
-    except SystemExit as leaving:
-        # Typer turns Ctrl-C into this code by itself, and says nothing.
-        if leaving.code == 130:
-            console.fail("interrupted")
+    except SystemExit as exiting:
+        # Typer turns Ctrl-C into this code by itself, without a message.
+        if exiting.code == 130:
+            _fail("interrupted")
         raise
+
+
+def _fail(message: str) -> None:
+    from risctl.cli import console
+
+    console.fail(message)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from risctl.environment.caches import Entry
 
 app = typer.Typer(
-    help="List, check and clear what is kept: downloads, word vectors, features.",
+    help="List, verify and clear cached downloads, word vectors and features.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )

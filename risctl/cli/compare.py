@@ -12,7 +12,10 @@ from risctl.cli.options import JsonOption, QuietOption
 
 EXAMPLE = "Example: risctl compare a.jsonl b.jsonl --report comparison.html"
 
+app = typer.Typer()
 
+
+@app.command("compare", epilog=EXAMPLE)
 def compare(
     runs: Annotated[
         list[Path],
@@ -44,7 +47,7 @@ def compare(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Compare evaluations sample by sample: how much better, how surely, where, and on which samples.
+    """Compare evaluations sample by sample, with confidence intervals of the differences.
 
     Differences are paired, with 95% intervals from resampled images. Beside the figures it tells which breakdowns
     changed beyond their interval, and the samples that are right in one run and wrong in the other at IoU .5.

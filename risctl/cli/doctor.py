@@ -10,7 +10,10 @@ import typer
 from risctl.cli import console
 from risctl.cli.options import JsonOption
 
+app = typer.Typer()
 
+
+@app.command("doctor", epilog="Example: risctl doctor --json")
 def doctor(
     data: Annotated[
         list[Path] | None,
@@ -23,7 +26,10 @@ def doctor(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check the installation: versions, devices, disk, data, models. Exit code 5 if something is broken."""
+    """Check the installation: versions, devices, disk space, datasets and models.
+
+    The report can be pasted into a bug report. Exit code 5 if something is broken.
+    """
     from risctl.environment.doctor import examine
     from risctl.errors import MachineError
 

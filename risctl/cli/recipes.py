@@ -12,7 +12,7 @@ from risctl.cli import console
 from risctl.cli.options import JsonOption, OverridesArgument, RecipeArgument, ShippedArgument
 
 app = typer.Typer(
-    help="List, show, copy and check recipes: the YAML files that decide a training run.",
+    help="List, show, copy and check recipes: the YAML files that define a training run.",
     epilog="Example: risctl recipes cp vlt-scenes mine.yaml && risctl recipes validate mine.yaml",
     no_args_is_help=True,
 )

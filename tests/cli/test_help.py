@@ -16,7 +16,7 @@ import pytest
 import typer
 
 import risctl
-from risctl.cli.app import EXIT_CODES, app
+from risctl.cli.app import EPILOG, SUBCOMMANDS, LazyGroup, app
 
 HEAVY = {
     "accelerate",
@@ -41,7 +41,7 @@ def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tu
     group = group or typer.main.get_command(app)
     context = click.Context(group)
     for name in group.list_commands(context):
-        command = group.get_command(context, name)
+        command = group.load(name) if isinstance(group, LazyGroup) else group.get_command(context, name)
         if hasattr(command, "commands"):
             yield from commands(command, (*path, name))
         else:
@@ -79,17 +79,28 @@ def test_help_imports_nothing_heavy(path: tuple[str, ...]) -> None:
     assert not imported & (HEAVY - {"pydantic"} if path else HEAVY)
 
 
+def test_the_top_level_help_imports_no_subcommand() -> None:
+    code = "import sys, risctl.cli.app; print(*(name for name in sys.modules if name.startswith('risctl.')))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert set(ran.stdout.split()) == {"risctl.cli", "risctl.cli.app", "risctl.errors"}
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_the_top_level_help_lists_what_a_subcommand_says_of_itself(name: str) -> None:
+    assert SUBCOMMANDS[name].help == LazyGroup.load(name).help.partition("\n\n")[0]
+
+
 def test_help_is_grouped_in_the_order_of_the_work() -> None:
     text = run("--help").stdout
     wanted = [
-        "The main job",
+        "Workflow",
         "prepare",
         "train",
         "eval",
         "predict",
-        "Recipes and checkpoints",
+        "Recipes and published weights",
         "recipes",
-        "Help",
+        "Maintenance",
         "doctor",
     ]
     lines = [line.strip("│╭─╮ ").split("─")[0].strip() for line in text.splitlines()]
@@ -97,7 +108,7 @@ def test_help_is_grouped_in_the_order_of_the_work() -> None:
         next(i for i, line in enumerate(lines) if line == word or line.startswith(f"{word}  ")) for word in wanted
     ]
     assert places == sorted(places)
-    assert " ".join(EXIT_CODES.split()) in " ".join(text.split())
+    assert " ".join(EPILOG.split()) in " ".join(text.split())
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

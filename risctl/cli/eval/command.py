@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example: risctl eval --model runs/vlt-scenes --data scenes.h5 --split val --protocol original,lavt"
 
+app = typer.Typer()
+
 
 def complete_protocol(incomplete: str) -> list[str]:
     """Return the names of protocols that a shell offers, after those already named."""
@@ -31,6 +33,7 @@ def complete_protocol(incomplete: str) -> list[str]:
     return [f"{named}{comma}{name}" for name in PROTOCOLS if name.startswith(begun)]
 
 
+@app.command("eval", epilog=EXAMPLE)
 def evaluate_model(
     data: Annotated[Path, typer.Option("--data", "-d", help="A store made by `risctl prepare`.", show_default=False)],
     model: AnyModelOption = None,
@@ -90,7 +93,7 @@ def evaluate_model(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Measure a trained model: oIoU, mIoU, Pr@X with their protocol, counts and confidence intervals.
+    """Evaluate a trained model: oIoU, mIoU and Pr@X with their protocol, counts and confidence intervals.
 
     On a store of videos: J, F and J&F of the expressions; for ref-davis17 also DAVIS's own figures by both rules of
     matching, averaged over the four annotators.

@@ -12,7 +12,7 @@ from risctl.cli.import_ import zsi
 from risctl.cli.import_.referformer import import_referformer
 from risctl.cli.options import JsonOption, QuietOption
 
-app = typer.Typer(help="Read published weights into files of risctl.", no_args_is_help=True)
+app = typer.Typer(help="Convert published weights into risctl's checkpoints and backbones.", no_args_is_help=True)
 app.command("referformer", epilog="Example: risctl import referformer r50_ytvos.pth --out referformer-r50.safetensors")(
     import_referformer
 )

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 EXAMPLE = 'Example: risctl predict photo.jpg "the red cup" "the chair on the left"'
 
+app = typer.Typer()
+
 
 class QueryScope(StrEnum):
     """Over what the answering query is chosen."""
@@ -41,6 +43,7 @@ class _Picture:
     source: Path | bytes
 
 
+@app.command("predict", epilog=EXAMPLE)
 def predict(
     arguments: Annotated[
         list[str],
@@ -104,7 +107,7 @@ def predict(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Find what a text means in a picture: its mask, drawn and as data.
+    """Segment what phrases refer to in pictures or a video.
 
     For each picture and text it writes three files into the folder of --out:
     PICTURE.TEXT.mask.png (0 and 255, at the picture's size),

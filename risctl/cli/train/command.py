@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example: risctl train vlt-scenes optim.lr=3e-4 data.batch_size=16 ~data.augment"
 
+app = typer.Typer()
+
 # What `--resume` without a folder stands for.
 _OUT = ""
 
@@ -35,6 +37,7 @@ class TrainCommand(TyperCommand):
         return super().parse_args(ctx, list(_with_folder(args)))
 
 
+@app.command("train", cls=TrainCommand, epilog=EXAMPLE)
 def train_command(
     recipe: Annotated[
         str | None,

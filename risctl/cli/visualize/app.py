@@ -19,7 +19,7 @@ SourceArgument = Annotated[Path, typer.Argument(help="A picture, a video, or a f
 TextArgument = Annotated[str, typer.Argument(help="What to look for, in quotes.", show_default=False)]
 FramesOption = Annotated[int, typer.Option(min=1, max=64, help="Of a video, how many frames, evenly spaced.")]
 
-app = typer.Typer(help="Draw data, predictions, and how a model came to its answer.", no_args_is_help=True)
+app = typer.Typer(help="Draw datasets, predictions, and how a model arrived at its answer.", no_args_is_help=True)
 app.command("data", epilog=data.DATA_EXAMPLE)(data.data)
 app.command("predictions", epilog=data.PREDICTIONS_EXAMPLE)(data.predictions)
 app.command("detections", epilog=detections.EXAMPLE)(detections.detections)

@@ -18,9 +18,7 @@ from risctl.cli.zeroshot.options import Choices, with_choices
 if TYPE_CHECKING:
     from risctl.data.store.reader import TextField
 
-app = typer.Typer(
-    help="Zero-shot: Global-Local CLIP over mask proposals, no training data needed.", no_args_is_help=True
-)
+app = typer.Typer(help="Segment phrases without training: Global-Local CLIP over mask proposals.", no_args_is_help=True)
 
 PREDICT_EXAMPLE = 'Example: risctl zeroshot predict photo.jpg "the red cup" --proposals sam --explain'
 EVAL_EXAMPLE = "Example: risctl zeroshot eval --data refcoco.h5 --split val --proposals gt --fast"
