@@ -14,6 +14,7 @@ from risctl.checkpoints.checkpoint import save_checkpoint
 from risctl.core.encoders.load_weights import load_state
 from risctl.errors import CheckpointError, UsageError
 from risctl.language.class_vectors import read_matrix
+from risctl.language.class_words import class_words
 from risctl.language.coco_classes import SPLITS
 from risctl.language.vocabulary import PAD_ID, UNK_ID, Vocabulary
 from risctl.language.word_lists import read_word_list
@@ -21,7 +22,6 @@ from risctl.language.word_vectors import WordVectors
 from risctl.recipe.load import parse_recipe
 from risctl.systems.registry import build_system
 from risctl.systems.zsi.published import read_zsi, zsi_model, zsi_state
-from risctl.training.vocabulary import class_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

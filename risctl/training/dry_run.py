@@ -23,6 +23,7 @@ from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 from risctl.systems.registry import build_system
+from risctl.systems.vocabulary import BytePairs, VectorWords, VocabularySpec, vocabulary_spec
 from risctl.training.datasets import training_dataset
 from risctl.training.trainer import total_steps
 
@@ -71,14 +72,13 @@ def dry_run(recipe: Recipe, *, build: Builder | None = None) -> DryRun:
         return _of_stages(recipe, build)
     notes: list[str] = []
     absent = [path for path in recipe.data.stores if not Path(path).exists()]
-    byte_pairs = recipe.model.text.tokens is not None
-    vectors = recipe.model.text.vectors is not None
-    words = _BYTE_PAIRS if byte_pairs else _ASSUMED_WORDS + (recipe.model.text.extra_words if vectors else 0)
+    spec = vocabulary_spec(recipe.model)
+    words = _assumed_words(spec)
     items = steps_per_epoch = steps = None
     if not absent:
         with ExitStack() as opened:
             stores = [opened.enter_context(Store(path)) for path in recipe.data.stores]
-            words = words if byte_pairs else _count_words(recipe, stores)
+            words = _count_words(recipe, stores, spec)
             system = _on_meta(recipe, words, build)
             # As in training, this refuses an unknown split; the preprocess is not used to count.
             items = len(training_dataset(recipe, stores[0], system, also=stores[1:]))
@@ -89,8 +89,8 @@ def dry_run(recipe: Recipe, *, build: Builder | None = None) -> DryRun:
     else:
         system = _on_meta(recipe, words, build)
         notes.append(f"the store {absent[0]} is not there: steps unknown, a vocabulary of {words:,} words assumed")
-    if vectors:
-        notes.append(f"the vocabulary may be smaller: the vectors of {recipe.model.text.vectors} were not read")
+    if isinstance(spec, VectorWords):
+        notes.append(f"the vocabulary may be smaller: the vectors of {spec.source} were not read")
     memory = _memory(recipe, system, notes)
     parameters = list(system.parameters())
     return DryRun(
@@ -130,12 +130,19 @@ def _on_meta(recipe: Recipe, words: int, build: Builder | None) -> System:
         return (build or build_system)(recipe.model, vocabulary=vocabulary, vectors=None, pretrained=False).train()
 
 
-def _count_words(recipe: Recipe, stores: Sequence[Store]) -> int:
-    vectors = recipe.model.text.vectors is not None
-    split = "all" if vectors else recipe.data.train_split
+def _assumed_words(spec: VocabularySpec) -> int:
+    if isinstance(spec, BytePairs):
+        return _BYTE_PAIRS
+    return _ASSUMED_WORDS + (spec.extra_words if isinstance(spec, VectorWords) else 0)
+
+
+def _count_words(recipe: Recipe, stores: Sequence[Store], spec: VocabularySpec) -> int:
+    if isinstance(spec, BytePairs):
+        return _BYTE_PAIRS
+    split = "all" if isinstance(spec, VectorWords) else recipe.data.train_split
     texts = (text for store in stores for text in store.texts(split, recipe.data.text_field))
     known = len({word for text in texts for word in words_of(text)}) + 2
-    return known + (recipe.model.text.extra_words if vectors else 0)
+    return known + (spec.extra_words if isinstance(spec, VectorWords) else 0)
 
 
 def _memory(recipe: Recipe, system: System, notes: list[str]) -> dict[str, int]:

@@ -1,9 +1,9 @@
-"""The vocabulary of a run, and the word vectors that go with it."""
+"""Gathers the vocabulary of a run, and the word vectors that go with it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,26 +16,28 @@ from risctl.data.store.reader import Store
 from risctl.errors import RecipeError
 from risctl.language.byte_pairs import BytePairs
 from risctl.language.class_vectors import BACKGROUND
-from risctl.language.coco_classes import CLASSES, SPLITS, ClassSplit
+from risctl.language.class_words import class_words, without_vector
+from risctl.language.coco_classes import CLASSES
 from risctl.language.flips import swap_left_right
-from risctl.language.head_nouns import plural
-from risctl.language.location_phrases import RULE_WORDS
 from risctl.language.tokens import words_of
 from risctl.language.vocabulary import PAD, PAD_ID, UNK, UNK_ID, Vocabulary
 from risctl.language.word_lists import read_word_list
 from risctl.language.word_vectors import WordVectors
 from risctl.recipe.schema import Recipe
-from risctl.systems.mini.config import MiniModel
-from risctl.systems.zsi.config import ZSIModel
+from risctl.systems import vocabulary as specs
 
 _NAMED = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatheredVocabulary:
-    """vectors: float32 (words, dim), None where they are learned; note: what to tell about them; without: the words
+    """A vocabulary and its vectors.
 
-    that were looked for and have no vector.
+    Attributes:
+        vocabulary: The vocabulary.
+        vectors: Float32 (words, dim); None where embeddings are learned.
+        note: One line for the log.
+        without: The words that should have a vector and have none.
     """
 
     vocabulary: Vocabulary
@@ -47,127 +49,127 @@ class GatheredVocabulary:
 def gather_vocabulary(
     recipe: Recipe, store: Store, *, also: Sequence[Store] = (), before: Vocabulary | None = None
 ) -> GatheredVocabulary:
-    """Return the vocabulary that `recipe` is to be trained with on `store` and the stores `also`.
+    """Gathers the vocabulary that the system of `recipe` needs.
 
-    Learned embeddings can only know the words of the training split. Read vectors know more: the words of all splits
-    and the most frequent `text.extra_words` of the vectors join, so that the checkpoint predicts on new texts unaided.
-    Byte pairs know every text. before: the vocabulary of the checkpoint that the training begins with: its words join,
-    its byte pairs are those to use. Raises `RecipeError` if the vectors have another width than the recipe says or lack
-    a class that ZSI is to learn, and what reading vectors or byte pairs raises.
+    Learned embeddings can only know the words of the training split. Published vectors know more: the words of all
+    splits and the most frequent words of the vectors join, so that the checkpoint predicts on new texts unaided. Byte
+    pairs spell every text.
+
+    Args:
+        recipe: The recipe.
+        store: The store to train on.
+        also: Further stores to train on.
+        before: The vocabulary of the checkpoint that the training begins with: its words join, its byte pairs are
+            those to use.
+
+    Raises:
+        RecipeError: The vectors have another width than the recipe says, or lack a class that is to be learned.
+        DataError: Vectors, byte pairs or a list of words cannot be read.
     """
-    data, text = recipe.data, recipe.model.text
-    if isinstance(recipe.model, MiniModel):
-        return _of_questions(recipe, (store, *also), before)
-    if text.tokens is not None:
-        if isinstance(before, BytePairs):
-            return GatheredVocabulary(
-                vocabulary=before, vectors=None, note=f"words: the {len(before)} byte pairs of the checkpoint"
-            )
-        pairs = BytePairs.load(text.tokens)
-        return GatheredVocabulary(
-            vocabulary=pairs, vectors=None, note=f"words: the {len(pairs)} byte pairs of {text.tokens}"
-        )
-    stores = (store, *also)
-    texts = [one for each in stores for one in each.texts(data.train_split, data.text_field)]
-    known = () if before is None or isinstance(before, BytePairs) else before.words[UNK_ID + 1 :]
-    mirrored: list[str] = []
-    if data.augment is not None and data.augment.flip:
-        # "right" comes up in training even if the split only ever says "left".
-        mirrored = sorted({word for one in texts for word in words_of(swap_left_right(one))})
-    if text.vectors is None:
-        vocabulary = Vocabulary.from_texts(texts, extra=(*mirrored, *known))
-        note = (
-            f"words: learned embeddings over the training vocabulary, {len(vocabulary)} words of {data.train_split!r}"
-        )
-        return GatheredVocabulary(vocabulary=vocabulary, vectors=None, note=note)
-    others = sorted({word for each in stores for one in each.texts("all", data.text_field) for word in words_of(one)})
-    first, names, helping = _of_classes(recipe)
-    classes = (*names, *helping)
+    stores, spec = (store, *also), specs.vocabulary_spec(recipe.model)
+    match spec:
+        case specs.HashedWords():
+            return _hashed_words(spec, recipe, stores, before)
+        case specs.BytePairs():
+            return _byte_pairs(spec, before)
+        case specs.LearnedWords():
+            return _learned_words(recipe, stores, before)
+        case specs.VectorWords():
+            return _vector_words(spec, recipe, stores, before)
+
+
+def _byte_pairs(spec: specs.BytePairs, before: Vocabulary | None) -> GatheredVocabulary:
+    if isinstance(before, BytePairs):
+        note = f"words: the {len(before)} byte pairs of the checkpoint"
+        return GatheredVocabulary(vocabulary=before, vectors=None, note=note)
+    pairs = BytePairs.load(spec.source)
+    note = f"words: the {len(pairs)} byte pairs of {spec.source}"
+    return GatheredVocabulary(vocabulary=pairs, vectors=None, note=note)
+
+
+def _learned_words(recipe: Recipe, stores: Sequence[Store], before: Vocabulary | None) -> GatheredVocabulary:
+    texts = _training_texts(recipe, stores)
+    vocabulary = Vocabulary.from_texts(texts, extra=(*_mirrored(recipe, texts), *_words_before(before)))
+    note = (
+        f"words: learned embeddings over the training vocabulary, {len(vocabulary)} words of "
+        f"{recipe.data.train_split!r}"
+    )
+    return GatheredVocabulary(vocabulary=vocabulary, vectors=None, note=note)
+
+
+def _vector_words(
+    spec: specs.VectorWords, recipe: Recipe, stores: Sequence[Store], before: Vocabulary | None
+) -> GatheredVocabulary:
+    texts, known = _training_texts(recipe, stores), _words_before(before)
+    mirrored = _mirrored(recipe, texts)
+    every_split = (text for store in stores for text in store.texts("all", recipe.data.text_field))
+    others = sorted({word for text in every_split for word in words_of(text)})
+    names, helping = ((), ()) if spec.class_split is None else class_words(spec.class_split)
+    first, classes = _first_words(spec), (*names, *helping)
     needed = (*first, *others, *mirrored, *classes, *known)
-    source = WordVectors.open(text.vectors, needed=needed, first=text.extra_words, dim=text.dim)
-    if source.dim != text.dim:
-        raise RecipeError(f"model.text.dim is {text.dim}, but the vectors of {text.vectors} have {source.dim} numbers")
-    extra = (*mirrored, *others, *classes, *_background(source), *known, *source.words[: text.extra_words])
+    source = WordVectors.open(spec.source, needed=needed, first=spec.extra_words, dim=spec.dim)
+    if source.dim != spec.dim:
+        raise RecipeError(f"model.text.dim is {spec.dim}, but the vectors of {spec.source} have {source.dim} numbers")
+    background = (BACKGROUND,) if BACKGROUND in source.words else ()
+    extra = (*mirrored, *others, *classes, *background, *known, *source.words[: spec.extra_words])
     frequent = Vocabulary.from_texts(texts, extra=extra)
     vocabulary = Vocabulary((*first, *frequent.words[UNK_ID + 1 :]))
-    vectors, found = source.lookup(vocabulary.words, whole=isinstance(recipe.model, ZSIModel))
+    vectors, found = source.lookup(vocabulary.words, whole=spec.class_split is not None)
     vectors[[PAD_ID, UNK_ID]] = 0.0
-    lacking = {word for word, there in zip(vocabulary.words, found, strict=True) if not there} - {PAD, UNK}
-    if isinstance(recipe.model, ZSIModel) and (nameless := without_vector(SPLITS[recipe.model.split], lacking)):
+    lacking = {word for word, has_vector in zip(vocabulary.words, found, strict=True) if not has_vector} - {PAD, UNK}
+    if spec.class_split is not None and (nameless := without_vector(spec.class_split, lacking)):
         raise RecipeError(
-            f"{len(nameless)} classes of split {recipe.model.split} have no vector in {text.vectors}, such as "
-            f"{nameless[0]!r}; set model.text.vectors to a file that has them"
+            f"{len(nameless)} classes of the split have no vector in {spec.source}, such as {nameless[0]!r}; set "
+            "model.text.vectors to a file that has them"
         )
     without = tuple(word for word in vocabulary.words if word in lacking and (word in first or word not in helping))
     named = ": " + ", ".join(without[:_NAMED]) + (", …" if len(without) > _NAMED else "") if without else ""
     note = (
-        f"words: vectors of {text.vectors}, {len(vocabulary)} words, {len(without)} of them without a vector (zeros)"
+        f"words: vectors of {spec.source}, {len(vocabulary)} words, {len(without)} of them without a vector (zeros)"
         f"{named}"
     )
     return GatheredVocabulary(vocabulary=vocabulary, vectors=vectors, note=note, without=without)
 
 
-def _of_questions(recipe: Recipe, stores: Sequence[Store], before: Vocabulary | None) -> GatheredVocabulary:
-    """Return the words that come up at least twice in the store and in the questions, and their mirror images."""
+def _hashed_words(
+    spec: specs.HashedWords, recipe: Recipe, stores: Sequence[Store], before: Vocabulary | None
+) -> GatheredVocabulary:
     if before is not None:
         return GatheredVocabulary(
             vocabulary=before, vectors=None, note=f"words: {len(before)}, those of the checkpoint"
         )
-    data = recipe.data
-    texts = [one for each in stores for one in each.texts(data.train_split, data.text_field)]
-    for file in data.box_grounding.files:
-        texts.extend(one.text for one in read_questions(Path(file), classes=len(CLASSES)))
-    counts = Counter(word for one in texts for word in set(split_words(one)))
-    frequent = {word for word, count in counts.items() if count > 1} | lexicon_words()
-    mirrored = {word for one in frequent for word in split_words(swap_left_right(one))}
+    texts = _training_texts(recipe, stores)
+    for file in recipe.data.box_grounding.files:
+        texts.extend(question.text for question in read_questions(Path(file), classes=len(CLASSES)))
+    counts = Counter(word for text in texts for word in set(split_words(text)))
+    frequent = {word for word, count in counts.items() if count >= spec.min_count} | lexicon_words()
+    mirrored = {word for text in frequent for word in split_words(swap_left_right(text))}
     vocabulary = Vocabulary(sorted(frequent | mirrored))
-    return GatheredVocabulary(
-        vocabulary=vocabulary, vectors=None, note=f"words: {len(vocabulary)} known ones, others by their letters"
-    )
+    note = f"words: {len(vocabulary)} known ones, others by their letters"
+    return GatheredVocabulary(vocabulary=vocabulary, vectors=None, note=note)
 
 
-def class_words(split: ClassSplit) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the words of a split's class names, and those that help beside them and may lack a vector: of places,
-
-    plurals, names of several words as one, and COCO's other classes, of which background is a mean, too.
-    """
-    names = (*split.seen, *split.unseen)
-    several = [plural(name).split()[-1] for name in names]
-    whole = [name.replace(" ", "_") for name in CLASSES.values() if " " in name]
-    own = tuple(" ".join(names).split())
-    others = [word for name in CLASSES.values() for word in name.split()]
-    return own, tuple(word for word in (*RULE_WORDS, *several, *whole, *others) if word not in own)
+def _training_texts(recipe: Recipe, stores: Sequence[Store]) -> list[str]:
+    return [text for store in stores for text in store.texts(recipe.data.train_split, recipe.data.text_field)]
 
 
-def _background(source: WordVectors) -> tuple[str, ...]:
-    """Return the background's word, where the vectors are a matrix of classes that has it."""
-    return (BACKGROUND,) if BACKGROUND in source.words else ()
+def _words_before(before: Vocabulary | None) -> tuple[str, ...]:
+    return () if before is None or isinstance(before, BytePairs) else before.words[UNK_ID + 1 :]
 
 
-def without_vector(split: ClassSplit, lacking: Collection[str]) -> list[str]:
-    """Return the classes of which neither the name nor any word has a vector."""
-    return [
-        name
-        for name in (*split.seen, *split.unseen)
-        if name.replace(" ", "_") in lacking and all(word in lacking for word in name.split())
-    ]
+def _mirrored(recipe: Recipe, texts: Sequence[str]) -> list[str]:
+    """Returns the words of mirrored texts: "right" comes up in training even if the split only ever says "left"."""
+    if recipe.data.augment is None or not recipe.data.augment.flip:
+        return []
+    return sorted({word for text in texts for word in words_of(swap_left_right(text))})
 
 
-def _of_classes(recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Return the words that come first in the vocabulary, and what `class_words` gives; none but for ZSI.
-
-    Raises `RecipeError` if the file of the first ones has another number of words than the recipe says.
-    """
-    model = recipe.model
-    if not isinstance(model, ZSIModel):
-        return (), (), ()
-    names, helping = class_words(SPLITS[model.split])
-    if model.text.vocabulary is None:
-        return (), names, helping
-    first = read_word_list(Path(model.text.vocabulary))
-    if len(first) != model.vocabulary_words:
+def _first_words(spec: specs.VectorWords) -> tuple[str, ...]:
+    if spec.first_words is None:
+        return ()
+    words = read_word_list(Path(spec.first_words))
+    if len(words) != spec.first_count:
         raise RecipeError(
-            f"model.vocabulary_words is {model.vocabulary_words:,}, "
-            f"but {model.text.vocabulary} has {len(first):,} words"
+            f"model.vocabulary_words is {spec.first_count:,}, but {spec.first_words} has {len(words):,} words"
         )
-    return first, names, helping
+    return words

@@ -109,7 +109,7 @@ def test_the_words_of_a_semantic_encoder_are_listed_and_those_without_a_vector_n
     assert words.without[:2] == ("xyzzy", "plugh") and "xyzzy, plugh" in words.note
     assert not {"leftmost", "zebras", "traffic_light"} & set(words.without)
     del vectors["zebra"], vectors["dog"]
-    with pytest.raises(RecipeError, match=r"2 classes of split 48_17 have no vector in .*'zebra'"):
+    with pytest.raises(RecipeError, match=r"2 classes of the split have no vector in .*'zebra'"):
         gathered(cow=[7.0, 7.0])
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from risctl.section import FileName, Fraction, ModelSection, Section
+from risctl.systems.vocabulary import HashedWords
 
 
 class MiniVisualSection(Section):
@@ -70,3 +71,7 @@ class MiniModel(ModelSection):
         if channels is not None and channels % value:
             raise PydanticCustomError("clash", "a divisor of `model.channels` ({channels})", {"channels": channels})
         return value
+
+    def vocabulary_spec(self) -> HashedWords:
+        """Returns what mini needs: words that occur at least twice; others are spelt by hashed n-grams."""
+        return HashedWords()

@@ -7,7 +7,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from risctl.language.coco_classes import SPLITS
 from risctl.section import FileName, ModelSection, Section, imagenet_has_it
+from risctl.systems.vocabulary import VectorWords
 
 
 class ZSIVisualSection(Section):
@@ -114,6 +116,17 @@ class ZSIModel(ModelSection):
     )
     visual: ZSIVisualSection = Field(default_factory=ZSIVisualSection, description="The visual backbone.")
     text: ZSITextSection = Field(description="The word vectors.")
+
+    def vocabulary_spec(self) -> VectorWords:
+        """Returns what ZSI needs: vectors of its classes and, if a file lists them, of the words it compares with."""
+        return VectorWords(
+            source=self.text.vectors,
+            dim=self.text.dim,
+            extra_words=self.text.extra_words,
+            first_words=self.text.vocabulary,
+            first_count=self.vocabulary_words,
+            class_split=SPLITS[self.split],
+        )
 
     @field_validator("long_side")
     @classmethod

@@ -25,6 +25,7 @@ from risctl.language.flips import swap_left_right
 from risctl.language.tokens import words_of
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
+from risctl.systems import vocabulary as specs
 from risctl.systems.base import System
 from risctl.systems.registry import build_system
 from risctl.training.features.inputs import batches_of_one_size, picture_inputs, text_inputs
@@ -230,8 +231,8 @@ def _begun(recipe: Recipe, stores: Sequence[Store]) -> System:
 
 def _weightless(recipe: Recipe, stores: Sequence[Store]) -> System:
     texts = [text for one in stores for text in one.texts(recipe.data.train_split, recipe.data.text_field)]
-    pairs = recipe.model.text.tokens
-    vocabulary = Vocabulary.from_texts(texts) if pairs is None else BytePairs.load(pairs)
+    spec = specs.vocabulary_spec(recipe.model)
+    vocabulary = BytePairs.load(spec.source) if isinstance(spec, specs.BytePairs) else Vocabulary.from_texts(texts)
     with torch.device("meta"):
         return build_system(recipe.model, vocabulary=vocabulary, vectors=None, pretrained=False)
 
