@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from risctl.cli.app import app
 from risctl.data.clips import ClipStore
-from risctl.data.datasets.scenes.moving import LEAST_SPEED, make_moving_scenes, make_video
+from risctl.data.datasets.scenes.moving import MIN_SPEED, make_moving_scenes, make_video
 from risctl.data.store.reader import Store
 from risctl.errors import UsageError
 from risctl.vision import rle
@@ -40,9 +40,9 @@ def test_what_is_said_to_move_moves_that_way_and_what_stands_stands() -> None:
         video = make_video(index, frames=6, seed=0, size=(320, 240))
         assert len(video.frames) == 6
         assert np.asarray(Image.open(io.BytesIO(video.frames[0]))).shape == (240, 320, 3)
-        for _, masks, texts in video.things:
-            said = " ".join(text for text, _ in texts)
-            if "ing" not in said or any(mask is None for mask in masks):
+        for _, masks, texts in video.objects:
+            text_of_all = " ".join(text for text, _ in texts)
+            if "ing" not in text_of_all or any(mask is None for mask in masks):
                 continue
             # A thing that others cross is seen in part; one that nothing hides keeps its area.
             areas = [rle.area(mask) for mask in masks if mask is not None]
@@ -50,19 +50,19 @@ def test_what_is_said_to_move_moves_that_way_and_what_stands_stands() -> None:
                 continue
             places = middles(masks)
             travelled = places[-1] - places[0]
-            if "standing still" in said:
+            if "standing still" in text_of_all:
                 assert travelled == 0
-            elif "to the right" in said:
-                assert travelled >= 4 * LEAST_SPEED * 320
-            elif "to the left" in said:
-                assert travelled <= -4 * LEAST_SPEED * 320
+            elif "to the right" in text_of_all:
+                assert travelled >= 4 * MIN_SPEED * 320
+            elif "to the left" in text_of_all:
+                assert travelled <= -4 * MIN_SPEED * 320
             checked += 1
     assert checked > 10
 
 
 def test_an_expression_names_one_thing() -> None:
     for index in range(40):
-        texts = [text for _, _, said in make_video(index, frames=2, seed=5).things for text, _ in said]
+        texts = [text for _, _, texts in make_video(index, frames=2, seed=5).objects for text, _ in texts]
         assert texts
         assert len(set(texts)) == len(texts)
 

@@ -17,11 +17,11 @@ import pytest
 from helpers.scene_reader import Eye, Meaning, read
 from PIL import Image
 
-from risctl.data.datasets.scenes.catalogue import KINDS
+from risctl.data.datasets.scenes.catalogue import CATEGORIES
 from risctl.data.datasets.scenes.export import write_pictures
-from risctl.data.datasets.scenes.generate import MadeScene, make_scene, make_scenes
+from risctl.data.datasets.scenes.generate import RenderedScene, make_scene, make_scenes
 from risctl.data.datasets.scenes.palette import COLOURS
-from risctl.data.datasets.scenes.phrases import ABILITIES, Phrase, weaker
+from risctl.data.datasets.scenes.phrases import ABILITIES, Phrase, without_words
 from risctl.data.datasets.scenes.render import View, render
 from risctl.data.datasets.scenes.spatial_relations import RELATIONS
 from risctl.data.records import Dataset
@@ -34,7 +34,7 @@ SEED = 7
 
 
 @pytest.fixture(scope="module")
-def made() -> list[tuple[MadeScene, View]]:
+def made() -> list[tuple[RenderedScene, View]]:
     """Scenes with how they were drawn; those found at the first attempt."""
     pairs = [(make_scene(index, seed=SEED), render(np.random.default_rng([SEED, index, 0]))) for index in range(120)]
     same = [(scene, view) for scene, view in pairs if np.array_equal(scene.pixels, view.pixels)]
@@ -59,20 +59,20 @@ def digest(dataset: Dataset) -> str:
     return mark.hexdigest()
 
 
-def eye(scene: MadeScene, view: View) -> Eye:
+def eye(scene: RenderedScene, view: View) -> Eye:
     """Return a scene as the second reader sees it: painted again, one object at a time."""
-    height, width = scene.owner.shape
-    whole = np.zeros((len(view.things), height, width), dtype=bool)
-    for k, one in enumerate(view.things):
+    height, width = scene.index_map.shape
+    whole = np.zeros((len(view.objects), height, width), dtype=bool)
+    for k, one in enumerate(view.objects):
         rows, columns = np.nonzero(one.sprite.alpha >= 0.5)
         whole[k, rows + one.top, columns + one.left] = True
-    count = len(view.things)
+    count = len(view.objects)
     covered = np.zeros((count, count), dtype=int)
     for back in range(count):
         for front in range(back + 1, count):
             covered[back, front] = np.count_nonzero(whole[back] & whole[front])
-    masks = np.stack([scene.owner == k for k in range(count)])
-    return Eye(masks, [one.category for one in scene.things], [one.colour for one in scene.things], covered)
+    masks = np.stack([scene.index_map == k for k in range(count)])
+    return Eye(masks, [one.category for one in scene.objects], [one.colour for one in scene.objects], covered)
 
 
 def meaning_of(phrase: Phrase) -> Meaning:
@@ -145,17 +145,17 @@ def test_the_stored_picture_and_masks_are_those_of_the_scene(dataset: Dataset) -
         assert np.abs(decoded - scene.pixels).mean() < 4
         of_image = [one for one in dataset.annotations.values() if one.image_id == image.image_id]
         for k, one in enumerate(of_image):
-            assert np.array_equal(rle.decode(one.mask), scene.owner == k)
-            assert dataset.categories[one.category_id] == scene.things[k].category
+            assert np.array_equal(rle.decode(one.mask), scene.index_map == k)
+            assert dataset.categories[one.category_id] == scene.objects[k].category
 
 
-def test_masks_are_what_is_seen_of_each_object(made: list[tuple[MadeScene, View]]) -> None:
+def test_masks_are_what_is_seen_of_each_object(made: list[tuple[RenderedScene, View]]) -> None:
     for scene, view in made[:40]:
-        painted = np.full(scene.owner.shape, -1)
-        for k, one in enumerate(view.things):
+        painted = np.full(scene.index_map.shape, -1)
+        for k, one in enumerate(view.objects):
             for row, column in np.argwhere(one.sprite.alpha >= 0.5):
                 painted[one.top + row, one.left + column] = k
-        assert np.array_equal(painted, scene.owner)
+        assert np.array_equal(painted, scene.index_map)
 
 
 def test_an_object_taken_away_changes_the_picture_where_its_mask_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,111 +163,113 @@ def test_an_object_taken_away_changes_the_picture_where_its_mask_is(monkeypatch:
 
     whole = render(np.random.default_rng([SEED, 0, 0]))
     placing = layout.place
-    for k in range(len(whole.things)):
+    for k in range(len(whole.objects)):
         monkeypatch.setattr(layout, "place", lambda *a, k=k, **b: [o for j, o in enumerate(placing(*a, **b)) if j != k])
         without = render(np.random.default_rng([SEED, 0, 0]))
         changed = np.abs(whole.pixels.astype(int) - without.pixels).max(axis=2) > 4
-        mask = whole.owner == k
+        mask = whole.index_map == k
         assert changed[mask].mean() > 0.9
-        others = (whole.owner >= 0) & ~mask
+        others = (whole.index_map >= 0) & ~mask
         # A soft edge may show through one pixel of a neighbour; shadows fall on the background alone.
         assert changed[others].mean() < 0.02
 
 
-def test_what_is_referred_to_can_be_seen(made: list[tuple[MadeScene, View]]) -> None:
+def test_what_is_referred_to_can_be_seen(made: list[tuple[RenderedScene, View]]) -> None:
     for scene, view in made:
         for referral in scene.referrals:
             if referral.target is not None:
-                visible = np.count_nonzero(scene.owner == referral.target)
-                assert visible >= 0.008 * scene.owner.size
-                assert visible >= 0.45 * np.count_nonzero(view.things[referral.target].sprite.solid)
+                visible = np.count_nonzero(scene.index_map == referral.target)
+                assert visible >= 0.008 * scene.index_map.size
+                assert visible >= 0.45 * np.count_nonzero(view.objects[referral.target].sprite.solid)
 
 
-def test_expressions_read_back_as_they_were_meant(made: list[tuple[MadeScene, View]]) -> None:
+def test_expressions_read_back_as_they_were_meant(made: list[tuple[RenderedScene, View]]) -> None:
     for scene, _ in made:
         for referral in scene.referrals:
-            for saying in referral.sayings:
-                assert asdict(read(saying.sent)) == asdict(meaning_of(saying.phrase)), saying.sent
+            for worded in referral.expressions:
+                assert asdict(read(worded.sent)) == asdict(meaning_of(worded.phrase)), worded.sent
 
 
-def test_expressions_fit_exactly_what_they_refer_to(made: list[tuple[MadeScene, View]]) -> None:
+def test_expressions_fit_exactly_what_they_refer_to(made: list[tuple[RenderedScene, View]]) -> None:
     for scene, view in made:
-        seen = eye(scene, view)
+        viewer = eye(scene, view)
         for referral in scene.referrals:
             expected = set() if referral.target is None else {referral.target}
-            for saying in referral.sayings:
-                assert seen.fitting(read(saying.sent)) == expected, (scene.index, saying.sent)
+            for worded in referral.expressions:
+                assert viewer.fitting(read(worded.sent)) == expected, (scene.index, worded.sent)
 
 
-def test_what_is_not_tagged_is_not_needed(made: list[tuple[MadeScene, View]]) -> None:
+def test_what_is_not_tagged_is_not_needed(made: list[tuple[RenderedScene, View]]) -> None:
     for scene, view in made:
-        seen = eye(scene, view)
+        viewer = eye(scene, view)
         for referral in scene.referrals:
             expected = set() if referral.target is None else {referral.target}
-            for saying in referral.sayings:
-                for ability, others in weaker(saying.phrase).items():
-                    if ability not in saying.abilities:
-                        found = [seen.fitting(meaning_of(other)) for other in others]
-                        assert all(one == expected for one in found), (scene.index, saying.sent, ability)
+            for worded in referral.expressions:
+                for ability, others in without_words(worded.phrase).items():
+                    if ability not in worded.abilities:
+                        found = [viewer.fitting(meaning_of(other)) for other in others]
+                        assert all(one == expected for one in found), (scene.index, worded.sent, ability)
 
 
-def test_what_is_tagged_is_needed_where_kind_and_colour_decide(made: list[tuple[MadeScene, View]]) -> None:
+def test_what_is_tagged_is_needed_where_kind_and_colour_decide(made: list[tuple[RenderedScene, View]]) -> None:
     checked = 0
     for scene, view in made:
-        seen = eye(scene, view)
+        viewer = eye(scene, view)
         for referral in scene.referrals:
             expected = set() if referral.target is None else {referral.target}
-            for saying in referral.sayings:
-                phrase = saying.phrase
+            for worded in referral.expressions:
+                phrase = worded.phrase
                 if phrase == Phrase(noun=phrase.noun, colour=phrase.colour):
-                    if "colour" in saying.abilities:
-                        assert seen.fitting(meaning_of(replace(phrase, colour=None))) != expected
+                    if "colour" in worded.abilities:
+                        assert viewer.fitting(meaning_of(replace(phrase, colour=None))) != expected
                         checked += 1
-                    if "category" in saying.abilities:
-                        assert seen.fitting(meaning_of(replace(phrase, noun="thing"))) != expected
+                    if "category" in worded.abilities:
+                        assert viewer.fitting(meaning_of(replace(phrase, noun="thing"))) != expected
                         checked += 1
     assert checked > 50
 
 
-def test_size_words_agree_with_the_areas_seen(made: list[tuple[MadeScene, View]]) -> None:
+def test_size_words_agree_with_the_areas_seen(made: list[tuple[RenderedScene, View]]) -> None:
     found = Counter()
     for scene, view in made:
         areas = eye(scene, view).areas
         for referral in scene.referrals:
-            for saying in referral.sayings:
-                phrase = saying.phrase
-                if phrase.size is None or referral.target is None or phrase.noun not in KINDS:
+            for worded in referral.expressions:
+                phrase = worded.phrase
+                if phrase.size is None or referral.target is None or phrase.noun not in CATEGORIES:
                     continue
-                others = [areas[k] for k, one in enumerate(scene.things) if one.category == phrase.noun]
+                others = [areas[k] for k, one in enumerate(scene.objects) if one.category == phrase.noun]
                 own = areas[referral.target]
                 assert own * 1.7 <= max(others) if phrase.size.startswith("small") else own >= 1.7 * min(others)
                 found[phrase.size] += 1
     assert set(found) == {"small", "large", "smallest", "largest"}
 
 
-def test_every_ability_relation_colour_and_kind_has_its_share(made: list[tuple[MadeScene, View]]) -> None:
+def test_every_ability_relation_colour_and_kind_has_its_share(made: list[tuple[RenderedScene, View]]) -> None:
     referrals = [referral for scene, _ in made for referral in scene.referrals]
-    sayings = [saying for referral in referrals for saying in referral.sayings]
-    counts = Counter(ability for saying in sayings for ability in saying.abilities)
+    expressions = [worded for referral in referrals for worded in referral.expressions]
+    counts = Counter(ability for worded in expressions for ability in worded.abilities)
     least = {"category": 0.4, "colour": 0.2, "size": 0.08, "place": 0.1, "order": 0.1, "relation": 0.08, "absent": 0.03}
-    assert {name: counts[name] / len(sayings) for name in ABILITIES if counts[name] < least[name] * len(sayings)} == {}
+    assert {
+        name: counts[name] / len(expressions) for name in ABILITIES if counts[name] < least[name] * len(expressions)
+    } == {}
     assert 0.04 < sum(referral.target is None for referral in referrals) / len(referrals) < 0.14
-    assert {saying.phrase.relation[0] for saying in sayings if saying.phrase.relation} == set(RELATIONS)
-    assert {saying.phrase.order[0] for saying in sayings if saying.phrase.order} >= {1, 2}
-    assert {one.colour for scene, _ in made for one in scene.things} == set(COLOURS)
-    assert {one.category for scene, _ in made for one in scene.things} == set(KINDS)
+    assert {worded.phrase.relation[0] for worded in expressions if worded.phrase.relation} == set(RELATIONS)
+    assert {worded.phrase.order[0] for worded in expressions if worded.phrase.order} >= {1, 2}
+    assert {one.colour for scene, _ in made for one in scene.objects} == set(COLOURS)
+    assert {one.category for scene, _ in made for one in scene.objects} == set(CATEGORIES)
     assert 2 <= len(referrals) / len(made) <= 4
 
 
-def test_colours_stay_what_they_are_called_when_drawn(made: list[tuple[MadeScene, View]]) -> None:
+def test_colours_stay_what_they_are_called_when_drawn(made: list[tuple[RenderedScene, View]]) -> None:
     """The median pixel of a thing's own parts is nearer to its own colour than to a far one (hue, or grey value)."""
     hues = {"red": 0, "orange": 28, "yellow": 54, "green": 125, "blue": 222, "purple": 278, "pink": 335}
     wrong, count = 0, 0
     for scene, _ in made:
         pixels = np.asarray(Image.fromarray(scene.pixels).convert("HSV"), dtype=float)
-        for k, one in enumerate(scene.things):
+        for k, one in enumerate(scene.objects):
             if one.colour in hues and one.category in ("ball", "balloon", "cup", "box", "star", "hat"):
-                hue, saturation, _ = pixels[scene.owner == k].T
+                hue, saturation, _ = pixels[scene.index_map == k].T
                 hue = np.median(hue[saturation > 60] * 360 / 255) if (saturation > 60).any() else -1.0
                 gaps = {name: min(abs(hue - own), 360 - abs(hue - own)) for name, own in hues.items()}
                 wrong += one.colour not in sorted(gaps, key=lambda name: gaps[name])[:1]
@@ -295,7 +297,7 @@ def test_pictures_come_with_their_expressions(tmp_path: Path) -> None:
     scene = make_scene(9, seed=SEED)
     assert np.array_equal(np.asarray(Image.open(written[0])), scene.pixels)
     described = json.loads(written[0].with_suffix(".json").read_text())
-    texts = [saying.sent for referral in scene.referrals for saying in referral.sayings]
+    texts = [worded.sent for referral in scene.referrals for worded in referral.expressions]
     assert described["image"] == written[0].name
     assert [one["text"] for one in described["expressions"]] == texts
 

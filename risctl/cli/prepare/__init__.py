@@ -1,0 +1,1 @@
+"""The `risctl prepare` commands."""

@@ -44,7 +44,7 @@ def box_phrases(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the expressions of RefCOCO's train sample, or of ReferItGame, with all boxes of their pictures."""
+    """Writes the expressions of RefCOCO's train sample, or of ReferItGame, with all boxes of their pictures."""
     from risctl.data.box_files import write_questions
     from risctl.data.box_grounding import questions_per_box
     from risctl.data.datasets.coco_phrases.generate import read_ids

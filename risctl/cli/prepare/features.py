@@ -61,7 +61,7 @@ def features(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Encode the pictures (and texts) of a store once, with the encoders that a recipe keeps frozen.
+    """Encodes the pictures (and texts) of a store once, with the encoders that a recipe keeps frozen.
 
     Training with data.features=auto then reads these features in the place of pictures. They are of the weights, the
     preprocessing and the version that made them, and refused when any of them changed. data.augment.flip keeps both
@@ -136,7 +136,7 @@ def _is_default(plans: Sequence[FeaturePlan], recipe: Recipe) -> bool:
 
 
 def _together(stores: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return what is told of the first store, with that of the others as `also`."""
+    """Returns what is told of the first store, with that of the others as `also`."""
     first, *also = stores
     return first | {"also": also} if also else first
 

@@ -30,7 +30,7 @@ class InstanceImage:
     width: int
 
     def at(self, path: Path) -> ImageRecord:
-        """Return its record, the picture being the file `path`."""
+        """Returns its record, the picture being the file `path`."""
         return ImageRecord(
             image_id=self.image_id, file_name=self.file_name, height=self.height, width=self.width, path=path
         )
@@ -51,7 +51,7 @@ class Instances:
 
 
 def read_instances(path: Path, problems: Problems) -> Instances:
-    """Read the file `path`. Of repeated ids the first is kept, and counted.
+    """Reads the file `path`. Of repeated ids the first is kept, and counted.
 
     Raises `DataError` naming the file, and the entry, if it is missing, no JSON, or not of COCO's form.
     """
@@ -93,7 +93,7 @@ def read_instances(path: Path, problems: Problems) -> Instances:
 def rasterise(
     instances: Instances, *, of_images: Collection[int], progress: Progress | None = None
 ) -> tuple[dict[int, Annotation], dict[int, str]]:
-    """Return the annotations of the pictures `of_images` with their masks, and those that have none: id -> why.
+    """Returns the annotations of the pictures `of_images` with their masks, and those that have none: id -> why.
 
     Several polygons of one instance are united, as COCO does.
     """
@@ -126,7 +126,7 @@ def _annotation(entry: dict[str, Any], instances: Instances) -> Annotation:
 
 
 def _box(published: Any, mask: rle.RLE) -> tuple[float, float, float, float]:
-    """Return the published box, or the mask's where none is published."""
+    """Returns the published box, or the mask's where none is published."""
     if published is None:
         return rle.box(mask)
     numbers = isinstance(published, list) and all(

@@ -18,12 +18,12 @@ from risctl.data.store.reader import Store
 
 
 def published_counts(name: str, split_by: str) -> Mapping[str, Counts]:
-    """Return the published counts of each split and of `total`; empty if none are known."""
+    """Returns the published counts of each split and of `total`; empty if none are known."""
     return DATASETS[name].published.get(split_by, {}) if name in DATASETS else {}
 
 
 def counted(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Return the dataset's counts per split, of splits published as one together, and in all.
+    """Returns the dataset's counts per split, of splits published as one together, and in all.
 
     A picture in several splits counts once in a sum. What is about nothing or several things is counted in all, where
     there is any.
@@ -36,7 +36,7 @@ def counted(dataset: Dataset) -> dict[str, dict[str, int]]:
 
 
 def store_counts(store: Store) -> dict[str, dict[str, int]]:
-    """Return the same counts of a store."""
+    """Returns the same counts of a store."""
     columns = (
         [store.splits[one] for one in store.numbers("refs/split")],
         store.numbers("refs/image").tolist(),
@@ -47,7 +47,7 @@ def store_counts(store: Store) -> dict[str, dict[str, int]]:
 
 
 def _counted(name: str, split_by: str, refs: Iterable[tuple[str, int, int, int]]) -> dict[str, dict[str, int]]:
-    """Count refs, each (split, image, number of annotations, number of sentences)."""
+    """Counts refs, each (split, image, number of annotations, number of sentences)."""
     joined = {split: split.split(JOINED) for split in published_counts(name, split_by) if JOINED in split}
     images: dict[str, set[int]] = {}
     counts: dict[str, Counter[str]] = {}
@@ -68,7 +68,7 @@ def _counted(name: str, split_by: str, refs: Iterable[tuple[str, int, int, int]]
 
 
 def differences(name: str, split_by: str, counts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Return one line for each split whose counts differ from the published ones, with both."""
+    """Returns one line for each split whose counts differ from the published ones, with both."""
     lines = []
     for split, figures in published_counts(name, split_by).items():
         if split not in counts:

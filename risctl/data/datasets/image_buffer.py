@@ -1,4 +1,4 @@
-"""Encoded pictures of a dataset that is made, not read: in memory while they are few, then in a temporary file."""
+"""Holds the encoded images of a generated dataset: in memory while they are few, then in a temporary file."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from dataclasses import replace
 from risctl.data.records import ImageRecord
 
 IN_MEMORY = 256 * 2**20
-"""Bytes of pictures that are kept in memory."""
+"""The bytes of images that are kept in memory."""
 
 
 class ImageBuffer(Mapping[int, ImageRecord]):
-    """Image records by id, their `data` read back when asked for."""
+    """Image records by id, whose `data` is read back on access."""
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 (lives as long as the mapping)
-        self._places: dict[int, tuple[ImageRecord, int, int]] = {}
+        self._spans: dict[int, tuple[ImageRecord, int, int]] = {}
         self._end = 0
 
     def add(self, record: ImageRecord) -> None:
-        """Keep `record`, which has `data`."""
+        """Adds `record`, which has `data`."""
         data = record.data or b""
         self._file.seek(self._end)
         self._file.write(data)
-        self._places[record.image_id] = (replace(record, data=None), self._end, len(data))
+        self._spans[record.image_id] = (replace(record, data=None), self._end, len(data))
         self._end += len(data)
 
     def __getitem__(self, image_id: int) -> ImageRecord:
-        record, start, length = self._places[image_id]
+        record, start, length = self._spans[image_id]
         self._file.seek(start)
         return replace(record, data=self._file.read(length))
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._places)
+        return iter(self._spans)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._spans)

@@ -20,7 +20,7 @@ class ImageFolders:
         self.folders = tuple(folders)
 
     def path(self, file_name: str) -> Path:
-        """Return the file of a picture; if there is none, where it would be looked for first."""
+        """Returns the file of a picture; if there is none, where it would be looked for first."""
         bare = PurePosixPath(file_name).name
         for name in dict.fromkeys((file_name, bare)):
             for folder in self.folders:
@@ -30,14 +30,14 @@ class ImageFolders:
 
 
 def sampled(names: Sequence[str]) -> list[str]:
-    """Return some of `names`, evenly spaced: enough to tell which folders hold them."""
+    """Returns some of `names`, evenly spaced: enough to tell which folders hold them."""
     return list(names[:: max(1, len(names) // SAMPLED)])
 
 
 def find_images(
     collection: ImageCollection, *, around: Iterable[Path], images: Path | None, sample: Sequence[str]
 ) -> ImageFolders | None:
-    """Return the folders that hold the pictures, or None if there are none.
+    """Returns the folders that hold the pictures, or None if there are none.
 
     `images`, if given, is such a folder or one that holds it; else they are looked for in the folders `around`. The one
     with most of the file names `sample` comes first, then those that have others of them. A folder given that has none
@@ -68,7 +68,7 @@ def _holds(folder: Path, name: str) -> bool:
 
 
 def size_of(path: Path, *, annotated: tuple[int, int] | None, problems: Problems) -> tuple[int, int] | None:
-    """Return the (height, width) of a picture that can be used; None, and a loss is noted, for one that cannot.
+    """Returns the (height, width) of a picture that can be used; None, and a loss is noted, for one that cannot.
 
     `annotated` is the size that its annotations were made for, None if that is not published.
     """

@@ -24,12 +24,12 @@ class Problems:
         self._examples: dict[str, list[str]] = {}
 
     def lose(self, what: str, example: object) -> None:
-        """Count something that cannot be used; `example` names it."""
+        """Counts something that cannot be used; `example` names it."""
         self.losses[what] = self.losses.get(what, 0) + 1
         self._name(what, example)
 
     def repair(self, what: str, example: object) -> None:
-        """Count something that was mended; `what` says how."""
+        """Counts something that was mended; `what` says how."""
         self.repairs[what] = self.repairs.get(what, 0) + 1
         self._name(what, example)
 
@@ -39,17 +39,17 @@ class Problems:
             examples.append(str(example))
 
     def described(self, what: str) -> str:
-        """Return `what` with its count and the first few examples."""
+        """Returns `what` with its count and the first few examples."""
         count = self.losses.get(what, 0) + self.repairs.get(what, 0)
         named = ", ".join(self._examples[what]) + (", ..." if count > NAMED else "")
         return f"{count:,} {what} ({named})"
 
     def refuse_losses(self, source: str) -> None:
-        """Raise `DataError` with all losses, if there are any."""
+        """Raises `DataError` with all losses, if there are any."""
         if self.losses:
             found = "; ".join(self.described(what) for what in self.losses)
             raise DataError(f"{source}: {found}. Complete the files, or leave these out with --allow-missing")
 
     def notes(self) -> dict[str, int]:
-        """Return the counts for the dataset's notes."""
+        """Returns the counts for the dataset's notes."""
         return {f"{what}, left out": count for what, count in self.losses.items()} | self.repairs

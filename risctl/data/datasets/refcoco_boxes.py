@@ -46,7 +46,7 @@ _VAGUE = frozenset(
 
 
 def read_train_sample(folder: Path, *, exclude: Collection[int] = ()) -> list[BoxQuestion]:
-    """Return the questions of the train sample in `folder`, without those about the pictures `exclude`.
+    """Returns the questions of the train sample in `folder`, without those about the pictures `exclude`.
 
     Raises `DataError` naming the file that is missing or of another form.
     """
@@ -66,7 +66,7 @@ def read_train_sample(folder: Path, *, exclude: Collection[int] = ()) -> list[Bo
 
 
 def read_evaluation(folder: Path, split: str) -> list[BoxQuestion]:
-    """Return the questions of an evaluation split, such as "refcoco+_testA". Raises `DataError` as above."""
+    """Returns the questions of an evaluation split, such as "refcoco+_testA". Raises `DataError` as above."""
     pictures = _pictures(folder / "eval_boxes.json")
     questions = []
     for row in _rows(folder / f"{split}.json"):
@@ -79,12 +79,12 @@ def read_evaluation(folder: Path, split: str) -> list[BoxQuestion]:
 
 
 def evaluation_images(folder: Path) -> set[int]:
-    """Return the ids of the pictures of all evaluation splits, for training to keep away from."""
+    """Returns the ids of the pictures of all evaluation splits, for training to keep away from."""
     return set(_pictures(folder / "eval_boxes.json"))
 
 
 def read_referitgame(folder: Path, *, split: str = "train") -> list[BoxQuestion]:
-    """Return ReferItGame's questions of `split` (train, val or test).
+    """Returns ReferItGame's questions of `split` (train, val or test).
 
     A region's kind is the COCO class of the first noun that people called it by, where there is one, else unknown.
     """
@@ -110,7 +110,7 @@ def read_referitgame(folder: Path, *, split: str = "train") -> list[BoxQuestion]
 
 
 def own_colours(text: str, *, parsed: Sequence[str] = ()) -> tuple[str, ...] | None:
-    """Return the colour that `text` says of what it means, () if it names none, None if that is not plain.
+    """Returns the colour that `text` says of what it means, () if it names none, None if that is not plain.
 
     Plain are: a colour that a parse gives to the head; "in red", "red shirt"; a colour as the first word.
     """
@@ -131,7 +131,7 @@ def own_colours(text: str, *, parsed: Sequence[str] = ()) -> tuple[str, ...] | N
 
 
 def _pictures(path: Path) -> dict[int, tuple[BoxPicture, np.ndarray]]:
-    """Return by picture id the boxes, and the same as published, (N, 4) xywh in pixels."""
+    """Returns by picture id the boxes, and the same as published, (N, 4) xywh in pixels."""
     found = {}
     for image_id, entry in _json(path).items():
         if not entry["boxes"]:

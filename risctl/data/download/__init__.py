@@ -1,0 +1,1 @@
+"""Downloads of datasets and models: mirrors, resuming, checks, the Hugging Face hub."""

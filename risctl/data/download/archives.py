@@ -24,7 +24,7 @@ _BLOCK = 1 << 20
 
 
 def check_zip(path: Path) -> None:
-    """Raise `DataError` unless the file `path` is a zip with its table of contents, which lies at the very end."""
+    """Raises `DataError` unless the file `path` is a zip with its table of contents, which lies at the very end."""
     try:
         with zipfile.ZipFile(path) as archive:
             archive.infolist()
@@ -40,7 +40,7 @@ def unpack(
     max_bytes: int = MAX_BYTES,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Unpack the zip `path` into `folder` and return the files written.
+    """Unpacks the zip `path` into `folder` and return the files written.
 
     All is unpacked aside first, and moved into place when it is whole. Raises `DataError`, and writes nothing, for a
     name that leads out of the folder, a link, an encrypted or damaged entry, or more than `max_files` or `max_bytes`;
@@ -100,7 +100,7 @@ def _safe_name(info: zipfile.ZipInfo, path: Path) -> PurePosixPath:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what a killed run left; nobody else unpacks into the same folder at the same time."""
+    """Removes what a killed run left; nobody else unpacks into the same folder at the same time."""
     for left in folder.glob(".unpacking-*"):
         shutil.rmtree(left, ignore_errors=True)
 

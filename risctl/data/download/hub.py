@@ -24,7 +24,7 @@ TOKENIZER: Wanted = (("tokenizer.json", "vocab.json+merges.txt"),)
 
 
 def model_folder(source: str, wanted: Wanted, *, option: str) -> Path:
-    """Return the folder with the files of a model: `source` itself if it is one, else that of the hub's cache.
+    """Returns the folder with the files of a model: `source` itself if it is one, else that of the hub's cache.
 
     What is not in the cache is downloaded. option: what the user names the model by, for messages. Raises
     `CheckpointError` if a folder lacks files or there is no such model, `MachineError` naming the files and where they
@@ -51,7 +51,7 @@ def _holds(folder: Path, names: str) -> bool:
 
 
 def _parts(index: Path) -> list[str]:
-    """Return the names of the files that an index lists. Raises `CheckpointError` if it is none."""
+    """Returns the names of the files that an index lists. Raises `CheckpointError` if it is none."""
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         plain = all(Path(name).name == name for name in names)
@@ -110,7 +110,7 @@ def _from_hub(source: str, wanted: Wanted, *, option: str) -> Path:
 
 
 def _cached(source: str, wanted: Wanted) -> Path | None:
-    """Return the folder of the hub's cache that has all that is wanted, None if something is missing."""
+    """Returns the folder of the hub's cache that has all that is wanted, None if something is missing."""
     from huggingface_hub import try_to_load_from_cache
 
     first = try_to_load_from_cache(source, wanted[0][0]) if wanted else None

@@ -15,7 +15,7 @@ class NotOnHubError(Exception):
 
 
 def copy_from_hub(address: str, to: Path) -> None:
-    """Copy the file of `hf://datasets/OWNER/NAME/FILE` to `to`, wherever in the dataset a file of that name lies.
+    """Copies the file of `hf://datasets/OWNER/NAME/FILE` to `to`, wherever in the dataset a file of that name lies.
 
     Raises `NotOnHubError`, or `OSError` if it cannot be written.
     """
@@ -27,12 +27,12 @@ def copy_from_hub(address: str, to: Path) -> None:
 
 
 def copies_from_hub(repository: str, suffix: str) -> list[Path]:
-    """Return the files of a dataset whose names end with `suffix`, in the hub's cache. Raises `NotOnHubError`."""
+    """Returns the files of a dataset whose names end with `suffix`, in the hub's cache. Raises `NotOnHubError`."""
     return _downloaded(repository, lambda name: name.endswith(suffix), what=f"files that end with {suffix}")
 
 
 def _downloaded(repository: str, wanted: Callable[[str], bool], *, what: str) -> list[Path]:
-    """Return the cached files of a dataset whose names (without folders) are wanted; at least one."""
+    """Returns the cached files of a dataset whose names (without folders) are wanted; at least one."""
     from huggingface_hub import HfApi, constants, get_session, hf_hub_download
 
     try:

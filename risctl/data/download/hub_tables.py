@@ -23,7 +23,7 @@ _COLUMNS = ("ref_id", "ann_id", "image_id", "category_id", "split", "sentences",
 
 
 def fetch_table(repository: str, root: Path, *, name: str, split_by: str) -> None:
-    """Write `name/refs(SPLITBY).json` and `name/instances.json` under `root` from the table `repository`.
+    """Writes `name/refs(SPLITBY).json` and `name/instances.json` under `root` from the table `repository`.
 
     What was read is recorded under `root/downloads`. Raises `NotOnHubError` if it cannot be had, `DataError` if it is
     of another form, `MachineError` if pyarrow, which reads tables, is not installed.
@@ -69,7 +69,7 @@ def _rows(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
 
 
 def _entry(text: str) -> dict[str, Any]:
-    """Return the object of a JSON column, alone or as the only one of a list."""
+    """Returns the object of a JSON column, alone or as the only one of a list."""
     value = json.loads(text)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]

@@ -42,7 +42,7 @@ class Patience:
     sleep: Callable[[float], None] = field(default=time.sleep)
 
     def wait(self, failures: int) -> float:
-        """Return the seconds to wait after `failures` failures in a row."""
+        """Returns the seconds to wait after `failures` failures in a row."""
         return min(self.longest_wait, self.first_wait * 2 ** (failures - 1))
 
 
@@ -56,7 +56,7 @@ def download(
     patience: Patience | None = None,
     progress: Progress | None = None,
 ) -> Downloaded:
-    """Fetch `to` from the first of `mirrors` that serves it whole, resuming what an earlier run left.
+    """Fetches `to` from the first of `mirrors` that serves it whole, resuming what an earlier run left.
 
     `size` (bytes) and `sha256` are verified where given; `check` raises `DataError` for a file that is not what it
     should be. A file fetched before is checked and returned. Raises `DataError` with what each mirror answered,
@@ -84,13 +84,13 @@ def download(
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, hex."""
+    """Returns the SHA-256 of a file's bytes, hex."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def record_of(to: Path) -> Path:
-    """Return where the record of the download `to` lies."""
+    """Returns where the record of the download `to` lies."""
     return to.with_name(to.name + ".json")
 
 
@@ -103,7 +103,7 @@ class _Known:
     check: Callable[[Path], None] | None
 
     def complaint(self, path: Path) -> tuple[str | None, str]:
-        """Return (what is wrong with the file `path` or None, its sha256)."""
+        """Returns (what is wrong with the file `path` or None, its sha256)."""
         length = path.stat().st_size
         digest = sha256_of(path)
         if self.size is not None and length != self.size:
@@ -129,7 +129,7 @@ def _present(to: Path, known: _Known) -> Downloaded:
 
 
 def _fetch(url: str, part: Part, *, known: _Known, patience: Patience, progress: Progress | None) -> None:
-    """Bring `part` to its whole length from `url`. Raises `GiveUpError` when it will not come to that."""
+    """Brings `part` to its whole length from `url`. Raises `GiveUpError` when it will not come to that."""
     failures, most = 0, 0
     while True:
         try:
@@ -169,7 +169,7 @@ def _accept(url: str, part: Part, known: _Known) -> Downloaded:
 
 @contextlib.contextmanager
 def _alone(to: Path) -> Iterator[None]:
-    """Keep a second download of the same file out while this one runs; the system frees the lock of a killed one."""
+    """Keeps a second download of the same file out while this one runs; the system frees the lock of a killed one."""
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -14,7 +14,7 @@ class Pretrained:
     """A model's folder in Hugging Face's layout. `folder`: where it is; `kind`: its `model_type`."""
 
     def __init__(self, source: str, *, what: str, kinds: Sequence[str], wanted: Wanted, option: str) -> None:
-        """Find the folder of `source`, downloaded if need be, and its kind.
+        """Finds the folder of `source`, downloaded if need be, and its kind.
 
         what: what it is to be, with its article, and option: what the user names it by, both for messages. Raises
         `CheckpointError` or `MachineError` as `model_folder`, `CheckpointError` if it is none of `kinds`.
@@ -29,7 +29,7 @@ class Pretrained:
             raise CheckpointError(f"expected {what} ({' or '.join(kinds)}) at {source}, got {self.kind}")
 
     def model(self, of: Any) -> Any:
-        """Return the model, by a class of transformers. Raises `CheckpointError` if tensors are missing."""
+        """Returns the model, by a class of transformers. Raises `CheckpointError` if tensors are missing."""
         with self._reading():
             model, report = of.from_pretrained(str(self.folder), local_files_only=True, output_loading_info=True)
         missing = sorted(report["missing_keys"])
@@ -40,7 +40,7 @@ class Pretrained:
         return model
 
     def part(self, of: Any) -> Any:
-        """Return its processor or tokenizer, by a class of transformers."""
+        """Returns its processor or tokenizer, by a class of transformers."""
         with self._reading():
             return of.from_pretrained(str(self.folder), local_files_only=True)
 

@@ -57,15 +57,15 @@ class Part:
         return self.to.with_name(self.to.name + ".part.json")
 
     def length(self) -> int:
-        """Return how many bytes there are."""
+        """Returns how many bytes there are."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def state(self) -> dict[str, Any]:
-        """Return the address, validator and whole length of what the bytes belong to; empty if unknown."""
+        """Returns the address, validator and whole length of what the bytes belong to; empty if unknown."""
         return load_json(self.state_path)
 
     def forget(self) -> None:
-        """Remove it all."""
+        """Removes it all."""
         self.path.unlink(missing_ok=True)
         self.state_path.unlink(missing_ok=True)
 
@@ -73,7 +73,7 @@ class Part:
 def attempt(
     url: str, part: Part, *, size: int | None, sha256: str | None, silence: float, progress: Progress | None
 ) -> None:
-    """Bring `part` to its whole length from `url`, going on from what is there if it is of this very file.
+    """Brings `part` to its whole length from `url`, going on from what is there if it is of this very file.
 
     `size` and `sha256` are what is known of the file, `silence` the seconds to wait for a byte. Raises `AgainError` or
     `GiveUpError`, `MachineError` if the disk is too small, `OSError` if it cannot be written.
@@ -108,7 +108,7 @@ def attempt(
 
 
 def _begin(response: Any, *, url: str, part: Part, start: int) -> tuple[int, int | None]:
-    """Return where the body begins and the whole file's length, if told; remember what the bytes belong to."""
+    """Returns where the body begins and the whole file's length, if told; remember what the bytes belong to."""
     total = _length(response)
     if response.status == 206:
         first, total = _content_range(response)
@@ -130,7 +130,7 @@ def _begin(response: Any, *, url: str, part: Part, start: int) -> tuple[int, int
 
 
 def _receive(response: Any, path: Path, *, start: int, end: int | None, progress: Progress | None) -> None:
-    """Write the body to `path` from `start` on. Raises `AgainError` if it stops before `end`, `GiveUpError` beyond."""
+    """Writes the body to `path` from `start` on. Raises `AgainError` if it stops before `end`, `GiveUpError` beyond."""
     with path.open("rb+" if path.exists() else "wb") as handle:
         handle.truncate(start)
         handle.seek(start)
@@ -166,7 +166,7 @@ def _blocks(response: Any) -> Iterator[bytes]:
 
 
 def _beyond_end(error: urllib.error.HTTPError, part: Part, *, start: int) -> None:
-    """Treat "range not satisfiable": the part is whole already, or it belongs to another file."""
+    """Treats "range not satisfiable": the part is whole already, or it belongs to another file."""
     match = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", ""))
     if match and int(match[1]) == start and start > 0:
         return
@@ -205,7 +205,7 @@ def _reason(error: Exception) -> str:
 
 
 def load_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in the file `path`; empty if there is none."""
+    """Returns the JSON object in the file `path`; empty if there is none."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError):

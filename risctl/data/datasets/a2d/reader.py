@@ -39,7 +39,7 @@ _INSTANCE = re.compile(r"\s*(\d+)\s*(\(copy\))?\s*")
 
 
 def read_a2d(root: Path, *, progress: Progress | None = None) -> Dataset:
-    """Read A2D-Sentences: its annotated frames, decoded from the videos and kept as JPEG.
+    """Reads A2D-Sentences: its annotated frames, decoded from the videos and kept as JPEG.
 
     Instances whose frame has no mask of them are left out and counted. Raises `DataError` naming what is missing or
     broken, `MachineError` if PyAV is not installed.
@@ -71,7 +71,7 @@ def read_a2d(root: Path, *, progress: Progress | None = None) -> Dataset:
 
 
 def read_jhmdb(root: Path, *, progress: Progress | None = None) -> Dataset:
-    """Read JHMDB-Sentences, all of it in the split `test`, its frames as files.
+    """Reads JHMDB-Sentences, all of it in the split `test`, its frames as files.
 
     Raises `DataError` naming what is missing or broken.
     """
@@ -111,7 +111,7 @@ class _Maker:
         self._sizes: dict[int, tuple[int, int]] = {}
 
     def picture(self, name: str, *, pixels: np.ndarray | None = None, path: Path | None = None) -> int:
-        """Add a picture, from its pixels or its file, and return its id."""
+        """Adds a picture, from its pixels or its file, and return its id."""
         number = len(self._sizes) + 1
         data = None
         if pixels is not None:
@@ -131,7 +131,7 @@ class _Maker:
         return number
 
     def ref(self, image: int, split: str, mask: np.ndarray | None, text: str) -> None:
-        """Add an actor of a picture with what is said of it; none if it has no mask there."""
+        """Adds an actor of a picture with what is said of it; none if it has no mask there."""
         if mask is None or not mask.any():
             self.notes["actors without a mask in a frame, left out"] += 1
             return
@@ -151,7 +151,7 @@ class _Maker:
         )
 
     def finished(self) -> Dataset:
-        """Return the dataset."""
+        """Returns the dataset."""
         return Dataset(
             name=self.name,
             split_by="published",
@@ -164,7 +164,7 @@ class _Maker:
 
 
 def _one(root: Path, *names: str) -> Path:
-    """Return the file or folder of one of `names`, in `root` or in a folder below it."""
+    """Returns the file or folder of one of `names`, in `root` or in a folder below it."""
     for name in names:
         found = [root / name] if (root / name).exists() else sorted(root.glob(f"*/{name}"))
         if found:
@@ -200,7 +200,7 @@ def _rows(file: Path) -> Iterator[list[str]]:
 
 
 def _a2d_masks(file: Path, *, size: tuple[int, int]) -> dict[int, np.ndarray]:
-    """Return the masks (H, W) of a frame by instance."""
+    """Returns the masks (H, W) of a frame by instance."""
     try:
         with h5py.File(file, "r") as content:
             instances = [int(one) for one in np.asarray(content["instance"]).reshape(-1)]

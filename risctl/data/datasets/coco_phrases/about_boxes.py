@@ -24,7 +24,7 @@ def questions_about(
     absent: float = 0.07,
     notable: float = 0.6,
 ) -> list[BoxQuestion]:
-    """Return at most `count` questions about `picture`, fewer where nothing tells things apart.
+    """Returns at most `count` questions about `picture`, fewer where nothing tells things apart.
 
     several, absent: shares of phrases that mean more than one thing, and none; notable: the share that means a big
     thing among its like, as RefCOCO's all do.
@@ -62,6 +62,6 @@ def questions_about(
 
 
 def lexicon_words() -> set[str]:
-    """Return the words of the nouns that phrases call things by, one or several of them."""
+    """Returns the words of the nouns that phrases call things by, one or several of them."""
     named = (form for category in NOUNS for noun, _ in nouns(category) for form in (noun, plural(noun)))
     return {word for form in named for word in form.split()}

@@ -15,7 +15,7 @@ _FURRED = frozenset({"cat", "dog", "horse", "cow", "sheep", "bear", "teddy bear"
 
 
 def colour_of(image: np.ndarray, mask: np.ndarray, *, category: str) -> str | None:
-    """Return the colour's name of the thing under `mask` (H, W) bool in `image` (H, W, 3) uint8, None if unsure.
+    """Returns the colour's name of the thing under `mask` (H, W) bool in `image` (H, W, 3) uint8, None if unsure.
 
     Of a person, "in red" speaks of the clothes on the upper body, so only these rows are looked at.
     """

@@ -45,7 +45,7 @@ def _nouns(category: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
 
 
 def pick(rng: random.Random, table: Mapping[str, float]) -> str:
-    """Return a key of `table`, drawn by weight."""
+    """Returns a key of `table`, drawn by weight."""
     return rng.choices(list(table), weights=list(table.values()))[0]
 
 
@@ -58,16 +58,16 @@ class Describer:
         self.noted = [i for i, thing in enumerate(things) if thing.area >= _NOTED and not thing.crowd]
 
     def targets(self) -> list[int]:
-        """Return the things worth speaking of."""
+        """Returns the things worth speaking of."""
         return self.noted
 
     def noun(self, index: int) -> str:
-        """Return a word for a thing."""
+        """Returns a word for a thing."""
         words, weights = _nouns(self.things[index].category)
         return self.rng.choices(words, weights=weights)[0]
 
     def single(self, index: int) -> Phrase | None:
-        """Return a phrase that means thing `index` alone."""
+        """Returns a phrase that means thing `index` alone."""
         kinds = dict(wording.KINDS)
         makers: dict[str, Callable[[int, str], tuple[str, tuple[str, ...]] | None]] = {
             "bare": self._bare,
@@ -91,7 +91,7 @@ class Describer:
         return None
 
     def several(self) -> Phrase | None:
-        """Return a phrase that means two or more things of one category: all of them, or all on one side."""
+        """Returns a phrase that means two or more things of one category: all of them, or all on one side."""
         groups: dict[str, list[int]] = {}
         for index in self.noted:
             groups.setdefault(self.things[index].category, []).append(index)
@@ -139,7 +139,7 @@ class Describer:
         return Phrase(text=text, targets=tuple(chosen), abilities=abilities)
 
     def absent(self, categories: Iterable[str] = NOUNS) -> Phrase | None:
-        """Return a phrase of which nothing in the picture is meant: a thing or a colour that is not there."""
+        """Returns a phrase of which nothing in the picture is meant: a thing or a colour that is not there."""
         there = {thing.category for thing in self.things}
         taken = {word for category in there for word in _nouns(category)[0]}
         coloured = [i for i in self.noted if self.things[i].colour is not None]
@@ -182,7 +182,7 @@ class Describer:
         return self.rng.choices((noun, f"the {noun}"), weights=(679, 49))[0], ("category",)
 
     def _fits(self, index: int, place: str, rivals: Sequence[int]) -> bool:
-        """Return whether thing `index` lies at `place` clearly more than every rival does."""
+        """Returns whether thing `index` lies at `place` clearly more than every rival does."""
         own = self.things[index]
         if place == "middle":
             left = [i for i in rivals if self.things[i].x < own.x - 0.04]
@@ -241,7 +241,7 @@ class Describer:
         return form.format(n=noun, r=pick(self.rng, wording.RANKS[rank]), s=side), ("category", "order")
 
     def _differ(self, first: str | None, second: str | None) -> bool:
-        """Return whether nobody would call two colours the same."""
+        """Returns whether nobody would call two colours the same."""
         return (
             first is not None
             and second is not None
@@ -338,7 +338,7 @@ class Describer:
         return low.x + 0.05 < own.x < high.x - 0.05 and own.corners[1] < max(low.foot, high.foot)
 
     def _side(self, members: Sequence[int]) -> tuple[list[int], str] | None:
-        """Return those of `members` that lie together on one side, apart from the rest, and the side."""
+        """Returns those of `members` that lie together on one side, apart from the rest, and the side."""
         place = self.rng.choice(("left", "right", "left", "right", "top", "bottom"))
         sign = -1.0 if place in ("left", "top") else 1.0
 

@@ -37,7 +37,7 @@ def make_coco_phrases(
     on_missing: OnMissing = "refuse",
     progress: Progress | None = None,
 ) -> Dataset:
-    """Return a dataset of phrases for the pictures of `instances_path`, which lie in the folder `images`.
+    """Returns a dataset of phrases for the pictures of `instances_path`, which lie in the folder `images`.
 
     Pictures whose id is in `exclude` are left out; those in `held_out` are the split `test`; the rest is shared out by
     `shares` (split -> share, by picture).
@@ -97,7 +97,7 @@ def make_coco_phrases(
 
 
 def read_ids(path: Path) -> set[int]:
-    """Return the picture ids in the file `path`: whole numbers, one a line or parted by spaces or commas.
+    """Returns the picture ids in the file `path`: whole numbers, one a line or parted by spaces or commas.
 
     Raises `DataError` naming the line of anything else.
     """
@@ -133,7 +133,7 @@ def _things(annotations: Sequence[Annotation], *, pixels: np.ndarray, instances:
 
 
 def _of_picture(describer: Describer, rng: random.Random, *, categories: Sequence[str]) -> list[list[Phrase]]:
-    """Return the phrases of a picture, those of one target together."""
+    """Returns the phrases of a picture, those of one target together."""
     targets = describer.targets()
     found = []
     for index in sorted(rng.sample(targets, min(_TARGETS, len(targets)))):
@@ -161,7 +161,7 @@ def _record(phrases: Sequence[Phrase], *, image_id: int, split: str, ids: tuple[
 
 
 def _numbered(records: Sequence[Record]) -> list[Record]:
-    """Return the records with ids in their order, of refs and of sentences."""
+    """Returns the records with ids in their order, of refs and of sentences."""
     numbered, sentence = [], 0
     for ref_id, record in enumerate(records):
         expressions = []

@@ -47,7 +47,7 @@ def _near(first: Thing, second: Thing) -> float | None:
 
 
 def _gap(first: Thing, second: Thing) -> float:
-    """Return how far apart two boxes are, 0 if they touch; centres count a little, to tell touching boxes apart."""
+    """Returns how far apart two boxes are, 0 if they touch; centres count a little, to tell touching boxes apart."""
     across = max(first.corners[0], second.corners[0]) - min(first.corners[2], second.corners[2])
     down = max(first.corners[1], second.corners[1]) - min(first.corners[3], second.corners[3])
     centres = abs(first.x - second.x) + abs(first.y - second.y)
@@ -107,7 +107,7 @@ def _on(first: Thing, second: Thing) -> float | None:
 
 
 def _cover(first: Thing, second: Thing) -> float:
-    """Return the share of the first's box that the second's box covers."""
+    """Returns the share of the first's box that the second's box covers."""
     across = min(first.corners[2], second.corners[2]) - max(first.corners[0], second.corners[0])
     down = min(first.foot, second.foot) - max(first.corners[1], second.corners[1])
     whole = (first.corners[2] - first.corners[0]) * first.height

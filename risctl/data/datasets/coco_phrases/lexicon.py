@@ -122,7 +122,7 @@ PLURALS: Mapping[str, str] = {
 
 
 def nouns(category: str) -> list[tuple[str, float]]:
-    """Return the (noun, weight) pairs of a category; a category unknown here is called by its own name."""
+    """Returns the (noun, weight) pairs of a category; a category unknown here is called by its own name."""
     listed = NOUNS.get(category)
     if listed is None:
         return [(category.replace("_", " ").lower(), 1.0)]
@@ -131,7 +131,7 @@ def nouns(category: str) -> list[tuple[str, float]]:
 
 
 def plural(noun: str) -> str:
-    """Return the plural of a noun of one or more words."""
+    """Returns the plural of a noun of one or more words."""
     before, space, last = noun.rpartition(" ")
     if last in PLURALS:
         return before + space + PLURALS[last]

@@ -36,7 +36,7 @@ def make_coco_zsi(
     on_missing: OnMissing = "refuse",
     progress: Progress | None = None,
 ) -> Dataset:
-    """Return the dataset of `split` ("48_17" or "65_15").
+    """Returns the dataset of `split` ("48_17" or "65_15").
 
     Splits: "train", pictures of `training` without any unseen object, be it in a crowd; "val", the share `held_out` of
     these, by chance; "test", the pictures of `test`, or without it those of `training` that were dropped for an unseen
@@ -96,7 +96,7 @@ class _Readings:
 def _read(
     pictures: InstanceFolder, classes: Mapping[int, str], problems: Problems, *, progress: Progress | None
 ) -> _Readings:
-    """Return the pictures that are there, and their annotations of `classes`."""
+    """Returns the pictures that are there, and their annotations of `classes`."""
     read = read_instances(pictures.instances, problems)
     wrong = [name for number, name in classes.items() if read.categories.get(number) != name]
     if wrong:
@@ -120,7 +120,7 @@ def _read(
 
 
 def _add(dataset: Dataset, readings: _Readings, split_of: Mapping[int, str], classes: ClassSplit) -> None:
-    """Add the pictures of `split_of` that show anything, a ref for each class in them."""
+    """Adds the pictures of `split_of` that show anything, a ref for each class in them."""
     grouped: dict[int, dict[int, list[int]]] = {}
     for one in readings.annotations.values():
         if one.image_id in split_of and not one.crowd:

@@ -50,7 +50,7 @@ class Draft:
     # One piece after another.
 
     def picture(self, place: Place, name: Any, *, image_id: Any = None) -> str | None:
-        """Take the picture `name`; return what it is known by here, None if it cannot be used.
+        """Takes the picture `name`; return what it is known by here, None if it cannot be used.
 
         What is wrong with a picture is noted once, at the first line that names it.
         """
@@ -75,12 +75,12 @@ class Draft:
         return key if self._pictures[key] is not None else None
 
     def size(self, image: str) -> tuple[int, int]:
-        """Return the (height, width) of a picture that was taken."""
+        """Returns the (height, width) of a picture that was taken."""
         picture = self._pictures[image]
         return (picture.height, picture.width) if picture else (0, 0)
 
     def mask(self, place: Place, image: str, value: Any) -> rle.RLE | None:
-        """Return the mask that `value` describes in any of the ways of the format, None if it cannot be used."""
+        """Returns the mask that `value` describes in any of the ways of the format, None if it cannot be used."""
         picture = self._pictures[image]
         if picture is None:
             return None
@@ -104,7 +104,7 @@ class Draft:
     def annotation(
         self, place: Place, image: str, mask: rle.RLE, *, category: Any = None, number: Any = None, crowd: bool = False
     ) -> int:
-        """Take a thing of the picture, with its own id if `number` is one; return where it is kept.
+        """Takes a thing of the picture, with its own id if `number` is one; return where it is kept.
 
         Without ids, the same mask of the same category is the same thing.
         """
@@ -126,7 +126,7 @@ class Draft:
         return self._known_masks[known]
 
     def target(self, place: Place, image: str | None, entry: Mapping[str, Any], *, annotations: Sequence[int]) -> None:
-        """Take what `entry` says of a target beside its picture and masks: texts, split, abilities, id.
+        """Takes what `entry` says of a target beside its picture and masks: texts, split, abilities, id.
 
         `image` is None if there was a problem with it, so that the rest can be checked all the same.
         """
@@ -147,7 +147,7 @@ class Draft:
         )
 
     def split(self, place: Place, entry: Mapping[str, Any]) -> str | None:
-        """Return the split that `entry` names, None if it names none that can be used."""
+        """Returns the split that `entry` names, None if it names none that can be used."""
         value = entry.get("split")
         if value is None:
             return None
@@ -189,7 +189,7 @@ class Draft:
         return False
 
     def _is_own(self, place: Place, key: str, number: Any) -> bool:
-        """Say whether `number` is an id that nothing of its kind has had before."""
+        """Says whether `number` is an id that nothing of its kind has had before."""
         if not self._is_number(place, key, number):
             return False
         before = self._numbers.setdefault(key, {}).setdefault(number, place)
@@ -200,7 +200,7 @@ class Draft:
     # The whole.
 
     def finish(self, *, name: str, shares: Mapping[str, float], seed: int) -> Dataset | None:
-        """Return the dataset; None if there are problems, which now include those of the whole.
+        """Returns the dataset; None if there are problems, which now include those of the whole.
 
         Pictures without a split are shared out by `shares`, at random by `seed`.
         """
@@ -284,13 +284,13 @@ class Draft:
 
 
 def _numbered(keys: Iterable[Key], given: Mapping[Key, int]) -> dict[Key, int]:
-    """Return a number for each key: its own where given, else the next ones above all."""
+    """Returns a number for each key: its own where given, else the next ones above all."""
     following = count(max([0, *given.values()]) + 1)
     return {key: given[key] if key in given else next(following) for key in keys}
 
 
 def _as_segmentation(value: Any) -> Any:
-    """Return a mask that is no path as COCO's segmentation has it: points joined, one polygon made a list."""
+    """Returns a mask that is no path as COCO's segmentation has it: points joined, one polygon made a list."""
     if not isinstance(value, list) or not value:
         return value
     if not any(isinstance(part, list | dict) for part in value):

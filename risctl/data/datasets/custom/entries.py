@@ -16,7 +16,7 @@ Entry = tuple[Place, dict[str, Any]]
 
 
 def read(path: Path) -> bytes:
-    """Return the file's bytes, without a byte order mark. Raises `DataError` if it cannot be read."""
+    """Returns the file's bytes, without a byte order mark. Raises `DataError` if it cannot be read."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -25,7 +25,7 @@ def read(path: Path) -> bytes:
 
 
 def is_document(path: Path, data: bytes) -> bool:
-    """Say whether the file is one JSON document: by its suffix, else by whether its first line is an object whole."""
+    """Says whether the file is one JSON document: by its suffix, else by whether its first line is an object whole."""
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         return False
     try:
@@ -36,7 +36,7 @@ def is_document(path: Path, data: bytes) -> bool:
 
 
 def lines(data: bytes, findings: Findings) -> Iterator[Entry]:
-    """Yield the objects of JSON Lines; lines that are none are noted, empty ones are passed over."""
+    """Yields the objects of JSON Lines; lines that are none are noted, empty ones are passed over."""
     for number, line in enumerate(data.split(b"\n"), start=1):
         if not line.strip():
             continue
@@ -57,7 +57,7 @@ def lines(data: bytes, findings: Findings) -> Iterator[Entry]:
 
 
 def document(data: bytes, findings: Findings) -> dict[str, list[Entry]]:
-    """Return the objects in each list of a JSON object; what is no list is left out, what is no object is noted.
+    """Returns the objects in each list of a JSON object; what is no list is left out, what is no object is noted.
 
     A file that is no JSON to its end is noted with the line, and nothing is returned.
     """
@@ -76,7 +76,7 @@ def document(data: bytes, findings: Findings) -> dict[str, list[Entry]]:
 
 
 def _lists(text: str, findings: Findings) -> dict[str, list[Entry]]:
-    """Walk the outer object and its lists one entry after another, lest the entries' lines be lost."""
+    """Walks the outer object and its lists one entry after another, lest the entries' lines be lost."""
     found: dict[str, list[Entry]] = {}
     scanner = Scanner(text)
     if not scanner.at("{"):

@@ -36,15 +36,15 @@ class Findings:
     _ignored: set[tuple[str, ...]] = field(default_factory=set)
 
     def problem(self, place: Place, message: str) -> None:
-        """Note what must be mended."""
+        """Notes what must be mended."""
         self.problems.append(_finding(place, message))
 
     def warn(self, place: Place, message: str) -> None:
-        """Note what is probably not meant."""
+        """Notes what is probably not meant."""
         self.warnings.append(_finding(place, message))
 
     def keys(self, place: Place, found: Iterable[str], known: Sequence[str]) -> None:
-        """Note keys that are not known: one like a known key is a mistake, any other is the user's own affair."""
+        """Notes keys that are not known: one like a known key is a mistake, any other is the user's own affair."""
         for key in found:
             if key in known:
                 continue

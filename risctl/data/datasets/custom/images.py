@@ -34,7 +34,7 @@ class Picture:
 
 
 def inside(folder: Path, name: Any) -> Path:
-    """Return the file `name` in `folder`. Raises `DataError` if it is no text or leads out of the folder."""
+    """Returns the file `name` in `folder`. Raises `DataError` if it is no text or leads out of the folder."""
     if not isinstance(name, str) or not name.strip() or "\0" in name:
         raise DataError(f"expected the path of a file, got {name!r:.60}")
     name = name.replace("\\", "/")
@@ -45,7 +45,7 @@ def inside(folder: Path, name: Any) -> Path:
 
 
 def look_at(path: Path, *, name: str) -> Picture:
-    """Return the picture of the file `path`, decoded once to see that it is whole.
+    """Returns the picture of the file `path`, decoded once to see that it is whole.
 
     Raises `DataError` naming the file if it is missing, no picture, damaged or too large.
     """
@@ -93,7 +93,7 @@ class Records(Mapping[int, ImageRecord]):
 
 
 def _upright(path: Path) -> bytes:
-    """Return the picture upright: a JPEG as a JPEG that is hardly worse, anything else without loss as PNG."""
+    """Returns the picture upright: a JPEG as a JPEG that is hardly worse, anything else without loss as PNG."""
     upright, buffer = Image.fromarray(read_image(path)), io.BytesIO()
     if path.suffix.lower() in (".jpg", ".jpeg"):
         upright.save(buffer, "JPEG", quality=95, subsampling=0)
@@ -103,7 +103,7 @@ def _upright(path: Path) -> bytes:
 
 
 def read_mask_file(path: Path, *, height: int, width: int) -> rle.RLE:
-    """Return the mask of a PNG: what is not 0 (of a palette: not its colour 0; of colours: not black).
+    """Returns the mask of a PNG: what is not 0 (of a palette: not its colour 0; of colours: not black).
 
     Raises `DataError` naming the file if it is missing, no PNG, damaged, partly transparent, or not of `height` x
     `width`.

@@ -51,7 +51,7 @@ def check_custom(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Checked:
-    """Read the file `path`, with all pictures and masks that it names, and return everything that is wrong with it.
+    """Reads the file `path`, with all pictures and masks that it names, and return everything that is wrong with it.
 
     `images` is the folder that picture paths start from (None: the file's own); `name` the dataset's (None: the
     file's). Pictures are shared out by `shares`, at random by `seed`, if the file names no split. `progress` is called
@@ -75,7 +75,7 @@ def check_custom(
 
 
 def refuse(checked: Checked) -> DataError:
-    """Return the error that tells the first few problems of a file, by line."""
+    """Returns the error that tells the first few problems of a file, by line."""
     path, problems = checked.path, checked.problems
     told = "; ".join(f"line {one.line}: {one.message}" for one in problems[:_TOLD])
     more = f"; and {len(problems) - _TOLD:,} more" if len(problems) > _TOLD else ""
@@ -141,7 +141,7 @@ class _Document:
             self._read_expression(place, entry)
 
     def _unique(self, key: str) -> Iterable[entries.Entry]:
-        """Yield the entries that have an id of their own; note the others."""
+        """Yields the entries that have an id of their own; note the others."""
         seen: dict[Any, Place] = {}
         for place, entry in self.lists.get(key, []):
             number = entry.get("id")
@@ -166,7 +166,7 @@ class _Document:
                 )
 
     def _image_of(self, place: Place, entry: Mapping[str, Any]) -> tuple[str | None, Mapping[str, Any]]:
-        """Return the picture that `entry` is about, with the split that goes for it."""
+        """Returns the picture that `entry` is about, with the split that goes for it."""
         try:
             image, listed = self.images[entry.get("image_id")]
         except (KeyError, TypeError):

@@ -14,7 +14,7 @@ _FOLDERS = ("", NAME, "VGPhraseCut_v0", "data/VGPhraseCut_v0", "PhraseCutDataset
 
 
 def find_tasks(root: Path) -> dict[str, Path]:
-    """Return split -> `refer_SPLIT.json` under `root`, those that are there. Raises `DataError` if none is."""
+    """Returns split -> `refer_SPLIT.json` under `root`, those that are there. Raises `DataError` if none is."""
     if not root.is_dir():
         raise DataError(f"{root} is no folder; give the one that holds refer_train.json")
     for inner in _FOLDERS:
@@ -27,11 +27,11 @@ def find_tasks(root: Path) -> dict[str, Path]:
 
 
 def search_folders(root: Path, tasks: dict[str, Path]) -> tuple[Path, ...]:
-    """Return the folders around which pictures are looked for."""
+    """Returns the folders around which pictures are looked for."""
     return root, *next(iter(tasks.values())).parents[:2]
 
 
 def file_names(tasks: dict[str, Path]) -> list[str]:
-    """Return the file names of the pictures of all phrases, each once, without parsing all their polygons."""
+    """Returns the file names of the pictures of all phrases, each once, without parsing all their polygons."""
     matches = (match for path in tasks.values() for match in re.finditer(rb'"image_id"\s*:\s*(\d+)', path.read_bytes()))
     return list(dict.fromkeys(f"{int(match[1])}.jpg" for match in matches))

@@ -43,7 +43,7 @@ def read_phrasecut(
     on_missing: OnMissing = "refuse",
     progress: Progress | None = None,
 ) -> Dataset:
-    """Read PhraseCut from the published files under `root`: all of train, val, test and miniv that are there.
+    """Reads PhraseCut from the published files under `root`: all of train, val, test and miniv that are there.
 
     A phrase is one ref; its instances, several often, are its annotations, of the category that its structure names.
     Masks are the published ones: polygons with whole-numbered points, cut off towards 0, filled by PIL with their
@@ -104,7 +104,7 @@ class _Reading:
         self._seen: set[str] = set()
 
     def add(self, task: _Task, split: str) -> None:
-        """Take a phrase, or note why it cannot be used."""
+        """Takes a phrase, or note why it cannot be used."""
         self.read += 1
         if task.task_id in self._seen:
             self.problems.repair("phrases published twice, first kept", task.task_id)
@@ -163,7 +163,7 @@ class _Reading:
 
 
 def _tasks(path: Path, *, first: int) -> Iterator[_Task]:
-    """Yield the phrases of a file, one at a time in memory: train's are 400 MB of text."""
+    """Yields the phrases of a file, one at a time in memory: train's are 400 MB of text."""
     try:
         scanner = Scanner(path.read_text(encoding="utf-8"))
         if not scanner.at("["):
@@ -201,7 +201,7 @@ def _task(entry: Any, number: int, where: str) -> _Task:
 
 
 def _mask(polygons: Any, *, height: int, width: int) -> rle.RLE:
-    """Return the mask of one instance: its polygons as PIL fills them, united.
+    """Returns the mask of one instance: its polygons as PIL fills them, united.
 
     As published, a polygon of one point is left out and one of two points is a line.
     """

@@ -63,7 +63,7 @@ class _Film:
 
 
 def read_ref_youtube_vos(root: Path, *, progress: Progress | None = None) -> Dataset:
-    """Read Ref-YouTube-VOS. Of `valid` the objects are not published: its refs have no masks, and a note counts them.
+    """Reads Ref-YouTube-VOS. Of `valid` the objects are not published: its refs have no masks, and a note counts them.
 
     Raises `DataError` naming what is missing or broken.
     """
@@ -71,7 +71,7 @@ def read_ref_youtube_vos(root: Path, *, progress: Progress | None = None) -> Dat
 
 
 def read_ref_davis17(root: Path, *, progress: Progress | None = None) -> Dataset:
-    """Read Ref-DAVIS17, in either layout. Each expression carries its annotator as the ability `annotator-1` to `-4`.
+    """Reads Ref-DAVIS17, in either layout. Each expression carries its annotator as the ability `annotator-1` to `-4`.
 
     Raises `DataError` naming what is missing or broken.
     """
@@ -184,7 +184,7 @@ class _Maker:
         self.videos = 0
 
     def add(self, film: _Film, *, annotated: bool) -> None:
-        """Add a video, its objects' masks, and a record for each object that is spoken of."""
+        """Adds a video, its objects' masks, and a record for each object that is spoken of."""
         if not film.pictures.is_dir():
             raise DataError(f"expected the frames of {film.name} in {film.pictures}, found no folder")
         self.videos += 1
@@ -269,7 +269,7 @@ class _Maker:
         )
 
     def _labels(self, path: Path, *, size: tuple[int, int]) -> np.ndarray | None:
-        """Return the labels (H, W) of a palette picture, None if the frame has none."""
+        """Returns the labels (H, W) of a palette picture, None if the frame has none."""
         if not path.is_file():
             self.notes["frames without a mask file"] += 1
             return None
@@ -286,7 +286,7 @@ class _Maker:
 
 
 def _text(data: bytes) -> str:
-    """Return a text file's content: one of DAVIS's annotators wrote Latin-1, the other UTF-8."""
+    """Returns a text file's content: one of DAVIS's annotators wrote Latin-1, the other UTF-8."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

@@ -20,12 +20,12 @@ _FOLDERS = ("", "data", "annotations", "refer/data")
 
 
 def file_of_refs(name: str, split_by: str) -> str:
-    """Return the usual name of the file of a set's refs."""
+    """Returns the usual name of the file of a set's refs."""
     return f"grefs({split_by}).json" if name == "grefcoco" else f"refs({split_by}).p"
 
 
 def find_annotations(root: Path, *, name: str, split_by: str) -> tuple[Path, Path]:
-    """Return the paths of (the refs, instances.json) of the set `name` under `root`.
+    """Returns the paths of (the refs, instances.json) of the set `name` under `root`.
 
     `root` is the folder that holds the set's folder, directly or in `data/`, or the set's folder itself. Raises
     `UsageError` for an unknown set, `DataError` telling where was looked and what there is instead.
@@ -51,7 +51,7 @@ def find_annotations(root: Path, *, name: str, split_by: str) -> tuple[Path, Pat
 
 
 def _split_files(folder: Path, name: str) -> dict[str, Path]:
-    """Return the files of refs by their way of splitting: the published pickle, or JSON if there is that alone."""
+    """Returns the files of refs by their way of splitting: the published pickle, or JSON if there is that alone."""
     found = {}
     start = "grefs" if name == "grefcoco" else "refs"
     for form in (f"{start}(*).json", f"{start}(*).p"):

@@ -34,7 +34,7 @@ def read_refer(
     on_missing: OnMissing = "refuse",
     progress: Progress | None = None,
 ) -> Dataset:
-    """Read the set `name` ("refcoco", "refcoco+", "refcocog", "refclef", "grefcoco") from the files under `root`.
+    """Reads the set `name` ("refcoco", "refcoco+", "refcocog", "refclef", "grefcoco") from the files under `root`.
 
     `split_by` is "unc", "google", "umd" or "berkeley" (None: the set's usual one); `images` the folder of COCO
     train2014 or SAIAPR TC-12, looked for around `root` if None. The dataset holds the pictures that refs are about and
@@ -149,7 +149,7 @@ def _note_annotations(
 
 
 def _note_shared_images(records: list[Record], problems: Problems) -> None:
-    """Note pictures that are both trained on and tested on: Google's ways of splitting share them."""
+    """Notes pictures that are both trained on and tested on: Google's ways of splitting share them."""
     trained = {record.image_id for record in records if record.split == "train"}
     for image_id in sorted({record.image_id for record in records if record.split != "train"} & trained):
         problems.repair("pictures shared by train and another split, kept", image_id)

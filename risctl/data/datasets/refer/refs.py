@@ -31,7 +31,7 @@ class Ref:
 
 
 def read_refs(path: Path, *, generalised: bool, problems: Problems) -> list[Ref]:
-    """Read refs from a pickle, or from JSON if the file's name says so.
+    """Reads refs from a pickle, or from JSON if the file's name says so.
 
     In a `generalised` set (gRefCOCO) a ref has lists of annotations and categories; [-1] means that there is no target,
     and a sentence may lack its raw form. Raises `DataError` naming the file and the entry.
@@ -123,14 +123,14 @@ class _Numbering:
         self._reserved = 0
 
     def reserve(self, *numbers: Any) -> None:
-        """Keep published `numbers` free for those who have them."""
+        """Keeps published `numbers` free for those who have them."""
         self._reserved += len(numbers)
         if self._reserved > MAX_SENTENCES:
             raise DataError(f"more than {MAX_SENTENCES:,} sentences: this is no published set of referring expressions")
         self._next = max([self._next, *(number + 1 for number in numbers if isinstance(number, int))])
 
     def unique(self, number: int) -> int:
-        """Return `number`, or a free one if it is taken."""
+        """Returns `number`, or a free one if it is taken."""
         if number in self._taken:
             number, self._next = self._next, self._next + 1
         self._taken.add(number)
@@ -147,5 +147,5 @@ def _field(entry: dict[Any, Any], key: str, kind: type, where: str) -> Any:
 
 
 def _clean(text: str) -> str:
-    """Return the text without halves of surrogate pairs, which no file or terminal takes."""
+    """Returns the text without halves of surrogate pairs, which no file or terminal takes."""
     return text.encode("utf-8", errors="replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""Where a scene takes place: a wall and a floor, sky over grass, a table top, a beach; textured, never plain."""
+"""Draws the backgrounds of scenes: a room, a garden, a table top or a beach, always textured."""
 
 from __future__ import annotations
 
@@ -10,25 +10,36 @@ from risctl.data.datasets.scenes.sprites import smooth_noise
 
 
 def draw(theme: str, *, height: int, width: int, horizon: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a background (height, width, 3) float32 in [0, 1]; things stand below the row `horizon`."""
-    picture = np.empty((height, width, 3), dtype=np.float32)
+    """Returns a background.
+
+    Args:
+        theme: "room", "garden", "table" or "beach".
+        height: Rows.
+        width: Columns.
+        horizon: The row above which nothing stands on the ground.
+        rng: The source of randomness.
+
+    Returns:
+        An image of shape (height, width, 3), float32 in [0, 1].
+    """
+    image = np.empty((height, width, 3), dtype=np.float32)
     above, below = (horizon, width), (height - horizon, width)
     if theme == "garden":
-        picture[:horizon] = _sky(above, rng)
-        picture[horizon:] = _grass(below, rng)
+        image[:horizon] = _sky(above, rng)
+        image[horizon:] = _grass(below, rng)
     elif theme == "beach":
         sea = max(2, int(horizon * rng.uniform(0.25, 0.45)))
-        picture[: horizon - sea] = _sky((horizon - sea, width), rng)
-        picture[horizon - sea : horizon] = _sea((sea, width), rng)
-        picture[horizon:] = _sand(below, rng)
+        image[: horizon - sea] = _sky((horizon - sea, width), rng)
+        image[horizon - sea : horizon] = _sea((sea, width), rng)
+        image[horizon:] = _sand(below, rng)
     elif theme == "table":
-        picture[:horizon] = _wall(above, rng)
-        picture[horizon:] = _wood(below, rng)
+        image[:horizon] = _wall(above, rng)
+        image[horizon:] = _wood(below, rng)
     else:
-        picture[:horizon] = _wall(above, rng)
-        picture[horizon:] = _floor(below, rng)
-        picture[horizon - 4 : horizon] = picture[horizon - 4 : horizon] * 0.3 + 0.62
-    return picture
+        image[:horizon] = _wall(above, rng)
+        image[horizon:] = _floor(below, rng)
+        image[horizon - 4 : horizon] = image[horizon - 4 : horizon] * 0.3 + 0.62
+    return image
 
 
 def _colour(

@@ -1,4 +1,4 @@
-"""The catalogue of everyday things: what colours and places suit each, and what it is called."""
+"""The catalogue of everyday objects: how each category looks, where it may stand and what it is called."""
 
 from __future__ import annotations
 
@@ -20,11 +20,19 @@ PETALS = ("red", "orange", "yellow", "blue", "purple", "pink", "white")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """A category.
+class CategorySpec:
+    """A category of objects.
 
-    `scale` is its usual height against others', `round` how much it is shaded as a ball (1) or a board (0), `tilt` the
-    degrees it may lean, `stands` where it may be: on the ground, on the wall, or in the air.
+    Attributes:
+        draw: Draws its shape.
+        names: What people call it, the usual name first.
+        themes: The backgrounds that it may stand on.
+        scale: Its usual height relative to other categories.
+        colours: The colours that it comes in.
+        round: How much it is shaded like a ball (1) or a board (0).
+        tilt: The degrees that it may lean.
+        stands: Where it may be: "ground", "wall" or "air".
+        animal: Whether it is an animal.
     """
 
     draw: Draw
@@ -38,9 +46,9 @@ class Kind:
     animal: bool = False
 
 
-KINDS: dict[str, Kind] = {
-    "cup": Kind(draw=shapes.cup, names=("cup", "mug"), themes=("room", "table", "beach"), scale=0.85),
-    "ball": Kind(
+CATEGORIES: dict[str, CategorySpec] = {
+    "cup": CategorySpec(draw=shapes.cup, names=("cup", "mug"), themes=("room", "table", "beach"), scale=0.85),
+    "ball": CategorySpec(
         draw=shapes.ball,
         names=("ball",),
         themes=("room", "garden", "table", "beach"),
@@ -48,24 +56,28 @@ KINDS: dict[str, Kind] = {
         round=1,
         tilt=180,
     ),
-    "box": Kind(draw=shapes.box, names=("box",), themes=("room", "garden", "table"), scale=0.85, round=0.1),
-    "book": Kind(draw=shapes.book, names=("book",), themes=("room", "table"), scale=0.95, round=0.1, tilt=6),
-    "bottle": Kind(draw=shapes.bottle, names=("bottle",), themes=("room", "table", "beach"), scale=1.35, round=0.4),
-    "chair": Kind(draw=shapes.chair, names=("chair", "seat"), themes=("room", "garden", "beach"), scale=1.5, round=0.1),
-    "lamp": Kind(draw=shapes.lamp, names=("lamp",), themes=("room", "table"), scale=1.4),
-    "flower": Kind(
+    "box": CategorySpec(draw=shapes.box, names=("box",), themes=("room", "garden", "table"), scale=0.85, round=0.1),
+    "book": CategorySpec(draw=shapes.book, names=("book",), themes=("room", "table"), scale=0.95, round=0.1, tilt=6),
+    "bottle": CategorySpec(
+        draw=shapes.bottle, names=("bottle",), themes=("room", "table", "beach"), scale=1.35, round=0.4
+    ),
+    "chair": CategorySpec(
+        draw=shapes.chair, names=("chair", "seat"), themes=("room", "garden", "beach"), scale=1.5, round=0.1
+    ),
+    "lamp": CategorySpec(draw=shapes.lamp, names=("lamp",), themes=("room", "table"), scale=1.4),
+    "flower": CategorySpec(
         draw=shapes.flower, names=("flower",), themes=("garden", "table"), scale=1.35, colours=PETALS, tilt=5
     ),
-    "tree": Kind(
+    "tree": CategorySpec(
         draw=shapes.tree,
         names=("tree",),
         themes=("garden",),
         scale=1.7,
         colours=LEAVES,
     ),
-    "house": Kind(draw=shapes.house, names=("house",), themes=("garden", "table"), scale=1.35, round=0.1),
-    "car": Kind(draw=shapes.car, names=("car",), themes=("room", "garden", "table"), scale=0.65, round=0.2),
-    "dog": Kind(
+    "house": CategorySpec(draw=shapes.house, names=("house",), themes=("garden", "table"), scale=1.35, round=0.1),
+    "car": CategorySpec(draw=shapes.car, names=("car",), themes=("room", "garden", "table"), scale=0.65, round=0.2),
+    "dog": CategorySpec(
         draw=shapes.dog,
         names=("dog", "puppy"),
         themes=("room", "garden", "beach"),
@@ -73,17 +85,23 @@ KINDS: dict[str, Kind] = {
         colours=FUR,
         animal=True,
     ),
-    "cat": Kind(
+    "cat": CategorySpec(
         draw=shapes.cat, names=("cat", "kitty"), themes=("room", "garden"), scale=1.05, colours=FUR, animal=True
     ),
-    "fish": Kind(
+    "fish": CategorySpec(
         draw=shapes.fish, names=("fish",), themes=("table", "beach"), scale=0.72, round=0.6, tilt=14, animal=True
     ),
-    "star": Kind(draw=shapes.star, names=("star",), themes=("room", "table", "beach"), scale=0.95, tilt=18),
-    "umbrella": Kind(draw=shapes.umbrella, names=("umbrella",), themes=("room", "garden", "beach"), scale=1.25, tilt=8),
-    "hat": Kind(draw=shapes.hat, names=("hat",), themes=("room", "garden", "table", "beach"), scale=0.6, tilt=4),
-    "clock": Kind(draw=shapes.clock, names=("clock",), themes=("room", "table"), scale=0.85, round=0.2, stands="wall"),
-    "apple": Kind(
+    "star": CategorySpec(draw=shapes.star, names=("star",), themes=("room", "table", "beach"), scale=0.95, tilt=18),
+    "umbrella": CategorySpec(
+        draw=shapes.umbrella, names=("umbrella",), themes=("room", "garden", "beach"), scale=1.25, tilt=8
+    ),
+    "hat": CategorySpec(
+        draw=shapes.hat, names=("hat",), themes=("room", "garden", "table", "beach"), scale=0.6, tilt=4
+    ),
+    "clock": CategorySpec(
+        draw=shapes.clock, names=("clock",), themes=("room", "table"), scale=0.85, round=0.2, stands="wall"
+    ),
+    "apple": CategorySpec(
         draw=shapes.apple,
         names=("apple",),
         themes=("table", "garden"),
@@ -91,7 +109,7 @@ KINDS: dict[str, Kind] = {
         round=0.9,
         colours=FRUIT,
     ),
-    "balloon": Kind(
+    "balloon": CategorySpec(
         draw=shapes.balloon,
         names=("balloon",),
         themes=("room", "garden", "beach"),
@@ -100,7 +118,7 @@ KINDS: dict[str, Kind] = {
         tilt=6,
         stands="air",
     ),
-    "bird": Kind(
+    "bird": CategorySpec(
         draw=shapes.bird,
         names=("bird",),
         themes=("garden", "beach"),
@@ -110,10 +128,10 @@ KINDS: dict[str, Kind] = {
         stands="air",
         animal=True,
     ),
-    "boat": Kind(
+    "boat": CategorySpec(
         draw=shapes.boat, names=("boat", "sailboat"), themes=("beach", "table"), scale=1.15, round=0.1, tilt=4
     ),
 }
 
-CATEGORY_IDS: dict[str, int] = {name: number for number, name in enumerate(sorted(KINDS), start=1)}
+CATEGORY_IDS: dict[str, int] = {name: number for number, name in enumerate(sorted(CATEGORIES), start=1)}
 THEMES: tuple[str, ...] = ("room", "garden", "table", "beach")

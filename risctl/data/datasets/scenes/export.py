@@ -1,4 +1,4 @@
-"""Single scenes as files, to look at and to ask a model about."""
+"""Writes single scenes as files, to look at and to test a model on."""
 
 from __future__ import annotations
 
@@ -12,10 +12,19 @@ from risctl.files import replacing
 
 
 def write_pictures(folder: Path, *, count: int, seed: int, size: tuple[int, int] | None = None) -> list[Path]:
-    """Write the first `count` scenes of the split test as `folder/scene_*.png`, and return their paths.
+    """Writes the first scenes of the split test as `folder/scene_*.png`.
 
     A JSON file of the same name lies beside each: `{"image", "expressions": [{"text", "abilities", "target", "box"}]}`;
     `target` is the category referred to and `box` its (x, y, width, height) in pixels, both null if nothing fits.
+
+    Args:
+        folder: Where the files go.
+        count: How many scenes.
+        seed: The seed of the scenes.
+        size: The (width, height) of the images, None for the usual sizes.
+
+    Returns:
+        The paths of the images.
     """
     written: list[Path] = []
     index = 0
@@ -28,17 +37,17 @@ def write_pictures(folder: Path, *, count: int, seed: int, size: tuple[int, int]
 
 def _write(folder: Path, index: int, *, seed: int, size: tuple[int, int] | None) -> Path:
     scene = make_scene(index, seed=seed, size=size)
-    height, width = scene.owner.shape
+    height, width = scene.index_map.shape
     expressions = []
     for referral in scene.referrals:
-        thing = None if referral.target is None else scene.things[referral.target]
+        referred = None if referral.target is None else scene.objects[referral.target]
         box = None
-        if thing is not None:
-            left, top, right, bottom = (round(side * (width, height)[k % 2]) for k, side in enumerate(thing.box))
+        if referred is not None:
+            left, top, right, bottom = (round(side * (width, height)[k % 2]) for k, side in enumerate(referred.box))
             box = [left, top, right - left, bottom - top]
-        for saying in referral.sayings:
-            target = thing.category if thing else None
-            expressions.append({"text": saying.sent, "abilities": saying.abilities, "target": target, "box": box})
+        for worded in referral.expressions:
+            target = referred.category if referred else None
+            expressions.append({"text": worded.sent, "abilities": worded.abilities, "target": target, "box": box})
     path = folder / f"scene_{index:06d}.png"
     with replacing(path) as part:
         Image.fromarray(scene.pixels).save(part, "PNG")

@@ -1,4 +1,4 @@
-"""Which things of a scene are referred to, and by which expressions: fit ones only, of all abilities alike."""
+"""Chooses which objects of a scene are referred to and by which unambiguous expressions, balanced over abilities."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from risctl.data.datasets.scenes import language, spatial_relations
-from risctl.data.datasets.scenes.catalogue import KINDS
+from risctl.data.datasets.scenes.catalogue import CATEGORIES
 from risctl.data.datasets.scenes.palette import COLOURS
-from risctl.data.datasets.scenes.phrases import Phrase, Scene, needed
+from risctl.data.datasets.scenes.phrases import Phrase, Scene, needed_abilities
 
-LEAST_AREA = 0.008
-"""The least share of the picture that a thing referred to covers, as it is seen."""
-NO_TARGET = 0.23
-"""How often a scene has an expression that nothing fits; with about three refs a scene, one ref in twelve."""
+MIN_AREA = 0.008
+"""The smallest share of the image that the visible part of a referred object covers."""
+NO_TARGET_RATE = 0.23
+"""How often a scene has a no-target expression; with about three refs a scene, one ref in twelve."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Saying:
-    """An expression: its meaning, as typed, as normalised, and what it takes to understand it."""
+class WordedPhrase:
+    """An expression: its meaning, its text as typed and as normalised, and the abilities that it needs."""
 
     phrase: Phrase
     raw: str
@@ -30,10 +30,10 @@ class Saying:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Referral:
-    """A thing referred to (its index, None for no-target) and one to three ways to say it."""
+    """A referred object (its index, None of a no-target expression) and one to three expressions for it."""
 
     target: int | None
-    sayings: tuple[Saying, ...]
+    expressions: tuple[WordedPhrase, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,33 +44,40 @@ class _Candidate:
 
 
 def referrals(scene: Scene, *, theme: str, shape: tuple[int, ...], rng: np.random.Generator) -> list[Referral]:
-    """Return two to four refs of different things, and at times one that nothing fits."""
-    least = LEAST_AREA * shape[0] * shape[1]
+    """Returns two to four refs of different objects, and at times one without a target.
+
+    Args:
+        scene: The objects.
+        theme: The background.
+        shape: The image's (height, width).
+        rng: The source of randomness.
+    """
+    min_area = MIN_AREA * shape[0] * shape[1]
     by_target: dict[int, dict[str, list[_Candidate]]] = {}
-    for phrase in _phrases(scene, least):
-        target = scene.the_one(phrase)
-        if target is None or scene.things[target].visible < least:
+    for phrase in _phrases(scene, min_area):
+        target = scene.referent(phrase)
+        if target is None or scene.objects[target].visible_area < min_area:
             continue
-        abilities, tight = needed(scene, phrase)
+        abilities, tight = needed_abilities(scene, phrase)
         if abilities and (tight or rng.random() < 0.07):
             candidate = _Candidate(phrase=phrase, abilities=abilities, tight=tight)
             by_target.setdefault(target, {}).setdefault(_form(phrase), []).append(candidate)
     if not by_target:
         return []
-    # A thing that can be told in rarer ways comes first.
+    # An object that rarer forms of expression single out comes first.
     order = sorted(by_target, key=lambda k: rng.random() ** (1 / (1 + len(by_target[k]))), reverse=True)
     chosen = order[: int(rng.choice([2, 3, 4], p=[0.35, 0.45, 0.2]))]
-    found = [Referral(target=k, sayings=_sayings(by_target[k], rng)) for k in chosen]
-    if rng.random() < NO_TARGET:
-        ways = [_absent(scene, theme, least, rng) for _ in range(int(rng.integers(1, 3)))]
-        sayings = {saying.sent: saying for saying in ways if saying is not None}
-        if sayings:
-            found.append(Referral(target=None, sayings=tuple(sayings.values())))
+    found = [Referral(target=k, expressions=_worded_phrases(by_target[k], rng)) for k in chosen]
+    if rng.random() < NO_TARGET_RATE:
+        worded_phrases = [_absent(scene, theme, min_area, rng) for _ in range(int(rng.integers(1, 3)))]
+        expressions = {worded.sent: worded for worded in worded_phrases if worded is not None}
+        if expressions:
+            found.append(Referral(target=None, expressions=tuple(expressions.values())))
     return found
 
 
 _WEIGHTS = {"plain": 0.4, "colour": 1.0, "size": 4.0, "place": 1.8, "order": 1.0, "relation": 1.3}
-"""How often a form of expression is taken before others; the rarer a form is fit, the more."""
+"""The relative frequency of each form of expression; higher for forms that rarely single out an object."""
 
 
 def _form(phrase: Phrase) -> str:
@@ -80,10 +87,10 @@ def _form(phrase: Phrase) -> str:
     return "plain"
 
 
-def _sayings(forms: dict[str, list[_Candidate]], rng: np.random.Generator) -> tuple[Saying, ...]:
-    """Return one to three expressions of different meanings, of different forms if there are."""
+def _worded_phrases(forms: dict[str, list[_Candidate]], rng: np.random.Generator) -> tuple[WordedPhrase, ...]:
+    """Returns one to three expressions of different meanings, of different forms where possible."""
     left = {form: list(found) for form, found in forms.items()}
-    sayings: list[Saying] = []
+    expressions: list[WordedPhrase] = []
     for _ in range(int(rng.choice([1, 2, 3], p=[0.35, 0.4, 0.25]))):
         names = [form for form, found in left.items() if found]
         if not names:
@@ -93,27 +100,27 @@ def _sayings(forms: dict[str, list[_Candidate]], rng: np.random.Generator) -> tu
         found = left[form]
         odds = np.array([_likely(one) for one in found])
         one = found.pop(int(rng.choice(len(found), p=odds / odds.sum())))
-        saying = _say(one.phrase, one.abilities, rng)
-        if all(saying.sent != other.sent for other in sayings):
-            sayings.append(saying)
-    return tuple(sayings)
+        worded = _worded(one.phrase, one.abilities, rng)
+        if all(worded.sent != other.sent for other in expressions):
+            expressions.append(worded)
+    return tuple(expressions)
 
 
 def _likely(one: _Candidate) -> float:
-    """People name things, and say little: vague nouns and long phrases are rarer."""
+    """Returns the relative frequency of a phrase: vague nouns and long phrases are rarer."""
     vague = {"thing": 0.15, "animal": 0.5}.get(one.phrase.noun, 1.0)
     counted = 3.0 if one.phrase.order and one.phrase.order[0] > 1 else 1.0
     return counted * vague * (1.0 if one.tight else 0.4) / (1 + len(one.abilities) * 0.3)
 
 
-def _say(phrase: Phrase, abilities: tuple[str, ...], rng: np.random.Generator) -> Saying:
-    text = language.word(phrase, rng)
-    return Saying(phrase=phrase, raw=language.typed(text, rng), sent=text, abilities=abilities)
+def _worded(phrase: Phrase, abilities: tuple[str, ...], rng: np.random.Generator) -> WordedPhrase:
+    text = language.word_phrase(phrase, rng)
+    return WordedPhrase(phrase=phrase, raw=language.typed(text, rng), sent=text, abilities=abilities)
 
 
-def _phrases(scene: Scene, least: float) -> Iterator[Phrase]:
-    """Yield every phrase worth a thought: each noun and colour that is there, alone and with each further word."""
-    anchors = list(_anchors(scene, least))
+def _phrases(scene: Scene, min_area: float) -> Iterator[Phrase]:
+    """Yields the candidate phrases: each noun and colour that is there, alone and with each further word."""
+    anchors = list(_anchors(scene, min_area))
     for noun, colour in _heads(scene):
         base = scene.named(noun, colour)
         if not base:
@@ -141,46 +148,46 @@ def _phrases(scene: Scene, least: float) -> Iterator[Phrase]:
 
 
 def _heads(scene: Scene) -> list[tuple[str, str | None]]:
-    kinds = sorted({one.category for one in scene.things})
-    if any(KINDS[kind].animal for kind in kinds):
-        kinds.append("animal")
-    tints: list[str | None] = [None, *sorted({one.colour for one in scene.things})]
-    return [(noun, colour) for noun in [*kinds, "thing"] for colour in tints]
+    categories = sorted({one.category for one in scene.objects})
+    if any(CATEGORIES[name].animal for name in categories):
+        categories.append("animal")
+    tints: list[str | None] = [None, *sorted({one.colour for one in scene.objects})]
+    return [(noun, colour) for noun in [*categories, "thing"] for colour in tints]
 
 
-def _anchors(scene: Scene, least: float) -> Iterator[Phrase]:
-    """Yield the shortest phrases that name one thing, seen well enough: its kind, else its kind and colour."""
+def _anchors(scene: Scene, min_area: float) -> Iterator[Phrase]:
+    """Yields the shortest phrases that name one clearly visible object: its category, else category and colour."""
 
     def names_one(phrase: Phrase) -> bool:
-        target = scene.the_one(phrase)
-        return target is not None and scene.things[target].visible >= least
+        target = scene.referent(phrase)
+        return target is not None and scene.objects[target].visible_area >= min_area
 
-    for kind in sorted({one.category for one in scene.things}):
-        plain = Phrase(noun=kind)
+    for name in sorted({one.category for one in scene.objects}):
+        plain = Phrase(noun=name)
         if names_one(plain):
             yield plain
             continue
-        for colour in sorted({one.colour for one in scene.things}):
-            coloured = Phrase(noun=kind, colour=colour)
+        for colour in sorted({one.colour for one in scene.objects}):
+            coloured = Phrase(noun=name, colour=colour)
             if names_one(coloured):
                 yield coloured
 
 
-def _absent(scene: Scene, theme: str, least: float, rng: np.random.Generator) -> Saying | None:
-    """Return an expression that nothing fits under any reading, near to what is there."""
-    kinds = sorted({one.category for one in scene.things})
-    anchors = list(_anchors(scene, least))
+def _absent(scene: Scene, theme: str, min_area: float, rng: np.random.Generator) -> WordedPhrase | None:
+    """Returns an expression that fits nothing under any reading but resembles what is there."""
+    categories = sorted({one.category for one in scene.objects})
+    anchors = list(_anchors(scene, min_area))
     for _ in range(30):
-        noun = str(rng.choice(kinds))
-        colour = str(rng.choice(KINDS[noun].colours))
+        noun = str(rng.choice(categories))
+        colour = str(rng.choice(CATEGORIES[noun].colours))
         head = Phrase(noun=noun, colour=colour if rng.random() < 0.25 else None)
         style = rng.integers(6)
         if style == 0:
-            others = [kind for kind in KINDS if theme in KINDS[kind].themes and kind not in kinds]
+            others = [name for name in CATEGORIES if theme in CATEGORIES[name].themes and name not in categories]
             phrase = Phrase(
                 noun=str(rng.choice(others)), colour=str(rng.choice(COLOURS)) if rng.random() < 0.3 else None
             )
-            if phrase.colour is not None and phrase.colour not in KINDS[phrase.noun].colours:
+            if phrase.colour is not None and phrase.colour not in CATEGORIES[phrase.noun].colours:
                 continue
         elif style == 1:
             phrase = Phrase(noun=noun, colour=colour)
@@ -196,7 +203,7 @@ def _absent(scene: Scene, theme: str, least: float, rng: np.random.Generator) ->
             phrase = replace(head, order=(int(rng.integers(3, 5)), str(rng.choice(["left", "right"]))))
         else:
             continue
-        abilities, tight = needed(scene, phrase) if scene.is_absent(phrase) else ((), False)
+        abilities, tight = needed_abilities(scene, phrase) if scene.is_absent(phrase) else ((), False)
         if len(abilities) > 1 and tight:
-            return _say(phrase, abilities, rng)
+            return _worded(phrase, abilities, rng)
     return None

@@ -1,4 +1,4 @@
-"""Scenes with expressions, as a `Dataset`; scene i of a seed is always the same, whoever makes it."""
+"""Makes scenes with expressions into a `Dataset`; scene i of a seed is always the same."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from risctl.data.datasets.scenes import expression_sampling, render, spatial_rel
 from risctl.data.datasets.scenes.catalogue import CATEGORY_IDS
 from risctl.data.datasets.scenes.expression_sampling import Referral
 from risctl.data.datasets.scenes.phrases import Scene
-from risctl.data.datasets.scenes.spatial_relations import Thing
+from risctl.data.datasets.scenes.spatial_relations import SceneObject
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.errors import UsageError
 from risctl.vision import rle
@@ -29,61 +29,82 @@ for its grain, 120 kB, 28 ms and 2 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MadeScene:
-    """Scene number `index`: `pixels` uint8 (H, W, 3), `owner` int16 (H, W) the index in `things` of what is seen there
-    (-1: background), and what is referred to."""
+class RenderedScene:
+    """A rendered scene.
+
+    Attributes:
+        index: Its number.
+        theme: Its background.
+        pixels: The image, uint8 of shape (H, W, 3).
+        index_map: int16 of shape (H, W): the index in `objects` of what is visible at each pixel, -1 for background.
+        objects: The objects.
+        referrals: The referred objects with their expressions.
+    """
 
     index: int
     theme: str
     pixels: np.ndarray
-    owner: np.ndarray
-    things: list[Thing]
+    index_map: np.ndarray
+    objects: list[SceneObject]
     referrals: list[Referral]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedScene:
-    """A scene as it is kept: `data` the encoded picture, `things` their categories and masks."""
+    """A compressed scene: `data` is the encoded image, `objects` the categories and masks."""
 
     index: int
     width: int
     height: int
     data: bytes
-    things: list[tuple[str, rle.RLE]]
+    objects: list[tuple[str, rle.RLE]]
     referrals: list[Referral]
 
 
 Progress = Callable[[Iterable[PackedScene]], Iterable[PackedScene]]
 
 
-def make_scene(index: int, *, seed: int, size: tuple[int, int] | None = None) -> MadeScene:
-    """Return scene `index` of `seed`, at `size` (width, height) or one of the usual sizes."""
+def make_scene(index: int, *, seed: int, size: tuple[int, int] | None = None) -> RenderedScene:
+    """Returns scene `index` of `seed`, at `size` (width, height) or one of the usual sizes."""
     for attempt in range(100):
         rng = np.random.default_rng([seed, index, attempt])
         view = render.render(rng, size=size)
-        things = spatial_relations.things_of(view)
-        referrals = expression_sampling.referrals(Scene(things), theme=view.theme, shape=view.owner.shape, rng=rng)
-        if len(view.things) >= 3 and len(referrals) >= 2:
+        objects = spatial_relations.scene_objects(view)
+        referrals = expression_sampling.referrals(Scene(objects), theme=view.theme, shape=view.index_map.shape, rng=rng)
+        if len(view.objects) >= 3 and len(referrals) >= 2:
             break
-    return MadeScene(
-        index=index, theme=view.theme, pixels=view.pixels, owner=view.owner, things=things, referrals=referrals
+    return RenderedScene(
+        index=index,
+        theme=view.theme,
+        pixels=view.pixels,
+        index_map=view.index_map,
+        objects=objects,
+        referrals=referrals,
     )
 
 
 def split_of(index: int) -> str:
-    """Return the split of scene `index`: of every ten, the ninth is for validation and the tenth for the test."""
+    """Returns the split of scene `index`: of every ten, the ninth is "val" and the tenth "test"."""
     return {8: "val", 9: "test"}.get(index % 10, "train")
 
 
 def make_scenes(
     *, count: int, seed: int, size: tuple[int, int] | None = None, workers: int = 1, progress: Progress | None = None
 ) -> Dataset:
-    """Return `count` scenes of `seed` with expressions, in the splits train, val and test (80, 10 and 10 of a hundred).
+    """Returns scenes with expressions, in the splits train, val and test (80, 10 and 10 of a hundred).
 
-    Scene i depends on `seed` and i alone: not on `count`, nor on the number of `workers` (processes). Images are of
-    `size` (width, height) or of several usual sizes near 320 x 240, as JPEG. Every expression carries the abilities it
-    needs (`phrases.ABILITIES`). `progress` is given the scenes as they come and passes them on. Raises `UsageError` if
-    there are too few scenes for three splits, or sides no picture has.
+    Scene i depends on `seed` and i alone, and not on `count` or `workers`. Every expression carries the abilities that
+    it needs (`phrases.ABILITIES`).
+
+    Args:
+        count: How many scenes.
+        seed: Their seed.
+        size: The (width, height) of the images; None: several sizes near 320 x 240.
+        workers: How many processes render.
+        progress: Given the scenes as they are made; passes them on.
+
+    Raises:
+        UsageError: There are too few scenes for three splits, or the seed or size is out of range.
     """
     if count < 10:
         raise UsageError(f"at least 10 scenes are needed for train, val and test; got {count}")
@@ -107,17 +128,17 @@ def make_scenes(
 
 
 def _packed_scenes(*, count: int, seed: int, size: tuple[int, int] | None, workers: int) -> Iterator[PackedScene]:
-    """Yield scenes in their order, made by `workers` processes."""
+    """Yields scenes in their order, made by `workers` processes."""
     make = partial(_pack, seed=seed, size=size)
     if workers <= 1:
         yield from map(make, range(count))
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=leave_interrupts) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=ignore_interrupts) as pool:
         yield from pool.map(make, range(count), chunksize=16)
 
 
-def leave_interrupts() -> None:
-    """Let the main process alone answer Ctrl-C: it stops the others."""
+def ignore_interrupts() -> None:
+    """Leaves Ctrl-C to the main process, which stops the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -125,10 +146,10 @@ def _pack(index: int, *, seed: int, size: tuple[int, int] | None) -> PackedScene
     scene = make_scene(index, seed=seed, size=size)
     stream = io.BytesIO()
     Image.fromarray(scene.pixels).save(stream, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    height, width = scene.owner.shape
-    masks = [(one.category, rle.encode(scene.owner == k)) for k, one in enumerate(scene.things)]
+    height, width = scene.index_map.shape
+    masks = [(one.category, rle.encode(scene.index_map == k)) for k, one in enumerate(scene.objects)]
     return PackedScene(
-        index=index, width=width, height=height, data=stream.getvalue(), things=masks, referrals=scene.referrals
+        index=index, width=width, height=height, data=stream.getvalue(), objects=masks, referrals=scene.referrals
     )
 
 
@@ -145,21 +166,21 @@ def _add(dataset: Dataset, pictures: ImageBuffer, scene: PackedScene) -> None:
     )
     assert isinstance(dataset.annotations, dict)
     first = len(dataset.annotations) + 1
-    for number, (category, mask) in enumerate(scene.things, start=first):
+    for number, (category, mask) in enumerate(scene.objects, start=first):
         dataset.annotations[number] = Annotation(
             annotation_id=number, image_id=image_id, category_id=CATEGORY_IDS[category], box=rle.box(mask), mask=mask
         )
     sentence_id = dataset.records[-1].expressions[-1].sentence_id + 1 if dataset.records else 1
     for referral in scene.referrals:
         expressions = []
-        for saying in referral.sayings:
+        for worded in referral.expressions:
             expressions.append(
                 Expression(
                     sentence_id=sentence_id,
-                    raw=saying.raw,
-                    sent=saying.sent,
-                    tokens=tuple(saying.sent.split()),
-                    abilities=saying.abilities,
+                    raw=worded.raw,
+                    sent=worded.sent,
+                    tokens=tuple(worded.sent.split()),
+                    abilities=worded.abilities,
                 )
             )
             sentence_id += 1

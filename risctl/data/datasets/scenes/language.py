@@ -1,10 +1,10 @@
-"""Words for a phrase, with the variety of people who type quickly: articles, synonyms, numerals, word order."""
+"""Words phrases with the variety of people who type quickly: articles, synonyms, numerals, word order."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from risctl.data.datasets.scenes.catalogue import KINDS
+from risctl.data.datasets.scenes.catalogue import CATEGORIES
 from risctl.data.datasets.scenes.phrases import Phrase
 
 _COLOURS = {"gray": ("gray", "grey")}
@@ -35,12 +35,12 @@ def _noun(phrase: Phrase, rng: np.random.Generator) -> str:
         return _one_of(rng, "thing", "object", "one")
     if phrase.noun == "animal":
         return "animal"
-    names = KINDS[phrase.noun].names
+    names = CATEGORIES[phrase.noun].names
     return names[0] if rng.random() < 0.7 else _one_of(rng, *names)
 
 
 def _named(phrase: Phrase, rng: np.random.Generator, *, before: str = "") -> str:
-    """Return size, colour and noun, with `before` in front of them."""
+    """Returns size, colour and noun, with `before` in front of them."""
     size = _one_of(rng, *_SIZES[phrase.size]) if phrase.size else ""
     colour = _one_of(rng, *_COLOURS.get(phrase.colour, (phrase.colour,))) if phrase.colour else ""
     noun = _noun(phrase, rng)
@@ -81,8 +81,8 @@ def _ordered(phrase: Phrase, rank: int, side: str, rng: np.random.Generator) -> 
     return f"{_named(phrase, rng, before=count)} from {article}{side}"
 
 
-def word(phrase: Phrase, rng: np.random.Generator) -> str:
-    """Return `phrase` in words, in lower case and without punctuation."""
+def word_phrase(phrase: Phrase, rng: np.random.Generator) -> str:
+    """Returns `phrase` in words, in lower case and without punctuation."""
     text = _bare(phrase, rng)
     return f"the {text}" if rng.random() < 0.45 else text
 
@@ -102,7 +102,7 @@ def _bare(phrase: Phrase, rng: np.random.Generator) -> str:
 
 
 def typed(text: str, rng: np.random.Generator) -> str:
-    """Return `text` as someone may have typed it: with a capital or a full stop, at times."""
+    """Returns `text` as someone may have typed it: with a capital or a full stop, at times."""
     if rng.random() < 0.15:
         text = text[0].upper() + text[1:]
     return text + "." if rng.random() < 0.08 else text

@@ -1,4 +1,4 @@
-"""What is in a scene and where: which things, in which colours and sizes, standing so that enough of each is seen."""
+"""Chooses the objects of a scene, their colours and sizes, and places where enough of each is visible."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from risctl.data.datasets.scenes import sprites
-from risctl.data.datasets.scenes.catalogue import KINDS
+from risctl.data.datasets.scenes.catalogue import CATEGORIES
 from risctl.data.datasets.scenes.sprites import Sprite
 
 SIZES = {"small": 0.62, "medium": 1.0, "large": 1.5}
-LEAST_SEEN = 0.55
-"""The share of every object that no other hides."""
+MIN_VISIBLE = 0.55
+"""The smallest share of an object that others leave visible."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """An object to be: what, in which colour, how large (a key of `SIZES`), and whether it stands in a row."""
+    """A planned object: its category, colour and size (a key of `SIZES`), and whether it stands in a row."""
 
     category: str
     colour: str
@@ -27,7 +27,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """An object where it stands: its sprite's top left corner, and `depth`, larger nearer to the viewer."""
+    """A placed object: its sprite, the sprite's top left corner, and `depth`, larger nearer to the viewer."""
 
     plan: Plan
     sprite: Sprite
@@ -47,18 +47,18 @@ class Placed:
 
 
 def plan(theme: str, rng: np.random.Generator) -> list[Plan]:
-    """Return what is to be in a scene: one or two groups of a kind, and odd ones, in few colours.
+    """Returns the objects of a scene: one or two groups of a category and some others, in few colours.
 
-    Groups and shared colours are what makes colour, size, place, order and relation words needed.
+    Groups and shared colours make words of colour, size, place, order and relation necessary.
     """
-    kinds = [name for name, kind in KINDS.items() if theme in kind.themes]
-    order = [kinds[k] for k in rng.permutation(len(kinds))]
+    categories = [name for name, spec in CATEGORIES.items() if theme in spec.themes]
+    order = [categories[k] for k in rng.permutation(len(categories))]
     counts = (int(rng.choice([1, 2, 3, 4], p=[0.1, 0.3, 0.4, 0.2])), int(rng.choice([1, 2], p=[0.45, 0.55])), 1, 1, 1)
     tints = [str(name) for name in rng.permutation(list(sprites.palette.COLOURS))[: int(rng.integers(3, 6))]]
     total = int(rng.integers(3, 8))
     plans: list[Plan] = []
     for category, count in zip(order, counts, strict=False):
-        known = [name for name in KINDS[category].colours if name in tints] or list(KINDS[category].colours)
+        known = [name for name in CATEGORIES[category].colours if name in tints] or list(CATEGORIES[category].colours)
         same = rng.random() < 0.3
         shared = str(rng.choice(known))
         in_row = count >= 3 and rng.random() < 0.6
@@ -72,7 +72,7 @@ def plan(theme: str, rng: np.random.Generator) -> list[Plan]:
 def place(
     plans: list[Plan], *, height: int, width: int, horizon: int, light: float, rng: np.random.Generator
 ) -> list[Placed]:
-    """Return the planned objects where they stand, far to near; those that find no room are left out."""
+    """Returns the placed objects, far to near; those that find no room are left out."""
     placed: list[Placed] = []
     # So that targets are nearly as large as RefCOCO's, whose boxes cover 15 % of their picture (median; half of them
     # 10 to 26 %): here 13 % (7 to 21 %).
@@ -81,20 +81,22 @@ def place(
     rows = sum(one.in_row for one in plans)
     slots = rng.permutation(rows).tolist()
     for one in plans:
-        kind = KINDS[one.category]
-        tall = unit * kind.scale * SIZES[one.size] * rng.uniform(0.93, 1.07) * (0.75 if rows > 3 and one.in_row else 1)
-        sprite = sprites.draw(one.category, one.colour, height=float(tall), light=light, rng=rng)
+        spec = CATEGORIES[one.category]
+        height_px = (
+            unit * spec.scale * SIZES[one.size] * rng.uniform(0.93, 1.07) * (0.75 if rows > 3 and one.in_row else 1)
+        )
+        sprite = sprites.draw(one.category, one.colour, height=float(height_px), light=light, rng=rng)
         slot = slots.pop() if one.in_row else None
         for _ in range(14):
             if slot is not None:
                 where = _in_row(sprite, slot, rows, base=base, height=height, width=width, rng=rng)
-            elif placed and kind.stands != "wall" and rng.random() < 0.5:
+            elif placed and spec.stands != "wall" and rng.random() < 0.5:
                 where = _by(placed[int(rng.integers(len(placed)))], sprite, rng)
             else:
-                where = _anywhere(sprite, kind.stands, height=height, width=width, horizon=horizon, rng=rng)
+                where = _anywhere(sprite, spec.stands, height=height, width=width, horizon=horizon, rng=rng)
             top, left = (round(value) for value in where)
-            candidate = Placed(plan=one, sprite=sprite, top=top, left=left, depth=_depth(sprite, top, kind.stands, rng))
-            if _fits(candidate, horizon=horizon, height=height, width=width) and _all_seen([*placed, candidate]):
+            candidate = Placed(plan=one, sprite=sprite, top=top, left=left, depth=_depth(sprite, top, spec.stands, rng))
+            if _fits(candidate, horizon=horizon, height=height, width=width) and _all_visible([*placed, candidate]):
                 placed = sorted([*placed, candidate], key=lambda other: other.depth)
                 break
     return placed
@@ -116,56 +118,58 @@ def _in_row(
 
 def _by(other: Placed, sprite: Sprite, rng: np.random.Generator) -> tuple[float, float]:
     """Beside, behind or in front of another, or over it."""
-    tall, wide = sprite.alpha.shape
+    height_px, width_px = sprite.alpha.shape
     other_wide = other.right - other.left
-    way = rng.integers(3)
+    style = rng.integers(3)
     side = rng.choice([-1.0, 1.0])
     middle = (other.left + other.right) / 2
-    if way == 0:
+    if style == 0:
         gap = rng.uniform(0.0, 12.0)
-        return other.bottom + rng.uniform(-4, 4) - tall, middle + side * (other_wide + wide + 2 * gap) / 2 - wide / 2
-    if way == 1:
-        away = rng.uniform(0.25, 0.75) * (other_wide + wide) / 2
+        return other.bottom + rng.uniform(-4, 4) - height_px, middle + side * (
+            other_wide + width_px + 2 * gap
+        ) / 2 - width_px / 2
+    if style == 1:
+        away = rng.uniform(0.25, 0.75) * (other_wide + width_px) / 2
         near = rng.choice([-1.0, 1.0]) * rng.uniform(5, 26)
-        return other.bottom + near - tall, middle + side * away - wide / 2
-    return other.top - rng.uniform(0, 24) - tall, middle + rng.uniform(-0.4, 0.4) * other_wide - wide / 2
+        return other.bottom + near - height_px, middle + side * away - width_px / 2
+    return other.top - rng.uniform(0, 24) - height_px, middle + rng.uniform(-0.4, 0.4) * other_wide - width_px / 2
 
 
 def _anywhere(
     sprite: Sprite, stands: str, *, height: int, width: int, horizon: int, rng: np.random.Generator
 ) -> tuple[float, float]:
-    tall, wide = sprite.alpha.shape
-    left = rng.uniform(0, max(width - wide, 1))
+    height_px, width_px = sprite.alpha.shape
+    left = rng.uniform(0, max(width - width_px, 1))
     if stands == "ground":
-        return rng.uniform(horizon + 0.08 * (height - horizon), height) - tall, left
-    return rng.uniform(0, max(horizon + (0.3 * height if stands == "air" else 0) - tall, 1)), left
+        return rng.uniform(horizon + 0.08 * (height - horizon), height) - height_px, left
+    return rng.uniform(0, max(horizon + (0.3 * height if stands == "air" else 0) - height_px, 1)), left
 
 
 def _fits(one: Placed, *, horizon: int, height: int, width: int) -> bool:
     if one.top < 0 or one.left < 0 or one.bottom > height or one.right > width:
         return False
-    stands = KINDS[one.plan.category].stands
+    stands = CATEGORIES[one.plan.category].stands
     return stands == "air" or (one.bottom > horizon + 2 if stands == "ground" else one.bottom < horizon)
 
 
-def _all_seen(placed: list[Placed]) -> bool:
+def _all_visible(placed: list[Placed]) -> bool:
     newest = placed[-1]
     for one in placed:
         if one is not newest and (one.right <= newest.left or newest.right <= one.left):
             continue
-        seen = one.sprite.solid.copy()
+        visible = one.sprite.solid.copy()
         for other in placed:
             if other.depth > one.depth:
-                hide(seen, one, other)
-        if np.count_nonzero(seen) < LEAST_SEEN * np.count_nonzero(one.sprite.solid):
+                hide(visible, one, other)
+        if np.count_nonzero(visible) < MIN_VISIBLE * np.count_nonzero(one.sprite.solid):
             return False
     return True
 
 
-def hide(seen: np.ndarray, one: Placed, other: Placed) -> None:
-    """Clear in `seen`, which has the extent of `one`'s sprite, the pixels that `other` covers."""
+def hide(visible: np.ndarray, one: Placed, other: Placed) -> None:
+    """Clears in `visible`, which has the extent of `one`'s sprite, the pixels that `other` covers."""
     top, bottom = max(one.top, other.top), min(one.bottom, other.bottom)
     left, right = max(one.left, other.left), min(one.right, other.right)
     if top < bottom and left < right:
         covered = other.sprite.solid[top - other.top : bottom - other.top, left - other.left : right - other.left]
-        seen[top - one.top : bottom - one.top, left - one.left : right - one.left] &= ~covered
+        visible[top - one.top : bottom - one.top, left - one.left : right - one.left] &= ~covered

@@ -1,6 +1,6 @@
-"""Scenes in which some things move: short videos, and expressions that hold in all of their frames.
+"""Makes short videos in which some objects move, with expressions that hold in all of their frames.
 
-What tells a thing apart is its kind, its colour, or how it moves; place and order change on the way and are not said.
+Expressions name category, colour or motion; place and order change within a video and are not used.
 Video i of a seed is always the same.
 """
 
@@ -19,8 +19,8 @@ from PIL import Image
 from risctl.data.clips import VIDEOS
 from risctl.data.datasets.image_buffer import ImageBuffer
 from risctl.data.datasets.scenes import backgrounds, layout, render, spatial_relations
-from risctl.data.datasets.scenes.catalogue import CATEGORY_IDS, KINDS, THEMES
-from risctl.data.datasets.scenes.generate import JPEG_QUALITY, leave_interrupts, split_of
+from risctl.data.datasets.scenes.catalogue import CATEGORIES, CATEGORY_IDS, THEMES
+from risctl.data.datasets.scenes.generate import JPEG_QUALITY, ignore_interrupts, split_of
 from risctl.data.datasets.scenes.layout import Placed
 from risctl.data.datasets.scenes.render import View
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
@@ -28,26 +28,34 @@ from risctl.errors import UsageError
 from risctl.vision import rle
 
 MOTION = "motion"
-"""The ability that an expression needs which tells things apart by how they move."""
+"""The ability needed by expressions that tell objects apart by how they move."""
 
-LEAST_SPEED = 0.012
-"""Of the picture's width, a frame: what moves at all moves so much that it can be seen."""
+MIN_SPEED = 0.012
+"""The smallest visible speed, as a share of the image's width per frame."""
 
-LEAST_AREA = 0.008
+MIN_AREA = 0.008
 _STILL_SHARE = 0.4
-_WAYS = {-1: "moving to the left", 0: "standing still", 1: "moving to the right"}
+_DIRECTIONS = {-1: "moving to the left", 0: "standing still", 1: "moving to the right"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedVideo:
-    """Video number `index` as it is kept: encoded frames, and of each thing that is spoken of its category, its masks
-    by frame, None where it does not show, and what is said: (text, abilities)."""
+    """A compressed video.
+
+    Attributes:
+        index: Its number.
+        height: Rows of a frame.
+        width: Columns of a frame.
+        frames: The encoded frames.
+        objects: Of each referred object its category, its masks by frame (None where it is not visible), and the
+            (text, abilities) of its expressions.
+    """
 
     index: int
     height: int
     width: int
     frames: tuple[bytes, ...]
-    things: tuple[tuple[str, tuple[rle.RLE | None, ...], tuple[tuple[str, tuple[str, ...]], ...]], ...]
+    objects: tuple[tuple[str, tuple[rle.RLE | None, ...], tuple[tuple[str, tuple[str, ...]], ...]], ...]
 
 
 Progress = Callable[[Iterable[PackedVideo]], Iterable[PackedVideo]]
@@ -62,10 +70,18 @@ def make_moving_scenes(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Return `count` videos of `frames` frames with expressions, in the splits train, val and test.
+    """Returns videos with expressions, in the splits train, val and test.
 
-    Images are of `size` (width, height), or of several usual sizes. Raises `UsageError` if there are too few videos
-    for three splits, or too few frames to see a motion.
+    Args:
+        count: How many videos.
+        frames: The frames of each.
+        seed: Their seed; video i of a seed is always the same.
+        size: The (width, height) of the frames; None: several usual sizes.
+        workers: How many processes render.
+        progress: Given the videos as they are made; passes them on.
+
+    Raises:
+        UsageError: There are too few videos for three splits, or too few frames to see a motion.
     """
     if count < 10:
         raise UsageError(f"at least 10 videos are needed for train, val and test; got {count}")
@@ -88,76 +104,80 @@ def make_moving_scenes(
 
 
 def make_video(index: int, *, frames: int, seed: int, size: tuple[int, int] | None = None) -> PackedVideo:
-    """Return video `index` of `seed`."""
+    """Returns video `index` of `seed`, at `size` (width, height) or one of the usual sizes."""
     for attempt in range(100):
         rng = np.random.default_rng([seed, index, attempt, frames])
         width, height = size or render.SHAPES[int(rng.integers(len(render.SHAPES)))]
         theme = THEMES[int(rng.integers(len(THEMES)))]
         horizon = int(height * rng.uniform(0.3, 0.45))
         light = float(rng.uniform(0.25, 0.75) * np.pi)
-        things = layout.place(
+        objects = layout.place(
             layout.plan(theme, rng), height=height, width=width, horizon=horizon, light=light, rng=rng
         )
-        steps = [_step(one, frames=frames, width=width, rng=rng) for one in things]
+        steps = [_step(one, frames=frames, width=width, rng=rng) for one in objects]
         canvas = backgrounds.draw(theme, height=height, width=width, horizon=horizon, rng=rng)
         drawn = []
         for frame in range(frames):
-            moved = [replace(one, left=one.left + round(step * frame)) for one, step in zip(things, steps, strict=True)]
+            moved = [
+                replace(one, left=one.left + round(step * frame)) for one, step in zip(objects, steps, strict=True)
+            ]
             # One exposure and one grain: the camera does not change from frame to frame.
             camera = np.random.default_rng([seed, index, attempt, frames, 1])
             drawn.append(render.compose(canvas.copy(), moved, light=light, rng=camera))
-        said = _said(View(theme, *drawn[0], things), steps)
-        if said:
+        expressions = _expressions(View(theme, *drawn[0], objects), steps)
+        if expressions:
             break
-    spoken = tuple(
-        (things[number].plan.category, tuple(_mask(owner == number) for _, owner in drawn), texts)
-        for number, texts in said.items()
+    referred_objects = tuple(
+        (objects[number].plan.category, tuple(_mask(index_map == number) for _, index_map in drawn), texts)
+        for number, texts in expressions.items()
     )
     return PackedVideo(
         index=index,
         height=height,
         width=width,
         frames=tuple(_encoded(pixels) for pixels, _ in drawn),
-        things=spoken,
+        objects=referred_objects,
     )
 
 
 def _step(one: Placed, *, frames: int, width: int, rng: np.random.Generator) -> float:
-    """Return the pixels a frame that a thing moves to the right: 0, or what keeps it in the picture to the end."""
-    way = int(rng.choice([-1, 1]))
-    room = one.left if way < 0 else width - one.right
-    speed = float(rng.uniform(LEAST_SPEED, 4 * LEAST_SPEED)) * width
+    """Returns an object's motion to the right in pixels per frame: 0, or what keeps it in the image to the end."""
+    direction = int(rng.choice([-1, 1]))
+    room = one.left if direction < 0 else width - one.right
+    speed = float(rng.uniform(MIN_SPEED, 4 * MIN_SPEED)) * width
     most = room / max(frames - 1, 1)
-    if rng.random() < _STILL_SHARE or KINDS[one.plan.category].stands == "wall" or most < LEAST_SPEED * width:
+    if rng.random() < _STILL_SHARE or CATEGORIES[one.plan.category].stands == "wall" or most < MIN_SPEED * width:
         return 0.0
-    return way * min(speed, most)
+    return direction * min(speed, most)
 
 
-def _said(view: View, steps: list[float]) -> dict[int, tuple[tuple[str, tuple[str, ...]], ...]]:
-    """Return for each thing that can be told apart, by its number, what is said of it and what that takes."""
-    seen = spatial_relations.things_of(view)
-    ways = [int(np.sign(step)) for step in steps]
-    least = LEAST_AREA * view.owner.size
-    kinds = [one.category for one in seen]
-    colours = [(one.category, one.colour) for one in seen]
-    motions = list(zip(kinds, ways, strict=True))
-    all_of = list(zip(kinds, [one.colour for one in seen], ways, strict=True))
-    said = {}
-    for number, one in enumerate(seen):
-        if one.visible < least:
+def _expressions(view: View, steps: list[float]) -> dict[int, tuple[tuple[str, tuple[str, ...]], ...]]:
+    """Returns the (text, abilities) of the expressions of each object that can be told apart, by its index."""
+    visible = spatial_relations.scene_objects(view)
+    directions = [int(np.sign(step)) for step in steps]
+    min_area = MIN_AREA * view.index_map.size
+    categories = [one.category for one in visible]
+    colours = [(one.category, one.colour) for one in visible]
+    motions = list(zip(categories, directions, strict=True))
+    all_of = list(zip(categories, [one.colour for one in visible], directions, strict=True))
+    expressions = {}
+    for number, one in enumerate(visible):
+        if one.visible_area < min_area:
             continue
         texts: list[tuple[str, tuple[str, ...]]] = []
-        if kinds.count(kinds[number]) == 1:
+        if categories.count(categories[number]) == 1:
             texts.append((f"the {one.category}", ("category",)))
         elif colours.count(colours[number]) == 1:
             texts.append((f"the {one.colour} {one.category}", ("category", "colour")))
-        if kinds.count(kinds[number]) > 1 and motions.count(motions[number]) == 1:
-            texts.append((f"the {one.category} {_WAYS[ways[number]]}", ("category", MOTION)))
+        if categories.count(categories[number]) > 1 and motions.count(motions[number]) == 1:
+            texts.append((f"the {one.category} {_DIRECTIONS[directions[number]]}", ("category", MOTION)))
         elif colours.count(colours[number]) > 1 and all_of.count(all_of[number]) == 1:
-            texts.append((f"the {one.colour} {one.category} {_WAYS[ways[number]]}", ("category", "colour", MOTION)))
+            texts.append(
+                (f"the {one.colour} {one.category} {_DIRECTIONS[directions[number]]}", ("category", "colour", MOTION))
+            )
         if texts:
-            said[number] = tuple(texts)
-    return said
+            expressions[number] = tuple(texts)
+    return expressions
 
 
 def _mask(mask: np.ndarray) -> rle.RLE | None:
@@ -175,12 +195,12 @@ def _packed(count: int, *, frames: int, seed: int, size: tuple[int, int] | None,
     if workers <= 1:
         yield from map(make, range(count))
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=leave_interrupts) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=ignore_interrupts) as pool:
         yield from pool.map(make, range(count), chunksize=4)
 
 
 def _add(dataset: Dataset, pictures: ImageBuffer, video: PackedVideo, *, sentence: int) -> int:
-    """Add a video to `dataset`; return the last sentence id given."""
+    """Adds a video to `dataset`; return the last sentence id given."""
     assert isinstance(dataset.annotations, dict)
     first = len(pictures) + 1
     for frame, data in enumerate(video.frames):
@@ -193,7 +213,7 @@ def _add(dataset: Dataset, pictures: ImageBuffer, video: PackedVideo, *, sentenc
                 data=data,
             )
         )
-    for category, masks, texts in video.things:
+    for category, masks, texts in video.objects:
         numbers = []
         for frame, mask in enumerate(masks):
             if mask is None:

@@ -1,4 +1,4 @@
-"""Outlines of parts: every shape is a stack of filled polygons in units of its own height, y downwards."""
+"""Builds outlines: a shape is a stack of filled polygons in units of its own height, y downwards."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Part:
 
 
 def polygon(*points: tuple[float, float], tone: str = "main") -> Part:
-    """Return the polygon through `points`."""
+    """Returns the polygon through `points`."""
     return Part(np.array(points, dtype=np.float64), tone)
 
 
 def rectangle(left: float, top: float, right: float, bottom: float, tone: str = "main") -> Part:
-    """Return an upright rectangle."""
+    """Returns an upright rectangle."""
     return polygon((left, top), (right, top), (right, bottom), (left, bottom), tone=tone)
 
 
@@ -36,12 +36,12 @@ def _arc(
 def ellipse(
     x: float, y: float, across: float, down: float, tone: str = "main", *, start: float = 0, stop: float = 360
 ) -> Part:
-    """Return an ellipse about (x, y), or its sector between two angles in degrees (0 is right, 90 is down)."""
+    """Returns an ellipse about (x, y), or its sector between two angles in degrees (0 is right, 90 is down)."""
     return Part(_arc(x, y, across, down, start, stop), tone)
 
 
 def rounded(left: float, top: float, right: float, bottom: float, radius: float, tone: str = "main") -> Part:
-    """Return an upright rectangle with round corners."""
+    """Returns an upright rectangle with round corners."""
     corners = [
         _arc(right - radius, bottom - radius, radius, radius, 0, 90, 6),
         _arc(left + radius, bottom - radius, radius, radius, 90, 180, 6),
@@ -52,7 +52,7 @@ def rounded(left: float, top: float, right: float, bottom: float, radius: float,
 
 
 def band(points: Sequence[tuple[float, float]] | np.ndarray, width: float, tone: str = "main") -> Part:
-    """Return a stroke of `width` along `points`."""
+    """Returns a stroke of `width` along `points`."""
     line = np.asarray(points, dtype=np.float64)
     along = np.gradient(line, axis=0)
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
@@ -63,12 +63,12 @@ def band(points: Sequence[tuple[float, float]] | np.ndarray, width: float, tone:
 def bow(
     x: float, y: float, across: float, down: float, start: float, stop: float, *, width: float, tone: str = "main"
 ) -> Part:
-    """Return a stroke of `width` along an elliptic arc."""
+    """Returns a stroke of `width` along an elliptic arc."""
     return band(_arc(x, y, across, down, start, stop, 16), width, tone)
 
 
 def spikes(x: float, y: float, outer: float, inner: float, count: int, tone: str = "main") -> Part:
-    """Return a star of `count` points, the first of them up."""
+    """Returns a star of `count` points, the first of them up."""
     angles = np.radians(np.arange(2 * count) * 180 / count - 90)
     radius = np.where(np.arange(2 * count) % 2 == 0, outer, inner)
     return Part(np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], axis=1), tone)

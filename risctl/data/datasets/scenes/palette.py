@@ -1,4 +1,4 @@
-"""Colours that have one name: well separated ranges of hue, saturation and value.
+"""Samples colours from well separated ranges of hue, saturation and value, one range a name.
 
 Between any two ranges lies more than what shading, texture, light and noise can bridge, so that nobody would call a
 "red" object orange.
@@ -41,13 +41,13 @@ FIXED: dict[str, tuple[float, float, float]] = {
 
 
 def sample(name: str, rng: np.random.Generator) -> np.ndarray:
-    """Return a colour that is called `name`, as float32 RGB (3,) in [0, 1]."""
+    """Returns a colour that is called `name`, as float32 RGB (3,) in [0, 1]."""
     hue, saturation, value = (rng.uniform(*span) for span in _RANGES[name])
     return np.array(colorsys.hsv_to_rgb(hue / 360 % 1, saturation, value), dtype=np.float32)
 
 
 def tone(name: str, main: np.ndarray) -> tuple[int, int, int]:
-    """Return the 8-bit colour of a part of `name` on an object of the colour `main`."""
+    """Returns the 8-bit colour of a part of `name` on an object of the colour `main`."""
     if name == "main":
         shade = main
     elif name == "dark":

@@ -1,4 +1,4 @@
-"""The meaning of an expression: a small program of filters, run on a scene under every reasonable reading."""
+"""Defines the meaning of an expression: filters that are run on a scene under every reasonable reading."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from risctl.data.datasets.scenes import spatial_relations
-from risctl.data.datasets.scenes.catalogue import KINDS
-from risctl.data.datasets.scenes.spatial_relations import Thing, Verdict
+from risctl.data.datasets.scenes.catalogue import CATEGORIES
+from risctl.data.datasets.scenes.spatial_relations import SceneObject, Verdict
 
 ABILITIES = ("category", "colour", "size", "place", "order", "relation", "absent")
 """What an expression may need: to tell kinds, colours and sizes apart; to know where in the picture; to count from a
@@ -19,7 +19,7 @@ class Phrase:
     """The meaning of an expression; None where it says nothing.
 
     `noun` is a category, "animal" or "thing"; `order` is (number from 1, "left" | "right"); `relation` is one of
-    `facts.RELATIONS` and the phrase of the object it relates to.
+    `spatial_relations.RELATIONS` and the phrase of the object it relates to.
     """
 
     noun: str
@@ -31,32 +31,32 @@ class Phrase:
 
 
 class Scene:
-    """The things of a scene, asked what a phrase denotes; what it has once worked out it keeps."""
+    """The objects of a scene and what phrases denote among them, memoised."""
 
-    def __init__(self, things: Sequence[Thing]) -> None:
-        self.things = list(things)
+    def __init__(self, objects: Sequence[SceneObject]) -> None:
+        self.objects = list(objects)
         self._named: dict[tuple[str, str | None], int] = {}
         self._places: dict[str, Verdict] = {}
         self._relations: dict[tuple[str, int], Verdict] = {}
 
     @property
     def everything(self) -> int:
-        """The set of all things."""
-        return (1 << len(self.things)) - 1
+        """The set of all objects."""
+        return (1 << len(self.objects)) - 1
 
     def named(self, noun: str, colour: str | None) -> int:
-        """Return the things that `noun` names and that have the `colour`."""
+        """Returns the objects that `noun` names and that have the `colour`."""
         if (noun, colour) not in self._named:
             self._named[noun, colour] = spatial_relations.bits(
                 k
-                for k, one in enumerate(self.things)
-                if (noun in ("thing", one.category) or (noun == "animal" and KINDS[one.category].animal))
+                for k, one in enumerate(self.objects)
+                if (noun in ("thing", one.category) or (noun == "animal" and CATEGORIES[one.category].animal))
                 and colour in (None, one.colour)
             )
         return self._named[noun, colour]
 
-    def denote(self, phrase: Phrase) -> Verdict:
-        """Return what `phrase` denotes: surely (under every reading), and possibly (under any)."""
+    def denotation(self, phrase: Phrase) -> Verdict:
+        """Returns what `phrase` denotes: surely (under every reading), and possibly (under any)."""
         base = self.named(phrase.noun, phrase.colour)
         sure, possible = base, base
         if phrase.place is not None:
@@ -65,7 +65,7 @@ class Scene:
             related = self._related(*phrase.relation)
             sure, possible = sure & related[0], possible & related[1]
         if phrase.order is not None:
-            ordered = spatial_relations.in_order(self.things, *phrase.order, base)
+            ordered = spatial_relations.in_order(self.objects, *phrase.order, base)
             sure, possible = sure & ordered[0], possible & ordered[1]
         if phrase.size is not None:
             classes = {base, possible}
@@ -75,55 +75,55 @@ class Scene:
             sure, possible = sure & sized[0], possible & sized[1]
         return sure, possible
 
-    def the_one(self, phrase: Phrase) -> int | None:
-        """Return the one thing that `phrase` denotes under every reading, None if there is no such."""
-        sure, possible = self.denote(phrase)
+    def referent(self, phrase: Phrase) -> int | None:
+        """Returns the single object that `phrase` denotes under every reading, None if there is none."""
+        sure, possible = self.denotation(phrase)
         return sure.bit_length() - 1 if sure and sure == possible and not sure & (sure - 1) else None
 
     def is_absent(self, phrase: Phrase) -> bool:
-        """Return whether `phrase` denotes nothing under any reading."""
-        return self.denote(phrase)[1] == 0
+        """Returns whether `phrase` denotes nothing under any reading."""
+        return self.denotation(phrase)[1] == 0
 
     def _placed(self, place: str, base: int) -> Verdict:
-        """In that part of the picture; and, as people also mean it, furthest to that side of the likes of it."""
+        """Returns what is in that part of the image, or, as people also mean it, furthest to that side of its group."""
         if place not in self._places:
-            self._places[place] = spatial_relations.at_place(self.things, place)
+            self._places[place] = spatial_relations.at_place(self.objects, place)
         sure, possible = self._places[place]
         sure, possible = sure & base, possible & base
         chosen = spatial_relations.members(base)
         if len(chosen) < 2:
             return sure, possible
-        likes = base
+        alike = base
         for side in place.split():
             if side == "middle":
-                inner = sorted(chosen, key=lambda k: self.things[k].centre[0])[
+                inner = sorted(chosen, key=lambda k: self.objects[k].centre[0])[
                     (len(chosen) - 1) // 2 : len(chosen) // 2 + 1
                 ]
-                likes &= spatial_relations.bits(inner)
+                alike &= spatial_relations.bits(inner)
             else:
                 axis, sign = (0 if side in ("left", "right") else 1), (1 if side in ("left", "top") else -1)
-                likes &= 1 << min(chosen, key=lambda k: sign * self.things[k].centre[axis])
-        return sure & likes, possible | likes
+                alike &= 1 << min(chosen, key=lambda k: sign * self.objects[k].centre[axis])
+        return sure & alike, possible | alike
 
     def _related(self, relation: str, anchor: Phrase) -> Verdict:
-        position = self.the_one(anchor)
+        position = self.referent(anchor)
         if position is None:
             # Nobody can say which object is meant, so anything might be in relation to it.
             return 0, self.everything
         if (relation, position) not in self._relations:
-            self._relations[relation, position] = spatial_relations.in_relation(self.things, relation, position)
+            self._relations[relation, position] = spatial_relations.in_relation(self.objects, relation, position)
         return self._relations[relation, position]
 
     def _sized(self, word: str, classes: set[int]) -> Verdict:
         """A "small red ball" is small among red balls, or among balls; "on the left" before or after "small"."""
         sure, possible = self.everything, 0
         for among in classes:
-            found = spatial_relations.of_size(self.things, word, among)
+            found = spatial_relations.of_size(self.objects, word, among)
             sure, possible = sure & found[0], possible | found[1]
         return sure, possible
 
 
-def weaker(phrase: Phrase) -> dict[str, list[Phrase]]:
+def without_words(phrase: Phrase) -> dict[str, list[Phrase]]:
     """Return, by ability, `phrase` without the words that need it; two where head and anchor both have such words."""
     found: dict[str, list[Phrase]] = {}
     if phrase.noun != "thing":
@@ -139,23 +139,25 @@ def weaker(phrase: Phrase) -> dict[str, list[Phrase]]:
     if phrase.relation is not None:
         relation, anchor = phrase.relation
         found["relation"] = [replace(phrase, relation=None)]
-        for ability, others in weaker(anchor).items():
+        for ability, others in without_words(anchor).items():
             found.setdefault(ability, []).extend(replace(phrase, relation=(relation, other)) for other in others)
     return found
 
 
-def needed(scene: Scene, phrase: Phrase) -> tuple[tuple[str, ...], bool]:
-    """Return the abilities without which `phrase` no longer singles out its thing (or no longer fails to), and whether
-    no word but the noun could be left out.
+def needed_abilities(scene: Scene, phrase: Phrase) -> tuple[tuple[str, ...], bool]:
+    """Returns the abilities that a phrase needs, and whether no word but the noun could be left out.
+
+    An ability is needed if the phrase without its words no longer singles out the same object, or, of a no-target
+    phrase, would fit something.
     """
     absent = scene.is_absent(phrase)
-    target = None if absent else scene.the_one(phrase)
+    target = None if absent else scene.referent(phrase)
 
     def still(other: Phrase) -> bool:
-        return scene.is_absent(other) if absent else scene.the_one(other) == target
+        return scene.is_absent(other) if absent else scene.referent(other) == target
 
     abilities, tight = set(), True
-    for ability, others in weaker(phrase).items():
+    for ability, others in without_words(phrase).items():
         holds = [still(other) for other in others]
         if not all(holds):
             abilities.add(ability)

@@ -1,4 +1,4 @@
-"""The shapes of scene objects: each function draws one kind of object and returns its parts, back to front."""
+"""Draws the shapes of scene objects; each function returns the parts of one category, back to front."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from risctl.data.datasets.scenes.outlines import Part, band, bow, ellipse, polyg
 
 
 def cup(rng: np.random.Generator) -> list[Part]:
+    """Draws a cup."""
     foot = rng.uniform(0.04, 0.14)
     return [
         bow(0.76, 0.50, 0.20, 0.24, -100, 100, width=0.09, tone="dark"),
@@ -25,6 +26,7 @@ def cup(rng: np.random.Generator) -> list[Part]:
 
 
 def ball(rng: np.random.Generator) -> list[Part]:
+    """Draws a ball."""
     parts = [ellipse(0.5, 0.5, 0.5, 0.5)]
     style = rng.integers(3)
     if style == 0:
@@ -44,6 +46,7 @@ def ball(rng: np.random.Generator) -> list[Part]:
 
 
 def box(rng: np.random.Generator) -> list[Part]:
+    """Draws a box."""
     depth, wide = rng.uniform(0.18, 0.3), rng.uniform(0.75, 1.0)
     top = depth * 0.8
     middle = wide / 2
@@ -63,6 +66,7 @@ def box(rng: np.random.Generator) -> list[Part]:
 
 
 def book(rng: np.random.Generator) -> list[Part]:
+    """Draws a book."""
     wide = rng.uniform(0.66, 0.8)
     return [
         polygon((wide, 0.02), (wide + 0.1, 0.06), (wide + 0.1, 0.98), (wide, 1), tone="paper"),
@@ -75,6 +79,7 @@ def book(rng: np.random.Generator) -> list[Part]:
 
 
 def bottle(rng: np.random.Generator) -> list[Part]:
+    """Draws a bottle."""
     shoulder = rng.uniform(0.3, 0.42)
     return [
         rectangle(0.13, 0.05, 0.25, shoulder),
@@ -87,6 +92,7 @@ def bottle(rng: np.random.Generator) -> list[Part]:
 
 
 def chair(rng: np.random.Generator) -> list[Part]:
+    """Draws a chair."""
     legs = [rectangle(x, 0.6, x + 0.07, bottom, "dark") for x, bottom in ((0.10, 0.92), (0.52, 0.92))]
     legs += [rectangle(x, 0.66, x + 0.08, 1, "main") for x in (0.0, 0.60)]
     if rng.random() < 0.5:
@@ -104,6 +110,7 @@ def chair(rng: np.random.Generator) -> list[Part]:
 
 
 def lamp(rng: np.random.Generator) -> list[Part]:
+    """Draws a lamp."""
     narrow = rng.uniform(0.14, 0.24)
     return [
         rectangle(0.32, 0.4, 0.38, 0.94, "metal"),
@@ -115,6 +122,7 @@ def lamp(rng: np.random.Generator) -> list[Part]:
 
 
 def house(rng: np.random.Generator) -> list[Part]:
+    """Draws a house."""
     door = rng.uniform(0.2, 0.7)
     window = 0.68 if door < 0.45 else 0.16
     return [
@@ -129,6 +137,7 @@ def house(rng: np.random.Generator) -> list[Part]:
 
 
 def car(rng: np.random.Generator) -> list[Part]:
+    """Draws a car."""
     front = rng.uniform(0.05, 0.2)
     wheels = [
         part for x in (0.46, 1.56) for part in (ellipse(x, 0.80, 0.2, 0.2, "ink"), ellipse(x, 0.80, 0.1, 0.1, "metal"))
@@ -148,6 +157,7 @@ def car(rng: np.random.Generator) -> list[Part]:
 
 
 def umbrella(rng: np.random.Generator) -> list[Part]:
+    """Draws an umbrella."""
     hook = 0.08 if rng.random() < 0.5 else -0.08
     return [
         rectangle(0.475, 0.0, 0.525, 0.9, "metal"),
@@ -160,6 +170,7 @@ def umbrella(rng: np.random.Generator) -> list[Part]:
 
 
 def hat(rng: np.random.Generator) -> list[Part]:
+    """Draws a hat."""
     if rng.random() < 0.5:
         return [
             ellipse(0.8, 0.82, 0.8, 0.18, "dark"),
@@ -177,6 +188,7 @@ def hat(rng: np.random.Generator) -> list[Part]:
 
 
 def clock(rng: np.random.Generator) -> list[Part]:
+    """Draws a clock."""
     hour, minute = rng.uniform(0, 2 * np.pi, 2)
     ticks = [
         ellipse(0.5 + 0.28 * np.cos(a), 0.5 + 0.28 * np.sin(a), 0.025, 0.025, "ink") for a in np.arange(12) * np.pi / 6
@@ -189,6 +201,7 @@ def clock(rng: np.random.Generator) -> list[Part]:
 
 
 def balloon(rng: np.random.Generator) -> list[Part]:
+    """Draws a balloon."""
     sway = rng.uniform(-0.1, 0.1)
     return [
         band([(0.32, 0.66), (0.32 + sway, 0.8), (0.32 - sway, 1.0)], 0.025, "slate"),
@@ -199,6 +212,7 @@ def balloon(rng: np.random.Generator) -> list[Part]:
 
 
 def boat(rng: np.random.Generator) -> list[Part]:
+    """Draws a boat."""
     reach = rng.uniform(0.9, 1.05)
     return [
         rectangle(0.58, 0.0, 0.63, 0.74, "wood"),
@@ -211,6 +225,7 @@ def boat(rng: np.random.Generator) -> list[Part]:
 
 
 def flower(rng: np.random.Generator) -> list[Part]:
+    """Draws a flower."""
     count, turn = int(rng.integers(5, 8)), rng.uniform(0, 6)
     angles = turn + np.arange(count) * 2 * np.pi / count
     petals = [ellipse(0.32 + 0.19 * np.cos(a), 0.31 + 0.19 * np.sin(a), 0.135, 0.135) for a in angles]
@@ -224,6 +239,7 @@ def flower(rng: np.random.Generator) -> list[Part]:
 
 
 def tree(rng: np.random.Generator) -> list[Part]:
+    """Draws a tree."""
     trunk = polygon((0.33, 0.55), (0.43, 0.55), (0.47, 1), (0.29, 1), tone="wood")
     if rng.random() < 0.35:
         tiers = [(0.42, 0.82, 0.38), (0.20, 0.60, 0.31), (0.0, 0.36, 0.22)]
@@ -235,6 +251,7 @@ def tree(rng: np.random.Generator) -> list[Part]:
 
 
 def dog(rng: np.random.Generator) -> list[Part]:
+    """Draws a dog."""
     tail = rng.uniform(0.1, 0.4)
     legs = [
         rounded(x, 0.6, x + 0.13, 1, 0.05, tone)
@@ -256,6 +273,7 @@ def dog(rng: np.random.Generator) -> list[Part]:
 
 
 def cat(rng: np.random.Generator) -> list[Part]:
+    """Draws a cat."""
     reach = rng.uniform(0.75, 0.88)
     return [
         bow(0.66, 0.72, reach - 0.64, 0.22, 100, -60, width=0.08),
@@ -276,6 +294,7 @@ def cat(rng: np.random.Generator) -> list[Part]:
 
 
 def fish(rng: np.random.Generator) -> list[Part]:
+    """Draws a fish."""
     return [
         polygon((0.42, 0.5), (0.0, 0.1), (0.10, 0.5), (0.0, 0.92), tone="dark"),
         polygon((0.6, 0.2), (0.95, -0.02), (1.15, 0.2), tone="dark"),
@@ -290,6 +309,7 @@ def fish(rng: np.random.Generator) -> list[Part]:
 
 
 def star(rng: np.random.Generator) -> list[Part]:
+    """Draws a star."""
     fat = rng.uniform(0.22, 0.28)
     parts = [spikes(0.5, 0.52, 0.52, fat, 5), spikes(0.5, 0.52, 0.34, fat * 0.62, 5, "light")]
     if rng.random() < 0.4:
@@ -298,6 +318,7 @@ def star(rng: np.random.Generator) -> list[Part]:
 
 
 def apple(rng: np.random.Generator) -> list[Part]:
+    """Draws an apple."""
     lean = rng.uniform(-0.08, 0.08)
     return [
         band([(0.5, 0.25), (0.5 + lean, 0.0)], 0.06, "wood"),
@@ -310,6 +331,7 @@ def apple(rng: np.random.Generator) -> list[Part]:
 
 
 def bird(rng: np.random.Generator) -> list[Part]:
+    """Draws a bird."""
     lift = rng.uniform(-0.05, 0.25)
     return [
         polygon((0.40, 0.55), (0.0, 0.42), (0.05, 0.72), tone="dark"),

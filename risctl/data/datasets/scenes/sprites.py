@@ -1,4 +1,4 @@
-"""One object drawn: its shape, coloured, textured and shaded, with its coverage of each pixel."""
+"""Draws one object: its shape, coloured, textured and shaded, with its coverage of each pixel."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from risctl.data.datasets.scenes import palette
-from risctl.data.datasets.scenes.catalogue import KINDS, Kind
+from risctl.data.datasets.scenes.catalogue import CATEGORIES, CategorySpec
 
 SUPERSAMPLING = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Sprite:
-    """A drawn object: `rgb` (h, w, 3) and `alpha` (h, w) float32 in [0, 1]; `solid` (h, w) bool, where it counts."""
+    """A drawn object.
+
+    Attributes:
+        rgb: Its colours, float32 of shape (h, w, 3) in [0, 1].
+        alpha: Its coverage of each pixel, float32 of shape (h, w) in [0, 1].
+        solid: The pixels of its mask, bool of shape (h, w).
+    """
 
     rgb: np.ndarray
     alpha: np.ndarray
@@ -23,11 +29,11 @@ class Sprite:
 
 
 def draw(category: str, colour: str, *, height: float, light: float, rng: np.random.Generator) -> Sprite:
-    """Return an object of about `height` pixels, lit from the angle `light` (radians, 0 right, pi/2 above)."""
-    kind = KINDS[category]
+    """Returns an object of about `height` pixels, lit from the angle `light` (radians, 0 right, pi/2 above)."""
+    spec = CATEGORIES[category]
     main = palette.sample(colour, rng)
-    parts = kind.draw(rng)
-    points = [_lean(part.points, kind, turn) for turn in [_turn(kind, rng)] for part in parts]
+    parts = spec.draw(rng)
+    points = [_lean(part.points, spec, turn) for turn in [_turn(spec, rng)] for part in parts]
     low = np.min([p.min(axis=0) for p in points], axis=0)
     high = np.max([p.max(axis=0) for p in points], axis=0)
     # Without the one pixel around, the edge would have no room to fade.
@@ -47,16 +53,16 @@ def draw(category: str, colour: str, *, height: float, light: float, rng: np.ran
     )
     if rng.random() < 0.6:
         rgb = _textured(rgb, coloured, main, rng)
-    rgb = np.clip(_shaded(rgb, kind.round, light), 0, 1)
+    rgb = np.clip(_shaded(rgb, spec.round, light), 0, 1)
     return Sprite(rgb, alpha, alpha >= 0.5)
 
 
-def _turn(kind: Kind, rng: np.random.Generator) -> tuple[float, bool]:
-    return np.radians(rng.uniform(-kind.tilt, kind.tilt)), bool(rng.random() < 0.5)
+def _turn(spec: CategorySpec, rng: np.random.Generator) -> tuple[float, bool]:
+    return np.radians(rng.uniform(-spec.tilt, spec.tilt)), bool(rng.random() < 0.5)
 
 
-def _lean(points: np.ndarray, kind: Kind, turn: tuple[float, bool]) -> np.ndarray:
-    """Turn the outline by the angle about the middle of the unit square, and mirror it if so drawn."""
+def _lean(points: np.ndarray, spec: CategorySpec, turn: tuple[float, bool]) -> np.ndarray:
+    """Turns the outline by the angle about the middle of the unit square, and mirror it if so drawn."""
     angle, mirrored = turn
     x, y = points[:, 0] - 0.5, points[:, 1] - 0.5
     if mirrored:
@@ -65,7 +71,7 @@ def _lean(points: np.ndarray, kind: Kind, turn: tuple[float, bool]) -> np.ndarra
 
 
 def _grid(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return y (h, 1) and x (1, w) from -1 to 1."""
+    """Returns y (h, 1) and x (1, w) from -1 to 1."""
     height, width = shape
     return (
         np.linspace(-1, 1, height, dtype=np.float32)[:, None],
@@ -74,7 +80,7 @@ def _grid(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _textured(rgb: np.ndarray, coloured: np.ndarray, main: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Lay stripes, checks, dots or mottling over the parts of the object's own colour, in a shade of that colour."""
+    """Lays stripes, checks, dots or mottling over the parts of the object's own colour, in a shade of that colour."""
     height, width = coloured.shape
     y, x = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)[None, :]
     angle = rng.choice([0.0, np.pi / 2, np.pi / 4, -np.pi / 4])
@@ -97,7 +103,7 @@ def _textured(rgb: np.ndarray, coloured: np.ndarray, main: np.ndarray, rng: np.r
 
 
 def smooth_noise(shape: tuple[int, int], cell: float, rng: np.random.Generator, *, stretch: float = 1.0) -> np.ndarray:
-    """Return noise (h, w) float32 of about [-1, 1], smooth over `cell` pixels (`stretch` times as many across)."""
+    """Returns noise (h, w) float32 of about [-1, 1], smooth over `cell` pixels (`stretch` times as many across)."""
     height, width = shape
     rows, columns = max(2, round(height / cell)), max(2, round(width / (cell * stretch)))
     coarse = rng.random((rows, columns), dtype=np.float32) * 2 - 1
@@ -105,7 +111,7 @@ def smooth_noise(shape: tuple[int, int], cell: float, rng: np.random.Generator, 
 
 
 def _shaded(rgb: np.ndarray, ball: float, light: float) -> np.ndarray:
-    """Light the side that faces `light` and darken the other; `ball` adds the fall-off and gloss of a round body."""
+    """Lights the side that faces `light` and darken the other; `ball` adds the fall-off and gloss of a round body."""
     y, x = _grid(rgb.shape[:2])
     towards = x * np.float32(np.cos(light)) - y * np.float32(np.sin(light))
     shade = 1 + np.float32(0.10 + 0.08 * ball) * towards
