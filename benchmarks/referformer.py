@@ -32,7 +32,6 @@ from risctl.core.encoders.base import TextFeatures, padding_at
 from risctl.core.fusion.cross_modal import to_clip, to_sequence
 from risctl.core.fusion.deformable_transformer import _cell_centres, _picture_share, inverse_sigmoid
 from risctl.core.fusion.sine_position import sine_position_1d
-from risctl.evaluation.video_evaluator import VideoModel
 from risctl.inference.video_predictor import VideoPredictor
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import parse_recipe
@@ -324,9 +323,7 @@ def memory(way: str, length: int, given: argparse.Namespace) -> dict[str, Any]:
     began = time.perf_counter()
     if way == "clips":
         video = Drifting(path=Path("drifting"), rate=24.0, count=length, height=given.height, width=given.width)
-        predictor = VideoPredictor(
-            VideoModel(system=system, threshold=0.5, device=torch.device("cpu")), clip_length=given.clip_len
-        )
+        predictor = VideoPredictor(system, clip_length=given.clip_len)
         answered = sum(1 for _ in predictor.predict(video, [TEXT]))
     else:
         pixels = frames_of(length, height=given.height, width=given.width)

@@ -172,7 +172,7 @@ def found(
         change(system)
     with Store(setting.store) as store:
         unseen = [SPLITS["48_17"].unseen]
-        results = found_things(system.eval(), store, setting.pictures(store), unseen, device=setting.device)
+        results = found_things(system.eval(), store, setting.pictures(store), unseen)
     with replacing(kept) as beside:
         beside.write_text(json.dumps(results), encoding="utf-8")
     print(f"{name}: {len(results):,} found", flush=True)

@@ -11,7 +11,7 @@ import torch
 from risctl.data.box_grounding import BoxQuestion
 from risctl.data.box_grounding_dataset import QuestionItem, collate_questions
 from risctl.errors import UsageError
-from risctl.inference.batched_inference import evaluating
+from risctl.inference.encoded_image import evaluation_mode
 from risctl.systems.base import System
 from risctl.systems.protocols import as_box_grounder
 
@@ -32,7 +32,7 @@ def right_choices(system: System, questions: Sequence[BoxQuestion], *, batch_siz
     # Those with like numbers of boxes together, so that few are padding.
     order = sorted(range(len(questions)), key=lambda index: len(questions[index].picture.kinds))
     order = [index for index in order if len(questions[index].picture.kinds)]
-    with evaluating(system):
+    with evaluation_mode(system):
         for start in range(0, len(order), batch_size):
             rows, items = [], []
             for index in order[start : start + batch_size]:

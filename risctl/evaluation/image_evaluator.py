@@ -20,7 +20,8 @@ from risctl.distributed import gathered, place
 from risctl.errors import DataError, UsageError
 from risctl.evaluation.report import Report, Result
 from risctl.evaluation.target_attributes import facts_of
-from risctl.inference.batched_inference import BatchedPredictor, Shown, evaluating, pictures
+from risctl.inference.batched_inference import BatchedPredictor, prepared_images
+from risctl.inference.encoded_image import PreparedImage, evaluation_mode
 from risctl.metrics.accumulator import Accumulator
 from risctl.metrics.protocols import Protocol, get_protocol
 from risctl.results import Prediction
@@ -85,15 +86,15 @@ def evaluate(
         raise DataError(f"the split {split!r} of {store.path} has no sentence to evaluate")
     rank, world = place()
     own = dict(list(plan.items())[rank::world])
-    asker = BatchedPredictor(system, device=device, text_batch=text_batch, threshold=chosen[0].threshold)
+    predictor = BatchedPredictor(system, text_batch=text_batch, threshold=chosen[0].threshold)
     accumulator = Accumulator(chosen)
-    with evaluating(system):
-        shown = pictures(store, list(own), system.preprocess, workers=workers)
-        for done, picture in enumerate(shown, start=1):
-            _score(accumulator, store, own[picture.row], picture, asker, text_field)
+    with evaluation_mode(system):
+        images = prepared_images(store, list(own), system.preprocess, workers=workers)
+        for done, image in enumerate(images, start=1):
+            _score(accumulator, store, own[image.row], image, predictor, text_field)
             if progress is not None:
                 progress(done, len(own))
-    accumulator, oddities = _gathered(accumulator, asker.oddities)
+    accumulator, warnings = _gathered(accumulator, predictor.warnings)
     every = {one.name: accumulator.rows(one.name) for one in chosen}
     fullest = max(every.values(), key=len)
     return Report(
@@ -113,7 +114,7 @@ def evaluate(
         processes=world,
         remarks=(
             *trained_on(store, split),
-            *(f"{what}: {count}, counted as an empty mask" for what, count in sorted(oddities.items())),
+            *(f"{what}: {count}, counted as an empty mask" for what, count in sorted(warnings.items())),
         ),
     )
 
@@ -145,8 +146,8 @@ def _score(
     accumulator: Accumulator,
     store: Store,
     asked: Sequence[_Asked],
-    picture: Shown,
-    asker: BatchedPredictor,
+    image: PreparedImage,
+    predictor: BatchedPredictor,
     text_field: TextField,
 ) -> None:
     sentences = [store.sentence(one.sentence) for one in asked]
@@ -156,7 +157,7 @@ def _score(
     targets = {row: np.ascontiguousarray(rle.decode(store.mask(row))) for row in refs}
     facts = {row: facts_of(store, ref, target=targets[row]) for row, ref in refs.items()}
     precise = any(one.average_precision for one in accumulator.protocols.values())
-    for one, sentence, prediction in zip(asked, sentences, asker.ask(picture, texts), strict=True):
+    for one, sentence, prediction in zip(asked, sentences, predictor.predict(image, texts), strict=True):
         ref = refs[one.ref]
         accumulator.add(
             prediction.probability,

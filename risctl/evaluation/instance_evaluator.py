@@ -11,6 +11,7 @@ import torch
 from risctl.data.store.reader import Store
 from risctl.distributed import gathered, place
 from risctl.errors import DataError, UsageError
+from risctl.inference.encoded_image import encode, prepare
 from risctl.metrics.zero_shot import gzsi_figures, zsi_figures
 from risctl.results import Detection
 from risctl.systems.base import System
@@ -37,7 +38,6 @@ def evaluate_classes(
     *,
     split: str,
     generalised: bool,
-    device: torch.device | str = "cpu",
     limit: int | None = None,
     progress: Progress | None = None,
 ) -> ClassReport:
@@ -60,7 +60,7 @@ def evaluate_classes(
     rows = [int(row) for row in store.images(split)][:limit]
     parts = [classes.seen, classes.unseen] if generalised else [classes.unseen]
     rank, world = place()
-    own = found_things(system, store, rows[rank::world], parts, device=device, progress=progress)
+    own = found_things(system, store, rows[rank::world], parts, progress=progress)
     # In the order of the pictures, whoever found them: things of one score are ranked as they come.
     order = {row: number for number, row in enumerate(rows)}
     results = sorted((one for part in gathered(own) for one in part), key=lambda one: order[one["image_id"]])
@@ -85,7 +85,6 @@ def found_things(
     rows: Sequence[int],
     parts: Sequence[Sequence[str]],
     *,
-    device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Return COCO's results, the pictures' rows as their ids, of what `system` finds of the classes of `parts`."""
@@ -93,9 +92,8 @@ def found_things(
     results: list[dict[str, Any]] = []
     detector = as_detector(system)
     for done, row in enumerate(rows, start=1):
-        image, geometry = system.preprocess.image(store.pixels(row))
-        features = system.encode_image(image[None].to(device), geometry.padding()[None].to(device))
-        found = detector.detect(features, parts, geometry=geometry, min_score=_SCORE)
+        image = encode(system, prepare(system.preprocess, store.pixels(row)))
+        found = detector.detect(image.features, parts, geometry=image.geometry, min_score=_SCORE)
         results.extend(_result(one, image=row, category=ids[one.name]) for one in found)
         if progress:
             progress(done, len(rows))

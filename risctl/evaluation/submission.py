@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from risctl.data.clips import ClipStore, expression_number
 from risctl.data.store.reader import Store, TextField
 from risctl.errors import DataError
-from risctl.evaluation.video_evaluator import StoredVideo, VideoModel
+from risctl.evaluation.video_evaluator import StoredVideo
 from risctl.files import replacing
-from risctl.inference.video_predictor import CLIP_LENGTH, VideoPredictor
+from risctl.inference.video_predictor import CLIP_LENGTH, Query, VideoPredictor
 from risctl.systems.base import System
 from risctl.systems.protocols import takes_clips
 
@@ -41,7 +40,6 @@ def write_submission(
     *,
     split: str,
     text_field: TextField = "sent",
-    device: torch.device | str = "cpu",
     clip_length: int = CLIP_LENGTH,
     threshold: float = 0.5,
     progress: Progress | None = None,
@@ -67,9 +65,8 @@ def write_submission(
         for number, _ in asked
         for frame in frames[name]
     }
-    model = VideoModel(system=system, threshold=threshold, device=torch.device(device))
-    query = "video" if takes_clips(system) else "clip"
-    predictor = VideoPredictor(model, clip_length=clip_length, query=query)  # type: ignore[arg-type]
+    query: Query = "video" if takes_clips(system) else "clip"
+    predictor = VideoPredictor(system, threshold=threshold, clip_length=clip_length, query=query)
     before = system.training
     system.eval()
     try:

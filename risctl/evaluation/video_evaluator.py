@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from risctl.data.clips import ClipRef, ClipStore
 from risctl.data.store.reader import Store, TextField
@@ -99,15 +98,6 @@ class _Asked:
     annotator: str
 
 
-@dataclass(slots=True, kw_only=True)
-class VideoModel:
-    """A system to ask, where there is no checkpoint around it."""
-
-    system: System
-    threshold: float
-    device: torch.device
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredVideo(Video):
     """A video whose frames lie in a store."""
@@ -132,7 +122,6 @@ def evaluate_videos(
     *,
     split: str,
     text_field: TextField = "sent",
-    device: torch.device | str = "cpu",
     clip_length: int | None = None,
     threshold: float = 0.5,
     limit: int | None = None,
@@ -155,7 +144,6 @@ def evaluate_videos(
         raise DataError(f"the split {split!r} of {store.path} has no expression with masks to evaluate on")
     length = clip_length or (DAVIS_CLIP if store.name == "ref-davis17" else CLIP_LENGTH)
     query: Query = "video" if takes_clips(system) and store.name != "ref-davis17" else "clip"
-    model = VideoModel(system=system, threshold=threshold, device=torch.device(device))
     before = system.training
     system.eval()
     rank, world = place()
@@ -163,7 +151,7 @@ def evaluate_videos(
     found: dict[str, _Measured] = {}
     try:
         for done, (video, asked) in enumerate(own, start=1):
-            predictor = predictor_of(model, asked[0].ref, clip_length=length, query=query)
+            predictor = predictor_of(system, asked[0].ref, threshold=threshold, clip_length=length, query=query)
             found[video] = _measured(clips, video, asked, predictor, davis=davis)
             if progress is not None:
                 progress(done, len(own))
@@ -192,10 +180,10 @@ def evaluate_videos(
     )
 
 
-def predictor_of(model: VideoModel, ref: ClipRef, *, clip_length: int, query: Query) -> VideoPredictor:
+def predictor_of(system: System, ref: ClipRef, *, threshold: float, clip_length: int, query: Query) -> VideoPredictor:
     """Return what asks about the video of `ref`; one clip is the whole video and needs no second pass."""
     several = len(ref.frames) > clip_length
-    return VideoPredictor(model, clip_length=clip_length, query=query if several else "clip")
+    return VideoPredictor(system, threshold=threshold, clip_length=clip_length, query=query if several else "clip")
 
 
 @dataclass(slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from risctl.data.clips import ClipRef, ClipStore
 from risctl.data.store.reader import Store, TextField
 from risctl.distributed import place
 from risctl.evaluation.report import Report, Result
-from risctl.evaluation.video_evaluator import StoredVideo, VideoModel, VideoReport, predictor_of
-from risctl.inference.batched_inference import evaluating
+from risctl.evaluation.video_evaluator import StoredVideo, VideoReport, predictor_of
+from risctl.inference.encoded_image import evaluation_mode
 from risctl.metrics.breakdowns import Breakdown
 from risctl.metrics.protocols import VIDEOS
 from risctl.metrics.rows import rows_of
@@ -92,9 +92,9 @@ class MiddleFrames:
         *,
         text_field: TextField,
         threshold: float,
-        device: torch.device | str = "cpu",
     ) -> None:
-        self._model = VideoModel(system=system, threshold=threshold, device=torch.device(device))
+        self._system = system
+        self._threshold = threshold
         self._clips = ClipStore(store)
         self._measured = measured
         self._text_field: TextField = text_field
@@ -115,10 +115,10 @@ class MiddleFrames:
             ref = self._ref(row)
             asked.setdefault(ref.video, []).append((row, ref))
         length, query = self._measured.clip_length, self._measured.query
-        with evaluating(self._model.system):
+        with evaluation_mode(self._system):
             for name, own in asked.items():
                 ref = own[0][1]
-                predictor = predictor_of(self._model, ref, clip_length=length, query=query)
+                predictor = predictor_of(self._system, ref, threshold=self._threshold, clip_length=length, query=query)
                 texts = [self._clips.store.sentence(row).text(self._text_field) for row, _ in own]
                 wanted = [_middle(one) for _, one in own]
                 for answers in predictor.predict(StoredVideo.of(self._clips.store, name, ref.frames), texts):

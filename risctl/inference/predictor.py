@@ -1,59 +1,61 @@
-"""The predictor: a trained model that is asked phrases about pictures.
+"""Predicts the masks of phrases in images with a trained model.
 
-The model is pure, the predictor is not: it keeps the picture that it encoded last, so that each further phrase costs
-only its own part (as in segment-anything's `predictor.py`).
+The model is pure, the predictor is stateful, as in segment-anything: it keeps the image that it encoded last, so that a
+further phrase costs its own part only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from risctl.checkpoints.checkpoint import Loaded, load_checkpoint
-from risctl.core.encoders.base import VisualFeatures
 from risctl.devices import device_name, pick_device
 from risctl.errors import UsageError
+from risctl.inference.encoded_image import EncodedImage, Tokens, decode, device_of, encode, encode_texts, prepare
 from risctl.language.tokens import words_of
 from risctl.metrics.protocols import get_protocol
 from risctl.results import Detection, Prediction
 from risctl.systems.base import Output, System
 from risctl.systems.protocols import BoxGrounder, as_detector
-from risctl.vision.geometry import Geometry
-from risctl.vision.images import Source, read_image
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Encoded:
-    """The picture in hand: its pixels, how it lies in the input, its features (of one image)."""
-
-    pixels: np.ndarray
-    geometry: Geometry
-    features: VisualFeatures
+from risctl.vision.image_inputs import ImageInput, read_input
 
 
 class Predictor:
-    """Answers phrases about pictures with masks.
+    """Predicts the masks of phrases in images.
 
-    >>> predictor = Predictor.load()  # the model that risctl comes with; Predictor.load("runs/vlt-scenes") for others
-    >>> cup, plate = predictor.predict("table.jpg", ["the red cup", "the plate behind it"])
-    >>> cup.mask.shape, cup.score
-    >>> predictor.ask("the left chair")[0].rle()  # of the same picture, without encoding it again
+    Attributes:
+        system: The model, in evaluation mode on its device.
+        threshold: A pixel belongs to the mask if its probability is above it.
+        path: The checkpoint file.
+
+    Example:
+        >>> predictor = risctl.Predictor.load()
+        >>> cup, plate = predictor.predict("table.jpg", ["the red cup", "the plate behind it"])
+        >>> cup.mask.shape
+        (480, 640)
+        >>> [chair] = predictor.predict_texts("the left chair")  # the same image, not encoded again
     """
 
     def __init__(
         self, loaded: Loaded, *, threshold: float | None = None, no_target_threshold: float | None = None
     ) -> None:
-        """Predict with a rebuilt checkpoint.
+        """Takes a checkpoint that was opened.
 
-        `threshold` in [0, 1): a pixel is in the mask if its probability is above it; None takes `eval.threshold` of the
-        checkpoint's recipe, else that of its protocol. `no_target_threshold` in [0, 1]: a phrase whose score is below
-        it is answered with nothing (`Prediction.matched`), 0 answers every phrase; None takes the model's own. Raises
-        `UsageError` if one is out of range.
+        Args:
+            loaded: What `load_checkpoint` returned.
+            threshold: In [0, 1): a pixel belongs to the mask if its probability is above it. None takes
+                `eval.threshold` of the checkpoint's recipe, else the threshold of its protocol.
+            no_target_threshold: In [0, 1]: a phrase whose score is below it gets an empty mask and
+                `Prediction.matched` is False; 0 gives every phrase a mask. None takes the model's own.
+
+        Raises:
+            UsageError: A threshold is out of range.
         """
         if no_target_threshold is not None and not 0 <= no_target_threshold <= 1:
             raise UsageError(f"expected a no-target threshold between 0 and 1, got {no_target_threshold:g}")
@@ -65,96 +67,136 @@ class Predictor:
             self.system.no_target_threshold = no_target_threshold
         self.path: Path = loaded.path
         self._loaded = loaded
-        self._encoded: _Encoded | None = None
+        self._image: EncodedImage | None = None
+        self._pixels: np.ndarray | None = None
 
     @classmethod
     def load(
         cls,
-        path: str | Path | None = None,
+        model: str | Path | None = None,
         *,
         device: str = "auto",
         threshold: float | None = None,
         no_target_threshold: float | None = None,
     ) -> Predictor:
-        """Open a run folder (its `best` checkpoint, else its `last`), a checkpoint file, or the model risctl ships.
+        """Opens a model by name.
 
-        `device` is `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda` or `mps`. Raises `CheckpointError` if there is no
-        usable checkpoint, `MachineError` if the device is absent, `UsageError` if `threshold` or `no_target_threshold`
-        is out of range.
+        Args:
+            model: A run folder (its `best` checkpoint, else its `last`), a checkpoint file, or `mini`, the model that
+                the package comes with, which None stands for as well.
+            device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda` or `mps`.
+            threshold: See `Predictor`.
+            no_target_threshold: See `Predictor`.
+
+        Raises:
+            CheckpointError: There is no usable checkpoint.
+            MachineError: The device is absent.
+            UsageError: A threshold is out of range.
         """
-        return cls(
-            load_checkpoint(path, pick_device(device)), threshold=threshold, no_target_threshold=no_target_threshold
-        )
+        loaded = load_checkpoint(model, pick_device(device))
+        return cls(loaded, threshold=threshold, no_target_threshold=no_target_threshold)
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
-        return next(self.system.parameters()).device
+        """The device that the model computes on."""
+        return device_of(self.system)
 
-    def predict(self, image: Source, texts: str | Sequence[str]) -> list[Prediction]:
-        """Return one prediction a text, in their order; the picture is encoded once.
+    @overload
+    def predict(self, image: ImageInput, texts: str | Sequence[str]) -> list[Prediction]: ...
+    @overload
+    def predict(self, image: list[Any], texts: str | Sequence[str]) -> list[list[Prediction]]: ...
+    def predict(
+        self, image: ImageInput | list[Any], texts: str | Sequence[str]
+    ) -> list[Prediction] | list[list[Prediction]]:
+        """Predicts one mask per phrase; each image is encoded once.
 
-        `image` is a path, encoded bytes, a PIL image or an array (see `risctl.vision.images`); masks are of the
-        picture as a viewer shows it (EXIF orientation applied). The picture stays in hand for `ask`. Raises `DataError`
-        for a picture that cannot be read, `UsageError` for no text, or a text without a word.
+        Args:
+            image: An image in any form that `risctl.vision.image_inputs.read_input` takes, or a list of images. Masks
+                are of the image as a viewer shows it (EXIF orientation applied). The last one stays set for
+                `predict_texts`.
+            texts: One phrase or several.
+
+        Returns:
+            One prediction per phrase, in their order; for a list of images, one such list per image.
+
+        Raises:
+            DataError: An image cannot be read.
+            UsageError: There is no phrase, a phrase has no word, or `image` is of another type.
         """
-        words = self._words(texts)
+        tokens = self._tokens(texts)
+        if isinstance(image, (list, tuple)):
+            return [self._predict(one, tokens) for one in image]
+        return self._predict(image, tokens)
+
+    def _predict(self, image: ImageInput, tokens: Sequence[tuple[str, Tokens]]) -> list[Prediction]:
         self.set_image(image)
-        return list(self._answers(words))
+        return list(self._decoded(*self._current(), tokens))
 
     @torch.inference_mode()
-    def set_image(self, image: Source) -> None:
-        """Read and encode a picture for `ask`. Raises `DataError` if it cannot be read; the one in hand then stays."""
-        pixels = read_image(image)
-        prepared, geometry = self.system.preprocess.image(pixels)
-        features = self.system.encode_image(
-            prepared[None].to(self.device), geometry.padding()[None].to(self.device, torch.bool)
-        )
-        self._encoded = _Encoded(pixels=pixels, geometry=geometry, features=features)
+    def set_image(self, image: ImageInput) -> None:
+        """Reads and encodes an image for `predict_texts` and `detect`.
 
-    def ask(self, texts: str | Sequence[str]) -> list[Prediction]:
-        """Return one prediction a text about the picture in hand. Raises `UsageError` as `predict`, and if there is
-        no picture yet."""
-        return list(self.answers(texts))
-
-    def answers(self, texts: str | Sequence[str]) -> Iterator[Prediction]:
-        """Yield what `ask` returns, one at a time: of a large picture, hundreds of answers need not fit in memory."""
-        return self._answers(self._words(texts))
-
-    @torch.inference_mode()
-    def find(self, names: Sequence[str], *, score: float = 0.05) -> list[Detection]:
-        """Return the things of the classes `names` in the picture in hand whose score is above `score`, best first.
-
-        Raises `UsageError` if there is no picture yet, the model answers phrases only, or it does not know a name.
+        Raises:
+            DataError: It cannot be read. The image that was set before then stays.
+            UsageError: It is of a type that is not known.
         """
-        if self._encoded is None:
-            raise UsageError("no picture in hand: call set_image(image) first")
-        detector = as_detector(self.system)
-        return detector.detect(self._encoded.features, [names], geometry=self._encoded.geometry, min_score=score)
+        pixels = read_input(image)
+        encoded = encode(self.system, prepare(self.system.preprocess, pixels))
+        self._image, self._pixels = encoded, pixels
 
-    def forget(self) -> None:
-        """Let go of the picture in hand and its memory."""
-        self._encoded = None
+    def reset_image(self) -> None:
+        """Lets go of the image that is set, and of its memory."""
+        self._image = self._pixels = None
+
+    def predict_texts(self, texts: str | Sequence[str]) -> list[Prediction]:
+        """Predicts one mask per phrase in the image that is set.
+
+        Raises:
+            UsageError: No image is set, there is no phrase, or a phrase has no word.
+        """
+        return list(self.iter_predictions(texts))
+
+    def iter_predictions(self, texts: str | Sequence[str]) -> Iterator[Prediction]:
+        """Yields what `predict_texts` returns, one by one: many masks of a large image need not fit in memory."""
+        tokens = self._tokens(texts)
+        return self._decoded(*self._current(), tokens)
+
+    @torch.inference_mode()
+    def detect(self, names: Sequence[str], *, min_score: float = 0.05) -> list[Detection]:
+        """Detects the instances of categories in the image that is set.
+
+        Args:
+            names: The categories.
+            min_score: Only instances that score above it are returned.
+
+        Returns:
+            The instances, the highest score first.
+
+        Raises:
+            UsageError: No image is set, the model only takes phrases, or it does not know a category.
+        """
+        image, _ = self._current()
+        return as_detector(self.system).detect(image.features, [names], geometry=image.geometry, min_score=min_score)
 
     def unknown_words(self, text: str) -> list[str]:
-        """Return the words of `text` that the model did not see in training, each once, in order."""
+        """Returns the words of `text` that the model has not seen in training, each once, in order."""
         return self._loaded.vocabulary.unknown(text)
 
-    def remarks(self, text: str) -> list[str]:
-        """Return what a person should know about how `text` is read: unknown words, words beyond the model's limit."""
-        remarks = []
+    def warnings(self, text: str) -> list[str]:
+        """Returns what to know about how `text` is read: unknown words, and words beyond the model's limit."""
+        warnings = []
         unknown, words = self.unknown_words(text), words_of(text)
         if unknown:
-            remarks.append(f"not among the words of its training: {', '.join(map(repr, unknown))}")
+            warnings.append(f"not among the words of its training: {', '.join(map(repr, unknown))}")
         _, mask = self.system.preprocess.text(text)
         ids_per_word = self.system.grounding_spec.ids_per_word if isinstance(self.system, BoxGrounder) else 1
         read = int(mask.sum()) // ids_per_word
         if read < len(words) and bool(mask.all()):
-            remarks.append(f"only the first {read} of {len(words)} words are read")
-        return remarks
+            warnings.append(f"only the first {read} of {len(words)} words are read")
+        return warnings
 
     def describe(self) -> str:
-        """Return one line: the model, its size, its checkpoint, where it computes, at which threshold."""
+        """Returns one line: the model, its size, its checkpoint, its device and its threshold."""
         count = sum(parameter.numel() for parameter in self.system.parameters())
         step = self._loaded.header.get("step")
         parts = [
@@ -166,44 +208,40 @@ class Predictor:
         ]
         return ", ".join(parts)
 
-    def _words(self, texts: str | Sequence[str]) -> list[tuple[str, Tensor, Tensor]]:
-        """Return (text, word ids, word mask) of every text; all are checked before anything is computed."""
-        listed = [texts] if isinstance(texts, str) else list(texts)
-        if not listed:
-            raise UsageError("expected at least one text, got none; say what to look for")
-        for text in listed:
+    def _tokens(self, texts: str | Sequence[str]) -> list[tuple[str, Tokens]]:
+        """Returns every phrase with its tokens; all are checked before anything is computed."""
+        phrases = [texts] if isinstance(texts, str) else list(texts)
+        if not phrases:
+            raise UsageError("expected at least one phrase, got none; say what to look for")
+        for text in phrases:
             if not isinstance(text, str):
-                raise UsageError(f"a text is a string; got {text!r}")
-        return [(text, *self.system.preprocess.text(text)) for text in listed]
+                raise UsageError(f"expected a phrase as a string, got {text!r}")
+        return [(text, self.system.preprocess.text(text)) for text in phrases]
 
-    def _answers(self, words: Sequence[tuple[str, Tensor, Tensor]]) -> Iterator[Prediction]:
-        encoded = self._encoded
-        if encoded is None:
-            raise UsageError("no picture in hand: call set_image(image) or predict(image, texts) first")
-        return self._decoded(encoded, words)
+    def _current(self) -> tuple[EncodedImage, np.ndarray]:
+        if self._image is None or self._pixels is None:
+            raise UsageError("no image is set: call set_image(image) or predict(image, texts) first")
+        return self._image, self._pixels
 
-    def _decoded(self, encoded: _Encoded, words: Sequence[tuple[str, Tensor, Tensor]]) -> Iterator[Prediction]:
-        batch = self._loaded.recipe.eval.text_batch
-        for start in range(0, len(words), batch):
-            some = words[start : start + batch]
-            # Not around the whole loop: a generator must not leave the mode on between two answers.
+    def _decoded(
+        self, image: EncodedImage, pixels: np.ndarray, tokens: Sequence[tuple[str, Tokens]]
+    ) -> Iterator[Prediction]:
+        size = self._loaded.recipe.eval.text_batch
+        for start in range(0, len(tokens), size):
+            texts, batch = zip(*tokens[start : start + size], strict=True)
+            # Not around the whole loop: a generator must not leave the mode on between two predictions.
             with torch.inference_mode():
-                text = self.system.encode_text(
-                    torch.stack([ids for _, ids, _ in some]).to(self.device),
-                    torch.stack([mask for _, _, mask in some]).to(self.device),
-                )
-                same = torch.zeros(len(some), dtype=torch.int64, device=self.device)
-                output = self.system.decode(encoded.features.select(same), text)
-            for row, (phrase, _, _) in enumerate(some):
-                # One at a time: probabilities are of the picture's size, which may be a hundred times the output's.
+                output = decode(self.system, image, encode_texts(self.system, batch))
+            for row, text in enumerate(texts):
+                # One at a time: probabilities are of the image's size, which may be a hundred times the output's.
                 [prediction] = self.system.predict(
-                    _row(output, row), geometries=[encoded.geometry], texts=[phrase], threshold=self.threshold
+                    _row(output, row), geometries=[image.geometry], texts=[text], threshold=self.threshold
                 )
-                yield replace(prediction, image=encoded.pixels)
+                yield replace(prediction, image=pixels)
 
 
 def _row(output: Output, row: int) -> Output:
-    """Return one row of `output`, without what only a loss needs."""
+    """Returns one row of `output`, without what only a loss needs."""
     return Output(
         logits=output.logits[row : row + 1],
         scores=None if output.scores is None else output.scores[row : row + 1],

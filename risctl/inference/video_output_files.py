@@ -14,7 +14,7 @@ from PIL import Image
 
 from risctl.files import replacing
 from risctl.inference.output_files import digest, short_stem, slug
-from risctl.inference.video_predictor import FrameAnswers
+from risctl.inference.video_predictor import FramePredictions
 from risctl.interrupts import Interrupts
 from risctl.vision import rle
 from risctl.vision.drawing.overlays import overlay
@@ -72,7 +72,7 @@ class VideoPredictions:
             base = f"{stem}-{digest(self._name)}.{slug(text)}"
         return base
 
-    def add(self, answers: FrameAnswers) -> None:
+    def add(self, answers: FramePredictions) -> None:
         """Write a frame's answers, of all texts or, if the program is killed, of some; Ctrl-C waits for the last."""
         held = Interrupts()
         with held:
@@ -80,7 +80,7 @@ class VideoPredictions:
         if held.asked:
             raise KeyboardInterrupt
 
-    def _write(self, answers: FrameAnswers) -> None:
+    def _write(self, answers: FramePredictions) -> None:
         for (masks, writer, table), prediction in zip(self._parts, answers.predictions, strict=True):
             mask = prediction.mask
             with replacing(masks / f"{answers.frame.name}.png") as beside:

@@ -1,8 +1,8 @@
-"""The video predictor: a model that is asked phrases about a video, clip by clip, in memory that does not grow.
+"""Predicts the masks of phrases in videos, clip by clip, in memory that does not grow with the video.
 
-A system that takes clips sees `clip_length` frames at once, `overlap` of them again from the clip before; any other
-sees each frame as a picture. The published ReferFormer sees a whole video at once, so its results may differ: there all
-frames inform each other within the pyramid (and a video backbone), and one query is the answer to the whole video. With
+A system that takes clips encodes `clip_length` frames together, `overlap` of them shared with the clip before; any
+other encodes each frame alone. The published ReferFormer encodes a whole video at once, so its masks may differ: there
+all frames inform each other within the pyramid (and a video backbone), and one query stands for the whole video. With
 `query="video"` the query is chosen over the whole video here as well, in a first pass.
 """
 
@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from risctl.core.encoders.base import TextFeatures
 from risctl.errors import UsageError
+from risctl.inference.encoded_image import decode, encode_frames, encode_texts, prepare
+from risctl.inference.predictor import Predictor
 from risctl.results import Prediction
 from risctl.systems.base import Output, System
 from risctl.systems.protocols import QuerySelector, takes_clips
@@ -30,56 +33,87 @@ CLIP_LENGTH = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FrameAnswers:
-    """A frame and what each text means in it, in the order of the texts."""
+class FramePredictions:
+    """A frame with one prediction per phrase, in the order of the phrases."""
 
     frame: Frame
     predictions: tuple[Prediction, ...]
 
 
-class Answerer(Protocol):
-    """What a video is asked with: a `Predictor`, or a system in training."""
-
-    system: System
-    threshold: float
-
-    @property
-    def device(self) -> torch.device:
-        """Where the system computes."""
-        ...
-
-
 class VideoPredictor:
-    """Answers phrases about videos with a mask a frame.
+    """Predicts one mask per phrase and frame of a video.
 
-    >>> predictor = VideoPredictor(Predictor.load("referformer-r50.safetensors"))
-    >>> for answers in predictor.predict(Video.open(Path("street.mp4")), ["the cyclist in red"]):
-    ...     answers.frame.index, answers.predictions[0].mask
+    Example:
+        >>> predictor = risctl.VideoPredictor.load()
+        >>> for result in predictor.predict("street.mp4", ["the cyclist in red"]):
+        ...     mask = result.predictions[0].mask
+        >>> result.frame.index, mask.shape
+        (4, (480, 640))
     """
 
     def __init__(
-        self, predictor: Answerer, *, clip_length: int = CLIP_LENGTH, overlap: int = 0, query: Query = "clip"
+        self,
+        system: System,
+        *,
+        threshold: float = 0.5,
+        clip_length: int = CLIP_LENGTH,
+        overlap: int = 0,
+        query: Query = "clip",
     ) -> None:
-        """Raises `UsageError` unless 0 <= overlap < clip_length."""
+        """Takes a system in evaluation mode.
+
+        Args:
+            system: Any system; one that takes no clips gets each frame alone.
+            threshold: A pixel belongs to the mask if its probability is above it.
+            clip_length: Frames that are encoded together.
+            overlap: Frames that a clip shares with the one before.
+            query: Whether the query of the answer is chosen per clip, or over the whole video in a first pass.
+
+        Raises:
+            UsageError: The overlap is not between 0 and `clip_length` - 1.
+        """
         if not 0 <= overlap < clip_length:
             raise UsageError(f"expected an overlap from 0 to {clip_length - 1} (clip length - 1), got {overlap}")
-        self.predictor = predictor
-        self.system = predictor.system
+        self.system = system
+        self.threshold = threshold
         self.clip_length = clip_length
-        self.overlap = overlap if takes_clips(self.system) else 0
+        self.overlap = overlap if takes_clips(system) else 0
         self.query: Query = query
 
-    def predict(
-        self, video: Video, texts: Sequence[str], *, progress: Progress | None = None
-    ) -> Iterator[FrameAnswers]:
-        """Yield the answers frame by frame.
+    @classmethod
+    def load(
+        cls,
+        model: str | Path | None = None,
+        *,
+        device: str = "auto",
+        threshold: float | None = None,
+        clip_length: int = CLIP_LENGTH,
+        overlap: int = 0,
+        query: Query = "clip",
+    ) -> VideoPredictor:
+        """Opens a model by name as `Predictor.load` does; see `VideoPredictor` for the other arguments."""
+        opened = Predictor.load(model, device=device, threshold=threshold)
+        return cls(opened.system, threshold=opened.threshold, clip_length=clip_length, overlap=overlap, query=query)
 
-        progress: called with how many frames are done and how many there are to do, None if that is unknown; in two
-        passes each counts twice. Raises `UsageError` for a text without a word, `DataError` for a broken video, after
-        the frames before the break.
+    def predict(
+        self, video: Video | str | Path, texts: str | Sequence[str], *, progress: Progress | None = None
+    ) -> Iterator[FramePredictions]:
+        """Yields the predictions frame by frame.
+
+        Args:
+            video: An opened video, or the path of a video file or a folder of frames.
+            texts: One phrase or several.
+            progress: Called with the numbers of frames that are done and that there are, None if that is unknown. In
+                two passes each frame counts twice.
+
+        Raises:
+            UsageError: A phrase has no word, or the system has no queries to choose over the whole video.
+            DataError: The video is damaged; the frames before the damage are yielded first.
         """
-        queries: Sequence[Tensor | None] = [None] * len(texts)
-        read = [self._read(text) for text in texts]
+        video = video if isinstance(video, Video) else Video.open(Path(video))
+        phrases = [texts] if isinstance(texts, str) else list(texts)
+        encoded = [self._encode_text(text) for text in phrases]
+        queries: Sequence[Tensor | None] = [None] * len(phrases)
         done = 0
         passes = 2 if self.query == "video" else 1
         total = None if video.count is None else passes * video.count
@@ -92,61 +126,51 @@ class VideoPredictor:
 
         count(0)
         if self.query == "video":
-            queries = self._chosen(video, read, count)
+            queries = self._choose_queries(video, encoded, count)
         for frames, first in clips_of(video.frames(), length=self.clip_length, overlap=self.overlap):
-            outputs, geometry = self._outputs(frames, read)
-            answers: list[list[Prediction]] = [[] for _ in frames[first:]]
-            for output, text, query in zip(outputs, texts, queries, strict=True):
-                for place, prediction in enumerate(self._answers(output, geometry, text, query, first=first)):
-                    answers[place].append(prediction)
-            for frame, predictions in zip(frames[first:], answers, strict=True):
-                yield FrameAnswers(frame=frame, predictions=tuple(predictions))
+            outputs, geometry = self._outputs(frames, encoded)
+            predictions: list[list[Prediction]] = [[] for _ in frames[first:]]
+            for output, text, query in zip(outputs, phrases, queries, strict=True):
+                for index, prediction in enumerate(self._predictions(output, geometry, text, query, first=first)):
+                    predictions[index].append(prediction)
+            for frame, of_frame in zip(frames[first:], predictions, strict=True):
+                yield FramePredictions(frame=frame, predictions=tuple(of_frame))
                 count(1)
 
     @torch.inference_mode()
-    def _read(self, text: str) -> TextFeatures:
-        ids, mask = self.system.preprocess.text(text)
-        device = self.predictor.device
-        return self.system.encode_text(ids[None].to(device), mask[None].to(device))
+    def _encode_text(self, text: str) -> TextFeatures:
+        return encode_texts(self.system, [self.system.preprocess.text(text)])
 
-    def _chosen(self, video: Video, texts: Sequence[TextFeatures], count: Callable[[int], None]) -> list[Tensor]:
-        """Return for each text the query (1,) whose score, averaged over all frames, is highest; count the frames."""
+    def _choose_queries(
+        self, video: Video, texts: Sequence[TextFeatures], count: Callable[[int], None]
+    ) -> list[Tensor]:
+        """Returns for each text the query (1,) whose score, averaged over all frames, is highest; counts the frames."""
         totals: list[Tensor | None] = [None] * len(texts)
         for frames, first in clips_of(video.frames(), length=self.clip_length, overlap=self.overlap):
-            for number, output in enumerate(self._outputs(frames, texts)[0]):
+            for index, output in enumerate(self._outputs(frames, texts)[0]):
                 if "query_scores" not in output.maps:
                     raise UsageError("this model has one answer to a text: --query video needs one with queries")
                 scores = output.maps["query_scores"][0, first:].sum(0)
-                before = totals[number]
-                totals[number] = scores if before is None else before + scores
+                before = totals[index]
+                totals[index] = scores if before is None else before + scores
             count(len(frames) - first)
         return [total.argmax()[None] for total in totals if total is not None]
 
     @torch.inference_mode()
     def _outputs(self, frames: Sequence[Frame], texts: Sequence[TextFeatures]) -> tuple[Iterator[Output], Geometry]:
-        device = self.predictor.device
-        prepared = [self.system.preprocess.image(frame.pixels) for frame in frames]
-        geometry = prepared[0][1]
-        images = torch.stack([image for image, _ in prepared]).to(device)
-        padding = geometry.padding()[None].to(device, torch.bool)
-        if takes_clips(self.system):
-            features = self.system.encode_image(images[None], padding)
-        else:
-            features = self.system.encode_image(images, padding.expand(len(images), -1, -1))
-        count = 1 if takes_clips(self.system) else len(frames)
+        prepared = [prepare(self.system.preprocess, frame.pixels) for frame in frames]
+        clip = encode_frames(self.system, prepared, as_clip=takes_clips(self.system))
 
         def decoded() -> Iterator[Output]:
             for text in texts:
                 with torch.inference_mode():
-                    output = self.system.decode(
-                        features, text.select(torch.zeros(count, dtype=torch.int64, device=device))
-                    )
+                    output = decode(self.system, clip, text)
                 yield output
 
-        return decoded(), geometry
+        return decoded(), clip.geometry
 
     @torch.inference_mode()
-    def _answers(
+    def _predictions(
         self, output: Output, geometry: Geometry, text: str, query: Tensor | None, *, first: int
     ) -> list[Prediction]:
         if query is not None:
@@ -154,22 +178,22 @@ class VideoPredictor:
             output = self.system.select_query(output, query)
         logits = output.logits[0] if output.logits.ndim == 4 else output.logits  # (T, h, w)
         predictions = []
-        for place in range(first, len(logits)):
+        for index in range(first, len(logits)):
             scores = output.scores
             if scores is not None:
-                scores = scores[place : place + 1] if len(scores) == len(logits) else scores[:1]
+                scores = scores[index : index + 1] if len(scores) == len(logits) else scores[:1]
             [prediction] = self.system.predict(
-                Output(logits=logits[place : place + 1], scores=scores),
+                Output(logits=logits[index : index + 1], scores=scores),
                 geometries=[geometry],
                 texts=[text],
-                threshold=self.predictor.threshold,
+                threshold=self.threshold,
             )
             predictions.append(prediction)
         return predictions
 
 
 def clips_of(frames: Iterator[Frame], *, length: int, overlap: int) -> Iterator[tuple[list[Frame], int]]:
-    """Yield (frames of a clip, place of the first that no clip before had); the last clip may be shorter."""
+    """Yields (frames of a clip, index of the first that no clip before had); the last clip may be shorter."""
     held: list[Frame] = []
     first = 0
     for frame in frames:

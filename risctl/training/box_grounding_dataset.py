@@ -17,6 +17,7 @@ from risctl.data.box_noise import Disturbance
 from risctl.data.boxes import Boxes
 from risctl.data.store.reader import Store
 from risctl.errors import UsageError
+from risctl.inference.encoded_image import encode, prepare
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 from risctl.systems.protocols import BoxGrounder, as_box_grounder
@@ -69,15 +70,13 @@ def detected_box_questions(system: System, store: Store, *, split: str) -> list[
     grounder = as_box_grounder(system)
     was_training = system.training
     system.eval()
-    device = next(system.parameters()).device
     of_image: dict[int, list[int]] = {}
     for row in store.sentences(split):
         of_image.setdefault(store.sentence(int(row)).image, []).append(int(row))
     questions = []
     for image, rows in of_image.items():
-        pixels, geometry = system.preprocess.image(store.pixels(image))
-        seen = system.encode_image(pixels[None].to(device), geometry.padding()[None].to(device))
-        picture = as_picture(grounder.boxes_of(seen))
+        encoded = encode(system, prepare(system.preprocess, store.pixels(image)))
+        picture = as_picture(grounder.boxes_of(encoded.features))
         size = store.image(image)
         sides = np.array([size.width, size.height] * 2, dtype=np.float32)
         for row in rows:

@@ -64,7 +64,6 @@ class Validation:
             self.store,
             split=self.recipe.data.val_split,
             text_field=self.recipe.data.text_field,
-            device=self.device,
             threshold=self.recipe.eval.threshold or 0.5,
             limit=self.recipe.train.eval_limit,
             progress=progress,

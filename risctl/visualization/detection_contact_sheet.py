@@ -11,6 +11,7 @@ import torch
 
 from risctl.data.store.reader import Store
 from risctl.errors import DataError
+from risctl.inference.encoded_image import encode, prepare
 from risctl.results import Detection
 from risctl.systems.base import System
 from risctl.systems.protocols import as_detector
@@ -39,7 +40,6 @@ def draw_detections(
     *,
     score: float,
     most: int = 10,
-    device: torch.device | str = "cpu",
     title: str = "",
     columns: int = 2,
 ) -> DrawnDetections:
@@ -55,9 +55,8 @@ def draw_detections(
     panels, pictures = [], []
     for row in rows:
         pixels = store.pixels(row)
-        image, geometry = system.preprocess.image(pixels)
-        features = system.encode_image(image[None].to(device), geometry.padding()[None].to(device))
-        every = detector.detect(features, parts, geometry=geometry, min_score=score)
+        image = encode(system, prepare(system.preprocess, pixels))
+        every = detector.detect(image.features, parts, geometry=image.geometry, min_score=score)
         found = sorted(every, key=lambda one: -one.score)[:most]
         things = [store.annotation(int(number)) for number in store.annotations_of(row)]
         things = [one for one in things if store.categories[one.category_id] in asked and not one.crowd]

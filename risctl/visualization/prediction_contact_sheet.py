@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from risctl.data.store.reader import Store, TextField
 from risctl.errors import DataError, UsageError
 from risctl.evaluation.saved_rows import MeasuredRun
-from risctl.inference.batched_inference import masks_of
+from risctl.inference.batched_inference import predicted_masks
 from risctl.metrics.figures import ious
 from risctl.metrics.overlaps import overlap_of_masks
 from risctl.metrics.protocols import Protocol
@@ -57,7 +56,6 @@ def draw_predictions(
     *,
     protocol: Protocol,
     text_field: TextField = "sent",
-    device: torch.device | str = "cpu",
     title: str = "",
     columns: int = 2,
 ) -> DrawnPredictions:
@@ -68,9 +66,7 @@ def draw_predictions(
     """
     if not keys:
         raise DataError(f"{store.path} has no sample to show")
-    masks = dict(
-        masks_of(system, store, list(keys), text_field=text_field, threshold=protocol.threshold, device=device)
-    )
+    masks = dict(predicted_masks(system, store, list(keys), text_field=text_field, threshold=protocol.threshold))
     panels, samples = [], []
     for key in keys:
         sentence = store.sentence(key)

@@ -129,9 +129,9 @@ def test_below_the_presence_threshold_nothing_is_answered(stand_in: Path, pixels
 
 def test_long_phrases_are_remarked_on_and_short_ones_not(stand_in: Path) -> None:
     predictor = risctl.load(device="cpu")
-    assert predictor.remarks("the red cup on the left") == []
-    assert predictor.remarks("the - cup") == ["not among the words of its training: '-'"]
-    assert predictor.remarks("the cup " * 10) == ["only the first 6 of 20 words are read"]
+    assert predictor.warnings("the red cup on the left") == []
+    assert predictor.warnings("the - cup") == ["not among the words of its training: '-'"]
+    assert predictor.warnings("the cup " * 10) == ["only the first 6 of 20 words are read"]
 
 
 def test_instances_serve_as_proposals(stand_in: Path, pixels: np.ndarray) -> None:
@@ -163,5 +163,5 @@ def test_the_shipped_model_finds_what_is_plain_to_see(shipped: Path) -> None:
     woman, elephant = predictor.predict(picture, ["the woman", "the elephant"])
     assert woman.matched and woman.mask.mean() > 0.3
     assert elephant.score < woman.score
-    [person, *_] = predictor.find(["person"])
+    [person, *_] = predictor.detect(["person"])
     assert person.score > 0.5 and rle.area(person.segmentation) > 0.3 * woman.mask.size

@@ -21,7 +21,7 @@ from risctl.cli.app import app
 from risctl.errors import DataError, UsageError
 from risctl.inference.predictor import Predictor
 from risctl.inference.video_output_files import VideoPredictions
-from risctl.inference.video_predictor import FrameAnswers, VideoPredictor, clips_of
+from risctl.inference.video_predictor import FramePredictions, VideoPredictor, clips_of
 from risctl.language.vocabulary import Vocabulary
 from risctl.results import Prediction
 from risctl.systems.registry import build_system
@@ -187,7 +187,7 @@ def test_overlays_of_a_video_have_one_size(tmp_path: Path) -> None:
             mask[:side, :side] = 1
             prediction = Prediction(text="red cup", probability=mask, threshold=0.5, score=1.0, box=None)
             frame = Frame(index=index, name=f"{index:05d}", pixels=np.full((60, 90, 3), 90, np.uint8))
-            files.add(FrameAnswers(frame=frame, predictions=(prediction,)))
+            files.add(FramePredictions(frame=frame, predictions=(prediction,)))
     drawn = list(Video.open(tmp_path / "out" / "made.red-cup.overlay.mp4").frames())
     below = [frame.pixels[64:].astype(int) for frame in drawn]
     assert len(drawn) == 3
@@ -213,7 +213,7 @@ def test_another_video_of_that_name_gets_names_of_its_own(model: Path, film: Pat
 
 @pytest.mark.parametrize(("query", "passes"), [("clip", 1), ("video", 2)])
 def test_progress_counts_every_frame_of_every_pass(model: Path, film: Path, query: Any, passes: int) -> None:
-    predictor = VideoPredictor(Predictor.load(model, device="cpu"), clip_length=4, overlap=1, query=query)
+    predictor = VideoPredictor.load(model, device="cpu", clip_length=4, overlap=1, query=query)
     told: list[tuple[int, int | None]] = []
     for _ in predictor.predict(Video.open(film), ["dog"], progress=lambda *given: told.append(given)):
         pass
@@ -234,7 +234,7 @@ def test_a_video_that_breaks_off_keeps_what_came_before(model: Path, tmp_path: P
 
 
 def answers(model: Path, film: Path, **options: Any) -> list[np.ndarray]:
-    predictor = VideoPredictor(Predictor.load(model, device="cpu"), **options)
+    predictor = VideoPredictor.load(model, device="cpu", **options)
     return [one.predictions[0].probability for one in predictor.predict(Video.open(film), ["red cup"])]
 
 
@@ -281,13 +281,13 @@ def test_memory_does_not_grow_with_the_length(model: Path) -> None:
                 yield Frame(index=index, name=f"{index:05d}", pixels=pixels)
 
     video = Counted(path=Path("made.mp4"), rate=10.0, count=12)
-    predictor = VideoPredictor(Predictor.load(model, device="cpu"), clip_length=3)
+    predictor = VideoPredictor.load(model, device="cpu", clip_length=3)
     for done, _ in enumerate(predictor.predict(video, ["dog"])):
         assert len(alive) <= done // 3 * 3 + 3
 
 
 def test_an_interrupt_keeps_the_finished_frames(model: Path, film: Path, tmp_path: Path) -> None:
-    predictor = VideoPredictor(Predictor.load(model, device="cpu"), clip_length=2)
+    predictor = VideoPredictor.load(model, device="cpu", clip_length=2)
     video = Video.open(film)
     files = VideoPredictions(tmp_path / "out", video, texts=["dog"], model="m", threshold=0.5)
     with pytest.raises(KeyboardInterrupt), files:
@@ -327,22 +327,22 @@ def test_an_interrupt_while_a_frame_is_written_waits_for_it(
 
     files = VideoPredictions(tmp_path / "out", Video.open(film), texts=["dog", "cup"], model="m", threshold=0.5)
     with pytest.raises(KeyboardInterrupt), files:
-        files.add(FrameAnswers(frame=frame, predictions=tuple(found)))
+        files.add(FramePredictions(frame=frame, predictions=tuple(found)))
         calls = iter((interrupted, whole))
         monkeypatch.setattr(VideoWriter, "add", lambda self, *given, **options: next(calls)(self, *given, **options))
-        files.add(FrameAnswers(frame=frame, predictions=tuple(found)))
+        files.add(FramePredictions(frame=frame, predictions=tuple(found)))
     for record in files.records():
         assert len(json.loads(Path(record["rle"]).read_text())["frames"]) == record["frames"] == 2
 
 
 def test_a_picture_model_answers_frame_by_frame(tiny_checkpoint: Path, film: Path) -> None:
     predictor = Predictor.load(tiny_checkpoint, device="cpu")
-    [*found] = VideoPredictor(predictor, clip_length=3).predict(Video.open(film), ["red cup"])
+    [*found] = VideoPredictor(predictor.system, clip_length=3).predict(Video.open(film), ["red cup"])
     assert len(found) == 11
     alone = predictor.predict(found[7].frame.pixels, "red cup")[0]
     assert np.allclose(found[7].predictions[0].probability, alone.probability, atol=1e-5)
     with pytest.raises(UsageError, match="queries"):
-        list(VideoPredictor(predictor, query="video").predict(Video.open(film), ["red cup"]))
+        list(VideoPredictor(predictor.system, query="video").predict(Video.open(film), ["red cup"]))
 
 
 def test_what_cannot_be_a_video_is_told(model: Path, tmp_path: Path) -> None:
@@ -354,7 +354,7 @@ def test_what_cannot_be_a_video_is_told(model: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no video"):
         Video.open(tmp_path / "absent.mp4")
     with pytest.raises(UsageError, match="overlap"):
-        VideoPredictor(Predictor.load(model, device="cpu"), clip_length=3, overlap=3)
+        VideoPredictor.load(model, device="cpu", clip_length=3, overlap=3)
     for number, pixels in enumerate(pictures(2)):
         Image.fromarray(pixels[: 60 - number]).save(tmp_path / f"{number}.png")
     with pytest.raises(DataError, match="90x59"):

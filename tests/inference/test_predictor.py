@@ -64,7 +64,7 @@ def test_an_image_is_encoded_once_and_texts_in_chunks(predictor: Predictor, pict
     monkeypatch.setattr(predictor.system, "encode_image", counted_encode)
     monkeypatch.setattr(predictor.system, "decode", counted_decode)
     predictor.predict(picture, TEXTS)
-    predictor.ask("left")
+    predictor.predict_texts("left")
     assert calls == [1]
     assert chunks == [3, 2, 1]  # `eval.text_batch` is 3
 
@@ -105,20 +105,20 @@ def test_pictures_of_any_shape(predictor: Predictor, shape: tuple[int, int]) -> 
 def test_the_picture_in_hand(tiny_checkpoint: Path, picture: np.ndarray) -> None:
     fresh = Predictor.load(tiny_checkpoint / "best.safetensors", device="cpu")
     with pytest.raises(UsageError, match="set_image"):
-        fresh.ask("cup")
+        fresh.predict_texts("cup")
     fresh.set_image(picture)
-    first = fresh.ask("cup")[0]
+    first = fresh.predict_texts("cup")[0]
     with pytest.raises(DataError):
         fresh.set_image(b"no picture")
-    np.testing.assert_array_equal(fresh.ask(["cup"])[0].probability, first.probability)
-    fresh.forget()
+    np.testing.assert_array_equal(fresh.predict_texts(["cup"])[0].probability, first.probability)
+    fresh.reset_image()
     with pytest.raises(UsageError, match="set_image"):
-        fresh.ask("cup")
+        fresh.predict_texts("cup")
 
 
 def test_answers_leave_torch_as_it_was(predictor: Predictor, picture: np.ndarray) -> None:
     predictor.set_image(picture)
-    answers = predictor.answers(TEXTS)
+    answers = predictor.iter_predictions(TEXTS)
     next(answers)
     assert not torch.is_inference_mode_enabled() and torch.is_grad_enabled()
     assert not predictor.system.training
@@ -132,9 +132,9 @@ def test_texts_without_a_word_are_refused_before_the_picture_is_read(predictor: 
 
 def test_unknown_and_too_many_words_are_told(predictor: Predictor) -> None:
     assert predictor.unknown_words("the purple cup, purple giraffe") == ["purple", "giraffe"]
-    assert predictor.remarks("the red cup") == []
-    assert predictor.remarks("the purple cup") == ["not among the words of its training: 'purple'"]
-    assert predictor.remarks("the " * 200) == ["only the first 6 of 200 words are read"]
+    assert predictor.warnings("the red cup") == []
+    assert predictor.warnings("the purple cup") == ["not among the words of its training: 'purple'"]
+    assert predictor.warnings("the " * 200) == ["only the first 6 of 200 words are read"]
 
 
 def test_the_threshold_is_the_given_else_the_recipes_else_the_protocols(tiny_checkpoint: Path) -> None:

@@ -17,7 +17,7 @@ from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
 from risctl.evaluation.image_evaluator import evaluate
 from risctl.evaluation.report import Report
-from risctl.inference.batched_inference import masks_of
+from risctl.inference.batched_inference import predicted_masks
 from risctl.vision import rle
 from risctl.visualization.report.files import write_report
 from risctl.visualization.report.sample_images import listing_of, picture_samples
@@ -85,7 +85,7 @@ def made_store(folder: Path) -> Path:
 
 
 def asked(system: ColourFinder, store: Store) -> Callable[[Sequence[int]], Iterator[tuple[int, np.ndarray]]]:
-    return lambda rows: masks_of(system, store, rows, text_field="sent", threshold=0.5)
+    return lambda rows: predicted_masks(system, store, rows, text_field="sent", threshold=0.5)
 
 
 @pytest.fixture(scope="module")

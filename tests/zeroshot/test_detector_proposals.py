@@ -30,11 +30,11 @@ class Finder:
     def set_image(self, image: np.ndarray) -> None:
         self.asked.clear()
 
-    def find(self, names: tuple[str, ...], *, score: float) -> list[Detection]:
+    def detect(self, names: tuple[str, ...], *, min_score: float) -> list[Detection]:
         self.asked.append(names)
-        return [one for one in self.found if one.name in names and one.score > score]
+        return [one for one in self.found if one.name in names and one.score > min_score]
 
-    def forget(self) -> None:
+    def reset_image(self) -> None:
         self.asked.append(())
 
 

@@ -39,7 +39,6 @@ def evaluate_found_classes(
             store,
             split=split,
             generalised=generalised,
-            device=place,
             limit=limit,
             progress=progress,
         )

@@ -104,7 +104,7 @@ def evaluate_model(
     from risctl.data.store.reader import TEXT_FIELDS, Store
     from risctl.errors import UsageError, unknown_name
     from risctl.evaluation.image_evaluator import evaluate
-    from risctl.inference.batched_inference import masks_of
+    from risctl.inference.batched_inference import predicted_masks
 
     if text_field is not None and text_field not in TEXT_FIELDS:
         raise UsageError(unknown_name("text field", text_field, TEXT_FIELDS))
@@ -190,12 +190,11 @@ def evaluate_model(
             about=about,
             store=store,
             find=partial(
-                masks_of,
+                predicted_masks,
                 loaded.system,
                 store,
                 text_field=chosen_field,
                 threshold=protocols[0].threshold,
-                device=place,
             ),
             pictures=pictures,
         )

@@ -67,7 +67,6 @@ def evaluate_video_model(
                 submission,
                 split=split,
                 text_field=text_field,
-                device=place,
                 clip_length=clip_length or CLIP_LENGTH,
                 threshold=chosen,
                 progress=progress,
@@ -84,7 +83,6 @@ def evaluate_video_model(
             store,
             split=split,
             text_field=text_field,
-            device=place,
             clip_length=clip_length,
             threshold=chosen,
             limit=limit,
@@ -115,7 +113,7 @@ def evaluate_video_model(
     if reports:
         from risctl.evaluation.video_report import MiddleFrames, report_of
 
-        drawn = MiddleFrames(loaded.system, store, report, text_field=text_field, threshold=chosen, device=place)
+        drawn = MiddleFrames(loaded.system, store, report, text_field=text_field, threshold=chosen)
         whole = report_of(
             report,
             store,

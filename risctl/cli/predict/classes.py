@@ -42,7 +42,7 @@ def predict_classes(
     results: list[dict[str, Any]] = []
     for shown, stem, pixels in pictures:
         predictor.set_image(pixels)
-        found = predictor.find(names, score=score)
+        found = predictor.detect(names, min_score=score)
         own = [_result(one, image=shown, stem=stem, number=numbers[one.name]) for one in found]
         drawn = out / f"{stem}.classes.png"
         _draw(pixels, found, drawn)

@@ -190,7 +190,7 @@ def predict(
                 console.fail(str(error))
                 continue
             predictor.set_image(pixels)
-            for prediction in predictor.answers(texts):
+            for prediction in predictor.iter_predictions(texts):
                 record = folder.write(prediction, image=picture.shown, name=picture.name)
                 records.append(record)
                 if not prediction.matched:
@@ -223,7 +223,7 @@ def introduced(predictor: Predictor, texts: Sequence[str]) -> Predictor:
     """Return the model, having told what it is and what to know of how it reads the texts."""
     console.say(predictor.describe())
     for one in texts:
-        for remark in predictor.remarks(one):
+        for remark in predictor.warnings(one):
             console.warn(f"{one!r}: {remark}")
     return predictor
 

@@ -42,7 +42,9 @@ def predict_video(
     from risctl.inference.video_predictor import VideoPredictor
     from risctl.systems.protocols import takes_clips
 
-    answerer = VideoPredictor(predictor, clip_length=clip_length, overlap=overlap, query=query)
+    answerer = VideoPredictor(
+        predictor.system, threshold=predictor.threshold, clip_length=clip_length, overlap=overlap, query=query
+    )
     if takes_clips(predictor.system) and (video.count is None or video.count > clip_length):
         console.say(
             f"in clips of {clip_length} frames: a whole-video pass, as ReferFormer was published with, may differ; "

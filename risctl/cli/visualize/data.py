@@ -124,7 +124,6 @@ def predictions(
             keys,
             protocol=protocol,
             text_field=field,
-            device=place,
             title=f"{loaded.path} on {opened.name}, split {split}: {len(keys)} samples, {show}",
             columns=columns,
         )

@@ -65,7 +65,6 @@ def detections(
             _parts(loaded.system, opened, classes, unseen=unseen),
             score=min_score,
             most=most,
-            device=place,
             title=f"{loaded.path} on {opened.name}, split {split}: {len(rows)} pictures",
             columns=columns,
         )

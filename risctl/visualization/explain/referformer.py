@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from risctl.errors import UsageError
+from risctl.inference.encoded_image import decode, encode_frames, encode_texts, prepare
 from risctl.inference.predictor import Predictor
 from risctl.systems.protocols import takes_clips
 from risctl.vision.drawing.contact_sheet import contact_sheet
@@ -31,20 +32,14 @@ def draw_queries(predictor: Predictor, source: Path, text: str, *, frames: int =
     if not takes_clips(system):
         raise UsageError(f"{predictor.path} is no model with queries over time, such as ReferFormer")
     seen = _frames(source, most=frames)
-    prepared = [system.preprocess.image(frame.pixels) for frame in seen]
-    geometry = prepared[0][1]
-    images = torch.stack([image for image, _ in prepared])[None].to(predictor.device)
-    words, mask = system.preprocess.text(text)
-    visual = system.encode_image(images, geometry.padding()[None].to(predictor.device, torch.bool))
-    output = system.decode(
-        visual, system.encode_text(words[None].to(predictor.device), mask[None].to(predictor.device))
-    )
+    clip = encode_frames(system, [prepare(system.preprocess, frame.pixels) for frame in seen], as_clip=True)
+    output = decode(system, clip, encode_texts(system, [system.preprocess.text(text)]))
     scores = output.maps["query_scores"][0].float().cpu().numpy()
     boxes = output.maps["query_boxes"][0].float().cpu().numpy()
     chosen = int(scores.mean(0).argmax())
     cells, captions = [], []
     for place, frame in enumerate(seen):
-        masks = geometry.invert(output.maps["query_masks"][0, place].float()).cpu().numpy() > predictor.threshold
+        masks = clip.geometry.invert(output.maps["query_masks"][0, place].float()).cpu().numpy() > predictor.threshold
         for query in range(scores.shape[1]):
             drawn = overlay(frame.pixels, [masks[query]], colours=[colour(1 if query == chosen else 0)]).copy()
             _draw_box(drawn, boxes[place, query])

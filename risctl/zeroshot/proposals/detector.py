@@ -27,10 +27,10 @@ class NamedDetector(Protocol):
     def set_image(self, image: np.ndarray) -> None:
         """Encodes an RGB image, uint8 (H, W, 3)."""
 
-    def find(self, names: Sequence[str], *, score: float) -> Sequence[Detection]:
+    def detect(self, names: Sequence[str], *, min_score: float) -> Sequence[Detection]:
         """Returns the detections of the categories `names` whose score is above `score`, best first."""
 
-    def forget(self) -> None:
+    def reset_image(self) -> None:
         """Releases the image."""
 
 
@@ -65,8 +65,8 @@ class DetectorProposals:
     def __call__(self, image: InputImage) -> Proposals:
         """Returns the detections in `image`; empty masks are left out."""
         self._detector.set_image(image.pixels)
-        detections = [one for names in self._groups for one in self._detector.find(names, score=self._min_score)]
-        self._detector.forget()
+        detections = [one for names in self._groups for one in self._detector.detect(names, min_score=self._min_score)]
+        self._detector.reset_image()
         proposals = from_rles(
             [one.segmentation for one in detections],
             scores=np.array([one.score for one in detections], dtype=np.float32),
