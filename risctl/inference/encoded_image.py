@@ -108,8 +108,9 @@ def decode(system: System, image: EncodedImage, text: TextFeatures) -> Output:
 
 
 def device_of(system: System) -> torch.device:
-    """Returns the device that `system` computes on."""
-    return next(system.parameters()).device
+    """Returns the device of the parameters of `system`; the CPU for a system without any."""
+    parameter = next(system.parameters(), None)
+    return torch.device("cpu") if parameter is None else parameter.device
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,9 @@ class Oracle:
         self.row = self.rows.pop(0)
         geometry = Fitted.fit(height=pixels.shape[0], width=pixels.shape[1], longest=32, multiple=32)
         return geometry.image(pixels), geometry
+
+    def parameters(self) -> Iterator[torch.Tensor]:
+        return iter(())
 
     def encode_image(self, images: torch.Tensor, padding: torch.Tensor) -> None:
         assert images.shape[-2:] == padding.shape[-2:]

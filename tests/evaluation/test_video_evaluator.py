@@ -128,8 +128,8 @@ def test_a_perfect_answer_measures_as_one(store: Path) -> None:
 def test_elsewhere_the_query_is_chosen_over_the_whole_video(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     system = build_system(recipe_of(store).model, vocabulary=Vocabulary(["red"]))
     chosen: list[int] = []
-    whole = VideoPredictor._chosen
-    monkeypatch.setattr(VideoPredictor, "_chosen", lambda *given: chosen.append(1) or whole(*given))
+    whole = VideoPredictor._choose_queries
+    monkeypatch.setattr(VideoPredictor, "_choose_queries", lambda *given: chosen.append(1) or whole(*given))
     with Store(store) as opened:
         assert evaluate_videos(system, opened, split="test", clip_length=8).query == "video"
         assert not chosen  # one clip is the video: a first pass would tell nothing
