@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from risctl.core.fusion.box_selector import BoxScores
-from risctl.core.heads.instance_masks import lay
+from risctl.core.heads.instance_masks import paste_logits
 from risctl.data.datasets.coco_phrases.about_boxes import CATEGORIES
 from risctl.data.datasets.coco_phrases.lexicon import nouns, plural
 from risctl.systems.mini.model import FoundFeatures, Mini
@@ -49,8 +49,8 @@ def draw_all(system: Mini, seen: FoundFeatures, geometry: Geometry) -> FoundThin
     masks = np.zeros((0, geometry.height, geometry.width), dtype=bool)
     if len(corners):
         rows = torch.zeros(len(corners), dtype=torch.int64, device=corners.device)
-        squares = system.finder.masks(features, corners, rows)
-        drawn = lay(squares, corners, height=features.shape[2], width=features.shape[3], stride=_STRIDE)
+        squares = system.detector.masks(features, corners, rows)
+        drawn = paste_logits(squares, corners, height=features.shape[2], width=features.shape[3], stride=_STRIDE)
         masks = (geometry.invert(drawn.float().sigmoid()) > 0.5).cpu().numpy()
     return FoundThings(
         masks=masks, areas=areas.cpu().numpy(), scores=seen.things.scores[0][there].float().cpu().numpy()

@@ -71,11 +71,11 @@ def published(system: GlobalLocalCLIP, image: np.ndarray, masks: np.ndarray, ref
     visual, model = system.clip.visual, system.clip.visual.model
     found = []
     for ref in refs:
-        pixels = global_local.frame(image)
-        original = global_local.resized(pixels, HEIGHT, WIDTH)
-        small = global_local.resized(pixels, 224, 224)
+        pixels = global_local.preprocess(image)
+        original = global_local.resize(pixels, HEIGHT, WIDTH)
+        small = global_local.resize(pixels, 224, 224)
         every = torch.from_numpy(masks)
-        grid = global_local.resized(every[:, None].float(), visual.grid, visual.grid)
+        grid = global_local.resize(every[:, None].float(), visual.grid, visual.grid)
         weights = torch.cat([torch.ones(len(every), 1), grid.flatten(1)], dim=1)[..., None]
         tokens = model.pre_layrnorm(model.embeddings(small))
         for layer in model.encoder.layers[:9]:
@@ -84,12 +84,12 @@ def published(system: GlobalLocalCLIP, image: np.ndarray, masks: np.ndarray, ref
         for layer in model.encoder.layers[9:]:
             tokens = layer(tokens * weights, attention_mask=None)
         context = visual.projection(model.post_layernorm(tokens[:, 0]))
-        boxes = global_local.whole_boxes(global_local.boxes(every), height=HEIGHT, width=WIDTH)
+        boxes = global_local.integer_boxes(global_local.mask_boxes(every), height=HEIGHT, width=WIDTH)
         mean = torch.tensor(global_local.MEAN)[None, :, None, None]
         crops = []
         for mask, (left, top, right, bottom) in zip(every, boxes.tolist(), strict=True):
             masked = original * mask + ~mask * mean
-            crops.append(global_local.resized(masked[:, :, top:bottom, left:right], 224, 224))
+            crops.append(global_local.resize(masked[:, :, top:bottom, left:right], 224, 224))
         hidden = model.pre_layrnorm(model.embeddings(torch.cat(crops)))
         for layer in model.encoder.layers:
             hidden = layer(hidden, attention_mask=None)
@@ -99,7 +99,7 @@ def published(system: GlobalLocalCLIP, image: np.ndarray, masks: np.ndarray, ref
             # The public code pads each text to 77 tokens.
             parts = [system.encode_ids(_padded(ids), torch.tensor([ids.shape[1] - 1])) for ids in (sentence, noun)]
             text = TEXT_WEIGHT * parts[0] + (1 - TEXT_WEIGHT) * parts[1]
-            found.append(global_local.scores(joined, text, system.clip.logit_scale, normalise=True)[0])
+            found.append(global_local.similarities(joined, text, system.clip.logit_scale, normalise=True)[0])
     return found
 
 

@@ -113,9 +113,9 @@ def tiny_mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
         system = build_system(recipe.model, vocabulary=vocabulary, pretrained=False)
         assert isinstance(system, Mini)
         with torch.no_grad():
-            for tower in system.finder.detect.towers:
+            for tower in system.detector.head.towers:
                 tower.leave.bias.normal_()
-            system.finder.masks.leave.bias.fill_(1)
+            system.detector.masks.leave.bias.fill_(1)
     run = tmp_path_factory.mktemp("runs") / "tiny-mini"
     run.mkdir()
     moments = {"optimizer.moments": torch.ones(3)}

@@ -40,7 +40,14 @@ RECIPE_VALUES: Mapping[str, Mapping[str, str]] = {
 }
 """By dotted recipe key of version 2: values of version 1 and what they are in version 2."""
 
-PARAMETERS: Mapping[str, Mapping[str, str]] = {"mini": {"finder.trunk.": "finder.backbone."}}
+PARAMETERS: Mapping[str, Mapping[str, str]] = {
+    "mini": {
+        "finder.trunk.": "detector.backbone.",
+        "finder.detect.": "detector.head.",
+        "finder.": "detector.",
+        "chooser.": "box_selector.",
+    }
+}
 """By system: prefixes of parameter names of version 1 and what they are in version 2."""
 
 

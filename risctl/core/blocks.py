@@ -41,7 +41,7 @@ class ConvBlock(nn.Module):
         return functional.leaky_relu_(self.norm(x), 0.1)
 
 
-class UpBlock(ConvBlock):
+class UpsampleBlock(ConvBlock):
     """A 3x3 block on a map upsampled to twice its size by repeating cells, at less than half the cost.
 
     Of the 3x3 cells that an output sees, repeated ones are the same input: each of the four outputs that an input cell

@@ -279,7 +279,7 @@ class ZeroShotPredictor:
         current = self._current()
         if len(current.centres) != len(current.proposals):
             height, width = current.image.size
-            boxes = global_local.boxes(self._encoded().masks)
+            boxes = global_local.mask_boxes(self._encoded().masks)
             current.centres = (boxes[:, :2] + boxes[:, 2:]) / 2 / torch.tensor([width, height], device=boxes.device)
         return current.centres
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from risctl.core.fusion.box_selector import BoxScores
-from risctl.core.losses.box_selection import choice_losses, presence_of
+from risctl.core.losses.box_selection import box_selection_losses, target_probability
 from risctl.data.boxes import Boxes, BoxTargets
 
 INF = float("-inf")
@@ -37,7 +37,7 @@ def choice(scores: list[list[float]], *, presence: float = 0.0) -> BoxScores:
 
 
 def test_the_terms_are_the_known_formulas() -> None:
-    terms = choice_losses(
+    terms = box_selection_losses(
         choice([[2.0, 0.0, INF]]), asked([[1, 0, 0]], [[2, 0, -1]], [[True, True, False]]), smoothing=0.1
     )
     logs = torch.tensor([2.0, 0.0]).log_softmax(0)
@@ -51,31 +51,34 @@ def test_the_terms_are_the_known_formulas() -> None:
 def test_several_targets_share_the_weight() -> None:
     question = asked([[1, 1, 0]], [[0, 0, 1]])
     even, uneven, wrong = (
-        choice_losses(choice([scores]), question)["choice"].item()
+        box_selection_losses(choice([scores]), question)["choice"].item()
         for scores in ([3.0, 3.0, 0.0], [6.0, 0.0, 0.0], [0.0, 0.0, 6.0])
     )
     assert even < uneven < wrong
 
 
 def test_what_means_nothing_teaches_presence_and_each_alone() -> None:
-    terms = choice_losses(choice([[1.0, 2.0]], presence=3.0), asked([[0, 0]], [[0, 1]]))
+    terms = box_selection_losses(choice([[1.0, 2.0]], presence=3.0), asked([[0, 0]], [[0, 1]]))
     assert terms["choice"].item() == 0 and terms["noun"].item() == 0
-    assert terms["presence"].item() > choice_losses(choice([[1.0, 2.0]]), asked([[0, 0]], [[0, 1]]))["presence"].item()
+    assert (
+        terms["presence"].item()
+        > box_selection_losses(choice([[1.0, 2.0]]), asked([[0, 0]], [[0, 1]]))["presence"].item()
+    )
     torch.stack(list(terms.values())).sum().backward()
 
 
 def test_unknown_kinds_teach_no_noun() -> None:
     known, unknown = asked([[1, 0]], [[1, -1]]), asked([[1, 0]], [[-1, 1]])
-    assert choice_losses(choice([[1.0, 0.0]]), known)["noun"].item() > 0
-    assert choice_losses(choice([[1.0, 0.0]]), unknown)["noun"].item() == 0
+    assert box_selection_losses(choice([[1.0, 0.0]]), known)["noun"].item() > 0
+    assert box_selection_losses(choice([[1.0, 0.0]]), unknown)["noun"].item() == 0
 
 
 def test_absent_boxes_change_nothing_and_gradients_are_finite() -> None:
     alone = choice([[1.0, 0.5], [0.0, 0.3]])
     padded = choice([[1.0, 0.5, INF], [0.0, 0.3, INF]])
     there = [[True, True, False]] * 2
-    terms = choice_losses(alone, asked([[1, 0], [0, 0]], [[0, 1], [0, 1]]))
-    others = choice_losses(padded, asked([[1, 0, 0], [0, 0, 0]], [[0, 1, -1], [0, 1, -1]], there))
+    terms = box_selection_losses(alone, asked([[1, 0], [0, 0]], [[0, 1], [0, 1]]))
+    others = box_selection_losses(padded, asked([[1, 0, 0], [0, 0, 0]], [[0, 1, -1], [0, 1, -1]], there))
     for name, term in terms.items():
         assert torch.allclose(term, others[name], atol=1e-6)
     torch.stack(list(others.values())).sum().backward()
@@ -84,7 +87,7 @@ def test_absent_boxes_change_nothing_and_gradients_are_finite() -> None:
 
 def test_no_box_anywhere_is_no_error() -> None:
     empty = choice([[], []])
-    terms = choice_losses(empty, asked([[], []], [[], []]))
+    terms = box_selection_losses(empty, asked([[], []], [[], []]))
     assert all(bool(one.isfinite()) for one in terms.values())
     torch.stack(list(terms.values())).sum().backward()
     assert empty.presence.grad is not None and bool(empty.presence.grad.isfinite().all())
@@ -93,11 +96,11 @@ def test_no_box_anywhere_is_no_error() -> None:
 def test_half_precision_is_raised() -> None:
     made = choice([[1.0, 0.5]])
     half = replace(made, scores=made.scores.bfloat16(), presence=made.presence.bfloat16(), noun=made.noun.bfloat16())
-    assert {one.dtype for one in choice_losses(half, asked([[1, 0]], [[0, 1]])).values()} == {torch.float32}
+    assert {one.dtype for one in box_selection_losses(half, asked([[1, 0]], [[0, 1]])).values()} == {torch.float32}
 
 
 def test_presence_is_nothing_where_there_is_no_box() -> None:
     there = torch.tensor([[True, False], [False, False]])
-    assert presence_of(choice([[1.0, INF], [INF, INF]], presence=2.0), there).tolist() == pytest.approx(
+    assert target_probability(choice([[1.0, INF], [INF, INF]], presence=2.0), there).tolist() == pytest.approx(
         [0.8808, 0.0], abs=1e-4
     )

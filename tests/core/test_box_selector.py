@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from risctl.core.encoders.text.hashed_words import GRAMS, HashedWords, WordIds, gram_buckets, split_words
-from risctl.core.fusion.box_selector import BoxScores, Chooser, box_feature_count, box_features, pair_features
+from risctl.core.fusion.box_selector import BoxScores, BoxSelector, box_feature_count, box_features, pair_features
 from risctl.data.boxes import Boxes
 
 WORDS = ("left", "right", "second", "from", "big", "dog", "cat", "on", "the", "red", "blue")
@@ -27,13 +27,15 @@ def boxes(*places: tuple[float, float, float], kinds: tuple[int, ...] | None = N
     )
 
 
-def chooser(**settings: int | float) -> Chooser:
+def box_selector(**settings: int | float) -> BoxSelector:
     torch.manual_seed(0)
-    return Chooser(HashedWords(len(WORDS), channels=32), classes=4, channels=32, layers=2, heads=2, **settings).eval()
+    return BoxSelector(
+        HashedWords(len(WORDS), channels=32), classes=4, channels=32, layers=2, heads=2, **settings
+    ).eval()
 
 
-def choose(model: Chooser, ids: torch.Tensor, some: Boxes) -> BoxScores:
-    return model(*model.read(ids), some)
+def choose(model: BoxSelector, ids: torch.Tensor, some: Boxes) -> BoxScores:
+    return model(*model.encode_text(ids), some)
 
 
 def test_words_are_split_plainly() -> None:
@@ -80,7 +82,7 @@ def test_ranks_count_only_what_is_alike_and_there() -> None:
 
 
 def test_padding_changes_nothing() -> None:
-    model = chooser()
+    model = box_selector()
     ids = IDS("left dog")[None]
     two = boxes((0.2, 0.5, 0.2), (0.7, 0.5, 0.3))
     more = boxes((0.2, 0.5, 0.2), (0.7, 0.5, 0.3), (0.4, 0.1, 0.2), kinds=(0, 0, 1))
@@ -97,7 +99,7 @@ def test_padding_changes_nothing() -> None:
 
 
 def test_the_order_of_boxes_is_nothing() -> None:
-    model = chooser()
+    model = box_selector()
     ids = IDS("second from right")[None]
     three = boxes((0.2, 0.5, 0.2), (0.7, 0.5, 0.3), (0.4, 0.1, 0.2), kinds=(0, 2, 1))
     turned = boxes((0.4, 0.1, 0.2), (0.7, 0.5, 0.3), (0.2, 0.5, 0.2), kinds=(1, 2, 0))
@@ -105,7 +107,7 @@ def test_the_order_of_boxes_is_nothing() -> None:
 
 
 def test_appearance_counts_where_it_is_seen() -> None:
-    model = chooser(appearance=3)
+    model = box_selector(appearance=3)
     ids = IDS("red dog")[None]
     two = boxes((0.2, 0.5, 0.2), (0.7, 0.5, 0.3))
     red = replace(two, appearance=torch.tensor([[[1.0, 0, 0], [0, 0, 1.0]]]))
@@ -115,7 +117,7 @@ def test_appearance_counts_where_it_is_seen() -> None:
 
 
 def test_no_boxes_at_all() -> None:
-    model = chooser()
+    model = box_selector()
     none = Boxes(
         corners=torch.zeros(1, 0, 4),
         classes=torch.zeros(1, 0, 4),
@@ -130,7 +132,7 @@ def test_no_boxes_at_all() -> None:
 def test_it_learns_sides_kinds_and_absence() -> None:
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
-    model = Chooser(HashedWords(len(WORDS), channels=32), classes=4, channels=32, layers=2, heads=2, dropout=0.0)
+    model = BoxSelector(HashedWords(len(WORDS), channels=32), classes=4, channels=32, layers=2, heads=2, dropout=0.0)
     texts = ("left dog", "right dog", "left cat", "right cat")
     ids = torch.stack([IDS(text) for text in texts])[:, :2]
 

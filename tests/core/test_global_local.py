@@ -45,8 +45,8 @@ def test_crops_are_those_of_the_published_loop(height: int, width: int, seed: in
     picture = torch.randn(1, 3, height, width, generator=generator)
     masks = torch.rand(3, height, width, generator=generator) > 0.8
     masks[:, height // 2, width // 2] = True
-    boxes = global_local.whole_boxes(global_local.boxes(masks, how), height=height, width=width)
-    found = global_local.crops(picture, masks, boxes, size=24)
+    boxes = global_local.integer_boxes(global_local.mask_boxes(masks, how), height=height, width=width)
+    found = global_local.masked_crops(picture, masks, boxes, size=24)
     mean = torch.tensor(global_local.MEAN)[:, None, None]
     for number, (left, top, right, bottom) in enumerate(boxes.tolist()):
         whole = picture[0] * masks[number] + mean * ~masks[number]
@@ -59,10 +59,10 @@ def test_boxes_tight_and_as_published() -> None:
     masks[0, 2:5, 4:9] = True
     masks[1, 0:2, 0:2] = True
     masks[1, 8:10, 16:20] = True
-    tight = global_local.boxes(masks)
+    tight = global_local.mask_boxes(masks)
     assert tight.tolist() == [[4, 2, 9, 5], [0, 0, 20, 10], [0, 0, 0, 0]]
     # Columns 4 to 8 have the mean 6 and are 5: 3.5 to 8.5; of two pieces the mean lies between them.
-    assert global_local.boxes(masks, "reference")[:2].tolist() == [
+    assert global_local.mask_boxes(masks, "reference")[:2].tolist() == [
         [3.5, 1.5, 8.5, 4.5],
         [pytest.approx(71 / 6 - 3), 2.5, pytest.approx(71 / 6 + 3), 6.5],
     ]
@@ -71,7 +71,7 @@ def test_boxes_tight_and_as_published() -> None:
 def test_a_frame_has_its_shorter_side_at_800() -> None:
     for shape, wanted in (((10, 30), (800, 2400)), ((30, 10), (2400, 800)), ((7, 9), (800, int(800 * 9 / 7)))):
         image = np.random.default_rng(0).integers(0, 255, (*shape, 3), dtype=np.uint8)
-        assert global_local.frame(image).shape == (1, 3, *wanted)
+        assert global_local.preprocess(image).shape == (1, 3, *wanted)
 
 
 @pytest.mark.parametrize("kind", ["vit", "resnet"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from risctl.core.heads.detector import Finder
-from risctl.core.heads.instance_masks import lay
-from risctl.core.losses.instances import square_loss, thing_boxes, thing_losses
+from risctl.core.heads.detector import InstanceDetector
+from risctl.core.heads.instance_masks import paste_logits
+from risctl.core.losses.instances import instance_boxes, instance_losses, mask_grid_loss
 from risctl.data.batch import Things
 
 SIDE = 96
@@ -23,9 +23,9 @@ def some_things(*places: tuple[int, int, int, int], categories: tuple[int, ...] 
 
 
 @pytest.fixture
-def finder() -> Finder:
+def detector() -> InstanceDetector:
     torch.manual_seed(0)
-    return Finder(classes=2, neck=16, channels=8)
+    return InstanceDetector(classes=2, neck=16, channels=8)
 
 
 def shown(things: Things) -> torch.Tensor:
@@ -34,60 +34,60 @@ def shown(things: Things) -> torch.Tensor:
     return 0.3 * noise + 0.7 * things.masks.any(0)
 
 
-def losses(finder: Finder, *things: Things, seed: int = 0, **options: object) -> dict[str, torch.Tensor]:
+def losses(detector: InstanceDetector, *things: Things, seed: int = 0, **options: object) -> dict[str, torch.Tensor]:
     images = torch.stack([shown(one) for one in things])
     padding = torch.zeros(len(things), SIDE, SIDE, dtype=torch.bool)
     torch.manual_seed(seed)
-    return thing_losses(finder, images, padding, things, kind_of=KIND_OF, **options)  # type: ignore[arg-type]
+    return instance_losses(detector, images, padding, things, class_of=KIND_OF, **options)  # type: ignore[arg-type]
 
 
 def test_boxes_reach_to_the_far_sides_whatever_the_masks_scale() -> None:
     for scale in (1, 4):
         things = some_things((8, 16, 40, 48), (64, 0, 96, 96), scale=scale)
-        boxes, large = thing_boxes(things.masks, width=SIDE)
+        boxes, large = instance_boxes(things.masks, width=SIDE)
         assert boxes.tolist() == [[8, 16, 40, 48], [64, 0, 96, 96]] and large.all()
 
 
 def test_the_empty_and_the_tiny_are_not_learned() -> None:
-    boxes, large = thing_boxes(some_things((8, 8, 8, 8), (10, 10, 11, 40), (10, 10, 12, 40)).masks, width=SIDE)
+    boxes, large = instance_boxes(some_things((8, 8, 8, 8), (10, 10, 11, 40), (10, 10, 12, 40)).masks, width=SIDE)
     assert large.tolist() == [False, False, True] and boxes[0].tolist() == [0, 0, 0, 0]
 
 
-def test_the_same_seed_draws_the_same_lots(finder: Finder) -> None:
+def test_the_same_seed_draws_the_same_lots(detector: InstanceDetector) -> None:
     things = some_things(*((10 * i, 0, 10 * i + 20, 90) for i in range(7)))
-    first, again, other = (losses(finder, things, seed=seed, per_picture=2)["mask"] for seed in (1, 1, 2))
+    first, again, other = (losses(detector, things, seed=seed, per_image=2)["mask"] for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
-def test_a_picture_with_an_unknown_thing_teaches_masks_alone(finder: Finder) -> None:
+def test_a_picture_with_an_unknown_thing_teaches_masks_alone(detector: InstanceDetector) -> None:
     known, unknown = some_things((8, 8, 60, 60)), some_things((8, 8, 60, 60), (20, 40, 90, 90), categories=(7, 3))
-    terms = losses(finder, unknown)
+    terms = losses(detector, unknown)
     assert terms["quality"] == terms["overlap"] == terms["sides"] == 0 and terms["mask"] > 0
     sum(terms.values()).backward()
-    assert finder.masks.leave.weight.grad is not None
-    mixed, alone = losses(finder, known, unknown), losses(finder, known)
+    assert detector.masks.leave.weight.grad is not None
+    mixed, alone = losses(detector, known, unknown), losses(detector, known)
     for name in ("quality", "overlap", "sides"):
         assert float(mixed[name].detach()) == pytest.approx(float(alone[name].detach()), rel=1e-3), name
 
 
-def test_detection_can_be_left_alone(finder: Finder) -> None:
-    terms = losses(finder, some_things((8, 8, 60, 60)), detect=False)
+def test_detection_can_be_left_alone(detector: InstanceDetector) -> None:
+    terms = losses(detector, some_things((8, 8, 60, 60)), detect=False)
     assert {name for name, term in terms.items() if term != 0} == {"mask"}
 
 
-def test_nothing_to_find_is_finite_and_has_gradients(finder: Finder) -> None:
+def test_nothing_to_find_is_finite_and_has_gradients(detector: InstanceDetector) -> None:
     nothing = Things(categories=torch.zeros(0, dtype=torch.int64), masks=torch.zeros(0, SIDE, SIDE, dtype=torch.bool))
-    terms = losses(finder, nothing, nothing)
+    terms = losses(detector, nothing, nothing)
     assert terms["mask"] == 0 and terms["quality"] > 0
     sum(terms.values()).backward()
-    assert all(one.grad is None or one.grad.isfinite().all() for one in finder.parameters())
+    assert all(one.grad is None or one.grad.isfinite().all() for one in detector.parameters())
 
 
-def test_half_precision_leaves_the_losses_in_single(finder: Finder) -> None:
+def test_half_precision_leaves_the_losses_in_single(detector: InstanceDetector) -> None:
     things = some_things((8, 8, 60, 60), (30, 30, 90, 80), categories=(7, 9))
-    full = losses(finder, things)
+    full = losses(detector, things)
     with torch.autocast("cpu", torch.bfloat16):
-        half = losses(finder, things)
+        half = losses(detector, things)
     for name, term in half.items():
         assert term.dtype == torch.float32, name
         assert float(term.detach()) == pytest.approx(float(full[name].detach()), rel=0.1, abs=0.02), name
@@ -97,26 +97,29 @@ def test_half_precision_leaves_the_losses_in_single(finder: Finder) -> None:
 def test_the_square_is_asked_for_what_is_in_the_box() -> None:
     wanted = torch.zeros(2, 8, 8)
     wanted[0, :4] = wanted[1, :, 4:] = 1
-    right, wrong = square_loss((wanted - 0.5) * 20, wanted), square_loss((wanted - 0.5) * -20, wanted)
+    right, wrong = mask_grid_loss((wanted - 0.5) * 20, wanted), mask_grid_loss((wanted - 0.5) * -20, wanted)
     assert right < 0.01 < 10 < wrong
 
 
-def test_masks_are_learned(finder: Finder) -> None:
+def test_masks_are_learned(detector: InstanceDetector) -> None:
     """A few steps on one picture draw its thing, which does not fill its box, where it is."""
     shape = torch.zeros(1, SIDE, SIDE, dtype=torch.bool)
     shape[0, 16:80, 16:40] = shape[0, 56:80, 16:80] = True
     things = Things(categories=torch.tensor([7]), masks=shape)
-    finder.backbone.requires_grad_(False)
-    parameters = [*finder.features.parameters(), *finder.masks.parameters()]
+    detector.backbone.requires_grad_(False)
+    parameters = [*detector.features.parameters(), *detector.masks.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=3e-3)
     for step in range(40):
-        loss = losses(finder, things, seed=step, detect=False)["mask"]
+        loss = losses(detector, things, seed=step, detect=False)["mask"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    box = thing_boxes(shape, width=SIDE)[0]
+    box = instance_boxes(shape, width=SIDE)[0]
     with torch.no_grad():
-        _, features = finder(shown(things)[None], torch.zeros(1, SIDE, SIDE, dtype=torch.bool))
-        drawn = lay(finder.masks(features, box, torch.tensor([0])), box, height=SIDE, width=SIDE, stride=1)[0] > 0
+        _, features = detector(shown(things)[None], torch.zeros(1, SIDE, SIDE, dtype=torch.bool))
+        drawn = (
+            paste_logits(detector.masks(features, box, torch.tensor([0])), box, height=SIDE, width=SIDE, stride=1)[0]
+            > 0
+        )
     shared, joint = (drawn & shape[0]).sum(), (drawn | shape[0]).sum()
     assert shared / joint > 0.85

@@ -14,8 +14,8 @@ from risctl.core.encoders.visual.swin import NUMBERS, Swin, SwinNumbers
 from risctl.core.fusion.deformable_attention import DeformableAttention, gather_points, sample_points
 from risctl.core.fusion.sine_position import sine_position_1d, sine_position_2d
 from risctl.core.heads.dynamic_mask import DynamicMaskHead
-from risctl.core.losses.boxes import boxes_of_masks, generalised_iou, to_corners
-from risctl.core.losses.clip_queries import ClipPredictions, ClipTargets, layer_losses, match, match_costs
+from risctl.core.losses.boxes import cxcywh_to_xyxy, generalised_box_iou, masks_to_cxcywh
+from risctl.core.losses.clip_queries import ClipPredictions, ClipTargets, layer_losses, match_costs, match_queries
 
 SMALL = SwinNumbers(width=24, depths=(2, 2, 2, 2), heads=(2, 2, 4, 4), video=True)
 
@@ -217,13 +217,13 @@ def test_dynamic_masks_are_three_convolutions_over_features_and_offsets() -> Non
 def test_boxes_of_masks_and_their_overlap() -> None:
     masks = torch.zeros(2, 10, 12, dtype=torch.bool)
     masks[0, 2:6, 3:9] = True
-    assert boxes_of_masks(masks).tolist() == [[6, 4, 6, 4], [0, 0, 0, 0]]
-    first = to_corners(torch.tensor([[0.25, 0.5, 0.5, 1.0]]))
-    second = to_corners(torch.tensor([[0.75, 0.5, 0.5, 1.0]]))
-    assert generalised_iou(first, first).item() == pytest.approx(1, abs=1e-5)
-    assert generalised_iou(first, second).item() == pytest.approx(0, abs=1e-5)
-    far = to_corners(torch.tensor([[0.1, 0.1, 0.1, 0.1], [0.9, 0.9, 0.1, 0.1]]))
-    assert generalised_iou(far[0], far[1]).item() == pytest.approx(-(0.81 - 0.02) / 0.81, abs=1e-4)
+    assert masks_to_cxcywh(masks).tolist() == [[6, 4, 6, 4], [0, 0, 0, 0]]
+    first = cxcywh_to_xyxy(torch.tensor([[0.25, 0.5, 0.5, 1.0]]))
+    second = cxcywh_to_xyxy(torch.tensor([[0.75, 0.5, 0.5, 1.0]]))
+    assert generalised_box_iou(first, first).item() == pytest.approx(1, abs=1e-5)
+    assert generalised_box_iou(first, second).item() == pytest.approx(0, abs=1e-5)
+    far = cxcywh_to_xyxy(torch.tensor([[0.1, 0.1, 0.1, 0.1], [0.9, 0.9, 0.1, 0.1]]))
+    assert generalised_box_iou(far[0], far[1]).item() == pytest.approx(-(0.81 - 0.02) / 0.81, abs=1e-4)
 
 
 def example(*, seed: int = 0) -> tuple[ClipPredictions, ClipTargets]:
@@ -238,7 +238,7 @@ def example(*, seed: int = 0) -> tuple[ClipPredictions, ClipTargets]:
     )
     shown = masks.flatten(2).any(2)
     targets = ClipTargets(
-        masks=masks, boxes=boxes_of_masks(masks > 0) / 8, valid=shown, labels=torch.zeros(2, dtype=torch.int64)
+        masks=masks, boxes=masks_to_cxcywh(masks > 0) / 8, valid=shown, labels=torch.zeros(2, dtype=torch.int64)
     )
     return predicted, targets
 
@@ -251,7 +251,7 @@ def test_the_query_that_is_right_is_matched() -> None:
     predicted.masks[1, :, 1] = 20 * targets.masks[1] - 10
     predicted.boxes[1, :, 1] = targets.boxes[1]
     predicted.classes[1, :, 1] = 3
-    assert match(predicted, targets).tolist() == [2, 1]
+    assert match_queries(predicted, targets).tolist() == [2, 1]
     assert match_costs(predicted, targets).shape == (2, 4)
     right = layer_losses([predicted], targets)
     assert right["mask"] < 1e-3 and right["dice"] < 0.1 and right["box"] < 1e-5
@@ -315,4 +315,4 @@ def test_masks_through_a_convolution_are_those_of_its_features(queries: int) -> 
     maps, states, centres = torch.randn(3, 6, 7, 9), torch.randn(3, queries, 8), 30 * torch.rand(3, queries, 2)
     with torch.no_grad():
         expected = head(out(maps), states, centres)
-        assert torch.allclose(head.through(out, maps, states, centres), expected, atol=1e-4)
+        assert torch.allclose(head.forward_with_projection(out, maps, states, centres), expected, atol=1e-4)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from risctl.core.blocks import ConvBlock, UpBlock, freeze, upsample
+from risctl.core.blocks import ConvBlock, UpsampleBlock, freeze, upsample
 from risctl.core.encoders.text.bigru import BiGRU, BiGRUEncoder
 from risctl.core.encoders.text.embedding import FrozenVectors, LearnedVectors
 from risctl.core.fusion.attention import MultiHeadAttention
@@ -100,7 +100,7 @@ def test_stride_two_pads_left_and_top_only() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (3, 5)])
 def test_up_block_is_a_block_after_upsampling(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    up, plain = UpBlock(3, 4).double(), ConvBlock(3, 4, kernel=3).double()
+    up, plain = UpsampleBlock(3, 4).double(), ConvBlock(3, 4, kernel=3).double()
     plain.load_state_dict(up.state_dict())
     x = torch.randn(2, 3, *size, dtype=torch.float64)
     first, second = up(x), plain(upsample(x))

@@ -10,9 +10,9 @@ import torch
 from helpers.tiny import build_tiny, tiny_recipe
 
 from risctl.core.encoders.text.hashed_words import HashedWords
-from risctl.core.fusion.box_selector import Chooser
-from risctl.core.heads.detector import Finder
-from risctl.core.losses.box_selection import choice_losses
+from risctl.core.fusion.box_selector import BoxSelector
+from risctl.core.heads.detector import InstanceDetector
+from risctl.core.losses.box_selection import box_selection_losses
 from risctl.data.box_grounding import BoxPicture, BoxQuestion
 from risctl.data.box_grounding_dataset import QuestionSet
 from risctl.data.box_noise import Disturbance
@@ -46,8 +46,8 @@ def mini() -> Mini:
     words = HashedWords(len(WORDS), channels=24, buckets=64, max_words=4)
     return Mini(
         preprocess=MiniPreprocess(size=64, words=WORDS, buckets=64, max_words=4),
-        finder=Finder(classes=2, channels=8),
-        chooser=Chooser(words, classes=2, channels=24, layers=1, heads=2, dropout=0.0),
+        detector=InstanceDetector(classes=2, channels=8),
+        box_selector=BoxSelector(words, classes=2, channels=24, layers=1, heads=2, dropout=0.0),
     )
 
 
@@ -62,13 +62,13 @@ def learn(mini: Mini, questions: list[BoxQuestion], *, steps: int) -> None:
         appearance=spec.appearance,
         seed=0,
     )
-    optimizer = torch.optim.AdamW(mini.chooser.parameters(), lr=5e-3)
+    optimizer = torch.optim.AdamW(mini.box_selector.parameters(), lr=5e-3)
     generator = np.random.default_rng(0)
     mini.train()
     for step in range(steps):
         batch = items.collate([items.item(step, int(one)) for one in generator.integers(0, len(items), 32)])
         assert batch.asked is not None
-        terms = choice_losses(mini(batch).extras["choice"], batch.asked)
+        terms = box_selection_losses(mini(batch).extras["choice"], batch.asked)
         optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
         optimizer.step()

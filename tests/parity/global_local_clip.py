@@ -53,12 +53,14 @@ def forward(
     height, width = image.shape[:2]
     bits = np.unpackbits(arrays["masks_packed"], axis=1)[:, : height * width]
     masks = bits.reshape(-1, height, width).astype(bool)
-    pixels = global_local.frame(image)
-    original = global_local.resized(pixels, height, width)
-    small = global_local.resized(pixels, system.clip.visual.resolution, system.clip.visual.resolution)
-    boxes = global_local.boxes(torch.from_numpy(masks), "reference")
-    whole_boxes = global_local.whole_boxes(boxes, height=height, width=width)
-    crops = global_local.crops(original, torch.from_numpy(masks), whole_boxes, size=system.clip.visual.resolution)
+    pixels = global_local.preprocess(image)
+    original = global_local.resize(pixels, height, width)
+    small = global_local.resize(pixels, system.clip.visual.resolution, system.clip.visual.resolution)
+    boxes = global_local.mask_boxes(torch.from_numpy(masks), "reference")
+    whole_boxes = global_local.integer_boxes(boxes, height=height, width=width)
+    crops = global_local.masked_crops(
+        original, torch.from_numpy(masks), whole_boxes, size=system.clip.visual.resolution
+    )
     features = system.encode_image(image, masks)
     ids = torch.from_numpy(arrays["token_ids"]).long()
     text = system.encode_ids(ids, ids.argmax(1))

@@ -24,8 +24,8 @@ from risctl.core.losses.clip_queries import (
     ClipPredictions,
     ClipTargets,
     clip_losses,
-    match,
     match_costs,
+    match_queries,
     valid_count,
 )
 from risctl.language.vocabulary import Vocabulary
@@ -161,7 +161,7 @@ def losses_of(layers: tuple[ClipPredictions, ...], targets: ClipTargets) -> dict
     count = valid_count(targets.valid)
     for number, layer in enumerate(layers):
         last = number == len(layers) - 1
-        chosen = match(layer, targets)
+        chosen = match_queries(layer, targets)
         result[f"out.match_cost.{'last' if last else f'aux{number}'}"] = match_costs(layer, targets).numpy()
         result[f"out.matched_query.{'last' if last else f'aux{number}'}"] = chosen.numpy()
         terms = clip_losses(layer, targets, chosen=chosen, count=count)

@@ -51,7 +51,7 @@ def conv_gru(weights: Mapping[str, Tensor], arrays: Arrays) -> dict[str, np.ndar
     _fill(gru.gates, torch.cat([_beside(weights, "f"), _beside(weights, "z")]), _both(weights, "bf", "bz"))
     _fill(gru.candidate, _beside(weights, "h"), weights["bh"])
     _fill(gru.out, weights["WP"], weights["bP"])
-    step = gru.gated(x, hidden)
+    step = gru.compute_gates(x, hidden)
     state = gru(x, hidden, step=0, inside=torch.ones_like(x[:, :1]))
     return {
         "forget_gate": step.forget[0].numpy(),

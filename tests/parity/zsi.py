@@ -20,8 +20,8 @@ from torch import Tensor
 from risctl.core.encoders.load_weights import load_state
 from risctl.core.fusion.background_sync import with_background
 from risctl.core.heads.mask_paste import paste
-from risctl.core.heads.semantic_box import DEVIATIONS
-from risctl.core.losses.zero_shot_detection import mask_losses, region_losses, restored_loss
+from risctl.core.heads.semantic_box import STDS
+from risctl.core.losses.zero_shot_detection import mask_losses, reconstruction_loss, region_losses
 from risctl.language.vocabulary import Vocabulary
 from risctl.systems.zsi.build import build_zsi
 from risctl.systems.zsi.config import ZSIModel
@@ -92,9 +92,7 @@ def heads(system: ZSI, case: Mapping[str, Any], arrays: Arrays) -> dict[str, Any
     ask_seen, ask_unseen = system.ask_split()
     deltas = boxes.deltas.unflatten(1, (-1, 4))
     height, width = _clip_size(case)
-    decoded = system.conventions.decode(
-        given("rois")[:, None, 1:], deltas, deviations=DEVIATIONS, height=height, width=width
-    )
+    decoded = system.conventions.decode(given("rois")[:, None, 1:], deltas, stds=STDS, height=height, width=width)
     ours: dict[str, Any] = {
         "v_b": system.background,
         "semantic_scores": boxes.scores,
@@ -150,7 +148,7 @@ def image(system: ZSI, case: Mapping[str, Any], arrays: Arrays) -> dict[str, Any
         "box_deltas": boxes.deltas[index],
         "shared_feature": boxes.shared[index],
         "reconstruction": boxes.restored[index],
-        "L_R_box": restored_loss(boxes.shared, boxes.restored),
+        "L_R_box": reconstruction_loss(boxes.shared, boxes.restored),
         "unseen_class_scores": system.classify(boxes, ask_unseen)[index],
         "seen_class_scores": system.classify(boxes, ask_seen)[index],
     }

@@ -10,10 +10,10 @@ from contract import SIZES, TEXTS, SystemContract, items_of
 from helpers.small_models import recipe_of
 
 from risctl.core.encoders.text.hashed_words import HashedWords
-from risctl.core.fusion.box_selector import BoxScores, Chooser
+from risctl.core.fusion.box_selector import BoxScores, BoxSelector
 from risctl.core.fusion.colour_histograms import APPEARANCE, colour_histograms
-from risctl.core.heads.detection import BINS, Cells
-from risctl.core.heads.detector import Finder, pick
+from risctl.core.heads.detection import BINS, CellPredictions
+from risctl.core.heads.detector import InstanceDetector, select_detections
 from risctl.data.batch import Batch, Item, collate
 from risctl.errors import UsageError
 from risctl.recipe.schema import Recipe
@@ -32,8 +32,8 @@ def mini() -> Mini:
     words = HashedWords(len(WORDS), channels=32, buckets=64, max_words=6)
     return Mini(
         preprocess=MiniPreprocess(size=64, words=WORDS, buckets=64, max_words=6),
-        finder=Finder(classes=5, channels=16),
-        chooser=Chooser(words, classes=5, channels=32, layers=1, heads=2, appearance=APPEARANCE),
+        detector=InstanceDetector(classes=5, channels=16),
+        box_selector=BoxSelector(words, classes=5, channels=32, layers=1, heads=2, appearance=APPEARANCE),
         max_count=6,
     ).eval()
 
@@ -55,12 +55,12 @@ class TestContract(SystemContract):
         """As after some training: a box is meant or not by the text, not all of them by half."""
         assert isinstance(system, Mini)
         with torch.no_grad():
-            for tower in system.finder.detect.towers:
+            for tower in system.detector.head.towers:
                 tower.leave.bias.normal_()
-            system.chooser.layers[0].merge.weight.mul_(20)
-            system.chooser.score[-1].weight.mul_(40)
-            system.chooser.score[-1].bias.fill_(-4)
-            system.finder.masks.leave.bias.fill_(1)
+            system.box_selector.layers[0].merge.weight.mul_(20)
+            system.box_selector.score[-1].weight.mul_(40)
+            system.box_selector.score[-1].bias.fill_(-4)
+            system.detector.masks.leave.bias.fill_(1)
 
     def items(self, system: System, *, texts: tuple[str, ...] = TEXTS, seed: int = 0) -> list[Item]:
         """As every system's, but the targets are things that are found: others teach nothing about the choice."""
@@ -76,7 +76,7 @@ class TestContract(SystemContract):
         return made
 
     def test_text_and_picture_both_matter(self, system: System) -> None:
-        """Of a chooser that has learned nothing, the shares tell texts apart before the choice does."""
+        """Of a box selector that has learned nothing, the shares tell texts apart before the choice does."""
         same_picture = super().items(system, texts=("the man",)) + super().items(system, texts=("red cup",))
         shares = self.run(system, same_picture).maps["choice"]
         assert (shares[0] - shares[1]).abs().max() > 1e-4
@@ -87,7 +87,7 @@ class TestContract(SystemContract):
     def may_lack_gradient(self, name: str) -> bool:
         """What stands for boxes without a class or appearance (all found ones have both), and levels of the head
         on which nothing was found."""
-        return name in ("chooser.nameless", "chooser.unseen") or name.startswith("finder.detect.")
+        return name in ("box_selector.nameless", "box_selector.unseen") or name.startswith("detector.head.")
 
 
 def test_a_batch_gives_what_single_samples_give(mini: Mini) -> None:
@@ -122,7 +122,7 @@ def test_boxes_are_of_the_picture_not_of_the_input(mini: Mini) -> None:
 
 def test_a_picture_in_which_nothing_is_found(mini: Mini) -> None:
     with torch.no_grad():
-        for tower in mini.finder.detect.towers:
+        for tower in mini.detector.head.towers:
             tower.leave.bias.fill_(-20)
         output = mini(collate(items(mini, "the man")))
     assert output.scores is not None and float(output.scores[0]) == 0
@@ -146,7 +146,13 @@ def test_the_loss_reaches_every_part(mini: Mini) -> None:
     assert all(bool(one.isfinite()) for one in terms.values())
     assert terms["choice"].item() > 0 and terms["mask"].item() > 0
     torch.stack(list(terms.values())).sum().backward()
-    parts = (mini.finder.backbone, mini.finder.masks, mini.finder.features, mini.chooser.words, mini.chooser.look)
+    parts = (
+        mini.detector.backbone,
+        mini.detector.masks,
+        mini.detector.features,
+        mini.box_selector.words,
+        mini.box_selector.look,
+    )
     assert all(any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters()) for part in parts)
 
 
@@ -159,18 +165,20 @@ def test_a_text_without_words_is_refused(mini: Mini, text: str) -> None:
 def test_picking_keeps_one_a_place_within_the_picture() -> None:
     sides = torch.full((1, 3, 4, BINS), -50.0)
     sides[..., 2] = 0
-    cells = Cells(
+    cells = CellPredictions(
         scores=torch.tensor([[[2.0, -9], [-9, 1.0], [0.0, -9]]]),
         sides=sides,
         centres=torch.tensor([[20.0, 20], [21, 20], [60, 20]]),
         strides=torch.full((3,), 8.0),
     )
-    things = pick(cells, extents=torch.tensor([[0.0, 10, 64, 64]]), most=5)
+    things = select_detections(cells, extents=torch.tensor([[0.0, 10, 64, 64]]), max_count=5)
     assert things.mask.tolist() == [[True, True]]
     assert things.corners[0].tolist() == [[4, 10, 36, 36], [44, 10, 64, 36]]
     assert things.scores[0].argmax(1).tolist() == [0, 0]
-    assert pick(cells, extents=torch.tensor([[0.0, 10, 64, 64]]), most=1).mask.tolist() == [[True]]
-    assert pick(cells, extents=torch.tensor([[0.0, 10, 64, 64]]), most=5, floor=0.99).mask.shape == (1, 0)
+    assert select_detections(cells, extents=torch.tensor([[0.0, 10, 64, 64]]), max_count=1).mask.tolist() == [[True]]
+    assert select_detections(
+        cells, extents=torch.tensor([[0.0, 10, 64, 64]]), max_count=5, score_threshold=0.99
+    ).mask.shape == (1, 0)
 
 
 def test_a_box_knows_its_colours() -> None:
@@ -202,7 +210,7 @@ def test_several_things_are_meant_where_several_are_probable(mini: Mini) -> None
 def test_several_things_are_drawn_as_their_union(mini: Mini, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = collate(items(mini, "both men"))
     with torch.no_grad():
-        mini.finder.masks.leave.bias.fill_(1)
+        mini.detector.masks.leave.bias.fill_(1)
         seen, text = mini.encode_image(batch.images, batch.padding), mini.encode_text(batch.words, batch.word_mask)
 
         def drawn(*chosen: int) -> torch.Tensor:
@@ -219,7 +227,7 @@ def test_several_things_are_drawn_as_their_union(mini: Mini, monkeypatch: pytest
 def test_things_are_found_by_class(mini: Mini) -> None:
     [item] = items(mini, "the man")
     with torch.no_grad():
-        mini.finder.masks.leave.bias.fill_(1)
+        mini.detector.masks.leave.bias.fill_(1)
         seen = mini.encode_image(item.image[None], item.geometry.padding()[None])
     names = ["person", "bicycle", "car", "motorcycle", "airplane"]
     found = mini.detect(seen, [names], geometry=item.geometry, min_score=0.0)

@@ -15,9 +15,9 @@ from helpers.small_models import recipe_of
 from helpers.tiny import tiny_store
 
 from risctl.core.encoders.text.query_word import SIDE_NAMES
-from risctl.core.fusion.location_selector import choose_by_place
+from risctl.core.fusion.location_selector import select_by_location
 from risctl.core.heads.background_rpn import Proposals
-from risctl.core.heads.semantic_box import DEVIATIONS
+from risctl.core.heads.semantic_box import STDS
 from risctl.data.batch import Batch, Things, collate
 from risctl.data.instance_dataset import ThingTrainingSet
 from risctl.data.store.reader import Store
@@ -247,7 +247,7 @@ def test_places_choose_among_what_is_nearly_as_good_as_the_best() -> None:
     def chosen(phrase: str) -> int:
         place = place_of(phrase.split())
         named = torch.tensor([float(name in place.sides) for name in SIDE_NAMES] + [float(place.rank)])
-        return choose_by_place(boxes, scores, named, height=100, width=100)
+        return select_by_location(boxes, scores, named, height=100, width=100)
 
     assert (chosen("the zebra"), chosen("left zebra"), chosen("rightmost zebra")) == (0, 1, 2)
     assert (chosen("second zebra"), chosen("third zebra"), chosen("first zebra")) == (0, 2, 0)
@@ -310,7 +310,7 @@ def test_the_heads_learn_from_so_many_regions() -> None:
     thing = Instances.of_masks(mask, torch.tensor([3]))
     proposed = torch.cat([thing.boxes.expand(20, 4), torch.tensor([[70.0, 45, 90, 60]]).expand(20, 4)])
     conventions = system_of(regions=12).conventions
-    sampled = sample_regions(proposed, thing, count=12, conventions=conventions, deviations=DEVIATIONS)
+    sampled = sample_regions(proposed, thing, count=12, conventions=conventions, stds=STDS)
     assert len(sampled.corners) == 12 and int(sampled.inside.sum()) == 3
     assert system_of(regions=12).learned_regions == 12
 

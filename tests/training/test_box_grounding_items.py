@@ -150,7 +150,7 @@ def test_a_recipe_asks_for_files_made_and_found_ones(store: Store, tmp_path: Pat
     recipe = recipe_of(store.path, files=[str(tmp_path / "boxes.jsonl")], generated=4, detected=True)
     system = mini_of(recipe)
     with torch.no_grad():
-        for tower in system.finder.detect.towers:
+        for tower in system.detector.head.towers:
             tower.leave.bias.normal_()
     items = training_dataset(recipe, store, system)
     assert items is not None and len(items.asked) == 3 and items.made == 4

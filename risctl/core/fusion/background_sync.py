@@ -17,7 +17,7 @@ def with_background(vectors: Tensor, background: Tensor | None) -> Tensor:
     return torch.cat([background.detach()[None], vectors[1:]])
 
 
-def through_seen(seen: Tensor, asked: Tensor) -> Tensor:
+def similarity_to_seen(seen: Tensor, asked: Tensor) -> Tensor:
     """Return how each of the asked classes is made up of the seen ones, (K + 1, U + 1), of their vectors.
 
     A distribution over the seen classes, times this, scores the asked ones: its mean vector compared with theirs.

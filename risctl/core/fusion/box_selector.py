@@ -34,7 +34,7 @@ class BoxScores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SeenBoxes:
+class EncodedBoxes:
     """What the chooser makes of the boxes of B pictures, whatever the text: tokens (B, N, D); pairs (B, layers * heads,
     N, N), how much each box attends to each other one; mask (B, N) bool, True where a box is."""
 
@@ -42,9 +42,9 @@ class SeenBoxes:
     pairs: Tensor
     mask: Tensor
 
-    def select(self, index: Tensor) -> SeenBoxes:
+    def select(self, index: Tensor) -> EncodedBoxes:
         """Return those of the pictures `index` (M,)."""
-        return SeenBoxes(tokens=self.tokens[index], pairs=self.pairs[index], mask=self.mask[index])
+        return EncodedBoxes(tokens=self.tokens[index], pairs=self.pairs[index], mask=self.mask[index])
 
 
 def box_features(boxes: Boxes) -> Tensor:
@@ -143,7 +143,7 @@ class _Layer(nn.Module):
         return tokens + self.drop(self.narrow(functional.gelu(self.widen(self.before_widening(tokens)))))
 
 
-class Chooser(nn.Module):
+class BoxSelector(nn.Module):
     """Scores every box of a picture for a phrase. See the module's text."""
 
     def __init__(
@@ -188,7 +188,7 @@ class Chooser(nn.Module):
         self.presence = nn.Linear(channels, 1)
         self.noun = nn.Linear(channels, classes)
 
-    def read(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+    def encode_text(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Return tokens (B, L, D) and their mask (B, L) of texts `ids` (B, L, 1 + GRAMS): what no picture changes."""
         present = ids[..., 0] > 0
         words = self.enter_words(self.words(ids))
@@ -198,14 +198,14 @@ class Chooser(nn.Module):
             words = words * kept[..., None]
         return self.normalise_words(words + self.places[: ids.shape[1]]), present
 
-    def see(self, boxes: Boxes) -> SeenBoxes:
+    def encode_boxes(self, boxes: Boxes) -> EncodedBoxes:
         """Return what is seen of `boxes` (B, N, ...): what no text changes."""
         pairs = self.pairs(pair_features(boxes)).permute(0, 3, 1, 2)
-        return SeenBoxes(tokens=self._box_tokens(boxes), pairs=pairs, mask=boxes.mask)
+        return EncodedBoxes(tokens=self._box_tokens(boxes), pairs=pairs, mask=boxes.mask)
 
-    def forward(self, words: Tensor, present: Tensor, boxes: Boxes | SeenBoxes) -> BoxScores:
-        """Return the choice for texts, as `read` gives them, among `boxes` (B, N, ...), row by row."""
-        seen = boxes if isinstance(boxes, SeenBoxes) else self.see(boxes)
+    def forward(self, words: Tensor, present: Tensor, boxes: Boxes | EncodedBoxes) -> BoxScores:
+        """Return the choice for texts, as `encode_text` gives them, among `boxes` (B, N, ...), row by row."""
+        seen = boxes if isinstance(boxes, EncodedBoxes) else self.encode_boxes(boxes)
         whole = self.whole.expand(len(words), 1, -1)
         tokens = self.drop(torch.cat([whole, words, seen.tokens], 1))
         there = torch.cat([present.new_ones(len(words), 1), present, seen.mask], 1)
@@ -232,7 +232,7 @@ class Chooser(nn.Module):
             looks = torch.where(boxes.seen[..., None], looks, self.unseen)
         return self.normalise_boxes(tokens + looks)
 
-    def _biases(self, there: Tensor, seen: SeenBoxes) -> list[Tensor]:
+    def _biases(self, there: Tensor, seen: EncodedBoxes) -> list[Tensor]:
         """Return one (B, heads, T, T) a layer: how boxes lie to each other, and -inf towards what is not there."""
         batch, length = there.shape
         first = length - seen.mask.shape[1]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from risctl.core.heads.boxes_on_maps import sample_boxes
+from risctl.core.heads.roi_ops import sample_boxes
 from risctl.vision.colour_names import NAMES, name_pixels
 
 APPEARANCE = 2 * len(NAMES)

@@ -48,13 +48,13 @@ class ConvGRU(nn.Module):
         nn.init.constant_(self.candidate.bias, candidate_bias)  # type: ignore[arg-type]
         self.first = nn.Parameter(torch.zeros(filters)) if learned_start else None
 
-    def start(self, x: Tensor, *, inside: Tensor) -> Tensor:
+    def initial_state(self, x: Tensor, *, inside: Tensor) -> Tensor:
         """Return h_0 for inputs like x (B, C, H, W); zero where `inside` (B, 1, H, W) is."""
         if self.first is None:
             return x.new_zeros(x.shape[0], self.filters, *x.shape[2:])
         return self.first[:, None, None] * inside
 
-    def gated(self, x: Tensor, hidden: Tensor) -> Gates:
+    def compute_gates(self, x: Tensor, hidden: Tensor) -> Gates:
         """Return the step from h (B, F, H, W) with x (B, C, H, W)."""
         forget, update = self.gates(torch.cat([hidden, x], dim=1)).sigmoid().chunk(2, dim=1)
         candidate = self.candidate(torch.cat([forget * hidden, x], dim=1)).tanh()
@@ -64,7 +64,7 @@ class ConvGRU(nn.Module):
     def forward(self, x: Tensor, state: Tensor, *, step: int, inside: Tensor) -> Tensor:
         """Return the state after `step` (from 0) with x (B, C, H, W); zero where `inside` (B, 1, H, W) is."""
         del step
-        return self.gated(x, state).hidden * inside
+        return self.compute_gates(x, state).hidden * inside
 
     def logits(self, state: Tensor) -> Tensor:
         """Return P before its sigmoid, (B, H, W)."""
@@ -82,7 +82,7 @@ class RunningMean(nn.Module):
         self.scale = nn.Parameter(torch.tensor(10.0))
         self.shift = nn.Parameter(torch.tensor(0.0))
 
-    def start(self, x: Tensor, *, inside: Tensor) -> Tensor:
+    def initial_state(self, x: Tensor, *, inside: Tensor) -> Tensor:
         """Return the state before the first step, for inputs like x (B, 1, H, W)."""
         del inside
         return torch.zeros_like(x)

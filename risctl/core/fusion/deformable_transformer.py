@@ -19,7 +19,7 @@ _TOKENS = 16_384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class EncoderMemory:
     """What the encoder made of N frames: the cells of all maps one after the other.
 
     tokens: (N, S, C); padding: (N, S) bool; shapes: (height, width) of each map; shares: (N, levels, 2), the picture's
@@ -38,7 +38,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decoded:
+class DecoderOutput:
     """What the decoder found. states: (layers, N, Q, C); initial: (N, Q, 2), the first reference centres;
 
     boxes: (layers, N, Q, 4), (cx, cy, w, h) after each layer in shares of the picture.
@@ -90,7 +90,7 @@ class EncoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.feed_forward = FeedForward(channels, feed_forward, dropout=dropout)
 
-    def forward(self, tokens: Tensor, position: Tensor, references: Tensor, memory: Memory) -> Tensor:
+    def forward(self, tokens: Tensor, position: Tensor, references: Tensor, memory: EncoderMemory) -> Tensor:
         """Map tokens (N, S, C) with their positions to the same shape; shapes and padding are those of `memory`."""
         read = self.attention(tokens + position, references, tokens, memory.shapes, memory.padding)
         return self.feed_forward(self.norm(tokens + self.dropout(read)))
@@ -110,7 +110,7 @@ class DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.feed_forward = FeedForward(channels, feed_forward, dropout=dropout)
 
-    def forward(self, queries: Tensor, position: Tensor, references: Tensor, memory: Memory) -> Tensor:
+    def forward(self, queries: Tensor, position: Tensor, references: Tensor, memory: EncoderMemory) -> Tensor:
         """Map queries (N, Q, C) with their positions to the same shape; references as in `DeformableAttention`."""
         placed = queries + position
         seen = self.self_attention(placed, placed, queries, need_weights=False)[0]
@@ -147,7 +147,7 @@ class DeformableTransformer(nn.Module):
         nn.init.xavier_uniform_(self.reference.weight)
         nn.init.zeros_(self.reference.bias)
 
-    def encode(self, maps: Sequence[Tensor], paddings: Sequence[Tensor], positions: Sequence[Tensor]) -> Memory:
+    def encode(self, maps: Sequence[Tensor], paddings: Sequence[Tensor], positions: Sequence[Tensor]) -> EncoderMemory:
         """Encode the frames' maps, each (N, C, h, w), with paddings (N, h, w) and positions (N, C, h, w)."""
         shapes = tuple((one.shape[2], one.shape[3]) for one in maps)
         tokens = torch.cat([one.flatten(2).transpose(1, 2) for one in maps], dim=1)
@@ -157,12 +157,12 @@ class DeformableTransformer(nn.Module):
         shares = torch.stack([_picture_share(one) for one in paddings], dim=1)
         padding = torch.cat([one.flatten(1) for one in paddings], dim=1)
         references = _cell_centres(shapes, shares)
-        memory = Memory(tokens=tokens, padding=padding, shapes=shapes, shares=shares)
+        memory = EncoderMemory(tokens=tokens, padding=padding, shapes=shapes, shares=shares)
         for layer in self.encoder:
             tokens = layer(tokens, position, references, memory)
-        return Memory(tokens=tokens, padding=padding, shapes=shapes, shares=shares)
+        return EncoderMemory(tokens=tokens, padding=padding, shapes=shapes, shares=shares)
 
-    def decode(self, queries: Tensor, position: Tensor, memory: Memory, boxes: nn.ModuleList) -> Decoded:
+    def decode(self, queries: Tensor, position: Tensor, memory: EncoderMemory, boxes: nn.ModuleList) -> DecoderOutput:
         """Let queries (N, Q, C) with positions (Q, C) look into `memory`.
 
         boxes: a module a layer, (N, Q, C) to (N, Q, 4), whose output moves the layer's references.
@@ -181,7 +181,7 @@ class DeformableTransformer(nn.Module):
                 refined.append(torch.cat([centre, moved[..., 2:]], dim=-1).sigmoid())
             references = refined[-1].detach()
             states.append(queries)
-        return Decoded(states=torch.stack(states), initial=initial, boxes=torch.stack(refined))
+        return DecoderOutput(states=torch.stack(states), initial=initial, boxes=torch.stack(refined))
 
 
 def _picture_share(padding: Tensor) -> Tensor:

@@ -23,12 +23,12 @@ Box = Literal["tight", "reference"]
 """How a mask's box is found: its true extent, or the published proposal generator's estimate from its mean."""
 
 
-def resized(maps: Tensor, height: int, width: int) -> Tensor:
+def resize(maps: Tensor, height: int, width: int) -> Tensor:
     """Return maps (N, C, H, W) at another size, bilinearly, without antialiasing."""
     return functional.interpolate(maps, size=(height, width), mode="bilinear", align_corners=False, antialias=False)
 
 
-def frame(image: np.ndarray) -> Tensor:
+def preprocess(image: np.ndarray) -> Tensor:
     """Return a picture (H, W, 3) uint8 as (1, 3, h, w), shorter side 800 by PIL, normalised."""
     height, width = image.shape[:2]
     if width <= height:
@@ -42,7 +42,7 @@ def frame(image: np.ndarray) -> Tensor:
     return ((values - mean) / deviation)[None]
 
 
-def boxes(masks: Tensor, how: Box = "tight") -> Tensor:
+def mask_boxes(masks: Tensor, how: Box = "tight") -> Tensor:
     """Return the boxes (N, 4) x1 y1 x2 y2, float, the far sides exclusive, of bool masks (N, H, W).
 
     reference: the mean of the occupied columns (rows) -/+ half their number, before truncation; such a box can miss a
@@ -64,7 +64,7 @@ def boxes(masks: Tensor, how: Box = "tight") -> Tensor:
     return torch.stack([left, top, right, bottom], dim=1)
 
 
-def whole_boxes(found: Tensor, *, height: int, width: int) -> Tensor:
+def integer_boxes(found: Tensor, *, height: int, width: int) -> Tensor:
     """Return boxes (N, 4) truncated to int64 and kept within the picture, at least one pixel wide and high."""
     whole = found.to(torch.int64)
     left, top = whole[:, 0].clamp(0, width - 1), whole[:, 1].clamp(0, height - 1)
@@ -73,7 +73,7 @@ def whole_boxes(found: Tensor, *, height: int, width: int) -> Tensor:
     return torch.stack([left, top, right, bottom], dim=1)
 
 
-def crops(picture: Tensor, masks: Tensor, found: Tensor, *, size: int) -> Tensor:
+def masked_crops(picture: Tensor, masks: Tensor, found: Tensor, *, size: int) -> Tensor:
     """Return each masked object cut at its box and resized, (N, 3, size, size), in one sampling.
 
     picture (1, 3, H, W) normalised; masks (N, H, W); found (N, 4) int64 boxes. Outside the mask stands the mean's own
@@ -109,7 +109,7 @@ def combine(first: Tensor, second: Tensor, weight: float) -> Tensor:
     return weight * first + (1 - weight) * second
 
 
-def scores(visual: Tensor, text: Tensor, logit_scale: Tensor, *, normalise: bool) -> Tensor:
+def similarities(visual: Tensor, text: Tensor, logit_scale: Tensor, *, normalise: bool) -> Tensor:
     """Return how well texts (T, E) fit proposals (N, E), (T, N) float32.
 
     normalise: cosine, as the ViTs are scored; else the dot product: a ResNet's features are normalised one by one

@@ -10,7 +10,7 @@ from risctl.core.encoders.text.query_word import SIDE_NAMES
 _SURE = 0.7  # a box this good, compared with the best, is another thing of the asked kind
 
 
-def choose_by_place(boxes: Tensor, scores: Tensor, place: Tensor, *, height: int, width: int) -> int:
+def select_by_location(boxes: Tensor, scores: Tensor, place: Tensor, *, height: int, width: int) -> int:
     """Return which of boxes (N, 4) xyxy in pixels, best first by scores (N,), is meant.
 
     place (8,): which of `SIDE_NAMES` are named, and the rank counted from 1, as `QueryWordEmbedding` gives them. Only

@@ -14,7 +14,7 @@ from risctl.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fused:
+class FusedMaps:
     """fused (B, hidden, H/16, W/16): for the transformer; located (B, width, H/16, W/16): for the queries."""
 
     fused: Tensor
@@ -70,7 +70,7 @@ class VLTPyramid(nn.Module):
             coarse + self.coarse(coarse),
         )
 
-    def join(self, maps: Sequence[Tensor], sentence: Tensor) -> Fused:
+    def join(self, maps: Sequence[Tensor], sentence: Tensor) -> FusedMaps:
         """Join what `prepare` gave with sentences (B, sentence). Raises `UsageError` when training on one sentence."""
         if self.training and sentence.shape[0] < 2:
             raise UsageError("VLT norms sentences over the batch: expected data.batch_size of at least 2, got 1")
@@ -81,4 +81,4 @@ class VLTPyramid(nn.Module):
         first = self.join_middle(torch.cat([product, middle], dim=1))
         second = self.join_fine(torch.cat([first, fine], dim=1))
         tail = self.reduce(torch.cat([self.refine(second), first], dim=1))
-        return Fused(fused=self.fuse(torch.cat([product, tail], dim=1)), located=second)
+        return FusedMaps(fused=self.fuse(torch.cat([product, tail], dim=1)), located=second)

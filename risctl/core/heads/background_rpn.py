@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from risctl.core.heads.box_conventions import RATIOS, Conventions
+from risctl.core.heads.box_conventions import RATIOS, BoxConvention
 
-_DEVIATIONS = (1.0, 1.0, 1.0, 1.0)
+_STDS = (1.0, 1.0, 1.0, 1.0)
 _ANCHORS = len(RATIOS)
 
 
@@ -42,7 +42,7 @@ class BackgroundRPN(nn.Module):
                 nn.init.zeros_(layer.bias)
         nn.init.normal_(self.compare.weight)
 
-    def begin_with(self, background: Tensor) -> None:
+    def set_background(self, background: Tensor) -> None:
         """Set the background vector of every anchor to `background` (D,)."""
         with torch.no_grad():
             self.compare.weight[0::2] = background[:, None, None]
@@ -60,16 +60,20 @@ class BackgroundRPN(nn.Module):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proposing:
-    """How proposals are chosen: the best `before` of each level, of which those that overlap by more than `iou` go;
+class ProposalFilter:
+    """Selects the proposals of one image among the anchors of all levels.
 
-    of the best `after` of each level that are left, the best `most` of all.
+    Attributes:
+        pre_nms_count: Best-scored anchors of each level that enter non-maximum suppression.
+        post_nms_count: Proposals of each level that are kept after it.
+        max_count: Proposals of an image, all levels together.
+        iou_threshold: Overlap above which the lower-scored of two boxes is suppressed.
     """
 
-    before: int = 1000
-    after: int = 1000
-    most: int = 1000
-    iou: float = 0.7
+    pre_nms_count: int = 1000
+    post_nms_count: int = 1000
+    max_count: int = 1000
+    iou_threshold: float = 0.7
 
     @torch.no_grad()
     def __call__(
@@ -78,7 +82,7 @@ class Proposing:
         deltas: Sequence[Tensor],
         anchors: Sequence[Tensor],
         *,
-        conventions: Conventions,
+        conventions: BoxConvention,
         height: float,
         width: float,
     ) -> Proposals:
@@ -87,15 +91,15 @@ class Proposing:
         found, scores = [], []
         for logit, delta, anchor in zip(logits, deltas, anchors, strict=True):
             score = pairs(logit).softmax(-1)[:, 1]
-            best = score.topk(min(self.before, len(score))).indices
+            best = score.topk(min(self.pre_nms_count, len(score))).indices
             corners = conventions.decode(
-                anchor[best], fours(delta)[best], deviations=_DEVIATIONS, height=height, width=width
+                anchor[best], flatten_deltas(delta)[best], stds=_STDS, height=height, width=width
             )
-            kept = conventions.suppress(corners, score[best], iou=self.iou)[: self.after]
+            kept = conventions.suppress(corners, score[best], iou=self.iou_threshold)[: self.post_nms_count]
             found.append(corners[kept])
             scores.append(score[best][kept])
         joint = torch.cat(scores)
-        best = joint.topk(min(self.most, len(joint))).indices
+        best = joint.topk(min(self.max_count, len(joint))).indices
         return Proposals(corners=torch.cat(found)[best], scores=joint[best])
 
 
@@ -104,6 +108,6 @@ def pairs(logits: Tensor) -> Tensor:
     return logits.permute(1, 2, 0).reshape(-1, 2)
 
 
-def fours(deltas: Tensor) -> Tensor:
+def flatten_deltas(deltas: Tensor) -> Tensor:
     """Return deltas (12, H, W) as (H * W * 3, 4), in the anchors' order."""
     return deltas.permute(1, 2, 0).reshape(-1, 4)

@@ -24,7 +24,7 @@ _FINEST = 56  # the side in pixels from which a box is pooled from the second ma
 
 
 @dataclass(frozen=True, slots=True)
-class Conventions:
+class BoxConvention:
     """One of the two, by name."""
 
     name: Name = "torchvision"
@@ -35,7 +35,7 @@ class Conventions:
         return 1.0 if self.name == "mmdet1" else 0.0
 
     @property
-    def stretch_limit(self) -> float:
+    def max_log_scale(self) -> float:
         """The largest logarithm by which a delta stretches a box; mmdet1 bounds shrinking as well."""
         return abs(math.log(16 / 1000)) if self.name == "mmdet1" else math.log(1000 / 16)
 
@@ -48,17 +48,15 @@ class Conventions:
         steps = [[torch.tensor(stride, device=maps[0].device)] * 2 for stride in strides]
         return generator.grid_anchors([list(one.shape[-2:]) for one in maps], steps)
 
-    def decode(
-        self, boxes: Tensor, deltas: Tensor, *, deviations: Sequence[float], height: float, width: float
-    ) -> Tensor:
+    def decode(self, boxes: Tensor, deltas: Tensor, *, stds: Sequence[float], height: float, width: float) -> Tensor:
         """Return boxes (..., 4) xyxy moved by deltas (..., 4), within a picture of `height` x `width` pixels.
 
         deviations: what the deltas were divided by in training.
         """
-        deltas = deltas * deltas.new_tensor(deviations)
+        deltas = deltas * deltas.new_tensor(stds)
         shift, stretch = deltas.split(2, -1)
-        low = -self.stretch_limit if self.name == "mmdet1" else None
-        stretch = stretch.clamp(min=low, max=self.stretch_limit)
+        low = -self.max_log_scale if self.name == "mmdet1" else None
+        stretch = stretch.clamp(min=low, max=self.max_log_scale)
         size = boxes[..., 2:] - boxes[..., :2] + self.extra
         if self.name == "mmdet1":
             middle = (boxes[..., :2] + boxes[..., 2:]) * 0.5
@@ -71,7 +69,7 @@ class Conventions:
         limit = corners.new_tensor([width, height, width, height]) - self.extra
         return corners.clamp(min=0).minimum(limit)
 
-    def encode(self, boxes: Tensor, targets: Tensor, *, deviations: Sequence[float]) -> Tensor:
+    def encode(self, boxes: Tensor, targets: Tensor, *, stds: Sequence[float]) -> Tensor:
         """Return the deltas (..., 4) that move boxes (..., 4) to targets (..., 4); the inverse of `decode`."""
         size = boxes[..., 2:] - boxes[..., :2] + self.extra
         wanted = targets[..., 2:] - targets[..., :2] + self.extra
@@ -80,7 +78,7 @@ class Conventions:
         deltas = torch.cat(
             [(aim - middle) / size.clamp(min=small), (wanted / size.clamp(min=small)).clamp(min=small).log()], -1
         )
-        return deltas / deltas.new_tensor(deviations)
+        return deltas / deltas.new_tensor(stds)
 
     def overlaps(self, first: Tensor, second: Tensor) -> Tensor:
         """Return the IoU (N, M) of boxes (N, 4) with boxes (M, 4)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from risctl.core.blocks import ConvBlock, UpBlock, dense
+from risctl.core.blocks import ConvBlock, UpsampleBlock, dense
 
 
 class ConvMaskHead(nn.Module):
@@ -31,7 +31,7 @@ class ConvMaskHead(nn.Module):
             return ConvBlock(inputs, width, kernel=3, norm_momentum=norm_momentum)
 
         self.blocks = nn.Sequential(block(queries), block(width), block(width))
-        self.ups = nn.Sequential(*(UpBlock(width, width, norm_momentum=norm_momentum) for _ in range(3)))
+        self.ups = nn.Sequential(*(UpsampleBlock(width, width, norm_momentum=norm_momentum) for _ in range(3)))
         self.out = nn.Conv2d(width, 1, 3, padding=1)
         nn.init.xavier_uniform_(self.out.weight)
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ BINS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cells:
+class CellPredictions:
     """What the head says at all cells of all levels together, A in number.
 
     scores (B, A, K) logits; sides (B, A, 4, BINS) logits of the distance to left, top, right, bottom in strides;
@@ -60,7 +60,7 @@ class DetectionHead(nn.Module):
         self.classes = classes
         self.towers = nn.ModuleList(_Tower(channels, classes + 4 * BINS, depth=depth) for _ in self.strides)
 
-    def forward(self, maps: Sequence[Tensor]) -> Cells:
+    def forward(self, maps: Sequence[Tensor]) -> CellPredictions:
         """Return what is found in maps (B, C, H_i, W_i), one a stride."""
         outputs, centres, strides = [], [], []
         for stride, tower, x in zip(self.strides, self.towers, maps, strict=True):
@@ -73,7 +73,7 @@ class DetectionHead(nn.Module):
             strides.append(torch.full((height * width,), float(stride), device=x.device, dtype=x.dtype))
         joint = torch.cat(outputs, 1)
         scores, sides = joint.split([self.classes, 4 * BINS], -1)
-        return Cells(
+        return CellPredictions(
             scores=scores,
             sides=sides.unflatten(-1, (4, BINS)),
             centres=torch.cat(centres),

@@ -56,7 +56,7 @@ class DynamicMaskHead(nn.Module):
         """
         return self.apply_kernels(maps, self.controller(queries), centres)
 
-    def through(self, out: nn.Conv2d, maps: Tensor, queries: Tensor, centres: Tensor) -> Tensor:
+    def forward_with_projection(self, out: nn.Conv2d, maps: Tensor, queries: Tensor, centres: Tensor) -> Tensor:
         """Return what `forward` makes of `out(maps)`, without making that.
 
         `out` is linear, and so is the first of the three convolutions: of the features, only their product with the few

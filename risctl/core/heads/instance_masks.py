@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from risctl.core.encoders.visual.shufflenet import activate, point, spread
-from risctl.core.heads.boxes_on_maps import sample_boxes
+from risctl.core.heads.roi_ops import sample_boxes
 
 OUTSIDE = -8.0
 """The logit of a pixel far from every chosen box."""
@@ -68,9 +68,9 @@ class InstanceMaskHead(nn.Module):
 
     def forward(self, features: Tensor, boxes: Tensor, pictures: Tensor, *, finer: Tensor | None = None) -> Tensor:
         """Return logits (M, 2 grid, 2 grid) of boxes (M, 4), xyxy in input pixels, of the pictures (M,) of `features`
-        (B, C, H, W). The square spans the box enlarged by `enlarged`. finer: `self.finer(features)` where that is
+        (B, C, H, W). The square spans the box enlarged by `expand_boxes`. finer: `self.finer(features)` where that is
         known already."""
-        spans, scale = enlarged(boxes), 1 / self.stride
+        spans, scale = expand_boxes(boxes), 1 / self.stride
         coarse = sample_boxes(features, spans, pictures, size=self.grid, scale=scale, samples=2)
         finer = self.finer(features) if finer is None else finer
         fine = sample_boxes(finer, spans, pictures, size=2 * self.grid, scale=scale)
@@ -82,15 +82,15 @@ class InstanceMaskHead(nn.Module):
         return self.leave(activate(self.refine(activate(x + fine))))[:, 0]
 
 
-def enlarged(boxes: Tensor) -> Tensor:
+def expand_boxes(boxes: Tensor) -> Tensor:
     """Return boxes (..., 4) xyxy with the margin that a mask's square has around them."""
     reach = (boxes[..., 2:] - boxes[..., :2]) * _MARGIN
     return torch.cat([boxes[..., :2] - reach, boxes[..., 2:] + reach], -1)
 
 
-def lay(squares: Tensor, boxes: Tensor, *, height: int, width: int, stride: int) -> Tensor:
+def paste_logits(squares: Tensor, boxes: Tensor, *, height: int, width: int, stride: int) -> Tensor:
     """Return logits (M, height, width) of a map of `stride` for the logits `squares` (M, G, G) of boxes (M, 4)."""
-    spans = enlarged(boxes)
+    spans = expand_boxes(boxes)
     x = (torch.arange(width, device=boxes.device) + 0.5) * stride
     y = (torch.arange(height, device=boxes.device) + 0.5) * stride
     across = (x - spans[:, None, 0]) / (spans[:, None, 2] - spans[:, None, 0]).clamp(min=1e-3) * 2 - 1  # (M, W)

@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from risctl.core.heads.box_conventions import Conventions
+from risctl.core.heads.box_conventions import BoxConvention
 
 
-def paste(squares: Tensor, boxes: Tensor, *, height: int, width: int, conventions: Conventions) -> Tensor:
+def paste(squares: Tensor, boxes: Tensor, *, height: int, width: int, conventions: BoxConvention) -> Tensor:
     """Return probabilities (N, height, width) of squares (N, S, S), probabilities too, of boxes (N, 4) in pixels."""
     if conventions.name != "mmdet1":
         if not len(squares):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from risctl.core.fusion.background_sync import through_seen
+from risctl.core.fusion.background_sync import similarity_to_seen
 
-DEVIATIONS = (0.1, 0.1, 0.2, 0.2)
+STDS = (0.1, 0.1, 0.2, 0.2)
 """What the deltas of boxes are divided by in training."""
 POOLED = 7
 
@@ -32,7 +32,7 @@ class SemanticBoxes:
 
         seen (K + 1, D): the vectors that the logits were made with. The scores are not normalised, as published.
         """
-        return self.scores.softmax(-1) @ through_seen(seen, asked)
+        return self.scores.softmax(-1) @ similarity_to_seen(seen, asked)
 
 
 class SemanticBoxHead(nn.Module):
@@ -75,6 +75,6 @@ class SemanticBoxHead(nn.Module):
         return SemanticBoxes(scores=meaning @ seen.T, deltas=self.deltas(shared), shared=shared, restored=restored)
 
 
-def take_deltas(deltas: Tensor, classes: Tensor) -> Tensor:
+def select_deltas(deltas: Tensor, classes: Tensor) -> Tensor:
     """Return the deltas (N, U, 4) of the classes (U,), 0 for background, of deltas (N, 4 (K + 1))."""
     return deltas.unflatten(1, (-1, 4))[:, classes.to(torch.int64)]

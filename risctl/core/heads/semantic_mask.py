@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
-from risctl.core.fusion.background_sync import through_seen
+from risctl.core.fusion.background_sync import similarity_to_seen
 
 POOLED = 14
 _DEPTH = 4
@@ -31,7 +31,7 @@ class SemanticMasks:
 
     def of_classes(self, seen: Tensor, asked: Tensor) -> Tensor:
         """Return logits (N, U + 1, 28, 28) of classes by their vectors `asked` (U + 1, D), through the seen ones."""
-        return functional.conv2d(self.of_seen(seen), through_seen(seen, asked).T[..., None, None])
+        return functional.conv2d(self.of_seen(seen), similarity_to_seen(seen, asked).T[..., None, None])
 
 
 class SemanticMaskHead(nn.Module):

@@ -10,7 +10,7 @@ from risctl.core.fusion.box_selector import BoxScores
 from risctl.data.boxes import BoxTargets
 
 
-def choice_losses(
+def box_selection_losses(
     choice: BoxScores,
     asked: BoxTargets,
     *,
@@ -47,6 +47,6 @@ def choice_losses(
     }
 
 
-def presence_of(choice: BoxScores, there: Tensor) -> Tensor:
+def target_probability(choice: BoxScores, there: Tensor) -> Tensor:
     """Return how probably a text means anything (B,), 0 where there is no box; there (B, N) bool, where boxes are."""
     return torch.where(there.any(1), choice.presence.float().sigmoid(), 0.0)

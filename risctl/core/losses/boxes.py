@@ -8,13 +8,13 @@ from torch import Tensor
 _EPSILON = 1e-6
 
 
-def to_corners(boxes: Tensor) -> Tensor:
+def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
     """Return (..., 4) as (left, top, right, bottom) of (centre x, centre y, width, height)."""
     centre, half = boxes[..., :2], boxes[..., 2:] / 2
     return torch.cat([centre - half, centre + half], dim=-1)
 
 
-def generalised_iou(first: Tensor, second: Tensor) -> Tensor:
+def generalised_box_iou(first: Tensor, second: Tensor) -> Tensor:
     """Return the generalised IoU (...) of boxes (..., 4) given by their corners (Rezatofighi et al. 2019).
 
     Both fractions carry the 1e-6 that ReferFormer adds above and below, so that empty boxes are defined.
@@ -28,7 +28,7 @@ def generalised_iou(first: Tensor, second: Tensor) -> Tensor:
     return iou - (hull - union + _EPSILON) / (hull + _EPSILON)
 
 
-def boxes_of_masks(masks: Tensor) -> Tensor:
+def masks_to_cxcywh(masks: Tensor) -> Tensor:
     """Return (..., 4), centre x, centre y, width and height in pixels, of bool masks (..., H, W); zeros where empty."""
     rows, columns = masks.any(-1), masks.any(-2)
     top, bottom = _ends(rows)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, distributed
 from torch.nn import functional
 
-from risctl.core.losses.boxes import generalised_iou, to_corners
+from risctl.core.losses.boxes import cxcywh_to_xyxy, generalised_box_iou
 
 WEIGHTS: Mapping[str, float] = {"class": 2.0, "box": 5.0, "giou": 2.0, "mask": 2.0, "dice": 5.0}
 """The published weights, of the costs of matching as of the losses."""
@@ -58,17 +58,17 @@ def match_costs(predicted: ClipPredictions, targets: ClipTargets) -> Tensor:
     classes = ((positive - negative) * shown).sum(1) / shown.sum(1).clamp(min=1)
     true = targets.boxes[:, :, None]
     boxes = (predicted.boxes - true).abs().sum(-1).mean(1)
-    giou = -generalised_iou(to_corners(predicted.boxes), to_corners(true)).mean(1)
+    giou = -generalised_box_iou(cxcywh_to_xyxy(predicted.boxes), cxcywh_to_xyxy(true)).mean(1)
     masks = predicted.masks.transpose(1, 2).flatten(2)  # (B, Q, T * h * w)
     volume = targets.masks.flatten(1)[:, None]
-    mask = focal(masks, volume.expand_as(masks)).mean(-1)
+    mask = focal_loss(masks, volume.expand_as(masks)).mean(-1)
     dice = -_dice_share(masks.sigmoid(), volume)
     terms = {"class": classes, "box": boxes, "giou": giou, "mask": mask, "dice": dice}
     return torch.stack([WEIGHTS[name] * value for name, value in terms.items()]).sum(0)
 
 
 @torch.no_grad()
-def match(predicted: ClipPredictions, targets: ClipTargets) -> Tensor:
+def match_queries(predicted: ClipPredictions, targets: ClipTargets) -> Tensor:
     """Return (B,) int64: the query that costs least as each clip's object."""
     return match_costs(predicted, targets).argmin(1)
 
@@ -92,10 +92,10 @@ def clip_losses(
     masks = predicted.masks[rows, :, chosen].flatten(1)  # (B, T * h * w)
     volume = targets.masks.flatten(1)
     return {
-        "class": focal(predicted.classes, truth).sum() / count,
+        "class": focal_loss(predicted.classes, truth).sum() / count,
         "box": (boxes - targets.boxes).abs().sum() / count,
-        "giou": (1 - generalised_iou(to_corners(boxes), to_corners(targets.boxes))).sum() / count,
-        "mask": focal(masks, volume).mean(1).sum() / count,
+        "giou": (1 - generalised_box_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(targets.boxes))).sum() / count,
+        "mask": focal_loss(masks, volume).mean(1).sum() / count,
         "dice": (1 - _dice_share(masks.sigmoid(), volume)).sum() / count,
     }
 
@@ -105,7 +105,7 @@ def layer_losses(layers: Sequence[ClipPredictions], targets: ClipTargets) -> dic
     count = valid_count(targets.valid)
     terms: dict[str, Tensor] = {}
     for number, layer in enumerate(layers):
-        own = clip_losses(layer, targets, chosen=match(layer, targets), count=count)
+        own = clip_losses(layer, targets, chosen=match_queries(layer, targets), count=count)
         suffix = "" if number == len(layers) - 1 else f"_{number}"
         terms |= {f"{name}{suffix}": WEIGHTS[name] * value for name, value in own.items()}
     return terms
@@ -120,7 +120,7 @@ def valid_count(valid: Tensor) -> Tensor:
     return count.clamp(min=1)
 
 
-def focal(logits: Tensor, truth: Tensor) -> Tensor:
+def focal_loss(logits: Tensor, truth: Tensor) -> Tensor:
     """Return the focal loss (alpha 0.25, gamma 2; Lin et al. 2017) of each logit."""
     chance = logits.sigmoid()
     entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")

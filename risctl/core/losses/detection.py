@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import box_iou, generalized_box_iou_loss
 
-from risctl.core.heads.detection import BINS, Cells
+from risctl.core.heads.detection import BINS, CellPredictions
 
 _CANDIDATES = 9  # cells a level that are considered for a thing
 _ANCHOR = 5.0  # the side of the square that a cell stands for while cells are given out, in strides
 
 
-def assign(centres: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
+def assign_cells(centres: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
     """Return for each cell (A,) the index of the thing among `boxes` (G, 4) that it answers for, -1 for none."""
     if not len(boxes):
         return torch.full((len(centres),), -1, dtype=torch.int64, device=centres.device)
@@ -39,7 +39,7 @@ def assign(centres: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
     return torch.where(best >= 0, thing, -1)
 
 
-def detection_losses(cells: Cells, boxes: list[Tensor], classes: list[Tensor]) -> dict[str, Tensor]:
+def detection_losses(cells: CellPredictions, boxes: list[Tensor], classes: list[Tensor]) -> dict[str, Tensor]:
     """Return the terms "quality", "overlap" and "sides" for the things of each picture.
 
     boxes: (G, 4) xyxy in input pixels, classes: (G,) int64, one of each a picture.
@@ -48,7 +48,7 @@ def detection_losses(cells: Cells, boxes: list[Tensor], classes: list[Tensor]) -
     qualities = torch.zeros_like(cells.scores)
     weights, overlaps, sides = [], [], []
     for row, (own, kinds) in enumerate(zip(boxes, classes, strict=True)):
-        thing = assign(cells.centres, cells.strides, own)
+        thing = assign_cells(cells.centres, cells.strides, own)
         cell = torch.nonzero(thing >= 0)[:, 0]
         if not len(cell):
             continue

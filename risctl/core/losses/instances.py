@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import masks_to_boxes, roi_align
 
-from risctl.core.heads.detection import Cells
-from risctl.core.heads.detector import Finder
-from risctl.core.heads.instance_masks import enlarged
+from risctl.core.heads.detection import CellPredictions
+from risctl.core.heads.detector import InstanceDetector
+from risctl.core.heads.instance_masks import expand_boxes
 from risctl.core.losses.detection import detection_losses
 from risctl.data.batch import Things
 
@@ -24,14 +24,14 @@ _MOVED = 0.05  # how far the sides of a true box are moved, in box sides (standa
 _BASE = 8.0  # what a thing's side is raised by when lots are drawn, in input pixels
 
 
-def thing_losses(
-    finder: Finder,
+def instance_losses(
+    detector: InstanceDetector,
     images: Tensor,
     padding: Tensor,
     things: Sequence[Things],
     *,
-    kind_of: Mapping[int, int],
-    per_picture: int = 8,
+    class_of: Mapping[int, int],
+    per_image: int = 8,
     detect: bool = True,
 ) -> dict[str, Tensor]:
     """Return the terms "quality", "overlap", "sides" (of detection) and "mask", each a float32 number.
@@ -41,21 +41,21 @@ def thing_losses(
     it would have to call that thing background. per_picture: the most things of a picture whose masks are learned;
     detect: False leaves the terms of detection at 0. Draws from torch's global generator.
     """
-    cells, features = finder(images, padding)
+    cells, features = detector(images, padding)
     boxes, masks, kinds = [], [], []
     for own in things:
-        spans, kept = thing_boxes(own.masks, width=images.shape[-1])
+        spans, kept = instance_boxes(own.masks, width=images.shape[-1])
         boxes.append(spans[kept])
         masks.append(own.masks[kept])
-        kinds.append(own.categories.new_tensor([kind_of.get(one, -1) for one in own.categories[kept].tolist()]))
+        kinds.append(own.categories.new_tensor([class_of.get(one, -1) for one in own.categories[kept].tolist()]))
     terms = _found(cells, boxes, kinds) if detect else {}
     none = features.float().sum() * 0
     return {name: terms.get(name, none) for name in ("quality", "overlap", "sides")} | {
-        "mask": _drawn(finder, features.float(), boxes, masks, per_picture=per_picture, width=images.shape[-1])
+        "mask": _drawn(detector, features.float(), boxes, masks, per_image=per_image, width=images.shape[-1])
     }
 
 
-def thing_boxes(masks: Tensor, *, width: int) -> tuple[Tensor, Tensor]:
+def instance_boxes(masks: Tensor, *, width: int) -> tuple[Tensor, Tensor]:
     """Return the boxes (N, 4), xyxy in pixels of an input `width` wide, of masks (N, h, w), and which are large enough
     to be learned, (N,) bool; zeros for an empty mask."""
     there = masks.flatten(1).any(1)
@@ -67,18 +67,18 @@ def thing_boxes(masks: Tensor, *, width: int) -> tuple[Tensor, Tensor]:
     return boxes, (boxes[:, 2:] - boxes[:, :2]).amin(1) >= _LEAST
 
 
-def square_loss(squares: Tensor, wanted: Tensor) -> Tensor:
+def mask_grid_loss(squares: Tensor, wanted: Tensor) -> Tensor:
     """Return cross-entropy plus Dice of logits (M, G, G) with what they should be (M, G, G), in [0, 1]."""
     drawn = squares.sigmoid()
     dice = 1 - (2 * (drawn * wanted).sum((1, 2)) + 1) / (drawn.sum((1, 2)) + wanted.sum((1, 2)) + 1)
     return functional.binary_cross_entropy_with_logits(squares, wanted) + dice.mean()
 
 
-def _found(cells: Cells, boxes: Sequence[Tensor], kinds: Sequence[Tensor]) -> dict[str, Tensor]:
+def _found(cells: CellPredictions, boxes: Sequence[Tensor], kinds: Sequence[Tensor]) -> dict[str, Tensor]:
     rows = [row for row, own in enumerate(kinds) if bool((own >= 0).all())]
     if not rows:
         return {}
-    known = Cells(
+    known = CellPredictions(
         scores=cells.scores[rows].float(),
         sides=cells.sides[rows].float(),
         centres=cells.centres.float(),
@@ -89,24 +89,24 @@ def _found(cells: Cells, boxes: Sequence[Tensor], kinds: Sequence[Tensor]) -> di
 
 
 def _drawn(
-    finder: Finder,
+    detector: InstanceDetector,
     features: Tensor,
     boxes: Sequence[Tensor],
     masks: Sequence[Tensor],
     *,
-    per_picture: int,
+    per_image: int,
     width: int,
 ) -> Tensor:
     """Return the loss of the masks of some things of each picture, 0 if there is none."""
-    side = 2 * finder.masks.grid
+    side = 2 * detector.masks.grid
     asked, pictures, wanted = [], [], []
     for row, (own, shapes) in enumerate(zip(boxes, masks, strict=True)):
         if not len(own):
             continue
         weights = (own[:, 2:] - own[:, :2]).prod(1).sqrt() + _BASE
-        lot = torch.multinomial(weights, min(per_picture, len(own)))
+        lot = torch.multinomial(weights, min(per_image, len(own)))
         moved = _move(own[lot])
-        spans = torch.cat([torch.arange(len(lot), device=own.device)[:, None], enlarged(moved)], 1)
+        spans = torch.cat([torch.arange(len(lot), device=own.device)[:, None], expand_boxes(moved)], 1)
         scale = shapes.shape[-1] / width
         seen = roi_align(shapes[lot, None].float(), spans, side, spatial_scale=scale, sampling_ratio=2, aligned=True)
         asked.append(moved)
@@ -114,8 +114,8 @@ def _drawn(
         wanted.append(seen[:, 0].clamp(0, 1))
     if not asked:
         return features.sum() * 0
-    squares = finder.masks(features, torch.cat(asked), torch.cat(pictures))
-    return square_loss(squares.float(), torch.cat(wanted))
+    squares = detector.masks(features, torch.cat(asked), torch.cat(pictures))
+    return mask_grid_loss(squares.float(), torch.cat(wanted))
 
 
 def _move(boxes: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch.nn import functional
 from risctl.core.heads.semantic_box import SemanticBoxes
 from risctl.core.heads.semantic_mask import SemanticMasks
 
-RESTORED_WEIGHT = 0.5
+RECONSTRUCTION_WEIGHT = 0.5
 """Of both reconstruction losses L_R."""
 
 
@@ -38,7 +38,7 @@ def region_losses(boxes: SemanticBoxes, labels: Tensor, targets: Tensor) -> dict
     return {
         "class": functional.cross_entropy(boxes.scores, labels),
         "box": box / max(len(labels), 1),
-        "box_restored": restored_loss(boxes.shared, boxes.restored),
+        "box_restored": reconstruction_loss(boxes.shared, boxes.restored),
     }
 
 
@@ -50,10 +50,10 @@ def mask_losses(masks: SemanticMasks, logits: Tensor, labels: Tensor, targets: T
     own = logits.gather(1, labels[:, None, None, None].expand(-1, 1, *logits.shape[2:]))[:, 0]
     return {
         "mask": functional.binary_cross_entropy_with_logits(own, targets),
-        "mask_restored": restored_loss(masks.shared, masks.restored),
+        "mask_restored": reconstruction_loss(masks.shared, masks.restored),
     }
 
 
-def restored_loss(shared: Tensor, restored: Tensor) -> Tensor:
+def reconstruction_loss(shared: Tensor, restored: Tensor) -> Tensor:
     """Return L_R: what the encoder reads and what the decoder gives back; gradients reach both."""
-    return RESTORED_WEIGHT * functional.mse_loss(restored, shared)
+    return RECONSTRUCTION_WEIGHT * functional.mse_loss(restored, shared)

@@ -56,7 +56,7 @@ def explain_scores(
     local, context = image.local_of(best), image.context[best]
     both = global_local.combine(context, local, visual_weight)
     parts = [
-        global_local.scores(visual, text, torch.zeros(()), normalise=True)[0].tolist()
+        global_local.similarities(visual, text, torch.zeros(()), normalise=True)[0].tolist()
         for visual, text in ((context, joined), (local, joined), (both, sentence), (both, noun))
     ]
     return [

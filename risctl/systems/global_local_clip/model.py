@@ -46,12 +46,12 @@ class EncodedImage:
         device = system.device
         height, width = image.shape[:2]
         self.masks = torch.from_numpy(np.ascontiguousarray(masks)).to(device).reshape(-1, height, width)
-        pixels = global_local.frame(image).to(device)
-        self.original = global_local.resized(pixels, height, width)
+        pixels = global_local.preprocess(image).to(device)
+        self.original = global_local.resize(pixels, height, width)
         side = system.clip.visual.resolution
-        self.small = global_local.resized(pixels, side, side)
-        found = global_local.boxes(self.masks, system.box)
-        self._boxes = global_local.whole_boxes(found, height=height, width=width)
+        self.small = global_local.resize(pixels, side, side)
+        found = global_local.mask_boxes(self.masks, system.box)
+        self._boxes = global_local.integer_boxes(found, height=height, width=width)
         self._context: Tensor | None = None
         self._local: dict[int, Tensor] = {}
         self._previews: dict[int, Tensor] = {}
@@ -64,7 +64,7 @@ class EncodedImage:
         """The global features (N, E)."""
         if self._context is None:
             visual = self._system.clip.visual
-            grid = global_local.resized(self.masks[:, None].to(self.small.dtype), visual.grid, visual.grid)[:, 0]
+            grid = global_local.resize(self.masks[:, None].to(self.small.dtype), visual.grid, visual.grid)[:, 0]
             if isinstance(visual, CLIPResNet):
                 self._context = visual.masked(visual.maps(self.small), grid)
             else:
@@ -108,7 +108,7 @@ class EncodedImage:
             some = missing[start : start + batch]
             index = torch.tensor(some, device=self.masks.device)
             features = visual.features(
-                global_local.crops(self.original, self.masks[index], self._boxes[index], size=side)
+                global_local.masked_crops(self.original, self.masks[index], self._boxes[index], size=side)
             )
             if isinstance(visual, CLIPResNet):
                 features = functional.normalize(features, dim=-1)
@@ -119,7 +119,7 @@ class EncodedImage:
 
 
 class GlobalLocalCLIP(nn.Module):
-    """The zero-shot chooser. Not trained and not in recipes: it takes a CLIP and proposals as they come.
+    """The zero-shot selector of proposals. Not trained and not in recipes: it takes a CLIP and proposals as they come.
 
     box: how a proposal's box is found; masked_blocks: the k last blocks of a ViT that see the mask; batch: crops
     encoded together.
@@ -201,7 +201,7 @@ class GlobalLocalCLIP(nn.Module):
         return _inside(heat, image.masks)
 
     def _fit(self, visual: Tensor, texts: Tensor) -> Tensor:
-        return global_local.scores(visual, texts, self.clip.logit_scale, normalise=not self.clip.is_resnet)
+        return global_local.similarities(visual, texts, self.clip.logit_scale, normalise=not self.clip.is_resnet)
 
     @torch.no_grad()
     def _by_region_token(self, image: EncodedImage, texts: Tensor) -> Tensor:
@@ -210,7 +210,7 @@ class GlobalLocalCLIP(nn.Module):
             :, 0
         ]
         features = visual.region_tokens(image.small, grid > 0.5)
-        return global_local.scores(features, texts, self.clip.logit_scale, normalise=True)
+        return global_local.similarities(features, texts, self.clip.logit_scale, normalise=True)
 
     @torch.no_grad()
     def _score_map(self, image: EncodedImage, texts: Tensor) -> Tensor:
@@ -237,6 +237,6 @@ def _inside(heat: Tensor, masks: Tensor) -> Tensor:
     """
     low, high = heat.amin((1, 2), keepdim=True), heat.amax((1, 2), keepdim=True)
     stretched = (heat - low) / (high - low).clamp(min=1e-12)
-    full = global_local.resized(stretched[:, None], *masks.shape[1:])[:, 0].flatten(1)
+    full = global_local.resize(stretched[:, None], *masks.shape[1:])[:, 0].flatten(1)
     flat = masks.flatten(1).to(full.dtype)
     return full @ flat.T / flat.sum(1).clamp(min=1)

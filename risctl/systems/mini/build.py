@@ -7,9 +7,9 @@ from torch import nn
 
 from risctl.core.encoders.load_weights import load_backbone
 from risctl.core.encoders.text.hashed_words import HashedWords
-from risctl.core.fusion.box_selector import Chooser
+from risctl.core.fusion.box_selector import BoxSelector
 from risctl.core.fusion.colour_histograms import APPEARANCE
-from risctl.core.heads.detector import Finder
+from risctl.core.heads.detector import InstanceDetector
 from risctl.language.vocabulary import UNK_ID, Vocabulary
 from risctl.systems.mini.config import MiniModel
 from risctl.systems.mini.model import Mini
@@ -20,22 +20,22 @@ def build_mini(model: MiniModel, vocabulary: Vocabulary, vectors: np.ndarray | N
     """Return the mini that `model` describes; as `risctl.systems.registry.build_system`. It takes no word vectors."""
     del vectors
     words = vocabulary.words[UNK_ID + 1 :]
-    finder = Finder(neck=model.neck, channels=model.mask_channels)
-    on_meta = next(finder.parameters()).is_meta
+    detector = InstanceDetector(neck=model.neck, channels=model.mask_channels)
+    on_meta = next(detector.parameters()).is_meta
     if pretrained and model.visual.weights is not None and not on_meta:
         # The masks' parts are not in it: no published detector of this shape has any.
-        known = nn.ModuleDict({"backbone": finder.backbone, "neck": finder.neck, "detect": finder.detect})
-        load_backbone(known, "the finder", model.visual.weights)
+        known = nn.ModuleDict({"backbone": detector.backbone, "neck": detector.neck, "detect": detector.head})
+        load_backbone(known, "the detector", model.visual.weights)
     if model.visual.frozen:
-        for part in (finder.backbone, finder.neck, finder.detect):
+        for part in (detector.backbone, detector.neck, detector.head):
             part.requires_grad_(False)
     embedding = HashedWords(len(words), channels=model.channels, buckets=model.text.buckets, max_words=model.max_words)
     return Mini(
         preprocess=MiniPreprocess(
             size=model.input_size, words=words, buckets=model.text.buckets, max_words=model.max_words
         ),
-        finder=finder,
-        chooser=Chooser(
+        detector=detector,
+        box_selector=BoxSelector(
             embedding,
             channels=model.channels,
             layers=model.layers,

@@ -12,13 +12,13 @@ from risctl.systems.vocabulary import HashedWords
 
 
 class MiniVisualSection(Section):
-    """The finder: backbone, neck and detection head."""
+    """The detector: backbone, neck and detection head."""
 
     name: Literal["shufflenet"] = Field(default="shufflenet", description="Which backbone sees the picture.")
     weights: FileName | None = Field(
-        default=None, description="Weights of the finder to begin with, a file; null: random weights."
+        default=None, description="Weights of the detector to begin with, a file; null: random weights."
     )
-    frozen: bool = Field(default=False, description="Train nothing of the finder but its masks.")
+    frozen: bool = Field(default=False, description="Train nothing of the detector but its masks.")
 
 
 class MiniTextSection(Section):
@@ -50,11 +50,11 @@ class MiniModel(ModelSection):
     )
     neck: int = Field(default=96, ge=8, le=1024, description="Channels of the pyramid.")
     mask_channels: int = Field(default=64, ge=8, le=1024, description="Channels of the maps that masks are made of.")
-    channels: int = Field(default=128, ge=8, le=2048, description="Width of the chooser.")
-    layers: int = Field(default=3, ge=1, le=24, description="Layers of the chooser.")
-    heads: int = Field(default=4, ge=1, le=64, description="Attention heads of the chooser.")
-    dropout: Fraction = Field(default=0.1, description="Of the chooser.")
-    visual: MiniVisualSection = Field(default_factory=MiniVisualSection, description="The finder.")
+    channels: int = Field(default=128, ge=8, le=2048, description="Width of the box selector.")
+    layers: int = Field(default=3, ge=1, le=24, description="Layers of the box selector.")
+    heads: int = Field(default=4, ge=1, le=64, description="Attention heads of the box selector.")
+    dropout: Fraction = Field(default=0.1, description="Of the box selector.")
+    visual: MiniVisualSection = Field(default_factory=MiniVisualSection, description="The detector.")
     text: MiniTextSection = Field(default_factory=MiniTextSection, description="The words.")
 
     @field_validator("input_size")

@@ -1,6 +1,6 @@
 """mini: find, then choose. The small model that the package ships.
 
-A finder (ShuffleNetV2, path aggregation, an anchor-free head) names the things in a picture; a chooser (a transformer
+A detector (ShuffleNetV2, path aggregation, an anchor-free head) names the things in a picture; a box selector (a transformer
 over words and boxes) says which of them a phrase means, if any; a mask head draws those. What needs pixels with masks
 and what needs phrases are thus learned apart, each from the data there is.
 """
@@ -16,11 +16,11 @@ from torch.nn import functional
 
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
 from risctl.core.encoders.text.hashed_words import GRAMS
-from risctl.core.fusion.box_selector import BoxScores, Chooser, SeenBoxes
+from risctl.core.fusion.box_selector import BoxScores, BoxSelector, EncodedBoxes
 from risctl.core.fusion.colour_histograms import APPEARANCE, colour_histograms
-from risctl.core.heads.detector import Finder, Things, pick
-from risctl.core.heads.instance_masks import OUTSIDE, enlarged, lay
-from risctl.core.losses.box_selection import choice_losses, presence_of
+from risctl.core.heads.detector import DetectionBatch, InstanceDetector, select_detections
+from risctl.core.heads.instance_masks import OUTSIDE, expand_boxes, paste_logits
+from risctl.core.losses.box_selection import box_selection_losses, target_probability
 from risctl.data.batch import Batch
 from risctl.data.boxes import Boxes, BoxTargets
 from risctl.errors import UsageError, unknown_name
@@ -39,20 +39,20 @@ _MATCH = 0.5  # the IoU from which a found box is taken for the target's
 _SEEN = 0.2
 # Measured on pictures with known things: a box of score 0.4 is a thing as often as not, one of 0.7 nearly always.
 _EVEN, _SLOPE = 0.4, 11.0
-_KIND_OF = {category: kind for kind, category in enumerate(sorted(CLASSES))}
+_CLASS_OF = {category: kind for kind, category in enumerate(sorted(CLASSES))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundFeatures(VisualFeatures):
-    """What the finder saw: beside the two maps for masks, the things, the same as boxes, and what the chooser sees."""
+    """The detected instances of images: beside the two maps for masks, as detections, boxes and encoded boxes."""
 
-    things: Things
+    things: DetectionBatch
     boxes: Boxes
-    seen: SeenBoxes
+    seen: EncodedBoxes
 
     def select(self, index: Tensor) -> FoundFeatures:
         """Return the features of the images `index` (N,)."""
-        things = Things(
+        things = DetectionBatch(
             corners=self.things.corners[index], scores=self.things.scores[index], mask=self.things.mask[index]
         )
         return replace(
@@ -79,8 +79,8 @@ class Mini(System):
         self,
         *,
         preprocess: MiniPreprocess,
-        finder: Finder,
-        chooser: Chooser,
+        detector: InstanceDetector,
+        box_selector: BoxSelector,
         max_count: int = 40,
         score_threshold: float = 0.05,
         no_target_threshold: float = 0.0,
@@ -89,23 +89,23 @@ class Mini(System):
 
         Args:
             preprocess: Letterboxes images and tokenises expressions.
-            finder: The detector.
-            chooser: Scores the detected boxes for an expression.
+            detector: Detects the instances of an image and draws their masks.
+            box_selector: Scores the detected boxes for an expression.
             max_count: How many detections expressions choose among.
             score_threshold: The lowest score of these.
             no_target_threshold: Expressions that score below it get an empty mask.
         """
         super().__init__()
         self.preprocess = preprocess
-        self.finder = finder
-        self.chooser = chooser
+        self.detector = detector
+        self.box_selector = box_selector
         self.max_count = max_count
         self.score_threshold = score_threshold
         self.no_target_threshold = no_target_threshold
         self.grounding_spec = BoxGroundingSpec(
             ids_per_word=1 + GRAMS,
-            categories=chooser.classes,
-            appearance=APPEARANCE if chooser.look is not None else 0,
+            categories=box_selector.classes,
+            appearance=APPEARANCE if box_selector.look is not None else 0,
         )
 
     def forward(self, batch: Batch) -> Output:
@@ -118,20 +118,22 @@ class Mini(System):
         if batch.asked is None:
             return super().forward(batch)
         text = self.encode_text(batch.words, batch.word_mask)
-        choice = self.chooser(text.words, text.mask, batch.asked.boxes)
+        choice = self.box_selector(text.words, text.mask, batch.asked.boxes)
         there = batch.asked.boxes.mask
         return Output(
             logits=choice.scores.new_zeros(len(batch), 0, 0),
-            scores=presence_of(choice, there),
+            scores=target_probability(choice, there),
             extras={"choice": choice},
         )
 
     def encode_image(self, images: Tensor, padding: Tensor) -> FoundFeatures:
         """Find the things in images (B, 3, H, W) with padding (B, H, W); the map has stride 4."""
         images = torch.where(padding[:, None], FILL, images)
-        cells, features = self.finder(images, padding)
+        cells, features = self.detector(images, padding)
         extents = _extents(padding)
-        things = pick(cells, extents=extents, most=self.max_count, floor=self.score_threshold)
+        things = select_detections(
+            cells, extents=extents, max_count=self.max_count, score_threshold=self.score_threshold
+        )
         size = (extents[:, 2:] - extents[:, :2])[:, None]  # (B, 1, 2)
         corners = (things.corners - extents[:, None, :2].repeat(1, 1, 2)) / size.repeat(1, 1, 2)
         kinds = things.scores.square()
@@ -144,12 +146,12 @@ class Mini(System):
             appearance=colour_histograms(images, things.corners),
         )
         return FoundFeatures(
-            maps=(features, self.finder.masks.finer(features)),
+            maps=(features, self.detector.masks.finer(features)),
             strides=(STRIDE, STRIDE),
             padding=padding,
             things=things,
             boxes=boxes,
-            seen=self.chooser.see(boxes),
+            seen=self.box_selector.encode_boxes(boxes),
         )
 
     def boxes_of(self, features: VisualFeatures) -> Boxes:
@@ -159,14 +161,14 @@ class Mini(System):
     def encode_text(self, words: Tensor, word_mask: Tensor) -> TextFeatures:
         """Read word ids (B, L * (1 + GRAMS)) with mask of the same shape, as the preprocess gives them."""
         ids = (words * word_mask).unflatten(1, (-1, 1 + GRAMS))
-        tokens, present = self.chooser.read(ids)
+        tokens, present = self.box_selector.encode_text(ids)
         shares = present / present.sum(1, keepdim=True).clamp(min=1)
         return TextFeatures(words=tokens, mask=present, sentence=torch.einsum("bl,bld->bd", shares, tokens))
 
     def decode(self, visual: VisualFeatures, text: TextFeatures) -> Output:
         """Choose among the things of N images for N texts, row by row, and draw what is chosen."""
         visual = _found(visual)
-        choice = self.chooser(text.words, text.mask, visual.seen)
+        choice = self.box_selector(text.words, text.mask, visual.seen)
         features, things = visual.maps[0], visual.things
         count, _, height, width = features.shape
         logits = features.new_full((count, height, width), OUTSIDE)
@@ -179,7 +181,7 @@ class Mini(System):
             logits = logits.scatter_reduce(0, index, drawn, reduce="amax")
         return Output(
             logits=logits.masked_fill(_padding_at(visual.padding, height, width), OUTSIDE),
-            scores=presence_of(choice, things.mask) * _evidence(choice, things),
+            scores=target_probability(choice, things.mask) * _evidence(choice, things),
             maps={"boxes": visual.boxes.corners, "choice": shares},
             extras={"choice": choice, "visual": visual},
         )
@@ -198,7 +200,7 @@ class Mini(System):
     def _detect_group(
         self, visual: FoundFeatures, names: Sequence[str], *, geometry: Geometry, min_score: float
     ) -> list[Detection]:
-        known = [CLASSES[category] for category in sorted(CLASSES)][: self.chooser.classes]
+        known = [CLASSES[category] for category in sorted(CLASSES)][: self.box_selector.classes]
         for name in names:
             if name not in known:
                 raise UsageError(unknown_name("class", name, known))
@@ -231,8 +233,12 @@ class Mini(System):
         """Return the logits (M, h, w) of things in boxes `corners` (M, 4) of the pictures `rows` (M,)."""
         features, finer = visual.maps
         height, width = features.shape[-2:]
-        return lay(
-            self.finder.masks(features, corners, rows, finer=finer), corners, height=height, width=width, stride=STRIDE
+        return paste_logits(
+            self.detector.masks(features, corners, rows, finer=finer),
+            corners,
+            height=height,
+            width=width,
+            stride=STRIDE,
         )
 
     def _meant(self, choice: BoxScores, there: Tensor) -> Tensor:
@@ -243,17 +249,17 @@ class Mini(System):
         return (best | (choice.scores.sigmoid() > _SURE)) & there
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Return `thing_losses` of a batch of things; else `choice_losses`, and of pictures also "mask": of the found
-        box that is the target's."""
+        """Return `instance_losses` of a batch of things; else `box_selection_losses`, and of pictures also "mask": of
+        the found box that is the target's."""
         if batch.things is not None:
             # Only here, and below: it takes torchvision, which takes seconds to import.
-            from risctl.core.losses.instances import thing_losses
+            from risctl.core.losses.instances import instance_losses
 
             images = torch.where(batch.padding[:, None], FILL, batch.images)
-            return thing_losses(self.finder, images, batch.padding, batch.things, kind_of=_KIND_OF)
+            return instance_losses(self.detector, images, batch.padding, batch.things, class_of=_CLASS_OF)
         choice = output.extras["choice"]
         if batch.asked is not None:
-            return choice_losses(choice, batch.asked)
+            return box_selection_losses(choice, batch.asked)
         if batch.targets is None:
             raise ValueError("expected a batch with targets")
         visual = output.extras["visual"]
@@ -270,12 +276,12 @@ class Mini(System):
         if usable.any():
             rows = torch.nonzero(usable)[:, 0]
             corners = visual.things.corners[rows, chosen[rows]]
-            squares = self.finder.masks(visual.maps[0], corners, rows)
+            squares = self.detector.masks(visual.maps[0], corners, rows)
             terms["mask"] = _square_loss(squares, batch.targets[rows], corners)
         return terms
 
 
-def _evidence(choice: BoxScores, things: Things) -> Tensor:
+def _evidence(choice: BoxScores, things: DetectionBatch) -> Tensor:
     """Return (B,) in [0, 1]: whether what the texts speak of has been seen at all, however doubtfully."""
     if not things.mask.shape[1]:
         return choice.presence.new_zeros(len(choice.presence))
@@ -295,7 +301,7 @@ def _of_rows(choice: BoxScores, asked: BoxTargets, rows: Tensor) -> dict[str, Te
         return {name: choice.noun.sum() * 0 for name in ("choice", "each", "presence", "noun")}
     index = torch.nonzero(rows)[:, 0]
     own = BoxScores(scores=choice.scores[index], presence=choice.presence[index], noun=choice.noun[index])
-    return choice_losses(
+    return box_selection_losses(
         own, BoxTargets(boxes=asked.boxes.select(index), meant=asked.meant[index], kinds=asked.kinds[index])
     )
 
@@ -325,7 +331,7 @@ def _spans(targets: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack([left, top, right, bottom], 1).float() * STRIDE, inside.flatten(1).any(1)
 
 
-def _best_match(spans: Tensor, things: Things) -> tuple[Tensor, Tensor]:
+def _best_match(spans: Tensor, things: DetectionBatch) -> tuple[Tensor, Tensor]:
     """Return (B,) the IoU of each target's box with the found box that fits it best, and that box's index."""
     if not things.mask.shape[1]:
         return spans.new_zeros(len(spans)), torch.zeros(len(spans), dtype=torch.int64, device=spans.device)
@@ -342,9 +348,9 @@ def _square_loss(squares: Tensor, targets: Tensor, corners: Tensor) -> Tensor:
     """Return cross-entropy plus Dice of squares (M, G, G) with targets (M, h, w) of stride 4 seen through the boxes."""
     from torchvision.ops import roi_align
 
-    from risctl.core.losses.instances import square_loss
+    from risctl.core.losses.instances import mask_grid_loss
 
     index = torch.arange(len(corners), device=corners.device, dtype=corners.dtype)
-    rois = torch.cat([index[:, None], enlarged(corners.detach())], 1)
+    rois = torch.cat([index[:, None], expand_boxes(corners.detach())], 1)
     wanted = roi_align(targets[:, None], rois, squares.shape[-1], spatial_scale=1 / STRIDE, aligned=True)[:, 0]
-    return square_loss(squares.float(), wanted.clamp(0, 1))
+    return mask_grid_loss(squares.float(), wanted.clamp(0, 1))

@@ -18,10 +18,10 @@ from torch.nn import functional
 from risctl.core.encoders.base import TextFeatures, VisualFeatures, padding_at
 from risctl.core.fusion.cross_modal import EarlyFusion
 from risctl.core.fusion.cross_modal_fpn import CrossModalFPN
-from risctl.core.fusion.deformable_transformer import Decoded, DeformableTransformer
+from risctl.core.fusion.deformable_transformer import DecoderOutput, DeformableTransformer
 from risctl.core.fusion.sine_position import sine_position_2d
 from risctl.core.heads.dynamic_mask import MLP, DynamicMaskHead
-from risctl.core.losses.boxes import boxes_of_masks, to_corners
+from risctl.core.losses.boxes import cxcywh_to_xyxy, masks_to_cxcywh
 from risctl.core.losses.clip_queries import ClipPredictions, ClipTargets, layer_losses
 from risctl.data.batch import Batch, Preprocess
 from risctl.errors import UsageError
@@ -151,7 +151,7 @@ class ReferFormer(FeatureCacheable):
             draw = partial(self.mask_head, self.pyramid(*given).flatten(0, 1))
         else:
             # The masks of all layers share the features; those of one layer are had without them.
-            draw = partial(self.mask_head.through, self.pyramid.out, self.pyramid.mix(*given))
+            draw = partial(self.mask_head.forward_with_projection, self.pyramid.out, self.pyramid.mix(*given))
         own = torch.stack([(~padding[:, 0]).sum(1), (~padding[:, :, 0]).sum(1)], dim=1)  # (B, 2): width, height
         last = len(decoded.states) - 1
         layers = tuple(self._predicted(decoded, number, draw, own) for number in range(0 if every else last, last + 1))
@@ -213,7 +213,7 @@ class ReferFormer(FeatureCacheable):
         return torch.tensor([number or 0 for number in numbers], device=batch.images.device)
 
     def _predicted(
-        self, decoded: Decoded, number: int, draw: Callable[[Tensor, Tensor], Tensor], own: Tensor
+        self, decoded: DecoderOutput, number: int, draw: Callable[[Tensor, Tensor], Tensor], own: Tensor
     ) -> ClipPredictions:
         states = decoded.states[number]
         batch, frames = len(own), len(states) // len(own)
@@ -240,7 +240,7 @@ class ReferFormer(FeatureCacheable):
             chosen = mean.argmax(1)
         rows = torch.arange(len(chosen), device=chosen.device)
         score = mean[rows, chosen]
-        logits, boxes = last.masks[rows, :, chosen], to_corners(last.boxes[rows, :, chosen])
+        logits, boxes = last.masks[rows, :, chosen], cxcywh_to_xyxy(last.boxes[rows, :, chosen])
         maps = {}
         if not self.training:
             maps = {"query_scores": scores, "query_boxes": last.boxes, "query_masks": last.masks.sigmoid()}
@@ -280,7 +280,7 @@ def clip_targets(masks: Tensor, padding: Tensor, *, like: Tensor) -> ClipTargets
     extent = torch.stack([columns, rows, columns, rows], dim=1)[:, None]
     return ClipTargets(
         masks=whole[..., STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE],
-        boxes=boxes_of_masks(shown) / extent,
+        boxes=masks_to_cxcywh(shown) / extent,
         valid=shown.flatten(2).any(2),
         labels=torch.zeros(len(masks), dtype=torch.int64, device=masks.device),
     )

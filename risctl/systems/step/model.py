@@ -151,7 +151,7 @@ class Step(FeatureCacheable):
             found = resize_within(found, level_inside[level], size=size)[:, None] * inside
             x = found if xy is None else torch.cat([found, xy * inside], dim=1)
             if state is None:
-                state = self.refinement.start(x, inside=inside)
+                state = self.refinement.initial_state(x, inside=inside)
             state = self.refinement(x, state, step=step, inside=inside)
             logits = self.refinement.logits(state)
             if self.reweighted_text:

@@ -13,8 +13,8 @@ from risctl.core.encoders.text.query_word import QueryWordEmbedding
 from risctl.core.encoders.visual.frozen_resnet import FrozenResNet
 from risctl.core.encoders.visual.mobilenet import MobileNetV2
 from risctl.core.encoders.visual.small_frames import SmallFrames
-from risctl.core.heads.background_rpn import BackgroundRPN, Proposing
-from risctl.core.heads.box_conventions import Conventions
+from risctl.core.heads.background_rpn import BackgroundRPN, ProposalFilter
+from risctl.core.heads.box_conventions import BoxConvention
 from risctl.core.heads.semantic_box import SemanticBoxHead
 from risctl.core.heads.semantic_mask import SemanticMaskHead
 from risctl.data.transforms.resize_bounded import BoundedSidesPreprocess
@@ -57,7 +57,7 @@ def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
         unseen = torch.cat([background, of_classes[len(split.seen) :]])
     rpn = BackgroundRPN(model.channels, dim=dim)
     if vectors is not None:
-        rpn.begin_with(seen[0])
+        rpn.set_background(seen[0])
     backbone = _backbone(model.visual, pretrained)
     return ZSI(
         preprocess=BoundedSidesPreprocess(
@@ -82,8 +82,10 @@ def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
         text=QueryWordEmbedding(vocabulary, given, classes=classes),
         seen=seen,
         unseen=unseen,
-        conventions=Conventions(model.conventions),
-        proposing=Proposing(before=model.proposals, after=model.proposals, most=model.proposals),
+        conventions=BoxConvention(model.conventions),
+        proposing=ProposalFilter(
+            pre_nms_count=model.proposals, post_nms_count=model.proposals, max_count=model.proposals
+        ),
         learned_regions=model.regions,
         learned_masks=model.masks,
         mask_background_sync=model.mask_background_sync,

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
-from risctl.core.fusion.location_selector import choose_by_place
-from risctl.core.heads.class_detections import Detecting
+from risctl.core.fusion.location_selector import select_by_location
+from risctl.core.heads.class_detections import DetectionFilter
 from risctl.core.heads.mask_paste import mask_logits, paste
-from risctl.core.heads.semantic_box import DEVIATIONS
+from risctl.core.heads.semantic_box import STDS
 from risctl.data.batch import Batch
 from risctl.results import Detection
 from risctl.systems.base import Output
@@ -103,7 +103,7 @@ class ZSI(ZSINetwork):
         self, regions: Regions, names: Sequence[str], *, geometry: Geometry, min_score: float, generalised: bool
     ) -> list[Detection]:
         question = self.ask_names(names)
-        found = self.detect_in(regions, question, detecting=replace(self.detecting, score=min_score))
+        found = self.detect_in(regions, question, detecting=replace(self.detecting, score_threshold=min_score))
         if not len(found):
             return []
         seen = self.class_split.seen
@@ -169,9 +169,11 @@ class ZSI(ZSINetwork):
         """Return logits (H, W) of an input with padding (H, W), and the score, of what a phrase means."""
         vector, place = asked.split([self.seen.shape[1], len(asked) - self.seen.shape[1]])
         question = self.ask(vector[None])
-        found = self.detect_in(regions, question, detecting=Detecting(score=float("-inf"), most=20))
+        found = self.detect_in(
+            regions, question, detecting=DetectionFilter(score_threshold=float("-inf"), max_count=20)
+        )
         height, width = padding.shape
-        chosen = choose_by_place(found.boxes, found.scores, place, height=regions.height, width=regions.width)
+        chosen = select_by_location(found.boxes, found.scores, place, height=regions.height, width=regions.width)
         box = found.boxes[chosen][None]
         same = torch.nonzero((self.seen[1:] == vector).all(1))[:1, 0]
         squares = self.squares(
@@ -208,7 +210,7 @@ class ZSI(ZSINetwork):
             width=regions.width,
         ).losses()
         sampled = sample_regions(
-            regions.corners, instances, count=self.learned_regions, conventions=self.conventions, deviations=DEVIATIONS
+            regions.corners, instances, count=self.learned_regions, conventions=self.conventions, stds=STDS
         )
         terms |= sampled.losses(self.compare(regions.maps, sampled.corners))
         masked = sampled.at_things(self.learned_masks)

@@ -13,11 +13,11 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from risctl.core.encoders.text.query_word import QueryWordEmbedding
 from risctl.core.fusion.background_sync import with_background
-from risctl.core.heads.background_rpn import BackgroundRPN, Proposing
-from risctl.core.heads.box_conventions import Conventions
-from risctl.core.heads.class_detections import Detecting, Detections
-from risctl.core.heads.semantic_box import DEVIATIONS, SemanticBoxes, SemanticBoxHead, take_deltas
+from risctl.core.heads.background_rpn import BackgroundRPN, ProposalFilter
+from risctl.core.heads.box_conventions import BoxConvention
+from risctl.core.heads.class_detections import DetectionFilter, Detections
 from risctl.core.heads.semantic_box import POOLED as BOX_POOLED
+from risctl.core.heads.semantic_box import STDS, SemanticBoxes, SemanticBoxHead, select_deltas
 from risctl.core.heads.semantic_mask import POOLED as MASK_POOLED
 from risctl.core.heads.semantic_mask import SemanticMaskHead, SemanticMasks
 from risctl.data.batch import Preprocess
@@ -49,8 +49,8 @@ class ZSINetwork(System):
         text: QueryWordEmbedding,
         seen: Tensor,
         unseen: Tensor,
-        conventions: Conventions,
-        proposing: Proposing,
+        conventions: BoxConvention,
+        proposing: ProposalFilter,
         learned_regions: int = 512,
         learned_masks: int | None = None,
         mask_background_sync: Literal["always", "never", "generalised"] = "always",
@@ -77,7 +77,7 @@ class ZSINetwork(System):
         self.proposing = proposing
         self.learned_regions = learned_regions
         self.learned_masks = learned_masks
-        self.detecting = Detecting()
+        self.detecting = DetectionFilter()
         self.mask_background_sync = mask_background_sync
         self.unseen_boxes = unseen_boxes
         self.class_split = classes or ClassSplit(seen=(), unseen=())
@@ -152,7 +152,7 @@ class ZSINetwork(System):
         )
 
     def detect_in(
-        self, regions: Regions, question: Question, *, scale: float = 1.0, detecting: Detecting | None = None
+        self, regions: Regions, question: Question, *, scale: float = 1.0, detecting: DetectionFilter | None = None
     ) -> Detections:
         """Return what is found of the classes asked for, boxes in input pixels divided by `scale`."""
         if regions.boxes is None:
@@ -160,8 +160,8 @@ class ZSINetwork(System):
         scores = self.classify(regions.boxes, question)[:, 1:]
         corners = self.conventions.decode(
             regions.corners[:, None],
-            take_deltas(regions.boxes.deltas, question.box_classes),
-            deviations=DEVIATIONS,
+            select_deltas(regions.boxes.deltas, question.box_classes),
+            stds=STDS,
             height=regions.height,
             width=regions.width,
         )

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
-from risctl.core.heads.background_rpn import fours, pairs
-from risctl.core.heads.box_conventions import Conventions
+from risctl.core.heads.background_rpn import flatten_deltas, pairs
+from risctl.core.heads.box_conventions import BoxConvention
 from risctl.core.heads.semantic_box import SemanticBoxes
 from risctl.core.heads.semantic_mask import SemanticMasks
 from risctl.core.losses.zero_shot_detection import mask_losses, proposal_losses, region_losses
@@ -133,7 +133,7 @@ def sample_anchors(
     anchors: Sequence[Tensor],
     instances: Instances,
     *,
-    conventions: Conventions,
+    conventions: BoxConvention,
     height: int,
     width: int,
 ) -> SampledAnchors:
@@ -148,7 +148,7 @@ def sample_anchors(
     wanted = _wanted(boxes[chosen], things, instances, conventions, (1.0, 1.0, 1.0, 1.0))
     return SampledAnchors(
         logits=torch.cat([pairs(one) for one in logits])[chosen],
-        deltas=torch.cat([fours(one) for one in deltas])[chosen],
+        deltas=torch.cat([flatten_deltas(one) for one in deltas])[chosen],
         labels=(things >= 0).long(),
         targets=wanted,
     )
@@ -156,7 +156,7 @@ def sample_anchors(
 
 @torch.no_grad()
 def sample_regions(
-    proposed: Tensor, instances: Instances, *, count: int, conventions: Conventions, deviations: Sequence[float]
+    proposed: Tensor, instances: Instances, *, count: int, conventions: BoxConvention, stds: Sequence[float]
 ) -> SampledRegions:
     """Choose `count` of the proposed regions (R, 4) and the things' own boxes, at most a quarter of them at things."""
     boxes = torch.cat([instances.boxes, proposed])
@@ -165,7 +165,7 @@ def sample_regions(
     things = matches[chosen]
     labels = torch.zeros_like(things)
     labels[things >= 0] = instances.labels[things[things >= 0]]
-    wanted = _wanted(boxes[chosen], things, instances, conventions, deviations)
+    wanted = _wanted(boxes[chosen], things, instances, conventions, stds)
     return SampledRegions(corners=boxes[chosen], labels=labels, targets=wanted, things=things)
 
 
@@ -179,11 +179,11 @@ def mask_targets(sampled: SampledRegions, instances: Instances, *, size: int) ->
 
 
 def _wanted(
-    boxes: Tensor, things: Tensor, instances: Instances, conventions: Conventions, deviations: Sequence[float]
+    boxes: Tensor, things: Tensor, instances: Instances, conventions: BoxConvention, stds: Sequence[float]
 ) -> Tensor:
     wanted = torch.zeros_like(boxes)
     inside = things >= 0
-    wanted[inside] = conventions.encode(boxes[inside], instances.boxes[things[inside]], deviations=deviations)
+    wanted[inside] = conventions.encode(boxes[inside], instances.boxes[things[inside]], stds=stds)
     return wanted
 
 

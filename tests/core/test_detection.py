@@ -12,9 +12,9 @@ import torch
 
 from risctl.core.encoders.visual.shufflenet import ShuffleNet
 from risctl.core.fusion.pan import PathAggregation
-from risctl.core.heads.detection import BINS, Cells, DetectionHead
-from risctl.core.heads.instance_masks import OUTSIDE, InstanceMaskHead, MaskFeatures, enlarged, lay
-from risctl.core.losses.detection import assign, detection_losses
+from risctl.core.heads.detection import BINS, CellPredictions, DetectionHead
+from risctl.core.heads.instance_masks import OUTSIDE, InstanceMaskHead, MaskFeatures, expand_boxes, paste_logits
+from risctl.core.losses.detection import assign_cells, detection_losses
 
 
 def seen(height: int = 64, width: int = 96) -> tuple[torch.Tensor, ...]:
@@ -43,13 +43,13 @@ def test_every_level_knows_of_every_other() -> None:
         assert all(one.abs().sum() > 0 for one in grads)
 
 
-def cells_for(side: float) -> Cells:
+def cells_for(side: float) -> CellPredictions:
     """One cell of stride 8 at (20, 20) whose four sides all say `side` strides."""
     sides = torch.full((1, 1, 4, BINS), -50.0)
     sides[..., int(side)] = 0
     if side % 1:
         sides[..., int(side) + 1] = 0
-    return Cells(
+    return CellPredictions(
         scores=torch.zeros(1, 1, 3), sides=sides, centres=torch.tensor([[20.0, 20.0]]), strides=torch.tensor([8.0])
     )
 
@@ -71,12 +71,12 @@ def test_things_get_cells_inside_them() -> None:
         [torch.rand(1, 8, 128 // stride, 128 // stride) for stride in (8, 16, 32)]
     )
     boxes = torch.tensor([[8.0, 8, 56, 56], [70, 70, 120, 120]])
-    given = assign(cells.centres, cells.strides, boxes)
+    given = assign_cells(cells.centres, cells.strides, boxes)
     for index, box in enumerate(boxes):
         own = cells.centres[given == index]
         assert len(own)
         assert bool(((own > box[:2]) & (own < box[2:])).all())
-    assert bool((assign(cells.centres, cells.strides, boxes[:0]) == -1).all())
+    assert bool((assign_cells(cells.centres, cells.strides, boxes[:0]) == -1).all())
 
 
 def test_training_brings_a_box_to_its_thing() -> None:
@@ -109,11 +109,11 @@ def test_a_square_is_laid_where_its_box_is() -> None:
     inside = (torch.arange(56) + 0.5) / 56 * 1.3 - 0.15  # the box's own share of the enlarged square
     within = (inside > 0) & (inside < 1)
     square[0, within[:, None] & within[None]] = 5.0
-    laid = lay(square, box, height=20, width=20, stride=4)[0] > 0
+    laid = paste_logits(square, box, height=20, width=20, stride=4)[0] > 0
     expected = torch.zeros(20, 20, dtype=torch.bool)
     expected[2:10, 4:12] = True
     assert torch.equal(laid, expected)
-    assert float(lay(square, box, height=20, width=20, stride=4)[0, -1, -1]) == OUTSIDE
+    assert float(paste_logits(square, box, height=20, width=20, stride=4)[0, -1, -1]) == OUTSIDE
 
 
 def test_a_mask_looks_at_its_own_picture_alone() -> None:
@@ -130,7 +130,7 @@ def test_a_mask_looks_at_its_own_picture_alone() -> None:
 
 
 def test_enlarging_keeps_the_middle() -> None:
-    assert enlarged(torch.tensor([10.0, 20, 30, 60])).tolist() == pytest.approx([7, 14, 33, 66])
+    assert expand_boxes(torch.tensor([10.0, 20, 30, 60])).tolist() == pytest.approx([7, 14, 33, 66])
 
 
 @pytest.fixture(scope="module")

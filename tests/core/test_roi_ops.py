@@ -1,4 +1,4 @@
-"""What boxes see of a map and which are of one place: as torchvision's operators, which are slow to import, have it."""
+"""RoI sampling and non-maximum suppression in plain torch equal torchvision's operators, which are slow to import."""
 
 from __future__ import annotations
 
@@ -7,50 +7,50 @@ import sys
 
 import pytest
 import torch
-from torchvision.ops import nms, roi_align
+from torchvision import ops
 
-from risctl.core.heads.boxes_on_maps import one_a_place, sample_boxes
+from risctl.core.heads.roi_ops import nms, sample_boxes
 
 
 @pytest.mark.parametrize(("size", "samples"), [(28, 2), (56, 1), (8, 1), (3, 4)])
-def test_boxes_see_what_roi_align_shows_them(size: int, samples: int) -> None:
+def test_sampled_boxes_equal_roi_align(size: int, samples: int) -> None:
     torch.manual_seed(size)
     maps = torch.randn(3, 5, 40, 60, requires_grad=True)
     low = torch.rand(30, 2) * torch.tensor([300.0, 220]) - 40  # some lie beyond the map, in part or wholly
     boxes = torch.cat([low, low + torch.rand(30, 2) * 120], 1)
     boxes[0], boxes[1] = torch.tensor([20.0, 20, 20, 20]), torch.tensor([-900.0, -900, 900, 900])
-    pictures = torch.randint(0, 3, (30,))
-    own = sample_boxes(maps, boxes, pictures, size=size, scale=0.25, samples=samples)
-    rois = torch.cat([pictures[:, None].float(), boxes], 1)
-    theirs = roi_align(maps, rois, size, spatial_scale=0.25, sampling_ratio=samples, aligned=True)
-    assert torch.allclose(own, theirs, atol=1e-4)
-    weights = torch.randn_like(own)
-    [gradient], [expected] = torch.autograd.grad(own, maps, weights), torch.autograd.grad(theirs, maps, weights)
+    indices = torch.randint(0, 3, (30,))
+    ours = sample_boxes(maps, boxes, indices, size=size, scale=0.25, samples=samples)
+    rois = torch.cat([indices[:, None].float(), boxes], 1)
+    theirs = ops.roi_align(maps, rois, size, spatial_scale=0.25, sampling_ratio=samples, aligned=True)
+    assert torch.allclose(ours, theirs, atol=1e-4)
+    weights = torch.randn_like(ours)
+    [gradient], [expected] = torch.autograd.grad(ours, maps, weights), torch.autograd.grad(theirs, maps, weights)
     assert torch.allclose(gradient, expected, atol=1e-3)
 
 
-def test_no_boxes_see_nothing() -> None:
+def test_no_boxes_give_an_empty_tensor() -> None:
     none = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
     assert sample_boxes(torch.randn(2, 5, 8, 8), *none, size=7, scale=1.0).shape == (0, 5, 7, 7)
 
 
-def test_half_precision_does_not_move_boxes() -> None:
+def test_half_precision_samples_the_same_points() -> None:
     maps, boxes = torch.randn(1, 4, 104, 104), torch.tensor([[301.0, 302, 333, 351]])
-    pictures = torch.zeros(1, dtype=torch.int64)
-    plain = sample_boxes(maps, boxes, pictures, size=14, scale=0.25)
+    indices = torch.zeros(1, dtype=torch.int64)
+    plain = sample_boxes(maps, boxes, indices, size=14, scale=0.25)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(sample_boxes(maps, boxes, pictures, size=14, scale=0.25), plain)
-    half = sample_boxes(maps.bfloat16(), boxes, pictures, size=14, scale=0.25)
+        assert torch.equal(sample_boxes(maps, boxes, indices, size=14, scale=0.25), plain)
+    half = sample_boxes(maps.bfloat16(), boxes, indices, size=14, scale=0.25)
     assert half.dtype == torch.bfloat16 and torch.allclose(half.float(), plain, atol=0.05)
 
 
 @pytest.mark.parametrize("count", [0, 1, 200])
-def test_one_a_place_is_what_suppression_leaves(count: int) -> None:
+def test_nms_equals_torchvision(count: int) -> None:
     torch.manual_seed(count)
     low = torch.rand(count, 2) * 100
     boxes, scores = torch.cat([low, low + torch.rand(count, 2) * 100], 1), torch.rand(count)
-    kept = one_a_place(boxes, scores, 0.4)
-    assert torch.equal(kept, nms(boxes, scores, 0.4))
+    kept = nms(boxes, scores, 0.4)
+    assert torch.equal(kept, ops.nms(boxes, scores, 0.4))
     assert len(kept) == count if count < 2 else 1 < len(kept) < count
 
 

@@ -35,7 +35,7 @@ def sample_boxes(maps: Tensor, boxes: Tensor, pictures: Tensor, *, size: int, sc
     return torch.stack(squares).to(maps.dtype)
 
 
-def one_a_place(boxes: Tensor, scores: Tensor, overlap: float) -> Tensor:
+def nms(boxes: Tensor, scores: Tensor, overlap: float) -> Tensor:
     """Return the indices of the boxes (N, 4), xyxy, that stay, surest first: a box goes if its IoU with a surer one
     that stays is above `overlap`."""
     order = scores.argsort(descending=True, stable=True)
