@@ -1,8 +1,8 @@
 """mini: find, then choose. The small model that the package ships.
 
-A detector (ShuffleNetV2, path aggregation, an anchor-free head) names the things in a picture; a box selector (a transformer
-over words and boxes) says which of them a phrase means, if any; a mask head draws those. What needs pixels with masks
-and what needs phrases are thus learned apart, each from the data there is.
+A detector (ShuffleNetV2, path aggregation, an anchor-free head) names the things in a picture; a box selector (a
+transformer over words and boxes) says which of them a phrase means, if any; a mask head draws those. What needs pixels
+with masks and what needs phrases are thus learned apart, each from the data there is.
 """
 
 from __future__ import annotations
