@@ -26,8 +26,8 @@ import torch
 
 from risctl.data.batch import Batch, Item, collate
 from risctl.data.datasets.scenes.generate import make_scenes
-from risctl.data.features.cached_features import Recall
-from risctl.data.image_dataset import TrainingSet
+from risctl.data.features.cached_features import CachedFeatures
+from risctl.data.loading.image_dataset import ReferringImageDataset
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
 from risctl.recipe.load import load_recipe
@@ -99,8 +99,8 @@ def measure(recipe_name: str, changes: list[str], path: Path, *, steps: int) -> 
             run.write(plan, device=torch.device("cpu"), batch=BATCH)
         system = run.system
         plain, cached = training_dataset(recipe, store, system), training_dataset(recipe, store, system)
-        assert isinstance(plain, TrainingSet) and isinstance(cached, TrainingSet)
-        cached.features = Recall(plan.out)
+        assert isinstance(plain, ReferringImageDataset) and isinstance(cached, ReferringImageDataset)
+        cached.features = CachedFeatures(plan.out)
         optimizer = torch.optim.Adam([one for one in system.parameters() if one.requires_grad], lr=1e-5)
         keys = [[(step * BATCH + place) % len(plain) for place in range(BATCH)] for step in range(steps)]
         held = [collate([item_of(cached, key) for key in some]) for some in keys]
@@ -120,7 +120,7 @@ def measure(recipe_name: str, changes: list[str], path: Path, *, steps: int) -> 
     return Measured(**medians, bytes=plan.each)
 
 
-def item_of(items: TrainingSet, key: int) -> Item:
+def item_of(items: ReferringImageDataset, key: int) -> Item:
     """Return an item of the first epoch."""
     return items.item(0, key)
 

@@ -33,7 +33,7 @@ import torch
 from mini_peers import BEST, PEERS, draw_all, peers
 
 from risctl.checkpoints.checkpoint import load_checkpoint
-from risctl.data.box_grounding import questions_per_box
+from risctl.data.box_grounding.samples import chance_accuracy
 from risctl.data.datasets.refcoco_boxes import EVALUATION_SPLITS, read_evaluation
 from risctl.data.datasets.refer.reader import read_refer
 from risctl.data.store.reader import Store
@@ -266,14 +266,14 @@ def box_choice(system: Mini, folder: Path, *, resamples: int) -> dict[str, Any]:
     for split in EVALUATION_SPLITS:
         questions = read_evaluation(folder, split)
         right = right_choices(system, questions)
-        pictures_of = np.unique([id(one.picture) for one in questions], return_inverse=True)[1]
+        pictures_of = np.unique([id(one.boxes) for one in questions], return_inverse=True)[1]
         found[split] = {
             "phrases": len(questions),
             "right": {
                 "value": _round(100 * float(right.mean())),
                 **_span(share_interval(right, pictures_of, resamples=resamples)),
             },
-            "chance": _round(100 * questions_per_box(questions)),
+            "chance": _round(100 * chance_accuracy(questions)),
         }
     return found
 

@@ -1,8 +1,8 @@
-"""Sample → Batch: what a system is given.
+"""Defines what a system is given: single preprocessed items and the batches that they are collated into.
 
-A `Preprocess` belongs to a system (it fixes input size, fill, words) and turns a `Sample`'s parts into tensors;
-`collate` stacks them. Images, clips and precomputed features are the same thing at this level: `images` is
-(B, 3, H, W) for images, (B, T, 3, H, W) for clips; `seen` is what an encoder's frozen part made of them before.
+A `Preprocess` belongs to a system, whose input size, padding and vocabulary it knows. Images and clips share these
+types: `images` is (B, 3, H, W) for images and (B, T, 3, H, W) for clips. Features of frozen layers that were computed
+before stand in `cached_visual` and `cached_text`.
 """
 
 from __future__ import annotations
@@ -15,63 +15,74 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from risctl.data.boxes import BoxTargets
+from risctl.data.box_grounding.boxes import BoxTargets
 from risctl.data.records import SampleIds
 from risctl.vision.geometry import Geometry
 
-_Kind = TypeVar("_Kind", bound=Geometry)
+G = TypeVar("G", bound=Geometry)
 
 
-def own_geometry(geometry: Geometry, kind: type[_Kind]) -> _Kind:
-    """Return `geometry`, which is of `kind` if it is what the preprocess itself gave. Raises `TypeError` if not."""
+def checked_geometry(geometry: Geometry, kind: type[G]) -> G:
+    """Returns `geometry` as the class that a preprocess makes. Raises `TypeError` if it is of another class."""
     if not isinstance(geometry, kind):
-        raise TypeError(f"expected the {kind.__name__} that image() gave; got {type(geometry).__name__}")
+        raise TypeError(f"expected the {kind.__name__} that image() returned; got {type(geometry).__name__}")
     return geometry
 
 
 class Preprocess(Protocol):
-    """What a system does to a picture, a text and a mask before its forward. Loader workers own one: it must pickle."""
+    """Turns an image, an expression and a mask into a system's inputs. It must pickle: each loader worker has one."""
 
     def image(self, image: np.ndarray) -> tuple[Tensor, Geometry]:
-        """Return the input (3, h, w), RGB in [0, 1], of a uint8 picture (H, W, 3), and how it lies in it."""
+        """Returns the input (3, h, w), RGB in [0, 1], of an image, uint8 (H, W, 3), and its geometry."""
 
     def fit(self, *, height: int, width: int) -> Geometry:
-        """Return how `image` would lay a picture of this size."""
+        """Returns the geometry that `image` gives an image of this size in pixels."""
 
     def text(self, text: str) -> tuple[Tensor, Tensor]:
-        """Return word ids (L,) int64 and their mask (L,) bool. Raises `UsageError` if the text has no word."""
+        """Returns word ids, int64 (L,), and their mask, bool (L,). Raises `UsageError` if the text has no word."""
 
     def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
-        """Return the target (h', w') float32 of a bool mask (H, W)."""
+        """Returns the target, float32 (h', w') in [0, 1], of a mask, bool (H, W)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Things:
-    """Everything annotated in a picture.
+class InstanceTargets:
+    """All annotated instances of an image.
 
-    categories (N,) int64: ids of the dataset; masks (N, h, w) bool, as targets are.
+    Attributes:
+        categories: Category ids of the dataset, int64 (N,).
+        masks: Masks in the input's frame, bool (N, h, w).
     """
 
     categories: Tensor
     masks: Tensor
 
-    def to(self, device: torch.device | str) -> Things:
-        """Return them on `device`."""
-        return Things(
+    def to(self, device: torch.device | str) -> InstanceTargets:
+        """Returns the targets on `device`."""
+        return InstanceTargets(
             categories=self.categories.to(device, non_blocking=True), masks=self.masks.to(device, non_blocking=True)
         )
 
-    def pin_memory(self) -> Things:
-        """Return them in page-locked memory."""
-        return Things(categories=self.categories.pin_memory(), masks=self.masks.pin_memory())
+    def pin_memory(self) -> InstanceTargets:
+        """Returns the targets in page-locked memory."""
+        return InstanceTargets(categories=self.categories.pin_memory(), masks=self.masks.pin_memory())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One sample as tensors; what `collate` stacks.
+    """One preprocessed sample.
 
-    seen, read: what the frozen parts of the encoders made of picture and text before, None if they are to be run; with
-    `seen`, the image is empty, (3, 0, 0).
+    Attributes:
+        image: The input, float32 (3, h, w), or (T, 3, h, w) of a clip; empty, (3, 0, 0), where `cached_visual` is set.
+        words: Word ids, int64 (L,).
+        word_mask: True where a word is, bool (L,).
+        target: The target, float32 (h', w'), or (T, h', w') of a clip; None at prediction.
+        geometry: How the image lies in the input.
+        text: The expression.
+        ids: Where the sample comes from.
+        instances: All annotated instances of the image, for systems that are trained on them.
+        cached_visual: Features of the visual encoder's frozen layers, None if they are to be computed.
+        cached_text: Features of the text encoder's frozen layers, None if they are to be computed.
     """
 
     image: Tensor
@@ -81,22 +92,30 @@ class Item:
     geometry: Geometry
     text: str
     ids: SampleIds | None = None
-    things: Things | None = None
-    seen: tuple[Tensor, ...] | None = None
-    read: tuple[Tensor, ...] | None = None
+    instances: InstanceTargets | None = None
+    cached_visual: tuple[Tensor, ...] | None = None
+    cached_text: tuple[Tensor, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Tensors for a forward pass.
+    """The inputs and targets of one forward pass.
 
-    images (B, 3, H, W) or (B, T, 3, H, W) float32; padding (B, H, W) bool, True where there is no picture; words (B, L)
-    int64; word_mask (B, L) bool, True where a word is; targets (B, h, w) float32 in [0, 1], None at prediction;
-    things: of each picture, None unless the system is trained on them. asked: known boxes in the place of pictures,
-    whose images are then empty, (B, 3, 0, 0); None otherwise.
-
-    seen, read: what the frozen parts of the encoders made of pictures and texts before, tensors (B, ...) of any
-    precision; None if they are to be run. With `seen`, images are empty, too.
+    Attributes:
+        images: Inputs, float32 (B, 3, H, W) or (B, T, 3, H, W); empty, (B, 3, 0, 0), where `cached_visual` or
+            `box_targets` is set.
+        padding: True where there is no image, bool (B, H, W).
+        words: Word ids, int64 (B, L).
+        word_mask: True where a word is, bool (B, L).
+        targets: Targets, float32 (B, h, w) or (B, T, h, w) in [0, 1]; None at prediction.
+        geometries: How each image lies in its input.
+        texts: The expressions.
+        ids: Where each sample comes from.
+        instances: All annotated instances of each image; None unless the system is trained on them.
+        box_targets: Annotated boxes in place of images and masks, None otherwise.
+        cached_visual: Features of the visual encoder's frozen layers, each (B, ...) of any precision; None if they are
+            to be computed.
+        cached_text: Features of the text encoder's frozen layers, likewise.
     """
 
     images: Tensor
@@ -107,67 +126,68 @@ class Batch:
     geometries: tuple[Geometry, ...]
     texts: tuple[str, ...]
     ids: tuple[SampleIds | None, ...]
-    things: tuple[Things, ...] | None = None
-    asked: BoxTargets | None = None
-    seen: tuple[Tensor, ...] | None = None
-    read: tuple[Tensor, ...] | None = None
+    instances: tuple[InstanceTargets, ...] | None = None
+    box_targets: BoxTargets | None = None
+    cached_visual: tuple[Tensor, ...] | None = None
+    cached_text: tuple[Tensor, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def to(self, device: torch.device | str) -> Batch:
-        """Return the batch with its tensors on `device`."""
-        moved = self._each(lambda tensor: tensor.to(device, non_blocking=True))
-        things = None if self.things is None else tuple(one.to(device) for one in self.things)
-        asked = None if self.asked is None else self.asked.to(device)
-        return replace(self, things=things, asked=asked, **moved)
+        """Returns the batch with its tensors on `device`."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True), lambda targets: targets.to(device))
 
     def pin_memory(self) -> Batch:
-        """Return the batch in page-locked memory (called by torch's loader)."""
-        pinned = self._each(Tensor.pin_memory)
-        things = None if self.things is None else tuple(one.pin_memory() for one in self.things)
-        asked = None if self.asked is None else self.asked.pin_memory()
-        return replace(self, things=things, asked=asked, **pinned)
+        """Returns the batch in page-locked memory; torch's loader calls it."""
+        return self._map(Tensor.pin_memory, lambda targets: targets.pin_memory())
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
-        """Return the fields that are tensors, or tuples of them, changed."""
-        own = {one.name: getattr(self, one.name) for one in fields(self)}
-        parts = {name: own[name] for name in ("seen", "read") if own[name] is not None}
-        return {name: change(value) for name, value in own.items() if isinstance(value, Tensor)} | {
-            name: tuple(change(one) for one in value) for name, value in parts.items()
+    def _map(self, of_tensor: Callable[[Tensor], Tensor], of_targets: Callable[[Any], Any]) -> Batch:
+        """Returns the batch with functions applied to its tensors, and to its instances and boxes."""
+
+        def mapped(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return of_tensor(value)
+            if isinstance(value, InstanceTargets | BoxTargets):
+                return of_targets(value)
+            return value
+
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "geometries"}
+        changed: dict[str, Any] = {
+            name: tuple(mapped(one) for one in value) if isinstance(value, tuple) else mapped(value)
+            for name, value in values.items()
         }
+        return replace(self, **changed)
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Stack items of one input size; images of several sizes are padded right and below to the largest."""
-    hidden = [item.geometry.padding() for item in items]
-    padding = _stacked(hidden, fill=True)
-    length = max(item.words.shape[0] for item in items)
-    words = torch.zeros((len(items), length), dtype=torch.int64)
-    word_mask = torch.zeros((len(items), length), dtype=torch.bool)
+    """Stacks items into a batch; images of several sizes are padded right and below to the largest."""
+    longest = max(item.words.shape[0] for item in items)
+    words = torch.zeros((len(items), longest), dtype=torch.int64)
+    word_mask = torch.zeros((len(items), longest), dtype=torch.bool)
     for row, item in enumerate(items):
         words[row, : item.words.shape[0]] = item.words
         word_mask[row, : item.words.shape[0]] = item.word_mask
     targets = [item.target for item in items if item.target is not None]
-    things = [item.things for item in items if item.things is not None]
+    instances = [item.instances for item in items if item.instances is not None]
     return Batch(
-        images=_stacked([item.image for item in items]),
-        padding=padding,
+        images=_stack([item.image for item in items]),
+        padding=_stack([item.geometry.padding() for item in items], fill=True),
         words=words,
         word_mask=word_mask,
-        targets=_stacked(targets) if len(targets) == len(items) else None,
+        targets=_stack(targets) if len(targets) == len(items) else None,
         geometries=tuple(item.geometry for item in items),
         texts=tuple(item.text for item in items),
         ids=tuple(item.ids for item in items),
-        things=tuple(things) if len(things) == len(items) else None,
-        seen=_stacked_parts([item.seen for item in items]),
-        read=_stacked_parts([item.read for item in items]),
+        instances=tuple(instances) if len(instances) == len(items) else None,
+        cached_visual=_stack_features([item.cached_visual for item in items]),
+        cached_text=_stack_features([item.cached_text for item in items]),
     )
 
 
-def _stacked(tensors: Sequence[Tensor], *, fill: bool = False) -> Tensor:
-    """Return tensors of one number of dimensions as one, the smaller ones filled up at each dimension's end."""
-    shapes = [one.shape for one in tensors]
+def _stack(tensors: Sequence[Tensor], *, fill: bool = False) -> Tensor:
+    """Stacks tensors of one number of dimensions, smaller ones padded at each dimension's end."""
+    shapes = [tensor.shape for tensor in tensors]
     if all(shape == shapes[0] for shape in shapes):
         return torch.stack(list(tensors))
     largest = [max(sides) for sides in zip(*shapes, strict=True)]
@@ -177,8 +197,8 @@ def _stacked(tensors: Sequence[Tensor], *, fill: bool = False) -> Tensor:
     return stacked
 
 
-def _stacked_parts(parts: Sequence[tuple[Tensor, ...] | None]) -> tuple[Tensor, ...] | None:
-    known = [one for one in parts if one is not None]
-    if len(known) != len(parts) or not known:
+def _stack_features(features: Sequence[tuple[Tensor, ...] | None]) -> tuple[Tensor, ...] | None:
+    known = [one for one in features if one is not None]
+    if len(known) != len(features) or not known:
         return None
-    return tuple(_stacked(column) for column in zip(*known, strict=True))
+    return tuple(_stack(level) for level in zip(*known, strict=True))

@@ -107,7 +107,7 @@ class SampleIds:
 class Sample:
     """One (image, sentence, mask), decoded: `image` uint8 (H, W, 3) RGB, `mask` bool (H, W), all-False if no target.
 
-    An image that is not needed, because its features are known, is left out: (H, W, 0). things: category id and mask
+    An image that is not needed, because its features are known, is left out: (H, W, 0). instances: category id and mask
     bool (H, W) of everything annotated in the picture, where a system is trained on that. mirrored: whether left and
     right were exchanged.
     """
@@ -118,5 +118,5 @@ class Sample:
     ids: SampleIds
     category_ids: tuple[int, ...] = ()
     abilities: tuple[str, ...] = ()
-    things: tuple[tuple[int, np.ndarray], ...] = ()
+    instances: tuple[tuple[int, np.ndarray], ...] = ()
     mirrored: bool = False

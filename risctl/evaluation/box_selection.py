@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from risctl.data.box_grounding import BoxQuestion
-from risctl.data.box_grounding_dataset import QuestionItem, collate_questions
+from risctl.data.box_grounding.dataset import BoxGroundingItem, collate_box_grounding
+from risctl.data.box_grounding.samples import BoxGroundingSample
 from risctl.errors import UsageError
 from risctl.inference.encoded_image import evaluation_mode
 from risctl.systems.base import System
@@ -17,7 +17,7 @@ from risctl.systems.protocols import as_box_grounder
 
 
 @torch.inference_mode()
-def right_choices(system: System, questions: Sequence[BoxQuestion], *, batch_size: int = 256) -> np.ndarray:
+def right_choices(system: System, questions: Sequence[BoxGroundingSample], *, batch_size: int = 256) -> np.ndarray:
     """Return for each of `questions` whether the box that `system` likes best is meant, (N,) bool.
 
     It chooses among all boxes of the question's picture. A question without a word or without a box is wrong. The
@@ -26,12 +26,12 @@ def right_choices(system: System, questions: Sequence[BoxQuestion], *, batch_siz
     spec = as_box_grounder(system).grounding_spec
     device = next(system.parameters()).device
     collate = partial(
-        collate_questions, per_word=spec.ids_per_word, classes=spec.categories, appearance=spec.appearance
+        collate_box_grounding, per_word=spec.ids_per_word, classes=spec.categories, appearance=spec.appearance
     )
     right = np.zeros(len(questions), dtype=bool)
     # Those with like numbers of boxes together, so that few are padding.
-    order = sorted(range(len(questions)), key=lambda index: len(questions[index].picture.kinds))
-    order = [index for index in order if len(questions[index].picture.kinds)]
+    order = sorted(range(len(questions)), key=lambda index: len(questions[index].boxes.category_ids))
+    order = [index for index in order if len(questions[index].boxes.category_ids)]
     with evaluation_mode(system):
         for start in range(0, len(order), batch_size):
             rows, items = [], []
@@ -42,15 +42,15 @@ def right_choices(system: System, questions: Sequence[BoxQuestion], *, batch_siz
                     items.append(item)
             if items:
                 batch = collate(items).to(device)
-                assert batch.asked is not None
+                assert batch.box_targets is not None
                 best = system(batch).extras["choice"].scores.argmax(1, keepdim=True)
-                right[rows] = batch.asked.meant.gather(1, best)[:, 0].bool().cpu().numpy()
+                right[rows] = batch.box_targets.is_target.gather(1, best)[:, 0].bool().cpu().numpy()
     return right
 
 
-def _item(system: System, question: BoxQuestion) -> QuestionItem | None:
+def _item(system: System, question: BoxGroundingSample) -> BoxGroundingItem | None:
     try:
         words, word_mask = system.preprocess.text(question.text)
     except UsageError:
         return None
-    return QuestionItem(question=question, words=words, word_mask=word_mask)
+    return BoxGroundingItem(sample=question, words=words, word_mask=word_mask)

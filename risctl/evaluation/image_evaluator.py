@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from risctl.data.clips import is_video_store
+from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store, TextField
 from risctl.distributed import gathered, place
 from risctl.errors import DataError, UsageError

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from risctl.data.clips import ClipStore, expression_number
+from risctl.data.store.clips import ClipStore, expression_number
 from risctl.data.store.reader import Store, TextField
 from risctl.errors import DataError
 from risctl.evaluation.video_evaluator import StoredVideo

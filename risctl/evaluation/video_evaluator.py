@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from risctl.data.clips import ClipRef, ClipStore
+from risctl.data.store.clips import ClipRef, ClipStore
 from risctl.data.store.reader import Store, TextField
 from risctl.distributed import gathered, place
 from risctl.errors import DataError

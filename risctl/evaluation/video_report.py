@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from risctl.data.clips import ClipRef, ClipStore
+from risctl.data.store.clips import ClipRef, ClipStore
 from risctl.data.store.reader import Store, TextField
 from risctl.distributed import place
 from risctl.evaluation.report import Report, Result

@@ -40,13 +40,13 @@ class FeatureCacheable(System):
 
     def forward(self, batch: Batch) -> Output:
         """Returns the output for each pair of `batch`, starting from its cached features where it has them."""
-        if batch.seen is None:
+        if batch.cached_visual is None:
             visual = self.encode_image(batch.images, batch.padding)
         else:
             _, padding = self.before_backbone(batch.images, batch.padding)
-            visual = self.after_backbone(frozen_prefix.finish_visual(self.visual, batch.seen, padding))
-        if batch.read is None:
+            visual = self.after_backbone(frozen_prefix.finish_visual(self.visual, batch.cached_visual, padding))
+        if batch.cached_text is None:
             text = self.encode_text(batch.words, batch.word_mask)
         else:
-            text = frozen_prefix.finish_text(self.text, batch.read, batch.word_mask)
+            text = frozen_prefix.finish_text(self.text, batch.cached_text, batch.word_mask)
         return self.decode(visual, text)

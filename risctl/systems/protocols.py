@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from risctl.core.encoders.base import VisualFeatures
-from risctl.data.boxes import Boxes
+from risctl.data.box_grounding.boxes import Boxes
 from risctl.errors import UsageError
 from risctl.language.coco_classes import ClassSplit
 from risctl.results import Detection

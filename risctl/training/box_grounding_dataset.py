@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from risctl.data.box_files import read_questions
-from risctl.data.box_grounding import BoxPicture, BoxQuestion
-from risctl.data.box_grounding_dataset import QuestionSet
-from risctl.data.box_noise import Disturbance
-from risctl.data.boxes import Boxes
+from risctl.data.box_grounding.boxes import Boxes
+from risctl.data.box_grounding.dataset import BoxGroundingDataset
+from risctl.data.box_grounding.files import read_box_grounding
+from risctl.data.box_grounding.noise import BoxNoise
+from risctl.data.box_grounding.samples import BoxGroundingSample, ImageBoxes
 from risctl.data.store.reader import Store
 from risctl.errors import UsageError
 from risctl.inference.encoded_image import encode, prepare
@@ -26,7 +26,7 @@ from risctl.vision import rle
 _MATCH = 0.5  # the IoU from which a found box is taken for a thing's
 
 
-def box_grounding_dataset(recipe: Recipe, stores: Iterable[Store], system: System) -> QuestionSet:
+def box_grounding_dataset(recipe: Recipe, stores: Iterable[Store], system: System) -> BoxGroundingDataset:
     """Return the questions that `recipe` asks for. On the meta device nothing is looked for in pictures.
 
     Raises `UsageError` for a system that does not choose among boxes, `DataError` for files that cannot be read or if
@@ -38,16 +38,16 @@ def box_grounding_dataset(recipe: Recipe, stores: Iterable[Store], system: Syste
             f"data.items=box_grounding, but {recipe.model.system} has no box selector; use data.items=expressions"
         )
     spec = system.grounding_spec
-    found: list[BoxQuestion] = []
+    found: list[BoxGroundingSample] = []
     if section.detected and not next(system.parameters()).is_meta:
         for store in stores:
             found.extend(detected_box_questions(system, store, split=recipe.data.train_split))
-    return QuestionSet(
+    return BoxGroundingDataset(
         system.preprocess,
-        asked=[one for file in section.files for one in read_questions(Path(file), classes=spec.categories)],
-        made=section.generated,
-        found=found,
-        disturbance=Disturbance(
+        annotated=[one for file in section.files for one in read_box_grounding(Path(file), classes=spec.categories)],
+        generated=section.generated,
+        detected=found,
+        noise=BoxNoise(
             flip=augment.flip if augment else 0.0,
             drop=section.box_dropout,
             detector=section.detector_noise,
@@ -62,7 +62,7 @@ def box_grounding_dataset(recipe: Recipe, stores: Iterable[Store], system: Syste
 
 
 @torch.inference_mode()
-def detected_box_questions(system: System, store: Store, *, split: str) -> list[BoxQuestion]:
+def detected_box_questions(system: System, store: Store, *, split: str) -> list[BoxGroundingSample]:
     """Return the phrases of a split of `store` as questions about what `system` finds in their pictures.
 
     A phrase that means something that was not found is left out; one that means nothing stays.
@@ -84,24 +84,24 @@ def detected_box_questions(system: System, store: Store, *, split: str) -> list[
             spans = [rle.box(store.annotation(int(one)).mask) for one in store.ref(sentence.ref).annotations]
             targets = _found_of(picture, [np.array(one, dtype=np.float32) for one in spans if one], sides)
             if targets is not None:
-                questions.append(BoxQuestion(picture=picture, text=sentence.sent, targets=targets))
+                questions.append(BoxGroundingSample(boxes=picture, text=sentence.sent, targets=targets))
     system.train(was_training)
     return questions
 
 
-def as_picture(boxes: Boxes) -> BoxPicture:
+def as_picture(boxes: Boxes) -> ImageBoxes:
     """Return the boxes of one picture, of `Boxes` with B = 1, each with its two likeliest classes."""
     there = boxes.mask[0]
     classes = boxes.classes[0][there]
     first = classes.topk(2, dim=1)
     shares = first.values / first.values.sum(1, keepdim=True).clamp(min=1e-6)
-    return BoxPicture(
+    return ImageBoxes(
         corners=_array(boxes.corners[0][there].clamp(0, 1)),
-        kinds=first.indices[:, 0].cpu().numpy(),
+        category_ids=first.indices[:, 0].cpu().numpy(),
         aspect=float(boxes.aspect[0]),
-        sureness=None if boxes.certainty is None else _array(boxes.certainty[0][there]),
-        blend=_array(shares[:, 0]),
-        other=first.indices[:, 1].cpu().numpy(),
+        confidence=None if boxes.confidence is None else _array(boxes.confidence[0][there]),
+        category_share=_array(shares[:, 0]),
+        second_category_ids=first.indices[:, 1].cpu().numpy(),
         appearance=None if boxes.appearance is None else _array(boxes.appearance[0][there]),
     )
 
@@ -110,11 +110,11 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.float().cpu().numpy()
 
 
-def _found_of(picture: BoxPicture, spans: Sequence[np.ndarray], sides: np.ndarray) -> tuple[int, ...] | None:
+def _found_of(picture: ImageBoxes, spans: Sequence[np.ndarray], sides: np.ndarray) -> tuple[int, ...] | None:
     """Return which boxes are the things of spans (x, y, width, height) in pixels; None if one was not found."""
     if not spans:
         return ()
-    if not len(picture.kinds):
+    if not len(picture.category_ids):
         return None
     own = np.stack(spans)
     own[:, 2:] += own[:, :2]

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from risctl.data.box_grounding_dataset import QuestionSet
-from risctl.data.clip_dataset import ClipTrainingSet, PictureClipSet
-from risctl.data.clips import is_video_store
-from risctl.data.image_dataset import Sizable, TrainingSet
-from risctl.data.instance_dataset import ThingTrainingSet
-from risctl.data.joint_dataset import JointTrainingSet, held_back_files
+from risctl.data.box_grounding.dataset import BoxGroundingDataset
+from risctl.data.loading.clip_dataset import PseudoClipDataset, ReferringVideoDataset
+from risctl.data.loading.image_dataset import ReferringImageDataset, Resizable
+from risctl.data.loading.instance_dataset import InstanceDataset
+from risctl.data.loading.joint_dataset import JointDataset, held_back_files
+from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store
-from risctl.data.transforms.augmentations import Changes, Crop
+from risctl.data.transforms.augmentations import Augmentations, RandomCrop
 from risctl.errors import UsageError
 from risctl.language.coco_classes import CLASSES
 from risctl.recipe.data import AugmentSection
@@ -25,7 +25,7 @@ from risctl.training.box_grounding_dataset import box_grounding_dataset
 
 def training_dataset(
     recipe: Recipe, store: Store, system: System, *, also: Sequence[Store] = ()
-) -> TrainingSet | JointTrainingSet | QuestionSet:
+) -> ReferringImageDataset | JointDataset | BoxGroundingDataset:
     """Return the items of `recipe`'s training split, of `store` and of the stores `also`.
 
     Of questions about boxes, those that the recipe's files ask, and those about what `system`, as it is, finds. Raises
@@ -43,10 +43,10 @@ def training_dataset(
     gone = sum(part.leave_out(held_back) for part in parts)
     for before, part in pairwise(parts):
         part.first = before.first + len(before)
-    return JointTrainingSet(parts, held_back=gone)
+    return JointDataset(parts, held_back=gone)
 
 
-def _of_store(recipe: Recipe, store: Store, system: System) -> TrainingSet:
+def _of_store(recipe: Recipe, store: Store, system: System) -> ReferringImageDataset:
     data, augment = recipe.data, recipe.data.augment
     changes = _changes(augment, system)
     options: dict[str, Any] = {
@@ -74,7 +74,7 @@ def _of_store(recipe: Recipe, store: Store, system: System) -> TrainingSet:
         options |= {"zoom": augment.zoom, "paste": augment.paste} if augment else {}
         # Drawn cups are no photographed ones: by other numbers, they are of no class.
         known = CLASSES if data.items == "instances" else None
-        return ThingTrainingSet(store, data.train_split, system.preprocess, known=known, **options)
+        return InstanceDataset(store, data.train_split, system.preprocess, known=known, **options)
     if augment and (augment.zoom or augment.paste):
         raise UsageError(
             f"data.augment.zoom and paste are for training on all things of a picture; {recipe.model.system} learns "
@@ -82,20 +82,20 @@ def _of_store(recipe: Recipe, store: Store, system: System) -> TrainingSet:
         )
     options["changes"] = changes
     if data.frames is None:
-        return TrainingSet(store, data.train_split, system.preprocess, **options)
+        return ReferringImageDataset(store, data.train_split, system.preprocess, **options)
     if not takes_clips(system) and data.frames > 1:
         raise UsageError(f"data.frames={data.frames}, but this {recipe.model.system} takes one frame; set it to 1")
-    kind = ClipTrainingSet if is_video_store(store) else PictureClipSet
+    kind = ReferringVideoDataset if is_video_store(store) else PseudoClipDataset
     return kind(store, data.train_split, system.preprocess, frames=data.frames, **options)
 
 
-def _changes(augment: AugmentSection | None, system: System) -> Changes:
+def _changes(augment: AugmentSection | None, system: System) -> Augmentations:
     if augment is None:
-        return Changes()
-    if augment.sizes and not isinstance(system.preprocess, Sizable):
+        return Augmentations()
+    if augment.sizes and not isinstance(system.preprocess, Resizable):
         raise UsageError("data.augment.sizes: this model has inputs of one size; take the key out")
-    crop = None if augment.crop is None else Crop(**augment.crop.model_dump())
-    return Changes(photometric=augment.photometric, crop=crop, sizes=augment.sizes, longest=augment.longest)
+    crop = None if augment.crop is None else RandomCrop(**augment.crop.model_dump())
+    return Augmentations(photometric=augment.photometric, crop=crop, sizes=augment.sizes, longest=augment.longest)
 
 
 def _check_categories(system: System, stores: Sequence[Store]) -> None:

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from risctl.checkpoints.checkpoint import Builder
 from risctl.data.batch import Batch, collate
-from risctl.data.image_dataset import EpochSampler, Sizable
+from risctl.data.loading.image_dataset import Resizable, to_item
+from risctl.data.loading.loader import EpochSampler
 from risctl.data.records import Sample, SampleIds
 from risctl.data.store.reader import Store
-from risctl.data.transforms.letterbox import to_item
 from risctl.language.tokens import words_of
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
@@ -192,8 +192,8 @@ def _probe(recipe: Recipe, system: System) -> Batch:
     image, mask = np.zeros((480, 640, 3), dtype=np.uint8), np.zeros((480, 640), dtype=bool)
     sample = Sample(image=image, text="thing", mask=mask, ids=SampleIds(image_id=0, ref_id=0, sentence_id=0))
     preprocess, augment = system.preprocess, recipe.data.augment
-    if augment is not None and augment.sizes and isinstance(preprocess, Sizable):
-        preprocess = preprocess.sized(max(augment.sizes), longest=augment.longest)
+    if augment is not None and augment.sizes and isinstance(preprocess, Resizable):
+        preprocess = preprocess.with_size(max(augment.sizes), longest=augment.longest)
     item = to_item(sample, preprocess)
     if recipe.data.frames is not None and item.target is not None:
         frames = (recipe.data.frames, 1, 1)

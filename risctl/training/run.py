@@ -17,7 +17,7 @@ from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 from torch import Tensor
 
 from risctl.checkpoints.checkpoint import MEAN, MODEL, TRAINING, Builder, fill, read_tensors, vocabulary_of
-from risctl.data.image_dataset import EpochSampler
+from risctl.data.loading.loader import EpochSampler
 from risctl.data.store.reader import Store
 from risctl.devices import determinism, device_name, pick_device
 from risctl.errors import CheckpointError, DataError, MachineError, UsageError

@@ -18,7 +18,7 @@ from accelerate import Accelerator
 
 from risctl.checkpoints.checkpoint import save_checkpoint
 from risctl.data.batch import Batch
-from risctl.data.image_dataset import EpochSampler, batches, make_loader
+from risctl.data.loading.loader import EpochSampler, batches, make_loader
 from risctl.data.store.reader import Store
 from risctl.interrupts import Interrupts
 from risctl.language.vocabulary import Vocabulary

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import torch
 
-from risctl.data.clips import is_video_store
+from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store
 from risctl.errors import DataError, UsageError, unknown_name
 from risctl.evaluation.image_evaluator import Progress, evaluate

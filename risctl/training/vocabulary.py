@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from risctl.core.encoders.text.hashed_words import split_words
-from risctl.data.box_files import read_questions
+from risctl.data.box_grounding.files import read_box_grounding
 from risctl.data.datasets.coco_phrases.about_boxes import lexicon_words
 from risctl.data.store.reader import Store
 from risctl.errors import RecipeError
@@ -140,7 +140,7 @@ def _hashed_words(
         )
     texts = _training_texts(recipe, stores)
     for file in recipe.data.box_grounding.files:
-        texts.extend(question.text for question in read_questions(Path(file), classes=len(CLASSES)))
+        texts.extend(question.text for question in read_box_grounding(Path(file), classes=len(CLASSES)))
     counts = Counter(word for text in texts for word in set(split_words(text)))
     frequent = {word for word, count in counts.items() if count >= spec.min_count} | lexicon_words()
     mirrored = {word for text in frequent for word in split_words(swap_left_right(text))}

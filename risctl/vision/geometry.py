@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Geometry(Protocol):
-    """How an image lies in the network's input; `risctl.vision.letterbox.Letterbox` is one."""
+    """How an image lies in the network's input; `risctl.vision.resize.Letterbox` is one."""
 
     @property
     def height(self) -> int:

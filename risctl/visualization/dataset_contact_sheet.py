@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from risctl.data.clips import ClipStore, is_video_store
+from risctl.data.store.clips import ClipStore, is_video_store
 from risctl.data.store.reader import Store, TextField
 from risctl.errors import DataError
 from risctl.vision import rle

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from risctl.cli import app
-from risctl.data.box_files import read_questions
+from risctl.data.box_grounding.files import read_box_grounding
 from risctl.errors import DataError, UsageError
 
 
@@ -55,15 +55,15 @@ def test_the_sample_becomes_one_file_told_as_json(
         "pictures": 3,
         "chance": 0.5,
     }
-    found = read_questions(Path(told["file"]), classes=80)
+    found = read_box_grounding(Path(told["file"]), classes=80)
     assert [(one.text, one.targets, one.colours) for one in found] == [
         ("man in red", (0,), ("red",)),
         ("dog", (1,), ()),
         ("left", (0,), ()),
         ("right dog", (1,), ()),
     ]
-    assert found[0].picture.kinds.tolist() == [0, 16] and found[0].picture.aspect == 2
-    assert found[0].picture.corners[0].tolist() == pytest.approx([0.1, 0.2, 0.3, 0.8])
+    assert found[0].boxes.category_ids.tolist() == [0, 16] and found[0].boxes.aspect == 2
+    assert found[0].boxes.corners[0].tolist() == pytest.approx([0.1, 0.2, 0.3, 0.8])
 
 
 def test_pictures_of_evaluations_and_named_ones_are_left_out(
@@ -85,7 +85,7 @@ def test_pictures_of_evaluations_and_named_ones_are_left_out(
         str(out),
     )
     assert "2 phrases about the boxes of 1 pictures" in capsys.readouterr().out
-    assert [one.text for one in read_questions(out, classes=80)] == ["man in red", "dog"]
+    assert [one.text for one in read_box_grounding(out, classes=80)] == ["man in red", "dog"]
 
 
 def test_referitgame_by_its_splits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,11 +102,11 @@ def test_referitgame_by_its_splits(tmp_path: Path, capsys: pytest.CaptureFixture
         (folder / f"referit_{name}.json").write_text(json.dumps(content))
     out = tmp_path / "boxes.jsonl"
     run("--referitgame", str(folder), "-o", str(out))
-    found = read_questions(out, classes=80)
+    found = read_box_grounding(out, classes=80)
     assert [(one.text, one.targets) for one in found] == [("man on the left", (0,)), ("sky", (1,)), ("blue sky", (1,))]
-    assert found[0].picture.kinds[0] == 0
+    assert found[0].boxes.category_ids[0] == 0
     run("--referitgame", str(folder), "--splits", "val", "-o", str(tmp_path / "val.jsonl"))
-    assert len(read_questions(tmp_path / "val.jsonl", classes=80)) == 2
+    assert len(read_box_grounding(tmp_path / "val.jsonl", classes=80)) == 2
     capsys.readouterr()
 
 

@@ -9,7 +9,7 @@ import torch
 
 from risctl.core.fusion.box_selector import BoxScores
 from risctl.core.losses.box_selection import box_selection_losses, target_probability
-from risctl.data.boxes import Boxes, BoxTargets
+from risctl.data.box_grounding.boxes import Boxes, BoxTargets
 
 INF = float("-inf")
 
@@ -23,7 +23,7 @@ def asked(meant: list[list[float]], kinds: list[list[int]], there: list[list[boo
         mask=mask,
         aspect=torch.ones(len(wanted)),
     )
-    return BoxTargets(boxes=boxes, meant=wanted, kinds=torch.tensor(kinds, dtype=torch.int64))
+    return BoxTargets(boxes=boxes, is_target=wanted, category_ids=torch.tensor(kinds, dtype=torch.int64))
 
 
 def choice(scores: list[list[float]], *, presence: float = 0.0) -> BoxScores:

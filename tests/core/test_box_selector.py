@@ -9,7 +9,7 @@ import torch
 
 from risctl.core.encoders.text.hashed_words import GRAMS, HashedWords, WordIds, gram_buckets, split_words
 from risctl.core.fusion.box_selector import BoxScores, BoxSelector, box_feature_count, box_features, pair_features
-from risctl.data.boxes import Boxes
+from risctl.data.box_grounding.boxes import Boxes
 
 WORDS = ("left", "right", "second", "from", "big", "dog", "cat", "on", "the", "red", "blue")
 IDS = WordIds(WORDS)
@@ -77,7 +77,7 @@ def test_ranks_count_only_what_is_alike_and_there() -> None:
     absent = replace(row, mask=torch.tensor([[True, True, False]]))
     two = boxes((0.2, 0.5, 0.2), (0.5, 0.5, 0.2))
     assert torch.allclose(box_features(absent)[:, :2], box_features(two))
-    doubtful = replace(row, certainty=torch.tensor([[1.0, 1.0, 0.0]]))
+    doubtful = replace(row, confidence=torch.tensor([[1.0, 1.0, 0.0]]))
     assert torch.allclose(box_features(doubtful)[:, :2], box_features(two))
 
 
@@ -112,7 +112,7 @@ def test_appearance_counts_where_it_is_seen() -> None:
     two = boxes((0.2, 0.5, 0.2), (0.7, 0.5, 0.3))
     red = replace(two, appearance=torch.tensor([[[1.0, 0, 0], [0, 0, 1.0]]]))
     assert not torch.allclose(choose(model, ids, two).scores, choose(model, ids, red).scores)
-    unseen = replace(red, seen=torch.zeros(1, 2, dtype=torch.bool))
+    unseen = replace(red, has_appearance=torch.zeros(1, 2, dtype=torch.bool))
     assert torch.allclose(choose(model, ids, two).scores, choose(model, ids, unseen).scores, atol=1e-6)
 
 
@@ -176,9 +176,9 @@ def test_selecting_pictures(picked: list[int]) -> None:
         classes=joined.classes.repeat(2, 1, 1),
         mask=joined.mask.repeat(2, 1),
         aspect=torch.tensor([1.0, 2.0]),
-        certainty=torch.ones(2, 1),
+        confidence=torch.ones(2, 1),
     )
     chosen = both.select(torch.tensor(picked))
     assert chosen.aspect.tolist() == [[1.0, 2.0][one] for one in picked]
-    assert chosen.certainty is not None and len(chosen.certainty) == len(picked)
+    assert chosen.confidence is not None and len(chosen.confidence) == len(picked)
     assert chosen.appearance is None

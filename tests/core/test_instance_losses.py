@@ -8,18 +8,20 @@ import torch
 from risctl.core.heads.detector import InstanceDetector
 from risctl.core.heads.instance_masks import paste_logits
 from risctl.core.losses.instances import instance_boxes, instance_losses, mask_grid_loss
-from risctl.data.batch import Things
+from risctl.data.batch import InstanceTargets
 
 SIDE = 96
 KIND_OF = {7: 0, 9: 1}
 
 
-def some_things(*places: tuple[int, int, int, int], categories: tuple[int, ...] = (), scale: int = 1) -> Things:
+def some_things(
+    *places: tuple[int, int, int, int], categories: tuple[int, ...] = (), scale: int = 1
+) -> InstanceTargets:
     """Full boxes as masks, xyxy in input pixels, on a grid of the input's side over `scale`."""
     masks = torch.zeros(len(places), SIDE // scale, SIDE // scale, dtype=torch.bool)
     for mask, (left, top, right, bottom) in zip(masks, places):
         mask[top // scale : bottom // scale, left // scale : right // scale] = True
-    return Things(categories=torch.tensor(categories or [7] * len(places), dtype=torch.int64), masks=masks)
+    return InstanceTargets(categories=torch.tensor(categories or [7] * len(places), dtype=torch.int64), masks=masks)
 
 
 @pytest.fixture
@@ -28,13 +30,15 @@ def detector() -> InstanceDetector:
     return InstanceDetector(classes=2, neck=16, channels=8)
 
 
-def shown(things: Things) -> torch.Tensor:
+def shown(things: InstanceTargets) -> torch.Tensor:
     """A noisy picture with the things brighter than the rest."""
     noise = torch.rand(3, SIDE, SIDE, generator=torch.Generator().manual_seed(5))
     return 0.3 * noise + 0.7 * things.masks.any(0)
 
 
-def losses(detector: InstanceDetector, *things: Things, seed: int = 0, **options: object) -> dict[str, torch.Tensor]:
+def losses(
+    detector: InstanceDetector, *things: InstanceTargets, seed: int = 0, **options: object
+) -> dict[str, torch.Tensor]:
     images = torch.stack([shown(one) for one in things])
     padding = torch.zeros(len(things), SIDE, SIDE, dtype=torch.bool)
     torch.manual_seed(seed)
@@ -76,7 +80,9 @@ def test_detection_can_be_left_alone(detector: InstanceDetector) -> None:
 
 
 def test_nothing_to_find_is_finite_and_has_gradients(detector: InstanceDetector) -> None:
-    nothing = Things(categories=torch.zeros(0, dtype=torch.int64), masks=torch.zeros(0, SIDE, SIDE, dtype=torch.bool))
+    nothing = InstanceTargets(
+        categories=torch.zeros(0, dtype=torch.int64), masks=torch.zeros(0, SIDE, SIDE, dtype=torch.bool)
+    )
     terms = losses(detector, nothing, nothing)
     assert terms["mask"] == 0 and terms["quality"] > 0
     sum(terms.values()).backward()
@@ -105,7 +111,7 @@ def test_masks_are_learned(detector: InstanceDetector) -> None:
     """A few steps on one picture draw its thing, which does not fill its box, where it is."""
     shape = torch.zeros(1, SIDE, SIDE, dtype=torch.bool)
     shape[0, 16:80, 16:40] = shape[0, 56:80, 16:80] = True
-    things = Things(categories=torch.tensor([7]), masks=shape)
+    things = InstanceTargets(categories=torch.tensor([7]), masks=shape)
     detector.backbone.requires_grad_(False)
     parameters = [*detector.features.parameters(), *detector.masks.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=3e-3)

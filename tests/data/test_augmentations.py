@@ -9,12 +9,12 @@ from helpers.tiny import tiny_store
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risctl.data.clip_dataset import PictureClipSet
-from risctl.data.image_dataset import TrainingSet
-from risctl.data.pseudo_clips import Motion, pseudo_clip
+from risctl.data.loading.clip_dataset import PseudoClipDataset
+from risctl.data.loading.image_dataset import ReferringImageDataset
+from risctl.data.loading.pseudo_clips import Motion, pseudo_clip
 from risctl.data.store.reader import Store
-from risctl.data.transforms.augmentations import Changes, Crop, Distortion
-from risctl.data.transforms.resize_shortest import ShortSidePreprocess
+from risctl.data.transforms.augmentations import Augmentations, PhotometricDistortion, RandomCrop
+from risctl.data.transforms.preprocess import ShortSidePreprocess
 from risctl.language.vocabulary import Vocabulary
 
 
@@ -34,23 +34,23 @@ def noise(height: int = 40, width: int = 60) -> np.ndarray:
 
 def test_each_distortion_does_what_it_says() -> None:
     pixels = np.full((4, 4, 3), (200, 100, 50), dtype=np.uint8)
-    assert np.array_equal(Distortion().picture(pixels), pixels)
-    assert np.array_equal(Distortion(brightness=20).picture(pixels), pixels + 20)
-    assert np.array_equal(Distortion(contrast=0.5).picture(pixels), pixels // 2)
-    grey = Distortion(saturation=0.0).picture(pixels)
+    assert np.array_equal(PhotometricDistortion().image(pixels), pixels)
+    assert np.array_equal(PhotometricDistortion(brightness=20).image(pixels), pixels + 20)
+    assert np.array_equal(PhotometricDistortion(contrast=0.5).image(pixels), pixels // 2)
+    grey = PhotometricDistortion(saturation=0.0).image(pixels)
     assert (np.ptp(grey, axis=2) <= 1).all() and abs(int(grey[0, 0, 0]) - 200) <= 1
     # From orange towards yellow: red stays the strongest, green rises, blue stays the weakest.
-    yellow = Distortion(hue=18.0).picture(pixels)[0, 0].astype(int)
+    yellow = PhotometricDistortion(hue=18.0).image(pixels)[0, 0].astype(int)
     assert abs(yellow[0] - 200) <= 2 and yellow[1] > 120 and abs(yellow[2] - 50) <= 2
-    before = Distortion(brightness=100, saturation=0.0, contrast=0.5, contrast_first=True).picture(pixels)
-    after = Distortion(brightness=100, saturation=0.0, contrast=0.5, contrast_first=False).picture(pixels)
+    before = PhotometricDistortion(brightness=100, saturation=0.0, contrast=0.5, contrast_first=True).image(pixels)
+    after = PhotometricDistortion(brightness=100, saturation=0.0, contrast=0.5, contrast_first=False).image(pixels)
     # Brightness comes first and may reach white: half of what is cut off there is lost the one way alone.
     assert before.mean() > after.mean()
 
 
 def test_distortions_are_drawn_half_of_the_time_and_within_bounds() -> None:
     generator = np.random.default_rng(1)
-    drawn = [Distortion.draw(generator) for _ in range(400)]
+    drawn = [PhotometricDistortion.draw(generator) for _ in range(400)]
     for name, neutral, most in (("brightness", 0, 32), ("contrast", 1, 0.5), ("saturation", 1, 0.5), ("hue", 0, 18)):
         moved = [abs(getattr(one, name) - neutral) for one in drawn if getattr(one, name) != neutral]
         assert 150 < len(moved) < 250 and 0.8 * most < max(moved) <= most
@@ -61,7 +61,7 @@ def test_a_part_lies_within_and_shows_the_object(height: int, width: int, least:
     generator = np.random.default_rng(seed)
     shown = np.zeros((height, width), dtype=bool)
     shown[generator.integers(height), generator.integers(width)] = True
-    crop = Crop(probability=1.0, short_sides=(100, 150), min_size=least, max_size=least + more)
+    crop = RandomCrop(probability=1.0, short_sides=(100, 150), min_size=least, max_size=least + more)
     part = crop.draw(shown, generator)
     if part is None:
         return
@@ -72,7 +72,7 @@ def test_a_part_lies_within_and_shows_the_object(height: int, width: int, least:
 
 def test_parts_have_the_sides_of_the_scaled_picture_and_come_as_often_as_asked() -> None:
     shown = np.ones((240, 320), dtype=bool)
-    crop = Crop(probability=0.5, short_sides=(480,), min_size=200, max_size=400)  # the picture twice as large
+    crop = RandomCrop(probability=0.5, short_sides=(480,), min_size=200, max_size=400)  # the picture twice as large
     generator = np.random.default_rng(3)
     parts = [crop.draw(shown, generator) for _ in range(300)]
     kept = [one for one in parts if one is not None]
@@ -81,15 +81,17 @@ def test_parts_have_the_sides_of_the_scaled_picture_and_come_as_often_as_asked()
     assert min(sides) >= 100 and max(sides) <= 200 and len(set(sides)) > 20
     # What is nowhere may be cut anywhere.
     nothing = np.zeros((240, 320), dtype=bool)
-    assert Crop(probability=1.0, short_sides=(480,)).draw(nothing, np.random.default_rng(5)) is not None
+    assert RandomCrop(probability=1.0, short_sides=(480,)).draw(nothing, np.random.default_rng(5)) is not None
 
 
 def test_items_are_changed_and_stay_functions_of_their_key(store: Store) -> None:
-    changes = Changes(
-        photometric=True, crop=Crop(short_sides=(60,), min_size=30, max_size=60), sizes=(32, 64), longest=90
+    changes = Augmentations(
+        photometric=True, crop=RandomCrop(short_sides=(60,), min_size=30, max_size=60), sizes=(32, 64), longest=90
     )
-    plain = TrainingSet(store, "train", preprocess_of(store), seed=4)
-    changed, again = (TrainingSet(store, "train", preprocess_of(store), changes=changes, seed=4) for _ in range(2))
+    plain = ReferringImageDataset(store, "train", preprocess_of(store), seed=4)
+    changed, again = (
+        ReferringImageDataset(store, "train", preprocess_of(store), augmentations=changes, seed=4) for _ in range(2)
+    )
     sides = set()
     for index in range(len(plain)):
         before, after, same = plain.item(0, index), changed.item(0, index), again.item(0, index)
@@ -103,21 +105,23 @@ def test_items_are_changed_and_stay_functions_of_their_key(store: Store) -> None
 
 
 def test_all_frames_of_a_clip_are_changed_alike(store: Store) -> None:
-    changes = Changes(
-        photometric=True, crop=Crop(probability=1.0, short_sides=(60,), min_size=30, max_size=60), sizes=(32, 64)
+    changes = Augmentations(
+        photometric=True, crop=RandomCrop(probability=1.0, short_sides=(60,), min_size=30, max_size=60), sizes=(32, 64)
     )
-    still = PictureClipSet(store, "train", preprocess_of(store), frames=1, changes=changes, seed=2)
+    still = PseudoClipDataset(store, "train", preprocess_of(store), frames=1, augmentations=changes, seed=2)
     item = still.item(1, 3)
     assert item.image.ndim == 4 and len(item.image) == 1 and item.target is not None and item.target.any()
 
-    class Unmoved(PictureClipSet):
+    class Unmoved(PseudoClipDataset):
         def drawn_sample(self, epoch: int, index: int):  # type: ignore[no-untyped-def]
             sample = super().drawn_sample(epoch, index)
             flat = np.full_like(sample.image, (150, 90, 40))
             return type(sample)(image=flat, text=sample.text, mask=np.ones_like(sample.mask), ids=sample.ids)
 
     for index in range(6):
-        frames = Unmoved(store, "train", preprocess_of(store), frames=4, changes=changes, seed=2).item(0, index).image
+        frames = (
+            Unmoved(store, "train", preprocess_of(store), frames=4, augmentations=changes, seed=2).item(0, index).image
+        )
         assert torch.equal(frames, frames[:1].expand_as(frames))
 
 

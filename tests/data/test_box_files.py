@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from risctl.data.box_files import read_questions, write_questions
-from risctl.data.box_grounding import BoxPicture, BoxQuestion
+from risctl.data.box_grounding.files import read_box_grounding, write_box_grounding
+from risctl.data.box_grounding.samples import BoxGroundingSample, ImageBoxes
 from risctl.errors import DataError
 
 CLASSES = 5
@@ -21,36 +21,36 @@ COLOURS = st.one_of(st.none(), st.lists(st.sampled_from(["red", "blue"]), max_si
 
 
 @st.composite
-def pictures(draw: st.DrawFn) -> list[BoxQuestion]:
+def pictures(draw: st.DrawFn) -> list[BoxGroundingSample]:
     """Phrases about one picture, which may have no box."""
     count = draw(st.integers(0, 4))
     shares = st.lists(st.floats(0, 1, width=32), min_size=4, max_size=4)
     corners = np.array([draw(shares) for _ in range(count)], dtype=np.float32).reshape(-1, 4)
     kinds = np.array([draw(st.integers(-1, CLASSES - 1)) for _ in range(count)], dtype=np.int64)
-    picture = BoxPicture(corners=corners, kinds=kinds, aspect=draw(st.floats(0.01, 100)))
+    picture = ImageBoxes(corners=corners, category_ids=kinds, aspect=draw(st.floats(0.01, 100)))
     targets = st.sets(st.integers(0, count - 1)).map(sorted).map(tuple) if count else st.just(())
     return [
-        BoxQuestion(picture=picture, text=draw(TEXTS), targets=draw(targets), colours=draw(COLOURS))
+        BoxGroundingSample(boxes=picture, text=draw(TEXTS), targets=draw(targets), colours=draw(COLOURS))
         for _ in range(draw(st.integers(1, 3)))
     ]
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(some=st.lists(pictures(), max_size=4))
-def test_what_is_written_is_read_back(tmp_path: Path, some: list[list[BoxQuestion]]) -> None:
+def test_what_is_written_is_read_back(tmp_path: Path, some: list[list[BoxGroundingSample]]) -> None:
     questions = [one for picture in some for one in picture]
     path = tmp_path / "folder" / "boxes.jsonl"
-    assert write_questions(path, questions) == len(some)
-    found = read_questions(path, classes=CLASSES)
+    assert write_box_grounding(path, questions) == len(some)
+    found = read_box_grounding(path, classes=CLASSES)
     assert len(found) == len(questions)
     for before, after in zip(questions, found, strict=True):
         assert (after.text, after.targets, after.colours) == (before.text, before.targets, before.colours)
-        assert np.allclose(after.picture.corners, before.picture.corners, atol=1e-5)
-        assert after.picture.corners.dtype == np.float32 and after.picture.corners.shape[1] == 4
-        assert np.array_equal(after.picture.kinds, before.picture.kinds)
-        assert after.picture.aspect == pytest.approx(before.picture.aspect, abs=1e-6)
+        assert np.allclose(after.boxes.corners, before.boxes.corners, atol=1e-5)
+        assert after.boxes.corners.dtype == np.float32 and after.boxes.corners.shape[1] == 4
+        assert np.array_equal(after.boxes.category_ids, before.boxes.category_ids)
+        assert after.boxes.aspect == pytest.approx(before.boxes.aspect, abs=1e-6)
     # Phrases of one picture share it: one picture in memory, however many phrases.
-    assert len({id(one.picture) for one in found}) == len(some)
+    assert len({id(one.boxes) for one in found}) == len(some)
     assert [one.name for one in path.parent.iterdir()] == ["boxes.jsonl"]
 
 
@@ -104,14 +104,14 @@ def test_a_line_of_another_form_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "boxes.jsonl"
     path.write_text(f"{row()}\n\n{line}\n{row()}\n")
     with pytest.raises(DataError, match="line 3") as caught:
-        read_questions(path, classes=CLASSES)
+        read_box_grounding(path, classes=CLASSES)
     assert len(str(caught.value).splitlines()) == 1 and len(str(caught.value)) < 500
 
 
 def test_colours_may_be_left_out(tmp_path: Path) -> None:
     path = tmp_path / "boxes.jsonl"
     path.write_text(row(phrases=[{"text": "man", "targets": []}]))
-    [one] = read_questions(path, classes=CLASSES)
+    [one] = read_box_grounding(path, classes=CLASSES)
     assert (one.text, one.targets, one.colours) == ("man", (), ())
 
 
@@ -121,6 +121,6 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | No
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataError, match=r"boxes\.jsonl.*box-phrases"):
-        read_questions(path, classes=CLASSES)
+        read_box_grounding(path, classes=CLASSES)
     with pytest.raises(DataError, match="cannot read"):
-        read_questions(tmp_path, classes=CLASSES)
+        read_box_grounding(tmp_path, classes=CLASSES)

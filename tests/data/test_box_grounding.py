@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from risctl.data.box_grounding import UNKNOWN, BoxPicture, BoxQuestion
-from risctl.data.box_noise import Disturbance, as_found, with_colours
+from risctl.data.box_grounding.noise import BoxNoise, with_colours, with_detector_noise
+from risctl.data.box_grounding.samples import UNKNOWN, BoxGroundingSample, ImageBoxes
 from risctl.data.datasets.coco_phrases.about_boxes import CATEGORIES, questions_about
 from risctl.data.datasets.refcoco_boxes import (
     COCO_INDEX,
@@ -26,11 +26,11 @@ from risctl.errors import DataError
 from risctl.vision.colour_names import NAMES
 
 
-def picture(count: int = 5, *, seed: int = 0, kinds: int = 2) -> BoxPicture:
+def picture(count: int = 5, *, seed: int = 0, kinds: int = 2) -> ImageBoxes:
     generator = np.random.default_rng(seed)
     low = generator.random((count, 2)) * 0.7
     corners = np.concatenate([low, low + 0.1 + 0.2 * generator.random((count, 2))], 1).astype(np.float32)
-    return BoxPicture(corners=corners, kinds=generator.integers(0, kinds, count), aspect=1.5)
+    return ImageBoxes(corners=corners, category_ids=generator.integers(0, kinds, count), aspect=1.5)
 
 
 @settings(max_examples=50, deadline=None)
@@ -39,45 +39,45 @@ def test_disturbed_questions_mean_the_same_boxes(seed: int, count: int) -> None:
     generator = np.random.default_rng(seed)
     own = picture(count, seed=seed)
     targets = tuple(sorted({0, count - 1}))
-    question = BoxQuestion(picture=own, text="left man", targets=targets, colours=("red",))
-    strong = Disturbance(flip=0.0, drop=1.0, detector=1.0, colours=1.0)
+    question = BoxGroundingSample(boxes=own, text="left man", targets=targets, colours=("red",))
+    strong = BoxNoise(flip=0.0, drop=1.0, detector=1.0, colours=1.0)
     changed = strong(question, generator, classes=3)
     assert len(changed.targets) == len(targets)
     for before, after in zip(targets, changed.targets, strict=True):
-        assert changed.picture.kinds[after] == own.kinds[before]
-        assert np.abs(changed.picture.corners[after] - own.corners[before]).max() < 0.2
-    corners = changed.picture.corners
+        assert changed.boxes.category_ids[after] == own.category_ids[before]
+        assert np.abs(changed.boxes.corners[after] - own.corners[before]).max() < 0.2
+    corners = changed.boxes.corners
     assert corners.min() >= 0 and corners.max() <= 1 and (corners[:, 2:] >= corners[:, :2]).all()
-    assert changed.picture.sureness is not None and len(changed.picture.sureness) == len(corners)
-    assert changed.picture.appearance is not None and changed.picture.appearance.shape == (len(corners), 2 * len(NAMES))
+    assert changed.boxes.confidence is not None and len(changed.boxes.confidence) == len(corners)
+    assert changed.boxes.appearance is not None and changed.boxes.appearance.shape == (len(corners), 2 * len(NAMES))
 
 
 def test_mirroring_twice_is_nothing() -> None:
-    question = BoxQuestion(picture=picture(), text="left man", targets=(1,))
+    question = BoxGroundingSample(boxes=picture(), text="left man", targets=(1,))
     mirrored = question.mirrored()
     assert mirrored.text == "right man"
-    assert np.allclose(mirrored.picture.corners[:, 0], 1 - question.picture.corners[:, 2])
-    assert np.allclose(mirrored.mirrored().picture.corners, question.picture.corners, atol=1e-6)
+    assert np.allclose(mirrored.boxes.corners[:, 0], 1 - question.boxes.corners[:, 2])
+    assert np.allclose(mirrored.mirrored().boxes.corners, question.boxes.corners, atol=1e-6)
 
 
 def test_found_boxes_differ_from_known_ones() -> None:
     generator = np.random.default_rng(0)
-    question = BoxQuestion(picture=picture(8), text="left man", targets=(1,))
-    found = [as_found(question, generator, classes=3).picture for _ in range(60)]
-    sizes = [len(one.kinds) for one in found]
+    question = BoxGroundingSample(boxes=picture(8), text="left man", targets=(1,))
+    found = [with_detector_noise(question, generator, classes=3).boxes for _ in range(60)]
+    sizes = [len(one.category_ids) for one in found]
     assert max(sizes) > 12 and max(sizes) - min(sizes) > 5
-    sureness = np.concatenate([one.sureness for one in found if one.sureness is not None])
+    sureness = np.concatenate([one.confidence for one in found if one.confidence is not None])
     assert sureness.min() >= 0 and sureness.max() <= 1 and sureness.std() > 0.2
 
 
 def test_made_up_colours_agree_with_the_phrase() -> None:
     generator = np.random.default_rng(0)
-    question = BoxQuestion(picture=picture(4), text="man in red", targets=(2,), colours=("red",))
-    looks = [with_colours(question, generator).picture.appearance for _ in range(100)]
+    question = BoxGroundingSample(boxes=picture(4), text="man in red", targets=(2,), colours=("red",))
+    looks = [with_colours(question, generator).boxes.appearance for _ in range(100)]
     red = np.stack([one for one in looks if one is not None]).reshape(100, 4, 2, -1)[..., NAMES.index("red")].max(2)
     assert (red.argmax(1) == 2).mean() > 0.9
-    unplain = BoxQuestion(picture=picture(4), text="man by the red car", targets=(2,), colours=None)
-    assert with_colours(unplain, generator).picture.appearance is None
+    unplain = BoxGroundingSample(boxes=picture(4), text="man by the red car", targets=(2,), colours=None)
+    assert with_colours(unplain, generator).boxes.appearance is None
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_phrases_about_boxes_alone() -> None:
     again = questions_about(picture(6), random.Random(0), count=160)
     assert [(one.text, one.targets) for one in made] == [(one.text, one.targets) for one in again]
     with pytest.raises(ValueError, match="known kinds"):
-        unknown = BoxPicture(corners=picture(1).corners, kinds=np.array([UNKNOWN]), aspect=1.0)
+        unknown = ImageBoxes(corners=picture(1).corners, category_ids=np.array([UNKNOWN]), aspect=1.0)
         questions_about(unknown, random.Random(0), count=1)
 
 

@@ -11,54 +11,56 @@ import pytest
 import torch
 
 from risctl.core.encoders.text.hashed_words import GRAMS
-from risctl.data.box_grounding import UNKNOWN, BoxPicture, BoxQuestion
-from risctl.data.box_grounding_dataset import QuestionItem, QuestionSet, to_asked
-from risctl.data.box_noise import Disturbance
-from risctl.data.image_dataset import EpochSampler, batches, make_loader
+from risctl.data.box_grounding.dataset import BoxGroundingDataset, BoxGroundingItem, to_box_targets
+from risctl.data.box_grounding.noise import BoxNoise
+from risctl.data.box_grounding.samples import UNKNOWN, BoxGroundingSample, ImageBoxes
+from risctl.data.loading.loader import EpochSampler, batches, make_loader
 from risctl.errors import DataError, UsageError
 from risctl.systems.mini.preprocess import MiniPreprocess
 
 WORDS = ("left", "right", "person", "dog", "man")
 PREPROCESS = MiniPreprocess(size=64, words=WORDS, buckets=64, max_words=6)
-STRONG = Disturbance(flip=0.5, drop=0.5, detector=0.5, colours=0.5, typo=0.5)
-NONE = Disturbance(flip=0.0, jitter=0.0, drop=0.0)
+STRONG = BoxNoise(flip=0.5, drop=0.5, detector=0.5, colours=0.5, typo=0.5)
+NONE = BoxNoise(flip=0.0, jitter=0.0, drop=0.0)
 
 
-def picture(count: int = 5, *, seed: int = 0, kinds: int = 2) -> BoxPicture:
+def picture(count: int = 5, *, seed: int = 0, kinds: int = 2) -> ImageBoxes:
     generator = np.random.default_rng(seed)
     low = generator.random((count, 2)) * 0.7
     corners = np.concatenate([low, low + 0.1 + 0.2 * generator.random((count, 2))], 1).astype(np.float32)
-    return BoxPicture(corners=corners, kinds=generator.integers(0, kinds, count), aspect=1.5)
+    return ImageBoxes(corners=corners, category_ids=generator.integers(0, kinds, count), aspect=1.5)
 
 
-def questions(count: int, *, text: str = "left man") -> list[BoxQuestion]:
-    return [BoxQuestion(picture=picture(2 + one % 5, seed=one), text=text, targets=(one % 2,)) for one in range(count)]
+def questions(count: int, *, text: str = "left man") -> list[BoxGroundingSample]:
+    return [
+        BoxGroundingSample(boxes=picture(2 + one % 5, seed=one), text=text, targets=(one % 2,)) for one in range(count)
+    ]
 
 
-def make_set(**choices: Any) -> QuestionSet:
+def make_set(**choices: Any) -> BoxGroundingDataset:
     defaults: dict[str, Any] = {
-        "asked": questions(12),
-        "made": 10,
-        "found": questions(4, text="dog on the right"),
-        "disturbance": STRONG,
+        "annotated": questions(12),
+        "generated": 10,
+        "detected": questions(4, text="dog on the right"),
+        "noise": STRONG,
         "per_word": 1 + GRAMS,
         "classes": 80,
         "appearance": 22,
         "seed": 3,
     }
-    return QuestionSet(PREPROCESS, **{**defaults, **choices})
+    return BoxGroundingDataset(PREPROCESS, **{**defaults, **choices})
 
 
-def assert_same(first: QuestionItem, second: QuestionItem) -> None:
-    one, other = first.question, second.question
+def assert_same(first: BoxGroundingItem, second: BoxGroundingItem) -> None:
+    one, other = first.sample, second.sample
     assert (one.text, one.targets) == (other.text, other.targets)
-    assert np.array_equal(one.picture.corners, other.picture.corners)
+    assert np.array_equal(one.boxes.corners, other.boxes.corners)
     assert torch.equal(first.words, second.words) and torch.equal(first.word_mask, second.word_mask)
 
 
-def differs(first: QuestionItem, second: QuestionItem) -> bool:
-    one, other = first.question, second.question
-    return one.text != other.text or not np.array_equal(one.picture.corners, other.picture.corners)
+def differs(first: BoxGroundingItem, second: BoxGroundingItem) -> bool:
+    one, other = first.sample, second.sample
+    return one.text != other.text or not np.array_equal(one.boxes.corners, other.boxes.corners)
 
 
 def test_an_item_depends_on_seed_epoch_and_index_alone() -> None:
@@ -73,7 +75,7 @@ def test_an_item_depends_on_seed_epoch_and_index_alone() -> None:
         assert_same(again.item(3, index), before[index])
     again.set_epoch(3)
     plain, keyed = again[7], again[3, 7]
-    assert isinstance(plain, QuestionItem) and isinstance(keyed, QuestionItem)
+    assert isinstance(plain, BoxGroundingItem) and isinstance(keyed, BoxGroundingItem)
     assert_same(plain, keyed)
     for other in (make_set(seed=4), make_set()):
         epoch = 3 if other.seed == 4 else 4
@@ -87,54 +89,57 @@ def test_workers_change_nothing() -> None:
     assert len(alone) == len(shared) == 5
     for one, other in zip(alone, shared, strict=True):
         assert one.texts == other.texts and torch.equal(one.words, other.words)
-        assert one.asked is not None and other.asked is not None
-        assert torch.equal(one.asked.boxes.corners, other.asked.boxes.corners)
+        assert one.box_targets is not None and other.box_targets is not None
+        assert torch.equal(one.box_targets.boxes.corners, other.box_targets.boxes.corners)
 
 
 def test_lengths_are_those_of_the_boxes() -> None:
-    dataset = make_set(disturbance=NONE)
-    sizes = [len(dataset.item(0, index).question.picture.kinds) for index in range(len(dataset))]
+    dataset = make_set(noise=NONE)
+    sizes = [len(dataset.item(0, index).sample.boxes.category_ids) for index in range(len(dataset))]
     assert dataset.lengths.tolist() == sizes and len(dataset) == 26
 
 
 def test_made_questions_are_new_in_every_epoch_and_about_the_asked_pictures() -> None:
-    dataset = make_set(disturbance=NONE)
-    pictures = {id(one.picture) for one in dataset.asked}
-    made = [[dataset.item(epoch, 12 + one).question for one in range(10)] for epoch in (0, 1)]
+    dataset = make_set(noise=NONE)
+    pictures = {id(one.boxes) for one in dataset.annotated}
+    made = [[dataset.item(epoch, 12 + one).sample for one in range(10)] for epoch in (0, 1)]
     assert [one.text for one in made[0]] != [one.text for one in made[1]]
-    assert all(id(one.picture) in pictures for epoch in made for one in epoch)
-    assert len({id(one.picture) for one in made[0]}) > 5
+    assert all(id(one.boxes) in pictures for epoch in made for one in epoch)
+    assert len({id(one.boxes) for one in made[0]}) > 5
 
 
 def test_nothing_is_made_about_boxes_of_unknown_kinds() -> None:
     unknown = [
-        replace(one, picture=replace(one.picture, kinds=one.picture.kinds * 0 + UNKNOWN)) for one in questions(4)
+        replace(one, boxes=replace(one.boxes, category_ids=one.boxes.category_ids * 0 + UNKNOWN))
+        for one in questions(4)
     ]
-    dataset = make_set(asked=unknown)
-    assert (dataset.made, len(dataset)) == (0, 8)
-    assert len({dataset.item(0, index).question.text for index in range(8)}) > 1
+    dataset = make_set(annotated=unknown)
+    assert (dataset.generated, len(dataset)) == (0, 8)
+    assert len({dataset.item(0, index).sample.text for index in range(8)}) > 1
 
 
 def test_found_boxes_are_mirrored_at_most() -> None:
-    dataset = make_set(disturbance=replace(STRONG, flip=1.0, typo=0.0))
+    dataset = make_set(noise=replace(STRONG, flip=1.0, typo=0.0))
     for index in range(4):
-        item, own = dataset.item(0, 22 + index).question, dataset.found[index]
+        item, own = dataset.item(0, 22 + index).sample, dataset.detected[index]
         assert item.text == "dog on the left" and item.targets == own.targets
-        assert np.allclose(item.picture.corners, own.mirrored().picture.corners)
+        assert np.allclose(item.boxes.corners, own.mirrored().boxes.corners)
 
 
 def test_questions_without_a_word_are_left_out_and_counted() -> None:
-    dataset = make_set(asked=[*questions(3), *questions(2, text="...")], found=questions(1, text=" _ "), made=0)
+    dataset = make_set(
+        annotated=[*questions(3), *questions(2, text="...")], detected=questions(1, text=" _ "), generated=0
+    )
     assert (len(dataset), dataset.left_out) == (3, 3)
-    wordy = make_set(asked=questions(3, text=".a.. m"), found=(), made=0, disturbance=replace(NONE, typo=1.0))
-    assert all(isinstance(wordy[epoch, index], QuestionItem) for epoch in range(20) for index in range(3))
+    wordy = make_set(annotated=questions(3, text=".a.. m"), detected=(), generated=0, noise=replace(NONE, typo=1.0))
+    assert all(isinstance(wordy[epoch, index], BoxGroundingItem) for epoch in range(20) for index in range(3))
     for nothing in ([], questions(2, text="?!")):
         with pytest.raises(DataError, match="no question"):
-            make_set(asked=nothing, found=(), made=5)
+            make_set(annotated=nothing, detected=(), generated=5)
 
 
 def test_a_batch_says_what_its_questions_say() -> None:
-    dataset = make_set(disturbance=NONE, made=0)
+    dataset = make_set(noise=NONE, generated=0)
     items = [dataset.item(0, index) for index in (0, 3, 12)]
     batch = dataset.collate(items)
     assert batch.texts == ("left man", "left man", "dog on the right") and len(batch) == 3
@@ -144,23 +149,25 @@ def test_a_batch_says_what_its_questions_say() -> None:
     assert batch.word_mask.sum(1).tolist() == [2 * 16, 2 * 16, 4 * 16]
     for row, item in enumerate(items):
         assert torch.equal(batch.words[row], item.words[: 4 * (1 + GRAMS)])
-    assert batch.asked is not None and batch.asked.meant.shape == (3, 5)
+    assert batch.box_targets is not None and batch.box_targets.is_target.shape == (3, 5)
     moved = batch.to("cpu")
-    assert moved.asked is not None and torch.equal(moved.asked.meant, batch.asked.meant)
+    assert moved.box_targets is not None and torch.equal(moved.box_targets.is_target, batch.box_targets.is_target)
 
 
 def test_tensors_say_what_the_questions_say() -> None:
-    known = BoxQuestion(picture=picture(3), text="left man", targets=(0, 2))
-    unknown = BoxQuestion(
-        picture=BoxPicture(corners=picture(1).corners, kinds=np.array([UNKNOWN]), aspect=0.5), text="dog", targets=()
+    known = BoxGroundingSample(boxes=picture(3), text="left man", targets=(0, 2))
+    unknown = BoxGroundingSample(
+        boxes=ImageBoxes(corners=picture(1).corners, category_ids=np.array([UNKNOWN]), aspect=0.5),
+        text="dog",
+        targets=(),
     )
-    asked = to_asked([known, unknown], classes=3)
-    assert asked.meant.tolist() == [[1, 0, 1], [0, 0, 0]]
+    asked = to_box_targets([known, unknown], classes=3)
+    assert asked.is_target.tolist() == [[1, 0, 1], [0, 0, 0]]
     assert asked.boxes.mask.tolist() == [[True] * 3, [True, False, False]]
-    assert torch.equal(asked.boxes.classes[0].argmax(1), torch.from_numpy(known.picture.kinds))
+    assert torch.equal(asked.boxes.classes[0].argmax(1), torch.from_numpy(known.boxes.category_ids))
     assert not asked.boxes.classes[1].any()
-    assert asked.kinds[1].tolist() == [UNKNOWN] * 3 and asked.boxes.aspect.tolist() == [1.5, 0.5]
-    assert asked.boxes.appearance is None and asked.boxes.seen is None
+    assert asked.category_ids[1].tolist() == [UNKNOWN] * 3 and asked.boxes.aspect.tolist() == [1.5, 0.5]
+    assert asked.boxes.appearance is None and asked.boxes.has_appearance is None
 
 
 def test_doubt_blends_and_appearances_come_through() -> None:
@@ -168,25 +175,29 @@ def test_doubt_blends_and_appearances_come_through() -> None:
     looks = np.eye(2, 4, dtype=np.float32)
     doubtful = replace(
         own,
-        sureness=np.array([0.5, 0.9], dtype=np.float32),
-        blend=np.array([0.75, 1.0], dtype=np.float32),
-        other=np.array([2, 0]),
+        confidence=np.array([0.5, 0.9], dtype=np.float32),
+        category_share=np.array([0.75, 1.0], dtype=np.float32),
+        second_category_ids=np.array([2, 0]),
         appearance=looks,
     )
-    plain = BoxQuestion(picture=own, text="man", targets=(0,))
-    asked = to_asked([replace(plain, picture=doubtful), plain], classes=3, appearance=4)
+    plain = BoxGroundingSample(boxes=own, text="man", targets=(0,))
+    asked = to_box_targets([replace(plain, boxes=doubtful), plain], classes=3, appearance=4)
     assert asked.boxes.classes[0].tolist() == [[0.75, 0, 0.25], [1, 0, 0]]
-    assert asked.boxes.certainty is not None and asked.boxes.appearance is not None and asked.boxes.seen is not None
-    assert asked.boxes.certainty.tolist()[0] == pytest.approx([0.5, 0.9]) and asked.boxes.certainty[1].tolist() == [
+    assert (
+        asked.boxes.confidence is not None
+        and asked.boxes.appearance is not None
+        and asked.boxes.has_appearance is not None
+    )
+    assert asked.boxes.confidence.tolist()[0] == pytest.approx([0.5, 0.9]) and asked.boxes.confidence[1].tolist() == [
         1,
         1,
     ]
     assert torch.equal(asked.boxes.appearance[0], torch.from_numpy(looks))
-    assert asked.boxes.seen.tolist() == [[True, True], [False, False]]
+    assert asked.boxes.has_appearance.tolist() == [[True, True], [False, False]]
 
 
 def test_more_words_than_are_read_are_no_error() -> None:
-    item = make_set(asked=questions(1, text="man " * 30), made=0, found=(), disturbance=NONE).item(0, 0)
+    item = make_set(annotated=questions(1, text="man " * 30), generated=0, detected=(), noise=NONE).item(0, 0)
     assert int(item.word_mask.sum()) == 6 * (1 + GRAMS)
     with pytest.raises(UsageError):
         PREPROCESS.text("...")

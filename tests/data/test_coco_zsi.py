@@ -19,7 +19,7 @@ from risctl.errors import DataError, UsageError
 from risctl.evaluation.instance_evaluator import evaluate_classes
 from risctl.language.coco_classes import CLASSES, SPLITS
 from risctl.results import Detection
-from risctl.vision.resized import Fitted
+from risctl.vision.resize import ResizeLongest
 
 SHOWN = {
     1: ("person",),
@@ -149,9 +149,9 @@ class Oracle:
         self.preprocess = self
         self.rows = [int(row) for row in store.images("test")]
 
-    def image(self, pixels: np.ndarray) -> tuple[torch.Tensor, Fitted]:
+    def image(self, pixels: np.ndarray) -> tuple[torch.Tensor, ResizeLongest]:
         self.row = self.rows.pop(0)
-        geometry = Fitted.fit(height=pixels.shape[0], width=pixels.shape[1], longest=32, multiple=32)
+        geometry = ResizeLongest.fit(height=pixels.shape[0], width=pixels.shape[1], longest=32, multiple=32)
         return geometry.image(pixels), geometry
 
     def parameters(self) -> Iterator[torch.Tensor]:
@@ -161,7 +161,7 @@ class Oracle:
         assert images.shape[-2:] == padding.shape[-2:]
 
     def detect(
-        self, features: None, groups: list[tuple[str, ...]], *, geometry: Fitted, min_score: float
+        self, features: None, groups: list[tuple[str, ...]], *, geometry: ResizeLongest, min_score: float
     ) -> list[Detection]:
         del features, geometry, min_score
         names = [name for group in groups for name in group]

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from risctl.data.features import schema, writer
-from risctl.data.features.cached_features import Recall
+from risctl.data.features.cached_features import CachedFeatures
 from risctl.data.features.joining import join, present_shards
 from risctl.data.features.reader import FeatureCache, FeatureFile
 from risctl.data.features.schema import Key, Layout
@@ -207,19 +207,19 @@ def test_a_key_says_what_has_changed() -> None:
 def test_a_pickled_cache_opens_for_itself_and_notices_others(
     written: Path, content: dict[str, dict[str, Tensors]]
 ) -> None:
-    recall = Recall(written)
+    recall = CachedFeatures(written)
     data = pickle.dumps(recall)
     assert len(data) < 1000
     again = pickle.loads(data)
-    kept = again.picture(9, mirrored=False)
+    kept = again.image(9, mirrored=False)
     assert [tuple(one.shape) for one in kept] == [(2, 1, 2), (5, 1, 1)]
     assert again.text("café")[1].shape == (4,)
     with pytest.raises(DataError, match="no features of '9 mirrored'"):
-        again.picture(9, mirrored=True)
+        again.image(9, mirrored=True)
     write(written, {"images": content["images"]})
     with pytest.raises(DataError, match="replaced by other features"):
         pickle.loads(data)
-    assert Recall(written).text("café") is None
+    assert CachedFeatures(written).text("café") is None
 
 
 # A file that is not whole.

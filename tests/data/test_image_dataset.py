@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from risctl.data.batch import Batch
-from risctl.data.image_dataset import EpochSampler, TrainingSet, batches, make_loader
+from risctl.data.loading.image_dataset import ReferringImageDataset
+from risctl.data.loading.loader import EpochSampler, batches, make_loader
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
-from risctl.data.transforms.letterbox import LetterboxPreprocess
+from risctl.data.transforms.preprocess import LetterboxPreprocess
 from risctl.errors import DataError, RisctlError, UsageError
 from risctl.language.vocabulary import Vocabulary
 
@@ -27,13 +28,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store(tiny_store(tmp_path_factory.mktemp("store")))
 
 
-def make_set(store: Store, **choices: object) -> TrainingSet:
+def make_set(store: Store, **choices: object) -> ReferringImageDataset:
     vocabulary = Vocabulary.from_texts(store.texts("train"))
     preprocess = LetterboxPreprocess(size=32, fill=0.5, target_size=16, max_words=4, vocabulary=vocabulary)
-    return TrainingSet(store, "train", preprocess, **{"flip": 0.5, "colour": 0.3, "seed": 5, **choices})  # type: ignore[arg-type]
+    return ReferringImageDataset(store, "train", preprocess, **{"flip": 0.5, "colour": 0.3, "seed": 5, **choices})  # type: ignore[arg-type]
 
 
-def read(dataset: TrainingSet, *, workers: int, epochs: Sequence[int] = (0,), start_method: str | None = None) -> list:
+def read(
+    dataset: ReferringImageDataset, *, workers: int, epochs: Sequence[int] = (0,), start_method: str | None = None
+) -> list:
     sampler = EpochSampler(len(dataset), 4, seed=5)
     loader = make_loader(dataset, sampler, workers=workers, start_method=start_method)
     found = []
@@ -113,7 +116,7 @@ def test_unknown_split_and_empty_split_are_refused(store: Store) -> None:
     vocabulary = Vocabulary(["box"])
     preprocess = LetterboxPreprocess(size=32, fill=0.5, target_size=16, max_words=4, vocabulary=vocabulary)
     with pytest.raises(UsageError, match="trian"):
-        TrainingSet(store, "trian", preprocess)
+        ReferringImageDataset(store, "trian", preprocess)
 
 
 def test_damage_in_a_worker_reaches_the_caller_as_one_line(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ import pytest
 import torch
 from helpers.tiny import tiny_dataset
 
-from risctl.data.image_dataset import EpochSampler, TrainingSet, batches, make_loader
-from risctl.data.joint_dataset import JointTrainingSet, held_back_files
+from risctl.data.loading.image_dataset import ReferringImageDataset
+from risctl.data.loading.joint_dataset import JointDataset, held_back_files
+from risctl.data.loading.loader import EpochSampler, batches, make_loader
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
-from risctl.data.transforms.resize_shortest import ShortSidePreprocess
+from risctl.data.transforms.preprocess import ShortSidePreprocess
 from risctl.errors import DataError
 from risctl.language.vocabulary import Vocabulary
 
@@ -39,10 +40,10 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> list[Store]:
     return found
 
 
-def joint(stores: list[Store]) -> JointTrainingSet:
-    parts = [TrainingSet(store, "train", PREPROCESS, flip=0.5, seed=3) for store in stores]
+def joint(stores: list[Store]) -> JointDataset:
+    parts = [ReferringImageDataset(store, "train", PREPROCESS, flip=0.5, seed=3) for store in stores]
     parts[1].first = len(parts[0])
-    return JointTrainingSet(parts)
+    return JointDataset(parts)
 
 
 def test_every_item_of_every_store_comes_once_an_epoch(stores: list[Store]) -> None:
@@ -65,7 +66,7 @@ def test_equal_pictures_of_two_stores_are_drawn_apart(stores: list[Store]) -> No
 def test_what_another_store_evaluates_on_is_left_out(stores: list[Store]) -> None:
     held = held_back_files(stores, "train")
     assert held == {f"{number}.png" for number in (0, 1, 2, 10, 11)}
-    part = TrainingSet(stores[0], "train", PREPROCESS, sentences="all")
+    part = ReferringImageDataset(stores[0], "train", PREPROCESS, sentences="all")
     assert part.leave_out(held) == 3 * 4 and len(part) == 7 * 4
     assert {item.ids.image_id for item in map(part.item, [0] * 28, range(28)) if item.ids} == set(range(3, 10))
     with pytest.raises(DataError, match="held back"):

@@ -12,8 +12,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from risctl.cli.app import app
-from risctl.data.clips import ClipStore
 from risctl.data.datasets.scenes.moving import MIN_SPEED, make_moving_scenes, make_video
+from risctl.data.store.clips import ClipStore
 from risctl.data.store.reader import Store
 from risctl.errors import UsageError
 from risctl.vision import rle

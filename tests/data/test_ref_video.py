@@ -12,13 +12,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from risctl.cli.app import app
-from risctl.data.clip_dataset import ClipTrainingSet
-from risctl.data.clips import ClipStore, is_video_store, sample_frames
 from risctl.data.datasets.ref_video.reader import read_ref_davis17, read_ref_youtube_vos
-from risctl.data.image_dataset import TrainingSet
+from risctl.data.loading.clip_dataset import ReferringVideoDataset
+from risctl.data.loading.image_dataset import ReferringImageDataset
+from risctl.data.store.clips import ClipStore, is_video_store, sample_frames
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
-from risctl.data.transforms.resize_shortest import ShortSidePreprocess
+from risctl.data.transforms.preprocess import ShortSidePreprocess
 from risctl.errors import DataError
 from risctl.language.vocabulary import Vocabulary
 
@@ -200,15 +200,17 @@ def test_frames_are_sampled_around_one_that_shows_the_object() -> None:
 
 def test_clips_are_the_same_for_the_same_seed_and_mirrored_as_one(store: Store) -> None:
     preprocess = ShortSidePreprocess(short=48, longest=None, max_words=10, vocabulary=Vocabulary(["left", "right"]))
-    plain = ClipTrainingSet(store, "train", preprocess, frames=3, sentences="all")
+    plain = ReferringVideoDataset(store, "train", preprocess, frames=3, sentences="all")
     assert len(plain) == 8
-    assert len(ClipTrainingSet(store, "train", preprocess, frames=3, sentences="clips")) == 2 * 8  # of 5 frames each
+    assert (
+        len(ReferringVideoDataset(store, "train", preprocess, frames=3, sentences="clips")) == 2 * 8
+    )  # of 5 frames each
     item, again = plain.item(1, 2), plain.item(1, 2)
     assert item.image.shape == (3, 3, 48, 64)
     assert item.target is not None and item.target.shape == (3, 48, 64)
     assert item.target.flatten(1).any(1).any()
     assert item.image.equal(again.image) and item.target.equal(again.target)
-    flipped = ClipTrainingSet(store, "train", preprocess, frames=3, sentences="all", flip=1.0, colour=0.2)
+    flipped = ReferringVideoDataset(store, "train", preprocess, frames=3, sentences="all", flip=1.0, colour=0.2)
     number = next(n for n in range(8) if "left" in plain.item(0, n).text)
     one, other = plain.item(0, number), flipped.item(0, number)
     assert other.text == one.text.replace("left", "right")
@@ -219,4 +221,4 @@ def test_clips_are_the_same_for_the_same_seed_and_mirrored_as_one(store: Store) 
 def test_pictures_and_videos_are_not_mistaken_for_each_other(store: Store) -> None:
     preprocess = ShortSidePreprocess(short=48, longest=None, max_words=10, vocabulary=Vocabulary([]))
     with pytest.raises(DataError, match=r"data\.frames"):
-        TrainingSet(store, "train", preprocess)
+        ReferringImageDataset(store, "train", preprocess)

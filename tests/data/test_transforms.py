@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from risctl.data.loading.image_dataset import to_item
 from risctl.data.records import Sample, SampleIds
-from risctl.data.transforms.letterbox import LetterboxPreprocess, augment, flip, jitter_colour, to_item
+from risctl.data.transforms.augmentations import augment, flip, jitter_colour
+from risctl.data.transforms.preprocess import LetterboxPreprocess
 from risctl.errors import UsageError
 from risctl.language.vocabulary import Vocabulary
 

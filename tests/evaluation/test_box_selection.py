@@ -13,9 +13,9 @@ from risctl.core.encoders.text.hashed_words import HashedWords
 from risctl.core.fusion.box_selector import BoxSelector
 from risctl.core.heads.detector import InstanceDetector
 from risctl.core.losses.box_selection import box_selection_losses
-from risctl.data.box_grounding import BoxPicture, BoxQuestion
-from risctl.data.box_grounding_dataset import QuestionSet
-from risctl.data.box_noise import Disturbance
+from risctl.data.box_grounding.dataset import BoxGroundingDataset
+from risctl.data.box_grounding.noise import BoxNoise
+from risctl.data.box_grounding.samples import BoxGroundingSample, ImageBoxes
 from risctl.errors import UsageError
 from risctl.evaluation.box_selection import right_choices
 from risctl.language.vocabulary import Vocabulary
@@ -25,7 +25,7 @@ from risctl.systems.mini.preprocess import MiniPreprocess
 WORDS = ("left", "right", "man")
 
 
-def lefts_and_rights(count: int, *, first: int = 0) -> list[BoxQuestion]:
+def lefts_and_rights(count: int, *, first: int = 0) -> list[BoxGroundingSample]:
     """Of three boxes or more of one kind, the leftmost and the rightmost."""
     questions = []
     for seed in range(first, first + count):
@@ -33,10 +33,10 @@ def lefts_and_rights(count: int, *, first: int = 0) -> list[BoxQuestion]:
         boxes = 3 + seed % 3
         low = generator.random((boxes, 2)) * 0.7
         corners = np.concatenate([low, low + 0.1 + 0.2 * generator.random((boxes, 2))], 1).astype(np.float32)
-        own = BoxPicture(corners=corners, kinds=np.zeros(boxes, dtype=np.int64), aspect=1.5)
+        own = ImageBoxes(corners=corners, category_ids=np.zeros(boxes, dtype=np.int64), aspect=1.5)
         order = own.corners[:, [0, 2]].mean(1).argsort()
-        questions.append(BoxQuestion(picture=own, text="left man", targets=(int(order[0]),)))
-        questions.append(BoxQuestion(picture=own, text="man right", targets=(int(order[-1]),)))
+        questions.append(BoxGroundingSample(boxes=own, text="left man", targets=(int(order[0]),)))
+        questions.append(BoxGroundingSample(boxes=own, text="man right", targets=(int(order[-1]),)))
     return questions
 
 
@@ -51,12 +51,12 @@ def mini() -> Mini:
     )
 
 
-def learn(mini: Mini, questions: list[BoxQuestion], *, steps: int) -> None:
+def learn(mini: Mini, questions: list[BoxGroundingSample], *, steps: int) -> None:
     spec = mini.grounding_spec
-    items = QuestionSet(
+    items = BoxGroundingDataset(
         mini.preprocess,
-        asked=questions,
-        disturbance=Disturbance(),
+        annotated=questions,
+        noise=BoxNoise(),
         per_word=spec.ids_per_word,
         classes=spec.categories,
         appearance=spec.appearance,
@@ -67,8 +67,8 @@ def learn(mini: Mini, questions: list[BoxQuestion], *, steps: int) -> None:
     mini.train()
     for step in range(steps):
         batch = items.collate([items.item(step, int(one)) for one in generator.integers(0, len(items), 32)])
-        assert batch.asked is not None
-        terms = box_selection_losses(mini(batch).extras["choice"], batch.asked)
+        assert batch.box_targets is not None
+        terms = box_selection_losses(mini(batch).extras["choice"], batch.box_targets)
         optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
         optimizer.step()
@@ -90,13 +90,15 @@ def test_a_chooser_that_has_learned_is_measured_as_such(mini: Mini) -> None:
 
 def test_what_cannot_be_asked_is_wrong(mini: Mini) -> None:
     known = lefts_and_rights(1)[0]
-    nowhere = BoxPicture(corners=np.zeros((0, 4), dtype=np.float32), kinds=np.zeros(0, dtype=np.int64), aspect=1.0)
-    everything = BoxQuestion(picture=known.picture, text="man", targets=tuple(range(len(known.picture.kinds))))
+    nowhere = ImageBoxes(
+        corners=np.zeros((0, 4), dtype=np.float32), category_ids=np.zeros(0, dtype=np.int64), aspect=1.0
+    )
+    everything = BoxGroundingSample(boxes=known.boxes, text="man", targets=tuple(range(len(known.boxes.category_ids))))
     some = [
         everything,
-        BoxQuestion(picture=known.picture, text="...", targets=everything.targets),
-        BoxQuestion(picture=nowhere, text="man", targets=()),
-        BoxQuestion(picture=known.picture, text="man", targets=()),
+        BoxGroundingSample(boxes=known.boxes, text="...", targets=everything.targets),
+        BoxGroundingSample(boxes=nowhere, text="man", targets=()),
+        BoxGroundingSample(boxes=known.boxes, text="man", targets=()),
         everything,
     ]
     assert right_choices(mini, some).tolist() == [True, False, False, False, True]

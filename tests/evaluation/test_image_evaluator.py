@@ -23,7 +23,7 @@ from risctl.evaluation.image_evaluator import evaluate
 from risctl.evaluation.report import Report
 from risctl.systems.base import Output, System
 from risctl.vision import rle
-from risctl.vision.letterbox import Letterbox
+from risctl.vision.resize import Letterbox
 
 COLOURS = ("red", "green", "blue")
 SIDE = 32

@@ -19,7 +19,7 @@ from risctl.core.encoders.base import TextFeatures, VisualFeatures
 from risctl.data.batch import Batch
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.data.store.writer import write_store
-from risctl.data.transforms.letterbox import LetterboxPreprocess
+from risctl.data.transforms.preprocess import LetterboxPreprocess
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe

@@ -18,8 +18,8 @@ from risctl.core.encoders.text.query_word import SIDE_NAMES
 from risctl.core.fusion.location_selector import select_by_location
 from risctl.core.heads.background_rpn import Proposals
 from risctl.core.heads.semantic_box import STDS
-from risctl.data.batch import Batch, Things, collate
-from risctl.data.instance_dataset import ThingTrainingSet
+from risctl.data.batch import Batch, InstanceTargets, collate
+from risctl.data.loading.instance_dataset import InstanceDataset
 from risctl.data.store.reader import Store
 from risctl.errors import RecipeError
 from risctl.language.coco_classes import CLASSES, SPLITS
@@ -281,7 +281,7 @@ def test_everything_annotated_is_learned_from() -> None:
     masks[0, 8:24, 10:42] = masks[1, 30:60, 50:90] = masks[2, :10, :10] = True
     ids = {name: number for number, name in CLASSES.items()}
     categories = torch.tensor([ids["zebra"], ids["skateboard"], ids["person"]])
-    batch = replace(batch, things=(Things(categories=categories, masks=masks),))
+    batch = replace(batch, instances=(InstanceTargets(categories=categories, masks=masks),))
     output = system(batch)
     found = system._instances(0, output.extras["regions"][0], output.extras["asked"][0], batch)
     assert found.labels.tolist() == [1 + SPLITS["48_17"].seen.index(name) for name in ("zebra", "person")]
@@ -289,8 +289,8 @@ def test_everything_annotated_is_learned_from() -> None:
     assert torch.equal(found.masks, masks[[0, 2]])
     terms = system.loss(output, batch)
     assert all(value.isfinite() for value in terms.values())
-    nothing = Things(categories=categories[:0], masks=masks[:0])
-    terms = system.loss(output, replace(batch, things=(nothing,)))
+    nothing = InstanceTargets(categories=categories[:0], masks=masks[:0])
+    terms = system.loss(output, replace(batch, instances=(nothing,)))
     assert terms["mask"] == 0 and terms["box"] == 0 and terms["class"] > 0
     sum(terms.values()).backward()
 
@@ -323,7 +323,7 @@ def test_masks_are_learned_in_so_many_of_them(
     system = system_of(regions=16, masks=masks).train()
     thing = torch.zeros(1, 64, 96, dtype=torch.bool)
     thing[0, 8:40, 10:60] = True
-    things = Things(categories=torch.tensor([1]), masks=thing)  # a person
+    things = InstanceTargets(categories=torch.tensor([1]), masks=thing)  # a person
     own = Instances.of_masks(thing, things.categories)
     near = own.boxes + torch.tensor([[x, y, 0.0, 0.0] for x in range(4) for y in range(4)])  # more than may be chosen
     monkeypatch.setattr(system, "proposing", lambda *_, **__: Proposals(corners=near, scores=torch.ones(len(near))))
@@ -339,11 +339,11 @@ def test_training_items_are_pictures_with_all_their_things(tmp_path: Path) -> No
     """A flipped picture has flipped masks, and a batch keeps them."""
     store = Store(tiny_store(tmp_path, images=4, validation=1))
     system = system_of()
-    items = {flip: ThingTrainingSet(store, "train", system.preprocess, flip=flip) for flip in (0.0, 1.0)}
+    items = {flip: InstanceDataset(store, "train", system.preprocess, flip=flip) for flip in (0.0, 1.0)}
     assert len(items[0.0]) == 3
     plain, mirrored = (items[flip].item(0, 0) for flip in (0.0, 1.0))
     assert plain.things.categories.tolist() == [1, 1]
     width = plain.geometry.inner_width
     assert (plain.things.masks[..., :width].flip(-1) == mirrored.things.masks[..., :width]).float().mean() > 0.97
     batch = collate([plain, mirrored]).to("cpu")
-    assert batch.things is not None and len(batch.things) == 2
+    assert batch.instances is not None and len(batch.instances) == 2

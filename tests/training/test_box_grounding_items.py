@@ -11,9 +11,9 @@ import pytest
 import torch
 from helpers.tiny import build_tiny, tiny_dataset, tiny_recipe, tiny_store
 
-from risctl.data.box_files import write_questions
-from risctl.data.box_grounding import BoxPicture, BoxQuestion
-from risctl.data.boxes import Boxes
+from risctl.data.box_grounding.boxes import Boxes
+from risctl.data.box_grounding.files import write_box_grounding
+from risctl.data.box_grounding.samples import BoxGroundingSample, ImageBoxes
 from risctl.data.records import Expression, Record
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
@@ -59,7 +59,7 @@ class Knowing(Mini):
             classes=torch.eye(80)[None, :count],
             mask=torch.ones(1, count, dtype=torch.bool),
             aspect=torch.tensor([1.5]),
-            certainty=torch.linspace(0, 1, count)[None],
+            confidence=torch.linspace(0, 1, count)[None],
         )
 
 
@@ -109,11 +109,11 @@ def test_found_questions_mean_the_boxes_on_their_targets(store: Store) -> None:
             assert one.targets == ()
             continue
         [target] = one.targets
-        middle = one.picture.corners[target, [0, 2]].mean()
+        middle = one.boxes.corners[target, [0, 2]].mean()
         if one.text.startswith(("left", "right")):
             assert (middle < 0.5) == one.text.startswith("left")
-        assert one.picture.sureness is not None and len(one.picture.kinds) == 3
-    assert len({id(one.picture) for one in found}) == 3
+        assert one.boxes.confidence is not None and len(one.boxes.category_ids) == 3
+    assert len({id(one.boxes) for one in found}) == 3
 
 
 def test_what_was_not_found_is_not_asked_for(store: Store) -> None:
@@ -132,34 +132,41 @@ def test_boxes_become_a_picture_with_their_two_likeliest_classes() -> None:
         classes=torch.tensor([[[0.1, 0.3, 0.6], [0.0, 0, 0]]]),
         mask=torch.tensor([[True, False]]),
         aspect=torch.tensor([0.7]),
-        certainty=torch.tensor([[0.4, 0.0]]),
+        confidence=torch.tensor([[0.4, 0.0]]),
         appearance=torch.rand(1, 2, 4),
     )
     one = as_picture(boxes)
     assert one.corners.tolist() == pytest.approx(np.array([[0.1, 0.2, 1.0, 0.9]]), abs=1e-6)
-    assert (one.kinds.tolist(), one.aspect) == ([2], pytest.approx(0.7))
-    assert one.other is not None and one.blend is not None and one.appearance is not None and one.sureness is not None
-    assert one.other.tolist() == [1] and one.blend.tolist() == pytest.approx([2 / 3])
-    assert one.appearance.shape == (1, 4) and one.sureness.tolist() == pytest.approx([0.4])
+    assert (one.category_ids.tolist(), one.aspect) == ([2], pytest.approx(0.7))
+    assert (
+        one.second_category_ids is not None
+        and one.category_share is not None
+        and one.appearance is not None
+        and one.confidence is not None
+    )
+    assert one.second_category_ids.tolist() == [1] and one.category_share.tolist() == pytest.approx([2 / 3])
+    assert one.appearance.shape == (1, 4) and one.confidence.tolist() == pytest.approx([0.4])
 
 
 def test_a_recipe_asks_for_files_made_and_found_ones(store: Store, tmp_path: Path) -> None:
     corners = np.array([[0.1, 0.1, 0.3, 0.9], [0.6, 0.1, 0.9, 0.9]], dtype=np.float32)
-    picture = BoxPicture(corners=corners, kinds=np.array([0, 16]), aspect=1.0)
-    write_questions(tmp_path / "boxes.jsonl", [BoxQuestion(picture=picture, text="left man", targets=(0,))] * 3)
+    picture = ImageBoxes(corners=corners, category_ids=np.array([0, 16]), aspect=1.0)
+    write_box_grounding(
+        tmp_path / "boxes.jsonl", [BoxGroundingSample(boxes=picture, text="left man", targets=(0,))] * 3
+    )
     recipe = recipe_of(store.path, files=[str(tmp_path / "boxes.jsonl")], generated=4, detected=True)
     system = mini_of(recipe)
     with torch.no_grad():
         for tower in system.detector.head.towers:
             tower.leave.bias.normal_()
     items = training_dataset(recipe, store, system)
-    assert items is not None and len(items.asked) == 3 and items.made == 4
-    assert any(one.text == "cat" for one in items.found) and len(items) == 7 + len(items.found)
+    assert items is not None and len(items.annotated) == 3 and items.generated == 4
+    assert any(one.text == "cat" for one in items.detected) and len(items) == 7 + len(items.detected)
     again = training_dataset(recipe, store, system)
-    assert [one.text for one in again.found] == [one.text for one in items.found]
+    assert [one.text for one in again.detected] == [one.text for one in items.detected]
     with torch.device("meta"):
         foreseen = build_system(recipe.model, vocabulary=Vocabulary(["red"]))
-    assert box_grounding_dataset(recipe, [store], foreseen).found == []
+    assert box_grounding_dataset(recipe, [store], foreseen).detected == []
 
 
 def test_what_cannot_be_asked_for_is_refused(store: Store, tmp_path: Path) -> None:

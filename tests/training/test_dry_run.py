@@ -10,7 +10,7 @@ import torch
 from helpers.tiny import build_tiny, tiny_recipe, tiny_store
 
 from risctl.data.batch import collate
-from risctl.data.image_dataset import TrainingSet
+from risctl.data.loading.image_dataset import ReferringImageDataset
 from risctl.data.store.reader import Store
 from risctl.errors import UsageError
 from risctl.training.dry_run import dry_run
@@ -46,7 +46,7 @@ def test_activations_are_what_autograd_keeps(store: Path) -> None:
     with Store(store) as opened:
         vocabulary = gather_vocabulary(recipe, opened).vocabulary
         system = build_tiny(recipe.model, vocabulary=vocabulary)
-        dataset = TrainingSet(opened, "train", system.preprocess)
+        dataset = ReferringImageDataset(opened, "train", system.preprocess)
         batch = collate([dataset.item(0, index) for index in range(6)])
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         system.loss(system(batch), batch)

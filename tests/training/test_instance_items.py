@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from helpers.tiny import build_tiny, tiny_recipe, tiny_store
 
-from risctl.data.instance_dataset import ThingTrainingSet
+from risctl.data.loading.instance_dataset import InstanceDataset
 from risctl.data.store.reader import Store
 from risctl.errors import UsageError
 from risctl.language.vocabulary import Vocabulary
@@ -24,5 +24,5 @@ def test_pictures_are_composed_for_those_who_learn_from_all_things(tmp_path: Pat
             training_dataset(recipe, store, system)
         system.instances_only = True
         items = training_dataset(recipe, store, system)
-        assert isinstance(items, ThingTrainingSet)
+        assert isinstance(items, InstanceDataset)
         assert (items.zoom, items.paste) == ((0.5, 0.0) if key == "zoom" else (0.0, 0.5))

@@ -13,9 +13,9 @@ from helpers.video_files import write_youtube
 
 from risctl.checkpoints.checkpoint import load_checkpoint
 from risctl.data.batch import collate
-from risctl.data.clip_dataset import ClipTrainingSet, PictureClipSet
 from risctl.data.datasets.ref_video.reader import read_ref_youtube_vos
-from risctl.data.joint_dataset import JointTrainingSet
+from risctl.data.loading.clip_dataset import PseudoClipDataset, ReferringVideoDataset
+from risctl.data.loading.joint_dataset import JointDataset
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
 from risctl.errors import DataError, UsageError
@@ -93,8 +93,8 @@ def test_each_store_becomes_clips_in_its_way(stores: tuple[Path, Path]) -> None:
     system = build_system(recipe.model, vocabulary=Vocabulary(["red"]))
     with Store(stores[0]) as videos, Store(stores[1]) as pictures:
         items = training_dataset(recipe, videos, system, also=[pictures])
-        assert isinstance(items, JointTrainingSet)
-        assert [type(part) for part in items.parts] == [ClipTrainingSet, PictureClipSet]
+        assert isinstance(items, JointDataset)
+        assert [type(part) for part in items.parts] == [ReferringVideoDataset, PseudoClipDataset]
         assert items.parts[1].first == len(items.parts[0]) == 4
         assert {len(items.item(0, index).image) for index in range(len(items))} == {2}
         assert dry_run(recipe).items == len(items) == 24

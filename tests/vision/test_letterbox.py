@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from risctl.vision.letterbox import Letterbox
+from risctl.vision.resize import Letterbox
 
 sides = st.one_of(st.integers(1, 64), st.integers(1, 2000))
 

@@ -99,8 +99,8 @@ def evaluate_model(
     matching, averaged over the four annotators.
     """
     from risctl.checkpoints.checkpoint import load_checkpoint
-    from risctl.data.clips import is_video_store
     from risctl.data.download.mirrors import sha256_of
+    from risctl.data.store.clips import is_video_store
     from risctl.data.store.reader import TEXT_FIELDS, Store
     from risctl.errors import UsageError, unknown_name
     from risctl.evaluation.image_evaluator import evaluate

@@ -45,8 +45,8 @@ def box_phrases(
     as_json: JsonOption = False,
 ) -> None:
     """Writes the expressions of RefCOCO's train sample, or of ReferItGame, with all boxes of their pictures."""
-    from risctl.data.box_files import write_questions
-    from risctl.data.box_grounding import questions_per_box
+    from risctl.data.box_grounding.files import write_box_grounding
+    from risctl.data.box_grounding.samples import chance_accuracy
     from risctl.data.datasets.coco_phrases.generate import read_ids
     from risctl.data.datasets.refcoco_boxes import evaluation_images, read_referitgame, read_train_sample
     from risctl.errors import UsageError
@@ -62,8 +62,8 @@ def box_phrases(
             questions = read_train_sample(refcoco_sample, exclude=away)
         elif referitgame is not None:
             questions = [one for split in splits.split(",") for one in read_referitgame(referitgame, split=split)]
-        pictures = write_questions(path, questions)
-    chance = questions_per_box(questions)
+        pictures = write_box_grounding(path, questions)
+    chance = chance_accuracy(questions)
     text = f"{len(questions):,} phrases about the boxes of {pictures:,} pictures; by chance {chance:.1%}\nwrote {path}"
     data = {"file": str(path), "phrases": len(questions), "pictures": pictures, "chance": round(chance, 4)}
     console.result(text, data=data, as_json=as_json)

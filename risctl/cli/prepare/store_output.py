@@ -34,9 +34,9 @@ def out_option(default: str) -> Any:
 
 def check_output(out: Path, *, overwrite: bool) -> Path:
     """Returns `out` if a store may be written there. Raises `UsageError` if something is there that must stay."""
-    from risctl.data.store.output_path import check_place
+    from risctl.data.store.output_path import check_output_path
 
-    check_place(out, overwrite=overwrite)
+    check_output_path(out, overwrite=overwrite)
     return out
 
 

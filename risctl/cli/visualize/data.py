@@ -96,7 +96,7 @@ def predictions(
     evaluation, --limit from fewer sentences. It prints the sheet's path.
     """
     from risctl.checkpoints.checkpoint import load_checkpoint
-    from risctl.data.clips import is_video_store
+    from risctl.data.store.clips import is_video_store
     from risctl.data.store.reader import Store
     from risctl.devices import pick_device
     from risctl.errors import UsageError

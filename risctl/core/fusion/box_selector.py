@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from risctl.core.encoders.text.hashed_words import HashedWords
-from risctl.data.boxes import Boxes
+from risctl.data.box_grounding.boxes import Boxes
 
 _BIG = 0.045  # share of the picture from which an object counts as one that people speak of
 _SHARES = (0.005, 0.015, 0.03, 0.045, 0.06, 0.1, 0.2, 0.4)
@@ -50,7 +50,7 @@ class EncodedBoxes:
 def box_features(boxes: Boxes) -> Tensor:
     """Return (B, N, F) of places, sizes and ranks among the picture's boxes; F = `box_feature_count()`."""
     corners, mask = boxes.corners, boxes.mask.float()
-    weight = mask if boxes.certainty is None else mask * boxes.certainty  # a doubtful box counts little in a rank
+    weight = mask if boxes.confidence is None else mask * boxes.confidence  # a doubtful box counts little in a rank
     x1, y1, x2, y2 = corners.unbind(-1)
     cx, cy, width, height = (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1).clamp(min=1e-4), (y2 - y1).clamp(min=1e-4)
     area = width * height
@@ -223,13 +223,13 @@ class BoxSelector(nn.Module):
     def _box_tokens(self, boxes: Boxes) -> Tensor:
         known = boxes.classes.sum(-1, keepdim=True).clamp(max=1)
         tokens = self.class_vectors(boxes.classes) + (1 - known) * self.nameless + self.geometry(box_features(boxes))
-        if boxes.certainty is not None:
-            tokens = tokens + (1 - boxes.certainty)[..., None] * self.doubt
+        if boxes.confidence is not None:
+            tokens = tokens + (1 - boxes.confidence)[..., None] * self.doubt
         if self.look is None or boxes.appearance is None:
             return self.normalise_boxes(tokens + self.unseen)
         looks = self.look(boxes.appearance)
-        if boxes.seen is not None:
-            looks = torch.where(boxes.seen[..., None], looks, self.unseen)
+        if boxes.has_appearance is not None:
+            looks = torch.where(boxes.has_appearance[..., None], looks, self.unseen)
         return self.normalise_boxes(tokens + looks)
 
     def _biases(self, there: Tensor, seen: EncodedBoxes) -> list[Tensor]:

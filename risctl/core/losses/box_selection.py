@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from risctl.core.fusion.box_selector import BoxScores
-from risctl.data.boxes import BoxTargets
+from risctl.data.box_grounding.boxes import BoxTargets
 
 
 def box_selection_losses(
@@ -25,7 +25,7 @@ def box_selection_losses(
     itself, so that several can be meant; "presence": of any being meant; "noun": of the class that the text alone
     speaks of. What is in half precision is raised to float32.
     """
-    scores, mask, meant = choice.scores.float(), asked.boxes.mask, asked.meant
+    scores, mask, meant = choice.scores.float(), asked.boxes.mask, asked.is_target
     there = meant.any(1)
     zero = choice.noun.sum() * 0
     entropy = functional.binary_cross_entropy_with_logits
@@ -36,7 +36,7 @@ def box_selection_losses(
     wanted = meant[there] / meant[there].sum(1, keepdim=True)
     even = mask[there] / mask[there].sum(1, keepdim=True)
     wanted = (1 - smoothing) * wanted + smoothing * even
-    first = asked.kinds.gather(1, meant.argmax(1, keepdim=True))[:, 0].masked_fill(~there, -1)
+    first = asked.category_ids.gather(1, meant.argmax(1, keepdim=True))[:, 0].masked_fill(~there, -1)
     known = first >= 0
     nouns = functional.cross_entropy(choice.noun[known].float(), first[known]) if known.any() else zero
     return {

@@ -17,7 +17,7 @@ from risctl.core.heads.detection import CellPredictions
 from risctl.core.heads.detector import InstanceDetector
 from risctl.core.heads.instance_masks import expand_boxes
 from risctl.core.losses.detection import detection_losses
-from risctl.data.batch import Things
+from risctl.data.batch import InstanceTargets
 
 _LEAST = 2.0  # the shortest side of a thing that is learned, in input pixels
 _MOVED = 0.05  # how far the sides of a true box are moved, in box sides (standard deviation)
@@ -28,7 +28,7 @@ def instance_losses(
     detector: InstanceDetector,
     images: Tensor,
     padding: Tensor,
-    things: Sequence[Things],
+    things: Sequence[InstanceTargets],
     *,
     class_of: Mapping[int, int],
     per_image: int = 8,

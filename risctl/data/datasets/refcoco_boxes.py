@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from risctl.data.box_grounding import UNKNOWN, BoxPicture, BoxQuestion
+from risctl.data.box_grounding.samples import UNKNOWN, BoxGroundingSample, ImageBoxes
 from risctl.data.datasets.coco_phrases.lexicon import NOUNS, nouns, plural
 from risctl.errors import DataError
 from risctl.vision.colour_names import NAMES
@@ -45,7 +45,7 @@ _VAGUE = frozenset(
 )
 
 
-def read_train_sample(folder: Path, *, exclude: Collection[int] = ()) -> list[BoxQuestion]:
+def read_train_sample(folder: Path, *, exclude: Collection[int] = ()) -> list[BoxGroundingSample]:
     """Returns the questions of the train sample in `folder`, without those about the pictures `exclude`.
 
     Raises `DataError` naming the file that is missing or of another form.
@@ -61,11 +61,13 @@ def read_train_sample(folder: Path, *, exclude: Collection[int] = ()) -> list[Bo
             target = _index_of(raw, row["bbox"])
             if target is not None:
                 colours = own_colours(row["phrase"], parsed=row["atts"].get("r2", ()))
-                questions.append(BoxQuestion(picture=picture, text=row["phrase"], targets=(target,), colours=colours))
+                questions.append(
+                    BoxGroundingSample(boxes=picture, text=row["phrase"], targets=(target,), colours=colours)
+                )
     return questions
 
 
-def read_evaluation(folder: Path, split: str) -> list[BoxQuestion]:
+def read_evaluation(folder: Path, split: str) -> list[BoxGroundingSample]:
     """Returns the questions of an evaluation split, such as "refcoco+_testA". Raises `DataError` as above."""
     pictures = _pictures(folder / "eval_boxes.json")
     questions = []
@@ -74,7 +76,7 @@ def read_evaluation(folder: Path, split: str) -> list[BoxQuestion]:
         target = _index_of(raw, row["bbox"])
         if target is None:
             raise DataError(f"{folder / f'{split}.json'}: the box of {row['img_id']!r} is not among its picture's")
-        questions.append(BoxQuestion(picture=picture, text=row["sents"], targets=(target,)))
+        questions.append(BoxGroundingSample(boxes=picture, text=row["sents"], targets=(target,)))
     return questions
 
 
@@ -83,7 +85,7 @@ def evaluation_images(folder: Path) -> set[int]:
     return set(_pictures(folder / "eval_boxes.json"))
 
 
-def read_referitgame(folder: Path, *, split: str = "train") -> list[BoxQuestion]:
+def read_referitgame(folder: Path, *, split: str = "train") -> list[BoxGroundingSample]:
     """Returns ReferItGame's questions of `split` (train, val or test).
 
     A region's kind is the COCO class of the first noun that people called it by, where there is one, else unknown.
@@ -98,14 +100,16 @@ def read_referitgame(folder: Path, *, split: str = "train") -> list[BoxQuestion]
             continue
         width, height = sizes[image]
         corners = np.array([boxes[region] for region in known], dtype=np.float32) / [width, height, width, height]
-        picture = BoxPicture(
+        picture = ImageBoxes(
             corners=corners.astype(np.float32).clip(0, 1),
-            kinds=np.array([_kind(queries.get(region, ()), kinds) for region in known]),
+            category_ids=np.array([_kind(queries.get(region, ()), kinds) for region in known]),
             aspect=width / height,
         )
         for place, region in enumerate(known):
             for text in queries.get(region, ()):
-                questions.append(BoxQuestion(picture=picture, text=text, targets=(place,), colours=own_colours(text)))
+                questions.append(
+                    BoxGroundingSample(boxes=picture, text=text, targets=(place,), colours=own_colours(text))
+                )
     return questions
 
 
@@ -130,7 +134,7 @@ def own_colours(text: str, *, parsed: Sequence[str] = ()) -> tuple[str, ...] | N
     return (words[place],) if plain else None
 
 
-def _pictures(path: Path) -> dict[int, tuple[BoxPicture, np.ndarray]]:
+def _pictures(path: Path) -> dict[int, tuple[ImageBoxes, np.ndarray]]:
     """Returns by picture id the boxes, and the same as published, (N, 4) xywh in pixels."""
     found = {}
     for image_id, entry in _json(path).items():
@@ -139,9 +143,9 @@ def _pictures(path: Path) -> dict[int, tuple[BoxPicture, np.ndarray]]:
         raw = np.array([box[1:] for box in entry["boxes"]], dtype=np.float64)
         corners = np.concatenate([raw[:, :2], raw[:, :2] + raw[:, 2:]], 1)
         width, height = entry["width"], entry["height"]
-        picture = BoxPicture(
+        picture = ImageBoxes(
             corners=(corners / [width, height, width, height]).astype(np.float32),
-            kinds=np.array([COCO_INDEX[int(box[0])] for box in entry["boxes"]]),
+            category_ids=np.array([COCO_INDEX[int(box[0])] for box in entry["boxes"]]),
             aspect=width / height,
         )
         found[int(image_id)] = (picture, raw)

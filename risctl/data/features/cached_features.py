@@ -1,4 +1,4 @@
-"""Features in the place of pictures and texts: what a training item is given of a cache."""
+"""Provides a training item's cached features in place of its image and text."""
 
 from __future__ import annotations
 
@@ -12,22 +12,26 @@ from risctl.data.features.reader import FeatureCache
 from risctl.data.features.schema import IMAGES, TEXTS
 
 
-class Recall:
-    """The features of pictures and texts, of whichever a cache has. Picklable: each process opens the files anew."""
+class CachedFeatures:
+    """The features of images, of texts, or of both, whichever a cache has.
+
+    It pickles: each process opens the files anew.
+    """
 
     def __init__(self, path: Path) -> None:
+        """Opens the cache at `path`. Raises `DataError` if it cannot be read."""
         self.cache = FeatureCache(path)
-        self.has_pictures = IMAGES in self.cache.groups
+        self.has_images = IMAGES in self.cache.groups
         self.has_texts = TEXTS in self.cache.groups
 
-    def picture(self, image_id: int, *, mirrored: bool) -> tuple[Tensor, ...] | None:
-        """Return what is kept of a picture, float16; None if the cache is of texts alone."""
-        if not self.has_pictures:
+    def image(self, image_id: int, *, mirrored: bool) -> tuple[Tensor, ...] | None:
+        """Returns the features of an image, float16; None if the cache has only texts."""
+        if not self.has_images:
             return None
         return self._sample(IMAGES, schema.key_of(image_id, mirrored=mirrored))
 
     def text(self, text: str) -> tuple[Tensor, ...] | None:
-        """Return what is kept of a text, float16; None if the cache is of pictures alone."""
+        """Returns the features of a text, float16; None if the cache has only images."""
         return self._sample(TEXTS, text) if self.has_texts else None
 
     def _sample(self, group: str, key: str) -> tuple[Tensor, ...]:

@@ -9,11 +9,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from risctl.data.disk_space import Disk
 from risctl.data.features import schema
 from risctl.data.features.reader import FeatureFile
 from risctl.data.features.schema import Group, Layout
 from risctl.data.features.writer import put
+from risctl.data.hdf5_file import DeferredErrorFile
 from risctl.data.store.schema import pack_texts
 from risctl.errors import DataError
 from risctl.files import replacing
@@ -67,7 +67,7 @@ def _joined_layout(path: Path, shards: list[FeatureFile]) -> Layout:
 
 def _write(part: Path, shards: list[FeatureFile], layout: Layout) -> None:
     data = layout.to_bytes()
-    with Disk(part, "xb+") as disk, h5py.File(disk, "w", userblock_size=schema.HEADER_BYTES) as file:
+    with DeferredErrorFile(part, "xb+") as disk, h5py.File(disk, "w", userblock_size=schema.HEADER_BYTES) as file:
         for name, group in layout.groups.items():
             if not group.count or not group.numbers:
                 continue

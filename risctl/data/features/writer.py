@@ -15,9 +15,9 @@ from types import TracebackType
 import h5py
 import numpy as np
 
-from risctl.data.disk_space import Disk
 from risctl.data.features import schema
 from risctl.data.features.schema import Group, Layout, Table
+from risctl.data.hdf5_file import DeferredErrorFile
 from risctl.data.store.schema import pack_texts
 from risctl.errors import DataError, MachineError
 from risctl.files import as_error
@@ -70,7 +70,7 @@ class ShardWriter:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.part, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-            self._file = Disk(handle, "rb+")
+            self._file = DeferredErrorFile(handle, "rb+")
             try:
                 self._lock()
                 if not self._goes_on(plan):

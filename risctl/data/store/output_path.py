@@ -9,7 +9,7 @@ from risctl.data.store.reader import Store
 from risctl.errors import DataError, UsageError
 
 
-def check_place(out: Path, *, overwrite: bool) -> None:
+def check_output_path(out: Path, *, overwrite: bool) -> None:
     """Raise `UsageError` if the file `out` is there and must stay: a store without `overwrite`, anything else always.
 
     A store that is damaged, cut short or of another version counts as a store.

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from risctl import __version__
-from risctl.data.disk_space import Disk
+from risctl.data.hdf5_file import DeferredErrorFile
 from risctl.data.records import Annotation, Dataset, ImageRecord
 from risctl.data.store import schema
 from risctl.errors import DataError
@@ -44,7 +44,7 @@ def write_store(dataset: Dataset, out: Path, *, link: bool = False, progress: Pr
     full.
     """
     tables = _annotation_tables(dataset) | _record_tables(dataset)
-    with replacing(out) as part, Disk(part, "xb+") as disk:
+    with replacing(out) as part, DeferredErrorFile(part, "xb+") as disk:
         with h5py.File(disk, "w", userblock_size=schema.HEADER_BYTES) as file:
             blob = _Blob(file, disk)
             tables |= _write_images(dataset, None if link else blob, progress=progress)
@@ -72,7 +72,7 @@ def write_store(dataset: Dataset, out: Path, *, link: bool = False, progress: Pr
     return StoreInfo(path=out, bytes=length, fingerprint=mark, counts=dataset.counts(), notes=dict(dataset.notes))
 
 
-def _put(file: h5py.File, name: str, values: np.ndarray, disk: Disk) -> schema.Column:
+def _put(file: h5py.File, name: str, values: np.ndarray, disk: DeferredErrorFile) -> schema.Column:
     """Write a column and return where it lies."""
     dataset = file.create_dataset(name, data=values)
     disk.raise_failure()
@@ -83,7 +83,7 @@ def _put(file: h5py.File, name: str, values: np.ndarray, disk: Disk) -> schema.C
 class _Blob:
     """The images' bytes, in datasets of some 64 MB: their sum need not be known before, nor held in memory."""
 
-    def __init__(self, file: h5py.File, disk: Disk) -> None:
+    def __init__(self, file: h5py.File, disk: DeferredErrorFile) -> None:
         self.file, self.disk = file, disk
         self.parts: list[schema.Column] = []
         self.pieces: list[bytes] = []

@@ -22,7 +22,7 @@ from risctl.core.heads.detector import DetectionBatch, InstanceDetector, select_
 from risctl.core.heads.instance_masks import OUTSIDE, expand_boxes, paste_logits
 from risctl.core.losses.box_selection import box_selection_losses, target_probability
 from risctl.data.batch import Batch
-from risctl.data.boxes import Boxes, BoxTargets
+from risctl.data.box_grounding.boxes import Boxes, BoxTargets
 from risctl.errors import UsageError, unknown_name
 from risctl.language.coco_classes import CLASSES
 from risctl.results import Detection
@@ -113,13 +113,13 @@ class Mini(System):
 
         A batch of things has nothing to choose: all is in the loss.
         """
-        if batch.things is not None:
+        if batch.instances is not None:
             return Output(logits=batch.images.new_zeros(len(batch), 0, 0))
-        if batch.asked is None:
+        if batch.box_targets is None:
             return super().forward(batch)
         text = self.encode_text(batch.words, batch.word_mask)
-        choice = self.box_selector(text.words, text.mask, batch.asked.boxes)
-        there = batch.asked.boxes.mask
+        choice = self.box_selector(text.words, text.mask, batch.box_targets.boxes)
+        there = batch.box_targets.boxes.mask
         return Output(
             logits=choice.scores.new_zeros(len(batch), 0, 0),
             scores=target_probability(choice, there),
@@ -142,7 +142,7 @@ class Mini(System):
             classes=kinds / kinds.sum(-1, keepdim=True).clamp(min=1e-6),
             mask=things.mask,
             aspect=size[:, 0, 0] / size[:, 0, 1],
-            certainty=((things.scores.amax(-1) - _EVEN) * _SLOPE).sigmoid() * things.mask,
+            confidence=((things.scores.amax(-1) - _EVEN) * _SLOPE).sigmoid() * things.mask,
             appearance=colour_histograms(images, things.corners),
         )
         return FoundFeatures(
@@ -251,15 +251,15 @@ class Mini(System):
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return `instance_losses` of a batch of things; else `box_selection_losses`, and of pictures also "mask": of
         the found box that is the target's."""
-        if batch.things is not None:
+        if batch.instances is not None:
             # Only here, and below: it takes torchvision, which takes seconds to import.
             from risctl.core.losses.instances import instance_losses
 
             images = torch.where(batch.padding[:, None], FILL, batch.images)
-            return instance_losses(self.detector, images, batch.padding, batch.things, class_of=_CLASS_OF)
+            return instance_losses(self.detector, images, batch.padding, batch.instances, class_of=_CLASS_OF)
         choice = output.extras["choice"]
-        if batch.asked is not None:
-            return box_selection_losses(choice, batch.asked)
+        if batch.box_targets is not None:
+            return box_selection_losses(choice, batch.box_targets)
         if batch.targets is None:
             raise ValueError("expected a batch with targets")
         visual = output.extras["visual"]
@@ -271,7 +271,7 @@ class Mini(System):
         kinds = visual.things.scores.argmax(-1) if there.shape[1] else there.long()
         # A target that was not found teaches nothing about the choice, and nothing about whether it is there.
         told = usable | ~present
-        terms = _of_rows(choice, BoxTargets(boxes=visual.boxes, meant=meant, kinds=kinds), told)
+        terms = _of_rows(choice, BoxTargets(boxes=visual.boxes, is_target=meant, category_ids=kinds), told)
         terms["mask"] = visual.maps[0].sum() * 0
         if usable.any():
             rows = torch.nonzero(usable)[:, 0]
@@ -302,7 +302,10 @@ def _of_rows(choice: BoxScores, asked: BoxTargets, rows: Tensor) -> dict[str, Te
     index = torch.nonzero(rows)[:, 0]
     own = BoxScores(scores=choice.scores[index], presence=choice.presence[index], noun=choice.noun[index])
     return box_selection_losses(
-        own, BoxTargets(boxes=asked.boxes.select(index), meant=asked.meant[index], kinds=asked.kinds[index])
+        own,
+        BoxTargets(
+            boxes=asked.boxes.select(index), is_target=asked.is_target[index], category_ids=asked.category_ids[index]
+        ),
     )
 
 

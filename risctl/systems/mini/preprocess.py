@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from risctl.core.encoders.text.hashed_words import WordIds
-from risctl.data.batch import own_geometry
+from risctl.data.batch import checked_geometry
 from risctl.errors import UsageError
 from risctl.vision.geometry import Geometry
-from risctl.vision.letterbox import Letterbox
+from risctl.vision.resize import Letterbox
 
 FILL = 0.45
 """The border's value: near the mean of photographs, so that it looks like nothing."""
@@ -55,14 +55,14 @@ class MiniPreprocess:
 
     def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
         """Return the soft target (size / 4, size / 4) float32 in [0, 1] of a bool mask (H, W)."""
-        box = own_geometry(geometry, Letterbox)
+        box = checked_geometry(geometry, Letterbox)
         square = torch.zeros((1, 1, self.size, self.size))
         square[..., box.rows, box.columns] = _scaled(torch.from_numpy(mask.astype(np.float32))[None, None], box)
         return functional.avg_pool2d(square, 4)[0, 0]
 
-    def shapes(self, masks: np.ndarray, geometry: Geometry) -> Tensor:
+    def instance_masks(self, masks: np.ndarray, geometry: Geometry) -> Tensor:
         """Return masks (N, size, size) bool of masks (N, H, W) bool: as fine as the input, for small things' sake."""
-        box = own_geometry(geometry, Letterbox)
+        box = checked_geometry(geometry, Letterbox)
         square = torch.zeros((len(masks), self.size, self.size), dtype=torch.bool)
         square[:, box.rows, box.columns] = _scaled(torch.from_numpy(masks.astype(np.uint8) * 255)[None], box)[0] > 127
         return square

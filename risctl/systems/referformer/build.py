@@ -14,7 +14,7 @@ from risctl.core.fusion.cross_modal import EarlyFusion
 from risctl.core.fusion.cross_modal_fpn import CrossModalFPN
 from risctl.core.fusion.deformable_transformer import DeformableTransformer
 from risctl.core.heads.dynamic_mask import DynamicMaskHead
-from risctl.data.transforms.resize_shortest import ShortSidePreprocess
+from risctl.data.transforms.preprocess import ShortSidePreprocess
 from risctl.language.vocabulary import Vocabulary
 from risctl.systems.referformer.config import ReferFormerModel, ReferFormerVisualSection, RobertaSection
 from risctl.systems.referformer.model import ReferFormer, box_heads, class_heads, level_projections

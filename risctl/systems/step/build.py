@@ -10,7 +10,7 @@ from risctl.core.encoders.visual.dilated_resnet import DilatedResNet
 from risctl.core.fusion.conv_gru import ConvGRU, RunningMean
 from risctl.core.fusion.see_through import TextEmbedding, TextVector
 from risctl.data.batch import Preprocess
-from risctl.data.transforms.letterbox import LetterboxPreprocess, LongestSidePreprocess
+from risctl.data.transforms.preprocess import LetterboxPreprocess, LongestSidePreprocess
 from risctl.language.vocabulary import Vocabulary
 from risctl.systems.embedding import word_embedding
 from risctl.systems.step.config import CELL, StepModel, StepVisualSection

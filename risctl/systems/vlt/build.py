@@ -14,7 +14,7 @@ from risctl.core.fusion.query_generation import PlainQueryGeneration, QueryGener
 from risctl.core.fusion.vlt_pyramid import VLTPyramid
 from risctl.core.fusion.vlt_transformer import VLTTransformer
 from risctl.core.heads.conv_mask import ConvMaskHead
-from risctl.data.transforms.letterbox import LetterboxPreprocess
+from risctl.data.transforms.preprocess import LetterboxPreprocess
 from risctl.language.vocabulary import Vocabulary
 from risctl.systems.embedding import word_embedding
 from risctl.systems.vlt.config import VisualSection, VLTModel

@@ -17,7 +17,7 @@ from risctl.core.heads.background_rpn import BackgroundRPN, ProposalFilter
 from risctl.core.heads.box_conventions import BoxConvention
 from risctl.core.heads.semantic_box import SemanticBoxHead
 from risctl.core.heads.semantic_mask import SemanticMaskHead
-from risctl.data.transforms.resize_bounded import BoundedSidesPreprocess
+from risctl.data.transforms.preprocess import BoundedSidesPreprocess
 from risctl.errors import UsageError
 from risctl.language.class_vectors import BACKGROUND
 from risctl.language.coco_classes import CLASSES, SPLITS

@@ -189,8 +189,8 @@ class ZSI(ZSINetwork):
 
     def _instances(self, row: int, regions: Regions, asked: Tensor, batch: Batch) -> Instances:
         """Return what there is to find in the picture `row` of `batch`."""
-        if batch.things is not None:
-            things = batch.things[row]
+        if batch.instances is not None:
+            things = batch.instances[row]
             labels = things.categories.new_tensor([self._labels.get(one, 0) for one in things.categories.tolist()])
             seen = labels > 0
             return Instances.of_masks(things.masks[seen][:, : regions.height, : regions.width], labels[seen])

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from risctl.core.encoders import frozen_prefix
-from risctl.data.features.cached_features import Recall
+from risctl.data.features.cached_features import CachedFeatures
 from risctl.data.features.reader import FeatureCache
 from risctl.data.features.schema import IMAGES, Key
-from risctl.data.image_dataset import TrainingSet
-from risctl.data.joint_dataset import JointTrainingSet
+from risctl.data.loading.image_dataset import ReferringImageDataset
+from risctl.data.loading.joint_dataset import JointDataset
 from risctl.data.store.reader import Store
 from risctl.errors import DataError, UsageError
 from risctl.recipe.schema import Recipe
@@ -62,10 +62,10 @@ def attach_features(
     if missing:
         absent = " and ".join(map(str, missing))
         return f"features: none at {absent}, so the encoders run whole at every step; {again.replace(' again', '')}"
-    parts: Sequence[object] = items.parts if isinstance(items, JointTrainingSet) else (items,)
+    parts: Sequence[object] = items.parts if isinstance(items, JointDataset) else (items,)
     told = []
     for path, key, store, part in zip(paths, keys, stores, parts, strict=True):
-        if type(part) is not TrainingSet:
+        if type(part) is not ReferringImageDataset:
             raise TypeError(f"expected the items of pictures with a phrase each, got {type(part).__name__}")
         part.features = _recalled(path, key, store, recipe=recipe, system=system, device=device, again=again)
         told.append(_told(part.features.cache))
@@ -87,17 +87,17 @@ def differs_in_batches(recipe: Recipe, stores: Sequence[Store], system: System) 
 
 def _recalled(
     path: Path, key: Key, store: Store, *, recipe: Recipe, system: System, device: torch.device, again: str
-) -> Recall:
+) -> CachedFeatures:
     """Open the features of a store. Raises `DataError` if they are not those of `key` on the split trained on."""
-    recall = Recall(path)
-    check_key(recall.cache, key, again=again)
-    if recall.cache.layout.split != recipe.data.train_split:
+    features = CachedFeatures(path)
+    check_key(features.cache, key, again=again)
+    if features.cache.layout.split != recipe.data.train_split:
         raise DataError(
-            f"the features {path} are of the split {recall.cache.layout.split!r}, not of {recipe.data.train_split!r}; "
-            f"{again}"
+            f"the features {path} are of the split {features.cache.layout.split!r}, not of "
+            f"{recipe.data.train_split!r}; {again}"
         )
-    _check_first(recall.cache, store, system, device=device, again=again)
-    return recall
+    _check_first(features.cache, store, system, device=device, again=again)
+    return features
 
 
 def _told(cache: FeatureCache) -> str:

@@ -10,9 +10,9 @@ from torch import nn
 
 from risctl import __version__
 from risctl.core.encoders import frozen_prefix
-from risctl.data.clips import is_video_store
 from risctl.data.features import schema
 from risctl.data.features.schema import IMAGES, TEXTS, Key
+from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store
 from risctl.errors import UsageError
 from risctl.recipe.schema import Recipe

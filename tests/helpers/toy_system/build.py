@@ -6,7 +6,7 @@ import numpy as np
 from helpers.toy_system.config import ToyModel
 from helpers.toy_system.model import Toy
 
-from risctl.data.transforms.letterbox import LetterboxPreprocess
+from risctl.data.transforms.preprocess import LetterboxPreprocess
 from risctl.language.vocabulary import Vocabulary
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from risctl.data.box_grounding import UNKNOWN, BoxPicture, BoxQuestion
+from risctl.data.box_grounding.samples import UNKNOWN, BoxGroundingSample, ImageBoxes
 from risctl.data.datasets.coco_phrases.describe import Describer
 from risctl.data.datasets.coco_phrases.instances import Thing
 from risctl.data.datasets.coco_phrases.lexicon import NOUNS, nouns, plural
@@ -16,20 +16,20 @@ _NOTABLE = 0.035  # the share of the picture from which RefCOCO's players were a
 
 
 def questions_about(
-    picture: BoxPicture,
+    picture: ImageBoxes,
     rng: random.Random,
     *,
     count: int,
     several: float = 0.08,
     absent: float = 0.07,
     notable: float = 0.6,
-) -> list[BoxQuestion]:
+) -> list[BoxGroundingSample]:
     """Returns at most `count` questions about `picture`, fewer where nothing tells things apart.
 
     several, absent: shares of phrases that mean more than one thing, and none; notable: the share that means a big
     thing among its like, as RefCOCO's all do.
     """
-    if (picture.kinds == UNKNOWN).any():
+    if (picture.category_ids == UNKNOWN).any():
         raise ValueError("phrases can only be made about boxes of known kinds")
     things = [
         Thing(
@@ -37,7 +37,7 @@ def questions_about(
             category=CATEGORIES[kind],
             area=float((x2 - x1) * (y2 - y1)) * _FILLED,
         )
-        for (x1, y1, x2, y2), kind in zip(picture.corners, picture.kinds, strict=True)
+        for (x1, y1, x2, y2), kind in zip(picture.corners, picture.category_ids, strict=True)
     ]
     describer = Describer(things, rng)
     targets = describer.targets()
@@ -57,7 +57,7 @@ def questions_about(
         else:
             phrase = None
         if phrase is not None:
-            made.append(BoxQuestion(picture=picture, text=phrase.text, targets=phrase.targets))
+            made.append(BoxGroundingSample(boxes=picture, text=phrase.text, targets=phrase.targets))
     return made
 
 

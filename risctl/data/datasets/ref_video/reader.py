@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from risctl.data.clips import PER_VIDEO, VIDEOS
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
+from risctl.data.store.clips import PER_VIDEO, VIDEOS
 from risctl.errors import DataError
 from risctl.language.tokens import words_of
 from risctl.vision import rle

@@ -16,7 +16,6 @@ from multiprocessing import get_context
 import numpy as np
 from PIL import Image
 
-from risctl.data.clips import VIDEOS
 from risctl.data.datasets.image_buffer import ImageBuffer
 from risctl.data.datasets.scenes import backgrounds, layout, render, spatial_relations
 from risctl.data.datasets.scenes.catalogue import CATEGORIES, CATEGORY_IDS, THEMES
@@ -24,6 +23,7 @@ from risctl.data.datasets.scenes.generate import JPEG_QUALITY, ignore_interrupts
 from risctl.data.datasets.scenes.layout import Placed
 from risctl.data.datasets.scenes.render import View
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
+from risctl.data.store.clips import VIDEOS
 from risctl.errors import UsageError
 from risctl.vision import rle
 

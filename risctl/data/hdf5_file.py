@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Disk(io.FileIO):
+class DeferredErrorFile(io.FileIO):
     """The file under HDF5: it keeps the first error of writing, and takes what comes after for written.
 
     HDF5 cannot close a file that it cannot flush: it would hold a full disk's space until the process ends.

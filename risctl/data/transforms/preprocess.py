@@ -1,0 +1,156 @@
+"""Turns images, expressions and masks into a network's inputs: one class per way of resizing, texts by a vocabulary."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from risctl.data.batch import checked_geometry
+from risctl.language.vocabulary import Vocabulary
+from risctl.vision.geometry import Geometry
+from risctl.vision.resize import Letterbox, ResizeLongest, ResizeShortest
+
+
+class _VocabularyPreprocess:
+    """What the classes below share: expressions as word ids.
+
+    The attributes of a subclass that are numbers are part of the key of cached features.
+    """
+
+    def __init__(self, *, max_words: int, vocabulary: Vocabulary) -> None:
+        self.max_words = max_words
+        self.vocabulary = vocabulary
+
+    def text(self, text: str) -> tuple[Tensor, Tensor]:
+        """Encodes an expression, truncated after `max_words` words.
+
+        Args:
+            text: The expression.
+
+        Returns:
+            Word ids, int64 (max_words,), and their mask, bool (max_words,), True where a word is.
+
+        Raises:
+            UsageError: The text has no word.
+        """
+        return self.vocabulary.encode(text, max_words=self.max_words)
+
+
+class LetterboxPreprocess(_VocabularyPreprocess):
+    """Letterboxes images into a square; a `Preprocess`."""
+
+    def __init__(self, *, size: int, fill: float, target_size: int, max_words: int, vocabulary: Vocabulary) -> None:
+        """Creates the preprocess.
+
+        Args:
+            size: Side of the input in pixels.
+            fill: Value of the padding, in [0, 1].
+            target_size: Side of the target in pixels.
+            max_words: Number of words after which an expression is truncated.
+            vocabulary: Maps words to ids.
+        """
+        self.size = size
+        self.fill = fill
+        self.target_size = target_size
+        super().__init__(max_words=max_words, vocabulary=vocabulary)
+
+    def image(self, image: np.ndarray) -> tuple[Tensor, Letterbox]:
+        """Returns the input (3, size, size), RGB in [0, 1], of an image, uint8 (H, W, 3), and its geometry."""
+        geometry = self.fit(height=image.shape[0], width=image.shape[1])
+        return geometry.image(image, fill=self.fill), geometry
+
+    def fit(self, *, height: int, width: int) -> Letterbox:
+        """Returns the geometry of an image of this size."""
+        return Letterbox.fit(height=height, width=width, size=self.size)
+
+    def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
+        """Returns the soft target, float32 (target_size, target_size) in [0, 1], of a mask, bool (H, W)."""
+        return checked_geometry(geometry, Letterbox).mask(mask, size=self.target_size)
+
+
+class LongestSidePreprocess(_VocabularyPreprocess):
+    """Resizes images to a longest side, without a common input size; a `Preprocess`. Targets have the input's size."""
+
+    def __init__(self, *, longest: int, multiple: int, max_words: int, vocabulary: Vocabulary) -> None:
+        """Creates the preprocess.
+
+        Args:
+            longest: Longest side of the resized image in pixels.
+            multiple: Number that the sides of the padded input are multiples of.
+            max_words: Number of words after which an expression is truncated.
+            vocabulary: Maps words to ids.
+        """
+        self.longest = longest
+        self.multiple = multiple
+        super().__init__(max_words=max_words, vocabulary=vocabulary)
+
+    def image(self, image: np.ndarray) -> tuple[Tensor, ResizeLongest]:
+        """Returns the input (3, h, w), RGB in [0, 1], of an image, uint8 (H, W, 3), and its geometry."""
+        geometry = self.fit(height=image.shape[0], width=image.shape[1])
+        return geometry.image(image), geometry
+
+    def fit(self, *, height: int, width: int) -> ResizeLongest:
+        """Returns the geometry of an image of this size."""
+        return ResizeLongest.fit(height=height, width=width, longest=self.longest, multiple=self.multiple)
+
+    def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
+        """Returns the soft target, float32 (h, w) in [0, 1], of a mask, bool (H, W)."""
+        return checked_geometry(geometry, ResizeLongest).mask(mask)
+
+
+class BoundedSidesPreprocess(LongestSidePreprocess):
+    """Resizes images until the shortest side is `short` or the longest `longest`, whichever comes first."""
+
+    def __init__(self, *, short: int, longest: int, multiple: int, max_words: int, vocabulary: Vocabulary) -> None:
+        """Creates the preprocess; `short` and `longest` are pixels, the rest is as in `LongestSidePreprocess`."""
+        super().__init__(longest=longest, multiple=multiple, max_words=max_words, vocabulary=vocabulary)
+        self.short = short
+
+    def fit(self, *, height: int, width: int) -> ResizeLongest:
+        """Returns the geometry of an image of this size."""
+        longest = min(self.longest, round(self.short * max(height, width) / min(height, width)))
+        return ResizeLongest.fit(height=height, width=width, longest=longest, multiple=self.multiple)
+
+
+class ShortSidePreprocess(_VocabularyPreprocess):
+    """Resizes images to a shortest side, without padding; a `Resizable` one. Targets have the input's size."""
+
+    def __init__(self, *, short: int, longest: int | None, max_words: int, vocabulary: Vocabulary) -> None:
+        """Creates the preprocess.
+
+        Args:
+            short: Shortest side of the input in pixels.
+            longest: Pixels that the other side must not exceed; the shortest becomes less instead. None: no bound.
+            max_words: Number of tokens after which an expression is truncated.
+            vocabulary: Maps words to ids.
+        """
+        self.short = short
+        self.longest = longest
+        super().__init__(max_words=max_words, vocabulary=vocabulary)
+
+    def with_size(self, short: int, *, longest: int | None) -> ShortSidePreprocess:
+        """Returns this preprocess with another shortest side, and another bound unless `longest` is None."""
+        return ShortSidePreprocess(
+            short=short,
+            longest=self.longest if longest is None else longest,
+            max_words=self.max_words,
+            vocabulary=self.vocabulary,
+        )
+
+    def image(self, image: np.ndarray) -> tuple[Tensor, ResizeShortest]:
+        """Returns the input (3, h, w), RGB in [0, 1], of an image, uint8 (H, W, 3), and its geometry."""
+        geometry = self.fit(height=image.shape[0], width=image.shape[1])
+        return geometry.image(image), geometry
+
+    def fit(self, *, height: int, width: int) -> ResizeShortest:
+        """Returns the geometry of an image of this size."""
+        return ResizeShortest.fit(height=height, width=width, short=self.short, longest=self.longest)
+
+    def text(self, text: str) -> tuple[Tensor, Tensor]:
+        """Returns token ids, int64 (L,), and their mask, bool (L,). Raises `UsageError` if the text has no word."""
+        # As published: RoBERTa distinguishes cases, and the texts that it was fine-tuned on were lowercase.
+        return super().text(text.lower())
+
+    def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
+        """Returns the target, float32 (h, w) of 0 and 1, of a mask, bool (H, W)."""
+        return checked_geometry(geometry, ResizeShortest).mask(mask)
