@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -90,7 +90,7 @@ def answer_command(what: str) -> Callable[..., None]:
         with console.quiet_if(quiet):
             _draw(
                 what, source, text, model=model, out=out, threshold=threshold, device=device, as_json=as_json,
-                frames=frames,
+                max_frames=frames,
             )  # fmt: skip
 
     return of_source if what in ("attention", "queries") else of_picture
@@ -113,12 +113,20 @@ def _draw(
     **frames: int,
 ) -> None:
     path = contact_sheet_path(out, f"{source.stem}.{what}.png")
+    from risctl.inference.explanation import explain
     from risctl.inference.predictor import Predictor
-    from risctl.visualization.explain.attention import VIEWS
+    from risctl.visualization.explain.sheets import explanation_contact_sheet
 
     predictor = introduced(Predictor.load(model, device=device.value, threshold=threshold), [text])
-    drawn = VIEWS[what](predictor, source, text, **frames)
-    write_contact_sheet(drawn.sheet, path)
-    told = {"source" if frames else "image": str(source), "text": text, "sheet": str(path)}
-    told |= {"kind": drawn.kind} if what == "attention" else drawn.answer
-    console.result(str(path), data=told | drawn.numbers, as_json=as_json)
+    kind = None if what == "attention" else what
+    explained = explain(predictor, source, text, kind=kind, **frames)
+    write_contact_sheet(explanation_contact_sheet(explained), path)
+    data: dict[str, Any] = {"source" if frames else "image": str(source), "text": text, "sheet": str(path)}
+    if kind is None:
+        data["kind"] = explained.explanation.kind
+    elif kind == "queries":
+        data["frames"] = explained.names
+    else:
+        [prediction] = explained.frames
+        data |= {"score": prediction.score, "box": prediction.box}
+    console.result(str(path), data=data | explained.explanation.to_dict(), as_json=as_json)
