@@ -160,15 +160,15 @@ def _draw(source: Store | Dataset, path: Path, *, split: str, count: int, seed: 
     from risctl.data.store.reader import Store
     from risctl.data.store.writer import write_store
     from risctl.data.targets import some_pictures
-    from risctl.visualization.dataset_contact_sheet import draw_dataset
+    from risctl.visualization.dataset_contact_sheet import dataset_contact_sheet
 
     if isinstance(source, Store):
-        write_contact_sheet(draw_dataset(source, split=split, count=count, seed=seed).sheet, path)
+        write_contact_sheet(dataset_contact_sheet(source, split=split, count=count, seed=seed).pixels, path)
         return
     with tempfile.TemporaryDirectory() as folder:
         info = write_store(some_pictures(source, split=split, count=count, seed=seed), Path(folder) / "some.h5")
         with Store(info.path) as store:
-            write_contact_sheet(draw_dataset(store, split=split, count=count, seed=seed).sheet, path)
+            write_contact_sheet(dataset_contact_sheet(store, split=split, count=count, seed=seed).pixels, path)
 
 
 def _row(target: Target, place: int) -> dict[str, Any]:

@@ -22,8 +22,9 @@ from risctl.inference.encoded_image import (
     evaluation_mode,
     prepare,
 )
-from risctl.results import Prediction
+from risctl.results import Detection, Prediction
 from risctl.systems.base import System
+from risctl.systems.protocols import as_detector
 
 
 class _StoredImages(Dataset["PreparedImage | RisctlError"]):
@@ -127,6 +128,24 @@ def predicted_masks(
             texts = [store.sentence(row).text(text_field) for row in rows]
             for row, prediction in zip(rows, predictor.predict(image, texts), strict=True):
                 yield row, prediction.probability > threshold
+
+
+@torch.inference_mode()
+def detections_in_store(
+    system: System, store: Store, rows: Sequence[int], groups: Sequence[Sequence[str]], *, min_score: float
+) -> dict[int, list[Detection]]:
+    """Returns the detections of the categories `groups` (see `Detector.detect`) in the images of `rows`, by row.
+
+    Raises:
+        UsageError: The system detects nothing by category, or does not know a name.
+        DataError: An image is damaged.
+    """
+    detector = as_detector(system)
+    detections = {}
+    for image in prepared_images(store, rows, system.preprocess, workers=0):
+        features = encode(system, image).features
+        detections[image.row] = detector.detect(features, groups, geometry=image.geometry, min_score=min_score)
+    return detections
 
 
 def sentences_by_image(store: Store, sentences: Sequence[int]) -> dict[int, list[int]]:

@@ -30,11 +30,13 @@ class ExplainedPrediction(Generic[E]):
         frames: The predictions with their images: one for an image, one per frame for a clip.
         names: What to call each frame.
         explanation: What the system shows.
+        is_clip: Whether the frames were encoded together, as one clip.
     """
 
     frames: tuple[Prediction, ...]
     names: tuple[str, ...]
     explanation: E
+    is_clip: bool
 
 
 def explain(
@@ -56,18 +58,23 @@ def explain(
     system = predictor.system
     held = f"{predictor.path} holds a {type(system).__name__}"
     if not isinstance(system, Explainable):
-        raise UsageError(f"{held}, which shows nothing of how it came to a prediction; VLT, STEP, ReferFormer and mini do")
+        raise UsageError(
+            f"{held}, which shows nothing of how it came to a prediction; `risctl predict` draws its masks"
+        )
     if kind not in (None, system.explanation_kind):
         raise UsageError(
             f"expected a model that shows {kind}; {held}, which shows {system.explanation_kind}: draw them with "
             "`risctl visualize attention`"
         )
-    if takes_clips(system):
+    is_clip = takes_clips(system)
+    if is_clip:
         clip = _frames(source, max_count=max_frames)
         predictions, names = _predict_clip(predictor, clip, text), [frame.name for frame in clip]
     else:
         predictions, names = predictor.predict(source, text), [source.stem]
-    return ExplainedPrediction(frames=tuple(predictions), names=tuple(names), explanation=system.explain(predictions))
+    return ExplainedPrediction(
+        frames=tuple(predictions), names=tuple(names), explanation=system.explain(predictions), is_clip=is_clip
+    )
 
 
 @torch.inference_mode()
@@ -83,9 +90,7 @@ def _predict_clip(predictor: Predictor, frames: list[Frame], text: str) -> list[
             scores=output.scores,
             maps={name: values[0, index : index + 1] for name, values in output.maps.items()},
         )
-        [prediction] = system.predict(
-            of_frame, geometries=[clip.geometry], texts=[text], threshold=predictor.threshold
-        )
+        [prediction] = system.predict(of_frame, geometries=[clip.geometry], texts=[text], threshold=predictor.threshold)
         predictions.append(replace(prediction, image=frame.pixels))
     return predictions
 

@@ -1,45 +1,29 @@
-"""What a model finds beside what was to be found, for some samples of a store, on one sheet."""
+"""Draws predicted masks beside the targets of a store's samples, on one contact sheet."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from risctl.data.store.reader import Store, TextField
 from risctl.errors import DataError, UsageError
 from risctl.evaluation.saved_rows import MeasuredRun
-from risctl.inference.batched_inference import predicted_masks
 from risctl.metrics.figures import ious
 from risctl.metrics.overlaps import overlap_of_masks
 from risctl.metrics.protocols import Protocol
-from risctl.systems.base import System
 from risctl.vision import rle
-from risctl.vision.drawing.beside import beside
 from risctl.vision.drawing.captions import Caption, with_captions
 from risctl.vision.drawing.contact_sheet import grid
 from risctl.vision.drawing.palette import colour
+from risctl.vision.drawing.side_by_side import side_by_side
+from risctl.visualization.contact_sheet import ContactSheet
 
-_SIDE, _LETTERS = 300, 14
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrawnPredictions:
-    """sheet: uint8 (H, W, 3); samples: those on it, as JSON values."""
-
-    sheet: np.ndarray
-    samples: list[dict[str, Any]]
-
-
-def random_samples(keys: Sequence[int], *, count: int, seed: int) -> list[int]:
-    """Return `count` of `keys`, chosen by `seed`, in their order."""
-    return sorted(np.random.default_rng(seed).permutation(np.asarray(keys, dtype=np.int64))[:count].tolist())
+_SIDE, _FONT_SIZE = 300, 14
 
 
 def check_rows(run: MeasuredRun, store: Store, *, split: str, text_field: TextField) -> None:
-    """Raise `UsageError` unless the rows of `run` are of this store, split and texts."""
+    """Raises `UsageError` unless the rows of `run` are of this store, split and text field."""
     wanted = {"fingerprint": store.fingerprint[:12], "split": split, "text_field": text_field}
     for name, value in wanted.items():
         if run.origin.get(name) != value:
@@ -49,40 +33,47 @@ def check_rows(run: MeasuredRun, store: Store, *, split: str, text_field: TextFi
             )
 
 
-def draw_predictions(
-    system: System,
+def prediction_contact_sheet(
     store: Store,
     keys: Sequence[int],
+    masks: Mapping[int, np.ndarray],
     *,
     protocol: Protocol,
     text_field: TextField = "sent",
     title: str = "",
     columns: int = 2,
-) -> DrawnPredictions:
-    """Ask `system` for the sentences of rows `keys` and draw target and answer of each, in this order.
+) -> ContactSheet:
+    """Draws the target of each sample on the left, and the predicted mask on the right.
 
-    IoUs are of the picture's own size, at the threshold of `protocol`. Raises `DataError` for a damaged store, or if
-    there is nothing to show.
+    Args:
+        store: The store of the samples.
+        keys: The rows of the sentences to show, in this order.
+        masks: The predicted mask of each sentence, bool (H, W), by its row.
+        protocol: How IoUs are computed, at the image's own size.
+        text_field: The form of the sentences that is shown.
+        title: First line of the heading.
+        columns: Samples side by side.
+
+    Raises:
+        DataError: There is no sample to show, or the store is damaged.
     """
     if not keys:
         raise DataError(f"{store.path} has no sample to show")
-    masks = dict(predicted_masks(system, store, list(keys), text_field=text_field, threshold=protocol.threshold))
-    panels, samples = [], []
+    panels, entries = [], []
     for key in keys:
         sentence = store.sentence(key)
-        ref = store.ref(sentence.ref)
-        target, found = rle.decode(store.mask(sentence.ref)), masks[key]
-        one = overlap_of_masks(found, target)
-        iou = float(ious(np.array([one.intersection]), np.array([one.union]), protocol)[0])
-        remarks = [] if ref.annotations else ["no target"]
-        remarks += [] if found.any() else ["nothing found"]
-        reached = f"IoU {iou:.2f}" if ref.annotations else "" if found.any() else "right"
-        told = ", ".join(part for part in (reached, *remarks, f"sample {key}", f"image {ref.image_id}") if part)
-        text = sentence.text(text_field)
-        pair = beside(store.pixels(sentence.image), target=target, found=found, side=_SIDE)
-        captions = [Caption(text=f"“{text}”"), Caption(text=told)]
-        panels.append(with_captions(pair, captions, size=_LETTERS, width=2 * _SIDE))
-        samples.append(
+        ref, text = store.ref(sentence.ref), sentence.text(text_field)
+        target, predicted = rle.decode(store.mask(sentence.ref)), masks[key]
+        overlap = overlap_of_masks(predicted, target)
+        iou = float(ious(np.array([overlap.intersection]), np.array([overlap.union]), protocol)[0])
+        notes = [f"IoU {iou:.2f}" if ref.annotations else "" if predicted.any() else "right"]
+        notes += [] if ref.annotations else ["no target"]
+        notes += [] if predicted.any() else ["nothing found"]
+        notes += [f"sample {key}", f"image {ref.image_id}"]
+        pair = side_by_side(store.pixels(sentence.image), target=target, predicted=predicted, side=_SIDE)
+        captions = [Caption(text=f"“{text}”"), Caption(text=", ".join(note for note in notes if note))]
+        panels.append(with_captions(pair, captions, size=_FONT_SIZE, width=2 * _SIDE))
+        entries.append(
             {
                 "sample": key,
                 "image_id": ref.image_id,
@@ -91,7 +82,7 @@ def draw_predictions(
                 "text": text,
                 "iou": iou,
                 "targeted": bool(ref.annotations),
-                "found": bool(found.any()),
+                "found": bool(predicted.any()),
             }
         )
     heading = [
@@ -99,4 +90,4 @@ def draw_predictions(
         Caption(text="left: what was to be found", colour=colour(0)),
         Caption(text="right: what the model found", colour=colour(1)),
     ]
-    return DrawnPredictions(sheet=grid(panels, columns=columns, heading=heading), samples=samples)
+    return ContactSheet(pixels=grid(panels, columns=columns, heading=heading), entries=entries)

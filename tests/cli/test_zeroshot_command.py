@@ -91,7 +91,7 @@ def test_instances_found_without_a_download_are_the_default(
         def set_image(self, image: np.ndarray) -> None:
             self.shape = image.shape[:2]
 
-        def find(self, names: Sequence[str], *, score: float) -> list[Detection]:
+        def detect(self, names: Sequence[str], *, min_score: float) -> list[Detection]:
             found = []
             for place, confidence in ((RED, 0.4), (BLUE, 0.9)):
                 mask = np.zeros(self.shape, dtype=bool)
@@ -99,7 +99,7 @@ def test_instances_found_without_a_download_are_the_default(
                 found.append(Detection(name="dog", score=confidence, box=(0, 0, 1, 1), segmentation=encode(mask)))
             return found
 
-        def forget(self) -> None:
+        def reset_image(self) -> None:
             del self.shape
 
     assert zeroshot("predict", picture, "a cup", "--proposals", "embodied", "--clip", clip).code == 2

@@ -29,13 +29,13 @@ app.command("proposals", epilog=proposals.EXAMPLE)(proposals.proposals)
 # What is drawn of an answer -> help; and examples.
 HELP = {
     "steps": """
-    Draw the steps of a STEP on one sheet (PNG).
+    Draw the steps of a STEP on one contact sheet (PNG).
 
     For each step the heatmap Q (how well the text fits a level of the picture), the map P after it, and how much
     each word weighs in the text vector. It prints the sheet's path; --json adds the weights as numbers.
     """,
     "words": """
-    Draw which words each query of a VLT reads, how much it counts, and where the queries look, on one sheet.
+    Draw which words each query of a VLT reads, how much it counts, and where the queries look, on one contact sheet.
 
     It prints the sheet's path; --json adds the weights as numbers.
     """,
@@ -47,7 +47,7 @@ HELP = {
     of its own, is drawn by `proposals`.
     """,
     "queries": """
-    Draw all queries of a ReferFormer over time on one sheet (PNG): masks, boxes and scores, a row a frame.
+    Draw all queries of a ReferFormer over time on one contact sheet (PNG): masks, boxes and scores, a row a frame.
 
     It prints the sheet's path; --json adds the scores as numbers.
     """,
@@ -124,9 +124,9 @@ def _draw(
     data: dict[str, Any] = {"source" if frames else "image": str(source), "text": text, "sheet": str(path)}
     if kind is None:
         data["kind"] = explained.explanation.kind
-    elif kind == "queries":
+    if explained.is_clip:
         data["frames"] = explained.names
-    else:
+    elif kind is not None:
         [prediction] = explained.frames
         data |= {"score": prediction.score, "box": prediction.box}
     console.result(str(path), data=data | explained.explanation.to_dict(), as_json=as_json)

@@ -47,20 +47,20 @@ def data(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw pictures of a store with what their expressions mean, on one sheet.
+    """Draw pictures of a store with what their expressions mean, on one contact sheet.
 
     Each thing meant has a colour: its mask in the picture, its expressions below. It prints the sheet's path.
     """
     from risctl.data.store.reader import Store
-    from risctl.visualization.dataset_contact_sheet import draw_dataset
+    from risctl.visualization.dataset_contact_sheet import dataset_contact_sheet
 
     with console.quiet_if(quiet), Store(store) as opened:
         path = contact_sheet_path(out, f"{store.stem}.{split}.png")
-        drawn = draw_dataset(
+        drawn = dataset_contact_sheet(
             opened, split=split, count=count, seed=seed, text_field=_field(text_field), columns=columns
         )
-        write_contact_sheet(drawn.sheet, path)
-        told = {"data": str(store), "split": split, "sheet": str(path), "pictures": drawn.pictures}
+        write_contact_sheet(drawn.pixels, path)
+        told = {"data": str(store), "split": split, "sheet": str(path), "pictures": drawn.entries}
         console.result(str(path), data=told, as_json=as_json)
 
 
@@ -90,7 +90,7 @@ def predictions(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw what a model finds beside what was to be found, for samples of a store, on one sheet.
+    """Draw what a model finds beside what was to be found, for samples of a store, on one contact sheet.
 
     For the worst and the best all sentences of the split are evaluated first; --rows takes them from an earlier
     evaluation, --limit from fewer sentences. It prints the sheet's path.
@@ -100,8 +100,9 @@ def predictions(
     from risctl.data.store.reader import Store
     from risctl.devices import pick_device
     from risctl.errors import UsageError
+    from risctl.inference.batched_inference import predicted_masks
     from risctl.metrics.protocols import get_protocol
-    from risctl.visualization.prediction_contact_sheet import draw_predictions
+    from risctl.visualization.prediction_contact_sheet import prediction_contact_sheet
 
     with console.quiet_if(quiet), Store(store) as opened:
         path = contact_sheet_path(out, f"{store.stem}.{split}.{show}.png")
@@ -118,18 +119,19 @@ def predictions(
             loaded, opened, split=split, show=show, count=count, rows=rows, limit=limit, seed=seed,
             protocol=protocol, field=field, device=place,
         )  # fmt: skip
-        drawn = draw_predictions(
-            loaded.system,
+        masks = predicted_masks(loaded.system, opened, keys, text_field=field, threshold=protocol.threshold)
+        drawn = prediction_contact_sheet(
             opened,
             keys,
+            dict(masks),
             protocol=protocol,
             text_field=field,
             title=f"{loaded.path} on {opened.name}, split {split}: {len(keys)} samples, {show}",
             columns=columns,
         )
-        write_contact_sheet(drawn.sheet, path)
+        write_contact_sheet(drawn.pixels, path)
         told = {"model": str(loaded.path), "data": str(store), "split": split, "show": show.value, "sheet": str(path)}
-        console.result(str(path), data={**told, "samples": drawn.samples}, as_json=as_json)
+        console.result(str(path), data={**told, "samples": drawn.entries}, as_json=as_json)
 
 
 def _chosen(
@@ -150,7 +152,8 @@ def _chosen(
     from risctl.evaluation.image_evaluator import evaluate
     from risctl.evaluation.report import Result
     from risctl.evaluation.saved_rows import read_run
-    from risctl.visualization.prediction_contact_sheet import check_rows, random_samples
+    from risctl.visualization.contact_sheet import random_samples
+    from risctl.visualization.prediction_contact_sheet import check_rows
     from risctl.visualization.report.sample_images import worst_and_best
 
     if show is Show.random:

@@ -42,7 +42,7 @@ def detections(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw the things that a model finds by class beside those annotated, for pictures of a store, on one sheet.
+    """Draw what a model detects by class beside the annotations of a store's pictures, on one contact sheet.
 
     With a ZSI checkpoint, seen and unseen classes are asked for each alone, and the best things of both are drawn.
     It prints the sheet's path; --json adds what was found.
@@ -50,30 +50,31 @@ def detections(
     from risctl.checkpoints.checkpoint import load_checkpoint
     from risctl.data.store.reader import Store
     from risctl.devices import pick_device
-    from risctl.visualization.detection_contact_sheet import draw_detections
-    from risctl.visualization.prediction_contact_sheet import random_samples
+    from risctl.inference.batched_inference import detections_in_store
+    from risctl.visualization.contact_sheet import random_samples
+    from risctl.visualization.detection_contact_sheet import detection_contact_sheet
 
     with console.quiet_if(quiet), Store(store) as opened:
         path = contact_sheet_path(out, f"{store.stem}.{split}.detections.png")
         rows = random_samples([int(row) for row in opened.images(split)], count=count, seed=seed)
         place = pick_device(device.value)
         loaded = load_checkpoint(model, place)
-        drawn = draw_detections(
-            loaded.system,
+        groups = _groups(loaded.system, opened, classes, unseen=unseen)
+        drawn = detection_contact_sheet(
             opened,
-            rows,
-            _parts(loaded.system, opened, classes, unseen=unseen),
-            score=min_score,
-            most=most,
+            detections_in_store(loaded.system, opened, rows, groups, min_score=min_score),
+            [name for names in groups for name in names],
+            min_score=min_score,
+            max_count=most,
             title=f"{loaded.path} on {opened.name}, split {split}: {len(rows)} pictures",
             columns=columns,
         )
-        write_contact_sheet(drawn.sheet, path)
+        write_contact_sheet(drawn.pixels, path)
         told = {"model": str(loaded.path), "data": str(store), "split": split, "sheet": str(path)}
-        console.result(str(path), data={**told, "pictures": drawn.pictures}, as_json=as_json)
+        console.result(str(path), data={**told, "pictures": drawn.entries}, as_json=as_json)
 
 
-def _parts(system: System, store: Store, classes: str | None, *, unseen: bool) -> list[Sequence[str]]:
+def _groups(system: System, store: Store, classes: str | None, *, unseen: bool) -> list[Sequence[str]]:
     from risctl.cli.predict.classes import names_of
     from risctl.errors import UsageError
     from risctl.systems.protocols import ZeroShotDetector

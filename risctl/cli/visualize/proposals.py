@@ -28,7 +28,7 @@ def proposals(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw the best proposals of Global-Local CLIP for a text, each with its scores, on one sheet.
+    """Draw the best proposals of Global-Local CLIP for a text, each with its scores, on one contact sheet.
 
     The sheet is that of `risctl zeroshot predict --explain`. It prints the sheet's path; --json adds the scores.
     """

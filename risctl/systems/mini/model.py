@@ -25,8 +25,9 @@ from risctl.data.batch import Batch
 from risctl.data.box_grounding.boxes import Boxes, BoxTargets
 from risctl.errors import UsageError, unknown_name
 from risctl.language.coco_classes import CLASSES
-from risctl.results import Detection
+from risctl.results import Detection, Prediction
 from risctl.systems.base import Output, System
+from risctl.systems.mini.explain import BoxProbabilities, explain_boxes
 from risctl.systems.mini.preprocess import FILL, MiniPreprocess
 from risctl.systems.protocols import BoxGroundingSpec
 from risctl.vision import rle
@@ -74,6 +75,8 @@ class Mini(System):
     """
 
     instances_only = False
+
+    explanation_kind = "choices"
 
     def __init__(
         self,
@@ -247,6 +250,10 @@ class Mini(System):
             return there
         best = functional.one_hot(choice.scores.argmax(1), there.shape[1]).bool()
         return (best | (choice.scores.sigmoid() > _SURE)) & there
+
+    def explain(self, frames: Sequence[Prediction]) -> BoxProbabilities:
+        """Returns what there is to show of a prediction that was made."""
+        return explain_boxes(frames[0])
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return `instance_losses` of a batch of things; else `box_selection_losses`, and of pictures also "mask": of

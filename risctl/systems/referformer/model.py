@@ -28,6 +28,7 @@ from risctl.errors import UsageError
 from risctl.results import Prediction
 from risctl.systems.base import Output
 from risctl.systems.cacheable import FeatureCacheable
+from risctl.systems.referformer.explain import QueriesOverTime, explain_queries
 from risctl.vision.geometry import Geometry
 
 STRIDE = 4
@@ -57,6 +58,8 @@ class ReferFormer(FeatureCacheable):
     """
 
     padding_changes_features = True
+
+    explanation_kind = "queries"
 
     def __init__(
         self,
@@ -160,6 +163,10 @@ class ReferFormer(FeatureCacheable):
     def position(self, padding: Tensor) -> Tensor:
         """Return the position encoding (B, C, h, w) of a map with padding (B, h, w)."""
         return sine_position_2d(padding, channels=self.hidden)
+
+    def explain(self, frames: Sequence[Prediction]) -> QueriesOverTime:
+        """Returns what there is to show of a prediction that was made."""
+        return explain_queries(frames)
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return "class", "box", "giou", "mask" and "dice", weighed, of every decoder layer that `output` has."""

@@ -6,7 +6,7 @@ tells apart; the recipes mark the latter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +26,10 @@ from risctl.core.fusion.see_through import (
 )
 from risctl.core.losses.mask import mean_cross_entropy
 from risctl.data.batch import Batch, Preprocess
+from risctl.results import Prediction
 from risctl.systems.base import Output
 from risctl.systems.cacheable import FeatureCacheable
+from risctl.systems.step.explain import Steps, explain_steps
 
 COORDINATES = 8
 
@@ -71,6 +73,8 @@ class Step(FeatureCacheable):
     (B, T, H/state_stride, W/state_stride), "word_attention" (B, T, L), the weights of the words in s_t, and "levels"
     (B, T), from 1 to 5.
     """
+
+    explanation_kind = "steps"
 
     def __init__(
         self,
@@ -159,6 +163,10 @@ class Step(FeatureCacheable):
             if not self.training:
                 shown.append((found[:, 0], logits.sigmoid(), word_weights))
         return Output(logits=logits, maps=self._maps(shown))
+
+    def explain(self, frames: Sequence[Prediction]) -> Steps:
+        """Returns what there is to show of a prediction that was made."""
+        return explain_steps(frames[0], self.preprocess)
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return "mask": the cross-entropy of P_T at the input's size, the mean over the pictures' pixels."""

@@ -6,6 +6,7 @@ Where the code says more than the paper, the module that does so says it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -19,8 +20,10 @@ from risctl.core.heads.conv_mask import ConvMaskHead
 from risctl.core.losses.mask import summed_cross_entropy
 from risctl.core.losses.weight_penalty import convolution_penalty
 from risctl.data.batch import Batch, Preprocess
+from risctl.results import Prediction
 from risctl.systems.base import Output
 from risctl.systems.cacheable import FeatureCacheable
+from risctl.systems.vlt.explain import QueryWords, explain_words
 
 
 class VLT(FeatureCacheable):
@@ -33,6 +36,8 @@ class VLT(FeatureCacheable):
     Maps of an output, in evaluation mode only: "confidences" (B, Q) of the queries; "word_weights" (B, Q, L), what each
     query reads; "attention" (B, H/16, W/16), where the queries look, weighed by their confidences.
     """
+
+    explanation_kind = "words"
 
     def __init__(
         self,
@@ -94,6 +99,10 @@ class VLT(FeatureCacheable):
                 "attention": where.unflatten(1, fusion.fused.shape[-2:]),
             }
         return Output(logits=self.head(weighed), maps=maps)
+
+    def explain(self, frames: Sequence[Prediction]) -> QueryWords:
+        """Returns what there is to show of a prediction that was made."""
+        return explain_words(frames[0], self.preprocess)
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return "mask" (cross-entropy summed over pixels) and, if it has a factor, "weight_penalty"."""

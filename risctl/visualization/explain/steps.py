@@ -84,10 +84,12 @@ class _Head:
         folds = math.ceil(len(steps) / columns)
         levels = " ".join(f"F{step.level}" for step in steps[:columns])
         answer = "the mask found is drawn on the picture" if mask.any() else "nothing was found"
+        legend = f"P: the map after this step (probability); the white line is {prediction.threshold:g}, "
+        legend += "from where on the mask is."
         lines = [
             f"{len(steps)} steps: {folds} {'fold' if folds == 1 else 'folds'} of {levels}; {answer}.",
             "Q: how well the text fits this level of the picture (cosine).",
-            f"P: the map after this step (probability); the white line is {prediction.threshold:g}, from where on the mask is.",
+            legend,
             "Words: each one's share of the text at this step, in per cent; the heaviest is orange.",
         ]
         self._lines = [part for line in lines for part in wrap(line, font=self._font, width=room)]

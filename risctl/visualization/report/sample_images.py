@@ -17,7 +17,7 @@ from risctl.language.tokens import words_of
 from risctl.metrics.figures import sample_ious
 from risctl.metrics.rows import Rows
 from risctl.vision import rle
-from risctl.vision.drawing.beside import beside
+from risctl.vision.drawing.side_by_side import side_by_side
 from risctl.visualization.report.samples import Groups, Listing, Pictured
 
 MOST_LISTED = 20_000
@@ -124,7 +124,7 @@ def _stored(store: Store, key: int) -> Looked:
 
 
 def _drawn(looked: Looked, mask: np.ndarray, *, position: int, kind: str) -> Pictured:
-    pair = beside(looked.pixels, target=looked.target, found=mask, side=_SIDE)
+    pair = side_by_side(looked.pixels, target=looked.target, predicted=mask, side=_SIDE)
     file = io.BytesIO()
     Image.fromarray(pair).save(file, "JPEG", quality=_QUALITY, optimize=True)
     notes = [looked.note] if looked.note else []

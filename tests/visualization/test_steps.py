@@ -1,29 +1,40 @@
-"""The sheet of STEP's steps, and colours of numbers."""
+"""The contact sheet of STEP's steps, and colours of numbers."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from risctl.inference.explanation import ExplainedPrediction
+from risctl.results import Prediction
+from risctl.systems.step.explain import Steps, StepView
 from risctl.vision.drawing.heat import colours_of, heat, outline
-from risctl.visualization.explain.step_sheet import StepView, steps_sheet
+from risctl.visualization.explain.steps import steps_contact_sheet
 
 WORDS = ("the", "red", "cup")
 
 
-def view(level: int = 1, *, shape: tuple[int, int] = (20, 30), peak: float = 0.4, top: int = 1) -> StepView:
+def view(
+    level: int = 1, *, shape: tuple[int, int] = (20, 30), peak: float = 0.4, top: int = 1, words: int = 3
+) -> StepView:
     found = np.zeros(shape, np.float32)
     found[5:10, 5:15] = peak
-    weights = np.full(len(WORDS), 0.2, np.float32)
-    weights[top] = 0.6
+    weights = np.full(words, 0.2, np.float32)
+    weights[top : top + 1] = 0.6
     return StepView(level=level, heatmap=found, probability=found / max(peak, 1e-9), weights=weights)
 
 
-def sheet_of(steps: list[StepView], *, image: np.ndarray | None = None, columns: int = 5) -> np.ndarray:
+def sheet_of(
+    steps: list[StepView], *, image: np.ndarray | None = None, text: str = "the red cup", words: tuple[str, ...] = WORDS
+) -> np.ndarray:
     picture = np.full((60, 90, 3), 128, np.uint8) if image is None else image
-    mask = np.zeros(picture.shape[:2], bool)
-    mask[10:20, 10:20] = True
-    return steps_sheet(picture, "the red cup", words=WORDS, steps=steps, mask=mask, columns=columns)
+    mask = np.zeros(picture.shape[:2], np.float32)
+    mask[10:20, 10:20] = 1
+    prediction = Prediction(text=text, probability=mask, threshold=0.5, score=1.0, box=None, image=picture)
+    explained = ExplainedPrediction(
+        frames=(prediction,), names=("x",), explanation=Steps(words=words, steps=tuple(steps)), is_clip=False
+    )
+    return steps_contact_sheet(explained)
 
 
 def test_bands_follow_the_folds() -> None:
@@ -33,7 +44,7 @@ def test_bands_follow_the_folds() -> None:
     assert one.shape[1] == three.shape[1]
     band = (three.shape[0] - one.shape[0]) // 2
     assert band > 200
-    single = sheet_of([view(4) for _ in range(3)], columns=1)
+    single = sheet_of([view(4) for _ in range(3)])
     assert abs(single.shape[0] - three.shape[0]) < 60  # but for the height of the legend
 
 
@@ -52,8 +63,7 @@ def test_pictures_of_any_shape(shape: tuple[int, int]) -> None:
     assert sheet.shape[1] >= 760
     if min(shape) <= 25:
         picture = np.zeros((*shape, 3), np.uint8)
-        mask = np.zeros(shape, bool)
-        sheet = steps_sheet(picture, "x " * 80, words=(), steps=[view()], mask=mask, columns=1)
+        sheet = sheet_of([view(words=0)], image=picture, text="x " * 80, words=())
         assert sheet.ndim == 3
 
 
