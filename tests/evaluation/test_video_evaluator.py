@@ -6,12 +6,10 @@ import itertools
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from helpers.small_models import REFERFORMER
 from helpers.video_files import write_davis, write_youtube
+from helpers.video_system import perfect, recipe_of
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -27,28 +25,9 @@ from risctl.evaluation.video_evaluator import evaluate_videos
 from risctl.inference.video_predictor import VideoPredictor
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import parse_recipe
-from risctl.recipe.schema import Recipe
-from risctl.systems.base import Output
 from risctl.systems.protocols import takes_clips
 from risctl.systems.registry import build_system
 from risctl.training.run import train
-
-
-def recipe_of(store: Path, **sections: dict[str, Any]) -> Recipe:
-    values: dict[str, Any] = {
-        "name": "clips",
-        "model": REFERFORMER,
-        "data": {"store": str(store), "val_split": "test", "batch_size": 2, "workers": 0, "frames": 2},
-        "optim": {"lr": 1e-3},
-        "train": {"epochs": 2, "best": "J&F"},
-    }
-    return parse_recipe(
-        {
-            name: values[name] | sections.get(name, {}) if isinstance(values[name], dict) else values[name]
-            for name in values
-        },
-        source="test",
-    )
 
 
 @pytest.fixture(scope="module")
@@ -83,29 +62,6 @@ def test_clips_need_a_system_that_takes_them(store: Path, tmp_path: Path) -> Non
     values = recipe_of(store).model_dump(mode="json") | {"model": vlt}
     with pytest.raises(UsageError, match=r"data\.frames"):
         train(parse_recipe(values, source="test"), out=tmp_path / "run", device="cpu")
-
-
-def perfect(system: torch.nn.Module, store: Store) -> None:
-    """Let the system know the answers: of made frames, red is the first object and green the second."""
-
-    def decode(visual: Any, text: Any) -> Output:
-        pictures = visual.maps[0]
-        red = text.sentence[0, 0] > 0
-        wanted = (pictures[:, :, 0] > 0.6) if red else (pictures[:, :, 1] > 0.6)
-        return Output(logits=wanted.float() * 20 - 10)
-
-    def encode_image(images: Any, padding: Any) -> Any:
-        from risctl.core.encoders.base import VisualFeatures
-
-        return VisualFeatures(maps=(images,), strides=(1,), padding=padding)
-
-    def encode_text(words: Any, mask: Any) -> Any:
-        from risctl.core.encoders.base import TextFeatures
-
-        red = (words == 2).any(1).float()[:, None]
-        return TextFeatures(words=red[:, None], mask=mask[:, :1], sentence=red)
-
-    system.decode, system.encode_image, system.encode_text = decode, encode_image, encode_text
 
 
 def test_a_perfect_answer_measures_as_one(store: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation.test_video_evaluator import perfect, recipe_of
 from helpers.browser import Browser, find_chromium
 from helpers.video_files import write_youtube
+from helpers.video_system import perfect, recipe_of
 
 from risctl.data.datasets.ref_video.reader import read_ref_youtube_vos
 from risctl.data.store.reader import Store

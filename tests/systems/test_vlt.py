@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from contract import TEXTS, SystemContract
+from contract import TEXTS, SystemContract, items_of
 from helpers.small_models import recipe_of
 
 from risctl.data.batch import collate
@@ -107,15 +107,14 @@ def test_other_sizes_and_backbones(changes: dict[str, Any]) -> None:
 
 
 def test_targets_have_half_the_inputs_size() -> None:
-    case = TestReference()
     system = system_of()
-    item = case.items(system, texts=TEXTS[:1])[0]
+    (item,) = items_of(system, texts=TEXTS[:1])
     assert item.target is not None and item.target.shape == (32, 32)
 
 
 def test_the_penalty_is_a_term_of_its_own() -> None:
     system = system_of(weight_penalty=0.5)
-    batch = TestReference().batch(system)
+    batch = collate(items_of(system))
     terms = system.loss(system(batch), batch)
     assert set(terms) == {"mask", "weight_penalty"}
     kernels = [layer.weight for layer in system.modules() if isinstance(layer, torch.nn.Conv2d)]
@@ -127,7 +126,7 @@ def test_the_penalty_is_a_term_of_its_own() -> None:
 
 def test_a_loss_without_targets_is_refused() -> None:
     system = system_of()
-    items = TestReference().items(system)
+    items = items_of(system)
     from dataclasses import replace
 
     batch = collate([replace(item, target=None) for item in items])
@@ -138,12 +137,12 @@ def test_a_loss_without_targets_is_refused() -> None:
 def test_training_on_single_samples_is_refused() -> None:
     system = system_of().train()
     with pytest.raises(UsageError, match="batch_size of at least 2"):
-        system(TestReference().batch(system, texts=TEXTS[:1]))
+        system(collate(items_of(system, texts=TEXTS[:1])))
 
 
 def test_mixed_precision_trains_and_evaluates() -> None:
     system = system_of().train()
-    batch = TestReference().batch(system)
+    batch = collate(items_of(system))
     with torch.autocast("cpu", torch.bfloat16):
         terms = system.loss(system(batch), batch)
     assert all(value.dtype == torch.float32 and value.isfinite() for value in terms.values())
@@ -155,7 +154,7 @@ def test_mixed_precision_trains_and_evaluates() -> None:
 
 def test_maps_are_not_computed_in_training() -> None:
     system = system_of().train()
-    assert system(TestReference().batch(system)).maps == {}
+    assert system(collate(items_of(system))).maps == {}
 
 
 def test_vectors_of_another_shape_are_refused() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from evaluation.test_video_evaluator import recipe_of
 from helpers.tiny import assert_same_tensors, tiny_dataset, tiny_store, weights_of
 from helpers.video_files import write_youtube
+from helpers.video_system import recipe_of
 
 from risctl.checkpoints.checkpoint import load_checkpoint
 from risctl.data.batch import collate

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from evaluation.test_image_evaluator import SIDE, ColourFinder, made_store, picture, stripe
+from helpers.colour_finder import SIDE, ColourFinder, made_store, picture, stripe
 
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.data.store.reader import Store

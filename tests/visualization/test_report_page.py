@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation.test_image_evaluator import SIDE, ColourFinder, picture, stripe
 from helpers.browser import Browser, find_chromium
+from helpers.colour_finder import SIDE, ColourFinder, picture, stripe
 
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.data.store.reader import Store
