@@ -14,7 +14,7 @@ from risctl.cli.options import JsonOption, QuietOption, RootOption
 from risctl.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from risctl.data.datasets.custom.read import Checked
+    from risctl.data.datasets.custom.read import CheckedFile
     from risctl.data.records import Dataset
     from risctl.data.store.reader import Store
     from risctl.data.targets import Target
@@ -203,7 +203,7 @@ def _line(row: dict[str, Any]) -> str:
 
 def _opened(source: Path, images: Path | None) -> AbstractContextManager[Store | Dataset]:
     """Open a store, or read a user's file."""
-    from risctl.data.datasets.custom.read import refuse
+    from risctl.data.datasets.custom.read import refusal
     from risctl.data.store.reader import Store
 
     if source.suffix.lower() not in (".json", ".jsonl", ".ndjson"):
@@ -212,11 +212,11 @@ def _opened(source: Path, images: Path | None) -> AbstractContextManager[Store |
         return Store(source)
     checked = _checked(source, images)
     if checked.dataset is None:
-        raise refuse(checked)
+        raise refusal(checked)
     return nullcontext(checked.dataset)
 
 
-def _checked(file: Path, images: Path | None) -> Checked:
+def _checked(file: Path, images: Path | None) -> CheckedFile:
     from risctl.data.datasets.custom.read import check_custom
 
     if file.suffix.lower() in (".h5", ".hdf5"):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from risctl.data import splits
-from risctl.data.datasets.custom.images import Records
+from risctl.data.datasets.custom.images import UprightImages
 from risctl.data.records import Dataset
 from risctl.data.store.reader import Store
 from risctl.vision import rle
@@ -63,8 +63,8 @@ def _of_dataset(dataset: Dataset, split: str) -> Iterator[Target]:
     taken = set(splits.matching(split, dict.fromkeys(record.split for record in dataset.records)))
     around = Counter((one.image_id, one.category_id) for one in dataset.annotations.values())
     images = dataset.images
-    # Records of pictures that are stored turned are costly to make.
-    names = images.names if isinstance(images, Records) else {key: one.file_name for key, one in images.items()}
+    # Records of images that are stored turned are costly to make.
+    names = images.names if isinstance(images, UprightImages) else {key: one.file_name for key, one in images.items()}
     for record in dataset.records:
         if record.split not in taken:
             continue

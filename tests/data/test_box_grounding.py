@@ -99,7 +99,7 @@ def test_phrases_about_boxes_alone() -> None:
     assert {len(one.targets) for one in made} >= {0, 1, 2}
     again = questions_about(picture(6), random.Random(0), count=160)
     assert [(one.text, one.targets) for one in made] == [(one.text, one.targets) for one in again]
-    with pytest.raises(ValueError, match="known kinds"):
+    with pytest.raises(ValueError, match="known classes"):
         unknown = ImageBoxes(corners=picture(1).corners, category_ids=np.array([UNKNOWN]), aspect=1.0)
         questions_about(unknown, random.Random(0), count=1)
 

@@ -15,7 +15,7 @@ from PIL import Image
 from risctl.data.datasets.coco_phrases.colours import colour_of
 from risctl.data.datasets.coco_phrases.describe import Describer, Phrase
 from risctl.data.datasets.coco_phrases.generate import make_coco_phrases, read_ids
-from risctl.data.datasets.coco_phrases.instances import Thing
+from risctl.data.datasets.coco_phrases.instances import Instance
 from risctl.data.datasets.coco_phrases.lexicon import NOUNS, nouns, plural
 from risctl.errors import DataError, UsageError
 from risctl.vision import rle
@@ -23,23 +23,23 @@ from risctl.vision import rle
 RED, BLUE, WHITE = (200, 20, 30), (30, 40, 200), (250, 250, 250)
 
 
-def thing(x: float, y: float, *, size: float = 0.2, category: str = "cup", colour: str | None = None) -> Thing:
+def instance(x: float, y: float, *, size: float = 0.2, category: str = "cup", colour: str | None = None) -> Instance:
     corners = (x - size / 2, y - size / 2, x + size / 2, y + size / 2)
-    return Thing(corners=corners, category=category, area=size * size, colour=colour)
+    return Instance(corners=corners, category=category, area=size * size, colour=colour)
 
 
-def said(things: list[Thing], index: int, *, times: int = 150) -> list[Phrase]:
-    describer = Describer(things, random.Random(0))
+def said(instances: list[Instance], index: int, *, times: int = 150) -> list[Phrase]:
+    describer = Describer(instances, random.Random(0))
     phrases = [describer.single(index) for _ in range(times)]
     return [one for one in phrases if one is not None]
 
 
-def texts(things: list[Thing], index: int) -> set[str]:
-    return {one.text for one in said(things, index)}
+def texts(instances: list[Instance], index: int) -> set[str]:
+    return {one.text for one in said(instances, index)}
 
 
 def test_sides_are_told_apart() -> None:
-    cups = [thing(0.2, 0.5), thing(0.5, 0.5), thing(0.8, 0.5)]
+    cups = [instance(0.2, 0.5), instance(0.5, 0.5), instance(0.8, 0.5)]
     assert any("left" in text for text in texts(cups, 0))
     assert not any("right" in text and "from right" not in text for text in texts(cups, 0))
     assert any("middle" in text or "center" in text for text in texts(cups, 1))
@@ -47,53 +47,55 @@ def test_sides_are_told_apart() -> None:
 
 
 def test_nothing_is_said_of_what_nothing_tells_from_its_like() -> None:
-    assert said([thing(0.5, 0.5), thing(0.51, 0.51)], 0) == []
+    assert said([instance(0.5, 0.5), instance(0.51, 0.51)], 0) == []
 
 
 def test_a_name_alone_serves_only_for_the_only_one() -> None:
-    assert {"cup", "the cup", "glass"} & texts([thing(0.5, 0.5), thing(0.2, 0.5, category="dog")], 0)
+    assert {"cup", "the cup", "glass"} & texts([instance(0.5, 0.5), instance(0.2, 0.5, category="dog")], 0)
     names = {noun for noun, _ in nouns("cup")}
-    assert not names & texts([thing(0.2, 0.5), thing(0.8, 0.5)], 0)
+    assert not names & texts([instance(0.2, 0.5), instance(0.8, 0.5)], 0)
     # A wine glass and a cup are both "glass".
-    assert "glass" not in texts([thing(0.2, 0.5), thing(0.8, 0.5, category="wine glass")], 0)
+    assert "glass" not in texts([instance(0.2, 0.5), instance(0.8, 0.5, category="wine glass")], 0)
 
 
 def test_colour_tells_only_if_all_colours_are_known_and_unlike() -> None:
-    told = texts([thing(0.5, 0.5, colour="red"), thing(0.51, 0.51, colour="blue")], 0)
+    told = texts([instance(0.5, 0.5, colour="red"), instance(0.51, 0.51, colour="blue")], 0)
     assert any("red" in text for text in told)
-    assert said([thing(0.5, 0.5, colour="red"), thing(0.51, 0.51)], 0) == []
-    assert said([thing(0.5, 0.5, colour="red"), thing(0.51, 0.51, colour="orange")], 0) == []
+    assert said([instance(0.5, 0.5, colour="red"), instance(0.51, 0.51)], 0) == []
+    assert said([instance(0.5, 0.5, colour="red"), instance(0.51, 0.51, colour="orange")], 0) == []
 
 
 def test_people_are_dressed_in_colours() -> None:
     people = [
-        thing(0.5, 0.5, category="person", colour="red"),
-        thing(0.51, 0.51, category="person", colour="blue"),
+        instance(0.5, 0.5, category="person", colour="red"),
+        instance(0.51, 0.51, category="person", colour="blue"),
     ]
     assert any(" in red" in text for text in texts(people, 0))
 
 
 def test_size_and_relation() -> None:
-    assert any("big" in text or "large" in text for text in texts([thing(0.5, 0.5, size=0.4), thing(0.5, 0.5)], 0))
-    scene = [thing(0.2, 0.7), thing(0.35, 0.7, category="dog"), thing(0.9, 0.7)]
+    assert any(
+        "big" in text or "large" in text for text in texts([instance(0.5, 0.5, size=0.4), instance(0.5, 0.5)], 0)
+    )
+    scene = [instance(0.2, 0.7), instance(0.35, 0.7, category="dog"), instance(0.9, 0.7)]
     relations = [one for one in said(scene, 0, times=600) if "relation" in one.abilities]
     assert relations
     assert all("dog" in one.text or "puppy" in one.text or "pup" in one.text for one in relations)
 
 
 def test_several_are_meant_together() -> None:
-    cups = [thing(0.2, 0.5), thing(0.8, 0.5), thing(0.5, 0.9, category="dog")]
+    cups = [instance(0.2, 0.5), instance(0.8, 0.5), instance(0.5, 0.9, category="dog")]
     describer = Describer(cups, random.Random(0))
-    phrases = [describer.several() for _ in range(60)]
+    phrases = [describer.group() for _ in range(60)]
     assert {one.targets for one in phrases if one} == {(0, 1)}
     assert any(one is not None and one.text.startswith("both") for one in phrases)
-    assert Describer(cups[1:], random.Random(0)).several() is None
+    assert Describer(cups[1:], random.Random(0)).group() is None
 
 
 def test_several_on_one_side_are_those_of_that_side() -> None:
-    cups = [thing(0.1, 0.5, size=0.1), thing(0.25, 0.5, size=0.1), thing(0.9, 0.5, size=0.1)]
+    cups = [instance(0.1, 0.5, size=0.1), instance(0.25, 0.5, size=0.1), instance(0.9, 0.5, size=0.1)]
     describer = Describer(cups, random.Random(1))
-    phrases = [one for one in (describer.several() for _ in range(300)) if one is not None]
+    phrases = [one for one in (describer.group() for _ in range(300)) if one is not None]
     placed = {one.targets for one in phrases if "place" in one.abilities}
     assert placed == {(0, 1)}
     assert all("left" in one.text for one in phrases if one.targets == (0, 1))
@@ -101,7 +103,7 @@ def test_several_on_one_side_are_those_of_that_side() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_what_is_absent_is_not_there(seed: int) -> None:
-    scene = [thing(0.2, 0.5), thing(0.5, 0.9, category="dog")]
+    scene = [instance(0.2, 0.5), instance(0.5, 0.9, category="dog")]
     phrase = Describer(scene, random.Random(seed)).absent()
     assert phrase is not None
     assert phrase.targets == ()
@@ -121,19 +123,19 @@ def test_what_is_absent_is_not_there(seed: int) -> None:
     seed=st.integers(0, 9),
 )
 def test_any_scene_gives_sound_phrases(places: list[tuple[float, float, float, str]], seed: int) -> None:
-    things = [thing(x, y, size=size, category=category) for x, y, size, category in places]
-    describer = Describer(things, random.Random(seed))
-    phrases = [describer.single(index) for index in describer.targets()] + [describer.several(), describer.absent()]
+    instances = [instance(x, y, size=size, category=category) for x, y, size, category in places]
+    describer = Describer(instances, random.Random(seed))
+    phrases = [describer.single(index) for index in describer.targets()] + [describer.group(), describer.absent()]
     for phrase in phrases:
         if phrase is None:
             continue
         assert phrase.text.split() and "{" not in phrase.text and phrase.text == " ".join(phrase.text.split())
-        assert all(0 <= index < len(things) for index in phrase.targets)
+        assert all(0 <= index < len(instances) for index in phrase.targets)
         assert len(set(phrase.targets)) == len(phrase.targets)
     lefts = [p for p in phrases if p and p.text.startswith("left ") and p.abilities == ("category", "place")]
     for phrase in lefts:
-        own = things[phrase.targets[0]]
-        like = [t for t in things if t.category == own.category and t is not own and t.area >= own.area]
+        own = instances[phrase.targets[0]]
+        like = [t for t in instances if t.category == own.category and t is not own and t.area >= own.area]
         assert all(own.x < other.x for other in like)
 
 

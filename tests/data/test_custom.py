@@ -19,7 +19,7 @@ from PIL import Image
 
 from risctl.data.datasets.coco_instances import rasterise, read_instances
 from risctl.data.datasets.custom import FORMAT
-from risctl.data.datasets.custom.read import LINE_KEYS, Checked, check_custom, refuse
+from risctl.data.datasets.custom.read import LINE_KEYS, CheckedFile, check_custom, refusal
 from risctl.data.datasets.problems import Problems
 from risctl.data.datasets.registry import DATASETS
 from risctl.data.records import Dataset
@@ -38,11 +38,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def check(folder: Path, *entries: Any, **options: Any) -> Checked:
+def check(folder: Path, *entries: Any, **options: Any) -> CheckedFile:
     return check_custom(custom_files.lines(folder / "d.jsonl", entries), **options)
 
 
-def dataset_of(checked: Checked) -> Dataset:
+def dataset_of(checked: CheckedFile) -> Dataset:
     assert checked.dataset is not None, checked.problems
     return checked.dataset
 
@@ -222,7 +222,7 @@ def test_each_problem_alone_is_refused_by_name_of_the_line(littered: Path, entry
     checked = check(littered, GOOD, entry)
     assert checked.dataset is None
     with pytest.raises(DataError, match=message) as refused:
-        raise refuse(checked)
+        raise refusal(checked)
     assert "line 2: " in str(refused.value) and "risctl data check" in str(refused.value)
 
 
@@ -402,7 +402,7 @@ def document(**changes: Any) -> dict[str, Any]:
     return sound | changes
 
 
-def check_document(folder: Path, content: dict[str, Any], *, indent: int | None = 1) -> Checked:
+def check_document(folder: Path, content: dict[str, Any], *, indent: int | None = 1) -> CheckedFile:
     (folder / "d.json").write_text(json.dumps(content, indent=indent), encoding="utf-8")
     return check_custom(folder / "d.json")
 

@@ -161,7 +161,7 @@ def test_grefcoco_has_targets_of_several_things_and_of_nothing(tmp_path: Path, p
     assert prepared.counts["total"] == total
     assert prepared.warnings == ("1 repeated sentence ids, renumbered",)
     (line,) = prepared.differences
-    assert "2 sentences about several things; published: " in line and "32,202 sentences about nothing" in line
+    assert "2 sentences about several objects; published: " in line and "32,202 sentences about nothing" in line
     with Store(tmp_path / "s.h5") as store:
         assert store_counts(store) == prepared.counts
         assert store.ref(1).category_ids == (1, 1)

@@ -43,7 +43,7 @@ def custom(
 
     Splits are those that the file names; if it names none, pictures are shared out by --splits.
     """
-    from risctl.data.datasets.custom.read import check_custom, refuse
+    from risctl.data.datasets.custom.read import check_custom, refusal
     from risctl.data.splits import parse_shares
 
     shares = parse_shares(splits)
@@ -52,7 +52,7 @@ def custom(
         with console.counting("checking") as progress:
             checked = check_custom(file, images=images, name=name, shares=shares, seed=seed, progress=progress)
         if checked.dataset is None:
-            raise refuse(checked)
+            raise refusal(checked)
         for one in checked.warnings[:WARNINGS]:
             console.warn(f"{file}:{one.line}: {one.message}")
         if len(checked.warnings) > WARNINGS:

@@ -1,4 +1,4 @@
-"""Reading COCO's `instances.json`: pictures, categories, and every instance's mask as RLE."""
+"""Reads COCO's `instances.json`: images, categories, and the mask of every instance as RLE."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_SIDE = 65_535
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceImage:
-    """A picture as `instances.json` lists it."""
+    """An image as `instances.json` lists it."""
 
     image_id: int
     file_name: str
@@ -30,7 +30,7 @@ class InstanceImage:
     width: int
 
     def at(self, path: Path) -> ImageRecord:
-        """Returns its record, the picture being the file `path`."""
+        """Returns its record, with the file `path`."""
         return ImageRecord(
             image_id=self.image_id, file_name=self.file_name, height=self.height, width=self.width, path=path
         )
@@ -38,9 +38,14 @@ class InstanceImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instances:
-    """A parsed `instances.json`; `annotations` are still as published, checked to have ids only.
+    """A parsed `instances.json`.
 
-    `only_referred` says that the file is not the published one, and lacks what nobody refers to.
+    Attributes:
+        path: The file.
+        images: The images by id.
+        categories: The names of the categories by id.
+        annotations: The annotations by id, as published; only their ids are checked.
+        only_referred: Whether the file is not the published one and lacks what nobody refers to.
     """
 
     path: Path
@@ -70,13 +75,13 @@ def read_instances(path: Path, problems: Problems) -> Instances:
     categories: dict[int, str] = {}
     for place, entry in _entries(content, "categories", path):
         where = f"{path}: categories[{place}]"
-        categories.setdefault(_whole(entry, "id", where), _string(entry, "name", where))
+        categories.setdefault(_integer(entry, "id", where), _string(entry, "name", where))
     annotations: dict[int, dict[str, Any]] = {}
     for place, entry in _entries(content, "annotations", path):
         where = f"{path}: annotations[{place}]"
-        annotation_id = _whole(entry, "id", where)
-        _whole(entry, "image_id", where)
-        _whole(entry, "category_id", where)
+        annotation_id = _integer(entry, "id", where)
+        _integer(entry, "image_id", where)
+        _integer(entry, "category_id", where)
         if annotation_id in annotations:
             problems.repair("repeated annotation ids, first kept", annotation_id)
         annotations.setdefault(annotation_id, entry)
@@ -93,9 +98,9 @@ def read_instances(path: Path, problems: Problems) -> Instances:
 def rasterise(
     instances: Instances, *, of_images: Collection[int], progress: Progress | None = None
 ) -> tuple[dict[int, Annotation], dict[int, str]]:
-    """Returns the annotations of the pictures `of_images` with their masks, and those that have none: id -> why.
+    """Returns the annotations of the images `of_images` with their masks, and those without one: id -> why.
 
-    Several polygons of one instance are united, as COCO does.
+    The polygons of one instance are united, as COCO does.
     """
     chosen = [one for one in instances.annotations.values() if one["image_id"] in of_images]
     annotations: dict[int, Annotation] = {}
@@ -146,7 +151,7 @@ def _entries(content: Any, key: str, path: Path) -> list[tuple[int, dict[str, An
 
 
 def _image(entry: dict[str, Any], where: str) -> InstanceImage:
-    height, width = _whole(entry, "height", where), _whole(entry, "width", where)
+    height, width = _integer(entry, "height", where), _integer(entry, "width", where)
     if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
         raise DataError(f"{where} has size {height}x{width} (height x width)")
     file_name = _string(entry, "file_name", where)
@@ -154,10 +159,10 @@ def _image(entry: dict[str, Any], where: str) -> InstanceImage:
     parts = PurePosixPath(file_name).parts
     if file_name.startswith("/") or "\\" in file_name or PureWindowsPath(file_name).drive or ".." in parts:
         raise DataError(f"{where} has file name {file_name!r}; expected a bare name, or a path within a folder")
-    return InstanceImage(image_id=_whole(entry, "id", where), file_name=file_name, height=height, width=width)
+    return InstanceImage(image_id=_integer(entry, "id", where), file_name=file_name, height=height, width=width)
 
 
-def _whole(entry: dict[str, Any], key: str, where: str) -> int:
+def _integer(entry: dict[str, Any], key: str, where: str) -> int:
     value = entry.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
         raise DataError(f"{where} has {key} {value!r:.60}; expected a whole number")

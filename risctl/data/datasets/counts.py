@@ -1,8 +1,4 @@
-"""The published counts of the datasets, to be shown beside what was read.
-
-Some of the sentence counts come from secondary sources, and papers print 142,209 for RefCOCO's 142,210: a difference is
-worth a warning that shows both numbers, never a refusal.
-"""
+"""Compares the counts of a dataset with the published ones."""
 
 from __future__ import annotations
 
@@ -23,10 +19,10 @@ def published_counts(name: str, split_by: str) -> Mapping[str, Counts]:
 
 
 def counted(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Returns the dataset's counts per split, of splits published as one together, and in all.
+    """Returns the counts of each split, of splits that are published as one, and of all under `total`.
 
-    A picture in several splits counts once in a sum. What is about nothing or several things is counted in all, where
-    there is any.
+    An image in several splits counts once in a sum. `total` also has the sentences that refer to nothing
+    (`of_nothing`) and to several objects (`of_several`), where there are any.
     """
     refs = (
         (record.split, record.image_id, len(record.annotation_ids), len(record.expressions))
@@ -36,7 +32,7 @@ def counted(dataset: Dataset) -> dict[str, dict[str, int]]:
 
 
 def store_counts(store: Store) -> dict[str, dict[str, int]]:
-    """Returns the same counts of a store."""
+    """Returns the counts of a store, as `counted` does of a dataset."""
     columns = (
         [store.splits[one] for one in store.numbers("refs/split")],
         store.numbers("refs/image").tolist(),
@@ -52,12 +48,12 @@ def _counted(name: str, split_by: str, refs: Iterable[tuple[str, int, int, int]]
     images: dict[str, set[int]] = {}
     counts: dict[str, Counter[str]] = {}
     total: Counter[str] = Counter()
-    for split, image, things, sentences in refs:
+    for split, image, objects, sentences in refs:
         for key in (split, *(whole for whole, parts in joined.items() if split in parts), TOTAL):
             images.setdefault(key, set()).add(image)
             counts.setdefault(key, Counter()).update(refs=1, sentences=sentences)
-        total["of_nothing"] += sentences if things == 0 else 0
-        total["of_several"] += sentences if things > 1 else 0
+        total["of_nothing"] += sentences if objects == 0 else 0
+        total["of_several"] += sentences if objects > 1 else 0
     ordered = [
         *(key for key in counts if key not in joined and key != TOTAL),
         *(key for key in joined if key in counts),
@@ -74,9 +70,9 @@ def differences(name: str, split_by: str, counts: Mapping[str, Mapping[str, int]
         if split not in counts:
             lines.append(f"{name} ({split_by}): no split {split}; published: {_listed(figures)}")
             continue
-        own = {what: counts[split].get(what, 0) for what, figure in figures.items() if figure is not None}
-        if any(own[what] != figures[what] for what in own):
-            lines.append(f"{name} ({split_by}) {split}: {_listed(own)}; published: {_listed(figures)}")
+        counted_here = {what: counts[split].get(what, 0) for what, figure in figures.items() if figure is not None}
+        if any(counted_here[what] != figures[what] for what in counted_here):
+            lines.append(f"{name} ({split_by}) {split}: {_listed(counted_here)}; published: {_listed(figures)}")
     return lines
 
 
@@ -90,22 +86,22 @@ def explanation(name: str, split_by: str, counts: Mapping[str, Mapping[str, int]
     figures = {
         what: figure for what, figure in published_counts(name, split_by).get(TOTAL, {}).items() if figure is not None
     }
-    own = {what: counts[TOTAL].get(what, 0) for what in figures}
-    told = DATASETS[name].quoted_totals.get(split_by, {}).get(own.get("sentences", 0))
-    if told is not None:
-        return f"{name} ({split_by}): {own['sentences']:,} sentences: {told}"
-    if own == figures:
+    counted_here = {what: counts[TOTAL].get(what, 0) for what in figures}
+    reason = DATASETS[name].quoted_totals.get(split_by, {}).get(counted_here.get("sentences", 0))
+    if reason is not None:
+        return f"{name} ({split_by}): {counted_here['sentences']:,} sentences: {reason}"
+    if counted_here == figures:
         how = "the same in all, divided otherwise: files of another way of splitting"
-    elif any(own[what] > figures[what] for what in figures):
+    elif any(counted_here[what] > figures[what] for what in figures):
         how = "more than published: files of another release, or several joined"
-    elif any(2 * own[what] < figures[what] for what in figures):
+    elif any(2 * counted_here[what] < figures[what] for what in figures):
         how = "a part of what was published: an extract, or splits that are not there"
     else:
         how = "fewer than published: another release, files cut short, or what was left out on reading (see the notes)"
     return f"{name} ({split_by}): {how}"
 
 
-_NAMES = {"of_nothing": "sentences about nothing", "of_several": "sentences about several things"}
+_NAMES = {"of_nothing": "sentences about nothing", "of_several": "sentences about several objects"}
 
 
 def _listed(figures: Counts) -> str:

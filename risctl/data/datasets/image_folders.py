@@ -1,4 +1,4 @@
-"""Where the pictures of a published set lie, in the folder layouts that people have, and whether they can be used."""
+"""Finds the folders of a dataset's images among the layouts that people have, and checks the images."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from risctl.data.datasets.problems import Problems
 from risctl.errors import DataError
 from risctl.vision.images import image_size
 
-SAMPLED = 64
+SAMPLE_SIZE = 64
 
 
 class ImageFolders:
-    """The folders that hold a set's pictures, the one with most of them first."""
+    """The folders that hold a dataset's images, the one with most of them first."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = tuple(folders)
 
     def path(self, file_name: str) -> Path:
-        """Returns the file of a picture; if there is none, where it would be looked for first."""
+        """Returns the file of an image; if there is none, where it would be looked for first."""
         bare = PurePosixPath(file_name).name
         for name in dict.fromkeys((file_name, bare)):
             for folder in self.folders:
@@ -31,33 +31,39 @@ class ImageFolders:
 
 def sampled(names: Sequence[str]) -> list[str]:
     """Returns some of `names`, evenly spaced: enough to tell which folders hold them."""
-    return list(names[:: max(1, len(names) // SAMPLED)])
+    return list(names[:: max(1, len(names) // SAMPLE_SIZE)])
 
 
 def find_images(
     collection: ImageCollection, *, around: Iterable[Path], images: Path | None, sample: Sequence[str]
 ) -> ImageFolders | None:
-    """Returns the folders that hold the pictures, or None if there are none.
+    """Returns the folders that hold a collection's images, None if there are none.
 
-    `images`, if given, is such a folder or one that holds it; else they are looked for in the folders `around`. The one
-    with most of the file names `sample` comes first, then those that have others of them. A folder given that has none
-    is returned all the same, so that what it lacks can be named. Raises `DataError` if `images` is no folder.
+    Args:
+        collection: The images.
+        around: The folders in and below which they are looked for.
+        images: A folder that holds them directly or in a folder of the collection; it is the only one looked in, and
+            is returned even without any image, so that what it lacks can be named.
+        sample: Some of their file names: the folder with most of them comes first, then those that have others.
+
+    Raises:
+        DataError: `images` is no folder.
     """
     if images is not None and not images.is_dir():
         raise DataError(f"{images} is no folder; give the one that holds {sample[0] if sample else 'the pictures'}")
     bases = [images] if images is not None else list(dict.fromkeys(around))
-    held: dict[Path, set[str]] = {}
+    found_in: dict[Path, set[str]] = {}
     for base in bases:
         for inner in collection.folders:
             for folder in sorted(base.glob(inner)) if "*" in inner else [base / inner]:
-                if folder not in held and folder.is_dir():
-                    held[folder] = {name for name in sample if _holds(folder, name)}
+                if folder not in found_in and folder.is_dir():
+                    found_in[folder] = {name for name in sample if _holds(folder, name)}
     chosen: list[Path] = []
     found: set[str] = set()
-    for folder in sorted(held, key=lambda one: -len(held[one])):
-        if held[folder] - found:
+    for folder in sorted(found_in, key=lambda one: -len(found_in[one])):
+        if found_in[folder] - found:
             chosen.append(folder)
-            found |= held[folder]
+            found |= found_in[folder]
     if not chosen and images is not None:
         chosen = [images]
     return ImageFolders(chosen) if chosen else None
@@ -68,9 +74,12 @@ def _holds(folder: Path, name: str) -> bool:
 
 
 def size_of(path: Path, *, annotated: tuple[int, int] | None, problems: Problems) -> tuple[int, int] | None:
-    """Returns the (height, width) of a picture that can be used; None, and a loss is noted, for one that cannot.
+    """Returns the (height, width) of an image; None, and a loss is counted, if it cannot be used.
 
-    `annotated` is the size that its annotations were made for, None if that is not published.
+    Args:
+        path: The file.
+        annotated: The (height, width) that its annotations were made for, None if that is not published.
+        problems: Where losses are counted.
     """
     if not path.is_file():
         problems.lose("pictures missing", path)

@@ -1,6 +1,6 @@
-"""Everything odd that a reader meets in published files: counted, named, and repaired or refused.
+"""Counts the defects of published files: each is repaired, or refused unless the user allows its loss.
 
-A repair is made always and counted in the dataset's notes. A loss (a ref or picture that cannot be used) is refused,
+A repair is always made and counted in the dataset's notes. A loss (a ref or image that cannot be used) is refused,
 unless the user allows it; then it is left out and counted too.
 """
 
@@ -12,11 +12,11 @@ from risctl.errors import DataError
 
 OnMissing = Literal["refuse", "drop"]
 
-NAMED = 3
+_MAX_EXAMPLES = 3
 
 
 class Problems:
-    """What was found so far; `losses` and `repairs` are counts by name."""
+    """The defects found so far; `losses` and `repairs` are counts by name."""
 
     def __init__(self) -> None:
         self.losses: dict[str, int] = {}
@@ -29,19 +29,19 @@ class Problems:
         self._name(what, example)
 
     def repair(self, what: str, example: object) -> None:
-        """Counts something that was mended; `what` says how."""
+        """Counts something that was repaired; `what` says how."""
         self.repairs[what] = self.repairs.get(what, 0) + 1
         self._name(what, example)
 
     def _name(self, what: str, example: object) -> None:
         examples = self._examples.setdefault(what, [])
-        if len(examples) < NAMED:
+        if len(examples) < _MAX_EXAMPLES:
             examples.append(str(example))
 
     def described(self, what: str) -> str:
         """Returns `what` with its count and the first few examples."""
         count = self.losses.get(what, 0) + self.repairs.get(what, 0)
-        named = ", ".join(self._examples[what]) + (", ..." if count > NAMED else "")
+        named = ", ".join(self._examples[what]) + (", ..." if count > _MAX_EXAMPLES else "")
         return f"{count:,} {what} ({named})"
 
     def refuse_losses(self, source: str) -> None:

@@ -1,1 +1,1 @@
-"""Referring expressions made for any COCO instance file, in the style in which people speak of pictures."""
+"""Generated referring expressions for the images of any COCO instance file, worded as people do."""

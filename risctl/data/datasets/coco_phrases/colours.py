@@ -1,4 +1,4 @@
-"""The everyday name of a thing's colour, read from the pixels under its mask, where it plainly has one."""
+"""Names the colour of an instance from the pixels under its mask, where one colour dominates."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ import torch
 
 from risctl.vision.colour_names import NAMES, name_pixels
 
-_PLAIN = 0.5  # the share of pixels that one name must cover
-_FEW = 60  # pixels below which nothing is said
-# Whose colour nobody names, for all of a kind have the same.
+_MIN_SHARE = 0.5  # the share of pixels that one name must cover
+_MIN_PIXELS = 60  # pixels below which nothing is said
+# Categories whose colour nobody names, since all of them have the same.
 COLOURLESS = frozenset({"zebra", "giraffe", "elephant", "broccoli", "carrot", "banana", "orange", "pizza"})
 _FURRED = frozenset({"cat", "dog", "horse", "cow", "sheep", "bear", "teddy bear"})
 
 
 def colour_of(image: np.ndarray, mask: np.ndarray, *, category: str) -> str | None:
-    """Returns the colour's name of the thing under `mask` (H, W) bool in `image` (H, W, 3) uint8, None if unsure.
+    """Returns the name of an instance's colour.
 
-    Of a person, "in red" speaks of the clothes on the upper body, so only these rows are looked at.
+    "In red", of a person, refers to the clothes on the upper body, so only these rows are read.
+
+    Args:
+        image: The image, uint8 of shape (H, W, 3).
+        mask: Its mask, bool of shape (H, W).
+        category: Its category's name.
+
+    Returns:
+        The name, or None if no colour dominates or the instance is too small.
     """
     if category in COLOURLESS:
         return None
@@ -28,12 +36,12 @@ def colour_of(image: np.ndarray, mask: np.ndarray, *, category: str) -> str | No
         mask[: top + int(0.22 * height)] = False
         mask[top + int(0.55 * height) :] = False
     pixels = image[mask]
-    if len(pixels) < _FEW:
+    if len(pixels) < _MIN_PIXELS:
         return None
     named = name_pixels(torch.from_numpy(pixels.astype(np.float32) / 255)).numpy()
     counts = np.bincount(named[named >= 0], minlength=len(NAMES))
     best = int(counts.argmax())
-    if counts[best] <= _PLAIN * len(pixels):
+    if counts[best] <= _MIN_SHARE * len(pixels):
         return None
     # What a camera sees as red or orange fur is called brown.
     return "brown" if category in _FURRED and NAMES[best] in ("red", "orange") else NAMES[best]

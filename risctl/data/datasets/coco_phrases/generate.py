@@ -1,4 +1,4 @@
-"""A dataset of generated phrases for the pictures and masks of any COCO instance file."""
+"""Makes a dataset of generated phrases for the images and masks of a COCO instance file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from risctl.data.datasets.coco_instances import Instances, Progress, rasterise, read_instances
 from risctl.data.datasets.coco_phrases.colours import colour_of
 from risctl.data.datasets.coco_phrases.describe import Describer, Phrase
-from risctl.data.datasets.coco_phrases.instances import Thing
+from risctl.data.datasets.coco_phrases.instances import Instance
 from risctl.data.datasets.image_folders import size_of
 from risctl.data.datasets.problems import OnMissing, Problems
 from risctl.data.records import Annotation, Dataset, Expression, Record
@@ -22,8 +22,8 @@ from risctl.vision.images import decode_stored
 
 SHARES: Mapping[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
 HELD_OUT = "test"
-_TARGETS = 8
-_PHRASES = 3
+_MAX_TARGETS = 8
+_PHRASES_A_TARGET = 3
 
 
 def make_coco_phrases(
@@ -37,17 +37,26 @@ def make_coco_phrases(
     on_missing: OnMissing = "refuse",
     progress: Progress | None = None,
 ) -> Dataset:
-    """Returns a dataset of phrases for the pictures of `instances_path`, which lie in the folder `images`.
+    """Returns a dataset of phrases for the images of a COCO instance file.
 
-    Pictures whose id is in `exclude` are left out; those in `held_out` are the split `test`; the rest is shared out by
-    `shares` (split -> share, by picture).
-    Of each picture at most 8 things get up to 3 phrases each; it also gets a phrase of several things where there are
-    some, and one of a thing that is not there. The same file, seed and options give the same dataset; a picture's
-    phrases depend on the seed and its id alone, its split also on the other pictures. `progress` is called with (done,
-    total) pictures.
+    Of each image at most 8 instances get up to 3 phrases each; it also gets a phrase for a group where there is one,
+    and a no-target phrase. The same file, seed and options give the same dataset; the phrases of an image depend on
+    the seed and its id alone, its split also on the other images.
 
-    Raises `DataError` if the file is not COCO's, a picture is missing or of another size (unless
-    `on_missing="drop"`), or nothing is left; `UsageError` for shares that are not positive.
+    Args:
+        instances_path: The instance file.
+        images: The folder of its images.
+        seed: Decides phrases and splits.
+        exclude: Ids of images to leave out.
+        held_out: Ids of the images of the split `test`.
+        shares: Split -> its share of the other images.
+        on_missing: Whether missing images and masks are refused or left out.
+        progress: Called with (done, total) images.
+
+    Raises:
+        DataError: The file is not COCO's, an image is missing or of another size (unless `on_missing="drop"`), or
+            nothing is left.
+        UsageError: A share is not positive.
     """
     if not shares or any(share <= 0 for share in shares.values()):
         raise UsageError(f"shares of splits are positive numbers; got {dict(shares)}")
@@ -77,10 +86,10 @@ def make_coco_phrases(
         rng = random.Random(f"{seed} {image_id}")
         own = of_image.get(image_id, [])
         pixels = decode_stored((images / image.file_name).read_bytes())
-        describer = Describer(_things(own, pixels=pixels, instances=instances), rng)
-        for phrases in _of_picture(describer, rng, categories=list(instances.categories.values())):
+        describer = Describer(_instances_of(own, pixels=pixels, instances=instances), rng)
+        for phrases in _phrases_of_image(describer, rng, categories=list(instances.categories.values())):
             ids = tuple(own[index].annotation_id for index in phrases[0].targets)
-            records.append(_record(phrases, image_id=image_id, split=split_of[image_id], ids=ids, place=len(records)))
+            records.append(_record(phrases, image_id=image_id, split=split_of[image_id], ids=ids, ref_id=len(records)))
         if progress:
             progress(done, len(usable))
     records = _numbered(sorted(records, key=lambda record: splits.index(record.split)))
@@ -114,14 +123,14 @@ def read_ids(path: Path) -> set[int]:
     return excluded
 
 
-def _things(annotations: Sequence[Annotation], *, pixels: np.ndarray, instances: Instances) -> list[Thing]:
+def _instances_of(annotations: Sequence[Annotation], *, pixels: np.ndarray, instances: Instances) -> list[Instance]:
     height, width = pixels.shape[:2]
-    things = []
+    found = []
     for one in annotations:
         x, y, wide, high = one.box
         category = instances.categories[one.category_id]
-        things.append(
-            Thing(
+        found.append(
+            Instance(
                 corners=(x / width, y / height, (x + wide) / width, (y + high) / height),
                 category=category,
                 area=rle.area(one.mask) / (height * width),
@@ -129,25 +138,25 @@ def _things(annotations: Sequence[Annotation], *, pixels: np.ndarray, instances:
                 crowd=one.crowd,
             )
         )
-    return things
+    return found
 
 
-def _of_picture(describer: Describer, rng: random.Random, *, categories: Sequence[str]) -> list[list[Phrase]]:
-    """Returns the phrases of a picture, those of one target together."""
+def _phrases_of_image(describer: Describer, rng: random.Random, *, categories: Sequence[str]) -> list[list[Phrase]]:
+    """Returns the phrases of an image, those of one target together."""
     targets = describer.targets()
     found = []
-    for index in sorted(rng.sample(targets, min(_TARGETS, len(targets)))):
-        phrases = [describer.single(index) for _ in range(_PHRASES)]
-        # A thing that nothing tells from its like gets no phrase.
+    for index in sorted(rng.sample(targets, min(_MAX_TARGETS, len(targets)))):
+        phrases = [describer.single(index) for _ in range(_PHRASES_A_TARGET)]
+        # An instance that nothing tells from its peers gets no phrase.
         found.append(list({one.text: one for one in phrases if one is not None}.values()))
-    group, absent = describer.several(), describer.absent(categories)
+    group, absent = describer.group(), describer.absent(categories)
     found.extend([one] for one in (group, absent) if one is not None)
     return [phrases for phrases in found if phrases]
 
 
-def _record(phrases: Sequence[Phrase], *, image_id: int, split: str, ids: tuple[int, ...], place: int) -> Record:
+def _record(phrases: Sequence[Phrase], *, image_id: int, split: str, ids: tuple[int, ...], ref_id: int) -> Record:
     return Record(
-        ref_id=place,
+        ref_id=ref_id,
         image_id=image_id,
         split=split,
         annotation_ids=ids,

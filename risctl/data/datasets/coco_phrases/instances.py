@@ -1,4 +1,4 @@
-"""Things in a picture, and how one lies to another: the scores behind places and relations."""
+"""The instances of an image, and scores of their places and relations."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from risctl.data.datasets.coco_phrases import wording
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Thing:
-    """One thing in a picture: its corners xyxy in [0, 1] of the picture, its category's name, and its colour's name
-    if it plainly has one; `area` is its share of the picture (of its mask where known, else of its box); a `crowd` is
-    never meant, but stands in the way of a phrase."""
+class Instance:
+    """An instance in an image.
+
+    Attributes:
+        corners: xyxy in [0, 1] of the image.
+        category: Its category's name.
+        area: Its share of the image: of its mask where known, else of its box.
+        colour: The name of its colour, None if no colour dominates.
+        crowd: Whether it is a crowd, which no phrase refers to but which competes with targets.
+    """
 
     corners: tuple[float, float, float, float]
     category: str
@@ -32,7 +38,7 @@ class Thing:
 
     @property
     def foot(self) -> float:
-        """The lowest row: what stands lower in a picture stands nearer."""
+        """The lowest row: what stands lower in an image is nearer."""
         return self.corners[3]
 
     @property
@@ -41,12 +47,12 @@ class Thing:
         return self.corners[3] - self.corners[1]
 
 
-def _near(first: Thing, second: Thing) -> float | None:
+def _near(first: Instance, second: Instance) -> float | None:
     gap = _gap(first, second)
     return -gap if gap < 0.12 else None
 
 
-def _gap(first: Thing, second: Thing) -> float:
+def _gap(first: Instance, second: Instance) -> float:
     """Returns how far apart two boxes are, 0 if they touch; centres count a little, to tell touching boxes apart."""
     across = max(first.corners[0], second.corners[0]) - min(first.corners[2], second.corners[2])
     down = max(first.corners[1], second.corners[1]) - min(first.corners[3], second.corners[3])
@@ -54,8 +60,8 @@ def _gap(first: Thing, second: Thing) -> float:
     return max(across, 0.0) + max(down, 0.0) + 0.5 * centres
 
 
-def _beside(sign: float) -> Callable[[Thing, Thing], float | None]:
-    def score(first: Thing, second: Thing) -> float | None:
+def _beside(sign: float) -> Callable[[Instance, Instance], float | None]:
+    def score(first: Instance, second: Instance) -> float | None:
         level = min(first.foot, second.foot) - max(first.corners[1], second.corners[1])
         apart = sign * (first.x - second.x)
         return -_gap(first, second) if apart > 0.08 and level > 0.3 * min(first.height, second.height) else None
@@ -63,8 +69,8 @@ def _beside(sign: float) -> Callable[[Thing, Thing], float | None]:
     return score
 
 
-def _stacked(sign: float) -> Callable[[Thing, Thing], float | None]:
-    def score(first: Thing, second: Thing) -> float | None:
+def _stacked(sign: float) -> Callable[[Instance, Instance], float | None]:
+    def score(first: Instance, second: Instance) -> float | None:
         across = min(first.corners[2], second.corners[2]) - max(first.corners[0], second.corners[0])
         narrow = min(first.corners[2] - first.corners[0], second.corners[2] - second.corners[0])
         apart = sign * (first.y - second.y)
@@ -74,10 +80,10 @@ def _stacked(sign: float) -> Callable[[Thing, Thing], float | None]:
     return score
 
 
-def _depth(sign: float) -> Callable[[Thing, Thing], float | None]:
-    """What overlaps another thing and has the lower foot stands in front of it."""
+def _depth(sign: float) -> Callable[[Instance, Instance], float | None]:
+    """Scores depth: what overlaps another instance and has the lower foot stands in front of it."""
 
-    def score(first: Thing, second: Thing) -> float | None:
+    def score(first: Instance, second: Instance) -> float | None:
         across = min(first.corners[2], second.corners[2]) - max(first.corners[0], second.corners[0])
         down = min(first.foot, second.foot) - max(first.corners[1], second.corners[1])
         apart = sign * (first.foot - second.foot)
@@ -93,20 +99,20 @@ _RIDDEN = {"bicycle", "motorcycle", "horse", "skateboard", "surfboard", "snowboa
 _RIDDEN |= {"chair", "elephant"}
 
 
-def _with(first: Thing, second: Thing) -> float | None:
+def _with(first: Instance, second: Instance) -> float | None:
     if first.category != "person" or second.category not in _CARRIED:
         return None
     return _cover(second, first) if _cover(second, first) > 0.5 else None
 
 
-def _on(first: Thing, second: Thing) -> float | None:
+def _on(first: Instance, second: Instance) -> float | None:
     animals = first.category in ("person", "cat", "dog", "teddy bear")
     if not animals or second.category not in _RIDDEN or first.y > second.y:
         return None
     return _cover(first, second) if _cover(first, second) > 0.3 else None
 
 
-def _cover(first: Thing, second: Thing) -> float:
+def _cover(first: Instance, second: Instance) -> float:
     """Returns the share of the first's box that the second's box covers."""
     across = min(first.corners[2], second.corners[2]) - max(first.corners[0], second.corners[0])
     down = min(first.foot, second.foot) - max(first.corners[1], second.corners[1])
@@ -114,7 +120,7 @@ def _cover(first: Thing, second: Thing) -> float:
     return max(across, 0.0) * max(down, 0.0) / max(whole, 1e-6)
 
 
-RELATION_SCORES: Mapping[str, Callable[[Thing, Thing], float | None]] = {
+RELATION_SCORES: Mapping[str, Callable[[Instance, Instance], float | None]] = {
     "behind": _depth(-1.0),
     "in front of": _depth(1.0),
     "left of": _beside(-1.0),
@@ -125,20 +131,20 @@ RELATION_SCORES: Mapping[str, Callable[[Thing, Thing], float | None]] = {
     "with": _with,
     "on": _on,
 }
-AXES: Mapping[str, Callable[[Thing], float]] = {
-    "left": lambda t: -t.x,
-    "right": lambda t: t.x,
-    "top": lambda t: -t.y,
-    "bottom": lambda t: t.y,
+AXES: Mapping[str, Callable[[Instance], float]] = {
+    "left": lambda one: -one.x,
+    "right": lambda one: one.x,
+    "top": lambda one: -one.y,
+    "bottom": lambda one: one.y,
     # Nearness: lower feet, and larger.
-    "front": lambda t: 0.6 * t.foot + 0.6 * t.area**0.5,
-    "back": lambda t: -0.6 * t.foot - 0.6 * t.area**0.5,
+    "front": lambda one: 0.6 * one.foot + 0.6 * one.area**0.5,
+    "back": lambda one: -0.6 * one.foot - 0.6 * one.area**0.5,
 }
 
 
-def _place_score(place: str) -> Callable[[Thing], float]:
+def _place_score(place: str) -> Callable[[Instance], float]:
     axes = [AXES[word] for word in place.split()]
-    return lambda thing: sum(axis(thing) for axis in axes)
+    return lambda instance: sum(axis(instance) for axis in axes)
 
 
 PLACE_SCORES = {name: _place_score(name) for name in wording.PLACES if name != "middle"}

@@ -1,7 +1,7 @@
-"""What people call the things that COCO labels, and how often.
+"""What people call the objects of COCO's categories, and how often.
 
-The weights are counts: how often each noun was the head of an expression about a thing of that category among 10,231
-RefCOCO train expressions (misspellings and parts of things left out). Rare categories have their plain names.
+The weights are counts: how often each noun was the head of an expression about an object of that category among 10,231
+RefCOCO train expressions (misspellings and parts of objects left out). Rare categories have their plain names.
 """
 
 from __future__ import annotations

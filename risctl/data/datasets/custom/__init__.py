@@ -1,4 +1,4 @@
-"""Datasets that users write themselves: JSON Lines, or COCO-style JSON. `FORMAT` documents both."""
+"""Custom datasets: JSON Lines or COCO-style JSON, as `FORMAT` describes them."""
 
 FORMAT = """\
 JSON Lines: a file FILE.jsonl, one target a line.
@@ -17,16 +17,16 @@ JSON Lines: a file FILE.jsonl, one target a line.
                a list of polygons, which are united
                an RLE as COCO has them, {"size": [height, width], "counts": list or text}, or a list of such
   split      a name such as train, val or test; all lines have one, or none: then pictures are shared out (--splits)
-  category   what kind of thing it is, such as "cup"; without it "thing"
+  category   the class of the target, such as "cup"; without it "thing"
   abilities  a list of what it takes to understand the text, such as ["colour", "place"]; evaluation reports by them
-  id         a whole number of the target's own; image_id: one of the picture's own
+  id         a whole number that is the target's own; image_id: one that is the picture's own
 
 COCO-style JSON: a file FILE.json, an object of lists.
 
   images       {"id", "file_name", "split"}
   categories   {"id", "name"}
   annotations  {"id", "image_id", "category_id", "segmentation"}; "mask" may stand for "segmentation", as above.
-               With "text" or "texts" (and "abilities") it is a target; without, it is just another thing there
+               With "text" or "texts" (and "abilities") it is a target; without, it is just another object there
   expressions  {"image_id", "annotation_ids", "text" or "texts", "abilities", "id"}, if you have any: several
                annotations make one target, no annotation makes a text that is about nothing
 

@@ -1,4 +1,4 @@
-"""The entries of a JSON Lines file or of a JSON document, each with its line."""
+"""Reads the entries of a JSON Lines file or of a JSON document, each with its line."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from risctl.data.datasets.custom.findings import Findings, Place
+from risctl.data.datasets.custom.issues import Issues, Location
 from risctl.data.json_scan import Scanner
 from risctl.errors import DataError
 
-Entry = tuple[Place, dict[str, Any]]
+Entry = tuple[Location, dict[str, Any]]
 """A place and the object that begins there."""
 
 
@@ -25,7 +25,7 @@ def read(path: Path) -> bytes:
 
 
 def is_document(path: Path, data: bytes) -> bool:
-    """Says whether the file is one JSON document: by its suffix, else by whether its first line is an object whole."""
+    """Returns whether the file is one JSON document: by its suffix, else unless its first line is an entry."""
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         return False
     try:
@@ -35,56 +35,56 @@ def is_document(path: Path, data: bytes) -> bool:
     return not isinstance(first, dict) or "image" not in first
 
 
-def lines(data: bytes, findings: Findings) -> Iterator[Entry]:
-    """Yields the objects of JSON Lines; lines that are none are noted, empty ones are passed over."""
+def lines(data: bytes, issues: Issues) -> Iterator[Entry]:
+    """Yields the objects of JSON Lines; other lines are reported, empty ones skipped."""
     for number, line in enumerate(data.split(b"\n"), start=1):
         if not line.strip():
             continue
-        place = Place(number)
+        location = Location(number)
         try:
             entry = json.loads(line.decode("utf-8"))
         except UnicodeDecodeError as error:
-            findings.problem(place, f"no UTF-8 text (at byte {error.start + 1}); save the file as UTF-8")
+            issues.problem(location, f"no UTF-8 text (at byte {error.start + 1}); save the file as UTF-8")
         except json.JSONDecodeError as error:
-            findings.problem(place, f"no JSON: {error.msg} (at character {error.colno})")
+            issues.problem(location, f"no JSON: {error.msg} (at character {error.colno})")
         except (ValueError, RecursionError) as error:
-            findings.problem(place, f"no JSON: {error}")
+            issues.problem(location, f"no JSON: {error}")
         else:
             if isinstance(entry, dict):
-                yield place, entry
+                yield location, entry
             else:
-                findings.problem(place, f"expected an object in braces, got {_short(entry)}")
+                issues.problem(location, f"expected an object in braces, got {_short(entry)}")
 
 
-def document(data: bytes, findings: Findings) -> dict[str, list[Entry]]:
-    """Returns the objects in each list of a JSON object; what is no list is left out, what is no object is noted.
+def document(data: bytes, issues: Issues) -> dict[str, list[Entry]]:
+    """Returns the objects in each list of a JSON object; other entries are reported, what is no list is skipped.
 
-    A file that is no JSON to its end is noted with the line, and nothing is returned.
+    A file that is no JSON to its end is reported with the line, and nothing is returned.
     """
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        findings.problem(Place(data.count(b"\n", 0, error.start) + 1), "no UTF-8 text; save the file as UTF-8")
+        issues.problem(Location(data.count(b"\n", 0, error.start) + 1), "no UTF-8 text; save the file as UTF-8")
         return {}
     try:
-        return _lists(text, findings)
+        return _lists(text, issues)
     except json.JSONDecodeError as error:
-        findings.problem(Place(error.lineno), f"no JSON: {error.msg} (at character {error.colno})")
+        issues.problem(Location(error.lineno), f"no JSON: {error.msg} (at character {error.colno})")
     except (ValueError, RecursionError) as error:
-        findings.problem(Place(1), f"no JSON: {error}")
+        issues.problem(Location(1), f"no JSON: {error}")
     return {}
 
 
-def _lists(text: str, findings: Findings) -> dict[str, list[Entry]]:
-    """Walks the outer object and its lists one entry after another, lest the entries' lines be lost."""
+def _lists(text: str, issues: Issues) -> dict[str, list[Entry]]:
+    """Walks the outer object and its lists entry by entry, to know the line of each."""
     found: dict[str, list[Entry]] = {}
     scanner = Scanner(text)
     if not scanner.at("{"):
         if text.strip():
             json.loads(text)
-            findings.problem(Place(1), 'expected an object of lists ("images", "annotations", ...) in braces')
+            issues.problem(Location(1), 'expected an object of lists ("images", "annotations", ...) in braces')
         else:
-            findings.problem(Place(1), "the file is empty")
+            issues.problem(Location(1), "the file is empty")
         return {}
     for key in scanner.members():
         if not scanner.at("["):
@@ -92,12 +92,12 @@ def _lists(text: str, findings: Findings) -> dict[str, list[Entry]]:
             continue
         found[key] = []
         for number, line in enumerate(scanner.items()):
-            place = Place(line, f"{key}[{number}]")
+            location = Location(line, f"{key}[{number}]")
             entry = scanner.value()
             if isinstance(entry, dict):
-                found[key].append((place, entry))
+                found[key].append((location, entry))
             else:
-                findings.problem(place, f"expected an object in braces, got {_short(entry)}")
+                issues.problem(location, f"expected an object in braces, got {_short(entry)}")
     scanner.end()
     return found
 

@@ -1,4 +1,4 @@
-"""The pictures and mask files that a user's file names: found within its folder, looked at once, and kept upright."""
+"""The image and mask files that a custom dataset names: paths within its folder, checked once, kept upright."""
 
 from __future__ import annotations
 
@@ -20,10 +20,15 @@ from risctl.vision.images import decode_stored, image_size, read_image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """A picture as it is stored: its file, the name that the user's file gave it, its size upright.
+class CustomImage:
+    """An image file.
 
-    `turned` says that the file itself is not upright (EXIF).
+    Attributes:
+        path: The file.
+        name: The name that the user's file gave it.
+        height: Its height upright.
+        width: Its width upright.
+        turned: Whether the file is stored turned (EXIF).
     """
 
     path: Path
@@ -33,7 +38,7 @@ class Picture:
     turned: bool
 
 
-def inside(folder: Path, name: Any) -> Path:
+def path_within(folder: Path, name: Any) -> Path:
     """Returns the file `name` in `folder`. Raises `DataError` if it is no text or leads out of the folder."""
     if not isinstance(name, str) or not name.strip() or "\0" in name:
         raise DataError(f"expected the path of a file, got {name!r:.60}")
@@ -44,8 +49,8 @@ def inside(folder: Path, name: Any) -> Path:
     return folder / plain
 
 
-def look_at(path: Path, *, name: str) -> Picture:
-    """Returns the picture of the file `path`, decoded once to see that it is whole.
+def inspect_image(path: Path, *, name: str) -> CustomImage:
+    """Returns the image of the file `path`, decoded once to check that it is complete.
 
     Raises `DataError` naming the file if it is missing, no picture, damaged or too large.
     """
@@ -64,18 +69,18 @@ def look_at(path: Path, *, name: str) -> Picture:
             orientation = 1
     if orientation in (5, 6, 7, 8):
         height, width = width, height
-    return Picture(path=path, name=name, height=height, width=width, turned=orientation in range(2, 9))
+    return CustomImage(path=path, name=name, height=height, width=width, turned=orientation in range(2, 9))
 
 
-class Records(Mapping[int, ImageRecord]):
-    """Pictures by id as the records of a dataset; a turned one is made upright when it is asked for."""
+class UprightImages(Mapping[int, ImageRecord]):
+    """Image records by id; an image that is stored turned is made upright on access."""
 
-    def __init__(self, pictures: Mapping[int, Picture]) -> None:
-        self._pictures = pictures
-        self.names = {image_id: one.name for image_id, one in pictures.items()}
+    def __init__(self, images: Mapping[int, CustomImage]) -> None:
+        self._images = images
+        self.names = {image_id: one.name for image_id, one in images.items()}
 
     def __getitem__(self, image_id: int) -> ImageRecord:
-        one = self._pictures[image_id]
+        one = self._images[image_id]
         return ImageRecord(
             image_id=image_id,
             file_name=one.name,
@@ -86,14 +91,14 @@ class Records(Mapping[int, ImageRecord]):
         )
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._pictures)
+        return iter(self._images)
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
 
 def _upright(path: Path) -> bytes:
-    """Returns the picture upright: a JPEG as a JPEG that is hardly worse, anything else without loss as PNG."""
+    """Returns the encoded image upright: a JPEG as a JPEG of high quality, anything else as PNG."""
     upright, buffer = Image.fromarray(read_image(path)), io.BytesIO()
     if path.suffix.lower() in (".jpg", ".jpeg"):
         upright.save(buffer, "JPEG", quality=95, subsampling=0)

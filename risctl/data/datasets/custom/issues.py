@@ -1,0 +1,62 @@
+"""What is wrong with a custom dataset file, line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from risctl.errors import nearest
+
+
+class Location(NamedTuple):
+    """Where an entry of a file begins: its line, counted from 1, and its name where lines alone are ambiguous."""
+
+    line: int
+    entry: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.entry} (line {self.line})" if self.entry else f"line {self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """A problem or a warning, with its line."""
+
+    line: int
+    message: str
+
+
+@dataclass(slots=True)
+class Issues:
+    """Everything that was found: `problems` make the file unusable, `warnings` do not."""
+
+    problems: list[Issue] = field(default_factory=list)
+    warnings: list[Issue] = field(default_factory=list)
+    _ignored: set[tuple[str, ...]] = field(default_factory=set)
+
+    def problem(self, location: Location, message: str) -> None:
+        """Adds a problem, which must be repaired."""
+        self.problems.append(_issue(location, message))
+
+    def warn(self, location: Location, message: str) -> None:
+        """Adds a warning: something that is probably not intended."""
+        self.warnings.append(_issue(location, message))
+
+    def keys(self, location: Location, found: Iterable[str], known: Sequence[str]) -> None:
+        """Adds unknown keys: one like a known key is a problem, any other a single warning."""
+        for key in found:
+            if key in known:
+                continue
+            near = nearest(key, known)
+            if near:
+                self.problem(location, f"unknown key {key!r}; did you mean {near!r}?")
+            elif (key, *known) not in self._ignored:
+                self._ignored.add((key, *known))
+                self.warn(
+                    location, f"unknown key {key!r}, ignored here and wherever it stands; known: {', '.join(known)}"
+                )
+
+
+def _issue(location: Location, message: str) -> Issue:
+    return Issue(location.line, f"{location.entry}: {message}" if location.entry else message)
