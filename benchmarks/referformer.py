@@ -30,7 +30,7 @@ from torch.nn import functional
 
 from risctl.core.encoders.base import TextFeatures, padding_at
 from risctl.core.fusion.cross_modal import to_clip, to_sequence
-from risctl.core.fusion.deformable_transformer import _cell_centres, _picture_share, inverse_sigmoid
+from risctl.core.fusion.deformable_transformer import _cell_centres, _valid_ratio, inverse_sigmoid
 from risctl.core.fusion.sine_position import sine_position_1d
 from risctl.inference.video_predictor import VideoPredictor
 from risctl.language.vocabulary import Vocabulary
@@ -201,7 +201,7 @@ def published(system: ReferFormer, clip: Tensor, words: Tensor, mask: Tensor) ->
         ],
         dim=1,
     )
-    shares = torch.stack([_picture_share(one.expand(frames, -1, -1)) for one in paddings[1:]], dim=1)
+    shares = torch.stack([_valid_ratio(one.expand(frames, -1, -1)) for one in paddings[1:]], dim=1)
     hidden = torch.zeros(tokens.shape[:2], dtype=torch.bool)
     references = _cell_centres(shapes, shares)
     for layer in transformer.encoder:

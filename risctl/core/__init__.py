@@ -1,0 +1,1 @@
+"""Encoders, fusion, heads and losses: modules built from numbers and modules, which know no system."""

@@ -1,4 +1,4 @@
-"""The convolution block of the Darknet family, and how a part of a network is frozen."""
+"""Building blocks that several networks share: convolution blocks, linear layers, coordinate grids and freezing."""
 
 from __future__ import annotations
 
@@ -10,15 +10,27 @@ from torch.nn import functional
 
 
 class ConvBlock(nn.Module):
-    """CBL: convolution without bias, batch norm (eps 1e-3), leaky ReLU 0.1.
+    """Convolution without bias, batch norm and leaky ReLU with slope 0.1: the block of the Darknet family.
 
-    A stride of 2 pads left and top only, as Darknet's Keras port does: a symmetric padding would shift every map by
-    half a pixel against the published weights.
+    A stride of 2 pads on the left and top only, as Darknet's Keras port does; symmetric padding would shift every map
+    by half a pixel against the published weights.
     """
 
     def __init__(
         self, inputs: int, outputs: int, *, kernel: int = 1, stride: int = 1, norm_momentum: float = 0.01
     ) -> None:
+        """Builds the block.
+
+        Args:
+            inputs: Input channels.
+            outputs: Output channels.
+            kernel: Kernel size, 1 or 3.
+            stride: 1, or 2 with a 3x3 kernel.
+            norm_momentum: Momentum of the running statistics of the batch norm.
+
+        Raises:
+            ValueError: If no Darknet block has this kernel size and stride.
+        """
         super().__init__()
         if (kernel, stride) not in ((1, 1), (3, 1), (3, 2)):
             raise ValueError(f"expected a kernel of 1 or 3, or 3 with stride 2; got {kernel} with stride {stride}")
@@ -30,30 +42,31 @@ class ConvBlock(nn.Module):
         nn.init.xavier_uniform_(self.conv.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C', H/stride, W/stride)."""
+        """Maps (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
         if self.stride == 2:
             x = functional.pad(x, (1, 0, 1, 0))
         return self.activate(self.conv(x))
 
     def activate(self, x: Tensor) -> Tensor:
-        """Norm what the convolution gave, (B, C', H', W'), and pass it through the leaky ReLU."""
+        """Applies batch norm and leaky ReLU to a convolution's output (B, C, H, W)."""
         # In place: a norm's gradient needs its input, not its output.
         return functional.leaky_relu_(self.norm(x), 0.1)
 
 
 class UpsampleBlock(ConvBlock):
-    """A 3x3 block on a map upsampled to twice its size by repeating cells, at less than half the cost.
+    """A 3x3 `ConvBlock` on a map upsampled to twice its size by nearest neighbour, computed at less than half the cost.
 
-    Of the 3x3 cells that an output sees, repeated ones are the same input: each of the four outputs that an input cell
-    becomes sees 2x2 different cells, with sums of the kernel's weights. That is 16 products for 36, and the upsampled
-    map is never made. Names and results (but for rounding) are those of `ConvBlock` after `upsample`.
+    Among the 3x3 cells that an output reads from an upsampled map, several are copies of one input cell. Each of the
+    four outputs of an input cell therefore reads 2x2 distinct cells, weighted by sums of the kernel's weights: 16
+    products instead of 36, and the upsampled map is never built. Parameter names are those of `ConvBlock`, and results
+    equal `ConvBlock` after `upsample` up to rounding.
     """
 
     def __init__(self, inputs: int, outputs: int, *, norm_momentum: float = 0.01) -> None:
         super().__init__(inputs, outputs, kernel=3, norm_momentum=norm_momentum)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C', 2H, 2W)."""
+        """Maps (B, inputs, H, W) to (B, outputs, 2 H, 2 W)."""
         height, width = x.shape[2:]
         top, middle, bottom = self.conv.weight.unbind(2)  # each (C', C, 3)
         padded = functional.pad(x, (1, 1, 1, 1))
@@ -70,7 +83,7 @@ class UpsampleBlock(ConvBlock):
 
 
 def dense(inputs: int, outputs: int) -> nn.Linear:
-    """Return a linear layer as Keras makes one: glorot uniform weights, no bias at first."""
+    """Returns a linear layer with Keras's default initialisation: Glorot uniform weights and zero biases."""
     layer = nn.Linear(inputs, outputs)
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)
@@ -78,15 +91,18 @@ def dense(inputs: int, outputs: int) -> nn.Linear:
 
 
 def upsample(x: Tensor) -> Tensor:
-    """Return (B, C, 2H, 2W), each cell repeated."""
+    """Upsamples (B, C, H, W) to (B, C, 2 H, 2 W) by nearest neighbour."""
     return functional.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 def freeze(parts: Iterable[nn.Module]) -> None:
-    """Stop the training of `parts`: no gradients, and their norms keep the statistics they came with.
+    """Freezes modules: no gradients, and their norms keep the stored statistics.
 
-    Call it again after `train()`, which would set the norms to batch statistics: with these, a frozen backbone would
-    give other features in training than in evaluation, and its stored statistics would drift.
+    Call it again after `train()`, which switches the norms to batch statistics. With these, a frozen backbone would
+    compute other features in training than in evaluation, and its stored statistics would drift.
+
+    Args:
+        parts: The modules to freeze.
     """
     for part in parts:
         part.eval()
@@ -95,7 +111,16 @@ def freeze(parts: Iterable[nn.Module]) -> None:
 
 
 def linspace_grid(height: int, width: int, *, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the x and y coordinates (height, width) of a map's cells, each from -1 to 1."""
+    """Returns the x and y coordinates of a map's cells, each from -1 to 1.
+
+    Args:
+        height: Rows of the map.
+        width: Columns of the map.
+        like: A tensor with the wanted dtype and device.
+
+    Returns:
+        x and y, each (height, width).
+    """
     x = torch.linspace(-1, 1, width, dtype=like.dtype, device=like.device)
     y = torch.linspace(-1, 1, height, dtype=like.dtype, device=like.device)
     return x[None, :].expand(height, width), y[:, None].expand(height, width)

@@ -166,9 +166,9 @@ def test_queries_see_later_queries_only_without_the_causal_mask(causal: bool) ->
 def test_plain_query_generation_is_one_attention() -> None:
     torch.manual_seed(0)
     generation = PlainQueryGeneration(visual=VisualQueries(4, cells=6, queries=3, hidden=5), words=7, hidden=5).eval()
-    located, words = torch.randn(2, 4, 2, 3), torch.randn(2, 8, 7)
-    queries, weights = generation(located, words, need_weights=True)
-    visual = generation.visual(located)
+    query_features, words = torch.randn(2, 4, 2, 3), torch.randn(2, 8, 7)
+    queries, weights = generation(query_features, words, need_weights=True)
+    visual = generation.visual(query_features)
     scores = torch.einsum("bqc,blc->bql", generation.query(visual).relu(), generation.key(words).relu())
     expected = torch.einsum("bql,blc->bqc", scores.softmax(-1), generation.value(words).relu())
     assert torch.allclose(queries, expected, atol=1e-6)
@@ -182,7 +182,7 @@ def test_pyramid_takes_any_backbone() -> None:
         prepared = pyramid.prepare(maps)
         assert [tuple(one.shape[1:]) for one in prepared] == [(4, 8, 8), (8, 8, 8), (16, 4, 4)]
         fused = pyramid.join(prepared, torch.randn(2, 6))
-        assert fused.fused.shape == (2, 10, 8, 8) and fused.located.shape == (2, 8, 8, 8)
+        assert fused.fused.shape == (2, 10, 8, 8) and fused.query_features.shape == (2, 8, 8, 8)
     assert isinstance(VLTPyramid((3, 4, 16), sentence=6, width=8, hidden=10).adapt, nn.Identity)
 
 

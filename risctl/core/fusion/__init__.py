@@ -1,0 +1,1 @@
+"""Modules that fuse image and text features."""

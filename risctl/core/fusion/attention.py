@@ -1,4 +1,4 @@
-"""Multi-head attention as VLT's reference has it: with a ReLU on every projection."""
+"""Multi-head attention of VLT, with an optional ReLU on every projection."""
 
 from __future__ import annotations
 
@@ -8,13 +8,23 @@ from torch.nn import functional
 
 
 class MultiHeadAttention(nn.Module):
-    """Scaled dot-product attention with `heads` heads.
+    """Scaled dot-product attention (Vaswani et al., 2017, section 3.2) with VLT's ReLU on the projections.
 
-    projected_relu: the reference (keras-multi-head with activation="relu") applies a ReLU to the query, key, value and
-    output projections, which the paper does not mention; without it this is Vaswani et al. 2017, section 3.2.
+    VLT's reference code uses keras-multi-head with `activation="relu"`, which applies a ReLU to the query, key, value
+    and output projections. The paper does not mention it.
     """
 
     def __init__(self, channels: int, *, heads: int, projected_relu: bool = True) -> None:
+        """Builds the attention.
+
+        Args:
+            channels: Width of queries, keys, values and outputs.
+            heads: Number of heads; must divide `channels`.
+            projected_relu: Whether a ReLU follows each projection, as in the reference; False is standard attention.
+
+        Raises:
+            ValueError: If `heads` does not divide `channels`.
+        """
         super().__init__()
         if channels % heads:
             raise ValueError(f"expected channels divisible by {heads} heads, got {channels}")
@@ -28,9 +38,17 @@ class MultiHeadAttention(nn.Module):
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, *, causal: bool = False, need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Attend from query (B, Q, C) to key and value (B, L, C); a causal query n sees keys 0..n.
+        """Computes attention.
 
-        Returns (B, Q, C), and the weights (B, Q, L) averaged over the heads if asked for.
+        Args:
+            query: (B, Q, C).
+            key: (B, L, C).
+            value: (B, L, C).
+            causal: Whether query n attends to keys 0 to n only.
+            need_weights: Whether to return the attention weights.
+
+        Returns:
+            The output (B, Q, C), and the weights (B, Q, L) averaged over the heads, None unless `need_weights`.
         """
         q, k, v = (
             self._activate(layer(x)).unflatten(2, (self.heads, -1)).transpose(1, 2)

@@ -1,7 +1,6 @@
 """Synchronised background of ZSI (Zheng et al., CVPR 2021, section 3.4).
 
-What "background" means is learned where regions are proposed; every part that compares with word vectors takes its
-background from there.
+The region proposal network learns a vector for background; all heads that compare with word vectors use it as theirs.
 """
 
 from __future__ import annotations
@@ -11,15 +10,28 @@ from torch import Tensor
 
 
 def with_background(vectors: Tensor, background: Tensor | None) -> Tensor:
-    """Return class vectors (K + 1, D) whose first row is `background` (D,), without its gradient; None: as they are."""
+    """Replaces the background's vector among class vectors.
+
+    Args:
+        vectors: Class vectors (K + 1, D), background first.
+        background: The learned vector (D,), used without its gradient; None keeps `vectors`.
+
+    Returns:
+        Class vectors (K + 1, D).
+    """
     if background is None:
         return vectors
     return torch.cat([background.detach()[None], vectors[1:]])
 
 
-def similarity_to_seen(seen: Tensor, asked: Tensor) -> Tensor:
-    """Return how each of the asked classes is made up of the seen ones, (K + 1, U + 1), of their vectors.
+def similarity_to_seen(seen: Tensor, targets: Tensor) -> Tensor:
+    """Returns the dot products of seen with target classes, (K + 1, U + 1).
 
-    A distribution over the seen classes, times this, scores the asked ones: its mean vector compared with theirs.
+    A distribution over the seen classes, multiplied by this matrix, scores the target classes: the dot product of the
+    expected seen vector with each target vector.
+
+    Args:
+        seen: Vectors of the seen classes (K + 1, D), background first.
+        targets: Vectors of the target classes (U + 1, D), background first.
     """
-    return seen @ asked.T
+    return seen @ targets.T

@@ -1,9 +1,8 @@
-"""The chooser: which of the found boxes does a phrase mean, if any?
+"""Scores the boxes of an image for an expression: which of them it refers to, if any.
 
-A plain transformer over words and boxes. A box's token says what it is (class scores), where it lies and how it ranks
-among the picture's other boxes, as people count them: "second from the left" is a rank among boxes of one class.
-Attention between two boxes is biased by how they lie to each other. Appearance is optional: without pixels its part of
-the token is a learned "unseen" vector.
+A pre-norm transformer over words and boxes. The token of a box holds its class scores, its position and its rank among
+the image's other boxes, counted as people count: "second from the left" is a rank among boxes of one class. Relative
+geometry biases the attention between two boxes. Appearance is optional: a box without pixels gets a learned vector.
 """
 
 from __future__ import annotations
@@ -17,16 +16,21 @@ from torch.nn import functional
 from risctl.core.encoders.text.hashed_words import HashedWords
 from risctl.data.box_grounding.boxes import Boxes
 
-_BIG = 0.045  # share of the picture from which an object counts as one that people speak of
-_SHARES = (0.005, 0.015, 0.03, 0.045, 0.06, 0.1, 0.2, 0.4)
+_PROMINENT = 0.045  # fraction of the image from which an object counts as one that people refer to
+_AREA_FRACTIONS = (0.005, 0.015, 0.03, 0.045, 0.06, 0.1, 0.2, 0.4)
 _PAIR_FEATURES = 14
-_WAVES = (1.0, 2.0, 4.0)
+_FREQUENCIES = (1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxScores:
-    """What the chooser says. scores (B, N): logits of each box to be meant, -inf where there is no box; presence (B,):
-    logit that any box is meant; noun (B, K): logits of the class that the phrase alone speaks of."""
+    """Scores of the boxes of B images, one expression per image.
+
+    Attributes:
+        scores: (B, N) logits that a box is referred to, -inf where there is no box.
+        presence: (B,) logits that the expression refers to any box.
+        noun: (B, K) logits of the category that the expression names, from the text alone.
+    """
 
     scores: Tensor
     presence: Tensor
@@ -35,56 +39,75 @@ class BoxScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedBoxes:
-    """What the chooser makes of the boxes of B pictures, whatever the text: tokens (B, N, D); pairs (B, layers * heads,
-    N, N), how much each box attends to each other one; mask (B, N) bool, True where a box is."""
+    """The part of the boxes of B images that does not depend on the text.
+
+    Attributes:
+        tokens: (B, N, D).
+        pairs: (B, layers * heads, N, N), attention biases between boxes.
+        mask: (B, N) bool, True where a box is.
+    """
 
     tokens: Tensor
     pairs: Tensor
     mask: Tensor
 
     def select(self, index: Tensor) -> EncodedBoxes:
-        """Return those of the pictures `index` (M,)."""
+        """Returns the boxes of the images with indices `index` (M,)."""
         return EncodedBoxes(tokens=self.tokens[index], pairs=self.pairs[index], mask=self.mask[index])
 
 
 def box_features(boxes: Boxes) -> Tensor:
-    """Return (B, N, F) of places, sizes and ranks among the picture's boxes; F = `box_feature_count()`."""
+    """Returns geometric features of boxes: positions, sizes, and ranks among the image's boxes.
+
+    Args:
+        boxes: N boxes of each of B images.
+
+    Returns:
+        (B, N, F) with F = `box_feature_count()`.
+    """
     corners, mask = boxes.corners, boxes.mask.float()
-    weight = mask if boxes.confidence is None else mask * boxes.confidence  # a doubtful box counts little in a rank
+    weight = mask if boxes.confidence is None else mask * boxes.confidence  # an uncertain box counts little in a rank
     x1, y1, x2, y2 = corners.unbind(-1)
     cx, cy, width, height = (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1).clamp(min=1e-4), (y2 - y1).clamp(min=1e-4)
     area = width * height
-    plain = [x1, y1, x2, y2, cx, cy, width, height, area.log() / 4, area.sqrt()]
-    plain.append((width * boxes.aspect[:, None] / height).log())
-    plain.extend([x1 < 0.01, y1 < 0.01, x2 > 0.99, y2 > 0.99])
-    for wave in _WAVES:
-        plain.extend([torch.sin(torch.pi * wave * cx), torch.cos(torch.pi * wave * cx)])
-        plain.extend([torch.sin(torch.pi * wave * cy), torch.cos(torch.pi * wave * cy)])
-    plain.extend(((area / share).log() * 6).sigmoid() for share in _SHARES)
+    features = [x1, y1, x2, y2, cx, cy, width, height, area.log() / 4, area.sqrt()]
+    features.append((width * boxes.aspect[:, None] / height).log())
+    features.extend([x1 < 0.01, y1 < 0.01, x2 > 0.99, y2 > 0.99])
+    for frequency in _FREQUENCIES:
+        features.extend([torch.sin(torch.pi * frequency * cx), torch.cos(torch.pi * frequency * cx)])
+        features.extend([torch.sin(torch.pi * frequency * cy), torch.cos(torch.pi * frequency * cy)])
+    features.extend(((area / share).log() * 6).sigmoid() for share in _AREA_FRACTIONS)
     others = mask[:, :, None] * weight[:, None, :] * (1 - torch.eye(mask.shape[1], device=mask.device))
     same = torch.einsum("bik,bjk->bij", boxes.classes, boxes.classes).clamp(max=1) * others  # (B, N, N)
-    big = ((area / _BIG).log() * 12).sigmoid()[:, None, :]
+    big = ((area / _PROMINENT).log() * 12).sigmoid()[:, None, :]
     centre = -((cx - 0.5).square() + (cy - 0.5).square())
     for group in (same, same * big, others * big):
         count = group.sum(-1)
-        plain.append((1 + count).log())
-        plain.extend((1 - (count - number).abs()).clamp(min=0) for number in range(4))
+        features.append((1 + count).log())
+        features.extend((1 - (count - number).abs()).clamp(min=0) for number in range(4))
         for key in (cx, cy, y2, area, centre):
             less = (group * (key[:, None, :] < key[:, :, None])).sum(-1)
             more = (group * (key[:, None, :] > key[:, :, None])).sum(-1)
-            plain.append((less - more) / count.clamp(min=1))
+            features.append((less - more) / count.clamp(min=1))
             for rank in (less, more):
-                plain.extend((1 - (rank - number).abs()).clamp(min=0) for number in range(3))
-    return torch.stack([one.to(corners.dtype) for one in plain], -1)
+                features.extend((1 - (rank - number).abs()).clamp(min=0) for number in range(3))
+    return torch.stack([feature.to(corners.dtype) for feature in features], -1)
 
 
 def box_feature_count() -> int:
-    """Return the number of features a box has in `box_features`."""
-    return 15 + 4 * len(_WAVES) + len(_SHARES) + 3 * (5 + 5 * 7)
+    """Returns the number of features per box in `box_features`."""
+    return 15 + 4 * len(_FREQUENCIES) + len(_AREA_FRACTIONS) + 3 * (5 + 5 * 7)
 
 
 def pair_features(boxes: Boxes) -> Tensor:
-    """Return (B, N, N, P): how box j (last but one) lies to box i: offsets, sizes, overlaps, sameness."""
+    """Returns the geometry of every box j relative to every box i: offsets, sizes, overlaps and equality of class.
+
+    Args:
+        boxes: N boxes of each of B images.
+
+    Returns:
+        (B, N, N, P), indexed by image, i and j.
+    """
     corners = boxes.corners
     x1, y1, x2, y2 = corners.unbind(-1)
     cx, cy, width, height = (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1).clamp(min=1e-4), (y2 - y1).clamp(min=1e-4)
@@ -120,7 +143,7 @@ def pair_features(boxes: Boxes) -> Tensor:
 
 
 class _Layer(nn.Module):
-    """One pre-norm transformer layer whose attention takes a bias a head."""
+    """A pre-norm transformer layer with an additive attention bias per head."""
 
     def __init__(self, channels: int, *, heads: int, dropout: float, expansion: int) -> None:
         super().__init__()
@@ -134,17 +157,17 @@ class _Layer(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, bias: Tensor) -> Tensor:
-        """Return tokens (B, T, D); bias (B, heads, T, T) is added to the attention's logits."""
+        """Maps tokens (B, T, D) to the same shape; bias (B, heads, T, T) is added to the attention logits."""
         batch, length, channels = tokens.shape
         parts = self.joint(self.before_attention(tokens)).view(batch, length, 3, self.heads, channels // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # each (B, heads, T, D / heads)
-        met = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        tokens = tokens + self.drop(self.merge(met.transpose(1, 2).reshape(batch, length, channels)))
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        tokens = tokens + self.drop(self.merge(attended.transpose(1, 2).reshape(batch, length, channels)))
         return tokens + self.drop(self.narrow(functional.gelu(self.widen(self.before_widening(tokens)))))
 
 
 class BoxSelector(nn.Module):
-    """Scores every box of a picture for a phrase. See the module's text."""
+    """Scores every box of an image for an expression."""
 
     def __init__(
         self,
@@ -159,6 +182,19 @@ class BoxSelector(nn.Module):
         word_dropout: float = 0.0,
         appearance: int = 0,
     ) -> None:
+        """Builds the selector.
+
+        Args:
+            words: Embeds the words of an expression.
+            classes: Categories K of the boxes.
+            channels: Width D of the tokens; must be divisible by `heads`.
+            layers: Number of transformer layers.
+            heads: Attention heads.
+            expansion: Width of the feed-forward networks in multiples of `channels`.
+            dropout: Dropout probability.
+            word_dropout: Probability that a word's embedding is zeroed in training.
+            appearance: Appearance features per box; 0 for none.
+        """
         super().__init__()
         self.words = words
         self.classes = classes
@@ -189,33 +225,49 @@ class BoxSelector(nn.Module):
         self.noun = nn.Linear(channels, classes)
 
     def encode_text(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Return tokens (B, L, D) and their mask (B, L) of texts `ids` (B, L, 1 + GRAMS): what no picture changes."""
+        """Encodes the words of expressions; the result does not depend on the image.
+
+        Args:
+            ids: (B, L, 1 + GRAMS) hashes of each word and its character n-grams, 0 for padding.
+
+        Returns:
+            Tokens (B, L, D) and their mask (B, L), True where a word is.
+        """
         present = ids[..., 0] > 0
         words = self.enter_words(self.words(ids))
         if self.training and self.word_dropout:
-            # A forgotten word stands as an empty token, so that the others and its place must carry the meaning.
+            # A dropped word stays as an empty token, so that the other words and its position must carry the meaning.
             kept = torch.rand(present.shape, device=ids.device) >= self.word_dropout
             words = words * kept[..., None]
         return self.normalise_words(words + self.places[: ids.shape[1]]), present
 
     def encode_boxes(self, boxes: Boxes) -> EncodedBoxes:
-        """Return what is seen of `boxes` (B, N, ...): what no text changes."""
+        """Encodes the boxes of B images; the result does not depend on the text."""
         pairs = self.pairs(pair_features(boxes)).permute(0, 3, 1, 2)
         return EncodedBoxes(tokens=self._box_tokens(boxes), pairs=pairs, mask=boxes.mask)
 
     def forward(self, words: Tensor, present: Tensor, boxes: Boxes | EncodedBoxes) -> BoxScores:
-        """Return the choice for texts, as `encode_text` gives them, among `boxes` (B, N, ...), row by row."""
-        seen = boxes if isinstance(boxes, EncodedBoxes) else self.encode_boxes(boxes)
-        whole = self.whole.expand(len(words), 1, -1)
-        tokens = self.drop(torch.cat([whole, words, seen.tokens], 1))
-        there = torch.cat([present.new_ones(len(words), 1), present, seen.mask], 1)
-        biases = self._biases(there, seen)
+        """Scores boxes for expressions, row by row.
+
+        Args:
+            words: Tokens (B, L, D) of `encode_text`.
+            present: Their mask (B, L).
+            boxes: The boxes of B images, encoded or not.
+
+        Returns:
+            The scores of the boxes.
+        """
+        encoded = boxes if isinstance(boxes, EncodedBoxes) else self.encode_boxes(boxes)
+        summary = self.whole.expand(len(words), 1, -1)
+        tokens = self.drop(torch.cat([summary, words, encoded.tokens], 1))
+        valid = torch.cat([present.new_ones(len(words), 1), present, encoded.mask], 1)
+        biases = self._biases(valid, encoded)
         for layer, bias in zip(self.layers, biases, strict=True):
             tokens = layer(tokens, bias)
         tokens = self.leave(tokens)
         found = self.score(tokens[:, 1 + words.shape[1] :])[..., 0]
         return BoxScores(
-            scores=found.masked_fill(~seen.mask, float("-inf")),
+            scores=found.masked_fill(~encoded.mask, float("-inf")),
             presence=self.presence(tokens[:, 0])[:, 0],
             noun=self.noun(tokens[:, 0]),
         )
@@ -232,14 +284,14 @@ class BoxSelector(nn.Module):
             looks = torch.where(boxes.has_appearance[..., None], looks, self.unseen)
         return self.normalise_boxes(tokens + looks)
 
-    def _biases(self, there: Tensor, seen: EncodedBoxes) -> list[Tensor]:
-        """Return one (B, heads, T, T) a layer: how boxes lie to each other, and -inf towards what is not there."""
-        batch, length = there.shape
-        first = length - seen.mask.shape[1]
-        absent = torch.zeros(there.shape, device=there.device).masked_fill(~there, float("-inf"))
+    def _biases(self, valid: Tensor, encoded: EncodedBoxes) -> list[Tensor]:
+        """Returns the attention bias (B, heads, T, T) of each layer: pair biases among boxes, -inf towards padding."""
+        batch, length = valid.shape
+        first = length - encoded.mask.shape[1]
+        absent = torch.zeros(valid.shape, device=valid.device).masked_fill(~valid, float("-inf"))
         biases = []
         for layer in range(len(self.layers)):
             bias = absent[:, None, None].expand(batch, self.heads, length, length).clone()
-            bias[:, :, first:, first:] += seen.pairs[:, layer * self.heads : (layer + 1) * self.heads]
+            bias[:, :, first:, first:] += encoded.pairs[:, layer * self.heads : (layer + 1) * self.heads]
             biases.append(bias)
         return biases

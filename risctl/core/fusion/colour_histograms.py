@@ -1,7 +1,7 @@
-"""How a box looks, told in the eleven basic colour names: the appearance that the chooser is given.
+"""Histograms of the eleven basic colour names within boxes: the appearance that mini's box selector gets.
 
-Names rather than learned features, because the words for them are few and the same everywhere: that "in red" asks for
-red can so be learned without pictures.
+Colour names instead of learned features, because the words for them are few and always the same. What "in red" refers
+to can therefore be learned without images.
 """
 
 from __future__ import annotations
@@ -14,16 +14,23 @@ from risctl.core.heads.roi_ops import sample_boxes
 from risctl.vision.colour_names import NAMES, name_pixels
 
 APPEARANCE = 2 * len(NAMES)
-"""Numbers a box: the shares of the names in its upper half (of a person, the clothes), then in its lower half."""
+"""Features per box: the shares of the names in its upper half (of a person, the clothes), then in its lower half."""
 _STRIDE = 4
 _CELLS = 8
 
 
 def colour_histograms(images: Tensor, corners: Tensor) -> Tensor:
-    """Return (B, N, APPEARANCE) of boxes `corners` (B, N, 4), xyxy in pixels of images (B, 3, H, W), RGB in [0, 1].
+    """Returns the shares of the basic colour names in the upper and lower half of boxes.
 
-    Only the middle columns are looked at, for a box's sides show what is behind. Of a box, rows from a fifth of its
-    height to nearly its end; shares of a half sum to at most 1, the rest has no sure name.
+    Only the middle columns are read, since a box's sides show the background, and of its rows those from a fifth of its
+    height to nearly its end. The shares of a half sum to at most 1; the rest has no certain name.
+
+    Args:
+        images: (B, 3, H, W), RGB in [0, 1].
+        corners: (B, N, 4) boxes, xyxy in pixels.
+
+    Returns:
+        (B, N, APPEARANCE).
     """
     named = name_pixels(images.detach().movedim(1, -1))  # (B, H, W)
     shares = functional.one_hot(named + 1, len(NAMES) + 1)[..., 1:].movedim(-1, 1).float()
@@ -39,7 +46,7 @@ def colour_histograms(images: Tensor, corners: Tensor) -> Tensor:
         ],
         -1,
     ).detach()
-    pictures = torch.arange(batch, device=corners.device).repeat_interleave(count)
-    cells = sample_boxes(shares, inner.view(-1, 4), pictures, size=_CELLS, scale=1 / _STRIDE)
+    image_indices = torch.arange(batch, device=corners.device).repeat_interleave(count)
+    cells = sample_boxes(shares, inner.view(-1, 4), image_indices, size=_CELLS, scale=1 / _STRIDE)
     halves = cells.unflatten(2, (2, _CELLS // 2)).mean((3, 4))  # (B N, names, 2)
     return halves.transpose(1, 2).reshape(batch, count, APPEARANCE)

@@ -1,4 +1,4 @@
-"""What STEP makes of its heatmaps over time: a convolutional GRU, or for comparison their running mean."""
+"""STEP's refinement of heatmaps over time: a convolutional GRU, or for ablation their running mean."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gates:
-    """One step of the ConvGRU, each (B, F, H, W): forget gate f, update gate z, candidate, new hidden state h'."""
+    """The gates of one ConvGRU step, each (B, F, H, W).
+
+    Attributes:
+        forget: Forget gate f.
+        update: Update gate z.
+        candidate: Candidate state.
+        hidden: New hidden state h'.
+    """
 
     forget: Tensor
     update: Tensor
@@ -19,10 +26,10 @@ class Gates:
 
 
 class ConvGRU(nn.Module):
-    """A GRU of 3x3 convolutions on heatmaps (Chen et al., ICCV 2019, as spec step.md prints it).
+    """A GRU of 3x3 convolutions on heatmaps (Chen et al., ICCV 2019).
 
     f, z = sigmoid(R * h + W * x + b); candidate = tanh(R_h * (f h) + W_h * x + b_h); h' = z h + (1 - z) candidate. The
-    kernels R and W of a gate are one convolution over h and x side by side.
+    kernels R and W of a gate are one convolution over h and x, concatenated.
     """
 
     def __init__(
@@ -34,7 +41,15 @@ class ConvGRU(nn.Module):
         candidate_bias: float = 0.0,
         learned_start: bool = False,
     ) -> None:
-        """gate_bias, candidate_bias: what the biases begin as; learned_start: h_0 is learned, a number a filter."""
+        """Builds the cell.
+
+        Args:
+            inputs: Channels of the heatmaps.
+            filters: Channels F of the hidden state.
+            gate_bias: Initial bias of the gates.
+            candidate_bias: Initial bias of the candidate.
+            learned_start: Whether h_0 is learned, one number per filter, instead of zero.
+        """
         super().__init__()
         self.inputs = inputs
         self.filters = filters
@@ -49,48 +64,72 @@ class ConvGRU(nn.Module):
         self.first = nn.Parameter(torch.zeros(filters)) if learned_start else None
 
     def initial_state(self, x: Tensor, *, inside: Tensor) -> Tensor:
-        """Return h_0 for inputs like x (B, C, H, W); zero where `inside` (B, 1, H, W) is."""
+        """Returns h_0 (B, F, H, W).
+
+        Args:
+            x: The first input (B, C, H, W).
+            inside: (B, 1, H, W), 1 inside the image and 0 in the padding.
+        """
         if self.first is None:
             return x.new_zeros(x.shape[0], self.filters, *x.shape[2:])
         return self.first[:, None, None] * inside
 
     def compute_gates(self, x: Tensor, hidden: Tensor) -> Gates:
-        """Return the step from h (B, F, H, W) with x (B, C, H, W)."""
+        """Returns the gates and new state of a step.
+
+        Args:
+            x: The input (B, C, H, W).
+            hidden: The state h (B, F, H, W).
+        """
         forget, update = self.gates(torch.cat([hidden, x], dim=1)).sigmoid().chunk(2, dim=1)
         candidate = self.candidate(torch.cat([forget * hidden, x], dim=1)).tanh()
         new = update * hidden + (1 - update) * candidate
         return Gates(forget=forget, update=update, candidate=candidate, hidden=new)
 
     def forward(self, x: Tensor, state: Tensor, *, step: int, inside: Tensor) -> Tensor:
-        """Return the state after `step` (from 0) with x (B, C, H, W); zero where `inside` (B, 1, H, W) is."""
+        """Returns the state after a step, (B, F, H, W), zero in the padding.
+
+        Args:
+            x: The input (B, C, H, W).
+            state: The state before the step, (B, F, H, W).
+            step: The step's number from 0; not used.
+            inside: (B, 1, H, W), 1 inside the image and 0 in the padding.
+        """
         del step
         return self.compute_gates(x, state).hidden * inside
 
     def logits(self, state: Tensor) -> Tensor:
-        """Return P before its sigmoid, (B, H, W)."""
+        """Returns the mask logits (B, H, W) of a state."""
         return self.out(state)[:, 0]
 
 
 class RunningMean(nn.Module):
-    """The mean of the heatmaps so far, scaled and shifted: STEP without its top-down refinement."""
+    """The mean of the heatmaps so far, scaled and shifted: STEP without its ConvGRU."""
 
     inputs = 1
 
     def __init__(self) -> None:
         super().__init__()
-        # Cosines lie within [0, 1] and are small at first; the sigmoid needs more to say anything.
+        # Cosines lie in [0, 1] and are small at first; unscaled, the sigmoid would stay near 0.5.
         self.scale = nn.Parameter(torch.tensor(10.0))
         self.shift = nn.Parameter(torch.tensor(0.0))
 
     def initial_state(self, x: Tensor, *, inside: Tensor) -> Tensor:
-        """Return the state before the first step, for inputs like x (B, 1, H, W)."""
+        """Returns the state before the first step, zeros of the shape of x (B, 1, H, W)."""
         del inside
         return torch.zeros_like(x)
 
     def forward(self, x: Tensor, state: Tensor, *, step: int, inside: Tensor) -> Tensor:
-        """Return the mean of `step` + 1 heatmaps, x (B, 1, H, W) being the last; zero where `inside` is."""
+        """Returns the mean of the first `step` + 1 heatmaps, (B, 1, H, W), zero in the padding.
+
+        Args:
+            x: The newest heatmap (B, 1, H, W).
+            state: The mean of the heatmaps before.
+            step: The number of heatmaps before.
+            inside: (B, 1, H, W), 1 inside the image and 0 in the padding.
+        """
         return (state + (x - state) / (step + 1)) * inside
 
     def logits(self, state: Tensor) -> Tensor:
-        """Return P before its sigmoid, (B, H, W)."""
+        """Returns the mask logits (B, H, W) of a state."""
         return self.scale * state[:, 0] + self.shift

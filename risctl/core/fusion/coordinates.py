@@ -1,4 +1,4 @@
-"""The 8-d spatial coordinates of the text_objseg family: where a cell lies, and how large it is."""
+"""The 8-dimensional spatial coordinates of the text_objseg family: the extent of a cell and its size."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from torch import Tensor
 
 
 def spatial_coordinates(height: int, width: int, *, rows: Tensor, columns: Tensor, unit: bool = False) -> Tensor:
-    """Return (B, 8, height, width): xmin, ymin, xmax, ymax, xctr, yctr, 1/W, 1/H of each cell.
+    """Returns xmin, ymin, xmax, ymax, x centre, y centre, 1 / W and 1 / H of each cell.
 
-    rows (B,) and columns (B,), floating point: H and W, the cells that a row's own picture covers from the top left, so
-    that a picture has the same coordinates in whatever batch; for a whole map they are `height` and `width`. Column w
-    reaches from 2 w / W - 1 to 2 (w + 1) / W - 1; unit: from w / W to (w + 1) / W.
+    H and W are those of a row's own image, so that an image has the same coordinates in every batch.
+
+    Args:
+        height: Rows of the map.
+        width: Columns of the map.
+        rows: (B,) floating point: H, the rows that the image of each batch row covers, from the top.
+        columns: (B,) floating point: W, the columns that it covers, from the left.
+        unit: Whether coordinates run from 0 to 1 over the image instead of -1 to 1.
+
+    Returns:
+        (B, 8, height, width).
     """
     down, across = rows[:, None, None], columns[:, None, None]
     y = torch.arange(height, dtype=rows.dtype, device=rows.device)[None, :, None]

@@ -1,6 +1,6 @@
-"""Where ReferFormer's maps meet the words: early fusion, and the vision-language block of its pyramid.
+"""Early fusion and the vision-language block of ReferFormer's pixel decoder (Wu et al., CVPR 2022).
 
-Clips are (B, T, C, h, w); all frames of a clip ask together, as one sequence.
+Clips are (B, T, C, h, w); all frames of a clip attend to the words as one sequence.
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ from risctl.core.fusion.sine_position import sine_position_1d
 
 
 def to_sequence(clip: Tensor) -> Tensor:
-    """Return (B, T * h * w, C) of a clip (B, T, C, h, w)."""
+    """Flattens a clip (B, T, C, h, w) to (B, T * h * w, C)."""
     return clip.permute(0, 1, 3, 4, 2).flatten(1, 3)
 
 
 def to_clip(sequence: Tensor, *, like: Tensor) -> Tensor:
-    """Return (B, T, C, h, w) of (B, T * h * w, C), T, h and w as `like` has them."""
+    """Unflattens (B, T * h * w, C) to (B, T, C, h, w), with T, h and w of `like`."""
     frames, height, width = like.shape[1], *like.shape[3:]
     return sequence.unflatten(1, (frames, height, width)).permute(0, 1, 4, 2, 3)
 
 
 class EarlyFusion(nn.Module):
-    """Maps multiplied by what they read of the words: q without position, k words with theirs, v words; no dropout."""
+    """Multiplies feature maps by their cross-attention to the words.
+
+    Queries carry no position, keys do; there is no dropout, as published.
+    """
 
     def __init__(self, channels: int, *, heads: int) -> None:
         super().__init__()
@@ -34,18 +37,18 @@ class EarlyFusion(nn.Module):
         nn.init.xavier_uniform_(self.attention.out_proj.weight)
 
     def forward(self, clip: Tensor, text: TextFeatures) -> Tensor:
-        """Map a clip (B, T, C, h, w) to the same shape."""
-        asked = to_sequence(clip)
+        """Maps a clip (B, T, C, h, w) to the same shape."""
+        queries = to_sequence(clip)
         keys = text.words + sine_position_1d(text.mask, channels=text.words.shape[2])
-        read = self.attention(asked, keys, text.words, key_padding_mask=~text.mask, need_weights=False)[0]
-        return to_clip(asked * read, like=clip)
+        attended = self.attention(queries, keys, text.words, key_padding_mask=~text.mask, need_weights=False)[0]
+        return to_clip(queries * attended, like=clip)
 
 
 class CrossModalBlock(nn.Module):
-    """Cells look at each other over all frames, then at the words.
+    """Self-attention over a clip's cells, cross-attention to the words, and a feed-forward network.
 
-    Fine maps are too long for that: they look at each other on a map `reduction` times coarser (every `reduction`-th
-    cell), and what they saw is laid back bilinearly.
+    Self-attention runs on a coarser grid, every `reduction`-th cell by nearest neighbour, and its output is upsampled
+    bilinearly.
     """
 
     def __init__(self, channels: int, *, heads: int, feed_forward: int, dropout: float, reduction: int) -> None:
@@ -59,22 +62,29 @@ class CrossModalBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, clip: Tensor, position: Tensor, padding: Tensor, text: TextFeatures) -> Tensor:
-        """Map a clip (B, T, C, h, w), with the position (B, C, h, w) and padding (B, h, w) of a frame, to its shape."""
-        seen = self._look(clip, position, padding)
-        if torch.is_grad_enabled():
-            return self._ask(clip, seen, position, text)
-        # From here on each cell is for itself: a frame at a time, what is made on the way is small.
-        frames = zip(clip.split(1, dim=1), seen.split(1, dim=1), strict=True)
-        return torch.cat([self._ask(one, looked, position, text) for one, looked in frames], dim=1)
+        """Maps a clip to the same shape.
 
-    def _ask(self, clip: Tensor, seen: Tensor, position: Tensor, text: TextFeatures) -> Tensor:
-        cells = self.self_norm(to_sequence(clip) + self.dropout(to_sequence(seen)))
+        Args:
+            clip: (B, T, C, h, w).
+            position: Position encoding of a frame, (B, C, h, w).
+            padding: (B, h, w), True outside the image.
+            text: The words' features.
+        """
+        attended = self._attend_to_cells(clip, position, padding)
+        if torch.is_grad_enabled():
+            return self._attend_to_words(clip, attended, position, text)
+        # From here on cells are independent: one frame at a time keeps intermediate tensors small.
+        frames = zip(clip.split(1, dim=1), attended.split(1, dim=1), strict=True)
+        return torch.cat([self._attend_to_words(frame, attended, position, text) for frame, attended in frames], dim=1)
+
+    def _attend_to_words(self, clip: Tensor, attended: Tensor, position: Tensor, text: TextFeatures) -> Tensor:
+        cells = self.self_norm(to_sequence(clip) + self.dropout(to_sequence(attended)))
         placed = to_sequence(position[:, None].expand(-1, clip.shape[1], -1, -1, -1))
         keys = text.words + sine_position_1d(text.mask, channels=text.words.shape[2])
-        read = self.attention(cells + placed, keys, text.words, key_padding_mask=~text.mask, need_weights=False)[0]
-        return to_clip(self.feed_forward(self.norm(cells + self.dropout(read))), like=clip)
+        attended = self.attention(cells + placed, keys, text.words, key_padding_mask=~text.mask, need_weights=False)[0]
+        return to_clip(self.feed_forward(self.norm(cells + self.dropout(attended))), like=clip)
 
-    def _look(self, clip: Tensor, position: Tensor, padding: Tensor) -> Tensor:
+    def _attend_to_cells(self, clip: Tensor, position: Tensor, padding: Tensor) -> Tensor:
         frames, height, width = clip.shape[1], *clip.shape[3:]
         placed = clip + position[:, None]
         coarse = clip
@@ -84,13 +94,17 @@ class CrossModalBlock(nn.Module):
             placed, coarse = _nearest(placed, size), _nearest(clip, size)
             padding = functional.interpolate(padding[:, None].float(), size=size, mode="nearest")[:, 0].bool()
         hidden = padding[:, None].expand(-1, frames, -1, -1).flatten(1)
-        asked = to_sequence(placed)
-        seen = self.self_attention(asked, asked, to_sequence(coarse), key_padding_mask=hidden, need_weights=False)[0]
-        back = to_clip(seen, like=coarse)
+        queries = to_sequence(placed)
+        attended = self.self_attention(
+            queries, queries, to_sequence(coarse), key_padding_mask=hidden, need_weights=False
+        )[0]
+        back = to_clip(attended, like=coarse)
         if self.reduction == 1:
             return back
-        laid = functional.interpolate(back.flatten(0, 1), size=(height, width), mode="bilinear", align_corners=False)
-        return laid.unflatten(0, (len(clip), frames))
+        upsampled = functional.interpolate(
+            back.flatten(0, 1), size=(height, width), mode="bilinear", align_corners=False
+        )
+        return upsampled.unflatten(0, (len(clip), frames))
 
 
 def _nearest(clip: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""ReferFormer's pixel decoder: a feature pyramid whose every stage asks the words."""
+"""ReferFormer's pixel decoder: a feature pyramid whose every stage attends to the words (Wu et al., CVPR 2022)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from risctl.core.encoders.base import TextFeatures
 from risctl.core.fusion.cross_modal import CrossModalBlock
 
 REDUCTIONS = (8, 4, 2, 1)
-"""How many times coarser the cells look at each other, at strides 4, 8, 16 and 32."""
+"""Reduction of self-attention's grid at strides 4, 8, 16 and 32."""
 
 
 class NormedConv(nn.Module):
-    """A convolution without bias and a group norm of 8 groups."""
+    """A convolution without bias, followed by group norm with 8 groups."""
 
     def __init__(self, inputs: int, outputs: int, *, kernel: int) -> None:
         super().__init__()
@@ -24,12 +24,12 @@ class NormedConv(nn.Module):
         _c2_xavier(self.conv)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, h, w) to (N, C', h, w)."""
+        """Maps (N, inputs, h, w) to (N, outputs, h, w)."""
         return self.norm(self.conv(x))
 
 
-class Stage(nn.Module):
-    """One map into the pyramid: narrowed, asked of the words, added to the coarser ones, smoothed."""
+class FPNStage(nn.Module):
+    """One stage of the pyramid: a lateral convolution, fusion with the words, sum with the coarser stage, smoothing."""
 
     def __init__(
         self, inputs: int, channels: int, *, heads: int, feed_forward: int, dropout: float, reduction: int
@@ -47,7 +47,18 @@ class Stage(nn.Module):
     def forward(
         self, clip: Tensor, position: Tensor, padding: Tensor, text: TextFeatures, coarser: Tensor | None
     ) -> Tensor:
-        """Return (B * T, C, h, w) of a clip (B, T, C', h, w) and the stage before, (B * T, C, h', w')."""
+        """Computes the stage's output.
+
+        Args:
+            clip: The backbone's map (B, T, inputs, h, w).
+            position: Position encoding of a frame, (B, channels, h, w).
+            padding: (B, h, w), True outside the image.
+            text: The words' features.
+            coarser: Output of the stage before, (B * T, channels, h', w'); None for the coarsest.
+
+        Returns:
+            (B * T, channels, h, w).
+        """
         narrowed = self.adapter(clip.flatten(0, 1)).unflatten(0, tuple(clip.shape[:2]))
         mixed = self.block(narrowed, position, padding, text).flatten(0, 1)
         if coarser is not None:
@@ -56,7 +67,7 @@ class Stage(nn.Module):
 
 
 class CrossModalFPN(nn.Module):
-    """Maps at strides 4, 8, 16 and 32 to mask features at stride 4."""
+    """Maps features at strides 4, 8, 16 and 32 to mask features at stride 4."""
 
     def __init__(
         self,
@@ -68,10 +79,19 @@ class CrossModalFPN(nn.Module):
         dropout: float = 0.1,
         mask_channels: int = 256,
     ) -> None:
-        """Build it for a map of `finest` channels at stride 4 and maps of `channels` at the coarser strides."""
+        """Builds the pyramid.
+
+        Args:
+            finest: Channels of the map at stride 4.
+            channels: Channels of the maps at the coarser strides, and of the pyramid.
+            heads: Attention heads.
+            feed_forward: Width of the feed-forward networks.
+            dropout: Dropout probability.
+            mask_channels: Channels of the mask features.
+        """
         super().__init__()
         self.stages = nn.ModuleList(
-            Stage(
+            FPNStage(
                 inputs,
                 channels,
                 heads=heads,
@@ -87,13 +107,23 @@ class CrossModalFPN(nn.Module):
     def forward(
         self, clips: Sequence[Tensor], positions: Sequence[Tensor], paddings: Sequence[Tensor], text: TextFeatures
     ) -> Tensor:
-        """Return (B, T, mask_channels, H/4, W/4) of clips (B, T, C_i, h_i, w_i), finest first."""
+        """Computes mask features.
+
+        Args:
+            clips: Maps (B, T, C_i, h_i, w_i), finest first.
+            positions: Their position encodings (B, C, h_i, w_i).
+            paddings: Their padding (B, h_i, w_i), True outside the image.
+            text: The words' features.
+
+        Returns:
+            (B, T, mask_channels, H / 4, W / 4).
+        """
         return self.out(self.mix(clips, positions, paddings, text)).unflatten(0, tuple(clips[0].shape[:2]))
 
     def mix(
         self, clips: Sequence[Tensor], positions: Sequence[Tensor], paddings: Sequence[Tensor], text: TextFeatures
     ) -> Tensor:
-        """Return what `out` makes the mask features of, (B * T, C, H/4, W/4)."""
+        """Returns the pyramid's finest map before the output convolution, (B * T, C, H / 4, W / 4). See `forward`."""
         mixed: Tensor | None = None
         for stage, clip, position, padding in zip(
             reversed(self.stages), reversed(clips), reversed(positions), reversed(paddings), strict=True
@@ -104,7 +134,7 @@ class CrossModalFPN(nn.Module):
 
 
 def _c2_xavier(conv: nn.Conv2d) -> None:
-    """Fill as Caffe2's XavierFill does, as Detectron's pyramids were."""
+    """Initialises a convolution as Caffe2's XavierFill does, which Detectron's pyramids use."""
     nn.init.kaiming_uniform_(conv.weight, a=1)
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)

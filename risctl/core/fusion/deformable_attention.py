@@ -1,8 +1,8 @@
-"""Multi-scale deformable attention (Zhu et al., Deformable DETR, ICLR 2021) in plain PyTorch.
+"""Multi-scale deformable attention (Zhu et al., "Deformable DETR", ICLR 2021, section 4.1) in plain PyTorch.
 
-Each query reads a few points a head and map, at offsets from its reference that it computes itself. `grid_sample` reads
-them exactly as the published CUDA operator does (bilinear, zeros outside); where no gradient is wanted, the same sum is
-made of whole vectors, by `embedding_bag`, in half the time on a CPU.
+Each query samples a few points per head and level at predicted offsets from its reference point. `grid_sample` samples
+exactly as the published CUDA operator does (bilinear, zeros outside). Without gradients the same sum is computed over
+whole vectors by `embedding_bag`, in half the time on a CPU.
 """
 
 from __future__ import annotations
@@ -19,15 +19,21 @@ from torch.nn import functional
 Shapes = Sequence[tuple[int, int]]
 """Height and width of each map."""
 
-_AT_ONCE = 4096
-"""Queries whose points are gathered at once: what is made on the way takes four times the memory of the rest."""
+_CHUNK = 4096
+"""Queries whose points are gathered at once: intermediate tensors take four times the memory of the rest."""
 
 
 def sample_points(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """Return the weighed sum of sampled values, (N, Q, heads * D).
+    """Returns the weighted sums of sampled values.
 
-    value: (N, S, heads, D), the cells of all maps of `shapes` one after the other; locations:
-    (N, Q, heads, levels, points, 2), x and y in [0, 1]; weights: (N, Q, heads, levels, points).
+    Args:
+        value: (N, S, heads, D), the cells of all levels one after the other.
+        shapes: Height and width of each level.
+        locations: (N, Q, heads, levels, points, 2), x and y in [0, 1].
+        weights: (N, Q, heads, levels, points).
+
+    Returns:
+        (N, Q, heads * D).
     """
     batch, _, heads, depth = value.shape
     queries = locations.shape[1]
@@ -44,10 +50,19 @@ def sample_points(value: Tensor, shapes: Shapes, locations: Tensor, weights: Ten
 
 
 def gather_points(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """Return what `sample_points` returns, without a gradient.
+    """Computes `sample_points` without a gradient.
 
-    A point is the weighed sum of the four cells around it, and a query that of all its points: so each head's part of a
-    query is one bag of cells. Maps get a border of zeros, for what lies outside to read.
+    A point is the weighted sum of the four cells around it, and a query that of its points; each head's part of a query
+    is therefore one bag of cells. Maps get a border of zeros for points outside.
+
+    Args:
+        value: (N, S, heads, D), the cells of all levels one after the other.
+        shapes: Height and width of each level.
+        locations: (N, Q, heads, levels, points, 2), x and y in [0, 1].
+        weights: (N, Q, heads, levels, points).
+
+    Returns:
+        (N, Q, heads * D).
     """
     batch, _, heads, depth = value.shape
     maps = [
@@ -58,24 +73,30 @@ def gather_points(value: Tensor, shapes: Shapes, locations: Tensor, weights: Ten
     widths = [width + 2 for _, width in shapes]
     # The corners of a point on the far edge of the last map lie beyond its border; their weights are zero.
     table = functional.pad(torch.cat(maps, dim=1).flatten(0, 1), (0, 0, 0, max(widths) + 2)).view(-1, depth)
-    whole: dict[str, Any] = {"dtype": torch.int32, "device": value.device}
-    starts = torch.tensor([sum(counts[:level]) + width + 1 for level, width in enumerate(widths)], **whole)[:, None]
-    starts = starts + (torch.arange(batch, **whole) * sum(counts))[:, None, None, None, None]
-    places = _Places(
+    int32: dict[str, Any] = {"dtype": torch.int32, "device": value.device}
+    starts = torch.tensor([sum(counts[:level]) + width + 1 for level, width in enumerate(widths)], **int32)[:, None]
+    starts = starts + (torch.arange(batch, **int32) * sum(counts))[:, None, None, None, None]
+    places = _TableLayout(
         extents=torch.tensor([(width, height) for height, width in shapes], dtype=locations.dtype)[:, None],
-        widths=torch.tensor(widths, **whole)[:, None],
+        widths=torch.tensor(widths, **int32)[:, None],
         starts=starts,
-        heads=torch.arange(heads, **whole)[:, None, None],
+        heads=torch.arange(heads, **int32)[:, None, None],
     )
-    step = max(1, _AT_ONCE // batch)
+    step = max(1, _CHUNK // batch)
     parts = zip(locations.split(step, dim=1), weights.split(step, dim=1), strict=True)
     return torch.cat([_gathered(table, places, at, share) for at, share in parts], dim=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Places:
-    """Where cells lie in a table. extents: width and height of each map; widths: of each map with its border; starts:
-    the row of each frame's and map's first cell; heads: the number of each head."""
+class _TableLayout:
+    """Layout of the cells in a table.
+
+    Attributes:
+        extents: Width and height of each level.
+        widths: Width of each level with its border.
+        starts: Row of the first cell of each frame and level.
+        heads: Index of each head.
+    """
 
     extents: Tensor
     widths: Tensor
@@ -83,8 +104,8 @@ class _Places:
     heads: Tensor
 
 
-def _gathered(table: Tensor, places: _Places, locations: Tensor, weights: Tensor) -> Tensor:
-    """Return (N, Q, heads * D) of the points of some queries."""
+def _gathered(table: Tensor, places: _TableLayout, locations: Tensor, weights: Tensor) -> Tensor:
+    """Returns (N, Q, heads * D) for the points of some queries."""
     batch, queries, heads = weights.shape[:3]
     place = (locations * places.extents).sub_(0.5)
     place = torch.minimum(place, places.extents).clamp_(min=-1)
@@ -109,9 +130,17 @@ def _gathered(table: Tensor, places: _Places, locations: Tensor, weights: Tensor
 
 
 class DeformableAttention(nn.Module):
-    """Queries (N, Q, C) read maps at `points` points a head and level around their references."""
+    """Queries sample `points` points per head and level around their reference points."""
 
     def __init__(self, channels: int, *, heads: int = 8, levels: int = 4, points: int = 4) -> None:
+        """Builds the attention.
+
+        Args:
+            channels: Width C of queries and memory.
+            heads: Attention heads.
+            levels: Number of maps.
+            points: Sampled points per head and level.
+        """
         super().__init__()
         self.heads, self.levels, self.points = heads, levels, points
         self.offsets = nn.Linear(channels, heads * levels * points * 2)
@@ -121,10 +150,18 @@ class DeformableAttention(nn.Module):
         self._initialise()
 
     def forward(self, queries: Tensor, references: Tensor, memory: Tensor, shapes: Shapes, padding: Tensor) -> Tensor:
-        """Map queries (N, Q, C) to the same shape.
+        """Maps queries to the same shape.
 
-        references: (N, Q, levels, 2), centres, or (N, Q, levels, 4), boxes (cx, cy, w, h), in shares of each padded
-        map; memory: (N, S, C); padding: (N, S) bool, True where there is no picture.
+        Args:
+            queries: (N, Q, C).
+            references: (N, Q, levels, 2) centres or (N, Q, levels, 4) boxes (cx, cy, w, h), as
+                fractions of each padded map.
+            memory: (N, S, C), the cells of all levels one after the other.
+            shapes: Height and width of each level.
+            padding: (N, S) bool, True outside the image.
+
+        Returns:
+            (N, Q, C).
         """
         value = self.value(memory).masked_fill(padding[..., None], 0.0).unflatten(2, (self.heads, -1))
         offsets = self.offsets(queries).unflatten(2, (self.heads, self.levels, self.points, 2))
@@ -141,7 +178,7 @@ class DeformableAttention(nn.Module):
         return self.out(read(value, shapes, locations, weights))
 
     def _initialise(self) -> None:
-        """As published: the heads look in as many directions, each point a step farther, all with equal weight."""
+        """Initialises as published: each head points in its own direction, each point a step farther."""
         nn.init.zeros_(self.offsets.weight)
         angles = torch.arange(self.heads, dtype=torch.float32) * (2 * math.pi / self.heads)
         way = torch.stack([angles.cos(), angles.sin()], dim=-1)

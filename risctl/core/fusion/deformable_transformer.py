@@ -1,7 +1,7 @@
-"""ReferFormer's transformer: Deformable DETR's, its queries made of the sentence (Wu et al., CVPR 2022).
+"""ReferFormer's transformer: Deformable DETR conditioned on the sentence (Wu et al., CVPR 2022).
 
-Frames are rows of the batch: nothing here mixes them. Boxes are refined from layer to layer, each layer's references
-cut off from the gradient of the ones before.
+Frames are rows of the batch; nothing here mixes them. Boxes are refined from layer to layer, and each layer's reference
+points are detached from the layers before.
 """
 
 from __future__ import annotations
@@ -15,33 +15,39 @@ from torch import Tensor, nn
 from risctl.core.fusion.deformable_attention import DeformableAttention
 
 _TOKENS = 16_384
-"""Tokens that pass a feed-forward at once, where no gradient is kept."""
+"""Tokens per chunk of a feed-forward network without gradients."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderMemory:
-    """What the encoder made of N frames: the cells of all maps one after the other.
+    """The encoder's output for N frames: the cells of all levels one after the other.
 
-    tokens: (N, S, C); padding: (N, S) bool; shapes: (height, width) of each map; shares: (N, levels, 2), the picture's
-    share of each map's width and height.
+    Attributes:
+        tokens: (N, S, C).
+        padding: (N, S) bool, True outside the image.
+        shapes: Height and width of each level.
+        valid_ratios: (N, levels, 2), the image's fraction of each level's width and height.
     """
 
     tokens: Tensor
     padding: Tensor
     shapes: tuple[tuple[int, int], ...]
-    shares: Tensor
+    valid_ratios: Tensor
 
     def maps(self) -> list[Tensor]:
-        """Return the tokens as maps (N, C, h, w)."""
+        """Returns the tokens as maps (N, C, h, w), one per level."""
         parts = self.tokens.split([height * width for height, width in self.shapes], dim=1)
         return [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderOutput:
-    """What the decoder found. states: (layers, N, Q, C); initial: (N, Q, 2), the first reference centres;
+    """The decoder's output.
 
-    boxes: (layers, N, Q, 4), (cx, cy, w, h) after each layer in shares of the picture.
+    Attributes:
+        states: (layers, N, Q, C).
+        initial: (N, Q, 2), the initial reference points.
+        boxes: (layers, N, Q, 4), (cx, cy, w, h) after each layer as fractions of the image.
     """
 
     states: Tensor
@@ -50,15 +56,15 @@ class DecoderOutput:
 
 
 def inverse_sigmoid(x: Tensor, *, epsilon: float = 1e-5) -> Tensor:
-    """Return the logit of x in [0, 1], both shares kept above `epsilon`."""
+    """Returns the logit of x in [0, 1], with x and 1 - x bounded below by `epsilon`."""
     x = x.clamp(0, 1)
     return (x.clamp(min=epsilon) / (1 - x).clamp(min=epsilon)).log()
 
 
 class FeedForward(nn.Module):
-    """Two layers, the sum with the input, and a norm.
+    """Two linear layers, residual and layer norm.
 
-    Where no gradient is kept, a part of the tokens at a time: the inner width takes eight times the memory of the rest.
+    Without gradients, tokens are processed in chunks: the inner width takes eight times the memory of the rest.
     """
 
     def __init__(self, channels: int, inner: int, *, dropout: float) -> None:
@@ -69,17 +75,17 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (..., C) to the same shape."""
+        """Maps (..., C) to the same shape."""
         if torch.is_grad_enabled() or x.numel() <= _TOKENS * x.shape[-1]:
-            return self._whole(x)
-        return torch.cat([self._whole(part) for part in x.flatten(0, -2).split(_TOKENS)]).view(x.shape)
+            return self._apply(x)
+        return torch.cat([self._apply(part) for part in x.flatten(0, -2).split(_TOKENS)]).view(x.shape)
 
-    def _whole(self, x: Tensor) -> Tensor:
+    def _apply(self, x: Tensor) -> Tensor:
         return self.norm(x + self.dropout(self.second(self.dropout(self.first(x).relu_()))))
 
 
 class EncoderLayer(nn.Module):
-    """Every cell reads its surroundings in all maps."""
+    """Deformable self-attention over all levels, then a feed-forward network."""
 
     def __init__(
         self, channels: int, *, heads: int, levels: int, points: int, feed_forward: int, dropout: float
@@ -91,13 +97,20 @@ class EncoderLayer(nn.Module):
         self.feed_forward = FeedForward(channels, feed_forward, dropout=dropout)
 
     def forward(self, tokens: Tensor, position: Tensor, references: Tensor, memory: EncoderMemory) -> Tensor:
-        """Map tokens (N, S, C) with their positions to the same shape; shapes and padding are those of `memory`."""
+        """Maps tokens (N, S, C) to the same shape.
+
+        Args:
+            tokens: (N, S, C).
+            position: Position encodings (N, S, C).
+            references: Reference points (N, S, levels, 2).
+            memory: Holds the shapes and padding of the levels.
+        """
         read = self.attention(tokens + position, references, tokens, memory.shapes, memory.padding)
         return self.feed_forward(self.norm(tokens + self.dropout(read)))
 
 
 class DecoderLayer(nn.Module):
-    """Queries look at each other, then at the memory around their references."""
+    """Self-attention over the queries, deformable attention to the memory, then a feed-forward network."""
 
     def __init__(
         self, channels: int, *, heads: int, levels: int, points: int, feed_forward: int, dropout: float
@@ -111,7 +124,14 @@ class DecoderLayer(nn.Module):
         self.feed_forward = FeedForward(channels, feed_forward, dropout=dropout)
 
     def forward(self, queries: Tensor, position: Tensor, references: Tensor, memory: EncoderMemory) -> Tensor:
-        """Map queries (N, Q, C) with their positions to the same shape; references as in `DeformableAttention`."""
+        """Maps queries (N, Q, C) to the same shape.
+
+        Args:
+            queries: (N, Q, C).
+            position: Position embeddings of the queries, (N, Q, C).
+            references: As in `DeformableAttention`.
+            memory: The encoder's output.
+        """
         placed = queries + position
         seen = self.self_attention(placed, placed, queries, need_weights=False)[0]
         queries = self.self_norm(queries + self.dropout(seen))
@@ -120,7 +140,7 @@ class DecoderLayer(nn.Module):
 
 
 class DeformableTransformer(nn.Module):
-    """Maps to a memory, and queries to what they find in it."""
+    """Encoder over multi-scale maps and decoder over queries with iterative box refinement."""
 
     def __init__(
         self,
@@ -134,6 +154,18 @@ class DeformableTransformer(nn.Module):
         levels: int = 4,
         points: int = 4,
     ) -> None:
+        """Builds the transformer.
+
+        Args:
+            channels: Width C of tokens and queries.
+            heads: Attention heads.
+            encoder_layers: Layers of the encoder.
+            decoder_layers: Layers of the decoder.
+            feed_forward: Width of the feed-forward networks.
+            dropout: Dropout probability.
+            levels: Number of maps.
+            points: Sampled points per head and level.
+        """
         super().__init__()
         numbers = {"heads": heads, "levels": levels, "points": points, "feed_forward": feed_forward}
         self.encoder = nn.ModuleList(EncoderLayer(channels, **numbers, dropout=dropout) for _ in range(encoder_layers))
@@ -148,31 +180,41 @@ class DeformableTransformer(nn.Module):
         nn.init.zeros_(self.reference.bias)
 
     def encode(self, maps: Sequence[Tensor], paddings: Sequence[Tensor], positions: Sequence[Tensor]) -> EncoderMemory:
-        """Encode the frames' maps, each (N, C, h, w), with paddings (N, h, w) and positions (N, C, h, w)."""
+        """Encodes the maps of N frames.
+
+        Args:
+            maps: (N, C, h, w), one per level.
+            paddings: (N, h, w) bool, True outside the image.
+            positions: Position encodings (N, C, h, w).
+        """
         shapes = tuple((one.shape[2], one.shape[3]) for one in maps)
         tokens = torch.cat([one.flatten(2).transpose(1, 2) for one in maps], dim=1)
         position = torch.cat(
             [one.flatten(2).transpose(1, 2) + level for one, level in zip(positions, self.level, strict=True)], dim=1
         )
-        shares = torch.stack([_picture_share(one) for one in paddings], dim=1)
+        valid_ratios = torch.stack([_valid_ratio(one) for one in paddings], dim=1)
         padding = torch.cat([one.flatten(1) for one in paddings], dim=1)
-        references = _cell_centres(shapes, shares)
-        memory = EncoderMemory(tokens=tokens, padding=padding, shapes=shapes, shares=shares)
+        references = _cell_centres(shapes, valid_ratios)
+        memory = EncoderMemory(tokens=tokens, padding=padding, shapes=shapes, valid_ratios=valid_ratios)
         for layer in self.encoder:
             tokens = layer(tokens, position, references, memory)
-        return EncoderMemory(tokens=tokens, padding=padding, shapes=shapes, shares=shares)
+        return EncoderMemory(tokens=tokens, padding=padding, shapes=shapes, valid_ratios=valid_ratios)
 
     def decode(self, queries: Tensor, position: Tensor, memory: EncoderMemory, boxes: nn.ModuleList) -> DecoderOutput:
-        """Let queries (N, Q, C) with positions (Q, C) look into `memory`.
+        """Decodes queries against the memory.
 
-        boxes: a module a layer, (N, Q, C) to (N, Q, 4), whose output moves the layer's references.
+        Args:
+            queries: (N, Q, C).
+            position: Position embeddings of the queries, (Q, C).
+            memory: The encoder's output.
+            boxes: One module per layer, (N, Q, C) to (N, Q, 4), whose output refines the layer's reference points.
         """
         position = position[None].expand(len(queries), -1, -1)
         initial = references = self.reference(position).sigmoid()
         states, refined = [], []
         for layer, box in zip(self.decoder, boxes, strict=True):
-            shares = memory.shares.repeat(1, 1, references.shape[2] // 2)
-            queries = layer(queries, position, references[:, :, None] * shares[:, None], memory)
+            valid_ratios = memory.valid_ratios.repeat(1, 1, references.shape[2] // 2)
+            queries = layer(queries, position, references[:, :, None] * valid_ratios[:, None], memory)
             moved = box(queries)
             if references.shape[2] == 4:
                 refined.append((moved + inverse_sigmoid(references)).sigmoid())
@@ -184,20 +226,20 @@ class DeformableTransformer(nn.Module):
         return DecoderOutput(states=torch.stack(states), initial=initial, boxes=torch.stack(refined))
 
 
-def _picture_share(padding: Tensor) -> Tensor:
-    """Return (N, 2): the picture's share of the width and of the height of maps with padding (N, h, w)."""
+def _valid_ratio(padding: Tensor) -> Tensor:
+    """Returns (N, 2): the image's fraction of the width and height of maps with padding (N, h, w)."""
     _, height, width = padding.shape
     rows, columns = (~padding[:, :, 0]).sum(1), (~padding[:, 0, :]).sum(1)
     return torch.stack([columns / width, rows / height], dim=1)
 
 
-def _cell_centres(shapes: Sequence[tuple[int, int]], shares: Tensor) -> Tensor:
-    """Return (N, S, levels, 2): each cell's centre as a share of its picture, in the terms of every map."""
+def _cell_centres(shapes: Sequence[tuple[int, int]], valid_ratios: Tensor) -> Tensor:
+    """Returns (N, S, levels, 2): the centre of each cell as a fraction of its image, in every level's coordinates."""
     centres = []
     for level, (height, width) in enumerate(shapes):
-        y = torch.linspace(0.5, height - 0.5, height, device=shares.device)
-        x = torch.linspace(0.5, width - 0.5, width, device=shares.device)
+        y = torch.linspace(0.5, height - 0.5, height, device=valid_ratios.device)
+        x = torch.linspace(0.5, width - 0.5, width, device=valid_ratios.device)
         grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1)  # (h * w, 2)
-        extent = shares[:, None, level] * torch.tensor([width, height], device=shares.device)
+        extent = valid_ratios[:, None, level] * torch.tensor([width, height], device=valid_ratios.device)
         centres.append(grid[None] / extent)
-    return torch.cat(centres, dim=1)[:, :, None] * shares[:, None]
+    return torch.cat(centres, dim=1)[:, :, None] * valid_ratios[:, None]

@@ -1,8 +1,8 @@
-"""Global-Local CLIP (CVPR 2023): what a proposal looks like in its context and on its own, and how well a text fits it.
+"""Global-Local CLIP (Yu et al., CVPR 2023): features of proposals in context and on their own, and text scores.
 
-Every step as in the public code (Seonghoon-Yu/Zero-shot-RIS, 75ff6ed): pictures normalised with ImageNet's mean and
-deviation, not CLIP's; all resizing of tensors bilinear, the aspect squashed, without antialiasing, as in torchvision
-0.11, since antialiasing changes the choice.
+Every step follows the public code (Seonghoon-Yu/Zero-shot-RIS, 75ff6ed): images are normalised with ImageNet's mean and
+standard deviation, not CLIP's; tensors are resized bilinearly without antialiasing and without keeping the aspect
+ratio, as in torchvision 0.11, since antialiasing changes the selected proposal.
 """
 
 from __future__ import annotations
@@ -24,12 +24,19 @@ Box = Literal["tight", "reference"]
 
 
 def resize(maps: Tensor, height: int, width: int) -> Tensor:
-    """Return maps (N, C, H, W) at another size, bilinearly, without antialiasing."""
+    """Resizes maps (N, C, H, W) to (N, C, height, width), bilinearly and without antialiasing."""
     return functional.interpolate(maps, size=(height, width), mode="bilinear", align_corners=False, antialias=False)
 
 
 def preprocess(image: np.ndarray) -> Tensor:
-    """Return a picture (H, W, 3) uint8 as (1, 3, h, w), shorter side 800 by PIL, normalised."""
+    """Resizes an image so that its shorter side is 800 pixels (by PIL) and normalises it.
+
+    Args:
+        image: (H, W, 3) uint8.
+
+    Returns:
+        (1, 3, h, w) float32.
+    """
     height, width = image.shape[:2]
     if width <= height:
         size = (SHORT_SIDE, int(SHORT_SIDE * height / width))
@@ -43,10 +50,15 @@ def preprocess(image: np.ndarray) -> Tensor:
 
 
 def mask_boxes(masks: Tensor, how: Box = "tight") -> Tensor:
-    """Return the boxes (N, 4) x1 y1 x2 y2, float, the far sides exclusive, of bool masks (N, H, W).
+    """Returns the bounding boxes of masks.
 
-    reference: the mean of the occupied columns (rows) -/+ half their number, before truncation; such a box can miss a
-    mask in two pieces. An empty mask has the box 0 0 0 0.
+    Args:
+        masks: (N, H, W) bool.
+        how: "tight" for the true extent; "reference" for the mean of the occupied columns (rows) plus and minus half
+            their number, as in the public code. Such a box can miss parts of a mask in two pieces.
+
+    Returns:
+        (N, 4) float32 xyxy in pixels, the far sides exclusive; zeros for an empty mask.
     """
     sides = []
     for axis in (1, 2):
@@ -64,38 +76,55 @@ def mask_boxes(masks: Tensor, how: Box = "tight") -> Tensor:
     return torch.stack([left, top, right, bottom], dim=1)
 
 
-def integer_boxes(found: Tensor, *, height: int, width: int) -> Tensor:
-    """Return boxes (N, 4) truncated to int64 and kept within the picture, at least one pixel wide and high."""
-    whole = found.to(torch.int64)
+def integer_boxes(boxes: Tensor, *, height: int, width: int) -> Tensor:
+    """Truncates boxes to int64 and clips them to the image, at least one pixel wide and high.
+
+    Args:
+        boxes: (N, 4) xyxy in pixels.
+        height: Height of the image.
+        width: Width of the image.
+
+    Returns:
+        (N, 4) int64.
+    """
+    whole = boxes.to(torch.int64)
     left, top = whole[:, 0].clamp(0, width - 1), whole[:, 1].clamp(0, height - 1)
     right = torch.maximum(whole[:, 2].clamp(max=width), left + 1)
     bottom = torch.maximum(whole[:, 3].clamp(max=height), top + 1)
     return torch.stack([left, top, right, bottom], dim=1)
 
 
-def masked_crops(picture: Tensor, masks: Tensor, found: Tensor, *, size: int) -> Tensor:
-    """Return each masked object cut at its box and resized, (N, 3, size, size), in one sampling.
+def masked_crops(image: Tensor, masks: Tensor, boxes: Tensor, *, size: int) -> Tensor:
+    """Crops masked objects at their boxes and resizes them, in one sampling.
 
-    picture (1, 3, H, W) normalised; masks (N, H, W); found (N, 4) int64 boxes. Outside the mask stands the mean's own
-    value, applied in the normalised space as published. Only the pixels that the resizing reads are touched: two rows
-    and columns for each of the result's.
+    Outside the mask stands the mean's own value, filled in after normalisation, as published. Only the pixels that
+    resizing reads are touched: two rows and columns for each of the result's.
+
+    Args:
+        image: (1, 3, H, W), normalised.
+        masks: (N, H, W) bool.
+        boxes: (N, 4) int64 xyxy in pixels.
+        size: Side of a crop.
+
+    Returns:
+        (N, 3, size, size).
     """
     (low_y, high_y, part_y), (low_x, high_x, part_x) = (
-        _taps(found[:, first], found[:, first + 2], size) for first in (1, 0)
+        _taps(boxes[:, first], boxes[:, first + 2], size) for first in (1, 0)
     )
     rows, columns = torch.cat([low_y, high_y], dim=1), torch.cat([low_x, high_x], dim=1)
-    flat = rows[:, :, None] * picture.shape[3] + columns[:, None, :]
+    flat = rows[:, :, None] * image.shape[3] + columns[:, None, :]
     number = torch.arange(len(masks), device=masks.device)[:, None, None]
-    inside = masks.flatten(1)[number, flat].to(picture.dtype)[:, None]
-    fill = torch.tensor(MEAN, dtype=picture.dtype, device=picture.device)[:, None, None]
-    values = picture[0].flatten(1)[:, flat].transpose(0, 1)
+    inside = masks.flatten(1)[number, flat].to(image.dtype)[:, None]
+    fill = torch.tensor(MEAN, dtype=image.dtype, device=image.device)[:, None, None]
+    values = image[0].flatten(1)[:, flat].transpose(0, 1)
     values = values * inside + (1 - inside) * fill
     across = torch.lerp(values[..., :size], values[..., size:], part_x[:, None, None, :])
     return torch.lerp(across[:, :, :size], across[:, :, size:], part_y[:, None, :, None])
 
 
 def _taps(start: Tensor, stop: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (lower index, upper index, weight of the upper), each (N, size), of resizing [start, stop)."""
+    """Returns (lower index, upper index, weight of the upper), each (N, size), for resizing [start, stop)."""
     length = (stop - start)[:, None]
     steps = torch.arange(size, device=start.device)
     place = ((steps + 0.5) * (length / size) - 0.5).clamp(min=0)
@@ -105,15 +134,22 @@ def _taps(start: Tensor, stop: Tensor, size: int) -> tuple[Tensor, Tensor, Tenso
 
 
 def combine(first: Tensor, second: Tensor, weight: float) -> Tensor:
-    """Return weight * first + (1 - weight) * second."""
+    """Returns weight * first + (1 - weight) * second."""
     return weight * first + (1 - weight) * second
 
 
 def similarities(visual: Tensor, text: Tensor, logit_scale: Tensor, *, normalise: bool) -> Tensor:
-    """Return how well texts (T, E) fit proposals (N, E), (T, N) float32.
+    """Returns how well texts match proposals.
 
-    normalise: cosine, as the ViTs are scored; else the dot product: a ResNet's features are normalised one by one
-    before they are combined, and their sums are not again.
+    Args:
+        visual: Features of proposals (N, E).
+        text: Features of texts (T, E).
+        logit_scale: Logarithm of CLIP's temperature factor.
+        normalise: True for cosine similarity, as ViTs are scored. False for the dot product: a ResNet's features are
+            normalised before they are combined, and their sums are not normalised again.
+
+    Returns:
+        (T, N) float32.
     """
     visual, text = visual.float(), text.float()
     if normalise:

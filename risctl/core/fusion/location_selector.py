@@ -1,4 +1,4 @@
-"""Choosing among found boxes by the words of place of a phrase: "the second zebra from the left"."""
+"""Selects among detected boxes by the location words of an expression: "the second zebra from the left"."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ _SURE = 0.7  # a box this good, compared with the best, is another thing of the 
 
 
 def select_by_location(boxes: Tensor, scores: Tensor, place: Tensor, *, height: int, width: int) -> int:
-    """Return which of boxes (N, 4) xyxy in pixels, best first by scores (N,), is meant.
+    """Returns the index of the box that an expression refers to.
 
-    place (8,): which of `SIDE_NAMES` are named, and the rank counted from 1, as `QueryWordEmbedding` gives them. Only
-    boxes that are nearly as good as the best are chosen among; if no side is named, the best is meant, and "second"
+    Only boxes whose score is near the best are considered. If no side is named, the best box is selected, and "second"
     counts from the left.
+
+    Args:
+        boxes: (N, 4) xyxy in pixels, by falling score.
+        scores: (N,).
+        place: (8,) which of `SIDE_NAMES` are named, and the rank counted from 1, as `QueryWordEmbedding` returns them.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
     """
     sides, rank = place[:-1], int(place[-1])
     if not sides.any():

@@ -1,5 +1,8 @@
-"""A path aggregation neck: coarse maps added to fine ones, and back (Liu et al., "PANet", 2018; NanoDet's form of it,
-without convolutions between)."""
+"""A path aggregation neck: coarse maps added to fine ones, and back.
+
+Liu et al., "Path Aggregation Network for Instance Segmentation" (PANet, 2018), in NanoDet's form without convolutions
+in between.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,27 @@ from risctl.core.encoders.visual.shufflenet import point
 
 
 class PathAggregation(nn.Module):
-    """Brings maps of several strides, finest first, to one width and lets each know of the others."""
+    """Brings maps of several strides to one width and exchanges information between them."""
 
     def __init__(self, inputs: Sequence[int], *, channels: int) -> None:
+        """Builds the neck.
+
+        Args:
+            inputs: Channels of the maps, finest first.
+            channels: Channels of the output.
+        """
         super().__init__()
         self.channels = channels
-        self.narrow = nn.ModuleList(point(own, channels) for own in inputs)
+        self.narrow = nn.ModuleList(point(outputs, channels) for outputs in inputs)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Map (B, C_i, H_i, W_i), finest first, to as many (B, channels, H_i, W_i)."""
-        own = [layer(one) for layer, one in zip(self.narrow, maps, strict=True)]
-        for fine in range(len(own) - 2, -1, -1):
-            own[fine] = own[fine] + _resized(own[fine + 1], like=own[fine])
-        for coarse in range(1, len(own)):
-            own[coarse] = own[coarse] + _resized(own[coarse - 1], like=own[coarse])
-        return own
+        """Maps (B, C_i, H_i, W_i), finest first, to as many (B, channels, H_i, W_i)."""
+        outputs = [layer(one) for layer, one in zip(self.narrow, maps, strict=True)]
+        for fine in range(len(outputs) - 2, -1, -1):
+            outputs[fine] = outputs[fine] + _resized(outputs[fine + 1], like=outputs[fine])
+        for coarse in range(1, len(outputs)):
+            outputs[coarse] = outputs[coarse] + _resized(outputs[coarse - 1], like=outputs[coarse])
+        return outputs
 
 
 def _resized(x: Tensor, *, like: Tensor) -> Tensor:

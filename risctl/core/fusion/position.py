@@ -1,4 +1,4 @@
-"""Where a cell or a word stands: interleaved sinusoids, and coordinate channels."""
+"""Position encodings: interleaved sinusoids, and coordinate channels."""
 
 from __future__ import annotations
 
@@ -11,9 +11,18 @@ from risctl.core.blocks import linspace_grid
 
 
 def sinusoid(length: int, channels: int, *, like: Tensor) -> Tensor:
-    """Return (length, channels): sin in even, cos in odd channels, of position / 10000^(2i / channels).
+    """Returns sinusoidal position encodings (Vaswani et al., 2017, section 3.5).
 
-    Vaswani et al. 2017, section 3.5. Computed in float32 whatever the precision of `like`, then cast.
+    Even channels hold the sine and odd channels the cosine of position / 10000^(2i / channels), computed in float32
+    whatever the dtype of `like`, then cast.
+
+    Args:
+        length: Number of positions.
+        channels: Number of channels.
+        like: A tensor with the wanted dtype and device.
+
+    Returns:
+        (length, channels).
     """
     position = torch.arange(length, dtype=torch.float32, device=like.device)[:, None]
     even = torch.arange(0, channels, 2, dtype=torch.float32, device=like.device)
@@ -22,9 +31,14 @@ def sinusoid(length: int, channels: int, *, like: Tensor) -> Tensor:
 
 
 def with_coordinates(x: Tensor, *, repeat: int = 3) -> Tensor:
-    """Append to x (B, C, H, W) its x coordinate `repeat` times, then y, each from -1 to 1: (B, C + 2 repeat, H, W).
+    """Appends coordinate channels to a map, as CoordConv (Liu et al., 2018), repeated as in VLT.
 
-    CoordConv (Liu et al. 2018) with the coordinates repeated, as VLT has it.
+    Args:
+        x: (B, C, H, W).
+        repeat: How often the x and the y coordinate are repeated.
+
+    Returns:
+        (B, C + 2 * repeat, H, W): x, the x coordinates, then the y coordinates, each from -1 to 1.
     """
     columns, rows = linspace_grid(x.shape[2], x.shape[3], like=x)
     coordinates = torch.stack([columns] * repeat + [rows] * repeat)

@@ -1,4 +1,4 @@
-"""VLT's query balance: how much each query's answer counts."""
+"""VLT's query balance module (Ding et al., ICCV 2021): how much each query's response counts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from risctl.core.blocks import dense
 
 
 class QueryBalance(nn.Module):
-    """Confidence of each query from the query and what the decoder made of it, and the weighted answers."""
+    """Weights the decoder's response to each query by a confidence predicted from the query and the response."""
 
     def __init__(self, channels: int = 256) -> None:
         super().__init__()
@@ -17,8 +17,16 @@ class QueryBalance(nn.Module):
         self.join = dense(2 * channels, channels)
         self.score = dense(channels, 1)
 
-    def forward(self, queries: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the answers (B, Q, C) times their confidences, and the confidences (B, Q)."""
-        both = torch.cat([self.answer(answers).relu(), self.query(queries).relu()], dim=2)
+    def forward(self, queries: Tensor, responses: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights responses by confidence.
+
+        Args:
+            queries: (B, Q, C).
+            responses: The decoder's outputs (B, Q, C).
+
+        Returns:
+            The weighted responses (B, Q, C) and the confidences (B, Q).
+        """
+        both = torch.cat([self.answer(responses).relu(), self.query(queries).relu()], dim=2)
         confidence = self.score(self.join(both).relu()).sigmoid()
-        return answers * confidence, confidence[:, :, 0]
+        return responses * confidence, confidence[:, :, 0]

@@ -1,6 +1,6 @@
-"""STEP's see-through heatmaps: which words a region reads, what the text then says, and where that is in the picture.
+"""STEP's see-through heatmaps: word attention per region, the text vector that follows from it, and its heatmap.
 
-Chen et al., "See-Through-Text Grouping for Referring Image Segmentation" (ICCV 2019), as spec step.md prints it.
+Chen et al., "See-Through-Text Grouping for Referring Image Segmentation" (ICCV 2019).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from risctl.core.blocks import dense
 
 
 class AtrousContext(nn.Module):
-    """A 3x3 atrous convolution over a map and the coordinates of its cells, and ReLU if `rectified`."""
+    """A 3x3 atrous convolution over a map and the coordinates of its cells, with an optional ReLU."""
 
     def __init__(self, inputs: int, outputs: int, *, rate: int = 3, rectified: bool = True) -> None:
         super().__init__()
@@ -23,13 +23,21 @@ class AtrousContext(nn.Module):
         nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, inside: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C', H, W); inside (B, 1, H, W) is 1 in the picture, where alone x counts."""
-        found = self.conv(x * inside)
-        return found.relu() if self.rectified else found
+        """Convolves the image's part of a map.
+
+        Args:
+            x: (B, C, H, W).
+            inside: (B, 1, H, W), 1 inside the image and 0 in the padding.
+
+        Returns:
+            (B, C', H, W).
+        """
+        context = self.conv(x * inside)
+        return context.relu() if self.rectified else context
 
 
 class PixelProjection(nn.Module):
-    """What a level's pixels are compared by: `attend` with words (v~), `embed` with the text vector (phi)."""
+    """Projections of a level's pixels: `attend` for attention to words (v~), `embed` into the co-embedding (phi)."""
 
     def __init__(self, channels: int, *, attention: int = 400, embedding: int = 1000) -> None:
         super().__init__()
@@ -37,26 +45,30 @@ class PixelProjection(nn.Module):
         self.embed = _point(channels, embedding)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return v~ (B, attention, H, W) and phi = L2norm(tanh(W_v v + b_v)) (B, embedding, H, W) of (B, C, H, W)."""
+        """Projects (B, C, H, W).
+
+        Returns:
+            v~ (B, attention, H, W) and phi = L2norm(tanh(W_v v + b_v)) (B, embedding, H, W).
+        """
         return self.attend(x), functional.normalize(self.embed(x).tanh(), dim=1)
 
 
 class TextEmbedding(nn.Module):
-    """The text vector in the co-embedding: psi(s) = L2norm(tanh(W_s s + b_s))."""
+    """Projects a text vector into the co-embedding: psi(s) = L2norm(tanh(W_s s + b_s))."""
 
     def __init__(self, words: int, embedding: int = 1000) -> None:
         super().__init__()
         self.project = dense(words, embedding)
 
     def forward(self, sentence: Tensor) -> Tensor:
-        """Map (B, D) to (B, embedding)."""
+        """Maps (B, D) to (B, embedding)."""
         return functional.normalize(self.project(sentence).tanh(), dim=1)
 
 
 class TextVector(nn.Module):
-    """The text as the regions read it: s = sum_i r_i sum_j softmax_j(<v~_i, h~_j>) h_j.
+    """The text vector given region weights: s = sum_i r_i sum_j softmax_j(<v~_i, h~_j>) h_j.
 
-    The inner sum does not change from step to step, so its weights are found once a level, by one batched product.
+    The inner sum is the same at every step, so that its weights are computed once per level, in one batched product.
     """
 
     def __init__(self, words: int, attention: int = 400) -> None:
@@ -65,32 +77,48 @@ class TextVector(nn.Module):
         self.project = dense(words, attention)
 
     def attention(self, pixels: Tensor, words: Tensor, mask: Tensor) -> Tensor:
-        """Return which words each pixel reads, (B, L, H W), its sum over L one; words that are padding get nothing.
+        """Returns the attention of each pixel over the words, (B, L, H W), which sums to 1 over L; padding gets zero.
 
-        pixels: v~ (B, A, H, W); words: the states h (B, L, D); mask: (B, L), True where a word is.
+        Args:
+            pixels: v~ (B, A, H, W).
+            words: Hidden states h (B, L, D).
+            mask: (B, L), True where a word is.
         """
         scores = self.project(words) @ pixels.flatten(2)  # (B, L, H W)
         return scores.masked_fill(~mask[..., None], float("-inf")).softmax(dim=1)
 
     def forward(self, attention: Tensor, regions: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-        """Return s (B, D) and the weight of each word in it (B, L).
+        """Computes the text vector.
 
-        attention: (B, L, H W); regions: the weights r (B, H W); words: (B, L, D).
+        Args:
+            attention: (B, L, H W), from `attention`.
+            regions: The weights r (B, H W).
+            words: Hidden states h (B, L, D).
+
+        Returns:
+            s (B, D) and the weight of each word in it (B, L).
         """
         weights = attention @ regions[..., None]  # (B, L, 1)
         return (weights * words).sum(dim=1), weights[..., 0]
 
 
 def region_weights(probability: Tensor, inside: Tensor) -> Tensor:
-    """Return the weights (B, H W) of the positions: softmax of the probabilities (B, H, W) themselves.
+    """Returns the weights r (B, H W) of positions: the softmax of the probabilities themselves, zero in the padding.
 
-    inside (B, H, W), 1 in the picture: positions without a picture get nothing. Equal probabilities weigh all alike.
+    Args:
+        probability: (B, H, W).
+        inside: (B, H, W), 1 inside the image and 0 in the padding.
     """
     return probability.masked_fill(inside == 0, float("-inf")).flatten(1).softmax(dim=1)
 
 
 def heatmap(pixels: Tensor, text: Tensor) -> Tensor:
-    """Return Q = max(0, <phi, psi>), (B, H, W), of phi (B, E, H, W) and psi (B, E)."""
+    """Returns the heatmap Q = max(0, <phi, psi>), (B, H, W).
+
+    Args:
+        pixels: phi (B, E, H, W).
+        text: psi (B, E).
+    """
     return (text[:, None, :] @ pixels.flatten(2)).view(-1, *pixels.shape[2:]).relu()
 
 
@@ -102,9 +130,14 @@ def _point(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 def resize_within(x: Tensor, inside: Tensor, *, size: tuple[int, int]) -> Tensor:
-    """Return x (B, H, W) at `size`, bilinear, from the picture's cells alone (inside (B, H, W), 1 in the picture).
+    """Resizes maps bilinearly from the cells inside the image only.
 
-    At the picture's border it does what an interpolation of that picture alone does: the outermost cell goes on.
+    At the image's border this equals interpolation of the image alone, with its outermost cells repeated.
+
+    Args:
+        x: (B, H, W).
+        inside: (B, H, W), 1 inside the image and 0 in the padding.
+        size: Height and width of the result.
     """
     if x.shape[-2:] == size:
         return x

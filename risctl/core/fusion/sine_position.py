@@ -1,4 +1,4 @@
-"""Sine position encodings over what is not padding: of maps (2-D) and of texts (1-D), as DETR and ReferFormer have."""
+"""Sine position encodings of maps (2-D) and texts (1-D) that skip padding, as in DETR and ReferFormer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ _TEMPERATURE = 10_000.0
 
 
 def sine_position_2d(padding: Tensor, *, channels: int) -> Tensor:
-    """Return the encoding (B, channels, H, W) of padding (B, H, W) bool: half of the channels of y, then half of x.
+    """Returns position encodings of maps: half of the channels for y, then half for x.
 
-    A cell's coordinate is its centre's share of the picture's own extent, times 2π. In rows and columns that are all
-    padding the published code divides by 1e-6, which makes a value that one unit in the last place changes wholly;
-    here as there, so that published weights see what they saw in training.
+    A cell's coordinate is its centre as a fraction of the image's own extent, times 2π. In rows and columns that are
+    all padding the published code divides by 1e-6, which amplifies rounding errors; this function does the same, so
+    that published weights see the values of their training.
+
+    Args:
+        padding: (B, H, W) bool, True outside the image.
+        channels: Number of channels.
+
+    Returns:
+        (B, channels, H, W).
     """
     present = ~padding
     y = _share(present.cumsum(1, dtype=torch.float32), axis=1, shift=0.5)
@@ -25,9 +32,16 @@ def sine_position_2d(padding: Tensor, *, channels: int) -> Tensor:
 
 
 def sine_position_1d(mask: Tensor, *, channels: int) -> Tensor:
-    """Return the encoding (B, L, channels) of a text's mask (B, L), True where a word is.
+    """Returns position encodings of texts.
 
     As in 2-D, but a word's coordinate is its end, not its centre.
+
+    Args:
+        mask: (B, L), True where a word is.
+        channels: Number of channels.
+
+    Returns:
+        (B, L, channels).
     """
     return _waves(_share(mask.cumsum(1, dtype=torch.float32), axis=1), channels)
 
@@ -38,7 +52,7 @@ def _share(ends: Tensor, *, axis: int, shift: float = 0.0) -> Tensor:
 
 
 def _waves(coordinate: Tensor, channels: int) -> Tensor:
-    """Return (..., channels) of coordinates (...): sine and cosine of ever longer waves, interleaved."""
+    """Returns (..., channels) of coordinates (...): sine and cosine of growing wavelengths, interleaved."""
     index = torch.arange(channels, dtype=torch.float32, device=coordinate.device)
     period = _TEMPERATURE ** (2 * torch.div(index, 2, rounding_mode="floor") / channels)
     angle = coordinate[..., None] / period

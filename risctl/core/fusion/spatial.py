@@ -1,7 +1,7 @@
-"""Re-ranking proposals by where an expression says its object is.
+"""Re-ranks proposals by the location that an expression names.
 
-After HybridGL's spatial coherence guidance (CVPR 2025), with this project's own arithmetic: what fits the text is
-standardised over the proposals, and the place, standardised likewise over those that fit, is added to it.
+After the spatial coherence guidance of HybridGL (CVPR 2025), with this project's own arithmetic: text scores are
+standardised over the proposals, and location scores, standardised likewise over the proposals with a score, are added.
 """
 
 from __future__ import annotations
@@ -13,29 +13,39 @@ from risctl.language.spatial_words import Place
 
 
 def rerank(scores: Tensor, centres: Tensor, place: Place, *, weight: float = 1.0) -> Tensor:
-    """Return scores (N,) with the place taken into account; unchanged if the text says none, or fewer than two stand.
+    """Adds location scores to text scores.
 
-    centres (N, 2): x and y in [0, 1]. Only finite scores are changed. With an order ("second from left"), the half of
-    the proposals that fits best is counted off along the direction.
+    With an ordinal ("second from left"), the half of the proposals with the best scores is counted along the direction.
+
+    Args:
+        scores: (N,) text scores; infinite ones stay as they are.
+        centres: (N, 2) box centres, x and y in [0, 1].
+        place: The location that the expression names.
+        weight: Weight of the location.
+
+    Returns:
+        (N,) scores, unchanged if the expression names no location or fewer than two scores are finite.
     """
-    known = torch.isfinite(scores)
-    if not place or int(known.sum()) < 2:
+    finite = torch.isfinite(scores)
+    if not place or int(finite.sum()) < 2:
         return scores
-    values, places = scores[known], centres[known].to(scores.dtype)
-    fit = _standardised(values)
-    along = places @ torch.tensor(place.direction, dtype=scores.dtype, device=scores.device)
+    values, positions = scores[finite], centres[finite].to(scores.dtype)
+    fitness = _standardised(values)
+    along = positions @ torch.tensor(place.direction, dtype=scores.dtype, device=scores.device)
     if place.order is not None:
-        best = fit.topk(max(place.order, (len(fit) + 1) // 2) if len(fit) >= place.order else len(fit)).indices
+        best = fitness.topk(
+            max(place.order, (len(fitness) + 1) // 2) if len(fitness) >= place.order else len(fitness)
+        ).indices
         row = best[along[best].argsort(descending=True, stable=True)]
-        at = torch.zeros_like(fit)
+        at = torch.zeros_like(fitness)
         at[row[min(place.order, len(row)) - 1]] = 1.0
     elif place.middle and place.direction == (0.0, 0.0):
-        at = -(places - 0.5).norm(dim=1)
+        at = -(positions - 0.5).norm(dim=1)
     else:
-        at = along - (place.middle * (places - 0.5).abs().amin(dim=1))
-    found = scores.clone()
-    found[known] = fit + weight * _standardised(at)
-    return found
+        at = along - (place.middle * (positions - 0.5).abs().amin(dim=1))
+    reranked = scores.clone()
+    reranked[finite] = fitness + weight * _standardised(at)
+    return reranked
 
 
 def _standardised(values: Tensor) -> Tensor:

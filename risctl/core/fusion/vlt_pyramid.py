@@ -1,4 +1,4 @@
-"""Where VLT joins pictures and phrases: a product at stride 32, carried up to stride 16 with finer maps."""
+"""VLT's fusion of image and sentence: a product at stride 32, refined up to stride 16 with finer maps."""
 
 from __future__ import annotations
 
@@ -15,17 +15,22 @@ from risctl.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FusedMaps:
-    """fused (B, hidden, H/16, W/16): for the transformer; located (B, width, H/16, W/16): for the queries."""
+    """Outputs of the fusion.
+
+    Attributes:
+        fused: (B, hidden, H / 16, W / 16), the transformer's input.
+        query_features: (B, width, H / 16, W / 16), the input of query generation.
+    """
 
     fused: Tensor
-    located: Tensor
+    query_features: Tensor
 
 
 class VLTPyramid(nn.Module):
-    """VLT's fusion, in two parts: `prepare` is of the picture alone, `join` brings in the phrase.
+    """VLT's fusion in two parts: `prepare` depends on the image alone, `join` adds the sentence.
 
-    With width 512 it is the published one. The coarsest map is brought to 2 x width channels first if it has others
-    (Darknet's has 1024 and passes as it is).
+    A width of 512 is the published one. The coarsest map is projected to 2 * width channels first if it has others
+    (Darknet's has 1024 and passes unchanged).
     """
 
     def __init__(
@@ -37,7 +42,15 @@ class VLTPyramid(nn.Module):
         hidden: int = 256,
         norm_momentum: float = 0.01,
     ) -> None:
-        """Build it for maps of `channels` at strides 8, 16, 32 and sentences (B, sentence)."""
+        """Builds the fusion.
+
+        Args:
+            channels: Channels of the maps at strides 8, 16 and 32.
+            sentence: Width of the sentence vectors.
+            width: Base width of the pyramid.
+            hidden: Channels of the fused map.
+            norm_momentum: Momentum of the batch norms.
+        """
         super().__init__()
         fine, middle, coarse = channels
 
@@ -58,9 +71,10 @@ class VLTPyramid(nn.Module):
         self.fuse = nn.Sequential(block(3 * width, hidden), block(hidden, hidden))
 
     def prepare(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Reduce maps at strides 8, 16, 32 to (B, width/2, H/16, W/16), (B, width, H/16, W/16), (B, 2 width, H/32, …).
+        """Reduces maps at strides 8, 16 and 32, independently of the sentence.
 
-        No phrase changes these, so that a picture asked many phrases computes them once.
+        Returns:
+            (B, width / 2, H / 16, W / 16), (B, width, H / 16, W / 16) and (B, 2 * width, H / 32, W / 32).
         """
         fine, middle, coarse = maps
         coarse = self.adapt(coarse)
@@ -71,7 +85,15 @@ class VLTPyramid(nn.Module):
         )
 
     def join(self, maps: Sequence[Tensor], sentence: Tensor) -> FusedMaps:
-        """Join what `prepare` gave with sentences (B, sentence). Raises `UsageError` when training on one sentence."""
+        """Fuses the output of `prepare` with sentence vectors.
+
+        Args:
+            maps: The output of `prepare`.
+            sentence: (B, sentence).
+
+        Raises:
+            UsageError: If it trains on a batch of one sentence.
+        """
         if self.training and sentence.shape[0] < 2:
             raise UsageError("VLT norms sentences over the batch: expected data.batch_size of at least 2, got 1")
         fine, middle, coarse = maps
@@ -81,4 +103,4 @@ class VLTPyramid(nn.Module):
         first = self.join_middle(torch.cat([product, middle], dim=1))
         second = self.join_fine(torch.cat([first, fine], dim=1))
         tail = self.reduce(torch.cat([self.refine(second), first], dim=1))
-        return FusedMaps(fused=self.fuse(torch.cat([product, tail], dim=1)), located=second)
+        return FusedMaps(fused=self.fuse(torch.cat([product, tail], dim=1)), query_features=second)

@@ -1,4 +1,4 @@
-"""VLT's transformer: the fused map is the memory, the generated queries are what the decoder refines."""
+"""VLT's transformer (Ding et al., ICCV 2021): decodes the generated queries against the fused map."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class FeedForward(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, L, C) to the same shape."""
+        """Maps (B, L, C) to the same shape."""
         return self.second(self.first(x).relu())
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and feed-forward, each with dropout, residual and then norm."""
+    """Self-attention and feed-forward network, each with dropout, residual and post-norm."""
 
     def __init__(self, channels: int, *, heads: int, inner: int, dropout: float, projected_relu: bool) -> None:
         super().__init__()
@@ -38,13 +38,13 @@ class EncoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, L, C) to the same shape."""
+        """Maps (B, L, C) to the same shape."""
         x = self.attention_norm(x + self.dropout(self.attention(x, x, x)[0]))
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention over the queries, attention to the memory, feed-forward; post-norm."""
+    """Self-attention over the queries, cross-attention to the memory and feed-forward network, with post-norm."""
 
     def __init__(
         self, channels: int, *, heads: int, inner: int, dropout: float, projected_relu: bool, causal: bool
@@ -60,18 +60,27 @@ class DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, memory: Tensor, *, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
-        """Refine queries x (B, Q, C) by memory (B, L, C); the weights are (B, Q, L), if asked for."""
+        """Decodes queries against the memory.
+
+        Args:
+            x: Queries (B, Q, C).
+            memory: (B, L, C).
+            need_weights: Whether to return the attention weights.
+
+        Returns:
+            Queries (B, Q, C), and cross-attention weights (B, Q, L), None unless `need_weights`.
+        """
         x = self.self_attention_norm(x + self.dropout(self.self_attention(x, x, x, causal=self.causal)[0]))
-        seen, weights = self.memory_attention(x, memory, memory, need_weights=need_weights)
-        x = self.memory_attention_norm(x + self.dropout(seen))
+        attended, weights = self.memory_attention(x, memory, memory, need_weights=need_weights)
+        x = self.memory_attention_norm(x + self.dropout(attended))
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x))), weights
 
 
 class VLTTransformer(nn.Module):
-    """Encoder over a map's cells, row by row; decoder over the queries. A 1-D sinusoid is added once to each's input.
+    """Encoder over a map's cells in row order and decoder over the queries, a 1-D sinusoid added once to each input.
 
-    projected_relu and causal are the reference's: a ReLU on all attention projections, and queries that see only
-    themselves and the queries before them. The paper mentions neither; without both this is the standard transformer.
+    The options `projected_relu` (a ReLU on all attention projections) and `causal` (query n attends to queries 0 to n
+    only) follow the reference code. The paper mentions neither; without both this is the standard transformer.
     """
 
     def __init__(
@@ -86,6 +95,18 @@ class VLTTransformer(nn.Module):
         projected_relu: bool = True,
         causal: bool = True,
     ) -> None:
+        """Builds the transformer.
+
+        Args:
+            channels: Width C of cells and queries.
+            heads: Attention heads.
+            encoder_layers: Layers of the encoder.
+            decoder_layers: Layers of the decoder.
+            feed_forward: Width of the feed-forward networks.
+            dropout: Dropout probability.
+            projected_relu: Whether a ReLU follows each attention projection.
+            causal: Whether self-attention over the queries is causal.
+        """
         super().__init__()
         self.encoder = nn.ModuleList(
             EncoderLayer(channels, heads=heads, inner=feed_forward, dropout=dropout, projected_relu=projected_relu)
@@ -104,7 +125,7 @@ class VLTTransformer(nn.Module):
         )
 
     def encode(self, fused: Tensor) -> Tensor:
-        """Return the memory (B, H W, C) of a map (B, C, H, W)."""
+        """Returns the memory (B, H W, C) of a map (B, C, H, W)."""
         x = fused.flatten(2).transpose(1, 2)
         x = x + sinusoid(x.shape[1], x.shape[2], like=x)
         for layer in self.encoder:
@@ -112,7 +133,16 @@ class VLTTransformer(nn.Module):
         return x
 
     def decode(self, queries: Tensor, memory: Tensor, *, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
-        """Return queries (B, Q, C) refined by the memory, and the last layer's attention (B, Q, H W) if asked for."""
+        """Decodes queries against the memory.
+
+        Args:
+            queries: (B, Q, C).
+            memory: (B, H W, C).
+            need_weights: Whether to return the attention weights.
+
+        Returns:
+            Queries (B, Q, C), and the last layer's weights (B, Q, H W), None unless `need_weights`.
+        """
         queries = queries + sinusoid(queries.shape[1], queries.shape[2], like=queries)
         weights = None
         for layer in self.decoder:

@@ -1,0 +1,1 @@
+"""Heads: detection, boxes and masks."""

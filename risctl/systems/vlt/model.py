@@ -85,7 +85,7 @@ class VLT(FeatureCacheable):
         """Join N images with N texts, row by row. `scores` are not given: the confidences rank queries, not masks."""
         show = not self.training
         fusion = self.pyramid.join(visual.maps, text.sentence)
-        queries, read = self.queries(fusion.located, text.words, need_weights=show)
+        queries, read = self.queries(fusion.query_features, text.words, need_weights=show)
         memory = self.transformer.encode(fusion.fused)
         answers, seen = self.transformer.decode(queries, memory, need_weights=show)
         weighed, confidences = self.balance(queries, answers)
