@@ -77,10 +77,10 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps (..., C) to the same shape."""
         if torch.is_grad_enabled() or x.numel() <= _TOKENS * x.shape[-1]:
-            return self._apply(x)
-        return torch.cat([self._apply(part) for part in x.flatten(0, -2).split(_TOKENS)]).view(x.shape)
+            return self._forward_chunk(x)
+        return torch.cat([self._forward_chunk(part) for part in x.flatten(0, -2).split(_TOKENS)]).view(x.shape)
 
-    def _apply(self, x: Tensor) -> Tensor:
+    def _forward_chunk(self, x: Tensor) -> Tensor:
         return self.norm(x + self.dropout(self.second(self.dropout(self.first(x).relu_()))))
 
 
