@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from risctl.inference.predictor import Predictor
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = ["__version__", "load"]
 
 
