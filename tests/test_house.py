@@ -32,6 +32,7 @@ ROOMS = (
     "devices",
     "distributed",
     "interrupts",
+    "output_files",
     "files",
     "section",
     "errors",

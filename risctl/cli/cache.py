@@ -1,4 +1,4 @@
-"""`risctl cache`: what is kept so as not to be fetched or computed again."""
+"""`risctl cache`: lists, verifies and clears downloads, word vectors and features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from risctl.cli.options import JsonOption, QuietOption, RootOption
 from risctl.errors import DataError
 
 if TYPE_CHECKING:
-    from risctl.environment.caches import Entry
+    from risctl.environment.caches import CacheEntry
 
 app = typer.Typer(
     help="List, verify and clear cached downloads, word vectors and features.",
@@ -21,103 +21,104 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-_NAMED = 3
+_SHOWN = 3
 
 
 @app.command("ls", epilog="Example: risctl cache ls --data-root data --json")
 def list_caches(data_root: RootOption = Path("data"), as_json: JsonOption = False) -> None:
-    """List what is kept, its size, and what uses it.
+    """List cached files with their size and what uses them.
 
-    Downloads and features lie under the data root, word vectors in $RISCTL_CACHE or the user's cache folder. Models
-    fetched from the Hugging Face hub are in its own cache: `hf cache`.
+    Downloads and features are in the data root, word vectors in $RISCTL_CACHE or the user's cache folder. Models
+    downloaded from the Hugging Face hub are in its own cache: see `hf cache`.
     """
     from risctl.environment.caches import find_caches
 
-    found = find_caches(data_root)
-    console.result(_table(found), data={"entries": [_data(one) for one in found]}, as_json=as_json)
+    entries = find_caches(data_root)
+    console.result(_table(entries), data={"entries": [_record(entry) for entry in entries]}, as_json=as_json)
 
 
 @app.command("verify", epilog="Example: risctl cache verify")
 def verify_caches(
     data_root: RootOption = Path("data"), as_json: JsonOption = False, quiet: QuietOption = False
 ) -> None:
-    """Check what is kept against the sums recorded when it was fetched or computed. Damage ends with exit code 4."""
+    """Compare cached files with the checksums recorded when they were made. Exit code 4 if one is damaged."""
     from risctl.environment.caches import find_caches
 
     damaged, rows = [], []
     with console.quiet_if(quiet):
-        for entry in console.progress(find_caches(data_root), label="checking"):
+        for entry in console.progress(find_caches(data_root), label="verify"):
             try:
-                how = entry.verify()
+                outcome = entry.verify()
             except DataError as error:
                 damaged.append(str(error))
-                how = "damaged"
-            rows.append((entry, how))
-    data = {"entries": [_data(entry) | {"verified": how} for entry, how in rows], "damaged": damaged}
-    console.result("\n".join(f"{entry.path}: {how}" for entry, how in rows), data=data, as_json=as_json)
+                outcome = "damaged"
+            rows.append((entry, outcome))
+    data = {"entries": [_record(entry) | {"verified": outcome} for entry, outcome in rows], "damaged": damaged}
+    console.result("\n".join(f"{entry.path}: {outcome}" for entry, outcome in rows), data=data, as_json=as_json)
     if damaged:
-        more = f", and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
-        raise DataError(f"{len(damaged)} damaged: {'; '.join(damaged[:_NAMED])}{more}. `risctl cache gc` removes them")
+        more = f", and {len(damaged) - _SHOWN} more" if len(damaged) > _SHOWN else ""
+        raise DataError(f"{len(damaged)} damaged: {'; '.join(damaged[:_SHOWN])}{more}. `risctl cache gc` removes them")
 
 
 @app.command("gc", epilog="Example: risctl cache gc --dry-run")
 def clear_caches(
     data_root: RootOption = Path("data"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed; remove nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed, and remove nothing.")] = False,
     downloads: Annotated[
-        bool, typer.Option("--downloads", help="All downloads, too: they can be fetched again.")
+        bool, typer.Option("--downloads", help="Also remove all downloads; they can be downloaded again.")
     ] = False,
     vectors: Annotated[
-        bool, typer.Option("--vectors", help="All word vectors, too: they are converted again.")
+        bool, typer.Option("--vectors", help="Also remove all word vectors; they can be converted again.")
     ] = False,
     features: Annotated[
-        bool, typer.Option("--features", help="All features, too: they can be computed again.")
+        bool, typer.Option("--features", help="Also remove all features; they can be computed again.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove what nothing can use: stale and damaged features, vectors without a source, what killed writers left."""
+    """Remove unusable files: outdated or damaged features, vectors without a source, remains of killed writers."""
     from risctl.environment.caches import DOWNLOAD, FEATURES, VECTORS, find_caches
 
-    asked = {kind for kind, given in ((DOWNLOAD, downloads), (VECTORS, vectors), (FEATURES, features)) if given}
-    gone = [entry for entry in find_caches(data_root) if entry.useless or entry.kind in asked]
+    flags = ((DOWNLOAD, downloads), (VECTORS, vectors), (FEATURES, features))
+    requested = {kind for kind, flag in flags if flag}
+    removed = [entry for entry in find_caches(data_root) if entry.unusable or entry.kind in requested]
     if not dry_run:
-        for entry in gone:
+        for entry in removed:
             entry.remove()
-    lines = [f"{entry.path}: {entry.useless or 'asked for'}" for entry in gone]
-    total = sum(entry.bytes for entry in gone)
-    lines.append(f"{'would free' if dry_run else 'freed'} {_bytes(total)} in {len(gone)} entries")
-    data = {"removed": [_data(entry) for entry in gone], "bytes": total, "dry_run": dry_run}
+    lines = [f"{entry.path}: {entry.unusable or 'requested'}" for entry in removed]
+    total = sum(entry.bytes for entry in removed)
+    lines.append(f"{'would free' if dry_run else 'freed'} {_bytes(total)} in {len(removed)} entries")
+    data = {"removed": [_record(entry) for entry in removed], "bytes": total, "dry_run": dry_run}
     console.result("\n".join(lines), data=data, as_json=as_json)
 
 
-def _table(found: Sequence[Entry]) -> str:
-    if not found:
-        return "nothing is kept"
+def _table(entries: Sequence[CacheEntry]) -> str:
+    if not entries:
+        return "nothing is cached"
     rows = [
-        (one.kind, _bytes(one.bytes), str(one.path), f"useless: {one.useless}" if one.useless else one.used_by)
-        for one in found
+        (
+            entry.kind,
+            _bytes(entry.bytes),
+            str(entry.path),
+            f"unusable: {entry.unusable}" if entry.unusable else entry.used_by,
+        )
+        for entry in entries
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = [
-        f"{kind:<{widths[0]}}  {size:>{widths[1]}}  {path:<{widths[2]}}  {used}".rstrip()
-        for kind, size, path, used in rows
-    ]
-    return "\n".join([*lines, f"{_bytes(sum(one.bytes for one in found))} in all"])
+    return f"{console.table(rows, right=[1])}\n{_bytes(sum(entry.bytes for entry in entries))} in total"
 
 
-def _data(entry: Entry) -> dict[str, Any]:
+def _record(entry: CacheEntry) -> dict[str, Any]:
     return {
         "kind": entry.kind,
         "path": str(entry.path),
-        "files": [str(one) for one in entry.files],
+        "files": [str(file) for file in entry.files],
         "bytes": entry.bytes,
         "used_by": entry.used_by,
-        "useless": entry.useless,
+        "unusable": entry.unusable,
     }
 
 
 def _bytes(size: int) -> str:
-    for unit, of in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= of:
-            return f"{size / of:.1f} {unit}"
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
     return f"{size} B"

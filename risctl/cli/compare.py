@@ -1,4 +1,4 @@
-"""`risctl compare`: two or more evaluations, sample by sample."""
+"""`risctl compare`: compares two or more evaluations sample by sample."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.options import JsonOption, QuietOption
+from risctl.cli.report_option import claim_outputs
 
 EXAMPLE = "Example: risctl compare a.jsonl b.jsonl --report comparison.html"
 
@@ -21,7 +22,7 @@ def compare(
         list[Path],
         typer.Argument(
             metavar="RUN_A RUN_B",
-            help="Rows that `risctl eval --rows` wrote: the file, the JSON report that names it, or a folder with "
+            help="Rows written by `risctl eval --rows`: the file, the JSON report that names it, or a folder with "
             "rows.jsonl. Each further run is compared with the first.",
             show_default=False,
         ),
@@ -29,7 +30,10 @@ def compare(
     protocol: Annotated[
         str | None,
         typer.Option(
-            "--protocol", "-p", help="Under which protocol. Default: the first that all have.", show_default=False
+            "--protocol",
+            "-p",
+            help="The protocol to compare under. Default: the first that all runs have.",
+            show_default=False,
         ),
     ] = None,
     report: Annotated[
@@ -37,42 +41,44 @@ def compare(
         typer.Option(
             "--report",
             "-r",
-            help="Write it to this file too: .md, .html or .json; may be repeated.",
+            help="Also write the comparison to this file: .md, .html or .json; may be repeated.",
             show_default=False,
         ),
     ] = None,
-    flips: Annotated[int, typer.Option("--flips", min=0, help="How many flipped samples are printed each way.")] = 10,
-    resamples: Annotated[int, typer.Option("--resamples", min=100, help="Of the images, for the intervals.")] = 1000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the resamples.")] = 0,
+    flips: Annotated[
+        int, typer.Option("--flips", min=0, help="How many gained and how many lost samples are printed.")
+    ] = 10,
+    resamples: Annotated[
+        int, typer.Option("--resamples", min=100, help="Bootstrap resamples of the images, for the intervals.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the resamples.")] = 0,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Compare evaluations sample by sample, with confidence intervals of the differences.
 
-    Differences are paired, with 95% intervals from resampled images. Beside the figures it tells which breakdowns
-    changed beyond their interval, and the samples that are right in one run and wrong in the other at IoU .5.
+    Differences are paired; their 95% intervals come from resampled images. The output also names the breakdowns that
+    changed beyond their interval, and the samples that are right in one run and wrong in the other at IoU 0.5.
 
-    Runs must be of the same data, split, texts, protocol, threshold and samples; what differs is told.
+    Runs must be of the same data, split, texts, protocol, threshold and samples; the error names what differs.
     """
     from risctl.evaluation.comparison import compare_runs
     from risctl.evaluation.saved_rows import read_run
-    from risctl.files import replacing
     from risctl.visualization.comparison import as_text
-    from risctl.visualization.report.files import check_report_paths
 
-    check_report_paths(report or ())
+    outputs = claim_outputs(inputs=runs, reports=report)
     with console.quiet_if(quiet):
-        read = [read_run(path) for path in runs]
-        console.say(f"{len(read)} runs, {', '.join(str(run.path) for run in read)}")
-        data = compare_runs(read, protocol=protocol, resamples=resamples, seed=seed).to_dict()
+        saved = [read_run(path) for path in runs]
+        outputs.add_inputs(run.path for run in saved)
+        console.say(f"{len(saved)} runs: {', '.join(str(run.path) for run in saved)}")
+        data = compare_runs(saved, protocol=protocol, resamples=resamples, seed=seed).to_dict()
         for path in report or ():
-            with replacing(path) as beside:
-                beside.write_text(_written(data, path.suffix.lower()), encoding="utf-8", newline="\n")
+            outputs.write_text(path, _render(data, path.suffix.lower()))
             console.say(f"report: {path}")
         console.result(as_text(data, flips=flips), data=data, as_json=as_json)
 
 
-def _written(data: dict[str, object], ending: str) -> str:
+def _render(data: dict[str, object], ending: str) -> str:
     if ending == ".json":
         import json
 

@@ -1,6 +1,6 @@
-"""How commands speak: results on stdout, progress and logs on stderr, progress bars in a terminal only.
+"""Output of the commands: results on stdout, messages and progress on stderr, progress bars in a terminal only.
 
-A command calls `say` for what a person may want to know on the way, `result` once for what it was asked for.
+A command calls `say` for messages on the way and `result` for what it was run for.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,7 +25,7 @@ stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 @contextmanager
 def quiet_if(quiet: bool) -> Iterator[None]:
-    """Silence `say`, `warn` and progress within the block; errors still show."""
+    """Silences `say`, `warn` and progress within the block; errors are still shown."""
     before = stderr.quiet
     stderr.quiet = quiet
     try:
@@ -35,22 +35,28 @@ def quiet_if(quiet: bool) -> Iterator[None]:
 
 
 def say(message: str) -> None:
-    """Print a line for a person on stderr."""
+    """Prints a message on stderr."""
     stderr.print(message, markup=False)
 
 
 def warn(message: str) -> None:
-    """Print a warning on stderr."""
+    """Prints a warning on stderr."""
     stderr.print(f"warning: {message}", style="yellow", markup=False)
 
 
 def fail(message: str) -> None:
-    """Print an error on stderr, even when quiet."""
+    """Prints an error on stderr, even with --quiet."""
     print(f"error: {message}", file=sys.stderr)
 
 
 def result(text: str, *, data: Any, as_json: bool) -> None:
-    """Print the command's result on stdout: `data` as JSON if asked for, else `text`."""
+    """Prints the result of the command on stdout.
+
+    Args:
+        text: The result for a person.
+        data: The result for a program.
+        as_json: Whether `data` is printed, as JSON, instead of `text`.
+    """
     shown = json.dumps(data, ensure_ascii=False, allow_nan=False) if as_json else text
     if not shown:
         return
@@ -61,8 +67,26 @@ def result(text: str, *, data: Any, as_json: bool) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> str:
+    """Returns rows of cells as aligned columns.
+
+    Args:
+        rows: The rows, all of the same length.
+        right: The columns that are aligned to the right.
+    """
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
 def progress(items: Iterable[T], *, label: str, total: int | None = None) -> Iterator[T]:
-    """Yield `items` with a progress bar on stderr; without one outside a terminal."""
+    """Yields `items` with a progress bar on stderr; without one outside a terminal."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     if not stderr.is_terminal or stderr.quiet:
@@ -74,7 +98,7 @@ def progress(items: Iterable[T], *, label: str, total: int | None = None) -> Ite
 
 @contextmanager
 def counting(label: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Yield a function to call with (done, total or None): it moves a progress bar on stderr, in a terminal only."""
+    """Yields a callback that moves a progress bar on stderr, in a terminal only; it takes (done, total or None)."""
     if not stderr.is_terminal or stderr.quiet:
         yield lambda done, total: None
         return

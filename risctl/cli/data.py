@@ -14,6 +14,7 @@ from risctl.cli.options import JsonOption, QuietOption, RootOption
 from risctl.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from risctl.cli.visualize.contact_sheets import ContactSheetFile
     from risctl.data.datasets.custom.read import CheckedFile
     from risctl.data.records import Dataset
     from risctl.data.store.reader import Store
@@ -128,10 +129,10 @@ def show(
     quiet: QuietOption = False,
 ) -> None:
     """List texts with what they are about: picture, kind, place, size, and how many likes there are."""
-    from risctl.cli.visualize.contact_sheets import contact_sheet_path
+    from risctl.cli.visualize.contact_sheets import ContactSheetFile
     from risctl.data.targets import targets_of
 
-    drawn = None if sheet is None else contact_sheet_path(sheet, "")
+    drawn = None if sheet is None else ContactSheetFile.claim(sheet, "", inputs=[source])
     with console.quiet_if(quiet), _opened(source, images) as opened:
         found = [
             (target, place)
@@ -147,28 +148,27 @@ def show(
         told.append(f"{len(rows):,} of {len(found):,} texts")
         if drawn is not None:
             _draw(opened, drawn, split=split, count=count, seed=seed or 0)
-            told.append(str(drawn))
-        data = {"texts": rows, "of": len(found), "sheet": str(drawn) if drawn else None}
+            told.append(str(drawn.path))
+        data = {"texts": rows, "of": len(found), "sheet": str(drawn.path) if drawn else None}
         console.result("\n".join(told), data=data, as_json=as_json)
 
 
-def _draw(source: Store | Dataset, path: Path, *, split: str, count: int, seed: int) -> None:
+def _draw(source: Store | Dataset, file: ContactSheetFile, *, split: str, count: int, seed: int) -> None:
     """Draw some pictures on a sheet; those of a user's file are put into a store for that."""
     import tempfile
 
-    from risctl.cli.visualize.contact_sheets import write_contact_sheet
     from risctl.data.store.reader import Store
     from risctl.data.store.writer import write_store
     from risctl.data.targets import some_pictures
     from risctl.visualization.dataset_contact_sheet import dataset_contact_sheet
 
     if isinstance(source, Store):
-        write_contact_sheet(dataset_contact_sheet(source, split=split, count=count, seed=seed).pixels, path)
+        file.write(dataset_contact_sheet(source, split=split, count=count, seed=seed).pixels)
         return
     with tempfile.TemporaryDirectory() as folder:
         info = write_store(some_pictures(source, split=split, count=count, seed=seed), Path(folder) / "some.h5")
         with Store(info.path) as store:
-            write_contact_sheet(dataset_contact_sheet(store, split=split, count=count, seed=seed).pixels, path)
+            file.write(dataset_contact_sheet(store, split=split, count=count, seed=seed).pixels)
 
 
 def _row(target: Target, place: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`risctl doctor`: is everything there and does it fit together? The answer can be pasted into a bug report."""
+"""`risctl doctor`: checks the installation and prints a report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def doctor(
         typer.Option(
             "--data-root",
             envvar="RISCTL_DATA",
-            help="A folder to look for stores in; may be given again.",
+            help="A folder to look for stores in; may be repeated.",
             show_default="data",
         ),
     ] = None,
@@ -37,4 +37,4 @@ def doctor(
     console.result(health.text(), data=health.to_dict(), as_json=as_json)
     if health.broken:
         names = ", ".join(one.name for one in health.broken)
-        raise MachineError(f"broken: {names}; the report says how to mend it")
+        raise MachineError(f"broken: {names}; the report says how to repair it")

@@ -1,17 +1,20 @@
-"""Options that several subcommands share, so that they read the same everywhere."""
+"""Options and arguments that several subcommands share."""
 
 from __future__ import annotations
 
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+if TYPE_CHECKING:
+    from risctl.data.store.reader import TextField
+
 
 class Device(StrEnum):
-    """Where to compute. `auto` takes CUDA, else MPS, else the CPU."""
+    """The device to compute on. `auto` takes CUDA, else MPS, else the CPU."""
 
     auto = "auto"
     cpu = "cpu"
@@ -19,9 +22,11 @@ class Device(StrEnum):
     mps = "mps"
 
 
-DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute; auto: CUDA, else MPS, else CPU.")]
+DeviceOption = Annotated[
+    Device, typer.Option("--device", help="The device to compute on; auto takes CUDA, else MPS, else the CPU.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress or log lines on stderr.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress or log messages on stderr.")]
 ModelOption = Annotated[
     Path, typer.Option("--model", "-m", help="A run folder or a checkpoint file (.safetensors).", show_default=False)
 ]
@@ -30,14 +35,53 @@ AnyModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="A run folder or a checkpoint file (.safetensors); default: the small model that comes with risctl.",
+        help="A run folder or a checkpoint file (.safetensors). Default: the small model that comes with risctl.",
         show_default=False,
     ),
 ]
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold", help="A pixel belongs to the mask if its probability exceeds this. Default: the recipe's."
+    ),
+]
+OutFolderOption = Annotated[Path, typer.Option("--out", "-o", help="The folder to write to; created if absent.")]
+
+StoreOption = Annotated[
+    Path, typer.Option("--data", "-d", help="A store made by `risctl prepare`.", show_default=False)
+]
+StoreArgument = Annotated[
+    Path, typer.Argument(metavar="STORE", help="A store made by `risctl prepare`.", show_default=False)
+]
+SplitOption = Annotated[
+    str, typer.Option("--split", "-s", help="A split of the store: val, test, testA, …; all for every one.")
+]
+TextFieldOption = Annotated[
+    str | None,
+    typer.Option("--text-field", help="Which form of the text: sent, raw or raw_lower. Default: the checkpoint's."),
+]
+RowsOption = Annotated[
+    Path | None,
+    typer.Option("--rows", help="Write one JSON line per sample to this file.", show_default=False),
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the random choice.")]
+RootOption = Annotated[
+    Path, typer.Option("--data-root", envvar="RISCTL_DATA", help="The folder of downloads and stores.")
+]
+
+
+def text_field_of(name: str) -> TextField:
+    """Returns `name` as a text field. Raises `UsageError` for an unknown one."""
+    from risctl.data.store.rows import TEXT_FIELDS
+    from risctl.errors import UsageError, unknown_name
+
+    if name not in TEXT_FIELDS:
+        raise UsageError(unknown_name("text field", name, TEXT_FIELDS))
+    return cast("TextField", name)
 
 
 def complete_recipe(incomplete: str) -> list[str]:
-    """Return what a shell offers for a recipe: shipped names, and the folders and YAML files under the cursor."""
+    """Returns the completions of a recipe: shipped names, and the folders and YAML files under the cursor."""
     from risctl.recipe.shipped import shipped_recipes
 
     folder = Path(incomplete if incomplete.endswith(os.sep) else os.path.dirname(incomplete))  # noqa: PTH120  "a/" stays
@@ -52,7 +96,7 @@ def complete_recipe(incomplete: str) -> list[str]:
 
 
 def complete_shipped(incomplete: str) -> list[str]:
-    """Return the names of shipped recipes that a shell offers."""
+    """Returns the completions of a shipped recipe's name."""
     from risctl.recipe.shipped import shipped_recipes
 
     return [name for name in shipped_recipes() if name.startswith(incomplete)]
@@ -77,10 +121,7 @@ OverridesArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="KEY=VALUE|~KEY",
-        help="Changes to the recipe: optim.lr=3e-4 sets, ~data.augment takes out.",
+        help="Changes to the recipe: optim.lr=3e-4 sets a key, ~data.augment removes one.",
         show_default=False,
     ),
-]
-RootOption = Annotated[
-    Path, typer.Option("--data-root", envvar="RISCTL_DATA", help="Where downloads and stores go unless named.")
 ]

@@ -1,4 +1,4 @@
-"""`risctl recipes`: list the shipped recipes, show and copy them, check one's own, print the schema."""
+"""`risctl recipes`: lists, shows, copies and checks recipes and prints their schema."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def list_recipes(as_json: JsonOption = False) -> None:
         row = {"name": name, "system": recipe.model.system, "dataset": Path(recipe.data.store).stem}
         rows.append({**row, "description": recipe.description, "file": str(file)})
     shown = ("name", "system", "dataset", "description")
-    console.result(_table([shown, *([row[key] for key in shown] for row in rows)]), data=rows, as_json=as_json)
+    console.result(console.table([shown, *([row[key] for key in shown] for row in rows)]), data=rows, as_json=as_json)
 
 
 @app.command("show", epilog="Example: risctl recipes show vlt-refcoco --full optim.lr=3e-4")
@@ -37,11 +37,11 @@ def show(
     recipe: RecipeArgument,
     overrides: OverridesArgument = None,
     full: Annotated[
-        bool, typer.Option("--full", help="Every key with its default written out, after the changes.")
+        bool, typer.Option("--full", help="Write out every key, with defaults, after the changes.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a recipe, as its file has it or with every key written out."""
+    """Print a recipe, as in its file or with every key written out."""
     from risctl.recipe.load import find_recipe, load_recipe
 
     read = load_recipe(recipe, overrides or ())
@@ -57,13 +57,15 @@ def copy(
     name: ShippedArgument,
     destination: Annotated[
         Path | None,
-        typer.Argument(metavar="DEST", help="File or folder to write to; default: NAME.yaml here.", show_default=False),
+        typer.Argument(
+            metavar="DEST", help="The file or folder to write. Default: NAME.yaml here.", show_default=False
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite a file that exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace an existing file.")] = False,
 ) -> None:
-    """Copy a shipped recipe, to edit it. Prints the path of the copy."""
+    """Copy a shipped recipe to edit it, and print the path of the copy."""
     from risctl.errors import UsageError, unknown_name
-    from risctl.files import replacing
+    from risctl.output_files import OutputFiles, check_replaceable
     from risctl.recipe.shipped import shipped_recipes
 
     shipped = shipped_recipes()
@@ -72,16 +74,15 @@ def copy(
     target = destination or Path(f"{name}.yaml")
     if target.is_dir():
         target = target / f"{name}.yaml"
-    if target.exists() and not force:
-        raise UsageError(f"{target} exists; choose another name, or overwrite it with --force")
-    with replacing(target) as part:
+    check_replaceable(target, overwrite=force, option="--force")
+    with OutputFiles(inputs=[shipped[name]]).writing(target) as part:
         part.write_bytes(shipped[name].read_bytes())
     console.result(str(target), data=None, as_json=False)
 
 
 @app.command("validate", epilog="Example: risctl recipes validate mine.yaml optim.lr=3e-4 ~data.augment")
 def validate(recipe: RecipeArgument, overrides: OverridesArgument = None, as_json: JsonOption = False) -> None:
-    """Check a recipe, with changes if given; all problems are named at once (exit code 3)."""
+    """Check a recipe, after changes if any are given. All problems are listed at once (exit code 3)."""
     from risctl.errors import RecipeError
     from risctl.recipe.load import load_recipe
 
@@ -99,12 +100,7 @@ def validate(recipe: RecipeArgument, overrides: OverridesArgument = None, as_jso
 
 @app.command("schema", epilog="Example: risctl recipes schema > recipe.schema.json")
 def schema() -> None:
-    """Print the JSON Schema of recipes: every key, what it means, its range and its default."""
+    """Print the JSON Schema of recipes: every key with its meaning, range and default."""
     from risctl.recipe.schema import recipe_json_schema
 
     console.result(json.dumps(recipe_json_schema(), indent=2, ensure_ascii=False), data=None, as_json=False)
-
-
-def _table(rows: list[tuple[str, ...] | list[str]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)

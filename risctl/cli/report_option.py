@@ -1,4 +1,4 @@
-"""`--report FILE`: an evaluation as a page, Markdown or JSON, the same wherever something is evaluated."""
+"""The options `--report` and `--pictures` of every command that evaluates."""
 
 from __future__ import annotations
 
@@ -15,28 +15,50 @@ if TYPE_CHECKING:
 
     from risctl.data.store.reader import Store
     from risctl.evaluation.report import Report
+    from risctl.output_files import OutputFiles
     from risctl.visualization.report.sample_images import Looked
 
 ReportOption = Annotated[
     list[Path] | None,
     typer.Option(
         "--report",
-        help="Write the report to this file: .html (one page with the worst and best samples, to filter and sort), "
-        ".md or .json. Can be given several times.",
+        "-r",
+        help="Write a report to this file: .html (a page with the worst and best samples, which filters and sorts), "
+        ".md or .json; may be repeated.",
         show_default=False,
     ),
 ]
 PicturesOption = Annotated[
-    int, typer.Option("--pictures", min=0, max=100, help="Worst and best samples shown on a page, each.")
+    int, typer.Option("--pictures", min=0, max=100, help="How many worst and how many best samples the page shows.")
 ]
 
 
-def check_reports(paths: Sequence[Path] | None) -> None:
-    """Raise `UsageError` for paths that no report could be written to, before anything is computed."""
-    if paths:
+def claim_outputs(
+    *, inputs: Iterable[Path | None], reports: Sequence[Path] | None = None, others: Iterable[Path | None] = ()
+) -> OutputFiles:
+    """Checks the files that a command is to write before anything is computed.
+
+    Args:
+        inputs: Files that the command reads.
+        reports: The files of `--report`.
+        others: Further files to write; None is ignored.
+
+    Returns:
+        The guard to write them through.
+
+    Raises:
+        UsageError: A report has an unknown ending, or a file is an input, or is named twice.
+    """
+    from risctl.output_files import OutputFiles
+
+    if reports:
         from risctl.visualization.report.files import check_report_paths
 
-        check_report_paths(paths)
+        check_report_paths(reports)
+    outputs = OutputFiles(inputs=inputs)
+    for path in (*(reports or ()), *others):
+        outputs.claim(path)
+    return outputs
 
 
 def write_reports(
@@ -48,11 +70,22 @@ def write_reports(
     find: Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]],
     look: Callable[[int], Looked] | None = None,
     pictures: int,
+    outputs: OutputFiles,
 ) -> dict[str, list[str]]:
-    """Write the reports asked for; return {"reports": paths}, or nothing if there are none.
+    """Writes the requested reports.
 
-    find: yields (row, bool mask (H, W)) of what is found for the sentences of these rows; look: returns the picture of
-    a row, by default the stored one.
+    Args:
+        paths: Their files; None or empty for no report.
+        report: The evaluation.
+        about: Further facts to state, such as the model.
+        store: The store of the samples.
+        find: Yields (row, predicted bool mask (H, W)) of the sentences of the given rows.
+        look: Returns the image of a row; by default the stored one.
+        pictures: How many worst and how many best samples a page shows.
+        outputs: The guard of the command's output files.
+
+    Returns:
+        {"reports": paths}, or an empty dict without reports.
     """
     if not paths:
         return {}
@@ -64,6 +97,6 @@ def write_reports(
         listing = listing_of(report)
         shown = picture_samples(report, listing, store, find=find, look=look, each=pictures)
     for path in paths:
-        write_report(path, report, about=about, pictures=shown, listing=listing)
+        write_report(path, report, about=about, pictures=shown, listing=listing, outputs=outputs)
         console.say(f"report: {path}")
     return {"reports": [str(path) for path in paths]}

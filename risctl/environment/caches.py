@@ -25,17 +25,17 @@ KINDS = (DOWNLOAD, VECTORS, FEATURES, LEFTOVER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class CacheEntry:
     """One thing that is kept. kind: one of `KINDS`; files: all of it, the one it is known by first; bytes: of all.
 
-    used_by: what reads it, in words; useless: why nothing can use it any more, None if something can.
+    used_by: what reads it, in words; unusable: why nothing can use it any more, None if something can.
     """
 
     kind: str
     files: tuple[Path, ...]
     bytes: int
     used_by: str
-    useless: str | None = None
+    unusable: str | None = None
 
     @property
     def path(self) -> Path:
@@ -52,7 +52,7 @@ class Entry:
             file.unlink(missing_ok=True)
 
 
-def find_caches(data_root: Path) -> list[Entry]:
+def find_caches(data_root: Path) -> list[CacheEntry]:
     """Return everything kept under the data root, and the word vectors of the user's cache folder."""
     files = sorted(one for one in data_root.rglob("*") if one.is_file()) if data_root.is_dir() else []
     stores = _stores(files)
@@ -77,7 +77,7 @@ def _stores(files: Sequence[Path]) -> dict[Path, tuple[str, str]]:
     return found
 
 
-def _downloads(files: Sequence[Path], stores: dict[Path, tuple[str, str]]) -> Iterator[Entry]:
+def _downloads(files: Sequence[Path], stores: dict[Path, tuple[str, str]]) -> Iterator[CacheEntry]:
     there = set(files)
     for file in files:
         record = record_of(file)
@@ -96,7 +96,7 @@ def _downloads_of(dataset: DatasetDescriptor) -> set[str]:
     return {source.file_name for source in (*dataset.sources, *images)}
 
 
-def _features(files: Sequence[Path], stores: dict[Path, tuple[str, str]]) -> Iterator[Entry]:
+def _features(files: Sequence[Path], stores: dict[Path, tuple[str, str]]) -> Iterator[CacheEntry]:
     for file in files:
         unfinished = file.name.endswith(f"{schema.SUFFIX}.part")
         if not (file.name.endswith(schema.SUFFIX) or unfinished):
@@ -104,7 +104,7 @@ def _features(files: Sequence[Path], stores: dict[Path, tuple[str, str]]) -> Ite
         try:
             layout = FeatureFile(file, unfinished=unfinished)
         except DataError as error:
-            yield _entry(FEATURES, (file,), used_by="nothing", useless=str(error))
+            yield _entry(FEATURES, (file,), used_by="nothing", unusable=str(error))
             continue
         layout.close()
         about = layout.layout
@@ -112,17 +112,17 @@ def _features(files: Sequence[Path], stores: dict[Path, tuple[str, str]]) -> Ite
         if about.shard[1] > 1:
             used += f"; shard {about.shard[0]} of {about.shard[1]}"
         store = stores.get(file.with_name(about.store))
-        useless = None
+        unusable = None
         if store is None:
-            useless = f"its store {about.store} is not beside it"
+            unusable = f"its store {about.store} is not beside it"
         elif store[1] != about.key.store:
-            useless = f"its store {about.store} has changed"
+            unusable = f"its store {about.store} has changed"
         elif about.key.code != code_version():
-            useless = f"it is of {about.key.code}, this is {code_version()}"
-        yield _entry(FEATURES, (file,), used_by=used, useless=useless)
+            unusable = f"it is of {about.key.code}, this is {code_version()}"
+        yield _entry(FEATURES, (file,), used_by=used, unusable=unusable)
 
 
-def _vectors(files: Sequence[Path]) -> Iterator[Entry]:
+def _vectors(files: Sequence[Path]) -> Iterator[CacheEntry]:
     recipes = _recipes_by_vectors()
     for file in files:
         if file.suffix != ".safetensors":
@@ -130,14 +130,14 @@ def _vectors(files: Sequence[Path]) -> Iterator[Entry]:
         try:
             source = source_of(file)
         except DataError as error:
-            yield _entry(VECTORS, (file,), used_by="nothing", useless=str(error))
+            yield _entry(VECTORS, (file,), used_by="nothing", unusable=str(error))
             continue
         name = Path(source).name
         using = recipes.get(name, [])
         # Without its source, a conversion is never asked for.
         gone = f"its source {source} is gone" if Path(source).is_absolute() and not Path(source).exists() else None
         shown = f", as in {', '.join(using[:3])}{', …' if len(using) > 3 else ''}" if using else ""
-        yield _entry(VECTORS, (file,), used_by=f"recipes with {name or 'unnamed vectors'}{shown}", useless=gone)
+        yield _entry(VECTORS, (file,), used_by=f"recipes with {name or 'unnamed vectors'}{shown}", unusable=gone)
 
 
 @functools.cache
@@ -151,15 +151,15 @@ def _recipes_by_vectors() -> dict[str, list[str]]:
     return found
 
 
-def _leftovers(files: Sequence[Path]) -> Iterator[Entry]:
+def _leftovers(files: Sequence[Path]) -> Iterator[CacheEntry]:
     for file in files:
         if is_left_over(file):
-            yield _entry(LEFTOVER, (file,), used_by="nothing", useless="its writer was killed")
+            yield _entry(LEFTOVER, (file,), used_by="nothing", unusable="its writer was killed")
 
 
-def _entry(kind: str, files: tuple[Path, ...], *, used_by: str, useless: str | None = None) -> Entry:
+def _entry(kind: str, files: tuple[Path, ...], *, used_by: str, unusable: str | None = None) -> CacheEntry:
     size = sum(one.stat().st_size for one in files)
-    return Entry(kind=kind, files=files, bytes=size, used_by=used_by, useless=useless)
+    return CacheEntry(kind=kind, files=files, bytes=size, used_by=used_by, unusable=unusable)
 
 
 def _verify_download(path: Path) -> str:

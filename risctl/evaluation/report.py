@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from risctl.evaluation.text_table import aligned
-from risctl.files import replacing
 from risctl.language.tokens import words_of
 from risctl.metrics.bootstrap import Interval, intervals
 from risctl.metrics.breakdowns import FEW_SAMPLES, Breakdown, Part, breakdowns, headline, measured
@@ -20,6 +18,7 @@ from risctl.metrics.curves import histogram, precision_curve
 from risctl.metrics.figures import figures, sample_ious
 from risctl.metrics.protocols import Protocol
 from risctl.metrics.rows import Rows
+from risctl.output_files import OutputFiles
 
 REFCOCO_FAMILY = ("refcoco", "refcoco+", "refcocog", "grefcoco", "rrefcoco", "ref-zom")
 """Sets whose val and test images are in COCO train2014."""
@@ -234,11 +233,9 @@ class Report:
             "checkpoint": self.checkpoint[:12] if self.checkpoint else None,
         }
 
-    def write_rows(self, path: Path) -> None:
+    def write_rows(self, path: Path, *, outputs: OutputFiles | None = None) -> None:
         """Write `rows` to `path` as JSON Lines, whole or not at all. Raises `DataError` or `MachineError`."""
-        with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
-            for row in self.rows():
-                file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+        (outputs or OutputFiles()).write_json_lines(path, self.rows())
 
     def _first_sentences_only(self) -> bool:
         return all(result.protocol.sentences == "first" for result in self.results.values())

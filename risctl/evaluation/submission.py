@@ -15,8 +15,8 @@ from risctl.data.store.clips import ClipStore, expression_number
 from risctl.data.store.reader import Store, TextField
 from risctl.errors import DataError
 from risctl.evaluation.video_evaluator import StoredVideo
-from risctl.files import replacing
 from risctl.inference.video_predictor import CLIP_LENGTH, Query, VideoPredictor
+from risctl.output_files import OutputFiles
 from risctl.systems.base import System
 from risctl.systems.protocols import takes_clips
 
@@ -43,6 +43,7 @@ def write_submission(
     clip_length: int = CLIP_LENGTH,
     threshold: float = 0.5,
     progress: Progress | None = None,
+    outputs: OutputFiles | None = None,
 ) -> Submission:
     """Write `Annotations/VIDEO/EXPRESSION/FRAME.png` (0 and 255) for all of `split` into the zip `out`, whole or not.
 
@@ -70,7 +71,7 @@ def write_submission(
     before = system.training
     system.eval()
     try:
-        with replacing(out) as beside:
+        with (outputs or OutputFiles()).writing(out) as beside:
             with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as file:
                 for done, (name, asked) in enumerate(by_video.items(), start=1):
                     video = StoredVideo.of(store, name, frames[name])

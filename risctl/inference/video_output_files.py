@@ -12,10 +12,9 @@ from typing import Any, TextIO
 import numpy as np
 from PIL import Image
 
-from risctl.files import replacing
-from risctl.inference.output_files import digest, short_stem, slug
 from risctl.inference.video_predictor import FramePredictions
 from risctl.interrupts import Interrupts
+from risctl.output_files import OutputFiles, slug
 from risctl.vision import rle
 from risctl.vision.drawing.overlays import overlay
 from risctl.vision.video_frames import Video, VideoWriter
@@ -31,10 +30,20 @@ class VideoPredictions:
     `"complete": false`. If nothing was, nothing is written.
     """
 
-    def __init__(self, folder: Path, video: Video, *, texts: list[str], model: str, threshold: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        video: Video,
+        *,
+        texts: list[str],
+        model: str,
+        threshold: float,
+        outputs: OutputFiles | None = None,
+    ) -> None:
         self.folder, self.video, self.texts = folder, video, texts
         self.model, self.threshold = model, threshold
         self.frames = 0
+        self._outputs = outputs or OutputFiles()
         self._name = _printable(video.path)
         self._bases = {text: self._base(text) for text in texts}
         self._stack = contextlib.ExitStack()
@@ -48,8 +57,8 @@ class VideoPredictions:
                 masks.mkdir(parents=True, exist_ok=True)
                 for name in _frames_of(self.folder / f"{base}.json"):  # an earlier answer may have had more
                     (masks / f"{Path(name).name}.png").unlink(missing_ok=True)
-                film = stack.enter_context(replacing(self.folder / f"{base}.overlay.mp4"))
-                listed = stack.enter_context(replacing(self.folder / f"{base}.json"))
+                film = stack.enter_context(self._outputs.writing(self.folder / f"{base}.overlay.mp4"))
+                listed = stack.enter_context(self._outputs.writing(self.folder / f"{base}.json"))
                 writer = stack.enter_context(VideoWriter(film, rate=self.video.rate))
                 table = stack.enter_context(listed.open("w", encoding="utf-8"))
                 table.write(self._head(text))
@@ -66,11 +75,7 @@ class VideoPredictions:
         return self._bases[text]
 
     def _base(self, text: str) -> str:
-        stem = short_stem(self.video.name)
-        base = f"{stem}.{slug(text)}"
-        if _read(self.folder / f"{base}.json").get("video", self._name) != self._name:
-            base = f"{stem}-{digest(self._name)}.{slug(text)}"
-        return base
+        return self._outputs.base_name(self.folder, self.video.name, slug(text), source=self._name, key="video")
 
     def add(self, answers: FramePredictions) -> None:
         """Write a frame's answers, of all texts or, if the program is killed, of some; Ctrl-C waits for the last."""
@@ -83,7 +88,7 @@ class VideoPredictions:
     def _write(self, answers: FramePredictions) -> None:
         for (masks, writer, table), prediction in zip(self._parts, answers.predictions, strict=True):
             mask = prediction.mask
-            with replacing(masks / f"{answers.frame.name}.png") as beside:
+            with self._outputs.writing(masks / f"{answers.frame.name}.png") as beside:
                 Image.fromarray(mask.astype(np.uint8) * 255).save(beside, "PNG")
             drawn = overlay(answers.frame.pixels, [mask], [prediction.text], beneath=True)
             writer.add(drawn, time=answers.frame.time)

@@ -91,7 +91,7 @@ def test_everything_is_listed_with_its_size_and_use(kept: Path, risctl: Run, tmp
     assert vectors["used_by"] == "recipes with glove.txt"
     assert "no store here was made of it" in found["refcoco.zip"]["used_by"]
     assert "goes on from it" in found["train2014.zip.part"]["used_by"]
-    assert all(one["useless"] is None for one in found.values())
+    assert all(one["unusable"] is None for one in found.values())
     write_store(tiny_dataset(), tmp_path / "x.h5")
     store = tiny_dataset()
     store.name = "refcoco"
@@ -144,7 +144,7 @@ def test_stale_features_orphaned_vectors_and_leftovers_are_removed(kept: Path, r
     write_store(tiny_dataset(images=9), kept / "tiny.h5")
     code, told, _ = risctl("cache", "gc")
     assert code == 0
-    reasons = {Path(one["path"]).name: one["useless"] for one in told["removed"]}
+    reasons = {Path(one["path"]).name: one["unusable"] for one in told["removed"]}
     assert "its store tiny.h5 has changed" in reasons.pop("tiny.vlt-scenes.features.h5")
     assert "cut short" in reasons.pop("cut.features.h5")
     assert "killed" in reasons.pop(leftover.name)
@@ -162,4 +162,4 @@ def test_vectors_of_an_earlier_form_have_no_sum_and_are_kept(risctl: Run, tmp_pa
     words = np.frombuffer(b"a\nb", dtype=np.uint8)
     save_file({"vectors": table.vectors, "words": words}, folder / "old.safetensors", {"risctl": '{"source": "g.zip"}'})
     [entry] = risctl("cache", "verify")[1]["entries"]
-    assert entry["verified"] == "readable; no sum was recorded" and entry["useless"] is None
+    assert entry["verified"] == "readable; no sum was recorded" and entry["unusable"] is None

@@ -15,7 +15,7 @@ import pytest
 from helpers.command_line import Run
 from PIL import Image
 
-from risctl.cli.predict.command import split_arguments
+from risctl.cli.predict.inputs import split_arguments
 from risctl.errors import DataError, UsageError
 from risctl.vision import rle
 from risctl.vision.image_files import find_pictures
@@ -178,9 +178,9 @@ def test_an_animation_is_said_to_be_one(risctl: Run, tmp_path: Path, tiny_checkp
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["photo.png"], 2, "no text: say what to look for"),
-        (["photo.png", ""], 2, "a text is empty"),
-        (["photo.png", "cup", "--text", "  "], 2, "a text is empty"),
+        (["photo.png"], 2, "no phrase given"),
+        (["photo.png", ""], 2, "a phrase is empty"),
+        (["photo.png", "cup", "--text", "  "], 2, "a phrase is empty"),
         (["photo.png", "other.jpg", "cup"], 2, "'other.jpg' is named like a picture"),
         (["phto.png", "cup"], 4, "no picture at phto.png; did you mean photo.png?"),
         (["empty", "cup"], 4, "the folder empty holds no pictures"),
@@ -208,7 +208,7 @@ def test_what_is_a_picture_and_what_is_a_text(tmp_path: Path, monkeypatch: pytes
     assert split_arguments(["cup", "cup"]) == (["cup"], ["cup"])
     assert split_arguments(["-"], ["cup"]) == (["-"], ["cup"])
     assert split_arguments(["a.jpg"], ["x.png"]) == (["a.jpg"], ["x.png"])
-    with pytest.raises(UsageError, match="among the texts"):
+    with pytest.raises(UsageError, match="among the phrases"):
         split_arguments(["a.jpg", "cup", "b.png"])
     with pytest.raises(UsageError, match="no text"):
         split_arguments(["a.jpg", "b.png"])

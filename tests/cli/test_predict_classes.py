@@ -15,7 +15,7 @@ from PIL import Image
 from pycocotools import mask as coco_masks
 from pycocotools.coco import COCO
 
-from risctl.cli.predict.classes import category_ids, names_of
+from risctl.cli.predict.classes import category_ids, parse_names
 from risctl.errors import UsageError
 
 
@@ -59,7 +59,7 @@ def test_things_by_name(predict: Run, checkpoint: Path, capfd: pytest.CaptureFix
         assert drawn.width >= 90
     code, out, err = predict(*asked[:-1], "--min-score", 1)
     assert (code, out) == (0, "")
-    assert "none of the classes was found" in err
+    assert "no object of these categories was found" in err
 
 
 def test_a_phrase_is_answered(predict: Run, checkpoint: Path) -> None:
@@ -98,8 +98,8 @@ def test_eval_by_class_is_for_what_finds_classes(risctl: Run, tiny_checkpoint: P
 
 
 def test_names_and_their_numbers() -> None:
-    assert names_of(" Tennis  racket,cat,, cat") == ["tennis racket", "cat"]
+    assert parse_names(" Tennis  racket,cat,, cat") == ["tennis racket", "cat"]
     with pytest.raises(UsageError, match="names between commas"):
-        names_of(" ,")
+        parse_names(" ,")
     numbers = category_ids(["castle", "cat", "moat"])
     assert (numbers["castle"], numbers["cat"], numbers["moat"]) == (91, 17, 92)

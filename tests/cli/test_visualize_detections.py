@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> Path:
 def test_a_sheet_is_written(risctl: Run, store: Path, tmp_path: Path) -> None:
     """Of classes of the checkpoint; unseen ones alone; named ones."""
     model, sheet = tiny_zsi(tmp_path), tmp_path / "sheet.png"
-    common = ("visualize", "detections", store, "--model", model, "--split", "val", "-n", 2, "--most", 3)
+    common = ("visualize", "detections", store, "--model", model, "--split", "val", "-n", 2, "--max-count", 3)
     for more, names in (
         ((), {*SPLITS["48_17"].seen, *SPLITS["48_17"].unseen}),
         (("--unseen",), {*SPLITS["48_17"].unseen}),

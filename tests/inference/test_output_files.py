@@ -7,13 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from risctl.errors import DataError
 from risctl.inference import output_files
-from risctl.inference.output_files import PredictionFolder, slug
+from risctl.inference.output_files import PredictionFolder
 from risctl.results import Prediction
 from risctl.vision import rle
 
@@ -29,24 +27,6 @@ def prediction(*, height: int, width: int, text: str = "the red cup") -> Predict
         box=rle.box(rle.encode(probability > 0.5)),
         image=np.full((height, width, 3), 90, dtype=np.uint8),
     )
-
-
-@given(st.text(max_size=80), st.text(max_size=80))
-def test_two_texts_never_share_a_name(first: str, second: str) -> None:
-    assert (slug(first) == slug(second)) == (first == second)
-
-
-@given(st.text())
-def test_names_are_plain_and_short(text: str) -> None:
-    name = slug(text)
-    assert 0 < len(name) <= 70
-    assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
-
-
-def test_usual_texts_have_readable_names() -> None:
-    assert slug("the red cup") == "the-red-cup"
-    assert slug("the red cup!").startswith("the-red-cup-")
-    assert slug("man in 2nd row") == "man-in-2nd-row"
 
 
 def test_the_files_say_what_the_record_says(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`risctl eval --protocol zsi` and `gzsi`: things found by class."""
+"""`risctl eval --protocol zsi` and `gzsi`: evaluates detection by category."""
 
 from __future__ import annotations
 
@@ -14,25 +14,33 @@ if TYPE_CHECKING:
     from risctl.data.store.reader import Store
 
 
-def evaluate_found_classes(
+def evaluate_detector(
     loaded: Loaded,
     store: Store,
     *,
     split: str,
     generalised: bool,
-    place: torch.device,
+    device: torch.device,
     limit: int | None,
-    is_first: bool,
+    is_main: bool,
     as_json: bool,
 ) -> None:
-    """Measure, and print a figure a line, or all as JSON. A figure that nothing there decides is "-", null in JSON.
+    """Evaluates a detector and prints its figures, one a line; an undefined one is "-", null in JSON.
 
-    Of several processes each measures a share, and the first tells.
+    Args:
+        loaded: The checkpoint.
+        store: The store.
+        split: The split.
+        generalised: Whether seen and unseen categories compete (GZSI) or only unseen ones are detected (ZSI).
+        device: The device of this process.
+        limit: The first so many images only.
+        is_main: Whether this process prints; each of several evaluates a share.
+        as_json: Whether the figures are printed as JSON.
     """
     from risctl.evaluation.instance_evaluator import evaluate_classes
 
-    if is_first:
-        console.say(f"{loaded.path} on {store.path}, split {split}, {place}")
+    if is_main:
+        console.say(f"{loaded.path} on {store.path}, split {split}, {device}")
     with console.counting("evaluate") as progress:
         report = evaluate_classes(
             loaded.system,
@@ -42,7 +50,7 @@ def evaluate_found_classes(
             limit=limit,
             progress=progress,
         )
-    if not is_first:
+    if not is_main:
         return
     protocol = "gzsi" if generalised else "zsi"
     things = ", ".join(f"{count:,} things of {part} classes" for part, count in report.things.items())

@@ -1,8 +1,7 @@
-"""The video side of `risctl eval`: J and F on a store of videos."""
+"""`risctl eval` on a store of videos: J and F."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from risctl.checkpoints.checkpoint import Loaded
     from risctl.data.store.reader import Store, TextField
+    from risctl.output_files import OutputFiles
 
 
 def evaluate_video_model(
@@ -23,7 +23,7 @@ def evaluate_video_model(
     *,
     split: str,
     text_field: TextField,
-    place: torch.device,
+    device: torch.device,
     threshold: float | None,
     limit: int | None,
     rows: Path | None,
@@ -32,24 +32,39 @@ def evaluate_video_model(
     checkpoint: str | None,
     submission: Path | None,
     clip_length: int | None,
-    is_first: bool,
+    outputs: OutputFiles,
+    is_main: bool,
     as_json: bool,
 ) -> None:
-    """Measure a loaded model and print its figures; `rows`: a file for a JSON line an expression; `reports`,
-    with so many `pictures` of each kind, and the hash of the `checkpoint` to state: files of the report.
+    """Evaluates a loaded model and prints its figures, or writes a submission.
 
-    Of several processes each measures a share, and the first tells and writes; a submission is the first one's alone.
+    Args:
+        loaded: The checkpoint.
+        store: The store of videos.
+        split: The split.
+        text_field: The form of the text.
+        device: The device of this process.
+        threshold: A pixel belongs to the mask if its probability exceeds this. Default: the recipe's, else 0.5.
+        limit: The first so many expressions only.
+        rows: A file for one JSON line per expression.
+        reports: The files of the report.
+        pictures: How many worst and how many best samples a page shows.
+        checkpoint: The checkpoint's hash, stated in the report.
+        submission: The zip file of a submission, instead of figures.
+        clip_length: Frames that the model sees at once.
+        outputs: The guard of the command's output files.
+        is_main: Whether this process prints and writes; each of several evaluates a share.
+        as_json: Whether the figures are printed as JSON.
     """
     from risctl.evaluation.video_evaluator import evaluate_videos
-    from risctl.files import replacing
     from risctl.metrics.protocols import VIDEOS
 
     chosen = threshold or loaded.recipe.eval.threshold or 0.5
-    VIDEOS.with_threshold(chosen)  # Nonsense is told before anything is computed.
-    if is_first:
-        console.say(f"{loaded.path} on {store.path}, split {split}, {place}, mask where probability > {chosen:g}")
+    VIDEOS.with_threshold(chosen)  # An invalid threshold is an error before anything is computed.
+    if is_main:
+        console.say(f"{loaded.path} on {store.path}, split {split}, {device}, mask where probability > {chosen:g}")
     if submission is not None:
-        if not is_first:
+        if not is_main:
             return
         from risctl.evaluation.submission import write_submission
         from risctl.inference.video_predictor import CLIP_LENGTH
@@ -57,8 +72,8 @@ def evaluate_video_model(
 
         if takes_clips(loaded.system):
             console.say(
-                f"in clips of {clip_length or CLIP_LENGTH} frames, the query chosen over each video; one pass over all "
-                "frames, as ReferFormer was published with, may differ and is had with --clip-len"
+                f"predicting in clips of {clip_length or CLIP_LENGTH} frames, with the query chosen over each video; "
+                "results may differ from one pass over all frames, as ReferFormer was published with: see --clip-len"
             )
         with console.counting("predict") as progress:
             done = write_submission(
@@ -70,12 +85,13 @@ def evaluate_video_model(
                 clip_length=clip_length or CLIP_LENGTH,
                 threshold=chosen,
                 progress=progress,
+                outputs=outputs,
             )
-        told = (
+        text = (
             f"{done.path}: {done.masks:,} masks of {done.expressions:,} expressions in {done.videos:,} videos, complete"
         )
         written = {**asdict(done), "path": str(done.path), "split": split, "complete": True}
-        console.result(told, data=written, as_json=as_json)
+        console.result(text, data=written, as_json=as_json)
         return
     with console.counting("evaluate") as progress:
         report = evaluate_videos(
@@ -88,7 +104,7 @@ def evaluate_video_model(
             limit=limit,
             progress=progress,
         )
-    if not is_first:
+    if not is_main:
         return
     data = {
         "model": str(loaded.path),
@@ -107,14 +123,13 @@ def evaluate_video_model(
         "seconds": round(report.seconds, 1),
     }
     if rows is not None:
-        with replacing(rows) as beside:
-            beside.write_text("".join(f"{json.dumps(asdict(row))}\n" for row in report.rows), encoding="utf-8")
+        outputs.write_json_lines(rows, (asdict(row) for row in report.rows), allow_nan=True)
         data["rows"] = str(rows)
     if reports:
         from risctl.evaluation.video_report import MiddleFrames, report_of
 
-        drawn = MiddleFrames(loaded.system, store, report, text_field=text_field, threshold=chosen)
-        whole = report_of(
+        middle = MiddleFrames(loaded.system, store, report, text_field=text_field, threshold=chosen)
+        full_report = report_of(
             report,
             store,
             split=split,
@@ -122,10 +137,17 @@ def evaluate_video_model(
             threshold=chosen,
             limit=limit,
             checkpoint=checkpoint,
-            device=place,
+            device=device,
         )
         about = {"model": str(loaded.path), "data": str(store.path)}
         data |= write_reports(
-            reports, whole, about=about, store=store, find=drawn.find, look=drawn.look, pictures=pictures
+            reports,
+            full_report,
+            about=about,
+            store=store,
+            find=middle.find,
+            look=middle.look,
+            pictures=pictures,
+            outputs=outputs,
         )
     console.result(report.to_text(), data=data, as_json=as_json)

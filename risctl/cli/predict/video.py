@@ -1,4 +1,4 @@
-"""The video side of `risctl predict`: a video and phrases in, a mask a frame out."""
+"""`risctl predict VIDEO PHRASE`: the masks of phrases in every frame of a video."""
 
 from __future__ import annotations
 
@@ -14,19 +14,28 @@ if TYPE_CHECKING:
 
 
 def open_video(source: str, *, out: Path) -> Video:
-    """Look at the video to be read. Raises `UsageError` if `out` is its folder of frames, and what opening raises."""
+    """Opens a video.
+
+    Args:
+        source: A video file or a folder of frames.
+        out: The folder that predictions are written to.
+
+    Raises:
+        UsageError: `out` is the folder of the frames.
+        DataError: The video cannot be read.
+    """
     from risctl.vision.video_frames import Video
 
     video = Video.open(Path(source))
     if video.pictures and out.resolve() == video.path.resolve():
-        raise UsageError(f"{out} is the folder of the frames; name another with --out")
+        raise UsageError(f"{out} is the folder of the frames; name another folder with --out")
     return video
 
 
 def predict_video(
     predictor: Predictor,
     video: Video,
-    texts: list[str],
+    phrases: list[str],
     *,
     out: Path,
     clip_length: int,
@@ -34,27 +43,47 @@ def predict_video(
     query: Literal["clip", "video"],
     as_json: bool,
 ) -> None:
-    """Write the predictions of one video and print a line a text; Ctrl-C keeps the finished frames and exits with 130.
+    """Writes the predictions of a video and prints one line per phrase.
 
-    So does a video that breaks off, which then raises `DataError`.
+    Args:
+        predictor: The opened model.
+        video: The video.
+        phrases: The expressions.
+        out: The folder to write to.
+        clip_length: Frames that the model sees at once.
+        overlap: Frames that consecutive clips share.
+        query: Whether the answering query is chosen in each clip or over the whole video.
+        as_json: Whether the records are printed as JSON.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the finished frames are kept.
+        DataError: The video breaks off; the finished frames are kept.
     """
     from risctl.inference.video_output_files import VideoPredictions
     from risctl.inference.video_predictor import VideoPredictor
+    from risctl.output_files import OutputFiles
     from risctl.systems.protocols import takes_clips
 
-    answerer = VideoPredictor(
+    video_predictor = VideoPredictor(
         predictor.system, threshold=predictor.threshold, clip_length=clip_length, overlap=overlap, query=query
     )
     if takes_clips(predictor.system) and (video.count is None or video.count > clip_length):
         console.say(
-            f"in clips of {clip_length} frames: a whole-video pass, as ReferFormer was published with, may differ; "
-            f"the query is chosen per {query}"
+            f"predicting in clips of {clip_length} frames, with the query chosen per {query}; results may differ from "
+            "one pass over the whole video, as ReferFormer was published with"
         )
-    files = VideoPredictions(out, video, texts=texts, model=str(predictor.path), threshold=predictor.threshold)
+    files = VideoPredictions(
+        out,
+        video,
+        texts=phrases,
+        model=str(predictor.path),
+        threshold=predictor.threshold,
+        outputs=OutputFiles(inputs=[video.path]),
+    )
     stopped: BaseException | None = None
     try:
         with files, console.counting(video.name) as progress:
-            for answers in answerer.predict(video, texts, progress=progress):
+            for answers in video_predictor.predict(video, phrases, progress=progress):
                 files.add(answers)
             files.done()
     except (KeyboardInterrupt, DataError) as error:
@@ -69,5 +98,5 @@ def predict_video(
     if as_json:
         console.result("", data=records, as_json=True)
     if stopped is not None:
-        console.say(f"not done to the end: the {files.frames} finished frames are kept in {out}")
+        console.say(f"stopped before the end; the {files.frames} finished frames are kept in {out}")
         raise stopped

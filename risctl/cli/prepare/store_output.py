@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from risctl.cli import console
-from risctl.errors import UsageError
 
 if TYPE_CHECKING:
     from risctl.data.records import Dataset
@@ -42,8 +41,9 @@ def check_output(out: Path, *, overwrite: bool) -> Path:
 
 def check_file(path: Path, *, overwrite: bool) -> Path:
     """Returns `path` if a file that is no store may be written there. Raises `UsageError` if one must stay there."""
-    if path.is_file() and not overwrite:
-        raise UsageError(f"{path} is there already; replace it with --overwrite, or name another file with --out")
+    from risctl.output_files import check_replaceable
+
+    check_replaceable(path, overwrite=overwrite)
     return path
 
 

@@ -1,7 +1,9 @@
-"""Checks where the contact sheets of `risctl visualize` go, and writes them."""
+"""The file of a contact sheet that `risctl visualize` draws."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,40 +14,60 @@ from risctl.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from risctl.output_files import OutputFiles
+
 ENDINGS = (".png", ".jpg", ".jpeg")
 
 OutOption = Annotated[
     Path | None,
     typer.Option(
-        "--out", "-o", help="The file to write, .png or .jpg. Default: named after what it shows, here.",
+        "--out",
+        "-o",
+        help="The file to write, .png or .jpg. Default: named after what it shows, in the current folder.",
         show_default=False,
     ),
-]  # fmt: skip
-ThresholdOption = Annotated[
-    float | None,
-    typer.Option("--threshold", help="A pixel is in the mask if its probability is above this. Default: the recipe's."),
 ]
 
 
-def contact_sheet_path(out: Path | None, default: str) -> Path:
-    """Returns where the contact sheet goes, before anything is computed: `out`, else a file named `default` here.
+@dataclass(frozen=True, slots=True)
+class ContactSheetFile:
+    """The file of a contact sheet, claimed before anything is computed."""
 
-    Raises:
-        UsageError: A file of another kind, or one that cannot be written.
-    """
-    path = out if out is not None else Path(default)
-    if path.suffix.lower() not in ENDINGS:
-        raise UsageError(f"expected an output that ends in .png or .jpg, got {path}")
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise UsageError(f"cannot write {path}: name a file in a folder that is there")
-    return path
+    path: Path
+    outputs: OutputFiles
+
+    @classmethod
+    def claim(cls, out: Path | None, default: str, *, inputs: Iterable[Path | None] = ()) -> ContactSheetFile:
+        """Claims `out`, or a file named `default` in the current folder.
+
+        Args:
+            out: The requested file.
+            default: The name of the file if none was requested.
+            inputs: Files that the command reads.
+
+        Raises:
+            UsageError: It has another ending, cannot be written, or is one of the inputs.
+        """
+        from risctl.output_files import OutputFiles
+
+        path = out if out is not None else Path(default)
+        if path.suffix.lower() not in ENDINGS:
+            raise UsageError(f"expected an output that ends in .png or .jpg, got {path}")
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            raise UsageError(f"cannot write {path}: name a file in an existing folder")
+        outputs = OutputFiles(inputs=inputs)
+        outputs.claim(path)
+        return cls(path, outputs)
+
+    def write(self, sheet: np.ndarray) -> None:
+        """Writes the contact sheet, uint8 (H, W, 3)."""
+        write_contact_sheet(sheet, self.path, outputs=self.outputs)
 
 
-def write_contact_sheet(sheet: np.ndarray, path: Path, *, quality: int = 92) -> None:
-    """Writes a contact sheet, uint8 (H, W, 3), whole or not at all; `quality` is that of a JPEG."""
+def write_contact_sheet(sheet: np.ndarray, path: Path, *, outputs: OutputFiles, quality: int = 92) -> None:
+    """Writes a contact sheet, uint8 (H, W, 3); `quality` is that of a JPEG."""
     from PIL import Image
 
-    from risctl.files import replacing
-
-    with replacing(path) as beside:
-        Image.fromarray(sheet).save(beside, format="PNG" if path.suffix.lower() == ".png" else "JPEG", quality=quality)
+    kind = "PNG" if path.suffix.lower() == ".png" else "JPEG"
+    with outputs.writing(path) as part:
+        Image.fromarray(sheet).save(part, format=kind, quality=quality)

@@ -1,4 +1,4 @@
-"""`risctl visualize proposals`: how Global-Local CLIP chose among the proposals."""
+"""`risctl visualize proposals`: draws the best proposals of Global-Local CLIP with their scores."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.options import Device, DeviceOption, JsonOption, QuietOption
-from risctl.cli.visualize.contact_sheets import OutOption, contact_sheet_path, write_contact_sheet
-from risctl.cli.zeroshot.answerer import answerer_of
+from risctl.cli.visualize.contact_sheets import ContactSheetFile, OutOption
+from risctl.cli.zeroshot.open_predictor import open_predictor
 from risctl.cli.zeroshot.options import Choices, with_choices
 
 EXAMPLE = 'Example: risctl visualize proposals photo.jpg "the red cup" --proposals sam'
@@ -20,20 +20,20 @@ EXAMPLE = 'Example: risctl visualize proposals photo.jpg "the red cup" --proposa
 def proposals(
     *,
     image: Annotated[Path, typer.Argument(help="The picture.", show_default=False)],
-    text: Annotated[str, typer.Argument(help="What to look for, in quotes.", show_default=False)],
+    phrase: Annotated[str, typer.Argument(metavar="PHRASE", help="What to look for, in quotes.", show_default=False)],
     choices: Choices,
-    shown: Annotated[int, typer.Option("--shown", min=1, max=60, help="How many of the best are drawn.")] = 8,
+    shown: Annotated[int, typer.Option("--shown", min=1, max=60, help="How many of the best proposals are drawn.")] = 8,
     out: OutOption = None,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw the best proposals of Global-Local CLIP for a text, each with its scores, on one contact sheet.
+    """Draw the best proposals of Global-Local CLIP for a phrase, each with its scores, on one contact sheet.
 
-    The sheet is that of `risctl zeroshot predict --explain`. It prints the sheet's path; --json adds the scores.
+    It is that of `risctl zeroshot predict --explain`. Prints the path of the sheet; --json adds the scores.
     """
     with console.quiet_if(quiet):
-        path = contact_sheet_path(out, f"{image.stem}.proposals.png")
+        sheet = ContactSheetFile.claim(out, f"{image.stem}.proposals.png", inputs=[image])
         from risctl.errors import UsageError
         from risctl.vision.images import read_image
         from risctl.visualization.explain.proposals import proposal_contact_sheet, proposal_records
@@ -43,20 +43,20 @@ def proposals(
         if choices.method.is_text_prompted:
             raise UsageError(f"--method {choices.method} answers without proposals; there are none to draw")
         pixels = read_image(image)
-        answerer = answerer_of(choices, device=device, store=None)
-        if not isinstance(answerer, ZeroShotPredictor):
-            raise UsageError(f"{answerer.describe()} answers without proposals; there are none to draw")
-        console.say(answerer.describe())
-        found = answerer.set_image(InputImage(pixels=pixels, name=image.name))
-        [answer] = answerer.predict([text])
-        best = answerer.explain(answer, max_count=shown)
-        write_contact_sheet(proposal_contact_sheet(pixels, found, answer, best), path)
+        predictor = open_predictor(choices, device=device, store=None)
+        if not isinstance(predictor, ZeroShotPredictor):
+            raise UsageError(f"{predictor.describe()} answers without proposals; there are none to draw")
+        console.say(predictor.describe())
+        proposed = predictor.set_image(InputImage(pixels=pixels, name=image.name))
+        [answer] = predictor.predict([phrase])
+        best = predictor.explain(answer, max_count=shown)
+        sheet.write(proposal_contact_sheet(pixels, proposed, answer, best))
         data = {
             "image": str(image),
-            "text": text,
-            "sheet": str(path),
+            "text": phrase,
+            "sheet": str(sheet.path),
             "noun_phrase": answer.noun_phrase,
-            "count": len(found),
+            "count": len(proposed),
             "proposals": proposal_records(answer, best),
         }
-        console.result(str(path), data=data, as_json=as_json)
+        console.result(str(sheet.path), data=data, as_json=as_json)

@@ -1,4 +1,4 @@
-"""The options that `risctl zeroshot predict` and `eval` share: what answers, what proposes, what is kept."""
+"""The options of every command that runs Global-Local CLIP or another zero-shot method."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Method(StrEnum):
 
 
 class Precision(StrEnum):
-    """The number type of CLIP's weights."""
+    """The dtype of CLIP's weights."""
 
     fp32 = "fp32"
     fp16 = "fp16"
@@ -42,7 +42,7 @@ class Precision(StrEnum):
 
 
 class BoxRule(StrEnum):
-    """How a proposal's box is found."""
+    """How a proposal's box is computed."""
 
     tight = "tight"
     reference = "reference"
@@ -59,12 +59,12 @@ def _sources_help() -> str:
 
 
 _BEYOND = "Beyond the paper"
-_KEPT = "Which proposals are kept"
+_KEPT = "Filtering of proposals"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What the user chose. Each field is an option of both commands."""
+    """The values of the options, one field each."""
 
     proposals: Annotated[
         str | None,
@@ -80,16 +80,16 @@ class Choices:
         Method,
         typer.Option(
             "--method",
-            help="The paper's method, one of its baselines, or a text-prompted network: clipseg, sam3, grounded-sam.",
+            help="The paper's method, one of its baselines, or a text-prompted model: clipseg, sam3, grounded-sam.",
         ),
     ] = Method.global_local
     clip: Annotated[
         str | None,
         typer.Option(
             "--clip",
-            help="The model: a CLIP as a folder or hub id in Hugging Face's layout, or OpenAI's .pt (also ResNets); "
-            "with --method clipseg, sam3 or grounded-sam a CLIPSeg, SAM 3 or Grounding DINO. Default: "
-            "openai/clip-vit-base-patch32, or what the method's authors published.",
+            help="The CLIP model, as a folder or hub id in Hugging Face's layout, or OpenAI's .pt (also ResNets); "
+            "with --method clipseg, sam3 or grounded-sam, a CLIPSeg, SAM 3 or Grounding DINO. Default: "
+            "openai/clip-vit-base-patch32, or the model that the method's authors published.",
             show_default=False,
         ),
     ] = None
@@ -97,7 +97,7 @@ class Choices:
         Path | None,
         typer.Option(
             "--vocabulary",
-            help="For a .pt: bpe_simple_vocab_16e6.txt.gz or a folder with a tokenizer. Default: beside it.",
+            help="For a .pt: bpe_simple_vocab_16e6.txt.gz or a folder with a tokenizer. Default: next to the .pt.",
             show_default=False,
         ),
     ] = None
@@ -105,17 +105,17 @@ class Choices:
         str | None,
         typer.Option(
             "--sam",
-            help="With --method grounded-sam: what turns its boxes into masks, any SAM, SAM 2, SAM-HQ or EdgeTAM. "
+            help="With --method grounded-sam: the model that segments its boxes, any SAM, SAM 2, SAM-HQ or EdgeTAM. "
             "Default: facebook/sam-vit-base.",
             show_default=False,
         ),
     ] = None
     fast: Annotated[
         bool,
-        typer.Option("--fast", help="Look closely at the most promising proposals only; not always the same choice."),
+        typer.Option("--fast", help="Encode only the most promising proposals in full; the selection may differ."),
     ] = False
     shortlist: Annotated[
-        int, typer.Option("--shortlist", min=1, help="With --fast: how many are looked at closely, a text.")
+        int, typer.Option("--shortlist", min=1, help="With --fast: how many proposals per phrase are encoded in full.")
     ] = 10
     visual_weight: Annotated[
         float | None,
@@ -123,33 +123,37 @@ class Choices:
             "--visual-weight",
             min=0,
             max=1,
-            help="Weight of the global feature. Default: 0.95, on RefCOCOg 0.85 (paper).",
+            help="Weight of the global feature. Default: 0.95, and 0.85 on RefCOCOg (paper).",
         ),
     ] = None
     box: Annotated[
-        BoxRule, typer.Option("--box", help="A proposal's box: its true extent, or the published estimate.")
+        BoxRule,
+        typer.Option("--box", help="How a proposal's box is computed: tight, or as the reference code estimates it."),
     ] = BoxRule.tight
-    precision: Annotated[Precision, typer.Option("--precision", help="Number type of CLIP.")] = Precision.fp32
+    precision: Annotated[Precision, typer.Option("--precision", help="The dtype of CLIP.")] = Precision.fp32
     spacy_model: Annotated[
         str | None,
         typer.Option(
             "--spacy-model",
-            help="Parser of noun phrases. Default: en_core_web_lg, _md or _sm if installed, else the one shipped.",
+            help="The spaCy model that finds noun phrases. Default: en_core_web_lg, _md or _sm if installed, else the "
+            "parser that comes with risctl.",
             show_default=False,
         ),
     ] = None
-    min_score: Annotated[float, typer.Option("--min-score", help="At least this score.", rich_help_panel=_KEPT)] = 0.0
+    min_score: Annotated[float, typer.Option("--min-score", help="The least score.", rich_help_panel=_KEPT)] = 0.0
     area: Annotated[
         tuple[float, float],
-        typer.Option("--area", help="Within these shares of the picture.", rich_help_panel=_KEPT),
+        typer.Option("--area", help="The least and greatest share of the picture.", rich_help_panel=_KEPT),
     ] = (0.0, 1.0)
     max_overlap: Annotated[
         float,
         typer.Option(
-            "--max-overlap", help="Dropped if it overlaps a better one by this IoU or more.", rich_help_panel=_KEPT
+            "--max-overlap",
+            help="Drop what overlaps a better proposal by this IoU or more.",
+            rich_help_panel=_KEPT,
         ),
     ] = 1.0
-    most: Annotated[int, typer.Option("--most", help="At most so many.", rich_help_panel=_KEPT)] = 100
+    max_count: Annotated[int, typer.Option("--max-count", help="Keep at most so many.", rich_help_panel=_KEPT)] = 100
     matrix_nms: Annotated[
         bool,
         typer.Option(
@@ -162,7 +166,7 @@ class Choices:
         list[str] | None,
         typer.Option(
             "--prompt",
-            help="A prompt with {}, may be repeated, features are averaged; or 'ensemble' for a set of five (CLIP, "
+            help="A prompt with {}; may be repeated, and the features are averaged. 'ensemble' is a set of five (CLIP, "
             "section 3.1.4).",
             show_default=False,
             rich_help_panel=_BEYOND,
@@ -172,7 +176,7 @@ class Choices:
         list[str] | None,
         typer.Option(
             "--negative",
-            help="A text whose similarity is taken off; may be repeated (as CaR and Ref-Diff do).",
+            help="A text whose similarity is subtracted, as in CaR and Ref-Diff; may be repeated.",
             rich_help_panel=_BEYOND,
         ),
     ] = None
@@ -181,24 +185,24 @@ class Choices:
         typer.Option(
             "--spatial",
             min=0,
-            help="Weight of words such as left or second from right (as HybridGL does).",
+            help="Weight of spatial words such as left or second from right, as in HybridGL.",
             rich_help_panel=_BEYOND,
         ),
     ] = 0.0
 
     def given(self) -> set[str]:
-        """Return the names of the fields that are not at their defaults."""
+        """Returns the names of the options that are not at their defaults."""
         return {one.name for one in fields(self) if getattr(self, one.name) != one.default}
 
     def refuse(self, names: set[str], because: str) -> None:
-        """Raise `UsageError` naming those of the options `names` that the user gave."""
+        """Raises `UsageError` if options of `names` were given, with the reason `because`."""
         found = [f"--{one.name.replace('_', '-')}" for one in fields(self) if one.name in names & self.given()]
         if found:
             raise UsageError(f"leave {', '.join(found)} out: {because}")
 
 
 def with_choices(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command whose parameter `choices` stands as one option for each field of `Choices`."""
+    """Returns a command in which the fields of `Choices` are options in place of the parameter `choices`."""
     hints = get_type_hints(command, include_extras=True)
     spread = get_type_hints(Choices, include_extras=True)
     names = [one.name for one in fields(Choices)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from risctl.data.store import schema
 from risctl.data.store.reader import Store
 from risctl.errors import DataError, UsageError
+from risctl.output_files import check_replaceable
 
 
 def check_output_path(out: Path, *, overwrite: bool) -> None:
@@ -21,9 +22,7 @@ def check_output_path(out: Path, *, overwrite: bool) -> None:
     if not schema.is_of_a_store(head):
         raise UsageError(f"{out} is there already and is no risctl store; name another file with --out")
     if not overwrite:
-        raise UsageError(
-            f"{out} is there already ({_described(out)}); replace it with --overwrite, or name another file with --out"
-        )
+        check_replaceable(out, overwrite=False, description=_described(out))
 
 
 def _described(path: Path) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 from risctl import __version__
 from risctl.errors import UsageError
 from risctl.evaluation.report import Report
-from risctl.files import replacing
 from risctl.metrics.figures import sample_ious
+from risctl.output_files import OutputFiles
 from risctl.visualization.report.markdown import render_markdown
 from risctl.visualization.report.page import render_page
 from risctl.visualization.report.sample_images import listing_of, worst_and_best
@@ -40,6 +40,7 @@ def write_report(
     about: Mapping[str, Any],
     pictures: Sequence[Pictured] = (),
     listing: Listing | None = None,
+    outputs: OutputFiles | None = None,
 ) -> None:
     """Write `report` to `path`, whole or not at all.
 
@@ -55,8 +56,7 @@ def write_report(
         content = render_markdown(data)
     else:
         content = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
-    with replacing(path) as beside:
-        beside.write_text(content, encoding="utf-8", errors="replace", newline="\n")
+    (outputs or OutputFiles()).write_text(path, content)
 
 
 def _extremes(report: Report) -> dict[str, list[dict[str, Any]]]:

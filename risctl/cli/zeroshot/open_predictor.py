@@ -1,4 +1,4 @@
-"""From what the user chose for `risctl zeroshot` to what answers."""
+"""Opens the predictor that the options of `risctl zeroshot` describe."""
 
 from __future__ import annotations
 
@@ -18,29 +18,38 @@ if TYPE_CHECKING:
     from risctl.zeroshot.proposals.base import ProposalSource
 
 _TEXT_PROMPTED_OPTIONS = {"method", "clip", "sam"}
-_FILTERS = {"min_score", "area", "max_overlap", "most", "matrix_nms"}
+_FILTERS = {"min_score", "area", "max_overlap", "max_count", "matrix_nms"}
 
 
-def answerer_of(choices: Choices, *, device: Device, store: Store | None) -> ZeroShotPredictor | TextPromptedPredictor:
-    """Return what answers. store: what is evaluated, None for a picture of the user's.
+def open_predictor(
+    choices: Choices, *, device: Device, store: Store | None
+) -> ZeroShotPredictor | TextPromptedPredictor:
+    """Opens the models and the proposal source.
 
-    Raises `UsageError` for options that do not go together, and what models and sources raise when they are opened.
+    Args:
+        choices: The options.
+        device: The device to compute on.
+        store: The store to be evaluated, None for a single image.
+
+    Raises:
+        UsageError: Options contradict each other, or no proposal source is available.
+        CheckpointError: A model cannot be opened.
     """
     from risctl.devices import pick_device
 
-    place = pick_device(device.value)
+    torch_device = pick_device(device.value)
     if choices.method.is_text_prompted:
         from risctl.zeroshot.baselines import load_baseline
 
         choices.refuse(choices.given() - _TEXT_PROMPTED_OPTIONS, f"{choices.method} needs neither proposals nor CLIP")
-        return load_baseline(choices.method.value, source=choices.clip, segmenter=choices.sam, device=place)
-    choices.refuse({"sam"}, "it turns the boxes of --method grounded-sam into masks")
+        return load_baseline(choices.method.value, source=choices.clip, segmenter=choices.sam, device=torch_device)
+    choices.refuse({"sam"}, "it segments the boxes of --method grounded-sam into masks")
     if choices.method is not Method.global_local:
         choices.refuse({"fast", "visual_weight"}, f"{choices.method} has no global and local features to weigh")
-    return _zero_shot(choices, place=place, store=store)
+    return _zero_shot(choices, device=torch_device, store=store)
 
 
-def _zero_shot(choices: Choices, *, place: torch.device, store: Store | None) -> ZeroShotPredictor:
+def _zero_shot(choices: Choices, *, device: torch.device, store: Store | None) -> ZeroShotPredictor:
     import torch
 
     from risctl.language.noun_phrases import load_phraser
@@ -53,13 +62,13 @@ def _zero_shot(choices: Choices, *, place: torch.device, store: Store | None) ->
         negative=tuple(choices.negative or ()),
         spatial=choices.spatial,
     )
-    source = _source(choices, place=place, store=store)
+    source = _source(choices, device=device, store=store)
     phraser = load_phraser(choices.spacy_model)
     model, tokens = load_clip(choices.clip or DEFAULT, vocabulary=choices.vocabulary)
-    kinds = {Precision.fp32: torch.float32, Precision.fp16: torch.float16, Precision.bf16: torch.bfloat16}
+    dtypes = {Precision.fp32: torch.float32, Precision.fp16: torch.float16, Precision.bf16: torch.bfloat16}
     published = VISUAL_WEIGHT if store is None else VISUAL_WEIGHTS.get(store.name, VISUAL_WEIGHT)
     return ZeroShotPredictor(
-        GlobalLocalCLIP(model.to(place, kinds[choices.precision]), box=choices.box.value),
+        GlobalLocalCLIP(model.to(device, dtypes[choices.precision]), box=choices.box.value),
         tokens=tokens,
         phraser=phraser,
         source=source,
@@ -70,7 +79,7 @@ def _zero_shot(choices: Choices, *, place: torch.device, store: Store | None) ->
     )
 
 
-def _source(choices: Choices, *, place: torch.device, store: Store | None) -> ProposalSource:
+def _source(choices: Choices, *, device: torch.device, store: Store | None) -> ProposalSource:
     from risctl.zeroshot.proposals.filters import PUBLISHED, FilteredSource, ProposalFilter
     from risctl.zeroshot.proposals.sources import default_source, open_source
 
@@ -80,15 +89,15 @@ def _source(choices: Choices, *, place: torch.device, store: Store | None) -> Pr
         min_area=choices.area[0],
         max_area=choices.area[1],
         max_overlap=choices.max_overlap,
-        max_count=choices.most,
+        max_count=choices.max_count,
         sigma=published.sigma,
     )
-    named = choices.proposals or default_source()
-    if named is None:
+    name = choices.proposals or default_source()
+    if name is None:
         raise UsageError(
-            "expected --proposals SOURCE, such as sam, gt or a file: this copy of risctl lacks its own model"
+            "expected --proposals SOURCE, such as sam, gt or a file: this installation of risctl lacks its own model"
         )
-    if named == "gt":
-        choices.refuse(_FILTERS, "the annotations are the upper bound as they are")
-    source = open_source(named, device=place, store=store, max_count=choices.most)
-    return source if named == "gt" else FilteredSource(source, criteria)
+    if name == "gt":
+        choices.refuse(_FILTERS, "annotations are not filtered")
+    source = open_source(name, device=device, store=store, max_count=choices.max_count)
+    return source if name == "gt" else FilteredSource(source, criteria)
