@@ -88,7 +88,7 @@ class VideoPredictions:
     def _write(self, answers: FramePredictions) -> None:
         for (masks, writer, table), prediction in zip(self._parts, answers.predictions, strict=True):
             mask = prediction.mask
-            with self._outputs.writing(masks / f"{answers.frame.name}.png") as beside:
+            with self._outputs.writing(masks / f"{answers.frame.name}.png", owner=prediction.text) as beside:
                 Image.fromarray(mask.astype(np.uint8) * 255).save(beside, "PNG")
             drawn = overlay(answers.frame.pixels, [mask], [prediction.text], beneath=True)
             writer.add(drawn, time=answers.frame.time)

@@ -210,7 +210,7 @@ def test_what_is_a_picture_and_what_is_a_text(tmp_path: Path, monkeypatch: pytes
     assert split_arguments(["a.jpg"], ["x.png"]) == (["a.jpg"], ["x.png"])
     with pytest.raises(UsageError, match="among the phrases"):
         split_arguments(["a.jpg", "cup", "b.png"])
-    with pytest.raises(UsageError, match="no text"):
+    with pytest.raises(UsageError, match="no phrase"):
         split_arguments(["a.jpg", "b.png"])
 
 

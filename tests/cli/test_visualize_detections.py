@@ -43,5 +43,5 @@ def test_what_cannot_be_drawn(risctl: Run, store: Path, tiny_checkpoint: Path, t
     ran = risctl(*common, "--classes", "cat")
     assert ran.code == 2 and "answers phrases" in ran.err
     ran = risctl(*common, "--unseen")
-    assert ran.code == 2 and "--unseen asks a ZSI" in ran.err
+    assert ran.code == 2 and "--unseen detects the unseen" in ran.err
     assert not (tmp_path / "sheet.png").exists()

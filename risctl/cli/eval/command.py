@@ -105,8 +105,8 @@ def evaluate_model(
     rules, averaged over the four annotators.
     """
     from risctl.checkpoints.checkpoint import load_checkpoint
-    from risctl.data.store.clips import is_video_store
     from risctl.data.download.mirrors import sha256_of
+    from risctl.data.store.clips import is_video_store
     from risctl.data.store.reader import Store
     from risctl.errors import UsageError
     from risctl.evaluation.image_evaluator import evaluate

@@ -58,7 +58,7 @@ VIEWS = (
     View(
         name="words",
         help="""
-        Draw which words each query of a VLT attends to, how much the query counts, and where it looks, on one contact sheet.
+        Draw which words each query of a VLT attends to, its weight, and where it looks, on one contact sheet.
 
         Prints the path of the sheet; --json adds the weights as numbers.
         """,
