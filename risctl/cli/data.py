@@ -1,4 +1,4 @@
-"""`risctl data`: looking at datasets: a file of one's own before it is prepared, and any store."""
+"""`risctl data`: the known datasets, a file of your own before it is prepared, and any store."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from risctl.data.targets import Target
 
 WARNINGS = 50
-"""How many are listed for a person; problems are listed all."""
+"""How many warnings are listed for a person; problems are all listed."""
 
-app = typer.Typer(help="Check, count and list datasets: your own files, and stores.", no_args_is_help=True)
+app = typer.Typer(
+    help="List the known datasets; check, count and show your own files and stores.", no_args_is_help=True
+)
 
 CustomArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="JSON Lines or COCO-style JSON: see risctl data format.")
@@ -51,7 +53,7 @@ def list_known(data_root: RootOption = Path("data"), as_json: JsonOption = False
 
 
 @app.command("format", epilog="Example: risctl data format")
-def tell_format() -> None:
+def print_format() -> None:
     """Print how to write a dataset of your own."""
     from risctl.data.datasets.custom import FORMAT
 
@@ -69,20 +71,20 @@ def check(
     with console.quiet_if(quiet):
         checked = _checked(file, images)
         counts = checked.dataset.counts() if checked.dataset else {}
-        told = [f"{file}:{one.line}: {one.message}" for one in checked.problems]
-        told += [f"{file}:{one.line}: warning: {one.message}" for one in checked.warnings[:WARNINGS]]
+        lines = [f"{file}:{one.line}: {one.message}" for one in checked.problems]
+        lines += [f"{file}:{one.line}: warning: {one.message}" for one in checked.warnings[:WARNINGS]]
         if len(checked.warnings) > WARNINGS:
-            told.append(f"{file}: {len(checked.warnings) - WARNINGS:,} more warnings; --json lists all")
+            lines.append(f"{file}: {len(checked.warnings) - WARNINGS:,} more warnings; --json lists all")
         found = f"{_number(len(checked.problems), 'problem')}, {_number(len(checked.warnings), 'warning')}"
         rows = [f"{row['sentences']:,} texts of {row['images']:,} pictures in {split}" for split, row in counts.items()]
-        told.append(f"{file}: {'; '.join([found, *rows])}")
+        lines.append(f"{file}: {'; '.join([found, *rows])}")
         data = {
             "file": str(file),
             "problems": [{"line": one.line, "message": one.message} for one in checked.problems],
             "warnings": [{"line": one.line, "message": one.message} for one in checked.warnings],
             "counts": counts,
         }
-        console.result("\n".join(told), data=data, as_json=as_json)
+        console.result("\n".join(lines), data=data, as_json=as_json)
     if checked.problems:
         raise typer.Exit(DataError.exit_code)
 
@@ -95,7 +97,7 @@ def stats(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Count targets, sentences and words; say how long, how large, of what kind, and among how many likes."""
+    """Count targets, sentences and words, with their lengths, sizes, classes and numbers of distractors."""
     from risctl.data.stats import stats_of
 
     with console.quiet_if(quiet), _opened(source, images) as opened:
@@ -111,7 +113,7 @@ def show(
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many texts at most.")] = 10,
     seed: Annotated[
         int | None,
-        typer.Option("--seed", help="Choose them at random by this; default: the first ones.", show_default=False),
+        typer.Option("--seed", help="Choose them at random by this seed; default: the first ones.", show_default=False),
     ] = None,
     containing: Annotated[
         str | None, typer.Option("--with", help="Only texts that have this in them.", show_default=False)
@@ -128,33 +130,33 @@ def show(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """List texts with what they are about: picture, kind, place, size, and how many likes there are."""
+    """List texts with what they refer to: picture, class, place, size, and how many distractors there are."""
     from risctl.cli.visualize.contact_sheets import ContactSheetFile
     from risctl.data.targets import targets_of
 
     drawn = None if sheet is None else ContactSheetFile.claim(sheet, "", inputs=[source])
     with console.quiet_if(quiet), _opened(source, images) as opened:
         found = [
-            (target, place)
+            (target, index)
             for target in targets_of(opened, split=split)
-            for place, text in enumerate(target.texts)
+            for index, text in enumerate(target.texts)
             if containing is None or containing.lower() in text.lower()
         ]
         kept = found[:count]
         if seed is not None:
             kept = [found[one] for one in sorted(random.Random(seed).sample(range(len(found)), len(kept)))]
         rows = [_row(*one) for one in kept]
-        told = [_line(row) for row in rows]
-        told.append(f"{len(rows):,} of {len(found):,} texts")
+        lines = [_line(row) for row in rows]
+        lines.append(f"{len(rows):,} of {len(found):,} texts")
         if drawn is not None:
             _draw(opened, drawn, split=split, count=count, seed=seed or 0)
-            told.append(str(drawn.path))
+            lines.append(str(drawn.path))
         data = {"texts": rows, "of": len(found), "sheet": str(drawn.path) if drawn else None}
-        console.result("\n".join(told), data=data, as_json=as_json)
+        console.result("\n".join(lines), data=data, as_json=as_json)
 
 
 def _draw(source: Store | Dataset, file: ContactSheetFile, *, split: str, count: int, seed: int) -> None:
-    """Draw some pictures on a sheet; those of a user's file are put into a store for that."""
+    """Draws some pictures on a contact sheet; those of a user's file are put into a store for that."""
     import tempfile
 
     from risctl.data.store.reader import Store
@@ -171,17 +173,17 @@ def _draw(source: Store | Dataset, file: ContactSheetFile, *, split: str, count:
             file.write(dataset_contact_sheet(store, split=split, count=count, seed=seed).pixels)
 
 
-def _row(target: Target, place: int) -> dict[str, Any]:
+def _row(target: Target, index: int) -> dict[str, Any]:
     from risctl.vision import rle
 
     return {
-        "sentence_id": target.sentence_ids[place],
+        "sentence_id": target.sentence_ids[index],
         "ref_id": target.ref_id,
         "split": target.split,
         "image_id": target.image_id,
         "file_name": target.file_name,
-        "text": target.texts[place],
-        "abilities": list(target.abilities[place]),
+        "text": target.texts[index],
+        "abilities": list(target.abilities[index]),
         "categories": list(target.categories),
         "things": target.things,
         "box": list(rle.box(target.mask)) if target.mask else None,
@@ -194,15 +196,15 @@ def _line(row: dict[str, Any]) -> str:
     about = "nothing there"
     if row["box"]:
         x, y, width, height = row["box"]
-        kinds = ", ".join(row["categories"])
-        likes = f", {row['distractors']} more there" if row["distractors"] else ""
+        categories = ", ".join(row["categories"])
+        others = f", {row['distractors']} more there" if row["distractors"] else ""
         several = f"{row['things']} of " if row["things"] > 1 else ""
-        about = f"{several}{kinds} {width:.0f}x{height:.0f} at {x:.0f},{y:.0f}: {row['share']:.1%}{likes}"
+        about = f"{several}{categories} {width:.0f}x{height:.0f} at {x:.0f},{y:.0f}: {row['share']:.1%}{others}"
     return f"{row['sentence_id']} {row['split']} {row['file_name']} {row['text']!r} ({about})"
 
 
 def _opened(source: Path, images: Path | None) -> AbstractContextManager[Store | Dataset]:
-    """Open a store, or read a user's file."""
+    """Opens a store, or reads a user's file."""
     from risctl.data.datasets.custom.read import refusal
     from risctl.data.store.reader import Store
 

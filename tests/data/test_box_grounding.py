@@ -17,10 +17,10 @@ from risctl.data.datasets.coco_phrases.about_boxes import CATEGORIES, questions_
 from risctl.data.datasets.refcoco_boxes import (
     COCO_INDEX,
     evaluation_images,
-    own_colours,
     read_evaluation,
     read_referitgame,
     read_train_sample,
+    referred_colours,
 )
 from risctl.errors import DataError
 from risctl.vision.colour_names import NAMES
@@ -89,7 +89,7 @@ def test_made_up_colours_agree_with_the_phrase() -> None:
     ],
 )
 def test_colours_that_a_phrase_says_of_what_it_means(text: str, colours: tuple[str, ...] | None) -> None:
-    assert own_colours(text) == colours
+    assert referred_colours(text) == colours
 
 
 def test_phrases_about_boxes_alone() -> None:

@@ -20,7 +20,7 @@ from risctl.data.datasets.descriptor import DatasetDescriptor
 from risctl.data.datasets.image_collections import COCO_TRAIN2014
 from risctl.data.datasets.registry import find_dataset
 from risctl.data.download.fetching import Downloads
-from risctl.data.download.mirrors import Patience
+from risctl.data.download.mirrors import RetryPolicy
 from risctl.data.download.source import Source
 from risctl.data.prepare import prepare_dataset, verify_prepared
 from risctl.data.store.reader import Store
@@ -151,7 +151,9 @@ def refcoco(site: Site, tmp_path: Path) -> DatasetDescriptor:
 
 @pytest.fixture
 def downloads(tmp_path: Path) -> Downloads:
-    return Downloads(root=tmp_path / "data", agree=lambda question: True, patience=Patience(sleep=lambda seconds: None))
+    return Downloads(
+        root=tmp_path / "data", agree=lambda question: True, retries=RetryPolicy(sleep=lambda seconds: None)
+    )
 
 
 def test_what_is_missing_is_downloaded_once(

@@ -29,7 +29,7 @@ from risctl.data.datasets.refer.layout import SPLIT_BY
 from risctl.data.datasets.registry import DATASETS, find_dataset
 from risctl.data.download import hub_files
 from risctl.data.download.fetching import Downloads
-from risctl.data.download.mirrors import Patience
+from risctl.data.download.mirrors import RetryPolicy
 from risctl.data.download.source import Source
 from risctl.data.dry_run import dry_run
 from risctl.data.prepare import prepare_dataset
@@ -402,7 +402,7 @@ def test_phrasecut_is_fetched_file_by_file_and_its_pictures_in_two_archives(
     downloads = Downloads(
         root=tmp_path / "data",
         agree=lambda question: "Visual Genome" in question,
-        patience=Patience(sleep=lambda seconds: None),
+        retries=RetryPolicy(sleep=lambda seconds: None),
     )
     options = {"root": downloads.root}
     plan = dry_run(dataset, out=tmp_path / "s.h5", **options)
@@ -536,8 +536,8 @@ def tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Path], 
         monkeypatch.setattr(hub_files, "_downloaded", downloaded)
         refcoco = find_dataset("refcoco")
         nowhere = replace(refcoco.sources[0], mirrors=("http://127.0.0.1:9/refcoco.zip",))
-        patience = Patience(attempts=1, sleep=lambda seconds: None)
-        downloads = Downloads(root=tmp_path / "data", patience=patience)
+        retries = RetryPolicy(attempts=1, sleep=lambda seconds: None)
+        downloads = Downloads(root=tmp_path / "data", retries=retries)
         return {"dataset": replace(refcoco, sources=(nowhere,)), "downloads": downloads}
 
     return offer

@@ -1,4 +1,4 @@
-"""`risctl prepare box-phrases`: expressions with the boxes of their pictures, to learn choosing from."""
+"""`risctl prepare box-phrases`: expressions with the boxes of their pictures, to train a box selector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`risctl prepare features`: what the frozen part of a recipe's encoders gives, computed once."""
+"""`risctl prepare features`: the outputs of a recipe's frozen encoders, computed once."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def features(
             return
         run = FeatureRun(chosen, stores[0], also=stores[1:], dry=dry_run)
         plans = [run.plan(one, path=out, shard=part) for one in stores]
-        told = [_described(plan) for plan in plans]
+        descriptions = [_described(plan) for plan in plans]
         differs = bool(plans[0].layout.key.images) and differs_in_batches(chosen, stores, run.system)
         if differs:
             console.say(
@@ -104,10 +104,10 @@ def features(
                 "several sizes are filled up in a batch, which shows in what the backbone makes of them"
             )
         if dry_run:
-            lines = [f"{one}\n{plan.out} not written" for one, plan in zip(told, plans, strict=True)]
+            lines = [f"{one}\n{plan.out} not written" for one, plan in zip(descriptions, plans, strict=True)]
             console.result("\n".join(lines), data=_together([_data(plan) for plan in plans]), as_json=as_json)
             return
-        for one in told:
+        for one in descriptions:
             console.say(one)
         lines, whole = [], []
         for plan in plans:
@@ -136,7 +136,7 @@ def _is_default(plans: Sequence[FeaturePlan], recipe: Recipe) -> bool:
 
 
 def _together(stores: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Returns what is told of the first store, with that of the others as `also`."""
+    """Returns the data of the first store, with that of the others as `also`."""
     first, *also = stores
     return first | {"also": also} if also else first
 

@@ -1,4 +1,4 @@
-"""`risctl prepare scenes`: a synthetic dataset, made here, without any download."""
+"""`risctl prepare scenes`: a synthetic dataset, made without any download."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def scenes(
         int | None, typer.Option(min=1, help="Processes that draw; the result is the same. Default: up to 4.")
     ] = None,
     video: Annotated[
-        bool, typer.Option("--video", help="Make short videos of moving things: DATA_ROOT/moving-scenes.h5.")
+        bool, typer.Option("--video", help="Make short videos of moving objects: DATA_ROOT/moving-scenes.h5.")
     ] = False,
     frames: Annotated[int, typer.Option(min=2, max=500, help="With --video: frames of a video.")] = 8,
     overwrite: OverwriteOption = False,

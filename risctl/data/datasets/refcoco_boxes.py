@@ -1,8 +1,8 @@
-"""Reading expressions with the boxes of their pictures, but without pixels: parts of RefCOCO, and ReferItGame.
+"""Reads expressions with the boxes of their images, without pixels: parts of RefCOCO, and ReferItGame.
 
-Three published forms. RefCOCO's train sample: expressions with box and a hand-checked parse, beside all COCO boxes of
-their pictures. RefCOCO's evaluation splits in MiniGPT-4's form, likewise. ReferItGame: expressions, and the boxes of
-all annotated regions, whose kind is unknown but for what people called them.
+Three published forms are read. RefCOCO's train sample has expressions with a box and a hand-checked parse, beside all
+COCO boxes of their images. RefCOCO's evaluation splits in MiniGPT-4's form are alike. ReferItGame has expressions and
+the boxes of all annotated regions, whose class is known only by what people called them.
 """
 
 from __future__ import annotations
@@ -46,96 +46,99 @@ _VAGUE = frozenset(
 
 
 def read_train_sample(folder: Path, *, exclude: Collection[int] = ()) -> list[BoxGroundingSample]:
-    """Returns the questions of the train sample in `folder`, without those about the pictures `exclude`.
+    """Returns the samples of the train sample in `folder`, without those about the images `exclude`.
 
-    Raises `DataError` naming the file that is missing or of another form.
+    Raises:
+        DataError: A file is missing or of another form.
     """
-    pictures = _pictures(folder / "train_boxes.json")
-    questions = []
+    boxes_of_image = _boxes_by_image(folder / "train_boxes.json")
+    samples = []
     for name in _SAMPLE_FILES:
         for row in _rows(folder / name):
             image_id = _image_id(row["image"])
-            if image_id in exclude or image_id not in pictures:
+            if image_id in exclude or image_id not in boxes_of_image:
                 continue
-            picture, raw = pictures[image_id]
+            boxes, raw = boxes_of_image[image_id]
             target = _index_of(raw, row["bbox"])
             if target is not None:
-                colours = own_colours(row["phrase"], parsed=row["atts"].get("r2", ()))
-                questions.append(
-                    BoxGroundingSample(boxes=picture, text=row["phrase"], targets=(target,), colours=colours)
-                )
-    return questions
+                colours = referred_colours(row["phrase"], parsed=row["atts"].get("r2", ()))
+                samples.append(BoxGroundingSample(boxes=boxes, text=row["phrase"], targets=(target,), colours=colours))
+    return samples
 
 
 def read_evaluation(folder: Path, split: str) -> list[BoxGroundingSample]:
-    """Returns the questions of an evaluation split, such as "refcoco+_testA". Raises `DataError` as above."""
-    pictures = _pictures(folder / "eval_boxes.json")
-    questions = []
+    """Returns the samples of an evaluation split, such as "refcoco+_testA".
+
+    Raises:
+        DataError: A file is missing or of another form.
+    """
+    boxes_of_image = _boxes_by_image(folder / "eval_boxes.json")
+    samples = []
     for row in _rows(folder / f"{split}.json"):
-        picture, raw = pictures[_image_id(row["img_id"])]
+        boxes, raw = boxes_of_image[_image_id(row["img_id"])]
         target = _index_of(raw, row["bbox"])
         if target is None:
             raise DataError(f"{folder / f'{split}.json'}: the box of {row['img_id']!r} is not among its picture's")
-        questions.append(BoxGroundingSample(boxes=picture, text=row["sents"], targets=(target,)))
-    return questions
+        samples.append(BoxGroundingSample(boxes=boxes, text=row["sents"], targets=(target,)))
+    return samples
 
 
 def evaluation_images(folder: Path) -> set[int]:
-    """Returns the ids of the pictures of all evaluation splits, for training to keep away from."""
-    return set(_pictures(folder / "eval_boxes.json"))
+    """Returns the ids of the images of all evaluation splits, which training has to leave out."""
+    return set(_boxes_by_image(folder / "eval_boxes.json"))
 
 
 def read_referitgame(folder: Path, *, split: str = "train") -> list[BoxGroundingSample]:
-    """Returns ReferItGame's questions of `split` (train, val or test).
+    """Returns ReferItGame's samples of `split` (train, val or test).
 
-    A region's kind is the COCO class of the first noun that people called it by, where there is one, else unknown.
+    The class of a region is that of the first COCO noun that people called it by, if there is one, else unknown.
     """
-    boxes, crops = _json(folder / "referit_bbox.json"), _json(folder / "referit_imcrop.json")
+    corners_of, crops = _json(folder / "referit_bbox.json"), _json(folder / "referit_imcrop.json")
     sizes, queries = _json(folder / "referit_imsize.json"), _json(folder / f"referit_query_{split}.json")
-    kinds = _kinds_by_noun()
-    questions = []
+    category_ids = _category_ids_by_noun()
+    samples = []
     for image, regions in crops.items():
-        known = [region for region in regions if region in boxes]
+        known = [region for region in regions if region in corners_of]
         if image not in sizes or not any(region in queries for region in known):
             continue
         width, height = sizes[image]
-        corners = np.array([boxes[region] for region in known], dtype=np.float32) / [width, height, width, height]
-        picture = ImageBoxes(
+        corners = np.array([corners_of[region] for region in known], dtype=np.float32) / [width, height, width, height]
+        boxes = ImageBoxes(
             corners=corners.astype(np.float32).clip(0, 1),
-            category_ids=np.array([_kind(queries.get(region, ()), kinds) for region in known]),
+            category_ids=np.array([_category_id(queries.get(region, ()), category_ids) for region in known]),
             aspect=width / height,
         )
-        for place, region in enumerate(known):
+        for index, region in enumerate(known):
             for text in queries.get(region, ()):
-                questions.append(
-                    BoxGroundingSample(boxes=picture, text=text, targets=(place,), colours=own_colours(text))
+                samples.append(
+                    BoxGroundingSample(boxes=boxes, text=text, targets=(index,), colours=referred_colours(text))
                 )
-    return questions
+    return samples
 
 
-def own_colours(text: str, *, parsed: Sequence[str] = ()) -> tuple[str, ...] | None:
-    """Returns the colour that `text` says of what it means, () if it names none, None if that is not plain.
+def referred_colours(text: str, *, parsed: Sequence[str] = ()) -> tuple[str, ...] | None:
+    """Returns the colour that `text` gives to the referred object: () if it names none, None if that is ambiguous.
 
-    Plain are: a colour that a parse gives to the head; "in red", "red shirt"; a colour as the first word.
+    A colour counts if a parse gives it to the head, in "in red" and "red shirt", and as the first word.
     """
     words = re.findall(r"[a-z]+", text.lower().replace("grey", "gray"))
-    named = [place for place, word in enumerate(words) if word in NAMES]
+    named = [index for index, word in enumerate(words) if word in NAMES]
     if not named:
         return ()
-    if len({words[place] for place in named}) > 1:
+    if len({words[index] for index in named}) > 1:
         return None
-    place = named[0]
-    before = words[place - 1] if place else ""
-    after = words[place + 1] if place + 1 < len(words) else ""
+    index = named[0]
+    before = words[index - 1] if index else ""
+    after = words[index + 1] if index + 1 < len(words) else ""
     # "orange" is a fruit too.
-    if words[place] == "orange" and not after:
+    if words[index] == "orange" and not after:
         return None
-    plain = words[place] in parsed or before in ("in", "wearing") or after in _CLOTHES or place == 0
-    return (words[place],) if plain else None
+    plain = words[index] in parsed or before in ("in", "wearing") or after in _CLOTHES or index == 0
+    return (words[index],) if plain else None
 
 
-def _pictures(path: Path) -> dict[int, tuple[ImageBoxes, np.ndarray]]:
-    """Returns by picture id the boxes, and the same as published, (N, 4) xywh in pixels."""
+def _boxes_by_image(path: Path) -> dict[int, tuple[ImageBoxes, np.ndarray]]:
+    """Returns the boxes by image id, and the published ones, (N, 4) xywh in pixels."""
     found = {}
     for image_id, entry in _json(path).items():
         if not entry["boxes"]:
@@ -143,12 +146,12 @@ def _pictures(path: Path) -> dict[int, tuple[ImageBoxes, np.ndarray]]:
         raw = np.array([box[1:] for box in entry["boxes"]], dtype=np.float64)
         corners = np.concatenate([raw[:, :2], raw[:, :2] + raw[:, 2:]], 1)
         width, height = entry["width"], entry["height"]
-        picture = ImageBoxes(
+        boxes = ImageBoxes(
             corners=(corners / [width, height, width, height]).astype(np.float32),
             category_ids=np.array([COCO_INDEX[int(box[0])] for box in entry["boxes"]]),
             aspect=width / height,
         )
-        found[int(image_id)] = (picture, raw)
+        found[int(image_id)] = (boxes, raw)
     return found
 
 
@@ -158,28 +161,28 @@ def _index_of(raw: np.ndarray, box: Sequence[float]) -> int | None:
     return nearest if distances[nearest] < _NEAR else None
 
 
-def _kinds_by_noun() -> dict[str, int]:
-    kinds: dict[str, tuple[float, int]] = {}
+def _category_ids_by_noun() -> dict[str, int]:
+    category_ids: dict[str, tuple[float, int]] = {}
     for index, category in enumerate(NOUNS):
         for noun, weight in nouns(category):
             for form in (noun, plural(noun)):
-                if form not in _VAGUE and " " not in form and weight > kinds.get(form, (0.0, 0))[0]:
-                    kinds[form] = (weight, index)
-    return {noun: index for noun, (_, index) in kinds.items()} | {"people": 0}
+                if form not in _VAGUE and " " not in form and weight > category_ids.get(form, (0.0, 0))[0]:
+                    category_ids[form] = (weight, index)
+    return {noun: index for noun, (_, index) in category_ids.items()} | {"people": 0}
 
 
-def _kind(texts: Sequence[str], kinds: Mapping[str, int]) -> int:
+def _category_id(texts: Sequence[str], category_ids: Mapping[str, int]) -> int:
     for text in texts:
         for word in re.findall(r"[a-z]+", text.lower()):
-            if word in kinds:
-                return kinds[word]
+            if word in category_ids:
+                return category_ids[word]
     return UNKNOWN
 
 
 def _image_id(name: str) -> int:
     match = re.search(r"_(\d{12})", name)
     if match is None:
-        raise DataError(f"expected a COCO picture's name such as COCO_train2014_000000000009, got {name!r:.60}")
+        raise DataError(f"expected the name of a COCO picture such as COCO_train2014_000000000009, got {name!r:.60}")
     return int(match.group(1))
 
 

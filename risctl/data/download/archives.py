@@ -1,4 +1,4 @@
-"""Unpacking a zip from elsewhere: nothing outside the folder, no links, no more than was expected."""
+"""Unpacks untrusted zips: nothing outside the folder, no links, no more than was expected."""
 
 from __future__ import annotations
 
@@ -40,11 +40,22 @@ def unpack(
     max_bytes: int = MAX_BYTES,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Unpacks the zip `path` into `folder` and return the files written.
+    """Unpacks a zip; all of it is unpacked aside first and moved into place when it is complete.
 
-    All is unpacked aside first, and moved into place when it is whole. Raises `DataError`, and writes nothing, for a
-    name that leads out of the folder, a link, an encrypted or damaged entry, or more than `max_files` or `max_bytes`;
-    `MachineError` if the disk is too small.
+    Args:
+        path: The zip.
+        folder: Where it is unpacked.
+        max_files: How many files it may hold.
+        max_bytes: How large it may be unpacked.
+        progress: Called with (bytes unpacked, bytes in all).
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        DataError: A name leads out of the folder, an entry is a link, encrypted or damaged, or the limits are
+            exceeded. Nothing is written then.
+        MachineError: The disk is too small.
     """
     aside = folder / f".unpacking-{secrets.token_hex(4)}"
     try:

@@ -14,7 +14,7 @@ from risctl.data.datasets.image_folders import ImageFolders, find_images, sample
 from risctl.data.download.archives import check_zip, unpack
 from risctl.data.download.hub_files import NotOnHubError
 from risctl.data.download.hub_tables import fetch_table
-from risctl.data.download.mirrors import Patience, download
+from risctl.data.download.mirrors import RetryPolicy, download
 from risctl.data.download.source import Source
 from risctl.errors import DataError, MachineError, UsageError
 
@@ -41,7 +41,7 @@ class Downloads:
 
     root: Path
     agree: Callable[[str], bool] = field(default=lambda _: False)
-    patience: Patience | None = None
+    retries: RetryPolicy | None = None
 
 
 def missing_sources(dataset: DatasetDescriptor, root: Path) -> list[Source]:
@@ -132,7 +132,7 @@ def fetch(source: Source, downloads: Downloads, stage: Stage) -> None:
             size=source.size,
             sha256=source.sha256,
             check=check_zip if source.is_archive else _check_json,
-            patience=downloads.patience,
+            retries=downloads.retries,
             progress=advance,
         )
     if source.is_archive:

@@ -1,4 +1,4 @@
-"""Models by folder or by Hugging Face hub id: their files, from the disk, the hub's cache or the hub.
+"""Finds the files of a model by folder or Hugging Face hub id: on the disk, in the hub's cache, or on the hub.
 
 The address of the hub, its cache and its token are those of `huggingface_hub` (`HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN`).
 """
@@ -24,15 +24,22 @@ TOKENIZER: Wanted = (("tokenizer.json", "vocab.json+merges.txt"),)
 
 
 def model_folder(source: str, wanted: Wanted, *, option: str) -> Path:
-    """Returns the folder with the files of a model: `source` itself if it is one, else that of the hub's cache.
+    """Returns the folder with the files of a model; what is not in the hub's cache is downloaded.
 
-    What is not in the cache is downloaded. option: what the user names the model by, for messages. Raises
-    `CheckpointError` if a folder lacks files or there is no such model, `MachineError` naming the files and where they
-    may be put if they are neither here nor to be had.
+    Args:
+        source: A folder, or a hub id OWNER/NAME.
+        wanted: The files that it needs.
+        option: The option that names the model, for messages.
+
+    Raises:
+        CheckpointError: The folder lacks files, or there is no such model.
+        MachineError: The files are neither here nor to be had; the message names them and where to put them.
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
-        missing = [" or ".join(map(_said, entry)) for entry in wanted if not any(_holds(folder, one) for one in entry)]
+        missing = [
+            " or ".join(map(_described, entry)) for entry in wanted if not any(_holds(folder, one) for one in entry)
+        ]
         if missing:
             raise CheckpointError(f"{folder} lacks {', '.join(missing)}")
         return folder
@@ -91,7 +98,7 @@ def _from_hub(source: str, wanted: Wanted, *, option: str) -> Path:
                     raise
                 except EntryNotFoundError as error:
                     if names == entry[-1]:
-                        lacks = " or ".join(map(_said, entry))
+                        lacks = " or ".join(map(_described, entry))
                         raise CheckpointError(f"{source} on {constants.ENDPOINT} lacks {lacks}") from error
     except GatedRepoError as error:
         raise MachineError(
@@ -105,7 +112,7 @@ def _from_hub(source: str, wanted: Wanted, *, option: str) -> Path:
         # Which errors a broken network raises depends on the HTTP client that the library was built on.
         raise MachineError(_absent(source, wanted, option, constants.HF_HUB_CACHE)) from error
     if folder is None:
-        raise CheckpointError(f"nothing was asked of {source}")
+        raise CheckpointError(f"no file of {source} was wanted")
     return folder
 
 
@@ -120,13 +127,13 @@ def _cached(source: str, wanted: Wanted) -> Path | None:
     return folder
 
 
-def _said(names: str) -> str:
+def _described(names: str) -> str:
     parts = [f"{name} with its parts" if name.endswith(_SHARDS) else name for name in names.split("+")]
     return " and ".join(parts)
 
 
 def _absent(source: str, wanted: Wanted, option: str, cache: str) -> str:
-    files = ", ".join(" or ".join(_said(one) for one in entry) for entry in wanted)
+    files = ", ".join(" or ".join(_described(one) for one in entry) for entry in wanted)
     given = f"{option}FOLDER" if option.endswith(":") else f"{option} FOLDER"
     return (
         f"the model {source} is not on this machine and cannot be downloaded. It needs {files}: put them into a folder "

@@ -1,4 +1,4 @@
-"""Files of datasets on the Hugging Face hub, through `huggingface_hub`: its resuming, its cache, its token."""
+"""Copies files of datasets on the Hugging Face hub through `huggingface_hub`: its resuming, cache and token."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""RefCOCO sets from their tables on the Hugging Face hub, for when no mirror of the published archives answers.
+"""Reads RefCOCO from its tables on the Hugging Face hub, for when no mirror of the published archives answers.
 
-A table has a row a ref with its annotation, its picture's entry and its sentences. What nobody refers to is not in it:
-the pictures lack their other things, and a store made from it says so.
+A table has a row for each ref with its annotation, its image's entry and its sentences. It lacks what nobody refers
+to: the images have no other objects, and a store made from it says so.
 """
 
 from __future__ import annotations

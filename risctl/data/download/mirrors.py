@@ -1,7 +1,6 @@
-"""Fetching a published file: mirrors in order, resuming, and a check before it is believed.
+"""Downloads a published file: mirrors in order, resuming, and a check before the file gets its name.
 
-Only a file that passed its checks gets its name. What was seen (address, length, sha256) is recorded in `FILE.json`, as
-most publishers say neither.
+What was downloaded (address, length, SHA-256) is recorded in `FILE.json`, since most publishers state neither.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from risctl.data.download.hub_files import SCHEME, NotOnHubError, copy_from_hub
-from risctl.data.download.transfer import AgainError, GiveUpError, Part, Progress, attempt, load_json
+from risctl.data.download.transfer import MirrorError, PartialFile, Progress, TransientError, attempt, load_json
 from risctl.errors import DataError
 from risctl.files import as_error, replacing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Downloaded:
-    """What was fetched: where it lies, whence it came, its length in bytes and sha256 (hex)."""
+    """A downloaded file: its path, the address, its length in bytes and its SHA-256 (hex)."""
 
     path: Path
     url: str
@@ -32,13 +31,21 @@ class Downloaded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long to try: attempts in a row without a new byte, seconds between them (doubling), seconds of silence."""
+class RetryPolicy:
+    """How long a server is retried.
+
+    Attributes:
+        attempts: How many attempts in a row may bring no new byte.
+        first_wait: Seconds before the second attempt; each further wait is twice as long.
+        longest_wait: The longest wait in seconds.
+        timeout: Seconds without a byte after which an attempt fails.
+        sleep: Waits that many seconds.
+    """
 
     attempts: int = 5
     first_wait: float = 1.0
     longest_wait: float = 60.0
-    silence: float = 30.0
+    timeout: float = 30.0
     sleep: Callable[[float], None] = field(default=time.sleep)
 
     def wait(self, failures: int) -> float:
@@ -53,30 +60,41 @@ def download(
     size: int | None = None,
     sha256: str | None = None,
     check: Callable[[Path], None] | None = None,
-    patience: Patience | None = None,
+    retries: RetryPolicy | None = None,
     progress: Progress | None = None,
 ) -> Downloaded:
-    """Fetches `to` from the first of `mirrors` that serves it whole, resuming what an earlier run left.
+    """Downloads a file from the first mirror that serves it completely, resuming what an earlier run left.
 
-    `size` (bytes) and `sha256` are verified where given; `check` raises `DataError` for a file that is not what it
-    should be. A file fetched before is checked and returned. Raises `DataError` with what each mirror answered,
-    `MachineError` if the disk is too small or full.
+    A file that is there already is checked and returned.
+
+    Args:
+        mirrors: Addresses: http, https or hf.
+        to: The file to write.
+        size: Its length in bytes, checked if given.
+        sha256: Its SHA-256, checked if given.
+        check: Raises `DataError` for a file that is not what it should be.
+        retries: How long a server is retried.
+        progress: Called with (bytes so far, bytes in all or None).
+
+    Raises:
+        DataError: No mirror serves it; what each answered is named.
+        MachineError: The disk is too small or full.
     """
-    known = _Known(size=size, sha256=sha256, check=check)
+    expected = _Expected(size=size, sha256=sha256, check=check)
     if to.is_file():
-        return _present(to, known)
+        return _existing(to, expected)
     answers = []
-    with _alone(to):
+    with _locked(to):
         for url in mirrors:
             if urlsplit(url).scheme not in ("http", "https", SCHEME):
                 raise DataError(f"{url} is no http address")
             try:
                 if urlsplit(url).scheme == SCHEME:
-                    _fetch_from_hub(url, Part(to))
+                    _fetch_from_hub(url, PartialFile(to))
                 else:
-                    _fetch(url, Part(to), known=known, patience=patience or Patience(), progress=progress)
-                return _accept(url, Part(to), known)
-            except GiveUpError as answer:
+                    _fetch(url, PartialFile(to), expected=expected, retries=retries or RetryPolicy(), progress=progress)
+                return _accept(url, PartialFile(to), expected)
+            except MirrorError as answer:
                 answers.append(f"{url}: {answer}")
             except OSError as error:
                 raise as_error(error, to) from error
@@ -95,14 +113,14 @@ def record_of(to: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
-    """What is known of a file before it is fetched."""
+class _Expected:
+    """What is known of a file before it is downloaded."""
 
     size: int | None
     sha256: str | None
     check: Callable[[Path], None] | None
 
-    def complaint(self, path: Path) -> tuple[str | None, str]:
+    def mismatch(self, path: Path) -> tuple[str | None, str]:
         """Returns (what is wrong with the file `path` or None, its sha256)."""
         length = path.stat().st_size
         digest = sha256_of(path)
@@ -118,58 +136,62 @@ class _Known:
         return None, digest
 
 
-def _present(to: Path, known: _Known) -> Downloaded:
+def _existing(to: Path, expected: _Expected) -> Downloaded:
     record = load_json(record_of(to))
-    complaint, digest = known.complaint(to)
-    if complaint is None and record and record.get("sha256") != digest:
-        complaint = "it is not the file that was downloaded"
-    if complaint:
-        raise DataError(f"{to} is there already, but {complaint}; remove it to download it again")
+    mismatch, digest = expected.mismatch(to)
+    if mismatch is None and record and record.get("sha256") != digest:
+        mismatch = "it is not the file that was downloaded"
+    if mismatch:
+        raise DataError(f"{to} is there already, but {mismatch}; remove it to download it again")
     return Downloaded(path=to, url=record.get("url", ""), size=to.stat().st_size, sha256=digest)
 
 
-def _fetch(url: str, part: Part, *, known: _Known, patience: Patience, progress: Progress | None) -> None:
-    """Brings `part` to its whole length from `url`. Raises `GiveUpError` when it will not come to that."""
-    failures, most = 0, 0
+def _fetch(
+    url: str, partial: PartialFile, *, expected: _Expected, retries: RetryPolicy, progress: Progress | None
+) -> None:
+    """Brings `partial` to its whole length from `url`. Raises `MirrorError` when it will not come to that."""
+    failures, longest = 0, 0
     while True:
         try:
-            attempt(url, part, size=known.size, sha256=known.sha256, silence=patience.silence, progress=progress)
+            attempt(
+                url, partial, size=expected.size, sha256=expected.sha256, timeout=retries.timeout, progress=progress
+            )
             return
-        except AgainError as failure:
+        except TransientError as failure:
             # Bytes count as progress only beyond what was ever there: a server that cannot resume and always drops the
             # connection would otherwise be asked for ever.
-            failures = 1 if part.length() > most else failures + 1
-            most = max(most, part.length())
-            if failures >= patience.attempts:
-                raise GiveUpError(f"{failure} ({failures} times)") from failure
-            wait = failure.wait if failure.wait is not None else patience.wait(failures)
-            patience.sleep(min(wait, patience.longest_wait))
+            failures = 1 if partial.length() > longest else failures + 1
+            longest = max(longest, partial.length())
+            if failures >= retries.attempts:
+                raise MirrorError(f"{failure} ({failures} times)") from failure
+            wait = failure.wait if failure.wait is not None else retries.wait(failures)
+            retries.sleep(min(wait, retries.longest_wait))
 
 
-def _fetch_from_hub(url: str, part: Part) -> None:
+def _fetch_from_hub(url: str, partial: PartialFile) -> None:
     try:
-        copy_from_hub(url, part.path)
+        copy_from_hub(url, partial.path)
     except NotOnHubError as error:
-        raise GiveUpError(str(error)) from error
+        raise MirrorError(str(error)) from error
 
 
-def _accept(url: str, part: Part, known: _Known) -> Downloaded:
-    complaint, digest = known.complaint(part.path)
-    if complaint:
-        part.forget()
-        raise GiveUpError(complaint)
-    found = Downloaded(path=part.to, url=url, size=part.length(), sha256=digest)
-    with replacing(record_of(part.to)) as beside:
-        record = {"url": url, "size": found.size, "sha256": digest, "validator": part.state().get("validator", "")}
+def _accept(url: str, partial: PartialFile, expected: _Expected) -> Downloaded:
+    mismatch, digest = expected.mismatch(partial.path)
+    if mismatch:
+        partial.forget()
+        raise MirrorError(mismatch)
+    found = Downloaded(path=partial.to, url=url, size=partial.length(), sha256=digest)
+    with replacing(record_of(partial.to)) as beside:
+        record = {"url": url, "size": found.size, "sha256": digest, "validator": partial.state().get("validator", "")}
         beside.write_text(json.dumps(record))
-    part.path.replace(part.to)
-    part.state_path.unlink(missing_ok=True)
+    partial.path.replace(partial.to)
+    partial.state_path.unlink(missing_ok=True)
     return found
 
 
 @contextlib.contextmanager
-def _alone(to: Path) -> Iterator[None]:
-    """Keeps a second download of the same file out while this one runs; the system frees the lock of a killed one."""
+def _locked(to: Path) -> Iterator[None]:
+    """Locks the file against a second download; the system frees the lock of a killed process."""
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Models of transformers from a folder or hub id: of the kind asked for, whole, or an error that says what is wrong."""
+"""Opens models of transformers from a folder or hub id, with clear errors for another kind or missing files."""
 
 from __future__ import annotations
 
@@ -11,13 +11,26 @@ from risctl.errors import CheckpointError, MachineError
 
 
 class Pretrained:
-    """A model's folder in Hugging Face's layout. `folder`: where it is; `kind`: its `model_type`."""
+    """A model's folder in Hugging Face's layout.
+
+    Attributes:
+        folder: Where it is.
+        kind: Its `model_type`.
+    """
 
     def __init__(self, source: str, *, what: str, kinds: Sequence[str], wanted: Wanted, option: str) -> None:
         """Finds the folder of `source`, downloaded if need be, and its kind.
 
-        what: what it is to be, with its article, and option: what the user names it by, both for messages. Raises
-        `CheckpointError` or `MachineError` as `model_folder`, `CheckpointError` if it is none of `kinds`.
+        Args:
+            source: A folder or a hub id.
+            what: What it is to be, with its article, for messages.
+            kinds: The `model_type`s that are accepted.
+            wanted: The files that it needs.
+            option: The option that names it, for messages.
+
+        Raises:
+            CheckpointError: It is of another kind, or lacks files.
+            MachineError: It is neither here nor to be had.
         """
         from transformers import AutoConfig
 

@@ -1,6 +1,6 @@
-"""One attempt at fetching the rest of a file over HTTP, and the state that lets the next one go on from there.
+"""Makes one attempt at downloading the rest of a file over HTTP, and keeps the state that lets the next one resume.
 
-The bytes go to `FILE.part`, what is known of them (address, validator, whole length) to `FILE.part.json`.
+The bytes go to `FILE.part`, what is known of them (address, validator, total length) to `FILE.part.json`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _BLOCK = 1 << 20
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524})
 
 
-class GiveUpError(Exception):
+class MirrorError(Exception):
     """This address cannot serve the file; another one may."""
 
 
-class AgainError(Exception):
+class TransientError(Exception):
     """This attempt failed; the same address may serve the rest, after `wait` seconds if it says so."""
 
     def __init__(self, message: str, *, wait: float | None = None) -> None:
@@ -41,7 +41,7 @@ class AgainError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PartialFile:
     """The unfinished download of the file `to`."""
 
     to: Path
@@ -53,7 +53,7 @@ class Part:
 
     @property
     def state_path(self) -> Path:
-        """Where it lies what they belong to."""
+        """Where the state of the download lies."""
         return self.to.with_name(self.to.name + ".part.json")
 
     def length(self) -> int:
@@ -65,72 +65,83 @@ class Part:
         return load_json(self.state_path)
 
     def forget(self) -> None:
-        """Removes it all."""
+        """Removes the bytes and their state."""
         self.path.unlink(missing_ok=True)
         self.state_path.unlink(missing_ok=True)
 
 
 def attempt(
-    url: str, part: Part, *, size: int | None, sha256: str | None, silence: float, progress: Progress | None
+    url: str, partial: PartialFile, *, size: int | None, sha256: str | None, timeout: float, progress: Progress | None
 ) -> None:
-    """Brings `part` to its whole length from `url`, going on from what is there if it is of this very file.
+    """Downloads the rest of `partial` from `url`, resuming if its bytes are of this very file.
 
-    `size` and `sha256` are what is known of the file, `silence` the seconds to wait for a byte. Raises `AgainError` or
-    `GiveUpError`, `MachineError` if the disk is too small, `OSError` if it cannot be written.
+    Args:
+        url: The address.
+        partial: The unfinished download.
+        size: The file's length in bytes, if known.
+        sha256: The file's SHA-256, if known.
+        timeout: Seconds to wait for a byte.
+        progress: Called with (bytes so far, bytes in all or None).
+
+    Raises:
+        TransientError: The same address may serve the rest later.
+        MirrorError: This address cannot serve the file.
+        MachineError: The disk is too small.
+        OSError: The file cannot be written.
     """
-    state = part.state()
+    state = partial.state()
     # Without a validator, nothing but the sha256 would tell that the file has changed between two requests.
-    start = part.length() if state.get("url") == url and (state.get("validator") or sha256) else 0
+    start = partial.length() if state.get("url") == url and (state.get("validator") or sha256) else 0
     headers = {"User-Agent": f"risctl/{__version__}", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
         if state.get("validator"):
             headers["If-Range"] = state["validator"]
     try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=silence)
+        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout)
     except urllib.error.HTTPError as error:
         with error:
             if error.code == 416:
-                _beyond_end(error, part, start=start)
+                _beyond_end(error, partial, start=start)
                 return
             message = f"HTTP {error.code} {error.reason}".rstrip()
             if error.code in _RETRIED:
-                raise AgainError(message, wait=_retry_after(error)) from error
-            raise GiveUpError(message) from error
+                raise TransientError(message, wait=_retry_after(error)) from error
+            raise MirrorError(message) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise AgainError(_reason(error)) from error
+        raise TransientError(_reason(error)) from error
     with response:
-        start, total = _begin(response, url=url, part=part, start=start)
+        start, total = _begin(response, url=url, partial=partial, start=start)
         if size is not None and total is not None and total != size:
-            raise GiveUpError(f"it offers {total:,} bytes, expected {size:,}")
-        _check_space((total or 0) - start, part)
-        _receive(response, part.path, start=start, end=total if total is not None else size, progress=progress)
+            raise MirrorError(f"it offers {total:,} bytes, expected {size:,}")
+        _check_space((total or 0) - start, partial)
+        _receive(response, partial.path, start=start, end=total if total is not None else size, progress=progress)
 
 
-def _begin(response: Any, *, url: str, part: Part, start: int) -> tuple[int, int | None]:
+def _begin(response: Any, *, url: str, partial: PartialFile, start: int) -> tuple[int, int | None]:
     """Returns where the body begins and the whole file's length, if told; remember what the bytes belong to."""
     total = _length(response)
     if response.status == 206:
         first, total = _content_range(response)
-        before = part.state().get("total")
+        before = partial.state().get("total")
         if first != start or (before is not None and total is not None and before != total):
-            part.forget()
-            raise AgainError("it answered with another piece of the file than was asked for")
+            partial.forget()
+            raise TransientError("it answered with another piece of the file than was asked for")
     elif response.status == 200:
         start = 0
     else:
-        raise GiveUpError(f"HTTP {response.status} without a file")
+        raise MirrorError(f"HTTP {response.status} without a file")
     validator = response.headers.get("ETag") or ""
     # A weak tag is no promise that the bytes are the same.
     if not validator or validator.startswith("W/"):
         validator = response.headers.get("Last-Modified") or ""
-    with replacing(part.state_path) as beside:
+    with replacing(partial.state_path) as beside:
         beside.write_text(json.dumps({"url": url, "validator": validator, "total": total}))
     return start, total
 
 
 def _receive(response: Any, path: Path, *, start: int, end: int | None, progress: Progress | None) -> None:
-    """Writes the body to `path` from `start` on. Raises `AgainError` if it stops before `end`, `GiveUpError` beyond."""
+    """Writes the body from `start` on. Raises `TransientError` if it stops before `end`, `MirrorError` beyond."""
     with path.open("rb+" if path.exists() else "wb") as handle:
         handle.truncate(start)
         handle.seek(start)
@@ -139,7 +150,7 @@ def _receive(response: Any, path: Path, *, start: int, end: int | None, progress
             for block in _blocks(response):
                 length += len(block)
                 if end is not None and length > end:
-                    raise GiveUpError(f"it sent more than the {end:,} bytes expected")
+                    raise MirrorError(f"it sent more than the {end:,} bytes expected")
                 handle.write(block)
                 if progress:
                     progress(length, end)
@@ -147,7 +158,7 @@ def _receive(response: Any, path: Path, *, start: int, end: int | None, progress
             handle.flush()
             os.fsync(handle.fileno())
     if end is not None and length < end:
-        raise AgainError(f"the connection ended after {length:,} of {end:,} bytes")
+        raise TransientError(f"the connection ended after {length:,} of {end:,} bytes")
 
 
 def _blocks(response: Any) -> Iterator[bytes]:
@@ -157,28 +168,28 @@ def _blocks(response: Any) -> Iterator[bytes]:
             block = response.read1(_BLOCK)
         except http.client.IncompleteRead as error:
             yield error.partial
-            raise AgainError("the connection ended early") from error
+            raise TransientError("the connection ended early") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise AgainError(_reason(error)) from error
+            raise TransientError(_reason(error)) from error
         if not block:
             return
         yield block
 
 
-def _beyond_end(error: urllib.error.HTTPError, part: Part, *, start: int) -> None:
+def _beyond_end(error: urllib.error.HTTPError, partial: PartialFile, *, start: int) -> None:
     """Treats "range not satisfiable": the part is whole already, or it belongs to another file."""
     match = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", ""))
     if match and int(match[1]) == start and start > 0:
         return
-    part.forget()
-    raise AgainError("it has not the rest of the file")
+    partial.forget()
+    raise TransientError("it has not the rest of the file")
 
 
-def _check_space(needed: int, part: Part) -> None:
-    free = shutil.disk_usage(part.to.parent).free
+def _check_space(needed: int, partial: PartialFile) -> None:
+    free = shutil.disk_usage(partial.to.parent).free
     if needed > free:
         raise MachineError(
-            f"{part.to} needs {needed / 1e9:.1f} GB more and {part.to.parent} has {free / 1e9:.1f} GB free"
+            f"{partial.to} needs {needed / 1e9:.1f} GB more and {partial.to.parent} has {free / 1e9:.1f} GB free"
         )
 
 

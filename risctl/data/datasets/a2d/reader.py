@@ -1,6 +1,6 @@
-"""A2D-Sentences and JHMDB-Sentences in their published layouts, as the pictures that they are measured on.
+"""Reads A2D-Sentences and JHMDB-Sentences in their published layouts.
 
-Both are measured on single annotated frames, so a store of them is one of pictures: a ref is an actor in a frame.
+Both are measured on single annotated frames, so they become datasets of images: a ref is an actor in a frame.
 
 A2D: `a2d_annotation.txt` (video, instance, query), `Release/videoset.csv` (its last column: 0 train, 1 test),
 `Release/CLIPS320/VIDEO.mp4` (or `clips320H`), `text_annotations/a2d_annotation_with_instances/VIDEO/FRAME.h5` (frames
@@ -41,77 +41,89 @@ _INSTANCE = re.compile(r"\s*(\d+)\s*(\(copy\))?\s*")
 def read_a2d(root: Path, *, progress: Progress | None = None) -> Dataset:
     """Reads A2D-Sentences: its annotated frames, decoded from the videos and kept as JPEG.
 
-    Instances whose frame has no mask of them are left out and counted. Raises `DataError` naming what is missing or
-    broken, `MachineError` if PyAV is not installed.
+    Instances without a mask in a frame are left out and counted.
+
+    Args:
+        root: The folder of the published files.
+        progress: Called with (done, total) videos.
+
+    Raises:
+        DataError: A file is missing or broken.
+        MachineError: PyAV is not installed.
     """
-    maker = _Maker("a2d-sentences")
-    texts = _a2d_texts(_one(root, "a2d_annotation.txt"), notes=maker.notes)
-    splits = _a2d_splits(_one(root, "videoset.csv"))
-    masks = _one(root, "a2d_annotation_with_instances")
-    films = _one(root, "CLIPS320", "clips320", "clips320H")
-    for done, (video, asked) in enumerate(texts.items(), start=1):
-        if video not in splits or not (masks / video).is_dir():
-            maker.notes["videos without masks or a split, left out"] += 1
+    builder = _Builder("a2d-sentences")
+    texts = _a2d_texts(_find(root, "a2d_annotation.txt"), notes=builder.notes)
+    splits = _a2d_splits(_find(root, "videoset.csv"))
+    masks = _find(root, "a2d_annotation_with_instances")
+    videos_folder = _find(root, "CLIPS320", "clips320", "clips320H")
+    for done, (name, queries) in enumerate(texts.items(), start=1):
+        if name not in splits or not (masks / name).is_dir():
+            builder.notes["videos without masks or a split, left out"] += 1
             continue
-        files = {int(file.stem): file for file in sorted((masks / video).glob("*.h5"))}
-        film = Video.open(films / f"{video}.mp4")
+        files = {int(file.stem): file for file in sorted((masks / name).glob("*.h5"))}
+        video = Video.open(videos_folder / f"{name}.mp4")
         last = max(files, default=0)
-        for frame in film.frames():
+        for frame in video.frames():
             number = frame.index + 1
             if number in files:
-                found = _a2d_masks(files[number], size=frame.pixels.shape[:2])
-                image = maker.picture(f"{video}/{number:05d}.jpg", pixels=frame.pixels)
-                for instance, text in asked:
-                    maker.ref(image, splits[video], found.get(instance), text)
+                masks_of = _a2d_masks(files[number], size=frame.pixels.shape[:2])
+                image = builder.add_image(f"{name}/{number:05d}.jpg", pixels=frame.pixels)
+                for instance, text in queries:
+                    builder.add_ref(image, splits[name], masks_of.get(instance), text)
             if number >= last:
                 break
         if progress:
             progress(done, len(texts))
-    return maker.finished()
+    return builder.build()
 
 
 def read_jhmdb(root: Path, *, progress: Progress | None = None) -> Dataset:
-    """Reads JHMDB-Sentences, all of it in the split `test`, its frames as files.
+    """Reads JHMDB-Sentences, all of it in the split `test`, with its frames as files.
 
-    Raises `DataError` naming what is missing or broken.
+    Args:
+        root: The folder of the published files.
+        progress: Called with (done, total) frames.
+
+    Raises:
+        DataError: A file is missing or broken.
     """
-    file = _one(root, "jhmdb_sentences_samples_metadata.json")
+    file = _find(root, "jhmdb_sentences_samples_metadata.json")
     try:
         samples = json.loads(file.read_text(encoding="utf-8"))
         entries = [(str(one[0]), Path(str(one[1])), str(one[4])) for one in samples]
     except (OSError, ValueError, IndexError, TypeError) as error:
         raise DataError(f"expected lists of video, frame, masks, frames, query in {file}: {error}") from error
-    maker = _Maker("jhmdb-sentences")
-    held: tuple[Path, np.ndarray] | None = None
+    builder = _Builder("jhmdb-sentences")
+    cached: tuple[Path, np.ndarray] | None = None
     for done, (video, frame, text) in enumerate(entries, start=1):
-        # The file names paths of the machine it was made on: what follows the set's own folders counts.
+        # The file has absolute paths of the machine it was made on: only what follows the dataset's own folders counts.
         action = frame.parent.parent.name
         path = root / "Rename_Images" / action / video / frame.name
         where = root / "puppet_mask" / action / video / "puppet_mask.mat"
-        if held is None or held[0] != where:
-            held = (where, _puppets(where))
+        if cached is None or cached[0] != where:
+            cached = (where, _puppets(where))
         number = int(frame.stem) - 1
-        mask = held[1][..., number] > 0 if number < held[1].shape[2] else None
-        maker.ref(maker.picture(f"{action}/{video}/{frame.name}", path=path), "test", mask, text)
+        mask = cached[1][..., number] > 0 if number < cached[1].shape[2] else None
+        builder.add_ref(builder.add_image(f"{action}/{video}/{frame.name}", path=path), "test", mask, text)
         if progress:
             progress(done, len(entries))
-    return maker.finished()
+    return builder.build()
 
 
-class _Maker:
-    """Builds a dataset of pictures with actors."""
+class _Builder:
+    """Builds a dataset of images with actors."""
 
     def __init__(self, name: str) -> None:
         self.notes: Counter[str] = Counter()
-        self.pictures = ImageBuffer()
+        self.buffer = ImageBuffer()
         self.files: dict[int, ImageRecord] = {}
         self.annotations: dict[int, Annotation] = {}
         self.records: list[Record] = []
         self.name = name
         self._sizes: dict[int, tuple[int, int]] = {}
 
-    def picture(self, name: str, *, pixels: np.ndarray | None = None, path: Path | None = None) -> int:
-        """Adds a picture, from its pixels or its file, and return its id."""
+    def add_image(self, name: str, *, pixels: np.ndarray | None = None, path: Path | None = None) -> int:
+        """Adds an image, from its pixels or its file, and returns its id."""
         number = len(self._sizes) + 1
         data = None
         if pixels is not None:
@@ -124,14 +136,14 @@ class _Maker:
             height, width = image_size(path)
         record = ImageRecord(image_id=number, file_name=name, height=height, width=width, path=path, data=data)
         if data is not None:
-            self.pictures.add(record)
+            self.buffer.add(record)
         else:
             self.files[number] = record
         self._sizes[number] = (height, width)
         return number
 
-    def ref(self, image: int, split: str, mask: np.ndarray | None, text: str) -> None:
-        """Adds an actor of a picture with what is said of it; none if it has no mask there."""
+    def add_ref(self, image: int, split: str, mask: np.ndarray | None, text: str) -> None:
+        """Adds an expression about an actor of an image, unless the actor has no mask there."""
         if mask is None or not mask.any():
             self.notes["actors without a mask in a frame, left out"] += 1
             return
@@ -150,20 +162,20 @@ class _Maker:
             Record(ref_id=number, image_id=image, split=split, annotation_ids=(number,), expressions=(expression,))
         )
 
-    def finished(self) -> Dataset:
+    def build(self) -> Dataset:
         """Returns the dataset."""
         return Dataset(
             name=self.name,
             split_by="published",
             categories={_ACTOR: "actor"},
-            images=self.files or self.pictures,
+            images=self.files or self.buffer,
             annotations=self.annotations,
             records=self.records,
             notes=dict(self.notes),
         )
 
 
-def _one(root: Path, *names: str) -> Path:
+def _find(root: Path, *names: str) -> Path:
     """Returns the file or folder of one of `names`, in `root` or in a folder below it."""
     for name in names:
         found = [root / name] if (root / name).exists() else sorted(root.glob(f"*/{name}"))
@@ -174,12 +186,12 @@ def _one(root: Path, *names: str) -> Path:
 
 def _a2d_texts(file: Path, *, notes: Counter[str]) -> dict[str, list[tuple[int, str]]]:
     texts: dict[str, list[tuple[int, str]]] = {}
-    for place, row in enumerate(_rows(file), start=1):
-        if place == 1 and row[:2] == ["video_id", "instance_id"]:
+    for line, row in enumerate(_rows(file), start=1):
+        if line == 1 and row[:2] == ["video_id", "instance_id"]:
             continue
         found = _INSTANCE.fullmatch(row[1]) if len(row) >= 3 else None
         if found is None:
-            raise DataError(f"{file}, line {place}: expected video,instance,query, got {','.join(row)[:60]!r}")
+            raise DataError(f"{file}, line {line}: expected video,instance,query, got {','.join(row)[:60]!r}")
         if found[2]:
             # The published file has a few such: further queries about the same instance.
             notes["instances marked as copies, taken for the instance"] += 1

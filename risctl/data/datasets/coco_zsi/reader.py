@@ -1,7 +1,7 @@
-"""COCO divided for zero-shot segmentation: training pictures show no unseen class at all.
+"""Divides COCO for zero-shot instance segmentation: training images show no unseen class at all.
 
-A ref stands for all things of one class in a picture; its sentence is the class's name, its ability "seen" or "unseen".
-Crowds are kept as annotations, which COCO's evaluation passes over; they belong to no ref.
+A ref stands for all objects of one class in an image; its sentence is the class's name, its ability "seen" or "unseen".
+Crowds are kept as annotations, which COCO's evaluation ignores; they belong to no ref.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from risctl.language.coco_classes import CLASSES, SPLITS, ClassSplit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceFolder:
-    """An instance file and the folder of its pictures."""
+    """An instance file and the folder of its images."""
 
     instances: Path
     images: Path
@@ -36,14 +36,24 @@ def make_coco_zsi(
     on_missing: OnMissing = "refuse",
     progress: Progress | None = None,
 ) -> Dataset:
-    """Returns the dataset of `split` ("48_17" or "65_15").
+    """Returns the dataset of a division into seen and unseen classes.
 
-    Splits: "train", pictures of `training` without any unseen object, be it in a crowd; "val", the share `held_out` of
-    these, by chance; "test", the pictures of `test`, or without it those of `training` that were dropped for an unseen
-    object. Classes of neither part are left out. Only "test" has refs to unseen classes.
+    The split "train" has the images of `training` without any unseen object, not even in a crowd; "val" the share
+    `held_out` of these; "test" the images of `test`, or without it those of `training` that were dropped for an unseen
+    object. Classes of neither part are left out, and only "test" has refs to unseen classes.
 
-    Raises `DataError` for a file that is not COCO's or names no picture that is there, `UsageError` for another split
-    or share.
+    Args:
+        split: "48_17" or "65_15".
+        training: The instances to train on.
+        test: The instances to test on.
+        held_out: The share of training images for "val".
+        seed: Decides which these are.
+        on_missing: Whether missing images are refused or left out.
+        progress: Called with (done, total) annotations.
+
+    Raises:
+        DataError: A file is not COCO's, or names no image that is there.
+        UsageError: Another split, or a share that is out of range.
     """
     if split not in SPLITS:
         raise UsageError(f"expected one of {', '.join(SPLITS)}, got {split!r}")
@@ -60,20 +70,20 @@ def make_coco_zsi(
         annotations={},
         records=[],
     )
-    own = _read(training, ordered, problems, progress=progress)
+    train_data = _read_instances(training, ordered, problems, progress=progress)
     unseen = {number for number, name in ordered.items() if name in classes.unseen}
-    dropped = own.images.keys() & {image for image, number in own.shown if number in unseen}
-    clean = sorted(own.images.keys() - dropped)
+    dropped = train_data.images.keys() & {image for image, number in train_data.shown if number in unseen}
+    clean = sorted(train_data.images.keys() - dropped)
     chosen = set(random.Random(seed).sample(clean, round(held_out * len(clean))))
     split_of = {image: "val" if image in chosen else "train" for image in clean}
-    _add(dataset, own, split_of, classes)
+    _add(dataset, train_data, split_of, classes)
     if test is None:
-        _add(dataset, own, dict.fromkeys(sorted(dropped), "test"), classes)
+        _add(dataset, train_data, dict.fromkeys(sorted(dropped), "test"), classes)
     else:
-        other = _read(test, ordered, problems, progress=progress)
-        if repeated := own.images.keys() & other.images.keys():
+        test_data = _read_instances(test, ordered, problems, progress=progress)
+        if repeated := train_data.images.keys() & test_data.images.keys():
             raise DataError(f"{test.instances} and {training.instances} share picture {min(repeated)}; name two files")
-        _add(dataset, other, dict.fromkeys(sorted(other.images), "test"), classes)
+        _add(dataset, test_data, dict.fromkeys(sorted(test_data.images), "test"), classes)
         for image in dropped:
             problems.repair("training pictures left out for an unseen object", image)
     if on_missing == "refuse":
@@ -85,54 +95,56 @@ def make_coco_zsi(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Readings:
-    """shown: which pictures show which categories, also where an annotation has no usable mask."""
+class _InstanceData:
+    """What was read; `shown` has the (image, category) pairs, also where an annotation has no usable mask."""
 
     images: Mapping[int, ImageRecord]
     annotations: Mapping[int, Annotation]
     shown: frozenset[tuple[int, int]]
 
 
-def _read(
+def _read_instances(
     pictures: InstanceFolder, classes: Mapping[int, str], problems: Problems, *, progress: Progress | None
-) -> _Readings:
-    """Returns the pictures that are there, and their annotations of `classes`."""
-    read = read_instances(pictures.instances, problems)
-    wrong = [name for number, name in classes.items() if read.categories.get(number) != name]
+) -> _InstanceData:
+    """Returns the images that are there, and their annotations of `classes`."""
+    instances_file = read_instances(pictures.instances, problems)
+    wrong = [name for number, name in classes.items() if instances_file.categories.get(number) != name]
     if wrong:
         raise DataError(
             f"{pictures.instances} has not COCO's categories: {len(wrong)} are missing, such as {wrong[0]!r}"
         )
     images = {}
-    for number, one in read.images.items():
+    for number, one in instances_file.images.items():
         path = pictures.images / one.file_name
         if not path.is_file():
             problems.lose("pictures missing", path)
             continue
         images[number] = one.at(path)
-    wanted = {number: one for number, one in read.annotations.items() if one["category_id"] in classes}
-    things = Instances(path=read.path, images=read.images, categories=read.categories, annotations=wanted)
-    annotations, broken = rasterise(things, of_images=images.keys(), progress=progress)
+    wanted = {number: one for number, one in instances_file.annotations.items() if one["category_id"] in classes}
+    of_classes = Instances(
+        path=instances_file.path, images=instances_file.images, categories=instances_file.categories, annotations=wanted
+    )
+    annotations, broken = rasterise(of_classes, of_images=images.keys(), progress=progress)
     for number in broken:
         problems.lose("annotations without a usable mask", number)
     shown = frozenset((one["image_id"], one["category_id"]) for one in wanted.values())
-    return _Readings(images=images, annotations=annotations, shown=shown)
+    return _InstanceData(images=images, annotations=annotations, shown=shown)
 
 
-def _add(dataset: Dataset, readings: _Readings, split_of: Mapping[int, str], classes: ClassSplit) -> None:
-    """Adds the pictures of `split_of` that show anything, a ref for each class in them."""
+def _add(dataset: Dataset, data: _InstanceData, split_of: Mapping[int, str], classes: ClassSplit) -> None:
+    """Adds the images of `split_of` that show anything, with a ref for each class in them."""
     grouped: dict[int, dict[int, list[int]]] = {}
-    for one in readings.annotations.values():
+    for one in data.annotations.values():
         if one.image_id in split_of and not one.crowd:
             grouped.setdefault(one.image_id, {}).setdefault(one.category_id, []).append(one.annotation_id)
-    for one in readings.annotations.values():
+    for one in data.annotations.values():
         if one.image_id in grouped:
             dataset.annotations[one.annotation_id] = one  # type: ignore[index]
     for image, split in split_of.items():
         if image not in grouped:
             continue
-        dataset.images[image] = readings.images[image]  # type: ignore[index]
-        for category, things in sorted(grouped[image].items()):
+        dataset.images[image] = data.images[image]  # type: ignore[index]
+        for category, annotation_ids in sorted(grouped[image].items()):
             name, number = dataset.categories[category], len(dataset.records)
             text = Expression(
                 sentence_id=number,
@@ -142,5 +154,11 @@ def _add(dataset: Dataset, readings: _Readings, split_of: Mapping[int, str], cla
                 abilities=("seen" if name in classes.seen else "unseen",),
             )
             dataset.records.append(
-                Record(ref_id=number, image_id=image, split=split, annotation_ids=tuple(things), expressions=(text,))
+                Record(
+                    ref_id=number,
+                    image_id=image,
+                    split=split,
+                    annotation_ids=tuple(annotation_ids),
+                    expressions=(text,),
+                )
             )

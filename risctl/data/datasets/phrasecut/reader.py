@@ -1,4 +1,4 @@
-"""Reading PhraseCut as it is published: `refer_SPLIT.json`, a list of phrases with the polygons of what they mean."""
+"""Reads PhraseCut as published: `refer_SPLIT.json`, a list of phrases with the polygons of what they refer to."""
 
 from __future__ import annotations
 
@@ -43,14 +43,20 @@ def read_phrasecut(
     on_missing: OnMissing = "refuse",
     progress: Progress | None = None,
 ) -> Dataset:
-    """Reads PhraseCut from the published files under `root`: all of train, val, test and miniv that are there.
+    """Reads PhraseCut: all of train, val, test and miniv that are there.
 
-    A phrase is one ref; its instances, several often, are its annotations, of the category that its structure names.
-    Masks are the published ones: polygons with whole-numbered points, cut off towards 0, filled by PIL with their
-    outline, and united. `images` is the folder of Visual Genome's pictures (or the one above its two parts), looked
-    for around `root` if None. Phrases whose picture is missing or that have no valid polygon are refused, or with
-    `on_missing="drop"` left out and counted. `split_by` is "published"; there is one way. `progress` is called with
-    (done, None) phrases. Raises `DataError` naming the file, and for a loss the number and the first few.
+    A phrase is one ref; its instances are its annotations, of the category that its structure names. Masks are the
+    published ones: polygons with points truncated to integers, filled by PIL with their outline, and united.
+
+    Args:
+        root: The folder of the published files.
+        split_by: "published", the only way.
+        images: The folder of Visual Genome's images (or the one above its two parts), looked for around `root` if None.
+        on_missing: Whether phrases whose image is missing or that have no valid polygon are refused or left out.
+        progress: Called with (done, None) phrases.
+
+    Raises:
+        DataError: A file is missing or broken; of losses, their number and the first few are named.
     """
     if split_by not in (None, SPLIT_BY):
         raise DataError(f"PhraseCut is split in one way, {SPLIT_BY}; got {split_by!r}")
@@ -91,7 +97,7 @@ def _pictures(root: Path, tasks: dict[str, Path], images: Path | None) -> ImageF
 
 
 class _Reading:
-    """What has been read so far."""
+    """Collects what has been read."""
 
     def __init__(self, *, problems: Problems) -> None:
         self.problems = problems
@@ -101,15 +107,15 @@ class _Reading:
         self.categories: dict[str, int] = {}
         self.annotations: dict[int, Annotation] = {}
         self.records: list[Record] = []
-        self._seen: set[str] = set()
+        self._task_ids: set[str] = set()
 
     def add(self, task: _Task, split: str) -> None:
-        """Takes a phrase, or note why it cannot be used."""
+        """Adds a phrase, or counts why it cannot be used."""
         self.read += 1
-        if task.task_id in self._seen:
+        if task.task_id in self._task_ids:
             self.problems.repair("phrases published twice, first kept", task.task_id)
             return
-        self._seen.add(task.task_id)
+        self._task_ids.add(task.task_id)
         if not task.phrase.strip():
             self.problems.repair("phrases without a word, dropped", task.task_id)
             return
@@ -149,13 +155,13 @@ class _Reading:
 
     def _image(self, image_id: int) -> ImageRecord | None:
         if image_id not in self.images:
-            self.images[image_id] = self._look_at(image_id)
+            self.images[image_id] = self._image_record(image_id)
         return self.images[image_id]
 
-    def _look_at(self, image_id: int) -> ImageRecord | None:
+    def _image_record(self, image_id: int) -> ImageRecord | None:
         name = f"{image_id}.jpg"
         path = self.pictures.path(name) if self.pictures else Path(name)
-        # The published files do not say a picture's size: its own is taken.
+        # The published files do not have the sizes of images.
         size = size_of(path, annotated=None, problems=self.problems)
         if size is None:
             return None

@@ -1,6 +1,6 @@
-"""Ref-YouTube-VOS and Ref-DAVIS17 in their published layouts.
+"""Reads Ref-YouTube-VOS and Ref-DAVIS17 in their published layouts.
 
-Both: `SPLIT/JPEGImages/VIDEO/*.jpg`, `SPLIT/Annotations/VIDEO/*.png` (palette pictures, the value is the object),
+Both: `SPLIT/JPEGImages/VIDEO/*.jpg`, `SPLIT/Annotations/VIDEO/*.png` (palette images, the value is the object),
 `meta_expressions/SPLIT/meta_expressions.json`, and for categories `SPLIT/meta.json` where there is one. Ref-DAVIS17
 also as published with DAVIS, in the folder or in `DAVIS` within it: `JPEGImages/480p`, `Annotations_unsupervised/480p`
 (as the published evaluation has it) or `Annotations/480p`, `ImageSets/2017/SPLIT.txt` and, of the four annotators,
@@ -33,15 +33,20 @@ ANNOTATORS = ("1", "1_full_video", "2", "2_full_video")
 _EXPRESSIONS = "meta_expressions.json"
 _VOID = 255
 _RENAMED = {"clasic-car": "classic-car", "dog-scale": "dogs-scale", "motor-bike": "motorbike"}
-"""What the annotators call videos of DAVIS, where that is not their name."""
+"""The annotators' names of videos of DAVIS that differ from DAVIS's own."""
 _LINE = re.compile(r'^(\S+)\s+(\d+)\s+"(.*)"\s*$')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Said:
-    """An expression: which object it means ("" where that is not published), who said it ("" if one only did), and its
+class _VideoExpression:
+    """An expression about an object of a video.
 
-    published number within the video."""
+    Attributes:
+        text: The expression.
+        target: The object's number, "" where that is not published.
+        annotator: Who wrote it, "" if there is only one.
+        number: Its published number within the video.
+    """
 
     text: str
     target: str
@@ -50,36 +55,47 @@ class _Said:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Film:
-    """A video: its folders and what is said of it; frames: the names that count, all if empty."""
+class _VideoFiles:
+    """The files of a video and its expressions; `frames` are the names of the frames that count, all if empty."""
 
     name: str
     split: str
-    pictures: Path
+    frames_folder: Path
     masks: Path
-    said: tuple[_Said, ...]
+    expressions: tuple[_VideoExpression, ...]
     frames: frozenset[str] = frozenset()
     categories: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_ref_youtube_vos(root: Path, *, progress: Progress | None = None) -> Dataset:
-    """Reads Ref-YouTube-VOS. Of `valid` the objects are not published: its refs have no masks, and a note counts them.
+    """Reads Ref-YouTube-VOS; the objects of `valid` are not published, so its refs have no masks and a note counts
+    them.
 
-    Raises `DataError` naming what is missing or broken.
+    Args:
+        root: The folder of the published files.
+        progress: Called with (done, total) videos.
+
+    Raises:
+        DataError: A file is missing or broken.
     """
     return _dataset("ref-youtube-vos", list(_converted(root)), progress=progress)
 
 
 def read_ref_davis17(root: Path, *, progress: Progress | None = None) -> Dataset:
-    """Reads Ref-DAVIS17, in either layout. Each expression carries its annotator as the ability `annotator-1` to `-4`.
+    """Reads Ref-DAVIS17 in either layout; an expression has its annotator as the ability `annotator-1` to `-4`.
 
-    Raises `DataError` naming what is missing or broken.
+    Args:
+        root: The folder of the published files.
+        progress: Called with (done, total) videos.
+
+    Raises:
+        DataError: A file is missing or broken.
     """
-    films = list(_converted(root) if (root / "meta_expressions").is_dir() else _davis(root))
-    return _dataset("ref-davis17", films, progress=progress)
+    videos = list(_converted(root) if (root / "meta_expressions").is_dir() else _davis(root))
+    return _dataset("ref-davis17", videos, progress=progress)
 
 
-def _converted(root: Path) -> Iterator[_Film]:
+def _converted(root: Path) -> Iterator[_VideoFiles]:
     folder = root / "meta_expressions"
     files = sorted(folder.glob(f"*/{_EXPRESSIONS}"))
     if not files:
@@ -94,15 +110,15 @@ def _converted(root: Path) -> Iterator[_Film]:
         for name, video in _videos(file).items():
             if split == "valid" and name in of_test:
                 continue
-            said = []
+            expressions = []
             texts = _table(video.get("expressions"), what=f"expressions of {name} in {file}")
             # Four of an object are, in this order, Ref-DAVIS17's annotators.
             counts: Counter[str] = Counter()
             for number in sorted(texts, key=lambda one: (len(one), one)):
                 entry = _table(texts[number], what=f"expression {number} of {name} in {file}")
                 target = str(entry.get("obj_id", ""))
-                said.append(
-                    _Said(
+                expressions.append(
+                    _VideoExpression(
                         text=str(entry.get("exp", "")),
                         target=target,
                         annotator=str(counts[target] % 4 + 1),
@@ -110,103 +126,113 @@ def _converted(root: Path) -> Iterator[_Film]:
                     )
                 )
                 counts[target] += 1
-            known = _table(_table(objects.get(name, {}), what=name).get("objects", {}), what=name)
-            yield _Film(
+            objects_of = _table(_table(objects.get(name, {}), what=name).get("objects", {}), what=name)
+            yield _VideoFiles(
                 name=name,
                 split=split,
-                pictures=own / "JPEGImages" / name,
+                frames_folder=own / "JPEGImages" / name,
                 masks=own / "Annotations" / name,
-                said=tuple(said),
+                expressions=tuple(expressions),
                 frames=frozenset(str(one) for one in video.get("frames", ())),
-                categories={number: str(_table(one, what=name).get("category", "")) for number, one in known.items()},
+                categories={
+                    number: str(_table(one, what=name).get("category", "")) for number, one in objects_of.items()
+                },
             )
 
 
-def _davis(root: Path) -> Iterator[_Film]:
+def _davis(root: Path) -> Iterator[_VideoFiles]:
     folder = root / "davis_text_annotations"
-    said: dict[str, list[_Said]] = {}
+    expressions: dict[str, list[_VideoExpression]] = {}
     for number, annotator in enumerate(ANNOTATORS, start=1):
         file = folder / f"Davis17_annot{annotator}.txt"
         try:
             lines = _text(file.read_bytes()).splitlines()
         except OSError as error:
             raise DataError(f"expected meta_expressions, or {file}: {error.strerror or error}") from error
-        for place, line in enumerate(lines, start=1):
+        for line_number, line in enumerate(lines, start=1):
             found = _LINE.match(line)
             if not found and line.strip():
-                raise DataError(f'{file}, line {place}: expected VIDEO OBJECT "TEXT", got {line[:60]!r}')
+                raise DataError(f'{file}, line {line_number}: expected VIDEO OBJECT "TEXT", got {line[:60]!r}')
             if found:
                 # As the published conversion numbers them: by object, then by annotator.
                 place_of = 4 * max(0, int(found[2]) - 1) + number - 1
-                entry = _Said(text=found[3], target=found[2], annotator=str(number), number=place_of)
-                said.setdefault(_RENAMED.get(found[1], found[1]), []).append(entry)
+                entry = _VideoExpression(text=found[3], target=found[2], annotator=str(number), number=place_of)
+                expressions.setdefault(_RENAMED.get(found[1], found[1]), []).append(entry)
     root = root / "DAVIS" if (root / "DAVIS" / "JPEGImages").is_dir() else root
-    drawn = next((one for one in ("Annotations_unsupervised", "Annotations") if (root / one / "480p").is_dir()), "")
-    if not drawn:
+    mask_folder = next(
+        (one for one in ("Annotations_unsupervised", "Annotations") if (root / one / "480p").is_dir()), ""
+    )
+    if not mask_folder:
         raise DataError(f"expected the masks of DAVIS in {root / 'Annotations' / '480p'}, found no folder")
     sets = sorted((root / "ImageSets" / "2017").glob("*.txt"))
     splits = {name: file.stem for file in sets for name in file.read_text(encoding="utf-8").split()}
-    for name, entries in said.items():
-        yield _Film(
+    for name, entries in expressions.items():
+        yield _VideoFiles(
             name=name,
             split=splits.get(name, "val"),
-            pictures=root / "JPEGImages" / "480p" / name,
-            masks=root / drawn / "480p" / name,
-            said=tuple(entries),
+            frames_folder=root / "JPEGImages" / "480p" / name,
+            masks=root / mask_folder / "480p" / name,
+            expressions=tuple(entries),
         )
 
 
-def _dataset(name: str, films: list[_Film], *, progress: Progress | None) -> Dataset:
-    kinds = sorted({kind for film in films for kind in film.categories.values() if kind}) or ["object"]
+def _dataset(name: str, videos: list[_VideoFiles], *, progress: Progress | None) -> Dataset:
+    category_names = sorted({category for video in videos for category in video.categories.values() if category}) or [
+        "object"
+    ]
     dataset = Dataset(
         name=name,
         split_by=VIDEOS,
-        categories=dict(enumerate(kinds, start=1)),
+        categories=dict(enumerate(category_names, start=1)),
         images={},
         annotations={},
         records=[],
     )
     notes: Counter[str] = Counter()
-    maker = _Maker(dataset, {kind: number for number, kind in dataset.categories.items()}, notes)
-    for done, film in enumerate(films, start=1):
-        maker.add(film, annotated=name == "ref-davis17")
+    builder = _Builder(dataset, {category: number for number, category in dataset.categories.items()}, notes)
+    for done, video in enumerate(videos, start=1):
+        builder.add(video, annotated=name == "ref-davis17")
         if progress:
-            progress(done, len(films))
+            progress(done, len(videos))
     dataset.notes = dict(notes)
     return dataset
 
 
-class _Maker:
+class _Builder:
     """Adds videos to a dataset, numbering as it goes."""
 
-    def __init__(self, dataset: Dataset, kinds: Mapping[str, int], notes: Counter[str]) -> None:
-        self.dataset, self.kinds, self.notes = dataset, kinds, notes
+    def __init__(self, dataset: Dataset, category_ids: Mapping[str, int], notes: Counter[str]) -> None:
+        self.dataset, self.category_ids, self.notes = dataset, category_ids, notes
         self.videos = 0
 
-    def add(self, film: _Film, *, annotated: bool) -> None:
-        """Adds a video, its objects' masks, and a record for each object that is spoken of."""
-        if not film.pictures.is_dir():
-            raise DataError(f"expected the frames of {film.name} in {film.pictures}, found no folder")
+    def add(self, video: _VideoFiles, *, annotated: bool) -> None:
+        """Adds a video, its objects' masks, and a record for each referred object."""
+        if not video.frames_folder.is_dir():
+            raise DataError(f"expected the frames of {video.name} in {video.frames_folder}, found no folder")
         self.videos += 1
-        if len(film.said) >= PER_VIDEO:
-            raise DataError(f"{film.name} has {len(film.said)} expressions; fewer than {PER_VIDEO} are expected")
-        numbers = [one.number for one in film.said]
+        if len(video.expressions) >= PER_VIDEO:
+            raise DataError(
+                f"{video.name} has {len(video.expressions)} expressions; fewer than {PER_VIDEO} are expected"
+            )
+        numbers = [one.number for one in video.expressions]
         if None in numbers or len(set(numbers)) < len(numbers):
-            film = replace(film, said=tuple(replace(one, number=place) for place, one in enumerate(film.said)))
+            video = replace(
+                video, expressions=tuple(replace(one, number=number) for number, one in enumerate(video.expressions))
+            )
         images, annotations = self.dataset.images, self.dataset.annotations
         assert isinstance(images, dict) and isinstance(annotations, dict)
-        wanted = sorted({one.target for one in film.said if one.target}, key=lambda one: (len(one), one))
+        wanted = sorted({one.target for one in video.expressions if one.target}, key=lambda one: (len(one), one))
         found: dict[str, list[int]] = {one: [] for one in wanted}
         first = len(images) + 1
-        for path in find_pictures(str(film.pictures)):
-            if film.frames and path.stem not in film.frames:
+        for path in find_pictures(str(video.frames_folder)):
+            if video.frames and path.stem not in video.frames:
                 continue
             image_id = len(images) + 1
             height, width = image_size(path)
             images[image_id] = ImageRecord(
-                image_id=image_id, file_name=f"{film.name}/{path.name}", height=height, width=width, path=path
+                image_id=image_id, file_name=f"{video.name}/{path.name}", height=height, width=width, path=path
             )
-            labels = self._labels(film.masks / f"{path.stem}.png", size=(height, width))
+            labels = self._labels(video.masks / f"{path.stem}.png", size=(height, width))
             if labels is not None and (labels == _VOID).any():
                 # Pixels that count neither way, as a crowd that no ref names.
                 void = rle.encode(np.equal(labels, _VOID))
@@ -223,26 +249,34 @@ class _Maker:
                 annotations[number] = Annotation(
                     annotation_id=number,
                     image_id=image_id,
-                    category_id=self.kinds.get(film.categories.get(target, ""), 1),
+                    category_id=self.category_ids.get(video.categories.get(target, ""), 1),
                     box=rle.box(encoded),
                     mask=encoded,
                 )
                 found[target].append(number)
-        lost = sorted(film.frames - {Path(images[one].file_name).stem for one in range(first, len(images) + 1)})
+        lost = sorted(video.frames - {Path(images[one].file_name).stem for one in range(first, len(images) + 1)})
         if lost or len(images) < first:
-            named = f"{len(lost)} of the {len(film.frames)} frames of {film.name}, the first {lost[0]}" if lost else ""
-            raise DataError(f"expected {named or f'frames of {film.name}'} in {film.pictures}, found none")
-        groups: dict[str, list[_Said]] = {}
-        for number, entry in enumerate(film.said):
+            named = (
+                f"{len(lost)} of the {len(video.frames)} frames of {video.name}, the first {lost[0]}" if lost else ""
+            )
+            raise DataError(f"expected {named or f'frames of {video.name}'} in {video.frames_folder}, found none")
+        groups: dict[str, list[_VideoExpression]] = {}
+        for number, entry in enumerate(video.expressions):
             # Without a published object, each expression stands for one of its own.
             groups.setdefault(entry.target or f"?{number}", []).append(entry)
         for target, entries in groups.items():
             if not found.get(target):
                 self.notes["objects without a mask in any frame"] += 1
-            self._record(film.split, first, tuple(found.get(target, ())), entries, annotated=annotated)
+            self._record(video.split, first, tuple(found.get(target, ())), entries, annotated=annotated)
 
     def _record(
-        self, split: str, image_id: int, annotations: tuple[int, ...], entries: list[_Said], *, annotated: bool
+        self,
+        split: str,
+        image_id: int,
+        annotations: tuple[int, ...],
+        entries: list[_VideoExpression],
+        *,
+        annotated: bool,
     ) -> None:
         expressions = []
         for entry in entries:
@@ -269,7 +303,7 @@ class _Maker:
         )
 
     def _labels(self, path: Path, *, size: tuple[int, int]) -> np.ndarray | None:
-        """Returns the labels (H, W) of a palette picture, None if the frame has none."""
+        """Returns the labels (H, W) of a palette image, None if the frame has none."""
         if not path.is_file():
             self.notes["frames without a mask file"] += 1
             return None

@@ -1,4 +1,4 @@
-"""Where the annotations of a set in REFER's form lie: the folder layouts that people have."""
+"""Finds the annotations of a dataset in REFER's form in the folder layouts that people have."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from risctl.errors import DataError, UsageError, nearest, unknown_name
 
-# Set -> its ways of splitting, the usual one first. Not every published archive holds all of them.
+# Dataset -> its ways of splitting, the usual one first. Not every published archive holds all of them.
 SPLIT_BY = {
     "refcoco": ("unc", "google"),
     "refcoco+": ("unc",),
@@ -20,18 +20,24 @@ _FOLDERS = ("", "data", "annotations", "refer/data")
 
 
 def file_of_refs(name: str, split_by: str) -> str:
-    """Returns the usual name of the file of a set's refs."""
+    """Returns the usual file name of the refs."""
     return f"grefs({split_by}).json" if name == "grefcoco" else f"refs({split_by}).p"
 
 
 def find_annotations(root: Path, *, name: str, split_by: str) -> tuple[Path, Path]:
-    """Returns the paths of (the refs, instances.json) of the set `name` under `root`.
+    """Returns the paths of (the refs, instances.json) of a dataset.
 
-    `root` is the folder that holds the set's folder, directly or in `data/`, or the set's folder itself. Raises
-    `UsageError` for an unknown set, `DataError` telling where was looked and what there is instead.
+    Args:
+        root: The folder that holds the dataset's folder, directly or in `data/`, or the dataset's folder itself.
+        name: The dataset.
+        split_by: The way of splitting.
+
+    Raises:
+        UsageError: An unknown dataset.
+        DataError: The files are not there; where they were looked for, and what there is instead, is named.
     """
     if name not in SPLIT_BY:
-        raise UsageError(unknown_name("RefCOCO set", name, SPLIT_BY))
+        raise UsageError(unknown_name("RefCOCO dataset", name, SPLIT_BY))
     wanted = file_of_refs(name, split_by)
     if not root.is_dir():
         raise DataError(f"{root} is no folder; give the one that holds {name}/{wanted}")

@@ -1,4 +1,4 @@
-"""Reading the sets that REFER publishes, and gRefCOCO in their form: refs in several splits and `instances.json`."""
+"""Reads the datasets that REFER publishes, and gRefCOCO in their form: refs and `instances.json`."""
 
 from __future__ import annotations
 
@@ -34,16 +34,23 @@ def read_refer(
     on_missing: OnMissing = "refuse",
     progress: Progress | None = None,
 ) -> Dataset:
-    """Reads the set `name` ("refcoco", "refcoco+", "refcocog", "refclef", "grefcoco") from the files under `root`.
+    """Reads a dataset with the images that refs are about and all annotations of these.
 
-    `split_by` is "unc", "google", "umd" or "berkeley" (None: the set's usual one); `images` the folder of COCO
-    train2014 or SAIAPR TC-12, looked for around `root` if None. The dataset holds the pictures that refs are about and
-    all annotations of these. Repeated ids are renumbered and counted in its notes. Refs whose picture or annotation is
-    missing, damaged or of another size are refused, or with `on_missing="drop"` left out and counted; those to three
-    pictures of RefClef that are broken as published are left out in any case. `progress` is called with (done, total)
-    annotations.
+    Repeated ids are renumbered and counted in the notes. Refs to three images of RefClef that are broken as published
+    are left out in any case.
 
-    Raises `DataError` naming the file, and for a loss the number and the first few; `UsageError` for an unknown set.
+    Args:
+        root: The folder of the published files.
+        name: "refcoco", "refcoco+", "refcocog", "refclef" or "grefcoco".
+        split_by: "unc", "google", "umd" or "berkeley"; None for the usual one.
+        images: The folder of COCO train2014 or SAIAPR TC-12, looked for around `root` if None.
+        on_missing: Whether refs whose image or annotation is missing, damaged or of another size are refused or left
+            out.
+        progress: Called with (done, total) annotations.
+
+    Raises:
+        DataError: A file is missing or broken; of losses, their number and the first few are named.
+        UsageError: An unknown dataset.
     """
     split_by = split_by or SPLIT_BY.get(name, ("unc",))[0]
     refs_path, instances_path = find_annotations(root, name=name, split_by=split_by)
@@ -113,15 +120,15 @@ def _records(
     records = []
     for ref in refs:
         entries = [instances.annotations.get(one) for one in ref.annotation_ids]
-        told = f"ref {ref.ref_id} to {', '.join(map(str, ref.annotation_ids))}"
+        described = f"ref {ref.ref_id} to {', '.join(map(str, ref.annotation_ids))}"
         if ref.image_id not in instances.images:
             problems.lose("refs to a picture that instances.json lacks", f"ref {ref.ref_id} to {ref.image_id}")
         elif any(entry is None for entry in entries):
-            problems.lose("refs to an annotation that instances.json lacks", told)
+            problems.lose("refs to an annotation that instances.json lacks", described)
         elif any(entry and entry["image_id"] != ref.image_id for entry in entries):
-            problems.lose("refs to an annotation of another picture", told)
+            problems.lose("refs to an annotation of another picture", described)
         elif ref.image_id in usable and any(one not in annotations for one in ref.annotation_ids):
-            problems.lose("refs to an annotation without a valid mask", told)
+            problems.lose("refs to an annotation without a valid mask", described)
         elif ref.image_id in usable:
             if entries and {entry["category_id"] for entry in entries if entry} != set(ref.category_ids):
                 problems.repair("categories of refs unlike the annotation's, which is taken", f"ref {ref.ref_id}")
@@ -149,7 +156,7 @@ def _note_annotations(
 
 
 def _note_shared_images(records: list[Record], problems: Problems) -> None:
-    """Notes pictures that are both trained on and tested on: Google's ways of splitting share them."""
+    """Counts images that are both trained on and tested on: Google's ways of splitting share them."""
     trained = {record.image_id for record in records if record.split == "train"}
     for image_id in sorted({record.image_id for record in records if record.split != "train"} & trained):
         problems.repair("pictures shared by train and another split, kept", image_id)

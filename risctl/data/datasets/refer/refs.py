@@ -1,4 +1,4 @@
-"""The refs of REFER's published files: checked, ids made unique, sentences as `Expression`s."""
+"""Reads the refs of REFER's published files: checked, with unique ids, sentences as `Expression`s."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_TARGET = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ref:
-    """A published ref; without annotations it is about nothing in its picture."""
+    """A published ref; without annotations it is a no-target ref."""
 
     ref_id: int
     image_id: int
@@ -33,8 +33,14 @@ class Ref:
 def read_refs(path: Path, *, generalised: bool, problems: Problems) -> list[Ref]:
     """Reads refs from a pickle, or from JSON if the file's name says so.
 
-    In a `generalised` set (gRefCOCO) a ref has lists of annotations and categories; [-1] means that there is no target,
-    and a sentence may lack its raw form. Raises `DataError` naming the file and the entry.
+    Args:
+        path: The file.
+        generalised: Whether it is gRefCOCO's: a ref has lists of annotations and categories, [-1] means that there is
+            no target, and a sentence may lack its raw form.
+        problems: Where repairs are counted.
+
+    Raises:
+        DataError: The file cannot be read, or an entry is of another form.
     """
     return list(_parsed(_loaded(path), source=str(path), generalised=generalised, problems=problems))
 
@@ -115,7 +121,7 @@ def _expression(sentence: Any, where: str, *, numbering: _Numbering, problems: P
 
 
 class _Numbering:
-    """Keeps ids unique: the first of equals keeps its number, the others get the next free ones above all."""
+    """Keeps ids unique: of equal ids the first is kept, the others get the next free ones."""
 
     def __init__(self) -> None:
         self._taken: set[int] = set()
