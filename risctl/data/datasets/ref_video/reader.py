@@ -68,8 +68,9 @@ class _VideoFiles:
 
 
 def read_ref_youtube_vos(root: Path, *, progress: Progress | None = None) -> Dataset:
-    """Reads Ref-YouTube-VOS; the objects of `valid` are not published, so its refs have no masks and a note counts
-    them.
+    """Reads Ref-YouTube-VOS.
+
+    The objects of `valid` are not published, so its refs have no masks and a note counts them.
 
     Args:
         root: The folder of the published files.
