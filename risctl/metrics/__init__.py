@@ -1,0 +1,1 @@
+"""Computes figures of masks under named protocols; knows no model."""

@@ -1,7 +1,7 @@
-"""Average precision as the A2D-Sentences and JHMDB papers report it: pycocotools' COCOeval, segm, useCats 0.
+"""Computes average precision as the A2D-Sentences and JHMDB papers report it (pycocotools' COCOeval, segm, useCats 0).
 
-Each sample is an "image" of its own with one instance, and any number of scored candidates. COCOeval is given the
-overlaps, which are already known, in place of the masks: masks need not be kept.
+Each sample is an "image" of its own with one instance and any number of scored candidates. COCOeval is given the
+known overlaps in place of masks, so that masks need not be kept.
 """
 
 from __future__ import annotations
@@ -25,10 +25,17 @@ def average_precision(
     union: np.ndarray,
     predicted: np.ndarray,
 ) -> dict[str, float]:
-    """Return mAP .5:.95, AP .5 and .75, and mAP by size of the target, as fractions; NaN where no target has the size.
+    """Computes mAP .5:.95, AP .5 and .75, and mAP by size of the target.
 
-    One entry a candidate: sample (N,) int, which sample it is for; score (N,); intersection, union and predicted (N,)
-    in pixels. Small is up to 32 x 32 pixels, medium up to 96 x 96. Every sample needs a candidate.
+    Args:
+        sample: Which sample each candidate belongs to, int (N,). Every sample needs a candidate.
+        score: The score of each candidate, (N,).
+        intersection: Pixels that candidate and target share, (N,).
+        union: Pixels in either, (N,).
+        predicted: Pixels of the candidate, (N,).
+
+    Returns:
+        The figures as fractions; NaN where no target has the size. Small is up to 32 x 32 pixels, medium up to 96 x 96.
     """
     if not len(sample):
         return dict.fromkeys(_STATISTICS, float("nan"))

@@ -1,4 +1,4 @@
-"""The one accumulator behind every figure: samples stream in, only their rows stay.
+"""Accumulates the samples behind every figure: predictions stream in, and only one row of numbers per sample stays.
 
 Several protocols are measured in one pass; those that compare at the same resolution and threshold share the work.
 """
@@ -32,7 +32,7 @@ Setting = tuple[Resolution, float]
 
 @dataclass(slots=True)
 class _Overlaps:
-    """What differs between settings (resolution, threshold): a value a sample."""
+    """The columns that differ between settings (resolution, threshold): one value per sample."""
 
     intersection: array[int] = field(default_factory=lambda: array("q"))
     union: array[int] = field(default_factory=lambda: array("q"))
@@ -42,11 +42,17 @@ class _Overlaps:
 
 
 class Accumulator:
-    """Measures predictions by one or several protocols.
+    """Measures predictions under one or several protocols.
 
-    Memory is one row of numbers a sample and protocol setting, whatever the size of the masks. Can be sent to another
-    process and merged there: each sample has a unique key, so none is counted twice, and the order in which samples
-    came does not change a figure.
+    Memory is one row of numbers per sample and setting, whatever the size of the masks. An accumulator can be sent to
+    another process and merged there: each sample has a unique key, so none is counted twice, and the order in which
+    samples came does not change a figure.
+
+    Args:
+        protocols: One protocol, or several.
+
+    Raises:
+        ValueError: No protocol is given.
     """
 
     def __init__(self, protocols: Protocol | Sequence[Protocol]) -> None:
@@ -88,16 +94,26 @@ class Accumulator:
         facts: Facts = UNKNOWN,
         others: Sequence[tuple[float, np.ndarray]] = (),
     ) -> None:
-        """Measure one sample.
+        """Measures one sample.
 
-        prediction: a map of probabilities (H, W) of a float type, a bool mask or an RLE; target: a bool mask (H, W) or
-        an RLE; key: which sample of the dataset this is; targeted: whether there is something to find, by default
-        whether the target has a pixel; predicted_none: whether the system says that there is nothing, by default
-        whether its mask is empty; first: whether this is the first sentence of its ref;
-        facts: of its target, for breakdowns; others: score and probabilities (H, W) of the system's further candidates,
-        for average precision.
+        Args:
+            prediction: A probability map (H, W) of a float type, a bool mask (H, W), or an RLE.
+            target: A bool mask (H, W), or an RLE.
+            key: Which sample of the dataset this is.
+            image_id: The publisher's id of the image.
+            ref_id: The publisher's id of the ref; -1 if there is none.
+            sentence_id: The publisher's id of the expression; -1 if there is none.
+            text: The expression.
+            abilities: The abilities that the expression needs, as the data tags them.
+            score: The confidence of the prediction.
+            targeted: Whether the expression has a target; by default, whether the target has a pixel.
+            predicted_none: Whether the system says that there is no target; by default, whether its mask is empty.
+            first: Whether this is the first expression of its ref.
+            facts: What the data says of the target, for breakdowns.
+            others: Score and probability map (H, W) of the system's further candidates, for average precision.
 
-        Raises `ValueError` if the key came before or the sizes differ; nothing is then added.
+        Raises:
+            ValueError: The key came before, or the sizes differ. Nothing is added then.
         """
         if key in self._keys:
             raise ValueError(f"sample {key} was added before; each counts once")
@@ -124,9 +140,10 @@ class Accumulator:
             columns.others.append(further.get(setting, ()))
 
     def merge(self, other: Accumulator) -> None:
-        """Take over the samples of `other`, which was made with the same protocols.
+        """Takes over the samples of an accumulator that was made with the same protocols.
 
-        Raises `ValueError` if the protocols differ or a sample is in both; nothing is then taken over.
+        Raises:
+            ValueError: The protocols differ, or a sample is in both. Nothing is taken over then.
         """
         if other.protocols != self.protocols:
             raise ValueError(f"protocols differ: {', '.join(self.protocols)} and {', '.join(other.protocols)}")
@@ -151,7 +168,7 @@ class Accumulator:
             ours.others.extend(theirs.others)
 
     def rows(self, protocol: str | None = None) -> Rows:
-        """Return the rows that count under `protocol` (a name; the first one by default), ordered by key."""
+        """Returns the rows that count under `protocol` (a name; the first one by default), ordered by key."""
         chosen = self._chosen(protocol)
         columns = self._overlaps[_setting(chosen)]
         predicted = np.array(columns.predicted, dtype=np.int64)
@@ -184,7 +201,7 @@ class Accumulator:
         return every.subset(order)
 
     def figures(self, protocol: str | None = None) -> dict[str, float]:
-        """Return the figures of `protocol` (a name; the first one by default), in percent, NaN if unmeasurable."""
+        """Returns the figures of `protocol` (a name; the first one by default) in percent, NaN if not measurable."""
         return figures(self.rows(protocol), self._chosen(protocol))
 
     def _chosen(self, name: str | None) -> Protocol:
@@ -217,7 +234,7 @@ class Accumulator:
 
 
 class _Sides:
-    """A prediction and its target, brought to each resolution once, and only as far as is asked for."""
+    """A prediction and its target, each brought to a resolution once, when it is first needed."""
 
     def __init__(self, prediction: Mask, target: Mask) -> None:
         self._prediction, self._target = prediction, target

@@ -1,7 +1,7 @@
-"""Confidence intervals by the percentile bootstrap, resampling images.
+"""Computes confidence intervals by the percentile bootstrap over images.
 
-Sentences of one image succeed and fail together, so what is drawn again is the image with all its samples. Every figure
-is a ratio of two sums, so a resample is a weighted sum of what each image adds to them: no sample is visited twice.
+Sentences of one image succeed and fail together, so an image is resampled with all its samples. Every figure is a ratio
+of two sums, so a resample is a weighted sum of what each image adds to them: no sample is visited twice.
 Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapters 13 and 16.
 """
 
@@ -18,14 +18,19 @@ from risctl.metrics.protocols import Protocol
 from risctl.metrics.rows import Rows
 
 _CHUNK = 2_000_000
-"""How many draws are held in memory at once."""
+"""Draws held in memory at once."""
 LEVEL = 0.95
-"""How often an interval covers the truth."""
+"""The confidence level of the intervals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A confidence interval, in percent; NaN where there is nothing to resample (less than two images)."""
+    """A confidence interval in percent; NaN where there is nothing to resample (fewer than two images).
+
+    Attributes:
+        low: The lower bound.
+        high: The upper bound.
+    """
 
     low: float
     high: float
@@ -33,7 +38,11 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference(Interval):
-    """By how many percent points the second run is better than the first, and the interval of that."""
+    """How many percentage points the second run is better than the first, and the interval of that.
+
+    Attributes:
+        value: The difference itself.
+    """
 
     value: float
 
@@ -44,9 +53,16 @@ class Difference(Interval):
 
 
 def intervals(rows: Rows, protocol: Protocol, *, seed: int = 0, resamples: int = 1000) -> dict[str, Interval]:
-    """Return the interval of each figure of `protocol` that is a ratio of sums (all but the average precisions).
+    """Computes the interval of each figure of a protocol that is a ratio of sums (all but the average precisions).
 
-    Resamples in which a figure cannot be measured are left out of its interval.
+    Args:
+        rows: The samples.
+        protocol: The protocol whose figures are computed.
+        seed: Seed of the resampling.
+        resamples: How often images are resampled; 0 for no intervals.
+
+    Returns:
+        Intervals by figure. Resamples in which a figure cannot be measured are left out of its interval.
     """
     if not resamples:
         return {}
@@ -64,10 +80,19 @@ def subset_intervals(
     seed: int = 0,
     resamples: int = 1000,
 ) -> list[Interval | None]:
-    """Return the interval of one figure for each of `subsets` (N,) bool of the rows, all from the same draws of images.
+    """Computes the interval of one figure for each of several subsets, all from the same resamples of images.
 
-    Resamples without a sample of the subset are left out; an interval is NaN where less than two images have one. Of
-    0 resamples there is none. J&F is the mean of J and F.
+    Args:
+        rows: N samples.
+        protocol: The protocol of the figure.
+        subsets: Which rows belong to each subset, bool (N,).
+        figure: The figure's name; J&F is the mean of J and F.
+        seed: Seed of the resampling.
+        resamples: How often images are resampled.
+
+    Returns:
+        One interval per subset: NaN where fewer than two images have a sample of it, None if `resamples` is 0.
+        Resamples without a sample of the subset are left out.
     """
     if not resamples:
         return [None] * len(subsets)
@@ -76,7 +101,14 @@ def subset_intervals(
 
 
 def share_interval(right: np.ndarray, groups: np.ndarray, *, seed: int = 0, resamples: int = 1000) -> Interval:
-    """Return the interval of the share of `right` (N,) bool, where those of one of `groups` (N,) are drawn together."""
+    """Computes the interval of the share of right samples.
+
+    Args:
+        right: Which samples are right, bool (N,).
+        groups: The group of each sample, (N,); samples of one group are resampled together.
+        seed: Seed of the resampling.
+        resamples: How often groups are resampled.
+    """
     membership, count = _membership(groups)
     summed: Terms = {"share": (right.astype(np.float64), np.ones(len(right)))}
     drawn = _resampled(summed, membership, count, seed=seed, resamples=resamples)
@@ -86,10 +118,22 @@ def share_interval(right: np.ndarray, groups: np.ndarray, *, seed: int = 0, resa
 def paired_differences(
     first: Rows, second: Rows, protocol: Protocol, *, seed: int = 0, resamples: int = 1000
 ) -> dict[str, Difference]:
-    """Return, for each figure, how much better `second` is than `first` on the same samples.
+    """Computes, for each figure, how much better one run is than another on the same samples.
 
-    Each resample draws the same images for both, so what makes an image hard for both cancels out. Raises `UsageError`
-    unless both hold the same samples.
+    Each resample draws the same images for both runs, so what makes an image hard for both cancels out.
+
+    Args:
+        first: The samples of the first run.
+        second: The same samples of the second run.
+        protocol: The protocol whose figures are compared.
+        seed: Seed of the resampling.
+        resamples: How often images are resampled.
+
+    Returns:
+        Second minus first, by figure.
+
+    Raises:
+        UsageError: The runs hold different samples.
     """
     check_paired(first, second)
     membership, count = _membership(first.image_id)
@@ -113,11 +157,22 @@ def paired_subset_differences(
     seed: int = 0,
     resamples: int = 1000,
 ) -> list[Difference]:
-    """Return how much better `second` is than `first` in one figure for each of `subsets` (N,) bool of the samples.
+    """Computes how much better one run is than another in one figure, for each of several subsets of the samples.
 
-    All come from the same draws of images, like `subset_intervals`; NaN where the figure cannot be measured, or less
-    than two images have a sample of the subset. J&F is the mean of J and F. Raises `UsageError` unless both hold the
-    same samples.
+    Args:
+        first: N samples of the first run.
+        second: The same samples of the second run.
+        protocol: The protocol of the figure.
+        subsets: Which rows belong to each subset, bool (N,).
+        figure: The figure's name; J&F is the mean of J and F.
+        seed: Seed of the resampling.
+        resamples: How often images are resampled; all subsets share the resamples.
+
+    Returns:
+        Second minus first per subset; NaN where the figure cannot be measured, or fewer than two images have a sample.
+
+    Raises:
+        UsageError: The runs hold different samples.
     """
     check_paired(first, second)
     drawn = _drawn_subsets((first, second), protocol, subsets, figure=figure, seed=seed, resamples=resamples)
@@ -128,7 +183,11 @@ def paired_subset_differences(
 
 
 def check_paired(first: Rows, second: Rows) -> None:
-    """Raise `UsageError` unless both runs hold the same samples."""
+    """Checks that both runs hold the same samples.
+
+    Raises:
+        UsageError: They do not.
+    """
     if not np.array_equal(first.key, second.key):
         differing = len(np.setxor1d(first.key, second.key))
         raise UsageError(f"two runs are compared on the same samples; {differing} of these are in one run only")
@@ -136,7 +195,7 @@ def check_paired(first: Rows, second: Rows) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _DrawnSubset:
-    """One figure of a subset, in percent, in each run: as drawn (resamples,) and as it is; how many images it is of."""
+    """One figure of a subset in percent, for each run: of the resamples (R,), and of the subset itself."""
 
     drawn: list[np.ndarray]
     exact: list[float]
@@ -179,7 +238,7 @@ def _membership(groups: np.ndarray) -> tuple[np.ndarray, int]:
 def _resampled(
     summed: Terms, membership: np.ndarray, count: int, *, seed: int, resamples: int
 ) -> dict[str, np.ndarray]:
-    """Return each figure (resamples,) in percent, as it comes out with `count` groups drawn with replacement."""
+    """Returns each figure (resamples,) in percent, with `count` groups drawn with replacement."""
     columns = [column for pair in summed.values() for column in pair]
     per_group = np.stack([np.bincount(membership, weights=column, minlength=count) for column in columns], axis=1)
     totals = np.concatenate([weights @ per_group for weights in _draws(count, seed=seed, resamples=resamples)])
@@ -189,7 +248,7 @@ def _resampled(
 
 
 def _draws(count: int, *, seed: int, resamples: int) -> Iterator[np.ndarray]:
-    """Yield weights (some resamples, count) float64: how often each group was drawn."""
+    """Yields weights (some resamples, count) float64: how often each group was drawn."""
     generator = np.random.default_rng(seed)
     chunk = max(1, _CHUNK // max(1, count))
     for start in range(0, resamples, chunk):
@@ -199,7 +258,7 @@ def _draws(count: int, *, seed: int, resamples: int) -> Iterator[np.ndarray]:
 
 
 def _bounds(values: np.ndarray, count: int) -> dict[str, float]:
-    """Return the `low` and `high` between which `LEVEL` of the drawn `values` lie, of `count` groups; NaN of one."""
+    """Returns the bounds between which `LEVEL` of the drawn `values` lie; NaN for fewer than two groups."""
     known = values[np.isfinite(values)]
     if count < 2 or not len(known):
         return {"low": float("nan"), "high": float("nan")}

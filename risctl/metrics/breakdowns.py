@@ -1,6 +1,6 @@
-"""Breakdowns: samples told apart by what was asked and what was to be found, and the figures of each part.
+"""Divides samples by their expression and their target, and computes the figures of each part.
 
-Pure functions on rows: an evaluation, a comparison of two and whoever reads rows back from a file get the same parts.
+Pure functions on rows: an evaluation, a comparison, and rows that were read back from a file give the same parts.
 """
 
 from __future__ import annotations
@@ -18,23 +18,27 @@ from risctl.metrics.protocols import Protocol
 from risctl.metrics.rows import Rows
 
 FEW_SAMPLES = 30
-"""A figure of fewer samples is to be read with care."""
+"""Figures of fewer samples are marked as unreliable."""
 
 NO_ABILITY = "none of these"
 
 # The union of the edges at which published tables divide RefCOCO (1-2, 3, 4-5, 6-) and RefCOCOg (1-5, 6-7, 8-10, 11-).
 _LENGTHS = (1, 3, 4, 6, 8, 11, 21)
-# About equal parts on a logarithmic scale; RefCOCO's targets have 10% of the picture in the median, small things 1%.
+# About equal parts on a logarithmic scale; RefCOCO's targets cover 10% of the image in the median, small objects 1%.
 _AREAS = (0.0, 0.01, 0.03, 0.1, 0.3)
-_MOST_DISTRACTORS = 5
+_MAX_DISTRACTORS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breakdown:
-    """Samples by one thing that tells them apart.
+    """One way to divide the samples.
 
-    name: of the breakdown, as in JSON; title: for a heading; about: what decides, and what is left out;
-    groups: by name, in order, which rows (N,) bool belong; a row may be in several or none.
+    Attributes:
+        name: The breakdown's name in JSON.
+        title: Its heading.
+        about: What decides, and what is left out.
+        groups: By the group's name, in order: which rows belong to it, bool (N,). A row may be in several groups or
+            none.
     """
 
     name: str
@@ -45,9 +49,13 @@ class Breakdown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Some of the samples: how many, of how many images, and their figures in percent; NaN where not measurable.
+    """The figures of a group of samples.
 
-    interval: 95%, over images, of the figure that `headline` names; None if it was not asked for.
+    Attributes:
+        samples: How many samples.
+        images: How many images.
+        figures: Figures by name in percent; NaN where not measurable.
+        interval: The 95 % interval over images of the figure that `headline` names; None if it was not asked for.
     """
 
     samples: int
@@ -62,13 +70,13 @@ class Part:
 
 
 def breakdowns(rows: Rows) -> list[Breakdown]:
-    """Return the breakdowns that `rows` know enough for; groups without a sample are left out."""
+    """Returns the breakdowns that `rows` hold enough information for; groups without a sample are left out."""
     found = [one(rows) for one in (by_length, by_ability, by_category, by_area, by_distractors, by_targets)]
     return [one for one in found if one.groups]
 
 
 def by_length(rows: Rows) -> Breakdown:
-    """Return the rows by the number of words of their expression."""
+    """Divides the rows by the number of words of their expression."""
     words = np.array([len(words_of(text)) for text in rows.text], dtype=np.int64)
     return Breakdown(
         name="length",
@@ -79,9 +87,10 @@ def by_length(rows: Rows) -> Breakdown:
 
 
 def by_ability(rows: Rows) -> Breakdown:
-    """Return the rows by what it takes to understand their expression.
+    """Divides the rows by the abilities that their expression needs.
 
-    The data's own tags where it has such; else the words of the text are asked (`language.ability_words`).
+    The data's own tags are used where it has some; otherwise words of the expression decide
+    (`risctl.language.ability_words`).
     """
     tags = rows.known_abilities()
     if any(ability in tags for ability in ABILITIES):
@@ -98,7 +107,7 @@ def by_ability(rows: Rows) -> Breakdown:
 
 
 def by_category(rows: Rows) -> Breakdown:
-    """Return the rows by the category of their target, the most frequent first."""
+    """Divides the rows by the category of their target, the most frequent first."""
     names = sorted({name for categories in rows.categories for name in categories})
     groups = _tagged(rows.categories, names)
     return Breakdown(
@@ -110,52 +119,56 @@ def by_category(rows: Rows) -> Breakdown:
 
 
 def by_area(rows: Rows) -> Breakdown:
-    """Return the rows by the share of the picture that their target covers."""
+    """Divides the rows by the share of the image that their target covers."""
     known = np.isfinite(rows.area) & rows.targeted
     groups = _between(np.where(known, rows.area, -1.0), _AREAS, name=_share_name)
     return Breakdown(
         name="area",
         title="Target area",
-        about="share of the picture that the target covers; without samples that have no target",
+        about="share of the image that the target covers; without samples that have no target",
         groups=_present(groups),
     )
 
 
 def by_distractors(rows: Rows) -> Breakdown:
-    """Return the rows by how many other things of the target's category are annotated in the picture."""
+    """Divides the rows by how many other instances of the target's category are annotated in the image."""
     known = np.where(rows.targeted, rows.distractors, -1)
-    edges = tuple(range(_MOST_DISTRACTORS + 1))
+    edges = tuple(range(_MAX_DISTRACTORS + 1))
     return Breakdown(
         name="distractors",
         title="Same-category distractors",
-        about="other annotated things of the target's category in the picture, a crowd counts as one; without samples "
+        about="other annotated instances of the target's category in the image, a crowd counts as one; without samples "
         "that have no target",
         groups=_present(_between(known, edges, name=_count_name)),
     )
 
 
 def by_targets(rows: Rows) -> Breakdown:
-    """Return the rows by how many things are meant, where that differs; no groups where it does not."""
+    """Divides the rows by how many instances are referred to; no groups where all rows have the same number."""
     groups = _present(_between(rows.targets, (0, 1, 2), name=("no target", "one", "several").__getitem__))
     return Breakdown(
         name="targets",
         title="Number of targets",
-        about="how many annotated things the expression means",
+        about="how many annotated instances the expression refers to",
         groups=groups if len(groups) > 1 else {},
     )
 
 
 def headline(protocol: Protocol) -> str:
-    """Return the name of the figure that stands for a protocol where there is room for one."""
+    """Returns the name of the figure that stands for a protocol where there is room for one only."""
     if protocol.boundary:
         return "J&F"
     return "gIoU" if protocol.no_target == "counted" else "mIoU"
 
 
 def measured(breakdown: Breakdown, rows: Rows, protocol: Protocol, *, resamples: int = 0) -> dict[str, Part]:
-    """Return the figures of each group of `breakdown`, average precisions excepted.
+    """Computes the figures of each group of a breakdown, average precisions excepted.
 
-    resamples: of the intervals of the headline figure, 0 for none.
+    Args:
+        breakdown: The breakdown.
+        rows: The samples that it divides.
+        protocol: The protocol of the figures.
+        resamples: Resamples for the intervals of the headline figure; 0 for no intervals.
     """
     every = terms(rows, protocol)
     bounds = subset_intervals(
@@ -176,7 +189,7 @@ def measured(breakdown: Breakdown, rows: Rows, protocol: Protocol, *, resamples:
 
 
 def _tagged(tags: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
-    """Return which of `tags` (N,), tuples of names, hold each name."""
+    """Returns, for each name, which of the tuples of names `tags` (N,) hold it."""
     groups = {name: np.zeros(len(tags), dtype=bool) for name in names}
     for position, own in enumerate(tags):
         for name in own:
@@ -185,7 +198,7 @@ def _tagged(tags: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
 
 
 def _between(values: np.ndarray, edges: tuple[float, ...], *, name: Callable[[int], str]) -> dict[str, np.ndarray]:
-    """Return which of `values` (N,) lie from each edge up to the next, the last without end; smaller ones nowhere."""
+    """Returns which `values` (N,) lie from each edge up to the next, the last without end; smaller ones in none."""
     place = np.searchsorted(edges, values, side="right") - 1
     return {name(number): place == number for number in range(len(edges))}
 
@@ -209,4 +222,4 @@ def _share_name(number: int) -> str:
 
 
 def _count_name(number: int) -> str:
-    return f"{number} or more" if number == _MOST_DISTRACTORS else f"{number}"
+    return f"{number} or more" if number == _MAX_DISTRACTORS else f"{number}"

@@ -1,4 +1,4 @@
-"""How the IoUs of samples are spread: the curve of Pr@X, and the histogram."""
+"""Computes how the IoUs of samples are distributed: the curve of Pr@X, and the histogram."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ BINS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """counts (BINS,): samples by IoU in equal steps from above 0 to 1, each with its upper edge, 1 in the last;
+    """How many samples have which IoU.
 
-    zero: samples without any overlap; left_out: those without a target, which have no IoU.
+    Attributes:
+        counts: Samples by IoU, (BINS,): equal steps from above 0 to 1, each with its upper edge.
+        zero: Samples without any overlap.
+        left_out: Samples without a target, which have no IoU.
     """
 
     counts: tuple[int, ...]
@@ -27,10 +30,13 @@ class Histogram:
 
 
 def precision_curve(rows: Rows, protocol: Protocol) -> list[tuple[float, float]]:
-    """Return (X, Pr@X in percent) for X of .05 to .95, compared as `protocol` compares; none without a sample.
+    """Computes the curve of Pr@X for X from .05 to .95, compared as the protocol compares.
 
-    Where the protocol itself reports Pr@X, the curve passes through that figure. Over the samples that Pr@X is over:
-    those with a target, unless the protocol treats all alike.
+    Where the protocol itself reports Pr@X, the curve passes through that figure. It is taken over the samples that Pr@X
+    is taken over: those with a target, unless the protocol treats all alike.
+
+    Returns:
+        Pairs (X, Pr@X in percent); none without a sample.
     """
     iou = _counted(rows, protocol)
     if not len(iou):
@@ -46,7 +52,7 @@ def precision_curve(rows: Rows, protocol: Protocol) -> list[tuple[float, float]]
 
 
 def histogram(rows: Rows, protocol: Protocol) -> Histogram:
-    """Return how many samples reach which IoU."""
+    """Counts how many samples reach which IoU."""
     iou = _counted(rows, protocol)
     some = iou[iou > 0]
     # Up to and with the upper edge; rounding away what floating point adds to a multiple of a twentieth.

@@ -1,4 +1,4 @@
-"""From rows to figures: the arithmetic that a protocol's facts select.
+"""Computes figures from rows, by the arithmetic that a protocol's facts select.
 
 Every figure here is a sum over samples divided by another sum over samples (the average precisions of A2D are the
 exception). So the same terms give the figure, its breakdowns and its bootstrap interval.
@@ -21,7 +21,16 @@ Terms = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def ious(intersection: np.ndarray, union: np.ndarray, protocol: Protocol) -> np.ndarray:
-    """Return the IoU (N,) float64 of each sample: the protocol's smoothing, precision and rule for empty unions."""
+    """Computes the IoU of each sample by the protocol's smoothing, precision and rule for empty unions.
+
+    Args:
+        intersection: Pixels shared, (N,).
+        union: Pixels in either, (N,).
+        protocol: The protocol.
+
+    Returns:
+        Float64 (N,).
+    """
     kind = np.dtype(np.float32 if protocol.single else np.float64)
     # numpy adds a Python float in the array's own precision.
     top = intersection.astype(kind) + protocol.smoothing[0]
@@ -31,7 +40,7 @@ def ious(intersection: np.ndarray, union: np.ndarray, protocol: Protocol) -> np.
 
 
 def terms(rows: Rows, protocol: Protocol) -> Terms:
-    """Return numerator and denominator of each figure of `protocol`, a value a row."""
+    """Returns numerator and denominator of each figure of `protocol`, one value per row."""
     if protocol.boundary:
         return _video_terms(rows, protocol)
     if protocol.no_target != "ordinary":
@@ -48,14 +57,14 @@ def terms(rows: Rows, protocol: Protocol) -> Terms:
 
 
 def sample_ious(rows: Rows, protocol: Protocol) -> np.ndarray:
-    """Return the score (N,) that each sample contributes to the protocol's mean."""
+    """Returns what each sample contributes to the protocol's mean, (N,)."""
     if protocol.no_target == "ordinary":
         return np.where(np.isfinite(rows.region), rows.region, ious(rows.intersection, rows.union, protocol))
     return _grefcoco(rows, protocol)[0]
 
 
 def figures(rows: Rows, protocol: Protocol) -> dict[str, float]:
-    """Return the figures of `protocol` in percent; NaN where nothing is there to measure."""
+    """Returns the figures of `protocol` in percent; NaN where there is nothing to measure."""
     found = {name: 100 * ratio(top.sum(), bottom.sum()) for name, (top, bottom) in terms(rows, protocol).items()}
     found = with_derived(found)
     if protocol.average_precision:
@@ -74,19 +83,19 @@ def figures(rows: Rows, protocol: Protocol) -> dict[str, float]:
 
 
 def with_derived(found: dict[str, Value]) -> dict[str, Value]:
-    """Return the figures `found`, single or resampled, and those that follow from them."""
+    """Returns the figures `found`, single or resampled, with those that follow from them (J&F)."""
     if "J" not in found:
         return found
     return {"J&F": (found["J"] + found["F"]) / 2} | found
 
 
 def ratio(top: float, bottom: float) -> float:
-    """Return top / bottom, NaN if bottom is 0."""
+    """Returns top / bottom; NaN if bottom is 0."""
     return float(top) / float(bottom) if bottom else float("nan")
 
 
 def _no_target_terms(rows: Rows, protocol: Protocol) -> Terms:
-    """The rules of gRefCOCO, as ReLA has them: gIoU and cIoU over all samples, the rest over those with a target."""
+    """Returns the terms by gRefCOCO's rules (ReLA): gIoU and cIoU over all samples, the rest over targeted ones."""
     iou, intersection, union = _grefcoco(rows, protocol)
     every = np.ones(len(rows))
     targeted = rows.targeted.astype(np.float64)

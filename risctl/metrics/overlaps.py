@@ -1,4 +1,4 @@
-"""Intersections and unions of a predicted mask with its target, at the resolution and threshold of a protocol."""
+"""Computes how a predicted mask overlaps its target, at the resolution and threshold of a protocol."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ Mask = np.ndarray | RLE
 
 
 class Overlap(NamedTuple):
-    """Pixels shared, pixels in either, pixels predicted; pixels of the target follow from them."""
+    """How a prediction overlaps its target.
+
+    Attributes:
+        intersection: Pixels in both.
+        union: Pixels in either.
+        predicted: Pixels of the prediction.
+    """
 
     intersection: int
     union: int
@@ -32,7 +38,11 @@ class Overlap(NamedTuple):
 
 
 def size_of(mask: Mask) -> tuple[int, int]:
-    """Return (height, width) of a mask or a map. Raises `ValueError` for an array that is not (H, W)."""
+    """Returns (height, width) of a mask or a probability map.
+
+    Raises:
+        ValueError: An array is not (H, W).
+    """
     if isinstance(mask, dict):
         height, width = mask["size"]
         return height, width
@@ -42,9 +52,12 @@ def size_of(mask: Mask) -> tuple[int, int]:
 
 
 def overlap(prediction: Mask, target: Mask, *, resolution: Resolution = "original", threshold: float = 0.5) -> Overlap:
-    """Return how `prediction`, a mask or a map of probabilities, overlaps `target`.
+    """Computes how a prediction, a mask or a probability map, overlaps its target.
 
-    Two RLEs at original size are compared without being decoded. Raises `ValueError` if the sizes differ.
+    Two RLEs at original size are compared without being decoded.
+
+    Raises:
+        ValueError: The sizes differ.
     """
     if size_of(prediction) != size_of(target):
         raise ValueError(f"prediction {size_of(prediction)} and target {size_of(target)} differ in (height, width)")
@@ -56,16 +69,16 @@ def overlap(prediction: Mask, target: Mask, *, resolution: Resolution = "origina
 
 
 def overlap_of_masks(found: np.ndarray, target: np.ndarray) -> Overlap:
-    """Return the overlap of two bool masks (H, W) of one size."""
+    """Computes the overlap of two bool masks (H, W) of one size."""
     predicted, wanted = int(np.count_nonzero(found)), int(np.count_nonzero(target))
     shared = int(np.count_nonzero(found & target)) if predicted and wanted else 0
     return Overlap(shared, predicted + wanted - shared, predicted)
 
 
 def predicted_mask(prediction: Mask, *, resolution: Resolution = "original", threshold: float = 0.5) -> np.ndarray:
-    """Return the bool mask of `prediction` at `resolution`.
+    """Returns the bool mask of a prediction at `resolution`.
 
-    Probabilities are resized bilinearly and then compared with the threshold, masks are resized by nearest.
+    Probabilities are resized bilinearly and then compared with the threshold; masks are resized by nearest neighbour.
     """
     if not is_probable(prediction):
         return target_mask(prediction, resolution=resolution)
@@ -73,12 +86,12 @@ def predicted_mask(prediction: Mask, *, resolution: Resolution = "original", thr
 
 
 def is_probable(prediction: Mask) -> TypeGuard[np.ndarray]:
-    """Return whether `prediction` is a map of probabilities, to be compared with a threshold, and not yet a mask."""
+    """Returns whether `prediction` is a probability map, to be compared with a threshold, and not yet a mask."""
     return not isinstance(prediction, dict) and prediction.dtype.kind == "f"
 
 
 def resized_map(probability: np.ndarray, *, resolution: Resolution) -> np.ndarray:
-    """Return a map of probabilities (H, W) at `resolution`, resized bilinearly to float32; as it is if it fits."""
+    """Returns a probability map (H, W) at `resolution`, resized bilinearly in float32; unchanged if it fits."""
     if resolution == "original" or probability.shape == resolution:
         return probability
     maps = torch.from_numpy(np.ascontiguousarray(probability, dtype=np.float32))[None, None]
@@ -86,10 +99,11 @@ def resized_map(probability: np.ndarray, *, resolution: Resolution) -> np.ndarra
 
 
 def target_mask(mask: Mask, *, resolution: Resolution = "original") -> np.ndarray:
-    """Return a bool mask at `resolution`, resized by nearest.
+    """Returns a bool mask at `resolution`, resized by nearest neighbour.
 
-    By Pillow, as LAVT does: it takes the pixel under the new one's centre, torch's "nearest" that under its corner, and
-    where a centre falls on a border, as every third does from 640 to 480, Pillow's own rounding decides.
+    Resized by Pillow, as LAVT does: it takes the pixel under the new pixel's centre, where torch's "nearest" takes the
+    one under its corner; and where a centre falls on a border, as every third does from 640 to 480, Pillow's own
+    rounding decides.
     """
     dense = rle.decode(mask) if isinstance(mask, dict) else mask.astype(bool, copy=False)
     if resolution == "original" or dense.shape == resolution:
@@ -111,7 +125,7 @@ def _taken(mask: np.ndarray, length: int, *, axis: int) -> np.ndarray:
 
 @lru_cache(maxsize=1024)
 def _pillow_places(old: int, new: int) -> np.ndarray:
-    """Return which of `old` pixels Pillow takes for each of `new` ones, (new,) int64: the same along either axis."""
+    """Returns which of `old` pixels Pillow takes for each of `new` ones, int64 (new,): the same along either axis."""
     line = Image.fromarray(np.arange(old, dtype=np.int32)[None])
     places = np.asarray(line.resize((new, 1), Image.Resampling.NEAREST))[0].astype(np.int64)
     places.setflags(write=False)

@@ -1,4 +1,4 @@
-"""Two runs on the same samples: which breakdowns changed, and which samples flipped between right and wrong."""
+"""Compares two runs on the same samples: breakdowns that changed, and samples that flipped between right and wrong."""
 
 from __future__ import annotations
 
@@ -19,7 +19,19 @@ RIGHT = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedPart:
-    """A group of a breakdown in both runs: its figure before and after in percent, and the difference's interval."""
+    """A group of a breakdown in both runs.
+
+    Attributes:
+        breakdown: The breakdown's name.
+        title: Its heading.
+        group: The group's name.
+        samples: How many samples the group has.
+        images: How many images they are of.
+        figure: The figure that is compared.
+        before: The first run's figure in percent.
+        after: The second run's figure in percent.
+        difference: Second minus first, with its interval.
+    """
 
     breakdown: str
     title: str
@@ -39,7 +51,13 @@ class ChangedPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flip:
-    """A sample that one run has right and the other wrong, by its position among the rows; IoUs are fractions."""
+    """A sample that one run has right and the other wrong.
+
+    Attributes:
+        position: The sample's position among the rows.
+        before: The first run's IoU, a fraction.
+        after: The second run's IoU, a fraction.
+    """
 
     position: int
     before: float
@@ -54,11 +72,13 @@ class Flip:
 def compared_parts(
     first: Rows, second: Rows, protocol: Protocol, *, seed: int = 0, resamples: int = 1000
 ) -> list[ChangedPart]:
-    """Return every group of every breakdown with its difference, in the order of the breakdowns.
+    """Compares every group of every breakdown, in the order of the breakdowns.
 
-    Groups are told apart by the samples themselves, which are the same in both. The figure is the protocol's headline;
-    where a group has none (without any target there is no mIoU), its gIoU. Groups with no figure, or of one image, are
-    left out. Raises `UsageError` unless both hold the same samples.
+    The figure is the protocol's headline; where a group has none (without any target there is no mIoU), its gIoU.
+    Groups with no figure, or of a single image, are left out.
+
+    Raises:
+        UsageError: The runs hold different samples.
     """
     check_paired(first, second)
     candidates = (headline(protocol), "gIoU")
@@ -91,9 +111,9 @@ def compared_parts(
 
 
 def flips(first: Rows, second: Rows, protocol: Protocol) -> list[Flip]:
-    """Return the samples that one run has right (IoU .5 by the protocol's comparison) and the other wrong.
+    """Returns the samples that one run has right (IoU .5 by the protocol's comparison) and the other wrong.
 
-    The largest changes come first. A sample without a target is right where it was predicted as none, if the protocol
+    The largest changes come first. A sample without a target is right where it was predicted as such, if the protocol
     scores that.
     """
     before, after = sample_ious(first, protocol), sample_ious(second, protocol)

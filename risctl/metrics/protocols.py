@@ -1,7 +1,7 @@
-"""The named protocols: which facts decide a figure, for each public codebase whose figures are compared.
+"""Defines the named protocols: the facts that decide a figure, one protocol per public codebase.
 
 The same masks give different figures in different codebases, so no figure is printed without its protocol. A protocol
-here is nothing but literal facts; `risctl.metrics.figures` does the arithmetic that they select.
+is a set of literal facts; `risctl.metrics.figures` does the arithmetic that they select.
 """
 
 from __future__ import annotations
@@ -20,14 +20,25 @@ Resolution = Literal["original"] | tuple[int, int]
 class Protocol:
     """The facts of one convention.
 
-    resolution: where masks are compared, the picture's own size or (height, width), the target resized by nearest;
-    threshold: a pixel is in the mask if its probability is above it; threshold_rule says how it is meant;
-    empty: the IoU (or J) of a sample where both masks are empty;
-    no_target: "ordinary" treats samples without a target like all others; "counted" puts them into the mean by the
-    rules of gRefCOCO; "apart" keeps them out of oIoU, mIoU and Pr@X and reports gIoU, cIoU, T-acc and N-acc beside;
-    compare and precisions: Pr@X is the share of samples whose IoU is `compare` X, as (name, X);
-    sentences: of each ref, all or the first; smoothing: added to intersection and union; single: IoU in float32;
-    average_precision, boundary: whether AP by COCO's evaluator, or J and F in place of IoU, are reported.
+    Attributes:
+        name: The protocol's name.
+        source: The codebase that it reproduces.
+        resolution: Where masks are compared: the image's own size, or (height, width), to which the target is resized
+            by nearest neighbour.
+        threshold: A pixel is in the mask if its probability is above it.
+        threshold_rule: What the threshold means; see `describe`.
+        empty: The IoU (or J) of a sample where both masks are empty.
+        no_target: "ordinary" treats samples without a target like all others; "counted" puts them into the mean by the
+            rules of gRefCOCO; "apart" keeps them out of oIoU, mIoU and Pr@X, and reports gIoU, cIoU, T-acc and N-acc
+            too.
+        compare: How Pr@X compares: it is the share of samples whose IoU is `compare` X.
+        precisions: The thresholds of Pr@X, as (name, X).
+        sentences: Whether all expressions of a ref count, or the first.
+        smoothing: Added to intersection and union.
+        single: Whether IoUs are computed in float32.
+        average_precision: Whether AP by COCO's evaluator is reported too.
+        boundary: Whether J and F are reported in place of IoU.
+        remark: What else must be known to compare figures.
     """
 
     name: str
@@ -47,9 +58,10 @@ class Protocol:
     remark: str = ""
 
     def with_threshold(self, threshold: float | None) -> Protocol:
-        """Return the protocol at another threshold, which `describe` then states; None changes nothing.
+        """Returns the protocol at another threshold, which `describe` then states; None changes nothing.
 
-        Raises `UsageError` if the threshold is not within [0, 1).
+        Raises:
+            UsageError: The threshold is not within [0, 1).
         """
         if threshold is None:
             return self
@@ -58,12 +70,12 @@ class Protocol:
         return replace(self, threshold=threshold, threshold_rule="own" if self.threshold_rule == "own" else "given")
 
     def describe(self) -> str:
-        """Return the one line that is printed with every figure."""
+        """Returns the one line that is printed with every figure."""
         parts = [self._where(), self._threshold(), *self._samples()]
         return f"{self.name} ({self.source}): {'; '.join(parts)}"
 
     def where(self) -> str:
-        """Return the resolution in words."""
+        """Returns the resolution in words."""
         if self.resolution == "original":
             return "original size"
         height, width = self.resolution
@@ -71,7 +83,7 @@ class Protocol:
 
     def _where(self) -> str:
         if self.resolution == "original":
-            return "compared at the picture's original size"
+            return "compared at the image's original size"
         return f"compared at {self.where()}, target by nearest, prediction by bilinear resizing"
 
     def _threshold(self) -> str:
@@ -204,13 +216,17 @@ VIDEOS = Protocol(
     remark="J and F of an expression are means over all frames of its video, void pixels aside, F within 0.008 of the "
     "diagonal; an expression's IoU is its J",
 )
-"""What stores of videos are measured by; no choice for pictures."""
+"""The protocol of stores of videos; it is no choice for images."""
 
 PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _ALL}
 
 
 def get_protocol(name: str) -> Protocol:
-    """Return the protocol called `name`. Raises `UsageError` with the nearest name if there is none."""
+    """Returns the protocol called `name`.
+
+    Raises:
+        UsageError: There is none; the message has the nearest name.
+    """
     try:
         return PROTOCOLS[name]
     except KeyError:
@@ -218,7 +234,11 @@ def get_protocol(name: str) -> Protocol:
 
 
 def get_protocols(names: str) -> tuple[Protocol, ...]:
-    """Return the protocols of a comma-separated list, in its order, each once. Raises `UsageError` for a wrong one."""
+    """Returns the protocols of a comma-separated list, in its order, each once.
+
+    Raises:
+        UsageError: A name is unknown, or there is none.
+    """
     found = {name.strip(): get_protocol(name.strip()) for name in names.split(",") if name.strip()}
     if not found:
         raise UsageError(f"no protocol named; known: {', '.join(PROTOCOLS)}")

@@ -1,4 +1,4 @@
-"""Rows: what is kept of each sample, in columns. Masks are not."""
+"""Holds what is kept of each sample, in columns; masks are not kept."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the data says of a sample's target, to tell samples apart by.
+    """What the data says of a sample's target.
 
-    targets: how many annotations it has, -1 if unknown; categories: their names, each once; area: its share of the
-    picture's pixels; distractors: other annotations of the picture of one of these categories, -1 if unknown.
+    Attributes:
+        targets: How many annotations it has; -1 if unknown.
+        categories: Their category names, each once.
+        area: The target's share of the image's pixels; NaN if unknown.
+        distractors: Other annotations of these categories in the image; -1 if unknown.
     """
 
     targets: int = -1
@@ -28,16 +31,30 @@ UNKNOWN = Facts()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """The samples of one protocol, ordered by `key`; every column has N entries.
+    """N samples under one protocol, ordered by `key`.
 
-    key: int64, unique, which sample of the dataset it is; image_id, ref_id, sentence_id: int64, the publisher's;
-    text, abilities: object arrays of str and of tuples of str; score: float64, how sure the system was;
-    targeted, predicted_none: bool; intersection, union, predicted: int64 pixels at the protocol's resolution;
-    boundary: float64, the F of the DAVIS protocol, else NaN; region: float64, the J of a video, a mean over its frames,
-    which does not follow from the pixels, else NaN;
-    targets, categories, area, distractors: int64, tuples of str, float64 and int64, see `Facts`;
-    others: tuples of (score, intersection, union, predicted), the system's further candidates, of which average
-    precision takes account.
+    Attributes:
+        key: Which sample of the dataset it is, unique int64 (N,).
+        image_id: The publisher's image id, int64 (N,).
+        ref_id: The publisher's ref id, int64 (N,).
+        sentence_id: The publisher's expression id, int64 (N,).
+        text: The expressions, object (N,) of str.
+        abilities: The data's ability tags, object (N,) of tuples of str.
+        score: The confidence of the prediction, float64 (N,).
+        targeted: Whether the expression has a target, bool (N,).
+        predicted_none: Whether it was predicted to have none, bool (N,).
+        intersection: Pixels shared at the protocol's resolution, int64 (N,).
+        union: Pixels in either, int64 (N,).
+        predicted: Pixels predicted, int64 (N,).
+        boundary: F of the DAVIS protocol, float64 (N,); NaN elsewhere.
+        region: J of a video, float64 (N,), a mean over its frames that does not follow from pixel counts; NaN
+            elsewhere.
+        targets: See `Facts`, int64 (N,).
+        categories: See `Facts`, object (N,) of tuples of str.
+        area: See `Facts`, float64 (N,).
+        distractors: See `Facts`, int64 (N,).
+        others: Further candidates for average precision, object (N,) of tuples of (score, intersection, union,
+            predicted).
     """
 
     key: np.ndarray
@@ -69,19 +86,19 @@ class Rows:
         return self.intersection + self.union - self.predicted
 
     def subset(self, chosen: np.ndarray) -> Rows:
-        """Return the rows where `chosen` (N,) bool is True, or those whose positions it holds."""
+        """Returns the rows where `chosen` (N,) bool is True, or those whose positions it holds."""
         return Rows(**{name: column[chosen] for name, column in self.columns().items()})
 
     def columns(self) -> dict[str, np.ndarray]:
-        """Return the columns by name."""
+        """Returns the columns by name."""
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def known_abilities(self) -> list[str]:
-        """Return the names of the abilities that any row is tagged with, in alphabetical order."""
+        """Returns the names of the abilities that any row is tagged with, in alphabetical order."""
         return sorted({ability for tags in self.abilities for ability in tags})
 
     def ids(self, position: int) -> dict[str, Any]:
-        """Return what identifies the row at `position`, ready for JSON."""
+        """Returns what identifies the row at `position`, ready for JSON."""
         return {
             "image_id": int(self.image_id[position]),
             "ref_id": int(self.ref_id[position]),
@@ -91,7 +108,7 @@ class Rows:
         }
 
     def facts(self, position: int) -> dict[str, Any]:
-        """Return the `Facts` of the row at `position`, ready for JSON; null where unknown."""
+        """Returns the `Facts` of the row at `position`, ready for JSON; null where unknown."""
         targets, distractors = int(self.targets[position]), int(self.distractors[position])
         area = float(self.area[position])
         return {
@@ -103,9 +120,10 @@ class Rows:
 
 
 def rows_of(records: Sequence[Mapping[str, Any]]) -> Rows:
-    """Return the rows that an evaluation wrote as JSON objects, all of one protocol, ordered by key.
+    """Returns the rows that an evaluation wrote as JSON objects, all of one protocol, ordered by key.
 
-    Raises `KeyError` for one without the ids and pixel counts; what else is missing is unknown.
+    Raises:
+        KeyError: An object lacks ids or pixel counts. Anything else that is missing is unknown.
     """
     ordered = sorted(records, key=lambda record: record["sample"])
 
@@ -140,7 +158,7 @@ def rows_of(records: Sequence[Mapping[str, Any]]) -> Rows:
 
 
 def objects(values: Sequence[object]) -> np.ndarray:
-    """Return `values` (N) as an object array (N,); numpy would make a 2-D array of tuples of one length."""
+    """Returns `values` (N) as an object array (N,); numpy would make a 2-D array of tuples of one length."""
     column = np.empty(len(values), dtype=object)
     for position, value in enumerate(values):
         column[position] = value

@@ -1,6 +1,6 @@
-"""Region and boundary measures of video object segmentation, as DAVIS 2017 defines them.
+"""Computes the region and boundary measures of video object segmentation, as DAVIS 2017 defines them.
 
-J is the IoU of an object in a frame; F is the F-measure of its outline, matched within a small radius. Sources: Perazzi
+J is the IoU of an object in a frame; F is the F-measure of its contour, matched within a small radius. Sources: Perazzi
 et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation" (CVPR 2016); Pont-Tuset et al.,
 "The 2017 DAVIS Challenge"; Caelles et al., "The 2019 DAVIS Challenge" (matching of unsupervised proposals).
 """
@@ -20,32 +20,37 @@ from risctl.errors import DataError
 Task = Literal["unsupervised", "semi-supervised"]
 
 RADIUS = 0.008
-"""Of the image's diagonal: how far apart outlines may be and still match."""
+"""How far apart contours may be and still match, as a share of the image's diagonal."""
 
 VOID = 255
-"""The label of pixels that count neither way."""
+"""The label of pixels that are ignored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipMeasures:
-    """j and f: (objects, frames) float64, the measures of each object in each frame that counts; labels: the predicted
-    label that each object was compared with."""
+    """The measures of the objects of a clip.
+
+    Attributes:
+        j: J of each object in each frame that counts, float64 (objects, frames).
+        f: F likewise.
+        labels: The predicted label that each object was compared with.
+    """
 
     j: np.ndarray
     f: np.ndarray
     labels: tuple[int, ...]
 
     def j_means(self) -> list[float]:
-        """Return the mean J of each object."""
+        """Returns the mean J of each object."""
         return [float(value) for value in self.j.mean(axis=1)]
 
     def f_means(self) -> list[float]:
-        """Return the mean F of each object."""
+        """Returns the mean F of each object."""
         return [float(value) for value in self.f.mean(axis=1)]
 
 
 def region_measure(prediction: np.ndarray, target: np.ndarray, *, void: np.ndarray | None = None) -> float:
-    """Return J of two bool masks (H, W): the IoU outside `void`, 1 if both are empty there."""
+    """Computes J of two bool masks (H, W): the IoU outside `void`, 1 if both are empty there."""
     if void is not None:
         prediction, target = prediction & ~void, target & ~void
     union = np.count_nonzero(prediction | target)
@@ -53,9 +58,9 @@ def region_measure(prediction: np.ndarray, target: np.ndarray, *, void: np.ndarr
 
 
 def boundary_measure(prediction: np.ndarray, target: np.ndarray, *, void: np.ndarray | None = None) -> float:
-    """Return F of two bool masks (H, W): the harmonic mean of precision and recall of their outlines.
+    """Computes F of two bool masks (H, W): the harmonic mean of precision and recall of their contours.
 
-    A pixel of one outline matches if the other outline comes within ceil(RADIUS x diagonal) pixels of it, which is what
+    A pixel of one contour matches if the other contour comes within ceil(RADIUS x diagonal) pixels of it, which is what
     dilating with a disk of that radius tests.
     """
     if void is not None:
@@ -72,9 +77,9 @@ def boundary_measure(prediction: np.ndarray, target: np.ndarray, *, void: np.nda
 
 
 def outline(mask: np.ndarray) -> np.ndarray:
-    """Return the outline (H, W) bool of a bool mask: pixels unlike their right, lower or lower right neighbour.
+    """Returns the contour (H, W) bool of a bool mask: pixels unlike their right, lower or lower right neighbour.
 
-    The image's own border is no outline: a mask that fills the picture has none.
+    The image's own border is no contour: a mask that fills the image has none.
     """
     edge = np.zeros_like(mask)
     across = mask[:, :-1] ^ mask[:, 1:]
@@ -86,22 +91,25 @@ def outline(mask: np.ndarray) -> np.ndarray:
 
 
 def decay(values: np.ndarray) -> float:
-    """Return how much a measure (frames,) falls from the first quarter of a clip to the last."""
+    """Returns how much a measure (frames,) falls from the first quarter of a clip to the last."""
     frames = len(values)
     bounds = (np.round(np.linspace(1, frames, 5) + 1e-10) - 1).astype(int)
     return float(values[bounds[0] : bounds[1] + 1].mean() - values[bounds[3] : bounds[4] + 1].mean())
 
 
 def measure_clip(prediction: np.ndarray, target: np.ndarray, *, task: Task) -> ClipMeasures:
-    """Return J and F of each object of a clip, from label maps (frames, H, W): 0 background, 1 to N objects, 255 void.
+    """Computes J and F of each object of a clip from label maps.
 
-    "semi-supervised" compares labels with labels and leaves out the first frame, which is given to such systems, and
-    the last. "unsupervised" counts all frames and lets each object have the predicted label that suits it best
-    (Hungarian assignment on the mean of J and F), so swapped identities are forgiven. The highest label of the target
-    says how many objects there are.
+    Args:
+        prediction: Predicted labels (frames, H, W): 0 background, 1 to N objects.
+        target: Annotated labels (frames, H, W); 255 is void. Its highest label says how many objects there are.
+        task: "semi-supervised" compares labels with labels and leaves out the first frame, which such systems are
+            given, and the last. "unsupervised" counts all frames and lets each object have the predicted label that
+            suits it best (Hungarian assignment on the mean of J and F), so swapped identities are forgiven.
 
-    Raises `DataError` if the clips differ in shape, are too short, or a semi-supervised prediction has a label that no
-    object has.
+    Raises:
+        DataError: The clips differ in shape, are too short or without an object, or a semi-supervised prediction has a
+            label that no object has.
     """
     if prediction.shape != target.shape:
         raise DataError(f"label maps differ in (frames, height, width): {prediction.shape} and {target.shape}")
@@ -135,7 +143,7 @@ def measure_clip(prediction: np.ndarray, target: np.ndarray, *, task: Task) -> C
 
 
 def video_figures(clips: Sequence[ClipMeasures]) -> dict[str, float]:
-    """Return the DAVIS figures as fractions: means, over all objects of all clips, of mean, recall and decay.
+    """Computes the DAVIS figures as fractions: means, over all objects of all clips, of mean, recall and decay.
 
     Recall is the share of frames above 0.5. NaN if there is no clip.
     """
@@ -149,7 +157,7 @@ def video_figures(clips: Sequence[ClipMeasures]) -> dict[str, float]:
 
 
 def average_over_annotators(figures: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Return the mean of each figure over sets of expressions: Ref-DAVIS17 has four annotators, and reports this."""
+    """Returns the mean of each figure over sets of expressions, as Ref-DAVIS17 reports its four annotators."""
     return {name: _mean([one[name] for one in figures]) for name in (figures[0] if figures else ())}
 
 

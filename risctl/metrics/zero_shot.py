@@ -1,7 +1,8 @@
-"""Figures of zero-shot instance segmentation, of COCO's evaluation of masks or boxes (pycocotools).
+"""Computes the figures of zero-shot instance segmentation with COCO's evaluation of masks or boxes (pycocotools).
 
-ZSI: what is found of unseen classes alone; recall is the mean over classes with at most 100 things a picture. GZSI:
-seen and unseen classes are asked for together, and the figures of both are joined by their harmonic mean.
+ZSI: detections of unseen classes alone; recall is the mean over classes with at most 100 detections per image. GZSI:
+seen and unseen classes are detected together, and the figures of both are joined by their harmonic mean.
+Source: Zheng et al., "Zero-Shot Instance Segmentation" (CVPR 2021), section 4.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pycocotools.cocoeval import COCOeval
 
 RECALL_AT = (0.4, 0.5, 0.6)
 AP_AT = 0.5
-_MOST = 100
+_MAX_DETECTIONS = 100
 
 
 def zsi_figures(
@@ -28,10 +29,16 @@ def zsi_figures(
     unseen: Collection[int],
     of: Literal["segm", "bbox"] = "segm",
 ) -> dict[str, float]:
-    """Return "recall@100 .4", ".5" and ".6" and "mAP .5" of the classes `unseen`, in percent.
+    """Computes "recall@100 .4", ".5" and ".6" and "mAP .5" of the unseen classes, in percent.
 
-    truth: an instance file's content; results: COCO's results, of `image_id`, `category_id`, `score` and `bbox` or
-    `segmentation`. A class of which nothing is there counts in no mean; NaN where no class is left.
+    Args:
+        truth: The content of an instance file.
+        results: COCO results with `image_id`, `category_id`, `score` and `bbox` or `segmentation`.
+        unseen: Category ids.
+        of: Whether masks or boxes are compared.
+
+    Returns:
+        Figures by name. A class without an instance counts in no mean; NaN where no class is left.
     """
     precision, recall = _evaluated(truth, results, classes=unseen, of=of)
     figures = {f"recall@100 {at:g}": _mean(recall[at]) for at in RECALL_AT}
@@ -46,7 +53,7 @@ def gzsi_figures(
     unseen: Collection[int],
     of: Literal["segm", "bbox"] = "segm",
 ) -> dict[str, float]:
-    """Return "seen …", "unseen …" and "HM …" of "mAP .5" and "recall@100 .5", in percent; as `zsi_figures`."""
+    """Computes mAP .5 and recall@100 .5 of seen and unseen classes, and their harmonic means (HM), in percent."""
     figures = {}
     for part, classes in (("seen", seen), ("unseen", unseen)):
         precision, recall = _evaluated(truth, results, classes=classes, of=of)
@@ -58,22 +65,31 @@ def gzsi_figures(
 
 
 def harmonic_mean(first: float, second: float) -> float:
-    """Return the harmonic mean of two figures, 0 if both are."""
+    """Returns the harmonic mean of two figures, 0 if both are."""
     return 2 * first * second / (first + second) if first + second else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matches:
-    """Of I pictures and K classes: how many things there are, (I, K), and at each IoU how many are found, (I, K)."""
+    """What recall is made of, for I images and K classes.
+
+    Attributes:
+        there: How many instances there are, (I, K).
+        found: By IoU threshold: how many of them are detected, (I, K).
+    """
 
     there: np.ndarray
     found: dict[float, np.ndarray]
 
     def recall(self, at: float, *, weights: np.ndarray | None = None) -> np.ndarray:
-        """Return the mean over the classes of the share that is found, in percent, (R,); NaN where no class is there.
+        """Computes the mean over classes of the share of instances that is detected, in percent.
 
-        weights (R, I): how often each picture counts, a whole number, once each by default; a class without a thing
-        counts in no mean.
+        Args:
+            at: The IoU threshold.
+            weights: How often each image counts, whole numbers (R, I); once each by default.
+
+        Returns:
+            (R,); a class without an instance counts in no mean, NaN where no class has one.
         """
         each = np.ones((1, len(self.there))) if weights is None else weights
         there = each @ self.there
@@ -89,7 +105,7 @@ def matches(
     classes: Collection[int],
     of: Literal["segm", "bbox"] = "segm",
 ) -> Matches:
-    """Return what recall is made of, picture by picture, in the order of their ids; arguments as of `zsi_figures`."""
+    """Counts instances and matches image by image, in the order of image ids; arguments as of `zsi_figures`."""
     wanted, pictures = sorted(classes), sorted(one["id"] for one in truth["images"])
     rows, columns = ({one: place for place, one in enumerate(listed)} for listed in (pictures, wanted))
     there = np.zeros((len(pictures), len(wanted)))
@@ -109,7 +125,7 @@ def matches(
 def _evaluated(
     truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]], *, classes: Collection[int], of: str
 ) -> tuple[dict[float, np.ndarray], dict[float, np.ndarray]]:
-    """Return precision and recall by IoU, (classes,) each, -1 where a class is not there."""
+    """Returns precision and recall by IoU, (classes,) each, -1 where a class is not there."""
     measured = _measured(truth, results, classes=classes, of=of)
     if measured is None:
         there = {one["category_id"] for one in truth["annotations"] if not one.get("iscrowd")}
@@ -117,7 +133,7 @@ def _evaluated(
         return dict.fromkeys(RECALL_AT, nothing), dict.fromkeys(RECALL_AT, nothing)
     with contextlib.redirect_stdout(io.StringIO()):
         measured.accumulate()
-    precision = measured.eval["precision"][:, :, :, 0, -1]  # (IoUs, recalls, classes), 100 a picture
+    precision = measured.eval["precision"][:, :, :, 0, -1]  # (IoUs, recalls, classes), 100 per image
     recall = measured.eval["recall"][:, :, 0, -1]  # (IoUs, classes)
     return (
         {at: precision[place].mean(0) for place, at in enumerate(RECALL_AT)},
@@ -128,7 +144,7 @@ def _evaluated(
 def _measured(
     truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]], *, classes: Collection[int], of: str
 ) -> COCOeval | None:
-    """Return COCO's evaluation of the classes, picture by picture; None if nothing of them was found."""
+    """Returns COCO's evaluation of the classes, image by image; None if nothing of them was detected."""
     # pycocotools prints, and writes into what it is given.
     with contextlib.redirect_stdout(io.StringIO()):
         there = COCO()
@@ -145,7 +161,7 @@ def _measured(
         measured.params.catIds = sorted(classes)
         measured.params.imgIds = sorted(there.imgs)
         measured.params.iouThrs = np.array(RECALL_AT)
-        measured.params.maxDets = [1, 10, _MOST]
+        measured.params.maxDets = [1, 10, _MAX_DETECTIONS]
         measured.params.areaRng, measured.params.areaRngLbl = [[0, 1e10]], ["all"]
         measured.evaluate()
     return measured
