@@ -88,11 +88,3 @@ def multiple_of(cell: int) -> Callable[[int], int]:
         return value
 
     return check
-
-
-def imagenet_has_it(value: str | None, info: ValidationInfo) -> str | None:
-    """Checks that `imagenet` weights are asked for a backbone that has some."""
-    name = info.data.get("name")
-    if value == "imagenet" and name is not None and not name.startswith(("resnet", "mobilenet")):
-        raise PydanticCustomError("clash", "a file or null: {name} has no `imagenet` weights", {"name": name})
-    return value

@@ -64,6 +64,9 @@ def upgraded_recipe(recipe: Mapping[str, Any], *, version: int) -> dict[str, Any
     model, stages = values.get("model"), values.get("stages")
     system = str(model.get("system")) if isinstance(model, dict) else ""
     renamed = {f"model.{old}": f"model.{new}" for old, new in MODEL_KEYS.get(system, {}).items()}
+    visual = model.get("visual") if isinstance(model, dict) else None
+    if isinstance(visual, dict) and "drop_path" in visual and "swin" not in str(visual.get("name")):
+        visual["drop_path"] = 0.0  # version 1 wrote it for every backbone, and only Swin reads it
     for section in (values, *(stages.values() if isinstance(stages, dict) else ())):
         for old, new in {**RECIPE_KEYS, **renamed}.items():
             _move(section, old.split("."), new.split("."))

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from risctl.errors import CheckpointError, MachineError, UsageError
+from risctl.language.pretrained_tokens import MARK as TOKENIZER_MARK
+from risctl.language.pretrained_tokens import PretrainedTokens
 from risctl.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -111,6 +113,8 @@ class BytePairs(Vocabulary):
 
 def vocabulary_from_list(words: Sequence[str]) -> Vocabulary:
     """Return the vocabulary, of words or of byte pairs, that `to_list` gave. Raises `CheckpointError` if it is none."""
+    if words and words[0] == TOKENIZER_MARK:
+        return PretrainedTokens.from_list(words)
     if not words or words[0] != MARK:
         return Vocabulary.from_list(words)
     if words.count(MARK) != 2:

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Union
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from risctl.core.encoders.text.config import TextSection
+from risctl.core.encoders.visual.config import VisualSection
 from risctl.recipe.data import DataSection
 from risctl.recipe.document import dump
 from risctl.recipe.optim import OptimSection
@@ -70,6 +72,18 @@ class Recipe(Section):
         values = self.model_dump(mode="json", exclude={"stages"})
         changes = self.stages[name].model_dump(mode="json")
         return Recipe.model_validate(merged(values, {**changes, "name": f"{self.name}-{name}"}))
+
+    def resolved(self) -> Recipe:
+        """Returns the recipe with the configurations of its transformers encoders, so that it needs no folder of them.
+
+        Raises:
+            CheckpointError: A folder or hub id does not exist, or cannot be read.
+            MachineError: The hub cannot be reached.
+        """
+        sections = {name: getattr(self.model, name, None) for name in ("visual", "text")}
+        known = {name: one for name, one in sections.items() if isinstance(one, VisualSection | TextSection)}
+        update = {name: section.resolved() for name, section in known.items()}
+        return self.model_copy(update={"model": self.model.model_copy(update=update)})
 
     def to_yaml(self) -> str:
         """Return the recipe as YAML with every key written out; `parse_recipe` of it gives an equal recipe."""

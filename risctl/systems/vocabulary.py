@@ -10,10 +10,16 @@ from risctl.section import ModelSection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BytePairs:
-    """Byte pairs, which spell every text. source: a hub id, or a folder with vocab.json and merges.txt."""
+class SubwordTokens:
+    """The tokens of a pretrained tokenizer, which spell every text.
+
+    Attributes:
+        source: A hub id, or a folder with the tokenizer's files.
+        encoder: The name of the text encoder, which decides how they are read.
+    """
 
     source: str
+    encoder: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +59,7 @@ class VectorWords:
     class_split: ClassSplit | None = None
 
 
-VocabularySpec = BytePairs | LearnedWords | HashedWords | VectorWords
+VocabularySpec = SubwordTokens | LearnedWords | HashedWords | VectorWords
 
 
 @runtime_checkable
@@ -68,13 +74,13 @@ def vocabulary_spec(model: ModelSection) -> VocabularySpec:
     """Returns what the system of a `model` section needs of its vocabulary.
 
     A section that does not state it itself (`StatesVocabulary`) is read by the keys of its `text` section: `tokens`
-    names byte pairs, `vectors` word vectors; without either, embeddings are learned.
+    names a tokenizer, `vectors` word vectors; without either, embeddings are learned.
     """
     if isinstance(model, StatesVocabulary):
         return model.vocabulary_spec()
     text = model.text
     if (tokens := getattr(text, "tokens", None)) is not None:
-        return BytePairs(source=tokens)
+        return SubwordTokens(source=tokens, encoder=text.name)
     if (vectors := getattr(text, "vectors", None)) is not None:
         return VectorWords(source=vectors, dim=text.dim, extra_words=text.extra_words)
     return LearnedWords()

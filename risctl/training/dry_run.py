@@ -23,7 +23,7 @@ from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 from risctl.systems.registry import build_system
-from risctl.systems.vocabulary import BytePairs, VectorWords, VocabularySpec, vocabulary_spec
+from risctl.systems.vocabulary import SubwordTokens, VectorWords, VocabularySpec, vocabulary_spec
 from risctl.training.datasets import training_dataset
 from risctl.training.trainer import total_steps
 
@@ -131,13 +131,13 @@ def _on_meta(recipe: Recipe, words: int, build: Builder | None) -> System:
 
 
 def _assumed_words(spec: VocabularySpec) -> int:
-    if isinstance(spec, BytePairs):
+    if isinstance(spec, SubwordTokens):
         return _BYTE_PAIRS
     return _ASSUMED_WORDS + (spec.extra_words if isinstance(spec, VectorWords) else 0)
 
 
 def _count_words(recipe: Recipe, stores: Sequence[Store], spec: VocabularySpec) -> int:
-    if isinstance(spec, BytePairs):
+    if isinstance(spec, SubwordTokens):
         return _BYTE_PAIRS
     split = "all" if isinstance(spec, VectorWords) else recipe.data.train_split
     texts = (text for store in stores for text in store.texts(split, recipe.data.text_field))

@@ -104,7 +104,7 @@ def train(recipe: Recipe, *, out: Path | None = None, **how: Unpack[TrainOptions
     Under `torchrun` or `accelerate launch` every process calls this. Raises the errors of `risctl.errors`;
     `KeyboardInterrupt` when stopped and saved.
     """
-    return _train(recipe, run=None, out=out, **how)
+    return _train(recipe.resolved(), run=None, out=out, **how)
 
 
 def resume(path: Path, *, recipe: Recipe | None = None, **how: Unpack[TrainOptions]) -> TrainingResult:

@@ -26,6 +26,7 @@ _DONE = "stages.json"
 
 def train(recipe: Recipe, *, out: Path | None = None, **how: Unpack[TrainOptions]) -> TrainingResult:
     """Train `recipe`, stage by stage where it has stages. Arguments and errors are those of `training.train`."""
+    recipe = recipe.resolved()
     if not recipe.stages:
         return training.train(recipe, out=out, **how)
     return _run_stages(recipe, RunFolder.create(recipe, out=out), **how)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from risctl.core.encoders.text.hashed_words import split_words
+from risctl.core.encoders.text.registry import read_tokenizer
 from risctl.data.box_grounding.files import read_box_grounding
 from risctl.data.datasets.coco_phrases.about_boxes import lexicon_words
 from risctl.data.store.reader import Store
@@ -19,6 +20,7 @@ from risctl.language.class_vectors import BACKGROUND
 from risctl.language.class_words import class_words, without_vector
 from risctl.language.coco_classes import CLASSES
 from risctl.language.flips import swap_left_right
+from risctl.language.pretrained_tokens import PretrainedTokens
 from risctl.language.tokens import words_of
 from risctl.language.vocabulary import PAD, PAD_ID, UNK, UNK_ID, Vocabulary
 from risctl.language.word_lists import read_word_list
@@ -70,21 +72,21 @@ def gather_vocabulary(
     match spec:
         case specs.HashedWords():
             return _hashed_words(spec, recipe, stores, before)
-        case specs.BytePairs():
-            return _byte_pairs(spec, before)
+        case specs.SubwordTokens():
+            return _subword_tokens(spec, before)
         case specs.LearnedWords():
             return _learned_words(recipe, stores, before)
         case specs.VectorWords():
             return _vector_words(spec, recipe, stores, before)
 
 
-def _byte_pairs(spec: specs.BytePairs, before: Vocabulary | None) -> GatheredVocabulary:
-    if isinstance(before, BytePairs):
-        note = f"words: the {len(before)} byte pairs of the checkpoint"
+def _subword_tokens(spec: specs.SubwordTokens, before: Vocabulary | None) -> GatheredVocabulary:
+    if isinstance(before, BytePairs | PretrainedTokens):
+        note = f"words: the {len(before)} tokens of the checkpoint"
         return GatheredVocabulary(vocabulary=before, vectors=None, note=note)
-    pairs = BytePairs.load(spec.source)
-    note = f"words: the {len(pairs)} byte pairs of {spec.source}"
-    return GatheredVocabulary(vocabulary=pairs, vectors=None, note=note)
+    tokens = read_tokenizer(spec.encoder, spec.source)
+    note = f"words: the {len(tokens)} tokens of {spec.source}"
+    return GatheredVocabulary(vocabulary=tokens, vectors=None, note=note)
 
 
 def _learned_words(recipe: Recipe, stores: Sequence[Store], before: Vocabulary | None) -> GatheredVocabulary:
@@ -154,7 +156,7 @@ def _training_texts(recipe: Recipe, stores: Sequence[Store]) -> list[str]:
 
 
 def _words_before(before: Vocabulary | None) -> tuple[str, ...]:
-    return () if before is None or isinstance(before, BytePairs) else before.words[UNK_ID + 1 :]
+    return () if before is None or isinstance(before, BytePairs | PretrainedTokens) else before.words[UNK_ID + 1 :]
 
 
 def _mirrored(recipe: Recipe, texts: Sequence[str]) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from risctl.core.encoders.text.registry import find_text
+from risctl.core.encoders.visual.registry import find_visual
 from risctl.errors import RecipeError
 from risctl.recipe.keys import known_keys, resolve_path, suggest
 from risctl.recipe.load import find_recipe, load_recipe, parse_recipe, shipped_recipes
@@ -74,8 +76,9 @@ def test_all_problems_at_once_in_the_order_of_the_file(file: Path) -> None:
     assert problems(file) == [
         "model.input_size (line 5): expected a multiple of 32, for instance 96 or 128; got 100 (default: 416)",
         (
-            "model.visual.name (line 6): expected one of darknet53, small_cnn, resnet18, resnet50, resnet101; got "
-            '"smal_cnn" (default: "darknet53")'
+            "model.visual.name (line 6): expected one of darknet53, small_cnn, resnet18, resnet50, resnet101, "
+            "mobilenet_v2, shufflenet, swin_t, swin_s, swin_b, swin_l, video_swin_t, video_swin_s, video_swin_b, "
+            'hf:FOLDER_OR_ID; got "smal_cnn" (default: "darknet53")'
         ),
         "data.batchsize (line 9): unknown key; did you mean data.batch_size? (default: 16)",
         'optim.lr (line 12): expected a number above 0 and at most 10; got "fast" (default: 0.001)',
@@ -223,8 +226,8 @@ def test_step_says_at_each_key_what_its_paper_does_not_state() -> None:
         assert {"batch_size", "augment", "protocol"} <= marked
         assert not {"folds", "filters", "attention", "embedding", "context_rate", "lr", "max_steps"} & marked
         given = {line.split(":")[0].strip() for line in lines if line.startswith("  ")}
-        sections = (recipe.model, recipe.model.visual, recipe.model.text)
-        assert {key for section in sections for key in type(section).model_fields} - given <= {"extra_words"}
+        taken = {*find_visual(recipe.model.visual.name).options, *find_text(recipe.model.text.name).options}
+        assert {"name", "weights", *type(recipe.model).model_fields, *taken} - given <= {"extra_words"}
         assert (recipe.optim.name, recipe.optim.lr, recipe.optim.weight_decay) == ("adam", 2.5e-4, 5e-3)
         assert (recipe.optim.schedule.name, recipe.optim.schedule.power) == ("poly", 0.9)
         assert (recipe.train.max_steps, recipe.model.folds, recipe.model.input_size) == (700_000, 5, 320)

@@ -80,7 +80,8 @@ def test_only_darknet_has_frozen_convolutions_by_default() -> None:
 def test_refuses(sections: dict[str, Any], where: tuple[str | int, ...]) -> None:
     with pytest.raises(ValidationError) as caught:
         Recipe.model_validate(minimal(**sections))
-    found = [tuple(part for part in error["loc"] if part != "vlt") for error in caught.value.errors()]
+    errors = [error for error in caught.value.errors() if error["type"] != "default_factory_not_called"]
+    found = [tuple(part for part in error["loc"] if part != "vlt") for error in errors]
     assert found == [where]  # pydantic names the form of `model` as if it were a key
 
 

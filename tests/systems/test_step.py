@@ -315,8 +315,8 @@ def test_frozen_parts_of_the_backbone_stay() -> None:
         ({"input_size": 100}, "a multiple of 8, for instance 96 or 104"),
         ({"levels": [3, 1]}, "rising order"),
         ({"levels": [6]}, "model.levels"),
-        ({"visual": {"name": "deeplab_resnet101", "weights": "imagenet"}}, "for resnet18, resnet50, resnet101 only"),
-        ({"visual": {"name": "resnet18", "weights": "deeplabv3"}}, "for resnet50, resnet101 only"),
+        ({"visual": {"name": "deeplab_resnet101", "weights": "imagenet"}}, "weights of resnet18, resnet50"),
+        ({"visual": {"name": "resnet18", "weights": "deeplabv3"}}, "weights of resnet50, resnet101 only"),
     ],
 )
 def test_recipes_refuse(changes: dict[str, Any], says: str) -> None:

@@ -259,7 +259,7 @@ def test_places_choose_among_what_is_nearly_as_good_as_the_best() -> None:
     [
         ({"long_side": 32}, "no less than `model.short_side`"),
         ({"split": "60_20"}, "model.split"),
-        ({"visual": {"name": "small_cnn", "weights": "imagenet"}}, "small_cnn has no"),
+        ({"visual": {"name": "small_cnn", "weights": "imagenet"}}, "weights of resnet18"),
         ({"text": {"dim": 12}}, "model.text.vectors"),
     ],
 )

@@ -72,7 +72,7 @@ def test_a_training_begins_where_the_other_ended(store: Path, trained: Path, tmp
             pass
 
     start = {"checkpoint": str(trained)}
-    recipe = tiny_recipe(store, optim={"lr": 1e-9}, train={"epochs": 1, "max_steps": 1, "start": start})
+    recipe = tiny_recipe(store, optim={"lr": 1e-9}, train={"epochs": 1, "max_steps": 1, "init_weights": start})
     result = train(recipe, out=tmp_path / "next", device="cpu", build=build_tiny, callback=Listener())
     before, after = load_checkpoint(trained, build=build_tiny), load_checkpoint(result.checkpoint, build=build_tiny)
     for name, parameter in before.system.named_parameters():

@@ -29,12 +29,16 @@ class DetectionBatch:
 class InstanceDetector(nn.Module):
     """ShuffleNetV2, path aggregation, detection head and masks of boxes: some 1.1 M parameters."""
 
-    def __init__(self, *, classes: int = 80, neck: int = 96, channels: int = 64) -> None:
+    def __init__(
+        self, backbone: nn.Module | None = None, *, classes: int = 80, neck: int = 96, channels: int = 64
+    ) -> None:
+        """Builds it on a backbone with maps at strides 4, 8, 16 and 32; None: `ShuffleNet`."""
         super().__init__()
-        self.backbone = ShuffleNet()
-        self.neck = PathAggregation(ShuffleNet.channels[1:], channels=neck)
+        self.backbone = ShuffleNet() if backbone is None else backbone
+        finest, *coarser = tuple(self.backbone.channels)  # type: ignore[arg-type]
+        self.neck = PathAggregation(tuple(coarser), channels=neck)
         self.head = DetectionHead(neck, classes=classes, strides=ShuffleNet.strides[1:])
-        self.features = MaskFeatures(ShuffleNet.channels[0], neck, levels=3, channels=channels)
+        self.features = MaskFeatures(finest, neck, levels=3, channels=channels)
         self.masks = InstanceMaskHead(channels)
 
     def forward(self, images: Tensor, padding: Tensor) -> tuple[CellPredictions, Tensor]:

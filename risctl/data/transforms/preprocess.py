@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from torch import Tensor
+from torch.nn import functional
 
 from risctl.data.batch import checked_geometry
 from risctl.language.vocabulary import Vocabulary
@@ -62,6 +63,13 @@ class LetterboxPreprocess(_VocabularyPreprocess):
     def fit(self, *, height: int, width: int) -> Letterbox:
         """Returns the geometry of an image of this size."""
         return Letterbox.fit(height=height, width=width, size=self.size)
+
+    def text(self, text: str) -> tuple[Tensor, Tensor]:
+        """Encodes an expression as every preprocess does, and pads it to `max_words` where the vocabulary does not."""
+        ids, mask = super().text(text)
+        missing = self.max_words - len(ids)
+        # VLT reads padding like words: expressions of one length make a result independent of its batch.
+        return functional.pad(ids, (0, missing)), functional.pad(mask, (0, missing))
 
     def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
         """Returns the soft target, float32 (target_size, target_size) in [0, 1], of a mask, bool (H, W)."""

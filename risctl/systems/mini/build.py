@@ -7,6 +7,7 @@ from torch import nn
 
 from risctl.core.encoders.load_weights import load_backbone
 from risctl.core.encoders.text.hashed_words import HashedWords
+from risctl.core.encoders.visual.registry import build_visual
 from risctl.core.fusion.box_selector import BoxSelector
 from risctl.core.fusion.colour_histograms import APPEARANCE
 from risctl.core.heads.detector import InstanceDetector
@@ -20,9 +21,11 @@ def build_mini(model: MiniModel, vocabulary: Vocabulary, vectors: np.ndarray | N
     """Return the mini that `model` describes; as `risctl.systems.registry.build_system`. It takes no word vectors."""
     del vectors
     words = vocabulary.words[UNK_ID + 1 :]
-    detector = InstanceDetector(neck=model.neck, channels=model.mask_channels)
+    whole_detector = model.visual.name == "shufflenet"
+    backbone = build_visual(model.visual, pretrained=pretrained and not whole_detector)
+    detector = InstanceDetector(backbone, neck=model.neck, channels=model.mask_channels)
     on_meta = next(detector.parameters()).is_meta
-    if pretrained and model.visual.weights is not None and not on_meta:
+    if whole_detector and pretrained and model.visual.weights is not None and not on_meta:
         # The masks' parts are not in it: no published detector of this shape has any.
         known = nn.ModuleDict({"backbone": detector.backbone, "neck": detector.neck, "detect": detector.head})
         load_backbone(known, "the detector", model.visual.weights)

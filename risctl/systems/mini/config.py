@@ -7,18 +7,21 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from risctl.core.encoders.visual.config import VisualSection, default_weights
 from risctl.section import FileName, Fraction, ModelSection, Section
 from risctl.systems.vocabulary import HashedWords
 
 
-class MiniVisualSection(Section):
-    """The detector: backbone, neck and detection head."""
+class MiniVisualSection(VisualSection):
+    """The detector's backbone: maps at strides 4, 8, 16 and 32."""
 
-    name: Literal["shufflenet"] = Field(default="shufflenet", description="Which backbone sees the picture.")
+    name: str = Field(default="shufflenet", description="The detector's backbone. The shipped model's is `shufflenet`.")
     weights: FileName | None = Field(
-        default=None, description="Weights of the detector to begin with, a file; null: random weights."
+        default_factory=default_weights,
+        description="Pretrained weights: of `shufflenet` a file of the detector's backbone, neck and head; of others "
+        "as in every system; null: random weights.",
     )
-    frozen: bool = Field(default=False, description="Train nothing of the detector but its masks.")
+    frozen: bool = Field(default=False, description="Train no parameter of the detector except those of its masks.")
 
 
 class MiniTextSection(Section):

@@ -1,76 +1,30 @@
-"""The `model` section of ReferFormer."""
+"""Defines ReferFormer's `model` section."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
-from pydantic import Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, field_validator
 
-from risctl.section import FileName, Fraction, ModelSection, Section, divides
-
-BackboneName = Literal[
-    "resnet18",
-    "resnet50",
-    "resnet101",
-    "swin_t",
-    "swin_s",
-    "swin_b",
-    "swin_l",
-    "video_swin_t",
-    "video_swin_s",
-    "video_swin_b",
-    "small_cnn",
-]
+from risctl.core.encoders.text.config import TextSection
+from risctl.core.encoders.visual.config import VisualSection
+from risctl.section import ModelSection, divides
 
 
-class ReferFormerVisualSection(Section):
+class ReferFormerVisualSection(VisualSection):
     """The visual backbone: maps at strides 4, 8, 16 and 32."""
 
-    name: BackboneName = Field(
+    name: str = Field(
         default="resnet50",
-        description="Which backbone sees the frames; the video ones see them together. `small_cnn` and `resnet18` are "
-        "light, and of no published checkpoint.",
+        description="The backbone; the video Swins encode the frames of a clip together. Published checkpoints are of "
+        "resnets from 50 on and of Swins.",
     )
-    weights: FileName | None = Field(
-        default=None,
-        description="Trained weights to begin with: a file, `imagenet` (resnets only), or null for random weights.",
-    )
-    frozen: bool = Field(default=False, description="Train no parameter of the backbone at all.")
-    drop_path: Fraction = Field(default=0.2, description="Stochastic depth of the last Swin block, growing to it.")
 
 
-class RobertaSection(Section):
-    """RoBERTa, as large as the numbers say; the defaults are roberta-base."""
+class ReferFormerTextSection(TextSection):
+    """The text encoder."""
 
-    vectors: ClassVar[None] = None
-    extra_words: ClassVar[int] = 0
-    dim: ClassVar[int] = 0
-
-    tokens: FileName | None = Field(
-        default="roberta-base",
-        description="RoBERTa's byte pairs: a hub id or a folder with vocab.json and merges.txt; null: the words of the "
-        "training split.",
-    )
-    weights: FileName | None = Field(
-        default="roberta-base",
-        description="Trained weights to begin with: a hub id or a folder of transformers; null for random weights.",
-    )
-    layers: int = Field(default=12, ge=1, le=48, description="Transformer layers.")
-    width: int = Field(default=768, ge=8, le=4096, description="Width of the layers.")
-    heads: int = Field(default=12, ge=1, le=64, description="Attention heads; they divide `width` evenly.")
-    feed_forward: int = Field(default=3072, ge=8, le=16_384, description="Inner width of the feed-forward.")
-    dropout: float = Field(default=0.1, ge=0.0, lt=1.0, description="Dropout within RoBERTa and after the resizer.")
-    frozen: bool = Field(default=False, description="Do not train RoBERTa; the resizer after it always trains.")
-
-    _heads_divide = field_validator("heads")(divides("width", named="model.text.width"))
-
-    @field_validator("weights")
-    @classmethod
-    def _words_have_no_weights(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None and "tokens" in info.data and info.data["tokens"] is None:
-            raise PydanticCustomError("clash", "null: with `tokens: null` there are no trained weights for the words")
-        return value
+    name: str = Field(default="roberta", description="The text encoder. The published one is `roberta`.")
 
 
 class ReferFormerModel(ModelSection):
@@ -107,6 +61,6 @@ class ReferFormerModel(ModelSection):
     visual: ReferFormerVisualSection = Field(
         default_factory=ReferFormerVisualSection, description="The visual backbone."
     )
-    text: RobertaSection = Field(default_factory=RobertaSection, description="The text encoder.")
+    text: ReferFormerTextSection = Field(default_factory=ReferFormerTextSection, description="The text encoder.")
 
     _heads_divide = field_validator("heads")(divides("hidden", named="model.hidden"))

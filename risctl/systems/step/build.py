@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
-from risctl.core.encoders.load_weights import load_backbone
-from risctl.core.encoders.text.bilstm import BiLSTMEncoder
-from risctl.core.encoders.visual.dilated_resnet import DilatedResNet
+from risctl.core.encoders.text.registry import build_text
+from risctl.core.encoders.visual.registry import build_visual
 from risctl.core.fusion.conv_gru import ConvGRU, RunningMean
 from risctl.core.fusion.see_through import TextEmbedding, TextVector
 from risctl.data.batch import Preprocess
 from risctl.data.transforms.preprocess import LetterboxPreprocess, LongestSidePreprocess
+from risctl.errors import RecipeError
 from risctl.language.vocabulary import Vocabulary
-from risctl.systems.embedding import word_embedding
-from risctl.systems.step.config import CELL, StepModel, StepVisualSection
+from risctl.systems.step.config import CELL, StepModel
 from risctl.systems.step.model import Step, StepLevel
 
 
 def build_step(model: StepModel, vocabulary: Vocabulary, vectors: np.ndarray | None, pretrained: bool) -> Step:
     """Return the STEP that `model` describes; as `risctl.systems.registry.build_system`."""
-    visual = _backbone(model.visual, depth=max(model.levels), pretrained=pretrained)
-    text = BiLSTMEncoder(
-        embedding=word_embedding(model.text, vocabulary, vectors),
-        dim=model.text.dim,
-        hidden=model.text.hidden,
-        dropout=model.text.dropout,
-        summed=model.text.directions == "summed",
-    )
+    wanted = replace(model.visual.wanted, depth=max(model.levels))
+    visual: Any = build_visual(model.visual, wanted=wanted, pretrained=pretrained)
+    _check_maps(model, visual.strides)
+    text: Any = build_text(model.text, vocabulary, vectors=vectors, pretrained=pretrained)
     return Step(
-        preprocess=_preprocess(model, vocabulary),
+        preprocess=_preprocess(model, vocabulary, cell=math.lcm(CELL, *visual.strides)),
         visual=visual,
         text=text,
         levels={
@@ -65,20 +65,10 @@ def build_step(model: StepModel, vocabulary: Vocabulary, vectors: np.ndarray | N
     )
 
 
-def _backbone(section: StepVisualSection, *, depth: int, pretrained: bool) -> DilatedResNet:
-    backbone = DilatedResNet(
-        section.name, depth=depth, frozen_stages=section.frozen_stages, frozen_norms=section.frozen_norms
-    )
-    if pretrained and section.weights is not None and not backbone.conv1.weight.is_meta:
-        beyond = tuple(f"layer{number}." for number in range(depth, 5))
-        load_backbone(backbone, section.name, section.weights, ignored=beyond)
-    return backbone
-
-
-def _preprocess(model: StepModel, vocabulary: Vocabulary) -> Preprocess:
+def _preprocess(model: StepModel, vocabulary: Vocabulary, *, cell: int) -> Preprocess:
     if model.input_fit == "longest":
         return LongestSidePreprocess(
-            longest=model.input_size, multiple=CELL, max_words=model.max_words, vocabulary=vocabulary
+            longest=model.input_size, multiple=cell, max_words=model.max_words, vocabulary=vocabulary
         )
     return LetterboxPreprocess(
         size=model.input_size,
@@ -87,3 +77,19 @@ def _preprocess(model: StepModel, vocabulary: Vocabulary) -> Preprocess:
         max_words=model.max_words,
         vocabulary=vocabulary,
     )
+
+
+def _check_maps(model: StepModel, strides: Sequence[int]) -> None:
+    """Raises `RecipeError` for levels that the backbone lacks, or an input that is not made of whole cells."""
+    if max(model.levels) > len(strides):
+        raise RecipeError(
+            f"model.levels: expected levels from 1 to {len(strides)}, the maps of {model.visual.name}; "
+            f"got {list(model.levels)}"
+        )
+    cell = math.lcm(*strides)
+    if model.input_fit == "square" and model.input_size % cell:
+        below = model.input_size // cell * cell
+        raise RecipeError(
+            f"model.input_size: expected a multiple of {cell} for the strides of {model.visual.name}, for instance "
+            f"{below or cell} or {below + cell}; got {model.input_size}"
+        )

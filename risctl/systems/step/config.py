@@ -1,70 +1,49 @@
-"""The `model` section of STEP: what its paper states, and every choice that it leaves open."""
+"""Defines STEP's `model` section: what its paper states, and every choice that it leaves open."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from risctl.section import FileName, Fraction, ModelSection, Section, multiple_of
-from risctl.systems.vlt.config import TextSection
+from risctl.core.encoders.text.config import TextSection
+from risctl.core.encoders.visual.config import VisualSection
+from risctl.core.encoders.visual.registry import VisualInput
+from risctl.section import ModelSection, multiple_of
 
 CELL = 8
-"""Input pixels per cell of the coarsest map: the backbone is dilated, not strided, beyond it."""
+"""Input pixels per cell of the coarsest map of a dilated backbone."""
 
-DilatedName = Literal["deeplab_resnet101", "resnet101", "resnet50", "resnet18", "small_cnn"]
 Level = Annotated[int, Field(ge=1, le=5)]
 
 
 def _default_norms(data: dict[str, Any]) -> bool:
-    return data.get("weights") is not None
+    return data.get("weights") is not None and "frozen_norms" in VisualSection.options_of(data)
 
 
-class StepVisualSection(Section):
-    """The backbone, whose last two stages are dilated instead of strided: five maps F1 to F5."""
+class StepVisualSection(VisualSection):
+    """The visual backbone. ResNets are dilated instead of strided in their last two stages: five maps F1 to F5."""
 
-    name: DilatedName = Field(
+    wanted: ClassVar[VisualInput] = VisualInput(strides=(), dilated=True)
+
+    name: str = Field(
         default="deeplab_resnet101",
-        description="Which backbone sees the picture. `deeplab_resnet101`: DeepLab v2 as Caffe and TensorFlow have it; "
-        "`resnet*`: torchvision's form; `small_cnn`: light enough to train from nothing on a CPU.",
-    )
-    weights: FileName | None = Field(
-        default=None,
-        description="Trained weights to begin with: a file, `imagenet` (resnet18, 50, 101), `deeplabv3` (resnet50, 101:"
-        " torchvision's, trained on COCO with VOC labels), or null for random weights.",
-    )
-    frozen_stages: int = Field(
-        default=0, ge=0, le=5, description="How many of the five stages, from the first on, are not trained."
+        description="The backbone. `deeplab_resnet101`: DeepLab v2 as in Caffe and TensorFlow; `resnet*`: in "
+        "torchvision's form, dilated; `small_cnn`: light enough to train from scratch on a CPU, dilated. Others have "
+        "the maps that they have, which `levels` counts.",
     )
     frozen_norms: bool = Field(
         default_factory=_default_norms,
-        description="Keep the statistics of the batch norms as loaded, as small batches need it. Default: true with "
-        "`weights`, false without.",
+        description="Dilated backbones only: keep the statistics of the batch norms as loaded, as small batches need "
+        "it. Default: true with `weights`, false without.",
     )
-
-    @field_validator("weights")
-    @classmethod
-    def _named_weights_fit_the_backbone(cls, value: str | None, info: ValidationInfo) -> str | None:
-        name = info.data.get("name")
-        having = {"imagenet": ("resnet18", "resnet50", "resnet101"), "deeplabv3": ("resnet50", "resnet101")}
-        if value in having and name is not None and name not in having[value]:
-            raise PydanticCustomError(
-                "clash",
-                "a file or null: {weights} weights there are for {names} only",
-                {"weights": value, "names": ", ".join(having[value])},
-            )
-        return value
 
 
 class StepTextSection(TextSection):
-    """The words and what reads them: a bidirectional LSTM."""
+    """The text encoder."""
 
-    hidden: int = Field(default=1000, ge=8, le=8192, description="Width of the LSTM, each direction.")
-    directions: Literal["concatenated", "summed"] = Field(
-        default="concatenated", description="How the states of the two directions become one."
-    )
-    dropout: Fraction = Field(default=0.0, description="Dropout on the word vectors and on the states of the LSTM.")
+    name: str = Field(default="bilstm", description="The text encoder. The paper's is `bilstm`.")
 
 
 class StepModel(ModelSection):
@@ -135,7 +114,7 @@ class StepModel(ModelSection):
         default="relu", description="What follows the atrous convolutions on the maps."
     )
     visual: StepVisualSection = Field(default_factory=StepVisualSection, description="The visual backbone.")
-    text: StepTextSection = Field(default_factory=StepTextSection, description="The words and what reads them.")
+    text: StepTextSection = Field(default_factory=StepTextSection, description="The text encoder.")
 
     _cells_fill_the_input = field_validator("input_size")(multiple_of(CELL))
 

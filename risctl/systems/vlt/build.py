@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
-from risctl.core.encoders.load_weights import load_backbone
-from risctl.core.encoders.text.bigru import BiGRUEncoder
-from risctl.core.encoders.visual import resnet
-from risctl.core.encoders.visual.darknet53 import Darknet53
-from risctl.core.encoders.visual.small_cnn import SmallCNN
+from risctl.core.encoders.text.registry import build_text
+from risctl.core.encoders.visual.registry import build_visual
 from risctl.core.fusion.query_balance import QueryBalance
 from risctl.core.fusion.query_generation import PlainQueryGeneration, QueryGeneration, VisualQueries
 from risctl.core.fusion.vlt_pyramid import VLTPyramid
@@ -16,8 +16,7 @@ from risctl.core.fusion.vlt_transformer import VLTTransformer
 from risctl.core.heads.conv_mask import ConvMaskHead
 from risctl.data.transforms.preprocess import LetterboxPreprocess
 from risctl.language.vocabulary import Vocabulary
-from risctl.systems.embedding import word_embedding
-from risctl.systems.vlt.config import VisualSection, VLTModel
+from risctl.systems.vlt.config import VLTModel
 from risctl.systems.vlt.model import VLT
 
 
@@ -25,9 +24,9 @@ def build_vlt(model: VLTModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
     """Return the VLT that `model` describes; as `risctl.systems.registry.build_system`."""
     size, hidden, momentum = model.input_size, model.hidden, model.norm_momentum
     grid = (size // 16, size // 16)
-    visual = _visual(model.visual, momentum, pretrained)
-    embedding = word_embedding(model.text, vocabulary, vectors)
-    text = BiGRUEncoder(embedding=embedding, dim=model.text.dim, hidden=model.text.hidden, dropout=model.text.dropout)
+    wanted = replace(model.visual.wanted, norm_momentum=momentum)
+    visual: Any = build_visual(model.visual, wanted=wanted, pretrained=pretrained)
+    text: Any = build_text(model.text, vocabulary, vectors=vectors, pretrained=pretrained)
     reference = model.variant == "reference"
     visual_queries = VisualQueries(
         model.fusion_channels, cells=grid[0] * grid[1], queries=model.queries, hidden=hidden, norm_momentum=momentum
@@ -65,18 +64,3 @@ def build_vlt(model: VLTModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
         head=ConvMaskHead(hidden, queries=model.queries, grid=grid, width=model.head_channels, norm_momentum=momentum),
         weight_penalty=model.weight_penalty,
     )
-
-
-def _visual(section: VisualSection, norm_momentum: float, pretrained: bool) -> Darknet53 | SmallCNN | resnet.ResNet:
-    backbone: Darknet53 | SmallCNN | resnet.ResNet
-    if section.name == "darknet53":
-        frozen = 58 if section.frozen else section.frozen_convolutions
-        backbone = Darknet53(frozen_convolutions=frozen, norm_momentum=norm_momentum)
-    elif section.name == "small_cnn":
-        backbone = SmallCNN(frozen=section.frozen)
-    else:
-        backbone = resnet.ResNet(section.name, frozen=section.frozen)
-    on_meta = next(backbone.parameters()).is_meta
-    if pretrained and section.weights is not None and not on_meta:
-        load_backbone(backbone, section.name, section.weights)
-    return backbone

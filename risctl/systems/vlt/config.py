@@ -1,80 +1,32 @@
-"""The `model` section: which system, and its numbers. `system` decides which keys the section has."""
+"""Defines VLT's `model` section."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, field_validator
 
-from risctl.section import FileName, Fraction, ModelSection, Section, divides, imagenet_has_it, multiple_of
+from risctl.core.encoders.text.config import TextSection
+from risctl.core.encoders.visual.config import VisualSection
+from risctl.core.encoders.visual.registry import VisualInput
+from risctl.section import ModelSection, divides, multiple_of
 
 STRIDE = 32
-"""Input pixels per cell of the coarsest map of every visual backbone."""
-
-DARKNET_FROZEN = 56
-"""How many of Darknet-53's convolutions the published VLT trains without."""
-
-VisualName = Literal["darknet53", "small_cnn", "resnet18", "resnet50", "resnet101"]
+"""Input pixels per cell of the coarsest map."""
 
 
-def _default_frozen(data: dict[str, Any]) -> int:
-    return DARKNET_FROZEN if data.get("name") == "darknet53" else 0
+class VLTVisualSection(VisualSection):
+    """The visual backbone: maps at strides 8, 16 and 32."""
+
+    wanted: ClassVar[VisualInput] = VisualInput(strides=(8, 16, 32), norms="trained")
+
+    name: str = Field(default="darknet53", description="The backbone. The published one is `darknet53`.")
 
 
-class VisualSection(Section):
-    """The visual backbone."""
+class VLTTextSection(TextSection):
+    """The text encoder."""
 
-    name: VisualName = Field(default="darknet53", description="Which backbone sees the picture.")
-    frozen_convolutions: int = Field(
-        default_factory=_default_frozen,
-        ge=0,
-        le=58,
-        description="How many of the first convolutions are not trained; darknet53 only. Default: 56 for darknet53, "
-        "0 for every other backbone.",
-    )
-    weights: FileName | None = Field(
-        default=None,
-        description="Trained weights to begin with: a file, `imagenet` (resnets only), or null for random weights.",
-    )
-    frozen: bool = Field(default=False, description="Train no parameter of the backbone at all.")
-
-    _weights = field_validator("weights")(imagenet_has_it)
-
-    @field_validator("frozen_convolutions")
-    @classmethod
-    def _only_darknet_counts(cls, value: int, info: ValidationInfo) -> int:
-        name = info.data.get("name")
-        if value and name is not None and name != "darknet53":
-            raise PydanticCustomError(
-                "clash", "0, as only darknet53 counts convolutions; `frozen: true` freezes the whole backbone"
-            )
-        return value
-
-
-class TextSection(Section):
-    """The words and what reads them."""
-
-    tokens: ClassVar[None] = None
-
-    hidden: int = Field(default=1024, ge=8, le=8192, description="Width of the recurrent text encoder, each direction.")
-    vectors: FileName | None = Field(
-        default=None,
-        description="Word vectors: a GloVe or word2vec file, a compact file made from one, or the name of a spaCy "
-        "model with vectors; null: embeddings learned over the words of the training split.",
-    )
-    dim: int = Field(default=300, ge=1, le=4096, description="Width of a word vector.")
-    freeze_vectors: bool = Field(
-        default=True, description="Keep the word vectors as read; learned embeddings always train."
-    )
-    dropout: Fraction = Field(default=0.1, description="Dropout on the words and on the attention over them.")
-    extra_words: int = Field(
-        default=20_000,
-        ge=0,
-        le=2_000_000,
-        description="With `vectors`: how many of their most frequent words join the vocabulary beside the training "
-        "words, so that a checkpoint knows more words than its training set.",
-    )
+    name: str = Field(default="bigru", description="The text encoder. The published one is `bigru`.")
 
 
 class VLTModel(ModelSection):
@@ -119,8 +71,8 @@ class VLTModel(ModelSection):
         "hundred steps to settle, short runs want 0.1.",
     )
     weight_penalty: float = Field(default=5.0e-4, ge=0.0, le=1.0, description="L2 penalty on all convolution kernels.")
-    visual: VisualSection = Field(default_factory=VisualSection, description="The visual backbone.")
-    text: TextSection = Field(default_factory=TextSection, description="The words and what reads them.")
+    visual: VLTVisualSection = Field(default_factory=VLTVisualSection, description="The visual backbone.")
+    text: VLTTextSection = Field(default_factory=VLTTextSection, description="The text encoder.")
 
     _cells_fill_the_input = field_validator("input_size")(multiple_of(STRIDE))
     _heads_divide = field_validator("heads")(divides("hidden", named="model.hidden"))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from risctl.core.encoders.load_weights import load_backbone
 from risctl.core.encoders.text.query_word import QueryWordEmbedding
-from risctl.core.encoders.visual.frozen_resnet import FrozenResNet
-from risctl.core.encoders.visual.mobilenet import MobileNetV2
-from risctl.core.encoders.visual.small_frames import SmallFrames
+from risctl.core.encoders.visual.registry import build_visual
 from risctl.core.heads.background_rpn import BackgroundRPN, ProposalFilter
 from risctl.core.heads.box_conventions import BoxConvention
 from risctl.core.heads.semantic_box import SemanticBoxHead
@@ -22,7 +20,7 @@ from risctl.errors import UsageError
 from risctl.language.class_vectors import BACKGROUND
 from risctl.language.coco_classes import CLASSES, SPLITS
 from risctl.language.vocabulary import UNK_ID, Vocabulary
-from risctl.systems.zsi.config import ZSIModel, ZSIVisualSection
+from risctl.systems.zsi.config import ZSIModel
 from risctl.systems.zsi.model import ZSI
 
 _STRIDE = 32
@@ -58,7 +56,7 @@ def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
     rpn = BackgroundRPN(model.channels, dim=dim)
     if vectors is not None:
         rpn.set_background(seen[0])
-    backbone = _backbone(model.visual, pretrained)
+    backbone: Any = build_visual(model.visual, pretrained=pretrained)
     return ZSI(
         preprocess=BoundedSidesPreprocess(
             short=model.short_side,
@@ -123,17 +121,3 @@ def background_vector(vocabulary: Vocabulary, vectors: Tensor) -> Tensor:
 def of_one_length(vectors: Tensor) -> Tensor:
     """Return vectors (N, D) scaled to the published length; zeros stay zeros."""
     return vectors * (WORD_NORM / vectors.norm(dim=1, keepdim=True).clamp(min=1e-6))
-
-
-def _backbone(section: ZSIVisualSection, pretrained: bool) -> FrozenResNet | MobileNetV2 | SmallFrames:
-    backbone: FrozenResNet | MobileNetV2 | SmallFrames
-    if section.name == "small_cnn":
-        backbone = SmallFrames(frozen=section.frozen)
-    elif section.name == "mobilenet_v2":
-        backbone = MobileNetV2(trained=section.weights is not None, frozen=section.frozen)
-    else:
-        backbone = FrozenResNet(section.name, frozen=section.frozen, learned_scales=True, zero_residual=True)
-    on_meta = next(backbone.parameters()).is_meta
-    if pretrained and section.weights is not None and not on_meta:
-        load_backbone(backbone, section.name, section.weights)
-    return backbone

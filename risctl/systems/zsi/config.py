@@ -7,28 +7,23 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from risctl.core.encoders.visual.config import VisualSection
+from risctl.core.encoders.visual.registry import VisualInput
 from risctl.language.coco_classes import SPLITS
-from risctl.section import FileName, ModelSection, Section, imagenet_has_it
+from risctl.section import FileName, ModelSection, Section
 from risctl.systems.vocabulary import VectorWords
 
 
-class ZSIVisualSection(Section):
-    """The visual backbone. Batch norms keep their statistics and the first stage does not train; they do in
-    `small_cnn`,
+class ZSIVisualSection(VisualSection):
+    """The visual backbone: maps at strides 4, 8, 16 and 32.
 
-    and in a `mobilenet_v2` that begins with random weights.
+    Batch norms keep their statistics and the first stage does not train, except in `small_cnn` and in a `mobilenet_v2`
+    with random weights.
     """
 
-    name: Literal["resnet18", "resnet50", "resnet101", "mobilenet_v2", "small_cnn"] = Field(
-        default="resnet101", description="Which backbone sees the picture."
-    )
-    weights: FileName | None = Field(
-        default=None,
-        description="Trained weights to begin with: a file, `imagenet` (all but `small_cnn`), or null for random ones.",
-    )
-    frozen: bool = Field(default=False, description="Train no parameter of the backbone at all.")
+    wanted: ClassVar[VisualInput] = VisualInput(norms="scales")
 
-    _weights = field_validator("weights")(imagenet_has_it)
+    name: str = Field(default="resnet101", description="The backbone. The published one is `resnet101`.")
 
 
 class ZSITextSection(Section):

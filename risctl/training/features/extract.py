@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from risctl.core.encoders import frozen_prefix
+from risctl.core.encoders.text.registry import read_tokenizer
 from risctl.data.features import schema
 from risctl.data.features.joining import join, present_shards
 from risctl.data.features.reader import FeatureFile
@@ -20,7 +21,6 @@ from risctl.data.features.schema import IMAGES, TEXTS, Layout
 from risctl.data.features.writer import Samples, Shapes, ShardWriter
 from risctl.data.store.reader import Store
 from risctl.errors import DataError
-from risctl.language.byte_pairs import BytePairs
 from risctl.language.flips import swap_left_right
 from risctl.language.tokens import words_of
 from risctl.language.vocabulary import Vocabulary
@@ -232,7 +232,11 @@ def _begun(recipe: Recipe, stores: Sequence[Store]) -> System:
 def _weightless(recipe: Recipe, stores: Sequence[Store]) -> System:
     texts = [text for one in stores for text in one.texts(recipe.data.train_split, recipe.data.text_field)]
     spec = specs.vocabulary_spec(recipe.model)
-    vocabulary = BytePairs.load(spec.source) if isinstance(spec, specs.BytePairs) else Vocabulary.from_texts(texts)
+    vocabulary = (
+        read_tokenizer(spec.encoder, spec.source)
+        if isinstance(spec, specs.SubwordTokens)
+        else Vocabulary.from_texts(texts)
+    )
     with torch.device("meta"):
         return build_system(recipe.model, vocabulary=vocabulary, vectors=None, pretrained=False)
 

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from risctl.core.blocks import freeze
 from risctl.core.encoders.base import VisualFeatures
+from risctl.core.encoders.visual.clip_frames import features_of
 
 MEAN = (123.675 / 255, 116.28 / 255, 103.53 / 255)
 STD = (58.395 / 255, 57.12 / 255, 57.375 / 255)
@@ -65,7 +67,7 @@ class ShuffleNet(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, *, frozen: bool = False) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, self.channels[0], 3, stride=2, padding=1)
         self.stages = nn.ModuleList()
@@ -74,11 +76,21 @@ class ShuffleNet(nn.Module):
             self.stages.append(nn.Sequential(first, *(_Unit(outputs, outputs, stride=1) for _ in range(units - 1))))
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
+        self.frozen = frozen
+        self.train()
+
+    def train(self, mode: bool = True) -> ShuffleNet:
+        """Sets the training mode; a frozen backbone stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen:
+            freeze(self.children())
+        return self
 
     def forward(self, images: Tensor, padding: Tensor) -> VisualFeatures:
-        """Encode images (B, 3, H, W), RGB in [0, 1], with padding (B, H, W); H and W multiples of 32."""
-        x = activate(self.stem((images - self.mean) / self.std))
+        """Encodes images (B, 3, H, W) or clips (B, T, 3, H, W), RGB in [0, 1], with padding (B, H, W)."""
+        x = images.flatten(0, 1) if images.ndim == 5 else images
+        x = activate(self.stem((x - self.mean) / self.std))
         maps = [functional.max_pool2d(x, 3, stride=2, padding=1)]
         for stage in self.stages:
             maps.append(stage(maps[-1]))
-        return VisualFeatures(maps=tuple(maps), strides=self.strides, padding=padding)
+        return features_of(maps, images, padding, strides=self.strides)

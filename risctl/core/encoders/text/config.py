@@ -1,0 +1,154 @@
+"""Defines the `model.text` section of a recipe, which all systems that read a sequence of words share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from risctl.core.encoders.text.registry import PRETRAINED, TEXT_ENCODERS, find_text
+from risctl.errors import RecipeError
+from risctl.section import FileName, Fraction, Section, divides
+
+_NUMBERS = ("dim", "hidden", "directions", "layers", "width", "heads", "feed_forward", "dropout")
+_OFF: dict[str, Any] = {
+    **dict.fromkeys((*_NUMBERS, "vectors", "tokens", "weights", "config")),
+    "extra_words": 0,
+    "freeze_vectors": False,
+    "frozen": False,
+}
+"""What the fields of other encoders hold."""
+
+Width = Annotated[int, Field(ge=1, le=16_384)]
+
+
+def _default(option: str) -> Callable[[dict[str, Any]], Any]:
+    """Returns what gives the default of a field, which depends on the encoder."""
+
+    def default(data: dict[str, Any]) -> Any:
+        name = data.get("name")
+        if name is None:
+            return _OFF[option]
+        if name.startswith(PRETRAINED) and option in ("tokens", "weights"):
+            return name.removeprefix(PRETRAINED)
+        return find_text(name).options.get(option, _OFF[option])
+
+    return default
+
+
+class TextSection(Section):
+    """The text encoder. A field that the named encoder does not take is null, or off."""
+
+    name: str = Field(
+        description="The text encoder: `bigru` as in VLT, `bilstm` as in STEP, `roberta` as in ReferFormer, or "
+        "`hf:FOLDER_OR_ID` for any text encoder of transformers (BERT, RoBERTa, …).",
+        examples=[*TEXT_ENCODERS, f"{PRETRAINED}FOLDER_OR_ID"],
+    )
+    vectors: FileName | None = Field(
+        default_factory=_default("vectors"),
+        description="bigru, bilstm: word vectors, a GloVe or word2vec file, a compact file made from one, or the name "
+        "of a spaCy model with vectors; null: embeddings learned over the words of the training split.",
+    )
+    dim: Width | None = Field(default_factory=_default("dim"), description="bigru, bilstm: width of a word vector.")
+    freeze_vectors: bool = Field(
+        default_factory=_default("freeze_vectors"),
+        description="bigru, bilstm: keep the word vectors as read; learned embeddings always train.",
+    )
+    extra_words: int = Field(
+        default_factory=_default("extra_words"),
+        ge=0,
+        le=2_000_000,
+        description="bigru, bilstm, with `vectors`: how many of their most frequent words join the vocabulary beside "
+        "the training words, so that a checkpoint knows more words than its training set.",
+    )
+    hidden: Width | None = Field(
+        default_factory=_default("hidden"), description="bigru, bilstm: width of the recurrence, each direction."
+    )
+    directions: Literal["concatenated", "summed"] | None = Field(
+        default_factory=_default("directions"),
+        description="bilstm: how the states of the two directions are combined.",
+    )
+    tokens: FileName | None = Field(
+        default_factory=_default("tokens"),
+        description="roberta, `hf:`: the tokenizer, a folder or hub id. With roberta null: the words of the training "
+        "split.",
+    )
+    weights: FileName | None = Field(
+        default_factory=_default("weights"),
+        description="roberta, `hf:`: pretrained weights, a folder or hub id; null: random weights.",
+    )
+    layers: Annotated[int, Field(ge=1, le=48)] | None = Field(
+        default_factory=_default("layers"), description="roberta: transformer layers."
+    )
+    width: Width | None = Field(default_factory=_default("width"), description="roberta: width of the layers.")
+    heads: Annotated[int, Field(ge=1, le=64)] | None = Field(
+        default_factory=_default("heads"), description="roberta: attention heads; they divide `width` evenly."
+    )
+    feed_forward: Width | None = Field(
+        default_factory=_default("feed_forward"), description="roberta: inner width of the feed-forward."
+    )
+    dropout: Fraction | None = Field(
+        default_factory=_default("dropout"),
+        description="Dropout: bigru: on the words and the attention over them; bilstm: on the word vectors and the "
+        "states; roberta: within it and after the resizer; `hf:`: after the resizer.",
+    )
+    frozen: bool = Field(
+        default=False,
+        description="roberta, `hf:`: do not train the transformer; the resizer after it always trains.",
+    )
+    config: dict[str, Any] | None = Field(
+        default=None,
+        description="`hf:` only: the model's configuration; read from the folder or hub when null, and stored in "
+        "checkpoints.",
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _encoder_exists(cls, value: str) -> str:
+        try:
+            find_text(value)
+        except RecipeError:
+            names = [*TEXT_ENCODERS, f"{PRETRAINED}FOLDER_OR_ID"]
+            raise PydanticCustomError("clash", "one of {names}", {"names": ", ".join(names)}) from None
+        return value
+
+    @field_validator(*_OFF)
+    @classmethod
+    def _encoder_takes_the_option(cls, value: Any, info: ValidationInfo) -> Any:
+        name, option = info.data.get("name"), str(info.field_name)
+        if name is None:
+            return value
+        options = find_text(name).options
+        if option not in options and value != _OFF[option]:
+            raise PydanticCustomError(
+                "clash",
+                "{off}: {name} has no `{option}`; it takes {options}",
+                {
+                    "off": "null" if _OFF[option] is None else str(_OFF[option]).lower(),
+                    "name": name,
+                    "option": option,
+                    "options": ", ".join(options),
+                },
+            )
+        if option in options and option in _NUMBERS and value is None:
+            raise PydanticCustomError("clash", "a value: {name} needs `{option}`", {"name": name, "option": option})
+        return value
+
+    _heads_divide = field_validator("heads")(divides("width", named="model.text.width"))
+
+    @field_validator("weights")
+    @classmethod
+    def _words_have_no_weights(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("name") == "roberta" and info.data.get("tokens") is None:
+            raise PydanticCustomError("clash", "null: with `tokens: null` there are no weights for the words")
+        return value
+
+    def resolved(self) -> TextSection:
+        """Returns the section with the configuration of an encoder of transformers filled in."""
+        if not self.name.startswith(PRETRAINED) or self.config is not None:
+            return self
+        from risctl.core.encoders.text.transformers_text import read_config
+
+        return self.model_copy(update={"config": read_config(self.name.removeprefix(PRETRAINED))})

@@ -1,0 +1,157 @@
+"""Any visual encoder goes with any text encoder in every system whose fusion takes its maps."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers.tiny import tiny_store
+from helpers.tiny_transformers import VISUAL, write_text, write_visual
+
+from risctl.checkpoints.checkpoint import load_checkpoint
+from risctl.core.encoders.visual.registry import VISUAL_ENCODERS
+from risctl.core.encoders.visual.transformers_backbone import TransformersBackbone, read_config
+from risctl.errors import CheckpointError, RecipeError, UsageError
+from risctl.inference.predictor import Predictor
+from risctl.language.vocabulary import Vocabulary
+from risctl.recipe.load import parse_recipe
+from risctl.recipe.schema import Recipe
+from risctl.systems.registry import build_system
+from risctl.training.run import train
+
+WORDS = Vocabulary(["red", "box", "left"])
+TEXT: dict[str, dict[str, Any]] = {
+    "bigru": {"name": "bigru", "hidden": 8, "dim": 8},
+    "bilstm": {"name": "bilstm", "hidden": 8, "dim": 8},
+    "roberta": {"name": "roberta", "tokens": None, "weights": None, "layers": 1, "width": 16, "heads": 2},
+}
+TEXT["roberta"]["feed_forward"] = 16
+MODELS: dict[str, dict[str, Any]] = {
+    "vlt": {
+        "input_size": 64, "hidden": 16, "heads": 2, "feed_forward": 16, "fusion_channels": 16, "head_channels": 8,
+        "queries": 2, "max_words": 6,
+    },
+    "step": {"input_size": 64, "folds": 1, "levels": [1, 2, 3], "attention": 8, "embedding": 8, "filters": 4},
+    "referformer": {
+        "short_side": 64, "hidden": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "feed_forward": 16,
+        "mask_channels": 8, "queries": 2,
+    },
+}  # fmt: skip
+
+
+def recipe_of(system: str, *, store: Path | None = None, **sections: Any) -> Recipe:
+    values = {
+        "name": "pair",
+        "model": {"system": system, **MODELS[system], **sections},
+        "data": {"store": str(store or "none.h5"), "batch_size": 2, "workers": 0},
+        "train": {"epochs": 1, "max_steps": 1, "eval_every": None},
+    }
+    return parse_recipe(values, source="test")
+
+
+@pytest.mark.parametrize("text", TEXT)
+@pytest.mark.parametrize("system", MODELS)
+def test_every_text_encoder_goes_with_every_fusion(system: str, text: str) -> None:
+    recipe = recipe_of(system, visual={"name": "small_cnn", "weights": None}, text=TEXT[text])
+    built = build_system(recipe.model, vocabulary=WORDS).eval()
+    ids = torch.tensor([[2, 3, 0, 0, 0, 0], [4, 2, 3, 0, 0, 0]])
+    visual = built.encode_image(torch.rand(2, 3, 64, 64), torch.zeros(2, 64, 64, dtype=torch.bool))
+    output = built.decode(visual, built.encode_text(ids, ids > 0))
+    assert output.logits.shape[0] == 2 and bool(output.logits.isfinite().all())
+
+
+@pytest.mark.parametrize("name", ["darknet53", "mobilenet_v2", "shufflenet", "swin_t", "resnet18"])
+@pytest.mark.parametrize("system", MODELS)
+def test_visual_encoders_go_with_the_fusions_that_take_their_maps(system: str, name: str) -> None:
+    visual = {"name": name, "weights": None}
+    if system == "referformer" and 4 not in VISUAL_ENCODERS[name].strides:
+        with pytest.raises(RecipeError, match=r"model\.visual\.name: expected one of small_cnn"):
+            recipe_of(system, visual=visual)
+        return
+    built = build_system(recipe_of(system, visual=visual, text=TEXT["bilstm"]).model, vocabulary=WORDS).eval()
+    with torch.no_grad():
+        features = built.encode_image(torch.rand(1, 3, 64, 64), torch.zeros(1, 64, 64, dtype=torch.bool))
+        ids = torch.tensor([[2, 3, 0]] if system != "vlt" else [[2, 3, 0, 0, 0, 0]])
+        assert bool(built.decode(features, built.encode_text(ids, ids > 0)).logits.isfinite().all())
+
+
+@pytest.mark.parametrize("kind", VISUAL)
+def test_a_transformers_backbone_has_the_strides_and_channels_of_the_model(tmp_path: Path, kind: str) -> None:
+    config = read_config(str(write_visual(tmp_path / kind, kind)))
+    plain = kind.startswith("dino")
+    encoder = TransformersBackbone(config).eval()
+    assert encoder.mean.flatten().tolist() == [0.5, 0.5, 0.5]
+    assert encoder.strides == ((config.get("patch_size", 16),) * 4 if plain else (4, 8, 16, 32))
+    for strides in ((4, 8, 16, 32), (8, 16, 32)):
+        encoder = TransformersBackbone(config, strides=strides if plain else ()).eval()
+        for size in ((64, 64), (70, 90)):
+            clip = torch.rand(1, 2, 3, *size)
+            features = encoder(clip, torch.zeros(1, *size, dtype=torch.bool))
+            for one, stride, channels in zip(features.maps, features.strides, encoder.channels, strict=True):
+                assert one.shape == (1, 2, channels, -(-size[0] // stride), -(-size[1] // stride))
+
+
+@pytest.mark.parametrize("kind", ["swin", "dinov2"])
+@pytest.mark.parametrize("system", MODELS)
+def test_transformers_encoders_train_and_predict_from_the_checkpoint_alone(
+    tmp_path: Path, system: str, kind: str
+) -> None:
+    visual, text = write_visual(tmp_path / kind, kind), write_text(tmp_path / "bert")
+    sections: dict[str, Any] = {"visual": {"name": f"hf:{visual}"}, "text": {"name": f"hf:{text}"}}
+    if system == "step" and kind == "dinov2":
+        sections["input_size"] = 56
+    recipe = recipe_of(system, store=tiny_store(tmp_path), **sections)
+    assert recipe.model.visual.weights == str(visual) and recipe.model.text.tokens == str(text)
+    done = train(recipe, out=tmp_path / "run", device="cpu")
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8)
+    before = Predictor.load(done.run, device="cpu").predict(pixels, ["the red box"])[0]
+    shutil.rmtree(visual)
+    shutil.rmtree(text)
+    loaded = load_checkpoint(done.run)
+    assert loaded.recipe.model.visual.config["model_type"] == kind
+    after = Predictor.load(done.run, device="cpu").predict(pixels, ["the red box"])[0]
+    assert np.array_equal(before.mask, after.mask) and before.score == after.score
+
+
+def test_trained_weights_of_a_folder_are_those_that_training_starts_from(tmp_path: Path) -> None:
+    folder = write_visual(tmp_path / "resnet", "resnet")
+    text = write_text(tmp_path / "roberta", "roberta")
+    sections = {"visual": {"name": f"hf:{folder}", "frozen": True}, "text": {"name": f"hf:{text}", "frozen": True}}
+    model = recipe_of("referformer", **sections).model
+    first, second = (build_system(model, vocabulary=WORDS) for _ in range(2))
+    assert all(
+        torch.equal(one, other)
+        for name, one in first.state_dict().items()
+        for other in [second.state_dict()[name]]
+        if name.startswith(("visual.backbone", "text.model"))
+    )
+    trained = {name for name, one in first.named_parameters() if one.requires_grad}
+    assert not any(name.startswith(("visual.", "text.model")) for name in trained)
+    sections["visual"]["weights"] = None
+    random = build_system(recipe_of("referformer", **sections).model, vocabulary=WORDS)
+    same = [torch.equal(one, first.state_dict()[name]) for name, one in random.state_dict().items() if "conv" in name]
+    assert not all(same)
+
+
+def test_what_is_no_encoder_is_refused_in_words(tmp_path: Path) -> None:
+    text = write_text(tmp_path / "bert")
+    with pytest.raises(RecipeError, match=r"model\.visual\.name: expected a vision backbone .* 'bert'"):
+        build_system(recipe_of("vlt", visual={"name": f"hf:{text}"}).model, vocabulary=WORDS)
+    with pytest.raises(CheckpointError, match=r"model\.visual\.name, found nothing"):
+        build_system(recipe_of("vlt", visual={"name": "hf:nowhere"}).model, vocabulary=WORDS)
+    with pytest.raises(RecipeError, match=r"model\.levels: expected levels from 1 to 4"):
+        build_system(recipe_of("step", levels=[5], visual={"name": "swin_t"}).model, vocabulary=WORDS)
+    with pytest.raises(RecipeError, match=r"model\.input_size: expected a multiple of 32"):
+        build_system(recipe_of("step", input_size=72, visual={"name": "swin_t"}).model, vocabulary=WORDS)
+    with pytest.raises(RecipeError, match=r"model\.text\.layers: expected null: bigru has no `layers`"):
+        recipe_of("vlt", text={"name": "bigru", "layers": 2})
+    with pytest.raises(RecipeError, match=r"model\.visual\.frozen_stages: expected 0: resnet18 has no"):
+        recipe_of("vlt", visual={"name": "resnet18", "frozen_stages": 2})
+    with pytest.raises(RecipeError, match="expected one of bigru, bilstm, roberta, hf:FOLDER_OR_ID"):
+        recipe_of("vlt", text={"name": "gru"})
+    with pytest.raises(UsageError, match="word vectors"):
+        build_system(recipe_of("vlt", text=TEXT["bigru"]).model, vocabulary=WORDS, vectors=np.zeros((2, 2)))
