@@ -64,8 +64,8 @@ def test_a_run_folder_of_version_1_opens(tmp_path: Path) -> None:
 def test_parameters_of_version_1_have_the_names_of_today() -> None:
     names = {"finder.trunk.a": 1, "mean.finder.trunk.b": 2, "refinder.trunk.c": 3}
     assert list(upgraded_names(names, system="mini", version=1)) == [
-        "finder.backbone.a",
-        "mean.finder.backbone.b",
+        "detector.backbone.a",
+        "mean.detector.backbone.b",
         "refinder.trunk.c",
     ]
     assert upgraded_names(names, system="vlt", version=1) == names == upgraded_names(names, system="mini", version=2)

@@ -17,7 +17,8 @@ from risctl.language.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from torch import nn
 
-    from risctl.core.encoders.text.config import TextSection
+TextSection = Any
+"""`risctl.core.encoders.text.config.TextSection`, which is checked by the entries below and stands above them."""
 
 PRETRAINED = "hf:"
 """What the name of a text encoder of transformers begins with: `hf:FOLDER_OR_ID`."""

@@ -15,7 +15,8 @@ from risctl.errors import RecipeError, unknown_name
 if TYPE_CHECKING:
     from torch import nn
 
-    from risctl.core.encoders.visual.config import VisualSection
+VisualSection = Any
+"""`risctl.core.encoders.visual.config.VisualSection`, which is checked by the entries below and stands above them."""
 
 PYRAMID = (4, 8, 16, 32)
 PRETRAINED = "hf:"
