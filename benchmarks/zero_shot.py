@@ -26,8 +26,8 @@ from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel
 
 from risctl.core.fusion import global_local
+from risctl.systems.global_local_clip.load_clip import wrap_clip
 from risctl.systems.global_local_clip.model import TEXT_WEIGHT, VISUAL_WEIGHT, GlobalLocalCLIP
-from risctl.systems.global_local_clip.published import wrap
 
 HEIGHT, WIDTH = 480, 640
 # Refs of an image as sentences of each: 2.5 refs and 7 sentences an image.
@@ -97,7 +97,7 @@ def published(system: GlobalLocalCLIP, image: np.ndarray, masks: np.ndarray, ref
         joined = VISUAL_WEIGHT * context + (1 - VISUAL_WEIGHT) * local
         for sentence, noun in ref:
             # The public code pads each text to 77 tokens.
-            parts = [system.encode_ids(_padded(ids), torch.tensor([ids.shape[1] - 1])) for ids in (sentence, noun)]
+            parts = [system.encode_text(_padded(ids), torch.tensor([ids.shape[1] - 1])) for ids in (sentence, noun)]
             text = TEXT_WEIGHT * parts[0] + (1 - TEXT_WEIGHT) * parts[1]
             found.append(global_local.similarities(joined, text, system.clip.logit_scale, normalise=True)[0])
     return found
@@ -119,7 +119,7 @@ def encode(system: GlobalLocalCLIP, pairs: list[Any]) -> Tensor:
     """Return the joined features (T, E) of pairs of texts."""
     ids = [pair[part][0] for part in (0, 1) for pair in pairs]
     stacked = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
-    found = system.encode_ids(stacked, torch.tensor([len(one) - 1 for one in ids]))
+    found = system.encode_text(stacked, torch.tensor([len(one) - 1 for one in ids]))
     return global_local.combine(found[: len(pairs)], found[len(pairs) :], TEXT_WEIGHT)
 
 
@@ -139,7 +139,7 @@ def child(schedule: str, *, images: int, threads: int, shortlist: int, count: in
     """Run one schedule and return its figures."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    system = GlobalLocalCLIP(wrap(CLIPModel(CLIPConfig())))
+    system = GlobalLocalCLIP(wrap_clip(CLIPModel(CLIPConfig())))
     # A first run of everything, small, so that no schedule pays for what libraries do once.
     system.encode_image(np.zeros((32, 32, 3), dtype=np.uint8), np.ones((2, 32, 32), dtype=bool)).local.sum()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

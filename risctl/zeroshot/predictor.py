@@ -28,7 +28,7 @@ from risctl.systems.global_local_clip.model import (
     METHODS,
     TEXT_WEIGHT,
     VISUAL_WEIGHT,
-    EncodedImage,
+    EncodedProposals,
     GlobalLocalCLIP,
     Method,
 )
@@ -102,7 +102,7 @@ class ZeroShotModel(Protocol):
 class _CurrentImage:
     image: InputImage
     proposals: Proposals
-    encoded: EncodedImage | None = None
+    encoded: EncodedProposals | None = None
     centres: Tensor = field(default_factory=lambda: torch.zeros(0, 2))
 
 
@@ -252,7 +252,7 @@ class ZeroShotPredictor:
             raise UsageError("no image is set: call set_image(image) first")
         return self._current_image
 
-    def _encoded(self) -> EncodedImage:
+    def _encoded(self) -> EncodedProposals:
         current = self._current()
         if current.encoded is None:
             current.encoded = self.system.encode_image(current.image.pixels, current.proposals.masks)
@@ -262,7 +262,7 @@ class ZeroShotPredictor:
         encoded, weight = self._encoded(), self._visual_weight
         if shortlist is not None:
             return self.system.score_shortlist(encoded, texts, visual_weight=weight, shortlist=shortlist)
-        return self.system.score_by(self.method, encoded, texts, visual_weight=weight)
+        return self.system.score_with(self.method, encoded, texts, visual_weight=weight)
 
     def _negative_scores(self, scores: Tensor, negative: Tensor, shortlist: int | None) -> Tensor:
         """Returns the mean score (N,) of the negative texts, 0 for proposals that are on no shortlist."""
@@ -270,7 +270,7 @@ class ZeroShotPredictor:
             return self._scores(negative, None).mean(0)
         listed = torch.isfinite(scores).any(0).nonzero().flatten().tolist()
         means = torch.zeros_like(scores[0])
-        means[listed] = self.system.score_some(
+        means[listed] = self.system.score_subset(
             self._encoded(), negative, listed, visual_weight=self._visual_weight
         ).mean(0)
         return means
@@ -295,7 +295,7 @@ class ZeroShotPredictor:
         new = [text for text in dict.fromkeys(every) if text not in self._features]
         for start in range(0, len(new), _TEXT_BATCH):
             some = new[start : start + _TEXT_BATCH]
-            self._features.update(zip(some, self.system.encode_ids(*self._tokens(some)), strict=True))
+            self._features.update(zip(some, self.system.encode_text(*self._tokens(some)), strict=True))
         stacked = torch.stack([self._features[text] for text in every])
         return stacked.unflatten(0, (len(texts), -1)).mean(1)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from risctl.core.encoders.clip import CLIP
-from risctl.systems.global_local_clip.openai_clip import openai_clip
+from risctl.systems.global_local_clip.published import build_published_clip
 
 WORDS = ("the", "a", "red", "blue", "man", "dog", "cup", "box", "left", "right", "on", "in", "shirt", "photo", "of")
 SIDE, PATCH = 64, 16
@@ -73,7 +73,7 @@ def _resnet() -> dict[str, Tensor]:
 
 def tiny_clip(kind: str = "vit", *, seed: int = 0, patch: int = PATCH) -> CLIP:
     """Return the CLIP of `openai_state`."""
-    return openai_clip(openai_state(kind, seed=seed, patch=patch), source="tests")
+    return build_published_clip(openai_state(kind, seed=seed, patch=patch), source="tests")
 
 
 def write_tokenizer(folder: Path) -> None:

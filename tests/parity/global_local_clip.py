@@ -15,7 +15,7 @@ from formula import values_of
 from risctl.core.fusion import global_local
 from risctl.language.noun_phrases import noun_phrase_of
 from risctl.systems.global_local_clip.model import GlobalLocalCLIP
-from risctl.systems.global_local_clip.openai_clip import openai_clip, read_openai_clip
+from risctl.systems.global_local_clip.published import build_published_clip, read_published_clip
 
 
 def rows(case: Mapping[str, Any], arrays: Mapping[str, np.ndarray], folder: Path) -> Iterator[Row]:
@@ -33,7 +33,7 @@ def rows(case: Mapping[str, Any], arrays: Mapping[str, np.ndarray], folder: Path
             for one in case["parameters"]
         }
         torch.save(state, path)
-        clip = openai_clip(read_openai_clip(path), source="published.pt")
+        clip = build_published_clip(read_published_clip(path), source="published.pt")
     found, whole = forward(GlobalLocalCLIP(clip, box="reference"), case, arrays)
     yield from compare(found, case, arrays)
     for name, sums in case.get("checksums", {}).items():
@@ -63,7 +63,7 @@ def forward(
     )
     features = system.encode_image(image, masks)
     ids = torch.from_numpy(arrays["token_ids"]).long()
-    text = system.encode_ids(ids, ids.argmax(1))
+    text = system.encode_text(ids, ids.argmax(1))
     found: dict[str, Any] = {
         "boxes": boxes,
         "frame_sample": pixels[:, :, ::40, ::40],

@@ -81,7 +81,7 @@ def test_scores_are_the_papers(tokens: ClipTokens) -> None:
     [answer] = zero_shot.predict(["the red cup on the left"])
     assert answer.noun_phrase == "the red cup"
     encoded = zero_shot.system.encode_image(PICTURE.pixels, zero_shot.proposals.masks)
-    sentence, noun = zero_shot.system.encode_ids(*tokens(["the red cup on the left", "the red cup"]))
+    sentence, noun = zero_shot.system.encode_text(*tokens(["the red cup on the left", "the red cup"]))
     visual, text = 0.95 * encoded.context + 0.05 * encoded.local, 0.5 * sentence + 0.5 * noun
     plain = zero_shot.system.clip.logit_scale.exp() * functional.cosine_similarity(visual, text[None])
     assert np.allclose(answer.scores, plain.numpy(), atol=1e-4)
@@ -95,7 +95,7 @@ def test_a_shortlist_is_exact_if_long_and_looks_at_few_if_short(tokens: ClipToke
     assert [answer.chosen for answer in long.predict(TEXTS)] == [answer.chosen for answer in wanted]
     few = short.predict(TEXTS[:1])
     assert np.isfinite(few[0].scores).sum() == 2
-    assert short._encoded().looked_at == 2
+    assert short._encoded().num_local == 2
     kept = np.flatnonzero(np.isfinite(few[0].scores))
     assert np.allclose(few[0].scores[kept], wanted[0].scores[kept], atol=1e-4)
     assert short.exact_choices(TEXTS) == [answer.chosen for answer in wanted]
@@ -113,7 +113,7 @@ def test_a_shortlist_does_not_depend_on_company(tokens: ClipTokens, kind: str) -
         assert answer.chosen == other.chosen
         # Of 40 proposals, 12 had a closer look at first sight and two a full one; a ResNet has no first sight of them.
         assert len(alone._encoded()._previews) == (12 if kind == "vit" else 0)
-        assert alone._encoded().looked_at == 2
+        assert alone._encoded().num_local == 2
 
 
 def test_a_picture_is_looked_at_once(tokens: ClipTokens) -> None:

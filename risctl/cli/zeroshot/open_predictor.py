@@ -53,8 +53,8 @@ def _zero_shot(choices: Choices, *, device: torch.device, store: Store | None) -
     import torch
 
     from risctl.language.noun_phrases import load_phraser
+    from risctl.systems.global_local_clip.load_clip import DEFAULT, load_clip
     from risctl.systems.global_local_clip.model import VISUAL_WEIGHT, VISUAL_WEIGHTS, GlobalLocalCLIP
-    from risctl.systems.global_local_clip.published import DEFAULT, load_clip
     from risctl.zeroshot.predictor import PROMPTS, Strategies, ZeroShotPredictor
 
     strategies = Strategies(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from risctl.core.fusion import global_local
-from risctl.systems.global_local_clip.model import TEXT_WEIGHT, EncodedImage
+from risctl.systems.global_local_clip.model import TEXT_WEIGHT, EncodedProposals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class ProposalScores:
 
 @torch.no_grad()
 def explain_scores(
-    image: EncodedImage, scores: np.ndarray, *, sentence: Tensor, noun: Tensor, visual_weight: float, max_count: int
+    image: EncodedProposals, scores: np.ndarray, *, sentence: Tensor, noun: Tensor, visual_weight: float, max_count: int
 ) -> list[ProposalScores]:
     """Returns the parts of the highest scores.
 
@@ -53,7 +53,7 @@ def explain_scores(
     order = np.argsort(-scores, kind="stable")[:max_count]
     best = [int(index) for index in order if np.isfinite(scores[index])]
     joined = global_local.combine(sentence, noun, TEXT_WEIGHT)
-    local, context = image.local_of(best), image.context[best]
+    local, context = image.local_features(best), image.context[best]
     both = global_local.combine(context, local, visual_weight)
     parts = [
         global_local.similarities(visual, text, torch.zeros(()), normalise=True)[0].tolist()

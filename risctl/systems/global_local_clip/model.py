@@ -1,8 +1,8 @@
-"""Global-Local CLIP (CVPR 2023): which of an image's mask proposals a text means, without any training.
+"""Global-Local CLIP (Yu et al., CVPR 2023): selects one of an image's mask proposals for an expression, untrained.
 
-The published schedule encodes an image anew for each ref, crops in a loop, and encodes each text alone. Here an image
-is encoded once for all its refs and sentences, crops are cut in one batched sampling, batches have a bounded size, and
-with a shortlist only the most promising proposals are looked at on their own.
+The published code encodes an image anew for each ref, crops in a loop, and encodes each text alone. Here an image is
+encoded once for all its expressions, crops are sampled in one batch, batches have a bounded size, and with a shortlist
+only the most promising proposals get local features.
 """
 
 from __future__ import annotations
@@ -22,23 +22,27 @@ from risctl.core.fusion import global_local
 
 Method = Literal["global-local", "cropping", "region-token", "score-map", "gradcam"]
 METHODS: tuple[Method, ...] = ("global-local", "cropping", "region-token", "score-map", "gradcam")
-"""The paper's method, and the baselines that it tables."""
+"""The paper's method and the baselines that it reports."""
 
 VISUAL_WEIGHTS = {"refcocog": 0.85}
 VISUAL_WEIGHT = 0.95
 TEXT_WEIGHT = 0.5
-"""The published weights: of the global feature (0.85 for RefCOCOg, else 0.95), of the sentence."""
+"""The published weights: alpha of the global visual feature, 0.85 for RefCOCOg, else 0.95 (section 3.2), and beta of
+the whole expression (section 3.3)."""
 
-PREVIEW = 4 / 7
-"""Of the side of a crop, what a preview of it has."""
-PREVIEWED = 6
-"""Times the shortlist's length: of how many proposals, the best by the global features, a text gets previews."""
+PREVIEW_SCALE = 4 / 7
+"""The side of a preview, relative to that of a crop."""
+PREVIEW_FACTOR = 6
+"""How many proposals get previews, as a multiple of the shortlist: the best by the global features."""
 
 
-class EncodedImage:
-    """An image's proposals as features; what looks at each proposal alone is computed when first asked for.
+class EncodedProposals:
+    """The features of one image's N proposals, computed when they are first needed.
 
-    context (N, E): the global features; masks (N, H, W) bool.
+    Attributes:
+        masks: Bool (N, H, W).
+        original: The normalised image, (1, 3, H, W).
+        small: The same at the resolution of CLIP.
     """
 
     def __init__(self, system: GlobalLocalCLIP, image: np.ndarray, masks: np.ndarray) -> None:
@@ -50,8 +54,8 @@ class EncodedImage:
         self.original = global_local.resize(pixels, height, width)
         side = system.clip.visual.resolution
         self.small = global_local.resize(pixels, side, side)
-        found = global_local.mask_boxes(self.masks, system.box)
-        self._boxes = global_local.integer_boxes(found, height=height, width=width)
+        boxes = global_local.mask_boxes(self.masks, system.box)
+        self._boxes = global_local.integer_boxes(boxes, height=height, width=width)
         self._context: Tensor | None = None
         self._local: dict[int, Tensor] = {}
         self._previews: dict[int, Tensor] = {}
@@ -61,7 +65,7 @@ class EncodedImage:
 
     @property
     def context(self) -> Tensor:
-        """The global features (N, E)."""
+        """The global features (N, E) (section 3.2): of the whole image, masked within CLIP."""
         if self._context is None:
             visual = self._system.clip.visual
             grid = global_local.resize(self.masks[:, None].to(self.small.dtype), visual.grid, visual.grid)[:, 0]
@@ -77,55 +81,61 @@ class EncodedImage:
 
     @property
     def local(self) -> Tensor:
-        """The local features (N, E)."""
-        return self.local_of(range(len(self)))
+        """The local features (N, E) (section 3.2): of a masked crop per proposal."""
+        return self.local_features(range(len(self)))
 
     @property
-    def looked_at(self) -> int:
-        """How many proposals were looked at on their own so far."""
+    def num_local(self) -> int:
+        """How many proposals have local features so far."""
         return len(self._local)
 
     @property
-    def can_preview(self) -> bool:
-        """Whether there are previews: a ResNet has none."""
+    def has_previews(self) -> bool:
+        """Whether there are previews; a ResNet has none."""
         return isinstance(self._system.clip.visual, CLIPViT)
 
-    def local_of(self, chosen: Sequence[int]) -> Tensor:
-        """Return the local features (n, E) of some proposals."""
-        return self._looked(chosen, self._local, side=self._system.clip.visual.resolution, batch=self._system.batch)
+    def local_features(self, index: Sequence[int]) -> Tensor:
+        """Returns the local features (n, E) of the proposals `index`."""
+        return self._crop_features(
+            index, self._local, side=self._system.clip.visual.resolution, batch=self._system.batch
+        )
 
-    def preview_of(self, chosen: Sequence[int]) -> Tensor:
-        """Return nearly the local features (n, E) of some, from crops of 4/7 of the side, a third of the work."""
+    def preview_features(self, index: Sequence[int]) -> Tensor:
+        """Returns approximate local features (n, E), from crops of 4/7 of the side, at a third of the cost."""
         visual = self._system.clip.visual
-        side = visual.resolution // visual.grid * max(1, round(visual.grid * PREVIEW))
-        return self._looked(chosen, self._previews, side=side, batch=2 * self._system.batch)
+        side = visual.resolution // visual.grid * max(1, round(visual.grid * PREVIEW_SCALE))
+        return self._crop_features(index, self._previews, side=side, batch=2 * self._system.batch)
 
-    def _looked(self, chosen: Sequence[int], known: dict[int, Tensor], *, side: int, batch: int) -> Tensor:
-        """Return the features (n, E) of some proposals' crops of `side` pixels, those not `known` computed."""
+    def _crop_features(self, index: Sequence[int], cache: dict[int, Tensor], *, side: int, batch: int) -> Tensor:
+        """Returns the features (n, E) of crops of `side` pixels, computing those that are not in `cache`."""
         visual = self._system.clip.visual
-        missing = [one for one in chosen if one not in known]
+        missing = [one for one in index if one not in cache]
         for start in range(0, len(missing), batch):
             some = missing[start : start + batch]
-            index = torch.tensor(some, device=self.masks.device)
+            rows = torch.tensor(some, device=self.masks.device)
             features = visual.features(
-                global_local.masked_crops(self.original, self.masks[index], self._boxes[index], size=side)
+                global_local.masked_crops(self.original, self.masks[rows], self._boxes[rows], size=side)
             )
             if isinstance(visual, CLIPResNet):
                 features = functional.normalize(features, dim=-1)
-            known.update(zip(some, features, strict=True))
-        if not chosen:
+            cache.update(zip(some, features, strict=True))
+        if not index:
             return self.original.new_zeros((0, visual.width))
-        return torch.stack([known[one] for one in chosen])
+        return torch.stack([cache[one] for one in index])
 
 
 class GlobalLocalCLIP(nn.Module):
-    """The zero-shot selector of proposals. Not trained and not in recipes: it takes a CLIP and proposals as they come.
-
-    box: how a proposal's box is found; masked_blocks: the k last blocks of a ViT that see the mask; batch: crops
-    encoded together.
-    """
+    """Scores the proposals of an image for expressions by CLIP; it is not trained and stands in no recipe."""
 
     def __init__(self, clip: CLIP, *, box: global_local.Box = "tight", masked_blocks: int = 3, batch: int = 32) -> None:
+        """Composes the system.
+
+        Args:
+            clip: The CLIP.
+            box: How a proposal's box is found: "tight", or the estimate of the published code.
+            masked_blocks: The k last blocks of a ViT in which tokens outside the mask are ignored (section 3.2).
+            batch: Crops that are encoded together.
+        """
         super().__init__()
         self.clip = clip
         self.box: global_local.Box = box
@@ -135,62 +145,71 @@ class GlobalLocalCLIP(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device that it computes on."""
         return self.clip.logit_scale.device
 
     @torch.no_grad()
-    def encode_image(self, image: np.ndarray, masks: np.ndarray) -> EncodedImage:
-        """Return the features of a picture (H, W, 3) uint8 for its proposals (N, H, W) bool."""
-        return EncodedImage(self, image, masks)
+    def encode_image(self, image: np.ndarray, masks: np.ndarray) -> EncodedProposals:
+        """Returns the features of `masks`, bool (N, H, W), in an RGB `image`, uint8 (H, W, 3)."""
+        return EncodedProposals(self, image, masks)
 
     @torch.no_grad()
-    def encode_ids(self, ids: Tensor, ends: Tensor) -> Tensor:
-        """Return text features (N, E) of token ids (N, L) that end at `ends` (N,); a ResNet's are normalised."""
-        found = self.clip.text(ids.to(self.device), ends.to(self.device))
-        return functional.normalize(found, dim=-1) if self.clip.is_resnet else found
+    def encode_text(self, ids: Tensor, ends: Tensor) -> Tensor:
+        """Returns text features (N, E) of token ids (N, L) that end at `ends` (N,), normalised if CLIP is a ResNet."""
+        features = self.clip.text(ids.to(self.device), ends.to(self.device))
+        return functional.normalize(features, dim=-1) if self.clip.is_resnet else features
 
     @torch.no_grad()
-    def score(self, image: EncodedImage, texts: Tensor, *, visual_weight: float = VISUAL_WEIGHT) -> Tensor:
-        """Return the scores (T, N) of texts (T, E), each sentence and noun phrase combined, float32."""
+    def score(self, image: EncodedProposals, texts: Tensor, *, visual_weight: float = VISUAL_WEIGHT) -> Tensor:
+        """Returns the scores (T, N), float32, of texts (T, E) that combine an expression with its noun phrase."""
         joined = global_local.combine(image.context, image.local, visual_weight) if visual_weight else image.local
-        return self._fit(joined, texts)
+        return self._similarity(joined, texts)
 
     @torch.no_grad()
-    def score_some(
-        self, image: EncodedImage, texts: Tensor, chosen: Sequence[int], *, visual_weight: float = VISUAL_WEIGHT
+    def score_subset(
+        self, image: EncodedProposals, texts: Tensor, index: Sequence[int], *, visual_weight: float = VISUAL_WEIGHT
     ) -> Tensor:
-        """Return the scores (T, n) of texts (T, E) for some proposals, only these looked at alone."""
-        both = global_local.combine(image.context[list(chosen)], image.local_of(chosen), visual_weight)
-        return self._fit(both, texts)
+        """Returns the scores (T, n) of texts (T, E) for the proposals `index`; only these get local features."""
+        both = global_local.combine(image.context[list(index)], image.local_features(index), visual_weight)
+        return self._similarity(both, texts)
 
     @torch.no_grad()
     def score_shortlist(
-        self, image: EncodedImage, texts: Tensor, *, visual_weight: float = VISUAL_WEIGHT, shortlist: int
+        self, image: EncodedProposals, texts: Tensor, *, visual_weight: float = VISUAL_WEIGHT, shortlist: int
     ) -> Tensor:
-        """Return the scores (T, N), minus infinity but for each text's `shortlist` best at first sight.
+        """Scores a shortlist of the most promising proposals per text, without local features of the others.
 
-        First sight is the global feature; with a ViT, of those that are best by it, with a preview of the local one.
-        A text's scores do not depend on which others are asked with it.
+        Proposals are ranked by the global feature; with a ViT, the best of these once more, with previews of the local
+        features. The scores of a text do not depend on the other texts.
+
+        Args:
+            image: The encoded proposals.
+            texts: Text features (T, E).
+            visual_weight: Weight of the global feature.
+            shortlist: How many proposals per text get local features.
+
+        Returns:
+            Scores (T, N), minus infinity for proposals that are not on the shortlist.
         """
 
-        def refined(before: Tensor, count: int, looked: Callable[[Sequence[int]], Tensor]) -> Tensor:
-            """Return the scores of each text's `count` best by `before`, with a closer look at them."""
+        def refined(before: Tensor, count: int, local: Callable[[Sequence[int]], Tensor]) -> Tensor:
+            """Returns the scores of each text's `count` best by `before`, with their local features."""
             kept = before.topk(min(count, len(image)), dim=1).indices
-            chosen = sorted(set(kept.flatten().tolist()))
-            found = torch.full_like(before, -torch.inf)
-            found[:, chosen] = self._fit(
-                global_local.combine(image.context[chosen], looked(chosen), visual_weight), texts
+            index = sorted(set(kept.flatten().tolist()))
+            scores = torch.full_like(before, -torch.inf)
+            scores[:, index] = self._similarity(
+                global_local.combine(image.context[index], local(index), visual_weight), texts
             )
             outside = torch.ones_like(before, dtype=torch.bool).scatter(1, kept, False)
-            return found.masked_fill(outside, -torch.inf)
+            return scores.masked_fill(outside, -torch.inf)
 
-        seen = self._fit(image.context, texts)
-        if image.can_preview and shortlist < len(image):
-            seen = refined(seen, PREVIEWED * shortlist, image.preview_of)
-        return refined(seen, shortlist, image.local_of)
+        scores = self._similarity(image.context, texts)
+        if image.has_previews and shortlist < len(image):
+            scores = refined(scores, PREVIEW_FACTOR * shortlist, image.preview_features)
+        return refined(scores, shortlist, image.local_features)
 
-    def score_by(self, method: Method, image: EncodedImage, texts: Tensor, *, visual_weight: float) -> Tensor:
-        """Return the scores (T, N) by the paper's method or one of the baselines that it tables."""
+    def score_with(self, method: Method, image: EncodedProposals, texts: Tensor, *, visual_weight: float) -> Tensor:
+        """Returns the scores (T, N) by the paper's method or one of the baselines that it reports (section 4)."""
         if method == "global-local":
             return self.score(image, texts, visual_weight=visual_weight)
         if method == "cropping":
@@ -200,11 +219,11 @@ class GlobalLocalCLIP(nn.Module):
         heat = self._gradcam(image, texts) if method == "gradcam" else self._score_map(image, texts)
         return _inside(heat, image.masks)
 
-    def _fit(self, visual: Tensor, texts: Tensor) -> Tensor:
+    def _similarity(self, visual: Tensor, texts: Tensor) -> Tensor:
         return global_local.similarities(visual, texts, self.clip.logit_scale, normalise=not self.clip.is_resnet)
 
     @torch.no_grad()
-    def _by_region_token(self, image: EncodedImage, texts: Tensor) -> Tensor:
+    def _by_region_token(self, image: EncodedProposals, texts: Tensor) -> Tensor:
         visual = self.clip.visual
         grid = functional.interpolate(image.masks[:, None].float(), size=(visual.grid, visual.grid), mode="nearest")[
             :, 0
@@ -213,12 +232,12 @@ class GlobalLocalCLIP(nn.Module):
         return global_local.similarities(features, texts, self.clip.logit_scale, normalise=True)
 
     @torch.no_grad()
-    def _score_map(self, image: EncodedImage, texts: Tensor) -> Tensor:
+    def _score_map(self, image: EncodedProposals, texts: Tensor) -> Tensor:
         cells = functional.normalize(self.clip.visual.dense(image.small)[0].float(), dim=0)
         return torch.einsum("te,ehw->thw", functional.normalize(texts.float(), dim=-1), cells)
 
-    def _gradcam(self, image: EncodedImage, texts: Tensor) -> Tensor:
-        """Return Grad-CAM's maps (T, grid, grid) of the similarity to each text (Selvaraju 2017, equation 2)."""
+    def _gradcam(self, image: EncodedProposals, texts: Tensor) -> Tensor:
+        """Returns Grad-CAM's maps (T, grid, grid) of the similarity to each text (Selvaraju 2017, eq. 2)."""
         with torch.enable_grad():
             cells, features = self.clip.visual.activations(image.small)
             similar = functional.normalize(features.float(), dim=-1) @ functional.normalize(texts.float(), dim=-1).T
@@ -231,9 +250,9 @@ class GlobalLocalCLIP(nn.Module):
 
 
 def _inside(heat: Tensor, masks: Tensor) -> Tensor:
-    """Return the mean (T, N), over each mask (N, H, W), of maps (T, h, w) stretched to [0, 1] and to the picture.
+    """Returns the mean (T, N) over each mask (N, H, W) of maps (T, h, w) that are scaled to [0, 1] and to the image.
 
-    The paper says only that scores are aggregated over a mask; their sum would always take the largest one.
+    The paper says only that scores are aggregated over a mask; a sum would always favour the largest mask.
     """
     low, high = heat.amin((1, 2), keepdim=True), heat.amax((1, 2), keepdim=True)
     stretched = (heat - low) / (high - low).clamp(min=1e-12)

@@ -1,57 +1,182 @@
-"""Any CLIP there is, by what the user names: a Hugging Face folder or hub id, or OpenAI's `.pt` file."""
+"""Converts OpenAI's CLIP checkpoints, and OpenCLIP's `.pt` with the same names, to Hugging Face's names.
+
+Sizes follow from shapes; attention heads have 64 channels in all published models.
+"""
 
 from __future__ import annotations
 
+import pickle
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
-from transformers import CLIPModel
+import torch
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
 
 from risctl.core.encoders.clip import CLIP
+from risctl.core.encoders.load_weights import load_state
 from risctl.core.encoders.text.clip_text import CLIPText
+from risctl.core.encoders.visual.clip_resnet import CLIPResNet
 from risctl.core.encoders.visual.clip_vit import CLIPViT
-from risctl.data.download.hub import MODEL, TOKENIZER
-from risctl.data.download.pretrained import Pretrained
 from risctl.errors import CheckpointError
-from risctl.language.clip_tokens import MERGES_FILE, ClipTokens, is_tokenizer_folder, load_tokens
-from risctl.systems.global_local_clip.openai_clip import openai_clip, read_openai_clip
+from risctl.weights.torchscript import is_torchscript, read_torchscript
 
-DEFAULT = "openai/clip-vit-base-patch32"
+_HEAD_CHANNELS = 64
+_SETTINGS = ("input_resolution", "context_length", "vocab_size")
+_IN_BLOCK = {
+    "attn.out_proj": "self_attn.out_proj",
+    "ln_1": "layer_norm1",
+    "ln_2": "layer_norm2",
+    "mlp.c_fc": "mlp.fc1",
+    "mlp.c_proj": "mlp.fc2",
+}
+_VISUAL = {
+    "class_embedding": "embeddings.class_embedding",
+    "positional_embedding": "embeddings.position_embedding.weight",
+    "conv1.weight": "embeddings.patch_embedding.weight",
+    "ln_pre.weight": "pre_layrnorm.weight",
+    "ln_pre.bias": "pre_layrnorm.bias",
+    "ln_post.weight": "post_layernorm.weight",
+    "ln_post.bias": "post_layernorm.bias",
+}
+_TEXT = {
+    "token_embedding.weight": "embeddings.token_embedding.weight",
+    "positional_embedding": "embeddings.position_embedding.weight",
+    "ln_final.weight": "final_layer_norm.weight",
+    "ln_final.bias": "final_layer_norm.bias",
+}
 
 
-def load_clip(source: str, *, vocabulary: Path | None = None) -> tuple[CLIP, ClipTokens]:
-    """Return a CLIP in evaluation mode, and its tokens.
+def read_published_clip(path: Path) -> dict[str, Tensor]:
+    """Reads the tensors of a `.pt` file, a state dict or a TorchScript archive; no code in the file is run.
 
-    source: a folder or hub id in Hugging Face's layout (OpenAI's and OpenCLIP's ViTs), or a `.pt` file by OpenAI's
-    names (ViTs and ResNets); vocabulary: OpenAI's merges file or a folder with a tokenizer, by default beside the
-    weights. Raises `CheckpointError` or `MachineError` saying what is missing.
+    Returns:
+        The tensors by OpenAI's names, in float32.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or something else.
     """
-    path = Path(source).expanduser()
-    if path.is_file() or path.suffix in (".pt", ".pth"):
-        clip = openai_clip(read_openai_clip(path), source=source)
-        return clip, load_tokens(vocabulary or _beside(path), context=clip.text.context)
-    found = Pretrained(
-        source, what="a CLIP", kinds=("clip",), wanted=MODEL if vocabulary else (*MODEL, *TOKENIZER), option="--clip"
+    if not path.is_file():
+        raise CheckpointError(f"expected a CLIP checkpoint at {path}, found no file")
+    if is_torchscript(path):
+        state = read_torchscript(path)
+    else:
+        try:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise CheckpointError(f"{path} cannot be read as a CLIP checkpoint: {first}") from error
+        content = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+        if not isinstance(content, dict) or not all(isinstance(one, Tensor) for one in content.values()):
+            raise CheckpointError(f"expected a state dict of tensors in {path}, got {type(loaded).__name__}")
+        state = content
+    tensors = {name.removeprefix("module."): one for name, one in state.items()}
+    return {name: one.float() if one.is_floating_point() else one for name, one in tensors.items()}
+
+
+def build_published_clip(state: Mapping[str, Tensor], *, source: str) -> CLIP:
+    """Builds the CLIP of a published state.
+
+    Args:
+        state: Tensors by OpenAI's names.
+        source: Where they come from, for messages.
+
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        CheckpointError: Names are missing or unknown, or shapes are not those of a CLIP.
+    """
+    state = {name: one for name, one in state.items() if name not in _SETTINGS}
+    try:
+        text, visual = _text(state), _resnet(state) if "visual.layer1.0.conv1.weight" in state else _vit(state)
+        scale = state["logit_scale"]
+    except (KeyError, ValueError, ZeroDivisionError, IndexError) as error:
+        raise CheckpointError(f"{source} is no CLIP by OpenAI's names: {error}") from None
+    model = CLIP(visual=visual, text=text, logit_scale=scale)
+    load_state(model, _named(state), source=source)
+    return model.eval()
+
+
+def _text(state: Mapping[str, Tensor]) -> CLIPText:
+    vocabulary, width = state["token_embedding.weight"].shape
+    config = CLIPTextConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=state["transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
+        num_hidden_layers=_blocks(state, "transformer."),
+        num_attention_heads=width // _HEAD_CHANNELS,
+        max_position_embeddings=state["positional_embedding"].shape[0],
+        hidden_act="quick_gelu",
     )
-    clip = wrap(found.model(CLIPModel).float())
-    return clip, load_tokens(vocabulary or found.folder, context=clip.text.context)
+    return CLIPText(CLIPTextModel(config), nn.Linear(width, state["text_projection"].shape[1], bias=False))
 
 
-def wrap(model: CLIPModel) -> CLIP:
-    """Return our CLIP over the modules of a Hugging Face model."""
-    return CLIP(
-        visual=CLIPViT(model.vision_model, model.visual_projection),
-        text=CLIPText(model.text_model, model.text_projection),
-        logit_scale=model.logit_scale,
-    ).eval()
-
-
-def _beside(path: Path) -> Path:
-    for one in (path.parent / MERGES_FILE, path.with_name(MERGES_FILE.removesuffix(".gz"))):
-        if one.is_file():
-            return one
-    if is_tokenizer_folder(path.parent):
-        return path.parent
-    raise CheckpointError(
-        f"{path} holds no vocabulary: put OpenAI's {MERGES_FILE} (or tokenizer.json, or vocab.json and merges.txt) "
-        f"beside it, or name it with --vocabulary"
+def _vit(state: Mapping[str, Tensor]) -> CLIPViT:
+    width, _, patch, _ = state["visual.conv1.weight"].shape
+    cells = state["visual.positional_embedding"].shape[0] - 1
+    config = CLIPVisionConfig(
+        hidden_size=width,
+        intermediate_size=state["visual.transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
+        num_hidden_layers=_blocks(state, "visual.transformer."),
+        num_attention_heads=width // _HEAD_CHANNELS,
+        image_size=patch * round(cells**0.5),
+        patch_size=patch,
+        hidden_act="quick_gelu",
     )
+    return CLIPViT(CLIPVisionModel(config), nn.Linear(width, state["visual.proj"].shape[1], bias=False))
+
+
+def _resnet(state: Mapping[str, Tensor]) -> CLIPResNet:
+    channels = state["visual.layer1.0.conv1.weight"].shape[0]
+    layers = [
+        len({name.split(".")[2] for name in state if name.startswith(f"visual.layer{number}.")})
+        for number in range(1, 5)
+    ]
+    cells = state["visual.attnpool.positional_embedding"].shape[0] - 1
+    return CLIPResNet(
+        layers,
+        channels=channels,
+        width=state["visual.attnpool.c_proj.weight"].shape[0],
+        heads=channels * 32 // _HEAD_CHANNELS,
+        resolution=32 * round(cells**0.5),
+    )
+
+
+def _blocks(state: Mapping[str, Tensor], prefix: str) -> int:
+    return len({name.removeprefix(prefix).split(".")[1] for name in state if name.startswith(f"{prefix}resblocks.")})
+
+
+def _named(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the tensors by the names of `CLIP`; an unknown name stays, for `load_state` to report."""
+    is_resnet = "visual.layer1.0.conv1.weight" in state
+    named: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if name == "logit_scale":
+            named[name] = value.reshape(())
+        elif name == "text_projection":
+            named["text.projection.weight"] = value.T
+        elif name == "visual.proj":
+            named["visual.projection.weight"] = value.T
+        elif name.startswith("visual.") and is_resnet:
+            named[name] = value
+        elif name.startswith("visual."):
+            named |= _tower(name.removeprefix("visual."), value, _VISUAL, "visual.model.")
+        else:
+            named |= _tower(name, value, _TEXT, "text.model.")
+    return named
+
+
+def _tower(name: str, value: Tensor, names: Mapping[str, str], prefix: str) -> dict[str, Tensor]:
+    if name in names:
+        return {prefix + names[name]: value}
+    match = re.fullmatch(r"transformer\.resblocks\.(\d+)\.(.+)[._](weight|bias)", name)
+    if match is None:
+        return {prefix + name: value}
+    number, part, leaf = match.groups()
+    layer = f"{prefix}encoder.layers.{number}"
+    if part == "attn.in_proj":
+        pieces = zip("qkv", value.chunk(3), strict=True)
+        return {f"{layer}.self_attn.{letter}_proj.{leaf}": piece for letter, piece in pieces}
+    return {f"{layer}.{_IN_BLOCK.get(part, part)}.{leaf}": value}

@@ -1,4 +1,4 @@
-"""The published ReferFormer checkpoints (wjn922/ReferFormer): their names to ours, of all nine backbones."""
+"""Converts the published ReferFormer checkpoints (wjn922/ReferFormer), of all nine backbones, to our names."""
 
 from __future__ import annotations
 
@@ -83,9 +83,10 @@ _WIDTHS = {96: "s", 128: "b", 192: "l"}
 
 
 def read_referformer(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of `model` in a published checkpoint; nothing in the file but tensors and values is read.
+    """Reads the tensors under `model` in a published checkpoint; no code in the file is run.
 
-    Raises `CheckpointError` if there is no such file, or it holds something else.
+    Raises:
+        CheckpointError: There is no such file, or it holds something else.
     """
     if not path.is_file():
         raise CheckpointError(f"no file at {path}")
@@ -102,9 +103,12 @@ def read_referformer(path: Path) -> dict[str, Tensor]:
 
 
 def referformer_model(state: Mapping[str, Tensor], *, source: Path) -> dict[str, Any]:
-    """Return the recipe's `model` section that a published checkpoint's tensors imply.
+    """Infers the recipe's `model` section from the shapes of a published checkpoint.
 
-    What no shape shows has its published value. Raises `CheckpointError` if they are not ReferFormer's.
+    What no shape shows gets its published value.
+
+    Raises:
+        CheckpointError: The tensors are not those of ReferFormer.
     """
 
     def shape(name: str) -> tuple[int, ...]:
@@ -144,10 +148,17 @@ def referformer_model(state: Mapping[str, Tensor], *, source: Path) -> dict[str,
 def referformer_state(
     published: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, source: Path, new_classes: bool = False
 ) -> dict[str, Tensor]:
-    """Return the published tensors by our names, for a model whose own state is `expected`.
+    """Returns the published tensors by our names.
 
-    new_classes: take the class heads from `expected`, not from the file. Raises `CheckpointError` that lists unknown
-    and misshapen keys by their published names, missing ones by ours.
+    Args:
+        published: The tensors of a published checkpoint.
+        expected: The state of the model that they are for.
+        source: The checkpoint's file, for messages.
+        new_classes: Keep the class heads of `expected`.
+
+    Raises:
+        CheckpointError: Tensors are unknown or of another shape (listed by their published names), or missing (listed
+            by ours).
     """
     state: dict[str, Tensor] = {}
     origin: dict[str, str] = {}
@@ -183,26 +194,26 @@ def _listed(missing: list[str], unknown: list[str], shapes: list[str]) -> str:
 
 
 def our_name(name: str) -> str | None:
-    """Return our name of a published key, None if it has none."""
+    """Returns our name of a published key, None if it has none."""
     for pattern, table, prefix in (
         (r"transformer\.encoder\.layers\.(\d+)\.", _ENCODER, r"transformer.encoder.\1."),
         (r"transformer\.decoder\.layers\.(\d+)\.", _DECODER, r"transformer.decoder.\1."),
         (r"backbone\.0\.body\.layers\.(\d)\.blocks\.(\d+)\.", _SWIN_BLOCK, r"visual.stages.\1.\2."),
     ):
-        found = re.match(pattern, name)
-        if found:
-            return _replaced(name[found.end() :], table, found.expand(prefix))
-    found = re.match(r"pixel_decoder\.(adapter|layer|cross_attn)_([1-4])\.", name)
-    if found:
-        kind, stage, rest = found[1], f"pyramid.stages.{int(found[2]) - 1}.", name[found.end() :]
+        match = re.match(pattern, name)
+        if match:
+            return _replaced(name[match.end() :], table, match.expand(prefix))
+    match = re.match(r"pixel_decoder\.(adapter|layer|cross_attn)_([1-4])\.", name)
+    if match:
+        kind, stage, rest = match[1], f"pyramid.stages.{int(match[2]) - 1}.", name[match.end() :]
         if kind == "cross_attn":
             return _replaced(rest, _PYRAMID, f"{stage}block.")
         part = "adapter" if kind == "adapter" else "smooth"
         return f"{stage}{part}.{rest if rest.startswith('norm.') else f'conv.{rest}'}"
     for pattern, prefix in _TOPS:
-        found = re.match(pattern, name)
-        if found:
-            return found.expand(prefix) + name[found.end() :]
+        match = re.match(pattern, name)
+        if match:
+            return match.expand(prefix) + name[match.end() :]
     return None
 
 
@@ -214,8 +225,8 @@ def _replaced(rest: str, table: Mapping[str, str], prefix: str) -> str | None:
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    found = [re.match(pattern, name) for name in state]
-    return max((int(one[1]) for one in found if one), default=-1) + 1
+    matches = [re.match(pattern, name) for name in state]
+    return max((int(match[1]) for match in matches if match), default=-1) + 1
 
 
 def _backbone(state: Mapping[str, Tensor], *, source: Path) -> str:

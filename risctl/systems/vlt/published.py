@@ -1,8 +1,8 @@
-"""The published VLT checkpoints (Keras h5, henghuiding/Vision-Language-Transformer): their names to ours.
+"""Converts the published VLT checkpoints (Keras h5, henghuiding/Vision-Language-Transformer) to our names.
 
-Keras numbered layers in the order in which they were made, which is not that of the forward: convolution i goes with
-batch norm i up to 60, with i + 2 from 61 to 72 (61 and 62 norm the sentence and the product), with i + 1 from 74 to 79;
-73 and 80 have a bias instead.
+Keras numbers layers in the order of their creation, which is not that of the forward pass: convolution i is followed by
+batch norm i up to 60, by i + 2 from 61 to 72 (61 and 62 normalise the sentence and the product), and by i + 1 from 74
+to 79; 73 and 80 have a bias instead.
 """
 
 from __future__ import annotations
@@ -63,10 +63,12 @@ DENSE = {
 
 
 def vlt_model(arrays: Mapping[str, np.ndarray], *, source: Path) -> dict[str, Any]:
-    """Return the recipe's `model` section that the arrays of a published checkpoint imply.
+    """Infers the recipe's `model` section from the shapes of a published checkpoint.
 
-    What no shape shows is left out: `max_words`, and `heads`, which was always 8. Raises `CheckpointError` if the
-    arrays are not VLT's.
+    What no shape shows is left out: `max_words`, and `heads`, which was always 8.
+
+    Raises:
+        CheckpointError: The arrays are not those of VLT.
     """
 
     def shape(name: str, axes: int) -> tuple[int, ...]:
@@ -98,40 +100,41 @@ def vlt_model(arrays: Mapping[str, np.ndarray], *, source: Path) -> dict[str, An
 
 
 def vlt_state(arrays: Mapping[str, np.ndarray], *, source: Path) -> dict[str, Tensor]:
-    """Return the state of our `VLT` (reference variant), without word vectors, which no checkpoint holds.
+    """Returns the state of our `VLT` (reference variant) without word vectors, which no checkpoint holds.
 
-    Raises `CheckpointError` naming every array that is missing or unknown.
+    Raises:
+        CheckpointError: Arrays are missing or unknown; all of them are named.
     """
-    takings = WeightReader(arrays, source=source)
-    state = blocks_from_keras(takings, "visual.")
+    reader = WeightReader(arrays, source=source)
+    state = blocks_from_keras(reader, "visual.")
     for number, ours in CONVOLUTIONS.items():
         layer = f"conv2d_{number}"
         if number in BIASED:
-            state[f"{ours}.weight"] = kernel(takings.take(f"{layer}/{layer}/kernel:0"))
-            state[f"{ours}.bias"] = tensor(takings.take(f"{layer}/{layer}/bias:0"))
+            state[f"{ours}.weight"] = kernel(reader.take(f"{layer}/{layer}/kernel:0"))
+            state[f"{ours}.bias"] = tensor(reader.take(f"{layer}/{layer}/bias:0"))
         else:
-            state[f"{ours}.conv.weight"] = kernel(takings.take(f"{layer}/{layer}/kernel:0"))
-            state |= norm_from_keras(takings, f"batch_normalization_{_norm_of(number)}", f"{ours}.norm")
+            state[f"{ours}.conv.weight"] = kernel(reader.take(f"{layer}/{layer}/kernel:0"))
+            state |= norm_from_keras(reader, f"batch_normalization_{_norm_of(number)}", f"{ours}.norm")
     for number, ours in NORMS.items():
-        state |= norm_from_keras(takings, f"batch_normalization_{number}", ours)
+        state |= norm_from_keras(reader, f"batch_normalization_{number}", ours)
     for number, ours in DENSE.items():
         layer = f"dense_{number}"
-        state[f"{ours}.weight"] = matrix(takings.take(f"{layer}/{layer}/kernel:0"))
-        state[f"{ours}.bias"] = tensor(takings.take(f"{layer}/{layer}/bias:0"))
-    state |= _gru(takings)
-    state |= _attention(takings, "multi_head_attention_1", "queries.attention")
+        state[f"{ours}.weight"] = matrix(reader.take(f"{layer}/{layer}/kernel:0"))
+        state[f"{ours}.bias"] = tensor(reader.take(f"{layer}/{layer}/bias:0"))
+    state |= _gru(reader)
+    state |= _attention(reader, "multi_head_attention_1", "queries.attention")
     for number in range(_layers(arrays, "Encoder")):
         ours = f"transformer.encoder.{number}"
         theirs = f"Encoder-{number + 1}"
-        state |= _attention(takings, f"{theirs}-MultiHeadSelfAttention", f"{ours}.attention", norm=True)
-        state |= _feed_forward(takings, f"{theirs}-FeedForward", f"{ours}.feed_forward")
+        state |= _attention(reader, f"{theirs}-MultiHeadSelfAttention", f"{ours}.attention", norm=True)
+        state |= _feed_forward(reader, f"{theirs}-FeedForward", f"{ours}.feed_forward")
     for number in range(_layers(arrays, "Decoder")):
         ours = f"transformer.decoder.{number}"
         theirs = f"Decoder-{number + 1}"
-        state |= _attention(takings, f"{theirs}-MultiHeadSelfAttention", f"{ours}.self_attention", norm=True)
-        state |= _attention(takings, f"{theirs}-MultiHeadQueryAttention", f"{ours}.memory_attention", norm=True)
-        state |= _feed_forward(takings, f"{theirs}-FeedForward", f"{ours}.feed_forward")
-    takings.finish()
+        state |= _attention(reader, f"{theirs}-MultiHeadSelfAttention", f"{ours}.self_attention", norm=True)
+        state |= _attention(reader, f"{theirs}-MultiHeadQueryAttention", f"{ours}.memory_attention", norm=True)
+        state |= _feed_forward(reader, f"{theirs}-FeedForward", f"{ours}.feed_forward")
+    reader.finish()
     return state
 
 
@@ -151,35 +154,35 @@ def _layers(arrays: Mapping[str, np.ndarray], kind: str) -> int:
     return number
 
 
-def _gru(takings: WeightReader) -> dict[str, Tensor]:
+def _gru(reader: WeightReader) -> dict[str, Tensor]:
     names = {"kernel": "kernel", "recurrent": "recurrent_kernel", "bias": "bias"}
     return {
         f"text.gru.{ours}": torch.stack(
-            [tensor(takings.take(f"{_GRU}/{way}_gru_1/{theirs}:0")) for way in ("forward", "backward")]
+            [tensor(reader.take(f"{_GRU}/{way}_gru_1/{theirs}:0")) for way in ("forward", "backward")]
         )
         for ours, theirs in names.items()
     }
 
 
-def _attention(takings: WeightReader, theirs: str, ours: str, *, norm: bool = False) -> dict[str, Tensor]:
+def _attention(reader: WeightReader, theirs: str, ours: str, *, norm: bool = False) -> dict[str, Tensor]:
     state = {}
     for name, letter in (("query", "q"), ("key", "k"), ("value", "v"), ("out", "o")):
-        state[f"{ours}.{name}.weight"] = matrix(takings.take(f"{theirs}/{theirs}/{theirs}_W{letter}:0"))
-        state[f"{ours}.{name}.bias"] = tensor(takings.take(f"{theirs}/{theirs}/{theirs}_b{letter}:0"))
-    return state | (_layer_norm(takings, theirs, ours) if norm else {})
+        state[f"{ours}.{name}.weight"] = matrix(reader.take(f"{theirs}/{theirs}/{theirs}_W{letter}:0"))
+        state[f"{ours}.{name}.bias"] = tensor(reader.take(f"{theirs}/{theirs}/{theirs}_b{letter}:0"))
+    return state | (_layer_norm(reader, theirs, ours) if norm else {})
 
 
-def _feed_forward(takings: WeightReader, theirs: str, ours: str) -> dict[str, Tensor]:
+def _feed_forward(reader: WeightReader, theirs: str, ours: str) -> dict[str, Tensor]:
     state = {}
     for name, number in (("first", 1), ("second", 2)):
-        state[f"{ours}.{name}.weight"] = matrix(takings.take(f"{theirs}/{theirs}/{theirs}_W{number}:0"))
-        state[f"{ours}.{name}.bias"] = tensor(takings.take(f"{theirs}/{theirs}/{theirs}_b{number}:0"))
-    return state | _layer_norm(takings, theirs, ours)
+        state[f"{ours}.{name}.weight"] = matrix(reader.take(f"{theirs}/{theirs}/{theirs}_W{number}:0"))
+        state[f"{ours}.{name}.bias"] = tensor(reader.take(f"{theirs}/{theirs}/{theirs}_b{number}:0"))
+    return state | _layer_norm(reader, theirs, ours)
 
 
-def _layer_norm(takings: WeightReader, theirs: str, ours: str) -> dict[str, Tensor]:
+def _layer_norm(reader: WeightReader, theirs: str, ours: str) -> dict[str, Tensor]:
     layer = f"{theirs}-Norm"
     return {
-        f"{ours}_norm.weight": tensor(takings.take(f"{layer}/{layer}/gamma:0")),
-        f"{ours}_norm.bias": tensor(takings.take(f"{layer}/{layer}/beta:0")),
+        f"{ours}_norm.weight": tensor(reader.take(f"{layer}/{layer}/gamma:0")),
+        f"{ours}_norm.bias": tensor(reader.take(f"{layer}/{layer}/beta:0")),
     }

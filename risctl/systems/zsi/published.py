@@ -1,4 +1,4 @@
-"""The published ZSI checkpoints (zhengye1995/Zero-shot-Instance-Segmentation, mmdetection 1.x): their names to ours."""
+"""Converts the published ZSI checkpoints (zhengye1995/Zero-shot-Instance-Segmentation, mmdetection 1) to our names."""
 
 from __future__ import annotations
 
@@ -43,9 +43,10 @@ _CLASSES = {49: "48_17", 66: "65_15"}
 
 
 def read_zsi(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a published checkpoint (`.pth`), by their own names.
+    """Reads the tensors of a published checkpoint (`.pth`), by their published names; no code in the file is run.
 
-    Nothing in the file is run. Raises `CheckpointError` if it is missing, damaged or something else.
+    Raises:
+        CheckpointError: The file is missing, damaged or something else.
     """
     if not path.is_file():
         raise CheckpointError(f"expected a ZSI checkpoint at {path}, found no file")
@@ -54,16 +55,17 @@ def read_zsi(path: Path) -> dict[str, Tensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path} cannot be read as a ZSI checkpoint: {first}") from error
-    found = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(found, dict) or not all(isinstance(one, Tensor) for one in found.values()):
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(one, Tensor) for one in state.values()):
         raise CheckpointError(f"expected a state dict of tensors in {path}, got {type(loaded).__name__}")
-    return {name.removeprefix("module."): one for name, one in found.items()}
+    return {name.removeprefix("module."): one for name, one in state.items()}
 
 
 def zsi_model(arrays: Mapping[str, Tensor], *, source: str) -> dict[str, Any]:
-    """Return the recipe's `model` section that the tensors of a published checkpoint imply.
+    """Infers the recipe's `model` section from the shapes of a published checkpoint.
 
-    Raises `CheckpointError` if they are not ZSI's.
+    Raises:
+        CheckpointError: The tensors are not those of ZSI.
     """
 
     def shape(name: str, axes: int) -> tuple[int, ...]:
@@ -95,9 +97,12 @@ def zsi_model(arrays: Mapping[str, Tensor], *, source: str) -> dict[str, Any]:
 
 
 def zsi_state(arrays: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
-    """Return what a published checkpoint holds of the state of our `ZSI`; the vocabulary is in none of them.
+    """Returns the state of our `ZSI` as far as a published checkpoint holds it; none holds the vocabulary.
 
-    "seen" is always there, "unseen" only in a file of the test form. Raises `CheckpointError` naming what is unknown.
+    "seen" is always there, "unseen" only in a checkpoint of the test configuration.
+
+    Raises:
+        CheckpointError: Names are unknown.
     """
     state: dict[str, Tensor] = {}
     unknown = []

@@ -37,28 +37,28 @@ def block_names() -> list[str]:
     return [name for name, module in backbone.named_modules() if id(module) in blocks]
 
 
-def norm_from_keras(takings: WeightReader, source: str, target: str) -> dict[str, Tensor]:
+def norm_from_keras(reader: WeightReader, source: str, target: str) -> dict[str, Tensor]:
     """Return the state of batch norm `target`, taken from the Keras layer `source`."""
     pairs = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
-    return {f"{target}.{ours}": tensor(takings.take(f"{source}/{source}/{theirs}:0")) for ours, theirs in pairs.items()}
+    return {f"{target}.{ours}": tensor(reader.take(f"{source}/{source}/{theirs}:0")) for ours, theirs in pairs.items()}
 
 
-def blocks_from_keras(takings: WeightReader, prefix: str = "") -> dict[str, Tensor]:
+def blocks_from_keras(reader: WeightReader, prefix: str = "") -> dict[str, Tensor]:
     """Return the state of the 58 blocks, `conv2d_i` with `batch_normalization_i`, named from `prefix` on."""
     state = {}
     for number, name in enumerate(block_names(), start=1):
         layer = f"conv2d_{number}"
-        state[f"{prefix}{name}.conv.weight"] = kernel(takings.take(f"{layer}/{layer}/kernel:0"))
-        state |= norm_from_keras(takings, f"batch_normalization_{number}", f"{prefix}{name}.norm")
+        state[f"{prefix}{name}.conv.weight"] = kernel(reader.take(f"{layer}/{layer}/kernel:0"))
+        state |= norm_from_keras(reader, f"batch_normalization_{number}", f"{prefix}{name}.norm")
     return state
 
 
 def _from_keras(path: Path) -> dict[str, Tensor]:
     wanted = {f"{kind}_{number}" for kind in ("conv2d", "batch_normalization") for number in range(1, BLOCKS + 1)}
     arrays = {name: values for name, values in read_keras_weights(path).items() if name.split("/")[0] in wanted}
-    takings = WeightReader(arrays, source=path)
-    state = blocks_from_keras(takings)
-    takings.finish()
+    reader = WeightReader(arrays, source=path)
+    state = blocks_from_keras(reader)
+    reader.finish()
     return _checked(state, path)
 
 

@@ -61,38 +61,38 @@ def layer_names() -> Iterator[tuple[str, str, str]]:
 
 
 def _from_tensorflow(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, Tensor]:
-    takings = _takings(arrays, path, marks=("weights", "gamma", "beta", "moving_mean", "moving_variance"))
+    reader = _reader(arrays, path, marks=("weights", "gamma", "beta", "moving_mean", "moving_variance"))
     pairs = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
     state = {}
     for published, convolution, norm in layer_names():
-        state[f"{convolution}.weight"] = kernel(takings.take(f"{published}/weights"))
+        state[f"{convolution}.weight"] = kernel(reader.take(f"{published}/weights"))
         for ours, theirs in pairs.items():
-            state[f"{norm}.{ours}"] = tensor(takings.take(f"{_norm_of(published, 'bn')}/{theirs}"))
-    takings.finish()
+            state[f"{norm}.{ours}"] = tensor(reader.take(f"{_norm_of(published, 'bn')}/{theirs}"))
+    reader.finish()
     state["conv1.weight"] = _from_bgr(state["conv1.weight"])
     return state
 
 
 def _from_caffe(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, Tensor]:
-    takings = _takings(arrays, path, marks=("0", "1", "2"))
+    reader = _reader(arrays, path, marks=("0", "1", "2"))
     state = {}
     for published, convolution, norm in layer_names():
-        state[f"{convolution}.weight"] = tensor(takings.take(f"{published}/0"))
+        state[f"{convolution}.weight"] = tensor(reader.take(f"{published}/0"))
         statistics, scale = _norm_of(published, "bn"), _norm_of(published, "scale")
-        mean, variance, factor = (takings.take(f"{statistics}/{number}") for number in range(3))
+        mean, variance, factor = (reader.take(f"{statistics}/{number}") for number in range(3))
         share = float(factor.reshape(-1)[0]) if factor.size else 0.0
         share = 1 / share if share else 0.0
         state[f"{norm}.running_mean"] = tensor(mean * share)
         # Caffe divides by sqrt(variance + 1e-5), our norms by sqrt(variance + 1e-3): the difference goes in here.
         state[f"{norm}.running_var"] = tensor(variance * share + (CAFFE_EPS - OUR_EPS))
-        state[f"{norm}.weight"] = tensor(takings.take(f"{scale}/0"))
-        state[f"{norm}.bias"] = tensor(takings.take(f"{scale}/1"))
-    takings.finish()
+        state[f"{norm}.weight"] = tensor(reader.take(f"{scale}/0"))
+        state[f"{norm}.bias"] = tensor(reader.take(f"{scale}/1"))
+    reader.finish()
     state["conv1.weight"] = _from_bgr(state["conv1.weight"])
     return state
 
 
-def _takings(arrays: Mapping[str, np.ndarray], path: Path, *, marks: tuple[str, ...]) -> WeightReader:
+def _reader(arrays: Mapping[str, np.ndarray], path: Path, *, marks: tuple[str, ...]) -> WeightReader:
     """Return the backbone's arrays, without what comes before their names (`model/`, `data/`) and without all others.
 
     Others are the classifier (`fc1_voc12_c0`), counters, and what optimisers keep (`conv1/weights/Momentum`).

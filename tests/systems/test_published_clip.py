@@ -12,8 +12,8 @@ from helpers.tiny_clip import SIDE, openai_state, tiny_clip, write_hugging_face,
 from torch import Tensor, nn
 
 from risctl.errors import CheckpointError
-from risctl.systems.global_local_clip.openai_clip import openai_clip, read_openai_clip
-from risctl.systems.global_local_clip.published import load_clip
+from risctl.systems.global_local_clip.load_clip import load_clip
+from risctl.systems.global_local_clip.published import build_published_clip, read_published_clip
 from risctl.weights.torchscript import is_torchscript, read_torchscript
 
 
@@ -47,7 +47,7 @@ def test_an_archive_and_a_state_dict_give_the_same_tensors(tmp_path: Path, kind:
     _script(state, tmp_path / "jit.pt")
     assert is_torchscript(tmp_path / "jit.pt")
     assert not is_torchscript(tmp_path / "plain.pt")
-    plain, archive = read_openai_clip(tmp_path / "plain.pt"), read_openai_clip(tmp_path / "jit.pt")
+    plain, archive = read_published_clip(tmp_path / "plain.pt"), read_published_clip(tmp_path / "jit.pt")
     assert plain.keys() == state.keys() == archive.keys()
     for name, value in state.items():
         assert torch.equal(plain[name], value)
@@ -68,21 +68,21 @@ def test_the_vit_is_hugging_faces_own_forward() -> None:
 
 def test_a_file_of_something_else_is_told(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="found no file"):
-        read_openai_clip(tmp_path / "none.pt")
+        read_published_clip(tmp_path / "none.pt")
     (tmp_path / "text.pt").write_text("hello")
     with pytest.raises(CheckpointError, match="cannot be read"):
-        read_openai_clip(tmp_path / "text.pt")
+        read_published_clip(tmp_path / "text.pt")
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(CheckpointError, match="got list"):
-        read_openai_clip(tmp_path / "list.pt")
+        read_published_clip(tmp_path / "list.pt")
     state = openai_state()
     del state["visual.proj"]
     with pytest.raises(CheckpointError, match=r"visual\.proj"):
-        openai_clip(state, source="cut")
+        build_published_clip(state, source="cut")
     with pytest.raises(CheckpointError, match="1 unknown"):
-        openai_clip(openai_state() | {"visual.extra": torch.zeros(1)}, source="more")
+        build_published_clip(openai_state() | {"visual.extra": torch.zeros(1)}, source="more")
     with pytest.raises(CheckpointError, match="no CLIP"):
-        openai_clip({"weight": torch.zeros(1)}, source="other")
+        build_published_clip({"weight": torch.zeros(1)}, source="other")
 
 
 def test_a_damaged_or_crafted_archive_is_told(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_damaged_or_crafted_archive_is_told(tmp_path: Path) -> None:
     whole = (tmp_path / "jit.pt").read_bytes()
     (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError):
-        read_openai_clip(tmp_path / "cut.pt")
+        read_published_clip(tmp_path / "cut.pt")
     ran = tmp_path / "ran"
     crafted = b"cos\nsystem\n(S'touch " + str(ran).encode() + b"'\ntR."
     with zipfile.ZipFile(tmp_path / "bad.pt", "w") as archive:
