@@ -1,7 +1,7 @@
-"""Background-aware region proposals of ZSI (section 3.4): "is there anything?" is asked in word space.
+"""Background-aware region proposal network of ZSI (Zheng et al., CVPR 2021, section 3.4).
 
 Each cell is mapped to a word vector and compared, for each of three anchors, with two learned vectors: background,
-which begins as the mean word vector of the classes, and foreground.
+which is initialised with the mean word vector of the classes, and foreground.
 """
 
 from __future__ import annotations
@@ -20,17 +20,27 @@ _ANCHORS = len(RATIOS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposals:
-    """Regions of one picture that may hold something: corners (N, 4) xyxy in input pixels, scores (N,)."""
+    """Region proposals of one image.
+
+    Attributes:
+        corners: (N, 4) xyxy in input pixels.
+        scores: (N,) probabilities of foreground.
+    """
 
     corners: Tensor
     scores: Tensor
 
 
 class BackgroundRPN(nn.Module):
-    """One small network for the maps of all levels."""
+    """A region proposal network shared by all levels, whose classifier works in the space of word vectors."""
 
     def __init__(self, channels: int, *, dim: int) -> None:
-        """channels: of the maps; dim: of word vectors."""
+        """Builds the network.
+
+        Args:
+            channels: Channels of the maps.
+            dim: Dimension D of the word vectors.
+        """
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
         self.to_words = nn.Conv2d(channels, dim, 1)
@@ -43,18 +53,25 @@ class BackgroundRPN(nn.Module):
         nn.init.normal_(self.compare.weight)
 
     def set_background(self, background: Tensor) -> None:
-        """Set the background vector of every anchor to `background` (D,)."""
+        """Sets the background vector of every anchor to `background` (D,)."""
         with torch.no_grad():
             self.compare.weight[0::2] = background[:, None, None]
 
     @property
     def background(self) -> Tensor:
-        """v_b (D,): what has been learned to be background, the mean over the anchors."""
+        """The learned background vector v_b (D,), averaged over the anchors."""
         return self.compare.weight[0::2, :, 0, 0].mean(0)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Return for maps (B, C, H_i, W_i): logits (B, 6, H_i, W_i), a pair (background, foreground) an anchor, and
-        deltas (B, 12, H_i, W_i)."""
+        """Scores and regresses the anchors of all levels.
+
+        Args:
+            maps: (B, C, H_i, W_i), one per level.
+
+        Returns:
+            Per level, logits (B, 6, H_i, W_i) with a pair (background, foreground) per anchor, and deltas
+            (B, 12, H_i, W_i).
+        """
         hidden = [self.conv(one).relu() for one in maps]
         return [self.compare(self.to_words(one)) for one in hidden], [self.deltas(one) for one in hidden]
 
@@ -86,28 +103,36 @@ class ProposalFilter:
         height: float,
         width: float,
     ) -> Proposals:
-        """Return the proposals of one picture of `height` x `width`, of (6, H_i, W_i) logits and (12, H_i, W_i) deltas
-        of `BackgroundRPN`."""
-        found, scores = [], []
+        """Returns the proposals of one image.
+
+        Args:
+            logits: (6, H_i, W_i) per level, from `BackgroundRPN`.
+            deltas: (12, H_i, W_i) per level.
+            anchors: (H_i * W_i * 3, 4) per level.
+            conventions: How boxes are coded.
+            height: Height of the image in input pixels.
+            width: Width of the image in input pixels.
+        """
+        corners_by_level, scores = [], []
         for logit, delta, anchor in zip(logits, deltas, anchors, strict=True):
-            score = pairs(logit).softmax(-1)[:, 1]
+            score = flatten_logits(logit).softmax(-1)[:, 1]
             best = score.topk(min(self.pre_nms_count, len(score))).indices
             corners = conventions.decode(
                 anchor[best], flatten_deltas(delta)[best], stds=_STDS, height=height, width=width
             )
-            kept = conventions.suppress(corners, score[best], iou=self.iou_threshold)[: self.post_nms_count]
-            found.append(corners[kept])
+            kept = conventions.nms(corners, score[best], iou_threshold=self.iou_threshold)[: self.post_nms_count]
+            corners_by_level.append(corners[kept])
             scores.append(score[best][kept])
         joint = torch.cat(scores)
         best = joint.topk(min(self.max_count, len(joint))).indices
-        return Proposals(corners=torch.cat(found)[best], scores=joint[best])
+        return Proposals(corners=torch.cat(corners_by_level)[best], scores=joint[best])
 
 
-def pairs(logits: Tensor) -> Tensor:
-    """Return logits (6, H, W) as (H * W * 3, 2), in the anchors' order."""
+def flatten_logits(logits: Tensor) -> Tensor:
+    """Returns logits (6, H, W) as (H * W * 3, 2), in the order of the anchors."""
     return logits.permute(1, 2, 0).reshape(-1, 2)
 
 
 def flatten_deltas(deltas: Tensor) -> Tensor:
-    """Return deltas (12, H, W) as (H * W * 3, 4), in the anchors' order."""
+    """Returns deltas (12, H, W) as (H * W * 3, 4), in the order of the anchors."""
     return deltas.permute(1, 2, 0).reshape(-1, 4)

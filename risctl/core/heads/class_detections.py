@@ -1,4 +1,4 @@
-"""From scored boxes to detections: one class after another, overlapping boxes suppressed, the best kept."""
+"""Selects detections from scored boxes by class-wise non-maximum suppression."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from risctl.core.heads.box_conventions import BoxConvention
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detections:
-    """Boxes (N, 4) xyxy with scores (N,), labels (N,) from 0, and the regions (N,) that they came from; best first."""
+    """Detections of one image, by falling score.
+
+    Attributes:
+        boxes: (N, 4) xyxy in input pixels.
+        scores: (N,).
+        labels: (N,) class indices from 0.
+        regions: (N,) indices of the regions that they come from.
+    """
 
     boxes: Tensor
     scores: Tensor
@@ -25,9 +32,12 @@ class Detections:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectionFilter:
-    """How detections are chosen.
+    """Selects detections.
 
-    score: what one must exceed; iou: the overlap above which only the best of a class stays; most: of a picture.
+    Attributes:
+        score_threshold: Score that a detection must exceed.
+        iou_threshold: Overlap above which the lower-scored of two boxes of a class is suppressed.
+        max_count: Detections of an image.
     """
 
     score_threshold: float = 0.05
@@ -36,21 +46,31 @@ class DetectionFilter:
 
     @torch.no_grad()
     def __call__(self, boxes: Tensor, scores: Tensor, *, conventions: BoxConvention) -> Detections:
-        """Choose among boxes (R, U, 4) of U classes by their scores (R, U)."""
-        found = [
-            self._one(boxes[:, label], scores[:, label], label, conventions)
+        """Selects detections among R regions for U classes.
+
+        Args:
+            boxes: (R, U, 4) xyxy, a box per region and class.
+            scores: (R, U).
+            conventions: How boxes are measured.
+        """
+        kept_by_class = [
+            self._select_class(boxes[:, label], scores[:, label], label, conventions)
             for label in torch.nonzero((scores > self.score_threshold).any(0))[:, 0].tolist()
         ]
         rows = (
-            torch.cat([rows for rows, _ in found]) if found else torch.zeros(0, dtype=torch.int64, device=boxes.device)
+            torch.cat([rows for rows, _ in kept_by_class])
+            if kept_by_class
+            else torch.zeros(0, dtype=torch.int64, device=boxes.device)
         )
-        labels = torch.cat([labels for _, labels in found]) if found else rows
-        own = scores[rows, labels]
-        best = own.argsort(descending=True, stable=True)[: self.max_count]
+        labels = torch.cat([labels for _, labels in kept_by_class]) if kept_by_class else rows
+        selected = scores[rows, labels]
+        best = selected.argsort(descending=True, stable=True)[: self.max_count]
         rows, labels = rows[best], labels[best]
-        return Detections(boxes=boxes[rows, labels], scores=own[best], labels=labels, regions=rows)
+        return Detections(boxes=boxes[rows, labels], scores=selected[best], labels=labels, regions=rows)
 
-    def _one(self, boxes: Tensor, scores: Tensor, label: int, conventions: BoxConvention) -> tuple[Tensor, Tensor]:
+    def _select_class(
+        self, boxes: Tensor, scores: Tensor, label: int, conventions: BoxConvention
+    ) -> tuple[Tensor, Tensor]:
         rows = torch.nonzero(scores > self.score_threshold)[:, 0]
-        kept = rows[conventions.suppress(boxes[rows], scores[rows], iou=self.iou_threshold)]
+        kept = rows[conventions.nms(boxes[rows], scores[rows], iou_threshold=self.iou_threshold)]
         return kept, torch.full_like(kept, label)

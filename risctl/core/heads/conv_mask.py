@@ -1,4 +1,4 @@
-"""VLT's mask head: the queries' maps to mask logits at half the input's size."""
+"""VLT's mask decoder (Ding et al., ICCV 2021): mask logits at half the input's size from the decoded queries."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from risctl.core.blocks import ConvBlock, UpsampleBlock, dense
 
 
 class ConvMaskHead(nn.Module):
-    """Each query becomes a channel of a map at stride 16; three blocks, three times (up, block), a convolution.
-
-    All convolutions are 3x3.
-    """
+    """Turns each query into a channel of a map at stride 16; three 3x3 blocks and three upsampling blocks follow."""
 
     def __init__(
         self,
@@ -22,7 +19,15 @@ class ConvMaskHead(nn.Module):
         width: int = 256,
         norm_momentum: float = 0.01,
     ) -> None:
-        """Build it for `queries` queries of `channels` and maps of `grid` (rows, columns), `width` channels inside."""
+        """Builds the head.
+
+        Args:
+            channels: Width of the queries.
+            queries: Number of queries Q.
+            grid: Rows and columns of the map at stride 16.
+            width: Channels of the blocks.
+            norm_momentum: Momentum of the batch norms.
+        """
         super().__init__()
         self.grid = grid
         self.project = dense(channels, grid[0] * grid[1])
@@ -37,6 +42,6 @@ class ConvMaskHead(nn.Module):
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
     def forward(self, answers: Tensor) -> Tensor:
-        """Map (B, Q, C) to logits (B, 8 rows, 8 columns)."""
+        """Maps queries (B, Q, C) to logits (B, 8 * rows, 8 * columns)."""
         x = self.blocks(self.project(answers).relu().unflatten(2, self.grid))
         return self.out(self.ups(x))[:, 0]

@@ -1,7 +1,7 @@
-"""An anchor-free detection head: class scores and boxes at every cell of every level.
+"""An anchor-free detection head: class scores and a box at every cell of every level.
 
-Li et al., "Generalized Focal Loss" (2020), in NanoDet-m's light form: a cell's score of a class is also how well
-its box is expected to fit, and each side of the box is the mean of a distribution over 8 distances.
+Li et al., "Generalized Focal Loss" (2020), in the light form of NanoDet-m: the score of a class is also the expected
+quality of the box, and each side of a box is the mean of a distribution over 8 distances.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ BINS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellPredictions:
-    """What the head says at all cells of all levels together, A in number.
+    """Predictions at all A cells of all levels together.
 
-    scores (B, A, K) logits; sides (B, A, 4, BINS) logits of the distance to left, top, right, bottom in strides;
-    centres (A, 2) x, y in input pixels; strides (A,).
+    Attributes:
+        scores: (B, A, K) logits.
+        sides: (B, A, 4, BINS) logits of the distance to left, top, right and bottom in strides.
+        centres: (A, 2) x and y in input pixels.
+        strides: (A,) in input pixels.
     """
 
     scores: Tensor
@@ -31,7 +34,7 @@ class CellPredictions:
     strides: Tensor
 
     def boxes(self) -> Tensor:
-        """Return (B, A, 4) xyxy in input pixels."""
+        """Returns the boxes (B, A, 4), xyxy in input pixels."""
         steps = torch.arange(BINS, device=self.sides.device, dtype=self.sides.dtype)
         reach = (self.sides.softmax(-1) @ steps) * self.strides[:, None]  # (B, A, 4)
         return torch.cat([self.centres - reach[..., :2], self.centres + reach[..., 2:]], -1)
@@ -52,16 +55,24 @@ class _Tower(nn.Module):
 
 
 class DetectionHead(nn.Module):
-    """One small tower a level, as NanoDet-m has it."""
+    """A small convolutional tower per level, as in NanoDet-m."""
 
     def __init__(self, channels: int, *, classes: int, strides: Sequence[int], depth: int = 2) -> None:
+        """Builds the head.
+
+        Args:
+            channels: Channels of the maps.
+            classes: Number of categories K.
+            strides: Stride of each level in input pixels.
+            depth: Depthwise separable convolutions per tower.
+        """
         super().__init__()
         self.strides = tuple(strides)
         self.classes = classes
         self.towers = nn.ModuleList(_Tower(channels, classes + 4 * BINS, depth=depth) for _ in self.strides)
 
     def forward(self, maps: Sequence[Tensor]) -> CellPredictions:
-        """Return what is found in maps (B, C, H_i, W_i), one a stride."""
+        """Predicts scores and boxes from maps (B, C, H_i, W_i), one per stride."""
         outputs, centres, strides = [], [], []
         for stride, tower, x in zip(self.strides, self.towers, maps, strict=True):
             outputs.append(tower(x).flatten(2).transpose(1, 2))  # (B, H W, K + 4 BINS)

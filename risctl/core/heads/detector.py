@@ -1,4 +1,4 @@
-"""The finder: the things in a picture, with boxes, class scores and the map that their masks are made of."""
+"""mini's detector: boxes and class scores of the instances in an image, and the features of their masks."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from risctl.core.heads.roi_ops import nms
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectionBatch:
-    """What was found in B pictures, N at most, surest first.
+    """Detections of B images, at most N each, by falling score.
 
-    corners (B, N, 4): xyxy in input pixels; scores (B, N, K) in [0, 1]; mask (B, N) bool, True where a thing is.
+    Attributes:
+        corners: (B, N, 4) xyxy in input pixels.
+        scores: (B, N, K) class scores in [0, 1].
+        mask: (B, N) bool, True where a detection is.
     """
 
     corners: Tensor
@@ -27,12 +30,19 @@ class DetectionBatch:
 
 
 class InstanceDetector(nn.Module):
-    """ShuffleNetV2, path aggregation, detection head and masks of boxes: some 1.1 M parameters."""
+    """Backbone, path aggregation, detection head and mask head: about 1.1 M parameters with ShuffleNetV2."""
 
     def __init__(
         self, backbone: nn.Module | None = None, *, classes: int = 80, neck: int = 96, channels: int = 64
     ) -> None:
-        """Builds it on a backbone with maps at strides 4, 8, 16 and 32; None: `ShuffleNet`."""
+        """Builds the detector.
+
+        Args:
+            backbone: A backbone with maps at strides 4, 8, 16 and 32; None for `ShuffleNet`.
+            classes: Number of categories K.
+            neck: Channels of the neck.
+            channels: Channels of the mask features.
+        """
         super().__init__()
         self.backbone = ShuffleNet() if backbone is None else backbone
         finest, *coarser = tuple(self.backbone.channels)  # type: ignore[arg-type]
@@ -42,7 +52,15 @@ class InstanceDetector(nn.Module):
         self.masks = InstanceMaskHead(channels)
 
     def forward(self, images: Tensor, padding: Tensor) -> tuple[CellPredictions, Tensor]:
-        """Return what the detection head says and the map (B, channels, H/4, W/4) for masks, of images (B, 3, H, W)."""
+        """Runs backbone, neck and detection head.
+
+        Args:
+            images: (B, 3, H, W).
+            padding: (B, H, W) bool, True outside the image.
+
+        Returns:
+            The predictions at all cells, and mask features (B, channels, H / 4, W / 4).
+        """
         maps = self.backbone(images, padding).maps
         aggregated = self.neck(maps[1:])
         return self.head(aggregated), self.features(maps[0], aggregated)
@@ -56,10 +74,16 @@ def select_detections(
     score_threshold: float = 0.05,
     iou_threshold: float = 0.6,
 ) -> DetectionBatch:
-    """Return the surest things of each picture: one a place, whatever its class.
+    """Selects the best detections of each image by class-agnostic non-maximum suppression.
 
-    extents (B, 4): left, top, right, bottom of the picture in the input, in pixels; most: things a picture; floor: the
-    least score; overlap: the IoU from which two boxes are of one place. Boxes are cut at the picture's border.
+    Boxes are clipped to the image.
+
+    Args:
+        cells: Predictions for B images.
+        extents: (B, 4) left, top, right and bottom of the image within the input, in pixels.
+        max_count: Detections per image.
+        score_threshold: Score that a detection must exceed.
+        iou_threshold: Overlap above which the lower-scored of two boxes is suppressed.
     """
     scores = cells.scores.sigmoid()
     boxes = cells.boxes()
@@ -67,16 +91,21 @@ def select_detections(
     boxes = torch.cat([boxes[..., :2].maximum(low).minimum(high), boxes[..., 2:].maximum(low).minimum(high)], -1)
     best = scores.amax(-1)
     sized = (boxes[..., 2:] - boxes[..., :2]).amin(-1) > 1
-    picked = []
+    kept_by_image = []
     for row in range(len(boxes)):
-        sure = torch.nonzero((best[row] > score_threshold) & sized[row])[:, 0]
-        # Beyond some hundreds of candidates nothing new is found, but the suppression takes its time.
-        sure = sure[best[row, sure].topk(min(400, len(sure))).indices]
-        picked.append(sure[nms(boxes[row, sure].float(), best[row, sure].float(), iou_threshold)][:max_count])
-    length = max((len(one) for one in picked), default=0)
-    corners, kinds = boxes.new_zeros(len(boxes), length, 4), scores.new_zeros(len(boxes), length, scores.shape[-1])
+        candidates = torch.nonzero((best[row] > score_threshold) & sized[row])[:, 0]
+        # More than some hundreds of candidates add no detections, but slow the suppression down.
+        candidates = candidates[best[row, candidates].topk(min(400, len(candidates))).indices]
+        kept_by_image.append(
+            candidates[nms(boxes[row, candidates].float(), best[row, candidates].float(), iou_threshold)][:max_count]
+        )
+    length = max((len(one) for one in kept_by_image), default=0)
+    corners, class_scores = (
+        boxes.new_zeros(len(boxes), length, 4),
+        scores.new_zeros(len(boxes), length, scores.shape[-1]),
+    )
     mask = torch.zeros(len(boxes), length, dtype=torch.bool, device=boxes.device)
-    for row, own in enumerate(picked):
-        corners[row, : len(own)], kinds[row, : len(own)] = boxes[row, own], scores[row, own]
-        mask[row, : len(own)] = True
-    return DetectionBatch(corners=corners, scores=kinds, mask=mask)
+    for row, kept in enumerate(kept_by_image):
+        corners[row, : len(kept)], class_scores[row, : len(kept)] = boxes[row, kept], scores[row, kept]
+        mask[row, : len(kept)] = True
+    return DetectionBatch(corners=corners, scores=class_scores, mask=mask)

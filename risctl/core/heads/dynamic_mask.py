@@ -1,4 +1,4 @@
-"""Masks by convolutions whose weights each query brings (CondInst, Tian et al. 2020; ReferFormer)."""
+"""Masks by dynamic convolutions with weights from queries (CondInst, Tian et al., 2020; ReferFormer, CVPR 2022)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 class MLP(nn.Module):
-    """Linear layers of `widths`, ReLU between."""
+    """Linear layers of the given widths with ReLU in between."""
 
     def __init__(self, *widths: int) -> None:
         super().__init__()
@@ -25,20 +25,28 @@ class MLP(nn.Module):
         return layer
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (..., widths[0]) to (..., widths[-1])."""
+        """Maps (..., widths[0]) to (..., widths[-1])."""
         for layer in self.layers[:-1]:
             x = layer(x).relu()
         return self.layers[-1](x)
 
 
 class DynamicMaskHead(nn.Module):
-    """Mask features and a query's vector and box centre to the query's mask.
+    """Predicts a query's mask from mask features, the query's vector and its box centre.
 
-    Three 1x1 convolutions, `inner` channels wide, over the features and, of each cell, its distance in pixels to the
-    query's centre (not normalised, as published).
+    Three 1x1 convolutions, `inner` channels wide, over the features and each cell's offset to the query's centre in
+    pixels (not normalised, as published).
     """
 
     def __init__(self, channels: int, *, features: int = 256, inner: int = 8, stride: int = 4) -> None:
+        """Builds the head.
+
+        Args:
+            channels: Width C of the queries.
+            features: Channels F of the mask features.
+            inner: Channels of the dynamic convolutions.
+            stride: Stride of the mask features in input pixels.
+        """
         super().__init__()
         self.inner, self.features, self.stride = inner, features, stride
         self.sizes = ((features + 2) * inner, inner * inner, inner, inner, inner, 1)
@@ -50,17 +58,26 @@ class DynamicMaskHead(nn.Module):
                 nn.init.xavier_uniform_(parameter)
 
     def forward(self, maps: Tensor, queries: Tensor, centres: Tensor) -> Tensor:
-        """Return mask logits (N, Q, h, w) of N frames.
+        """Returns mask logits (N, Q, h, w) of N frames.
 
-        maps: (N, F, h, w); queries: (N, Q, C); centres: (N, Q, 2), x and y in pixels of the input.
+        Args:
+            maps: (N, F, h, w).
+            queries: (N, Q, C).
+            centres: (N, Q, 2), x and y in pixels of the input.
         """
         return self.apply_kernels(maps, self.controller(queries), centres)
 
     def forward_with_projection(self, out: nn.Conv2d, maps: Tensor, queries: Tensor, centres: Tensor) -> Tensor:
-        """Return what `forward` makes of `out(maps)`, without making that.
+        """Computes `forward(out(maps), queries, centres)` without computing `out(maps)`.
 
-        `out` is linear, and so is the first of the three convolutions: of the features, only their product with the few
-        channels of the queries is wanted, and one convolution of so many channels gives it. maps: (N, C, h, w).
+        `out` and the first dynamic convolution are both linear. Only their product, with the few channels of the
+        queries, is needed, and one convolution with that many channels computes it.
+
+        Args:
+            out: The convolution that projects to mask features.
+            maps: Its input (N, C, h, w).
+            queries: (N, Q, C).
+            centres: (N, Q, 2), x and y in pixels of the input.
         """
         kernels = self.controller(queries)
         if queries.shape[1] * self.inner >= self.features:
@@ -68,40 +85,46 @@ class DynamicMaskHead(nn.Module):
         first = self._first(kernels)[..., : self.features].flatten(1, 2)  # (N, Q * inner, F)
         weights = (first @ out.weight.flatten(1)).unflatten(2, out.weight.shape[1:])
         biases = None if out.bias is None else first @ out.bias
-        seen = [
+        projected = [
             functional.conv2d(
                 one[None], weights[row], None if biases is None else biases[row], padding=out.padding, stride=out.stride
             )
             for row, one in enumerate(maps)
         ]
-        return self._finish(torch.cat(seen), kernels, centres)
+        return self._finish(torch.cat(projected), kernels, centres)
 
     def apply_kernels(self, maps: Tensor, kernels: Tensor, centres: Tensor) -> Tensor:
-        """Return mask logits (N, Q, h, w): `forward` with the controller's output (N, Q, sum(sizes)) given."""
+        """Computes `forward` from the controller's output.
+
+        Args:
+            maps: (N, F, h, w).
+            kernels: (N, Q, sum(sizes)).
+            centres: (N, Q, 2), x and y in pixels of the input.
+        """
         first = self._first(kernels)
-        # The first convolution is one product for all queries; the offsets need no map of their own.
-        seen = torch.bmm(first[..., : self.features].flatten(1, 2), maps.flatten(2))
-        return self._finish(seen.unflatten(2, tuple(maps.shape[2:])), kernels, centres)
+        # The first convolution is one product for all queries; offsets are added without a map of their own.
+        projected = torch.bmm(first[..., : self.features].flatten(1, 2), maps.flatten(2))
+        return self._finish(projected.unflatten(2, tuple(maps.shape[2:])), kernels, centres)
 
     def _first(self, kernels: Tensor) -> Tensor:
-        """Return the weights (N, Q, inner, F + 2) of the first convolution."""
+        """Returns the weights (N, Q, inner, F + 2) of the first convolution."""
         return kernels[..., : self.sizes[0]].unflatten(2, (self.inner, self.features + 2))
 
-    def _finish(self, seen: Tensor, kernels: Tensor, centres: Tensor) -> Tensor:
-        """Return mask logits (N, Q, h, w) of what the first convolution makes of the features, (N, Q * inner, h, w)."""
+    def _finish(self, projected: Tensor, kernels: Tensor, centres: Tensor) -> Tensor:
+        """Returns mask logits (N, Q, h, w) given the first convolution of the features, (N, Q * inner, h, w)."""
         frames, queries = kernels.shape[:2]
-        height, width = seen.shape[2:]
+        height, width = projected.shape[2:]
         inner = self.inner
-        seen = seen.view(frames, queries, inner, height, width)
+        projected = projected.view(frames, queries, inner, height, width)
         first = self._first(kernels)
         _, second, third, first_bias, second_bias, third_bias = kernels.split(self.sizes, dim=2)
         y, x = (
-            torch.arange(length, dtype=seen.dtype, device=seen.device) * self.stride + self.stride // 2
+            torch.arange(length, dtype=projected.dtype, device=projected.device) * self.stride + self.stride // 2
             for length in (height, width)
         )
         across = first[..., -2, None] * (centres[..., 0, None, None] - x)  # (N, Q, inner, w)
         down = first[..., -1, None] * (centres[..., 1, None, None] - y)
-        hidden = (seen + across[..., None, :] + down[..., None] + first_bias[..., None, None]).relu()
+        hidden = (projected + across[..., None, :] + down[..., None] + first_bias[..., None, None]).relu()
         hidden = hidden.flatten(0, 1).flatten(2)  # (N * Q, inner, h * w)
         weights = second.reshape(-1, inner, inner)
         hidden = torch.baddbmm(second_bias.reshape(-1, inner, 1), weights, hidden).relu()

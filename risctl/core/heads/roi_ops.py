@@ -1,7 +1,7 @@
-"""What boxes see of a map, and which boxes are of one place: `roi_align` and `nms` as torchvision has them.
+"""RoI sampling and non-maximum suppression, equal to torchvision's `roi_align` and `nms`.
 
-Written in torch alone, because importing torchvision takes as long as importing torch, and whoever waits for a first
-mask would wait for it. He et al., "Mask R-CNN" (2017), section 3.
+Written in plain torch, because importing torchvision takes as long as importing torch and would delay a first mask by
+that. He et al., "Mask R-CNN" (2017), section 3.
 """
 
 from __future__ import annotations
@@ -11,59 +11,79 @@ import torch
 from torch import Tensor
 
 
-def sample_boxes(maps: Tensor, boxes: Tensor, pictures: Tensor, *, size: int, scale: float, samples: int = 1) -> Tensor:
-    """Return (M, C, size, size): what boxes (M, 4), xyxy, see of `maps` (B, C, H, W), one square a box.
+def sample_boxes(
+    maps: Tensor, boxes: Tensor, image_indices: Tensor, *, size: int, scale: float, samples: int = 1
+) -> Tensor:
+    """Samples a square of features per box, as RoIAlign.
 
-    pictures (M,): the row of `maps` that each box looks at; scale: a map's pixels in the unit of the boxes; samples:
-    how many points a cell is the mean of along each axis. A point is interpolated between the four pixels around it;
-    beyond the middles of the outermost pixels it has their values, further than a pixel from them zero. Computed in
-    float32 under autocast, too. No gradient flows into the boxes.
+    A sample is interpolated bilinearly between the four pixels around it. Beyond the centres of the outermost pixels it
+    repeats their values, and more than a pixel away from them it is zero. Computed in float32, also under autocast. No
+    gradient flows into the boxes.
+
+    Args:
+        maps: (B, C, H, W).
+        boxes: (M, 4) xyxy.
+        image_indices: (M,), the row of `maps` of each box.
+        size: Side of the square in cells.
+        scale: Map pixels per unit of the boxes.
+        samples: Samples per cell and axis, which are averaged.
+
+    Returns:
+        (M, C, size, size).
     """
     if not len(boxes):
         return maps.new_zeros(0, maps.shape[1], size, size)
     height, width = maps.shape[2:]
     spans = boxes.detach().float() * scale
-    # Each axis by itself: what a cell sees is a weighted sum of rows of a weighted sum of columns.
-    across = _shares(spans[:, 0::2], width, size=size, samples=samples)
-    down = _shares(spans[:, 1::2], height, size=size, samples=samples)
-    columns, rows = _reach(spans[:, 0::2], width), _reach(spans[:, 1::2], height)
+    # The axes are separable: a cell is a weighted sum of rows of weighted sums of columns.
+    across = _pixel_weights(spans[:, 0::2], width, size=size, samples=samples)
+    down = _pixel_weights(spans[:, 1::2], height, size=size, samples=samples)
+    columns, rows = _pixel_ranges(spans[:, 0::2], width), _pixel_ranges(spans[:, 1::2], height)
     squares = []
     with torch.autocast(maps.device.type, enabled=False):
-        for box, picture in enumerate(pictures.tolist()):
-            part = maps[picture, :, rows[box], columns[box]].float()
+        for box, index in enumerate(image_indices.tolist()):
+            part = maps[index, :, rows[box], columns[box]].float()
             squares.append(down[box, :, rows[box]] @ (part @ across[box, :, columns[box]].T))
     return torch.stack(squares).to(maps.dtype)
 
 
-def nms(boxes: Tensor, scores: Tensor, overlap: float) -> Tensor:
-    """Return the indices of the boxes (N, 4), xyxy, that stay, surest first: a box goes if its IoU with a surer one
-    that stays is above `overlap`."""
+def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+    """Returns the indices of the boxes that non-maximum suppression keeps, by falling score.
+
+    Args:
+        boxes: (N, 4) xyxy.
+        scores: (N,).
+        iou_threshold: Overlap above which the lower-scored of two boxes is suppressed.
+    """
     order = scores.argsort(descending=True, stable=True)
-    own = boxes[order]
-    low, high = torch.maximum(own[:, None, :2], own[None, :, :2]), torch.minimum(own[:, None, 2:], own[None, :, 2:])
+    sorted_boxes = boxes[order]
+    low, high = (
+        torch.maximum(sorted_boxes[:, None, :2], sorted_boxes[None, :, :2]),
+        torch.minimum(sorted_boxes[:, None, 2:], sorted_boxes[None, :, 2:]),
+    )
     shared = (high - low).clamp(min=0).prod(-1)
-    areas = (own[:, 2:] - own[:, :2]).prod(-1)
-    close = (shared / (areas[:, None] + areas - shared) > overlap).cpu().numpy()
-    gone = np.zeros(len(own), dtype=bool)
+    areas = (sorted_boxes[:, 2:] - sorted_boxes[:, :2]).prod(-1)
+    close = (shared / (areas[:, None] + areas - shared) > iou_threshold).cpu().numpy()
+    suppressed = np.zeros(len(sorted_boxes), dtype=bool)
     kept = []
     for index, row in enumerate(close):
-        if not gone[index]:
+        if not suppressed[index]:
             kept.append(index)
-            gone |= row
+            suppressed |= row
     return order[kept]
 
 
-def _shares(spans: Tensor, length: int, *, size: int, samples: int) -> Tensor:
-    """Return (M, size, length): how much each of `length` pixels counts in each cell of spans (M, 2) on one axis."""
+def _pixel_weights(spans: Tensor, length: int, *, size: int, samples: int) -> Tensor:
+    """Returns (M, size, length): the weight of each of `length` pixels in each cell of spans (M, 2) along one axis."""
     steps = (torch.arange(size * samples, device=spans.device) + 0.5) / (size * samples)
-    places = spans[:, :1] + (spans[:, 1:] - spans[:, :1]) * steps - 0.5  # (M, S), 0 is the first pixel's middle
-    near = ((places >= -1) & (places <= length)).float()
-    away = places.clamp(0, length - 1)[..., None] - torch.arange(length, device=spans.device)
+    positions = spans[:, :1] + (spans[:, 1:] - spans[:, :1]) * steps - 0.5  # (M, S), 0 is the first pixel's middle
+    near = ((positions >= -1) & (positions <= length)).float()
+    away = positions.clamp(0, length - 1)[..., None] - torch.arange(length, device=spans.device)
     return ((1 - away.abs()).clamp(min=0) * near[..., None]).unflatten(1, (size, samples)).mean(2)
 
 
-def _reach(spans: Tensor, length: int) -> list[slice]:
-    """Return the pixels that the cells of each span (M, 2) look at, one at least."""
+def _pixel_ranges(spans: Tensor, length: int) -> list[slice]:
+    """Returns the range of pixels, at least one, that the cells of each span (M, 2) read."""
     first = (spans[:, 0] - 0.5).floor().clamp(0, length - 1)
     last = torch.maximum((spans[:, 1] + 1.5).floor().clamp(max=length), first + 1)
     return [slice(int(low), int(high)) for low, high in torch.stack([first, last], 1).tolist()]

@@ -1,4 +1,4 @@
-"""The zero-shot detector of ZSI (section 3.2): regions compared with word vectors, and read back from them."""
+"""The zero-shot detector of ZSI (Zheng et al., CVPR 2021, section 3.2): compares regions with word vectors."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from torch import Tensor, nn
 from risctl.core.fusion.background_sync import similarity_to_seen
 
 STDS = (0.1, 0.1, 0.2, 0.2)
-"""What the deltas of boxes are divided by in training."""
+"""Standard deviations that box deltas are divided by in training."""
 POOLED = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SemanticBoxes:
-    """What the head says of N regions.
+    """Outputs of the head for N regions.
 
-    scores (N, K + 1): logits of background and the seen classes; deltas (N, 4 (K + 1)); shared (N, H): what the encoder
-    reads; restored (N, H): what the decoder makes of its answer.
+    Attributes:
+        scores: (N, K + 1) logits of background and the seen classes.
+        deltas: (N, 4 * (K + 1)) box deltas per class.
+        shared: (N, H) features that the encoder reads.
+        restored: (N, H) their reconstruction by the decoder.
     """
 
     scores: Tensor
@@ -27,18 +30,20 @@ class SemanticBoxes:
     shared: Tensor
     restored: Tensor
 
-    def of_classes(self, seen: Tensor, asked: Tensor) -> Tensor:
-        """Return the scores (N, U + 1) of classes by their vectors `asked` (U + 1, D), the first for background.
+    def of_classes(self, seen: Tensor, targets: Tensor) -> Tensor:
+        """Returns the scores (N, U + 1) of target classes, not normalised, as published.
 
-        seen (K + 1, D): the vectors that the logits were made with. The scores are not normalised, as published.
+        Args:
+            seen: Vectors of the seen classes (K + 1, D), background first: those of the logits.
+            targets: Vectors of the target classes (U + 1, D), background first.
         """
-        return self.scores.softmax(-1) @ similarity_to_seen(seen, asked)
+        return self.scores.softmax(-1) @ similarity_to_seen(seen, targets)
 
 
 class SemanticBoxHead(nn.Module):
-    """Encoder T_e over a fixed vocabulary, its decoder T_d, and a box for each seen class.
+    """Semantic encoder T_e over a fixed vocabulary, its decoder T_d, and a box per seen class.
 
-    The vocabulary (V, D) is kept in the checkpoint: no published one holds it.
+    The vocabulary (V, D) is saved in our checkpoints; the published ones do not hold it.
     """
 
     vocabulary: Tensor
@@ -46,7 +51,15 @@ class SemanticBoxHead(nn.Module):
     def __init__(
         self, channels: int, *, hidden: int, classes: int, vocabulary: Tensor, encoder_std: float = 0.001
     ) -> None:
-        """classes: seen ones, background aside; encoder_std: how far the encoder's first weights spread."""
+        """Builds the head.
+
+        Args:
+            channels: Channels of the pooled features.
+            hidden: Width of the hidden layers.
+            classes: Number of seen classes K, without background.
+            vocabulary: Word vectors (V, D).
+            encoder_std: Standard deviation of the encoder's initial weights.
+        """
         super().__init__()
         words, dim = vocabulary.shape
         self.register_buffer("vocabulary", vocabulary)
@@ -66,7 +79,12 @@ class SemanticBoxHead(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, features: Tensor, seen: Tensor) -> SemanticBoxes:
-        """Compare pooled features (N, C, 7, 7) with the class vectors `seen` (K + 1, D)."""
+        """Compares regions with class vectors.
+
+        Args:
+            features: Pooled features (N, C, 7, 7).
+            seen: Class vectors (K + 1, D), background first.
+        """
         shared = features.flatten(1)
         for layer in self.shared:
             shared = layer(shared).relu()
@@ -76,5 +94,13 @@ class SemanticBoxHead(nn.Module):
 
 
 def select_deltas(deltas: Tensor, classes: Tensor) -> Tensor:
-    """Return the deltas (N, U, 4) of the classes (U,), 0 for background, of deltas (N, 4 (K + 1))."""
+    """Returns the deltas of some classes.
+
+    Args:
+        deltas: (N, 4 * (K + 1)).
+        classes: (U,) class indices, 0 for background.
+
+    Returns:
+        (N, U, 4).
+    """
     return deltas.unflatten(1, (-1, 4))[:, classes.to(torch.int64)]

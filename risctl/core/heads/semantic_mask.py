@@ -1,4 +1,4 @@
-"""The semantic mask head of ZSI (section 3.3): each pixel of a region compared with word vectors."""
+"""The semantic mask head of ZSI (Zheng et al., CVPR 2021, section 3.3): compares pixels with word vectors."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ _DEPTH = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SemanticMasks:
-    """What the head sees in N regions: shared (N, C, 28, 28), meaning (N, D, 28, 28), restored (N, C, 28, 28).
+    """Outputs of the head for N regions.
 
-    `restored` is what the decoder makes of the meaning; it is to be `shared`.
+    Attributes:
+        shared: (N, C, 28, 28) features that the encoder reads.
+        meaning: (N, D, 28, 28) vectors in the space of words.
+        restored: (N, C, 28, 28) the decoder's reconstruction of `shared`.
     """
 
     shared: Tensor
@@ -26,24 +29,34 @@ class SemanticMasks:
     restored: Tensor
 
     def of_seen(self, seen: Tensor) -> Tensor:
-        """Return logits (N, K + 1, 28, 28) of the seen classes by their vectors (K + 1, D)."""
+        """Returns logits (N, K + 1, 28, 28) of the seen classes, by their vectors (K + 1, D)."""
         return functional.conv2d(self.meaning, seen[..., None, None])
 
-    def of_classes(self, seen: Tensor, asked: Tensor) -> Tensor:
-        """Return logits (N, U + 1, 28, 28) of classes by their vectors `asked` (U + 1, D), through the seen ones."""
-        return functional.conv2d(self.of_seen(seen), similarity_to_seen(seen, asked).T[..., None, None])
+    def of_classes(self, seen: Tensor, targets: Tensor) -> Tensor:
+        """Returns logits (N, U + 1, 28, 28) of target classes.
+
+        Args:
+            seen: Vectors of the seen classes (K + 1, D), background first.
+            targets: Vectors of the target classes (U + 1, D), background first.
+        """
+        return functional.conv2d(self.of_seen(seen), similarity_to_seen(seen, targets).T[..., None, None])
 
 
 class SemanticMaskHead(nn.Module):
-    """Four convolutions, upsampling, and the encoder E with its decoder D.
-
-    tower "paper": the four follow one another; "reference": only the last acts, as a loop of the published code has it
-    (the first three then never learn). kernel: of encoder and decoder, 1 in the paper, 3 in the published code.
-    """
+    """Four convolutions, upsampling, and the encoder E with its decoder D."""
 
     def __init__(
         self, channels: int, *, dim: int, tower: Literal["paper", "reference"] = "paper", kernel: Literal[1, 3] = 1
     ) -> None:
+        """Builds the head.
+
+        Args:
+            channels: Channels of the pooled features.
+            dim: Dimension D of the word vectors.
+            tower: "paper" applies the four convolutions in sequence; "reference" only the last one, as a loop of the
+                published code does (the other three never train).
+            kernel: Kernel size of encoder and decoder: 1 in the paper, 3 in the published code.
+        """
         super().__init__()
         self.tower = tower
         self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(_DEPTH))
@@ -60,7 +73,7 @@ class SemanticMaskHead(nn.Module):
                 layer.requires_grad_(False)
 
     def forward(self, features: Tensor) -> SemanticMasks:
-        """See pooled features (N, C, 14, 14)."""
+        """Computes masks of pooled features (N, C, 14, 14)."""
         x = features
         for layer in self.convs if self.tower == "paper" else self.convs[-1:]:
             x = layer(x).relu()

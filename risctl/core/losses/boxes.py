@@ -1,4 +1,4 @@
-"""Boxes as tensors: forms, overlaps, and where masks lie."""
+"""Box formats, generalised IoU and the boxes of masks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ _EPSILON = 1e-6
 
 
 def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
-    """Return (..., 4) as (left, top, right, bottom) of (centre x, centre y, width, height)."""
+    """Converts boxes (..., 4) from (centre x, centre y, width, height) to (left, top, right, bottom)."""
     centre, half = boxes[..., :2], boxes[..., 2:] / 2
     return torch.cat([centre - half, centre + half], dim=-1)
 
 
 def generalised_box_iou(first: Tensor, second: Tensor) -> Tensor:
-    """Return the generalised IoU (...) of boxes (..., 4) given by their corners (Rezatofighi et al. 2019).
+    """Returns the generalised IoU (...) of boxes (..., 4) xyxy (Rezatofighi et al., 2019).
 
-    Both fractions carry the 1e-6 that ReferFormer adds above and below, so that empty boxes are defined.
+    Numerators and denominators carry ReferFormer's 1e-6, so that empty boxes are defined.
     """
     shared = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
     around = torch.maximum(first[..., 2:], second[..., 2:]) - torch.minimum(first[..., :2], second[..., :2])
@@ -29,7 +29,7 @@ def generalised_box_iou(first: Tensor, second: Tensor) -> Tensor:
 
 
 def masks_to_cxcywh(masks: Tensor) -> Tensor:
-    """Return (..., 4), centre x, centre y, width and height in pixels, of bool masks (..., H, W); zeros where empty."""
+    """Returns the boxes (..., 4) of bool masks (..., H, W) in pixels, as centre and size; zeros for an empty mask."""
     rows, columns = masks.any(-1), masks.any(-2)
     top, bottom = _ends(rows)
     left, right = _ends(columns)
@@ -42,7 +42,7 @@ def _area(corners: Tensor) -> Tensor:
 
 
 def _ends(present: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the first index and one past the last of the True in (..., N), as float."""
+    """Returns the first index and one past the last index of True in (..., N), as float."""
     length = present.shape[-1]
     first = present.float().argmax(-1).float()
     last = length - present.flip(-1).float().argmax(-1).float()

@@ -1,7 +1,7 @@
-"""ReferFormer's losses: which query is the object of a clip, and how far that query is from it.
+"""ReferFormer's matching and losses (Wu et al., CVPR 2022): which query is the object of a clip, and how well it fits.
 
-One object a clip, so matching is the cheapest query. Everything is divided by the number of frames that show the
-object, over the whole batch.
+A clip has one object, so that matching is the query of least cost. All terms are divided by the number of frames that
+show the object, over the whole batch.
 """
 
 from __future__ import annotations
@@ -16,16 +16,20 @@ from torch.nn import functional
 from risctl.core.losses.boxes import cxcywh_to_xyxy, generalised_box_iou
 
 WEIGHTS: Mapping[str, float] = {"class": 2.0, "box": 5.0, "giou": 2.0, "mask": 2.0, "dice": 5.0}
-"""The published weights, of the costs of matching as of the losses."""
+"""The published weights, of the matching costs and of the losses."""
 
 _ALPHA, _GAMMA = 0.25, 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipPredictions:
-    """What a layer predicts. classes: logits (B, T, Q, K); boxes: (B, T, Q, 4), (cx, cy, w, h) in shares of the frame;
+    """Predictions of one decoder layer.
 
-    masks: logits (B, T, Q, h, w)."""
+    Attributes:
+        classes: Logits (B, T, Q, K).
+        boxes: (B, T, Q, 4), (cx, cy, w, h) as fractions of the frame.
+        masks: Logits (B, T, Q, h, w).
+    """
 
     classes: Tensor
     boxes: Tensor
@@ -34,9 +38,14 @@ class ClipPredictions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipTargets:
-    """What is true. masks: (B, T, h, w) in [0, 1], at the size of the predicted ones; boxes: (B, T, 4), zero where the
+    """Targets of B clips.
 
-    object does not show; valid: (B, T) bool, where it shows; labels: (B,) int64, all 0 for one class."""
+    Attributes:
+        masks: (B, T, h, w) in [0, 1], at the size of the predicted ones.
+        boxes: (B, T, 4), zero in frames without the object.
+        valid: (B, T) bool, True in frames with the object.
+        labels: (B,) int64, all 0 for one class.
+    """
 
     masks: Tensor
     boxes: Tensor
@@ -45,16 +54,16 @@ class ClipTargets:
 
 
 def match_costs(predicted: ClipPredictions, targets: ClipTargets) -> Tensor:
-    """Return what each query would cost as the object, (B, Q): the weighed sum of five costs.
+    """Returns the cost (B, Q) of each query as the clip's object: the weighted sum of five costs.
 
-    The class cost averages the frames that show the object, box costs all frames, mask costs the clip's volume.
+    The class cost averages over the frames that show the object, box costs over all frames, mask costs over the clip.
     """
-    chance = predicted.classes.sigmoid()
-    label = targets.labels[:, None, None, None].expand(*chance.shape[:3], 1)
-    chance = chance.gather(3, label)[..., 0]  # (B, T, Q)
-    positive = _ALPHA * (1 - chance) ** _GAMMA * -(chance + 1e-8).log()
-    negative = (1 - _ALPHA) * chance**_GAMMA * -(1 - chance + 1e-8).log()
-    shown = targets.valid[..., None].to(chance.dtype)
+    probability = predicted.classes.sigmoid()
+    label = targets.labels[:, None, None, None].expand(*probability.shape[:3], 1)
+    probability = probability.gather(3, label)[..., 0]  # (B, T, Q)
+    positive = _ALPHA * (1 - probability) ** _GAMMA * -(probability + 1e-8).log()
+    negative = (1 - _ALPHA) * probability**_GAMMA * -(1 - probability + 1e-8).log()
+    shown = targets.valid[..., None].to(probability.dtype)
     classes = ((positive - negative) * shown).sum(1) / shown.sum(1).clamp(min=1)
     true = targets.boxes[:, :, None]
     boxes = (predicted.boxes - true).abs().sum(-1).mean(1)
@@ -62,57 +71,69 @@ def match_costs(predicted: ClipPredictions, targets: ClipTargets) -> Tensor:
     masks = predicted.masks.transpose(1, 2).flatten(2)  # (B, Q, T * h * w)
     volume = targets.masks.flatten(1)[:, None]
     mask = focal_loss(masks, volume.expand_as(masks)).mean(-1)
-    dice = -_dice_share(masks.sigmoid(), volume)
+    dice = -_dice_coefficient(masks.sigmoid(), volume)
     terms = {"class": classes, "box": boxes, "giou": giou, "mask": mask, "dice": dice}
     return torch.stack([WEIGHTS[name] * value for name, value in terms.items()]).sum(0)
 
 
 @torch.no_grad()
 def match_queries(predicted: ClipPredictions, targets: ClipTargets) -> Tensor:
-    """Return (B,) int64: the query that costs least as each clip's object."""
+    """Returns the index of the query of least cost for each clip, (B,) int64."""
     return match_costs(predicted, targets).argmin(1)
 
 
 def clip_losses(
     predicted: ClipPredictions, targets: ClipTargets, *, chosen: Tensor, count: Tensor
 ) -> dict[str, Tensor]:
-    """Return the unweighed losses "class", "box", "giou", "mask" and "dice" of one layer, scalars.
+    """Returns the unweighted losses "class", "box", "giou", "mask" and "dice" of one layer, scalars.
 
-    chosen: (B,) int64, the query matched to each clip's object; count: how many frames show their object.
+    Args:
+        predicted: Predictions of the layer.
+        targets: The targets.
+        chosen: (B,) int64, the query matched to each clip's object.
+        count: Number of frames that show their object.
     """
-    queries, kinds = predicted.classes.shape[2:]
+    queries, classes = predicted.classes.shape[2:]
     rows = torch.arange(len(chosen), device=chosen.device)
-    truth = torch.zeros_like(predicted.classes)
+    labels = torch.zeros_like(predicted.classes)
     picked = (
         functional.one_hot(chosen, queries)[:, None, :, None]
-        * functional.one_hot(targets.labels, kinds)[:, None, None, :]
+        * functional.one_hot(targets.labels, classes)[:, None, None, :]
     )
-    truth = truth + picked * targets.valid[:, :, None, None]
+    labels = labels + picked * targets.valid[:, :, None, None]
     boxes = predicted.boxes[rows, :, chosen]  # (B, T, 4)
     masks = predicted.masks[rows, :, chosen].flatten(1)  # (B, T * h * w)
     volume = targets.masks.flatten(1)
     return {
-        "class": focal_loss(predicted.classes, truth).sum() / count,
+        "class": focal_loss(predicted.classes, labels).sum() / count,
         "box": (boxes - targets.boxes).abs().sum() / count,
         "giou": (1 - generalised_box_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(targets.boxes))).sum() / count,
         "mask": focal_loss(masks, volume).mean(1).sum() / count,
-        "dice": (1 - _dice_share(masks.sigmoid(), volume)).sum() / count,
+        "dice": (1 - _dice_coefficient(masks.sigmoid(), volume)).sum() / count,
     }
 
 
 def layer_losses(layers: Sequence[ClipPredictions], targets: ClipTargets) -> dict[str, Tensor]:
-    """Return the weighed losses of all layers, each matched by itself; the last layer's keep their plain names."""
+    """Returns the weighted losses of all decoder layers, each matched on its own.
+
+    Args:
+        layers: Predictions per layer.
+        targets: The targets.
+
+    Returns:
+        Terms by name. Those of layers before the last carry the layer's index as a suffix.
+    """
     count = valid_count(targets.valid)
     terms: dict[str, Tensor] = {}
     for number, layer in enumerate(layers):
-        own = clip_losses(layer, targets, chosen=match_queries(layer, targets), count=count)
+        layer_terms = clip_losses(layer, targets, chosen=match_queries(layer, targets), count=count)
         suffix = "" if number == len(layers) - 1 else f"_{number}"
-        terms |= {f"{name}{suffix}": WEIGHTS[name] * value for name, value in own.items()}
+        terms |= {f"{name}{suffix}": WEIGHTS[name] * value for name, value in layer_terms.items()}
     return terms
 
 
 def valid_count(valid: Tensor) -> Tensor:
-    """Return how many frames (B, T) show their object, the mean over processes, at least 1."""
+    """Returns how many frames of `valid` (B, T) show their object, averaged over processes, at least 1."""
     count = valid.sum().float()
     if distributed.is_available() and distributed.is_initialized():
         distributed.all_reduce(count)
@@ -120,14 +141,14 @@ def valid_count(valid: Tensor) -> Tensor:
     return count.clamp(min=1)
 
 
-def focal_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """Return the focal loss (alpha 0.25, gamma 2; Lin et al. 2017) of each logit."""
-    chance = logits.sigmoid()
-    entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    right = chance * truth + (1 - chance) * (1 - truth)
-    return (_ALPHA * truth + (1 - _ALPHA) * (1 - truth)) * entropy * (1 - right) ** _GAMMA
+def focal_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Returns the focal loss (alpha 0.25, gamma 2; Lin et al., 2017) of each logit."""
+    probability = logits.sigmoid()
+    entropy = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    right = probability * labels + (1 - probability) * (1 - labels)
+    return (_ALPHA * labels + (1 - _ALPHA) * (1 - labels)) * entropy * (1 - right) ** _GAMMA
 
 
-def _dice_share(chance: Tensor, truth: Tensor) -> Tensor:
-    """Return (2 |both| + 1) / (|first| + |second| + 1) over the last axis."""
-    return (2 * (chance * truth).sum(-1) + 1) / (chance.sum(-1) + truth.sum(-1) + 1)
+def _dice_coefficient(probability: Tensor, labels: Tensor) -> Tensor:
+    """Returns (2 |both| + 1) / (|first| + |second| + 1) over the last axis."""
+    return (2 * (probability * labels).sum(-1) + 1) / (probability.sum(-1) + labels.sum(-1) + 1)

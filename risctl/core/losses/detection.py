@@ -1,7 +1,7 @@
-"""Losses of the detection head, and which cell answers for which thing.
+"""Losses of the detection head, and the assignment of cells to instances.
 
-Quality and distribution focal loss after Li et al., "Generalized Focal Loss" (2020); cells are given to things as
-Zhang et al., "Bridging the Gap Between Anchor-based and Anchor-free Detection" (ATSS, 2020) do.
+Quality and distribution focal loss follow Li et al., "Generalized Focal Loss" (2020). The assignment follows Zhang et
+al., "Bridging the Gap Between Anchor-based and Anchor-free Detection" (ATSS, 2020).
 """
 
 from __future__ import annotations
@@ -13,12 +13,21 @@ from torchvision.ops import box_iou, generalized_box_iou_loss
 
 from risctl.core.heads.detection import BINS, CellPredictions
 
-_CANDIDATES = 9  # cells a level that are considered for a thing
-_ANCHOR = 5.0  # the side of the square that a cell stands for while cells are given out, in strides
+_CANDIDATES = 9  # candidate cells per level and instance
+_ANCHOR = 5.0  # side of the square that stands for a cell during assignment, in strides
 
 
 def assign_cells(centres: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
-    """Return for each cell (A,) the index of the thing among `boxes` (G, 4) that it answers for, -1 for none."""
+    """Assigns cells to instances (ATSS).
+
+    Args:
+        centres: (A, 2) x and y of the cells in input pixels.
+        strides: (A,) in input pixels.
+        boxes: (G, 4) xyxy of the instances in input pixels.
+
+    Returns:
+        (A,) int64: the index of each cell's instance, -1 for none.
+    """
     if not len(boxes):
         return torch.full((len(centres),), -1, dtype=torch.int64, device=centres.device)
     half = strides[:, None] * _ANCHOR / 2
@@ -35,35 +44,38 @@ def assign_cells(centres: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
     spread = (considered - mean).square().nanmean(0).sqrt()
     sides = torch.cat([centres[:, None] - boxes[None, :, :2], boxes[None, :, 2:] - centres[:, None]], -1)
     fits = chosen & (overlaps >= mean + spread) & (sides.amin(-1) > 0.01)
-    best, thing = overlaps.masked_fill(~fits, -1.0).max(1)
-    return torch.where(best >= 0, thing, -1)
+    best, instance = overlaps.masked_fill(~fits, -1.0).max(1)
+    return torch.where(best >= 0, instance, -1)
 
 
 def detection_losses(cells: CellPredictions, boxes: list[Tensor], classes: list[Tensor]) -> dict[str, Tensor]:
-    """Return the terms "quality", "overlap" and "sides" for the things of each picture.
+    """Returns the terms "quality", "overlap" and "sides" of a batch.
 
-    boxes: (G, 4) xyxy in input pixels, classes: (G,) int64, one of each a picture.
+    Args:
+        cells: Predictions for B images.
+        boxes: (G, 4) xyxy in input pixels per image.
+        classes: (G,) int64 per image.
     """
-    found = cells.boxes()
+    predicted = cells.boxes()
     qualities = torch.zeros_like(cells.scores)
     weights, overlaps, sides = [], [], []
-    for row, (own, kinds) in enumerate(zip(boxes, classes, strict=True)):
-        thing = assign_cells(cells.centres, cells.strides, own)
-        cell = torch.nonzero(thing >= 0)[:, 0]
+    for row, (instances, labels) in enumerate(zip(boxes, classes, strict=True)):
+        instance = assign_cells(cells.centres, cells.strides, instances)
+        cell = torch.nonzero(instance >= 0)[:, 0]
         if not len(cell):
             continue
-        target = own[thing[cell]]
+        target = instances[instance[cell]]
         with torch.no_grad():
-            quality = _paired_iou(found[row, cell], target)
-        qualities[row, cell, kinds[thing[cell]]] = quality.to(qualities.dtype)
+            quality = _paired_iou(predicted[row, cell], target)
+        qualities[row, cell, labels[instance[cell]]] = quality.to(qualities.dtype)
         weight = cells.scores[row, cell].detach().sigmoid().amax(1)
         weights.append(weight)
-        overlaps.append((generalized_box_iou_loss(found[row, cell], target) * weight).sum())
+        overlaps.append((generalized_box_iou_loss(predicted[row, cell], target) * weight).sum())
         reach = torch.cat([cells.centres[cell] - target[:, :2], target[:, 2:] - cells.centres[cell]], 1)
         reach = (reach / cells.strides[cell, None]).clamp(0, BINS - 1 - 0.01)
         sides.append((_distribution_loss(cells.sides[row, cell], reach) * weight[:, None]).sum() / 4)
-    certainty = (cells.scores.sigmoid() - qualities).square()
-    quality_terms = certainty * functional.binary_cross_entropy_with_logits(cells.scores, qualities, reduction="none")
+    modulation = (cells.scores.sigmoid() - qualities).square()
+    quality_terms = modulation * functional.binary_cross_entropy_with_logits(cells.scores, qualities, reduction="none")
     positives = max(sum(len(one) for one in weights), 1)
     total = torch.stack([one.sum() for one in weights]).sum().clamp(min=1.0) if weights else cells.scores.new_ones(())
     zero = cells.sides.sum() * 0
@@ -75,7 +87,7 @@ def detection_losses(cells: CellPredictions, boxes: list[Tensor], classes: list[
 
 
 def _distribution_loss(sides: Tensor, reach: Tensor) -> Tensor:
-    """Return (P, 4): cross entropy towards the two bins around each distance `reach` (P, 4), in strides."""
+    """Returns (P, 4): the cross-entropy with the two bins around each distance `reach` (P, 4), in strides."""
     low = reach.floor().long()
     share = reach - low
     logs = sides.log_softmax(-1)

@@ -1,7 +1,7 @@
-"""Losses of a finder: boxes and classes of the things in pictures, and their masks on the squares of true boxes.
+"""Losses of mini's detector: boxes and classes of instances, and their masks on the grids of ground-truth boxes.
 
-Masks are learned from true boxes moved a little, as found boxes never fit exactly; of a picture with many things some
-are drawn by lot, big ones more often, since phrases mean them more often.
+Masks are learned from jittered ground-truth boxes, since detected boxes never fit exactly. From an image with many
+instances some are sampled, large ones more often, since expressions refer to them more often.
 """
 
 from __future__ import annotations
@@ -19,76 +19,97 @@ from risctl.core.heads.instance_masks import expand_boxes
 from risctl.core.losses.detection import detection_losses
 from risctl.data.batch import InstanceTargets
 
-_LEAST = 2.0  # the shortest side of a thing that is learned, in input pixels
-_MOVED = 0.05  # how far the sides of a true box are moved, in box sides (standard deviation)
-_BASE = 8.0  # what a thing's side is raised by when lots are drawn, in input pixels
+_MIN_SIDE = 2.0  # shortest side of an instance that is learned, in input pixels
+_JITTER = 0.05  # standard deviation of the jitter of a box's sides, in box sides
+_WEIGHT_OFFSET = 8.0  # added to an instance's side as its weight in sampling, in input pixels
 
 
 def instance_losses(
     detector: InstanceDetector,
     images: Tensor,
     padding: Tensor,
-    things: Sequence[InstanceTargets],
+    instances: Sequence[InstanceTargets],
     *,
     class_of: Mapping[int, int],
     per_image: int = 8,
     detect: bool = True,
 ) -> dict[str, Tensor]:
-    """Return the terms "quality", "overlap", "sides" (of detection) and "mask", each a float32 number.
+    """Returns the terms "quality", "overlap", "sides" (of detection) and "mask", each a float32 scalar.
 
-    images (B, 3, H, W), already filled where padding (B, H, W) is; things: of each picture, masks of any one scale of
-    the input. kind_of: category id -> class of the finder. A picture with a thing of no class teaches masks only, for
-    it would have to call that thing background. per_picture: the most things of a picture whose masks are learned;
-    detect: False leaves the terms of detection at 0. Draws from torch's global generator.
+    An image with an instance of no known class trains masks only, since detection would learn that instance as
+    background. Draws from torch's global generator.
+
+    Args:
+        detector: The detector.
+        images: (B, 3, H, W), their padding filled.
+        padding: (B, H, W) bool, True outside the image.
+        instances: The instances of each image, with masks at any one scale of the input.
+        class_of: The detector's class of each category id.
+        per_image: Masks that are learned per image.
+        detect: Whether detection is learned; False leaves its terms at 0.
     """
     cells, features = detector(images, padding)
-    boxes, masks, kinds = [], [], []
-    for own in things:
-        spans, kept = instance_boxes(own.masks, width=images.shape[-1])
+    boxes, masks, labels = [], [], []
+    for instance in instances:
+        spans, kept = instance_boxes(instance.masks, width=images.shape[-1])
         boxes.append(spans[kept])
-        masks.append(own.masks[kept])
-        kinds.append(own.categories.new_tensor([class_of.get(one, -1) for one in own.categories[kept].tolist()]))
-    terms = _found(cells, boxes, kinds) if detect else {}
-    none = features.float().sum() * 0
-    return {name: terms.get(name, none) for name in ("quality", "overlap", "sides")} | {
-        "mask": _drawn(detector, features.float(), boxes, masks, per_image=per_image, width=images.shape[-1])
+        masks.append(instance.masks[kept])
+        classes = [class_of.get(category, -1) for category in instance.categories[kept].tolist()]
+        labels.append(instance.categories.new_tensor(classes))
+    terms = _detection_terms(cells, boxes, labels) if detect else {}
+    zero = features.float().sum() * 0
+    return {name: terms.get(name, zero) for name in ("quality", "overlap", "sides")} | {
+        "mask": _mask_loss(detector, features.float(), boxes, masks, per_image=per_image, width=images.shape[-1])
     }
 
 
 def instance_boxes(masks: Tensor, *, width: int) -> tuple[Tensor, Tensor]:
-    """Return the boxes (N, 4), xyxy in pixels of an input `width` wide, of masks (N, h, w), and which are large enough
-    to be learned, (N,) bool; zeros for an empty mask."""
-    there = masks.flatten(1).any(1)
+    """Returns the boxes of instances.
+
+    Args:
+        masks: (N, h, w) bool.
+        width: Width of the input in pixels.
+
+    Returns:
+        Boxes (N, 4), xyxy in input pixels, zeros for an empty mask; and (N,) bool, True where a box is large
+        enough to be learned.
+    """
+    present = masks.flatten(1).any(1)
     boxes = torch.zeros((len(masks), 4), device=masks.device)
-    if there.any():
-        # The published function gives the last row and column, a box reaches to their far sides.
-        boxes[there] = masks_to_boxes(masks[there]).float() + boxes.new_tensor([0, 0, 1, 1])
+    if present.any():
+        # `masks_to_boxes` returns the last row and column; a box reaches to their far sides.
+        boxes[present] = masks_to_boxes(masks[present]).float() + boxes.new_tensor([0, 0, 1, 1])
     boxes = boxes * (width / masks.shape[-1])
-    return boxes, (boxes[:, 2:] - boxes[:, :2]).amin(1) >= _LEAST
+    return boxes, (boxes[:, 2:] - boxes[:, :2]).amin(1) >= _MIN_SIDE
 
 
-def mask_grid_loss(squares: Tensor, wanted: Tensor) -> Tensor:
-    """Return cross-entropy plus Dice of logits (M, G, G) with what they should be (M, G, G), in [0, 1]."""
-    drawn = squares.sigmoid()
-    dice = 1 - (2 * (drawn * wanted).sum((1, 2)) + 1) / (drawn.sum((1, 2)) + wanted.sum((1, 2)) + 1)
-    return functional.binary_cross_entropy_with_logits(squares, wanted) + dice.mean()
+def mask_grid_loss(squares: Tensor, targets: Tensor) -> Tensor:
+    """Returns binary cross-entropy plus Dice loss of mask grids.
+
+    Args:
+        squares: Logits (M, G, G).
+        targets: (M, G, G) in [0, 1].
+    """
+    probabilities = squares.sigmoid()
+    dice = 1 - (2 * (probabilities * targets).sum((1, 2)) + 1) / (probabilities.sum((1, 2)) + targets.sum((1, 2)) + 1)
+    return functional.binary_cross_entropy_with_logits(squares, targets) + dice.mean()
 
 
-def _found(cells: CellPredictions, boxes: Sequence[Tensor], kinds: Sequence[Tensor]) -> dict[str, Tensor]:
-    rows = [row for row, own in enumerate(kinds) if bool((own >= 0).all())]
+def _detection_terms(cells: CellPredictions, boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> dict[str, Tensor]:
+    rows = [row for row, classes in enumerate(labels) if bool((classes >= 0).all())]
     if not rows:
         return {}
-    known = CellPredictions(
+    selected = CellPredictions(
         scores=cells.scores[rows].float(),
         sides=cells.sides[rows].float(),
         centres=cells.centres.float(),
         strides=cells.strides.float(),
     )
     with torch.autocast(cells.scores.device.type, enabled=False):
-        return detection_losses(known, [boxes[row] for row in rows], [kinds[row] for row in rows])
+        return detection_losses(selected, [boxes[row] for row in rows], [labels[row] for row in rows])
 
 
-def _drawn(
+def _mask_loss(
     detector: InstanceDetector,
     features: Tensor,
     boxes: Sequence[Tensor],
@@ -97,28 +118,29 @@ def _drawn(
     per_image: int,
     width: int,
 ) -> Tensor:
-    """Return the loss of the masks of some things of each picture, 0 if there is none."""
+    """Returns the loss of the masks of sampled instances, 0 if there is none."""
     side = 2 * detector.masks.grid
-    asked, pictures, wanted = [], [], []
-    for row, (own, shapes) in enumerate(zip(boxes, masks, strict=True)):
-        if not len(own):
+    sampled_boxes, image_indices, targets = [], [], []
+    for row, (own_boxes, own_masks) in enumerate(zip(boxes, masks, strict=True)):
+        if not len(own_boxes):
             continue
-        weights = (own[:, 2:] - own[:, :2]).prod(1).sqrt() + _BASE
-        lot = torch.multinomial(weights, min(per_image, len(own)))
-        moved = _move(own[lot])
-        spans = torch.cat([torch.arange(len(lot), device=own.device)[:, None], expand_boxes(moved)], 1)
-        scale = shapes.shape[-1] / width
-        seen = roi_align(shapes[lot, None].float(), spans, side, spatial_scale=scale, sampling_ratio=2, aligned=True)
-        asked.append(moved)
-        pictures.append(torch.full((len(lot),), row, device=own.device))
-        wanted.append(seen[:, 0].clamp(0, 1))
-    if not asked:
+        weights = (own_boxes[:, 2:] - own_boxes[:, :2]).prod(1).sqrt() + _WEIGHT_OFFSET
+        sampled = torch.multinomial(weights, min(per_image, len(own_boxes)))
+        jittered = _jitter(own_boxes[sampled])
+        spans = torch.cat([torch.arange(len(sampled), device=own_boxes.device)[:, None], expand_boxes(jittered)], 1)
+        scale = own_masks.shape[-1] / width
+        sources = own_masks[sampled, None].float()
+        crops = roi_align(sources, spans, side, spatial_scale=scale, sampling_ratio=2, aligned=True)
+        sampled_boxes.append(jittered)
+        image_indices.append(torch.full((len(sampled),), row, device=own_boxes.device))
+        targets.append(crops[:, 0].clamp(0, 1))
+    if not sampled_boxes:
         return features.sum() * 0
-    squares = detector.masks(features, torch.cat(asked), torch.cat(pictures))
-    return mask_grid_loss(squares.float(), torch.cat(wanted))
+    squares = detector.masks(features, torch.cat(sampled_boxes), torch.cat(image_indices))
+    return mask_grid_loss(squares.float(), torch.cat(targets))
 
 
-def _move(boxes: Tensor) -> Tensor:
+def _jitter(boxes: Tensor) -> Tensor:
     reach = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
-    moved = boxes + torch.randn_like(boxes) * reach * _MOVED
-    return torch.cat([moved[:, :2], torch.maximum(moved[:, 2:], moved[:, :2] + _LEAST)], 1)
+    jittered = boxes + torch.randn_like(boxes) * reach * _JITTER
+    return torch.cat([jittered[:, :2], torch.maximum(jittered[:, 2:], jittered[:, :2] + _MIN_SIDE)], 1)

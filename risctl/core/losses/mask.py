@@ -1,4 +1,4 @@
-"""Losses of a mask against its target."""
+"""Losses of mask logits."""
 
 from __future__ import annotations
 
@@ -7,19 +7,27 @@ from torch.nn import functional
 
 
 def summed_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the binary cross-entropy of logits (B, h, w), summed over the pixels and averaged over the batch.
+    """Returns the binary cross-entropy, summed over pixels and averaged over the batch.
 
-    The targets (B, h, w) may be soft. In float32 whatever the logits' precision: a sum of 43,264 overflows float16.
+    Computed in float32 whatever the logits' dtype: a sum over 43,264 pixels overflows float16.
+
+    Args:
+        logits: (B, h, w).
+        targets: (B, h, w) in [0, 1]; may be soft.
     """
     total = functional.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="sum")
     return total / logits.shape[0]
 
 
 def mean_cross_entropy(logits: Tensor, targets: Tensor, padding: Tensor) -> Tensor:
-    """Return the binary cross-entropy of logits (B, h, w), averaged over each picture's pixels, then over the batch.
+    """Returns the binary cross-entropy, averaged over each image's pixels, then over the batch.
 
-    The targets (B, h, w) may be soft; padding (B, h, w) is True where there is no picture. In float32 whatever the
-    logits' precision.
+    Computed in float32 whatever the logits' dtype.
+
+    Args:
+        logits: (B, h, w).
+        targets: (B, h, w) in [0, 1]; may be soft.
+        padding: (B, h, w), True outside the image.
     """
     entropy = functional.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="none")
     inside = (~padding).float()

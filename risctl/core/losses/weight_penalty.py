@@ -1,4 +1,4 @@
-"""The L2 penalty of convolution kernels, as Keras's kernel regulariser has it."""
+"""The L2 penalty of convolution kernels, as Keras's kernel regulariser."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 def convolution_penalty(module: nn.Module, factor: float) -> Tensor:
-    """Return `factor` times the sum of squares of all convolution kernels of `module` that train.
+    """Returns `factor` times the sum of squares of all trained convolution kernels of `module`.
 
     The reference also adds frozen kernels: a constant, which changes no gradient and would cost a pass over 50 M
-    weights a step. It is a term of the loss, not the optimiser's weight decay: Adam rescales its gradient with the
-    rest.
+    weights per step. The penalty is a term of the loss, not the optimiser's weight decay, so that Adam rescales its
+    gradient with the rest.
     """
     kernels = [
         layer.weight.float()

@@ -1,4 +1,4 @@
-"""ZSI's losses: of proposed regions, of compared regions and of their masks (Zheng et al., section 3.5)."""
+"""ZSI's losses of proposals, regions and masks (Zheng et al., CVPR 2021, section 3.5)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from risctl.core.heads.semantic_box import SemanticBoxes
 from risctl.core.heads.semantic_mask import SemanticMasks
 
 RECONSTRUCTION_WEIGHT = 0.5
-"""Of both reconstruction losses L_R."""
+"""Weight of both reconstruction losses L_R."""
 
 
 def proposal_losses(logits: Tensor, deltas: Tensor, labels: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Return "proposal_class" and "proposal_box" of N sampled anchors.
+    """Returns "proposal_class" and "proposal_box" of N sampled anchors.
 
-    logits (N, 2), deltas (N, 4); labels (N,): 1 where there is something; targets (N, 4) deltas, used there only.
+    Args:
+        logits: (N, 2) background and foreground.
+        deltas: (N, 4).
+        labels: (N,) int64, 1 for foreground.
+        targets: (N, 4) deltas, used for foreground only.
     """
     if not len(labels):
         return {"proposal_class": logits.sum() * 0, "proposal_box": deltas.sum() * 0}
@@ -28,13 +32,16 @@ def proposal_losses(logits: Tensor, deltas: Tensor, labels: Tensor, targets: Ten
 
 
 def region_losses(boxes: SemanticBoxes, labels: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Return "class", "box" and "box_restored" of N sampled regions.
+    """Returns "class", "box" and "box_restored" of N sampled regions.
 
-    labels (N,): 0 for background, else the seen class; targets (N, 4) deltas, used where it is not background.
+    Args:
+        boxes: The head's outputs.
+        labels: (N,) int64, 0 for background, else the seen class.
+        targets: (N, 4) deltas, used for foreground only.
     """
     inside = labels > 0
-    own = boxes.deltas.unflatten(1, (-1, 4))[inside, labels[inside]]
-    box = functional.smooth_l1_loss(own, targets[inside], beta=1.0, reduction="sum")
+    selected = boxes.deltas.unflatten(1, (-1, 4))[inside, labels[inside]]
+    box = functional.smooth_l1_loss(selected, targets[inside], beta=1.0, reduction="sum")
     return {
         "class": functional.cross_entropy(boxes.scores, labels),
         "box": box / max(len(labels), 1),
@@ -43,17 +50,24 @@ def region_losses(boxes: SemanticBoxes, labels: Tensor, targets: Tensor) -> dict
 
 
 def mask_losses(masks: SemanticMasks, logits: Tensor, labels: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Return "mask" and "mask_restored" of N regions: logits (N, K + 1, S, S), labels (N,), targets (N, S, S)."""
+    """Returns "mask" and "mask_restored" of N regions.
+
+    Args:
+        masks: The head's outputs.
+        logits: (N, K + 1, S, S).
+        labels: (N,) int64 class indices.
+        targets: (N, S, S) in [0, 1].
+    """
     if not len(labels):
         nothing = logits.sum() * 0 + masks.restored.sum() * 0
         return {"mask": nothing, "mask_restored": nothing}
-    own = logits.gather(1, labels[:, None, None, None].expand(-1, 1, *logits.shape[2:]))[:, 0]
+    selected = logits.gather(1, labels[:, None, None, None].expand(-1, 1, *logits.shape[2:]))[:, 0]
     return {
-        "mask": functional.binary_cross_entropy_with_logits(own, targets),
+        "mask": functional.binary_cross_entropy_with_logits(selected, targets),
         "mask_restored": reconstruction_loss(masks.shared, masks.restored),
     }
 
 
 def reconstruction_loss(shared: Tensor, restored: Tensor) -> Tensor:
-    """Return L_R: what the encoder reads and what the decoder gives back; gradients reach both."""
+    """Returns the reconstruction loss L_R of the decoder's output; gradients reach both arguments."""
     return RECONSTRUCTION_WEIGHT * functional.mse_loss(restored, shared)

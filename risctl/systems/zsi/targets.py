@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
-from risctl.core.heads.background_rpn import flatten_deltas, pairs
+from risctl.core.heads.background_rpn import flatten_deltas, flatten_logits
 from risctl.core.heads.box_conventions import BoxConvention
 from risctl.core.heads.semantic_box import SemanticBoxes
 from risctl.core.heads.semantic_mask import SemanticMasks
@@ -139,7 +139,7 @@ def sample_anchors(
 ) -> SampledAnchors:
     """Choose 256 anchors, at most half of them at things; of mmdet1's only those that lie within the picture."""
     boxes = torch.cat(list(anchors))
-    matches = match(conventions.overlaps(instances.boxes, boxes), high=0.7, low=0.3, keep_best=True)
+    matches = match(conventions.iou(instances.boxes, boxes), high=0.7, low=0.3, keep_best=True)
     if conventions.name == "mmdet1":
         within = (boxes[:, :2] >= 0).all(1) & (boxes[:, 2] < width) & (boxes[:, 3] < height)
         matches = matches.masked_fill(~within, _IGNORED)
@@ -147,7 +147,7 @@ def sample_anchors(
     things = matches[chosen]
     wanted = _wanted(boxes[chosen], things, instances, conventions, (1.0, 1.0, 1.0, 1.0))
     return SampledAnchors(
-        logits=torch.cat([pairs(one) for one in logits])[chosen],
+        logits=torch.cat([flatten_logits(one) for one in logits])[chosen],
         deltas=torch.cat([flatten_deltas(one) for one in deltas])[chosen],
         labels=(things >= 0).long(),
         targets=wanted,
@@ -160,7 +160,7 @@ def sample_regions(
 ) -> SampledRegions:
     """Choose `count` of the proposed regions (R, 4) and the things' own boxes, at most a quarter of them at things."""
     boxes = torch.cat([instances.boxes, proposed])
-    matches = match(conventions.overlaps(instances.boxes, boxes), high=0.5, low=0.5, keep_best=False)
+    matches = match(conventions.iou(instances.boxes, boxes), high=0.5, low=0.5, keep_best=False)
     chosen = sample(matches, count=count, share=_REGION_SHARE)
     things = matches[chosen]
     labels = torch.zeros_like(things)
