@@ -1,4 +1,4 @@
-"""What a choice among boxes is trained with."""
+"""Losses of the selection among boxes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def choice(scores: list[list[float]], *, presence: float = 0.0) -> BoxScores:
     )
 
 
-def test_the_terms_are_the_known_formulas() -> None:
+def test_terms_equal_their_formulas() -> None:
     terms = box_selection_losses(
         choice([[2.0, 0.0, INF]]), asked([[1, 0, 0]], [[2, 0, -1]], [[True, True, False]]), smoothing=0.1
     )
@@ -57,7 +57,7 @@ def test_several_targets_share_the_weight() -> None:
     assert even < uneven < wrong
 
 
-def test_what_means_nothing_teaches_presence_and_each_alone() -> None:
+def test_a_no_target_expression_trains_presence_and_each_only() -> None:
     terms = box_selection_losses(choice([[1.0, 2.0]], presence=3.0), asked([[0, 0]], [[0, 1]]))
     assert terms["choice"].item() == 0 and terms["noun"].item() == 0
     assert (
@@ -67,13 +67,13 @@ def test_what_means_nothing_teaches_presence_and_each_alone() -> None:
     torch.stack(list(terms.values())).sum().backward()
 
 
-def test_unknown_kinds_teach_no_noun() -> None:
+def test_unknown_categories_train_no_noun() -> None:
     known, unknown = asked([[1, 0]], [[1, -1]]), asked([[1, 0]], [[-1, 1]])
     assert box_selection_losses(choice([[1.0, 0.0]]), known)["noun"].item() > 0
     assert box_selection_losses(choice([[1.0, 0.0]]), unknown)["noun"].item() == 0
 
 
-def test_absent_boxes_change_nothing_and_gradients_are_finite() -> None:
+def test_padding_boxes_change_nothing_and_gradients_are_finite() -> None:
     alone = choice([[1.0, 0.5], [0.0, 0.3]])
     padded = choice([[1.0, 0.5, INF], [0.0, 0.3, INF]])
     there = [[True, True, False]] * 2
@@ -85,7 +85,7 @@ def test_absent_boxes_change_nothing_and_gradients_are_finite() -> None:
     assert padded.scores.grad is not None and bool(padded.scores.grad.isfinite().all())
 
 
-def test_no_box_anywhere_is_no_error() -> None:
+def test_a_batch_without_boxes_has_finite_losses() -> None:
     empty = choice([[], []])
     terms = box_selection_losses(empty, asked([[], []], [[], []]))
     assert all(bool(one.isfinite()) for one in terms.values())
@@ -93,13 +93,13 @@ def test_no_box_anywhere_is_no_error() -> None:
     assert empty.presence.grad is not None and bool(empty.presence.grad.isfinite().all())
 
 
-def test_half_precision_is_raised() -> None:
+def test_half_precision_is_raised_to_float32() -> None:
     made = choice([[1.0, 0.5]])
     half = replace(made, scores=made.scores.bfloat16(), presence=made.presence.bfloat16(), noun=made.noun.bfloat16())
     assert {one.dtype for one in box_selection_losses(half, asked([[1, 0]], [[0, 1]])).values()} == {torch.float32}
 
 
-def test_presence_is_nothing_where_there_is_no_box() -> None:
+def test_target_probability_is_zero_without_boxes() -> None:
     there = torch.tensor([[True, False], [False, False]])
     assert target_probability(choice([[1.0, INF], [INF, INF]], presence=2.0), there).tolist() == pytest.approx(
         [0.8808, 0.0], abs=1e-4

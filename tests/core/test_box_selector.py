@@ -1,4 +1,4 @@
-"""The chooser: what it is told about boxes, what it may not depend on, and that it learns to choose."""
+"""The box selector: its features, its invariances, and that it learns to select."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IDS = WordIds(WORDS)
 
 
 def boxes(*places: tuple[float, float, float], kinds: tuple[int, ...] | None = None, classes: int = 4) -> Boxes:
-    """Boxes of one picture from (x, y, side) of their middles."""
+    """Returns the boxes of one image, given centres and sides (x, y, side)."""
     corners = torch.tensor([[x - s / 2, y - s / 2, x + s / 2, y + s / 2] for x, y, s in places])[None]
     kind = torch.tensor(kinds if kinds is not None else (0,) * len(places))
     return Boxes(
@@ -38,13 +38,13 @@ def choose(model: BoxSelector, ids: torch.Tensor, some: Boxes) -> BoxScores:
     return model(*model.encode_text(ids), some)
 
 
-def test_words_are_split_plainly() -> None:
+def test_text_is_split_into_words() -> None:
     assert split_words("The man's T-shirt, 2nd from LEFT!") == ["the", "man", "s", "t", "shirt", "2nd", "from", "left"]
     assert split_words("  ... ") == []
     assert len(split_words("word " * 50, max_words=20)) == 20
 
 
-def test_words_alike_share_grams() -> None:
+def test_similar_words_share_n_grams() -> None:
     assert len(set(gram_buckets("zebra", buckets=4096)) & set(gram_buckets("zebras", buckets=4096))) >= 6
     assert not set(gram_buckets("zebra", buckets=4096)) & set(gram_buckets("truck", buckets=4096))
     assert len(gram_buckets("a" * 90, buckets=64)) == GRAMS
@@ -52,7 +52,7 @@ def test_words_alike_share_grams() -> None:
     assert gram_buckets("left", buckets=4096) == [1178, 217, 2525, 4057, 462, 1896, 3814]
 
 
-def test_ids_and_vectors_of_words() -> None:
+def test_ids_and_embeddings_of_words() -> None:
     ids_of = WordIds(WORDS, max_words=5)
     words = HashedWords(len(WORDS), channels=8, max_words=5)
     ids = ids_of("left zebras")
@@ -64,13 +64,13 @@ def test_ids_and_vectors_of_words() -> None:
     assert not torch.equal(words(ids_of("zebras"))[0], words(ids_of("trucks"))[0])
 
 
-def test_features_have_the_promised_number_and_are_finite() -> None:
+def test_box_features_have_the_stated_number_and_are_finite() -> None:
     some = boxes((0.2, 0.5, 0.2), (0.5, 0.5, 0.0), (0.8, 0.5, 1.0))
     assert box_features(some).shape == (1, 3, box_feature_count())
     assert bool(box_features(some).isfinite().all()) and bool(pair_features(some).isfinite().all())
 
 
-def test_ranks_count_only_what_is_alike_and_there() -> None:
+def test_ranks_count_only_present_boxes_of_the_same_class() -> None:
     row = boxes((0.2, 0.5, 0.2), (0.5, 0.5, 0.2), (0.8, 0.5, 0.2))
     alone = boxes((0.2, 0.5, 0.2), (0.5, 0.5, 0.2), (0.8, 0.5, 0.2), kinds=(0, 1, 2))
     assert not torch.equal(box_features(row), box_features(alone))
@@ -98,7 +98,7 @@ def test_padding_changes_nothing() -> None:
     assert torch.allclose(alone.scores, shorter.scores, atol=1e-5)
 
 
-def test_the_order_of_boxes_is_nothing() -> None:
+def test_the_order_of_boxes_changes_nothing() -> None:
     model = box_selector()
     ids = IDS("second from right")[None]
     three = boxes((0.2, 0.5, 0.2), (0.7, 0.5, 0.3), (0.4, 0.1, 0.2), kinds=(0, 2, 1))
@@ -106,7 +106,7 @@ def test_the_order_of_boxes_is_nothing() -> None:
     assert torch.allclose(choose(model, ids, three).scores.flip(1), choose(model, ids, turned).scores, atol=1e-5)
 
 
-def test_appearance_counts_where_it_is_seen() -> None:
+def test_appearance_counts_only_where_a_box_has_it() -> None:
     model = box_selector(appearance=3)
     ids = IDS("red dog")[None]
     two = boxes((0.2, 0.5, 0.2), (0.7, 0.5, 0.3))
@@ -116,7 +116,7 @@ def test_appearance_counts_where_it_is_seen() -> None:
     assert torch.allclose(choose(model, ids, two).scores, choose(model, ids, unseen).scores, atol=1e-6)
 
 
-def test_no_boxes_at_all() -> None:
+def test_images_without_boxes_have_empty_scores() -> None:
     model = box_selector()
     none = Boxes(
         corners=torch.zeros(1, 0, 4),
@@ -129,7 +129,7 @@ def test_no_boxes_at_all() -> None:
     assert bool(choice.presence.isfinite().all())
 
 
-def test_it_learns_sides_kinds_and_absence() -> None:
+def test_it_learns_sides_categories_and_no_target() -> None:
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     model = BoxSelector(HashedWords(len(WORDS), channels=32), classes=4, channels=32, layers=2, heads=2, dropout=0.0)
@@ -168,7 +168,7 @@ def test_it_learns_sides_kinds_and_absence() -> None:
 
 
 @pytest.mark.parametrize("picked", [[0], [1, 0, 0]])
-def test_selecting_pictures(picked: list[int]) -> None:
+def test_selecting_images(picked: list[int]) -> None:
     joined = boxes((0.2, 0.5, 0.2))
     both = replace(
         joined,

@@ -1,4 +1,4 @@
-"""Global-Local CLIP's arithmetic against its plain definition, object by object."""
+"""The arithmetic of Global-Local CLIP against its plain definition, object by object."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_leaving_out_patches_changes_nothing(last: int, patch: int) -> None:
 
 
 @given(st.integers(2, 40), st.integers(2, 40), st.integers(0, 2**31), st.sampled_from(["tight", "reference"]))
-def test_crops_are_those_of_the_published_loop(height: int, width: int, seed: int, how: str) -> None:
+def test_crops_equal_the_published_loop(height: int, width: int, seed: int, how: str) -> None:
     generator = torch.Generator().manual_seed(seed)
     picture = torch.randn(1, 3, height, width, generator=generator)
     masks = torch.rand(3, height, width, generator=generator) > 0.8
@@ -54,7 +54,7 @@ def test_crops_are_those_of_the_published_loop(height: int, width: int, seed: in
         assert torch.allclose(found[number], plain[0], atol=1e-4)
 
 
-def test_boxes_tight_and_as_published() -> None:
+def test_mask_boxes_tight_and_as_published() -> None:
     masks = torch.zeros(3, 10, 20, dtype=torch.bool)
     masks[0, 2:5, 4:9] = True
     masks[1, 0:2, 0:2] = True
@@ -68,7 +68,7 @@ def test_boxes_tight_and_as_published() -> None:
     ]
 
 
-def test_a_frame_has_its_shorter_side_at_800() -> None:
+def test_preprocessing_resizes_the_shorter_side_to_800() -> None:
     for shape, wanted in (((10, 30), (800, 2400)), ((30, 10), (2400, 800)), ((7, 9), (800, int(800 * 9 / 7)))):
         image = np.random.default_rng(0).integers(0, 255, (*shape, 3), dtype=np.uint8)
         assert global_local.preprocess(image).shape == (1, 3, *wanted)

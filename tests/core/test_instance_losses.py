@@ -1,4 +1,4 @@
-"""What a finder learns from the things in pictures: boxes and classes where all are known, masks everywhere."""
+"""Losses of the detector: boxes and classes in images of known instances only, masks everywhere."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def detector() -> InstanceDetector:
 
 
 def shown(things: InstanceTargets) -> torch.Tensor:
-    """A noisy picture with the things brighter than the rest."""
+    """Returns a noisy image whose instances are brighter than the rest."""
     noise = torch.rand(3, SIDE, SIDE, generator=torch.Generator().manual_seed(5))
     return 0.3 * noise + 0.7 * things.masks.any(0)
 
@@ -52,18 +52,18 @@ def test_boxes_reach_to_the_far_sides_whatever_the_masks_scale() -> None:
         assert boxes.tolist() == [[8, 16, 40, 48], [64, 0, 96, 96]] and large.all()
 
 
-def test_the_empty_and_the_tiny_are_not_learned() -> None:
+def test_empty_and_tiny_instances_are_not_learned() -> None:
     boxes, large = instance_boxes(some_things((8, 8, 8, 8), (10, 10, 11, 40), (10, 10, 12, 40)).masks, width=SIDE)
     assert large.tolist() == [False, False, True] and boxes[0].tolist() == [0, 0, 0, 0]
 
 
-def test_the_same_seed_draws_the_same_lots(detector: InstanceDetector) -> None:
+def test_the_same_seed_samples_the_same_masks(detector: InstanceDetector) -> None:
     things = some_things(*((10 * i, 0, 10 * i + 20, 90) for i in range(7)))
     first, again, other = (losses(detector, things, seed=seed, per_image=2)["mask"] for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
-def test_a_picture_with_an_unknown_thing_teaches_masks_alone(detector: InstanceDetector) -> None:
+def test_an_image_with_an_unknown_instance_trains_masks_only(detector: InstanceDetector) -> None:
     known, unknown = some_things((8, 8, 60, 60)), some_things((8, 8, 60, 60), (20, 40, 90, 90), categories=(7, 3))
     terms = losses(detector, unknown)
     assert terms["quality"] == terms["overlap"] == terms["sides"] == 0 and terms["mask"] > 0
@@ -74,12 +74,12 @@ def test_a_picture_with_an_unknown_thing_teaches_masks_alone(detector: InstanceD
         assert float(mixed[name].detach()) == pytest.approx(float(alone[name].detach()), rel=1e-3), name
 
 
-def test_detection_can_be_left_alone(detector: InstanceDetector) -> None:
+def test_detection_can_be_left_out(detector: InstanceDetector) -> None:
     terms = losses(detector, some_things((8, 8, 60, 60)), detect=False)
     assert {name for name, term in terms.items() if term != 0} == {"mask"}
 
 
-def test_nothing_to_find_is_finite_and_has_gradients(detector: InstanceDetector) -> None:
+def test_no_instances_give_finite_losses_and_gradients(detector: InstanceDetector) -> None:
     nothing = InstanceTargets(
         categories=torch.zeros(0, dtype=torch.int64), masks=torch.zeros(0, SIDE, SIDE, dtype=torch.bool)
     )
@@ -89,7 +89,7 @@ def test_nothing_to_find_is_finite_and_has_gradients(detector: InstanceDetector)
     assert all(one.grad is None or one.grad.isfinite().all() for one in detector.parameters())
 
 
-def test_half_precision_leaves_the_losses_in_single(detector: InstanceDetector) -> None:
+def test_half_precision_leaves_the_losses_in_float32(detector: InstanceDetector) -> None:
     things = some_things((8, 8, 60, 60), (30, 30, 90, 80), categories=(7, 9))
     full = losses(detector, things)
     with torch.autocast("cpu", torch.bfloat16):
@@ -100,7 +100,7 @@ def test_half_precision_leaves_the_losses_in_single(detector: InstanceDetector) 
     sum(half.values()).backward()
 
 
-def test_the_square_is_asked_for_what_is_in_the_box() -> None:
+def test_the_target_of_a_mask_grid_is_the_mask_within_its_box() -> None:
     wanted = torch.zeros(2, 8, 8)
     wanted[0, :4] = wanted[1, :, 4:] = 1
     right, wrong = mask_grid_loss((wanted - 0.5) * 20, wanted), mask_grid_loss((wanted - 0.5) * -20, wanted)
@@ -108,7 +108,7 @@ def test_the_square_is_asked_for_what_is_in_the_box() -> None:
 
 
 def test_masks_are_learned(detector: InstanceDetector) -> None:
-    """A few steps on one picture draw its thing, which does not fill its box, where it is."""
+    """A few steps on one image fit the mask of its instance, which does not fill its box."""
     shape = torch.zeros(1, SIDE, SIDE, dtype=torch.bool)
     shape[0, 16:80, 16:40] = shape[0, 56:80, 16:80] = True
     things = InstanceTargets(categories=torch.tensor([7]), masks=shape)

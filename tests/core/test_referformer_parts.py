@@ -1,4 +1,4 @@
-"""ReferFormer's parts against their equations, and Video Swin against torchvision's."""
+"""ReferFormer's modules against their equations, and Video Swin against torchvision's."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_the_seven_variants_have_their_published_widths() -> None:
 
 
 def bilinear(cells: Tensor, shape: tuple[int, int], x: float, y: float) -> Tensor:
-    """Read maps (h * w, D) at x, y in [0, 1] by hand: cells' centres at half steps, zeros outside."""
+    """Samples maps (h * w, D) at x, y in [0, 1] by hand: cell centres at half steps, zeros outside."""
     height, width = shape
     column, row = x * width - 0.5, y * height - 0.5
     total = torch.zeros(cells.shape[1])
@@ -156,7 +156,7 @@ def bilinear(cells: Tensor, shape: tuple[int, int], x: float, y: float) -> Tenso
     return total
 
 
-def test_points_are_sampled_as_the_equation_says() -> None:
+def test_sampled_points_follow_the_equation() -> None:
     torch.manual_seed(0)
     shapes = ((3, 5), (2, 2))
     value = torch.randn(2, 19, 2, 4)
@@ -175,7 +175,7 @@ def test_points_are_sampled_as_the_equation_says() -> None:
                 assert torch.allclose(found[batch, query, 4 * head : 4 * head + 4], total, atol=1e-5)
 
 
-def test_deformable_attention_begins_by_looking_around() -> None:
+def test_deformable_attention_is_initialised_as_published() -> None:
     attention = DeformableAttention(16, heads=4, levels=2, points=2)
     bias = attention.offsets.bias.view(4, 2, 2, 2)
     expected = [[1, 0], [0, 1], [-1, 0], [0, -1]]
@@ -184,7 +184,7 @@ def test_deformable_attention_begins_by_looking_around() -> None:
         assert torch.allclose(bias[head, :, 1], 2 * bias[head, :, 0])
 
 
-def test_positions_count_the_picture_only() -> None:
+def test_positions_skip_padding() -> None:
     padding = torch.ones(1, 6, 8, dtype=torch.bool)
     padding[:, :4, :5] = False
     padded = sine_position_2d(padding, channels=16)[:, :, :4, :5]
@@ -214,7 +214,7 @@ def test_dynamic_masks_are_three_convolutions_over_features_and_offsets() -> Non
             assert torch.allclose(found[frame, query], logits[0, 0], atol=1e-4)
 
 
-def test_boxes_of_masks_and_their_overlap() -> None:
+def test_boxes_of_masks_and_their_generalised_iou() -> None:
     masks = torch.zeros(2, 10, 12, dtype=torch.bool)
     masks[0, 2:6, 3:9] = True
     assert masks_to_cxcywh(masks).tolist() == [[6, 4, 6, 4], [0, 0, 0, 0]]
@@ -243,7 +243,7 @@ def example(*, seed: int = 0) -> tuple[ClipPredictions, ClipTargets]:
     return predicted, targets
 
 
-def test_the_query_that_is_right_is_matched() -> None:
+def test_the_best_query_is_matched() -> None:
     predicted, targets = example()
     predicted.masks[0, :, 2] = 20 * targets.masks[0] - 10
     predicted.boxes[0, :, 2] = targets.boxes[0]
@@ -257,7 +257,7 @@ def test_the_query_that_is_right_is_matched() -> None:
     assert right["mask"] < 1e-3 and right["dice"] < 0.1 and right["box"] < 1e-5
 
 
-def test_losses_name_their_layers_and_the_last_stays_plain() -> None:
+def test_loss_names_carry_their_layer_except_the_last() -> None:
     predicted, targets = example()
     other, _ = example(seed=1)
     terms = layer_losses([other, predicted], targets)
@@ -278,7 +278,7 @@ def test_a_clip_that_never_shows_its_object_has_finite_losses() -> None:
 
 
 @pytest.mark.parametrize("spread", [0.2, 1.0, 40.0])
-def test_gathered_points_are_the_sampled_ones(spread: float) -> None:
+def test_gathered_points_equal_sampled_ones(spread: float) -> None:
     """Within the maps, on their edges, and far outside."""
     torch.manual_seed(3)
     shapes = [(5, 7), (3, 4), (2, 2), (1, 1)]
@@ -294,7 +294,7 @@ def test_gathered_points_are_the_sampled_ones(spread: float) -> None:
     assert torch.allclose(found, expected, atol=1e-5)
 
 
-def test_attention_reads_alike_with_and_without_a_gradient() -> None:
+def test_attention_is_the_same_with_and_without_a_gradient() -> None:
     torch.manual_seed(4)
     module = DeformableAttention(16, heads=2, levels=2, points=3)
     torch.nn.init.normal_(module.offsets.weight, std=0.3)
@@ -309,7 +309,7 @@ def test_attention_reads_alike_with_and_without_a_gradient() -> None:
 
 
 @pytest.mark.parametrize("queries", [2, 9])
-def test_masks_through_a_convolution_are_those_of_its_features(queries: int) -> None:
+def test_masks_with_a_projection_equal_those_of_projected_features(queries: int) -> None:
     torch.manual_seed(5)
     head, out = DynamicMaskHead(8, features=24, inner=4), torch.nn.Conv2d(6, 24, 3, padding=1)
     maps, states, centres = torch.randn(3, 6, 7, 9), torch.randn(3, queries, 8), 30 * torch.rand(3, queries, 2)

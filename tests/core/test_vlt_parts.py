@@ -1,4 +1,4 @@
-"""VLT's parts against the equations, written out plainly."""
+"""VLT's modules against their equations, written out plainly."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_stride_two_pads_left_and_top_only() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5)])
-def test_up_block_is_a_block_after_upsampling(size: tuple[int, int]) -> None:
+def test_upsample_block_equals_a_block_after_upsampling(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     up, plain = UpsampleBlock(3, 4).double(), ConvBlock(3, 4, kernel=3).double()
     plain.load_state_dict(up.state_dict())
@@ -152,7 +152,7 @@ def test_attention_with_and_without_weights_agrees(causal: bool) -> None:
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_queries_see_later_queries_only_without_the_causal_mask(causal: bool) -> None:
+def test_queries_attend_to_later_queries_only_without_the_causal_mask(causal: bool) -> None:
     torch.manual_seed(0)
     transformer = VLTTransformer(8, heads=2, feed_forward=16, causal=causal, projected_relu=False).eval()
     queries, memory = torch.randn(1, 4, 8), torch.randn(1, 9, 8)
@@ -186,7 +186,7 @@ def test_pyramid_takes_any_backbone() -> None:
     assert isinstance(VLTPyramid((3, 4, 16), sentence=6, width=8, hidden=10).adapt, nn.Identity)
 
 
-def test_head_gives_half_the_input() -> None:
+def test_the_mask_head_outputs_half_the_input_size() -> None:
     head = ConvMaskHead(8, queries=3, grid=(2, 4)).eval()
     assert head(torch.randn(2, 3, 8)).shape == (2, 16, 32)
 

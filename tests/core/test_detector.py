@@ -1,4 +1,4 @@
-"""Backbone, neck, detection head and masks of boxes: shapes, geometry, and the published detector they start from."""
+"""Backbone, neck, detection head and masks of boxes: shapes, geometry, and parity with the published detector."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def seen(height: int = 64, width: int = 96) -> tuple[torch.Tensor, ...]:
     return ShuffleNet()(images, torch.zeros(2, height, width, dtype=torch.bool)).maps
 
 
-def test_the_backbone_has_the_maps_it_names() -> None:
+def test_the_backbone_has_the_stated_maps() -> None:
     maps = seen()
     assert [one.shape[1] for one in maps] == list(ShuffleNet.channels)
     assert [(one.shape[2], one.shape[3]) for one in maps] == [(16, 24), (8, 12), (4, 6), (2, 3)]
@@ -36,7 +36,7 @@ def test_a_unit_of_stride_one_passes_half_of_the_channels() -> None:
     assert torch.equal(unit(x)[:, ::2], x[:, :58])
 
 
-def test_every_level_knows_of_every_other() -> None:
+def test_every_level_depends_on_every_other() -> None:
     maps = [one.detach().requires_grad_() for one in seen()[1:]]
     for out in PathAggregation((116, 232, 464), channels=96)(maps):
         grads = torch.autograd.grad(out.sum(), maps, retain_graph=True)
@@ -44,7 +44,7 @@ def test_every_level_knows_of_every_other() -> None:
 
 
 def cells_for(side: float) -> CellPredictions:
-    """One cell of stride 8 at (20, 20) whose four sides all say `side` strides."""
+    """Returns one cell of stride 8 at (20, 20) whose four distances are `side` strides."""
     sides = torch.full((1, 1, 4, BINS), -50.0)
     sides[..., int(side)] = 0
     if side % 1:
@@ -54,19 +54,19 @@ def cells_for(side: float) -> CellPredictions:
     )
 
 
-def test_a_box_is_the_mean_of_its_distances() -> None:
+def test_a_box_is_the_mean_of_its_distance_distributions() -> None:
     assert cells_for(2).boxes()[0, 0].tolist() == pytest.approx([4, 4, 36, 36])
     assert cells_for(1.5).boxes()[0, 0].tolist() == pytest.approx([8, 8, 32, 32])
 
 
-def test_cells_lie_in_the_middle_of_their_squares() -> None:
+def test_cell_centres_lie_at_half_strides() -> None:
     head = DetectionHead(8, classes=3, strides=(8, 16))
     cells = head([torch.rand(1, 8, 2, 3), torch.rand(1, 8, 1, 2)])
     assert cells.centres.tolist() == [[4, 4], [12, 4], [20, 4], [4, 12], [12, 12], [20, 12], [8, 8], [24, 8]]
     assert cells.scores.shape == (1, 8, 3) and cells.sides.shape == (1, 8, 4, BINS)
 
 
-def test_things_get_cells_inside_them() -> None:
+def test_instances_are_assigned_cells_inside_them() -> None:
     cells = DetectionHead(8, classes=3, strides=(8, 16, 32))(
         [torch.rand(1, 8, 128 // stride, 128 // stride) for stride in (8, 16, 32)]
     )
@@ -79,7 +79,7 @@ def test_things_get_cells_inside_them() -> None:
     assert bool((assign_cells(cells.centres, cells.strides, boxes[:0]) == -1).all())
 
 
-def test_training_brings_a_box_to_its_thing() -> None:
+def test_training_fits_a_box_to_its_instance() -> None:
     torch.manual_seed(0)
     head = DetectionHead(16, classes=3, strides=(8, 16))
     maps = [torch.rand(2, 16, 8, 8), torch.rand(2, 16, 4, 4)]
@@ -97,13 +97,13 @@ def test_training_brings_a_box_to_its_thing() -> None:
     assert cells.scores[1].sigmoid().max() < 0.3
 
 
-def test_a_picture_without_things_has_a_finite_loss() -> None:
+def test_an_image_without_instances_has_a_finite_loss() -> None:
     cells = DetectionHead(8, classes=3, strides=(8,))([torch.rand(1, 8, 4, 4)])
     terms = detection_losses(cells, [torch.zeros(0, 4)], [torch.zeros(0, dtype=torch.int64)])
     assert all(bool(one.isfinite()) for one in terms.values())
 
 
-def test_a_square_is_laid_where_its_box_is() -> None:
+def test_logits_are_pasted_where_the_box_is() -> None:
     box = torch.tensor([[16.0, 8, 48, 40]])
     square = torch.full((1, 56, 56), -5.0)
     inside = (torch.arange(56) + 0.5) / 56 * 1.3 - 0.15  # the box's own share of the enlarged square
@@ -116,7 +116,7 @@ def test_a_square_is_laid_where_its_box_is() -> None:
     assert float(paste_logits(square, box, height=20, width=20, stride=4)[0, -1, -1]) == OUTSIDE
 
 
-def test_a_mask_looks_at_its_own_picture_alone() -> None:
+def test_a_mask_depends_on_its_own_image_only() -> None:
     maps = seen()
     features = MaskFeatures(24, 96, levels=3, channels=16)(
         maps[0], PathAggregation((116, 232, 464), channels=96)(maps[1:])
@@ -129,7 +129,7 @@ def test_a_mask_looks_at_its_own_picture_alone() -> None:
     assert head(features, box[:0], torch.zeros(0).long()).shape == (0, 28, 28)
 
 
-def test_enlarging_keeps_the_middle() -> None:
+def test_expanding_a_box_keeps_its_centre() -> None:
     assert expand_boxes(torch.tensor([10.0, 20, 30, 60])).tolist() == pytest.approx([7, 14, 33, 66])
 
 
@@ -145,7 +145,7 @@ def start_tool() -> ModuleType:
     return module
 
 
-def test_the_published_detector_says_the_same(shared: Path, start_tool: ModuleType) -> None:
+def test_outputs_equal_the_published_detector(shared: Path, start_tool: ModuleType) -> None:
     runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime, to run the published detector")
     path = shared / "data" / "weights" / "nanodet_m.onnx"
     parts = start_tool.start(path).eval()
