@@ -49,7 +49,7 @@ SUBCOMMANDS = {
         panel=WORKFLOW,
     ),
     "data": Subcommand(
-        module="data", help="Check, count and list datasets: your own files, and stores.", panel=WORKFLOW
+        module="data", help="List the known datasets; check, count and show your own files and stores.", panel=WORKFLOW
     ),
     "train": Subcommand(module="train.command", help="Train a model from a recipe.", panel=WORKFLOW),
     "eval": Subcommand(

@@ -30,7 +30,7 @@ class Prepared:
         published: The published counts, empty if there are none.
         differences: A line for each split whose counts are not the published ones.
         explanation: What is probably behind the differences.
-        verification: What was compared with the published files, None unless that was asked for.
+        verification: What was compared with the published files, None without `verify`.
         warnings: What was repaired, left out or is missing.
     """
 

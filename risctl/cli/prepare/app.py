@@ -73,7 +73,7 @@ def verify_store(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Checks a store: every picture decoded, every mask well formed, all as it was written."""
+    """Check a store: every picture decoded, every mask well formed, all as it was written."""
     from risctl.data.datasets.counts import differences, explanation, store_counts
     from risctl.data.datasets.registry import find_dataset
     from risctl.data.prepare import verify_prepared

@@ -44,7 +44,7 @@ def box_phrases(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Writes the expressions of RefCOCO's train sample, or of ReferItGame, with all boxes of their pictures."""
+    """Write the expressions of RefCOCO's train sample, or of ReferItGame, with all boxes of their pictures."""
     from risctl.data.box_grounding.files import write_box_grounding
     from risctl.data.box_grounding.samples import chance_accuracy
     from risctl.data.datasets.coco_phrases.generate import read_ids

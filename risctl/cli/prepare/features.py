@@ -61,7 +61,7 @@ def features(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Encodes the pictures (and texts) of a store once, with the encoders that a recipe keeps frozen.
+    """Encode the pictures (and texts) of a store once, with the encoders that a recipe keeps frozen.
 
     Training with data.features=auto then reads these features in the place of pictures. They are of the weights, the
     preprocessing and the version that made them, and refused when any of them changed. data.augment.flip keeps both

@@ -54,7 +54,7 @@ def scenes(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Makes scenes of everyday things with expressions for them, in train, val and test. Needs no download."""
+    """Make scenes of everyday objects with expressions for them, in train, val and test. Needs no download."""
     import os
 
     from risctl.data.datasets.scenes.export import write_pictures

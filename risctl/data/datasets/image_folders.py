@@ -90,7 +90,7 @@ def size_of(path: Path, *, annotated: tuple[int, int] | None, problems: Problems
         problems.lose("files that are no pictures", path)
         return None
     if annotated is not None and found != annotated:
-        told = f"{path}: {found[0]}x{found[1]}, annotated {annotated[0]}x{annotated[1]}"
-        problems.lose("pictures of another size than annotated", told)
+        sizes = f"{path}: {found[0]}x{found[1]}, annotated {annotated[0]}x{annotated[1]}"
+        problems.lose("pictures of another size than annotated", sizes)
         return None
     return found

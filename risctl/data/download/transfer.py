@@ -119,7 +119,7 @@ def attempt(
 
 
 def _begin(response: Any, *, url: str, partial: PartialFile, start: int) -> tuple[int, int | None]:
-    """Returns where the body begins and the whole file's length, if told; remember what the bytes belong to."""
+    """Returns where the body begins and the file's length, if known, and records what the bytes belong to."""
     total = _length(response)
     if response.status == 206:
         first, total = _content_range(response)

@@ -72,7 +72,7 @@ class Describer:
         return self.rng.choices(words, weights=weights)[0]
 
     def single(self, index: int) -> Phrase | None:
-        """Returns a phrase that means thing `index` alone."""
+        """Returns a phrase that refers to the instance `index` alone."""
         forms = dict(wording.FORMS)
         makers: dict[str, Callable[[int, str], tuple[str, tuple[str, ...]] | None]] = {
             "bare": self._bare,
@@ -193,7 +193,7 @@ class Describer:
         return self.rng.choices((noun, f"the {noun}"), weights=(679, 49))[0], ("category",)
 
     def _fits(self, index: int, place: str, rivals: Sequence[int]) -> bool:
-        """Returns whether thing `index` lies at `place` clearly more than every rival does."""
+        """Returns whether the instance `index` lies at `place` clearly more than every rival does."""
         own = self.instances[index]
         if place == "middle":
             left = [i for i in rivals if self.instances[i].x < own.x - 0.04]

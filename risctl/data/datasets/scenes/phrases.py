@@ -108,7 +108,7 @@ class Scene:
     def _related(self, relation: str, anchor: Phrase) -> Verdict:
         position = self.referent(anchor)
         if position is None:
-            # Nobody can say which object is meant, so anything might be in relation to it.
+            # The anchor is ambiguous, so anything might be in relation to it.
             return 0, self.everything
         if (relation, position) not in self._relations:
             self._relations[relation, position] = spatial_relations.in_relation(self.objects, relation, position)
