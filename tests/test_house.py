@@ -151,12 +151,12 @@ def test_nothing_runs_foreign_text(module: str) -> None:
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     named = {node.func.id for node in calls if isinstance(node.func, ast.Name)}
     assert not named & {"eval", "exec", "compile", "__import__"}
-    if module != "risctl.data.pickles":
-        assert not _imports(tree) & {"cPickle", "dill", "joblib", "marshal", "shelve"}
-        # Naming the error that torch raises is all that others may do with pickle.
-        used = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
-        assert {one.attr for one in used if ast.unparse(one.value) == "pickle"} <= {"UnpicklingError"}
-        assert "pickle" not in {one.module for one in ast.walk(tree) if isinstance(one, ast.ImportFrom)}
+    assert not _imports(tree) & {"cPickle", "dill", "joblib", "marshal", "shelve"}
+    # Naming the error that torch raises is all that a module may do with pickle; one subclasses its Python unpickler.
+    used = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    allowed = {"UnpicklingError", "_Unpickler"} if module == "risctl.data.pickles" else {"UnpicklingError"}
+    assert {one.attr for one in used if ast.unparse(one.value) == "pickle"} <= allowed
+    assert "pickle" not in {one.module for one in ast.walk(tree) if isinstance(one, ast.ImportFrom)}
     for node in calls:
         called = ast.unparse(node.func)
         keywords = {one.arg: ast.unparse(one.value) for one in node.keywords}

@@ -330,7 +330,7 @@ def test_masks_are_learned_in_so_many_of_them(
     looked: list[int] = []
     look = system.look
     monkeypatch.setattr(system, "look", lambda maps, corners: looked.append(len(corners)) or look(maps, corners))
-    batch = replace(batch_of(system, sizes=((40, 60),)), things=(things,))
+    batch = replace(batch_of(system, sizes=((40, 60),)), instances=(things,))
     terms = system.loss(system(batch), batch)
     assert looked == [expected] and terms["mask"] > 0
 
@@ -342,8 +342,8 @@ def test_training_items_are_pictures_with_all_their_things(tmp_path: Path) -> No
     items = {flip: InstanceDataset(store, "train", system.preprocess, flip=flip) for flip in (0.0, 1.0)}
     assert len(items[0.0]) == 3
     plain, mirrored = (items[flip].item(0, 0) for flip in (0.0, 1.0))
-    assert plain.things.categories.tolist() == [1, 1]
+    assert plain.instances.categories.tolist() == [1, 1]
     width = plain.geometry.inner_width
-    assert (plain.things.masks[..., :width].flip(-1) == mirrored.things.masks[..., :width]).float().mean() > 0.97
+    assert (plain.instances.masks[..., :width].flip(-1) == mirrored.instances.masks[..., :width]).float().mean() > 0.97
     batch = collate([plain, mirrored]).to("cpu")
     assert batch.instances is not None and len(batch.instances) == 2
