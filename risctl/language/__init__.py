@@ -1,0 +1,1 @@
+"""Handles words: vocabularies, word vectors, tokenizers, and the parsing of expressions."""

@@ -1,7 +1,7 @@
-"""Which abilities the words of an expression call for: place, colour, size, order, relation.
+"""Finds which abilities the words of an expression call for: place, colour, size, order, relation.
 
-For data that does not say itself what its expressions need. Words are looked for, no grammar is known: "the orange on
-the left" is said to name a colour. What is *mentioned* is found, whether or not the target could be told without it.
+For data whose expressions are not tagged. Words are matched without grammar: "the orange on the left" is said to name a
+colour. What is *mentioned* is found, whether or not the target could be told without it.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _ORDINAL = "first|second|third|fourth|fifth|sixth|seventh|eighth|last|1st|2nd|3r
 _MOST = "leftmost|rightmost|topmost|uppermost|bottommost|frontmost|backmost|innermost|outermost"
 _FURTHEST = "farthest|furthest|far"
 _DEPTH = "closest|closer|nearest|nearer|farthest|furthest|farther|further|foremost"
-# What a place is a place in, when it is no thing: "the left of the picture".
-_PICTURE = r"(?:the\s+|this\s+)?(?:picture|image|photo|photograph|pic|screen|frame|shot|scene|view|us|you|it|all)\b"
+# What a place is a place in, when it is no object: "the left of the picture".
+_IMAGE = r"(?:the\s+|this\s+)?(?:picture|image|photo|photograph|pic|screen|frame|shot|scene|view|us|you|it|all)\b"
 
-_OTHERS_SIDE = (
-    rf"\b(?:left|right|front|top|bottom|back)(?:\s+(?:hand\s+)?(?:side|corner|edge))?\s+of\s+(?!{_PICTURE})|"
-    rf"\b(?:middle|center|centre)\s+of\s+(?:the\s+)?(?!{_PICTURE}|row\b|line\b|group\b)\w"
+_SIDE_OF_OTHER = (
+    rf"\b(?:left|right|front|top|bottom|back)(?:\s+(?:hand\s+)?(?:side|corner|edge))?\s+of\s+(?!{_IMAGE})|"
+    rf"\b(?:middle|center|centre)\s+of\s+(?:the\s+)?(?!{_IMAGE}|row\b|line\b|group\b)\w"
 )
 _BETWEEN = (
     r"next|beside|besides|near|(?:closest|closer|nearest|nearer)\s+to|behind|between|above|below|under|underneath|beneath|over|"
@@ -43,8 +43,8 @@ _BETWEEN = (
     r"leaning|lying|laying|sitting|standing|attached|surrounded|looking|talking|feeding|hugging|kissing|watching"
 )
 _POSTURE = r"(?:leaning|lying|laying|sitting|standing|looking|playing|facing)"
-# "on", "at", "off" and "from" relate to a thing, unless what follows says a place.
-_ON_A_THING = (
+# "on", "at", "off" and "from" relate to an object, unless what follows names a place.
+_ON_AN_OBJECT = (
     rf"\b(?:on|onto|off|at)\s+(?!(?:the\s+|its\s+|far\s+|very\s+|your\s+|our\s+|my\s+|extreme\s+)*"
     rf"(?:{_SIDE}|{_MOST}|{_FURTHEST}|end)\b)\w"
 )
@@ -60,28 +60,28 @@ _PATTERNS = {
     "colour": re.compile(rf"\b(?:(?:{_COLOURS})(?:d?ish|y)?)\b"),
     "size": re.compile(rf"\b(?:{_SIZES})\b"),
     "order": re.compile(_ORDER),
-    "relation": re.compile(rf"{_OTHERS_SIDE}|\b(?:{_BETWEEN})\b|{_ON_A_THING}"),
+    "relation": re.compile(rf"{_SIDE_OF_OTHER}|\b(?:{_BETWEEN})\b|{_ON_AN_OBJECT}"),
 }
 _CLOSE_TO = r"(?:closest|closer|nearest|nearer)\s+to"
-_BY_A_PLACE = re.compile(
+_NEAR_A_PLACE = re.compile(
     rf"\b(?:{_CLOSE_TO}|near|by|{_POSTURE})\s+(?:on\s+|at\s+|in\s+)?(?:the\s+)?(?:far\s+)?"
     rf"(?:{_SIDE}|camera|us|me|you|viewer)\b(?!\s+of\b)"
 )
-_NOT_OF_THE_PICTURE = re.compile(rf"{_OTHERS_SIDE}|{_CLOSE_TO}\s+(?!(?:the\s+)?(?:camera|us|me|you|viewer)\b)|{_ORDER}")
+_NOT_IN_IMAGE = re.compile(rf"{_SIDE_OF_OTHER}|{_CLOSE_TO}\s+(?!(?:the\s+)?(?:camera|us|me|you|viewer)\b)|{_ORDER}")
 
 
 # Every protocol, every validation of a run and every comparison asks about the same sentences again.
 @lru_cache(maxsize=1 << 16)
 def abilities_in(text: str) -> tuple[str, ...]:
-    """Return which of `ABILITIES` the words of `text` call for, in that order; none if none is found.
+    """Returns which of `ABILITIES` the words of `text` call for, in that order.
 
-    A side of another thing ("left of the tree") is a relation and no place; a side from which things are counted
+    A side of another object ("left of the tree") is a relation and no place; a side from which objects are counted
     ("second from the left", "leftmost") is order and no place.
     """
     lowered = text.lower()
     heard = {
-        "place": _NOT_OF_THE_PICTURE.sub(" ", lowered),
-        # "near the bottom", "closest to the camera" relate to no thing.
-        "relation": _BY_A_PLACE.sub(" ", lowered),
+        "place": _NOT_IN_IMAGE.sub(" ", lowered),
+        # "near the bottom", "closest to the camera" relate to no object.
+        "relation": _NEAR_A_PLACE.sub(" ", lowered),
     }
     return tuple(name for name in ABILITIES if _PATTERNS[name].search(heard.get(name, lowered)))

@@ -1,4 +1,8 @@
-"""RoBERTa's tokens: byte pairs (Sennrich et al. 2016; bytes as GPT-2 has them). Stored in the checkpoint."""
+"""Implements RoBERTa's byte-pair tokenizer, stored in the checkpoint.
+
+Source: Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units" (ACL 2016), with bytes as symbols
+as in GPT-2.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +29,18 @@ START, PAD, END, UNKNOWN = "<s>", "<pad>", "</s>", "<unk>"
 
 
 class BytePairs(Vocabulary):
-    """Tokens and merges. No text is unknown: in the worst case it is read byte by byte."""
+    """A byte-pair vocabulary. No text is unknown: in the worst case it is read byte by byte.
+
+    Args:
+        tokens: The tokens, numbered from 0 in their order.
+        merges: Merges "left right", most important first.
+
+    Raises:
+        CheckpointError: They make no tokenizer.
+    """
 
     def __init__(self, tokens: Sequence[str], merges: Sequence[str]) -> None:
-        """Number `tokens` from 0 in their order; merges: "left right", most important first.
-
-        Raises `CheckpointError` if they make no tokenizer.
-        """
+        """Builds the tokenizer."""
         super().__init__()
         self.words = tuple(tokens)
         self.merges = tuple(merges)
@@ -60,9 +69,14 @@ class BytePairs(Vocabulary):
 
     @classmethod
     def load(cls, source: str) -> BytePairs:
-        """Return the tokenizer of `source`: a folder with vocab.json and merges.txt, or a hub id (`roberta-base`).
+        """Loads a tokenizer.
 
-        Raises `MachineError` if a hub's files are neither cached nor to be had, `CheckpointError` if they are broken.
+        Args:
+            source: A folder with vocab.json and merges.txt, or a hub id such as `roberta-base`.
+
+        Raises:
+            MachineError: The hub's files are neither cached nor reachable.
+            CheckpointError: The files are damaged.
         """
         folder = Path(source).expanduser()
         paths = [folder / name if folder.is_dir() else _from_hub(source, name) for name in ("vocab.json", "merges.txt")]
@@ -77,9 +91,17 @@ class BytePairs(Vocabulary):
         return cls(tokens, [line for line in lines if line and not line.startswith("#version")])
 
     def encode(self, text: str, *, max_words: int) -> tuple[Tensor, Tensor]:
-        """Return ids (L,) int64 of at most `max_words` tokens, start and end among them, and their mask, all True.
+        """Tokenizes a text.
 
-        Raises `UsageError` if the text has no word.
+        Args:
+            text: The text.
+            max_words: At most so many tokens are kept, the start and end tokens included.
+
+        Returns:
+            Ids (L,) int64 and their mask (L,) bool, all True.
+
+        Raises:
+            UsageError: The text has no word.
         """
         if not text.strip():
             raise UsageError("expected a text of at least one word, got an empty one; say what to look for")
@@ -89,12 +111,12 @@ class BytePairs(Vocabulary):
         return torch.tensor(ids, dtype=torch.int64), torch.ones(len(ids), dtype=torch.bool)
 
     def unknown(self, text: str) -> list[str]:
-        """Return nothing: every text can be read."""
+        """Returns nothing: every text can be read."""
         del text
         return []
 
     def to_list(self) -> list[str]:
-        """Return the mark, the tokens, the mark, the merges."""
+        """Returns the mark, the tokens, the mark, the merges."""
         return [MARK, *self.words, MARK, *self.merges]
 
     def _build(self) -> Tokenizer:
@@ -112,7 +134,11 @@ class BytePairs(Vocabulary):
 
 
 def vocabulary_from_list(words: Sequence[str]) -> Vocabulary:
-    """Return the vocabulary, of words or of byte pairs, that `to_list` gave. Raises `CheckpointError` if it is none."""
+    """Returns the vocabulary, of words or of byte pairs, whose `to_list` gave `words`.
+
+    Raises:
+        CheckpointError: The list is of neither kind.
+    """
     if words and words[0] == TOKENIZER_MARK:
         return PretrainedTokens.from_list(words)
     if not words or words[0] != MARK:

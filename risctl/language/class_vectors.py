@@ -1,6 +1,6 @@
-"""The published matrices of class vectors (word_w2v_withbg_48_17.txt, word_w2v_withbg_65_15.txt).
+"""Reads the published matrices of class vectors (word_w2v_withbg_48_17.txt, word_w2v_withbg_65_15.txt).
 
-A line a number of the vectors, a column a class after background's, in the order of the split; between commas.
+Each line holds one dimension, each column one class after background's, in the order of the split, separated by commas.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from risctl.language.coco_classes import SPLITS
 from risctl.language.vector_files import Table
 
 _ORDERS = {1 + len(split.seen) + len(split.unseen): (*split.seen, *split.unseen) for split in SPLITS.values()}
-_LONGEST_LINE = 1 << 14
+_MAX_LINE = 1 << 14
 BACKGROUND = "<background>"
-"""What the first column is called among words: the mean over all 80 classes, whichever the split."""
+"""The name of the first column among words: the mean over all 80 classes, whichever the split."""
 
 
 def is_class_matrix(path: Path) -> bool:
-    """Return whether the file begins as such a matrix does: 66 or 81 numbers between commas."""
+    """Returns whether a file begins as such a matrix does: 66 or 81 numbers separated by commas."""
     if path.suffix != ".txt":
         return False
     with path.open("rb") as file:
-        fields = file.readline(_LONGEST_LINE).split(b",")
+        fields = file.readline(_MAX_LINE).split(b",")
     try:
         return len([float(field) for field in fields]) in _ORDERS
     except ValueError:
@@ -32,7 +32,11 @@ def is_class_matrix(path: Path) -> bool:
 
 
 def read_matrix(path: Path) -> np.ndarray:
-    """Return a matrix of class vectors as it stands, float32 (D, classes + 1). Raises `DataError` if it is none."""
+    """Reads a matrix of class vectors as it stands, float32 (D, classes + 1).
+
+    Raises:
+        DataError: The file holds no such matrix.
+    """
     try:
         lines = path.read_text(encoding="utf-8").replace(",", " ").splitlines()
         matrix = np.array([[float(number) for number in line.split()] for line in lines if line.strip()], np.float32)
@@ -44,9 +48,12 @@ def read_matrix(path: Path) -> np.ndarray:
 
 
 def read_class_table(path: Path) -> Table:
-    """Return the classes of a matrix as words, those of several joined as in word2vec: "traffic_light", and last
+    """Reads the classes of a matrix as words, with `BACKGROUND` last.
 
-    `BACKGROUND`. Raises `DataError` if the file is none.
+    Names of several words are joined as in word2vec: "traffic_light".
+
+    Raises:
+        DataError: The file holds no such matrix.
     """
     matrix = read_matrix(path)
     order = _ORDERS.get(matrix.shape[1])

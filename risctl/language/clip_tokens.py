@@ -1,4 +1,4 @@
-"""Texts as CLIP's tokens, with the user's own vocabulary: Hugging Face's files, or OpenAI's list of merges."""
+"""Tokenizes texts for CLIP, with a vocabulary in Hugging Face's files or in OpenAI's list of merges."""
 
 from __future__ import annotations
 
@@ -19,17 +19,26 @@ _MERGES = 49_408 - 2 * 256 - 2
 
 
 class ClipTokens:
-    """Makes token ids of texts; `context` tokens at most, longer texts are cut."""
+    """Tokenizes texts for CLIP.
+
+    Args:
+        tokenizer: A transformers tokenizer that ends a text with its `eos_token_id`.
+        context: At most so many tokens are read; longer texts are truncated.
+    """
 
     def __init__(self, tokenizer: Any, *, context: int) -> None:
-        """tokenizer: a transformers tokenizer that ends a text by its `eos_token_id`."""
+        """Wraps a tokenizer."""
         self._tokenizer = tokenizer
         self.context = context
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Return ids (N, L), zeros after the end, and where each text's end token stands (N,).
+        """Tokenizes N texts in lower case.
 
-        Texts are lower-cased. Raises `UsageError` for an empty text.
+        Returns:
+            Ids (N, L), zeros after the end, and the index of each text's end token (N,).
+
+        Raises:
+            UsageError: A text is empty.
         """
         if not all(text.strip() for text in texts):
             raise UsageError("a text is empty; say what to look for")
@@ -40,7 +49,7 @@ class ClipTokens:
         return ids, torch.tensor([len(row) - 1 for row in rows], dtype=torch.int64)
 
     def is_cut(self, text: str) -> bool:
-        """Return whether `text` has more tokens than CLIP reads."""
+        """Returns whether `text` has more tokens than CLIP reads."""
         return len(self._tokenizer(text.lower())["input_ids"]) > self.context
 
     def _ids(self, text: str) -> list[int]:
@@ -50,9 +59,14 @@ class ClipTokens:
 
 
 def load_tokens(path: Path, *, context: int) -> ClipTokens:
-    """Return the tokens of a folder with `tokenizer.json` or `vocab.json` and `merges.txt`, or of OpenAI's merges file.
+    """Loads a tokenizer.
 
-    Raises `CheckpointError` if neither is there or what is there cannot be read.
+    Args:
+        path: A folder with `tokenizer.json`, or `vocab.json` and `merges.txt`; or OpenAI's file of merges.
+        context: See `ClipTokens`.
+
+    Raises:
+        CheckpointError: None of these is there, or it cannot be read.
     """
     from transformers import CLIPTokenizer
 
@@ -74,12 +88,12 @@ def load_tokens(path: Path, *, context: int) -> ClipTokens:
 
 
 def is_tokenizer_folder(path: Path) -> bool:
-    """Return whether a folder holds Hugging Face's files of a tokenizer."""
+    """Returns whether a folder holds a tokenizer's files in Hugging Face's layout."""
     return (path / "tokenizer.json").is_file() or all((path / one).is_file() for one in ("vocab.json", "merges.txt"))
 
 
 def _published(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Return the vocabulary and merges of OpenAI's file, gzipped or not."""
+    """Returns the vocabulary and merges of OpenAI's file, gzipped or not."""
     data = path.read_bytes()
     text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8")
     lines = [tuple(line.split()) for line in text.split("\n")[1 : _MERGES + 1]]
@@ -92,7 +106,7 @@ def _published(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
 
 
 def _byte_letters() -> list[str]:
-    """Return the printable sign that stands for each byte, in the vocabulary's order: printable bytes first."""
+    """Returns the printable character that stands for each byte, in the vocabulary's order: printable bytes first."""
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + number) for number in range(len(others))]

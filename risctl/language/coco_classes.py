@@ -1,4 +1,4 @@
-"""COCO's 80 classes and the two published divisions of them into seen and unseen ones, in the published order.
+"""Lists COCO's 80 classes and their two published divisions into seen and unseen ones, in the published order.
 
 48/17: Bansal et al., "Zero-Shot Object Detection" (2018); 65/15: Rahman et al., "Polarity Loss" (2018).
 """
@@ -28,7 +28,12 @@ CLASSES: dict[int, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassSplit:
-    """Classes that are trained on and classes that are only asked for, in the order of the published word vectors."""
+    """A division of classes, in the order of the published word vectors.
+
+    Attributes:
+        seen: Classes that are trained on.
+        unseen: Classes that are tested on only.
+    """
 
     seen: tuple[str, ...]
     unseen: tuple[str, ...]
@@ -43,9 +48,10 @@ def _split_65_15() -> ClassSplit:
 
 
 def _split_48_17() -> ClassSplit:
-    """Both parts are in the order of 65/15, which puts its own unseen classes last;
+    """Returns the 48/17 split.
 
-    classes with names of two words are in neither part.
+    Both parts are in the order of 65/15, which puts its own unseen classes last; classes with names of two words are in
+    neither part.
     """
     unseen = frozenset(_UNSEEN_48_17.split())
     other = _split_65_15()

@@ -1,4 +1,4 @@
-"""Swapping left and right in a text, for pictures that are mirrored in training."""
+"""Swaps left and right in a text, for images that are mirrored in training."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _JOINERS = frozenset("'’&")
 
 
 def swap_left_right(text: str) -> str:
-    """Return `text` with left and right exchanged in every word that names a side, all else as it was.
+    """Returns `text` with left and right exchanged in every word that names a side.
 
-    Words written lower, Upper or CAPITAL keep their case, and swapping twice gives the text back; a word in mixed case
+    Words in lower, Title or UPPER case keep their case, and swapping twice gives the text back; a word in mixed case
     ("LeftMost") comes out in lower case. "l" and "r" count where they stand alone.
     """
 

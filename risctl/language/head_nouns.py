@@ -1,7 +1,7 @@
-"""The name in a phrase that says what it is about: "traffic light" of "the second traffic light from the left".
+"""Finds the head noun of a phrase: "traffic light" of "the second traffic light from the left".
 
-The phrase's parse says which of its words stand together with its head (`noun_phrases`); without spaCy, simple rules
-over the words do (`places`). Among these words the head is chosen by what is known: names of classes, other words.
+The phrase's parse says which words belong to the head's noun phrase (`noun_phrases`); without spaCy, simple rules over
+the words do (`location_phrases`). Among these words the head is chosen by what is known: class names, then other words.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from risctl.errors import MachineError
 from risctl.language.location_phrases import COLOURS, is_placing, is_plain, parts_of
 
 ANYTHING = "thing"
-"""What a word that nobody knows is read as, so that the others can be parsed."""
+"""Stands in for an unknown word, so that the others can be parsed."""
 
 _IRREGULAR = {
     "person": "people",
@@ -29,7 +29,7 @@ _IRREGULAR = {
 
 
 def plural(name: str) -> str:
-    """Return the plural of a class's name, of its last word: "wine glass", "wine glasses"."""
+    """Returns the plural of a class name, formed on its last word: wine glass, wine glasses."""
     *before, last = name.split()
     if last in _IRREGULAR:
         several = _IRREGULAR[last]
@@ -45,11 +45,19 @@ def plural(name: str) -> str:
 def head_name(
     words: Sequence[str], *, names: Sequence[str], is_known: Callable[[str], bool], parsed: bool = True
 ) -> str | None:
-    """Return the name that `words` are about: one of the classes `names`, else a known word, None if there is neither.
+    """Returns the class or known word that a phrase is about.
 
     In the noun phrase that the parse finds, else in each part that the rules find, the last class wins ("the zebra's
-    back" means a zebra), else the last other word that is known; a colour only if there is nothing else ("the orange").
-    parsed: whether to use the parser; without spaCy the rules decide alone.
+    back" refers to a zebra), else the last other known word; a colour only if there is nothing else ("the orange").
+
+    Args:
+        words: The words of the phrase.
+        names: Class names.
+        is_known: Whether a word is known.
+        parsed: Whether to use the parser; without spaCy the rules decide alone.
+
+    Returns:
+        A name of `names`, else a known word; None if there is neither.
     """
     forms = _forms(tuple(names))
     words = _joined(words, forms)
@@ -64,7 +72,7 @@ def head_name(
 
 
 def _named(part: Sequence[str], forms: dict[str, str], is_known: Callable[[str], bool]) -> str | None:
-    """Return the head of words that stand together."""
+    """Returns the head of words that belong together."""
     classes = [word for word in part if word in forms]
     known = [word for word in part if is_known(word) and not is_plain(word) and not is_placing(word)]
     for choice in (
@@ -79,7 +87,7 @@ def _named(part: Sequence[str], forms: dict[str, str], is_known: Callable[[str],
 
 
 def _joined(words: Sequence[str], forms: dict[str, str]) -> list[str]:
-    """Return the words with the names of several words as one ("trafficlight"): so a parser keeps them together."""
+    """Returns the words with names of several words as one (trafficlight), so that a parser keeps them together."""
     joined: list[str] = []
     start = 0
     while start < len(words):
@@ -98,13 +106,13 @@ def _joined(words: Sequence[str], forms: dict[str, str]) -> list[str]:
 
 @lru_cache(maxsize=8)
 def _forms(names: tuple[str, ...]) -> dict[str, str]:
-    """Return the names by their forms, singular and plural, as one word each."""
+    """Returns the names by their forms, singular and plural, as one word each."""
     several = {plural(name).replace(" ", ""): name for name in names}
     return several | {name.replace(" ", ""): name for name in names}
 
 
 def _parsed(text: str) -> list[str] | None:
-    """Return the words of the noun phrase that `text` is about, None if there is no parser or it finds none."""
+    """Returns the words of the phrase's noun phrase; None if there is no parser or it finds none."""
     try:
         # Not at the top: spaCy takes seconds to import, and the rules do without it.
         from risctl.language.noun_phrases import SHIPPED, load_phraser

@@ -1,7 +1,7 @@
-"""Where a phrase says to look, and which of its words stand together, by simple rules over its words.
+"""Reads locations and ranks from phrases, by simple rules over their words.
 
-"the second zebra from the left": second by how far to the left. The rules know no grammar: words stand together up to
-the next that begins a relation ("of", "with", "wearing", …).
+"the second zebra from the left": second by how far to the left. The rules know no grammar: words belong together up to
+the next one that begins a relation ("of", "with", "wearing", …).
 """
 
 from __future__ import annotations
@@ -36,14 +36,19 @@ RULE_WORDS = tuple(sorted(_PLACING | _RELATIONS | _PLAIN | COLOURS))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """What a phrase says about where: names of `SIDES`, and which one in that order, counted from 1."""
+    """The location that a phrase names.
+
+    Attributes:
+        sides: Names of `SIDES`.
+        rank: The rank in that order, counted from 1.
+    """
 
     sides: tuple[str, ...]
     rank: int
 
 
 def place_of(words: Sequence[str]) -> Place:
-    """Return the place that `words` name; no sides and rank 1 if they name none."""
+    """Returns the location that `words` name; no sides and rank 1 if they name none."""
     said = [word for number, word in enumerate(words) if not _only_strengthens(words, number)]
     sides = tuple(side for side, names in SIDES.items() if any(word in names for word in said))
     ranks = [RANKS[word] for word in words if word in RANKS]
@@ -51,17 +56,17 @@ def place_of(words: Sequence[str]) -> Place:
 
 
 def is_plain(word: str) -> bool:
-    """Return whether `word` never says what a phrase is about: "the", "one", "side"."""
+    """Returns whether a word never says what a phrase is about: the, one, side."""
     return word in _PLAIN
 
 
 def is_placing(word: str) -> bool:
-    """Return whether `word` says where or which: "left", "biggest", "second"."""
+    """Returns whether a word says where or which: left, biggest, second."""
     return word in _PLACING
 
 
 def parts_of(words: Sequence[str]) -> list[list[str]]:
-    """Return the words between those that begin a relation, which are in no part."""
+    """Returns the groups of words between those that begin a relation, which are in no group."""
     parts: list[list[str]] = [[]]
     for word in words:
         if word in _RELATIONS:
@@ -72,7 +77,7 @@ def parts_of(words: Sequence[str]) -> list[list[str]]:
 
 
 def _only_strengthens(words: Sequence[str], number: int) -> bool:
-    """Return whether "far" only strengthens the side after it: "far left" is no word of distance."""
+    """Returns whether the word far only strengthens the side after it: far left is no word of distance."""
     return words[number] in _STRENGTHENING and any(
         word in SIDES["left"] or word in SIDES["right"] for word in words[number + 1 : number + 2]
     )

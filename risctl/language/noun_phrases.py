@@ -1,4 +1,4 @@
-"""The noun phrase that a referring expression is about: "the man" of "the man in the red shirt on the left".
+"""Finds the noun phrase that a referring expression is about: "the man" of "the man in the red shirt on the left".
 
 The rule is Global-Local CLIP's (Zero-shot-RIS, `extract_noun_phrase`). The parse comes from an installed English spaCy
 model, or from the small parser that this package ships, which has UD relations: noun chunks are then found here, and a
@@ -24,10 +24,10 @@ SHIPPED = Path(__file__).with_name("english_parser")
 INSTALLED = ("en_core_web_lg", "en_core_web_md", "en_core_web_sm")
 
 _NOUNS = frozenset({"NOUN", "PROPN", "PRON"})
-# Those who speak and what they point at name nothing: "i need a bat", "there's a cup".
+# Pronouns of speaker and pointing name nothing: "i need a bat", "there's a cup".
 _SPEAKING = "i you u ya he she it we they me him her us them this that what who which there"
 _SPEAKERS = frozenset(_SPEAKING.split())
-# "on the right" names a place, and no thing.
+# "on the right" names a place, and no object.
 _PLACES = frozenset({"left", "right", "front", "back", "middle", "center"})
 # What, before a noun, belongs to its chunk, and what is part of another one's name.
 _MODIFIERS = frozenset({"det", "amod", "nummod", "compound", "nmod:poss", "advmod", "flat", "nmod", "goeswith"})
@@ -36,11 +36,13 @@ _INSIDE = frozenset({"compound", "flat", "fixed", "goeswith", "det", "amod", "nu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NounPhrase:
-    """What an expression is about, in its own words.
+    """The noun phrase that an expression is about, in its own words.
 
-    phrase: the chunk's tokens joined by spaces, or the whole text; head: the word that decided it, or the whole text;
-    noun: the chunk's own noun, None if the phrase is the whole text; outside: indices of the tokens outside the chunk,
-    none if the phrase is the whole text.
+    Attributes:
+        phrase: The chunk's tokens joined by spaces, or the whole text.
+        head: The word that decided it, or the whole text.
+        noun: The chunk's own noun; None if the phrase is the whole text.
+        outside: Indices of the tokens outside the chunk; none if the phrase is the whole text.
     """
 
     phrase: str
@@ -50,10 +52,15 @@ class NounPhrase:
 
 
 def noun_phrase_of(tokens: Sequence[str], *, heads: Sequence[int], chunks: Sequence[Sequence[int]]) -> NounPhrase:
-    """Return the noun phrase by a given parse.
+    """Returns the noun phrase by a given parse.
 
-    heads: of each token, its own index for a root; chunks: noun chunks as [start, end). The head is the last token that
-    is its own head; its chunk is the phrase; else that of its first child, if that is in one; else the whole text.
+    The head is the last token that is its own head, and its chunk is the phrase; else the chunk of its first child;
+    else the whole text.
+
+    Args:
+        tokens: The tokens.
+        heads: The index of each token's head; its own index for a root.
+        chunks: Noun chunks as [start, end).
     """
     root = max(number for number, head in enumerate(heads) if number == head)
     children = [number for number, head in enumerate(heads) if head == root and number != root]
@@ -68,10 +75,16 @@ def noun_phrase_of(tokens: Sequence[str], *, heads: Sequence[int], chunks: Seque
 
 
 class Phraser:
-    """Finds noun phrases with one parser; each text is parsed once and remembered."""
+    """Finds noun phrases with one parser; each text is parsed once and cached.
+
+    Args:
+        nlp: The spaCy pipeline.
+        name: What messages call the parser.
+        universal: Whether it has UD relations and, in `tag_`, UD tags, as the shipped one; else spaCy's own.
+    """
 
     def __init__(self, nlp: Language, *, name: str, universal: bool) -> None:
-        """universal: it has UD relations and, in `tag_`, UD tags, as the shipped one; else spaCy's own."""
+        """Wraps a parser."""
         self.name = name
         self._nlp = nlp
         self.universal = universal
@@ -80,11 +93,19 @@ class Phraser:
         self._seen = frozenset(nlp.vocab.strings) if universal else frozenset()
 
     def __call__(self, text: str) -> NounPhrase:
-        """Return the noun phrase of `text`, which is read in lower case. Raises `UsageError` for an empty text."""
+        """Returns the noun phrase of a text, which is read in lower case.
+
+        Raises:
+            UsageError: The text is empty.
+        """
         return self.many([text])[0]
 
     def many(self, texts: Sequence[str]) -> list[NounPhrase]:
-        """Return the noun phrase of each text, in order."""
+        """Returns the noun phrase of each text, in order.
+
+        Raises:
+            UsageError: A text is empty.
+        """
         clean = [" ".join(text.lower().split()) for text in texts]
         if not all(clean):
             raise UsageError("a text is empty; say what to look for")
@@ -94,7 +115,7 @@ class Phraser:
         return [self._known[text] for text in clean]
 
     def parses(self, texts: Sequence[str]) -> Iterator[Doc]:
-        """Yield the parse of each text, read in lower case."""
+        """Yields the parse of each text, read in lower case."""
         return self._nlp.pipe(" ".join(text.lower().split()) for text in texts)
 
     def _found(self, parsed: Doc, text: str) -> NounPhrase:
@@ -111,9 +132,9 @@ class Phraser:
 
 
 def universal_chunks(parsed: Doc) -> list[tuple[int, int]]:
-    """Return the base noun phrases [start, end) of a parse with UD relations, none within another.
+    """Returns the base noun phrases [start, end) of a parse with UD relations, none within another.
 
-    A chunk is a noun that is no part of another's name, with the modifiers that stand right before it.
+    A chunk is a noun that is no part of another's name, with the modifiers right before it.
     """
     chunks: list[tuple[int, int]] = []
     for token in parsed:
@@ -140,7 +161,7 @@ def universal_chunks(parsed: Doc) -> list[tuple[int, int]]:
 
 
 def function_heads(parsed: Doc) -> list[int]:
-    """Return each token's head with prepositions made the heads of their nouns ("in" of "shirt" in "in a shirt")."""
+    """Returns each token's head, with prepositions made the heads of their nouns."""
     heads = [token.head.i for token in parsed]
     for token in parsed:
         prepositions = [child for child in token.lefts if child.dep_ == "case"]
@@ -157,9 +178,13 @@ def _has_preposition(token: Token) -> bool:
 
 @lru_cache(maxsize=4)
 def load_phraser(model: str | None = None) -> Phraser:
-    """Return the phraser of a spaCy model (a name or folder); without one, of the best installed, else the shipped.
+    """Loads a parser.
 
-    Raises `MachineError` if the model named is not installed.
+    Args:
+        model: A spaCy model by name or folder; None takes the best installed, else the shipped one.
+
+    Raises:
+        MachineError: The named model is not installed, or has no parser.
     """
     import spacy
 

@@ -1,7 +1,7 @@
-"""Errors of a small parser in short phrases, mended: what is mended is the tree, by rules that hold for any phrase.
+"""Repairs errors of a small parser in short phrases, by rules on the parse tree that hold for any phrase.
 
 The parser was trained on sentences, in which a verb or an adjective that comes first is what the sentence is about. In
-a phrase that names a thing it is not: "standing up black shirt", "second from left glass", "orange".
+a phrase that names an object it is not: "standing up black shirt", "second from left glass", "orange".
 """
 
 from __future__ import annotations
@@ -15,18 +15,23 @@ if TYPE_CHECKING:
 
 NOUNS = frozenset({"NOUN", "PROPN"})
 _PARTS = frozenset({"compound", "flat", "fixed", "goeswith", "amod", "nmod:poss", "det"})
-# "orange" is a colour for the parser, and the name of a thing if nothing else is named.
-_THINGS = frozenset(name for name in CLASSES.values() if " " not in name)
+# "orange" is a colour for the parser, and the name of an object if nothing else is named.
+_OBJECTS = frozenset(name for name in CLASSES.values() if " " not in name)
 _ORDERS = frozenset({"click", "look", "find", "select", "choose", "pick"})
 _SIDES = frozenset({"left", "right", "top", "bottom", "front", "back", "end", "middle", "center", "us", "me", "camera"})
-# No thing by itself: "front of the bus" is about the bus.
+# No object by itself: "front of the bus" is about the bus.
 _FACES = frozenset({"front", "back"})
 
 
 def repaired(parsed: Doc, *, seen: frozenset[str]) -> Doc:
-    """Return a parse with UD relations whose root is the noun that a phrase is about, where the parser missed it.
+    """Returns a parse with UD relations whose root is the noun that a phrase is about.
 
-    seen: the words of the parser's training. Returns `parsed` itself if there is nothing to mend.
+    Args:
+        parsed: The parse.
+        seen: The words of the parser's training.
+
+    Returns:
+        `parsed` itself if there is nothing to repair.
     """
     draft = _Draft(parsed)
     draft.join_roots()
@@ -57,7 +62,7 @@ class _Draft:
         return max(number for number, head in enumerate(self.heads) if number == head)
 
     def as_doc(self) -> Doc:
-        """Return it as a parse."""
+        """Returns the repaired parse."""
         if not self._changed:
             return self._parsed
         return type(self._parsed)(
@@ -65,26 +70,26 @@ class _Draft:
         )
 
     def join_roots(self) -> None:
-        """A phrase is one: what was taken for a further sentence hangs on the first one's noun."""
+        """Makes a phrase one tree: what was taken for a further sentence is attached to the first one's noun."""
         roots = [number for number, head in enumerate(self.heads) if number == head]
         if len(roots) > 1 and self.tags[roots[0]] in NOUNS:
             for number in roots[1:]:
                 self._hang(number, roots[0], "nmod")
 
     def name_the_root(self, seen: frozenset[str]) -> None:
-        """Take the root for a noun if it names a thing, or if it is new ("girrffe") and nothing else is named."""
+        """Takes the root for a noun if it names an object, or if it is a new word and nothing else is named."""
         root = self.root
         word = self.words[root]
         if self.tags[root] in NOUNS or self.tags[root] == "PRON":
             return
-        known = word in _THINGS
+        known = word in _OBJECTS
         new = word not in seen and word.isalpha() and self._subject() is None and self._bare("VERB") is None
         if known or new:
             self.tags[root] = "NOUN"
             self._changed = True
 
     def look_behind_the_face(self) -> None:
-        """In "front of the bus", make the bus the root."""
+        """Makes the bus the root in: front of the bus."""
         root = self.root
         if self.words[root] not in _FACES or self._case(root) is not None:
             return
@@ -96,7 +101,7 @@ class _Draft:
                 return
 
     def take_subject(self) -> bool:
-        """In "the only woman not hugging someone", make the woman the root."""
+        """Makes the woman the root in: the only woman not hugging someone."""
         subject = self._subject()
         if subject is None:
             return False
@@ -104,7 +109,7 @@ class _Draft:
         return True
 
     def take_object(self) -> None:
-        """In "standing up black shirt" make the shirt the root, and the arm in "click on the arm"."""
+        """Makes the shirt the root in: standing up black shirt; and the arm in: click on the arm."""
         root = self.root
         order = self.words[root] in _ORDERS
         found = self._bare("VERB")
@@ -116,7 +121,7 @@ class _Draft:
             self._make_root(found, "advcl" if said else "amod")
 
     def take_counted(self) -> None:
-        """In "second from left glass", make the glass the root, be it taken for a thing of its own or the side's."""
+        """Makes the glass the root in: second from left glass, whichever word it was attached to."""
         root = self.root
         found = self._bare("ADJ")
         if found is not None:
@@ -136,7 +141,7 @@ class _Draft:
                 return
 
     def _bare(self, tag: str) -> int | None:
-        """Return the noun that follows a root of this tag without a preposition."""
+        """Returns the noun that follows a root of this tag without a preposition."""
         root = self.root
         if self.tags[root] != tag:
             return None
@@ -145,7 +150,7 @@ class _Draft:
         return next((one for one in bare if self.tags[one] in NOUNS), None)
 
     def _subject(self) -> int | None:
-        """Return the first noun before the root that is no part of its name ("bench the guy is sitting on")."""
+        """Returns the first noun before the root that is no part of its name (bench the guy is sitting on)."""
         root = self.root
         every = (one for one in range(root) if self.heads[one] == root and self.relations[one] not in _PARTS)
         return next((one for one in every if self.tags[one] in NOUNS and self._case(one) is None), None)
@@ -158,7 +163,7 @@ class _Draft:
         return next(every, None)
 
     def _make_root(self, noun: int, relation: str) -> None:
-        """Hang the root, and what hangs on it behind `noun`, on `noun`."""
+        """Attaches the root, and what depends on it behind `noun`, to `noun`."""
         root = self.root
         self.heads[noun], self.relations[noun] = noun, "ROOT"
         for number, head in enumerate(self.heads):

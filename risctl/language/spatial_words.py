@@ -1,4 +1,4 @@
-"""Where an expression says its object is: sides, corners, the middle, and its place in a row ("second from left")."""
+"""Reads where an expression says its object is: sides, corners, the middle, and a rank in a row (second from left)."""
 
 from __future__ import annotations
 
@@ -35,9 +35,12 @@ _RELATION = re.compile(r"\b(?:to |on |at )?(?:the )?(left|right|top|bottom) (?:s
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """direction: (x, y) of -1, 0 or 1, right and down; middle: whether it is said to be in the middle;
+    """The location that an expression names.
 
-    order: its number, counted from where `direction` points, None if not said.
+    Attributes:
+        direction: (x, y), each -1, 0 or 1, to the right and downwards.
+        middle: Whether it is said to be in the middle.
+        order: Its rank, counted from where `direction` points; None if not said.
     """
 
     direction: tuple[float, float] = (0.0, 0.0)
@@ -49,7 +52,7 @@ class Place:
 
 
 def place_of(text: str) -> Place:
-    """Return what `text` says of the place in the picture, an empty (false) one if nothing."""
+    """Returns the location in the image that `text` names; an empty (false) one if it names none."""
     lowered = text.lower()
     row = _ROW.search(lowered)
     if row:

@@ -1,4 +1,4 @@
-"""A text's words, as the referring-segmentation datasets count them."""
+"""Splits texts into words, as the referring-segmentation datasets count them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ _EDGES = string.punctuation + "“”‘’«»…–—¿¡"
 
 
 def words_of(text: str) -> list[str]:
-    """Return the lower-cased, white-space separated words of `text`; punctuation stays where it stands.
+    """Returns the lower-cased words of a text, separated at white space; punctuation stays.
 
-    This is `sent.split()` of the published codebases: the sentences of RefCOCO are already lower-case.
+    This is `sent.split()` of the published codebases: the sentences of RefCOCO are already in lower case.
     """
     return text.lower().split()
 
 
 def bare(word: str) -> str:
-    """Return `word` without the punctuation around it ("man," → "man"), or "" if it is nothing else."""
+    """Returns a word without the punctuation around it; an empty string if it is nothing else."""
     return word.strip(_EDGES)

@@ -1,4 +1,4 @@
-"""The compact file that word vectors are converted to once, and where such files are kept."""
+"""Reads and writes the compact file that word vectors are converted to once, and says where such files are kept."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMAT = "risctl word vectors 1"
 
 
 def cache_folder() -> Path:
-    """Return where converted files are kept: `$RISCTL_CACHE`, else `risctl` in the user's cache folder."""
+    """Returns the folder of converted files: `$RISCTL_CACHE`, else `risctl` in the user's cache folder."""
     named = os.environ.get("RISCTL_CACHE")
     if named:
         return Path(named).expanduser()
@@ -30,7 +30,7 @@ def cache_folder() -> Path:
 
 
 def cached_path(source: Path, *, words: Iterable[str] | None, first: int, dim: int | None) -> Path:
-    """Return where the conversion of `source` for these words is kept; a changed source gets another place."""
+    """Returns where the conversion of `source` for these words is kept; a changed source gets another path."""
     stat = source.stat()
     key = hashlib.sha256(f"{FORMAT} {source.name} {stat.st_size} {stat.st_mtime_ns} {first} {dim}".encode())
     key.update(b"all" if words is None else "\n".join(sorted(words)).encode())
@@ -38,7 +38,11 @@ def cached_path(source: Path, *, words: Iterable[str] | None, first: int, dim: i
 
 
 def write_compact(path: Path, table: Table, *, source: str) -> None:
-    """Write `table` to `path`, whole or not at all. Raises `OSError` if the disk refuses."""
+    """Writes a table, whole or not at all.
+
+    Raises:
+        OSError: The disk refuses.
+    """
     blob = np.frombuffer("\n".join(table.words).encode(), dtype=np.uint8)
     arrays: dict[str, np.ndarray] = {"vectors": np.ascontiguousarray(table.vectors, np.float32), "words": blob}
     header = {"risctl": json.dumps({"format": FORMAT, "source": source, "sha256": _digest(arrays)})}
@@ -56,7 +60,11 @@ def write_compact(path: Path, table: Table, *, source: str) -> None:
 
 
 def read_compact(path: Path) -> Table:
-    """Read what `write_compact` wrote. Raises `DataError` if it is missing, damaged or something else."""
+    """Reads what `write_compact` wrote.
+
+    Raises:
+        DataError: The file is missing, damaged or something else.
+    """
     if not path.is_file():
         raise DataError(f"expected word vectors at {path}, found no file")
     try:
@@ -70,17 +78,22 @@ def read_compact(path: Path) -> Table:
 
 
 def source_of(path: Path) -> str:
-    """Return the file that the compact file `path` was made of, "" if it does not say.
+    """Returns the file that a compact file was made of; an empty string if it does not say.
 
-    Raises `DataError` if it is damaged or something else.
+    Raises:
+        DataError: The file is damaged or something else.
     """
     return str(_header(path).get("source", ""))
 
 
 def check_sum(path: Path) -> bool:
-    """Return whether a compact file has a sum to be checked by; early ones have none.
+    """Checks a compact file against its checksum.
 
-    Raises `DataError` if it is not what was written.
+    Returns:
+        Whether it has a checksum; early files have none.
+
+    Raises:
+        DataError: The content is not what was written.
     """
     read_compact(path)
     recorded = _header(path).get("sha256")

@@ -1,6 +1,7 @@
-"""Published word vectors as streams: GloVe's text, word2vec's text and binary, spaCy's models.
+"""Reads published word vectors as streams: GloVe's text, word2vec's text and binary, spaCy's models.
 
-Files of several gigabytes are read once, front to back, and only the words asked for are kept.
+Files of several gigabytes are read once, front to back, and only the wanted words are kept. Formats: the GloVe project
+(Pennington et al., EMNLP 2014) and the word2vec tool (Mikolov et al., 2013).
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Lower-case words in the file's order, each once, and their vectors float32 (words, dim)."""
+    """Word vectors.
+
+    Attributes:
+        words: Lower-case words in the file's order, each once.
+        vectors: Float32 (words, dim).
+    """
 
     words: tuple[str, ...]
     vectors: np.ndarray
@@ -34,7 +40,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which words to keep: those `needed`, and the first `first` of the file with the pieces that they are made of."""
+    """Which words to keep.
+
+    Attributes:
+        needed: Words that are kept wherever they stand.
+        first: How many words from the start of the file are kept, with the pieces that they are made of.
+        pieces: Returns the pieces of words.
+    """
 
     needed: frozenset[str]
     first: int
@@ -42,11 +54,18 @@ class Selection:
 
 
 def read_file(path: Path, *, dim: int | None, selection: Selection | None) -> Table:
-    """Read `.txt`, `.vec`, `.bin`, each also as `.gz`, or a `.zip` of texts; without a selection, all of it.
+    """Reads `.txt`, `.vec` or `.bin`, each also as `.gz`, or a `.zip` of texts.
 
-    dim: which text to take of a zip that holds several widths. Only lower-case words are kept, as only those are looked
-    up. Raises `DataError`, with the line or record, if the file is missing, cut short, of uneven width or holds what is
-    no finite number.
+    Only lower-case words are kept, as only those are looked up.
+
+    Args:
+        path: The file.
+        dim: Which text to take from a zip that holds several widths.
+        selection: Which words to keep; None keeps all.
+
+    Raises:
+        DataError: The file is missing, truncated, of uneven width or holds a number that is not finite; the message has
+            the line or record.
     """
     if not path.is_file():
         raise DataError(f"expected word vectors at {path}, found no file")
@@ -60,9 +79,11 @@ def read_file(path: Path, *, dim: int | None, selection: Selection | None) -> Ta
 
 
 def read_spacy(name: str, *, selection: Selection | None) -> Table:
-    """Read the vectors of the spaCy model `name`, an installed package or a folder.
+    """Reads the vectors of a spaCy model, an installed package or a folder.
 
-    Raises `MachineError` if it is not installed, `DataError` if it has no vectors.
+    Raises:
+        MachineError: The model is not installed.
+        DataError: The model has no vectors.
     """
     import spacy
 
@@ -94,7 +115,7 @@ class _Kept:
         self._rows: dict[str, np.ndarray] = {}
 
     def wants(self, word: str) -> bool:
-        """Return whether to keep `word`, the next of the file."""
+        """Returns whether to keep `word`, the next one of the file."""
         if not word or word != word.lower() or word in self._rows or word.split() != [word]:
             return False
         if self._selection is None:
@@ -106,7 +127,11 @@ class _Kept:
         return self._seen <= self._selection.first or word in self._needed
 
     def add(self, word: str, values: np.ndarray, where: str) -> None:
-        """Keep a word's vector. Raises `DataError` if it holds what is no finite float32."""
+        """Keeps a word's vector.
+
+        Raises:
+            DataError: A number is not a finite float32.
+        """
         with np.errstate(over="ignore"):
             row = values.astype(np.float32)
         if not np.isfinite(row).all():
@@ -114,7 +139,11 @@ class _Kept:
         self._rows[word] = row
 
     def table(self, name: str) -> Table:
-        """Return what was kept. Raises `DataError` if it is nothing."""
+        """Returns what was kept.
+
+        Raises:
+            DataError: Nothing was kept.
+        """
         if not self._rows:
             raise DataError(f"{name} holds none of the words looked for; is it a file of word vectors?")
         return Table(words=tuple(self._rows), vectors=np.stack(list(self._rows.values())))
@@ -122,7 +151,7 @@ class _Kept:
 
 @contextmanager
 def _stream(path: Path, dim: int | None) -> Iterator[tuple[BinaryIO, str, bool]]:
-    """Open the (unpacked) stream of `path`; yields it with a name for messages and whether it is word2vec's binary."""
+    """Yields the decompressed stream of `path`, its name for messages, and whether it is word2vec's binary."""
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
             member = _member(archive, path, dim)
@@ -170,7 +199,7 @@ def _read_text(stream: BinaryIO, name: str, kept: _Kept) -> None:
 
 
 def _is_single(line: bytes, dim: int, where: str) -> bool:
-    """Return whether an oddly spaced line is a word and `dim` numbers; GloVe's 840B has "words" such as ". . ."."""
+    """Returns whether an oddly spaced line is one word and `dim` numbers; GloVe's 840B has words with spaces."""
     fields = line.split()
     extra = len(fields) - 1 - dim
     if extra < 0 or (extra > 0 and _is_number(fields[1])):

@@ -1,4 +1,4 @@
-"""The words a model knows. It is stored in the checkpoint, so that a checkpoint predicts unaided."""
+"""Maps words to ids. A vocabulary is stored in the checkpoint, so that a checkpoint needs no other file."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ PAD_ID, UNK_ID = 0, 1
 
 
 class Vocabulary:
-    """Words and their ids; id 0 is padding, id 1 stands for every unknown word."""
+    """Words and their ids; id 0 is padding, id 1 stands for every unknown word.
+
+    Args:
+        words: The words, numbered from 2 in their order; repeated ones keep their first place.
+    """
 
     def __init__(self, words: Iterable[str] = ()) -> None:
-        """Number `words` from 2 on, in their order; repeated ones keep their first place."""
+        """Numbers the words."""
         self.words: tuple[str, ...] = tuple(dict.fromkeys((PAD, UNK, *words)))
         self._ids = {word: index for index, word in enumerate(self.words)}
 
@@ -40,15 +44,23 @@ class Vocabulary:
 
     @classmethod
     def from_texts(cls, texts: Iterable[str], *, min_count: int = 1, extra: Iterable[str] = ()) -> Vocabulary:
-        """Return the words that `texts` use at least `min_count` times, most frequent first, then those of `extra`."""
+        """Returns the words that `texts` use at least `min_count` times, most frequent first, then those of `extra`."""
         counts = Counter(word for text in texts for word in words_of(text))
         frequent = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
         return cls((*frequent, *extra))
 
     def encode(self, text: str, *, max_words: int) -> tuple[Tensor, Tensor]:
-        """Return the ids (max_words,) int64 of the first `max_words` words, padded with 0, and their mask, bool.
+        """Tokenizes a text.
 
-        Raises `UsageError` if the text has no word.
+        Args:
+            text: The text.
+            max_words: At most so many words are kept.
+
+        Returns:
+            Ids (max_words,) int64, padded with 0, and their mask, bool (max_words,).
+
+        Raises:
+            UsageError: The text has no word.
         """
         words = words_of(text)[:max_words]
         if not words:
@@ -58,16 +70,20 @@ class Vocabulary:
         return ids, torch.arange(max_words) < len(words)
 
     def unknown(self, text: str) -> list[str]:
-        """Return the words of `text` that the vocabulary lacks, each once, in order."""
+        """Returns the words of `text` that the vocabulary lacks, each once, in order."""
         return list(dict.fromkeys(word for word in words_of(text) if self._id(word) == UNK_ID))
 
     def to_list(self) -> list[str]:
-        """Return all words in the order of their ids, the two special ones first."""
+        """Returns all words in the order of their ids, the two special ones first."""
         return list(self.words)
 
     @classmethod
     def from_list(cls, words: Sequence[str]) -> Vocabulary:
-        """Return the vocabulary that `to_list` gave. Raises `CheckpointError` if it cannot be one."""
+        """Returns the vocabulary whose `to_list` gave `words`.
+
+        Raises:
+            CheckpointError: No vocabulary has such a list.
+        """
         if list(words[:2]) != [PAD, UNK] or not all(isinstance(word, str) for word in words):
             raise CheckpointError(f"expected a vocabulary that begins with {PAD!r}, {UNK!r}; got {list(words[:2])!r}")
         if len(set(words)) != len(words):

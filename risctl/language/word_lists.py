@@ -1,4 +1,4 @@
-"""Lists of words, one a line."""
+"""Reads lists of words, one per line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from risctl.errors import DataError
 
 
 def read_word_list(path: Path) -> tuple[str, ...]:
-    """Return the words of the file `path`. Raises `DataError` if it cannot be read or names a word twice."""
+    """Returns the words of a file.
+
+    Raises:
+        DataError: The file cannot be read, or has a word twice.
+    """
     try:
         listed = tuple(path.read_text(encoding="utf-8").split())
     except (OSError, UnicodeDecodeError) as error:

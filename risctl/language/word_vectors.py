@@ -1,4 +1,4 @@
-"""Published word vectors, looked up as VLT's reference does: every word re-tokenised, its pieces averaged."""
+"""Looks up published word vectors as VLT's reference does: each word is re-tokenized and its pieces are averaged."""
 
 from __future__ import annotations
 
@@ -20,10 +20,15 @@ FILES = (".txt", ".vec", ".bin", ".gz", ".zip")
 
 
 class WordVectors:
-    """A table of word vectors. `words` are its words in the source's order, most frequent first in all public files."""
+    """A table of word vectors.
+
+    Args:
+        words: The words in the source's order, most frequent first in all public files.
+        vectors: Float32 (words, dim).
+    """
 
     def __init__(self, words: Sequence[str], vectors: np.ndarray) -> None:
-        """Keep `words` with their vectors float32 (words, dim)."""
+        """Keeps words with their vectors."""
         self.words = tuple(words)
         self.vectors = vectors
         self._rows = {word: row for row, word in enumerate(self.words)}
@@ -43,12 +48,19 @@ class WordVectors:
         dim: int | None = None,
         cached: bool = True,
     ) -> WordVectors:
-        """Read GloVe (`.txt`, `.zip`), word2vec (`.txt`, `.vec`, `.bin`), either also as `.gz`, a compact
-        `.safetensors`, the vectors of a spaCy model by name or folder, or a matrix of class vectors (`class_vectors`).
+        """Reads word vectors.
 
-        needed: keep these words, their pieces and the `first` most frequent ones; None keeps all. dim: the width to
-        take of a zip that holds several. cached: large sources are converted once and read from the cache afterwards.
-        Raises `DataError` for a file that cannot be read, `MachineError` for a spaCy model that is not installed.
+        Args:
+            source: GloVe (`.txt`, `.zip`), word2vec (`.txt`, `.vec`, `.bin`), each also as `.gz`, a compact
+                `.safetensors`, a spaCy model by name or folder, or a matrix of class vectors (`class_vectors`).
+            needed: Words to keep, with their pieces and the `first` most frequent ones; None keeps all.
+            first: How many of the most frequent words to keep.
+            dim: The width to take from a zip that holds several.
+            cached: Whether large sources are converted once and read from the cache afterwards.
+
+        Raises:
+            DataError: The file cannot be read.
+            MachineError: The spaCy model is not installed.
         """
         path = Path(source).expanduser()
         if path.suffix == ".safetensors":
@@ -77,15 +89,25 @@ class WordVectors:
         return cls._of(table)
 
     def save(self, path: Path) -> None:
-        """Write the table as a compact `.safetensors` that `open` reads. Raises `OSError` if the disk refuses."""
+        """Writes the table as a compact `.safetensors` that `open` reads.
+
+        Raises:
+            OSError: The disk refuses.
+        """
         write_compact(path, Table(words=self.words, vectors=self.vectors), source="saved")
 
     def lookup(self, words: Sequence[str], *, whole: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Return vectors float32 (N, dim) of `words` and whether each was found, bool (N,).
+        """Looks up words.
 
-        A word's vector is the mean over its pieces ("man's": "man", "'s"), of which unknown ones count as zero; a word
+        A word's vector is the mean over its pieces (man and 's for man's), of which unknown ones count as zero; a word
         none of whose pieces is known has zeros and is not found. So it is in the reference (spaCy's `Doc.vector`).
-        whole: a word that stands in the table as it is has its own vector first ("wed", not "we" and "d").
+
+        Args:
+            words: N words.
+            whole: Whether a word that stands in the table as it is takes its own vector first (wed, not we and d).
+
+        Returns:
+            Vectors float32 (N, dim), and whether each word was found, bool (N,).
         """
         vectors = np.zeros((len(words), self.dim), dtype=np.float32)
         found = np.zeros(len(words), dtype=bool)
@@ -106,7 +128,7 @@ class WordVectors:
 
 
 def pieces_of(words: Iterable[str]) -> set[str]:
-    """Return the pieces that spaCy's English tokenizer makes of `words`, and the words themselves."""
+    """Returns the pieces that spaCy's English tokenizer makes of `words`, and the words themselves."""
     tokenizer = _tokenizer()
     pieces = set(words)
     for word in tuple(pieces):

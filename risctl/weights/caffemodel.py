@@ -1,4 +1,4 @@
-"""Caffe's binary `.caffemodel`: the blobs of its layers, without Caffe."""
+"""Reads the blobs of a binary `.caffemodel` without Caffe (format: caffe.proto)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ _OLD_SHAPE, _DATA, _SHAPE, _DOUBLES = (1, 2, 3, 4), 5, 7, 8
 
 
 def read_caffemodel(path: Path) -> dict[str, np.ndarray]:
-    """Return `{"layer/number": blob}`, float32, in the file's order. Raises `ValueError` if it is no caffemodel."""
+    """Returns `{"layer/number": blob}`, float32, in the file's order.
+
+    Raises:
+        ValueError: The file is no caffemodel.
+    """
     arrays: dict[str, np.ndarray] = {}
     for number, value in fields(path.read_bytes()):
         if number != _LAYER:

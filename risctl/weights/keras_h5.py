@@ -1,4 +1,4 @@
-"""Weights-only files of Keras 2, read by h5py alone; TensorFlow is never needed."""
+"""Reads weights-only files of Keras 2 with h5py alone; TensorFlow is not needed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from risctl.errors import CheckpointError
 
 
 def read_keras_weights(path: Path) -> dict[str, np.ndarray]:
-    """Return `{"layer/weight name": values}` in the file's order, for instance `conv2d_1/conv2d_1/kernel:0`.
+    """Returns `{"layer/weight name": values}` in the file's order, for instance `conv2d_1/conv2d_1/kernel:0`.
 
-    Raises `CheckpointError` if the file is missing, damaged or no Keras weights file.
+    Raises:
+        CheckpointError: The file is missing, damaged or no Keras weights file.
     """
     if not path.is_file():
         raise CheckpointError(f"expected Keras weights at {path}, found no file")

@@ -1,4 +1,4 @@
-"""Moving published arrays to our names: each is taken once, and what is left over or missing is an error."""
+"""Moves published arrays to our names: each is taken once, and whatever is left over or missing is an error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ _SHOWN = 3
 
 
 class WeightReader:
-    """Published arrays by name, taken one by one; `finish` raises `CheckpointError` for all that is wrong at once."""
+    """Published arrays by name, taken one by one.
+
+    Args:
+        arrays: The arrays by their published names.
+        source: The file, for messages.
+    """
 
     def __init__(self, arrays: Mapping[str, np.ndarray], *, source: Path) -> None:
         self._left = dict(arrays)
@@ -26,14 +31,18 @@ class WeightReader:
         return name in self._left
 
     def take(self, name: str) -> np.ndarray:
-        """Return the array `name`; an empty one if there is none, which `finish` reports."""
+        """Returns the array `name`; an empty one if there is none, which `finish` reports."""
         if name not in self._left:
             self._missing.append(name)
             return np.zeros((), dtype=np.float32)
         return self._left.pop(name)
 
     def finish(self) -> None:
-        """Raise `CheckpointError` if an asked array was missing, or one was never asked for."""
+        """Checks that every array was taken once.
+
+        Raises:
+            CheckpointError: An array was missing or never taken; the message has all at once.
+        """
         problems = []
         if self._missing:
             close = nearest(self._missing[0], self._left)
@@ -46,17 +55,17 @@ class WeightReader:
 
 
 def kernel(array: np.ndarray) -> Tensor:
-    """Return a Keras convolution kernel (h, w, in, out) as torch has it, (out, in, h, w)."""
+    """Returns a Keras convolution kernel (h, w, in, out) in torch's layout (out, in, h, w)."""
     return tensor(array.transpose(3, 2, 0, 1) if array.ndim == 4 else array)
 
 
 def matrix(array: np.ndarray) -> Tensor:
-    """Return a Keras matrix (in, out) as torch has it, (out, in)."""
+    """Returns a Keras matrix (in, out) in torch's layout (out, in)."""
     return tensor(array.T)
 
 
 def tensor(array: np.ndarray) -> Tensor:
-    """Return `array` as a tensor of its own."""
+    """Returns a copy of `array` as a float32 tensor."""
     return torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
 
 

@@ -1,4 +1,4 @@
-"""The wire format of protocol buffers, as far as reading weights needs it: fields of a message, one by one."""
+"""Reads the wire format of protocol buffers, as far as weight files need it: the fields of a message, one by one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ Field = tuple[int, int | bytes]
 
 
 def fields(data: bytes | memoryview) -> Iterator[Field]:
-    """Yield the fields of a message in their order. Raises `ValueError` if the bytes are none or are cut short."""
+    """Yields the fields of a message in their order.
+
+    Raises:
+        ValueError: The bytes are no message, or are truncated.
+    """
     view = memoryview(data)
     place = 0
     while place < len(view):
@@ -32,7 +36,11 @@ def fields(data: bytes | memoryview) -> Iterator[Field]:
 
 
 def varint(view: memoryview, place: int) -> tuple[int, int]:
-    """Return the number at `place` and the place behind it. Raises `ValueError` if it does not end."""
+    """Returns the number at `place` and the offset behind it.
+
+    Raises:
+        ValueError: The number does not end.
+    """
     value = shift = 0
     while True:
         if place >= len(view) or shift > 63:
@@ -46,7 +54,7 @@ def varint(view: memoryview, place: int) -> tuple[int, int]:
 
 
 def numbers(value: int | bytes) -> list[int]:
-    """Return the whole numbers of a repeated field, packed or one of many."""
+    """Returns the integers of a repeated field, packed or not."""
     if isinstance(value, int):
         return [value]
     view, place, found = memoryview(value), 0, []
@@ -57,7 +65,11 @@ def numbers(value: int | bytes) -> list[int]:
 
 
 def message(value: int | bytes) -> bytes:
-    """Return the bytes of a nested message. Raises `ValueError` for a plain number."""
+    """Returns the bytes of a nested message.
+
+    Raises:
+        ValueError: The value is a plain number.
+    """
     if isinstance(value, int):
         raise ValueError("no protocol buffer of this kind: a number where a message belongs")
     return value

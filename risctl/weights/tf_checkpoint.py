@@ -1,7 +1,7 @@
-"""TensorFlow's checkpoints, of both forms, without TensorFlow.
+"""Reads TensorFlow's checkpoints, of both formats, without TensorFlow.
 
-Both are sorted string tables (LevelDB's). In the old form one file holds the numbers too; in the new one `NAME.index`
-says where in `NAME.data-00000-of-00001` they lie.
+Both are sorted string tables (LevelDB's). In the V1 format one file holds the numbers too; in the V2 format
+`NAME.index` says where in `NAME.data-00000-of-00001` they lie.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _VALUES = {1: 5, 2: 6, 3: 7, 9: 10}
 
 
 def is_tf_checkpoint(path: Path) -> bool:
-    """Return whether `path` is a checkpoint: a file of the old form, or prefix or `.index` of the new one."""
+    """Returns whether `path` is a checkpoint: a file of the V1 format, or the prefix or `.index` of the V2 format."""
     file = _table_of(path)
     if not file.is_file() or file.stat().st_size < _FOOTER:
         return False
@@ -33,9 +33,10 @@ def is_tf_checkpoint(path: Path) -> bool:
 
 
 def read_tf_checkpoint(path: Path) -> dict[str, np.ndarray]:
-    """Return the numbers of every variable of a checkpoint, by its name.
+    """Returns the numbers of every variable of a checkpoint, by its name.
 
-    Raises `CheckpointError` if a file is missing, damaged, or holds what no backbone needs (variables in pieces).
+    Raises:
+        CheckpointError: A file is missing or damaged, or variables are partitioned.
     """
     table = _table_of(path)
     try:
@@ -56,7 +57,7 @@ def _table_of(path: Path) -> Path:
 
 
 def _entries(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the keys and values of a table."""
+    """Yields the keys and values of a table."""
     view = memoryview(data)
     if len(data) < _FOOTER or struct.unpack("<Q", data[-8:])[0] != _MAGIC:
         raise ValueError("it does not end as a table does")
@@ -145,7 +146,7 @@ def _from_slices(entries: dict[bytes, bytes]) -> dict[str, np.ndarray]:
 
 
 def _values(data: bytes, kind: int) -> np.ndarray:
-    """Return the values of a TensorProto of type `kind`, which the old form leaves unsaid in it."""
+    """Returns the values of a TensorProto of type `kind`, which the V1 format does not repeat in it."""
     found: list[np.ndarray] = []
     for number, value in fields(data):
         if number == 4:

@@ -1,9 +1,9 @@
-"""The tensors of a TorchScript archive, read without running anything in it.
+"""Reads the tensors of a TorchScript archive without running anything in it.
 
-`torch.load(weights_only=True)` refuses such archives and `torch.jit.load` runs their code. An archive is a zip: a
-pickle of its modules' attributes, a file a storage. The pickle is interpreted here as symbols only (`pickletools` names
-the instructions): a class or function is a name, an object a dict of what it was given, and a tensor is made by this
-file.
+`torch.load(weights_only=True)` refuses such archives and `torch.jit.load` runs their code. An archive is a zip with a
+pickle of its modules' attributes and one file per storage. The pickle is interpreted here as symbols only
+(`pickletools` names the instructions): a class or function is a name, an object is a dict of what it was given, and a
+tensor is made by this file.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _KINDS = {
 }
 _MARK = object()
 _PICKLE_BYTES = 64 * 2**20
-_DEEPEST = 100
+_MAX_DEPTH = 100
 
 
-class _OddError(Exception):
+class _FormatError(Exception):
     """The archive is not what torch writes."""
 
 
 @dataclass(slots=True)
 class _Object:
-    """Something the pickle would have made: its class's or function's name, what it was called with, its state."""
+    """What the pickle would have made: the name of a class or function, its arguments, its state."""
 
     name: str
     arguments: Any = ()
@@ -52,13 +52,13 @@ class _Object:
 
 @dataclass(frozen=True, slots=True)
 class _Storage:
-    """What a persistent id names: ("storage", kind, key, device, length)."""
+    """What a persistent id names: (storage, kind, key, device, length)."""
 
     description: Any
 
 
 def is_torchscript(path: Path) -> bool:
-    """Return whether the file is a TorchScript archive; one of plain tensors is not."""
+    """Returns whether the file is a TorchScript archive; one of plain tensors is not."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -66,19 +66,20 @@ def is_torchscript(path: Path) -> bool:
 
 
 def read_torchscript(path: Path) -> dict[str, Tensor]:
-    """Return every parameter and buffer of a TorchScript archive by its dotted name.
+    """Returns every parameter and buffer of a TorchScript archive by its dotted name. Nothing in it runs.
 
-    Raises `CheckpointError` if the file is damaged or no such archive. Nothing in it runs.
+    Raises:
+        CheckpointError: The file is damaged or no such archive.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             [name] = [one for one in archive.namelist() if one.count("/") == 1 and one.endswith("/data.pkl")]
             if archive.getinfo(name).file_size > _PICKLE_BYTES:
-                raise _OddError("its list of modules is too long")
+                raise _FormatError("its list of modules is too long")
             root = _symbols(archive.read(name))
             reader = _Storages(archive, name.split("/")[0])
             return dict(_tensors(root, reader, prefix="", depth=0))
-    except _OddError as error:
+    except _FormatError as error:
         raise CheckpointError(f"{path} is no TorchScript archive that can be read safely: {error}") from None
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} cannot be read as a TorchScript archive ({error}); get the file again") from None
@@ -94,20 +95,20 @@ class _Storages:
         self._read: dict[str, Tensor] = {}
 
     def tensor(self, made: _Object) -> Tensor:
-        """Return the tensor that `_rebuild_tensor_v2` would have made."""
+        """Returns the tensor that `_rebuild_tensor_v2` would have made."""
         storage, offset, size, stride = made.arguments[:4]
         if not isinstance(storage, _Storage):
-            raise _OddError("a tensor has no storage")
+            raise _FormatError("a tensor has no storage")
         _, kind, key, _, length = storage.description
         flat = self._flat(str(key), kind.name.rsplit(".", 1)[-1])
         last = offset + sum((one - 1) * step for one, step in zip(size, stride, strict=True) if one > 0)
         if min([offset, *size, *stride, 0]) < 0 or (0 not in size and last >= min(len(flat), length)):
-            raise _OddError("a tensor reaches beyond its storage")
+            raise _FormatError("a tensor reaches beyond its storage")
         return flat.as_strided(tuple(size), tuple(stride), offset).clone()
 
     def _flat(self, key: str, kind: str) -> Tensor:
         if kind not in _KINDS:
-            raise _OddError(f"it holds a storage of kind {kind}")
+            raise _FormatError(f"it holds a storage of kind {kind}")
         if key not in self._read:
             data = bytearray(self._archive.read(f"{self._folder}/data/{key}"))
             self._read[key] = torch.frombuffer(data, dtype=_KINDS[kind]) if data else torch.zeros(0, dtype=_KINDS[kind])
@@ -115,8 +116,8 @@ class _Storages:
 
 
 def _tensors(value: Any, storages: _Storages, *, prefix: str, depth: int) -> Iterator[tuple[str, Tensor]]:
-    if depth > _DEEPEST:
-        raise _OddError("its modules are nested too deep")
+    if depth > _MAX_DEPTH:
+        raise _FormatError("its modules are nested too deep")
     if not isinstance(value, _Object):
         return
     if value.name.startswith("torch._utils._rebuild_tensor"):
@@ -129,7 +130,7 @@ def _tensors(value: Any, storages: _Storages, *, prefix: str, depth: int) -> Ite
 
 
 def _symbols(data: bytes) -> Any:
-    """Return what a pickle describes, classes and calls as `_Object`s. Only what torch writes is known."""
+    """Returns what a pickle describes, with classes and calls as `_Object`s. Only what torch writes is known."""
     stack: list[Any] = []
     memo: dict[int, Any] = {}
 
@@ -138,7 +139,7 @@ def _symbols(data: bytes) -> Any:
         while stack[place] is not _MARK:
             place -= 1
             if place < 0:
-                raise _OddError("a mark is missing")
+                raise _FormatError("a mark is missing")
         items = stack[place + 1 :]
         del stack[place:]
         return items
@@ -191,16 +192,16 @@ def _symbols(data: bytes) -> Any:
         elif name == "BUILD":
             state = stack.pop()
             if not isinstance(stack[-1], _Object) or not isinstance(state, dict):
-                raise _OddError("an object has an odd state")
+                raise _FormatError("an object has an odd state")
             stack[-1].state = state
         else:
-            raise _OddError(f"its pickle holds the instruction {name}")
-    raise _OddError("its pickle has no end")
+            raise _FormatError(f"its pickle holds the instruction {name}")
+    raise _FormatError("its pickle has no end")
 
 
 def _called(called: Any, arguments: Any) -> Any:
     if not isinstance(called, _Object):
-        raise _OddError("it calls what is no name")
+        raise _FormatError("it calls what is no name")
     if called.name == "collections.OrderedDict" and not arguments:
         return {}
     return _Object(called.name, arguments)
