@@ -72,6 +72,7 @@ def upgraded_recipe(recipe: Mapping[str, Any], *, version: int) -> dict[str, Any
             _move(section, old.split("."), new.split("."))
         for key, replaced in RECIPE_VALUES.items():
             _replace(section, key.split("."), replaced)
+        _rename_prefixes(section, PARAMETERS.get(system, {}))
     return values
 
 
@@ -89,10 +90,27 @@ def upgraded_names(tensors: Mapping[str, Value], *, system: str, version: int) -
     for name, value in tensors.items():
         for old, new in renamed.items():
             at = name.find(old)
-            if at == 0 or (at > 0 and name[at - 1] == "."):
+            # An optimizer's moments are named `training.exp_avg <parameter>`.
+            if at == 0 or (at > 0 and name[at - 1] in ". "):
                 name = name[:at] + new + name[at + len(old) :]
         result[name] = value
     return result
+
+
+def _rename_prefixes(values: Any, renamed: Mapping[str, str]) -> None:
+    """Renames the parameter prefixes in `optim.multipliers` and in the lists of `train.init_weights`."""
+
+    def today(prefix: str) -> str:
+        for old, new in renamed.items():
+            if f"{prefix}.".startswith(old):
+                return (new + f"{prefix}."[len(old) :]).removesuffix(".")
+        return prefix
+
+    if (optim := _holder(values, ["optim", "multipliers"])) and isinstance(optim["multipliers"], dict):
+        optim["multipliers"] = {today(prefix): factor for prefix, factor in optim["multipliers"].items()}
+    for key in ("include", "exclude"):
+        if (section := _holder(values, ["train", "init_weights", key])) and isinstance(section[key], list | tuple):
+            section[key] = [today(str(prefix)) for prefix in section[key]]
 
 
 def _move(values: Any, old: list[str], new: list[str]) -> None:

@@ -22,6 +22,7 @@ def version_1() -> dict[str, Any]:
             "augment": {"crop": {"share": 0.25, "short": [64], "least": 32, "most": 48}},
         },
         "train": {"epochs": 1, "start": {"checkpoint": "b", "parts": ["chooser"], "anew": ["finder"]}},
+        "optim": {"multipliers": {"finder.trunk": 0.05, "finder.detect": 0.5, "finder": 1.0}},
         "stages": {"things": {"data": {"items": "things", "questions": {"made": 9}}}},
     }
 
@@ -45,7 +46,8 @@ def test_a_recipe_of_version_1_has_the_keys_of_today() -> None:
     assert recipe.data.augment is not None and recipe.data.augment.crop is not None
     assert tuple(recipe.data.augment.crop.model_dump().values()) == (0.25, (64,), 32, 48)
     assert recipe.train.init_weights is not None
-    assert (recipe.train.init_weights.include, recipe.train.init_weights.exclude) == (("chooser",), ("finder",))
+    assert (recipe.train.init_weights.include, recipe.train.init_weights.exclude) == (("box_selector",), ("detector",))
+    assert recipe.optim.multipliers == {"detector.backbone": 0.05, "detector.head": 0.5, "detector": 1.0}
     stage = recipe.stage("things")
     assert (stage.data.items, stage.data.box_grounding.generated) == ("instances", 9)
 
@@ -62,10 +64,11 @@ def test_a_run_folder_of_version_1_opens(tmp_path: Path) -> None:
 
 
 def test_parameters_of_version_1_have_the_names_of_today() -> None:
-    names = {"finder.trunk.a": 1, "mean.finder.trunk.b": 2, "refinder.trunk.c": 3}
+    names = {"finder.trunk.a": 1, "mean.finder.trunk.b": 2, "refinder.trunk.c": 3, "training.exp_avg finder.trunk.d": 4}
     assert list(upgraded_names(names, system="mini", version=1)) == [
         "detector.backbone.a",
         "mean.detector.backbone.b",
         "refinder.trunk.c",
+        "training.exp_avg detector.backbone.d",
     ]
     assert upgraded_names(names, system="vlt", version=1) == names == upgraded_names(names, system="mini", version=2)
