@@ -1,4 +1,4 @@
-"""The running (exponential moving) mean of the weights over the steps of a run."""
+"""Keeps an exponential moving average (EMA) of the weights over the steps of a run."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from torch import Tensor, nn
 
 
 class EMA:
-    """Means of every floating-point entry of a module's state: parameters and statistics of norms.
+    """The averages of every floating-point entry of a module's state: parameters and statistics of norms.
 
-    The decay rises as (1 + n) / (10 + n) over the first updates n, so that the random start is soon forgotten.
+    The decay rises as (1 + n) / (10 + n) over the first updates n, so that the random initial weights lose their
+    influence early.
+
+    Attributes:
+        decay: The final decay.
+        tensors: The averages by name.
     """
 
     def __init__(self, module: nn.Module, *, decay: float) -> None:
@@ -21,19 +26,19 @@ class EMA:
 
     @torch.no_grad()
     def update(self, module: nn.Module, *, updates: int) -> None:
-        """Take in the weights after `updates` updates."""
+        """Averages in the weights of `module` after `updates` updates."""
         decay = min(self.decay, (1 + updates) / (10 + updates))
         for name, tensor in _floating(module).items():
             self.tensors[name].lerp_(tensor, 1 - decay)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from `tensors`, of the same names and shapes."""
+        """Restores the averages from `tensors`, of the same names and shapes."""
         for name, own in self.tensors.items():
             own.copy_(tensors[name])
 
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[None]:
-        """Give `module` the means within the block, and its own weights back afterwards."""
+        """Gives `module` the averages within the block, and its own weights back afterwards."""
         kept = {name: tensor.detach().clone() for name, tensor in _floating(module).items()}
         self._put(module, self.tensors)
         try:

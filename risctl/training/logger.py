@@ -1,44 +1,19 @@
-"""What a run says: metrics.jsonl, TensorBoard, log.txt, and a watcher who may be a person at a terminal."""
+"""Logs a run to metrics.jsonl, log.txt, TensorBoard and a progress callback."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from risctl.files import replacing
+from risctl.training.callback import ProgressCallback
 from risctl.training.run_folder import RunFolder
 
 
-class ProgressCallback(Protocol):
-    """Who looks on while a run goes."""
-
-    def line(self, text: str, *, routine: bool = False) -> None:
-        """Hear a line of the log; `routine`: one of those that come every `train.log_every` steps."""
-
-    def step(self, step: int, total: int, *, loss: float, seconds_left: float | None) -> None:
-        """Hear that `step` of `total` steps are done."""
-
-    def evaluating(self, done: int, total: int) -> None:
-        """Hear that `done` of `total` images of an evaluation are done."""
-
-
-class NullCallback:
-    """A `ProgressCallback` that does nothing."""
-
-    def line(self, text: str, *, routine: bool = False) -> None:
-        """Ignore it."""
-
-    def step(self, step: int, total: int, *, loss: float, seconds_left: float | None) -> None:
-        """Ignore it."""
-
-    def evaluating(self, done: int, total: int) -> None:
-        """Ignore it."""
-
-
 class Logger:
-    """Writes the record of a run. With `active=False` (all processes but the first) it writes nothing."""
+    """Logs a run. With `active=False` (all processes but the first) it does nothing."""
 
     def __init__(self, run: RunFolder, callback: ProgressCallback, *, active: bool = True) -> None:
         self.run = run
@@ -47,7 +22,7 @@ class Logger:
         self._board: Any = None
 
     def rewind(self, step: int, *, evaluated: int) -> None:
-        """Forget what was written after `step`, and evaluations after `evaluated`: the resumed run writes it again."""
+        """Removes entries after `step`, and evaluations after `evaluated`, which a resumed run writes again."""
         if not self.active:
             return
         if self.run.metrics_file.exists():
@@ -61,14 +36,21 @@ class Logger:
             self._board = SummaryWriter(str(self.run.path / "tensorboard"), purge_step=step + 1)
 
     def line(self, text: str, *, routine: bool = False) -> None:
-        """Say `text` and keep it in log.txt."""
+        """Appends `text` to log.txt and passes it to the callback."""
         if self.active:
             with self.run.log_file.open("a", encoding="utf-8") as file:
                 file.write(f"{text}\n")
             self.callback.line(text, routine=routine)
 
     def record(self, kind: str, step: int, values: Mapping[str, Any], *, scalars: Mapping[str, float]) -> None:
-        """Append a line to metrics.jsonl, and `scalars` to TensorBoard."""
+        """Appends an entry to metrics.jsonl, and `scalars` to TensorBoard.
+
+        Args:
+            kind: `train` or `eval`.
+            step: The step that the values belong to.
+            values: The entry.
+            scalars: What TensorBoard plots.
+        """
         if not self.active:
             return
         with self.run.metrics_file.open("a", encoding="utf-8") as file:
@@ -79,17 +61,17 @@ class Logger:
             self._board.flush()
 
     def step(self, step: int, total: int, *, loss: float, seconds_left: float | None) -> None:
-        """Tell the watcher how far the run is."""
+        """Tells the callback that `step` of `total` steps are done."""
         if self.active:
             self.callback.step(step, total, loss=loss, seconds_left=seconds_left)
 
     def evaluating(self, done: int, total: int) -> None:
-        """Tell the watcher how far the evaluation is."""
+        """Tells the callback that `done` of `total` images of an evaluation are done."""
         if self.active:
             self.callback.evaluating(done, total)
 
     def close(self) -> None:
-        """Close what is open."""
+        """Closes TensorBoard's file."""
         if self._board is not None:
             self._board.close()
 
@@ -107,7 +89,7 @@ def _is_kept(line: str, *, step: int, evaluated: int) -> bool:
 
 
 def duration(seconds: float) -> str:
-    """Return `seconds` as a person would say it: `42 s`, `3 min 5 s`, `2 h 7 min`, `1 d 4 h`."""
+    """Returns `seconds` in two units at most: `42 s`, `3 min 5 s`, `2 h 7 min`, `1 d 4 h`."""
     whole = round(seconds)
     for size, name, small, small_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
         if whole >= size:

@@ -1,4 +1,4 @@
-"""Starting a run and going on with one: from a recipe to a trainer with everything it works with."""
+"""Starts and resumes runs: assembles a trainer from a recipe and runs it."""
 
 from __future__ import annotations
 
@@ -14,32 +14,30 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
-from torch import Tensor
 
-from risctl.checkpoints.checkpoint import MEAN, MODEL, TRAINING, Builder, fill, read_tensors, vocabulary_of
+from risctl.checkpoints.checkpoint import Builder
 from risctl.data.loading.loader import EpochSampler
 from risctl.data.store.reader import Store
 from risctl.devices import determinism, device_name, pick_device
-from risctl.errors import CheckpointError, DataError, MachineError, UsageError
+from risctl.errors import MachineError, UsageError
 from risctl.recipe.schema import Recipe
-from risctl.systems.registry import build_system
+from risctl.training.callback import NullCallback, ProgressCallback
 from risctl.training.datasets import training_dataset
 from risctl.training.ema import EMA
 from risctl.training.features.attach_features import attach_features
-from risctl.training.init_weights import InitWeights, read_init_weights
-from risctl.training.logger import Logger, NullCallback, ProgressCallback, duration
-from risctl.training.optimizer import build_optimizer, load_optimizer
+from risctl.training.initial_system import initial_system
+from risctl.training.logger import Logger, duration
+from risctl.training.optimizer import build_optimizer
+from risctl.training.resumption import Resumption
 from risctl.training.run_folder import RunFolder
-from risctl.training.seeding import seed_run
 from risctl.training.state import BestEvaluation, TrainingState
 from risctl.training.train_step import TrainStep
 from risctl.training.trainer import Trainer, TrainerComponents
 from risctl.training.validation import Validation
-from risctl.training.vocabulary import GatheredVocabulary, gather_vocabulary
 
 _PRECISIONS = {"fp32": "no", "fp16": "fp16", "bf16": "bf16"}
 
-# What may differ from the run's own recipe when it goes on; anything else would make it another run.
+# The keys that may change when a run is resumed; a change of any other would make it another run.
 _CHANGEABLE = frozenset(
     {
         "description",
@@ -59,10 +57,13 @@ _CHANGEABLE = frozenset(
 
 
 class TrainOptions(TypedDict, total=False):
-    """How a training is run.
+    """How a run is carried out.
 
-    device: "auto" if not given; command: what to note as the run's command; watcher: who is told; build: replaces
-    `build_system`.
+    Attributes:
+        device: `auto` if not given.
+        command: The command to record in the run folder.
+        callback: Is told about the progress.
+        build: Replaces `build_system`.
     """
 
     device: str
@@ -75,8 +76,14 @@ class TrainOptions(TypedDict, total=False):
 class TrainingResult:
     """A finished run.
 
-    figures: of the last evaluation; best: the evaluation that the checkpoint `best` is from, if any; is_first: whether
-    this is the first of the run's processes, the one that speaks.
+    Attributes:
+        run: The run folder.
+        checkpoint: The best checkpoint, else the last.
+        steps: Updates done.
+        seconds: Training time.
+        figures: The metrics of the last evaluation.
+        best: The evaluation that the checkpoint `best` is from, if any.
+        is_first: Whether this is the first of the run's processes, the one that reports.
     """
 
     run: Path
@@ -88,30 +95,32 @@ class TrainingResult:
     is_first: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Resumed:
-    path: Path
-    header: dict[str, Any]
-    tensors: dict[str, Tensor]
+def train(recipe: Recipe, *, out: Path | None = None, **options: Unpack[TrainOptions]) -> TrainingResult:
+    """Trains a recipe without stages. Under `torchrun` or `accelerate launch` every process calls this.
 
-    def group(self, prefix: str) -> dict[str, Tensor]:
-        return {name.removeprefix(prefix): one for name, one in self.tensors.items() if name.startswith(prefix)}
+    Args:
+        recipe: The recipe.
+        out: The run folder; None: a new `runs/<recipe>-<n>`.
+        **options: See `TrainOptions`.
 
-
-def train(recipe: Recipe, *, out: Path | None = None, **how: Unpack[TrainOptions]) -> TrainingResult:
-    """Train `recipe` from its beginning into the folder `out`, or into a new `runs/<recipe>-<n>`.
-
-    Under `torchrun` or `accelerate launch` every process calls this. Raises the errors of `risctl.errors`;
-    `KeyboardInterrupt` when stopped and saved.
+    Raises:
+        RisctlError: As `risctl.errors` describes.
+        KeyboardInterrupt: The run was stopped, and saved.
     """
-    return _train(recipe.resolved(), run=None, out=out, **how)
+    return _run(recipe.resolved(), run=None, out=out, **options)
 
 
-def resume(path: Path, *, recipe: Recipe | None = None, **how: Unpack[TrainOptions]) -> TrainingResult:
-    """Go on with the run in the folder `path` exactly where its `last` checkpoint stands.
+def resume(path: Path, *, recipe: Recipe | None = None, **options: Unpack[TrainOptions]) -> TrainingResult:
+    """Resumes a run exactly where its `last` checkpoint stands; a run killed before its first save starts over.
 
-    recipe: may differ from the run's own in how long it trains and what it logs; None: the run's own. A run that was
-    killed before its first save begins anew. Raises as `train` does, and `UsageError` if `recipe` is another run's.
+    Args:
+        path: The run folder.
+        recipe: May differ from the run's own in how long it trains and what it logs; None: the run's own.
+        **options: See `TrainOptions`.
+
+    Raises:
+        UsageError: `recipe` is that of another run.
+        RisctlError: As `train` does.
     """
     run = RunFolder.open(path)
     own = run.recipe()
@@ -122,10 +131,10 @@ def resume(path: Path, *, recipe: Recipe | None = None, **how: Unpack[TrainOptio
             f"{path} was trained with another recipe: {', '.join(forbidden)} differ; a resumed run can change "
             f"{', '.join(sorted(_CHANGEABLE))}. Start a new run for anything else"
         )
-    return _train(recipe or own, run=run, out=None, **how)
+    return _run(recipe or own, run=run, out=None, **options)
 
 
-def _train(
+def _run(
     recipe: Recipe,
     *,
     run: RunFolder | None,
@@ -136,106 +145,104 @@ def _train(
     build: Builder | None = None,
 ) -> TrainingResult:
     accelerator = _accelerator(pick_device(device), recipe.train.precision)
-    main = accelerator.is_main_process
-    resumed = _read_last(run) if run is not None else None
+    is_first = accelerator.is_main_process
+    resumption = None if run is None else Resumption.read(run)
     with ExitStack() as opened:
-        store, *also = (opened.enter_context(Store(Path(one))) for one in recipe.data.stores)
+        stores = tuple(opened.enter_context(Store(Path(path))) for path in recipe.data.stores)
         opened.enter_context(determinism(recipe.train.deterministic))
-        start: InitWeights | None = None
-        if resumed is None:
-            if recipe.train.init_weights is not None:
-                start = read_init_weights(recipe.train.init_weights)
-            words = gather_vocabulary(recipe, store, also=also, before=start.words if start else None)
-        else:
-            _check_data(resumed, (store, *also))
-            vocabulary = vocabulary_of(resumed.header, resumed.path)
-            note, without = f"words: {len(vocabulary)}, of the run", tuple(resumed.header.get("without_vector", ()))
-            words = GatheredVocabulary(vocabulary=vocabulary, vectors=None, note=note, without=without)
-        validation = Validation(recipe, store, device=accelerator.device)
-        seed_run(recipe.train.seed)
-        system = (build or build_system)(
-            recipe.model,
-            vocabulary=words.vocabulary,
-            vectors=words.vectors,
-            pretrained=resumed is None and not (start and start.takes_encoders),
+        trainer, notes = _assemble(
+            recipe, stores, accelerator, resumption, run=run, out=out, callback=callback, build=build
         )
-        begun = start.fill(system, words.vocabulary) if start else None
-        if resumed is not None:
-            # Before the items: what they are may depend on what the system finds.
-            fill(system, resumed.group(MODEL), source=resumed.path)
-        dataset = training_dataset(recipe, store, system, also=also)
-        sampler = EpochSampler(
-            len(dataset),
-            recipe.data.batch_size,
-            seed=recipe.train.seed,
-            rank=accelerator.process_index,
-            world=accelerator.num_processes,
-            accumulate=recipe.optim.accumulate,
-            lengths=getattr(dataset, "lengths", None),
-        )
-        if resumed is not None:
-            _check_position(resumed, sampler, recipe=recipe, processes=accelerator.num_processes)
-        optimizer = build_optimizer(system, recipe.optim)
-        model, optimizer = accelerator.prepare(system.train(), optimizer)
-        features = attach_features(recipe, (store, *also), system, dataset, device=accelerator.device)
-        state = TrainingState()
-        mean = None if recipe.train.ema is None else EMA(system, decay=recipe.train.ema)
-        if resumed is not None:
-            state = TrainingState.from_json(resumed.header.get("state"))
-            load_optimizer(optimizer, system, resumed.group(TRAINING), source=resumed.path)
-            if mean is not None:
-                mean.load(resumed.group(MEAN))
-            if state.scaler is not None and accelerator.scaler is not None:
-                accelerator.scaler.load_state_dict(state.scaler)
+        run, logger, state = trainer.parts.run, trainer.parts.logger, trainer.state
+        with run.locked(active=is_first):
+            if is_first:
+                run.note_start(recipe, command)
+            logger.rewind(state.step, evaluated=state.evaluated)
+            for line in _opening(trainer, notes, resumed=resumption is not None):
+                logger.line(line)
+            try:
+                state = trainer.run()
+            finally:
+                logger.close()
+            logger.line(_closing(state, run))
+            checkpoint = run.best if run.best.exists() else run.last
+    accelerator.end_training()
+    return TrainingResult(
+        run=run.path,
+        checkpoint=checkpoint,
+        steps=state.step,
+        seconds=state.seconds,
+        figures=state.figures,
+        best=state.best,
+        is_first=is_first,
+    )
 
-        run = run or _new_run(recipe, out=out, accelerator=accelerator)
-        logger = Logger(run, callback or NullCallback(), active=main)
-        train_step = TrainStep(
+
+def _assemble(
+    recipe: Recipe,
+    stores: Sequence[Store],
+    accelerator: Accelerator,
+    resumption: Resumption | None,
+    *,
+    run: RunFolder | None,
+    out: Path | None,
+    callback: ProgressCallback | None,
+    build: Builder | None,
+) -> tuple[Trainer, list[str]]:
+    """Returns a trainer of a new or resumed run, and notes for its log. A new run folder is made last."""
+    if resumption is not None:
+        resumption.check_stores(stores)
+    validation = Validation(recipe, stores[0], device=accelerator.device)
+    if resumption is None:
+        initial = initial_system(recipe, stores, build=build)
+    else:
+        initial = resumption.build(recipe, build=build)
+    system = initial.system
+    # After the weights: what is trained on may depend on what the system detects.
+    dataset = training_dataset(recipe, stores[0], system, also=stores[1:])
+    sampler = EpochSampler(
+        len(dataset),
+        recipe.data.batch_size,
+        seed=recipe.train.seed,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        accumulate=recipe.optim.accumulate,
+        lengths=getattr(dataset, "lengths", None),
+    )
+    if resumption is not None:
+        steps_per_epoch = len(sampler) // recipe.optim.accumulate
+        resumption.check_position(steps_per_epoch=steps_per_epoch, processes=accelerator.num_processes)
+    model, optimizer = accelerator.prepare(system.train(), build_optimizer(system, recipe.optim))
+    features = attach_features(recipe, stores, system, dataset, device=accelerator.device)
+    ema = None if recipe.train.ema is None else EMA(system, decay=recipe.train.ema)
+    state = TrainingState()
+    if resumption is not None:
+        state = resumption.restore(system, optimizer, ema=ema, scaler=accelerator.scaler)
+    run = run or _new_run(recipe, out=out, accelerator=accelerator)
+    components = TrainerComponents(
+        recipe=recipe,
+        run=run,
+        stores=tuple(stores),
+        vocabulary=initial.vocabulary.vocabulary,
+        without_vector=initial.vocabulary.without,
+        system=system,
+        train_step=TrainStep(
             system=system,
             model=model,
             optimizer=optimizer,
             accelerator=accelerator,
             accumulate=recipe.optim.accumulate,
             clip_norm=recipe.optim.clip_norm,
-        )
-        parts = TrainerComponents(
-            recipe=recipe,
-            run=run,
-            store=store,
-            also=tuple(also),
-            vocabulary=words.vocabulary,
-            without_vector=words.without,
-            system=system,
-            train_step=train_step,
-            mean=mean,
-            sampler=sampler,
-            dataset=dataset,
-            validation=validation,
-            accelerator=accelerator,
-            logger=logger,
-        )
-        trainer = Trainer(parts, state)
-        with run.locked(active=main):
-            if main:
-                run.note_start(recipe, command)
-            logger.rewind(state.step, evaluated=state.evaluated)
-            _introduce(trainer, (words.note, begun, features), resumed=resumed is not None)
-            try:
-                state = trainer.run()
-            finally:
-                logger.close()
-            best = run.best if run.best.exists() else run.last
-            logger.line(_closing(state, run))
-    accelerator.end_training()
-    return TrainingResult(
-        run=run.path,
-        checkpoint=best,
-        steps=state.step,
-        seconds=state.seconds,
-        figures=state.figures,
-        best=state.best,
-        is_first=main,
+        ),
+        ema=ema,
+        sampler=sampler,
+        dataset=dataset,
+        validation=validation,
+        accelerator=accelerator,
+        logger=Logger(run, callback or NullCallback(), active=accelerator.is_main_process),
     )
+    notes = (initial.vocabulary.note, initial.note, features)
+    return Trainer(components, state), [note for note in notes if note is not None]
 
 
 def _accelerator(device: torch.device, precision: str) -> Accelerator:
@@ -252,48 +259,15 @@ def _accelerator(device: torch.device, precision: str) -> Accelerator:
 
 
 def _new_run(recipe: Recipe, *, out: Path | None, accelerator: Accelerator) -> RunFolder:
-    """Make the run folder in the first process and tell the others its path."""
-    told = [str(RunFolder.create(recipe, out=out).path) if accelerator.is_main_process else ""]
+    """Makes the run folder in the first process and broadcasts its path to the others."""
+    path = [str(RunFolder.create(recipe, out=out).path) if accelerator.is_main_process else ""]
     if accelerator.num_processes > 1:
-        broadcast_object_list(told)
-    return RunFolder(Path(told[0]))
-
-
-def _read_last(run: RunFolder) -> _Resumed | None:
-    if not run.last.is_file():
-        return None
-    header, tensors = read_tensors(run.last, prefixes=(MODEL, MEAN, TRAINING))
-    return _Resumed(path=run.last, header=header, tensors=tensors)
-
-
-def _check_data(resumed: _Resumed, stores: Sequence[Store]) -> None:
-    dataset = resumed.header.get("dataset", {})
-    before = [dataset.get("fingerprint"), *(one.get("fingerprint") for one in dataset.get("also", ()))]
-    if len(before) != len(stores):
-        raise DataError(f"the run had {len(before)} stores, now there are {len(stores)}; name them as before")
-    for expected, store, key in zip(before, stores, ["data.store", *["data.also"] * len(stores)], strict=False):
-        if expected != store.fingerprint:
-            raise DataError(
-                f"{store.path} is not what the run was trained on: expected fingerprint {str(expected)[:12]}, came "
-                f"{store.fingerprint[:12]}; name the store with {key}=FILE, or start a new run"
-            )
-
-
-def _check_position(resumed: _Resumed, sampler: EpochSampler, *, recipe: Recipe, processes: int) -> None:
-    position = resumed.header.get("position")
-    now = {"steps_per_epoch": len(sampler) // recipe.optim.accumulate, "processes": processes}
-    if not isinstance(position, dict):
-        raise CheckpointError(f"{resumed.path} holds no training state; it can be used, not trained on")
-    for name, value in now.items():
-        if position.get(name) != value:
-            raise UsageError(
-                f"the run had {position.get(name)} {name.replace('_', ' ')}, now there are {value}; start it as before "
-                "to go on exactly"
-            )
+        broadcast_object_list(path)
+    return RunFolder(Path(path[0]))
 
 
 def _differences(first: Any, second: Any, *, path: str = "") -> set[str]:
-    """Return the dotted paths whose values differ."""
+    """Returns the dotted paths whose values differ."""
     if isinstance(first, dict) and isinstance(second, dict):
         keys = [*first, *(key for key in second if key not in first)]
         return {
@@ -304,7 +278,8 @@ def _differences(first: Any, second: Any, *, path: str = "") -> set[str]:
     return set() if first == second else {path}
 
 
-def _introduce(trainer: Trainer, notes: Sequence[str | None], *, resumed: bool) -> None:
+def _opening(trainer: Trainer, notes: Sequence[str], *, resumed: bool) -> tuple[str, ...]:
+    """Returns the lines that a log begins with."""
     parts, recipe = trainer.parts, trainer.recipe
     parameters = list(parts.system.parameters())
     count = sum(one.numel() for one in parameters)
@@ -314,19 +289,21 @@ def _introduce(trainer: Trainer, notes: Sequence[str | None], *, resumed: bool) 
     left_out = f" ({parts.dataset.left_out} sentences without a word left out)" if parts.dataset.left_out else ""
     held_back = getattr(parts.dataset, "held_back", 0)
     if held_back:
-        left_out += f" ({held_back:,} whose pictures another of the stores evaluates on left out)"
-    named = " and ".join(f"{one.name} ({one.split_by})" for one in (parts.store, *parts.also))
-    split = f"{named} {recipe.data.train_split!r}"
-    course = f"{trainer.steps_per_epoch:,} steps an epoch, {trainer.total:,} in all"
-    lines = (
-        f"run: {parts.run.path}" + (f", going on after step {trainer.state.step}" if resumed else ""),
+        left_out += f" ({held_back:,} left out whose images another of the stores evaluates on)"
+    named = " and ".join(f"{store.name} ({store.split_by})" for store in parts.stores)
+    return (
+        f"run: {parts.run.path}" + (f", resumed after step {trainer.state.step}" if resumed else ""),
         f"model: {recipe.model.system}, {count:,} parameters, {trainable:,} trainable",
-        f"data: {split}, {len(parts.dataset):,} items an epoch{left_out}, fingerprint {parts.store.fingerprint[:12]}",
-        *(note for note in notes if note is not None),
-        f"course: {course}; {device}, {recipe.train.precision}",
+        (
+            f"data: {named} {recipe.data.train_split!r}, {len(parts.dataset):,} samples an epoch{left_out}, "
+            f"fingerprint {parts.stores[0].fingerprint[:12]}"
+        ),
+        *notes,
+        (
+            f"schedule: {trainer.steps_per_epoch:,} steps an epoch, {trainer.total:,} in all; {device}, "
+            f"{recipe.train.precision}"
+        ),
     )
-    for line in lines:
-        parts.logger.line(line)
 
 
 def _closing(state: TrainingState, run: RunFolder) -> str:

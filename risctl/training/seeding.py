@@ -1,4 +1,4 @@
-"""Random numbers of a step as a function of the step: a resumed run needs no state of any generator."""
+"""Seeds the random generators as a function of the step, so that a resumed run needs no state of theirs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _STEP, _START = 3, 4
 
 
 def seed_run(seed: int) -> None:
-    """Seed all global generators for building the model, the same in every process."""
+    """Seeds all global generators for building the model, alike in every process."""
     _seed_all(np.random.SeedSequence((_START, seed)))
 
 
 def seed_step(seed: int, step: int, *, rank: int) -> None:
-    """Seed all global generators for one training step; each process draws its own numbers."""
+    """Seeds all global generators for one training step; each process (`rank`) draws its own numbers."""
     _seed_all(np.random.SeedSequence((_STEP, seed, step, rank)))
 
 

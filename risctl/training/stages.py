@@ -1,4 +1,4 @@
-"""Recipes with stages: one run after the other, each in a folder of its own, each beginning where the last one ended.
+"""Trains recipes with stages: one run after another, each in its own folder and initialised by the one before.
 
 The run folder of such a training holds the recipe, a folder a stage (`1-things`, `2-phrases`, …) and, at its end, the
 checkpoint of the last stage with the whole recipe in it. A resume finds the stage that was not finished.
@@ -17,38 +17,39 @@ from risctl.errors import UsageError
 from risctl.files import replacing
 from risctl.recipe.schema import Recipe
 from risctl.training import run as training
-from risctl.training.logger import NullCallback
+from risctl.training.callback import NullCallback
 from risctl.training.run import TrainingResult, TrainOptions
 from risctl.training.run_folder import RunFolder
 
 _DONE = "stages.json"
 
 
-def train(recipe: Recipe, *, out: Path | None = None, **how: Unpack[TrainOptions]) -> TrainingResult:
-    """Train `recipe`, stage by stage where it has stages. Arguments and errors are those of `training.train`."""
+def train(recipe: Recipe, *, out: Path | None = None, **options: Unpack[TrainOptions]) -> TrainingResult:
+    """Trains `recipe`, stage by stage if it has stages. Arguments and errors are those of `run.train`."""
     recipe = recipe.resolved()
     if not recipe.stages:
-        return training.train(recipe, out=out, **how)
-    return _run_stages(recipe, RunFolder.create(recipe, out=out), **how)
+        return training.train(recipe, out=out, **options)
+    return _run_stages(recipe, RunFolder.create(recipe, out=out), **options)
 
 
-def resume(path: Path, *, recipe: Recipe | None = None, **how: Unpack[TrainOptions]) -> TrainingResult:
-    """Go on with the run in `path`, in the stage that it stands in.
+def resume(path: Path, *, recipe: Recipe | None = None, **options: Unpack[TrainOptions]) -> TrainingResult:
+    """Resumes the run in `path`, in the stage that is not finished. Arguments and errors are those of `run.resume`.
 
-    As `training.resume`; the recipe of a run with stages cannot be changed: `UsageError`.
+    Raises:
+        UsageError: `recipe` differs from the run's own, which cannot change in a run with stages.
     """
     run = RunFolder.open(path)
     own = run.recipe()
     if not own.stages:
-        return training.resume(path, recipe=recipe, **how)
+        return training.resume(path, recipe=recipe, **options)
     if recipe is not None and recipe != own:
-        raise UsageError(f"{path} is a run with stages, which goes on with its own recipe; leave the changes away")
-    return _run_stages(own, run, **how)
+        raise UsageError(f"{path} is a run with stages, which is resumed with its own recipe; leave out the changes")
+    return _run_stages(own, run, **options)
 
 
-def _run_stages(recipe: Recipe, run: RunFolder, **how: Unpack[TrainOptions]) -> TrainingResult:
-    run.note_start(recipe, how.get("command", ""))
-    speak = how.get("callback") or NullCallback()
+def _run_stages(recipe: Recipe, run: RunFolder, **options: Unpack[TrainOptions]) -> TrainingResult:
+    run.note_start(recipe, options.get("command", ""))
+    callback = options.get("callback") or NullCallback()
     done, began = _finished(run), time.monotonic()
     before: Path | None = None
     result: TrainingResult | None = None
@@ -59,11 +60,11 @@ def _run_stages(recipe: Recipe, run: RunFolder, **how: Unpack[TrainOptions]) -> 
             before = folder.last
             steps += done[name]
             continue
-        speak.line(f"stage {number} of {len(recipe.stages)}: {name}")
+        callback.line(f"stage {number} of {len(recipe.stages)}: {name}")
         if folder.recipe_file.is_file():
-            result = training.resume(folder.path, **how)
+            result = training.resume(folder.path, **options)
         else:
-            result = training.train(_beginning(recipe.stage(name), before), out=folder.path, **how)
+            result = training.train(_beginning(recipe.stage(name), before), out=folder.path, **options)
         before = folder.last
         steps += result.steps
         done[name] = result.steps
@@ -71,7 +72,7 @@ def _run_stages(recipe: Recipe, run: RunFolder, **how: Unpack[TrainOptions]) -> 
             _note(run, done)
     if result is None or result.is_first:
         last = RunFolder(run.path / f"{len(recipe.stages)}-{list(recipe.stages)[-1]}")
-        _keep(recipe, run, source=last, build=how.get("build"))
+        _keep(recipe, run, source=last, build=options.get("build"))
     finished = run.best if run.best.exists() else run.last
     if result is None:
         return TrainingResult(run=run.path, checkpoint=finished, steps=steps, seconds=0.0, figures={}, best=None)
@@ -79,17 +80,17 @@ def _run_stages(recipe: Recipe, run: RunFolder, **how: Unpack[TrainOptions]) -> 
 
 
 def _beginning(stage: Recipe, before: Path | None) -> Recipe:
-    """Return the recipe of a stage that begins with the checkpoint of the one before, if there was one."""
+    """Returns the recipe of a stage that is initialised by the checkpoint of the one before, if there was one."""
     if before is None:
         return stage
     values = stage.model_dump(mode="json")
-    # Whole, so that the stage can begin anew from another working folder.
+    # Absolute, so that the stage can start over from another working folder.
     values["train"]["init_weights"] = {"checkpoint": str(before.resolve())}
     return Recipe.model_validate(values)
 
 
 def _keep(recipe: Recipe, run: RunFolder, *, source: RunFolder, build: Builder | None) -> None:
-    """Write the weights of the last stage as those of the whole training, with the whole recipe."""
+    """Saves the weights of the last stage as those of the whole run, with the whole recipe."""
     for path, kept in ((source.last, run.last), (source.best, run.best)):
         if path.exists():
             loaded = load_checkpoint(path, build=build)
@@ -102,7 +103,7 @@ def _keep(recipe: Recipe, run: RunFolder, *, source: RunFolder, build: Builder |
 
 
 def _finished(run: RunFolder) -> dict[str, int]:
-    """Return the steps of every stage that is finished, by its name."""
+    """Returns the steps of every finished stage by its name."""
     try:
         return {str(name): int(steps) for name, steps in json.loads((run.path / _DONE).read_text("utf-8")).items()}
     except FileNotFoundError:

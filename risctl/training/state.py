@@ -1,4 +1,4 @@
-"""Where a run stands: the little that a resume needs beside tensors. Everything else follows from the step."""
+"""Defines the state of a run: what a resume needs beside tensors. Everything else follows from the step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class TrainingError(RisctlError):
 
 @dataclass(slots=True, kw_only=True)
 class BestEvaluation:
-    """The best evaluation so far."""
+    """The best evaluation so far: the metric, its value in per cent, and the step."""
 
     figure: str
     value: float
@@ -24,9 +24,17 @@ class BestEvaluation:
 
 @dataclass(slots=True, kw_only=True)
 class TrainingState:
-    """step: updates done; evaluated: the step of the last evaluation; seconds: spent training, all starts together;
+    """The state of a run.
 
-    window: sums of the loss terms since the last log line, over `window_steps`; scaler: of fp16.
+    Attributes:
+        step: Updates done.
+        evaluated: The step of the last evaluation.
+        seconds: Training time, over all starts of the run.
+        best: The best evaluation; None before the first.
+        figures: The metrics of the last evaluation.
+        window: Sums of the loss terms since the last line of the log.
+        window_steps: The number of steps in `window`.
+        scaler: The state of the gradient scaler, with fp16.
     """
 
     step: int = 0
@@ -39,14 +47,18 @@ class TrainingState:
     scaler: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the state as JSON values."""
+        """Returns the state as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Any) -> TrainingState:
-        """Return the state that `to_json` gave. Raises `CheckpointError` if it cannot be one."""
+        """Returns the state that `to_json` gave.
+
+        Raises:
+            CheckpointError: `values` are no such state.
+        """
         if not isinstance(values, Mapping):
-            raise CheckpointError("the checkpoint holds no training state; it can be used, not trained on")
+            raise CheckpointError("the checkpoint holds no training state; it can be used, but not be resumed")
         try:
             known = dict(values)
             best = known.pop("best", None)

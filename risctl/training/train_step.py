@@ -1,4 +1,4 @@
-"""One update of the weights: forward, loss, backward, accumulated, clipped."""
+"""Updates the weights once: forward, loss, backward, accumulation, clipping, optimizer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,16 @@ from risctl.training.state import TrainingError
 
 
 class TrainStep:
-    """Makes updates of `system`. `model` is the system as accelerate prepared it, the same object on one device."""
+    """Updates the weights of a system.
+
+    Args:
+        system: The system.
+        model: The system as accelerate prepared it; the same object on one device.
+        optimizer: The optimizer as accelerate prepared it.
+        accelerator: The accelerator.
+        accumulate: Batches per update.
+        clip_norm: The largest norm of the gradient; None: no clipping.
+    """
 
     def __init__(
         self,
@@ -39,10 +48,17 @@ class TrainStep:
         self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
     def step(self, batches: Iterator[Batch], *, number: int) -> dict[str, float]:
-        """Make update `number` from the next `accumulate` batches and return the mean of each loss term.
+        """Updates the weights by the next `accumulate` batches; gradients are the mean over batches and processes.
 
-        Gradients are the mean over the batches, and over processes. Raises `TrainingError`, with all terms, if the loss
-        is not finite; the weights are then as before.
+        Args:
+            batches: Yields batches on the CPU.
+            number: The number of the update, for messages.
+
+        Returns:
+            The mean of each loss term.
+
+        Raises:
+            TrainingError: The loss is not finite; the weights are then unchanged.
         """
         sums: dict[str, float] = {}
         for turn in range(self.accumulate):

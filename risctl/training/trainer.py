@@ -1,6 +1,6 @@
-"""The one trainer: it knows no system by name.
+"""Trains a system, evaluates it and saves checkpoints, whatever the system is.
 
-A run is a function of its recipe and its store. Order, augmentation and dropout follow from (seed, epoch, index) and
+A run is a function of its recipe and its stores. Order, augmentation and dropout follow from (seed, epoch, index) and
 (seed, step), so weights, optimizer and the step are all that a resume needs to go on exactly, wherever it was killed.
 """
 
@@ -35,23 +35,38 @@ from risctl.training.train_step import TrainStep
 from risctl.training.validation import Validation
 
 
-class _Stopped(Exception):  # noqa: N818 - no error: the way out of an evaluation that Ctrl-C ended
+class _Stopped(Exception):  # noqa: N818 - no error: leaves an evaluation that Ctrl-C ended
     pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainerComponents:
-    """What a trainer works with, assembled by `risctl.training.run`; without_vector: words that should have one."""
+    """What a trainer works with, assembled by `risctl.training.run`.
+
+    Attributes:
+        recipe: The recipe.
+        run: The run folder.
+        stores: The stores to train on; the first is evaluated on, too.
+        vocabulary: The vocabulary.
+        without_vector: The words that should have a vector and have none.
+        system: The system, in training mode and on its device.
+        train_step: Updates the system.
+        ema: Averages its weights, if at all.
+        sampler: Orders the samples.
+        dataset: The training samples.
+        validation: Evaluates the system.
+        accelerator: The accelerator.
+        logger: Logs the run.
+    """
 
     recipe: Recipe
     run: RunFolder
-    store: Store
-    also: tuple[Store, ...] = ()
+    stores: tuple[Store, ...]
     vocabulary: Vocabulary
-    without_vector: tuple[str, ...] = ()
+    without_vector: tuple[str, ...]
     system: System
     train_step: TrainStep
-    mean: EMA | None
+    ema: EMA | None
     sampler: EpochSampler
     dataset: Any
     validation: Validation
@@ -60,7 +75,7 @@ class TrainerComponents:
 
 
 class Trainer:
-    """Takes a run from where its state stands to its end."""
+    """Trains from where the state stands to the end of the run."""
 
     def __init__(self, parts: TrainerComponents, state: TrainingState) -> None:
         self.parts = parts
@@ -77,14 +92,18 @@ class Trainer:
         )
         self._saved = state.step
         self._first = state.step
-        # Since when: this start of the run; what `state.seconds` lacks; the current log line.
+        # Start times of this session, of what `state.seconds` lacks, and of the current line of the log.
         self._began = self._counted = self._window_start = time.monotonic()
 
     def run(self) -> TrainingState:
-        """Train to the end and return the state.
+        """Trains to the end.
 
-        Raises `TrainingError` if the loss or the weights are no longer finite; `KeyboardInterrupt` after Ctrl-C, with
-        the step finished and `last` saved.
+        Returns:
+            The final state.
+
+        Raises:
+            TrainingError: The loss or the weights are no longer finite.
+            KeyboardInterrupt: After Ctrl-C, with the step finished and `last` saved.
         """
         with Interrupts() as interrupts:
             with contextlib.suppress(_Stopped):
@@ -108,7 +127,7 @@ class Trainer:
                 self._save_last()
             if state.step >= self.total:
                 return
-            if self._asked(interrupts):
+            if self._is_stopping(interrupts):
                 raise _Stopped
             self._step(stream)
 
@@ -119,8 +138,8 @@ class Trainer:
         set_rate(parts.train_step.optimizer, rate)
         terms = parts.train_step.step(stream, number=state.step + 1)
         state.step += 1
-        if parts.mean is not None:
-            parts.mean.update(parts.system, updates=state.step)
+        if parts.ema is not None:
+            parts.ema.update(parts.system, updates=state.step)
         for name, value in terms.items():
             state.window[name] = state.window.get(name, 0.0) + value
         state.window_steps += 1
@@ -129,7 +148,7 @@ class Trainer:
             self._log(rate)
 
     def _stream(self) -> Iterator[Batch]:
-        """Yield the batches of the rest of the run, from the very one that the next step needs."""
+        """Yields the batches of the rest of the run, beginning with the one that the next step needs."""
         epoch, done = divmod(self.state.step, self.steps_per_epoch)
         while True:
             self.parts.sampler.set_epoch(epoch)
@@ -149,7 +168,7 @@ class Trainer:
         return self.state.step % every == 0 or self.state.step == self.total
 
     def _evaluate(self, interrupts: Interrupts) -> None:
-        """Measure the model, all processes together, and keep it if it is the best."""
+        """Evaluates the system, all processes together, and saves it if it is the best."""
         parts, state = self.parts, self.state
         alone = parts.accelerator.num_processes == 1
 
@@ -160,7 +179,7 @@ class Trainer:
             parts.logger.evaluating(done, total)
 
         started = time.monotonic()
-        with parts.mean.applied(parts.system) if parts.mean is not None else contextlib.nullcontext():
+        with parts.ema.applied(parts.system) if parts.ema is not None else contextlib.nullcontext():
             state.figures = parts.validation.figures(parts.system, progress=progress)
             self._keep_if_best(state.figures)
         state.evaluated = state.step
@@ -201,9 +220,10 @@ class Trainer:
                     f"{name} is no longer finite at step {state.step}; {path.name} was not saved. Start anew with a "
                     "smaller optim.lr, optim.clip_norm=1.0 or train.precision=fp32"
                 )
-        dataset = {**_of_store(parts.store), "split": self.recipe.data.train_split}
-        if parts.also:
-            dataset["also"] = [_of_store(one) for one in parts.also]
+        first, *others = map(_store_entry, parts.stores)
+        dataset = {**first, "split": self.recipe.data.train_split}
+        if others:
+            dataset["also"] = others
         extra: dict[str, Any] = {
             "dataset": dataset,
             "protocol": self.recipe.eval.protocol,
@@ -221,7 +241,7 @@ class Trainer:
                 "processes": parts.accelerator.num_processes,
             }
             training = optimizer_tensors(parts.train_step.optimizer, parts.system)
-            mean = None if parts.mean is None else parts.mean.tensors
+            mean = None if parts.ema is None else parts.ema.tensors
         save_checkpoint(
             path,
             system=parts.system,
@@ -263,8 +283,8 @@ class Trainer:
         done = self.state.step - self._first
         return (time.monotonic() - self._began) / done * (self.total - self.state.step) if done else None
 
-    def _asked(self, interrupts: Interrupts) -> bool:
-        """Return whether any process was told to stop: all must leave before the same step."""
+    def _is_stopping(self, interrupts: Interrupts) -> bool:
+        """Returns whether any process was told to stop: all must leave before the same step."""
         accelerator = self.parts.accelerator
         if accelerator.num_processes > 1:
             flag = torch.tensor(float(interrupts.asked), device=accelerator.device)
@@ -272,11 +292,11 @@ class Trainer:
         return interrupts.asked
 
 
-def _of_store(store: Store) -> dict[str, Any]:
+def _store_entry(store: Store) -> dict[str, Any]:
     return {"name": store.name, "split_by": store.split_by, "fingerprint": store.fingerprint}
 
 
 def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
-    """Return the updates of a whole run."""
+    """Returns the number of updates of a whole run."""
     total = recipe.train.epochs * steps_per_epoch
     return total if recipe.train.max_steps is None else min(total, recipe.train.max_steps)

@@ -1,4 +1,4 @@
-"""Evaluation during training: the evaluator, on the recipe's validation split, under its protocol."""
+"""Evaluates a system during its training, on the recipe's validation split and under its protocol."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from risctl.systems.base import System
 
 
 class Validation:
-    """Measures a system between steps of its training.
+    """Evaluates a system between steps of its training.
 
-    Raises `UsageError` for an unknown protocol or split, `DataError` if the split is empty, before any training.
+    Raises:
+        UsageError: The protocol or split is unknown.
+        DataError: The split is empty.
     """
 
     def __init__(self, recipe: Recipe, store: Store, *, device: torch.device) -> None:
@@ -35,10 +37,15 @@ class Validation:
             self.count = min(self.count, recipe.train.eval_limit)
 
     def figures(self, system: System, *, progress: Progress | None = None) -> dict[str, float]:
-        """Return the figures of `system`, those that are finite, and leave it in training mode.
+        """Evaluates `system` and leaves it in training mode.
 
-        With several processes all must call it: each measures a share. Raises `UsageError` if `train.best` names no
-        figure of the protocol.
+        With several processes all must call it: each evaluates a share.
+
+        Returns:
+            The finite metrics by name.
+
+        Raises:
+            UsageError: `train.best` names no metric of the protocol.
         """
         if is_video_store(self.store):
             return self._checked(self._videos(system, progress))
@@ -76,5 +83,5 @@ class Validation:
         return {name: float(value) for name, value in figures.items() if math.isfinite(value)}
 
     def describe(self) -> str:
-        """Return what is measured, for a log line."""
+        """Returns what is evaluated, for a line of the log."""
         return f"{self.recipe.data.val_split}, {self.count} sentences, protocol {self.protocol.name}"

@@ -30,9 +30,7 @@ from risctl.systems.base import System
 from risctl.systems.registry import build_system
 from risctl.training.features.inputs import batches_of_one_size, picture_inputs, text_inputs
 from risctl.training.features.keys import as_cacheable, check_items, default_path, frozen_encoders, key_of
-from risctl.training.init_weights import read_init_weights
-from risctl.training.seeding import seed_run
-from risctl.training.vocabulary import gather_vocabulary
+from risctl.training.initial_system import initial_system
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) samples of this shard."""
@@ -76,7 +74,8 @@ class FeatureRun:
         self.recipe, self.stores = recipe, (store, *also)
         for one in self.stores:
             check_items(recipe, one)
-        self.system = as_cacheable((_weightless if dry else _begun)(recipe, self.stores).train())
+        system = _weightless(recipe, self.stores) if dry else initial_system(recipe, self.stores).system
+        self.system = as_cacheable(system.train())
         self.encoders = frozen_encoders(self.system)
         self.key = key_of(recipe, store, self.system, weighed=not dry)
 
@@ -211,22 +210,6 @@ def _is_there(plan: FeaturePlan) -> bool:
         return same and all(found.keys(name) == list(one.keys) for name, one in plan.samples.items())
     finally:
         found.close()
-
-
-def _begun(recipe: Recipe, stores: Sequence[Store]) -> System:
-    """Return the system that a training begins with."""
-    start = read_init_weights(recipe.train.init_weights) if recipe.train.init_weights is not None else None
-    words = gather_vocabulary(recipe, stores[0], also=stores[1:], before=start.words if start else None)
-    seed_run(recipe.train.seed)
-    system = build_system(
-        recipe.model,
-        vocabulary=words.vocabulary,
-        vectors=words.vectors,
-        pretrained=not (start and start.takes_encoders),
-    )
-    if start is not None:
-        start.fill(system, words.vocabulary)
-    return system
 
 
 def _weightless(recipe: Recipe, stores: Sequence[Store]) -> System:

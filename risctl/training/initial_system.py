@@ -1,0 +1,58 @@
+"""Builds the system that a training starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from risctl.checkpoints.checkpoint import Builder
+from risctl.data.store.reader import Store
+from risctl.recipe.schema import Recipe
+from risctl.systems.base import System
+from risctl.systems.registry import build_system
+from risctl.training.init_weights import read_init_weights
+from risctl.training.seeding import seed_run
+from risctl.training.vocabulary import GatheredVocabulary, gather_vocabulary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitialSystem:
+    """A system before its first, or next, step.
+
+    Attributes:
+        system: The system, on the CPU.
+        vocabulary: Its vocabulary.
+        note: One line for the log about initial weights from another checkpoint; None without any.
+    """
+
+    system: System
+    vocabulary: GatheredVocabulary
+    note: str | None = None
+
+
+def initial_system(recipe: Recipe, stores: Sequence[Store], *, build: Builder | None = None) -> InitialSystem:
+    """Gathers the vocabulary, builds the system with the recipe's seed and loads its initial weights.
+
+    Args:
+        recipe: The recipe.
+        stores: The stores to train on.
+        build: Replaces `build_system`.
+
+    Raises:
+        RecipeError: The recipe does not fit its vectors or its initial weights.
+        CheckpointError: Initial or pretrained weights belong to another model.
+        DataError: A file that the recipe names cannot be read.
+    """
+    section = recipe.train.init_weights
+    init_weights = None if section is None else read_init_weights(section)
+    before = None if init_weights is None else init_weights.words
+    vocabulary = gather_vocabulary(recipe, stores[0], also=stores[1:], before=before)
+    seed_run(recipe.train.seed)
+    system = (build or build_system)(
+        recipe.model,
+        vocabulary=vocabulary.vocabulary,
+        vectors=vocabulary.vectors,
+        pretrained=init_weights is None or not init_weights.takes_encoders,
+    )
+    note = None if init_weights is None else init_weights.fill(system, vocabulary.vocabulary)
+    return InitialSystem(system=system, vocabulary=vocabulary, note=note)
