@@ -73,7 +73,7 @@ def test_pictures_and_videos_are_trained_on_together_and_resumed_exactly(
     whole, part, callback = tmp_path / "whole", tmp_path / "part", Watcher()
     result = train(recipe, out=whole, device="cpu", callback=callback)
     assert set(result.figures) == {"J", "F", "J&F"}  # of the videos
-    assert any("ref-youtube-vos (videos) and tiny (fixed)" in line and "24 items" in line for line in lines)
+    assert any("ref-youtube-vos (videos) and tiny (fixed)" in line and "24 samples" in line for line in lines)
     callback.at = 5
     with pytest.raises(StopHereError):
         train(recipe, out=part, device="cpu", callback=callback)
@@ -138,7 +138,9 @@ def test_what_another_store_evaluates_on_is_told(stores: tuple[Path, Path], tmp_
     with pytest.raises(StopIteration):
         train(recipe, out=tmp_path / "run", device="cpu", callback=Watcher())
     # Four refs of the two pictures that the one trains on and the other keeps.
-    assert any("36 items" in line and "4 whose pictures another of the stores evaluates on" in line for line in lines)
+    assert any(
+        "36 samples" in line and "4 left out whose images another of the stores evaluates on" in line for line in lines
+    )
 
 
 class _Renamed(Store):

@@ -131,7 +131,7 @@ def test_what_the_plan_foresees_is_done(store: Path, whole: Path) -> None:
 
 def test_another_recipe_cannot_take_over(store: Path, whole: Path) -> None:
     other = staged(store, description="another")
-    with pytest.raises(UsageError, match="goes on with its own recipe"):
+    with pytest.raises(UsageError, match="resumed with its own recipe"):
         stages.resume(whole, recipe=other, device="cpu", build=build_tiny)
     assert stages.resume(whole, recipe=staged(store), device="cpu", build=build_tiny).steps == 14
 
