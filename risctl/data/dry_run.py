@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from risctl.data.datasets.descriptor import AnnotationFiles, DatasetDescriptor
 from risctl.data.download.fetching import missing_sources, present_annotations, present_images
 from risctl.data.download.source import Source
+from risctl.data.free_space import free_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +142,6 @@ def dry_run(
         missing += dataset.images.sources
     files = [folders.path(one) for one in names or ()] if folders else []
     sizes = [path.stat().st_size for path in files if path.is_file()]
-    folder = next(parent for parent in out.absolute().parents if parent.is_dir())
     return DryRun(
         name=dataset.name,
         split_by=split_by,
@@ -155,7 +154,7 @@ def dry_run(
         wanted=None if names is None else len(names),
         folders=folders.folders if folders else (),
         store_bytes=0 if link else sum(sizes) if sizes else None,
-        free=shutil.disk_usage(folder).free,
+        free=free_bytes(out),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Any
 from risctl.data.datasets.counts import counted, differences, explanation, published_counts
 from risctl.data.datasets.descriptor import AnnotationFiles, DatasetDescriptor
 from risctl.data.download.fetching import Downloads, Stage, fetch_annotations, fetch_images, no_stage
+from risctl.data.free_space import require_space
 from risctl.data.records import Dataset
 from risctl.data.store.reader import Store
 from risctl.data.store.verify import Verification, verify_masks, verify_store
 from risctl.data.store.writer import StoreInfo, write_store
-from risctl.errors import MachineError, UsageError
+from risctl.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +140,9 @@ def prepare_dataset(
     with stage("reading masks") as advance:
         content = dataset.read(source, progress=advance, **keywords)
     if not link:
-        _check_space(content, out)
+        needed = sum(image.path.stat().st_size for image in content.images.values() if image.path is not None)
+        advice = "; free some, name another place with --out, or keep the pictures where they are with --link"
+        require_space(out, needed, what=str(out), advice=advice)
     with stage("writing pictures") as advance:
         info = write_store(content, out, link=link, progress=advance)
     counts = counted(content)
@@ -185,14 +187,3 @@ def _warnings(dataset: DatasetDescriptor, content: Dataset) -> list[str]:
         if split_by == content.split_by and split not in splits
     ]
     return lines
-
-
-def _check_space(dataset: Dataset, out: Path) -> None:
-    needed = sum(record.path.stat().st_size for record in dataset.images.values() if record.path is not None)
-    folder = next(parent for parent in out.absolute().parents if parent.is_dir())
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise MachineError(
-            f"{out} needs {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free; "
-            f"free some, name another place with --out, or keep the pictures where they are with --link"
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import zipfile
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 import pytest
 from helpers.full_disk import files_of_at_most
 
-from risctl.data.download import archives
 from risctl.data.download.archives import check_zip, unpack
 from risctl.errors import DataError, MachineError
 
@@ -120,8 +120,8 @@ def test_a_zip_without_its_end_is_no_zip(tmp_path: Path) -> None:
 
 def test_a_disk_that_is_too_small_is_said_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = make(tmp_path / "a.zip", {"a": bytes(5000)})
-    usage = archives.shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: usage)
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(MachineError, match="GB free"):
         unpack(archive, tmp_path / "data")
 

@@ -17,7 +17,6 @@ from helpers.full_disk import files_of_at_most
 from helpers.http_server import Handler, Site, serve, status
 
 from risctl.data.datasets.registry import DATASETS
-from risctl.data.download import transfer
 from risctl.data.download.mirrors import RetryPolicy, download, record_of
 from risctl.errors import DataError, MachineError
 
@@ -290,7 +289,7 @@ def test_a_disk_that_is_too_small_is_said_before_the_body(
 ) -> None:
     site.answers["/a"] = serve(BODY)
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(MachineError, match="GB free"):
         download([site.url("/a")], tmp_path / "a", retries=retries)
 

@@ -15,7 +15,6 @@ import pytest
 from helpers import http_server, refer_files
 from helpers.http_server import Site, serve, status
 
-from risctl.data import prepare as preparing
 from risctl.data.datasets.descriptor import DatasetDescriptor
 from risctl.data.datasets.image_collections import COCO_TRAIN2014
 from risctl.data.datasets.registry import find_dataset
@@ -99,7 +98,7 @@ def test_a_box_that_is_not_around_its_mask_is_odd_not_wrong(tmp_path: Path) -> N
 def test_too_small_a_disk_is_said_before_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = refer_files.write(tmp_path / "root")
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
-    monkeypatch.setattr(preparing.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(MachineError, match="--link"):
         prepare_dataset(find_dataset("refcoco"), source=root, out=tmp_path / "s.h5")
     prepare_dataset(find_dataset("refcoco"), source=root, out=tmp_path / "s.h5", link=True)

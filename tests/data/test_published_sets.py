@@ -27,7 +27,7 @@ from risctl.data.datasets.image_collections import COCO_TRAIN2014, VISUAL_GENOME
 from risctl.data.datasets.phrasecut.reader import _mask
 from risctl.data.datasets.refer.layout import SPLIT_BY
 from risctl.data.datasets.registry import DATASETS, find_dataset
-from risctl.data.download import hub_files
+from risctl.data.download import hub
 from risctl.data.download.fetching import Downloads
 from risctl.data.download.mirrors import RetryPolicy
 from risctl.data.download.source import Source
@@ -474,7 +474,7 @@ def test_grefcoco_is_fetched_from_the_hub(tmp_path: Path, monkeypatch: pytest.Mo
         asked.append((repository, what))
         return [one for one in (published / "grefcoco").iterdir() if wanted(one.name)]
 
-    monkeypatch.setattr(hub_files, "_downloaded", downloaded)
+    monkeypatch.setattr(hub, "_downloaded", downloaded)
     downloads = Downloads(root=tmp_path / "data")
     pictures = published / "images" / "train2014"
     prepared = prepare_dataset(find_dataset("grefcoco"), out=tmp_path / "s.h5", images=pictures, downloads=downloads)
@@ -487,9 +487,9 @@ def test_grefcoco_is_fetched_from_the_hub(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_hub_that_cannot_be_reached_is_told_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def downloaded(repository: str, wanted: Callable[[str], bool], *, what: str) -> list[Path]:
-        raise hub_files.NotOnHubError("no network")
+        raise hub.NotOnHubError("no network")
 
-    monkeypatch.setattr(hub_files, "_downloaded", downloaded)
+    monkeypatch.setattr(hub, "_downloaded", downloaded)
     with pytest.raises(DataError, match=r"hf://datasets/FudanCVL/gRefCOCO.*no network.*--from"):
         prepare_dataset(find_dataset("grefcoco"), out=tmp_path / "s.h5", downloads=Downloads(root=tmp_path / "data"))
 
@@ -533,7 +533,7 @@ def tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Path], 
             assert repository == "jxu124/refcoco"
             return sorted(one for one in folder.iterdir() if wanted(one.name))
 
-        monkeypatch.setattr(hub_files, "_downloaded", downloaded)
+        monkeypatch.setattr(hub, "_downloaded", downloaded)
         refcoco = find_dataset("refcoco")
         nowhere = replace(refcoco.sources[0], mirrors=("http://127.0.0.1:9/refcoco.zip",))
         retries = RetryPolicy(attempts=1, sleep=lambda seconds: None)

@@ -10,7 +10,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from risctl.errors import DataError, MachineError
+from risctl.data.free_space import require_space
+from risctl.errors import DataError
 from risctl.files import as_error
 
 Progress = Callable[[int, int], None]
@@ -63,7 +64,8 @@ def unpack(
             entries = _checked(archive, path, max_files=max_files, max_bytes=max_bytes)
             folder.mkdir(parents=True, exist_ok=True)
             _remove_leftovers(folder)
-            _check_space(entries, folder, path)
+            total = sum(info.file_size for info in entries.values())
+            require_space(folder, total, what=f"unpacking {path}")
             aside.mkdir()
             _extract(archive, entries, aside, path, progress)
         return [_move(aside / name, folder / name) for name in entries]
@@ -114,13 +116,6 @@ def _remove_leftovers(folder: Path) -> None:
     """Removes what a killed run left; nobody else unpacks into the same folder at the same time."""
     for left in folder.glob(".unpacking-*"):
         shutil.rmtree(left, ignore_errors=True)
-
-
-def _check_space(entries: dict[PurePosixPath, zipfile.ZipInfo], folder: Path, path: Path) -> None:
-    needed = sum(info.file_size for info in entries.values())
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise MachineError(f"{path} unpacks to {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free")
 
 
 def _extract(

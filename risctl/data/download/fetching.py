@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -12,10 +11,11 @@ from pathlib import Path
 from risctl.data.datasets.descriptor import AnnotationFiles, DatasetDescriptor
 from risctl.data.datasets.image_folders import ImageFolders, find_images, sampled
 from risctl.data.download.archives import check_zip, unpack
-from risctl.data.download.hub_files import NotOnHubError
+from risctl.data.download.hub import NotOnHubError
 from risctl.data.download.hub_tables import fetch_table
 from risctl.data.download.mirrors import RetryPolicy, download
 from risctl.data.download.source import Source
+from risctl.data.free_space import require_space
 from risctl.errors import DataError, MachineError, UsageError
 
 Advance = Callable[[int, int | None], None]
@@ -113,7 +113,7 @@ def fetch_images(dataset: DatasetDescriptor, found: AnnotationFiles, downloads: 
             f"the pictures, {name} ({size}), are not under {root}; download them with --yes, "
             f"or name the folder that holds them with --images"
         )
-    _check_free(root, 2 * about)
+    require_space(root, 2 * about, what=name)
     for source in sources:
         fetch(source, downloads, stage)
     if present_images(dataset, found, None) is None:
@@ -139,13 +139,6 @@ def fetch(source: Source, downloads: Downloads, stage: Stage) -> None:
         with stage(f"unpacking {source.file_name}") as advance:
             unpack(found.path, folder, progress=advance)
         found.path.unlink()
-
-
-def _check_free(folder: Path, needed: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise MachineError(f"{needed / 1e9:.1f} GB are needed and {folder} has {free / 1e9:.1f} GB free")
 
 
 def _check_json(path: Path) -> None:

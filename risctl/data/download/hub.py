@@ -1,4 +1,4 @@
-"""Finds the files of a model by folder or Hugging Face hub id: on the disk, in the hub's cache, or on the hub.
+"""Gets files from the Hugging Face hub: those of a model, by folder or hub id, and those of datasets.
 
 The address of the hub, its cache and its token are those of `huggingface_hub` (`HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN`).
 """
@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from pathlib import Path
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
 
 from risctl.errors import CheckpointError, MachineError
+
+SCHEME = "hf"
+"""The scheme of the addresses of files on the hub."""
 
 Wanted = Sequence[tuple[str, ...]]
 """What a model needs: of each entry, the first file that there is; "a+b" names two files that go together."""
@@ -73,7 +77,7 @@ def _from_hub(source: str, wanted: Wanted, *, option: str) -> Path:
     cached = _cached(source, wanted)
     if cached is not None:
         return cached
-    from huggingface_hub import constants, get_session, hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -83,8 +87,7 @@ def _from_hub(source: str, wanted: Wanted, *, option: str) -> Path:
 
     folder: Path | None = None
     try:
-        # The library itself tries for most of a minute before it says that there is no network.
-        get_session().head(constants.ENDPOINT, timeout=10)
+        _reach()
         for entry in wanted:
             for names in entry:
                 try:
@@ -116,6 +119,13 @@ def _from_hub(source: str, wanted: Wanted, *, option: str) -> Path:
     return folder
 
 
+def _reach() -> None:
+    """Asks the hub for an answer; the library itself tries for most of a minute before it reports no network."""
+    from huggingface_hub import constants, get_session
+
+    get_session().head(constants.ENDPOINT, timeout=10)
+
+
 def _cached(source: str, wanted: Wanted) -> Path | None:
     """Returns the folder of the hub's cache that has all that is wanted, None if something is missing."""
     from huggingface_hub import try_to_load_from_cache
@@ -140,3 +150,42 @@ def _absent(source: str, wanted: Wanted, option: str, cache: str) -> str:
         f"and give it with {given}, or fetch them where there is a network (hf download {source}) and copy "
         f"{cache}/models--{source.replace('/', '--')} here"
     )
+
+
+class NotOnHubError(Exception):
+    """The hub cannot be reached, or does not have the file."""
+
+
+def copy_from_hub(address: str, to: Path) -> None:
+    """Copies the file of `hf://datasets/OWNER/NAME/FILE` to `to`, wherever in the dataset a file of that name lies.
+
+    Raises `NotOnHubError`, or `OSError` if it cannot be written.
+    """
+    match = re.fullmatch(r"hf://datasets/([\w.-]+/[\w.-]+)/(.+)", address)
+    if match is None:
+        raise NotOnHubError(f"expected hf://datasets/OWNER/NAME/FILE, got {address}")
+    name = match[2]
+    shutil.copyfile(_downloaded(match[1], lambda one: one == name, what=name)[0], to)
+
+
+def copies_from_hub(repository: str, suffix: str) -> list[Path]:
+    """Returns the files of a dataset whose names end with `suffix`, in the hub's cache. Raises `NotOnHubError`."""
+    return _downloaded(repository, lambda name: name.endswith(suffix), what=f"files that end with {suffix}")
+
+
+def _downloaded(repository: str, wanted: Callable[[str], bool], *, what: str) -> list[Path]:
+    """Returns the cached files of a dataset whose names (without folders) are wanted; at least one."""
+    from huggingface_hub import HfApi, hf_hub_download
+
+    try:
+        _reach()
+        files = HfApi().list_repo_files(repository, repo_type="dataset")
+        held = [one for one in files if wanted(PurePosixPath(one).name)]
+        if not held:
+            raise NotOnHubError(f"the dataset {repository} has no {what}; it has {', '.join(files[:5])}")
+        return [Path(hf_hub_download(repository, one, repo_type="dataset")) for one in sorted(held)]
+    except NotOnHubError:
+        raise
+    except Exception as error:
+        # Which errors a broken network raises depends on the HTTP client that the library was built on.
+        raise NotOnHubError(" ".join(str(error).split())[:200] or type(error).__name__) from error

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from risctl.data.download.hub_files import copies_from_hub
+from risctl.data.download.hub import copies_from_hub
 from risctl.data.download.mirrors import sha256_of
 from risctl.errors import DataError, MachineError
 from risctl.files import replacing

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from risctl.data.download.hub_files import SCHEME, NotOnHubError, copy_from_hub
+from risctl.data.download.hub import SCHEME, NotOnHubError, copy_from_hub
 from risctl.data.download.transfer import MirrorError, PartialFile, Progress, TransientError, attempt, load_json
 from risctl.errors import DataError
 from risctl.files import as_error, replacing

@@ -9,7 +9,6 @@ import http.client
 import json
 import os
 import re
-import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from risctl import __version__
-from risctl.errors import MachineError
+from risctl.data.free_space import require_space
 from risctl.files import replacing
 
 Progress = Callable[[int, int | None], None]
@@ -114,7 +113,7 @@ def attempt(
         start, total = _begin(response, url=url, partial=partial, start=start)
         if size is not None and total is not None and total != size:
             raise MirrorError(f"it offers {total:,} bytes, expected {size:,}")
-        _check_space((total or 0) - start, partial)
+        require_space(partial.to.parent, (total or 0) - start, what=f"the rest of {partial.to}")
         _receive(response, partial.path, start=start, end=total if total is not None else size, progress=progress)
 
 
@@ -183,14 +182,6 @@ def _beyond_end(error: urllib.error.HTTPError, partial: PartialFile, *, start: i
         return
     partial.forget()
     raise TransientError("it has not the rest of the file")
-
-
-def _check_space(needed: int, partial: PartialFile) -> None:
-    free = shutil.disk_usage(partial.to.parent).free
-    if needed > free:
-        raise MachineError(
-            f"{partial.to} needs {needed / 1e9:.1f} GB more and {partial.to.parent} has {free / 1e9:.1f} GB free"
-        )
 
 
 def _length(response: Any) -> int | None:
