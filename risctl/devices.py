@@ -1,4 +1,4 @@
-"""Where to compute, and how repeatably."""
+"""Selects the device to compute on, and deterministic operations."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """Return the device called `name`; `auto` takes CUDA, else MPS, else the CPU. `cuda:1` names one of several.
+    """Returns a device by name.
 
-    Raises `UsageError` for an unknown name, `MachineError` if the machine has no such device.
+    Args:
+        name: `cpu`, `cuda`, `mps`, one of several GPUs such as `cuda:1`, or `auto`: CUDA, else MPS, else the CPU.
+
+    Raises:
+        UsageError: The name is unknown.
+        MachineError: The machine has no such device.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -28,33 +33,33 @@ def pick_device(name: str = "auto") -> torch.device:
         raise UsageError(unknown_name("device", name, DEVICES))
     if kind == "cuda" and not torch.cuda.is_available():
         why = "this torch is built without CUDA" if torch.version.cuda is None else "torch finds no usable GPU"
-        raise MachineError(f"no CUDA device: {why}; `risctl doctor` says more, --device cpu computes without")
+        raise MachineError(f"no CUDA device: {why}; see `risctl doctor`, or use --device cpu")
     if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
         raise MachineError(f"no device {name}: this machine has {torch.cuda.device_count()} CUDA devices, from cuda:0")
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise MachineError("no MPS device: it takes macOS on Apple silicon; --device cpu computes without")
+        raise MachineError("no MPS device: it needs macOS on Apple silicon; use --device cpu")
     return torch.device(name)
 
 
 def device_name(device: torch.device) -> str:
-    """Return what to call `device` in a log, for instance `cuda (NVIDIA H100)`."""
+    """Returns the name of a device for logs, for instance `cuda (NVIDIA H100)`."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
 @contextmanager
-def determinism(wanted: bool) -> Iterator[None]:
-    """Prefer the deterministic form of every operation within the block; as it was before afterwards."""
+def determinism(enabled: bool) -> Iterator[None]:
+    """Prefers deterministic operations within the block if `enabled`, and restores the settings afterwards."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     debugging: Any = torch.utils.deterministic
     fill, benchmark = debugging.fill_uninitialized_memory, torch.backends.cudnn.benchmark
-    if wanted:
+    if enabled:
         # cuBLAS reads this when it starts; without it, it may sum in another order each time.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Some operations have no deterministic form: they warn, which beats a run that cannot be made at all.
-    torch.use_deterministic_algorithms(wanted, warn_only=True)
+    torch.use_deterministic_algorithms(enabled, warn_only=True)
     # Filling every new tensor is a debugging aid that costs time.
     debugging.fill_uninitialized_memory = False
-    torch.backends.cudnn.benchmark = not wanted
+    torch.backends.cudnn.benchmark = not enabled
     try:
         yield
     finally:

@@ -1,6 +1,6 @@
-"""Sharing work out among processes, and gathering what each found: nothing is done twice or padded in.
+"""Divides work among processes and gathers their results, without duplicates or padding.
 
-The processes are those of torch.distributed, which accelerate sets up; without them there is one, which does all.
+The processes are those of torch.distributed, which accelerate sets up; without them there is a single one.
 """
 
 from __future__ import annotations
@@ -12,18 +12,25 @@ from torch import distributed
 T = TypeVar("T")
 
 
-def place() -> tuple[int, int]:
-    """Return (rank, world): which of how many processes this is."""
+def rank_and_world_size() -> tuple[int, int]:
+    """Returns the rank of this process and the number of processes."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
 
 
-def gathered(own: T) -> list[T]:
-    """Return what every process has, in the order of their ranks, the same in each. All processes must call it."""
-    _, world = place()
-    if world == 1:
-        return [own]
-    parts: list[T | None] = [None] * world
-    distributed.all_gather_object(parts, own)
+def gather(local: T) -> list[T]:
+    """Gathers an object from every process. All processes must call it.
+
+    Args:
+        local: The object of this process; it must be picklable.
+
+    Returns:
+        The objects of all processes in the order of their ranks, the same in every process.
+    """
+    _, world_size = rank_and_world_size()
+    if world_size == 1:
+        return [local]
+    parts: list[T | None] = [None] * world_size
+    distributed.all_gather_object(parts, local)
     return [part for part in parts if part is not None]

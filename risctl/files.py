@@ -1,7 +1,7 @@
-"""Writing a file so that a kill at any moment leaves the old one or none.
+"""Writes files atomically: a kill at any moment leaves the old file or none.
 
-The file is written beside its place under a name that tells whose it is, synced, and renamed. What a killed writer left
-behind is removed by the next one.
+A file is written next to its destination under a name that identifies the writer, synced, and renamed. Remains of a
+killed writer are removed by the next one.
 """
 
 from __future__ import annotations
@@ -17,22 +17,26 @@ from pathlib import Path
 
 from risctl.errors import DataError, MachineError
 
-# A writer that has not touched its file for this long is taken for dead; one on this machine is asked directly.
+# A writer that has not touched its file for this long counts as dead; on this machine its process id is checked.
 STALE_SECONDS = 24 * 3600.0
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; on leaving, sync it and rename it to `path`.
+    """Yields a temporary path to write to; on leaving, it is synced and renamed to `path`.
 
-    If the block raises, what it wrote is removed and `path` is as before. A full disk becomes a `MachineError`,
-    a folder that cannot be written a `DataError`. Of two writers of one path the last to finish wins.
+    If the block raises, the temporary file is removed and `path` is unchanged. Of two writers of one path the last to
+    finish wins. Files that a user asks for are written through `output_files.OutputFiles`, which calls this.
+
+    Raises:
+        MachineError: The disk is full.
+        DataError: The folder cannot be written.
     """
     path = path.absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"cannot make the folder {path.parent}: {error.strerror or error}") from error
+        raise DataError(f"cannot create the folder {path.parent}: {error.strerror or error}") from error
     if path.is_dir():
         raise DataError(f"{path} is a folder; name a file to write")
     remove_stale(path)
@@ -54,7 +58,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _usual_mode(part: Path) -> int:
-    """Return the permissions that a new file has here: the umask cannot be asked without setting it."""
+    """Returns the permissions of a new file in this folder; the umask cannot be read without setting it."""
     part.touch(exist_ok=False)
     mode = part.stat().st_mode & 0o777
     part.unlink()
@@ -62,16 +66,16 @@ def _usual_mode(part: Path) -> int:
 
 
 def as_error(error: OSError, path: Path) -> DataError | MachineError:
-    """Return the error to show for an `OSError` met while writing `path`."""
+    """Returns the error to show for an `OSError` raised while writing `path`."""
     # HDF5 gives its own text and not always the number.
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "no space left" in str(error).lower()
     if full or "file too large" in str(error).lower():
-        return MachineError(f"no space left to write {path}; free some, or name another place")
+        return MachineError(f"no space left to write {path}; free some space, or write to another disk")
     return DataError(f"cannot write {path}: {error.strerror or error}")
 
 
 def remove_stale(path: Path) -> list[Path]:
-    """Remove the unfinished files that dead writers of `path` left beside it, and return them."""
+    """Removes the unfinished files that dead writers of `path` left next to it, and returns them."""
     removed = []
     prefix, suffix = f".{path.name}.", ".part"
     for left in path.parent.iterdir():
@@ -85,8 +89,8 @@ def remove_stale(path: Path) -> list[Path]:
     return removed
 
 
-def is_left_over(file: Path) -> bool:
-    """Return whether `file` is what a dead writer of any file left unfinished."""
+def is_leftover(file: Path) -> bool:
+    """Returns whether `file` was left unfinished by a dead writer of any file."""
     if not (file.name.startswith(".") and file.name.endswith(".part")):
         return False
     owner = file.name.removesuffix(".part").rpartition(".")[2]
@@ -113,7 +117,7 @@ def _host() -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself outlast a power cut, where the system lets a folder be synced."""
+    """Makes the rename itself survive a power cut, where the system can sync a folder."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Ctrl-C in a training run: the step is finished and saved first; a second one stops at once."""
+"""Handles Ctrl-C and SIGTERM so that work in progress is finished and saved first; a second signal stops at once."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Those of them that the operating system has.
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
 
 
 class Interrupts:
-    """Within the block, SIGINT and SIGTERM set `asked` the first time and raise `KeyboardInterrupt` the second.
+    """A context manager that notes the first signal and raises `KeyboardInterrupt` at the second.
 
-    Outside the main thread, where Python delivers no signals, nothing changes.
+    Outside the main thread, where Python delivers no signals, it changes nothing.
+
+    Attributes:
+        requested: Whether a signal has arrived.
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
         return self
 
     def __exit__(
@@ -31,7 +35,7 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True

@@ -1,0 +1,1 @@
+"""Examines the machine, the installation and the caches."""

@@ -1,4 +1,4 @@
-"""What this machine keeps so as not to fetch or compute it again: what it is, what uses it, whether it is sound."""
+"""Finds, verifies and removes what is cached on this machine: downloads, word vectors and features."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from risctl.data.features import schema
 from risctl.data.features.reader import FeatureCache, FeatureFile
 from risctl.data.store.reader import Store
 from risctl.errors import DataError
-from risctl.files import is_left_over
+from risctl.files import is_leftover
 from risctl.language.vector_cache import cache_folder, check_sum, source_of
 from risctl.recipe.load import load_recipe, shipped_recipes
 from risctl.training.features.keys import code_version
@@ -26,9 +26,14 @@ KINDS = (DOWNLOAD, VECTORS, FEATURES, LEFTOVER)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheEntry:
-    """One thing that is kept. kind: one of `KINDS`; files: all of it, the one it is known by first; bytes: of all.
+    """A cached file with those that belong to it.
 
-    used_by: what reads it, in words; unusable: why nothing can use it any more, None if something can.
+    Attributes:
+        kind: One of `KINDS`.
+        files: Its files, the main one first.
+        bytes: Their total size.
+        used_by: What reads it, in words.
+        unusable: Why nothing can use it any more, None if something can.
     """
 
     kind: str
@@ -39,21 +44,21 @@ class CacheEntry:
 
     @property
     def path(self) -> Path:
-        """The file it is known by."""
+        """The main file."""
         return self.files[0]
 
     def verify(self) -> str:
-        """Return what was compared. Raises `DataError` if it is not what was fetched or written."""
+        """Returns what was compared. Raises `DataError` if the content is not what was downloaded or written."""
         return _VERIFIERS[self.kind](self.path)
 
     def remove(self) -> None:
-        """Remove all of its files."""
+        """Removes its files."""
         for file in self.files:
             file.unlink(missing_ok=True)
 
 
 def find_caches(data_root: Path) -> list[CacheEntry]:
-    """Return everything kept under the data root, and the word vectors of the user's cache folder."""
+    """Returns what is cached below the data root and in the user's cache folder, ordered by kind and path."""
     files = sorted(one for one in data_root.rglob("*") if one.is_file()) if data_root.is_dir() else []
     stores = _stores(files)
     found = [*_downloads(files, stores), *_features(files, stores), *_leftovers(files)]
@@ -65,7 +70,7 @@ def find_caches(data_root: Path) -> list[CacheEntry]:
 
 
 def _stores(files: Sequence[Path]) -> dict[Path, tuple[str, str]]:
-    """Return name and fingerprint of each store."""
+    """Returns the name and fingerprint of each store."""
     found = {}
     for file in files:
         if file.suffix == ".h5" and not file.name.endswith(schema.SUFFIX):
@@ -84,11 +89,11 @@ def _downloads(files: Sequence[Path], stores: dict[Path, tuple[str, str]]) -> It
         if record in there and "sha256" in load_json(record):
             made_of_it = {name for name, dataset in DATASETS.items() if file.name in _downloads_of(dataset)}
             using = [path.name for path, (name, _) in stores.items() if name in made_of_it]
-            used = f"made into {', '.join(using)}" if using else "no store here was made of it"
+            used = f"made into {', '.join(using)}" if using else "no store here was made from it"
             yield _entry(DOWNLOAD, (file, record), used_by=used)
         elif file.suffix == ".part" and file.with_name(file.name + ".json") in there:
             both = (file, file.with_name(file.name + ".json"))
-            yield _entry(DOWNLOAD, both, used_by="unfinished; the next download goes on from it")
+            yield _entry(DOWNLOAD, both, used_by="unfinished; the next download continues it")
 
 
 def _downloads_of(dataset: DatasetDescriptor) -> set[str]:
@@ -118,7 +123,7 @@ def _features(files: Sequence[Path], stores: dict[Path, tuple[str, str]]) -> Ite
         elif store[1] != about.key.store:
             unusable = f"its store {about.store} has changed"
         elif about.key.code != code_version():
-            unusable = f"it is of {about.key.code}, this is {code_version()}"
+            unusable = f"it was computed by {about.key.code}, this is {code_version()}"
         yield _entry(FEATURES, (file,), used_by=used, unusable=unusable)
 
 
@@ -134,7 +139,7 @@ def _vectors(files: Sequence[Path]) -> Iterator[CacheEntry]:
             continue
         name = Path(source).name
         using = recipes.get(name, [])
-        # Without its source, a conversion is never asked for.
+        # Without its source, a conversion is never used.
         gone = f"its source {source} is gone" if Path(source).is_absolute() and not Path(source).exists() else None
         shown = f", as in {', '.join(using[:3])}{', …' if len(using) > 3 else ''}" if using else ""
         yield _entry(VECTORS, (file,), used_by=f"recipes with {name or 'unnamed vectors'}{shown}", unusable=gone)
@@ -142,7 +147,7 @@ def _vectors(files: Sequence[Path]) -> Iterator[CacheEntry]:
 
 @functools.cache
 def _recipes_by_vectors() -> dict[str, list[str]]:
-    """Return the names of the shipped recipes that read each file of vectors."""
+    """Returns the names of the shipped recipes that read each file of vectors."""
     found: dict[str, list[str]] = {}
     for name in shipped_recipes():
         source = getattr(load_recipe(name).model.text, "vectors", None)
@@ -153,7 +158,7 @@ def _recipes_by_vectors() -> dict[str, list[str]]:
 
 def _leftovers(files: Sequence[Path]) -> Iterator[CacheEntry]:
     for file in files:
-        if is_left_over(file):
+        if is_leftover(file):
             yield _entry(LEFTOVER, (file,), used_by="nothing", unusable="its writer was killed")
 
 
@@ -172,7 +177,7 @@ def _verify_download(path: Path) -> str:
 
 
 def _verify_vectors(path: Path) -> str:
-    return "sha256" if check_sum(path) else "readable; no sum was recorded"
+    return "sha256" if check_sum(path) else "readable; no checksum was recorded"
 
 
 def _verify_features(path: Path) -> str:

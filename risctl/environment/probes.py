@@ -1,4 +1,4 @@
-"""Questions to the machine that may crash or hang: each is asked in a Python process of its own.
+"""Examines packages that may crash or hang when imported, each in a Python process of its own.
 
 A broken torch can end the interpreter, so `doctor` never imports it itself.
 """
@@ -43,7 +43,7 @@ _OTHERS = """
 import importlib, io
 found["errors"] = {}
 for name in ("numpy", "PIL", "h5py", "pycocotools.mask", "scipy", "safetensors", "accelerate", "transformers",
-             "torchmetrics", "spacy"):
+             "spacy"):
     try:
         importlib.import_module(name)
     except Exception as error:
@@ -59,7 +59,7 @@ if "h5py" not in found["errors"]:
         found["errors"]["h5py"] = f"{type(error).__name__}: {error}"
 """
 
-QUESTIONS: Mapping[str, str] = {"torch": _TORCH, "torchvision": _TORCHVISION, "others": _OTHERS}
+PROBES: Mapping[str, str] = {"torch": _TORCH, "torchvision": _TORCHVISION, "others": _OTHERS}
 
 _FRAME = """
 import json, sys
@@ -73,16 +73,28 @@ print("\\n" + json.dumps(found))
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a process found, and `failed`: why it found no more, None if it ended well."""
+class ProbeResult:
+    """The outcome of a probe.
+
+    Attributes:
+        found: What it found.
+        failed: Why it stopped early, None if it ended well.
+    """
 
     found: Mapping[str, Any] = field(default_factory=dict)
     failed: str | None = None
 
 
-def ask_all(*, timeout: float = 180.0) -> dict[str, Answer]:
-    """Return the answers to `QUESTIONS`, asked side by side; a process that takes over `timeout` seconds is ended."""
-    started = {name: _start(body) for name, body in QUESTIONS.items()}
+def run_probes(*, timeout: float = 180.0) -> dict[str, ProbeResult]:
+    """Runs all probes in parallel.
+
+    Args:
+        timeout: Seconds after which a probe is killed.
+
+    Returns:
+        The result of each probe by its name.
+    """
+    started = {name: _start(body) for name, body in PROBES.items()}
     try:
         return {name: _finish(process, timeout) for name, process in started.items()}
     finally:
@@ -105,17 +117,17 @@ def _start(body: str) -> subprocess.Popen[str]:
     )
 
 
-def _finish(process: subprocess.Popen[str], timeout: float) -> Answer:
+def _finish(process: subprocess.Popen[str], timeout: float) -> ProbeResult:
     try:
         out, errors = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        return Answer(failed=f"no answer within {timeout:.0f} seconds")
+        return ProbeResult(failed=f"no answer within {timeout:.0f} seconds")
     last = out.strip().rpartition("\n")[2]
     try:
         found = json.loads(last)
     except ValueError:
-        said = errors.strip().rpartition("\n")[2] or "nothing was said"
-        return Answer(failed=f"the process ended with code {process.returncode}: {said}")
-    return Answer(found=found, failed=found.pop("failed", None))
+        message = errors.strip().rpartition("\n")[2] or "no message"
+        return ProbeResult(failed=f"the process ended with code {process.returncode}: {message}")
+    return ProbeResult(found=found, failed=found.pop("failed", None))

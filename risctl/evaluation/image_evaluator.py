@@ -16,7 +16,7 @@ import torch
 
 from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store, TextField
-from risctl.distributed import gathered, place
+from risctl.distributed import gather, rank_and_world_size
 from risctl.errors import DataError, UsageError
 from risctl.evaluation.report import Report, Result
 from risctl.evaluation.target_attributes import facts_of
@@ -84,7 +84,7 @@ def evaluate(
     plan = _plan(store, split, first_only=all(one.sentences == "first" for one in chosen), limit=limit)
     if not plan:
         raise DataError(f"the split {split!r} of {store.path} has no sentence to evaluate")
-    rank, world = place()
+    rank, world = rank_and_world_size()
     own = dict(list(plan.items())[rank::world])
     predictor = BatchedPredictor(system, text_batch=text_batch, threshold=chosen[0].threshold)
     accumulator = Accumulator(chosen)
@@ -201,7 +201,7 @@ def trained_on(store: Store, split: str) -> list[str]:
 
 def _gathered(accumulator: Accumulator, oddities: Counter[str]) -> tuple[Accumulator, Counter[str]]:
     """Return the samples and oddities of all processes, the same in each."""
-    parts = gathered((accumulator, oddities))
+    parts = gather((accumulator, oddities))
     if len(parts) == 1:
         return parts[0]
     whole, counted = Accumulator(list(accumulator.protocols.values())), Counter[str]()

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from risctl.data.store.reader import Store
-from risctl.distributed import gathered, place
+from risctl.distributed import gather, rank_and_world_size
 from risctl.errors import DataError, UsageError
 from risctl.inference.encoded_image import encode, prepare
 from risctl.metrics.zero_shot import gzsi_figures, zsi_figures
@@ -59,11 +59,11 @@ def evaluate_classes(
     seen, unseen = ({ids[name] for name in part} for part in (classes.seen, classes.unseen))
     rows = [int(row) for row in store.images(split)][:limit]
     parts = [classes.seen, classes.unseen] if generalised else [classes.unseen]
-    rank, world = place()
+    rank, world = rank_and_world_size()
     own = found_things(system, store, rows[rank::world], parts, progress=progress)
     # In the order of the pictures, whoever found them: things of one score are ranked as they come.
     order = {row: number for number, row in enumerate(rows)}
-    results = sorted((one for part in gathered(own) for one in part), key=lambda one: order[one["image_id"]])
+    results = sorted((one for part in gather(own) for one in part), key=lambda one: order[one["image_id"]])
     truth = truth_of(store, rows)
     if generalised:
         figures = gzsi_figures(truth, results, seen=seen, unseen=unseen)

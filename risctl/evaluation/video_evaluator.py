@@ -16,7 +16,7 @@ import numpy as np
 
 from risctl.data.store.clips import ClipRef, ClipStore
 from risctl.data.store.reader import Store, TextField
-from risctl.distributed import gathered, place
+from risctl.distributed import gather, rank_and_world_size
 from risctl.errors import DataError
 from risctl.inference.video_predictor import CLIP_LENGTH, Query, VideoPredictor
 from risctl.language.tokens import words_of
@@ -146,7 +146,7 @@ def evaluate_videos(
     query: Query = "video" if takes_clips(system) and store.name != "ref-davis17" else "clip"
     before = system.training
     system.eval()
-    rank, world = place()
+    rank, world = rank_and_world_size()
     own = list(plan.items())[rank::world]
     found: dict[str, _Measured] = {}
     try:
@@ -157,7 +157,7 @@ def evaluate_videos(
                 progress(done, len(own))
     finally:
         system.train(before)
-    every = {video: one for part in gathered(found) for video, one in part.items()}
+    every = {video: one for part in gather(found) for video, one in part.items()}
     # In the order of the plan, whoever measured them.
     rows = [row for video in plan for row in every[video].rows]
     measured: dict[tuple[Task, str], list[ClipMeasures]] = {}

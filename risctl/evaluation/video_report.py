@@ -11,7 +11,7 @@ import torch
 
 from risctl.data.store.clips import ClipRef, ClipStore
 from risctl.data.store.reader import Store, TextField
-from risctl.distributed import place
+from risctl.distributed import rank_and_world_size
 from risctl.evaluation.report import Report, Result
 from risctl.evaluation.video_evaluator import StoredVideo, VideoReport, predictor_of
 from risctl.inference.encoded_image import evaluation_mode
@@ -72,7 +72,7 @@ def report_of(
         results={protocol.name: replace(result, figures=result.figures | measured.figures)},
         seconds=measured.seconds,
         device=str(device),
-        processes=place()[1],
+        processes=rank_and_world_size()[1],
         remarks=(f"left out: {left_out} expressions without a word or a published mask",) if left_out else (),
         videos={one["image_id"]: one["video"] for one in records},
     )

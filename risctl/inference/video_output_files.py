@@ -79,10 +79,10 @@ class VideoPredictions:
 
     def add(self, answers: FramePredictions) -> None:
         """Write a frame's answers, of all texts or, if the program is killed, of some; Ctrl-C waits for the last."""
-        held = Interrupts()
-        with held:
+        interrupts = Interrupts()
+        with interrupts:
             self._write(answers)
-        if held.asked:
+        if interrupts.requested:
             raise KeyboardInterrupt
 
     def _write(self, answers: FramePredictions) -> None:

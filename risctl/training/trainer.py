@@ -108,7 +108,7 @@ class Trainer:
         with Interrupts() as interrupts:
             with contextlib.suppress(_Stopped):
                 self._run(interrupts)
-            if interrupts.asked:
+            if interrupts.requested:
                 self._save_last()
                 self.parts.logger.line(
                     f"interrupted after step {self.state.step} of {self.total} and saved; "
@@ -174,7 +174,7 @@ class Trainer:
 
         def progress(done: int, total: int) -> None:
             # One of several processes cannot leave alone: the others would wait for its share.
-            if interrupts.asked and alone:
+            if interrupts.requested and alone:
                 raise _Stopped
             parts.logger.evaluating(done, total)
 
@@ -287,9 +287,9 @@ class Trainer:
         """Returns whether any process was told to stop: all must leave before the same step."""
         accelerator = self.parts.accelerator
         if accelerator.num_processes > 1:
-            flag = torch.tensor(float(interrupts.asked), device=accelerator.device)
-            interrupts.asked = bool(accelerator.reduce(flag, reduction="sum") > 0)
-        return interrupts.asked
+            flag = torch.tensor(float(interrupts.requested), device=accelerator.device)
+            interrupts.requested = bool(accelerator.reduce(flag, reduction="sum") > 0)
+        return interrupts.requested
 
 
 def _store_entry(store: Store) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def test_everything_is_listed_with_its_size_and_use(kept: Path, risctl: Run, tmp
     assert features["bytes"] == (kept / "tiny.vlt-scenes.features.h5").stat().st_size
     assert features["used_by"] == "recipe vlt-scenes on tiny.h5"
     assert vectors["used_by"] == "recipes with glove.txt"
-    assert "no store here was made of it" in found["refcoco.zip"]["used_by"]
+    assert "no store here was made from it" in found["refcoco.zip"]["used_by"]
     assert "goes on from it" in found["train2014.zip.part"]["used_by"]
     assert all(one["unusable"] is None for one in found.values())
     write_store(tiny_dataset(), tmp_path / "x.h5")
@@ -162,4 +162,4 @@ def test_vectors_of_an_earlier_form_have_no_sum_and_are_kept(risctl: Run, tmp_pa
     words = np.frombuffer(b"a\nb", dtype=np.uint8)
     save_file({"vectors": table.vectors, "words": words}, folder / "old.safetensors", {"risctl": '{"source": "g.zip"}'})
     [entry] = risctl("cache", "verify")[1]["entries"]
-    assert entry["verified"] == "readable; no sum was recorded" and entry["unusable"] is None
+    assert entry["verified"] == "readable; no checksum was recorded" and entry["unusable"] is None

@@ -12,31 +12,34 @@ from typing import Any
 
 import pytest
 
-from risctl.environment import doctor
-from risctl.environment.doctor import MEND_PAIR, examine, judge_pair
-from risctl.environment.environment import hub_cache, torch_cache
-from risctl.environment.probes import Answer, ask_all
+from risctl.environment import doctor, packages
+from risctl.environment.doctor import examine
+from risctl.environment.packages import REINSTALL_PAIR, judge_pair
+from risctl.environment.probes import ProbeResult, run_probes
+from risctl.environment.resources import hub_cache, torch_cache
 
 NMS = "RuntimeError: operator torchvision::nms does not exist"
 
 
-def healthy() -> dict[str, Answer]:
+def healthy() -> dict[str, ProbeResult]:
     """Answers of a machine on which everything works."""
     return {
-        "torch": Answer({"torch": "2.6.0", "cuda_build": None, "threads": 2, "cuda": [], "mps": False}),
-        "torchvision": Answer({"torchvision": "0.21.0", "nms": True}),
-        "others": Answer({"errors": {}, "hdf5": "1.14.4"}),
+        "torch": ProbeResult({"torch": "2.6.0", "cuda_build": None, "threads": 2, "cuda": [], "mps": False}),
+        "torchvision": ProbeResult({"torchvision": "0.21.0", "nms": True}),
+        "others": ProbeResult({"errors": {}, "hdf5": "1.14.4"}),
     }
 
 
 @pytest.fixture
-def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Answer]:
+def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, ProbeResult]:
     """The answers that `examine` gets; a test may change them."""
     found = healthy()
-    monkeypatch.setattr(doctor, "ask_all", lambda: found)
-    monkeypatch.setattr(doctor, "_version_in_files", lambda package: "0.21.0")
+    monkeypatch.setattr(doctor, "run_probes", lambda: found)
+    monkeypatch.setattr(packages, "_version_in_files", lambda package: "0.21.0")
     requires = ["torch>=2", "torchvision>=0.15", "h5py>=3"]
-    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda name: requires if name == "risctl" else ["torch"])
+    monkeypatch.setattr(
+        packages.importlib.metadata, "requires", lambda name: requires if name == "risctl" else ["torch"]
+    )
     return found
 
 
@@ -46,7 +49,7 @@ def test_a_torchvision_that_does_not_fit_torch_is_told_with_its_remedy(tmp_path:
     (fake / "__init__.py").write_text(
         'raise RuntimeError("operator torchvision::nms does not exist")', encoding="utf-8"
     )
-    for slow in ("accelerate", "scipy", "spacy", "torchmetrics", "transformers"):
+    for slow in ("accelerate", "scipy", "spacy", "transformers"):
         (tmp_path / f"{slow}.py").touch()  # beside the point, and seconds to import
     ran = subprocess.run(
         [sys.executable, "-m", "risctl", "doctor", "--json", "--data-root", str(tmp_path)],
@@ -82,15 +85,15 @@ def test_the_pair_is_judged(versions: tuple[str, str], error: str | None, state:
     finding = judge_pair(torch=versions[0], torchvision=versions[1], needs=["numpy", "torch==2.6.0"], error=error)
     assert finding.state == state
     assert says in finding.value
-    assert finding.remedy == (None if state == "ok" else MEND_PAIR)
+    assert finding.remedy == (None if state == "ok" else REINSTALL_PAIR)
 
 
-def test_a_healthy_machine(answers: Mapping[str, Answer], tmp_path: Path) -> None:
+def test_a_healthy_machine(answers: Mapping[str, ProbeResult], tmp_path: Path) -> None:
     health = examine(data=[tmp_path])
     assert health.broken == []
     text = health.text()
     assert text.endswith("Nothing is broken.")
-    for heading in ("Versions", "Devices", "Disk", "Data", "Language models", "Cached weights"):
+    for heading in ("Versions", "Devices", "Disk", "Data", "Models", "Cached weights"):
         assert f"\n## {heading}\n" in text
     assert "built without CUDA" in text
     assert "HDF5 1.14.4" in text
@@ -100,14 +103,14 @@ def test_a_healthy_machine(answers: Mapping[str, Answer], tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("question", "answer", "broken"),
     [
-        ("torch", Answer(failed="the process ended with code -11: nothing was said"), "torch"),
-        ("torchvision", Answer({"error": NMS}), "torchvision"),
-        ("torchvision", Answer({"nms": False}), "torchvision"),
-        ("others", Answer({"errors": {"h5py": "ImportError: libhdf5.so"}}), "h5py"),
+        ("torch", ProbeResult(failed="the process ended with code -11: no message"), "torch"),
+        ("torchvision", ProbeResult({"error": NMS}), "torchvision"),
+        ("torchvision", ProbeResult({"nms": False}), "torchvision"),
+        ("others", ProbeResult({"errors": {"h5py": "ImportError: libhdf5.so"}}), "h5py"),
     ],
 )
 def test_what_does_not_work_is_broken(
-    answers: dict[str, Answer], tmp_path: Path, question: str, answer: Answer, broken: str
+    answers: dict[str, ProbeResult], tmp_path: Path, question: str, answer: ProbeResult, broken: str
 ) -> None:
     answers[question] = answer
     health = examine(data=[tmp_path])
@@ -117,24 +120,24 @@ def test_what_does_not_work_is_broken(
 
 
 def test_packages_that_are_missing_or_too_old_are_broken(
-    answers: Mapping[str, Answer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    answers: Mapping[str, ProbeResult], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     wanted = ["numpy>=1000", "no-such-package-anywhere>=1", 'unneeded>=9; extra == "test"']
-    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda name: wanted if name == "risctl" else [])
+    monkeypatch.setattr(packages.importlib.metadata, "requires", lambda name: wanted if name == "risctl" else [])
     broken = {one.name: one for one in examine(data=[tmp_path]).broken}
     assert set(broken) == {"numpy", "no-such-package-anywhere"}
     assert "needs >=1000" in broken["numpy"].value
     assert broken["no-such-package-anywhere"].remedy == "pip install 'no-such-package-anywhere>=1'"
 
 
-def test_gpus_are_named_with_their_memory(answers: dict[str, Answer], tmp_path: Path) -> None:
+def test_gpus_are_named_with_their_memory(answers: dict[str, ProbeResult], tmp_path: Path) -> None:
     card = {"name": "Some GPU", "free": 3 * 2**30, "total": 8 * 2**30}
-    answers["torch"] = Answer({**answers["torch"].found, "cuda": [card], "cuda_build": "12.4"})
+    answers["torch"] = ProbeResult({**answers["torch"].found, "cuda": [card], "cuda_build": "12.4"})
     values = {one.name: one.value for one in examine(data=[tmp_path]).findings}
     assert values["cuda:0"] == "Some GPU, 3.0 GiB of 8.0 GiB free"
 
 
-def test_files_that_are_no_stores_are_noted_not_broken(answers: Mapping[str, Answer], tmp_path: Path) -> None:
+def test_files_that_are_no_stores_are_noted_not_broken(answers: Mapping[str, ProbeResult], tmp_path: Path) -> None:
     (tmp_path / "cut.h5").write_bytes(b"\x89HDF\r\n\x1a\n and no more")
     health = examine(data=[tmp_path, tmp_path / "absent"])
     found = {one.name: one for one in health.findings if one.section == "Data"}
@@ -144,7 +147,7 @@ def test_files_that_are_no_stores_are_noted_not_broken(answers: Mapping[str, Ans
 
 
 def test_cached_weights_are_found(
-    answers: Mapping[str, Answer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    answers: Mapping[str, ProbeResult], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
@@ -160,7 +163,7 @@ def test_cached_weights_are_found(
 
 
 def test_the_home_folder_is_not_given_away(
-    answers: Mapping[str, Answer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    answers: Mapping[str, ProbeResult], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     text = examine(data=[tmp_path / "data"]).text()
@@ -175,9 +178,22 @@ def test_a_question_that_crashes_hangs_or_babbles_is_an_answer(monkeypatch: pyte
         "babble": "print('a line')\nfound['x'] = 2",
         "hang": "import time\ntime.sleep(60)",
     }
-    monkeypatch.setattr("risctl.environment.probes.QUESTIONS", questions)
-    found = ask_all(timeout=3.0)
+    monkeypatch.setattr("risctl.environment.probes.PROBES", questions)
+    found = run_probes(timeout=3.0)
     assert "ended with code -9" in str(found["crash"].failed)
-    assert found["raise"] == Answer({"before": 1}, "SystemExit: gone")
-    assert found["babble"] == Answer({"x": 2})
+    assert found["raise"] == ProbeResult({"before": 1}, "SystemExit: gone")
+    assert found["babble"] == ProbeResult({"x": 2})
     assert "no answer within 3 seconds" in str(found["hang"].failed)
+
+
+def test_the_shipped_model_and_missing_extras_are_named(
+    answers: Mapping[str, ProbeResult], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wanted = ['no-such-package-anywhere>=1; extra == "video"', 'packaging>=20; extra == "tables"']
+    monkeypatch.setattr(packages.importlib.metadata, "requires", lambda name: wanted if name == "risctl" else [])
+    health = examine(data=[tmp_path])
+    values = {one.name: one.value for one in health.findings}
+    assert "comes with risctl" in values["mini"]
+    assert "pip install 'risctl[video]'" in values["video"] and "no-such-package-anywhere" in values["video"]
+    assert values["tables"].startswith("packaging ")
+    assert health.broken == []

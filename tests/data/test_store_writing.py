@@ -121,7 +121,7 @@ def test_a_full_disk_is_said_and_leaves_the_old_store(tmp_path: Path, limit: int
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cannot make the folder"):
+    with pytest.raises(DataError, match="cannot create the folder"):
         write_store(store_files.dataset(), tmp_path / "file" / "store.h5")
     with pytest.raises(DataError, match="is a folder"):
         write_store(store_files.dataset(), tmp_path)

@@ -14,7 +14,15 @@ GIB = 2**30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line of the report. `state` is `broken` if risctl cannot work like this; `remedy` says what to do then."""
+    """One line of the report.
+
+    Attributes:
+        section: The heading that it stands under.
+        name: What was examined.
+        value: What was found.
+        state: `broken` if risctl cannot work like this, `note` if the user should know of it.
+        remedy: What to do, None if nothing.
+    """
 
     section: str
     name: str
@@ -25,17 +33,17 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """All findings, in order."""
+    """All findings, in the order of the report."""
 
     findings: list[Finding] = field(default_factory=list)
 
     @property
     def broken(self) -> list[Finding]:
-        """What keeps risctl from working."""
+        """The findings that keep risctl from working."""
         return [one for one in self.findings if one.state == "broken"]
 
     def text(self) -> str:
-        """Return the report as plain text that reads as Markdown, with the home folder as `~`."""
+        """Returns the report as Markdown, with the home folder written as `~`."""
         lines = [f"# risctl {risctl.__version__} doctor"]
         section = None
         for one in self.findings:
@@ -45,18 +53,18 @@ class Health:
             mark = {"ok": "", "note": "NOTE ", "broken": "BROKEN "}[one.state]
             lines.append(f"- {mark}{one.name}: {one.value}")
             if one.remedy:
-                lines.append(f"  - to mend: {one.remedy}")
+                lines.append(f"  - to repair: {one.remedy}")
         names = ", ".join(one.name for one in self.broken)
         lines += ["", f"Broken: {names}." if names else "Nothing is broken."]
         return _without_home("\n".join(lines))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report for JSON."""
+        """Returns the report as JSON values."""
         return {"healthy": not self.broken, "findings": [asdict(one) for one in self.findings]}
 
 
 def size(count: int) -> str:
-    """Return a number of bytes for a person to read."""
+    """Returns a number of bytes as text in MiB or GiB."""
     return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / 2**20:.1f} MiB"
 
 

@@ -1,0 +1,67 @@
+"""Examines the machine: devices, memory and disk space."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from risctl.environment.probes import ProbeResult
+from risctl.environment.report import GIB, Finding, size
+
+LITTLE_SPACE = 2 * GIB
+"""Free bytes below which a disk is noted: a checkpoint of VLT with its optimizer takes about one GB."""
+
+
+def examine_devices(torch_probe: ProbeResult) -> Iterator[Finding]:
+    """Yields the GPUs, CPU cores and memory."""
+
+    def finding(name: str, value: str, **more: Any) -> Finding:
+        return Finding(section="Devices", name=name, value=value, **more)
+
+    found = torch_probe.found
+    cards: list[dict[str, Any]] = found.get("cuda", [])
+    for index, card in enumerate(cards):
+        yield finding(f"cuda:{index}", f"{card['name']}, {size(card['free'])} of {size(card['total'])} free")
+    if not cards and "torch" in found:
+        if found.get("cuda_build") is None:
+            yield finding("cuda", "none; this torch is built without CUDA")
+        elif found.get("cuda_error"):
+            yield finding(
+                "cuda", f"does not answer: {found['cuda_error']}", state="note", remedy="check the GPU driver"
+            )
+        else:
+            yield finding("cuda", f"no usable GPU; this torch is built for CUDA {found['cuda_build']}")
+    yield finding("mps", "available" if found.get("mps") else "none")
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = f", torch uses {found['threads']} threads" if "threads" in found else ""
+    yield finding("cpu", f"{usable} of {os.cpu_count()} cores{threads}")
+    memory = _memory()
+    yield finding("memory", size(memory) if memory else "unknown")
+
+
+def _memory() -> int | None:
+    """Returns the bytes of memory that this process may use: the machine's, or the container's limit if it is less."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+    except OSError:
+        return total
+    return min(total, int(limit)) if limit.isdigit() else total
+
+
+def examine_disks(folders: Mapping[str, Path]) -> Iterator[Finding]:
+    """Yields the free space of the disks of some folders, by name."""
+    for name, folder in folders.items():
+        existing = next((path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()), None)
+        if existing is None:
+            continue
+        free = shutil.disk_usage(existing).free
+        state: Literal["ok", "note"] = "ok" if free >= LITTLE_SPACE else "note"
+        remedy = None if state == "ok" else "make room, or work on another disk"
+        yield Finding(section="Disk", name=name, value=f"{size(free)} free", state=state, remedy=remedy)
