@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from risctl.data.store.reader import Store
     from risctl.evaluation.report import Report
+    from risctl.evaluation.sample_image import SampleImage
     from risctl.output_files import OutputFiles
-    from risctl.visualization.report.sample_images import Looked
 
 ReportOption = Annotated[
     list[Path] | None,
@@ -67,8 +67,8 @@ def write_reports(
     *,
     about: Mapping[str, Any],
     store: Store,
-    find: Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]],
-    look: Callable[[int], Looked] | None = None,
+    masks_of: Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]],
+    image_of: Callable[[int], SampleImage] | None = None,
     pictures: int,
     outputs: OutputFiles,
 ) -> dict[str, list[str]]:
@@ -79,8 +79,8 @@ def write_reports(
         report: The evaluation.
         about: Further facts to state, such as the model.
         store: The store of the samples.
-        find: Yields (row, predicted bool mask (H, W)) of the sentences of the given rows.
-        look: Returns the image of a row; by default the stored one.
+        masks_of: Yields (row, predicted bool mask (H, W)) of the sentences of the given rows.
+        image_of: Returns the image of a row; by default the stored one.
         pictures: How many worst and how many best samples a page shows.
         outputs: The guard of the command's output files.
 
@@ -95,7 +95,7 @@ def write_reports(
     listing, shown = None, []
     if any(path.suffix.lower() == ".html" for path in paths):
         listing = listing_of(report)
-        shown = picture_samples(report, listing, store, find=find, look=look, each=pictures)
+        shown = picture_samples(report, listing, store, masks_of=masks_of, image_of=image_of, each=pictures)
     for path in paths:
         write_report(path, report, about=about, pictures=shown, listing=listing, outputs=outputs)
         console.say(f"report: {path}")

@@ -13,6 +13,7 @@ from risctl.data.store.clips import ClipRef, ClipStore
 from risctl.data.store.reader import Store, TextField
 from risctl.distributed import rank_and_world_size
 from risctl.evaluation.report import Report, Result
+from risctl.evaluation.sample_image import SampleImage
 from risctl.evaluation.video_evaluator import StoredVideo, VideoReport, predictor_of
 from risctl.inference.encoded_image import evaluation_mode
 from risctl.metrics.breakdowns import Breakdown
@@ -20,7 +21,6 @@ from risctl.metrics.protocols import VIDEOS
 from risctl.metrics.rows import rows_of
 from risctl.systems.base import System
 from risctl.vision import rle
-from risctl.visualization.report.sample_images import Looked
 
 
 def report_of(
@@ -81,7 +81,7 @@ def report_of(
 class MiddleFrames:
     """What is shown of a sample of `measured`: the middle one of the frames in which its object is annotated.
 
-    `find` and `look` are those of `report_samples.picture_samples`.
+    `masks_of` and `image_of` are those of `picture_samples`.
     """
 
     def __init__(
@@ -99,16 +99,16 @@ class MiddleFrames:
         self._measured = measured
         self._text_field: TextField = text_field
 
-    def look(self, sentence: int) -> Looked:
+    def image_of(self, sentence: int) -> SampleImage:
         """Return the frame of the sentence of this row, and its object's mask there."""
         ref = self._ref(sentence)
         number = _middle(ref)
         frame = ref.frames[number]
         target = self._clips.masks(ref, [frame])[0]
         note = f"frame {number + 1} of {len(ref.frames)}"
-        return Looked(pixels=self._clips.store.pixels(frame), target=target, note=note)
+        return SampleImage(pixels=self._clips.store.pixels(frame), target=target, note=note)
 
-    def find(self, sentences: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+    def masks_of(self, sentences: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (row, bool mask (H, W)) of what the system finds in that frame, asked as it was when measured."""
         asked: dict[str, list[tuple[int, ClipRef]]] = {}
         for row in sorted(sentences):

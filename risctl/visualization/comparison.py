@@ -1,4 +1,4 @@
-"""A comparison of runs as plain text and as Markdown, both made from its JSON."""
+"""Renders a comparison of runs as plain text and as Markdown, from its JSON."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 from risctl.evaluation.text_table import aligned
 from risctl.visualization.report.markdown import plain
 
-Told = Mapping[str, Any]
+Json = Mapping[str, Any]
 
 # Groups of breakdowns that a terminal lists.
 _PARTS = 25
 _NOTE = "* the interval excludes 0"
 
 
-def as_text(comparison: Told, *, flips: int = 10) -> str:
-    """Return the comparison for a terminal; `flips`: how many samples are listed each way."""
+def as_text(comparison: Json, *, flips: int = 10) -> str:
+    """Returns the comparison for a terminal; `flips` is how many samples are listed each way."""
     blocks = ["\n".join([*heading(comparison), "", *(f"{letter}  {named(run)}" for letter, run in runs(comparison))])]
     for letter, against in others(comparison):
         figures = [(f"{letter} against A", "A", letter, f"{letter} - A", interval_title(comparison), "")]
@@ -46,8 +46,8 @@ def as_text(comparison: Told, *, flips: int = 10) -> str:
     return "\n\n".join([*blocks, notes(comparison)])
 
 
-def as_markdown(comparison: Told, *, flips: int = 50) -> str:
-    """Return the comparison as Markdown; `flips`: how many samples are listed each way."""
+def as_markdown(comparison: Json, *, flips: int = 50) -> str:
+    """Returns the comparison as Markdown; `flips` is how many samples are listed each way."""
     lines = ["# Comparison of runs", "", *(_md(line) + "  " for line in heading(comparison)), ""]
     own = [(f"**{letter}**", run["rows"], run["checkpoint"] or "-") for letter, run in runs(comparison)]
     lines += _table(("", "rows", "checkpoint"), own)
@@ -73,8 +73,8 @@ def as_markdown(comparison: Told, *, flips: int = 50) -> str:
     return "\n".join([*lines, "", *(_md(line) + "  " for line in notes(comparison).splitlines())]) + "\n"
 
 
-def heading(comparison: Told) -> list[str]:
-    """Return the lines that say what was compared: data, samples, protocol."""
+def heading(comparison: Json) -> list[str]:
+    """Returns the lines that say what was compared: data, samples, protocol."""
     data, counts = comparison["data"], f"{comparison['samples']:,} samples of {comparison['images']:,} images"
     if data is None:
         return [f"{counts}; the rows do not say of which data", comparison["describe"]]
@@ -85,96 +85,96 @@ def heading(comparison: Told) -> list[str]:
     ]
 
 
-def runs(comparison: Told) -> list[tuple[str, Told]]:
-    """Return the runs with their letters, the one that the others are compared with first."""
+def runs(comparison: Json) -> list[tuple[str, Json]]:
+    """Returns the runs with their letters, the one that the others are compared with first."""
     every = [comparison["base"], *(one["run"] for one in comparison["against"])]
-    return [(letter_of(place), run) for place, run in enumerate(every)]
+    return [(letter_of(index), run) for index, run in enumerate(every)]
 
 
-def others(comparison: Told) -> list[tuple[str, Told]]:
-    """Return what was compared with the first run, with the letters of the runs."""
-    return [(letter_of(place), one) for place, one in enumerate(comparison["against"], start=1)]
+def others(comparison: Json) -> list[tuple[str, Json]]:
+    """Returns what was compared with the first run, with the letters of the runs."""
+    return [(letter_of(index), one) for index, one in enumerate(comparison["against"], start=1)]
 
 
-def letter_of(place: int) -> str:
-    """Return A, B, … Z, A2, B2, …"""
-    turn, letter = divmod(place, 26)
+def letter_of(index: int) -> str:
+    """Returns A, B, … Z, A2, B2, … for 0, 1, …."""
+    turn, letter = divmod(index, 26)
     return chr(ord("A") + letter) + (str(turn + 1) if turn else "")
 
 
-def named(run: Told) -> str:
-    """Return the run in words."""
+def named(run: Json) -> str:
+    """Returns the run in words."""
     return f"{run['rows']}" + (f" (checkpoint {run['checkpoint']})" if run["checkpoint"] else "")
 
 
-def changed(against: Told) -> list[Told]:
-    """Return the groups whose interval excludes 0, the largest differences first."""
-    found = [part for part in against["breakdowns"] if part["significant"]]
-    return sorted(found, key=lambda part: -abs(part["difference"]))
+def changed(against: Json) -> list[Json]:
+    """Returns the groups whose interval excludes 0, the largest differences first."""
+    groups = [part for part in against["breakdowns"] if part["significant"]]
+    return sorted(groups, key=lambda part: -abs(part["difference"]))
 
 
-def changed_title(against: Told) -> str:
-    """Return how many groups changed, and how many would by chance."""
-    total, found = len(against["breakdowns"]), len(changed(against))
+def changed_title(against: Json) -> str:
+    """Returns how many groups changed, and how many would by chance."""
+    total, groups = len(against["breakdowns"]), len(changed(against))
     if not total:
         return "breakdowns: none could be compared"
     chance = f"{against['changed_by_chance']:.1f}"
-    return f"breakdowns: {found} of {total} groups changed beyond their interval (about {chance} would by chance)"
+    return f"breakdowns: {groups} of {total} groups changed beyond their interval (about {chance} would by chance)"
 
 
-def flips_title(against: Told, letter: str) -> str:
-    """Return how many samples flipped."""
+def flips_title(against: Json, letter: str) -> str:
+    """Returns how many samples flipped."""
     won, lost = len(against["flips"]["won"]), len(against["flips"]["lost"])
     return f"flipped at IoU 0.5: {won + lost} samples, of which {letter} won {won} and lost {lost}"
 
 
-def interval_title(comparison: Told) -> str:
-    """Return the heading of the column of intervals."""
+def interval_title(comparison: Json) -> str:
+    """Returns the heading of the column of intervals."""
     return f"{100 * comparison['level']:g}% interval"
 
 
-def notes(comparison: Told) -> str:
-    """Return how to read it."""
-    few_told = any(part["few"] for one in comparison["against"] for part in changed(one))
+def notes(comparison: Json) -> str:
+    """Returns notes on how to read the comparison."""
+    few_listed = any(part["few"] for one in comparison["against"] for part in changed(one))
     lines = [
         f"figures in percent, differences in points; paired bootstrap, {comparison['resamples']:,} resamples of images",
         _NOTE,
     ]
-    lines += ["~ few samples: read with care"] if few_told else []
+    lines += ["~ few samples: read with care"] if few_listed else []
     return "\n".join([*lines, *(f"warning: {line}" for line in comparison["warnings"])])
 
 
-def part_name(part: Told) -> str:
-    """Return the group with the name of its breakdown."""
+def part_name(part: Json) -> str:
+    """Returns the group with the name of its breakdown."""
     return f"{part['title']}: {part['group']}"
 
 
-def few(part: Told) -> str:
-    """Return the mark of a group of few samples."""
+def few(part: Json) -> str:
+    """Returns the mark of a group of few samples."""
     return "~" if part["few"] else ""
 
 
-def absent(flip: Told) -> str:
-    """Return the remark on a sample that flipped, which has no target: its IoU is 1 if nothing was found, else 0."""
+def absent(flip: Json) -> str:
+    """Returns the note on a flipped sample without a target: its IoU is 1 if nothing was predicted, else 0."""
     return "" if flip["targeted"] else " (no target)"
 
 
 def number(value: float | None) -> str:
-    """Return a figure as it is shown."""
+    """Returns a figure as it is shown."""
     return "-" if value is None else f"{value:.2f}"
 
 
-def difference(one: Told) -> str:
-    """Return a difference as it is shown, with its sign."""
+def difference(one: Json) -> str:
+    """Returns a difference as it is shown, with its sign."""
     return "-" if one["difference"] is None else f"{one['difference']:+.2f}"
 
 
-def interval(one: Told) -> str:
-    """Return an interval as it is shown."""
+def interval(one: Json) -> str:
+    """Returns an interval as it is shown."""
     return "-" if one["low"] is None else f"{one['low']:+.2f} to {one['high']:+.2f}"
 
 
-def _cells(one: Told) -> tuple[str, ...]:
+def _cells(one: Json) -> tuple[str, ...]:
     return (
         number(one["before"]),
         number(one["after"]),
@@ -184,7 +184,7 @@ def _cells(one: Told) -> tuple[str, ...]:
     )
 
 
-def _ious(flip: Told) -> tuple[str, str]:
+def _ious(flip: Json) -> tuple[str, str]:
     return f"{flip['before']:.2f}", f"{flip['after']:.2f}"
 
 
@@ -198,6 +198,6 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]
 
 
 def _md(value: object) -> str:
-    """Return a cell as Markdown: letters in bold as they are, all else as text of one line."""
+    """Returns a cell as Markdown: letters in bold as they are, all else as text of one line."""
     written = str(value)
     return written if written.startswith("**") and written.endswith("**") and written[2:-2].isalnum() else plain(value)

@@ -12,7 +12,7 @@ from risctl.data.store.reader import Store, TextField
 from risctl.errors import DataError
 from risctl.vision import rle
 from risctl.vision.drawing.captions import Caption, with_captions
-from risctl.vision.drawing.contact_sheet import fitted, grid
+from risctl.vision.drawing.contact_sheet import fit_image, grid
 from risctl.vision.drawing.overlays import overlay
 from risctl.vision.drawing.palette import COLOURS, colour
 from risctl.visualization.contact_sheet import ContactSheet
@@ -80,7 +80,7 @@ def _panel(
 ) -> tuple[np.ndarray, dict[str, Any]]:
     record = store.image(image)
     shown, left_out = refs[: len(COLOURS)], len(refs) - len(COLOURS)
-    picture, small = fitted(store.pixels(image), masks[: len(shown)], width=_CELL, height=_CELL)
+    picture, small = fit_image(store.pixels(image), masks[: len(shown)], width=_CELL, height=_CELL)
     captions, entries = [], []
     for index, (row, mask) in enumerate(zip(shown, small, strict=True)):
         ref = store.ref(row)

@@ -11,7 +11,7 @@ from risctl.errors import DataError
 from risctl.results import Detection
 from risctl.vision import rle
 from risctl.vision.drawing.captions import Caption, with_captions
-from risctl.vision.drawing.contact_sheet import fitted, grid
+from risctl.vision.drawing.contact_sheet import fit_image, grid
 from risctl.vision.drawing.overlays import overlay
 from risctl.visualization.contact_sheet import ContactSheet
 
@@ -67,5 +67,5 @@ def detection_contact_sheet(
 
 
 def _drawn(pixels: np.ndarray, masks: Sequence[rle.RLE], labels: Sequence[str]) -> np.ndarray:
-    picture, small = fitted(pixels, [rle.decode(one) for one in masks], width=_SIDE, height=_SIDE)
+    picture, small = fit_image(pixels, [rle.decode(one) for one in masks], width=_SIDE, height=_SIDE)
     return overlay(picture, small, labels)

@@ -47,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         report = report_of(measured, store, split="test", text_field="sent", threshold=0.5, resamples=50)
         drawn = MiddleFrames(system, store, measured, text_field="sent", threshold=0.5)
         listing = listing_of(report)
-        pictures = picture_samples(report, listing, store, find=drawn.find, look=drawn.look, each=2)
+        pictures = picture_samples(report, listing, store, masks_of=drawn.masks_of, image_of=drawn.image_of, each=2)
         for ending in ("html", "md", "json"):
             path = folder / f"report.{ending}"
             write_report(path, report, about={"model": "runs/clips"}, pictures=pictures, listing=listing)
@@ -79,10 +79,10 @@ def test_the_figures_are_those_measured_with_intervals_over_videos(made: Made) -
 def test_a_picture_is_of_the_middle_frame_that_shows_the_object(made: Made) -> None:
     _, measured, _, drawn = made
     rows = {row.sample: row for row in measured.rows if row.video == "aa" and row.j > 0.5}
-    found = dict(drawn.find(list(rows)))
+    found = dict(drawn.masks_of(list(rows)))
     assert found.keys() == rows.keys()
     for sample, mask in found.items():
-        looked = drawn.look(sample)
+        looked = drawn.image_of(sample)
         # The second box does not show in the third frame.
         assert looked.note == ("frame 3 of 5" if "red" in rows[sample].text else "frame 4 of 5")
         assert np.count_nonzero(looked.target & mask) > 0.9 * np.count_nonzero(looked.target | mask)

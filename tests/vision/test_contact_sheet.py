@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from risctl.vision.drawing.captions import Caption, with_captions
-from risctl.vision.drawing.contact_sheet import contact_sheet, fitted, grid
+from risctl.vision.drawing.contact_sheet import contact_sheet, fit_image, grid
 
 
 def flat(height: int, width: int, value: int) -> np.ndarray:
@@ -50,7 +50,7 @@ def test_a_grid_leaves_its_panels_as_they_are_under_the_heading() -> None:
 def test_a_small_mask_survives_being_fitted() -> None:
     mask = np.zeros((1000, 2000), dtype=bool)
     mask[500, 700] = True
-    picture, [small, none] = fitted(flat(1000, 2000, 5), [mask, np.zeros_like(mask)], width=100, height=100)
+    picture, [small, none] = fit_image(flat(1000, 2000, 5), [mask, np.zeros_like(mask)], width=100, height=100)
     assert picture.shape == (50, 100, 3)
     assert 1 <= small.sum() <= 4 and small[25, 35] and not none.any()
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from risctl.vision.drawing.lettering import builtin_font, line_height, readable, wrap
-from risctl.vision.drawing.palette import COLOURS, ink, luminance
+from risctl.vision.drawing.palette import COLOURS, luminance, text_colour
 
 
 @given(st.text(max_size=60), st.integers(20, 400))
@@ -42,7 +42,7 @@ def test_lines_have_a_height() -> None:
 
 def test_ink_reads_on_every_colour() -> None:
     for ground in COLOURS:
-        light, dark = sorted((luminance(ground), luminance(ink(ground))), reverse=True)
+        light, dark = sorted((luminance(ground), luminance(text_colour(ground))), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2, level AA
 
 

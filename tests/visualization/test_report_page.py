@@ -96,7 +96,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
         system = ColourFinder()
         report = evaluate(system, store, split="val", protocols=["original", "lavt"], resamples=50)
         listing = listing_of(report)
-        pictures = picture_samples(report, listing, store, find=asked(system, store), each=3)
+        pictures = picture_samples(report, listing, store, masks_of=asked(system, store), each=3)
     path = folder / "report.html"
     write_report(path, report, about={"model": "runs/<script>x</script>"}, pictures=pictures, listing=listing)
     return path, report
@@ -157,13 +157,13 @@ def test_a_picture_shows_the_mask_that_was_measured(made: tuple[Path, Report], t
 
 def test_pictures_are_bounded_and_long_lists_cut(made: tuple[Path, Report], tmp_path: Path) -> None:
     _, report = made
-    listing = listing_of(report, most=6)
+    listing = listing_of(report, max_count=6)
     assert (len(listing), listing.total) == (6, 28)
     assert min(one for one in listing.ious["original"] if one is not None) == pytest.approx(8 / 15, abs=1e-4)
     with Store(made_store(tmp_path)) as store:
         whole = listing_of(report)
         assert len(whole) == 28
-        few = picture_samples(report, whole, store, find=asked(ColourFinder(), store), each=4, most_bytes=4000)
+        few = picture_samples(report, whole, store, masks_of=asked(ColourFinder(), store), each=4, max_bytes=4000)
     assert 0 < len(few) < 8
     assert sum(len(one.jpeg) for one in few) <= 4000
     write_report(tmp_path / "cut.html", report, about={}, listing=listing)

@@ -8,7 +8,7 @@ import pytest
 from risctl.inference.explanation import ExplainedPrediction
 from risctl.results import Prediction
 from risctl.systems.step.explain import Steps, StepView
-from risctl.vision.drawing.heat import colours_of, heat, outline
+from risctl.vision.drawing.heatmap import heatmap_overlay, outline, viridis
 from risctl.visualization.explain.steps import steps_contact_sheet
 
 WORDS = ("the", "red", "cup")
@@ -73,11 +73,11 @@ def test_no_step_is_an_error() -> None:
 
 
 def test_colours_rise_in_lightness() -> None:
-    colours = colours_of(np.linspace(0, 1, 50))
+    colours = viridis(np.linspace(0, 1, 50))
     light = colours @ np.array([0.299, 0.587, 0.114], np.float32)
     assert (np.diff(light) > 0).all()
-    assert np.array_equal(colours_of(np.array([-1.0, 2.0, np.nan])), colours_of(np.array([0.0, 1.0, 0.0])))
-    warm = heat(np.zeros((4, 4, 3), np.uint8), np.eye(4, dtype=np.float32))
+    assert np.array_equal(viridis(np.array([-1.0, 2.0, np.nan])), viridis(np.array([0.0, 1.0, 0.0])))
+    warm = heatmap_overlay(np.zeros((4, 4, 3), np.uint8), np.eye(4, dtype=np.float32))
     assert warm.dtype == np.uint8
     assert warm[0, 0, 0] > warm[0, 1, 0]
 

@@ -8,7 +8,7 @@ import pytest
 from risctl.inference.explanation import ExplainedPrediction
 from risctl.results import Prediction
 from risctl.systems.vlt.explain import QueryWords
-from risctl.vision.drawing.heat import colours_of
+from risctl.vision.drawing.heatmap import viridis
 from risctl.visualization.explain.words import words_contact_sheet
 
 IMAGE = np.full((60, 80, 3), 90, dtype=np.uint8)
@@ -43,7 +43,7 @@ def test_weights_and_the_highest_confidence_stand_out() -> None:
     sheet = sheet_of(WORDS)
     assert sheet.dtype == np.uint8 and sheet.shape[2] == 3
     # One word of four is read most by every query, and is as yellow as the scale gets; one bar of three is orange.
-    yellow = tuple(round(part) for part in colours_of(np.array(1.0)).tolist())
+    yellow = tuple(round(part) for part in viridis(np.array(1.0)).tolist())
     cells = count(sheet, yellow)
     assert cells > 3 * 1000
     more = sheet_of(WORDS, queries=6)

@@ -199,7 +199,7 @@ def evaluate_model(
             threshold=protocols[0].threshold,
         )
         written |= write_reports(
-            report, evaluation, about=about, store=store, find=find, pictures=pictures, outputs=outputs
+            report, evaluation, about=about, store=store, masks_of=find, pictures=pictures, outputs=outputs
         )
         console.result(evaluation.to_text(), data={**about, **evaluation.to_dict(), **written}, as_json=as_json)
 

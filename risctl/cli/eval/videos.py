@@ -145,8 +145,8 @@ def evaluate_video_model(
             full_report,
             about=about,
             store=store,
-            find=middle.find,
-            look=middle.look,
+            masks_of=middle.masks_of,
+            image_of=middle.image_of,
             pictures=pictures,
             outputs=outputs,
         )

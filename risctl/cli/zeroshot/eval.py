@@ -83,7 +83,7 @@ def evaluate(
             evaluation.report,
             about={**evaluation.extra_to_dict(), "model": evaluation.answerer, "data": str(data)},
             store=store,
-            find=partial(answered_masks, predictor, store, text_field=field),
+            masks_of=partial(answered_masks, predictor, store, text_field=field),
             pictures=pictures,
             outputs=outputs,
         )

@@ -1,4 +1,4 @@
-"""Captions under a picture: never on it, each beside a patch of the colour that it explains."""
+"""Draws captions under an image, each beside a patch of the colour that it explains."""
 
 from __future__ import annotations
 
@@ -13,43 +13,53 @@ from risctl.vision.drawing.palette import Colour
 
 _PAPER: Colour = (255, 255, 255)
 _PEN: Colour = (24, 24, 24)
-# Captions are never set narrower than this; beside a narrower picture there is paper.
+# The least width of captions; a narrower image gets a white margin.
 _NARROWEST = 240
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caption:
-    """A line under a picture. colour: of the patch before it, none without; filled: an outline alone stands for
-    something that is not in the picture."""
+    """A line under an image.
+
+    Attributes:
+        text: The line.
+        colour: Colour of the patch before it; None for no patch.
+        filled: Whether the patch is filled; an outline stands for something that is not in the image.
+    """
 
     text: str
     colour: Colour | None = None
     filled: bool = True
 
 
-def with_captions(
-    picture: np.ndarray, captions: Sequence[Caption], *, size: int, width: int = _NARROWEST
-) -> np.ndarray:
-    """Return the picture (H, W, 3) uint8 with `captions` listed under it in letters of `size` pixels, wrapped.
+def with_captions(image: np.ndarray, captions: Sequence[Caption], *, size: int, width: int = _NARROWEST) -> np.ndarray:
+    """Draws captions under an image.
 
-    The picture is `[:H, :W]` of the result (H', W', 3), which is at least `width` pixels wide.
+    Args:
+        image: Uint8 (H, W, 3).
+        captions: The captions, wrapped where they are too long.
+        size: Height of the letters in pixels.
+        width: The least width of the result.
+
+    Returns:
+        Uint8 (H', W', 3), whose `[:H, :W]` is the image.
     """
-    height, own = picture.shape[:2]
-    block = caption_block(captions, width=max(own, width), size=size)
-    beside = np.full((height, block.shape[1] - own, 3), _PAPER, dtype=np.uint8)
-    return np.concatenate([np.concatenate([picture, beside], axis=1), block])
+    height, image_width = image.shape[:2]
+    block = caption_block(captions, width=max(image_width, width), size=size)
+    margin = np.full((height, block.shape[1] - image_width, 3), _PAPER, dtype=np.uint8)
+    return np.concatenate([np.concatenate([image, margin], axis=1), block])
 
 
 def caption_block(captions: Sequence[Caption], *, width: int, size: int) -> np.ndarray:
-    """Return `captions` alone, on white, uint8 (H, width, 3), in letters of `size` pixels, wrapped."""
+    """Returns `captions` alone, on white, uint8 (H, width, 3), in letters of `size` pixels, wrapped."""
     pad = max(4, size // 2)
     rows = []
     for caption in captions:
         text, font = readable(caption.text, size=size)
         indent = 2 * pad + size if caption.colour is not None else pad
         rows.append((caption, wrap(text, font=font, width=max(1, width - indent - pad)), font, indent))
-    high = sum(len(lines) * line_height(font) for _, lines, font, _ in rows) + pad * (len(rows) + 1)
-    block = Image.new("RGB", (width, high), _PAPER)
+    height = sum(len(lines) * line_height(font) for _, lines, font, _ in rows) + pad * (len(rows) + 1)
+    block = Image.new("RGB", (width, height), _PAPER)
     pen = ImageDraw.Draw(block)
     y = pad
     for caption, lines, font, indent in rows:

@@ -1,4 +1,4 @@
-"""Contact sheets: many pictures on one, each with its caption."""
+"""Arranges many images on one contact sheet, each with its caption."""
 
 from __future__ import annotations
 
@@ -12,17 +12,26 @@ from risctl.vision.drawing.captions import Caption, caption_block
 from risctl.vision.drawing.lettering import line_height, readable, wrap
 
 _MARGIN = 12
-# A sheet with a heading is at least so wide, and its heading's letters so high.
+# The least width of a sheet with a heading, and the height of the heading's letters.
 _NARROWEST, _HEADING = 480, 18
 
 
 def contact_sheet(
     images: Sequence[np.ndarray], captions: Sequence[str] | None = None, *, columns: int = 4, cell: int = 320
 ) -> np.ndarray:
-    """Return `images`, each uint8 (H, W, 3), in a grid on white, uint8 (H', W', 3).
+    """Arranges images with captions in a grid on white.
 
-    Each is scaled down to fit a square of `cell` pixels (never up) and stands above its caption, which is wrapped to
-    the cell's width. Raises `ValueError` if there is nothing to show, or if captions and images differ in number.
+    Args:
+        images: Each uint8 (H, W, 3).
+        captions: One per image, wrapped to the cell's width; None for no captions.
+        columns: Images per row.
+        cell: Side of a cell in pixels; larger images are scaled down to it.
+
+    Returns:
+        Uint8 (H', W', 3).
+
+    Raises:
+        ValueError: There is no image, or captions and images differ in number.
     """
     names = [""] * len(images) if captions is None else list(captions)
     if not images or len(names) != len(images) or columns < 1:
@@ -46,9 +55,18 @@ def contact_sheet(
 
 
 def grid(panels: Sequence[np.ndarray], *, columns: int, heading: Sequence[Caption] = ()) -> np.ndarray:
-    """Return `panels`, each uint8 (H, W, 3) and left as it is, in rows on white under `heading`, uint8 (H', W', 3).
+    """Arranges panels in rows on white under `heading`.
 
-    Raises `ValueError` if there is nothing to show.
+    Args:
+        panels: Each uint8 (H, W, 3), drawn as it is.
+        columns: Panels per row.
+        heading: Captions above all panels.
+
+    Returns:
+        Uint8 (H', W', 3).
+
+    Raises:
+        ValueError: There is no panel.
     """
     if not panels or columns < 1:
         raise ValueError(f"a sheet shows at least one panel; got {len(panels)} in {columns} columns")
@@ -69,12 +87,21 @@ def grid(panels: Sequence[np.ndarray], *, columns: int, heading: Sequence[Captio
     return sheet
 
 
-def fitted(
+def fit_image(
     image: np.ndarray, masks: Sequence[np.ndarray] = (), *, width: int, height: int
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return a picture (H, W, 3) and its bool masks (H, W) scaled, down or up to twice, to fit `width` x `height`.
+    """Scales an image and its masks to fit `width` x `height`, up to twice the size.
 
-    To be drawn on afterwards, so that lines and letters stay as they are. A mask keeps at least one pixel.
+    What is drawn on them afterwards keeps its line width.
+
+    Args:
+        image: Uint8 (H, W, 3).
+        masks: Each bool (H, W).
+        width: Width to fit, in pixels.
+        height: Height to fit, in pixels.
+
+    Returns:
+        The scaled image, and the masks; a mask that has a pixel keeps at least one.
     """
     scale = min(2.0, width / image.shape[1], height / image.shape[0])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
@@ -88,7 +115,7 @@ def fitted(
 
 
 class _Cell:
-    """One picture with its caption, `height` pixels in all."""
+    """One image with its caption, `height` pixels in all."""
 
     def __init__(self, image: np.ndarray, caption: str, *, side: int, size: int) -> None:
         picture = Image.fromarray(image)
@@ -100,7 +127,7 @@ class _Cell:
         self.height = shape[1] + len(self._lines) * line_height(self._font)
 
     def draw(self, sheet: Image.Image, *, x: int, y: int) -> None:
-        """Paste the picture and write the caption, the cell's corner at (x, y)."""
+        """Draws the image and its caption, the cell's corner at (x, y)."""
         sheet.paste(self._picture, (x, y))
         pen = ImageDraw.Draw(sheet)
         for row, line in enumerate(self._lines):

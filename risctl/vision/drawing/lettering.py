@@ -1,4 +1,4 @@
-"""Text on pictures: a font that is always there, lines that fit a width, and signs that the font lacks."""
+"""Sets text on images: a font that is always there, line wrapping, and characters that the font lacks."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from PIL import ImageFont
 
 Font = ImageFont.FreeTypeFont
 
-# Pillow's own font has Latin letters only. These are looked for, by name, where the system keeps its fonts.
+# Pillow's own font has Latin letters only. These are searched for among the system's fonts.
 _WIDER_FONTS = ("DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "msyh.ttc")
 _REPLACEMENT = "?"
-# A sign that no font has: what is drawn for it is what the font draws for anything that it lacks.
+# A character that no font has: its glyph is what the font draws for any missing character.
 _NOWHERE = "\U0010fffe"
 
 
 @lru_cache(maxsize=64)
 def builtin_font(size: int) -> Font:
-    """Return Pillow's own font at `size` pixels."""
+    """Returns Pillow's own font at `size` pixels."""
     font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):  # a Pillow built without FreeType; its wheels have it
         raise RuntimeError("Pillow was built without FreeType, which text on pictures needs; reinstall pillow")
@@ -26,13 +26,17 @@ def builtin_font(size: int) -> Font:
 
 
 def readable(text: str, *, size: int) -> tuple[str, Font]:
-    """Return `text` as it can be drawn and the font to draw it in.
+    """Returns `text` as it can be drawn, and the font to draw it in.
 
-    Pillow's own font is taken if it has all the letters; else a wider font of the system; else a letter that is
-    missing loses its accents, or becomes `?`, so that a label is never a row of empty boxes. Control characters and
-    line ends become spaces.
+    Pillow's own font is used if it has all characters, else a font of the system. If neither has them, a character
+    loses its accents, or becomes `?`, so that a label is never a row of empty boxes. Control characters and line ends
+    become spaces.
+
+    Args:
+        text: Any text.
+        size: Height of the letters in pixels.
     """
-    clean = " ".join("".join(" " if unicodedata.category(sign)[0] in "CZ" else sign for sign in text).split())
+    clean = " ".join("".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text).split())
     font = builtin_font(size)
     if not _missing(clean, font):
         return clean, font
@@ -41,13 +45,13 @@ def readable(text: str, *, size: int) -> tuple[str, Font]:
         if wider is not None and not _missing(clean, wider):
             return clean, wider
     missing = _missing(clean, font)
-    known = "".join(_plain(sign) if sign in missing else sign for sign in clean)
+    known = "".join(_plain(char) if char in missing else char for char in clean)
     lost = _missing(known, font)
-    return "".join(_REPLACEMENT if sign in lost else sign for sign in known), font
+    return "".join(_REPLACEMENT if char in lost else char for char in known), font
 
 
 def wrap(text: str, *, font: Font, width: int) -> list[str]:
-    """Break `text` into lines no wider than `width` pixels, between words where possible; at least one line."""
+    """Breaks `text` into lines of at most `width` pixels, between words where possible; there is at least one line."""
     lines: list[str] = []
     line = ""
     for word in text.split():
@@ -65,8 +69,8 @@ def wrap(text: str, *, font: Font, width: int) -> list[str]:
     return [*lines, line] if line or not lines else lines
 
 
-def shortened(text: str, *, size: int, width: int) -> tuple[str, Font]:
-    """Return `text` as `readable` does, cut with an ellipsis to `width` pixels."""
+def truncated(text: str, *, size: int, width: int) -> tuple[str, Font]:
+    """Returns `text` as `readable` does, truncated with an ellipsis to `width` pixels."""
     shown, font = readable(text, size=size)
     while font.getlength(shown) > width and len(shown) > 2:
         shown = shown[:-2] + "…"
@@ -74,7 +78,7 @@ def shortened(text: str, *, size: int, width: int) -> tuple[str, Font]:
 
 
 def _fitting(line: str, *, font: Font, width: int) -> int:
-    """Return how many letters of `line` fit `width`, at least one."""
+    """Returns how many characters of `line` fit into `width` pixels, at least one."""
     few, many = 1, len(line)
     while many - few > 1:
         middle = (few + many) // 2
@@ -83,7 +87,7 @@ def _fitting(line: str, *, font: Font, width: int) -> int:
 
 
 def line_height(font: Font) -> int:
-    """Return the pixels from one line's top to the next one's."""
+    """Returns the distance between the tops of two lines, in pixels."""
     ascent, descent = font.getmetrics()
     return ascent + descent
 
@@ -96,15 +100,15 @@ def _system_font(name: str, size: int) -> Font | None:
         return None
 
 
-def _plain(sign: str) -> str:
-    return "".join(part for part in unicodedata.normalize("NFKD", sign) if not unicodedata.combining(part))
+def _plain(char: str) -> str:
+    return "".join(part for part in unicodedata.normalize("NFKD", char) if not unicodedata.combining(part))
 
 
 def _missing(text: str, font: Font) -> set[str]:
     nothing = _drawn(_NOWHERE, font)
-    return {sign for sign in set(text) if not sign.isspace() and _drawn(sign, font) == nothing}
+    return {char for char in set(text) if not char.isspace() and _drawn(char, font) == nothing}
 
 
-def _drawn(sign: str, font: Font) -> tuple[tuple[int, ...], bytes]:
-    mask = font.getmask(sign)
+def _drawn(char: str, font: Font) -> tuple[tuple[int, ...], bytes]:
+    mask = font.getmask(char)
     return tuple(mask.size), bytes(mask)

@@ -1,6 +1,6 @@
-"""Masks drawn on a picture: a tint inside, a crisp line around, the phrase beside.
+"""Draws masks on an image: a tint inside, a crisp outline, and a label beside.
 
-What is drawn scales with the picture, so that it reads the same on a thumbnail and on a 40-megapixel photograph.
+Line widths and letters scale with the image, so that it reads the same on a thumbnail and on a 40-megapixel photograph.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from risctl.vision.drawing.captions import Caption, with_captions
 from risctl.vision.drawing.lettering import Font, line_height, readable, wrap
-from risctl.vision.drawing.palette import Colour, colour, ink
+from risctl.vision.drawing.palette import Colour, colour, text_colour
 
 _TINT = 0.45
 _PAPER: Colour = (255, 255, 255)
@@ -33,16 +33,26 @@ def overlay(
     tint: float = _TINT,
     beneath: bool = False,
 ) -> np.ndarray:
-    """Return `image` (H, W, 3) uint8 with each bool mask (H, W) tinted, outlined and named, uint8 (H', W', 3).
+    """Draws masks on an image, each tinted, outlined and labelled.
 
     A label stands in a strip of its mask's colour right above, below or beside the object, where it covers no pixel of
-    any mask. Where there is no such room (the object fills the picture, the phrase is long), or where the mask is
-    empty, it stands in a caption bar under the picture instead. So the picture is always `[:H, :W]` of the result, and
-    without labels, or where all labels find room, the result is (H, W, 3). `colours`: of the masks, by default the
-    palette's in their order; `tint`: how much of its colour is laid over a mask, 0 to 1; `beneath`: all labels stand in
-    the caption bar, so that pictures of one size with the same labels give overlays of one size, as a video's must be.
+    any mask. Where there is no room (the object fills the image, the label is long), or where the mask is empty, it
+    stands in a caption bar under the image instead.
 
-    Raises `ValueError` for masks, labels or colours that do not fit the picture.
+    Args:
+        image: RGB, uint8 (H, W, 3).
+        masks: Each bool (H, W).
+        labels: One per mask; None for no labels.
+        colours: One per mask; by default those of the palette in order.
+        tint: Opacity of the colour inside a mask, 0 to 1.
+        beneath: Put all labels in the caption bar, so that images of one size with the same labels give overlays of one
+            size, as the frames of a video need.
+
+    Returns:
+        Uint8 (H', W', 3), whose `[:H, :W]` is the image; (H, W, 3) without a caption bar.
+
+    Raises:
+        ValueError: Masks, labels or colours do not fit the image.
     """
     names = _checked(image, masks, labels)
     paints = [colour(index) for index in range(len(masks))] if colours is None else list(colours)
@@ -76,7 +86,7 @@ def overlay(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Strip:
-    """A label within the picture."""
+    """A label within the image."""
 
     box: Box
     lines: list[str]
@@ -86,10 +96,10 @@ class _Strip:
 
 def _checked(image: np.ndarray, masks: Sequence[np.ndarray], labels: Sequence[str] | None) -> list[str]:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"a picture to draw on is uint8 (H, W, 3); got {image.dtype} {image.shape}")
+        raise ValueError(f"an image to draw on is uint8 (H, W, 3); got {image.dtype} {image.shape}")
     for mask in masks:
         if mask.shape != image.shape[:2]:
-            raise ValueError(f"a mask is of the picture's size {image.shape[:2]}; got {mask.shape}")
+            raise ValueError(f"a mask is of the image's size {image.shape[:2]}; got {mask.shape}")
     if labels is None:
         return []
     if len(labels) != len(masks):
@@ -98,7 +108,7 @@ def _checked(image: np.ndarray, masks: Sequence[np.ndarray], labels: Sequence[st
 
 
 def _paint(canvas: np.ndarray, mask: np.ndarray, *, colour: Colour, line: int, tint: float) -> None:
-    """Tint the mask and draw its outline on `canvas` (H, W, 3) uint8, in place."""
+    """Tints the mask and draws its outline on `canvas` (H, W, 3) uint8, in place."""
     if not mask.any():
         return
     # Only the object's surroundings are touched: on a large photograph that is most of the time saved.
@@ -122,7 +132,7 @@ def _paint(canvas: np.ndarray, mask: np.ndarray, *, colour: Colour, line: int, t
 
 
 def _grown(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """Return `mask` dilated by about `pixels` in every direction (an octagon: cross and square steps in turn)."""
+    """Returns `mask` dilated by about `pixels` in every direction (an octagon: cross and square steps in turn)."""
     grown = mask.copy()
     for step in range(pixels):
         before = grown.copy()
@@ -136,7 +146,7 @@ def _grown(mask: np.ndarray, pixels: int) -> np.ndarray:
 
 
 def _blend(part: np.ndarray, where: np.ndarray, colour: Colour, *, strength: float) -> None:
-    """Lay `colour` over `part` where `where` is set, with its edge softened by half a pixel."""
+    """Blends `colour` into `part` where `where` is set, its edge softened by half a pixel, in place."""
     soft = Image.fromarray(where.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(0.5))
     alpha = np.asarray(soft)
     touched = np.nonzero(alpha)
@@ -146,7 +156,7 @@ def _blend(part: np.ndarray, where: np.ndarray, colour: Colour, *, strength: flo
 
 
 def _place(text: str, font: Font, *, mask: np.ndarray, taken: np.ndarray, gap: int) -> _Strip | None:
-    """Return the strip of `text` beside the object, clear of everything `taken`, or None if there is no room."""
+    """Returns the strip of `text` beside the object, clear of all that is `taken`; None if there is no room."""
     height, width = taken.shape
     if not mask.any() or not text:
         return None
@@ -154,24 +164,30 @@ def _place(text: str, font: Font, *, mask: np.ndarray, taken: np.ndarray, gap: i
     lines = wrap(text, font=font, width=max(1, int(0.62 * width) - 2 * pad))
     if len(lines) > 2:
         return None
-    wide = math.ceil(max(font.getlength(one) for one in lines)) + 2 * pad
-    high = len(lines) * line_height(font) + 2 * (pad // 2)
+    strip_width = math.ceil(max(font.getlength(one) for one in lines)) + 2 * pad
+    strip_height = len(lines) * line_height(font) + 2 * (pad // 2)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
     # Centred first, then flush with either end; above, below, right, left.
-    across = [min(max(0, x), max(0, width - wide)) for x in ((left + right - wide) // 2, left, right - wide)]
-    along = [min(max(0, y), max(0, height - high)) for y in ((top + bottom - high) // 2, top, bottom - high)]
+    across = [
+        min(max(0, x), max(0, width - strip_width))
+        for x in ((left + right - strip_width) // 2, left, right - strip_width)
+    ]
+    along = [
+        min(max(0, y), max(0, height - strip_height))
+        for y in ((top + bottom - strip_height) // 2, top, bottom - strip_height)
+    ]
     corners = [
-        *((x, top - gap - high) for x in across),
+        *((x, top - gap - strip_height) for x in across),
         *((x, bottom + gap) for x in across),
         *((right + gap, y) for y in along),
-        *((left - gap - wide, y) for y in along),
+        *((left - gap - strip_width, y) for y in along),
     ]
     for x, y in corners:
-        if x < 0 or y < 0 or x + wide > width or y + high > height:
+        if x < 0 or y < 0 or x + strip_width > width or y + strip_height > height:
             continue
-        if not taken[max(0, y - gap) : y + high + gap, max(0, x - gap) : x + wide + gap].any():
-            return _Strip(box=(x, y, x + wide, y + high), lines=lines, font=font, pad=pad)
+        if not taken[max(0, y - gap) : y + strip_height + gap, max(0, x - gap) : x + strip_width + gap].any():
+            return _Strip(box=(x, y, x + strip_width, y + strip_height), lines=lines, font=font, pad=pad)
     return None
 
 
@@ -181,4 +197,4 @@ def _draw_strip(picture: Image.Image, strip: _Strip, *, colour: Colour) -> None:
     pen.rounded_rectangle((left, top, right - 1, bottom - 1), radius=strip.pad, fill=colour)
     for row, line in enumerate(strip.lines):
         y = top + strip.pad // 2 + row * line_height(strip.font)
-        pen.text((left + strip.pad, y), line, font=strip.font, fill=ink(colour))
+        pen.text((left + strip.pad, y), line, font=strip.font, fill=text_colour(colour))

@@ -1,4 +1,4 @@
-"""Colours that stay apart for colour-blind eyes: Okabe and Ito's set (2008), without its black."""
+"""Provides colours that colour-blind readers can tell apart: Okabe and Ito's set (2008) without black."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ COLOURS: tuple[Colour, ...] = (
 
 
 def colour(index: int) -> Colour:
-    """Return the colour (red, green, blue, 0-255) of the `index`-th thing; they repeat after the last."""
+    """Returns the colour (red, green, blue, 0-255) of object `index`; colours repeat after the last."""
     return COLOURS[index % len(COLOURS)]
 
 
-def ink(ground: Colour) -> Colour:
-    """Return black or white, whichever reads better on `ground` (WCAG contrast)."""
+def text_colour(ground: Colour) -> Colour:
+    """Returns black or white, whichever has more contrast with `ground` (WCAG)."""
     light = luminance(ground)
     return (0, 0, 0) if (light + 0.05) / 0.05 >= 1.05 / (light + 0.05) else (255, 255, 255)
 
 
 def luminance(rgb: Colour) -> float:
-    """Return the relative luminance of an sRGB colour, in [0, 1] (WCAG 2)."""
+    """Returns the relative luminance of an sRGB colour, in [0, 1] (WCAG 2)."""
     red, green, blue = (
         value / 255 / 12.92 if value / 255 <= 0.04045 else ((value / 255 + 0.055) / 1.055) ** 2.4 for value in rgb
     )

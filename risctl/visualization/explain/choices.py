@@ -7,7 +7,7 @@ import numpy as np
 from risctl.inference.explanation import ExplainedPrediction
 from risctl.systems.mini.explain import BoxProbabilities
 from risctl.vision.drawing.captions import Caption, with_captions
-from risctl.vision.drawing.contact_sheet import fitted, grid
+from risctl.vision.drawing.contact_sheet import fit_image, grid
 from risctl.vision.drawing.overlays import overlay
 from risctl.vision.drawing.palette import colour
 from risctl.visualization.explain.images import with_image
@@ -25,7 +25,7 @@ def choices_contact_sheet(explained: ExplainedPrediction[BoxProbabilities]) -> n
         The contact sheet, uint8 (H', W', 3).
     """
     [prediction], chosen = explained.frames, explained.explanation
-    picture, [mask] = fitted(with_image(prediction), [prediction.mask], width=_SIDE, height=_SIDE)
+    picture, [mask] = fit_image(with_image(prediction), [prediction.mask], width=_SIDE, height=_SIDE)
     caption = Caption(text=f"found, score {prediction.score:.2f}", colour=colour(0), filled=bool(mask.any()))
     answer = with_captions(overlay(picture, [mask]), [caption], size=_FONT_SIZE, width=_SIDE)
     areas = [_area(box, picture.shape[0], picture.shape[1]) for box in chosen.boxes]

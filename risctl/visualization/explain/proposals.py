@@ -8,7 +8,7 @@ import numpy as np
 
 from risctl.systems.global_local_clip.explain import ProposalScores
 from risctl.vision.drawing.captions import Caption, with_captions
-from risctl.vision.drawing.contact_sheet import fitted, grid
+from risctl.vision.drawing.contact_sheet import fit_image, grid
 from risctl.vision.drawing.overlays import overlay
 from risctl.vision.drawing.palette import colour
 from risctl.zeroshot.predictor import ZeroShotPrediction
@@ -36,7 +36,7 @@ def proposal_contact_sheet(
     for rank, scores in enumerate(best, start=1):
         chosen = scores.proposal == made.chosen
         paint = _CHOSEN if chosen else _OTHER
-        picture, masks = fitted(image, [proposals.masks[scores.proposal]], width=_CELL, height=_CELL)
+        picture, masks = fit_image(image, [proposals.masks[scores.proposal]], width=_CELL, height=_CELL)
         captions = [
             Caption(text=f"{rank}. score {scores.score:.3f}{', the answer' if chosen else ''}", colour=paint),
             Caption(text=f"cosines: global {scores.context:.3f}, local {scores.local:.3f},"),
@@ -45,7 +45,7 @@ def proposal_contact_sheet(
         panels.append(with_captions(overlay(picture, masks, colours=[paint]), captions, size=_FONT_SIZE, width=_CELL))
     none = "" if panels else " There is no proposal to choose from."
     if not panels:
-        panels.append(fitted(image, width=_CELL, height=_CELL)[0])
+        panels.append(fit_image(image, width=_CELL, height=_CELL)[0])
     heading = [
         Caption(text=f"“{made.prediction.text}”"),
         Caption(text=f"Noun phrase: {made.noun_phrase}. {len(proposals)} proposals, the best first.{none}"),

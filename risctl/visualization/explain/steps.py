@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw
 from risctl.inference.explanation import ExplainedPrediction
 from risctl.results import Prediction
 from risctl.systems.step.explain import Steps, StepView
-from risctl.vision.drawing.heat import colours_of, heat, outline
-from risctl.vision.drawing.lettering import Font, line_height, readable, shortened, wrap
+from risctl.vision.drawing.heatmap import heatmap_overlay, outline, viridis
+from risctl.vision.drawing.lettering import Font, line_height, readable, truncated, wrap
 from risctl.vision.drawing.overlays import overlay
 from risctl.visualization.explain.images import with_image
 
@@ -117,7 +117,7 @@ class _Head:
 def _draw_scale(sheet: Image.Image, name: str, highest: float, *, font: Font, x: int, y: int) -> None:
     pen = ImageDraw.Draw(sheet)
     height = line_height(font) - 4
-    ramp = np.broadcast_to(colours_of(np.linspace(0, 1, 160)), (height, 160, 3)).astype(np.uint8)
+    ramp = np.broadcast_to(viridis(np.linspace(0, 1, 160)), (height, 160, 3)).astype(np.uint8)
     pen.text((x, y), f"{name}   0", font=font, fill=_PEN)
     sheet.paste(Image.fromarray(ramp), (x + 44, y + 2))
     pen.text((x + 44 + 168, y), f"{highest:.2g}", font=font, fill=_PEN)
@@ -152,11 +152,11 @@ def _draw_step(
     pen.text((x + 70, y), f"level F{step.level}", font=font, fill=_FAINT)
     y += _WORD_HEIGHT
     shape = thumb.shape[:2]
-    heatmap = heat(thumb, _resized(step.heatmap, shape) / peak)
+    heatmap = heatmap_overlay(thumb, _resized(step.heatmap, shape) / peak)
     sheet.paste(Image.fromarray(heatmap), (x, y))
     y += shape[0] + 6
     probability = _resized(step.probability, shape)
-    drawn = heat(thumb, probability)
+    drawn = heatmap_overlay(thumb, probability)
     drawn[outline(probability > threshold)] = (255, 255, 255)
     sheet.paste(Image.fromarray(drawn), (x, y))
     y += shape[0] + 6
@@ -172,7 +172,7 @@ def _draw_step(
 
 
 def _right_aligned(pen: ImageDraw.ImageDraw, text: str, *, right: int, y: int, size: int) -> None:
-    short, font = shortened(text, size=size, width=_LABELS - _GAP)
+    short, font = truncated(text, size=size, width=_LABELS - _GAP)
     pen.text((right - font.getlength(short), y), short, font=font, fill=_PEN)
 
 

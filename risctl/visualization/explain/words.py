@@ -10,11 +10,11 @@ from PIL import Image, ImageDraw
 from risctl.inference.explanation import ExplainedPrediction
 from risctl.systems.vlt.explain import QueryWords
 from risctl.vision.drawing.captions import Caption, caption_block
-from risctl.vision.drawing.contact_sheet import fitted
-from risctl.vision.drawing.heat import colours_of, heat
-from risctl.vision.drawing.lettering import line_height, readable, shortened
+from risctl.vision.drawing.contact_sheet import fit_image
+from risctl.vision.drawing.heatmap import heatmap_overlay, viridis
+from risctl.vision.drawing.lettering import line_height, readable, truncated
 from risctl.vision.drawing.overlays import overlay
-from risctl.vision.drawing.palette import Colour, ink
+from risctl.vision.drawing.palette import Colour, text_colour
 from risctl.visualization.explain.images import with_image
 
 _PAPER: Colour = (255, 255, 255)
@@ -44,7 +44,7 @@ def words_contact_sheet(explained: ExplainedPrediction[QueryWords]) -> np.ndarra
     queries, count = view.weights.shape
     if len(words) != count or len(view.confidences) != queries:
         raise ValueError(f"weights are (queries, words); got {view.weights.shape} for {len(words)} words")
-    picture, [small] = fitted(with_image(prediction), [prediction.mask], width=_PICTURE, height=_PICTURE_HEIGHT)
+    picture, [small] = fit_image(with_image(prediction), [prediction.mask], width=_PICTURE, height=_PICTURE_HEIGHT)
     shape = picture.shape[:2]
     attention = np.asarray(
         Image.fromarray(view.attention.astype(np.float32)).resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
@@ -75,7 +75,7 @@ def words_contact_sheet(explained: ExplainedPrediction[QueryWords]) -> np.ndarra
     sheet = Image.new("RGB", (width, table + (queries + 1) * _ROW_HEIGHT + _MARGIN), _PAPER)
     sheet.paste(Image.fromarray(heading), (0, 0))
     sheet.paste(Image.fromarray(overlay(picture, [small])), (_MARGIN, top))
-    sheet.paste(Image.fromarray(heat(picture, spread)), (_MARGIN + shape[1] + _GAP, top))
+    sheet.paste(Image.fromarray(heatmap_overlay(picture, spread)), (_MARGIN + shape[1] + _GAP, top))
     _draw_titles(sheet, words, y=table, cell=cell)
     best = int(view.confidences.argmax())
     largest = float(view.weights.max()) or 1.0
@@ -96,7 +96,7 @@ def words_contact_sheet(explained: ExplainedPrediction[QueryWords]) -> np.ndarra
 def _draw_titles(sheet: Image.Image, words: Sequence[str], *, y: int, cell: int) -> None:
     pen = ImageDraw.Draw(sheet)
     for column, word in enumerate(words):
-        short, font = shortened(word, size=14, width=cell - 6)
+        short, font = truncated(word, size=14, width=cell - 6)
         left = _MARGIN + _NAME + column * cell
         pen.text((left + (cell - font.getlength(short)) / 2, y + 4), short, font=font, fill=_PEN)
     _, font = readable("x", size=14)
@@ -120,11 +120,11 @@ def _draw_query(
     pen.text((_MARGIN, y + lower), f"query {number}", font=font, fill=_PEN)
     for column, weight in enumerate(weights.tolist()):
         left = _MARGIN + _NAME + column * cell
-        red, green, blue = (round(part) for part in colours_of(np.array(weight / largest)).tolist())
+        red, green, blue = (round(part) for part in viridis(np.array(weight / largest)).tolist())
         pen.rectangle((left, y, left + cell - 2, y + _ROW_HEIGHT - 2), fill=(red, green, blue))
         percent = f"{100 * weight:.0f}"
         x = left + (cell - 2 - font.getlength(percent)) / 2
-        pen.text((x, y + lower), percent, font=font, fill=ink((red, green, blue)))
+        pen.text((x, y + lower), percent, font=font, fill=text_colour((red, green, blue)))
     left = _MARGIN + _NAME + len(weights) * cell + _GAP
     bar_width = _CONFIDENCE - 44
     pen.rectangle((left, y + 4, left + bar_width - 1, y + _ROW_HEIGHT - 6), fill=_GROUND)

@@ -1,4 +1,4 @@
-"""The report's charts as inline SVG: lines, bars and intervals that need neither colour nor script to be read."""
+"""Draws the report's charts as inline SVG: curves, bars and intervals, readable without colour or script."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 14, 40
 
 
 def precision_chart(points: Sequence[Sequence[float]], *, reported: Sequence[float], compare: str) -> Markup:
-    """Return a curve through `points` (X, percent of samples); a ring marks each X that the protocol reports."""
+    """Returns a curve through `points` (X, percent of samples); a ring marks each X that the protocol reports."""
     if not points:
         return element("p", "No sample with a target.", class_="none")
-    path = " ".join(f"{'L' if place else 'M'}{_x(x):.1f} {_y(y):.1f}" for place, (x, y) in enumerate(points))
+    path = " ".join(f"{'L' if index else 'M'}{_x(x):.1f} {_y(y):.1f}" for index, (x, y) in enumerate(points))
     rings = [
         element(
             "circle", element("title", f"IoU {compare} {x:g}: {y:.2f}%"), cx=f"{_x(x):.1f}", cy=f"{_y(y):.1f}", r=radius
@@ -36,22 +36,22 @@ def precision_chart(points: Sequence[Sequence[float]], *, reported: Sequence[flo
 
 
 def histogram_chart(counts: Sequence[int], *, zero: int) -> Markup:
-    """Return bars of how many samples have which IoU; the first, striped and apart, is those without overlap."""
+    """Returns a histogram of IoUs; the first bar, striped and apart, counts the samples without any overlap."""
     total = zero + sum(counts)
     if not total:
         return element("p", "No sample with a target.", class_="none")
-    most = max(zero, *counts)
+    largest = max(zero, *counts)
     slot = (_WIDTH - _LEFT - _RIGHT) / (len(counts) + 1.5)
     base = _HEIGHT - _BOTTOM
-    bars = [_bar(_LEFT, slot - 2, zero, most, title=f"IoU 0: {zero} of {total}", class_="zero")]
-    for place, count in enumerate(counts):
-        left = _LEFT + (place + 1.5) * slot
-        low, high = place / len(counts), (place + 1) / len(counts)
-        bars.append(_bar(left, slot - 2, count, most, title=f"IoU {low:.2f} to {high:.2f}: {count} of {total}"))
+    bars = [_bar(_LEFT, slot - 2, zero, largest, title=f"IoU 0: {zero} of {total}", class_="zero")]
+    for index, count in enumerate(counts):
+        left = _LEFT + (index + 1.5) * slot
+        low, high = index / len(counts), (index + 1) / len(counts)
+        bars.append(_bar(left, slot - 2, count, largest, title=f"IoU {low:.2f} to {high:.2f}: {count} of {total}"))
     ticks = [element("text", "none", x=_LEFT + slot / 2 - 1, y=_HEIGHT - 22, class_="mid")]
-    for place in range(0, len(counts) + 1, 4):
-        at = _LEFT + (place + 1.5) * slot - 1
-        ticks.append(element("text", f"{place / len(counts):g}", x=f"{at:.1f}", y=_HEIGHT - 22, class_="mid"))
+    for index in range(0, len(counts) + 1, 4):
+        at = _LEFT + (index + 1.5) * slot - 1
+        ticks.append(element("text", f"{index / len(counts):g}", x=f"{at:.1f}", y=_HEIGHT - 22, class_="mid"))
     stripes = Markup(
         '<defs><pattern id="stripes" width="6" height="6" patternUnits="userSpaceOnUse" '
         'patternTransform="rotate(45)"><rect width="6" height="6" class="ground"></rect>'
@@ -60,7 +60,7 @@ def histogram_chart(counts: Sequence[int], *, zero: int) -> Markup:
     return _svg(
         stripes,
         element("line", x1=_LEFT, y1=base, x2=_WIDTH - _RIGHT, y2=base, class_="axis"),
-        element("text", f"{most:,}", x=_LEFT - 6, y=_TOP + 6, class_="end"),
+        element("text", f"{largest:,}", x=_LEFT - 6, y=_TOP + 6, class_="end"),
         element("line", x1=_LEFT - 3, y1=_TOP, x2=_WIDTH - _RIGHT, y2=_TOP, class_="grid"),
         *bars,
         *ticks,
@@ -70,7 +70,7 @@ def histogram_chart(counts: Sequence[int], *, zero: int) -> Markup:
 
 
 def interval_bar(value: float | None, low: float | None, high: float | None) -> Markup:
-    """Return a scale from 0 to 100 with a dot at `value` and a line from `low` to `high`; "" without a value."""
+    """Returns a scale from 0 to 100 with a dot at `value` and a line from `low` to `high`; "" without a value."""
     if value is None:
         return Markup("")
     width, height, pad = 160, 14, 5
@@ -112,8 +112,8 @@ def _percent_grid() -> list[Markup]:
     return pieces
 
 
-def _bar(left: float, width: float, count: int, most: int, *, title: str, class_: str = "bar") -> Markup:
-    high = (_HEIGHT - _BOTTOM - _TOP) * count / most
+def _bar(left: float, width: float, count: int, largest: int, *, title: str, class_: str = "bar") -> Markup:
+    high = (_HEIGHT - _BOTTOM - _TOP) * count / largest
     top = _HEIGHT - _BOTTOM - high
     return element(
         "rect",

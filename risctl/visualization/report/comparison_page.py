@@ -1,26 +1,26 @@
-"""A comparison of runs as one HTML page that needs nothing else, made from its JSON."""
+"""Renders a comparison of runs as one self-contained HTML page, from its JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from risctl.visualization import comparison as words
+from risctl.visualization import comparison as text
 from risctl.visualization.report.frame import framed
 from risctl.visualization.report.markup import Markup, element, joined
 
-Told = Mapping[str, Any]
+Json = Mapping[str, Any]
 
 
-def as_page(comparison: Told) -> str:
-    """Return the page: figures, every breakdown's groups, and all samples that flipped, to be sorted and filtered."""
+def as_page(comparison: Json) -> str:
+    """Returns the page: figures, every breakdown's groups, and all samples that flipped, to be sorted and filtered."""
     data = comparison["data"]
     title = "Comparison of runs" + (f": {data['dataset']}, split {data['split']}" if data else "")
-    facts, protocol = words.heading(comparison)
+    facts, protocol = text.heading(comparison)
     entries = [
-        element("div", element("dt", letter), element("dd", words.named(run))) for letter, run in words.runs(comparison)
+        element("div", element("dt", letter), element("dd", text.named(run))) for letter, run in text.runs(comparison)
     ]
-    notes = [joined(line, element("br")) for line in words.notes(comparison).splitlines()]
+    notes = [joined(line, element("br")) for line in text.notes(comparison).splitlines()]
     body = joined(
         element(
             "header",
@@ -30,27 +30,27 @@ def as_page(comparison: Told) -> str:
             element("p", protocol, class_="protocol-line"),
             element("p", *notes, class_="note"),
         ),
-        element("main", *(_against(comparison, letter, one) for letter, one in words.others(comparison))),
+        element("main", *(_against(comparison, letter, one) for letter, one in text.others(comparison))),
     )
     return framed(body, title=f"risctl: {title}", style="page.css", script="comparison.js")
 
 
-def _against(comparison: Told, letter: str, against: Told) -> Markup:
+def _against(comparison: Json, letter: str, against: Json) -> Markup:
     return element(
         "section",
         element("h2", f"{letter} against A"),
         _figures(comparison, letter, against),
         element("h3", "Breakdowns"),
-        element("p", words.changed_title(against), "."),
+        element("p", text.changed_title(against), "."),
         *_breakdowns(comparison, letter, against),
         element("h3", "Flipped samples"),
-        element("p", words.flips_title(against, letter), "."),
+        element("p", text.flips_title(against, letter), "."),
         *_flips(letter, against),
         id=f"run-{letter}",
     )
 
 
-def _figures(comparison: Told, letter: str, against: Told) -> Markup:
+def _figures(comparison: Json, letter: str, against: Json) -> Markup:
     reach = _reach(list(against["figures"].values()))
     rows = [
         element("tr", element("th", name, scope="row"), *_cells(one, reach=reach))
@@ -59,16 +59,16 @@ def _figures(comparison: Told, letter: str, against: Told) -> Markup:
     return _table(("figure", *_titles(comparison, letter)), rows, class_="figures")
 
 
-def _breakdowns(comparison: Told, letter: str, against: Told) -> list[Markup]:
-    parts: Sequence[Told] = against["breakdowns"]
+def _breakdowns(comparison: Json, letter: str, against: Json) -> list[Markup]:
+    parts: Sequence[Json] = against["breakdowns"]
     if not parts:
         return []
     reach = _reach(parts)
     rows = [
         element(
             "tr",
-            element("th", words.part_name(one), scope="row", dir="auto"),
-            element("td", f"{one['samples']:,}{words.few(one)}", class_="num", data_value=one["samples"]),
+            element("th", text.part_name(one), scope="row", dir="auto"),
+            element("td", f"{one['samples']:,}{text.few(one)}", class_="num", data_value=one["samples"]),
             element("td", one["figure"]),
             *_cells(one, reach=reach),
             data_changed="yes" if one["significant"] else "no",
@@ -84,7 +84,7 @@ def _breakdowns(comparison: Told, letter: str, against: Told) -> list[Markup]:
     ]
 
 
-def _flips(letter: str, against: Told) -> list[Markup]:
+def _flips(letter: str, against: Json) -> list[Markup]:
     flips = [(way, one) for way in ("won", "lost") for one in against["flips"][way]]
     if not flips:
         return []
@@ -93,7 +93,7 @@ def _flips(letter: str, against: Told) -> list[Markup]:
             "tr",
             element("td", "won" if way == "won" else "lost"),
             element("td", one["sample"], class_="num"),
-            element("td", one["text"] + words.absent(one), dir="auto"),
+            element("td", one["text"] + text.absent(one), dir="auto"),
             element("td", f"{one['before']:.3f}", class_="num"),
             element("td", f"{one['after']:.3f}", class_="num"),
             element(
@@ -114,22 +114,22 @@ def _flips(letter: str, against: Told) -> list[Markup]:
     ]
 
 
-def _titles(comparison: Told, letter: str) -> tuple[str, ...]:
-    return ("A", letter, f"{letter} - A", words.interval_title(comparison), "")
+def _titles(comparison: Json, letter: str) -> tuple[str, ...]:
+    return ("A", letter, f"{letter} - A", text.interval_title(comparison), "")
 
 
-def _cells(one: Told, *, reach: float) -> list[Markup]:
+def _cells(one: Json, *, reach: float) -> list[Markup]:
     return [
-        element("td", words.number(one["before"]), class_="num", data_value=_key(one["before"])),
-        element("td", words.number(one["after"]), class_="num", data_value=_key(one["after"])),
-        element("td", words.difference(one), class_="num", data_value=_key(one["difference"])),
-        element("td", words.interval(one), class_="num", data_value=_key(one["low"])),
+        element("td", text.number(one["before"]), class_="num", data_value=_key(one["before"])),
+        element("td", text.number(one["after"]), class_="num", data_value=_key(one["after"])),
+        element("td", text.difference(one), class_="num", data_value=_key(one["difference"])),
+        element("td", text.interval(one), class_="num", data_value=_key(one["low"])),
         element("td", _bar(one, reach=reach), "*" if one["significant"] else ""),
     ]
 
 
-def _bar(one: Told, *, reach: float) -> Markup:
-    """Return the interval on a scale from -reach to reach points, 0 in its middle."""
+def _bar(one: Json, *, reach: float) -> Markup:
+    """Returns the interval on a scale from -reach to reach points, 0 in its middle."""
     if one["low"] is None:
         return Markup("")
     width, height, pad = 160, 14, 5
@@ -150,8 +150,8 @@ def _bar(one: Told, *, reach: float) -> Markup:
     )
 
 
-def _reach(every: Sequence[Told]) -> float:
-    """Return how far the longest interval of a table reaches, one point at least."""
+def _reach(every: Sequence[Json]) -> float:
+    """Returns how far the longest interval of a table reaches, one point at least."""
     return max([1.0, *(abs(one[end]) for one in every for end in ("low", "high") if one[end] is not None)])
 
 

@@ -1,4 +1,4 @@
-"""What the names of the figures stand for, and which of them a table of parts has room for."""
+"""Explains the names of figures, and selects those that a breakdown's table has room for."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MEANINGS = {
     "mAP_0.5:0.95": "average precision by COCO's evaluator, mean over IoU .5 to .95",
 }
 
-_IN_PARTS = (
+_IN_BREAKDOWNS = (
     "oIoU", "mIoU", "Pr@0.5", "Pr@0.50", "Pr@0.7", "Pr@0.70", "Pr@0.9", "Pr@0.90",
     "gIoU", "cIoU", "T-acc", "N-acc", "J&F", "J", "F",
 )  # fmt: skip
 
 
 def meaning(figure: str, *, compare: str | None) -> str:
-    """Return what `figure` stands for; `compare`: how Pr@X compares, ">=" or ">"."""
+    """Returns the meaning of `figure`; `compare` is how Pr@X compares, ">=" or ">"."""
     if figure.startswith("Pr@"):
         return f"share of samples with IoU {compare or '>='} {figure[3:]}"
     if figure.endswith("supervised)"):
@@ -34,20 +34,20 @@ def meaning(figure: str, *, compare: str | None) -> str:
 
 
 def curve_name(result: Mapping[str, Any]) -> str:
-    """Return what the curve of a protocol's result is called: Pr@X only where the protocol reports such figures."""
+    """Returns the name of a result's curve: Pr@X only where the protocol reports such figures."""
     if any(figure.startswith("Pr@") for figure in result["figures"]):
         return "Pr@X"
     return f"Share of samples with IoU {result['precision_comparison'] or '>='} X"
 
 
-def in_parts(figures: Iterable[str], *, headline: str) -> list[str]:
-    """Return which of `figures` a table of parts shows, `headline` first."""
+def figures_in_breakdowns(figures: Iterable[str], *, headline: str) -> list[str]:
+    """Returns which of `figures` a breakdown's table shows, `headline` first."""
     there = set(figures)
-    return [name for name in (headline, *(one for one in _IN_PARTS if one != headline)) if name in there]
+    return [name for name in (headline, *(one for one in _IN_BREAKDOWNS if one != headline)) if name in there]
 
 
 def beside_protocols(report: Mapping[str, Any]) -> str:
-    """Return in one line the figures of an evaluation's JSON that stand beside all protocols; "" if it has none."""
-    found = report.get("zeroshot") or {}
-    listed = ", ".join(f"{name} {value:.2f}%" for name, value in found.items() if value is not None)
+    """Returns in one line the figures of an evaluation's JSON that belong to no protocol; "" if it has none."""
+    figures = report.get("zeroshot") or {}
+    listed = ", ".join(f"{name} {value:.2f}%" for name, value in figures.items() if value is not None)
     return f"{listed} ({report['definitions']})" if listed and report.get("definitions") else listed

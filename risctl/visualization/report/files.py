@@ -1,4 +1,4 @@
-"""A report in a file: JSON, Markdown or one HTML page, by the file's ending."""
+"""Writes a report as JSON, Markdown or one HTML page, by the file's ending."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from risctl.output_files import OutputFiles
 from risctl.visualization.report.markdown import render_markdown
 from risctl.visualization.report.page import render_page
 from risctl.visualization.report.sample_images import listing_of, worst_and_best
-from risctl.visualization.report.samples import Listing, Pictured
+from risctl.visualization.report.samples import IllustratedSample, Listing
 
 ENDINGS = (".html", ".md", ".json")
 LISTED_IN_TEXT = 12
-"""Worst and best samples that JSON and Markdown name, each."""
+"""How many worst, and how many best samples JSON and Markdown list."""
 
 
 def check_report_paths(paths: Iterable[Path]) -> None:
-    """Raise `UsageError` for a path whose ending names no form of report, or for one that comes twice."""
+    """Raises `UsageError` for a path whose ending names no form of report, or for one that is named twice."""
     seen: set[Path] = set()
     for path in paths:
         if path.suffix.lower() not in ENDINGS:
@@ -38,15 +38,24 @@ def write_report(
     report: Report,
     *,
     about: Mapping[str, Any],
-    pictures: Sequence[Pictured] = (),
+    pictures: Sequence[IllustratedSample] = (),
     listing: Listing | None = None,
     outputs: OutputFiles | None = None,
 ) -> None:
-    """Write `report` to `path`, whole or not at all.
+    """Writes `report` to `path`, whole or not at all.
 
-    about: what else to state, such as "model" and "data", before the rest; pictures and listing: for a page, the
-    latter by default made here. Raises `UsageError` for another ending, `DataError` or `MachineError` if it cannot be
-    written.
+    Args:
+        path: A file that ends in .html, .md or .json.
+        report: The evaluation.
+        about: Further facts to state before the rest, such as "model" and "data".
+        pictures: For a page: samples with images.
+        listing: For a page: the samples that are listed; by default those of `listing_of`.
+        outputs: The guard of the command's output files.
+
+    Raises:
+        UsageError: Another ending.
+        DataError: The file cannot be written.
+        MachineError: The disk is full or fails.
     """
     check_report_paths([path])
     data = {**about, "written_by": f"risctl {__version__}", **report.to_dict(), **_extremes(report)}
@@ -60,15 +69,15 @@ def write_report(
 
 
 def _extremes(report: Report) -> dict[str, list[dict[str, Any]]]:
-    """Return the worst and the best samples under the first protocol, ready for JSON."""
+    """Returns the worst and the best samples under the first protocol, ready for JSON."""
     result = next(iter(report.results.values()))
     rows = result.rows
     iou = sample_ious(rows, result.protocol)
-    at = {int(key): place for place, key in enumerate(rows.key)}
+    at = {int(key): position for position, key in enumerate(rows.key)}
 
-    def told(keys: Sequence[int]) -> list[dict[str, Any]]:
-        found = [{"sample": key, "iou": round(float(iou[at[key]]), 5), **rows.ids(at[key])} for key in keys]
-        return [one | {"video": report.videos[one["image_id"]]} if report.videos else one for one in found]
+    def records(keys: Sequence[int]) -> list[dict[str, Any]]:
+        samples = [{"sample": key, "iou": round(float(iou[at[key]]), 5), **rows.ids(at[key])} for key in keys]
+        return [one | {"video": report.videos[one["image_id"]]} if report.videos else one for one in samples]
 
     worst, best = worst_and_best(result, each=LISTED_IN_TEXT)
-    return {"worst": told(worst), "best": told(best)}
+    return {"worst": records(worst), "best": records(best)}

@@ -1,4 +1,4 @@
-"""The frame of a self-contained page: its head, and a policy that lets the browser run and load nothing else."""
+"""Wraps a self-contained page: its head, and a policy that lets the browser run and load nothing else."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from risctl.visualization.report.markup import Markup, element
 
 
 def framed(body: Markup, *, title: str, style: str, script: str) -> str:
-    """Return the whole HTML document around `body`; `style` and `script` are the names of files of this package.
+    """Returns the HTML document around `body`.
 
-    The policy knows the style and the script by their hashes; what comes from data can be nothing but text or a
-    picture.
+    The policy names the style and the script by their hashes; what comes from data can only be text or an image.
+
+    Args:
+        body: The content.
+        title: The document's title.
+        style: The name of a CSS file of this package.
+        script: The name of a script of this package.
     """
     css, code = _file(style), _file(script)
     policy = (
@@ -29,8 +34,8 @@ def framed(body: Markup, *, title: str, style: str, script: str) -> str:
         element("title", title),
         element("style", Markup(css)),
     )
-    whole = element("body", body, element("script", Markup(code)))
-    return f'<!DOCTYPE html>\n<html lang="en">{head}\n{whole}</html>\n'
+    content = element("body", body, element("script", Markup(code)))
+    return f'<!DOCTYPE html>\n<html lang="en">{head}\n{content}</html>\n'
 
 
 def _file(name: str) -> str:

@@ -1,4 +1,4 @@
-"""An evaluation as Markdown, for a README, an issue or a paper's notes."""
+"""Renders an evaluation as Markdown, for a README, an issue or notes."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from risctl.visualization.report.figure_names import beside_protocols, curve_name, in_parts, meaning
+from risctl.visualization.report.figure_names import beside_protocols, curve_name, figures_in_breakdowns, meaning
 
 Json = Mapping[str, Any]
 
-# Signs that mean something in the middle of a line, on some only where no word ends, and at its beginning.
+# Characters with a meaning in Markdown: anywhere, `@` where no word ends, or at the start of a line.
 _SPECIAL = re.compile(r"([\\`*_\[\]#|<&~$]|(?<!\w)@|^[-+>=])")
 _BAR = 30
 
 
 def render_markdown(report: Json) -> str:
-    """Return the report, an evaluation's JSON, with what it names "worst" and "best" if it does."""
+    """Returns an evaluation's JSON as Markdown, with its "worst" and "best" samples if it lists them."""
     dataset = report["dataset"]
     name = f"{dataset['name']} ({dataset['split_by']})" if dataset["split_by"] else dataset["name"]
     unit = report["unit"]
@@ -45,7 +45,7 @@ def render_markdown(report: Json) -> str:
 
 
 def plain(value: object) -> str:
-    """Return `value` as text of one line that Markdown shows as it is."""
+    """Returns `value` as one line of text that Markdown shows as it is."""
     line = " ".join(str(value).split()).encode("utf-8", "replace").decode("utf-8")
     return _SPECIAL.sub(r"\\\1", line)
 
@@ -74,7 +74,7 @@ def _result(result: Json, *, unit: str) -> list[str]:
 def _histogram(spread: Json) -> str:
     counts = spread["counts"]
     named = [("0", spread["zero"])]
-    named += [(f"{place / len(counts):.2f}-{(place + 1) / len(counts):.2f}", one) for place, one in enumerate(counts)]
+    named += [(f"{index / len(counts):.2f}-{(index + 1) / len(counts):.2f}", one) for index, one in enumerate(counts)]
     most = max(1, *(count for _, count in named))
     lines = [f"{name:>9}  {count:>7}  {'#' * round(_BAR * count / most)}".rstrip() for name, count in named]
     if spread["left_out"]:
@@ -84,7 +84,7 @@ def _histogram(spread: Json) -> str:
 
 def _breakdown(breakdown: Json, headline: str) -> list[str]:
     groups = breakdown["groups"]
-    names = in_parts((name for group in groups for name in group["figures"]), headline=headline)
+    names = figures_in_breakdowns((name for group in groups for name in group["figures"]), headline=headline)
     rows = [
         [
             group["name"] + (" (few)" if group["few"] else ""),
@@ -113,8 +113,8 @@ def _samples(kind: str, samples: Sequence[Json], *, unit: str) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> str:
-    """Return a table, the columns after the first to the right as far as `numbers` goes."""
-    rule = ["---:" if 0 < place <= numbers else "---" for place in range(len(heads))]
+    """Returns a table whose `numbers` columns after the first are aligned to the right."""
+    rule = ["---:" if 0 < index <= numbers else "---" for index in range(len(heads))]
     lines = [" | ".join(map(plain, heads)), " | ".join(rule), *(" | ".join(map(plain, row)) for row in rows)]
     return "\n".join(f"| {line} |" for line in lines)
 

@@ -1,4 +1,4 @@
-"""HTML from Python, safe by default: what is not `Markup` is text, and text is escaped."""
+"""Builds HTML that is safe by default: whatever is not `Markup` is text, and text is escaped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 _VOID = frozenset({"meta", "img", "input", "br"})
-# Not allowed in HTML at all; a reader sees that something was there.
+# Not allowed in HTML; replaced so that a reader sees that something was there.
 _CONTROLS = dict.fromkeys((*range(9), 11, 12, *range(14, 32), *range(127, 160)), "\ufffd")
 
 
@@ -18,7 +18,7 @@ class Markup(str):
 
 
 def text(value: object) -> Markup:
-    """Return `value` as escaped text; `Markup` stays as it is."""
+    """Returns `value` as escaped text; `Markup` stays as it is."""
     if isinstance(value, Markup):
         return value
     clean = str(value).translate(_CONTROLS).encode("utf-8", "replace").decode("utf-8")
@@ -26,10 +26,13 @@ def text(value: object) -> Markup:
 
 
 def element(tag: str, /, *children: object, **attributes: object) -> Markup:
-    """Return an element with `children`, escaped unless they are `Markup`.
+    """Returns an element.
 
-    Attributes: `class_` and `for_` lose their underscore, others have "-" for "_"; True stands alone, False and None
-    are left out. No attribute may hold a script or a style: the page's policy would not run it.
+    Args:
+        tag: The name of the element.
+        *children: Its content, escaped unless it is `Markup`.
+        **attributes: `class_` and `for_` lose their underscore, others get "-" for "_"; True stands alone, False and
+            None are left out. None may hold a script or a style, which the page's policy would not run.
     """
     parts = [tag]
     for key, value in attributes.items():
@@ -44,13 +47,13 @@ def element(tag: str, /, *children: object, **attributes: object) -> Markup:
 
 
 def joined(*pieces: object) -> Markup:
-    """Return the pieces one after another, escaped unless they are `Markup`."""
+    """Returns the pieces one after another, escaped unless they are `Markup`."""
     return Markup("".join(text(piece) for piece in pieces))
 
 
 def data_block(identifier: str, data: Any) -> Markup:
-    """Return `data` as JSON that scripts of the page read and that cannot end its element, whatever it holds."""
+    """Returns `data` as JSON for scripts of the page; whatever it holds, it cannot end its element."""
     written = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    for sign in "<>&":
-        written = written.replace(sign, f"\\u{ord(sign):04x}")
+    for char in "<>&":
+        written = written.replace(char, f"\\u{ord(char):04x}")
     return Markup(f'<script type="application/json" id="{text(identifier)}">{written}</script>')

@@ -1,6 +1,6 @@
-"""One evaluation as one HTML page that needs nothing else: no network, no folder beside it, no server.
+"""Renders an evaluation as one HTML page that needs no network, no other files and no server.
 
-Its policy lets the browser run the page's own script and style only, known by their hashes, and load nothing; what
+Its policy lets the browser run only the page's own script and style, named by their hashes, and load nothing; what
 comes from data (expressions, names) is text.
 """
 
@@ -11,16 +11,22 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from risctl.visualization.report.charts import histogram_chart, interval_bar, precision_chart
-from risctl.visualization.report.figure_names import beside_protocols, curve_name, in_parts, meaning
+from risctl.visualization.report.figure_names import beside_protocols, curve_name, figures_in_breakdowns, meaning
 from risctl.visualization.report.frame import framed
 from risctl.visualization.report.markup import Markup, data_block, element, joined
-from risctl.visualization.report.samples import Listing, Pictured
+from risctl.visualization.report.samples import IllustratedSample, Listing
 
 Json = Mapping[str, Any]
 
 
-def render_page(report: Json, *, listing: Listing, pictures: Sequence[Pictured] = ()) -> str:
-    """Return the page of `report`, an evaluation's JSON, with the samples of `listing` and some `pictures`."""
+def render_page(report: Json, *, listing: Listing, pictures: Sequence[IllustratedSample] = ()) -> str:
+    """Returns the page of an evaluation.
+
+    Args:
+        report: The evaluation's JSON.
+        listing: The samples that are listed.
+        pictures: Samples with images.
+    """
     title = f"{_dataset(report)}, split {report['split']}"
     protocols: Mapping[str, Json] = report["protocols"]
     unit: str = report["unit"]
@@ -144,8 +150,8 @@ def _figures(result: Json, *, unit: str) -> Markup:
     caption = element("caption", f"{result['samples']:,} samples{apart}")
     table = element("table", caption, element("thead", head), element("tbody", *rows), class_="figures")
     charts = element("div", _curve(result), _spread(result), class_="charts")
-    told = element("p", element("b", "Protocol "), result["protocol"], class_="protocol-line")
-    return joined(told, element("div", table, class_="wide"), charts)
+    summary = element("p", element("b", "Protocol "), result["protocol"], class_="protocol-line")
+    return joined(summary, element("div", table, class_="wide"), charts)
 
 
 def _curve(result: Json) -> Markup:
@@ -161,7 +167,7 @@ def _spread(result: Json) -> Markup:
     spread = result["iou_histogram"]
     counts = spread["counts"]
     steps = [
-        f"{place / len(counts):.2f}-{(place + 1) / len(counts):.2f}: {count}" for place, count in enumerate(counts)
+        f"{index / len(counts):.2f}-{(index + 1) / len(counts):.2f}: {count}" for index, count in enumerate(counts)
     ]
     left_out = spread["left_out"]
     note = f" {left_out:,} samples without a target have no IoU." if left_out else ""
@@ -179,14 +185,14 @@ def _breakdown(result: Json, *, unit: str) -> Callable[[Json], Markup]:
 
     def shown(breakdown: Json) -> Markup:
         groups = breakdown["groups"]
-        names = in_parts((name for group in groups for name in group["figures"]), headline=headline)
+        names = figures_in_breakdowns((name for group in groups for name in group["figures"]), headline=headline)
         rest = [name for name in names if name != headline]
         columns = ["samples", f"{unit}s", headline, "95% interval", *rest]
         heads = [element("th", breakdown["title"], scope="col")]
         heads += [element("th", name, scope="col", class_=None if "interval" in name else "num") for name in columns]
         rows = [
-            _group(group, headline=headline, rest=rest, place=place, of=breakdown["name"])
-            for place, group in enumerate(groups)
+            _group(group, headline=headline, rest=rest, index=index, of=breakdown["name"])
+            for index, group in enumerate(groups)
         ]
         body = joined(element("thead", element("tr", *heads)), element("tbody", *rows))
         return element(
@@ -200,7 +206,7 @@ def _breakdown(result: Json, *, unit: str) -> Callable[[Json], Markup]:
     return shown
 
 
-def _group(group: Json, *, headline: str, rest: Sequence[str], place: int, of: str) -> Markup:
+def _group(group: Json, *, headline: str, rest: Sequence[str], index: int, of: str) -> Markup:
     figures = group["figures"]
     low, high = group["interval"] or (None, None)
     written = group["name"].replace('"', "")
@@ -209,7 +215,7 @@ def _group(group: Json, *, headline: str, rest: Sequence[str], place: int, of: s
     bar = interval_bar(figures.get(headline), low, high)
     return element(
         "tr",
-        element("th", name, few, scope="row", data_value=place),
+        element("th", name, few, scope="row", data_value=index),
         element("td", f"{group['samples']:,}", class_="num", data_value=group["samples"]),
         element("td", f"{group['images']:,}", class_="num", data_value=group["images"]),
         _figure_cell(figures.get(headline)),
@@ -224,7 +230,7 @@ def _figure_cell(value: float | None) -> Markup:
     return element("td", _percent(value), class_="num", data_value=_sortable(value))
 
 
-def _gallery(listing: Listing, pictures: Sequence[Pictured], protocol: str) -> Markup:
+def _gallery(listing: Listing, pictures: Sequence[IllustratedSample], protocol: str) -> Markup:
     if not pictures:
         return Markup("")
     parts = []
@@ -244,17 +250,17 @@ def _gallery(listing: Listing, pictures: Sequence[Pictured], protocol: str) -> M
     return element("section", element("h2", "Worst and best samples"), legend, *parts, id="gallery")
 
 
-def _card(listing: Listing, one: Pictured, protocol: str) -> Markup:
+def _card(listing: Listing, one: IllustratedSample, protocol: str) -> Markup:
     number = listing.columns["sample"][one.position]
     expression = listing.columns["text"][one.position]
     source = "data:image/jpeg;base64," + base64.b64encode(one.jpeg).decode("ascii")
     iou = listing.ious[protocol][one.position]
-    told = f"IoU {iou:.3f}" if iou is not None else ""
+    summary = f"IoU {iou:.3f}" if iou is not None else ""
     caption = element(
         "figcaption",
         element("a", f"s{number}", href=f"#s{number}"), " ",
         element("q", expression, dir="auto"), " ",
-        element("span", told + (f", {one.note}" if one.note else ""), class_="small"),
+        element("span", summary + (f", {one.note}" if one.note else ""), class_="small"),
     )  # fmt: skip
     picture = element(
         "img", src=source, width=one.width, height=one.height, alt=f"target and prediction for: {expression}"
@@ -309,7 +315,7 @@ def _samples(listing: Listing) -> Markup:
     )
 
 
-def _data(listing: Listing, pictures: Sequence[Pictured]) -> dict[str, Any]:
+def _data(listing: Listing, pictures: Sequence[IllustratedSample]) -> dict[str, Any]:
     return {
         "columns": {name: list(values) for name, values in listing.columns.items()},
         "iou": {name: list(values) for name, values in listing.ious.items()},

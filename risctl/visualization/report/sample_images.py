@@ -1,10 +1,9 @@
-"""The single samples of a report: all in a list, the worst and the best with pictures."""
+"""Collects the samples of a report: all in a listing, the worst and the best with images."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,44 +12,36 @@ from PIL import Image
 
 from risctl.data.store.reader import Store
 from risctl.evaluation.report import Report, Result
+from risctl.evaluation.sample_image import SampleImage
 from risctl.language.tokens import words_of
 from risctl.metrics.figures import sample_ious
 from risctl.metrics.rows import Rows
 from risctl.vision import rle
 from risctl.vision.drawing.side_by_side import side_by_side
-from risctl.visualization.report.samples import Groups, Listing, Pictured
+from risctl.visualization.report.samples import Groups, IllustratedSample, Listing
 
-MOST_LISTED = 20_000
+MAX_LISTED = 20_000
 """Samples that a page lists: some 4 MB, which a browser opens at once."""
 
-MOST_PICTURE_BYTES = 6_000_000
-"""Of all pictures on a page together."""
+MAX_IMAGE_BYTES = 6_000_000
+"""The size of all images on a page together."""
 
 _SIDE = 300
 _QUALITY = 82
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
-    """What a sample is drawn on: pixels uint8 (H, W, 3), target bool (H, W); note: to stand beside the picture."""
-
-    pixels: np.ndarray
-    target: np.ndarray
-    note: str = ""
-
-
-def listing_of(report: Report, *, most: int = MOST_LISTED) -> Listing:
-    """Return the samples of `report`; of more than `most`, those of the lowest IoU under the first protocol."""
+def listing_of(report: Report, *, max_count: int = MAX_LISTED) -> Listing:
+    """Returns the samples of `report`; of more than `max_count`, those with the lowest IoU under the first protocol."""
     fullest = max(report.results.values(), key=lambda result: len(result.rows))
-    kept = _listed(report, fullest, most)
+    kept = _listed(report, fullest, max_count)
     rows = fullest.rows.subset(kept)
-    place = {int(key): number for number, key in enumerate(rows.key)}
+    position = {int(key): number for number, key in enumerate(rows.key)}
     ious: dict[str, list[float | None]] = {}
     for name, result in report.results.items():
         ious[name] = [None] * len(rows)
         for key, iou in zip(result.rows.key.tolist(), sample_ious(result.rows, result.protocol).tolist(), strict=True):
-            if key in place:
-                ious[name][place[key]] = round(iou, 5)
+            if key in position:
+                ious[name][position[key]] = round(iou, 5)
     groups = {}
     for breakdown, _ in fullest.breakdowns:
         members = [chosen[kept] for chosen in breakdown.groups.values()]
@@ -66,20 +57,25 @@ def listing_of(report: Report, *, most: int = MOST_LISTED) -> Listing:
 
 
 def worst_and_best(result: Result, *, each: int) -> tuple[list[int], list[int]]:
-    """Return the keys of `each` worst and best samples of `result`, the most extreme first, no image twice in either.
+    """Returns the keys of the worst and of the best samples, the most extreme first, one per image.
 
-    Of equally bad ones the system was surest of come first; the best are among those with a target, if there are any.
+    Of equally good or bad samples those with the higher score come first; the best are among those with a target, if
+    there are any.
+
+    Args:
+        result: The result of one protocol.
+        each: How many worst, and how many best.
     """
     rows = result.rows
     iou = sample_ious(rows, result.protocol)
-    sure = np.where(np.isfinite(rows.score), rows.score, 0.0)
-    worst = np.lexsort((rows.key, -sure, iou))
-    best = np.lexsort((rows.key, -sure, -iou))
+    confidence = np.where(np.isfinite(rows.score), rows.score, 0.0)
+    worst = np.lexsort((rows.key, -confidence, iou))
+    best = np.lexsort((rows.key, -confidence, -iou))
     if rows.targeted.any():
         best = best[rows.targeted[best]]
-    first = _one_an_image(rows, worst, each)
+    first = _one_per_image(rows, worst, each)
     taken = set(first)
-    return first, _one_an_image(rows, np.array([row for row in best if rows.key[row] not in taken], dtype=int), each)
+    return first, _one_per_image(rows, np.array([row for row in best if rows.key[row] not in taken], dtype=int), each)
 
 
 def picture_samples(
@@ -87,50 +83,59 @@ def picture_samples(
     listing: Listing,
     store: Store,
     *,
-    find: Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]],
-    look: Callable[[int], Looked] | None = None,
+    masks_of: Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]],
+    image_of: Callable[[int], SampleImage] | None = None,
     each: int = 12,
-    most_bytes: int = MOST_PICTURE_BYTES,
-) -> list[Pictured]:
-    """Return pictures of `each` worst and best samples under the first protocol.
+    max_bytes: int = MAX_IMAGE_BYTES,
+) -> list[IllustratedSample]:
+    """Returns images of the worst and the best samples under the first protocol.
 
-    find: yields (row, bool mask (H, W)) of what the system finds for the sentences of these rows, since an evaluation
-    keeps no masks; see `asking.masks_of`. look: returns the picture of a row, by default the stored one. Stops before
-    the pictures exceed `most_bytes`. Raises `DataError` for a damaged store.
+    Args:
+        report: The evaluation.
+        listing: The samples that are listed; only these get images.
+        store: The store of the samples.
+        masks_of: Yields (row, predicted mask, bool (H, W)) of the sentences of these rows, since an evaluation keeps no
+            masks.
+        image_of: Returns the image of a row; by default the stored one.
+        each: How many worst, and how many best.
+        max_bytes: The size of all images together.
+
+    Raises:
+        DataError: The store is damaged.
     """
     result = next(iter(report.results.values()))
     worst, best = worst_and_best(result, each=each)
     position = {key: number for number, key in enumerate(listing.columns["sample"])}
     wanted = [key for key in (*worst, *best) if key in position]
-    look = look or partial(_stored, store)
+    image_of = image_of or partial(_stored, store)
     drawn = {
-        key: _drawn(look(key), mask, position=position[key], kind="worst" if key in worst else "best")
-        for key, mask in find(wanted)
+        key: _drawn(image_of(key), mask, position=position[key], kind="worst" if key in worst else "best")
+        for key, mask in masks_of(wanted)
     }
-    found = []
-    left = most_bytes
-    # In turn, so that what does not fit is as much of the one as of the other.
+    kept = []
+    left = max_bytes
+    # Worst and best in turn, so that as many of both are left out.
     for key in sorted(wanted, key=lambda key: worst.index(key) if key in worst else best.index(key)):
         left -= len(drawn[key].jpeg)
         if left < 0:
             break
-        found.append(drawn[key])
-    return found
+        kept.append(drawn[key])
+    return kept
 
 
-def _stored(store: Store, key: int) -> Looked:
+def _stored(store: Store, key: int) -> SampleImage:
     sentence = store.sentence(key)
-    return Looked(pixels=store.pixels(sentence.image), target=rle.decode(store.mask(sentence.ref)))
+    return SampleImage(pixels=store.pixels(sentence.image), target=rle.decode(store.mask(sentence.ref)))
 
 
-def _drawn(looked: Looked, mask: np.ndarray, *, position: int, kind: str) -> Pictured:
-    pair = side_by_side(looked.pixels, target=looked.target, predicted=mask, side=_SIDE)
+def _drawn(image: SampleImage, mask: np.ndarray, *, position: int, kind: str) -> IllustratedSample:
+    pair = side_by_side(image.pixels, target=image.target, predicted=mask, side=_SIDE)
     file = io.BytesIO()
     Image.fromarray(pair).save(file, "JPEG", quality=_QUALITY, optimize=True)
-    notes = [looked.note] if looked.note else []
-    notes += [] if looked.target.any() else ["no target"]
+    notes = [image.note] if image.note else []
+    notes += [] if image.target.any() else ["no target"]
     notes += [] if mask.any() else ["nothing found"]
-    return Pictured(
+    return IllustratedSample(
         position=position,
         kind=kind,
         jpeg=file.getvalue(),
@@ -140,24 +145,24 @@ def _drawn(looked: Looked, mask: np.ndarray, *, position: int, kind: str) -> Pic
     )
 
 
-def _listed(report: Report, fullest: Result, most: int) -> np.ndarray:
-    """Return the positions, ascending, of the rows of `fullest` that are listed."""
+def _listed(report: Report, fullest: Result, max_count: int) -> np.ndarray:
+    """Returns the positions, ascending, of the rows of `fullest` that are listed."""
     rows = fullest.rows
-    if len(rows) <= most:
+    if len(rows) <= max_count:
         return np.arange(len(rows))
     first = next(iter(report.results.values()))
     known = dict(zip(first.rows.key.tolist(), sample_ious(first.rows, first.protocol).tolist(), strict=True))
     iou = np.array([known.get(key, np.inf) for key in rows.key.tolist()])
-    best = np.flatnonzero(np.isin(rows.key, worst_and_best(first, each=100)[1]))[: most // 2]
+    best = np.flatnonzero(np.isin(rows.key, worst_and_best(first, each=100)[1]))[: max_count // 2]
     order = np.argsort(iou, kind="stable")
-    others = order[~np.isin(order, best)][: most - len(best)]
+    others = order[~np.isin(order, best)][: max_count - len(best)]
     return np.sort(np.concatenate([best, others]))
 
 
-def _one_an_image(rows: Rows, order: np.ndarray, most: int) -> list[int]:
+def _one_per_image(rows: Rows, order: np.ndarray, max_count: int) -> list[int]:
     chosen: dict[int, int] = {}
     for row in order:
-        if len(chosen) >= most:
+        if len(chosen) >= max_count:
             break
         chosen.setdefault(int(rows.image_id[row]), int(rows.key[row]))
     return list(chosen.values())

@@ -1,4 +1,4 @@
-"""What a page shows of single samples: the list that is filtered and sorted, and some with pictures."""
+"""Defines what a page shows of single samples: the listing that is filtered and sorted, and some with images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Groups:
-    """One breakdown's groups by name, and for each sample listed which of them (indices) it belongs to."""
+    """The groups of one breakdown.
+
+    Attributes:
+        names: The names of the groups.
+        of: For each listed sample, the indices of the groups that it belongs to.
+    """
 
     names: Sequence[str]
     of: Sequence[Sequence[int]]
@@ -17,12 +22,15 @@ class Groups:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """Samples in columns of N values; None where unknown.
+    """N samples in columns.
 
-    columns: "sample" (the number in links), "text", "image", "ref", "sentence", "words", "area" (share of the picture),
-    "distractors", "score", "targeted", where it is measured "f", of videos also "video" (the name); ious: by protocol,
-    in [0, 1], None for one that the protocol leaves out; groups: by the name of the breakdown; total: how many samples
-    there are, of which those with the lowest IoU are listed if they are too many.
+    Attributes:
+        columns: N values each, None where unknown: "sample" (the number in links), "text", "image", "ref", "sentence",
+            "words", "area" (as a fraction of the image), "distractors", "score", "targeted"; where it is measured "f";
+            for videos "video" (the name).
+        ious: N values in [0, 1] by protocol, None for a sample that the protocol leaves out.
+        groups: The groups of each breakdown, by its name.
+        total: How many samples there are; if they are too many, those with the lowest IoU are listed.
     """
 
     columns: Mapping[str, Sequence[Any]]
@@ -35,10 +43,16 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pictured:
-    """A sample with its picture: the target on the left, what was found on the right, as JPEG.
+class IllustratedSample:
+    """A sample with its image: the target on the left, the prediction on the right.
 
-    position: in the listing; kind: whether it is among the best or the worst; width, height: of the picture, in pixels.
+    Attributes:
+        position: Its position in the listing.
+        kind: "worst" or "best".
+        jpeg: The image as JPEG.
+        width: Of the image, in pixels.
+        height: Of the image, in pixels.
+        note: What stands beside the IoU.
     """
 
     position: int
