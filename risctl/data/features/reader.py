@@ -1,9 +1,8 @@
-"""Reading features: one small read and one checksum a sample, without the HDF5 library."""
+"""Reads cached features: one small read and one checksum per sample, without the HDF5 library."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import zlib
 from collections.abc import Iterator
 from functools import cached_property
@@ -15,23 +14,29 @@ import numpy as np
 
 from risctl.data.features import schema
 from risctl.data.features.schema import Group, Layout
-from risctl.data.store.reader import _read_at
+from risctl.data.random_access import RandomAccessFile
 from risctl.errors import DataError
 
 _AGAIN = "make it again with `risctl prepare features`"
 
 
 class FeatureFile:
-    """One file of features: a shard, or one that joins shards. Raises `DataError` if it is not whole.
-
-    unfinished: take also one whose writer has not finished, to see what it is of.
-    """
+    """One file of features: a shard, or one that joins shards."""
 
     def __init__(self, path: Path, *, unfinished: bool = False) -> None:
+        """Opens a file.
+
+        Args:
+            path: The file.
+            unfinished: Whether a file whose writer has not finished is accepted, to see what it contains.
+
+        Raises:
+            DataError: The file is missing, damaged or unfinished.
+        """
         self.path = path
         self._unfinished = unfinished
         try:
-            self._file = open(path, "rb", buffering=0)  # noqa: SIM115, PTH123 - kept open until close()
+            self._file = RandomAccessFile(path)
         except OSError as error:
             raise DataError(
                 f"cannot open the features {path} ({error.strerror or error}); make them with `risctl prepare features`"
@@ -43,8 +48,8 @@ class FeatureFile:
             raise
 
     def _read_layout(self) -> None:
-        self.size = os.fstat(self._file.fileno()).st_size
-        head = schema.check_header(_read_at(self._file, 0, schema.HEADER_BYTES), length=self.size, path=self.path)
+        self.size = self._file.size
+        head = schema.check_header(self._file.read(0, schema.HEADER_BYTES), length=self.size, path=self.path)
         data = self._read(head.offset, head.length)
         try:
             if hashlib.sha256(data).hexdigest() != head.digest:
@@ -61,24 +66,24 @@ class FeatureFile:
             raise self._damaged("its sums are not what was written")
 
     def close(self) -> None:
-        """Close the file."""
+        """Closes the file."""
         self._file.close()
 
     def keys(self, group: str) -> list[str]:
-        """Return the keys of the samples of `group`, in order."""
+        """Returns the keys of the samples of `group`, in order."""
         if group not in self.layout.groups:
             return []
         blob, offsets = self._checked(group, "keys/blob").tobytes(), self._checked(group, "keys/offsets").tolist()
         return [blob[start:stop].decode("utf-8", errors="surrogatepass") for start, stop in pairwise(offsets)]
 
     def sample(self, group: str, row: int) -> list[np.ndarray]:
-        """Return the tensors of a sample, float16."""
+        """Returns the feature tensors of a sample, float16."""
         shapes = [tuple(side for side in shape if side >= 0) for shape in self._shapes(group)[row].tolist()]
         lengths = [int(np.prod(shape, dtype=np.int64)) for shape in shapes]
         place = int(self._places(group)[row])
         total = sum(lengths)
         if (total and place < schema.HEADER_BYTES) or total > self.layout.groups[group].numbers:
-            raise self._damaged(f"a sample of {group} cannot be")
+            raise self._damaged(f"a sample of {group} is impossible")
         data = self._read(place, total * schema.NUMBER.itemsize)
         if zlib.crc32(data) != int(self._sums[group][row]):
             raise self._damaged(f"in row {row} of {group}")
@@ -114,7 +119,7 @@ class FeatureFile:
     def _read(self, offset: int, length: int) -> bytes:
         if self._file.closed:
             raise DataError(f"the features {self.path} are closed")
-        data = _read_at(self._file, offset, length) if length else b""
+        data = self._file.read(offset, length) if length else b""
         if len(data) != length:
             raise DataError(f"{self.path} was cut short while in use; {_AGAIN}")
         return data
@@ -124,12 +129,18 @@ class FeatureFile:
 
 
 class FeatureCache:
-    """All features of a recipe on a store: one file, or the shards that one joins. Picklable: the path is carried.
+    """All features of a recipe on a store: one file, or the shards that one joins.
 
-    Raises `DataError` for a file that is missing, damaged, not finished, or joins shards that have changed.
+    It pickles: the path and the digest are carried, and the copy opens the files itself.
+
+    Attributes:
+        path: The file, or the one that joins the shards.
+        layout: What the file says of its contents.
+        digest: Identifies the contents.
     """
 
     def __init__(self, path: Path) -> None:
+        """Opens the cache. Raises `DataError` if a file is missing, damaged, unfinished, or a changed shard."""
         self.path = path
         self._open()
 
@@ -156,7 +167,7 @@ class FeatureCache:
         return file
 
     def close(self) -> None:
-        """Close all files."""
+        """Closes all files."""
         for file in self._files:
             file.close()
 
@@ -177,7 +188,7 @@ class FeatureCache:
 
     @property
     def groups(self) -> list[str]:
-        """Which groups it holds: "images", "texts"."""
+        """The groups of the cache: "images", "texts"."""
         return sorted(self.layout.groups)
 
     @cached_property
@@ -188,11 +199,11 @@ class FeatureCache:
         }
 
     def keys(self, group: str) -> list[str]:
-        """Return the keys of the samples of `group`, in order."""
+        """Returns the keys of the samples of `group`, in order."""
         return list(self._index.get(group, {}))
 
     def sample(self, group: str, key: str) -> list[np.ndarray]:
-        """Return the tensors of the sample `key` of `group`, float16."""
+        """Returns the feature tensors, float16, of the sample `key` of `group`. Raises `DataError` if it is missing."""
         found = self._index.get(group, {}).get(key)
         if found is None:
             raise DataError(f"{self.path} has no features of {key!r} among its {group}; {_AGAIN}")
@@ -200,7 +211,7 @@ class FeatureCache:
         return file.sample(group, row)
 
     def verify(self) -> Iterator[tuple[int, int]]:
-        """Read every sample; yield (done, total). Raises `DataError` at the first that is damaged."""
+        """Reads every sample, yielding (done, total). Raises `DataError` at the first damaged one."""
         total = sum(len(self.keys(group)) for group in self.groups)
         done = 0
         for group in self.groups:
@@ -210,11 +221,11 @@ class FeatureCache:
                 yield done, total
 
     def group(self, name: str) -> Group:
-        """Return what is said of a group."""
+        """Returns the description of a group."""
         return self.layout.groups[name]
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Size of all files in bytes."""
         joined = self.path.stat().st_size if self.layout.shards else 0
         return joined + sum(file.size for file in self._files)

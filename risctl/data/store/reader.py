@@ -1,14 +1,13 @@
-"""Reading a store: rows by index, in any order, from any number of processes and threads.
+"""Reads a store: rows by index, in any order, from any number of processes and threads.
 
-The file's own layout says where each column lies (see `schema`), and columns are contiguous: a value is one read at its
-place (`os.pread`, which moves no position that processes or threads could share). So a reader can be forked, pickled to
-a spawned process, or used by threads, with no HDF5 handle to carry across.
+The file's own layout says where each column lies (see `schema`), and columns are contiguous: a value is one read at an
+offset. A reader can therefore be forked, pickled to a spawned process, or used by several threads, without an HDF5
+handle to carry across.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import zlib
 from functools import cached_property
 from itertools import pairwise
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from risctl.data import splits
+from risctl.data.random_access import RandomAccessFile
 from risctl.data.records import Sample, SampleIds
 from risctl.data.store import schema
 from risctl.data.store.rows import TEXT_FIELDS, AnnotationRow, ImageRow, RefRow, SentenceRow, TextField
@@ -28,32 +28,48 @@ from risctl.vision.rle import RLE
 
 
 class Store:
-    """A store opened for reading. Indices are rows; `IndexError` beyond the table, `DataError` for a damaged file.
+    """A store opened for reading.
 
-    Opening reads the header and the layout only; tables come into memory when first used, texts, masks and images
-    never stay there. Pickling carries the path and the fingerprint: the copy opens the file for itself and refuses
-    another one that has taken its place.
+    Opening reads only the header and the layout; tables are read into memory when first used, texts, masks and images
+    are read each time. Pickling carries the path and the fingerprint: the copy opens the file itself and refuses
+    another one that has taken its place. Methods that take a row raise `IndexError` beyond the table, and all raise
+    `DataError` for a damaged file.
+
+    Attributes:
+        path: The store's file.
+        name: Name of the dataset.
+        split_by: The publisher's division into splits, such as "unc"; "videos" for a store of videos.
+        fingerprint: Identifies the contents.
+        linked: Whether images are kept outside the store.
+        notes: Irregularities of the dataset that were repaired when the store was written, with their counts.
+        size: Size of the file in bytes.
+
+    Example:
+        >>> with Store("scenes.h5") as store:  # doctest: +SKIP
+        ...     sample = store.sample(store.sentences("val")[0])
+        ...     sample.text, sample.mask.shape
     """
 
     def __init__(self, path: Path | str) -> None:
+        """Opens the store at `path`. Raises `DataError` if it is missing, no store, or damaged."""
         self.path = Path(path)
         self._open()
 
     def _open(self) -> None:
         try:
-            self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115, PTH123 - kept open until close()
+            self._file = RandomAccessFile(self.path)
         except OSError as error:
             hint = "; make a store with `risctl prepare`" if isinstance(error, FileNotFoundError) else ""
             raise DataError(f"cannot open the store {self.path}: {error.strerror or error}{hint}") from error
         try:
-            self.size = os.fstat(self._file.fileno()).st_size
+            self.size = self._file.size
             self._read_layout()
         except BaseException:
             self._file.close()
             raise
 
     def _read_layout(self) -> None:
-        head = self._file.read(schema.HEADER_BYTES)
+        head = self._file.read(0, schema.HEADER_BYTES)
         offset, length, digest = schema.check_header(head, length=self.size, path=self.path)
         data = self._read(offset, length)
         try:
@@ -67,7 +83,7 @@ class Store:
         self._columns, self._parts = layout.columns, layout.parts
 
     def close(self) -> None:
-        """Close the file; the store can be used no more."""
+        """Closes the file; the store cannot be used afterwards."""
         self._file.close()
 
     def __enter__(self) -> Store:
@@ -88,20 +104,20 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r}, name={self.name!r}, split_by={self.split_by!r})"
 
-    # Reading at a place in the file.
+    # Reading at an offset.
 
     def _read(self, offset: int, length: int) -> bytes:
         if length == 0:
             return b""
         if self._file.closed:
             raise DataError(f"the store {self.path} is closed")
-        data = _read_at(self._file, offset, length)
+        data = self._file.read(offset, length)
         if len(data) != length:
             raise DataError(f"{self.path} was cut short while in use; prepare or copy the store again")
         return data
 
     def numbers(self, name: str) -> np.ndarray:
-        """Return a whole column of `schema.columns()`, read-only, kept in memory once read."""
+        """Returns a column of `schema.columns()`, such as "refs/image", read-only; it then stays in memory."""
         if name not in self._cache:
             column = self._columns[name]
             data = self._read(column.offset, column.length)
@@ -120,7 +136,7 @@ class Store:
         return schema.unpack_text(self._read(self._columns[f"{name}/blob"].offset + start, stop - start))
 
     def _texts(self, name: str) -> list[str]:
-        """Return a whole text column, in one read."""
+        """Returns a text column in one read."""
         column = self._columns[f"{name}/blob"]
         blob = self._read(column.offset, column.shape[0])
         offsets = self.numbers(f"{name}/offsets").tolist()
@@ -133,7 +149,7 @@ class Store:
     def _checked(self, row: int, table: str) -> int:
         count = len(self.numbers(f"{table}/id"))
         if not 0 <= row < count:
-            raise IndexError(f"{table} have rows 0 to {count - 1}; asked for {row}")
+            raise IndexError(f"{table} have rows 0 to {count - 1}; got {row}")
         return int(row)
 
     # What the store holds.
@@ -145,7 +161,7 @@ class Store:
 
     @cached_property
     def splits(self) -> list[str]:
-        """The splits its refs name, in order of appearance."""
+        """Names of the splits, in order of appearance."""
         return self._texts("splits")
 
     @cached_property
@@ -153,41 +169,50 @@ class Store:
         return self._texts("abilities")
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return `{split: {"images", "refs", "sentences"}}`, splits in order of appearance."""
+        """Returns `{split: {"images", "refs", "sentences"}}`, splits in order of appearance."""
         return {split: self.count(split) for split in self.splits}
 
     def count(self, split: str) -> dict[str, int]:
-        """Return how many images, refs and sentences `split` has. `UsageError` for an unknown split."""
+        """Returns the numbers of images, refs and sentences of `split`. Raises `UsageError` for an unknown split."""
         tables = {"images": self.images(split), "refs": self.refs(split), "sentences": self.sentences(split)}
         return {name: len(rows) for name, rows in tables.items()}
 
     def refs(self, split: str) -> np.ndarray:
-        """Return the rows (int64) of the refs of `split`; "all" takes every one. `UsageError` for an unknown split."""
-        asked = [self.splits.index(own) for own in splits.matching(split, self.splits)]
-        return np.flatnonzero(np.isin(self.numbers("refs/split"), asked))
+        """Returns the rows of the refs of `split`, int64 (N,); "all" takes every split.
+
+        Raises:
+            UsageError: The split is unknown; the message names the nearest one.
+        """
+        numbers = [self.splits.index(name) for name in splits.matching(split, self.splits)]
+        return np.flatnonzero(np.isin(self.numbers("refs/split"), numbers))
 
     def sentences(self, split: str) -> np.ndarray:
-        """Return the rows (int64) of the sentences of `split`, by ref. `UsageError` for an unknown split."""
-        taken = np.zeros(len(self.numbers("refs/id")), dtype=bool)
-        taken[self.refs(split)] = True
-        return np.flatnonzero(taken[self.numbers("sentences/ref")])
+        """Returns the rows of the sentences of `split`, int64 (N,). Raises `UsageError` for an unknown split."""
+        in_split = np.zeros(len(self.numbers("refs/id")), dtype=bool)
+        in_split[self.refs(split)] = True
+        return np.flatnonzero(in_split[self.numbers("sentences/ref")])
 
     def images(self, split: str) -> np.ndarray:
-        """Return the rows (int64) of the images that refs of `split` are about. `UsageError` for an unknown split."""
+        """Returns the rows of the images of `split`, int64 (N,). Raises `UsageError` for an unknown split."""
         return np.unique(self.numbers("refs/image")[self.refs(split)]).astype(np.int64)
 
     def texts(self, split: str, text_field: TextField = "sent") -> list[str]:
-        """Return the texts of the sentences of `split`, in the order of `sentences`."""
+        """Returns the texts of the sentences of `split`, in the order of `sentences`.
+
+        Args:
+            split: Name of the split.
+            text_field: "sent" as the publisher normalized it, "raw" as typed, "raw_lower" in lowercase.
+        """
         if text_field not in TEXT_FIELDS:
             raise UsageError(unknown_name("text field", text_field, TEXT_FIELDS))
         texts = self._texts("sentences/sent" if text_field == "sent" else "sentences/raw")
-        chosen = [texts[row] for row in self.sentences(split)]
-        return [text.lower() for text in chosen] if text_field == "raw_lower" else chosen
+        selected = [texts[row] for row in self.sentences(split)]
+        return [text.lower() for text in selected] if text_field == "raw_lower" else selected
 
     # Rows.
 
     def image(self, row: int) -> ImageRow:
-        """Return the image of `row`."""
+        """Returns what is known of the image of `row`, without its pixels."""
         row = self._checked(row, "images")
         return ImageRow(
             row=row,
@@ -198,7 +223,7 @@ class Store:
         )
 
     def image_bytes(self, row: int) -> bytes:
-        """Return the image's file as it came. Raises `DataError` if it is not what was stored or linked."""
+        """Returns the encoded image of `row` as published. Raises `DataError` if it has changed or is damaged."""
         row = self._checked(row, "images")
         length = int(self.numbers("images/length")[row])
         if self.linked:
@@ -220,7 +245,7 @@ class Store:
         return data
 
     def pixels(self, row: int) -> np.ndarray:
-        """Return the image of `row` as uint8 (H, W, 3) RGB, in the orientation its annotations have."""
+        """Returns the image of `row`, RGB uint8 (H, W, 3), in the orientation of its annotations."""
         image = self.image(row)
         pixels = decode_stored(self.image_bytes(row))
         if pixels.shape[:2] != (image.height, image.width):
@@ -231,7 +256,7 @@ class Store:
         return pixels
 
     def annotation(self, row: int) -> AnnotationRow:
-        """Return the annotation of `row`, with its mask."""
+        """Returns the annotation of `row`, with its mask."""
         row = self._checked(row, "annotations")
         x, y, width, height = self.numbers("annotations/box")[row].tolist()
         return AnnotationRow(
@@ -245,13 +270,13 @@ class Store:
         )
 
     def annotations_of(self, image_row: int) -> np.ndarray:
-        """Return the rows of all annotations of an image, referred to or not."""
+        """Returns the rows of all annotations of an image, referred to or not."""
         offsets = self.numbers("images/annotations")
         row = self._checked(image_row, "images")
         return np.arange(offsets[row], offsets[row + 1])
 
     def ref(self, row: int) -> RefRow:
-        """Return the ref of `row`."""
+        """Returns the ref, one referred target with its sentences, of `row`."""
         row = self._checked(row, "refs")
         image = int(self.numbers("refs/image")[row])
         annotations = tuple(self._ragged("refs/annotations", row).tolist())
@@ -269,7 +294,7 @@ class Store:
         )
 
     def mask(self, ref_row: int) -> RLE:
-        """Return the union of a ref's annotations; all-False if it has no target."""
+        """Returns the union of a ref's masks; it is empty for a no-target ref."""
         row = self._checked(ref_row, "refs")
         masks = [self._mask(one) for one in self._ragged("refs/annotations", row)]
         if len(masks) == 1:
@@ -285,7 +310,7 @@ class Store:
         return {"size": size, "counts": self._text("annotations/counts", row)}
 
     def sentence(self, row: int) -> SentenceRow:
-        """Return the sentence of `row`."""
+        """Returns the sentence of `row`."""
         row = self._checked(row, "sentences")
         ref = int(self.numbers("sentences/ref")[row])
         start, stop = self.numbers("sentences/tokens/offsets")[row : row + 2].tolist()
@@ -301,7 +326,13 @@ class Store:
         )
 
     def sample(self, sentence_row: int, *, text_field: TextField = "sent", pixels: bool = True) -> Sample:
-        """Return the sentence with its mask decoded and, unless `pixels` is false, its image."""
+        """Returns a sentence with its mask and its image, decoded.
+
+        Args:
+            sentence_row: Row of the sentence.
+            text_field: Which form of the sentence is taken, as in `texts`.
+            pixels: False leaves the image out: it is then (H, W, 0).
+        """
         sentence = self.sentence(sentence_row)
         ref = self.ref(sentence.ref)
         mask = rle.decode(self.mask(sentence.ref))
@@ -318,24 +349,3 @@ class Store:
             category_ids=ref.category_ids,
             abilities=sentence.abilities,
         )
-
-
-if hasattr(os, "pread"):
-
-    def _read_at(file: Any, offset: int, length: int) -> bytes:
-        data = os.pread(file.fileno(), length, offset)
-        # One call returns at most some 2 GB on Linux.
-        while data and len(data) < length:
-            more = os.pread(file.fileno(), length - len(data), offset + len(data))
-            if not more:
-                break
-            data += more
-        return data
-
-else:
-
-    def _read_at(file: Any, offset: int, length: int) -> bytes:
-        # Windows cannot read at a place without moving the position, which threads share: each read opens its own.
-        with open(file.name, "rb", buffering=0) as own:  # noqa: PTH123
-            own.seek(offset)
-            return own.read(length)
