@@ -1,7 +1,7 @@
-"""Recipes as text: YAML in and out, with the line of every key, by the YAML 1.2 rules for plain words.
+"""Reads and writes recipes as YAML, with the line number of every key, by YAML 1.2's rules for plain scalars.
 
-PyYAML follows YAML 1.1, where `3e-4` is a string, `no` is false and `1:30` is ninety. Here numbers and booleans are
-what YAML 1.2 (and JSON) say they are. Keys given twice, anchors and tags other than YAML's own are refused.
+PyYAML follows YAML 1.1, where `3e-4` is a string, `no` is false and `1:30` is ninety. Here numbers and booleans
+are those of YAML 1.2 (and JSON). Duplicate keys, anchors and tags other than YAML's own are refused.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ _BREAKS = re.compile("[\x85\u2028\u2029]")
 
 
 class DocumentError(Exception):
-    """The text is not YAML as recipes have it; `problems` are (line, what is wrong), lines counted from 1."""
+    """The text is not valid YAML for a recipe.
+
+    Attributes:
+        problems: Pairs of a line number, counted from 1, and what is wrong there.
+    """
 
     def __init__(self, problems: list[tuple[int, str]]) -> None:
         self.problems = problems
@@ -39,7 +43,7 @@ class DocumentError(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with YAML 1.2's plain words."""
+    """SafeLoader with YAML 1.2's plain scalars."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  PyYAML's own form
 
@@ -47,7 +51,7 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
             raise yaml.composer.ComposerError(
-                None, None, "a recipe has no anchors and aliases; write the value out", event.start_mark
+                None, None, "recipes cannot use anchors and aliases; write the value out", event.start_mark
             )
         return super().compose_node(parent, index)
 
@@ -62,7 +66,7 @@ def _float(loader: _Loader, node: yaml.ScalarNode) -> float:
 
 
 class _Dumper(yaml.SafeDumper):
-    """SafeDumper that quotes whatever YAML 1.1 or 1.2 would read as something else than a string."""
+    """SafeDumper that quotes whatever YAML 1.1 or 1.2 would not read as a string."""
 
 
 for _tag, _pattern, _first in _CORE:
@@ -84,9 +88,13 @@ _Dumper.add_representer(str, _represent_text)
 
 
 def read(text: str) -> tuple[Any, dict[Path, int]]:
-    """Return the value of a YAML document and the line, counted from 1, of every key path in it.
+    """Parses a YAML document.
 
-    Raises `DocumentError` for text that is no YAML, keys given twice, keys that are no strings, anchors and tags.
+    Returns:
+        The value, and the line number, counted from 1, of every key path in it.
+
+    Raises:
+        DocumentError: The text is not YAML, or has duplicate keys, keys that are not strings, anchors or tags.
     """
     loader = None
     try:
@@ -95,7 +103,7 @@ def read(text: str) -> tuple[Any, dict[Path, int]]:
         if node is None:
             return None, {}
         lines = dict(_lines(node, ()))
-        problems = list(_doubtful_keys(node, ()))
+        problems = list(_invalid_keys(node, ()))
         if problems:
             raise DocumentError(problems)
         return loader.construct_document(node), lines
@@ -105,7 +113,7 @@ def read(text: str) -> tuple[Any, dict[Path, int]]:
         raise DocumentError([(mark.line + 1 if mark else 1, what)]) from None
     except yaml.reader.ReaderError as error:
         raise DocumentError(
-            [(text[: error.position].count("\n") + 1, f"a character YAML forbids: {error.reason}")]
+            [(text[: error.position].count("\n") + 1, f"a character that YAML forbids: {error.reason}")]
         ) from None
     except RecursionError:
         raise DocumentError([(1, "nested too deeply")]) from None
@@ -126,22 +134,22 @@ def _lines(node: yaml.Node, path: Path) -> Iterator[tuple[Path, int]]:
             yield from _lines(value, (*path, str(index)))
 
 
-def _doubtful_keys(node: yaml.Node, path: Path) -> Iterator[tuple[int, str]]:
+def _invalid_keys(node: yaml.Node, path: Path) -> Iterator[tuple[int, str]]:
     if isinstance(node, yaml.MappingNode):
         first: dict[str, int] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
             if key.tag != "tag:yaml.org,2002:str":
-                yield line, f"the key {_shown(key)} is no word; quote it if it is meant"
+                yield line, f"the key {_shown(key)} is not a string; quote it if it is meant"
                 continue
             dotted = ".".join((*path, key.value))
             if key.value in first:
-                yield line, f"{dotted} is given twice, first in line {first[key.value]}"
+                yield line, f"{dotted} is given twice, first on line {first[key.value]}"
             first.setdefault(key.value, line)
-            yield from _doubtful_keys(value, (*path, key.value))
+            yield from _invalid_keys(value, (*path, key.value))
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            yield from _doubtful_keys(value, (*path, str(index)))
+            yield from _invalid_keys(value, (*path, str(index)))
 
 
 def _shown(node: yaml.Node) -> str:
@@ -149,5 +157,5 @@ def _shown(node: yaml.Node) -> str:
 
 
 def dump(value: Any) -> str:
-    """Return a YAML document of plain values, keys in their order; `read` gives the same values back."""
+    """Returns plain values as a YAML document, keys in their order; `read` returns the same values."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)

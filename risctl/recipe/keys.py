@@ -1,6 +1,6 @@
-"""What the schema knows of each key: what it expects, its default, and which key a mistyped one resembles.
+"""Looks up recipe keys in the schema: what each expects, its default, and which key a mistyped one resembles.
 
-All of it is read from the JSON Schema, so that messages, `risctl recipes schema` and validation cannot disagree.
+Everything is read from the JSON Schema, so that messages, `risctl recipes schema` and validation cannot disagree.
 """
 
 from __future__ import annotations
@@ -17,9 +17,13 @@ Schema = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """One key of the schema. `expects` is a phrase; `default` is YAML text, None where there is no fixed default.
+    """One key of the schema.
 
-    `item` says what each value of a mapping with free keys (`optim.multipliers`) is expected to be, None for others.
+    Attributes:
+        path: The key path.
+        expects: What values are expected, as a phrase.
+        default: The default as YAML; None where there is no fixed one.
+        item: What each value of a mapping with free keys (`optim.multipliers`) is expected to be; None for others.
     """
 
     path: tuple[str, ...]
@@ -29,15 +33,18 @@ class Key:
 
 
 def known_keys(schema: Schema, values: Any = None) -> dict[tuple[str, ...], Key]:
-    """Return every key of `schema` by its path.
+    """Returns every key of a schema by its path.
 
-    Where a section has one form a kind (`model` by its `system`), `values` says which; all forms if it does not.
+    Args:
+        schema: The JSON Schema.
+        values: The recipe's values, which decide between the forms of a section (`model` by its `system`). Without
+            them, or where they do not decide, the keys of all forms are returned.
     """
     return {key.path: key for key in _walk(schema, schema, values, ())}
 
 
 def resolve_path(schema: Schema, location: tuple[str | int, ...]) -> tuple[str, ...]:
-    """Return the key path of an error location of pydantic's, which names the form of a section as if it were a key."""
+    """Returns the key path of a pydantic error location, which names the form of a section as if it were a key."""
     path: list[str] = []
     node = _follow(schema, schema)
     for part in location:
@@ -50,7 +57,7 @@ def resolve_path(schema: Schema, location: tuple[str | int, ...]) -> tuple[str, 
 
 
 def suggest(path: tuple[str, ...], known: Mapping[tuple[str, ...], Key]) -> Key | None:
-    """Return the key that an unknown `path` most likely means: the same word elsewhere, else a like one nearby."""
+    """Returns the key that an unknown path most likely means: the same word elsewhere, else a similar one nearby."""
     *parent, word = path
     word = word.lower().replace("-", "_")
     same = [key for key in known if key[-1] == word]
@@ -66,13 +73,13 @@ def suggest(path: tuple[str, ...], known: Mapping[tuple[str, ...], Key]) -> Key 
 
 
 def in_yaml(value: Any) -> str:
-    """Return a plain value as one line of YAML (flow style), for messages; long ones are cut."""
+    """Returns a plain value as one line of YAML (flow style) for messages, truncated if long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _follow(root: Schema, node: Schema) -> Schema:
-    """Return `node` with references followed and `or null` taken off."""
+    """Returns `node` with references resolved and `or null` removed."""
     while "$ref" in node:
         node = {**root["$defs"][node["$ref"].rsplit("/", 1)[-1]], **{k: v for k, v in node.items() if k != "$ref"}}
     options = [one for one in node.get("anyOf", ()) if one.get("type") != "null"]

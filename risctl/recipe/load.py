@@ -1,4 +1,4 @@
-"""Reading recipes: a file or a shipped recipe's name, overrides, and all that is wrong with them at once."""
+"""Loads recipes from a file or by a shipped name, applies overrides, and reports all problems at once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = (), *, upgr
         values, lines = document.read(text)
     except document.DocumentError as error:
         raise RecipeError(
-            f"{file} is no recipe: expected YAML", problems=[f"line {line}: {what}" for line, what in error.problems]
+            f"{file} is not a recipe: expected YAML", problems=[f"line {line}: {what}" for line, what in error.problems]
         ) from None
     if upgrade is not None and isinstance(values, Mapping):
         values = upgrade(values)
@@ -54,17 +54,24 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = (), *, upgr
 
 
 def parse_recipe(mapping: Mapping[str, Any], *, source: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Return the recipe that plain values describe; `source` names them in errors.
+    """Validates plain values as a recipe.
 
-    Raises `RecipeError` with all problems.
+    Args:
+        mapping: The values.
+        source: What to call them in errors.
+        overrides: As for `load_recipe`.
+
+    Raises:
+        RecipeError: With all problems at once.
     """
     return _validate(mapping, source=source, overrides=overrides, origins={})
 
 
 def find_recipe(path_or_name: str | Path) -> Path:
-    """Return the file of a recipe given by its path or its shipped name.
+    """Returns the file of a recipe given by its path or its shipped name.
 
-    Raises `RecipeError` naming the nearest shipped recipe if there is neither.
+    Raises:
+        RecipeError: There is neither; the message names the nearest shipped recipe.
     """
     file = Path(expand_home(str(path_or_name)))
     try:
@@ -83,7 +90,7 @@ def find_recipe(path_or_name: str | Path) -> Path:
 
 def _validate(values: Any, *, source: str, overrides: Sequence[str], origins: dict[tuple[str, ...], str]) -> Recipe:
     if not isinstance(values, Mapping):
-        raise RecipeError(f"{source} is no recipe: expected keys such as `model:`, got {type(values).__name__}")
+        raise RecipeError(f"{source} is not a recipe: expected keys such as `model:`, got {type(values).__name__}")
     schema = recipe_json_schema()
     changed = copy.deepcopy(dict(values))
     problems = apply_overrides(changed, overrides, known=known_keys(schema, changed), origins=origins)

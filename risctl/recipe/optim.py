@@ -1,4 +1,4 @@
-"""The `optim` section: optimizer, learning rate and its course."""
+"""Defines the `optim` section: optimizer, learning rate and its schedule."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ Epoch = Annotated[int, Field(ge=2, le=100_000)]
 
 
 class ScheduleSection(Section):
-    """How the learning rate goes on after the warm-up. Keys that the named course does not use have no effect."""
+    """The learning-rate schedule after the warm-up. Keys that the named schedule does not use have no effect."""
 
     name: Literal["constant", "steps", "cosine", "poly"] = Field(
         default="constant",
-        description="`steps`: times `factor` at each of `milestones`; `cosine` and `poly`: from 1 down to `final` over "
-        "all steps, `poly` as (1 - t)^power.",
+        description="`steps`: multiplied by `factor` at each of `milestones`; `cosine` and `poly`: from 1 down to "
+        "`final` over all steps, `poly` as (1 - t)^power.",
     )
     milestones: Annotated[tuple[Epoch, ...], Field(strict=False)] = Field(
         default=(),
-        description="Epochs, counted from 1, from whose beginning on the rate is multiplied by `factor`: with 40, "
-        "epoch 39 is the last at the old rate. Only for `steps`.",
+        description="Epochs, counted from 1, at whose start the rate is multiplied by `factor`: with 40, epoch 39 is "
+        "the last at the old rate. Only for `steps`.",
     )
-    factor: float = Field(default=0.1, gt=0.0, le=1.0, description="What each milestone multiplies the rate by.")
-    power: float = Field(default=0.9, gt=0.0, le=10.0, description="The exponent of `poly`.")
-    final: Fraction = Field(default=0.0, description="Share of `optim.lr` that `cosine` and `poly` end at.")
+    factor: float = Field(default=0.1, gt=0.0, le=1.0, description="Factor of the rate at each milestone.")
+    power: float = Field(default=0.9, gt=0.0, le=10.0, description="Exponent of `poly`.")
+    final: Fraction = Field(default=0.0, description="Final rate of `cosine` and `poly`, as a share of `optim.lr`.")
 
     @field_validator("milestones")
     @classmethod
@@ -40,41 +40,41 @@ class ScheduleSection(Section):
         if name is not None and name != "steps" and value:
             raise PydanticCustomError("clash", "no milestones, as the schedule is `{name}`", {"name": name})
         if any(later <= earlier for earlier, later in pairwise(value)):
-            raise PydanticCustomError("clash", "epochs in rising order, each once")
+            raise PydanticCustomError("clash", "epochs in ascending order, each once")
         return value
 
 
 class OptimSection(Section):
-    """How the parameters are moved."""
+    """The optimizer."""
 
     name: Literal["adam", "adamw", "sgd"] = Field(default="adamw", description="The optimizer.")
     lr: float = Field(default=1.0e-3, gt=0.0, le=10.0, description="Learning rate after the warm-up.")
     betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = Field(
-        default=(0.9, 0.999), description="Of adam and adamw."
+        default=(0.9, 0.999), description="Betas of adam and adamw."
     )
-    eps: float = Field(default=1.0e-8, gt=0.0, le=1.0, description="Of adam and adamw.")
-    momentum: float = Field(default=0.9, ge=0.0, lt=1.0, description="Of sgd.")
+    eps: float = Field(default=1.0e-8, gt=0.0, le=1.0, description="Epsilon of adam and adamw.")
+    momentum: float = Field(default=0.9, ge=0.0, lt=1.0, description="Momentum of sgd.")
     weight_decay: float = Field(
-        default=0.0, ge=0.0, le=10.0, description="Decoupled in adamw, an L2 gradient in adam and sgd."
+        default=0.0, ge=0.0, le=10.0, description="Weight decay: decoupled in adamw, an L2 penalty in adam and sgd."
     )
     decay_all: bool = Field(
         default=False,
-        description="With adamw, let parameters of one dimension (norms, biases) decay as well, as PyTorch does.",
+        description="With adamw, also decay parameters of one dimension (norms, biases), as PyTorch does.",
     )
-    schedule: ScheduleSection = Field(default_factory=ScheduleSection, description="The course of the rate.")
+    schedule: ScheduleSection = Field(default_factory=ScheduleSection, description="The learning-rate schedule.")
     warmup_steps: int = Field(
-        default=0, ge=0, le=10_000_000, description="Steps over which the rate rises in a line to `lr`."
+        default=0, ge=0, le=10_000_000, description="Steps over which the rate rises linearly to `lr`."
     )
     warmup_ratio: Fraction = Field(default=0.01, description="Share of `lr` at the first step of the warm-up.")
     clip_norm: float | None = Field(
         default=None,
         gt=0.0,
         le=1.0e6,
-        description="Largest norm of the gradient, all parameters together; null: no limit.",
+        description="Gradient clipping: largest norm over all parameters; null: no clipping.",
     )
-    accumulate: int = Field(default=1, ge=1, le=65_536, description="Batches whose gradients make one step.")
+    accumulate: int = Field(default=1, ge=1, le=65_536, description="Gradient accumulation: batches per step.")
     multipliers: dict[str, Annotated[float, Field(ge=0.0, le=1.0e4)]] = Field(
         default_factory=dict,
-        description="Factors of `lr` for parameters whose name begins with a prefix, as {prefix: factor}; the longest "
+        description="Factors of `lr` for parameters whose names start with a prefix, as {prefix: factor}; the longest "
         "prefix wins.",
     )

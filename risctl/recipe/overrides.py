@@ -1,6 +1,6 @@
-"""Changes to a recipe from the command line: `optim.lr=3e-4 data.batch_size=16 ~data.augment`.
+"""Applies overrides from the command line to a recipe: `optim.lr=3e-4 data.batch_size=16 ~data.augment`.
 
-`key=value` sets, the value read as YAML; `~key` takes the key out, so that its default holds again.
+`key=value` sets a key, the value read as YAML; `~key` removes the key, so that its default applies again.
 """
 
 from __future__ import annotations
@@ -17,9 +17,18 @@ Path = tuple[str, ...]
 def apply_overrides(
     values: dict[str, Any], overrides: Sequence[str], *, known: Mapping[Path, Key], origins: dict[Path, str]
 ) -> list[str]:
-    """Change `values` and `origins` (where each key was given) in place, in order; return the problems, one line each.
+    """Applies overrides in order, in place.
 
-    An unknown key that is set is not a problem here: validation names it, with all the others.
+    An unknown key that is set is no problem here: validation reports it with all the others.
+
+    Args:
+        values: The recipe's values.
+        overrides: `key=value` or `~key` each.
+        known: The keys of the schema.
+        origins: Where each key was given, updated as well.
+
+    Returns:
+        The problems, one line each.
     """
     problems = []
     for text in overrides:
@@ -30,7 +39,7 @@ def apply_overrides(
 
 
 def _split(dotted: str, known: Mapping[Path, Key]) -> Path:
-    """Split at the dots; below a mapping with free keys the rest is one key (`optim.multipliers.visual.stem`)."""
+    """Splits at dots; below a mapping with free keys the rest is one key (`optim.multipliers.visual.stem`)."""
     parts = tuple(dotted.split("."))
     for length in range(1, len(parts) - 1):
         key = known.get(parts[:length])
@@ -47,16 +56,16 @@ def _set(values: dict[str, Any], text: str, known: Mapping[Path, Key], origins: 
     try:
         value, _ = document.read(plain)
     except document.DocumentError as error:
-        return f"the value is no YAML ({error.problems[0][1]}); quote it if it is text"
-    place = values
+        return f"the value is not YAML ({error.problems[0][1]}); quote it if it is text"
+    section = values
     for depth, part in enumerate(path[:-1], start=1):
-        inner = place.get(part)
+        inner = section.get(part)
         if inner is None:
-            inner = place[part] = {}
+            inner = section[part] = {}
         if not isinstance(inner, dict):
-            return f"{'.'.join(path[:depth])} is no section; it is {inner!r} in the recipe"
-        place = inner
-    place[path[-1]] = value
+            return f"{'.'.join(path[:depth])} is not a section; the recipe has {inner!r} there"
+        section = inner
+    section[path[-1]] = value
     _forget(path, origins)
     origins[path] = f"override {text!r}"
     return None
@@ -66,16 +75,16 @@ def _remove(values: dict[str, Any], text: str, known: Mapping[Path, Key], origin
     path = _split(text[1:].strip(), known)
     if "=" in text or not all(path):
         return "expected ~key, without a value"
-    place: Any = values
+    section: Any = values
     for part in path[:-1]:
-        place = place.get(part) if isinstance(place, dict) else None
-    present = isinstance(place, dict) and path[-1] in place
+        section = section.get(part) if isinstance(section, dict) else None
+    present = isinstance(section, dict) and path[-1] in section
     if not present and path not in known:
         meant = suggest(path, known)
         hint = f"; did you mean ~{'.'.join(meant.path)}?" if meant else ""
         return f"unknown key {'.'.join(path)}{hint}"
     if present:
-        del place[path[-1]]
+        del section[path[-1]]
         _forget(path, origins)
         origins[path] = f"override {text!r}"
     return None

@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, in words: for each problem its key, its line, what was expected, what came."""
+"""Words the problems of a recipe: for each its key, its line, what was expected and what was given."""
 
 from __future__ import annotations
 
@@ -15,12 +15,19 @@ Path = tuple[str, ...]
 
 
 def problems_of(error: ValidationError, *, schema: Schema, values: Any, origins: Mapping[Path, str]) -> list[str]:
-    """Return one line a problem, in the order of the file. `origins` says where keys were given (`line 3`)."""
+    """Returns one line per problem, in the order of the file.
+
+    Args:
+        error: What pydantic raised.
+        schema: The JSON Schema of recipes.
+        values: The recipe's values.
+        origins: Where each key was given, such as `line 3`.
+    """
     known = known_keys(schema, values)
     found = []
     for one in error.errors(include_url=False):
         if one["type"] == "default_factory_not_called":
-            continue  # the default hangs on a key that is wrong itself, and named
+            continue  # the default depends on a key that is reported itself
         moved = one.get("ctx", {}).get("path")
         location = tuple(takewhile(lambda part: isinstance(part, str), one["loc"]))  # a list is reported whole
         path = tuple(moved.split(".")) if moved else resolve_path(schema, location)
@@ -35,7 +42,7 @@ def problems_of(error: ValidationError, *, schema: Schema, values: Any, origins:
 
 
 def _where(path: Path, origins: Mapping[Path, str]) -> tuple[str, float]:
-    """Return where `path`, or else the nearest key around it, was given, and a number to sort by."""
+    """Returns where `path`, or else the nearest key around it, was given, and a number to sort by."""
     for length in range(len(path), 0, -1):
         origin = origins.get(path[:length])
         if origin:

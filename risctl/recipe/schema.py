@@ -1,4 +1,4 @@
-"""The recipe: everything that decides a training run, validated. One file a section stands beside this one."""
+"""Defines the recipe, which decides everything about a training run; its sections stand in the files beside this."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Recipe(Section):
         description="Name of the recipe and of its run folders: letters, digits and . _ + -", examples=["vlt-refcoco"]
     )
     description: str = Field(default="", max_length=500, description="One line for `risctl recipes ls`.")
-    model: ModelSection = Field(description="The system and its numbers.")
-    data: DataSection = Field(description="What is trained on.")
-    optim: OptimSection = Field(default_factory=OptimSection, description="How the parameters are moved.")
-    train: TrainSection = Field(description="The run.")
-    eval: EvalSection = Field(default_factory=EvalSection, description="How the model is measured.")
+    model: ModelSection = Field(description="The system and its hyperparameters.")
+    data: DataSection = Field(description="The training data.")
+    optim: OptimSection = Field(default_factory=OptimSection, description="The optimizer.")
+    train: TrainSection = Field(description="The training run.")
+    eval: EvalSection = Field(default_factory=EvalSection, description="How the model is evaluated.")
     stages: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], StageSection] = Field(
         default_factory=dict,
-        description="Parts of the training, in their order, each with what it changes; empty: the recipe as it is.",
+        description="Stages of the training, in order, each with its changes; empty: the recipe in one stage.",
     )
 
     @field_validator("train")
@@ -68,7 +68,7 @@ class Recipe(Section):
         return self
 
     def stage(self, name: str) -> Recipe:
-        """Return the recipe of the stage `name`, which has no stages itself. Raises `KeyError` if there is none."""
+        """Returns the recipe of the stage `name`, which has no stages itself. Raises `KeyError` if there is none."""
         values = self.model_dump(mode="json", exclude={"stages"})
         changes = self.stages[name].model_dump(mode="json")
         return Recipe.model_validate(merged(values, {**changes, "name": f"{self.name}-{name}"}))
@@ -86,7 +86,7 @@ class Recipe(Section):
         return self.model_copy(update={"model": self.model.model_copy(update=update)})
 
     def to_yaml(self) -> str:
-        """Return the recipe as YAML with every key written out; `parse_recipe` of it gives an equal recipe."""
+        """Returns the recipe as YAML with every key written out; it parses to an equal recipe."""
         return dump(self.model_dump(mode="json"))
 
 

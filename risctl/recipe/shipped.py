@@ -1,4 +1,4 @@
-"""Where the shipped recipes are: inside the package when it is installed, at the top of a checkout otherwise."""
+"""Finds the shipped recipes: inside the package when it is installed, else at the top of a checkout."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def shipped_folder() -> Path | None:
-    """Return the folder of the shipped recipes, None if this installation has none."""
+    """Returns the folder of the shipped recipes; None if this installation has none."""
     inside = _PACKAGE / "recipes"
     if inside.is_dir():
         return inside
@@ -19,6 +19,6 @@ def shipped_folder() -> Path | None:
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Return the shipped recipes, `{name: file}`, in the order of their names."""
+    """Returns the shipped recipes, `{name: file}`, sorted by name."""
     folder = shipped_folder()
     return {file.stem: file for file in sorted(folder.glob("*.yaml"), key=lambda file: file.stem)} if folder else {}

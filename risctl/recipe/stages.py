@@ -1,4 +1,4 @@
-"""The `stages` section: a training in several parts, each the recipe with changes."""
+"""Defines the `stages` section: a training in several parts, each the recipe with changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from risctl.section import Section
 
 
 class StageSection(Section):
-    """One part of the training: what differs from the recipe. It begins with the weights of the part before."""
+    """One stage of the training: what differs from the recipe. It starts from the weights of the previous stage."""
 
     data: dict[str, Any] = Field(default_factory=dict, description="Changes of `data`, key by key.")
     optim: dict[str, Any] = Field(default_factory=dict, description="Changes of `optim`, key by key.")
@@ -19,10 +19,10 @@ class StageSection(Section):
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `values` with `changes` laid over them: sections key by key, anything else whole."""
+    """Returns `values` updated by `changes`: sections key by key, everything else replaced."""
     result = dict(values)
     for key, change in changes.items():
-        own = result.get(key)
-        both = isinstance(own, Mapping) and isinstance(change, Mapping)
-        result[key] = merged(own, change) if both else change  # type: ignore[arg-type]
+        old = result.get(key)
+        both = isinstance(old, Mapping) and isinstance(change, Mapping)
+        result[key] = merged(old, change) if both else change  # type: ignore[arg-type]
     return result

@@ -48,9 +48,9 @@ def test_lines_of_keys() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
-        ("a: 1\nb:\n  c: 1\n  c: 2\n", 4, "b.c is given twice, first in line 3"),
+        ("a: 1\nb:\n  c: 1\n  c: 2\n", 4, "b.c is given twice, first on line 3"),
         ("a: 1\na: 2\n", 2, "a is given twice"),
-        ("a: &x 1\nb: *x\n", 2, "no anchors and aliases"),
+        ("a: &x 1\nb: *x\n", 2, "cannot use anchors and aliases"),
         ("a: 1\nb: [1, 2\n", 3, "expected"),
         ("a: 1\n\tb: 2\n", 2, "cannot start any token"),
         ("a: !!python/object/apply:os.system [ls]\n", 1, "could not determine a constructor"),

@@ -107,7 +107,7 @@ def test_text_that_looks_like_a_number_is_called_text(file: Path) -> None:
 
 def test_broken_yaml_names_its_line(file: Path) -> None:
     edited(file, ("  batch_size: 4", "  store: other.h5"))
-    assert problems(file) == ["line 9: data.store is given twice, first in line 8"]
+    assert problems(file) == ["line 9: data.store is given twice, first on line 8"]
 
 
 @pytest.mark.parametrize("content", [b"", b"- a\n", b"just words\n", b"\xff\xfe\x00"])
@@ -160,9 +160,9 @@ def test_overrides_hold_in_their_order(file: Path) -> None:
         ("nonsense", "override 'nonsense': expected key=value or ~key"),
         ("=3", "expected key=value or ~key"),
         ("optim..lr=3", "expected key=value or ~key"),
-        ("optim.lr.x=3", "optim.lr is no section"),
+        ("optim.lr.x=3", "optim.lr is not a section"),
         ("optim.lr=abc", "optim.lr (override 'optim.lr=abc'): expected a number above 0 and at most 10; got \"abc\""),
-        ("optim.betas=[0.9", "the value is no YAML"),
+        ("optim.betas=[0.9", "the value is not YAML"),
         ("~data.store", "data.store (override '~data.store'): missing; expected text that is not empty"),
         ("model.system=lavt", "expected system: one of vlt, step"),
         ("optim=3", "optim (override 'optim=3'): expected a section with keys; got 3"),

@@ -313,7 +313,7 @@ def test_frozen_parts_of_the_backbone_stay() -> None:
     ("changes", "says"),
     [
         ({"input_size": 100}, "a multiple of 8, for instance 96 or 104"),
-        ({"levels": [3, 1]}, "rising order"),
+        ({"levels": [3, 1]}, "ascending order"),
         ({"levels": [6]}, "model.levels"),
         ({"visual": {"name": "deeplab_resnet101", "weights": "imagenet"}}, "weights of resnet18, resnet50"),
         ({"visual": {"name": "resnet18", "weights": "deeplabv3"}}, "weights of resnet50, resnet101 only"),

@@ -1,4 +1,4 @@
-"""From the `model` section of a recipe to a mini."""
+"""Builds mini from the `model` section of a recipe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from risctl.systems.mini.preprocess import MiniPreprocess
 
 
 def build_mini(model: MiniModel, vocabulary: Vocabulary, vectors: np.ndarray | None, pretrained: bool) -> Mini:
-    """Return the mini that `model` describes; as `risctl.systems.registry.build_system`. It takes no word vectors."""
+    """Builds the mini that a `model` section describes; arguments as in `risctl.systems.registry.build_system`."""
     del vectors
     words = vocabulary.words[UNK_ID + 1 :]
     whole_detector = model.visual.name == "shufflenet"

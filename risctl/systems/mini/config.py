@@ -1,4 +1,4 @@
-"""mini's `model` section."""
+"""Defines mini's `model` section."""
 
 from __future__ import annotations
 
@@ -25,23 +25,29 @@ class MiniVisualSection(VisualSection):
 
 
 class MiniTextSection(Section):
-    """The words: rows of known ones beside hashed character n-grams, both learned."""
+    """The word embeddings: one row per known word plus hashed character n-grams, all learned."""
 
     tokens: ClassVar[None] = None
     vectors: ClassVar[None] = None
     extra_words: ClassVar[int] = 0
     dim: ClassVar[int] = 0
 
-    buckets: int = Field(default=4096, ge=16, le=1_000_000, description="Rows that the n-grams share.")
-    word_dropout: Fraction = Field(default=0.05, description="Share of the words forgotten in training.")
+    buckets: int = Field(
+        default=4096, ge=16, le=1_000_000, description="Number of buckets that the n-grams are hashed into."
+    )
+    word_dropout: Fraction = Field(
+        default=0.05, description="Share of the words replaced by the unknown word in training."
+    )
 
 
 class MiniModel(ModelSection):
-    """mini: find the things, choose the one meant. The model that the package ships."""
+    """mini: detects all objects, then selects the referred one. The model that the package ships."""
 
-    system: Literal["mini"] = Field(description="The system; decides the other keys of `model`.")
+    system: Literal["mini"] = Field(description="Name of the system, which decides the other keys of `model`.")
     input_size: int = Field(default=416, ge=32, le=4096, description="Side of the square input, in pixels.")
-    max_words: int = Field(default=20, ge=1, le=200, description="Words read of a phrase; the rest is cut.")
+    max_words: int = Field(
+        default=20, ge=1, le=200, description="Number of words after which an expression is truncated."
+    )
     max_count: int = Field(
         default=40, ge=1, le=1000, description="Detections of an image that the box selector sees, at most."
     )
@@ -51,14 +57,14 @@ class MiniModel(ModelSection):
         description="Score below which the expression is taken to refer to nothing in the image; the mask is then "
         "empty.",
     )
-    neck: int = Field(default=96, ge=8, le=1024, description="Channels of the pyramid.")
-    mask_channels: int = Field(default=64, ge=8, le=1024, description="Channels of the maps that masks are made of.")
+    neck: int = Field(default=96, ge=8, le=1024, description="Channels of the detector's feature pyramid.")
+    mask_channels: int = Field(default=64, ge=8, le=1024, description="Channels of the mask features.")
     channels: int = Field(default=128, ge=8, le=2048, description="Width of the box selector.")
     layers: int = Field(default=3, ge=1, le=24, description="Layers of the box selector.")
     heads: int = Field(default=4, ge=1, le=64, description="Attention heads of the box selector.")
     dropout: Fraction = Field(default=0.1, description="Of the box selector.")
     visual: MiniVisualSection = Field(default_factory=MiniVisualSection, description="The detector.")
-    text: MiniTextSection = Field(default_factory=MiniTextSection, description="The words.")
+    text: MiniTextSection = Field(default_factory=MiniTextSection, description="The word embeddings.")
 
     @field_validator("input_size")
     @classmethod

@@ -1,4 +1,4 @@
-"""From the `model` section of a recipe to a ReferFormer."""
+"""Builds ReferFormer from the `model` section of a recipe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from risctl.systems.referformer.model import ReferFormer, box_heads, class_heads
 def build_referformer(
     model: ReferFormerModel, vocabulary: Vocabulary, vectors: np.ndarray | None, pretrained: bool
 ) -> ReferFormer:
-    """Return the ReferFormer that `model` describes; as `risctl.systems.registry.build_system`."""
+    """Builds the ReferFormer of a `model` section; arguments as in `risctl.systems.registry.build_system`."""
     visual: Any = build_visual(model.visual, pretrained=pretrained)
     return ReferFormer(
         preprocess=ShortSidePreprocess(

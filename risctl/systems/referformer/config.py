@@ -28,34 +28,42 @@ class ReferFormerTextSection(TextSection):
 
 
 class ReferFormerModel(ModelSection):
-    """ReferFormer: language as queries for referring video object segmentation (CVPR 2022)."""
+    """ReferFormer: language as queries for referring video object segmentation (Wu et al., CVPR 2022)."""
 
-    system: Literal["referformer"] = Field(description="The system; decides the other keys of `model`.")
+    system: Literal["referformer"] = Field(description="Name of the system, which decides the other keys of `model`.")
     short_side: int = Field(default=360, ge=32, le=2048, description="Short side of the input in pixels.")
     longest_side: int | None = Field(
-        default=None, ge=32, le=4096, description="What the other side may not pass; null: no limit."
+        default=None, ge=32, le=4096, description="Upper limit of the long side in pixels; null: no limit."
     )
     centre_only: bool = Field(
         default=False,
-        description="Of a clip, only the centre frame reaches the transformer, as for A2D-Sentences.",
+        description="Only the centre frame of a clip reaches the transformer, as for A2D-Sentences.",
     )
-    max_words: int = Field(default=50, ge=3, le=512, description="Tokens read of a sentence, its ends among them.")
-    queries: int = Field(default=5, ge=1, le=300, description="Queries, shared by all frames.")
+    max_words: int = Field(
+        default=50,
+        ge=3,
+        le=512,
+        description="Number of tokens, start and end included, after which an expression is truncated.",
+    )
+    queries: int = Field(default=5, ge=1, le=300, description="Number of queries, shared by all frames.")
     classes: int = Field(
         default=1,
         ge=1,
         le=1000,
-        description="Outputs of the class heads: 1, referred or not; else one a category, by its number in the store: "
-        "91 for COCO's.",
+        description="Outputs of the class heads: 1: referred or not; otherwise one per category, by its id in the "
+        "store (91 for COCO).",
     )
     hidden: int = Field(default=256, ge=32, le=2048, multiple_of=32, description="Width of the transformer.")
     heads: int = Field(default=8, ge=1, le=64, description="Attention heads; they divide `hidden` evenly.")
     encoder_layers: int = Field(default=4, ge=1, le=24, description="Transformer encoder layers.")
     decoder_layers: int = Field(default=4, ge=1, le=24, description="Transformer decoder layers.")
     feed_forward: int = Field(
-        default=2048, ge=8, le=16_384, description="Inner width of the feed-forwards, of the pyramid's as well."
+        default=2048,
+        ge=8,
+        le=16_384,
+        description="Inner width of the feed-forward layers, those of the pyramid included.",
     )
-    points: int = Field(default=4, ge=1, le=16, description="Points a head reads of each map.")
+    points: int = Field(default=4, ge=1, le=16, description="Sampling points per head and map.")
     mask_channels: int = Field(default=256, ge=8, le=2048, description="Channels of the mask features.")
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0, description="Dropout within the transformer and the pyramid.")
     visual: ReferFormerVisualSection = Field(

@@ -1,4 +1,4 @@
-"""From the `model` section of a recipe to a STEP."""
+"""Builds STEP from the `model` section of a recipe."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from risctl.systems.step.model import Step, StepLevel
 
 
 def build_step(model: StepModel, vocabulary: Vocabulary, vectors: np.ndarray | None, pretrained: bool) -> Step:
-    """Return the STEP that `model` describes; as `risctl.systems.registry.build_system`."""
+    """Builds the STEP that a `model` section describes; arguments as in `risctl.systems.registry.build_system`."""
     wanted = replace(model.visual.wanted, depth=max(model.levels))
     visual: Any = build_visual(model.visual, wanted=wanted, pretrained=pretrained)
     _check_maps(model, visual.strides)

@@ -47,71 +47,75 @@ class StepTextSection(TextSection):
 
 
 class StepModel(ModelSection):
-    """STEP: see-through-text grouping (ICCV 2019)."""
+    """STEP: see-through-text embedding and grouping (Chen et al., ICCV 2019)."""
 
-    system: Literal["step"] = Field(description="The system; decides the other keys of `model`.")
+    system: Literal["step"] = Field(description="Name of the system, which decides the other keys of `model`.")
     input_size: int = Field(
         default=320, ge=32, le=2048, description="Longest side of the input in pixels, a multiple of 8."
     )
     input_fit: Literal["square", "longest"] = Field(
         default="square",
-        description="`square`: the picture in a square of `input_size`, the rest zero; `longest`: the picture alone, "
-        "its longest side `input_size`, so that a batch holds several sizes.",
+        description="`square`: the image is letterboxed into a square of `input_size`; `longest`: its longest side "
+        "becomes `input_size`, so that images of several sizes make a batch.",
     )
     coordinates: Literal["signed", "unit"] = Field(
         default="signed",
-        description="The corners and the centre among the eight coordinates of a cell: from -1 to 1, or from 0 to 1.",
+        description="Range of the corners and the centre among the eight coordinates of a cell: -1 to 1, or 0 to 1.",
     )
-    max_words: int = Field(default=20, ge=1, le=200, description="Words read of a sentence; the rest is cut.")
+    max_words: int = Field(
+        default=20, ge=1, le=200, description="Number of words after which an expression is truncated."
+    )
     folds: int = Field(
-        default=5, ge=1, le=25, description="K: how often the levels are gone through. The paper's: 1 to 5."
+        default=5, ge=1, le=25, description="K, the number of passes over the levels. The paper uses 1 to 5."
     )
     levels: Annotated[tuple[Level, ...], Field(strict=False, min_length=1, max_length=5)] = Field(
-        default=(1, 2, 3, 4, 5), description="Which of the maps F1 to F5 are seen; T = folds times their number."
+        default=(1, 2, 3, 4, 5), description="The maps used, out of F1 to F5; T = folds times their number."
     )
     order: Literal["F1-F5", "F5-F1"] = Field(
-        default="F1-F5", description="Whether a fold goes from the finest level to the deepest, or back."
+        default="F1-F5", description="Order of the levels within a fold: finest to deepest, or deepest to finest."
     )
     refinement: Literal["convgru", "none"] = Field(
         default="convgru",
-        description="`convgru`: the heatmaps refine a recurrent state, top down; `none`: their running mean stands in "
-        "for it.",
+        description="`convgru`: a ConvGRU refines the heatmaps, top-down; `none`: their running mean replaces it.",
     )
     reweighted_text: bool = Field(
         default=True,
-        description="Weigh the regions of the text vector by the previous map; false: all alike at every step.",
+        description="Weight the regions of the text vector by the previous map; false: uniform weights at every step.",
     )
     first_map: Literal["uniform", "centre"] = Field(
         default="uniform",
-        description="P_0, by which the first step weighs the regions: all alike, or the middle of the picture more.",
+        description="P_0, which weights the regions at the first step: uniform, or higher at the centre of the image.",
     )
     gru_input: Literal["heatmap", "heatmap_xy"] = Field(
-        default="heatmap", description="What the ConvGRU reads: the heatmap, or with it the two centre coordinates."
+        default="heatmap",
+        description="Input of the ConvGRU: the heatmap, or the heatmap and the two centre coordinates.",
     )
     state_stride: Literal[4, 8] = Field(
         default=4, description="Input pixels per cell of the ConvGRU and of its maps P_t: 80 x 80 or 40 x 40 of 320."
     )
     first_state: Literal["zero", "learned"] = Field(
-        default="zero", description="h_0, what the ConvGRU begins with: nothing, or a number a filter that is learned."
+        default="zero", description="h_0, the initial state of the ConvGRU: zero, or one learned number per filter."
     )
     gate_bias: float = Field(
-        default=1.0, ge=-10.0, le=10.0, description="What the biases of both gates of the ConvGRU begin as."
+        default=1.0, ge=-10.0, le=10.0, description="Initial value of the biases of both gates of the ConvGRU."
     )
     candidate_bias: float = Field(
-        default=0.0, ge=-10.0, le=10.0, description="What the bias of the candidate of the ConvGRU begins as."
+        default=0.0, ge=-10.0, le=10.0, description="Initial value of the bias of the ConvGRU's candidate state."
     )
     filters: int = Field(default=32, ge=1, le=512, description="Filters of the ConvGRU.")
-    attention: int = Field(default=400, ge=1, le=4096, description="Width in which pixels and words are compared.")
+    attention: int = Field(default=400, ge=1, le=4096, description="Width of the attention between pixels and words.")
     embedding: int = Field(default=1000, ge=1, le=8192, description="Width of the co-embedding of pixels and text.")
-    context_rate: int = Field(default=3, ge=1, le=64, description="Rate of the atrous convolutions on the maps.")
+    context_rate: int = Field(
+        default=3, ge=1, le=64, description="Dilation rate of the atrous convolutions on the maps."
+    )
     context_channels: int | None = Field(
         default=None,
         ge=1,
         le=8192,
-        description="Channels that the atrous convolution of each level gives; null: as many as it reads.",
+        description="Output channels of the atrous convolution of each level; null: as many as its input has.",
     )
     context_activation: Literal["relu", "none"] = Field(
-        default="relu", description="What follows the atrous convolutions on the maps."
+        default="relu", description="Activation after the atrous convolutions."
     )
     visual: StepVisualSection = Field(default_factory=StepVisualSection, description="The visual backbone.")
     text: StepTextSection = Field(default_factory=StepTextSection, description="The text encoder.")
@@ -122,5 +126,7 @@ class StepModel(ModelSection):
     @classmethod
     def _levels_rise(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if list(value) != sorted(set(value)):
-            raise PydanticCustomError("clash", "levels from 1 to 5 in rising order, each once; `order` turns them")
+            raise PydanticCustomError(
+                "clash", "levels from 1 to 5 in ascending order, each once; `order` reverses them"
+            )
         return value

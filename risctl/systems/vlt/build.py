@@ -1,4 +1,4 @@
-"""From the `model` section of a recipe to a VLT."""
+"""Builds VLT from the `model` section of a recipe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from risctl.systems.vlt.model import VLT
 
 
 def build_vlt(model: VLTModel, vocabulary: Vocabulary, vectors: np.ndarray | None, pretrained: bool) -> VLT:
-    """Return the VLT that `model` describes; as `risctl.systems.registry.build_system`."""
+    """Builds the VLT that a `model` section describes; arguments as in `risctl.systems.registry.build_system`."""
     size, hidden, momentum = model.input_size, model.hidden, model.norm_momentum
     grid = (size // 16, size // 16)
     wanted = replace(model.visual.wanted, norm_momentum=momentum)

@@ -30,19 +30,21 @@ class VLTTextSection(TextSection):
 
 
 class VLTModel(ModelSection):
-    """VLT: vision-language transformer with query generation (ICCV 2021)."""
+    """VLT: vision-language transformer with query generation (Ding et al., ICCV 2021)."""
 
-    system: Literal["vlt"] = Field(description="The system; decides the other keys of `model`.")
+    system: Literal["vlt"] = Field(description="Name of the system, which decides the other keys of `model`.")
     variant: Literal["reference", "paper"] = Field(
         default="reference",
-        description="`reference`: query generation and attention as the published code has them; `paper`: the plain "
-        "form the paper describes.",
+        description="`reference`: query generation and attention as in the published code; `paper`: the simpler form "
+        "that the paper describes.",
     )
     input_size: int = Field(
         default=416, ge=64, le=2048, description="Side of the square input in pixels, a multiple of 32."
     )
-    max_words: int = Field(default=15, ge=1, le=200, description="Words read of a sentence; the rest is cut.")
-    queries: int = Field(default=16, ge=1, le=256, description="Queries generated for a sentence (Nq).")
+    max_words: int = Field(
+        default=15, ge=1, le=200, description="Number of words after which an expression is truncated."
+    )
+    queries: int = Field(default=16, ge=1, le=256, description="Number of queries generated for an expression (Nq).")
     hidden: int = Field(
         default=256, ge=8, le=2048, multiple_of=2, description="Width of the transformer and of the masks."
     )
@@ -54,21 +56,21 @@ class VLTModel(ModelSection):
     )
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0, description="Dropout within the transformer.")
     head_channels: int = Field(
-        default=256, ge=8, le=2048, description="Channels of the mask head's convolutions; they cost the most."
+        default=256, ge=8, le=2048, description="Channels of the mask head's convolutions, the most expensive part."
     )
     fusion_channels: int = Field(
         default=512,
         ge=8,
         le=4096,
         multiple_of=2,
-        description="Width of the fusion; twice and half of it appear as well.",
+        description="Width of the fusion; its layers also have twice and half of it.",
     )
     norm_momentum: float = Field(
         default=0.01,
         gt=0.0,
         le=1.0,
-        description="Share of a batch in the running statistics of the batch norms; the published 0.01 needs some "
-        "hundred steps to settle, short runs want 0.1.",
+        description="Momentum of the batch norms; the published 0.01 needs a few hundred steps to settle, short runs "
+        "want 0.1.",
     )
     weight_penalty: float = Field(default=5.0e-4, ge=0.0, le=1.0, description="L2 penalty on all convolution kernels.")
     visual: VLTVisualSection = Field(default_factory=VLTVisualSection, description="The visual backbone.")

@@ -1,4 +1,4 @@
-"""From the `model` section of a recipe to a ZSI."""
+"""Builds ZSI from the `model` section of a recipe."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from risctl.systems.zsi.model import ZSI
 
 _STRIDE = 32
 WORD_NORM = 0.76663
-"""The length of every word vector that the published code compares with."""
+"""The norm of every word vector that the published code compares with."""
 
 
 def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | None, pretrained: bool) -> ZSI:
-    """Return the ZSI that `model` describes; as `risctl.systems.registry.build_system`.
+    """Builds the ZSI that a `model` section describes; arguments as in `risctl.systems.registry.build_system`.
 
-    The first `vocabulary_words` words of `vocabulary` are those of the semantic encoder; one without a vector has zeros
-    and takes no part. Without `vectors` all word vectors are zeros, for a checkpoint to fill in.
+    The first `vocabulary_words` words of `vocabulary` are those of the semantic encoder; a word without a vector has
+    zeros and is not compared with. Without `vectors` all word vectors are zeros, for a checkpoint to fill in.
     """
     dim, split = model.text.dim, SPLITS[model.split]
     if vectors is not None and vectors.shape != (len(vocabulary), dim):
@@ -93,10 +93,16 @@ def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
 
 
 def class_vectors(names: Sequence[str], vocabulary: Vocabulary, vectors: Tensor) -> Tensor:
-    """Return the vectors (N, D) of classes, of the published length.
+    """Returns the vectors of classes, scaled to the published length.
 
-    A name of several words has the vector of the whole name ("traffic_light") where there is one, else the mean over
-    its words.
+    Args:
+        names: N class names. A name of several words has the vector of the joined name ("traffic_light") where there is
+            one, else the mean over its words.
+        vocabulary: V words.
+        vectors: Their vectors, (V, D).
+
+    Returns:
+        Vectors of shape (N, D).
     """
     ids = {word: number for number, word in enumerate(vocabulary.words)}
     means = []
@@ -108,9 +114,10 @@ def class_vectors(names: Sequence[str], vocabulary: Vocabulary, vectors: Tensor)
 
 
 def background_vector(vocabulary: Vocabulary, vectors: Tensor) -> Tensor:
-    """Return the vector (1, D) that background begins with: the published one where it was read with the classes',
+    """Returns the initial background vector (1, D).
 
-    else what it is, the mean over COCO's 80 classes, seen or not; over those of them that have a vector.
+    It is the published one where the vectors hold it, else what that is: the mean over those of COCO's 80 classes, seen
+    or unseen, that have a vector.
     """
     if BACKGROUND in vocabulary:
         return vectors[[vocabulary.words.index(BACKGROUND)]]
@@ -119,5 +126,5 @@ def background_vector(vocabulary: Vocabulary, vectors: Tensor) -> Tensor:
 
 
 def of_one_length(vectors: Tensor) -> Tensor:
-    """Return vectors (N, D) scaled to the published length; zeros stay zeros."""
+    """Returns vectors (N, D) scaled to the published length; zeros stay zeros."""
     return vectors * (WORD_NORM / vectors.norm(dim=1, keepdim=True).clamp(min=1e-6))

@@ -1,4 +1,4 @@
-"""ZSI's `model` section."""
+"""Defines ZSI's `model` section."""
 
 from __future__ import annotations
 
@@ -37,76 +37,78 @@ class ZSITextSection(Section):
     )
     vocabulary: FileName | None = Field(
         default=None,
-        description="The words that the semantic encoder compares with, a file with one a line; null: the words of the "
-        "data and the most frequent ones of the vectors.",
+        description="A file with the words that the semantic encoder compares with, one per line; null: the words of "
+        "the data and the most frequent ones of the vectors.",
     )
     dim: int = Field(default=300, ge=1, le=4096, description="Width of a word vector.")
     extra_words: int = Field(
         default=20_000,
         ge=0,
         le=2_000_000,
-        description="How many of the vectors' most frequent words can be asked for beside those of the data.",
+        description="How many of the vectors' most frequent words join the vocabulary beside those of the data.",
     )
 
 
 class ZSIModel(ModelSection):
-    """ZSI: zero-shot instance segmentation (CVPR 2021)."""
+    """ZSI: zero-shot instance segmentation (Zheng et al., CVPR 2021)."""
 
-    system: Literal["zsi"] = Field(description="The system; decides the other keys of `model`.")
+    system: Literal["zsi"] = Field(description="Name of the system, which decides the other keys of `model`.")
     split: Literal["48_17", "65_15"] = Field(
-        default="48_17", description="Which of COCO's classes are trained on, and which are only asked for."
+        default="48_17", description="Which of COCO's classes are seen in training, and which are unseen."
     )
     conventions: Literal["torchvision", "mmdet1"] = Field(
-        default="torchvision", description="What a box is; `mmdet1` for published weights."
+        default="torchvision", description="Convention of box coordinates; `mmdet1` for published weights."
     )
     tower: Literal["paper", "reference"] = Field(
         default="paper",
-        description="Mask head: `paper`: four convolutions after one another; `reference`: only the last acts, as in "
-        "the published code.",
+        description="Mask head: `paper`: four convolutions in sequence; `reference`: only the last one has an effect, "
+        "as in the published code.",
     )
     encoder_kernel: Literal[1, 3] = Field(
         default=1, description="Kernel of the mask head's encoder and decoder: 1 in the paper, 3 in the published code."
     )
     mask_background_sync: Literal["always", "never", "generalised"] = Field(
         default="always",
-        description="Whether the mask head takes its background from the region proposals; `generalised`: only when "
-        "seen classes are asked for as well, as the published 48/17 has it.",
+        description="Whether the mask head uses the background vector of the region proposal network; `generalised`: "
+        "only when seen classes are detected as well, as in the published 48/17 model.",
     )
     unseen_boxes: Literal["nearest", "reference"] = Field(
         default="nearest",
-        description="Whose box a class that was not trained gets: that of the seen class whose word is most alike, or "
-        "`reference`: of the seen class of the same number, as in the published code.",
+        description="Which seen class regresses the box of an unseen one: `nearest`: the one with the most similar "
+        "word vector; `reference`: the one of the same index, as in the published code.",
     )
-    short_side: int = Field(default=800, ge=32, le=4096, description="Pixels that the short side is scaled to.")
-    long_side: int = Field(default=1333, ge=32, le=8192, description="Pixels that the long side must not pass.")
-    max_words: int = Field(default=20, ge=1, le=200, description="Words read of a phrase; the rest is cut.")
+    short_side: int = Field(default=800, ge=32, le=4096, description="Short side of the input in pixels.")
+    long_side: int = Field(default=1333, ge=32, le=8192, description="Upper limit of the long side in pixels.")
+    max_words: int = Field(
+        default=20, ge=1, le=200, description="Number of words after which an expression is truncated."
+    )
     channels: int = Field(default=256, ge=8, le=2048, description="Channels of the feature pyramid and of the masks.")
     hidden: int = Field(default=1024, ge=8, le=8192, description="Width of the box head.")
     encoder_std: float = Field(
         default=0.001,
         gt=0.0,
         le=1.0,
-        description="How far the first weights of the box head's semantic encoder spread; published .001; "
-        "short trainings learn more classes from .1 (docs/results.md).",
+        description="Standard deviation of the initial weights of the box head's semantic encoder; published: .001; "
+        "short trainings learn more classes with .1 (docs/results.md).",
     )
     vocabulary_words: int = Field(
         default=4717,
         ge=1,
         le=100_000,
-        description="How many words the semantic encoder compares with: the first ones of the checkpoint's words.",
+        description="Number of words that the semantic encoder compares with: the first of the vocabulary.",
     )
-    proposals: int = Field(default=1000, ge=1, le=10_000, description="Regions looked at in a picture.")
+    proposals: int = Field(default=1000, ge=1, le=10_000, description="Number of region proposals per image.")
     regions: int = Field(
         default=512,
         ge=4,
         le=4096,
-        description="Regions of a picture that the heads learn from, at most a quarter of them at things.",
+        description="Number of regions per image that the heads are trained on, at most a quarter of them positive.",
     )
     masks: int | None = Field(
         default=None,
         ge=1,
         le=1024,
-        description="In how many of the regions at things masks, which cost most, are learned; null: in all, as "
+        description="Number of positive regions that masks, the most expensive part, are trained on; null: all, as "
         "published.",
     )
     visual: ZSIVisualSection = Field(default_factory=ZSIVisualSection, description="The visual backbone.")
