@@ -1,7 +1,7 @@
-"""Checkpoints: one safetensors file that rebuilds its model unaided.
+"""Reads and writes the checkpoint format: one safetensors file that holds all that its model needs.
 
-Tensors are named `model.…` (the weights), `mean.…` (their running mean, if the run keeps one) and `training.…` (what
-only a resume needs: optimizer moments). The file's metadata has one entry, `risctl`: a JSON header with the recipe, the
+Tensors are named `model.…` (the weights), `mean.…` (their EMA, if the run keeps one) and `training.…` (what only a
+resume needs: optimizer moments). The file's metadata has one entry, `risctl`: a JSON header with the recipe, the
 vocabulary, the data's fingerprint, the protocol, the step, the figures and a digest of each group of tensors. Nothing
 is ever unpickled.
 """
@@ -33,24 +33,7 @@ from risctl.systems.base import System
 from risctl.systems.registry import build_system
 
 FORMAT_VERSION = 2
-BEST, LAST = "best.safetensors", "last.safetensors"
-SHIPPED = Path(__file__).resolve().parents[1] / "models" / "mini.safetensors"
-"""The model that the package ships. Its weights have half precision and are computed with in float32."""
 MODEL, MEAN, TRAINING = "model.", "mean.", "training."
-
-Builder = Callable[..., System]
-"""`builder(model_section, *, vocabulary, vectors, pretrained) → System`, as `risctl.systems.registry.build_system`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """A checkpoint, rebuilt. `system` is on its device and in eval mode; `header` is the file's own."""
-
-    system: System
-    recipe: Recipe
-    vocabulary: Vocabulary
-    header: dict[str, Any]
-    path: Path
 
 
 def save_checkpoint(
@@ -85,53 +68,6 @@ def save_checkpoint(
             save_file(tensors, beside, metadata={"risctl": text})
         except SafetensorError as error:
             raise MachineError(f"cannot write {path}: {error}; check free space and permissions") from error
-
-
-def load_checkpoint(
-    path_or_run: str | Path | None, device: torch.device | str = "cpu", *, build: Builder | None = None
-) -> Loaded:
-    """Rebuild the model of a checkpoint file, of a run folder's `best` (else `last`), or for None the shipped one.
-
-    A running mean of the weights, where the file holds one, is what is loaded: the run was measured with it. `build`
-    replaces `build_system`. Raises `CheckpointError` if the file is missing, damaged, not risctl's or newer.
-    """
-    path, header, weights = read_weights(path_or_run)
-    recipe, vocabulary = recipe_of(header, path), vocabulary_of(header, path)
-    system = (build or build_system)(recipe.model, vocabulary=vocabulary, vectors=None, pretrained=False)
-    fill(system, weights, source=path)
-    return Loaded(system=system.to(device).eval(), recipe=recipe, vocabulary=vocabulary, header=header, path=path)
-
-
-def read_weights(path_or_run: str | Path | None) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
-    """Return the checkpoint file meant, its header, and its weights by parameter: their running mean where it has one.
-
-    Raises as `load_checkpoint` does.
-    """
-    path = resolve_checkpoint(path_or_run)
-    header, tensors = read_tensors(path, prefixes=(MODEL, MEAN))
-    weights = {name.removeprefix(MODEL): tensor for name, tensor in tensors.items() if name.startswith(MODEL)}
-    weights.update((name.removeprefix(MEAN), tensor) for name, tensor in tensors.items() if name.startswith(MEAN))
-    return path, header, weights
-
-
-def resolve_checkpoint(run_or_file: str | Path | None) -> Path:
-    """Return the checkpoint file meant: the file itself, a run folder's `best`, else its `last`, or for None `SHIPPED`.
-
-    Raises `CheckpointError` if there is none.
-    """
-    if run_or_file is None:
-        if not SHIPPED.is_file():
-            raise CheckpointError(f"this copy of risctl lacks its own model, {SHIPPED}; name one with --model")
-        return SHIPPED
-    path = Path(run_or_file)
-    if path.is_dir():
-        for name in (BEST, LAST):
-            if (path / name).is_file():
-                return path / name
-        raise CheckpointError(f"expected {BEST} or {LAST} in the run folder {path}; found neither")
-    if not path.exists():
-        raise CheckpointError(f"no run folder or checkpoint file at {path}; `risctl train` makes one")
-    return path
 
 
 def read_tensors(path: Path, *, prefixes: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Tensor]]:

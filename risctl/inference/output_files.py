@@ -13,7 +13,6 @@ from PIL import Image
 
 from risctl.output_files import OutputFiles, slug
 from risctl.results import Prediction
-from risctl.vision import rle
 from risctl.vision.drawing.overlays import overlay
 
 # An overlay is to be looked at: that of a larger picture is scaled down to this many pixels.
@@ -58,16 +57,9 @@ class PredictionFolder:
         drawn = _drawn(prediction, mask)
         kind = "jpg" if max(drawn.shape) <= _JPEG_SIDE else "png"
         mask_path, overlay_path = self.folder / f"{base}.mask.png", self.folder / f"{base}.overlay.{kind}"
-        segmentation = prediction.rle()
         record = {
             "image": image,
-            "text": prediction.text,
-            "matched": prediction.matched,
-            "score": round(float(prediction.score), 6),
-            "box": None if prediction.box is None else list(prediction.box),
-            "area": rle.area(segmentation),
-            "segmentation": segmentation,
-            "threshold": prediction.threshold,
+            **prediction.to_dict(),
             "model": self._model,
             "mask": str(mask_path),
             "overlay": str(overlay_path),
