@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from mini_peers import BEST, PEERS, draw_all, peers
 
-from risctl.checkpoints.checkpoint import load_checkpoint
+from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.data.box_grounding.samples import chance_accuracy
 from risctl.data.datasets.refcoco_boxes import EVALUATION_SPLITS, read_evaluation
 from risctl.data.datasets.refer.reader import read_refer

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from risctl.checkpoints.checkpoint import load_checkpoint
+from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.data.store.reader import Store
 from risctl.evaluation.image_evaluator import evaluate
 from risctl.metrics.bootstrap import paired_differences

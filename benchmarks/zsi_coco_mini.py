@@ -30,7 +30,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from risctl.checkpoints.checkpoint import load_checkpoint
+from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.data.store.reader import Store
 from risctl.evaluation.instance_evaluator import found_things, truth_of
 from risctl.files import replacing

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from risctl.checkpoints.checkpoint import SHIPPED
+from risctl.checkpoints.loaded_model import SHIPPED
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Laid into the new environment: whoever asks for the network there is told so and fails.

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from risctl.checkpoints.checkpoint import SHIPPED
+from risctl.checkpoints.loaded_model import SHIPPED
 from risctl.inference.predictor import Predictor
 from risctl.vision.drawing.contact_sheet import contact_sheet
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from risctl.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from risctl.checkpoints.checkpoint import save_checkpoint
+from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.errors import CheckpointError, RisctlError
 from risctl.recipe.load import parse_recipe
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,13 @@ from torch import Tensor
 
 from risctl import __version__
 from risctl.checkpoints.upgrade import upgraded_names, upgraded_recipe
-from risctl.errors import CheckpointError, MachineError, RecipeError
+from risctl.errors import CheckpointError, MachineError, RecipeError, UsageError
 from risctl.files import replacing
 from risctl.language.byte_pairs import vocabulary_from_list
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
-from risctl.systems.registry import build_system
 
 FORMAT_VERSION = 2
 MODEL, MEAN, TRAINING = "model.", "mean.", "training."
@@ -46,11 +44,19 @@ def save_checkpoint(
     mean: Mapping[str, Tensor] | None = None,
     training: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write `system` to `path`, whole or not at all.
+    """Writes a checkpoint, whole or not at all.
 
-    extra: further header entries, JSON values (`dataset`, `protocol`, `step`, `metrics`, …); mean: running means of
-    weights, by the weights' names; training: tensors that only a resume needs. Raises `MachineError` if the disk
-    refuses.
+    Args:
+        path: The file.
+        system: The model.
+        recipe: The recipe that builds the model.
+        vocabulary: The vocabulary that the model was built with.
+        extra: Further header entries, JSON values (`dataset`, `protocol`, `step`, `metrics`, …).
+        mean: The EMA of weights, by the weights' names.
+        training: Tensors that only a resume needs.
+
+    Raises:
+        MachineError: The disk refuses.
     """
     groups = ((MODEL, system.state_dict()), (MEAN, mean or {}), (TRAINING, training or {}))
     tensors = _separate({prefix + name: tensor for prefix, group in groups for name, tensor in group.items()})
@@ -71,9 +77,17 @@ def save_checkpoint(
 
 
 def read_tensors(path: Path, *, prefixes: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the header and the tensors of the groups `prefixes` (`MODEL`, `MEAN`, `TRAINING`), on the CPU.
+    """Reads the header and the tensors of some groups, each compared with its digest.
 
-    Each group is compared with its digest. Raises as `load_checkpoint` does.
+    Args:
+        path: The file.
+        prefixes: The groups: `MODEL`, `MEAN`, `TRAINING`.
+
+    Returns:
+        The header, and the tensors by name, group prefix included, on the CPU.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, not risctl's, or written by a newer version.
     """
     with _opened(path) as file:
         header = _header(file, path)
@@ -88,18 +102,26 @@ def read_tensors(path: Path, *, prefixes: tuple[str, ...]) -> tuple[dict[str, An
 
 
 def recipe_of(header: Mapping[str, Any], path: Path) -> Recipe:
-    """Return the recipe in a checkpoint's header. Raises `CheckpointError` if this version cannot read it."""
+    """Returns the recipe in a checkpoint's header.
+
+    Raises:
+        CheckpointError: This version cannot read it.
+    """
     try:
         recipe = upgraded_recipe(header["recipe"], version=header["format_version"])
         return parse_recipe(recipe, source=str(path))
     except RecipeError as error:
         raise CheckpointError(
-            f"the recipe in {path} (risctl {header['risctl']}) is none that risctl {__version__} knows: {error}"
+            f"risctl {__version__} cannot read the recipe in {path} (written by risctl {header['risctl']}): {error}"
         ) from error
 
 
 def vocabulary_of(header: Mapping[str, Any], path: Path) -> Vocabulary:
-    """Return the vocabulary in a checkpoint's header. Raises `CheckpointError` if it is none."""
+    """Returns the vocabulary in a checkpoint's header.
+
+    Raises:
+        CheckpointError: The header holds none.
+    """
     words = header["vocabulary"]
     if not isinstance(words, list):
         raise CheckpointError(f"{path} is damaged: expected a list of words, got {type(words).__name__}")
@@ -107,7 +129,11 @@ def vocabulary_of(header: Mapping[str, Any], path: Path) -> Vocabulary:
 
 
 def fill(system: torch.nn.Module, weights: Mapping[str, Tensor], *, source: Path) -> None:
-    """Copy `weights` into `system`. Raises `CheckpointError`, naming the first few, if names or shapes differ."""
+    """Copies `weights` into `system`; `source` names them in errors.
+
+    Raises:
+        CheckpointError: Names or shapes differ; the first few are named.
+    """
     own = system.state_dict()
     problems = [f"{name} is missing" for name in own if name not in weights]
     problems += [f"{name} is not of this model" for name in weights if name not in own]
@@ -120,6 +146,17 @@ def fill(system: torch.nn.Module, weights: Mapping[str, Tensor], *, source: Path
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise CheckpointError(f"{source} does not fit the model of its recipe: {'; '.join(problems[:3])}{more}")
     system.load_state_dict(dict(weights))
+
+
+def checked_output(out: Path) -> Path:
+    """Returns `out`, the file of weights that an import is to write.
+
+    Raises:
+        UsageError: It does not end in .safetensors, or is a folder.
+    """
+    if out.suffix != ".safetensors" or out.is_dir():
+        raise UsageError(f"expected an output file that ends in .safetensors, got {out}")
+    return out
 
 
 @contextmanager
@@ -160,7 +197,7 @@ def _header(file: Any, path: Path) -> dict[str, Any]:
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors contiguous on the CPU, no two in one storage: safetensors refuses shared ones."""
+    """Returns the tensors contiguous on the CPU, no two in one storage: safetensors refuses shared ones."""
     separate: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():
@@ -174,7 +211,7 @@ def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _digest(tensors: Mapping[str, Tensor], prefix: str) -> str:
-    """Return the SHA-256 over names, types, shapes and bytes of the tensors whose names begin with `prefix`."""
+    """Returns the SHA-256 over names, types, shapes and bytes of the tensors whose names begin with `prefix`."""
     digest = hashlib.sha256()
     for name in sorted(name for name in tensors if name.startswith(prefix)):
         tensor = tensors[name]

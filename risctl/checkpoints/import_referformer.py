@@ -1,4 +1,4 @@
-"""Published ReferFormer weights to a checkpoint of ours: what `risctl import referformer` does."""
+"""Imports published ReferFormer weights as a checkpoint."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from risctl.checkpoints.checkpoint import save_checkpoint
+from risctl.checkpoints.checkpoint import checked_output, save_checkpoint
 from risctl.errors import CheckpointError, UsageError
 from risctl.language.byte_pairs import BytePairs
 from risctl.recipe.load import parse_recipe
@@ -21,7 +21,14 @@ _A2D_LONGEST = 640
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedReferFormer:
-    """What was written. tokens: of the tokenizer; parameters: of the model."""
+    """What was written.
+
+    Attributes:
+        path: The checkpoint.
+        model: The recipe's `model` section.
+        tokens: How many tokens the tokenizer has.
+        parameters: How many parameters the model has.
+    """
 
     path: Path
     model: dict[str, Any]
@@ -32,15 +39,20 @@ class ImportedReferFormer:
 def import_referformer(
     source: Path, out: Path, *, tokenizer: str = TOKENIZER, new_classes: bool = False, a2d: bool = False
 ) -> ImportedReferFormer:
-    """Write the checkpoint `out` of a published ReferFormer with any of its nine backbones.
+    """Writes a checkpoint of a published ReferFormer with any of its nine backbones.
 
-    tokenizer: RoBERTa's, a folder or hub id; the checkpoint then holds it. new_classes: begin with one new class
-    output, as for fine-tuning after the pretraining with many. a2d: predict as for A2D-Sentences, longest side 640, the
-    centre frame of a clip alone. Raises `CheckpointError` for a file of another model, naming unknown and missing keys,
-    `UsageError` for a tokenizer of another size, and what reading the tokenizer raises.
+    Args:
+        source: The published file.
+        out: The checkpoint to write.
+        tokenizer: RoBERTa's tokenizer, a folder or hub id; the checkpoint then holds it.
+        new_classes: Whether it begins with one new class output, for fine-tuning after the pretraining with many.
+        a2d: Whether it predicts as for A2D-Sentences: longest side 640, the centre frame of a clip alone.
+
+    Raises:
+        CheckpointError: The file is of another model; unknown and missing keys are named.
+        UsageError: The tokenizer has another size.
     """
-    if out.suffix != ".safetensors" or out.is_dir():
-        raise UsageError(f"expected an output file that ends in .safetensors, got {out}")
+    checked_output(out)
     published = read_referformer(source)
     section = referformer_model(published, source=source)
     if new_classes:

@@ -1,4 +1,4 @@
-"""A published ZSI checkpoint to one of ours, with the word vectors that it lacks."""
+"""Imports a published ZSI checkpoint, with the word vectors that it lacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from risctl.checkpoints.checkpoint import save_checkpoint
+from risctl.checkpoints.checkpoint import checked_output, save_checkpoint
 from risctl.core.encoders.load_weights import load_state
 from risctl.errors import CheckpointError, UsageError
 from risctl.language.class_vectors import read_matrix
@@ -26,7 +26,15 @@ from risctl.systems.zsi.published import read_zsi, zsi_model, zsi_state
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedZSI:
-    """What was written. words: how many can be asked for; missing: words of the vocabulary that have no vector."""
+    """What was written.
+
+    Attributes:
+        path: The checkpoint.
+        model: The recipe's `model` section.
+        words: How many words the model can detect by.
+        missing: Words of the vocabulary that have no vector.
+        parameters: How many parameters the model has.
+    """
 
     path: Path
     model: dict[str, Any]
@@ -45,20 +53,28 @@ def import_zsi(
     class_vectors: Path | None = None,
     extra_words: int = 20_000,
 ) -> ImportedZSI:
-    """Write the checkpoint `out` of a published ZSI (`.pth`).
+    """Writes a checkpoint of a published ZSI (`.pth`).
 
-    No published file holds the vocabulary matrix: it is made of the word vectors `vocabulary` for the list `words`, one
-    a line, or for all words of `vocabulary` if they are as many as the checkpoint wants. A word without a vector has
-    zeros and takes no part; the checkpoint's header lists them, as `without_vector`. class_vectors: the published
-    matrix of the split's class vectors (one column a class after background's); without it, unseen classes have those
-    of `vocabulary`, at the published length. The `extra_words` most frequent words of `vocabulary` can be asked for as
-    well.
+    No published file holds the vocabulary matrix: it is made of word vectors. A word without a vector has zeros and
+    takes no part; the checkpoint's header lists such words, as `without_vector`.
 
-    Raises `CheckpointError` for a file of another model, `UsageError` for another split or another number of words,
-    `DataError` for lists and vectors that cannot be read.
+    Args:
+        source: The published file.
+        out: The checkpoint to write.
+        split: The split of COCO's classes that the file must be of.
+        vocabulary: The word vectors.
+        words: The list of the vocabulary's words, one a line; without it, all words of `vocabulary`, if they are as
+            many as the published model expects.
+        class_vectors: The published matrix of the split's class vectors (one column per class after background's);
+            without it, unseen classes have the vectors of `vocabulary`, at the published length.
+        extra_words: How many of the most frequent words of `vocabulary` the model can detect by as well.
+
+    Raises:
+        CheckpointError: The file is of another model.
+        UsageError: The split or the number of words differs.
+        DataError: Lists or vectors cannot be read.
     """
-    if out.suffix != ".safetensors":
-        raise UsageError(f"expected an output that ends in .safetensors, got {out}")
+    checked_output(out)
     published = read_zsi(source)
     section = zsi_model(published, source=str(source))
     if section["split"] != split:
@@ -113,7 +129,7 @@ def import_zsi(
 
 
 def _unseen(path: Path, *, classes: int, seen: int, dim: int) -> Tensor:
-    """Return the vectors (U + 1, dim) of background and the unseen classes of a matrix (dim, classes + 1) as text."""
+    """Returns the vectors (U + 1, dim) of background and the unseen classes of a matrix (dim, classes + 1) as text."""
     matrix = read_matrix(path)
     if matrix.shape != (dim, classes + 1):
         raise CheckpointError(
@@ -123,7 +139,7 @@ def _unseen(path: Path, *, classes: int, seen: int, dim: int) -> Tensor:
 
 
 def _with_classes(vectors: Tensor, known: Vocabulary, classes: tuple[str, ...], state: dict[str, Tensor]) -> Tensor:
-    """Return word vectors in which a class of one word has the vector that was trained with."""
+    """Returns word vectors in which a class of one word has the vector that was trained with."""
     vectors = vectors.clone()
     places = {word: number for number, word in enumerate(known.words)}
     for name, vector in zip(classes, torch.cat([state["seen"][1:], state["unseen"][1:]]), strict=True):

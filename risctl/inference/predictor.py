@@ -14,7 +14,7 @@ from typing import Any, overload
 import numpy as np
 import torch
 
-from risctl.checkpoints.checkpoint import Loaded, load_checkpoint
+from risctl.checkpoints.loaded_model import LoadedModel, load_checkpoint
 from risctl.devices import device_name, pick_device
 from risctl.errors import UsageError
 from risctl.inference.encoded_image import EncodedImage, Tokens, decode, device_of, encode, encode_texts, prepare
@@ -43,7 +43,7 @@ class Predictor:
     """
 
     def __init__(
-        self, loaded: Loaded, *, threshold: float | None = None, no_target_threshold: float | None = None
+        self, loaded: LoadedModel, *, threshold: float | None = None, no_target_threshold: float | None = None
     ) -> None:
         """Takes a checkpoint that was opened.
 

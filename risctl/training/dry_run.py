@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from risctl.checkpoints.checkpoint import Builder
+from risctl.checkpoints.loaded_model import Builder
 from risctl.data.batch import Batch, collate
 from risctl.data.loading.image_dataset import Resizable, to_item
 from risctl.data.loading.loader import EpochSampler

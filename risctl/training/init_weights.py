@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from risctl.checkpoints.checkpoint import read_weights, vocabulary_of
+from risctl.checkpoints.checkpoint import vocabulary_of
+from risctl.checkpoints.loaded_model import read_weights
 from risctl.core.encoders.text.embedding import FrozenVectors, LearnedVectors
 from risctl.errors import CheckpointError, RecipeError, nearest
 from risctl.language.vocabulary import Vocabulary

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from risctl.checkpoints.checkpoint import Builder
+from risctl.checkpoints.loaded_model import Builder
 from risctl.data.store.reader import Store
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System

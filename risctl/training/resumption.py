@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from risctl.checkpoints.checkpoint import MEAN, MODEL, TRAINING, Builder, fill, read_tensors, vocabulary_of
+from risctl.checkpoints.checkpoint import MEAN, MODEL, TRAINING, fill, read_tensors, vocabulary_of
+from risctl.checkpoints.loaded_model import Builder
 from risctl.data.store.reader import Store
 from risctl.errors import CheckpointError, DataError, UsageError
 from risctl.recipe.schema import Recipe

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 
-from risctl.checkpoints.checkpoint import Builder
+from risctl.checkpoints.loaded_model import Builder
 from risctl.data.loading.loader import EpochSampler
 from risctl.data.store.reader import Store
 from risctl.devices import determinism, device_name, pick_device

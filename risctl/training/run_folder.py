@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from risctl import __version__
-from risctl.checkpoints.checkpoint import BEST, LAST
+from risctl.checkpoints.loaded_model import BEST, LAST
 from risctl.checkpoints.upgrade import upgraded_recipe
 from risctl.errors import MachineError, UsageError
 from risctl.files import replacing

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
-from risctl.checkpoints.checkpoint import Builder, load_checkpoint, save_checkpoint
+from risctl.checkpoints.checkpoint import save_checkpoint
+from risctl.checkpoints.loaded_model import Builder, load_checkpoint
 from risctl.errors import UsageError
 from risctl.files import replacing
 from risctl.recipe.schema import Recipe

@@ -14,7 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from risctl.checkpoints import checkpoint
-from risctl.checkpoints.checkpoint import load_checkpoint, read_tensors, resolve_checkpoint, save_checkpoint
+from risctl.checkpoints.checkpoint import read_tensors, save_checkpoint
+from risctl.checkpoints.loaded_model import SHIPPED, load_checkpoint, resolve_checkpoint
 from risctl.errors import CheckpointError, MachineError
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
@@ -192,3 +193,13 @@ def test_a_failed_save_leaves_the_old_file(
         save_checkpoint(saved, system=system, recipe=recipe, vocabulary=VOCABULARY)
     assert saved.read_bytes() == before
     assert [one.name for one in saved.parent.iterdir()] == [saved.name]
+
+
+def test_the_shipped_model_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve_checkpoint("mini") == resolve_checkpoint(Path("mini")) == resolve_checkpoint(None) == SHIPPED
+    with pytest.raises(CheckpointError, match="did you mean 'mini'"):
+        resolve_checkpoint("minni")
+    (tmp_path / "mini").mkdir()  # a run of that name is what is meant where there is one
+    with pytest.raises(CheckpointError, match="run folder mini"):
+        resolve_checkpoint("mini")

@@ -14,7 +14,7 @@ from helpers.published_referformer import BACKBONE_KEYS, referformer_shapes
 from torch import Tensor
 from typer.testing import CliRunner
 
-from risctl.checkpoints.checkpoint import load_checkpoint
+from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.cli.app import app
 from risctl.errors import CheckpointError
 from risctl.language.byte_pairs import BytePairs

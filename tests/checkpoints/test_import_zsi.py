@@ -11,8 +11,8 @@ import torch
 from helpers.published_zsi import WORDS, write_checkpoint, write_vectors, zsi_shapes
 from torchvision.models import resnet101
 
-from risctl.checkpoints.checkpoint import load_checkpoint
 from risctl.checkpoints.import_zsi import import_zsi
+from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.cli import app
 from risctl.errors import CheckpointError, DataError, UsageError
 from risctl.systems.zsi.build import WORD_NORM

@@ -12,8 +12,8 @@ import torch
 from safetensors import safe_open
 
 import risctl
-from risctl.checkpoints import checkpoint
-from risctl.checkpoints.checkpoint import load_checkpoint
+from risctl.checkpoints import loaded_model
+from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.errors import CheckpointError, UsageError
 from risctl.language.coco_classes import CLASSES
 from risctl.vision import rle
@@ -39,7 +39,7 @@ def stand_in(tool, tiny_mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """A tiny model in the place of the shipped one."""
     path = tmp_path / "models" / "mini.safetensors"
     tool.ship(tiny_mini, path, overrides=["model.no_target_threshold=0.25"])
-    monkeypatch.setattr(checkpoint, "SHIPPED", path)
+    monkeypatch.setattr(loaded_model, "SHIPPED", path)
     detector.shipped_predictor.cache_clear()
     yield path
     detector.shipped_predictor.cache_clear()
@@ -52,9 +52,9 @@ def pixels() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def shipped() -> Path:
-    if not checkpoint.SHIPPED.is_file():
-        pytest.skip(f"this copy has no shipped model ({checkpoint.SHIPPED})")
-    return checkpoint.SHIPPED
+    if not loaded_model.SHIPPED.is_file():
+        pytest.skip(f"this copy has no shipped model ({loaded_model.SHIPPED})")
+    return loaded_model.SHIPPED
 
 
 def test_what_is_shipped_is_the_weights_in_half_precision(stand_in: Path, tiny_mini: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_damaged_model_is_refused(stand_in: Path) -> None:
 
 
 def test_a_copy_without_the_model_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path / "mini.safetensors")
+    monkeypatch.setattr(loaded_model, "SHIPPED", tmp_path / "mini.safetensors")
     with pytest.raises(CheckpointError, match=r"lacks its own model.*--model"):
         risctl.load()
 

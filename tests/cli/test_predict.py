@@ -316,7 +316,7 @@ def test_presence_is_checked(risctl: Run, photo: Path, tiny_mini: Path) -> None:
 def test_the_model_need_not_be_named(
     risctl: Run, photo: Path, tiny_mini: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("risctl.checkpoints.checkpoint.SHIPPED", tiny_mini / "last.safetensors")
+    monkeypatch.setattr("risctl.checkpoints.loaded_model.SHIPPED", tiny_mini / "last.safetensors")
     [record] = json.loads(risctl("predict", photo, "the red cup", "--json").out)
     assert record["model"] == str(tiny_mini / "last.safetensors")
     found = json.loads(risctl("predict", photo, "--classes", "person, cup, dog", "--min-score", "0", "--json").out)

@@ -103,7 +103,7 @@ def test_instances_found_without_a_download_are_the_default(
             del self.shape
 
     assert zeroshot("predict", picture, "a cup", "--proposals", "embodied", "--clip", clip).code == 2
-    monkeypatch.setattr("risctl.checkpoints.checkpoint.SHIPPED", Path(__file__))
+    monkeypatch.setattr("risctl.checkpoints.loaded_model.SHIPPED", Path(__file__))
     monkeypatch.setattr("risctl.zeroshot.proposals.detector.shipped_predictor", Shipped)
     for options in ((), ("--proposals", "embedded")):
         ran = zeroshot("predict", picture, "box on the left", "--clip", clip, "--spatial", 100, "--json", *options)
@@ -242,7 +242,7 @@ def test_mistakes_are_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # As in a copy of the package without its model, which otherwise stands in for a source.
-    monkeypatch.setattr("risctl.checkpoints.checkpoint.SHIPPED", tmp_path / "absent")
+    monkeypatch.setattr("risctl.checkpoints.loaded_model.SHIPPED", tmp_path / "absent")
     options = arguments if "--clip" in arguments else (*arguments, "--clip", clip)
     ran = zeroshot("predict", picture, "a cup", *options)
     assert ran.code == code

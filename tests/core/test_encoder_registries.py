@@ -12,7 +12,7 @@ import torch
 from helpers.tiny import tiny_store
 from helpers.tiny_transformers import VISUAL, write_text, write_visual
 
-from risctl.checkpoints.checkpoint import load_checkpoint
+from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.core.encoders.visual.registry import VISUAL_ENCODERS
 from risctl.core.encoders.visual.transformers_backbone import TransformersBackbone, read_config
 from risctl.errors import CheckpointError, RecipeError, UsageError

@@ -13,7 +13,8 @@ from helpers.video_system import perfect, recipe_of
 from PIL import Image
 from typer.testing import CliRunner
 
-from risctl.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from risctl.checkpoints.checkpoint import save_checkpoint
+from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.cli.app import app
 from risctl.data.datasets.ref_video.reader import read_ref_davis17, read_ref_youtube_vos
 from risctl.data.store.reader import Store

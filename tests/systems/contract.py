@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from risctl.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from risctl.checkpoints.checkpoint import save_checkpoint
+from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.data.batch import Batch, Item, collate
 from risctl.errors import UsageError
 from risctl.language.vocabulary import Vocabulary

@@ -13,7 +13,7 @@ from helpers.tiny import tiny_store
 from helpers.toy_system.model import Toy
 
 import risctl
-from risctl.checkpoints.checkpoint import load_checkpoint
+from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.data.store.reader import Store
 from risctl.errors import RecipeError
 from risctl.evaluation.image_evaluator import evaluate

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from helpers.tiny import build_tiny, tiny_recipe, tiny_store
 
-from risctl.checkpoints.checkpoint import load_checkpoint
+from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.data.store.reader import Store
 from risctl.errors import DataError, RecipeError
 from risctl.language.coco_classes import SPLITS

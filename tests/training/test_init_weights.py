@@ -11,7 +11,8 @@ import torch
 from helpers.small_models import REFERFORMER
 from helpers.tiny import assert_same_tensors, build_tiny, tiny_dataset, tiny_recipe, tiny_store, weights_of
 
-from risctl.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from risctl.checkpoints.checkpoint import save_checkpoint
+from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.data.records import Expression
 from risctl.data.store.writer import write_store
 from risctl.errors import CheckpointError, RecipeError

@@ -11,7 +11,7 @@ from helpers.tiny import assert_same_tensors, tiny_dataset, tiny_store, weights_
 from helpers.video_files import write_youtube
 from helpers.video_system import recipe_of
 
-from risctl.checkpoints.checkpoint import load_checkpoint
+from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.data.batch import collate
 from risctl.data.datasets.ref_video.reader import read_ref_youtube_vos
 from risctl.data.loading.clip_dataset import PseudoClipDataset, ReferringVideoDataset

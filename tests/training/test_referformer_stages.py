@@ -11,7 +11,7 @@ import torch
 from helpers.tiny import tiny_dataset
 from helpers.video_files import write_youtube
 
-from risctl.checkpoints.checkpoint import load_checkpoint
+from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.data.datasets.ref_video.reader import read_ref_youtube_vos
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store

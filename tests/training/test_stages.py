@@ -10,7 +10,7 @@ import pytest
 import torch
 from helpers.tiny import assert_same_tensors, build_tiny, tiny_recipe, tiny_store, weights_of
 
-from risctl.checkpoints.checkpoint import load_checkpoint
+from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.errors import RecipeError, UsageError
 from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe

@@ -21,7 +21,8 @@ from helpers.tiny import (
     weights_of,
 )
 
-from risctl.checkpoints.checkpoint import MODEL, TRAINING, load_checkpoint, read_tensors
+from risctl.checkpoints.checkpoint import MODEL, TRAINING, read_tensors
+from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.data.batch import Batch
 from risctl.data.store.reader import Store
 from risctl.devices import pick_device

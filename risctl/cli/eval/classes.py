@@ -10,12 +10,12 @@ from risctl.cli import console
 if TYPE_CHECKING:
     import torch
 
-    from risctl.checkpoints.checkpoint import Loaded
+    from risctl.checkpoints.loaded_model import LoadedModel
     from risctl.data.store.reader import Store
 
 
 def evaluate_detector(
-    loaded: Loaded,
+    loaded: LoadedModel,
     store: Store,
     *,
     split: str,

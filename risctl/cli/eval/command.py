@@ -104,7 +104,7 @@ def evaluate_model(
     On a store of videos: J, F and J&F of the expressions; for ref-davis17 also DAVIS's own figures by both matching
     rules, averaged over the four annotators.
     """
-    from risctl.checkpoints.checkpoint import load_checkpoint
+    from risctl.checkpoints.loaded_model import load_checkpoint
     from risctl.data.download.mirrors import sha256_of
     from risctl.data.store.clips import is_video_store
     from risctl.data.store.reader import Store

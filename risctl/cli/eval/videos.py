@@ -12,13 +12,13 @@ from risctl.cli.report_option import write_reports
 if TYPE_CHECKING:
     import torch
 
-    from risctl.checkpoints.checkpoint import Loaded
+    from risctl.checkpoints.loaded_model import LoadedModel
     from risctl.data.store.reader import Store, TextField
     from risctl.output_files import OutputFiles
 
 
 def evaluate_video_model(
-    loaded: Loaded,
+    loaded: LoadedModel,
     store: Store,
     *,
     split: str,

@@ -48,12 +48,12 @@ def import_vlt(
     The published file holds no word vectors, so name those it was trained with, or GloVe's Common Crawl vectors, which
     are the same. The checkpoint then predicts unaided.
     """
-    from risctl.checkpoints import import_weights
+    from risctl.checkpoints.import_vlt import import_vlt as convert
 
     with console.quiet_if(quiet):
         if vectors is None:
             console.warn("without --vectors the checkpoint knows no word and is good for inspection only")
-        done = import_weights.import_vlt(
+        done = convert(
             source, out, queries=queries, max_words=max_words, vectors=vectors, extra_words=extra_words, data=data
         )
         console.say(
@@ -79,10 +79,10 @@ def import_darknet53(
     as_json: JsonOption = False,
 ) -> None:
     """Make a backbone for `model.visual.weights` of YOLOv3's weights (Darknet-53 and the first of its heads)."""
-    from risctl.checkpoints import import_weights
+    from risctl.checkpoints import import_backbone
 
     with console.quiet_if(quiet):
-        count = import_weights.import_darknet53(source, out)
+        count = import_backbone.import_darknet53(source, out)
         console.say(f"Darknet-53: {count:,} numbers")
         console.result(str(out), data={"path": str(out), "numbers": count}, as_json=as_json)
 
@@ -107,10 +107,10 @@ def import_deeplab(
 
     Its classifier and what an optimiser keeps are left out. Neither TensorFlow nor Caffe is needed.
     """
-    from risctl.checkpoints import import_weights
+    from risctl.checkpoints import import_backbone
 
     with console.quiet_if(quiet):
-        count = import_weights.import_deeplab(source, out)
+        count = import_backbone.import_deeplab(source, out)
         console.say(f"DeepLab ResNet-101: {count:,} numbers")
         console.result(str(out), data={"path": str(out), "numbers": count}, as_json=as_json)
 

@@ -55,7 +55,7 @@ def detections(
     With a ZSI checkpoint, seen and unseen categories are detected separately, and the best of both are drawn. Prints
     the path of the sheet; --json adds the detections.
     """
-    from risctl.checkpoints.checkpoint import load_checkpoint
+    from risctl.checkpoints.loaded_model import load_checkpoint
     from risctl.data.store.reader import Store
     from risctl.devices import pick_device
     from risctl.inference.batched_inference import detections_in_store

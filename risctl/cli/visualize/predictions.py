@@ -25,7 +25,7 @@ from risctl.cli.options import (
 from risctl.cli.visualize.contact_sheets import ContactSheetFile, OutOption
 
 if TYPE_CHECKING:
-    from risctl.checkpoints.checkpoint import Loaded
+    from risctl.checkpoints.loaded_model import LoadedModel
     from risctl.data.store.reader import Store, TextField
     from risctl.metrics.protocols import Protocol
 
@@ -71,7 +71,7 @@ def predictions(
     For the worst and the best, all sentences of the split are evaluated first; --rows takes an earlier evaluation,
     --limit fewer sentences. Prints the path of the sheet.
     """
-    from risctl.checkpoints.checkpoint import load_checkpoint
+    from risctl.checkpoints.loaded_model import load_checkpoint
     from risctl.data.store.clips import is_video_store
     from risctl.data.store.reader import Store
     from risctl.devices import pick_device
@@ -113,7 +113,7 @@ def predictions(
 
 
 def _samples(
-    loaded: Loaded,
+    loaded: LoadedModel,
     store: Store,
     *,
     split: str,

@@ -47,9 +47,9 @@ SOURCES = {
 
 def default_source() -> str | None:
     """Returns the name of the source that is used where none is named; None if this copy of risctl lacks its model."""
-    from risctl.checkpoints import checkpoint
+    from risctl.checkpoints import loaded_model
 
-    return "embedded" if checkpoint.SHIPPED.is_file() else None
+    return "embedded" if loaded_model.SHIPPED.is_file() else None
 
 
 def open_source(spec: str, *, device: torch.device, store: Store | None = None, max_count: int = 100) -> ProposalSource:

@@ -1,4 +1,4 @@
-"""Published weights to files of ours: what `risctl import` does."""
+"""Imports published VLT weights as a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.torch import save_file
 
-from risctl.checkpoints.checkpoint import save_checkpoint
+from risctl.checkpoints.checkpoint import checked_output, save_checkpoint
 from risctl.core.encoders.load_weights import load_state
-from risctl.core.encoders.visual.darknet53_weights import read_darknet53
-from risctl.core.encoders.visual.deeplab_weights import read_deeplab
 from risctl.data.store.reader import Store
-from risctl.errors import CheckpointError, UsageError
-from risctl.files import replacing
+from risctl.errors import UsageError
 from risctl.language.tokens import words_of
 from risctl.language.vocabulary import Vocabulary
 from risctl.language.word_vectors import WordVectors
@@ -30,8 +26,15 @@ PUBLISHED_VECTORS = "en_vectors_web_lg"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
-    """What was written. words: how many the checkpoint knows; parameters: of the model, norm statistics aside."""
+class ImportedVLT:
+    """What was written.
+
+    Attributes:
+        path: The checkpoint.
+        model: The recipe's `model` section.
+        words: How many words the checkpoint knows.
+        parameters: How many parameters the model has, norm statistics aside.
+    """
 
     path: Path
     model: dict[str, Any]
@@ -48,13 +51,23 @@ def import_vlt(
     vectors: str | None = None,
     extra_words: int = 50_000,
     data: Path | None = None,
-) -> Imported:
-    """Write the checkpoint `out` of a published VLT (Keras h5).
+) -> ImportedVLT:
+    """Writes a checkpoint of a published VLT (Keras h5).
 
-    The file holds no word vectors: the checkpoint takes those of `vectors` for their `extra_words` most frequent words
-    and for all words of the store `data`; without `vectors` it knows no word. queries: how many are expected, None to
-    take what the file has. Raises `CheckpointError` for a file of another model, `UsageError` for other queries or
-    vectors of another width, and what reading vectors raises.
+    The published file holds no word vectors.
+
+    Args:
+        source: The published file.
+        out: The checkpoint to write.
+        queries: How many queries are expected; None takes what the file has.
+        max_words: The longest expression that is read, in words.
+        vectors: The word vectors to take; without them the checkpoint knows no word.
+        extra_words: How many of the most frequent words of `vectors` the checkpoint knows.
+        data: A store, all words of which the checkpoint knows as well.
+
+    Raises:
+        CheckpointError: The file is of another model.
+        UsageError: The file has other queries, or the vectors another width.
     """
     arrays = read_keras_weights(source)
     section = vlt_model(arrays, source=source)
@@ -70,34 +83,10 @@ def import_vlt(
     embedding = {name: own[name] for name in own if name.startswith("text.embedding.")}
     load_state(system, state | embedding, source=str(source))
     save_checkpoint(
-        _checked(out), system=system, recipe=recipe, vocabulary=vocabulary, extra={"imported_from": source.name}
+        checked_output(out), system=system, recipe=recipe, vocabulary=vocabulary, extra={"imported_from": source.name}
     )
     parameters = sum(parameter.numel() for parameter in system.parameters())
-    return Imported(path=out, model=section, words=len(vocabulary) - 2, parameters=parameters)
-
-
-def import_darknet53(source: Path, out: Path) -> int:
-    """Write the backbone `out` (safetensors) of Darknet-53 weights (`.weights` or Keras h5) and return how many
-    numbers.
-
-    A recipe names the file as `model.visual.weights`. Raises `CheckpointError` for a file of another network.
-    """
-    state = read_darknet53(source)
-    with replacing(_checked(out)) as beside:
-        save_file(state, beside, metadata={"imported_from": source.name, "backbone": "darknet53"})
-    return sum(values.numel() for values in state.values())
-
-
-def import_deeplab(source: Path, out: Path) -> int:
-    """Write the backbone `out` (safetensors) of DeepLab v2's ResNet-101 and return how many numbers it has.
-
-    source: as `deeplab_weights.read_deeplab` takes it. A recipe names the file as `model.visual.weights` of the
-    backbone `deeplab_resnet101`. Raises `CheckpointError` for a file of another network.
-    """
-    state = read_deeplab(source)
-    with replacing(_checked(out)) as beside:
-        save_file(state, beside, metadata={"imported_from": source.name, "backbone": "deeplab_resnet101"})
-    return sum(values.numel() for values in state.values())
+    return ImportedVLT(path=out, model=section, words=len(vocabulary) - 2, parameters=parameters)
 
 
 def _words(
@@ -129,11 +118,3 @@ def _recipe(section: dict[str, Any], data: Path | None) -> Recipe:
         },
         source="the imported model",
     )
-
-
-def _checked(out: Path) -> Path:
-    if out.suffix != ".safetensors":
-        raise UsageError(f"expected an output that ends in .safetensors, got {out}")
-    if out.is_dir():
-        raise CheckpointError(f"expected a file to write, got the folder {out}")
-    return out

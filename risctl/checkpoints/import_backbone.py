@@ -1,0 +1,50 @@
+"""Imports published weights of backbones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from risctl.checkpoints.checkpoint import checked_output
+from risctl.core.encoders.visual.darknet53_weights import read_darknet53
+from risctl.core.encoders.visual.deeplab_weights import read_deeplab
+from risctl.files import replacing
+
+
+def import_darknet53(source: Path, out: Path) -> int:
+    """Writes Darknet-53 weights (`.weights` or Keras h5) as a backbone for `model.visual.weights`.
+
+    Args:
+        source: The published file.
+        out: The safetensors file to write.
+
+    Returns:
+        How many numbers were written.
+
+    Raises:
+        CheckpointError: The file is of another network.
+    """
+    state = read_darknet53(source)
+    with replacing(checked_output(out)) as beside:
+        save_file(state, beside, metadata={"imported_from": source.name, "backbone": "darknet53"})
+    return sum(values.numel() for values in state.values())
+
+
+def import_deeplab(source: Path, out: Path) -> int:
+    """Writes DeepLab v2's ResNet-101 as a backbone for `model.visual.weights` of `deeplab_resnet101`.
+
+    Args:
+        source: A file that `deeplab_weights.read_deeplab` takes.
+        out: The safetensors file to write.
+
+    Returns:
+        How many numbers were written.
+
+    Raises:
+        CheckpointError: The file is of another network.
+    """
+    state = read_deeplab(source)
+    with replacing(checked_output(out)) as beside:
+        save_file(state, beside, metadata={"imported_from": source.name, "backbone": "deeplab_resnet101"})
+    return sum(values.numel() for values in state.values())
