@@ -67,8 +67,7 @@ def test_what_is_no_vlt_is_refused(name: str) -> None:
 def test_the_command_makes_a_checkpoint_that_predicts_unaided(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from risctl.checkpoints.import_weights import import_vlt
-
+    from risctl.checkpoints.import_vlt import import_vlt
     from risctl.checkpoints.loaded_model import load_checkpoint
     from risctl.cli.import_ import app as import_
 

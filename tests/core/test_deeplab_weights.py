@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from risctl.checkpoints.import_weights import import_deeplab
 from safetensors.numpy import save_file
 
+from risctl.checkpoints.import_backbone import import_deeplab
 from risctl.core.encoders.load_weights import load_backbone
 from risctl.core.encoders.visual.deeplab_weights import layer_names, read_deeplab
 from risctl.core.encoders.visual.dilated_resnet import DilatedResNet
