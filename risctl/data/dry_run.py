@@ -20,13 +20,13 @@ class DryRun:
         name: The dataset.
         split_by: Its way of splitting.
         out: The store that would be written.
-        link: Whether the store would hold the paths of the pictures instead of the pictures.
+        link: Whether the store would hold the paths of the images instead of the images.
         annotations: The annotation files that are there.
         downloads: What would be downloaded.
-        collection: The name of the collection of pictures.
-        present: How many of the pictures are there.
-        wanted: How many pictures the annotations are about, None where these are not there yet.
-        folders: Where the pictures are.
+        collection: The name of the collection of images.
+        present: How many of the images are there.
+        wanted: How many images the annotations are about, None where these are not there yet.
+        folders: Where the images are.
         store_bytes: The size of the store, None where it is not known before the downloads.
         free: The free space where downloads and store go.
     """
@@ -117,9 +117,9 @@ def dry_run(
         out: The store.
         root: The data root, where downloads go.
         source: The folder of the published files, None to download them.
-        images: The folder of the pictures, None to look for them around the annotations.
+        images: The folder of the images, None to look for them around the annotations.
         split_by: The way of splitting, the dataset's usual one if empty.
-        link: Whether the store is to hold paths instead of pictures.
+        link: Whether the store is to hold paths instead of images.
 
     Raises:
         DataError: The folder `source` does not have the published files.

@@ -100,11 +100,11 @@ def prepare_dataset(
         out: The store to write.
         source: The folder of the published files; without it they are looked for in the data root of `downloads`,
             and what is missing is fetched.
-        images: The folder of the pictures, None to look for them around the published files.
+        images: The folder of the images, None to look for them around the published files.
         split_by: The way of splitting, None for the dataset's usual one.
-        link: Whether the store holds paths instead of pictures.
+        link: Whether the store holds paths instead of images.
         verify: Whether the store is read back and its masks are compared with the published ones.
-        allow_missing: Whether what lacks its picture or mask is left out instead of refused.
+        allow_missing: Whether what lacks its image or mask is left out instead of refused.
         options: The values of the dataset's own options.
         downloads: Where downloads go.
         stage: Called with the label of each stage of the work.

@@ -18,7 +18,7 @@ from helpers.scene_reader import Eye, Meaning, read
 from PIL import Image
 
 from risctl.data.datasets.scenes.catalogue import CATEGORIES
-from risctl.data.datasets.scenes.export import write_pictures
+from risctl.data.datasets.scenes.export import write_images
 from risctl.data.datasets.scenes.generate import RenderedScene, make_scene, make_scenes
 from risctl.data.datasets.scenes.palette import COLOURS
 from risctl.data.datasets.scenes.phrases import ABILITIES, Phrase, without_words
@@ -292,7 +292,7 @@ def test_a_size_asked_for_is_kept() -> None:
 
 
 def test_pictures_come_with_their_expressions(tmp_path: Path) -> None:
-    written = write_pictures(tmp_path, count=2, seed=SEED)
+    written = write_images(tmp_path, count=2, seed=SEED)
     assert [path.name for path in written] == ["scene_000009.png", "scene_000019.png"]
     scene = make_scene(9, seed=SEED)
     assert np.array_equal(np.asarray(Image.open(written[0])), scene.pixels)

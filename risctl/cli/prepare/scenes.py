@@ -57,7 +57,7 @@ def scenes(
     """Make scenes of everyday objects with expressions for them, in train, val and test. Needs no download."""
     import os
 
-    from risctl.data.datasets.scenes.export import write_pictures
+    from risctl.data.datasets.scenes.export import write_images
     from risctl.data.datasets.scenes.generate import make_scenes
     from risctl.data.datasets.scenes.moving import make_moving_scenes
 
@@ -79,7 +79,7 @@ def scenes(
             lines = [f"{count} videos of {frames} frames", needed]
             report_store(info, counted=OBJECTS, lines=lines, more={"abilities": abilities}, as_json=as_json)
         else:
-            shown = write_pictures(pictures, count=picture_count, seed=seed, size=shape) if pictures else []
+            shown = write_images(pictures, count=picture_count, seed=seed, size=shape) if pictures else []
             paths = [str(path) for path in shown]
             more = {"abilities": abilities, "pictures": paths}
             report_store(info, lines=[needed, *paths], more=more, as_json=as_json)

@@ -33,7 +33,7 @@ def counts(images: int | None, refs: int | None, sentences: int | None, **more: 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageCollection:
-    """The pictures that a dataset is about.
+    """The images that a dataset is about.
 
     Attributes:
         name: Its name for people.
@@ -54,7 +54,7 @@ class AnnotationFiles:
     Attributes:
         files: The files.
         instances: COCO's `instances.json` among them, if there is one.
-        search_folders: The folders in and below which pictures are looked for.
+        search_folders: The folders in and below which images are looked for.
         complete: Whether no published file is missing.
     """
 
@@ -102,15 +102,15 @@ class DatasetDescriptor:
         quoted_totals: Way of splitting -> another number of sentences that is quoted -> why.
         missing_splits: (way of splitting, split) -> what it means that the files lack the split.
         sources: The downloads of its annotations; empty if users bring the files.
-        images: The pictures that it is about, where these are kept apart from the annotations.
+        images: The images that it is about, where these are kept apart from the annotations.
         find: Returns its annotation files in or below a folder, for a way of splitting. Raises `DataError` if they
             are not there.
-        image_names: Returns the file names of all of its pictures, without parsing every annotation.
+        image_names: Returns the file names of all of its images, without parsing every annotation.
         source_flag: The option that names the published files.
         source_help: The help of that option.
         options: Further options of its command.
-        linkable: Whether its pictures are files, which a store can point to.
-        can_drop: Whether what lacks its picture or mask can be left out with --allow-missing.
+        linkable: Whether its images are files, which a store can point to.
+        can_drop: Whether what lacks its image or mask can be left out with --allow-missing.
         stored_as: The names that its stores carry besides `name`.
         counted: What is reported of each split: kind of count -> its name.
     """

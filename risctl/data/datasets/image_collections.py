@@ -1,4 +1,4 @@
-"""The collections of pictures that datasets refer to: the folders people keep them in, and their mirrors."""
+"""The collections of images that datasets refer to: the folders people keep them in, and their mirrors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COCO_TRAIN2014 = ImageCollection(
         ),
     ),
 )
-# The original collection has a folder of pictures in each of 41.
+# The original collection has a folder of images in each of 41.
 SAIAPR_TC12 = ImageCollection(
     name="SAIAPR TC-12",
     folders=(

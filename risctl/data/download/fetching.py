@@ -31,7 +31,7 @@ def no_stage(_: str) -> AbstractContextManager[Advance | None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Downloads:
-    """Where downloads go, and whether the user agrees to the gigabytes of the pictures.
+    """Where downloads go, and whether the user agrees to the gigabytes of the images.
 
     Attributes:
         root: The data root.
@@ -62,7 +62,7 @@ def present_annotations(dataset: DatasetDescriptor, split_by: str, root: Path) -
 
 
 def present_images(dataset: DatasetDescriptor, found: AnnotationFiles, images: Path | None) -> ImageFolders | None:
-    """Returns the folders of the pictures that `found` is about, looked for in the folder `images` if it is given."""
+    """Returns the folders of the images that `found` is about, looked for in the folder `images` if it is given."""
     if dataset.images is None or dataset.image_names is None:
         return None
     sample = sampled(dataset.image_names(found))
@@ -96,7 +96,7 @@ def fetch_annotations(dataset: DatasetDescriptor, split_by: str, downloads: Down
 
 
 def fetch_images(dataset: DatasetDescriptor, found: AnnotationFiles, downloads: Downloads, stage: Stage) -> None:
-    """Fetches the pictures if they are not in or around the data root and the user agrees.
+    """Fetches the images if they are not in or around the data root and the user agrees.
 
     Raises:
         UsageError: The user does not agree.

@@ -15,7 +15,7 @@ class Source:
             that name, in whichever folder of that dataset on the Hugging Face hub.
         folder: Where it belongs, or is unpacked, from the data root.
         about: Its rough size in bytes, for people and for the check of free space.
-        provides: A file, from the data root, that is there once the source was fetched; of pictures empty.
+        provides: A file, from the data root, that is there once the source was fetched; of images empty.
         size: Its exact size in bytes, checked if given.
         sha256: Its SHA-256 in hex, checked if given.
         table: A dataset on the hub that stands in if no mirror answers.

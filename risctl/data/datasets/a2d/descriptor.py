@@ -1,4 +1,4 @@
-"""A2D-Sentences and JHMDB-Sentences: single annotated frames of videos, measured as pictures."""
+"""A2D-Sentences and JHMDB-Sentences: single annotated frames of videos, measured as images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generated phrases for the pictures of a COCO instance file."""
+"""Generated phrases for the images of a COCO instance file."""
 
 from __future__ import annotations
 

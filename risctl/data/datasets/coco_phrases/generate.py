@@ -106,7 +106,7 @@ def make_coco_phrases(
 
 
 def read_ids(path: Path) -> set[int]:
-    """Returns the picture ids in the file `path`: whole numbers, one a line or parted by spaces or commas.
+    """Returns the image ids in the file `path`: whole numbers, one a line or parted by spaces or commas.
 
     Raises `DataError` naming the line of anything else.
     """

@@ -104,18 +104,16 @@ class _InstanceData:
 
 
 def _read_instances(
-    pictures: InstanceFolder, classes: Mapping[int, str], problems: Problems, *, progress: Progress | None
+    files: InstanceFolder, classes: Mapping[int, str], problems: Problems, *, progress: Progress | None
 ) -> _InstanceData:
     """Returns the images that are there, and their annotations of `classes`."""
-    instances_file = read_instances(pictures.instances, problems)
+    instances_file = read_instances(files.instances, problems)
     wrong = [name for number, name in classes.items() if instances_file.categories.get(number) != name]
     if wrong:
-        raise DataError(
-            f"{pictures.instances} has not COCO's categories: {len(wrong)} are missing, such as {wrong[0]!r}"
-        )
+        raise DataError(f"{files.instances} has not COCO's categories: {len(wrong)} are missing, such as {wrong[0]!r}")
     images = {}
     for number, one in instances_file.images.items():
-        path = pictures.images / one.file_name
+        path = files.images / one.file_name
         if not path.is_file():
             problems.lose("pictures missing", path)
             continue

@@ -79,15 +79,15 @@ class DatasetBuilder:
 
     def size(self, image: str) -> tuple[int, int]:
         """Returns the (height, width) of an image that was added."""
-        picture = self._images[image]
-        return (picture.height, picture.width) if picture else (0, 0)
+        image_file = self._images[image]
+        return (image_file.height, image_file.width) if image_file else (0, 0)
 
     def read_mask(self, location: Location, image: str, value: Any) -> rle.RLE | None:
         """Returns the mask that `value` describes in any of the ways of the format, None if it cannot be used."""
-        picture = self._images[image]
-        if picture is None:
+        image_file = self._images[image]
+        if image_file is None:
             return None
-        height, width = picture.height, picture.width
+        height, width = image_file.height, image_file.width
         try:
             if isinstance(value, str):
                 mask = read_mask_file(path_within(self.folder, value), height=height, width=width)

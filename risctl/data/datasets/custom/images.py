@@ -52,7 +52,7 @@ def path_within(folder: Path, name: Any) -> Path:
 def inspect_image(path: Path, *, name: str) -> CustomImage:
     """Returns the image of the file `path`, decoded once to check that it is complete.
 
-    Raises `DataError` naming the file if it is missing, no picture, damaged or too large.
+    Raises `DataError` naming the file if it is missing, no image, damaged or too large.
     """
     height, width = image_size(path)
     if max(height, width) > MAX_SIDE:

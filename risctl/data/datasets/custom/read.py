@@ -178,7 +178,7 @@ class _Document:
                 )
 
     def _image_of(self, location: Location, entry: Mapping[str, Any]) -> tuple[str | None, Mapping[str, Any]]:
-        """Returns the picture that `entry` is about, with the split that goes for it."""
+        """Returns the image that `entry` is about, with the split that goes for it."""
         try:
             image, listed = self.images[entry.get("image_id")]
         except (KeyError, TypeError):

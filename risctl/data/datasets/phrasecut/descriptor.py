@@ -50,7 +50,7 @@ PHRASECUT = DatasetDescriptor(
     read=_read,
     protocol="phrasecut",
     split_by=(SPLIT_BY,),
-    # A ref is a phrase. The 100 pictures of miniv belong to val, and have a file of their own.
+    # A ref is a phrase. The 100 images of miniv belong to val, and have a file of their own.
     published={
         SPLIT_BY: {
             "train": counts(71_746, None, 310_816),

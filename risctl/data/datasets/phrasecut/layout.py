@@ -27,11 +27,11 @@ def find_tasks(root: Path) -> dict[str, Path]:
 
 
 def search_folders(root: Path, tasks: dict[str, Path]) -> tuple[Path, ...]:
-    """Returns the folders around which pictures are looked for."""
+    """Returns the folders around which images are looked for."""
     return root, *next(iter(tasks.values())).parents[:2]
 
 
 def file_names(tasks: dict[str, Path]) -> list[str]:
-    """Returns the file names of the pictures of all phrases, each once, without parsing all their polygons."""
+    """Returns the file names of the images of all phrases, each once, without parsing all their polygons."""
     matches = (match for path in tasks.values() for match in re.finditer(rb'"image_id"\s*:\s*(\d+)', path.read_bytes()))
     return list(dict.fromkeys(f"{int(match[1])}.jpg" for match in matches))

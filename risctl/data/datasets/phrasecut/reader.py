@@ -61,31 +61,31 @@ def read_phrasecut(
     if split_by not in (None, SPLIT_BY):
         raise DataError(f"PhraseCut is split in one way, {SPLIT_BY}; got {split_by!r}")
     tasks = find_tasks(root)
-    reading = _Reading(problems=Problems())
+    content = _Content(problems=Problems())
     for split, path in tasks.items():
-        for task in _tasks(path, first=reading.read):
-            if reading.pictures is None:
-                reading.pictures = _pictures(root, tasks, images)
-            reading.add(task, split)
+        for task in _tasks(path, first=content.read):
+            if content.folders is None:
+                content.folders = _find_folders(root, tasks, images)
+            content.add(task, split)
             if progress:
-                progress(reading.read, None)
+                progress(content.read, None)
     if on_missing == "refuse":
-        reading.problems.refuse_losses("PhraseCut")
-    if not reading.records:
-        raise DataError(f"nothing is left of PhraseCut's {reading.read} phrases; check that --images is right")
-    used = {record.image_id for record in reading.records}
+        content.problems.refuse_losses("PhraseCut")
+    if not content.records:
+        raise DataError(f"nothing is left of PhraseCut's {content.read} phrases; check that --images is right")
+    used = {record.image_id for record in content.records}
     return Dataset(
         name=NAME,
         split_by=SPLIT_BY,
-        categories={number: category for category, number in reading.categories.items()},
-        images={key: one for key, one in reading.images.items() if one is not None and key in used},
-        annotations=reading.annotations,
-        records=reading.records,
-        notes=reading.problems.notes(),
+        categories={number: category for category, number in content.categories.items()},
+        images={key: one for key, one in content.images.items() if one is not None and key in used},
+        annotations=content.annotations,
+        records=content.records,
+        notes=content.problems.notes(),
     )
 
 
-def _pictures(root: Path, tasks: dict[str, Path], images: Path | None) -> ImageFolders:
+def _find_folders(root: Path, tasks: dict[str, Path], images: Path | None) -> ImageFolders:
     names = file_names(tasks)
     found = find_images(VISUAL_GENOME, around=search_folders(root, tasks), images=images, sample=sampled(names))
     if found is None:
@@ -96,12 +96,12 @@ def _pictures(root: Path, tasks: dict[str, Path], images: Path | None) -> ImageF
     return found
 
 
-class _Reading:
+class _Content:
     """Collects what has been read."""
 
     def __init__(self, *, problems: Problems) -> None:
         self.problems = problems
-        self.pictures: ImageFolders | None = None
+        self.folders: ImageFolders | None = None
         self.read = 0
         self.images: dict[int, ImageRecord | None] = {}
         self.categories: dict[str, int] = {}
@@ -160,7 +160,7 @@ class _Reading:
 
     def _image_record(self, image_id: int) -> ImageRecord | None:
         name = f"{image_id}.jpg"
-        path = self.pictures.path(name) if self.pictures else Path(name)
+        path = self.folders.path(name) if self.folders else Path(name)
         # The published files do not have the sizes of images.
         size = size_of(path, annotated=None, problems=self.problems)
         if size is None:

@@ -309,8 +309,8 @@ class _Builder:
             self.notes["frames without a mask file"] += 1
             return None
         try:
-            with Image.open(path) as picture:
-                labels = np.asarray(picture if picture.mode in ("P", "L") else picture.convert("L"))
+            with Image.open(path) as opened:
+                labels = np.asarray(opened if opened.mode in ("P", "L") else opened.convert("L"))
         except (OSError, ValueError) as error:
             raise DataError(f"cannot read the masks {path}: {error}") from error
         if labels.shape != size:

@@ -154,7 +154,7 @@ REFCOCOG = _descriptor(
         "umd does not",
     },
 )
-# Of RefClef no counts of its two splits are published, only the number of pictures in its archive.
+# Of RefClef no counts of its two splits are published, only the number of images in its archive.
 REFCLEF = _descriptor(
     "refclef",
     "RefClef (ReferItGame): objects and regions of 19,997 pictures of SAIAPR TC-12; split by unc or berkeley.",

@@ -80,5 +80,5 @@ def _chosen(folder: Path, *, name: str, split_by: str) -> Path:
 
 
 def search_folders(root: Path, instances: Path) -> tuple[Path, ...]:
-    """Returns the folders in which pictures are looked for: the user's, and those above the annotations."""
+    """Returns the folders in which images are looked for: the user's, and those above the annotations."""
     return root, *instances.parents[:3]

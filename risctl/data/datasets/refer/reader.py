@@ -17,7 +17,7 @@ from risctl.errors import DataError
 from risctl.vision import rle
 
 GENERALISED = "grefcoco"
-# Of RefClef's pictures these were never published whole.
+# Of RefClef's images these were never published whole.
 BROKEN_UPSTREAM = {"refclef": frozenset({19579, 17975, 19575})}
 
 
@@ -61,13 +61,13 @@ def read_refer(
     listed = [image for image in instances.images.values() if image.image_id in wanted]
     around = search_folders(root, instances_path)
     names = sampled([one.file_name for one in listed])
-    pictures = find_images(_collection_of(name), around=around, images=images, sample=names)
-    if pictures is None and listed:
+    folders = find_images(_collection_of(name), around=around, images=images, sample=names)
+    if folders is None and listed:
         raise DataError(
             f"no pictures of {_collection_of(name).name} around {root} (such as {_collection_of(name).folders[1]}/"
             f"{listed[0].file_name}); name their folder with --images"
         )
-    paths = {one.image_id: pictures.path(one.file_name) for one in listed} if pictures else {}
+    paths = {one.image_id: folders.path(one.file_name) for one in listed} if folders else {}
     usable = _usable(listed, paths, broken=BROKEN_UPSTREAM.get(name, frozenset()), problems=problems)
     annotations, invalid = rasterise(instances, of_images=usable.keys(), progress=progress)
     records = _records(refs, instances=instances, usable=usable, annotations=annotations, problems=problems)

@@ -11,7 +11,7 @@ from risctl.data.datasets.scenes.generate import make_scene, split_of
 from risctl.files import replacing
 
 
-def write_pictures(folder: Path, *, count: int, seed: int, size: tuple[int, int] | None = None) -> list[Path]:
+def write_images(folder: Path, *, count: int, seed: int, size: tuple[int, int] | None = None) -> list[Path]:
     """Writes the first scenes of the split test as `folder/scene_*.png`.
 
     A JSON file of the same name lies beside each: `{"image", "expressions": [{"text", "abilities", "target", "box"}]}`;

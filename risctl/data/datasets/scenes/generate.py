@@ -112,18 +112,18 @@ def make_scenes(
         raise UsageError(f"a seed is 0 or more; got {seed}")
     if size is not None and not all(160 <= side <= 2048 for side in size):
         raise UsageError(f"a scene's width and height are from 160 to 2048 pixels; got {size[0]}x{size[1]}")
-    pictures = ImageBuffer()
+    buffer = ImageBuffer()
     dataset = Dataset(
         name="scenes",
         split_by=f"seed{seed}",
         categories={number: name for name, number in CATEGORY_IDS.items()},
-        images=pictures,
+        images=buffer,
         annotations={},
         records=[],
     )
     scenes: Iterable[PackedScene] = _packed_scenes(count=count, seed=seed, size=size, workers=workers)
     for scene in progress(scenes) if progress else scenes:
-        _add(dataset, pictures, scene)
+        _add(dataset, buffer, scene)
     return dataset
 
 
@@ -153,9 +153,9 @@ def _pack(index: int, *, seed: int, size: tuple[int, int] | None) -> PackedScene
     )
 
 
-def _add(dataset: Dataset, pictures: ImageBuffer, scene: PackedScene) -> None:
+def _add(dataset: Dataset, buffer: ImageBuffer, scene: PackedScene) -> None:
     image_id = scene.index + 1
-    pictures.add(
+    buffer.add(
         ImageRecord(
             image_id=image_id,
             file_name=f"scene_{scene.index:06d}.jpg",

@@ -74,7 +74,7 @@ def place(
 ) -> list[Placed]:
     """Returns the placed objects, far to near; those that find no room are left out."""
     placed: list[Placed] = []
-    # So that targets are nearly as large as RefCOCO's, whose boxes cover 15 % of their picture (median; half of them
+    # So that targets are nearly as large as RefCOCO's, whose boxes cover 15 % of their image (median; half of them
     # 10 to 26 %): here 13 % (7 to 21 %).
     unit = 0.42 * np.sqrt(height * width)
     base = float(rng.uniform(horizon + 0.35 * (height - horizon), 0.94 * height))

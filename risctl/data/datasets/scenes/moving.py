@@ -87,19 +87,19 @@ def make_moving_scenes(
         raise UsageError(f"at least 10 videos are needed for train, val and test; got {count}")
     if not 2 <= frames <= 500:
         raise UsageError(f"a video has from 2 to 500 frames; got {frames}")
-    pictures = ImageBuffer()
+    buffer = ImageBuffer()
     dataset = Dataset(
         name="moving-scenes",
         split_by=VIDEOS,
         categories={number: name for name, number in CATEGORY_IDS.items()},
-        images=pictures,
+        images=buffer,
         annotations={},
         records=[],
     )
     videos: Iterable[PackedVideo] = _packed(count, frames=frames, seed=seed, size=size, workers=workers)
     sentence = 0
     for video in progress(videos) if progress else videos:
-        sentence = _add(dataset, pictures, video, sentence=sentence)
+        sentence = _add(dataset, buffer, video, sentence=sentence)
     return dataset
 
 
@@ -199,12 +199,12 @@ def _packed(count: int, *, frames: int, seed: int, size: tuple[int, int] | None,
         yield from pool.map(make, range(count), chunksize=4)
 
 
-def _add(dataset: Dataset, pictures: ImageBuffer, video: PackedVideo, *, sentence: int) -> int:
+def _add(dataset: Dataset, buffer: ImageBuffer, video: PackedVideo, *, sentence: int) -> int:
     """Adds a video to `dataset`; return the last sentence id given."""
     assert isinstance(dataset.annotations, dict)
-    first = len(pictures) + 1
+    first = len(buffer) + 1
     for frame, data in enumerate(video.frames):
-        pictures.add(
+        buffer.add(
             ImageRecord(
                 image_id=first + frame,
                 file_name=f"video_{video.index:06d}/{frame:05d}.jpg",

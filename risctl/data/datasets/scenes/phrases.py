@@ -10,7 +10,7 @@ from risctl.data.datasets.scenes.catalogue import CATEGORIES
 from risctl.data.datasets.scenes.spatial_relations import SceneObject, Verdict
 
 ABILITIES = ("category", "colour", "size", "place", "order", "relation", "absent")
-"""What an expression may need: to tell kinds, colours and sizes apart; to know where in the picture; to count from a
+"""What an expression may need: to tell kinds, colours and sizes apart; to know where in the image; to count from a
 side; to relate to another object; to see that nothing fits."""
 
 
