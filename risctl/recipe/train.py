@@ -1,15 +1,18 @@
-"""Defines the `train` and `eval` sections: duration, precision, what is saved, and how the model is evaluated."""
+"""Defines the `train` and `eval` sections: duration, precision, checkpoints, and how the model is evaluated."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from risctl.metrics.protocols import PROTOCOLS
 from risctl.section import FileName, Section
 
-# Equal to the names in `metrics.protocols.PROTOCOLS`, which takes longer to import; a test compares them.
-ProtocolName = Literal["original", "lavt", "cris", "mcn", "rela", "mmdet", "a2d", "davis", "zsris", "phrasecut"]
+if TYPE_CHECKING:
+    ProtocolName = str
+else:
+    ProtocolName = Literal[tuple(PROTOCOLS)]
 
 Prefix = Annotated[str, Field(min_length=1)]
 

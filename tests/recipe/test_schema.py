@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from risctl.metrics.protocols import PROTOCOLS
 from risctl.recipe.document import read
 from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe, recipe_json_schema
-from risctl.recipe.train import ProtocolName
 
 
 def minimal(**sections: Any) -> dict[str, Any]:
@@ -100,10 +98,6 @@ def test_a_recipe_cannot_be_changed_once_read() -> None:
     recipe = Recipe.model_validate(minimal())
     with pytest.raises(ValidationError, match="frozen"):
         recipe.train.epochs = 5  # type: ignore[misc]
-
-
-def test_a_recipe_may_name_every_protocol_there_is() -> None:
-    assert get_args(ProtocolName) == tuple(PROTOCOLS)
 
 
 def _objects(schema: dict[str, Any]) -> list[dict[str, Any]]:
