@@ -45,7 +45,7 @@ def test_a_backbone_begun_and_finished_apart_gives_what_it_gives_at_once(which: 
     torch.manual_seed(0)
     make, modules = VISUAL[which]
     backbone = make().train()
-    assert len(frozen_prefix.stem_of(backbone)) == modules
+    assert len(frozen_prefix.frozen_prefix_of(backbone)) == modules
     images, padding = _inputs()
     # One that trains in part sees other batch statistics every time, but the same for the same batch.
     whole = backbone(images, padding)
@@ -66,7 +66,7 @@ def test_a_frozen_reader_is_finished_by_its_resizer() -> None:
     torch.manual_seed(0)
     reader = roberta(frozen=True).train()
     reader.resizer[2].p = 0.0
-    assert frozen_prefix.stem_of(reader) == (reader.roberta,)
+    assert frozen_prefix.frozen_prefix_of(reader) == (reader.roberta,)
     words, mask = torch.randint(3, 20, (2, 5)), torch.ones(2, 5, dtype=torch.bool)
     mask[1, 3:] = False
     whole = reader(words, mask)
@@ -80,25 +80,25 @@ def test_a_frozen_reader_is_finished_by_its_resizer() -> None:
 
 @pytest.mark.parametrize("which", TRAINED)
 def test_what_trains_from_its_first_layer_on_has_no_stem(which: str) -> None:
-    assert frozen_prefix.stem_of(TRAINED[which]().train()) == ()
+    assert frozen_prefix.frozen_prefix_of(TRAINED[which]().train()) == ()
 
 
 def test_a_frozen_encoder_whose_norms_learn_is_no_stem() -> None:
     backbone = SmallCNN(frozen=True).train()
-    assert frozen_prefix.stem_of(backbone)
+    assert frozen_prefix.frozen_prefix_of(backbone)
     next(one for one in backbone.modules() if isinstance(one, nn.BatchNorm2d)).train()
-    assert frozen_prefix.stem_of(backbone) == ()
+    assert frozen_prefix.frozen_prefix_of(backbone) == ()
 
 
 def test_the_digest_is_of_the_frozen_numbers_alone() -> None:
     backbone = Darknet53(frozen_convolutions=56).train()
-    before = frozen_prefix.digest(frozen_prefix.stem_of(backbone))
+    before = frozen_prefix.digest(frozen_prefix.frozen_prefix_of(backbone))
     with torch.no_grad():
         backbone.blocks()[57].conv.weight.add_(1)
-    assert frozen_prefix.digest(frozen_prefix.stem_of(backbone)) == before
+    assert frozen_prefix.digest(frozen_prefix.frozen_prefix_of(backbone)) == before
     for change in (backbone.blocks()[3].conv.weight, backbone.blocks()[55].norm.running_mean):
         with torch.no_grad():
             change.add_(1)
-        changed = frozen_prefix.digest(frozen_prefix.stem_of(backbone))
+        changed = frozen_prefix.digest(frozen_prefix.frozen_prefix_of(backbone))
         assert changed != before
         before = changed

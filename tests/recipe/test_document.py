@@ -54,10 +54,10 @@ def test_lines_of_keys() -> None:
         ("a: 1\nb: [1, 2\n", 3, "expected"),
         ("a: 1\n\tb: 2\n", 2, "cannot start any token"),
         ("a: !!python/object/apply:os.system [ls]\n", 1, "could not determine a constructor"),
-        ("a: 1\n3: 2\n", 2, "is no word"),
-        ("a: 1\n? [x]\n: 2\n", 2, "is no word"),
+        ("a: 1\n3: 2\n", 2, "is not a string"),
+        ("a: 1\n? [x]\n: 2\n", 2, "is not a string"),
         ("a: 1\n---\nb: 2\n", 2, "expected a single document"),
-        ("a: 1\nb: \x07\n", 2, "a character YAML forbids"),
+        ("a: 1\nb: \x07\n", 2, "a character that YAML forbids"),
         ("[" * 5000, 1, ""),
     ],
 )

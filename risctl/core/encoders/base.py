@@ -1,9 +1,9 @@
-"""The contract of encoders: any visual encoder goes with any text encoder.
+"""Defines the contract of encoders, by which any visual encoder goes with any text encoder.
 
-A visual encoder is a module with `channels: tuple[int, ...]` and `strides: tuple[int, ...]`, finest first, whose
-forward takes images (B, 3, H, W) or clips (B, T, 3, H, W), RGB in [0, 1], and padding (B, H, W), True where there is no
-picture; it normalises the images itself, as its weights want. A text encoder is a module with `channels: int` (of the
-words), whose forward takes word ids (B, L) and mask (B, L), True where there is a word.
+A visual encoder is a module with `channels: tuple[int, ...]` and `strides: tuple[int, ...]`, finest first. Its forward
+takes images (B, 3, H, W) or clips (B, T, 3, H, W), RGB in [0, 1], and padding (B, H, W), True outside the image, and
+returns `VisualFeatures`; it normalises the images itself. A text encoder is a module with `channels: int`. Its forward
+takes token ids (B, L) and their mask (B, L), True where there is a token, and returns `TextFeatures`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisualFeatures:
-    """What a visual encoder sees: one map a stride, finest first; of a clip, T frames a map.
+    """The feature maps of a batch of images or clips.
 
-    maps: each (B, C_i, H_i, W_i), or (B, T, C_i, H_i, W_i); strides: input pixels per cell; padding: (B, H, W) bool at
-    input size, True where there is no picture.
+    Attributes:
+        maps: One map per stride, finest first: (B, C_i, H_i, W_i), or (B, T, C_i, H_i, W_i) of clips.
+        strides: Input pixels per cell of each map.
+        padding: Bool (B, H, W) at input size, True outside the image.
     """
 
     maps: tuple[Tensor, ...]
@@ -27,9 +29,9 @@ class VisualFeatures:
     padding: Tensor
 
     def select(self, index: Tensor) -> VisualFeatures:
-        """Return the features of the images `index` (N,), so that one encoded image can meet many texts.
+        """Returns the features of the images `index` (N,), so that one encoded image can be paired with many texts.
 
-        Of a single image they are views, not copies: N texts about it take no N times the memory.
+        Features of a single image are views, not copies: N texts about it need no N times the memory.
         """
         if len(self.padding) == 1:
             maps = tuple(one.expand(len(index), *one.shape[1:]) for one in self.maps)
@@ -39,17 +41,23 @@ class VisualFeatures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextFeatures:
-    """What a text encoder reads. words: (B, L, D); mask: (B, L) bool, True where a word is; sentence: (B, D')."""
+    """The features of a batch of texts.
+
+    Attributes:
+        words: Token features (B, L, D).
+        mask: Bool (B, L), True where there is a token.
+        sentence: Sentence features (B, D').
+    """
 
     words: Tensor
     mask: Tensor
     sentence: Tensor
 
     def select(self, index: Tensor) -> TextFeatures:
-        """Return the features of the texts `index` (N,)."""
+        """Returns the features of the texts `index` (N,)."""
         return replace(self, words=self.words[index], mask=self.mask[index], sentence=self.sentence[index])
 
 
 def padding_at(padding: Tensor, *, height: int, width: int) -> Tensor:
-    """Return padding (B, H, W) at the size of a map, (B, height, width): a cell is padding if its centre is."""
+    """Resizes padding (B, H, W) to the size of a map, (B, height, width): a cell is padding if its centre is."""
     return torch.nn.functional.interpolate(padding[:, None].float(), size=(height, width), mode="nearest")[:, 0] > 0.5

@@ -1,4 +1,4 @@
-"""CLIP as the zero-shot systems use it: a visual tower, a text tower, one scale."""
+"""Holds CLIP as the zero-shot systems use it: an image encoder, a text encoder and the logit scale."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from risctl.core.encoders.visual.clip_vit import CLIPViT
 
 
 class CLIP(nn.Module):
-    """Two towers that embed into one space of `visual.width` channels. `logit_scale` is a logarithm, as published."""
+    """Two encoders that embed into one space of `visual.width` channels (Radford et al., 2021).
+
+    `logit_scale` is a logarithm, as published.
+    """
 
     def __init__(self, *, visual: CLIPViT | CLIPResNet, text: CLIPText, logit_scale: Tensor) -> None:
         super().__init__()
@@ -21,5 +24,5 @@ class CLIP(nn.Module):
 
     @property
     def is_resnet(self) -> bool:
-        """Whether the visual tower is OpenAI's ResNet: the published scores then differ (`fusion/global_local.py`)."""
+        """Whether the image encoder is OpenAI's ResNet: the published scores then differ (`fusion/global_local.py`)."""
         return isinstance(self.visual, CLIPResNet)

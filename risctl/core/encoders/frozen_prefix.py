@@ -1,8 +1,8 @@
-"""The part of an encoder that training leaves alone: computed once, kept, and gone on from.
+"""Splits an encoder into its frozen first layers, whose output can be cached, and the layers that train.
 
-An encoder all of which is frozen is its own stem. One that trains in its last part only says where the frozen part
-ends, by three methods: `frozen_part` gives the modules of that part in order, none if there is none; `begin` runs them;
-`finish` goes on. Its forward is the one after the other.
+A completely frozen encoder is all prefix. An encoder whose last layers train states where its frozen part ends by three
+methods: `frozen_part` returns the modules of that part in order, `begin` runs them, and `finish` runs the rest. Its
+forward is `begin` followed by `finish`.
 """
 
 from __future__ import annotations
@@ -16,66 +16,66 @@ from torch import Tensor, nn
 
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
 
-TrainerComponents = tuple[Tensor, ...]
-"""What a stem gives: tensors (B, ...)."""
+PrefixOutput = tuple[Tensor, ...]
+"""The output of a frozen prefix: tensors (B, ...)."""
 
 
 @runtime_checkable
-class HasStem(Protocol):
-    """An encoder that says itself where its frozen part ends."""
+class HasFrozenPrefix(Protocol):
+    """An encoder that states where its frozen part ends."""
 
     def frozen_part(self) -> Sequence[nn.Module]:
-        """Return the frozen modules that come first; none if the encoder trains from its first layer on."""
+        """Returns the frozen modules that come first; none if the encoder trains from its first layer on."""
 
-    def begin(self, inputs: Tensor, mask: Tensor) -> TrainerComponents:
-        """Run the stem on what the encoder's forward takes."""
+    def begin(self, inputs: Tensor, mask: Tensor) -> PrefixOutput:
+        """Runs the frozen part on the arguments of the encoder's forward."""
 
-    def finish(self, parts: TrainerComponents, mask: Tensor) -> VisualFeatures | TextFeatures:
-        """Go on from what `begin` gave."""
+    def finish(self, parts: PrefixOutput, mask: Tensor) -> VisualFeatures | TextFeatures:
+        """Runs the rest of the encoder on the output of `begin`."""
 
 
-def stem_of(encoder: nn.Module) -> tuple[nn.Module, ...]:
-    """Return the modules of an encoder in training mode that come first and never change; none if all of it trains."""
-    if isinstance(encoder, HasStem):
+def frozen_prefix_of(encoder: nn.Module) -> tuple[nn.Module, ...]:
+    """Returns the first modules of an encoder in training mode that never change; none if all of it trains."""
+    if isinstance(encoder, HasFrozenPrefix):
         modules = tuple(encoder.frozen_part())
         return modules if all(_is_frozen(one) for one in modules) else ()
     return (encoder,) if _is_frozen(encoder) and next(encoder.parameters(), None) is not None else ()
 
 
-def begin(encoder: nn.Module, inputs: Tensor, mask: Tensor) -> TrainerComponents:
-    """Return what the stem of `encoder` makes of images (B, 3, H, W) with padding, or of word ids (B, L) with mask."""
-    if isinstance(encoder, HasStem):
+def begin(encoder: nn.Module, inputs: Tensor, mask: Tensor) -> PrefixOutput:
+    """Runs the frozen part of `encoder` on images (B, 3, H, W) with padding, or on token ids (B, L) with their mask."""
+    if isinstance(encoder, HasFrozenPrefix):
         return encoder.begin(inputs, mask)
     seen = encoder(inputs, mask)
     return seen.maps if isinstance(seen, VisualFeatures) else (seen.words, seen.sentence)
 
 
-def finish_visual(encoder: nn.Module, parts: TrainerComponents, padding: Tensor) -> VisualFeatures:
-    """Return what `encoder` makes of images, from what `begin` made of them, whatever its precision."""
+def finish_visual(encoder: nn.Module, parts: PrefixOutput, padding: Tensor) -> VisualFeatures:
+    """Returns the visual features of `encoder` from the output of `begin`, of any precision."""
     parts = tuple(one.float() for one in parts)
-    if isinstance(encoder, HasStem):
+    if isinstance(encoder, HasFrozenPrefix):
         seen = encoder.finish(parts, padding)
         if not isinstance(seen, VisualFeatures):
-            raise TypeError(f"{type(encoder).__name__} is no visual encoder")
+            raise TypeError(f"{type(encoder).__name__} is not a visual encoder")
         return seen
     strides: tuple[int, ...] = encoder.strides  # type: ignore[assignment]
     return VisualFeatures(maps=parts, strides=strides, padding=padding)
 
 
-def finish_text(encoder: nn.Module, parts: TrainerComponents, mask: Tensor) -> TextFeatures:
-    """Return what `encoder` makes of texts, from what `begin` made of them, whatever its precision."""
+def finish_text(encoder: nn.Module, parts: PrefixOutput, mask: Tensor) -> TextFeatures:
+    """Returns the text features of `encoder` from the output of `begin`, of any precision."""
     parts = tuple(one.float() for one in parts)
-    if isinstance(encoder, HasStem):
+    if isinstance(encoder, HasFrozenPrefix):
         read = encoder.finish(parts, mask)
         if not isinstance(read, TextFeatures):
-            raise TypeError(f"{type(encoder).__name__} is no text encoder")
+            raise TypeError(f"{type(encoder).__name__} is not a text encoder")
         return read
     words, sentence = parts
     return TextFeatures(words=words, mask=mask, sentence=sentence)
 
 
 def digest(modules: Sequence[nn.Module]) -> str:
-    """Return the sha256 (hex) of all numbers in `modules`: parameters and buffers, with their names and shapes."""
+    """Returns the SHA-256 (hex) of the parameters and buffers of `modules`, their names and shapes included."""
     found = hashlib.sha256()
     for number, module in enumerate(modules):
         for name, tensor in (*module.named_parameters(), *module.named_buffers()):
@@ -89,7 +89,7 @@ def digest(modules: Sequence[nn.Module]) -> str:
 
 
 def _is_frozen(module: nn.Module) -> bool:
-    """Return whether nothing in `module` trains, and no norm or dropout in it is in training mode."""
+    """Says whether nothing in `module` trains, and no norm or dropout in it is in training mode."""
     # The mode of the encoder itself is that of the system; what is in it was frozen part by part.
-    moves = any(one.training for one in module.modules() if one is not module)
-    return not moves and not any(one.requires_grad for one in module.parameters())
+    changes = any(one.training for one in module.modules() if one is not module)
+    return not changes and not any(one.requires_grad for one in module.parameters())

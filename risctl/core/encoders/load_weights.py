@@ -1,4 +1,4 @@
-"""Pretrained weights of visual backbones, as recipes name them."""
+"""Loads pretrained weights of visual backbones, as recipes name them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,24 @@ _SHOWN = 3
 
 @runtime_checkable
 class TakesOtherNames(Protocol):
-    """A backbone whose weights are published under several sets of names."""
+    """A backbone whose weights are published under other parameter names as well."""
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return `state` with the backbone's own names."""
+        """Returns `state` under the backbone's own names."""
 
 
 def load_backbone(backbone: nn.Module, name: str, weights: str, *, ignored: tuple[str, ...] = ()) -> None:
-    """Fill `backbone`, called `name`, with `weights`: "imagenet", "deeplabv3", a `.safetensors` or torchvision's
-    `.pth`.
+    """Loads pretrained weights into a backbone.
 
-    Keys that begin with one of `ignored`, parts that this backbone leaves out, are passed over. Raises
-    `CheckpointError` if the file is missing, damaged or of another backbone, `MachineError` if weights that must be
-    downloaded cannot be.
+    Args:
+        backbone: The backbone.
+        name: Its name in the registry.
+        weights: `imagenet`, `deeplabv3`, a `.safetensors` file or torchvision's `.pth`.
+        ignored: Prefixes of keys that this backbone leaves out.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or of another backbone.
+        MachineError: Weights cannot be downloaded.
     """
     state = _published(weights, name) if weights in _PUBLISHED else _read(Path(weights), name)
     if not any(key.startswith("backbone.") for key in backbone.state_dict()):
@@ -43,9 +48,16 @@ def load_backbone(backbone: nn.Module, name: str, weights: str, *, ignored: tupl
 
 
 def load_state(module: nn.Module, state: dict[str, Tensor], *, source: str, ignored: tuple[str, ...] = ()) -> None:
-    """Fill all of `module` with `state`; keys that begin with one of `ignored` are passed over.
+    """Loads a complete state dict into `module`.
 
-    Raises `CheckpointError` naming what is missing, unknown or of another shape.
+    Args:
+        module: The module.
+        state: The state dict.
+        source: Where it is from, for errors.
+        ignored: Prefixes of keys to skip.
+
+    Raises:
+        CheckpointError: Tensors are missing, unknown or of another shape.
     """
     own = module.state_dict()
     state = {key: value for key, value in state.items() if not key.startswith(ignored)} if ignored else state
@@ -63,7 +75,7 @@ def load_state(module: nn.Module, state: dict[str, Tensor], *, source: str, igno
 
 
 def describe_difference(missing: list[str], unknown: list[str], shapes: list[str]) -> str:
-    """Return one line that says how two sets of names differ, the first few of each kind by name."""
+    """Returns one line on how two sets of names differ, with the first few names of each kind."""
     parts = []
     if missing:
         parts.append(f"{len(missing)} missing ({_some(missing)})")

@@ -163,7 +163,7 @@ class FeatureRun:
             return writer.finish()
 
     @torch.no_grad()
-    def _run(self, group: str, inputs: Tensor, mask: Tensor) -> frozen_prefix.TrainerComponents:
+    def _run(self, group: str, inputs: Tensor, mask: Tensor) -> frozen_prefix.PrefixOutput:
         if group == IMAGES:
             inputs, mask = self.system.before_backbone(inputs, mask)
         return frozen_prefix.begin(self.encoders[group], inputs, mask)
@@ -231,7 +231,7 @@ def finish(path: Path, count: int) -> Path | None:
     return join(path, count) if len(present_shards(path).get(count, ())) == count else None
 
 
-def _halved(parts: frozen_prefix.TrainerComponents, place: int, key: str) -> list[np.ndarray]:
+def _halved(parts: frozen_prefix.PrefixOutput, place: int, key: str) -> list[np.ndarray]:
     """Return the tensors of one sample of a batch as float16. Raises `DataError` if that cannot hold them."""
     whole = [one[place].float().cpu().numpy() for one in parts]
     most = max(float(np.abs(one).max(initial=0.0)) for one in whole)

@@ -42,7 +42,7 @@ def as_cacheable(system: System) -> FeatureCacheable:
 def frozen_encoders(system: FeatureCacheable) -> dict[str, nn.Module]:
     """Returns the encoders of `system`, in training mode, whose first layers are frozen, by group of features."""
     encoders = {IMAGES: system.visual, TEXTS: system.text}
-    return {group: encoder for group, encoder in encoders.items() if frozen_prefix.stem_of(encoder)}
+    return {group: encoder for group, encoder in encoders.items() if frozen_prefix.frozen_prefix_of(encoder)}
 
 
 def key_of(recipe: Recipe, store: Store, system: System, *, weighed: bool = True) -> Key:
@@ -58,7 +58,7 @@ def key_of(recipe: Recipe, store: Store, system: System, *, weighed: bool = True
     for group, encoder in encoders.items():
         described[group] = {
             "name": type(encoder).__name__,
-            "weights": frozen_prefix.digest(frozen_prefix.stem_of(encoder)) if weighed else "",
+            "weights": frozen_prefix.digest(frozen_prefix.frozen_prefix_of(encoder)) if weighed else "",
             "preprocessing": _settings(system.preprocess, of_pictures=group == IMAGES),
         }
     if TEXTS in encoders:

@@ -1,4 +1,4 @@
-"""VLT's reader: a bidirectional GRU over word vectors, and a per-channel attention over its words."""
+"""Implements VLT's text encoder: a bidirectional GRU over word vectors, and a per-channel attention over words."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from risctl.core.encoders.base import TextFeatures
 
 
 class BiGRU(nn.Module):
-    """Both directions of a GRU, summed, whose reset gate acts on the state before the recurrent product.
+    """A bidirectional GRU, directions summed, whose reset gate is applied before the recurrent product.
 
-    torch.nn.GRU applies it after (Keras's `reset_after=True`), so the steps are written out here: gates in the order
-    z, r, h; h~ = tanh(W x + U (r * h) + b); h' = z h + (1 - z) h~. The products with the input are done for all steps
-    at once, and the two directions run as one batch. Steps of padding are processed like any other, as in the
-    reference.
+    torch.nn.GRU applies it after (Keras's `reset_after=True`), so the steps are written out here, gates in the order
+    z, r, h: h~ = tanh(W x + U (r * h) + b); h' = z h + (1 - z) h~. The products with the input are done for all steps
+    at once, and the two directions run as one batch. Padding is processed like any word, as in the
+    reference code.
     """
 
     def __init__(self, inputs: int, hidden: int, *, dropout: float = 0.0) -> None:
-        """Build it with `dropout` on its inputs."""
+        """Builds it with `dropout` on its inputs."""
         super().__init__()
         self.hidden = hidden
         self.dropout = dropout
@@ -32,7 +32,7 @@ class BiGRU(nn.Module):
             nn.init.orthogonal_(self.recurrent.data[direction])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, L, D) to (B, L, hidden)."""
+        """Maps (B, L, D) to (B, L, hidden)."""
         hidden = self.hidden
         both = torch.stack([x, x.flip(1)])  # (2, B, L, D)
         if self.training and self.dropout:
@@ -53,13 +53,14 @@ class BiGRU(nn.Module):
 
 
 class BiGRUEncoder(nn.Module):
-    """Word ids to words (B, L, hidden), and their attended sum as the sentence (B, hidden).
+    """Encodes word ids as words (B, L, hidden), and their attended sum as the sentence (B, hidden).
 
-    The attention weighs the words for each channel apart: softmax over the words of tanh(Linear(words)).
+    The attention weights the words for each channel separately: softmax over the words of tanh(Linear(words)). Source:
+    the published code of VLT (Ding et al., ICCV 2021, section 3.1).
     """
 
     def __init__(self, *, embedding: nn.Module, dim: int, hidden: int = 1024, dropout: float = 0.1) -> None:
-        """Build it on `embedding`, which maps ids (B, L) to vectors (B, L, dim)."""
+        """Builds it on `embedding`, which maps ids (B, L) to vectors (B, L, dim)."""
         super().__init__()
         self.embedding = embedding
         self.gru = BiGRU(dim, hidden, dropout=dropout)
@@ -68,11 +69,11 @@ class BiGRUEncoder(nn.Module):
         self.channels = hidden
 
     def forward(self, words: Tensor, mask: Tensor) -> TextFeatures:
-        """Read word ids (B, L) with mask (B, L)."""
+        """Encodes word ids (B, L) with mask (B, L)."""
         return self.read(self.embedding(words), mask)
 
     def read(self, vectors: Tensor, mask: Tensor) -> TextFeatures:
-        """Read word vectors (B, L, dim), zero where there is no word, with mask (B, L)."""
+        """Encodes word vectors (B, L, dim), zero where there is no word, with mask (B, L)."""
         words = self.gru(vectors)
         weights = self.dropout(self.attention(words).tanh()).softmax(dim=1)
         return TextFeatures(words=words, mask=mask, sentence=(weights * words).sum(dim=1))

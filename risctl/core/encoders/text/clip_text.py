@@ -1,4 +1,4 @@
-"""CLIP's text transformer over the modules of Hugging Face's `CLIPTextModel`."""
+"""Runs CLIP's text transformer on the modules of Hugging Face's `CLIPTextModel`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from transformers import CLIPTextModel
 
 
 class CLIPText(nn.Module):
-    """CLIP's text encoder. `width`: channels of the embedding; `context`: the most tokens of a text."""
+    """CLIP's text encoder.
+
+    Attributes:
+        width: Channels of the embedding.
+        context: Largest number of tokens of a text.
+    """
 
     def __init__(self, model: CLIPTextModel, projection: nn.Linear) -> None:
         super().__init__()
@@ -18,9 +23,14 @@ class CLIPText(nn.Module):
         self.context: int = model.config.max_position_embeddings
 
     def forward(self, ids: Tensor, ends: Tensor) -> Tensor:
-        """Return features (N, width), not normalised, of token ids (N, L); `ends` (N,): where each end token stands.
+        """Encodes texts; attention is causal, so tokens after the end token have no effect.
 
-        Tokens after the end are not seen: each token looks backwards only. Longer texts of a batch change nothing.
+        Args:
+            ids: Token ids (N, L).
+            ends: The position of each text's end token, (N,).
+
+        Returns:
+            Features (N, width), not normalised.
         """
         length = ids.shape[1]
         tokens = self.model.embeddings(input_ids=ids)

@@ -1,4 +1,4 @@
-"""Word ids to vectors: published ones that stay as they are, or learned ones."""
+"""Maps word ids to vectors: published ones that stay frozen, or learned ones."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class FrozenVectors(nn.Module):
     vectors: Tensor
 
     def __init__(self, vectors: Tensor) -> None:
-        """Keep `vectors` (words, dim); row 0, padding, must be zero."""
+        """Stores `vectors` (words, dim); row 0, padding, must be zero."""
         super().__init__()
         self.register_buffer("vectors", vectors)
 
     def forward(self, words: Tensor) -> Tensor:
-        """Map ids (B, L) to (B, L, dim)."""
+        """Maps ids (B, L) to (B, L, dim)."""
         return functional.embedding(words, self.vectors)
 
 
@@ -26,7 +26,7 @@ class LearnedVectors(nn.Module):
     """Vectors that train with the model. Padding is zero and stays so; the unknown word starts from zero."""
 
     def __init__(self, words: int, dim: int, *, initial: Tensor | None = None) -> None:
-        """Make vectors for `words` words, from `initial` (words, dim) if given."""
+        """Creates vectors for `words` words, from `initial` (words, dim) if given."""
         super().__init__()
         self.vectors = nn.Parameter(torch.empty(words, dim))
         if initial is None:
@@ -38,5 +38,5 @@ class LearnedVectors(nn.Module):
                 self.vectors.copy_(initial)
 
     def forward(self, words: Tensor) -> Tensor:
-        """Map ids (B, L) to (B, L, dim)."""
+        """Maps ids (B, L) to (B, L, dim)."""
         return functional.embedding(words, self.vectors, padding_idx=0)

@@ -1,8 +1,8 @@
-"""Words that still mean something when unseen: an embedding a known word beside hashed character n-grams.
+"""Embeds words, unknown ones included: one vector per known word plus hashed character n-grams.
 
 A word's vector is its own row (if it was seen in training) plus the mean of the rows of its character n-grams, each
 found by a hash (Bojanowski et al., "Enriching Word Vectors with Subword Information", 2017; here n-grams of 3 and 4 in
-few buckets). "zebras", "leftmost" or a typing error so share most of their meaning with the word they resemble.
+few buckets). "zebras", "leftmost" or a misspelling thus share most of their embedding with the word they resemble.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ GRAMS = 15
 
 
 def split_words(text: str, *, max_words: int = 20) -> list[str]:
-    """Return the lower-cased words of `text`, at most `max_words`; an apostrophe or a hyphen parts two words."""
+    """Splits a text into at most `max_words` lower-cased words; apostrophes and hyphens separate words."""
     return _WORD.findall(text.casefold())[:max_words]
 
 
 def gram_buckets(word: str, *, buckets: int) -> list[int]:
-    """Return the buckets (0 to `buckets` - 1) of the character n-grams of `word`, at most `GRAMS`."""
+    """Returns the buckets (0 to `buckets` - 1) of the character n-grams of `word`, at most `GRAMS`."""
     marked = f"<{word}>"
     grams = [marked[start : start + length] for length in (3, 4) for start in range(len(marked) - length + 1)]
     # Long words keep their beginning and end, where stem and inflection are.
@@ -34,29 +34,29 @@ def gram_buckets(word: str, *, buckets: int) -> list[int]:
 
 
 class WordIds:
-    """Texts to ids: (1 + GRAMS) numbers a word, its own row and those of its n-grams. Picklable, needs no weights.
+    """Turns texts into ids: (1 + GRAMS) per word, its own row and those of its n-grams. Picklable, without weights.
 
-    vocabulary: the known words, in the order of their rows. Row 0 of both tables is padding, row 1 of the words' table
-    stands for every unknown word.
+    Row 0 of both tables is padding, row 1 of the words' table stands for every unknown word.
     """
 
     def __init__(self, vocabulary: Sequence[str], *, buckets: int = 4096, max_words: int = 20) -> None:
+        """Creates it for the known words `vocabulary`, in the order of their rows."""
         self.buckets = buckets
         self.max_words = max_words
         self._row = {word: row for row, word in enumerate(vocabulary, start=2)}
 
     def __call__(self, text: str) -> Tensor:
-        """Return the ids (max_words, 1 + GRAMS) int64 of `text`, zeros where there is no word."""
+        """Returns the ids of `text`, int64 (max_words, 1 + GRAMS), zeros where there is no word."""
         ids = torch.zeros((self.max_words, 1 + GRAMS), dtype=torch.int64)
-        for place, word in enumerate(split_words(text, max_words=self.max_words)):
-            ids[place, 0] = self._row.get(word, 1)
+        for index, word in enumerate(split_words(text, max_words=self.max_words)):
+            ids[index, 0] = self._row.get(word, 1)
             grams = gram_buckets(word, buckets=self.buckets)
-            ids[place, 1 : 1 + len(grams)] = torch.tensor(grams) + 1
+            ids[index, 1 : 1 + len(grams)] = torch.tensor(grams) + 1
         return ids
 
 
 class HashedWords(nn.Module):
-    """The vectors of ids that `WordIds` gives, for `known` words."""
+    """The embeddings of the ids that `WordIds` returns, for `known` words."""
 
     def __init__(self, known: int, *, channels: int, buckets: int = 4096, max_words: int = 20) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class HashedWords(nn.Module):
                 table.weight[0] = 0
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Return vectors (..., channels) of ids (..., 1 + GRAMS)."""
+        """Returns vectors (..., channels) of ids (..., 1 + GRAMS)."""
         grams = ids[..., 1:]
         count = (grams > 0).sum(-1, keepdim=True).clamp(min=1)
         return self.words(ids[..., 0]) + self.grams(grams).sum(-2) / count

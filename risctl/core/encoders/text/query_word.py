@@ -1,4 +1,4 @@
-"""A phrase as ZSI is asked it: the word vector of its head noun or class, and the place that the other words name."""
+"""Encodes an expression for ZSI: the word vector of its head noun or class, and the location that it names."""
 
 from __future__ import annotations
 
@@ -19,16 +19,22 @@ SIDE_NAMES = tuple(SIDES)
 
 
 class QueryWordEmbedding(nn.Module):
-    """Word ids to the vector of what they are about; it has nothing to learn.
+    """Maps word ids to the vector of the category that they name; it has no parameters.
 
-    vectors (words, D): of the vocabulary's words, zeros where a word has none; they are kept in the checkpoint, so that
-    it can be asked for any of them. classes: names whose vectors are given with the words; COCO's other classes are
-    known by name as well, by the vectors of their words.
+    The vectors are kept in the checkpoint, so that any of their words can be queried. COCO's other classes are known by
+    name as well, by the vectors of their words.
     """
 
     vectors: Tensor
 
     def __init__(self, vocabulary: Vocabulary, vectors: Tensor, *, classes: Sequence[str]) -> None:
+        """Creates the encoder.
+
+        Args:
+            vocabulary: V words.
+            vectors: Their vectors (V, D), zeros where a word has none.
+            classes: Names of the classes whose vectors `forward` is given.
+        """
         super().__init__()
         self.register_buffer("vectors", vectors)
         self.channels = vectors.shape[1]
@@ -38,16 +44,26 @@ class QueryWordEmbedding(nn.Module):
         self._numbers = {word: number for number, word in enumerate(vocabulary.words) if number > UNK_ID}
 
     def forward(self, words: Tensor, mask: Tensor, of_classes: Tensor | None = None) -> TextFeatures:
-        """Read word ids (B, L) with mask (B, L). `sentence` (B, D + 8): the vector of what is meant, zeros if none of
-        the words says it, which of `SIDE_NAMES` are named, and the rank. of_classes: vectors (classes, D)."""
+        """Encodes word ids.
+
+        Args:
+            words: Word ids (B, L).
+            mask: Their mask (B, L).
+            of_classes: Vectors of the classes, (classes, D), used in place of those of their words.
+
+        Returns:
+            Features whose `sentence` (B, D + 8) is the vector of the named category (zeros if no word names one), which
+            of `SIDE_NAMES` are named, and the rank.
+        """
         ids = words.masked_fill(~mask, 0)
-        sentences = [self._asked(row, present, of_classes) for row, present in zip(ids, mask, strict=True)]
+        sentences = [self._sentence(row, present, of_classes) for row, present in zip(ids, mask, strict=True)]
         return TextFeatures(words=self.vectors[ids] * mask[..., None], mask=mask, sentence=torch.stack(sentences))
 
     def vector_of(self, name: str) -> Tensor:
-        """Return the vector (D,) of `name`, else the mean of those of its words, as long as theirs are.
+        """Returns the vector (D,) of `name`, else the mean of the vectors of its words, scaled to their mean norm.
 
-        Little words ("of") may lack one. Raises `UsageError`, with the nearest known word, if another does, or all do.
+        Raises:
+            UsageError: A word other than a function word ("of") has no vector, or none has; names the nearest word.
         """
         words = words_of(name)
         if self._is_known("_".join(words)):
@@ -68,7 +84,7 @@ class QueryWordEmbedding(nn.Module):
         of = "" if word == name else f" of {name!r}"
         return f"{word!r}{of} has no vector in this checkpoint; {hint}"
 
-    def _asked(self, ids: Tensor, mask: Tensor, of_classes: Tensor | None) -> Tensor:
+    def _sentence(self, ids: Tensor, mask: Tensor, of_classes: Tensor | None) -> Tensor:
         texts = [self.words[number] for number in ids[mask].tolist()]
         name = self._name(texts)
         if name is None:

@@ -1,4 +1,4 @@
-"""RoBERTa (Liu et al. 2019, transformers) as a text encoder, narrowed to the width of a system."""
+"""Runs RoBERTa (Liu et al. 2019; transformers) as a text encoder, projected to the width of a system."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from risctl.errors import MachineError
 
 POSITIONS = 514
 PAD = 1
-"""RoBERTa's id of padding, from which it counts positions, too."""
+"""RoBERTa's id of padding, from which it also counts positions."""
 
 
 class RobertaEncoder(nn.Module):
-    """Token ids to words (B, L, channels) and, of the pooled first token, the sentence (B, channels).
+    """Encodes token ids as words (B, L, channels) and, from the pooled first token, the sentence (B, channels).
 
-    Words and sentence share one resizer: linear, layer norm (eps 1e-12), dropout.
+    Words and sentence share one resizer: linear, layer norm (eps 1e-12), dropout. Source: the published code of
+    ReferFormer (Wu et al., CVPR 2022).
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class RobertaEncoder(nn.Module):
         dropout: float = 0.1,
         frozen: bool = False,
     ) -> None:
-        """Build it with random weights for `vocabulary` token ids; frozen: RoBERTa does not train, the resizer does."""
+        """Builds it with random weights for `vocabulary` token ids; `frozen` freezes RoBERTa, never the resizer."""
         super().__init__()
         # Not above: every command would wait for it.
         from transformers import RobertaConfig, RobertaModel
@@ -59,41 +60,42 @@ class RobertaEncoder(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> RobertaEncoder:
-        """Set the training mode; a frozen RoBERTa stays in evaluation mode."""
+        """Sets the training mode; a frozen RoBERTa stays in evaluation mode."""
         super().train(mode)
         if self.frozen:
             freeze((self.roberta,))
         return self
 
     def forward(self, words: Tensor, mask: Tensor) -> TextFeatures:
-        """Read token ids (B, L) with mask (B, L)."""
+        """Encodes token ids (B, L) with mask (B, L)."""
         return self.finish(self.begin(words, mask), mask)
 
     def frozen_part(self) -> tuple[nn.Module, ...]:
-        """Return RoBERTa if it is frozen."""
+        """Returns RoBERTa if it is frozen."""
         return (self.roberta,) if self.frozen else ()
 
     def begin(self, words: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
-        """Return RoBERTa's states (B, L, width) and its pooled first token (B, width)."""
+        """Returns RoBERTa's states (B, L, width) and its pooled first token (B, width)."""
         ids = torch.where(mask, words, torch.full_like(words, PAD))
-        # Positions given, so that they follow from the mask alone.
-        places = torch.where(mask, mask.cumsum(1) + PAD, torch.full_like(words, PAD))
-        seen = mask.long()
+        # Given explicitly, so that they depend on the mask alone.
+        positions = torch.where(mask, mask.cumsum(1) + PAD, torch.full_like(words, PAD))
+        attended = mask.long()
         if mask.is_meta:  # transformers would look whether anything is masked; a mask of all pairs is taken as it is
-            seen = mask[:, None, None].expand(-1, -1, words.shape[1], -1)
-        read = self.roberta(input_ids=ids, attention_mask=seen, position_ids=places)
+            attended = mask[:, None, None].expand(-1, -1, words.shape[1], -1)
+        read = self.roberta(input_ids=ids, attention_mask=attended, position_ids=positions)
         return read.last_hidden_state, read.pooler_output
 
     def finish(self, parts: tuple[Tensor, ...], mask: Tensor) -> TextFeatures:
-        """Return the features of what `begin` gave."""
+        """Returns the features of the output of `begin`."""
         states, pooled = parts
         return TextFeatures(words=self.resizer(states), mask=mask, sentence=self.resizer(pooled))
 
 
 def roberta_state(source: str) -> dict[str, Tensor]:
-    """Return the weights of RoBERTa in `source`, a folder of transformers or a hub id, by the names of `RobertaModel`.
+    """Reads the weights of RoBERTa from a folder of transformers or a hub id, under the names of `RobertaModel`.
 
-    Raises `MachineError` if they are neither in the folder or the hub's cache nor to be had.
+    Raises:
+        MachineError: They are not in the folder or the hub's cache and cannot be downloaded.
     """
     from transformers import RobertaModel
 

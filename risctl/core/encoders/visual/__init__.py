@@ -1,0 +1,1 @@
+"""Visual encoders: `registry` names and builds them, `config` is their section of a recipe."""
