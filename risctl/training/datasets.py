@@ -80,7 +80,7 @@ def _of_store(recipe: Recipe, store: Store, system: System) -> ReferringImageDat
             f"data.augment.zoom and paste are for training on all things of a picture; {recipe.model.system} learns "
             "from phrases: take them out"
         )
-    options["changes"] = changes
+    options["augmentations"] = changes
     if data.frames is None:
         return ReferringImageDataset(store, data.train_split, system.preprocess, **options)
     if not takes_clips(system) and data.frames > 1:
