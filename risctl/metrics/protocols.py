@@ -83,7 +83,7 @@ class Protocol:
 
     def _where(self) -> str:
         if self.resolution == "original":
-            return "compared at the image's original size"
+            return "compared at original size"
         return f"compared at {self.where()}, target by nearest, prediction by bilinear resizing"
 
     def _threshold(self) -> str:

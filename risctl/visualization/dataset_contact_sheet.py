@@ -80,7 +80,7 @@ def _panel(
 ) -> tuple[np.ndarray, dict[str, Any]]:
     record = store.image(image)
     shown, left_out = refs[: len(COLOURS)], len(refs) - len(COLOURS)
-    picture, small = fit_image(store.pixels(image), masks[: len(shown)], width=_CELL, height=_CELL)
+    scaled, small = fit_image(store.pixels(image), masks[: len(shown)], width=_CELL, height=_CELL)
     captions, entries = [], []
     for index, (row, mask) in enumerate(zip(shown, small, strict=True)):
         ref = store.ref(row)
@@ -93,5 +93,5 @@ def _panel(
     if left_out > 0:
         captions.append(Caption(text=f"and {left_out} more"))
     captions.append(Caption(text=f"image {record.image_id}: {record.file_name}"))
-    drawn = with_captions(overlay(picture, small, tint=_TINT), captions, size=_FONT_SIZE, width=_CELL)
+    drawn = with_captions(overlay(scaled, small, tint=_TINT), captions, size=_FONT_SIZE, width=_CELL)
     return drawn, {"image_id": record.image_id, "file_name": record.file_name, "refs": entries}

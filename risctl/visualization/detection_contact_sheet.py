@@ -67,5 +67,5 @@ def detection_contact_sheet(
 
 
 def _drawn(pixels: np.ndarray, masks: Sequence[rle.RLE], labels: Sequence[str]) -> np.ndarray:
-    picture, small = fit_image(pixels, [rle.decode(one) for one in masks], width=_SIDE, height=_SIDE)
-    return overlay(picture, small, labels)
+    scaled, small = fit_image(pixels, [rle.decode(one) for one in masks], width=_SIDE, height=_SIDE)
+    return overlay(scaled, small, labels)

@@ -24,8 +24,8 @@ _SIDE, _FONT_SIZE = 300, 14
 
 def check_rows(run: MeasuredRun, store: Store, *, split: str, text_field: TextField) -> None:
     """Raises `UsageError` unless the rows of `run` are of this store, split and text field."""
-    wanted = {"fingerprint": store.fingerprint[:12], "split": split, "text_field": text_field}
-    for name, value in wanted.items():
+    expected = {"fingerprint": store.fingerprint[:12], "split": split, "text_field": text_field}
+    for name, value in expected.items():
         if run.origin.get(name) != value:
             raise UsageError(
                 f"the rows {run.path} are of another {name} ({run.origin.get(name, 'unknown')}) than what is shown "

@@ -157,7 +157,7 @@ class ZeroShotPredictor:
         """Returns one line: the method, its weights, the source of proposals, the parser."""
         kind = "ResNet" if self.system.clip.is_resnet else "ViT"
         visual = f"visual {self._visual_weight:g}, " if self.method == "global-local" else ""
-        fast = "" if self.shortlist is None else f", fast: {self.shortlist} looked at alone"
+        fast = "" if self.shortlist is None else f", fast: {self.shortlist} with local features"
         return (
             f"{self.method} ({kind} CLIP, weights: {visual}text {TEXT_WEIGHT:g}{fast}); "
             f"proposals: {self._source.name}; noun phrases: {self._phraser.name}"

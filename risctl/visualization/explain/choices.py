@@ -25,17 +25,17 @@ def choices_contact_sheet(explained: ExplainedPrediction[BoxProbabilities]) -> n
         The contact sheet, uint8 (H', W', 3).
     """
     [prediction], chosen = explained.frames, explained.explanation
-    picture, [mask] = fit_image(with_image(prediction), [prediction.mask], width=_SIDE, height=_SIDE)
+    scaled, [mask] = fit_image(with_image(prediction), [prediction.mask], width=_SIDE, height=_SIDE)
     caption = Caption(text=f"found, score {prediction.score:.2f}", colour=colour(0), filled=bool(mask.any()))
-    answer = with_captions(overlay(picture, [mask]), [caption], size=_FONT_SIZE, width=_SIDE)
-    areas = [_area(box, picture.shape[0], picture.shape[1]) for box in chosen.boxes]
+    answer = with_captions(overlay(scaled, [mask]), [caption], size=_FONT_SIZE, width=_SIDE)
+    areas = [_area(box, scaled.shape[0], scaled.shape[1]) for box in chosen.boxes]
     colours = [colour(rank) for rank in range(len(areas))]
     captions = [
         Caption(text=f"meant with probability {probability:.2f}", colour=paint)
         for probability, paint in zip(chosen.probabilities, colours, strict=True)
     ]
     # The least probable first, so that its lines do not lie over those of the others.
-    drawn = overlay(picture, areas[::-1], colours=colours[::-1], tint=0.0)
+    drawn = overlay(scaled, areas[::-1], colours=colours[::-1], tint=0.0)
     boxes = with_captions(drawn, captions or [Caption(text="nothing to choose from")], size=_FONT_SIZE, width=_SIDE)
     return grid([answer, boxes], columns=2, heading=[Caption(text=f"“{prediction.text}”")])
 

@@ -36,13 +36,13 @@ def proposal_contact_sheet(
     for rank, scores in enumerate(best, start=1):
         chosen = scores.proposal == made.chosen
         paint = _CHOSEN if chosen else _OTHER
-        picture, masks = fit_image(image, [proposals.masks[scores.proposal]], width=_CELL, height=_CELL)
+        scaled, masks = fit_image(image, [proposals.masks[scores.proposal]], width=_CELL, height=_CELL)
         captions = [
             Caption(text=f"{rank}. score {scores.score:.3f}{', the answer' if chosen else ''}", colour=paint),
             Caption(text=f"cosines: global {scores.context:.3f}, local {scores.local:.3f},"),
             Caption(text=f"sentence {scores.sentence:.3f}, noun phrase {scores.noun:.3f}"),
         ]
-        panels.append(with_captions(overlay(picture, masks, colours=[paint]), captions, size=_FONT_SIZE, width=_CELL))
+        panels.append(with_captions(overlay(scaled, masks, colours=[paint]), captions, size=_FONT_SIZE, width=_CELL))
     none = "" if panels else " There is no proposal to choose from."
     if not panels:
         panels.append(fit_image(image, width=_CELL, height=_CELL)[0])

@@ -184,5 +184,6 @@ def _fitted(image: np.ndarray, *, width: int, height: int) -> np.ndarray:
 
 
 def _resized(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    picture = Image.fromarray(values.astype(np.float32))
-    return np.asarray(picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
+    return np.asarray(
+        Image.fromarray(values.astype(np.float32)).resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
+    )

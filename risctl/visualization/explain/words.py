@@ -44,8 +44,8 @@ def words_contact_sheet(explained: ExplainedPrediction[QueryWords]) -> np.ndarra
     queries, count = view.weights.shape
     if len(words) != count or len(view.confidences) != queries:
         raise ValueError(f"weights are (queries, words); got {view.weights.shape} for {len(words)} words")
-    picture, [small] = fit_image(with_image(prediction), [prediction.mask], width=_PICTURE, height=_PICTURE_HEIGHT)
-    shape = picture.shape[:2]
+    scaled, [small] = fit_image(with_image(prediction), [prediction.mask], width=_PICTURE, height=_PICTURE_HEIGHT)
+    shape = scaled.shape[:2]
     attention = np.asarray(
         Image.fromarray(view.attention.astype(np.float32)).resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
     )
@@ -74,8 +74,8 @@ def words_contact_sheet(explained: ExplainedPrediction[QueryWords]) -> np.ndarra
     table = top + shape[0] + _GAP
     sheet = Image.new("RGB", (width, table + (queries + 1) * _ROW_HEIGHT + _MARGIN), _PAPER)
     sheet.paste(Image.fromarray(heading), (0, 0))
-    sheet.paste(Image.fromarray(overlay(picture, [small])), (_MARGIN, top))
-    sheet.paste(Image.fromarray(heatmap_overlay(picture, spread)), (_MARGIN + shape[1] + _GAP, top))
+    sheet.paste(Image.fromarray(overlay(scaled, [small])), (_MARGIN, top))
+    sheet.paste(Image.fromarray(heatmap_overlay(scaled, spread)), (_MARGIN + shape[1] + _GAP, top))
     _draw_titles(sheet, words, y=table, cell=cell)
     best = int(view.confidences.argmax())
     largest = float(view.weights.max()) or 1.0

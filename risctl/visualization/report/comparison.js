@@ -1,9 +1,9 @@
-// Filter and sort of a comparison's tables. What comes from data is read as text only.
+// Filters and sorts a comparison's tables. What comes from data is read as text only.
 "use strict";
 (() => {
   for (const box of document.querySelectorAll("input[type=search]")) {
     const rows = [...document.getElementById(box.dataset.table).tBodies[0].rows];
-    const told = document.getElementById(`${box.id}-count`);
+    const counter = document.getElementById(`${box.id}-count`);
     const filter = () => {
       const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
@@ -12,7 +12,7 @@
         row.hidden = !words.every((word) => text.includes(word));
         shown += row.hidden ? 0 : 1;
       }
-      told.textContent = `${shown} of ${rows.length}`;
+      counter.textContent = `${shown} of ${rows.length}`;
     };
     box.addEventListener("input", filter);
     filter();

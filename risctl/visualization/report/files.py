@@ -24,13 +24,13 @@ LISTED_IN_TEXT = 12
 
 def check_report_paths(paths: Iterable[Path]) -> None:
     """Raises `UsageError` for a path whose ending names no form of report, or for one that is named twice."""
-    seen: set[Path] = set()
+    named: set[Path] = set()
     for path in paths:
         if path.suffix.lower() not in ENDINGS:
             raise UsageError(f"a report is {', '.join(ENDINGS)}, by the ending of its name; got {path}")
-        if path.absolute() in seen:
+        if path.absolute() in named:
             raise UsageError(f"{path} is named twice; each report needs a file of its own")
-        seen.add(path.absolute())
+        named.add(path.absolute())
 
 
 def write_report(

@@ -63,8 +63,8 @@ def _result(result: Json, *, unit: str) -> list[str]:
     if result["precision_curve"]:
         bounds, shares = zip(*result["precision_curve"], strict=True)
         heads = ["X", *(f"{bound:g}" for bound in bounds)]
-        shown = ["%", *(f"{share:.1f}" for share in shares)]
-        parts += [f"### {curve_name(result)}", _table(heads, [shown], numbers=len(bounds))]
+        percents = ["%", *(f"{share:.1f}" for share in shares)]
+        parts += [f"### {curve_name(result)}", _table(heads, [percents], numbers=len(bounds))]
     parts += ["### Samples by IoU", _histogram(result["iou_histogram"])]
     for breakdown in result["breakdowns"]:
         parts += _breakdown(breakdown, result["headline"])
@@ -75,8 +75,8 @@ def _histogram(spread: Json) -> str:
     counts = spread["counts"]
     named = [("0", spread["zero"])]
     named += [(f"{index / len(counts):.2f}-{(index + 1) / len(counts):.2f}", one) for index, one in enumerate(counts)]
-    most = max(1, *(count for _, count in named))
-    lines = [f"{name:>9}  {count:>7}  {'#' * round(_BAR * count / most)}".rstrip() for name, count in named]
+    largest = max(1, *(count for _, count in named))
+    lines = [f"{name:>9}  {count:>7}  {'#' * round(_BAR * count / largest)}".rstrip() for name, count in named]
     if spread["left_out"]:
         lines.append(f"{'no target':>9}  {spread['left_out']:>7}  (without an IoU)")
     return "\n".join(["```text", *lines, "```"])

@@ -1,4 +1,4 @@
-// Filter, sort and links of the samples. Everything from data enters the page as text.
+// Filters, sorts and links the samples. Everything from data enters the page as text.
 "use strict";
 (() => {
   const byId = (id) => document.getElementById(id);
@@ -9,7 +9,7 @@
   const state = { protocol: Object.keys(data.iou)[0], column: "iou", down: false, shown: STEP, order: [] };
   const collator = new Intl.Collator("en", { numeric: true });
 
-  // Without script a link leads to the picture; with it, to the panel, and nothing else may draw the browser there.
+  // Without scripts a link leads to the image; with scripts, to the panel, so cards must not keep the id as a target.
   const pictures = new Map();
   for (const card of document.querySelectorAll(".card")) {
     pictures.set(card.id, card.querySelector("img"));
@@ -33,13 +33,13 @@
   };
   const NUMBERS = ["iou", "words", "area", "distractors", "score", "image", "ref", "sentence", "sample"];
   if (columns.f) NUMBERS.push("f");
-  // Breakdowns of something that the panel shows itself.
+  // Breakdowns of a number that the panel shows itself.
   const COUNTED = { length: "words", distractors: "distractors" };
   const COMPARE = {
     "<": (a, b) => a < b, "<=": (a, b) => a <= b, ">": (a, b) => a > b, ">=": (a, b) => a >= b, "=": (a, b) => a === b,
   };
 
-  // A filter is terms joined by "and"; an unknown name or a number that is none makes the box say so.
+  // A filter is a list of terms that must all hold; an unknown name or an invalid number gives null.
   const parse = (written) => {
     const tests = [];
     const pattern = /(-?)(?:([a-z]+)(:|<=|>=|<|>|=))?(?:"([^"]*)"?|(\S+))/gi;

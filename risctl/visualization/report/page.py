@@ -112,7 +112,7 @@ def _chooser(names: Sequence[str]) -> Markup:
 
 
 _WITHOUT_TARGET = (
-    "A sample without a target has the IoU that the protocol gives it: 0, or 1 if nothing was found there."
+    "A sample without a target has the IoU that the protocol gives it: 0, or 1 if nothing was predicted there."
 )
 
 
@@ -183,7 +183,7 @@ def _details(numbers: Markup) -> Markup:
 def _breakdown(result: Json, *, unit: str) -> Callable[[Json], Markup]:
     headline = result["headline"]
 
-    def shown(breakdown: Json) -> Markup:
+    def render(breakdown: Json) -> Markup:
         groups = breakdown["groups"]
         names = figures_in_breakdowns((name for group in groups for name in group["figures"]), headline=headline)
         rest = [name for name in names if name != headline]
@@ -203,7 +203,7 @@ def _breakdown(result: Json, *, unit: str) -> Callable[[Json], Markup]:
             data_breakdown=breakdown["name"],
         )
 
-    return shown
+    return render
 
 
 def _group(group: Json, *, headline: str, rest: Sequence[str], index: int, of: str) -> Markup:

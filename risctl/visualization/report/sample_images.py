@@ -74,8 +74,8 @@ def worst_and_best(result: Result, *, each: int) -> tuple[list[int], list[int]]:
     if rows.targeted.any():
         best = best[rows.targeted[best]]
     first = _one_per_image(rows, worst, each)
-    taken = set(first)
-    return first, _one_per_image(rows, np.array([row for row in best if rows.key[row] not in taken], dtype=int), each)
+    others = [row for row in best if rows.key[row] not in set(first)]
+    return first, _one_per_image(rows, np.array(others, dtype=int), each)
 
 
 def picture_samples(
@@ -106,16 +106,16 @@ def picture_samples(
     result = next(iter(report.results.values()))
     worst, best = worst_and_best(result, each=each)
     position = {key: number for number, key in enumerate(listing.columns["sample"])}
-    wanted = [key for key in (*worst, *best) if key in position]
+    keys = [key for key in (*worst, *best) if key in position]
     image_of = image_of or partial(_stored, store)
     drawn = {
         key: _drawn(image_of(key), mask, position=position[key], kind="worst" if key in worst else "best")
-        for key, mask in masks_of(wanted)
+        for key, mask in masks_of(keys)
     }
     kept = []
     left = max_bytes
     # Worst and best in turn, so that as many of both are left out.
-    for key in sorted(wanted, key=lambda key: worst.index(key) if key in worst else best.index(key)):
+    for key in sorted(keys, key=lambda key: worst.index(key) if key in worst else best.index(key)):
         left -= len(drawn[key].jpeg)
         if left < 0:
             break

@@ -63,13 +63,13 @@ def filter_proposals(proposals: Proposals, criteria: ProposalFilter) -> Proposal
         & (proposals.scores >= criteria.min_score)
     )
     kept = kept[np.argsort(-proposals.scores[kept], kind="stable")][: max(criteria.nms_count, criteria.max_count)]
-    found = proposals.subset(kept)
-    if criteria.sigma is not None and len(found):
-        found = matrix_nms(found, sigma=criteria.sigma, min_decayed_score=criteria.min_decayed_score)
-    if len(found):
-        distinct = _without_overlaps(pairwise_ious(found.masks), criteria.max_overlap)
-        found = found.subset(np.array(distinct, dtype=np.int64))
-    return found.subset(np.arange(min(len(found), criteria.max_count)))
+    best = proposals.subset(kept)
+    if criteria.sigma is not None and len(best):
+        best = matrix_nms(best, sigma=criteria.sigma, min_decayed_score=criteria.min_decayed_score)
+    if len(best):
+        distinct = _without_overlaps(pairwise_ious(best.masks), criteria.max_overlap)
+        best = best.subset(np.array(distinct, dtype=np.int64))
+    return best.subset(np.arange(min(len(best), criteria.max_count)))
 
 
 def matrix_nms(proposals: Proposals, *, sigma: float, min_decayed_score: float) -> Proposals:
