@@ -1,4 +1,4 @@
-"""The training items that a recipe asks for: pictures or clips, of one store or of several."""
+"""Builds the training dataset that a recipe describes: images or clips, of one store or of several."""
 
 from __future__ import annotations
 
@@ -26,11 +26,17 @@ from risctl.training.box_grounding_dataset import box_grounding_dataset
 def training_dataset(
     recipe: Recipe, store: Store, system: System, *, also: Sequence[Store] = ()
 ) -> ReferringImageDataset | JointDataset | BoxGroundingDataset:
-    """Return the items of `recipe`'s training split, of `store` and of the stores `also`.
+    """Builds the training dataset of `recipe`.
 
-    Of questions about boxes, those that the recipe's files ask, and those about what `system`, as it is, finds. Raises
-    `UsageError` for clips of a system that takes none, changes or categories that it cannot be trained with,
-    `DataError` if a store has nothing to train on.
+    Args:
+        recipe: The recipe.
+        store: The store to train on.
+        system: The system with its current weights: with `data.box_grounding.detected` it detects boxes.
+        also: Further stores to train on.
+
+    Raises:
+        UsageError: The system cannot be trained with the recipe's clips, augmentations or categories.
+        DataError: A store has nothing to train on.
     """
     if recipe.data.items == "box_grounding":
         return box_grounding_dataset(recipe, (store, *also), system)
@@ -40,15 +46,15 @@ def training_dataset(
         return first
     held_back = held_back_files((store, *also), recipe.data.train_split)
     parts = [first, *(_of_store(recipe, one, system) for one in also)]
-    gone = sum(part.leave_out(held_back) for part in parts)
+    left_out = sum(part.leave_out(held_back) for part in parts)
     for before, part in pairwise(parts):
         part.first = before.first + len(before)
-    return JointDataset(parts, held_back=gone)
+    return JointDataset(parts, held_back=left_out)
 
 
 def _of_store(recipe: Recipe, store: Store, system: System) -> ReferringImageDataset:
     data, augment = recipe.data, recipe.data.augment
-    changes = _changes(augment, system)
+    augmentations = _augmentations(augment, system)
     options: dict[str, Any] = {
         "sentences": data.sentences,
         "text_field": data.text_field,
@@ -64,32 +70,32 @@ def _of_store(recipe: Recipe, store: Store, system: System) -> ReferringImageDat
     if instances or (isinstance(system, InstanceLearner) and system.instances_only):
         if data.frames is not None:
             raise UsageError(
-                f"data.frames={data.frames}, but {recipe.model.system} is trained on pictures; set it to null"
+                f"data.frames={data.frames}, but {recipe.model.system} is trained on images; set it to null"
             )
-        if changes:
+        if augmentations:
             raise UsageError(
-                f"data.augment.photometric, crop and sizes change a phrase's picture; {recipe.model.system} is trained "
-                "on all things of one: take them out"
+                "data.augment.photometric, crop and sizes are for training on expressions; "
+                f"{recipe.model.system} is trained on all instances of an image: take them out"
             )
         options |= {"zoom": augment.zoom, "paste": augment.paste} if augment else {}
-        # Drawn cups are no photographed ones: by other numbers, they are of no class.
+        # A drawn cup is not a photographed one: categories with other ids or names are unknown.
         known = CLASSES if data.items == "instances" else None
         return InstanceDataset(store, data.train_split, system.preprocess, known=known, **options)
     if augment and (augment.zoom or augment.paste):
         raise UsageError(
-            f"data.augment.zoom and paste are for training on all things of a picture; {recipe.model.system} learns "
-            "from phrases: take them out"
+            f"data.augment.zoom and paste are for training on all instances of an image; {recipe.model.system} learns "
+            "from expressions: take them out"
         )
-    options["augmentations"] = changes
+    options["augmentations"] = augmentations
     if data.frames is None:
         return ReferringImageDataset(store, data.train_split, system.preprocess, **options)
     if not takes_clips(system) and data.frames > 1:
         raise UsageError(f"data.frames={data.frames}, but this {recipe.model.system} takes one frame; set it to 1")
-    kind = ReferringVideoDataset if is_video_store(store) else PseudoClipDataset
-    return kind(store, data.train_split, system.preprocess, frames=data.frames, **options)
+    dataset_class = ReferringVideoDataset if is_video_store(store) else PseudoClipDataset
+    return dataset_class(store, data.train_split, system.preprocess, frames=data.frames, **options)
 
 
-def _changes(augment: AugmentSection | None, system: System) -> Augmentations:
+def _augmentations(augment: AugmentSection | None, system: System) -> Augmentations:
     if augment is None:
         return Augmentations()
     if augment.sizes and not isinstance(system.preprocess, Resizable):
@@ -99,7 +105,7 @@ def _changes(augment: AugmentSection | None, system: System) -> Augmentations:
 
 
 def _check_categories(system: System, stores: Sequence[Store]) -> None:
-    """Where a phrase's category is learned, as its number, the stores must agree on it and the model have room."""
+    """Raises `UsageError` unless all stores agree on the categories, which a category learner knows by id."""
     if not isinstance(system, CategoryLearner) or system.num_categories <= 1:
         return
     named: dict[int, str] = {}
@@ -108,7 +114,7 @@ def _check_categories(system: System, stores: Sequence[Store]) -> None:
             if named.setdefault(number, name) != name:
                 raise UsageError(
                     f"category {number} is {named[number]!r} in one store and {name!r} in {store.path}: with several "
-                    "kinds of data, set model.classes=1, referred or not"
+                    "datasets, set model.classes=1, referred or not"
                 )
     if max(named, default=0) >= system.num_categories:
         raise UsageError(
