@@ -90,7 +90,7 @@ def test_everything_is_listed_with_its_size_and_use(kept: Path, risctl: Run, tmp
     assert features["used_by"] == "recipe vlt-scenes on tiny.h5"
     assert vectors["used_by"] == "recipes with glove.txt"
     assert "no store here was made from it" in found["refcoco.zip"]["used_by"]
-    assert "goes on from it" in found["train2014.zip.part"]["used_by"]
+    assert "the next download continues it" in found["train2014.zip.part"]["used_by"]
     assert all(one["unusable"] is None for one in found.values())
     write_store(tiny_dataset(), tmp_path / "x.h5")
     store = tiny_dataset()

@@ -103,7 +103,7 @@ def test_dry_run_prints_and_makes_nothing(folder: Path, monkeypatch: pytest.Monk
     assert data["steps"] == 6 and data["steps_per_epoch"] == 2 and data["paths"]["run"] == "runs/small-1"
     assert data["recipe"]["data"]["batch_size"] == 10 and data["memory_bytes"]["activations"] > 0
     text = invoke(folder, monkeypatch, "small.yaml", "data.store=absent.h5", "--dry-run").stdout
-    assert "absent.h5 (not there)" in text and "runs/small-1" in text and f"{data['parameters']:,}" not in text
+    assert "absent.h5 (missing)" in text and "runs/small-1" in text and f"{data['parameters']:,}" not in text
     assert sorted(one.name for one in folder.iterdir()) == ["small.yaml", "tiny.h5"]
 
 
@@ -112,7 +112,7 @@ def test_dry_run_prints_and_makes_nothing(folder: Path, monkeypatch: pytest.Monk
     [
         (("smal.yaml",), 3, "neither a recipe file nor a shipped recipe"),
         ((), 2, "name a recipe"),
-        (("small.yaml", "--resume"), 2, "goes with a recipe and --out"),
+        (("small.yaml", "--resume"), 2, "give a recipe and --out"),
         (("small.yaml", "optim.lr=-1"), 3, "optim.lr"),
         (("small.yaml", "data.store=absent.h5"), 4, "absent.h5"),
         (("--resume", "nowhere"), 2, "nowhere does not exist"),

@@ -1,4 +1,4 @@
-"""`risctl import referformer`: published ReferFormer weights to a checkpoint."""
+"""`risctl import referformer`: converts a published ReferFormer into a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,41 +8,45 @@ from typing import Annotated
 import typer
 
 from risctl.cli import console
+from risctl.cli.import_.out_option import OutOption, claim
 from risctl.cli.options import JsonOption, QuietOption
+
+EXAMPLE = "Example: risctl import referformer r50_ytvos.pth --out referformer-r50.safetensors"
 
 
 def import_referformer(
     source: Annotated[Path, typer.Argument(help="The published PyTorch checkpoint (.pth).", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file to write.", show_default=False)],
+    out: OutOption,
     tokenizer: Annotated[
         str, typer.Option(help="RoBERTa's tokenizer: a folder with vocab.json and merges.txt, or a hub id.")
     ] = "roberta-base",
     new_classes: Annotated[
-        bool, typer.Option("--new-classes", help="Begin with new class heads (one class), to train on.")
+        bool, typer.Option("--new-classes", help="Start with new class heads (one class), for further training.")
     ] = False,
     a2d: Annotated[
-        bool, typer.Option("--a2d", help="Predict as for A2D-Sentences: longest side 640, a clip's centre frame.")
+        bool, typer.Option("--a2d", help="Predict as on A2D-Sentences: longest side 640, the centre frame of a clip.")
     ] = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a checkpoint of a published ReferFormer: ResNet, Swin or Video-Swin, told from its keys.
+    """Convert a published ReferFormer into a checkpoint: ResNet, Swin or Video-Swin, recognised by its keys.
 
-    Only tensors and the training arguments are read of the file. The tokenizer is not in it, so it is taken from a
-    folder or the hub and kept in the checkpoint, which then predicts unaided.
+    Only tensors and the training arguments are read from the file. The tokenizer is not in it; it is taken from a
+    folder or the hub and stored in the checkpoint, which then predicts on its own.
     """
     from risctl.checkpoints import import_referformer as importing
 
+    claim(out, source)
     with console.quiet_if(quiet):
-        done = importing.import_referformer(source, out, tokenizer=tokenizer, new_classes=new_classes, a2d=a2d)
+        imported = importing.import_referformer(source, out, tokenizer=tokenizer, new_classes=new_classes, a2d=a2d)
         console.say(
-            f"ReferFormer {done.model['visual']['name']}: {done.parameters:,} parameters, "
-            f"{done.model['queries']} queries, {done.model['classes']} classes, {done.tokens:,} tokens"
+            f"ReferFormer {imported.model['visual']['name']}: {imported.parameters:,} parameters, "
+            f"{imported.model['queries']} queries, {imported.model['classes']} classes, {imported.tokens:,} tokens"
         )
-        written = {
-            "path": str(done.path),
-            "model": done.model,
-            "tokens": done.tokens,
-            "parameters": done.parameters,
+        record = {
+            "path": str(imported.path),
+            "model": imported.model,
+            "tokens": imported.tokens,
+            "parameters": imported.parameters,
         }
-        console.result(str(done.path), data=written, as_json=as_json)
+        console.result(str(imported.path), data=record, as_json=as_json)

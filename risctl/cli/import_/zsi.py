@@ -1,4 +1,4 @@
-"""`risctl import zsi`."""
+"""`risctl import zsi`: converts a published ZSI into a checkpoint."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from risctl.cli import console
+from risctl.cli.import_.out_option import claim
 from risctl.cli.options import JsonOption, QuietOption
 
 EXAMPLE = (
@@ -19,7 +20,7 @@ _SHOWN = 10
 
 
 class Split(StrEnum):
-    """COCO's published divisions into seen and unseen classes."""
+    """COCO's published divisions into seen and unseen categories."""
 
     s48_17 = "48_17"
     s65_15 = "65_15"
@@ -27,61 +28,67 @@ class Split(StrEnum):
 
 def import_zsi(
     source: Annotated[Path, typer.Argument(help="The published weights (.pth).", show_default=False)],
-    split: Annotated[Split, typer.Option(help="Which classes it was trained on.", show_default=False)],
+    split: Annotated[Split, typer.Option(help="The division that it was trained on.", show_default=False)],
     vocabulary: Annotated[
-        str, typer.Option(help="Word vectors: word2vec, GloVe or fastText file, or a spaCy model.", show_default=False)
+        str,
+        typer.Option(help="Word vectors: word2vec, GloVe or fastText, or a spaCy model.", show_default=False),
     ],
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
-            help="The .safetensors file to write; default: as the weights, here.",
+            help="The .safetensors file to write. Default: named after the weights, in the current folder.",
             show_default=False,
         ),
     ] = None,
     words: Annotated[
         Path | None,
-        typer.Option(help="The list of the 4,717 words, one a line. Default: all of --vocabulary.", show_default=False),
+        typer.Option(help="The 4,717 words, one per line. Default: all of --vocabulary.", show_default=False),
     ] = None,
     class_vectors: Annotated[
         Path | None,
         typer.Option(
-            help="The published class vectors, word_w2v_withbg_*.txt, for the unseen ones.", show_default=False
+            help="The published class vectors, word_w2v_withbg_*.txt, for the unseen categories.", show_default=False
         ),
     ] = None,
     extra_words: Annotated[
-        int, typer.Option(min=0, help="How many of the vectors' most frequent words can be asked for.")
+        int, typer.Option(min=0, help="How many of the most frequent words of the vectors can be detected.")
     ] = 20_000,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a checkpoint of a published ZSI, with the vocabulary matrix that its file lacks.
+    """Convert a published ZSI into a checkpoint, with the vocabulary matrix that its file lacks.
 
-    The matrix is made of any word vectors; those it was trained with are word2vec's of GoogleNews. Words without a
-    vector are named and take no part.
+    The matrix is built from any word vectors; the published model was trained with word2vec's GoogleNews vectors.
+    Words without a vector are listed and left out.
     """
     from risctl.checkpoints import import_zsi
 
+    target = claim(out or Path(f"{source.stem}.safetensors"), source, words, class_vectors, vocabulary)
     with console.quiet_if(quiet):
-        done = import_zsi.import_zsi(
+        imported = import_zsi.import_zsi(
             source,
-            out or Path(f"{source.stem}.safetensors"),
+            target,
             split=split.value,
             vocabulary=vocabulary,
             words=words,
             class_vectors=class_vectors,
             extra_words=extra_words,
         )
-        console.say(f"ZSI: {done.parameters:,} parameters, {done.model['visual']['name']}, {done.words:,} words")
-        if done.missing:
-            more = f" and {len(done.missing) - _SHOWN:,} more" if len(done.missing) > _SHOWN else ""
-            console.warn(f"{len(done.missing):,} words have no vector: {', '.join(done.missing[:_SHOWN])}{more}")
-        written = {
-            "path": str(done.path),
-            "model": done.model,
-            "words": done.words,
-            "missing": list(done.missing),
-            "parameters": done.parameters,
+        console.say(
+            f"ZSI: {imported.parameters:,} parameters, {imported.model['visual']['name']}, {imported.words:,} words"
+        )
+        if imported.missing:
+            more = f" and {len(imported.missing) - _SHOWN:,} more" if len(imported.missing) > _SHOWN else ""
+            console.warn(
+                f"{len(imported.missing):,} words have no vector: {', '.join(imported.missing[:_SHOWN])}{more}"
+            )
+        record = {
+            "path": str(imported.path),
+            "model": imported.model,
+            "words": imported.words,
+            "missing": list(imported.missing),
+            "parameters": imported.parameters,
         }
-        console.result(str(done.path), data=written, as_json=as_json)
+        console.result(str(imported.path), data=record, as_json=as_json)

@@ -1,4 +1,4 @@
-"""`risctl train`: a recipe and a store in, a run folder out."""
+"""`risctl train`: trains a model from a recipe into a run folder."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ EXAMPLE = "Example: risctl train vlt-scenes optim.lr=3e-4 data.batch_size=16 ~da
 
 app = typer.Typer()
 
-# What `--resume` without a folder stands for.
+# The value of `--resume` without a folder.
 _OUT = ""
 
 
 class TrainCommand(TyperCommand):
-    """The command, with a `--resume` that may stand without a folder: then it is that of `--out`."""
+    """A command whose `--resume` may stand without a folder, which is then that of `--out`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse `args` with the folder that a bare `--resume` means put in."""
+        """Parses `args` with a folder inserted after a bare `--resume`."""
         return super().parse_args(ctx, list(_with_folder(args)))
 
 
@@ -42,7 +42,7 @@ def train_command(
     recipe: Annotated[
         str | None,
         typer.Argument(
-            help="A recipe file, or the name of a shipped one (`risctl recipes ls`).",
+            help="A recipe file, or the name of a shipped recipe (`risctl recipes ls`).",
             autocompletion=complete_recipe,
             show_default=False,
         ),
@@ -50,7 +50,7 @@ def train_command(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Changes to the recipe: KEY=VALUE, or ~KEY to fall back to the default.", show_default=False
+            help="Changes to the recipe: KEY=VALUE sets a key, ~KEY restores its default.", show_default=False
         ),
     ] = None,
     out: Annotated[
@@ -62,13 +62,13 @@ def train_command(
         typer.Option(
             "--resume",
             metavar="[RUN]",
-            help="Go on exactly where this run folder stands. Without a folder, with a recipe and --out: go on if "
-            "--out is there, else begin.",
+            help="Continue this run folder exactly where it stopped. Without a folder, given a recipe and --out: "
+            "continue --out if it exists, else begin it.",
             show_default=False,
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print parameters, steps, memory and paths; train nothing.")
+        bool, typer.Option("--dry-run", help="Print the parameters, steps, memory and paths, and train nothing.")
     ] = False,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
@@ -76,11 +76,11 @@ def train_command(
 ) -> None:
     """Train a model from a recipe.
 
-    The run folder gets the resolved recipe, the command, versions, metrics.jsonl, the log, and two checkpoints: `best`
-    by the recipe's figure, `last` to go on from. Ctrl-C finishes the step, saves, and leaves with exit code 130; a run
-    that was killed goes on from its last save. A loss that is not finite ends the run with exit code 1.
+    The run folder contains the resolved recipe, the command, versions, metrics.jsonl, the log, and two checkpoints:
+    `best` by the recipe's figure, and `last` to resume from. Ctrl-C finishes the step, saves, and exits with code 130;
+    a run that was killed resumes from its last save. A loss that is not finite ends the run with exit code 1.
 
-    Under `torchrun` or `accelerate launch`, every process takes `data.batch_size` samples a step.
+    Under `torchrun` or `accelerate launch`, every process takes `data.batch_size` samples per step.
     """
     changes = list(overrides or [])
     if recipe is not None and resume and _is_override(recipe):
@@ -89,7 +89,7 @@ def train_command(
         recipe = None
     with console.quiet_if(quiet):
         if dry_run:
-            _show_plan(recipe, changes, out=out, resume=resume, as_json=as_json)
+            _print_dry_run(recipe, changes, out=out, resume=resume, as_json=as_json)
             return
         result = _run(recipe, changes, out=out, resume=resume, device=device)
         if result.is_first:
@@ -101,59 +101,61 @@ def _run(
 ) -> TrainingResult:
     from risctl.training import stages
 
-    chosen, run = _chosen(recipe, changes, out=out, resume=resume)
-    command = shlex.join(["risctl", *sys.argv[1:]])
+    resolved, run = _resolve(recipe, changes, out=out, resume=resume)
+    command_line = shlex.join(["risctl", *sys.argv[1:]])
     with TrainingProgress() as callback:
         if run is not None:
-            return stages.resume(run, recipe=chosen, device=device.value, command=command, callback=callback)
-        return stages.train(chosen, out=out, device=device.value, command=command, callback=callback)
+            return stages.resume(run, recipe=resolved, device=device.value, command=command_line, callback=callback)
+        return stages.train(resolved, out=out, device=device.value, command=command_line, callback=callback)
 
 
-def _chosen(
+def _resolve(
     recipe: str | None, changes: Sequence[str], *, out: Path | None, resume: str | None
 ) -> tuple[Recipe, Path | None]:
-    """Return the recipe that is asked for, and the folder of the run to go on with, if any."""
+    """Returns the recipe, and the folder of the run to resume, if any."""
     from risctl.recipe.load import load_recipe
     from risctl.training.run_folder import RunFolder
 
     if resume is None:
         if recipe is None:
-            raise UsageError("name a recipe (`risctl recipes ls` lists those that come along) or a run to --resume")
+            raise UsageError("name a recipe (`risctl recipes ls` lists the shipped ones) or a run to --resume")
         return load_recipe(recipe, changes), None
     if resume == _OUT:
         if out is None or recipe is None:
-            raise UsageError("--resume takes a run folder; without one it goes with a recipe and --out")
+            raise UsageError("--resume takes a run folder; without one, give a recipe and --out")
         began = RunFolder(out).recipe_file.is_file()
         return load_recipe(recipe, changes), out if began else None
     if out is not None:
-        raise UsageError(f"a resumed run goes on in its own folder, {resume}; leave --out away")
+        raise UsageError(f"a resumed run continues in its own folder, {resume}; leave --out out")
     run = RunFolder.open(Path(resume))
     return load_recipe(recipe if recipe is not None else run.recipe_file, changes), run.path
 
 
-def _show_plan(recipe: str | None, changes: list[str], *, out: Path | None, resume: str | None, as_json: bool) -> None:
+def _print_dry_run(
+    recipe: str | None, changes: list[str], *, out: Path | None, resume: str | None, as_json: bool
+) -> None:
     from risctl.training.dry_run import dry_run
     from risctl.training.run_folder import next_free
 
-    chosen, run = _chosen(recipe, changes, out=out, resume=resume)
-    plan = dry_run(chosen)
+    resolved, run = _resolve(recipe, changes, out=out, resume=resume)
+    plan = dry_run(resolved)
     paths = {
-        "run": str(run or out or next_free(chosen.name)),
-        "store": chosen.data.store,
-        **{f"also {number}": path for number, path in enumerate(chosen.data.also, start=1)},
-        "init_weights": chosen.train.init_weights.checkpoint if chosen.train.init_weights else None,
-        "weights": chosen.model.visual.weights,
-        "vectors": chosen.model.text.vectors,
+        "run": str(run or out or next_free(resolved.name)),
+        "store": resolved.data.store,
+        **{f"also {number}": path for number, path in enumerate(resolved.data.also, start=1)},
+        "init_weights": resolved.train.init_weights.checkpoint if resolved.train.init_weights else None,
+        "weights": resolved.model.visual.weights,
+        "vectors": resolved.model.text.vectors,
     }
-    data = {"recipe": chosen.model_dump(mode="json"), **plan.to_json(), "paths": paths}
-    console.result(_plan_text(chosen, plan, paths), data=data, as_json=as_json)
+    data = {"recipe": resolved.model_dump(mode="json"), **plan.to_json(), "paths": paths}
+    console.result(_dry_run_text(resolved, plan, paths), data=data, as_json=as_json)
 
 
-def _plan_text(recipe: Recipe, plan: DryRun, paths: dict[str, str | None]) -> str:
+def _dry_run_text(recipe: Recipe, plan: DryRun, paths: dict[str, str | None]) -> str:
     if plan.items is None:
         steps = "unknown"
     else:
-        steps = f"{plan.steps:,} in all, {plan.steps_per_epoch:,} an epoch of {plan.items:,} items"
+        steps = f"{plan.steps:,} in total, {plan.steps_per_epoch:,} per epoch of {plan.items:,} items"
     parts = ", ".join(f"{name} {_bytes(size)}" for name, size in plan.memory.items())
     lines = [
         f"recipe      {recipe.name}",
@@ -161,15 +163,15 @@ def _plan_text(recipe: Recipe, plan: DryRun, paths: dict[str, str | None]) -> st
         f"words       {plan.words:,}",
         f"steps       {steps}, of {recipe.data.batch_size * recipe.optim.accumulate:,} samples",
         f"memory      about {_bytes(sum(plan.memory.values()))}: {parts}",
-        *(f"{name:<11} {path}{_absence(name, path)}" for name, path in paths.items() if path is not None),
+        *(f"{name:<11} {path}{_missing_mark(name, path)}" for name, path in paths.items() if path is not None),
         *(f"note        {note}" for note in plan.notes),
     ]
     return "\n".join(lines)
 
 
-def _absence(name: str, path: str) -> str:
+def _missing_mark(name: str, path: str) -> str:
     is_file = name != "run" and (Path(path).suffix or "/" in path)
-    return " (not there)" if is_file and not Path(path).exists() else ""
+    return " (missing)" if is_file and not Path(path).exists() else ""
 
 
 def _bytes(size: int) -> str:

@@ -1,4 +1,4 @@
-"""How a training run shows itself: bars in a terminal, else a line every so many steps."""
+"""Shows the progress of training: bars in a terminal, else a line every so many steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class TrainingProgress:
-    """A `risctl.training.logger.ProgressCallback`. In a terminal the bars stand for the routine lines of the log."""
+    """A `risctl.training.logger.ProgressCallback`. In a terminal, bars replace the routine lines of the log."""
 
     def __init__(self) -> None:
         self._bars: Progress | None = None
@@ -40,12 +40,12 @@ class TrainingProgress:
             self._bars.stop()
 
     def line(self, text: str, *, routine: bool = False) -> None:
-        """Print a line of the log."""
+        """Prints a line of the log."""
         if self._bars is None or not routine:
             console.say(text)
 
     def step(self, step: int, total: int, *, loss: float, seconds_left: float | None) -> None:
-        """Move the bar of the steps."""
+        """Moves the bar of the steps."""
         if self._bars is None:
             return
         if self._training is None:
@@ -59,7 +59,7 @@ class TrainingProgress:
         self._bars.update(self._training, completed=step, note=f"loss {loss:.4g}{left}")
 
     def evaluating(self, done: int, total: int) -> None:
-        """Move the bar of the evaluation."""
+        """Moves the bar of the evaluation."""
         if self._bars is None:
             return
         if self._evaluation is None:
