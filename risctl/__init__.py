@@ -1,22 +1,61 @@
-"""risctl: referring image segmentation. Give it a picture and a phrase, get the mask.
+"""risctl: referring image segmentation. An image and a phrase in, the mask out.
 
->>> import risctl
->>> model = risctl.load()  # the model that risctl comes with; risctl.load("runs/vlt-scenes") for one of your own
->>> prediction = model.predict("photo.jpg", ["the red cup on the left"])[0]
->>> prediction.mask.shape, prediction.score
+Example:
+    >>> import risctl
+    >>> model = risctl.load()
+    >>> [prediction] = model.predict("photo.jpg", ["the red cup on the left"])
+    >>> prediction.mask.shape
+    (480, 640)
+
+Nothing heavy is imported by `import risctl`: each name loads what it needs when it is used.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from risctl.data.store.reader import Store
+    from risctl.data.store.rows import TextField
+    from risctl.evaluation.report import Report
     from risctl.inference.predictor import Predictor
+    from risctl.inference.video_predictor import VideoPredictor
+    from risctl.results import Prediction
+    from risctl.training.run import TrainingResult
 
 __version__ = "0.2.0.dev0"
-__all__ = ["__version__", "load"]
+__all__ = [
+    "Prediction",
+    "Predictor",
+    "Store",
+    "VideoPredictor",
+    "__version__",
+    "evaluate",
+    "load",
+    "resume",
+    "train",
+]
+
+_CLASSES = {
+    "Prediction": "risctl.results",
+    "Predictor": "risctl.inference.predictor",
+    "Store": "risctl.data.store.reader",
+    "VideoPredictor": "risctl.inference.video_predictor",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _CLASSES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_CLASSES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def load(
@@ -26,13 +65,146 @@ def load(
     threshold: float | None = None,
     no_target_threshold: float | None = None,
 ) -> Predictor:
-    """Open a trained model for prediction.
+    """Opens a trained model for prediction.
 
-    `model` is a run folder (its `best` checkpoint is taken, else its `last`) or a checkpoint file; without it, the
-    small model that the package ships. `device` is `auto`, `cpu`, `cuda` or `mps`; `threshold` overrides the mask
-    threshold of the recipe, `no_target_threshold` the score below which a phrase is answered with nothing (0: never).
-    Raises `CheckpointError` if there is no usable checkpoint, `MachineError` if the device is absent.
+    Args:
+        model: A run folder (its `best` checkpoint, else its `last`), a checkpoint file, or `mini`, the small model that
+            the package comes with, which None stands for as well.
+        device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda` or `mps`.
+        threshold: In [0, 1): a pixel belongs to the mask if its probability is above it. None takes the model's own.
+        no_target_threshold: In [0, 1]: a phrase whose score is below it gets an empty mask; 0 gives every phrase a
+            mask. None takes the model's own.
+
+    Returns:
+        The predictor, ready for `predict`.
+
+    Raises:
+        CheckpointError: There is no usable checkpoint.
+        MachineError: The device is absent.
+        UsageError: A threshold is out of range.
+
+    Example:
+        >>> model = risctl.load("mini")
+        >>> left, right = model.predict("photo.jpg", ["the left square", "the right square"])
+        >>> left.text, left.mask.dtype
+        ('the left square', dtype('bool'))
+        >>> left.save("left.png").name
+        'left.png'
     """
-    from risctl.inference.predictor import Predictor  # torch is imported here, not at `import risctl`
+    from risctl.inference.predictor import Predictor
 
     return Predictor.load(model, device=device, threshold=threshold, no_target_threshold=no_target_threshold)
+
+
+def train(
+    recipe: str | Path, overrides: Sequence[str] = (), *, out: str | Path | None = None, device: str = "auto"
+) -> TrainingResult:
+    """Trains a model from a recipe.
+
+    Args:
+        recipe: A recipe file, or the name of a shipped recipe.
+        overrides: Changes such as `optim.lr=3e-4`.
+        out: The folder of the run; None makes a new one, `runs/RECIPE-NUMBER`.
+        device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda` or `mps`.
+
+    Returns:
+        The run's folder, its best checkpoint, steps, seconds and figures.
+
+    Raises:
+        RecipeError: The recipe is wrong; all problems are listed.
+        DataError: The data is missing or damaged.
+        MachineError: The device is absent, or the disk is full.
+
+    Example:
+        >>> result = risctl.train("recipe.yaml", ["train.epochs=1"], out="runs/first", device="cpu")
+        >>> result.checkpoint.name
+        'best.safetensors'
+    """
+    from pathlib import Path
+
+    from risctl.recipe.load import load_recipe
+    from risctl.training import stages
+
+    return stages.train(load_recipe(recipe, overrides), out=None if out is None else Path(out), device=device)
+
+
+def resume(run: str | Path, overrides: Sequence[str] = (), *, device: str = "auto") -> TrainingResult:
+    """Continues a run exactly where its `last` checkpoint stands.
+
+    Args:
+        run: The folder of the run.
+        overrides: Changes of how long it trains and what it logs, such as `train.epochs=20`.
+        device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda` or `mps`.
+
+    Returns:
+        As `train` returns it.
+
+    Raises:
+        UsageError: The folder holds no run, or a change cannot be made to a run that has begun.
+
+    Example:
+        >>> result = risctl.resume("runs/first", ["train.epochs=2"], device="cpu")
+        >>> result.run.name
+        'first'
+    """
+    from pathlib import Path
+
+    from risctl.recipe.load import load_recipe
+    from risctl.training import stages
+    from risctl.training.run_folder import RunFolder
+
+    folder = RunFolder.open(Path(run))
+    recipe = load_recipe(folder.recipe_file, overrides) if overrides else None
+    return stages.resume(folder.path, recipe=recipe, device=device)
+
+
+def evaluate(
+    model: str | Path | None,
+    data: str | Path,
+    *,
+    split: str = "val",
+    protocol: str | None = None,
+    text_field: TextField | None = None,
+    threshold: float | None = None,
+    limit: int | None = None,
+    workers: int = 0,
+    device: str = "auto",
+) -> Report:
+    """Evaluates a model on a split of a store, with confidence intervals over images (or videos).
+
+    Args:
+        model: As `load` takes it.
+        data: A store that `risctl prepare` made, of images or of videos.
+        split: A split of the store, or `all`.
+        protocol: Names of protocols between commas; None takes the model's own.
+        text_field: `sent`, `raw` or `raw_lower`; None takes the model's own.
+        threshold: A pixel belongs to the mask if its probability is above it; None takes the protocol's.
+        limit: Evaluates the first so many expressions only.
+        workers: Processes that decode images; 0 decodes them in this one.
+        device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda` or `mps`.
+
+    Returns:
+        The report: `figures` in percent, and `to_text()`, `to_dict()`, `rows()` for all of it.
+
+    Raises:
+        UsageError: The split or the protocol is unknown.
+        DataError: The store is damaged, or the split is empty.
+
+    Example:
+        >>> report = risctl.evaluate("runs/first", "data.h5", split="val", device="cpu")
+        >>> sorted(report.figures)
+        ['Pr@0.5', 'Pr@0.6', 'Pr@0.7', 'Pr@0.8', 'Pr@0.9', 'mIoU', 'oIoU']
+    """
+    from risctl.evaluation.model_evaluation import evaluate_model
+
+    return evaluate_model(
+        model,
+        data,
+        split=split,
+        protocol=protocol,
+        text_field=text_field,
+        threshold=threshold,
+        limit=limit,
+        workers=workers,
+        device=device,
+    )

@@ -32,6 +32,14 @@ class Prediction:
         maps: Named arrays that explain the prediction (attention, scores of queries, …).
         image: The RGB image, uint8 (H, W, 3), where the predictor kept it.
         geometry: How the image lies in the network's input; its `invert` brings `maps` to the image's size.
+
+    Example:
+        >>> prediction
+        Prediction('the red square', score=..., mask=... of 640x480 pixels, box=..., matched=...)
+        >>> prediction.cutout().shape
+        (480, 640, 4)
+        >>> prediction.save("mask.png").name
+        'mask.png'
     """
 
     text: str

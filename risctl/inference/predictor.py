@@ -35,7 +35,7 @@ class Predictor:
         path: The checkpoint file.
 
     Example:
-        >>> predictor = risctl.Predictor.load()
+        >>> predictor = risctl.Predictor.load("mini", device="cpu")
         >>> cup, plate = predictor.predict("table.jpg", ["the red cup", "the plate behind it"])
         >>> cup.mask.shape
         (480, 640)

@@ -44,11 +44,11 @@ class VideoPredictor:
     """Predicts one mask per phrase and frame of a video.
 
     Example:
-        >>> predictor = risctl.VideoPredictor.load()
-        >>> for result in predictor.predict("street.mp4", ["the cyclist in red"]):
-        ...     mask = result.predictions[0].mask
-        >>> result.frame.index, mask.shape
-        (4, (480, 640))
+        >>> predictor = risctl.VideoPredictor.load("mini", device="cpu")
+        >>> for result in predictor.predict("street", ["the cyclist in red"]):
+        ...     print(result.frame.index, result.predictions[0].mask.shape)
+        0 (480, 640)
+        1 (480, 640)
     """
 
     def __init__(

@@ -27,8 +27,6 @@ from risctl.cli.report_option import PicturesOption, ReportOption, claim_outputs
 if TYPE_CHECKING:
     import torch
 
-    from risctl.metrics.protocols import Protocol
-    from risctl.recipe.schema import Recipe
 
 EXAMPLE = "Example: risctl eval --model runs/vlt-scenes --data scenes.h5 --split val --protocol original,lavt"
 
@@ -110,6 +108,7 @@ def evaluate_model(
     from risctl.data.store.reader import Store
     from risctl.errors import UsageError
     from risctl.evaluation.image_evaluator import evaluate
+    from risctl.evaluation.model_evaluation import recipe_protocols
     from risctl.inference.batched_inference import predicted_masks
 
     requested_field = None if text_field is None else text_field_of(text_field)
@@ -166,7 +165,7 @@ def evaluate_model(
                 as_json=as_json,
             )
             return
-        protocols = _protocols(protocol, threshold, loaded.recipe)
+        protocols = recipe_protocols(loaded.recipe, names=protocol, threshold=threshold)
         if is_main:
             console.say(f"{loaded.path} on {data}, split {split}, {torch_device}")
         with console.counting("evaluate") as progress:
@@ -202,21 +201,6 @@ def evaluate_model(
             report, evaluation, about=about, store=store, masks_of=find, pictures=pictures, outputs=outputs
         )
         console.result(evaluation.to_text(), data={**about, **evaluation.to_dict(), **written}, as_json=as_json)
-
-
-def _protocols(names: str | None, threshold: float | None, recipe: Recipe) -> list[Protocol]:
-    """Returns the named protocols, by default the checkpoint's.
-
-    The recipe's own threshold belongs to the recipe's protocol and to those that leave it to the model; one given on
-    the command line holds for all.
-    """
-    from risctl.metrics.protocols import get_protocols
-
-    protocols = get_protocols(recipe.eval.protocol if names is None else names)
-    if threshold is not None:
-        return [one.with_threshold(threshold) for one in protocols]
-    own = recipe.eval.threshold
-    return [one.with_threshold(own) if names is None or one.threshold_rule == "own" else one for one in protocols]
 
 
 def _process_device(device: Device) -> tuple[torch.device, bool]:

@@ -45,9 +45,10 @@ class Store:
         size: Size of the file in bytes.
 
     Example:
-        >>> with Store("scenes.h5") as store:  # doctest: +SKIP
-        ...     sample = store.sample(store.sentences("val")[0])
-        ...     sample.text, sample.mask.shape
+        >>> with risctl.Store("data.h5") as store:
+        ...     sentence = store.sentence(store.sentences("val")[0])
+        ...     store.name, sentence.sent
+        ('tiny', 'green box')
     """
 
     def __init__(self, path: Path | str) -> None:

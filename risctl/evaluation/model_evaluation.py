@@ -1,0 +1,86 @@
+"""Evaluates a model by the protocol and the options of its own recipe, unless others are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from risctl.checkpoints.loaded_model import load_checkpoint
+from risctl.data.download.mirrors import sha256_of
+from risctl.data.store.clips import is_video_store
+from risctl.data.store.reader import Store, TextField
+from risctl.devices import pick_device
+from risctl.errors import UsageError
+from risctl.evaluation.image_evaluator import evaluate
+from risctl.evaluation.report import Report
+from risctl.evaluation.video_evaluator import evaluate_videos
+from risctl.evaluation.video_report import report_of
+from risctl.metrics.protocols import Protocol, get_protocols
+from risctl.recipe.schema import Recipe
+
+
+def recipe_protocols(recipe: Recipe, *, names: str | None, threshold: float | None) -> list[Protocol]:
+    """Returns the protocols to evaluate by.
+
+    Args:
+        recipe: The model's recipe. Its own threshold belongs to its protocol, and to those that leave it to the model.
+        names: Names between commas; None takes the recipe's protocol.
+        threshold: Holds for all protocols; None leaves theirs.
+
+    Raises:
+        UsageError: A protocol is unknown.
+    """
+    protocols = get_protocols(recipe.eval.protocol if names is None else names)
+    if threshold is not None:
+        return [one.with_threshold(threshold) for one in protocols]
+    own = recipe.eval.threshold
+    return [one.with_threshold(own) if names is None or one.threshold_rule == "own" else one for one in protocols]
+
+
+def evaluate_model(
+    model: str | Path | None,
+    data: str | Path,
+    *,
+    split: str = "val",
+    protocol: str | None = None,
+    text_field: TextField | None = None,
+    threshold: float | None = None,
+    limit: int | None = None,
+    workers: int = 0,
+    device: str = "auto",
+) -> Report:
+    """Evaluates a model on a split of a store; `risctl.evaluate` describes the arguments."""
+    with Store(data) as store:
+        store.sentences(split)  # an unknown split is an error before a model is loaded
+        loaded = load_checkpoint(model, pick_device(device))
+        recipe, place = loaded.recipe, pick_device(device)
+        field = text_field or recipe.data.text_field
+        checkpoint = sha256_of(loaded.path)
+        if is_video_store(store):
+            if protocol is not None:
+                raise UsageError(f"{store.path} holds videos, which have their own figures, J and F; name no protocol")
+            chosen = threshold or recipe.eval.threshold or 0.5
+            figures = evaluate_videos(
+                loaded.system, store, split=split, text_field=field, threshold=chosen, limit=limit
+            )
+            return report_of(
+                figures,
+                store,
+                split=split,
+                text_field=field,
+                threshold=chosen,
+                limit=limit,
+                checkpoint=checkpoint,
+                device=place,
+            )
+        return evaluate(
+            loaded.system,
+            store,
+            split=split,
+            protocols=recipe_protocols(recipe, names=protocol, threshold=threshold),
+            text_field=field,
+            device=place,
+            text_batch=recipe.eval.text_batch,
+            limit=limit,
+            workers=workers,
+            checkpoint=checkpoint,
+        )
