@@ -103,7 +103,7 @@ def stats(
     with console.quiet_if(quiet), _opened(source, images) as opened:
         found = stats_of(opened, split=split)
         data = {"source": str(source), "name": opened.name, "split": split, **found.as_json()}
-        console.result(f"{source}: {opened.name}\n{found.told()}", data=data, as_json=as_json)
+        console.result(f"{source}: {opened.name}\n{found.as_text()}", data=data, as_json=as_json)
 
 
 @app.command("show", epilog='Example: risctl data show data/refcoco_unc.h5 --split val -n 20 --seed 0 --with "left"')
@@ -161,14 +161,14 @@ def _draw(source: Store | Dataset, file: ContactSheetFile, *, split: str, count:
 
     from risctl.data.store.reader import Store
     from risctl.data.store.writer import write_store
-    from risctl.data.targets import some_pictures
+    from risctl.data.targets import subset_of_images
     from risctl.visualization.dataset_contact_sheet import dataset_contact_sheet
 
     if isinstance(source, Store):
         file.write(dataset_contact_sheet(source, split=split, count=count, seed=seed).pixels)
         return
     with tempfile.TemporaryDirectory() as folder:
-        info = write_store(some_pictures(source, split=split, count=count, seed=seed), Path(folder) / "some.h5")
+        info = write_store(subset_of_images(source, split=split, count=count, seed=seed), Path(folder) / "some.h5")
         with Store(info.path) as store:
             file.write(dataset_contact_sheet(store, split=split, count=count, seed=seed).pixels)
 
@@ -185,10 +185,10 @@ def _row(target: Target, index: int) -> dict[str, Any]:
         "text": target.texts[index],
         "abilities": list(target.abilities[index]),
         "categories": list(target.categories),
-        "things": target.things,
+        "things": target.annotation_count,
         "box": list(rle.box(target.mask)) if target.mask else None,
-        "share": target.share,
-        "distractors": target.likes,
+        "share": target.area_fraction,
+        "distractors": target.distractors,
     }
 
 

@@ -1,0 +1,1 @@
+"""Datasets: their records, stores, cached features, and loading for training."""

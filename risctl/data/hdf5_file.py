@@ -1,4 +1,4 @@
-"""A file under the HDF5 library on a disk that may fill up."""
+"""Provides the file object under the HDF5 library, for disks that may fill up."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import Any
 
 
 class DeferredErrorFile(io.FileIO):
-    """The file under HDF5: it keeps the first error of writing, and takes what comes after for written.
+    """A file that keeps its first write error and pretends that later writes succeed.
 
-    HDF5 cannot close a file that it cannot flush: it would hold a full disk's space until the process ends.
+    HDF5 cannot close a file that it cannot flush: it would hold a full disk's space until the process ends. The caller
+    raises the error with `raise_failure` afterwards.
     """
 
     def __init__(self, file: Path | int, mode: str) -> None:
-        """Open a path, or a file by its number; modes are those of `io.FileIO`."""
+        """Opens a path or a file descriptor, with a mode of `io.FileIO`."""
         super().__init__(file, mode)
         self.failure: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write all of `data`, unless writing has failed before."""
+        """Writes all of `data`, unless a write has failed before."""
         rest = memoryview(data).cast("B")
         length = len(rest)
         try:
@@ -30,7 +31,7 @@ class DeferredErrorFile(io.FileIO):
         return length
 
     def truncate(self, size: int | None = None) -> int:
-        """Set the file's length, unless writing has failed before."""
+        """Sets the file's length, unless a write has failed before."""
         try:
             if self.failure is None:
                 return super().truncate(size)
@@ -39,6 +40,6 @@ class DeferredErrorFile(io.FileIO):
         return size or 0
 
     def raise_failure(self) -> None:
-        """Raise the `OSError` that was kept, if there was one."""
+        """Raises the `OSError` that was kept, if there is one."""
         if self.failure is not None:
             raise self.failure

@@ -1,4 +1,4 @@
-"""Walking a JSON text step by step: one entry of a long list in memory at a time, and the line of each known."""
+"""Parses a JSON text step by step, with one entry of a long list in memory at a time and its line number known."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ _DECODER = json.JSONDecoder()
 
 
 class Scanner:
-    """A place in a JSON text. Errors are `json.JSONDecodeError`s, or others of `json`, as from `json.loads`."""
+    """A position in a JSON text. Errors are those of `json.loads`, such as `json.JSONDecodeError`."""
 
     def __init__(self, text: str) -> None:
+        """Starts at the beginning of `text`."""
         self.text = text
-        self._place, self._line, self._counted = 0, 1, 0
+        self._position, self._line, self._counted = 0, 1, 0
 
     def at(self, sign: str) -> bool:
-        """Say whether `sign` comes next."""
+        """Returns whether `sign` comes next."""
         self._skip()
-        return self.text.startswith(sign, self._place)
+        return self.text.startswith(sign, self._position)
 
     def value(self) -> Any:
-        """Take the value that comes next, and return it."""
+        """Parses the next value and returns it."""
         self._skip()
-        value, self._place = _DECODER.raw_decode(self.text, self._place)
+        value, self._position = _DECODER.raw_decode(self.text, self._position)
         return value
 
     def members(self) -> Iterator[str]:
-        """Walk an object: yield each key; its value is to be taken before the next one is asked for."""
+        """Yields each key of an object; the caller parses its value before the next one."""
         self._take("{")
         if not self.at("}"):
             while True:
@@ -45,7 +46,7 @@ class Scanner:
         self._take("}")
 
     def items(self) -> Iterator[int]:
-        """Walk a list: yield the line of each entry; it is to be taken before the next one is asked for."""
+        """Yields the line number of each entry of a list; the caller parses the entry before the next one."""
         self._take("[")
         if not self.at("]"):
             while True:
@@ -57,24 +58,24 @@ class Scanner:
         self._take("]")
 
     def end(self) -> None:
-        """Raise an error if anything is left."""
+        """Raises an error unless the text is at its end."""
         self._skip()
-        if self._place < len(self.text):
+        if self._position < len(self.text):
             raise self._error("Extra data")
 
     def _skip(self) -> None:
-        match = _SPACE.match(self.text, self._place)
-        self._place = match.end() if match else self._place
+        match = _SPACE.match(self.text, self._position)
+        self._position = match.end() if match else self._position
 
     def _take(self, sign: str) -> None:
         if not self.at(sign):
             raise self._error(f"Expecting {sign!r} delimiter")
-        self._place += len(sign)
+        self._position += len(sign)
 
     def _line_here(self) -> int:
-        self._line += self.text.count("\n", self._counted, self._place)
-        self._counted = self._place
+        self._line += self.text.count("\n", self._counted, self._position)
+        self._counted = self._position
         return self._line
 
     def _error(self, message: str) -> json.JSONDecodeError:
-        return json.JSONDecodeError(message, self.text, self._place)
+        return json.JSONDecodeError(message, self.text, self._position)

@@ -60,7 +60,7 @@ class Prepared:
             "warnings": list(self.warnings),
             "verified": None
             if self.verification is None
-            else {"checked": self.verification.checked, "oddities": self.verification.oddities},
+            else {"checked": self.verification.checked, "oddities": self.verification.warnings},
         }
 
     def table(self) -> str:

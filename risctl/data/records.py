@@ -1,7 +1,7 @@
-"""Record → Sample: what a dataset is, before and after the store.
+"""Defines the records of a dataset, before it is stored, and the samples that a store returns.
 
-A dataset family (`data/datasets/`) reads a published format into a `Dataset` of plain records; the store keeps
-them; the store's reader gives back `Sample`s. Boxes are `(x, y, width, height)` in pixels, as COCO has them.
+A dataset family (`data/datasets/`) reads a published format into a `Dataset` of plain records, which the store keeps
+and returns as `Sample`s. Boxes are `(x, y, width, height)` in pixels, as in COCO.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from risctl.vision.rle import RLE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRecord:
-    """One picture: exactly one of `path` (a file) and `data` (the encoded bytes) says where its pixels are."""
+    """One image, with exactly one of `path` (its file) and `data` (its encoded bytes)."""
 
     image_id: int
     file_name: str
@@ -41,9 +41,14 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expression:
-    """One sentence: `raw` as typed, `sent` as the publisher normalised it, its tokens.
+    """One sentence about a target.
 
-    `abilities` names what it takes to understand it (only where the maker of the data knows: scenes).
+    Attributes:
+        sentence_id: The publisher's id.
+        raw: The sentence as typed.
+        sent: The sentence as the publisher normalised it.
+        tokens: Its tokens.
+        abilities: What it takes to understand it, known only of generated scenes.
     """
 
     sentence_id: int
@@ -55,7 +60,7 @@ class Expression:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One referred target (a "ref"): the union of its annotations, none for a no-target ref, and its sentences."""
+    """One referred target (a "ref"): its annotations, whose union is the mask, and its sentences; none if no-target."""
 
     ref_id: int
     image_id: int
@@ -68,7 +73,7 @@ class Record:
 class Dataset:
     """A dataset as read from its published files.
 
-    `notes` counts, by name, everything found odd on the way and what was done about it (for instance
+    `notes` counts, by name, the irregularities that were repaired (for instance
     `"repeated sentence ids, renumbered": 4`).
     """
 
@@ -81,7 +86,7 @@ class Dataset:
     notes: dict[str, int] = field(default_factory=dict)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return `{split: {"images", "refs", "sentences"}}`, splits in order of appearance."""
+        """Returns `{split: {"images", "refs", "sentences"}}`, splits in order of appearance."""
         images: dict[str, set[int]] = {}
         table: dict[str, dict[str, int]] = {}
         for record in self.records:
@@ -95,7 +100,7 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleIds:
-    """Where a sample comes from. All ids are the publisher's; category_id: of its first annotation, if it has any."""
+    """Where a sample comes from, by the publisher's ids; `category_id` is that of its first annotation, if any."""
 
     image_id: int
     ref_id: int
@@ -105,11 +110,18 @@ class SampleIds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One (image, sentence, mask), decoded: `image` uint8 (H, W, 3) RGB, `mask` bool (H, W), all-False if no target.
+    """One decoded sample: an image, a sentence, and the mask of what it refers to.
 
-    An image that is not needed, because its features are known, is left out: (H, W, 0). instances: category id and mask
-    bool (H, W) of everything annotated in the picture, where a system is trained on that. mirrored: whether left and
-    right were exchanged.
+    Attributes:
+        image: RGB pixels, uint8 (H, W, 3); empty, (H, W, 0), where its features are cached.
+        text: The sentence.
+        mask: The mask, bool (H, W), all False for a no-target sentence.
+        ids: Where the sample comes from.
+        category_ids: Categories of the target's annotations.
+        abilities: What it takes to understand the sentence, where known.
+        instances: Category id and mask, bool (H, W), of every annotation of the image, where a system is trained on
+            them.
+        mirrored: Whether the sample was flipped horizontally.
     """
 
     image: np.ndarray

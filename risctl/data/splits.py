@@ -1,4 +1,4 @@
-"""Which splits of a dataset a name asks for, by the matching rules of the published REFER code; making splits."""
+"""Matches names of splits by the rules of the published REFER code, and divides items into splits."""
 
 from __future__ import annotations
 
@@ -16,36 +16,49 @@ Item = TypeVar("Item", bound=Hashable)
 ALL = "all"
 
 
-def matches(asked: str, own: str) -> bool:
-    """Return whether a ref of split `own` belongs to the split `asked`.
+def matches(requested: str, split: str) -> bool:
+    """Returns whether refs of `split` belong to the `requested` split.
 
     `all` takes every ref; `testA`, `testB` and `testC` take those whose split is a test split with that letter
     (`testAB` is in both); `test` takes every test split; anything else is matched exactly.
     """
-    if asked in (ALL, own):
+    if requested in (ALL, split):
         return True
-    if asked in ("testA", "testB", "testC"):
-        return own.startswith("test") and asked[-1] in own[len("test") :]
-    return asked == "test" and "test" in own
+    if requested in ("testA", "testB", "testC"):
+        return split.startswith("test") and requested[-1] in split[len("test") :]
+    return requested == "test" and "test" in split
 
 
-def matching(asked: str, splits: Iterable[str]) -> list[str]:
-    """Return those of `splits` that `asked` takes. Raises `UsageError` naming the nearest if there is none."""
+def matching(requested: str, splits: Iterable[str]) -> list[str]:
+    """Returns those of `splits` that match `requested`.
+
+    Raises:
+        UsageError: None does; the message names the nearest one.
+    """
     known = list(splits)
-    taken = [own for own in known if matches(asked, own)]
-    if not taken:
-        raise UsageError(unknown_name("split", asked, [*known, ALL]))
-    return taken
+    found = [split for split in known if matches(requested, split)]
+    if not found:
+        raise UsageError(unknown_name("split", requested, [*known, ALL]))
+    return found
 
 
-def shared_out(items: Sequence[Item], *, shares: Mapping[str, float], seed: int) -> dict[Item, str]:
-    """Return the split of each item: at random by `seed`, as many to each split as its share says, rounded."""
+def assign_splits(items: Sequence[Item], *, shares: Mapping[str, float], seed: int) -> dict[Item, str]:
+    """Assigns items to splits at random.
+
+    Args:
+        items: The items.
+        shares: Relative size of each split.
+        seed: Seed of the assignment.
+
+    Returns:
+        The split of each item; each split has its share of the items, rounded.
+    """
     shuffled = list(items)
     random.Random(seed).shuffle(shuffled)
     names = list(shares)
     edges = np.cumsum([share / math.fsum(shares.values()) for share in shares.values()]) * len(shuffled)
-    places = np.minimum(np.searchsorted(edges, np.arange(len(shuffled)) + 0.5), len(names) - 1)
-    return {item: names[place] for item, place in zip(shuffled, places.tolist(), strict=True)}
+    positions = np.minimum(np.searchsorted(edges, np.arange(len(shuffled)) + 0.5), len(names) - 1)
+    return {item: names[position] for item, position in zip(shuffled, positions.tolist(), strict=True)}
 
 
 def parse_shares(text: str) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The targets of a dataset or a store, one after another, with what is told of them in lists and numbers."""
+"""Iterates over the targets of a dataset or a store, for listings and statistics."""
 
 from __future__ import annotations
 
@@ -16,11 +16,23 @@ from risctl.vision import rle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One referred target, whoever keeps it.
+    """One referred target, of a dataset or of a store.
 
-    Texts, their ids and abilities go together. `mask` is None if there is no target; `share` is the part of the
-    picture that it covers; `things` how many annotations it joins; `likes` how many other things of its categories are
-    annotated in its picture. Of a video these are of one frame, but `share` is the mean over frames.
+    Of a video, these are of the frame that shows most of it; only `area_fraction` is the mean over frames.
+
+    Attributes:
+        split: Its split.
+        ref_id: The publisher's id.
+        image_id: The publisher's id of its image.
+        file_name: Name of its image.
+        sentence_ids: Ids of its sentences.
+        texts: Its sentences.
+        abilities: What it takes to understand each sentence.
+        categories: Names of its categories.
+        mask: Its mask, None for a no-target ref.
+        area_fraction: Fraction of the image that it covers.
+        annotation_count: Number of annotations that it unites.
+        distractors: Number of other annotations of its categories in the image.
     """
 
     split: str
@@ -32,20 +44,21 @@ class Target:
     abilities: tuple[tuple[str, ...], ...]
     categories: tuple[str, ...]
     mask: rle.RLE | None
-    share: float
-    things: int
-    likes: int
+    area_fraction: float
+    annotation_count: int
+    distractors: int
 
 
 def targets_of(source: Dataset | Store, *, split: str = splits.ALL) -> Iterator[Target]:
-    """Yield the targets of a split of a dataset or store. Raises `UsageError` for an unknown split."""
+    """Yields the targets of a split of a dataset or store. Raises `UsageError` for an unknown split."""
     return _of_store(source, split) if isinstance(source, Store) else _of_dataset(source, split)
 
 
-def some_pictures(dataset: Dataset, *, split: str, count: int, seed: int) -> Dataset:
-    """Return the dataset of `count` pictures of a split, at most, chosen by `seed`, and what that split says of them.
+def subset_of_images(dataset: Dataset, *, split: str, count: int, seed: int) -> Dataset:
+    """Returns a dataset of at most `count` images of a split, drawn with `seed`, and the refs of that split about them.
 
-    Raises `UsageError` for an unknown split.
+    Raises:
+        UsageError: The split is unknown.
     """
     taken = set(splits.matching(split, dict.fromkeys(record.split for record in dataset.records)))
     records = [record for record in dataset.records if record.split in taken]
@@ -69,7 +82,7 @@ def _of_dataset(dataset: Dataset, split: str) -> Iterator[Target]:
         if record.split not in taken:
             continue
         own = [dataset.annotations[one] for one in record.annotation_ids]
-        shown = _shown([(one.image_id, one.category_id, one.mask) for one in own], around)
+        summary = _summarize([(one.image_id, one.category_id, one.mask) for one in own], around)
         yield Target(
             split=record.split,
             ref_id=record.ref_id,
@@ -78,11 +91,11 @@ def _of_dataset(dataset: Dataset, split: str) -> Iterator[Target]:
             sentence_ids=tuple(one.sentence_id for one in record.expressions),
             texts=tuple(one.sent for one in record.expressions),
             abilities=tuple(one.abilities for one in record.expressions),
-            categories=tuple(dataset.categories[kind] for kind in shown.kinds),
-            mask=shown.mask,
-            share=shown.share,
-            things=shown.things,
-            likes=shown.likes,
+            categories=tuple(dataset.categories[kind] for kind in summary.category_ids),
+            mask=summary.mask,
+            area_fraction=summary.area_fraction,
+            annotation_count=summary.annotation_count,
+            distractors=summary.distractors,
         )
 
 
@@ -96,7 +109,7 @@ def _of_store(store: Store, split: str) -> Iterator[Target]:
         ref = store.ref(row)
         sentences = ref.sentences.tolist()
         own = [store.annotation(one) for one in ref.annotations]
-        shown = _shown([(one.image, one.category_id, one.mask) for one in own], around)
+        summary = _summarize([(one.image, one.category_id, one.mask) for one in own], around)
         yield Target(
             split=ref.split,
             ref_id=ref.ref_id,
@@ -105,30 +118,29 @@ def _of_store(store: Store, split: str) -> Iterator[Target]:
             sentence_ids=tuple(ids[one] for one in sentences),
             texts=tuple(texts[one] for one in sentences),
             abilities=tuple(store.sentence(one).abilities if tagged else () for one in sentences),
-            categories=tuple(store.categories.get(kind, str(kind)) for kind in shown.kinds),
-            mask=shown.mask,
-            share=shown.share,
-            things=shown.things,
-            likes=shown.likes,
+            categories=tuple(store.categories.get(kind, str(kind)) for kind in summary.category_ids),
+            mask=summary.mask,
+            area_fraction=summary.area_fraction,
+            annotation_count=summary.annotation_count,
+            distractors=summary.distractors,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Shown:
-    """What a target's annotations come to. In a video they are spread over frames: the share is their mean, the rest
-    is of the frame that shows most of them, the first of such."""
+class _Summary:
+    """A target's annotations summarized; see `Target`."""
 
-    kinds: tuple[int, ...]
+    category_ids: tuple[int, ...]
     mask: rle.RLE | None
-    share: float
-    things: int
-    likes: int
+    area_fraction: float
+    annotation_count: int
+    distractors: int
 
 
-def _shown(own: Sequence[tuple[int, int, rle.RLE]], around: Mapping[tuple[int, int], int]) -> _Shown:
-    """Return what annotations, each (image, category, mask), come to, with `around` counting all there are."""
+def _summarize(own: Sequence[tuple[int, int, rle.RLE]], around: Mapping[tuple[int, int], int]) -> _Summary:
+    """Summarizes annotations (image, category, mask); `around` counts all annotations by image and category."""
     if not own:
-        return _Shown(kinds=(), mask=None, share=0.0, things=0, likes=0)
+        return _Summary(category_ids=(), mask=None, area_fraction=0.0, annotation_count=0, distractors=0)
     frames: dict[int, list[tuple[int, rle.RLE]]] = {}
     for image, kind, mask in own:
         frames.setdefault(image, []).append((kind, mask))
@@ -136,10 +148,10 @@ def _shown(own: Sequence[tuple[int, int, rle.RLE]], around: Mapping[tuple[int, i
     image = max(frames, key=lambda one: len(frames[one]))
     kinds = tuple(dict.fromkeys(kind for kind, _ in frames[image]))
     shares = [rle.area(mask) / (mask["size"][0] * mask["size"][1]) for mask in masks.values()]
-    return _Shown(
-        kinds=kinds,
+    return _Summary(
+        category_ids=kinds,
         mask=masks[image],
-        share=sum(shares) / len(shares),
-        things=len(frames[image]),
-        likes=sum(around[image, kind] for kind in kinds) - len(frames[image]),
+        area_fraction=sum(shares) / len(shares),
+        annotation_count=len(frames[image]),
+        distractors=sum(around[image, kind] for kind in kinds) - len(frames[image]),
     )

@@ -100,6 +100,6 @@ def _frames(source: Path, *, max_count: int) -> list[Frame]:
         return [Frame(index=0, name=source.stem, pixels=read_image(source))]
     video = Video.open(source)
     # What a file says of its length may be missing or wrong: then it is counted.
-    count = len(video.pictures) or sum(1 for _ in video.frames())
+    count = len(video.images) or sum(1 for _ in video.frames())
     wanted = {int(index) for index in np.linspace(0, count - 1, min(max_count, count)).round()}
     return [frame for frame in video.frames() if frame.index in wanted]

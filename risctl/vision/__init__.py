@@ -1,0 +1,1 @@
+"""Images, videos, masks and geometry, without models."""

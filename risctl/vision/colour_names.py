@@ -1,4 +1,4 @@
-"""Everyday names of colours: which of eleven basic names a pixel plainly has, if any (Berlin and Kay's basic terms)."""
+"""Names pixels by the eleven basic colour terms of Berlin and Kay, where the name is clear."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NAMES = ("black", "white", "gray", "red", "orange", "yellow", "green", "blue", "
 
 
 def name_pixels(pixels: Tensor) -> Tensor:
-    """Return the index into `NAMES` (...) int64 of RGB pixels (..., 3) in [0, 1], -1 where no name is sure."""
+    """Returns the index into `NAMES`, int64 (...), of RGB pixels (..., 3) in [0, 1], -1 where no name is clear."""
     highest, lowest = pixels.amax(-1), pixels.amin(-1)
     spread = highest - lowest
     saturation = spread / highest.clamp(min=1e-6)
@@ -22,7 +22,7 @@ def name_pixels(pixels: Tensor) -> Tensor:
     )
     hue = hue * 60
     pale = saturation < 0.16
-    # An earlier rule goes before a later one.
+    # Earlier rules take precedence.
     rules: list[tuple[Tensor, str | None]] = [
         (highest < 0.2, "black"),
         (pale & (highest > 0.75), "white"),

@@ -1,7 +1,7 @@
-"""Pictures as they come, as uint8 RGB (H, W, 3), or a refusal that names the file and what is the matter.
+"""Reads images as RGB, uint8 (H, W, 3), or says which file cannot be read and why.
 
-What a person gives is shown as a viewer shows it: EXIF orientation is applied. What a dataset stores is not turned:
-COCO's annotations are in the stored orientation.
+An image that a person gives is read as a viewer shows it, with its EXIF orientation applied. An image of a dataset is
+not rotated: COCO's annotations are in the stored orientation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Source = str | Path | bytes | Image.Image | np.ndarray
 
 # Twice Pillow's own limit: where Pillow refuses to go on.
 MAX_PIXELS = 178_956_970
-# How the files of a folder's pictures end. HEIC cannot be read, but is better refused by name than passed over.
+# File name suffixes of images. HEIC cannot be read, but is better refused by name than passed over.
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"),
     *(".avif", ".jp2", ".ppm", ".pgm", ".pbm", ".ico", ".qoi", ".heic", ".heif"),
@@ -61,30 +61,44 @@ _lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """A picture as read: `pixels` uint8 RGB (H, W, 3), and `notes`, what a person should know about the reading."""
+class LoadedImage:
+    """An image as read.
+
+    Attributes:
+        pixels: RGB pixels, uint8 (H, W, 3).
+        notes: What a person should know about the reading, such as that only the first of several frames is used.
+    """
 
     pixels: np.ndarray
     notes: tuple[str, ...] = ()
 
 
 def read_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Return the pixels of `read_picture`."""
-    return read_picture(source, max_pixels=max_pixels).pixels
+    """Returns the pixels of an image, as `read_image_with_notes` does."""
+    return read_image_with_notes(source, max_pixels=max_pixels).pixels
 
 
-def read_picture(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Read a file (by its path), encoded bytes, a PIL image or an array as RGB, uint8 (H, W, 3), as a viewer shows it.
+def read_image_with_notes(source: Source, *, max_pixels: int = MAX_PIXELS) -> LoadedImage:
+    """Reads a file, encoded bytes, a PIL image or an array as a viewer shows it.
 
-    EXIF orientation is applied; transparency is laid over white; palettes, grey and CMYK are converted; 16-bit values
-    are scaled by 1/257 (full range to full range); of an animation or a document of several pages the first is taken,
-    and a note says so. An array is (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16, or floats in [0, 1].
+    The EXIF orientation is applied; transparent images are composited over white; palettes, grey and CMYK are
+    converted; 16-bit values are scaled by 1/257 (full range to full range). Of an animation or a document of several
+    pages the first is read, and a note says so.
 
-    Raises `DataError`, naming the file: missing, a folder, not a picture (and what it seems to be), truncated or
-    damaged, of more than `max_pixels` pixels (told from its header, before decoding), of no pixels.
+    Args:
+        source: A path, encoded bytes, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8,
+            uint16, or floats in [0, 1].
+        max_pixels: Largest number of pixels that is decoded; the header tells it before.
+
+    Returns:
+        The RGB pixels and the notes.
+
+    Raises:
+        DataError: The file, which is named, is missing, a folder, not an image (and what it seems to be), truncated,
+            damaged, too large, or has no pixels.
     """
     if isinstance(source, np.ndarray):
-        return Picture(pixels=_from_array(source, max_pixels=max_pixels))
+        return LoadedImage(pixels=_from_array(source, max_pixels=max_pixels))
     if isinstance(source, Image.Image):
         name = str(getattr(source, "filename", "") or "the picture")
         return _read(source, name=name, max_pixels=max_pixels)
@@ -93,7 +107,7 @@ def read_picture(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         raise DataError(f"{source} is an address, not a file; download the picture and give its path")
     path = Path(source)
-    kind = _kind_of_file(path)
+    kind = _checked_mode(path)
     if stat.S_ISFIFO(kind):  # such as a shell's <(command): it can be read only once
         return _read_bytes(path.read_bytes(), name=str(path), max_pixels=max_pixels)
     with _opened(path, name=str(path)) as image:
@@ -101,34 +115,32 @@ def read_picture(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:
 
 
 def image_size(source: bytes | Path) -> tuple[int, int]:
-    """Return (height, width) from the header, without decoding and as stored (EXIF orientation not applied).
+    """Returns (height, width) from the header, without decoding, as stored: the EXIF orientation is not applied.
 
-    Raises `DataError` if it is not a picture.
+    Raises:
+        DataError: It is not an image.
     """
     name = "the picture" if isinstance(source, bytes) else str(source)
     if not isinstance(source, bytes):
-        _kind_of_file(source)
+        _checked_mode(source)
     with _opened(source, name=name) as image:
         return image.height, image.width
 
 
 def decode_stored(data: bytes) -> np.ndarray:
-    """Return the pixels, uint8 (H, W, 3), of a dataset's encoded image in its stored orientation.
-
-    Raises `DataError` if the bytes are damaged.
-    """
+    """Decodes a dataset's image in its stored orientation to RGB, uint8 (H, W, 3). Raises `DataError` if damaged."""
     with _opened(data, name="the stored image") as image:
         _check_size(image.size, name="the stored image", max_pixels=MAX_PIXELS)
         return _pixels(_decoded(image, name="the stored image"), name="the stored image")
 
 
-def is_picture_name(name: str) -> bool:
-    """Say whether a file of this name is meant as a picture."""
+def is_image_name(name: str) -> bool:
+    """Returns whether a file name has an image's suffix."""
     return Path(name).suffix.lower() in SUFFIXES
 
 
-def seems_to_be(data: bytes) -> str:
-    """Say what bytes that are not a readable picture seem to be, from their beginning."""
+def describe_content(data: bytes) -> str:
+    """Describes what bytes that are no readable image seem to be, from their beginning."""
     if not data:
         return "an empty file"
     for signature, meaning in _SIGNATURES:
@@ -151,8 +163,8 @@ def seems_to_be(data: bytes) -> str:
     return "no picture format that is known here"
 
 
-def _kind_of_file(path: Path) -> int:
-    """Return the mode of the file at `path`, or raise `DataError` if it cannot be one."""
+def _checked_mode(path: Path) -> int:
+    """Returns the mode of the file at `path`. Raises `DataError` if it cannot be an image."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -169,7 +181,7 @@ def _kind_of_file(path: Path) -> int:
 
 @contextmanager
 def _opened(source: Path | bytes, *, name: str) -> Iterator[Image.Image]:
-    """Give the image with its header read and nothing decoded."""
+    """Opens an image; its header is read and nothing is decoded."""
     try:
         # Pillow's limit is a global of its module and warns or raises before the size can be told; ours is checked
         # by the caller, right after, and before anything is decoded.
@@ -186,9 +198,9 @@ def _opened(source: Path | bytes, *, name: str) -> Iterator[Image.Image]:
             start = source[:512] if isinstance(source, bytes) else _start_of(source)
         except OSError as reading:
             raise DataError(f"{name} cannot be read: {reading}") from reading
-        if _starts_like_a_picture(start):
+        if _starts_like_an_image(start):
             raise DataError(f"{name} is a damaged or truncated picture: {error}") from error
-        raise DataError(f"{name} is not a picture: it seems to be {seems_to_be(start)}") from error
+        raise DataError(f"{name} is not a picture: it seems to be {describe_content(start)}") from error
     with image:
         yield image
 
@@ -204,18 +216,18 @@ def _start_of(path: Path) -> bytes:
         return file.read(512)
 
 
-def _starts_like_a_picture(start: bytes) -> bool:
+def _starts_like_an_image(start: bytes) -> bool:
     return start.startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")) or (
         start[:4] == b"RIFF" and start[8:12] == b"WEBP"
     )
 
 
-def _read_bytes(data: bytes, *, name: str, max_pixels: int) -> Picture:
+def _read_bytes(data: bytes, *, name: str, max_pixels: int) -> LoadedImage:
     with _opened(data, name=name) as image:
         return _read(image, name=name, max_pixels=max_pixels)
 
 
-def _read(image: Image.Image, *, name: str, max_pixels: int) -> Picture:
+def _read(image: Image.Image, *, name: str, max_pixels: int) -> LoadedImage:
     _check_size(image.size, name=name, max_pixels=max_pixels)
     notes = _notes(image)
     decoded = _decoded(image, name=name)
@@ -225,7 +237,7 @@ def _read(image: Image.Image, *, name: str, max_pixels: int) -> Picture:
         turn = None
     if turn is not None:
         decoded = decoded.transpose(turn)
-    return Picture(pixels=_pixels(decoded, name=name), notes=notes)
+    return LoadedImage(pixels=_pixels(decoded, name=name), notes=notes)
 
 
 def _check_size(size: tuple[int, int], *, name: str, max_pixels: int) -> None:
@@ -266,7 +278,7 @@ def _decoded(image: Image.Image, *, name: str) -> Image.Image:
 
 
 def _pixels(image: Image.Image, *, name: str) -> np.ndarray:
-    """Return any mode as RGB, uint8 (H, W, 3)."""
+    """Converts an image of any mode to RGB, uint8 (H, W, 3)."""
     if image.mode.startswith(("I", "F")):
         return _from_wide(np.asarray(image), name=name)
     try:
@@ -279,7 +291,7 @@ def _pixels(image: Image.Image, *, name: str) -> np.ndarray:
 
 
 def _from_wide(values: np.ndarray, *, name: str) -> np.ndarray:
-    """Return grey values of 16 or 32 bits, (H, W), as RGB, uint8 (H, W, 3)."""
+    """Converts grey values of 16 or 32 bits, (H, W), to RGB, uint8 (H, W, 3)."""
     low, high = values.min(), values.max()
     if values.dtype.kind == "f":
         if not (np.isfinite(values).all() and low >= 0 and high <= 255):

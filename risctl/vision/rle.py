@@ -1,7 +1,7 @@
-"""Masks as COCO run-length encodings: the one form in which masks are stored, sent and compared.
+"""Encodes masks as COCO run-length encodings, the form in which masks are stored and compared.
 
-An `RLE` is pycocotools' compressed form with text counts, `{"size": [height, width], "counts": "…"}`, so that it can
-be written to JSON as it is. Masks are bool (H, W); boxes are `(x, y, width, height)`.
+An `RLE` is the compressed form of pycocotools with its counts as text, `{"size": [height, width], "counts": "…"}`,
+which can be written to JSON unchanged. Masks are bool (H, W); boxes are `(x, y, width, height)` in pixels.
 """
 
 from __future__ import annotations
@@ -14,29 +14,33 @@ from pycocotools import mask as coco_mask
 
 from risctl.errors import DataError
 
-# Letters of encoded counts from which filling runs one by one is slower than pycocotools.
-_SOME_RUNS = 256  # up to which they are filled one by one
-_MANY_RUNS = 2_000
+_FEW_RUNS = 256  # up to so many runs are filled one by one
+_LONG_COUNTS = 2_000  # from so many characters of counts on, pycocotools decodes faster
 
 
 class RLE(TypedDict):
-    """A run-length encoded mask of `size` [height, width], columns first, counts in COCO's compressed text."""
+    """A run-length encoded mask of `size` [height, width], in column-major order, with COCO's compressed counts."""
 
     size: list[int]
     counts: str
 
 
 def encode(mask: np.ndarray) -> RLE:
-    """Return the RLE of a mask (H, W), set where it is not 0."""
+    """Encodes a mask (H, W), set where it is not 0."""
     if mask.ndim != 2:
         raise ValueError(f"a mask is (H, W); got shape {mask.shape}")
     return _text(coco_mask.encode(np.asfortranarray(mask.astype(bool).astype(np.uint8))))
 
 
 def encode_patch(patch: np.ndarray, *, x: int, y: int, height: int, width: int) -> RLE:
-    """Return the RLE, of `height` x `width`, of a mask (h, w) that lies at (x, y) in it and is False around.
+    """Encodes a mask of `height` x `width` that is False outside a patch, in time proportional to the patch.
 
-    It takes the time of the patch, not of the whole.
+    Args:
+        patch: The mask within the patch, bool (h, w).
+        x: Column of the patch's left edge.
+        y: Row of its top edge.
+        height: Height of the whole mask.
+        width: Width of the whole mask.
     """
     tall, wide = patch.shape
     if not (0 <= x <= width - wide and 0 <= y <= height - tall):
@@ -56,15 +60,15 @@ def encode_patch(patch: np.ndarray, *, x: int, y: int, height: int, width: int) 
 
 
 def decode(rle: RLE) -> np.ndarray:
-    """Return the bool mask (H, W) of `rle`, its columns together in memory."""
-    if len(rle["counts"]) > _MANY_RUNS:
+    """Decodes `rle` to a mask, bool (H, W), in column-major (Fortran) order in memory."""
+    if len(rle["counts"]) > _LONG_COUNTS:
         return coco_mask.decode(_packed(rle)).view(bool)
     # pycocotools writes pixel by pixel, which takes two to five times as long.
     height, width = rle["size"]
     lengths = runs(rle)
-    if len(lengths) > _SOME_RUNS and lengths.min() >= 0 and lengths.sum() == height * width:
+    if len(lengths) > _FEW_RUNS and lengths.min() >= 0 and lengths.sum() == height * width:
         return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape((height, width), order="F")
-    # The few runs that most masks of things have are filled faster one by one.
+    # The few runs of most instance masks are filled faster one by one.
     pixels = np.zeros(height * width, dtype=bool)
     ends = lengths.cumsum().tolist()
     for start, stop in zip(ends[::2], ends[1::2]):
@@ -73,9 +77,9 @@ def decode(rle: RLE) -> np.ndarray:
 
 
 def runs(rle: RLE) -> np.ndarray:
-    """Return the lengths (N,) int64 of the runs of `rle`, columns first, unset and set pixels in turn.
+    """Returns the run lengths of `rle`, int64 (N,), in column-major order, alternating unset and set pixels.
 
-    For what `_run_total` says of their encoding; malformed ones give some numbers.
+    The encoding is described in `_run_total`; malformed counts give meaningless numbers.
     """
     codes = np.frombuffer(rle["counts"].encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
     if not len(codes):
@@ -94,23 +98,23 @@ def runs(rle: RLE) -> np.ndarray:
 
 
 def area(rle: RLE) -> int:
-    """Return the number of pixels that are set."""
+    """Returns the number of set pixels."""
     return int(coco_mask.area(_packed(rle)))
 
 
 def box(rle: RLE) -> tuple[float, float, float, float]:
-    """Return the tight box (x, y, width, height); zeros for an empty mask."""
+    """Returns the tight box (x, y, width, height) in pixels; zeros for an empty mask."""
     x, y, width, height = coco_mask.toBbox(_packed(rle)).tolist()
     return x, y, width, height
 
 
 def empty(height: int, width: int) -> RLE:
-    """Return the RLE of an all-False mask."""
+    """Returns the RLE of an all-False mask."""
     return encode(np.zeros((height, width), dtype=bool))
 
 
 def union(rles: Sequence[RLE]) -> RLE:
-    """Return the union of masks of one size; at least one must be given."""
+    """Returns the union of one or more masks of one size. Raises `ValueError` if there is none, or sizes differ."""
     if not rles:
         raise ValueError("the union of no masks has no size")
     for rle in rles[1:]:
@@ -119,18 +123,26 @@ def union(rles: Sequence[RLE]) -> RLE:
 
 
 def overlap(first: RLE, second: RLE) -> tuple[int, int]:
-    """Return (intersection, union) in pixels of two masks of one size, without decoding them."""
+    """Returns (intersection, union) in pixels of two masks of one size, without decoding them."""
     _check_same_size(first, second)
     shared = int(coco_mask.area(coco_mask.merge([_packed(first), _packed(second)], intersect=True)))
     return shared, area(first) + area(second) - shared
 
 
 def from_segmentation(segmentation: Any, *, height: int, width: int) -> RLE:
-    """Return the RLE of a COCO `segmentation`: polygons, uncompressed RLE, compressed RLE, or a list of RLEs.
+    """Converts a COCO `segmentation` to an RLE.
 
     Several polygons are united, as COCO does; the original REFER `getMask` sums them instead, and codebases differ on
-    what the value 2 then means. Raises `DataError` for anything malformed: fewer than three points, numbers that are
-    not finite, runs that do not fill height x width.
+    what the value 2 then means.
+
+    Args:
+        segmentation: Polygons, an uncompressed RLE, a compressed RLE, or a list of RLEs.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+
+    Raises:
+        DataError: It is malformed: fewer than three points, numbers that are not finite, runs that do not fill the
+            image.
     """
     if isinstance(segmentation, dict):
         return _from_one(segmentation, height=height, width=width)
@@ -171,7 +183,7 @@ def _from_one(part: dict[str, Any], *, height: int, width: int) -> RLE:
 
 
 def _run_total(counts: str) -> int:
-    """Return how many pixels compressed `counts` cover, or -1 if they are malformed.
+    """Returns how many pixels compressed `counts` cover, or -1 if they are malformed.
 
     pycocotools does not check this and reads or writes past its buffers when they do not fit. Each run is written in
     groups of 5 bits, least significant first, offset by 48; from the fourth run on, what is stored is the difference
@@ -199,7 +211,7 @@ def _run_total(counts: str) -> int:
 
 
 def check(rle: RLE) -> None:
-    """Raise `DataError` unless `rle` is well formed; to be called on anything read from outside before decoding it."""
+    """Raises `DataError` unless `rle` is well formed; call it on anything read from outside before decoding it."""
     size = rle.get("size")
     sides = list(size) if isinstance(size, list | tuple) else []
     if len(sides) != 2 or not all(isinstance(side, int) and 0 <= side < 2**31 for side in sides):

@@ -1,4 +1,4 @@
-"""Videos frame by frame: any file that PyAV reads, or a folder of pictures; and writing them."""
+"""Reads videos frame by frame, from any file that PyAV reads or a folder of images, and writes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from risctl.errors import DataError, MachineError
-from risctl.vision.image_files import find_pictures
+from risctl.vision.image_files import find_images
 from risctl.vision.images import read_image
 
 SUFFIXES = frozenset(
@@ -24,17 +24,22 @@ SUFFIXES = frozenset(
     )
 )
 FOLDER_RATE = 24.0
-"""Frames a second that a folder of pictures is taken to have."""
+"""Frames per second that are assumed of a folder of images."""
 
 _TICKS = 60_000
-"""Of the clock of written videos, a second: the usual rates divide it, and MPEG-4 allows no faster one than 65,535."""
+"""Clock ticks per second of written videos: the usual rates divide it, and MPEG-4 allows at most 65,535."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One frame. name: of its file in a folder, else its number in five digits; pixels: uint8 (H, W, 3) RGB; time: in
+    """One frame.
 
-    seconds from the first frame, None where nothing tells it."""
+    Attributes:
+        index: Its number, from 0.
+        name: Name of its file in a folder, without suffix; else its number in five digits.
+        pixels: RGB pixels, uint8 (H, W, 3).
+        time: Seconds from the first frame, None if unknown.
+    """
 
     index: int
     name: str
@@ -44,28 +49,37 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Video:
-    """A video to read. rate: frames a second, the mean; count: how many, as the file tells before they are read."""
+    """A video to read.
+
+    Attributes:
+        path: The file or folder.
+        rate: Mean frames per second.
+        count: Number of frames as the file declares it, None if it does not.
+        images: The files of a folder, in order.
+    """
 
     path: Path
     rate: float
     count: int | None
-    pictures: tuple[Path, ...] = ()
+    images: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
-        """The name of the folder, or of the file without its ending, as text that can be written."""
+        """Name of the folder, or of the file without suffix, as text that can be encoded."""
         path = self.path.resolve()
-        return os.fsencode(path.name if self.pictures else path.stem).decode("utf-8", errors="replace")
+        return os.fsencode(path.name if self.images else path.stem).decode("utf-8", errors="replace")
 
     @classmethod
     def open(cls, path: Path) -> Video:
-        """Look at a video file, or a folder of pictures, which are taken by name: frame 2 before frame 10.
+        """Opens a video file, or a folder of images in the order of the numbers in their names (2 before 10).
 
-        Raises `DataError` if it is none, `MachineError` if PyAV is not installed.
+        Raises:
+            DataError: It is neither.
+            MachineError: PyAV is not installed.
         """
         if path.is_dir():
-            pictures = tuple(sorted(find_pictures(str(path)), key=_counted))
-            return cls(path=path, rate=FOLDER_RATE, count=len(pictures), pictures=pictures)
+            images = tuple(sorted(find_images(str(path)), key=_natural_key))
+            return cls(path=path, rate=FOLDER_RATE, count=len(images), images=images)
         if not path.is_file():
             raise DataError(f"no video at {path}")
         with _opened(path) as container:
@@ -74,12 +88,13 @@ class Video:
             return cls(path=path, rate=rate, count=stream.frames or _frames_in(container.duration, rate))
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the frames in order, as a viewer shows them, over white; one is in memory at a time.
+        """Yields the frames in order, as a viewer shows them, transparent ones over white; one is in memory at a time.
 
-        Raises `DataError` where a frame cannot be read or has another size than the first.
+        Raises:
+            DataError: A frame cannot be read or differs in size from the first.
         """
         size = first = None
-        for index, (name, pixels, time) in enumerate(self._pictures() if self.pictures else self._decoded()):
+        for index, (name, pixels, time) in enumerate(self._from_images() if self.images else self._from_file()):
             size = size or pixels.shape
             first = time if first is None else first
             if pixels.shape != size:
@@ -92,18 +107,18 @@ class Video:
         if size is None:
             raise DataError(f"{self.path} has no frame that can be read")
 
-    def _pictures(self) -> Iterator[tuple[str, np.ndarray, float | None]]:
-        for path in self.pictures:
+    def _from_images(self) -> Iterator[tuple[str, np.ndarray, float | None]]:
+        for path in self.images:
             yield path.stem, read_image(path), None
 
-    def _decoded(self) -> Iterator[tuple[str, np.ndarray, float | None]]:
+    def _from_file(self) -> Iterator[tuple[str, np.ndarray, float | None]]:
         import av
 
         with _opened(self.path) as container:
             container.streams.video[0].thread_type = "AUTO"
             try:
                 for frame in container.decode(video=0):
-                    # What a telephone held upright writes is a turned picture and a note.
+                    # A phone held upright writes rotated frames and a note.
                     turns = round(frame.rotation / 90) % 4
                     yield "", np.ascontiguousarray(np.rot90(_pixels(frame), turns)), frame.time
             except av.FFmpegError as error:
@@ -111,9 +126,10 @@ class Video:
 
 
 class VideoWriter:
-    """Writes frames to an MP4 file; a context manager. H.264, or MPEG-4 where PyAV has no H.264."""
+    """Writes frames to an MP4 file, in H.264, or in MPEG-4 where PyAV has no H.264; a context manager."""
 
     def __init__(self, path: Path, *, rate: float) -> None:
+        """Creates the file `path` of `rate` frames per second. Raises `MachineError` if PyAV is not installed."""
         av = _av()
         self._av = av
         self._container: Any = av.open(str(path), "w", format="mp4")
@@ -123,9 +139,12 @@ class VideoWriter:
         self._last = -1
 
     def add(self, pixels: np.ndarray, *, time: float | None = None) -> None:
-        """Append a frame, uint8 (H, W, 3) RGB; a last odd row or column, which the format cannot have, is cut.
+        """Appends a frame.
 
-        time: in seconds from the first frame; None: as the rate has it. All frames have the size of the first.
+        Args:
+            pixels: RGB pixels, uint8 (H, W, 3), of the first frame's size. The format allows no odd sizes: a last row
+                or column is cut off.
+            time: Seconds from the first frame; None: by the frame rate.
         """
         pixels = np.ascontiguousarray(pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2])
         if self._stream is None:
@@ -136,7 +155,7 @@ class VideoWriter:
             self._stream.codec_context.time_base = Fraction(1, _TICKS)
         frame = self._av.VideoFrame.from_ndarray(pixels, format="rgb24")
         ticks = round(_TICKS * (self._count / self._rate if time is None else time))
-        # Times that stand still or run back, as damaged files have them, no format takes.
+        # No format takes times that stand still or run back, as damaged files have them.
         frame.pts = self._last = max(ticks, self._last + 1)
         frame.time_base = Fraction(1, _TICKS)
         frame.duration = round(_TICKS / self._rate)
@@ -145,7 +164,7 @@ class VideoWriter:
             self._container.mux(packet)
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finishes the file."""
         if self._stream is not None:
             for packet in self._stream.encode():
                 self._container.mux(packet)
@@ -161,12 +180,12 @@ class VideoWriter:
 
 
 def is_video_name(name: str) -> bool:
-    """Say whether a file of this name is meant as a video."""
+    """Returns whether a file name has a video's suffix."""
     return Path(name).suffix.lower() in SUFFIXES
 
 
 def _pixels(frame: Any) -> np.ndarray:
-    """Return a decoded frame as uint8 (H, W, 3) RGB."""
+    """Converts a decoded frame to RGB, uint8 (H, W, 3)."""
     if not any(one.is_alpha for one in frame.format.components):
         return frame.to_ndarray(format="rgb24")
     pixels = frame.to_ndarray(format="rgba").astype(np.uint16)
@@ -175,12 +194,12 @@ def _pixels(frame: Any) -> np.ndarray:
 
 
 def _frames_in(microseconds: int | None, rate: float) -> int | None:
-    """Return how many frames so long a video has, None if it does not say how long it is."""
+    """Returns the number of frames of a video by its duration, None if that is unknown."""
     return max(1, round(microseconds / 1e6 * rate)) if microseconds else None
 
 
-def _counted(path: Path) -> list[tuple[int, str]]:
-    """Return what sorts names by the numbers in them."""
+def _natural_key(path: Path) -> list[tuple[int, str]]:
+    """Returns a sort key by the numbers in a name."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name) if part]
 
 

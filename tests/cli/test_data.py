@@ -120,7 +120,7 @@ def test_a_store_has_the_stats_of_what_it_was_made_from(tmp_path: Path, refer_mi
         assert sum(row["sentences"] for row in found.counts.values()) == sum(
             row["sentences"] for row in dataset.counts().values()
         )
-        assert (found.likes is not None) and found.likes.most >= (3 if number == 1 else 0)
+        assert (found.distractors is not None) and found.distractors.most >= (3 if number == 1 else 0)
 
 
 def test_a_target_of_a_video_is_one_thing_however_many_frames_show_it(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_target_of_a_video_is_one_thing_however_many_frames_show_it(tmp_path: 
     with Store(path) as store:
         found = stats_of(store)
     assert found == stats_of(dataset)
-    assert found.likes is not None and found.likes.least >= 0
+    assert found.distractors is not None and found.distractors.least >= 0
     assert all(row["several"] == 0 for row in found.counts.values())
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from risctl.cli.predict.inputs import split_arguments
 from risctl.errors import DataError, UsageError
 from risctl.vision import rle
-from risctl.vision.image_files import find_pictures
+from risctl.vision.image_files import find_images
 
 
 @pytest.fixture
@@ -217,9 +217,9 @@ def test_what_is_a_picture_and_what_is_a_text(tmp_path: Path, monkeypatch: pytes
 def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:
     odd = tmp_path / "a[1].png"
     odd.write_bytes(b"")
-    assert find_pictures(str(odd)) == [odd]
+    assert find_images(str(odd)) == [odd]
     with pytest.raises(DataError, match=r"the pattern .* matches no pictures"):
-        find_pictures(str(tmp_path / "b[1].png"))
+        find_images(str(tmp_path / "b[1].png"))
 
 
 def test_a_name_that_is_no_utf8(risctl: Run, photo: Path, tmp_path: Path, tiny_checkpoint: Path) -> None:

@@ -192,7 +192,7 @@ def test_shards_that_do_not_belong_together_are_refused(tmp_path: Path, content:
     write(path, {name: dict(list(one.items())[:3]) for name, one in content.items()}, shard=(2, 2))
     with pytest.raises(DataError, match="another shard than"):
         FeatureCache(path)
-    with pytest.raises(DataError, match="do not make a whole"):
+    with pytest.raises(DataError, match="are incomplete"):
         join(path, 2)
 
 
@@ -234,7 +234,7 @@ def test_features_cut_at_any_byte_are_refused(written: Path) -> None:
         with pytest.raises(DataError, match=r"cut\.features\.h5"):
             FeatureCache(cut)
     cut.write_bytes(data + b"\0")
-    with pytest.raises(DataError, match="cut short or altered"):
+    with pytest.raises(DataError, match="truncated or altered"):
         FeatureCache(cut)
 
 
@@ -307,7 +307,7 @@ def test_a_file_cut_while_it_is_open_gives_an_error_and_no_data(written: Path) -
 @pytest.mark.parametrize("data", [b"", b"\x89HDF\r\n\x1a\n" + bytes(600), b"[1]\n" + bytes(600)])
 def test_a_foreign_file_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x.h5").write_bytes(data)
-    with pytest.raises(DataError, match=r"x\.h5 is no file of features"):
+    with pytest.raises(DataError, match=r"x\.h5 is not a file of features"):
         FeatureCache(tmp_path / "x.h5")
     with pytest.raises(DataError, match="risctl prepare features"):
         FeatureCache(tmp_path / "absent.h5")
@@ -482,5 +482,5 @@ def test_a_disk_that_fills_while_shards_are_joined_is_said_and_leaves_them(tmp_p
 def test_a_disk_that_is_too_small_is_said_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage: Any = writer.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(writer.shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(MachineError, match=r"GB free; name another place with --out"):
+    with pytest.raises(MachineError, match=r"GB free; choose another disk with --out"):
         write(tmp_path / "a.features.h5", MANY)

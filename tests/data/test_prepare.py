@@ -92,7 +92,7 @@ def test_a_box_that_is_not_around_its_mask_is_odd_not_wrong(tmp_path: Path) -> N
     instances["annotations"][0]["bbox"] = [20, 20, 5, 5]
     root = refer_files.write(tmp_path / "root", refs=refs, instances=instances)
     prepared = prepare_dataset(find_dataset("refcoco"), source=root, out=tmp_path / "s.h5", verify=True)
-    assert prepared.verification and prepared.verification.oddities[0].startswith("1 of 5 published boxes")
+    assert prepared.verification and prepared.verification.warnings[0].startswith("1 of 5 published boxes")
 
 
 def test_too_small_a_disk_is_said_before_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -333,7 +333,7 @@ def test_a_store_cut_at_any_byte_is_refused(stored: Path) -> None:
         with pytest.raises(DataError):
             Store(cut)
     cut.write_bytes(data + b"\0")
-    with pytest.raises(DataError, match="cut short or altered"):
+    with pytest.raises(DataError, match="truncated or altered"):
         Store(cut)
 
 
@@ -407,7 +407,7 @@ def test_changed_bytes_anywhere_never_crash_a_reader(stored: Path, seed: int) ->
         ({"refs__image": np.array([2, 0, 0, 0])}, "fingerprint"),
         ({"refs__image": np.array([99, 0, 0, 0])}, "refs/image points beyond its table"),
         ({"images__id": np.array([1, 1, 2, 3])}, "images have repeated ids"),
-        ({"refs__sentences": np.array([0, 3, 1, 2, 6])}, "refs/sentences are no offsets"),
+        ({"refs__sentences": np.array([0, 3, 1, 2, 6])}, "refs/sentences are not offsets"),
     ],
 )
 def test_tables_that_contradict_themselves_are_found_by_verify(

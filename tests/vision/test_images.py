@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from risctl.errors import DataError
-from risctl.vision.images import decode_stored, image_size, is_picture_name, read_image, read_picture
+from risctl.vision.images import decode_stored, image_size, is_image_name, read_image, read_image_with_notes
 
 # Four flat corners: red, green / blue, white. What is where tells how a picture was turned.
 CORNERS = np.zeros((32, 48, 3), dtype=np.uint8)
@@ -176,15 +176,15 @@ def test_the_first_frame_of_an_animation_is_taken_and_said_so(kind: str) -> None
     frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "lime", "blue")]
     options = {"lossless": True} if kind == "WEBP" else {}
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
-    picture = read_picture(data)
+    picture = read_image_with_notes(data)
     assert picture.pixels[3, 3].tolist() == [255, 0, 0]
     assert picture.notes == ("is animated; its first frame is used (`risctl predict --video` takes all)",)
-    assert read_picture(encoded(frames[0], kind)).notes == ()
+    assert read_image_with_notes(encoded(frames[0], kind)).notes == ()
 
 
 def test_a_document_of_several_pages_is_said_so() -> None:
     pages = [Image.new("RGB", (8, 6), "red"), Image.new("RGB", (8, 6), "lime")]
-    picture = read_picture(encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
+    picture = read_image_with_notes(encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
     assert picture.pixels[0, 0].tolist() == [255, 0, 0]
     assert picture.notes == ("has several pages; the first is used",)
 
@@ -342,5 +342,5 @@ def test_real_pictures_are_read_as_pillow_shows_them(refer_mini: Path) -> None:
 
 
 def test_names_of_pictures() -> None:
-    assert is_picture_name("A.JPG") and is_picture_name("x.heic")
-    assert not is_picture_name("notes.txt") and not is_picture_name("jpg")
+    assert is_image_name("A.JPG") and is_image_name("x.heic")
+    assert not is_image_name("notes.txt") and not is_image_name("jpg")

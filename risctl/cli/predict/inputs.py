@@ -54,14 +54,14 @@ def split_arguments(arguments: Sequence[str], further: Sequence[str] = ()) -> tu
     Raises:
         UsageError: There is no phrase, a phrase is empty, or one is named like a picture: that is a mistyped path.
     """
-    from risctl.vision.images import is_picture_name
+    from risctl.vision.images import is_image_name
 
     count = 1
-    while count < len(arguments) and is_picture_name(arguments[count]) and Path(arguments[count]).is_file():
+    while count < len(arguments) and is_image_name(arguments[count]) and Path(arguments[count]).is_file():
         count += 1
     specs, positional = list(arguments[:count]), list(arguments[count:])
     for argument in positional:
-        if is_picture_name(argument) and " " not in argument:
+        if is_image_name(argument) and " " not in argument:
             raise UsageError(
                 f"{argument!r} is named like a picture, but stands among the phrases and is no file right after the "
                 f"first picture. {_ORDER.capitalize()}. If it is meant as a phrase, say --text {argument!r}"
@@ -81,14 +81,14 @@ def find_images(specs: Sequence[str], *, out: Path) -> list[InputImage]:
         DataError: A specification names no image.
         UsageError: The output folder is a folder of the images.
     """
-    from risctl.vision.image_files import find_pictures
+    from risctl.vision.image_files import find_images
 
     images: list[InputImage] = []
     for spec in specs:
         if spec == "-":
             images.append(_from_stdin())
             continue
-        paths = find_pictures(spec)
+        paths = find_images(spec)
         if not Path(spec).is_file() and any(path.parent.resolve() == out.resolve() for path in paths):
             raise UsageError(f"{out} is also a folder of the pictures; name another folder with --out")
         images.extend(InputImage(shown=decodable(str(path)), stem=decodable(path.stem), source=path) for path in paths)
@@ -97,10 +97,10 @@ def find_images(specs: Sequence[str], *, out: Path) -> list[InputImage]:
 
 def read_image(image: InputImage) -> np.ndarray:
     """Returns the pixels (H, W, 3) uint8 of an image. Raises `DataError` if it cannot be read."""
-    from risctl.vision.images import read_picture
+    from risctl.vision.images import read_image_with_notes
 
     try:
-        picture = read_picture(image.source)
+        picture = read_image_with_notes(image.source)
     except DataError as error:
         if image.path is not None:
             raise

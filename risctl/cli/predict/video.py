@@ -27,7 +27,7 @@ def open_video(source: str, *, out: Path) -> Video:
     from risctl.vision.video_frames import Video
 
     video = Video.open(Path(source))
-    if video.pictures and out.resolve() == video.path.resolve():
+    if video.images and out.resolve() == video.path.resolve():
         raise UsageError(f"{out} is the folder of the frames; name another folder with --out")
     return video
 

@@ -90,14 +90,14 @@ def verify_store(
         found = verify_prepared(store, instances=instances, stage=stage)
         differing, explained = differences(name, split_by, counts), explanation(name, split_by, counts)
         noted = [f"{count:,} {what}" for what, count in notes.items()]
-        for line in (*noted, *differing, *([explained] if explained else []), *found.oddities):
+        for line in (*noted, *differing, *([explained] if explained else []), *found.warnings):
             console.warn(line)
         checked = ", ".join(f"{count:,} {what}" for what, count in found.checked.items())
         data = {
             "store": str(store),
             "fingerprint": mark,
             "checked": found.checked,
-            "oddities": found.oddities,
+            "oddities": found.warnings,
             "differences": differing,
             "explanation": explained,
             "notes": notes,

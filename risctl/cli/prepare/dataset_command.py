@@ -158,7 +158,7 @@ def _warn(prepared: "Prepared") -> None:
     if prepared.verification is not None:
         checked = prepared.verification.checked
         console.say("verified: " + ", ".join(f"{count:,} {what}" for what, count in checked.items()))
-        for line in prepared.verification.oddities:
+        for line in prepared.verification.warnings:
             console.warn(line)
 
 

@@ -1,0 +1,1 @@
+"""Choosing among the boxes of an image, without pixels: samples, files, noise and batches."""

@@ -1,1 +1,1 @@
-"""Features computed once: what the frozen parts of encoders make of pictures and texts, kept in HDF5."""
+"""Cached features: outputs of the frozen layers of encoders for images and texts, kept in HDF5."""

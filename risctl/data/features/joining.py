@@ -1,4 +1,4 @@
-"""Joining the shards of a set of features by one file that names them."""
+"""Joins the shards of cached features by one file that names them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from risctl.files import replacing
 
 
 def present_shards(path: Path) -> dict[int, list[int]]:
-    """Return, by the number of shards in a set, which of the features `path` are there."""
+    """Returns which shards of the features `path` exist, by the number of shards."""
     stem = re.escape(path.name.removesuffix(schema.SUFFIX).removesuffix(".h5"))
     pattern = re.compile(rf"{stem}\.(\d+)-of-(\d+){re.escape(schema.SUFFIX)}")
     found: dict[int, list[int]] = {}
@@ -31,9 +31,10 @@ def present_shards(path: Path) -> dict[int, list[int]]:
 
 
 def join(path: Path, count: int) -> Path:
-    """Write the file `path` that joins `count` shards beside it, in which they are virtual datasets; return it.
+    """Writes the file `path` that joins the `count` shards beside it as virtual datasets, and returns it.
 
-    Raises `DataError` if a shard is missing, not finished, or of other features than the first.
+    Raises:
+        DataError: A shard is missing, unfinished, or of other features than the first.
     """
     shards = []
     try:
@@ -59,7 +60,7 @@ def _joined_layout(path: Path, shards: list[FeatureFile]) -> Layout:
         parts = [one.layout.groups[name] for one in shards if name in one.layout.groups]
         ends = np.cumsum([0, *(one.count for one in parts)]).tolist()
         if len(parts) != len(shards) or [one.first for one in parts] != ends[:-1] or ends[-1] != group.total:
-            raise DataError(f"the shards of {path} do not make a whole; make them with one count of shards")
+            raise DataError(f"the shards of {path} are incomplete; make all of them with the same number of shards")
         groups[name] = Group(count=group.total, numbers=group.numbers, first=0, total=group.total, tables={}, sums={})
     names = tuple((one.path.name, one.digest) for one in shards)
     return replace(first, shard=(1, 1), groups=groups, shards=names)
@@ -79,7 +80,7 @@ def _write(part: Path, shards: list[FeatureFile], layout: Layout) -> None:
                     source = h5py.VirtualSource(shard.path.name, f"{name}/values", shape=(own, group.numbers))
                     values[start : start + own] = source
                 start += own
-            # What HDF5 itself gives of a shard that is gone or cut: no zeros that could pass for features.
+            # What HDF5 returns for a missing or truncated shard: no zeros that could pass for features.
             file.create_virtual_dataset(f"{name}/values", values, fillvalue=np.nan)
             blob, offsets = pack_texts([key for shard in shards for key in shard.keys(name)])
             put(file, f"{name}/keys/blob", blob)

@@ -1,4 +1,4 @@
-"""What a file of features looks like: HDF5 with a fixed header before it, as a store is (`data/store/schema.py`).
+"""Defines the file format of cached features: HDF5 preceded by a fixed header, like a store (`data/store/schema.py`).
 
 The groups "images" and "texts" hold one sample a row: `values` (samples, numbers) float16, one chunk a sample, in which
 all tensors of the sample lie one after another; `shapes` (samples, tensors, 4) int32, filled up with -1; `keys`, what
@@ -45,11 +45,14 @@ TABLES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """What features were made of and by what; one that differs makes a cache stale.
+    """What features were computed from, and by what; a cache with another key is stale.
 
-    store: fingerprint; images, texts: of each encoder that was run its name, the sha256 of its frozen weights, and the
-    settings of the preprocessing, empty if it was not run; code: version of risctl; orientations: 2 if every sample is
-    there mirrored, too.
+    Attributes:
+        store: Fingerprint of the store.
+        images: Name, SHA-256 of the frozen weights and preprocessing of the visual encoder; empty if it was not run.
+        texts: The same of the text encoder.
+        code: Version of risctl.
+        orientations: 2 if every image is cached flipped, too; else 1.
     """
 
     store: str
@@ -59,7 +62,7 @@ class Key:
     orientations: int
 
     def differences(self, other: Key) -> list[str]:
-        """Return, in words, how features of `other` differ from those that are wanted, which have this key."""
+        """Returns, in words, how features of `other` differ from the wanted ones, which have this key."""
         found = []
         if self.store != other.store:
             found.append(f"they are of another store ({other.store[:12]}, now {self.store[:12]})")
@@ -84,7 +87,7 @@ def _short(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Where a table lies: byte offset and shape."""
+    """Where a table lies: byte offset, number type and shape."""
 
     offset: int
     kind: str
@@ -92,15 +95,21 @@ class Table:
 
     @property
     def length(self) -> int:
-        """Its length in bytes."""
+        """Length in bytes."""
         return math.prod(self.shape) * np.dtype(self.kind).itemsize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Samples of one kind in a file: how many, the numbers of a chunk, the first one's place in the whole, its tables.
+    """The samples of images or of texts in a file.
 
-    sums: CRC-32 of the tables that are known before anything is computed.
+    Attributes:
+        count: Number of samples in this file.
+        numbers: Numbers per chunk.
+        first: Position of the first sample among those of all shards.
+        total: Number of samples of all shards.
+        tables: Where each table lies.
+        sums: CRC-32 of the tables that are known before anything is computed.
     """
 
     count: int
@@ -113,9 +122,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """What a file says of itself: its key, which recipe it was made for, its shard (number from 1, of how many).
+    """What a file says of itself.
 
-    groups: by name; shards: name of each file of a set that this file joins, with the sha256 of its layout.
+    Attributes:
+        key: What its features were computed from.
+        recipe: Name of the recipe.
+        store: Name of the store.
+        split: Name of the split.
+        shard: Number of the shard, from 1, and the number of shards.
+        groups: The groups by name.
+        shards: Name of each file that this file joins, and the SHA-256 of its layout.
     """
 
     key: Key
@@ -127,13 +143,12 @@ class Layout:
     shards: tuple[tuple[str, str], ...] = ()
 
     def to_bytes(self) -> bytes:
-        """Return it as JSON."""
+        """Returns the layout as JSON."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes, *, length: int) -> Layout:
-        """Return the layout of `to_bytes`. Raises `ValueError` if it is none, or names what `length` bytes cannot
-        hold."""
+        """Parses a layout. Raises `ValueError` if it is malformed, or does not fit in a file of `length` bytes."""
         try:
             content = json.loads(data)
             content["key"] = Key(**content["key"])
@@ -142,7 +157,7 @@ class Layout:
             content["shards"] = tuple((str(name), str(digest)) for name, digest in content["shards"])
             return cls(**content)
         except (TypeError, KeyError, AttributeError, ValueError) as error:
-            raise ValueError(f"its layout is none: {error}") from error
+            raise ValueError(f"its layout is malformed: {error}") from error
 
 
 def _group(content: dict[str, Any], length: int) -> Group:
@@ -153,22 +168,22 @@ def _group(content: dict[str, Any], length: int) -> Group:
     group = Group(**{**content, "tables": tables})
     if tables:
         if set(tables) != set(TABLES):
-            raise ValueError("its tables are others")
+            raise ValueError("it has other tables")
         rows = {"shapes": group.count, "places": group.count, "crc32": group.count, "done": group.count}
         rows["keys/offsets"] = group.count + 1
         for name, table in tables.items():
             sound = all(isinstance(side, int) and side >= 0 for side in table.shape) and table.kind == TABLES[name]
             if not sound or table.offset < 0 or table.offset + table.length > length:
-                raise ValueError(f"{name} cannot be")
+                raise ValueError(f"{name} is impossible")
             if name in rows and table.shape[0] != rows[name]:
                 raise ValueError(f"{name} has another number of rows")
         if len(tables["shapes"].shape) != 3 or tables["shapes"].shape[2] != DIMENSIONS:
-            raise ValueError("shapes cannot be")
+            raise ValueError("shapes are impossible")
     return group
 
 
 def header(length: int, *, layout_at: int, layout: bytes, sums: int | None) -> bytes:
-    """Return the header of a file of `length` bytes; sums: CRC-32 of all `crc32` tables, None while unfinished."""
+    """Returns the header of a file of `length` bytes; `sums`: CRC-32 of all `crc32` tables, None if unfinished."""
     place = [layout_at, len(layout), hashlib.sha256(layout).hexdigest()]
     line = json.dumps({"format": FORMAT, "schema": VERSION, "bytes": length, "layout": place, "sums": sums}) + "\n"
     return line.encode().ljust(HEADER_BYTES, b"\0")
@@ -176,7 +191,7 @@ def header(length: int, *, layout_at: int, layout: bytes, sums: int | None) -> b
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Where the layout lies, its sha256, and the CRC-32 of the sums, None in a file that is not finished."""
+    """Where the layout lies, its SHA-256, and the CRC-32 of the sums, None in an unfinished file."""
 
     offset: int
     length: int
@@ -185,23 +200,24 @@ class Header:
 
 
 def check_header(data: bytes, *, length: int, path: Path) -> Header:
-    """Return what the first bytes `data` of the file `path` of `length` bytes say.
+    """Parses the first bytes `data` of the file `path` of `length` bytes.
 
-    Raises `DataError` unless they begin a file of features of this version, whole.
+    Raises:
+        DataError: The file holds no features, is of another version, truncated or damaged.
     """
     try:
         found = json.loads(data[:HEADER_BYTES].split(b"\n", 1)[0])
     except (ValueError, UnicodeDecodeError):
         found = None
     if not isinstance(found, dict) or found.get("format") != FORMAT or len(data) < HEADER_BYTES:
-        raise DataError(f"{path} is no file of features; make one with `risctl prepare features`")
+        raise DataError(f"{path} is not a file of features; make one with `risctl prepare features`")
     if found.get("schema") != VERSION:
         raise DataError(
             f"{path} has features of schema {found.get('schema')}, this risctl reads {VERSION}; "
             "make them again with `risctl prepare features`"
         )
     if found.get("bytes") != length:
-        raise DataError(f"{path} should have {found.get('bytes')} bytes and has {length}: it is cut short or altered")
+        raise DataError(f"{path} should have {found.get('bytes')} bytes and has {length}: it is truncated or altered")
     try:
         offset, size, digest = found["layout"]
         sums = found["sums"]
@@ -213,18 +229,18 @@ def check_header(data: bytes, *, length: int, path: Path) -> Header:
 
 
 def key_of(name: str | int, *, mirrored: bool = False) -> str:
-    """Return the key of a sample: of a picture by its image id, of a text by itself."""
+    """Returns the key of a sample: the id of an image, or the text itself."""
     return f"{name} mirrored" if mirrored else str(name)
 
 
 def shard_rows(total: int, shard: tuple[int, int]) -> range:
-    """Return the rows of all `total` that belong to `shard`, (number from 1, of how many)."""
+    """Returns those of `total` rows that belong to `shard`, (number from 1, count)."""
     number, count = shard
     return range(total * (number - 1) // count, total * number // count)
 
 
 def shard_path(path: Path, shard: tuple[int, int]) -> Path:
-    """Return where a shard of the features `path` lies; of a single one, `path` itself."""
+    """Returns the path of a shard, (number from 1, count), of the features `path`; `path` itself if single."""
     number, count = shard
     if count == 1:
         return path
@@ -233,15 +249,15 @@ def shard_path(path: Path, shard: tuple[int, int]) -> Path:
 
 
 def table_sum(values: np.ndarray) -> int:
-    """Return the CRC-32 of a table."""
+    """Returns the CRC-32 of a table."""
     return zlib.crc32(np.ascontiguousarray(values).tobytes())
 
 
 def sum_of(sums: Sequence[np.ndarray]) -> int:
-    """Return one CRC-32 of the sums of all groups, in the order of their names."""
+    """Returns one CRC-32 of the sums of all groups, in the order of their names."""
     return zlib.crc32(b"".join(np.ascontiguousarray(one, dtype="<u4").tobytes() for one in sums))
 
 
 def packed(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the tensors of a sample as its numbers, one after another."""
+    """Returns the tensors of a sample as one array, one after another."""
     return np.concatenate([np.zeros(0, NUMBER), *(np.asarray(one, dtype=NUMBER).reshape(-1) for one in parts)])

@@ -1,4 +1,4 @@
-"""Writing features, a shard a process: laid out whole, then filled, and gone on with where a killed writer stopped."""
+"""Writes cached features, one shard per process; a killed writer is resumed where it stopped."""
 
 from __future__ import annotations
 
@@ -28,8 +28,15 @@ Shapes = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
-    """What one group of a shard will hold: a key and shapes a sample; numbers: of the longest sample of all shards;
-    first, total: where in all shards together the group's samples lie."""
+    """What one group of a shard will hold.
+
+    Attributes:
+        keys: Key of each sample.
+        shapes: Shapes of each sample's tensors.
+        numbers: Numbers in the longest sample of all shards.
+        first: Position of the first sample among those of all shards.
+        total: Number of samples of all shards.
+    """
 
     keys: Sequence[str]
     shapes: Sequence[Shapes]
@@ -39,11 +46,11 @@ class Samples:
 
     @property
     def bytes(self) -> int:
-        """How much disk the samples take."""
+        """Disk space of the samples in bytes."""
         return len(self.keys) * self.numbers * schema.NUMBER.itemsize
 
     def known(self) -> dict[str, np.ndarray]:
-        """Return the tables that are known before anything is computed."""
+        """Returns the tables that are known before anything is computed."""
         tensors = max((len(one) for one in self.shapes), default=0)
         shapes = np.full((len(self.shapes), tensors, schema.DIMENSIONS), -1, dtype=np.int32)
         for row, own in enumerate(self.shapes):
@@ -54,15 +61,22 @@ class Samples:
 
 
 class ShardWriter:
-    """An unfinished file of features beside `path`, with what an earlier writer of the same features left in it.
+    """An unfinished file of features beside `path`, with the samples that an earlier writer of the same left in it.
 
-    `todo` says what is missing; `put` adds samples, which then outlast a kill; `finish` gives the file its name.
+    `todo` returns what is missing; `put` adds samples, which then survive a kill; `finish` gives the file its name.
     """
 
     def __init__(self, path: Path, plan: Layout, samples: Mapping[str, Samples]) -> None:
-        """Begin or go on. plan: the layout, but for its groups, which follow from `samples`.
+        """Starts or resumes a file.
 
-        Raises `DataError` if another process writes the file, `MachineError` if the disk is too small.
+        Args:
+            path: Name of the finished file.
+            plan: The layout without its groups.
+            samples: The groups by name.
+
+        Raises:
+            DataError: Another process is writing the file.
+            MachineError: The disk is too small.
         """
         self.path = path
         self.part = path.with_name(path.name + ".part")
@@ -73,7 +87,7 @@ class ShardWriter:
             self._file = DeferredErrorFile(handle, "rb+")
             try:
                 self._lock()
-                if not self._goes_on(plan):
+                if not self._resume(plan):
                     self._lay_out(plan)
                 self._tables = {
                     (group, name): self._table(group, name) for group in samples for name in ("done", "crc32", "places")
@@ -93,13 +107,20 @@ class ShardWriter:
         self._file.close()
 
     def todo(self, group: str) -> list[int]:
-        """Return the rows of `group` that are not there yet."""
+        """Returns the rows of `group` that are not written yet."""
         return [int(row) for row in np.flatnonzero(self._tables[group, "done"] == 0)]
 
     def put(self, group: str, rows: Sequence[int], samples: Sequence[Sequence[np.ndarray]]) -> None:
-        """Write the tensors of `rows` of `group`.
+        """Writes samples.
 
-        Raises `ValueError` for tensors of other shapes than planned, `MachineError` if the disk is full.
+        Args:
+            group: Name of the group.
+            rows: Rows of the samples.
+            samples: Tensors of each sample.
+
+        Raises:
+            ValueError: Tensors have other shapes than planned.
+            MachineError: The disk is full.
         """
         try:
             for row, parts in zip(rows, samples, strict=True):
@@ -120,7 +141,7 @@ class ShardWriter:
             raise as_error(error, self.path) from error
 
     def finish(self) -> Path:
-        """Name the file `path`, now that nothing is missing, and return that."""
+        """Gives the complete file its name and returns it. Raises `ValueError` if samples are missing."""
         missing = {name: len(self.todo(name)) for name in self._samples}
         if any(missing.values()):
             raise ValueError(f"samples are missing: {missing}")
@@ -133,7 +154,7 @@ class ShardWriter:
         return self.path
 
     def _lock(self) -> None:
-        with contextlib.suppress(ImportError):  # Windows
+        with contextlib.suppress(ImportError):  # Windows has no fcntl: two writers of one file are not told apart there
             import fcntl
 
             try:
@@ -147,8 +168,8 @@ class ShardWriter:
                 return
         raise DataError(f"{self.path} was finished by another process just now")
 
-    def _goes_on(self, plan: Layout) -> bool:
-        """Take over what an earlier writer left, if it is of the same features."""
+    def _resume(self, plan: Layout) -> bool:
+        """Returns whether an earlier writer's file is of the same features, and takes it over if so."""
         length = os.fstat(self._file.fileno()).st_size
         try:
             found = schema.check_header(self._read(0, schema.HEADER_BYTES), length=length, path=self.part)
@@ -163,7 +184,7 @@ class ShardWriter:
             same = (group.numbers, group.first, group.total) == (samples.numbers, samples.first, samples.total)
             if not same or any(group.sums.get(table) != schema.table_sum(values) for table, values in known.items()):
                 return False
-        # By way of JSON, which knows no tuples.
+        # Through JSON, which has no tuples.
         wanted = Layout.from_bytes(replace(plan, groups={}).to_bytes(), length=0)
         if replace(layout, groups={}) != wanted:
             return False
@@ -171,7 +192,7 @@ class ShardWriter:
         return True
 
     def _lay_out(self, plan: Layout) -> None:
-        """Make the file: every table and chunk in its place, nothing computed."""
+        """Creates the file with every table and chunk in its place, before anything is computed."""
         self._file.seek(0)
         self._file.truncate(0)
         need = sum(one.bytes for one in self._samples.values())
@@ -179,7 +200,7 @@ class ShardWriter:
         if need > free:
             raise MachineError(
                 f"{self.path} needs {need / 1e9:.2f} GB and {self.part.parent} has {free / 1e9:.2f} GB free; "
-                "name another place with --out, or write it in parts with --shard"
+                "choose another disk with --out, or write it in parts with --shard"
             )
         groups: dict[str, Group] = {}
         with h5py.File(self._file, "w", userblock_size=schema.HEADER_BYTES) as file:
@@ -191,7 +212,7 @@ class ShardWriter:
         self._file.raise_failure()
         length = os.fstat(self._file.fileno()).st_size
         if hasattr(os, "posix_fallocate"):
-            # A disk that is too full is said now, not after hours.
+            # A full disk is reported now, not after hours.
             os.posix_fallocate(self._file.fileno(), 0, length)
         self._write_header(None)
 
@@ -219,7 +240,7 @@ class ShardWriter:
 
 
 def _laid_out(file: h5py.File, name: str, samples: Samples) -> Group:
-    """Make a group with all its chunks, whose places are found by looking: HDF5 gives no promise about them."""
+    """Creates a group with all its chunks, whose offsets are then looked up: HDF5 guarantees nothing about them."""
     known, count = samples.known(), len(samples.keys)
     places = np.zeros(count, dtype=np.int64)
     file.create_group(name)
@@ -248,6 +269,6 @@ def _laid_out(file: h5py.File, name: str, samples: Samples) -> Group:
 
 
 def put(file: h5py.File, name: str, values: np.ndarray) -> Table:
-    """Write a contiguous dataset and return where it lies."""
+    """Writes a contiguous dataset and returns where it lies."""
     dataset = file.create_dataset(name, data=values)
     return Table(dataset.id.get_offset() or 0, values.dtype.str, values.shape)

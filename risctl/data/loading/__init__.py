@@ -1,0 +1,1 @@
+"""Training items of stores, and their loading in batches."""

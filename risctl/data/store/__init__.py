@@ -1,1 +1,1 @@
-"""The store: one HDF5 file that holds a dataset as it came, to be read at random by many workers."""
+"""The store: one HDF5 file that holds a dataset as published, for random access by many workers."""

@@ -1,7 +1,7 @@
-"""Clips in a store: a store of videos is a store whose images are frames.
+"""Reads clips from a store of videos, which is a store whose images are frames.
 
-A frame's file name is `VIDEO/FRAME.ext`, and the frames of a video stand together, in order of time. A ref names one
-object of a video: its annotations lie in as many frames as show it, its image is the first frame of the video. The
+A frame's file name is `VIDEO/FRAME.ext`, and the frames of a video are stored together, in order of time. A ref is one
+object of a video: its annotations are in the frames that show it, its image is the first frame of the video. The
 store's `split_by` is `videos`.
 """
 
@@ -18,17 +18,24 @@ from risctl.errors import DataError
 from risctl.vision import rle
 
 VIDEOS = "videos"
-"""What `split_by` says of a store whose images are frames."""
-
+"""`split_by` of a store whose images are frames."""
 
 PER_VIDEO = 1000
-"""Sentence ids of a published set: PER_VIDEO times the video's number, plus the publisher's number within it."""
+"""Sentence ids of a published dataset: PER_VIDEO times the video's number, plus the publisher's number within it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipRef:
-    """An object of a video, as a ref names it. frames: rows of all the video's images, in order of time; annotations:
-    by frame row, the row of the object's annotation there; sentences: rows."""
+    """A ref: one object of a video.
+
+    Attributes:
+        row: Row of the ref.
+        ref_id: The publisher's id.
+        video: Name of the video.
+        frames: Image rows of all frames of the video, in order of time.
+        annotations: Row of the object's annotation by image row, for the frames that show it.
+        sentences: Rows of its sentences.
+    """
 
     row: int
     ref_id: int
@@ -39,11 +46,12 @@ class ClipRef:
 
 
 class ClipStore:
-    """A store of videos, read by clips. Raises `DataError` if the store's images are no frames."""
+    """A store of videos, read by clips."""
 
     def __init__(self, store: Store) -> None:
+        """Wraps `store`. Raises `DataError` if its images are not frames of videos."""
         if not is_video_store(store):
-            raise DataError(f"{store.path} holds pictures, not videos: expected split_by {VIDEOS!r}")
+            raise DataError(f"{store.path} holds images, not videos: expected split_by {VIDEOS!r}")
         self.store = store
 
     @cached_property
@@ -59,7 +67,7 @@ class ClipStore:
         return len(self.store.numbers("images/id"))
 
     def ref(self, row: int) -> ClipRef:
-        """Return the ref of `row`."""
+        """Returns the ref of `row`."""
         plain = self.store.ref(row)
         names, frames = self._video_of
         video = names[plain.image]
@@ -74,7 +82,7 @@ class ClipStore:
         )
 
     def masks(self, ref: ClipRef, frames: Sequence[int]) -> np.ndarray:
-        """Return the object's masks bool (T, H, W) in the frames of rows `frames`, all False where it does not show."""
+        """Returns the object's masks, bool (T, H, W), at the image rows `frames`, all False where it is absent."""
         masks = []
         for frame in frames:
             if frame in ref.annotations:
@@ -85,7 +93,7 @@ class ClipStore:
         return np.stack(masks)
 
     def void(self, frame: int) -> np.ndarray | None:
-        """Return the pixels bool (H, W) of the frame of row `frame` that count neither way, None if there are none."""
+        """Returns the void pixels, bool (H, W), of a frame by its image row: evaluation ignores them. None if none."""
         rows = self.store.annotations_of(frame)
         crowds = rows[self.store.numbers("annotations/crowd")[rows] > 0]
         return (
@@ -96,22 +104,31 @@ class ClipStore:
 
 
 def expression_number(sentence_id: int) -> int:
-    """Return the publisher's number of an expression within its video."""
+    """Returns the publisher's number of an expression within its video."""
     return sentence_id % PER_VIDEO
 
 
 def is_video_store(store: Store) -> bool:
-    """Say whether a store's images are frames of videos."""
+    """Returns whether a store's images are frames of videos."""
     return store.split_by == VIDEOS
 
 
 def sample_frames(
     count: int, *, length: int, generator: np.random.Generator, among: Sequence[int] | None = None
 ) -> list[int]:
-    """Return `length` of the frames 0 to `count` - 1, in order, as ReferFormer trains.
+    """Samples frames of a clip, as ReferFormer's training does.
 
-    One (of `among`, if given), its neighbours within 1 to 3 on either side, the rest from anywhere. Frames repeat where
-    there are too few.
+    One frame is drawn, then one at distance 1 to 3 on either side, then any others. Frames repeat where there are too
+    few.
+
+    Args:
+        count: Frames of the video.
+        length: Frames to sample.
+        generator: The only source of random draws.
+        among: Frames from which the first one is drawn, all if None.
+
+    Returns:
+        `length` numbers from 0 to `count` - 1, sorted.
     """
     centre = int(generator.choice(among if among else range(count)))
     before, after = (int(generator.integers(1, 4)) for _ in range(2))

@@ -1,4 +1,4 @@
-"""Where a store may be written: not over another one unless that is asked for, and over nothing else at all."""
+"""Checks where a store may be written: over another store only on request, and over no other file."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from risctl.output_files import check_replaceable
 
 
 def check_output_path(out: Path, *, overwrite: bool) -> None:
-    """Raise `UsageError` if the file `out` is there and must stay: a store without `overwrite`, anything else always.
+    """Checks that a store may be written to `out`.
 
-    A store that is damaged, cut short or of another version counts as a store.
+    Args:
+        out: The file.
+        overwrite: Whether an existing store, be it damaged, truncated or of another version, may be replaced.
+
+    Raises:
+        UsageError: A store is there and must not be replaced, or another file is there.
     """
     if not out.exists() or out.is_dir():  # a folder is refused where it would be written to
         return

@@ -1,4 +1,4 @@
-"""What a store gives back: one row of each of its tables. "Row" is a position, "id" the publisher's number."""
+"""Defines one row of each of a store's tables. "Row" is a position, "id" the publisher's number."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class SentenceRow:
     abilities: tuple[str, ...]
 
     def text(self, field: TextField) -> str:
-        """Return the text as `sent`, `raw`, or `raw` in lower case. Raises `UsageError` for another name."""
+        """Returns the text as `sent`, `raw`, or `raw` in lowercase. Raises `UsageError` for another name."""
         if field not in TEXT_FIELDS:
             raise UsageError(unknown_name("text field", field, TEXT_FIELDS))
         return self.sent if field == "sent" else self.raw if field == "raw" else self.raw.lower()

@@ -1,9 +1,9 @@
-"""What a store's file looks like: one HDF5 file of flat columns, with a fixed header before it.
+"""Defines the file format of a store: one HDF5 file of flat columns, preceded by a fixed header.
 
 The first `HEADER_BYTES` bytes are HDF5's "user block", in which this project writes one line of JSON: the format, its
-version, the whole file's length, and where the layout lies. The layout, JSON too and the last dataset of the file, says
-where every column lies, with its checksum. So a foreign, newer, cut or damaged file is known for what it is at the cost
-of two small reads. Any HDF5 tool opens the file; this project's reader needs none, since the HDF5 library takes a
+version, the length of the whole file, and where the layout lies. The layout, JSON too and the last dataset of the file,
+says where every column lies, with its checksum. So a foreign, newer, cut or damaged file is known for what it is at the
+cost of two small reads. Any HDF5 tool opens the file; this project's reader needs none, since the HDF5 library takes a
 damaged file on trust, to the point of crashing.
 
 Every column is contiguous and uncompressed. Texts are one UTF-8 blob with offsets, ragged columns are values with
@@ -74,18 +74,18 @@ TEXTS: tuple[str, ...] = (
     "tokens",
 )
 
-# Where the pixels lie is not what they are: a linked store and a full one of the same files share a fingerprint.
+# Where the pixels lie does not matter: a linked store and a full one of the same files share a fingerprint.
 PLACES = ("images/part", "images/start", "images/path/blob", "images/path/offsets")
 
 
 def columns() -> dict[str, tuple[str, int]]:
-    """Return every column of a store: its name, type and values a row."""
+    """Returns the columns of a store: name → (type, values per row)."""
     texts = {f"{name}/blob": ("|u1", 1) for name in TEXTS} | {f"{name}/offsets": ("<i8", 1) for name in TEXTS}
     return dict(sorted((dict(NUMBERS) | texts).items()))
 
 
 def fingerprint(name: str, split_by: str, tables: Mapping[str, np.ndarray]) -> str:
-    """Return the sha256 (hex) of a dataset's content.
+    """Returns the SHA-256 (hex) of a dataset's content.
 
     It covers the name, the way of splitting, and every column but those that say where the image files lie; the
     images' own bytes enter by their sha256. It does not depend on `--link`, paths, notes or the time of writing.
@@ -111,13 +111,13 @@ class Column:
 
     @property
     def length(self) -> int:
-        """Its length in bytes."""
+        """Length in bytes."""
         return math.prod(self.shape) * np.dtype(self.kind).itemsize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """What the file says of itself: the dataset's names, the content's fingerprint, where the columns and parts lie."""
+    """What the file says of itself: the dataset's names, the fingerprint, and where the columns and parts lie."""
 
     name: str
     split_by: str
@@ -128,20 +128,19 @@ class Layout:
     parts: list[Column]
 
     def to_bytes(self) -> bytes:
-        """Return it as JSON."""
+        """Returns the layout as JSON."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes, *, length: int) -> Layout:
-        """Return the layout of `to_bytes`. Raises `ValueError` if it is not one, or names what a file of `length`
-        bytes cannot hold."""
+        """Parses a layout. Raises `ValueError` if it is malformed, or does not fit in a file of `length` bytes."""
         try:
             content = json.loads(data)
             content["columns"] = {name: _column(one, length) for name, one in content["columns"].items()}
             content["parts"] = [_column(one, length) for one in content["parts"]]
             layout = cls(**content)
         except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"its layout is none: {error}") from error
+            raise ValueError(f"its layout is malformed: {error}") from error
         wanted = columns()
         for name, (kind, width) in wanted.items():
             found = layout.columns.get(name)
@@ -160,23 +159,32 @@ def _column(content: dict[str, Any], length: int) -> Column:
 
 
 def header(length: int, *, layout_at: int, layout: bytes) -> bytes:
-    """Return the header of a store whose file has `length` bytes and its `layout` at the byte `layout_at`."""
+    """Returns the header of a store whose file has `length` bytes and its `layout` at offset `layout_at`."""
     place = [layout_at, len(layout), hashlib.sha256(layout).hexdigest()]
     line = json.dumps({"format": FORMAT, "schema": VERSION, "bytes": length, "layout": place}) + "\n"
     return line.encode().ljust(HEADER_BYTES, b"\0")
 
 
 def check_header(data: bytes, *, length: int, path: Path) -> tuple[int, int, str]:
-    """Return where the layout lies: its offset, its length, its sha256.
+    """Checks the header of a store.
 
-    Raises `DataError` unless `data`, the first bytes of the file `path` of `length` bytes, begin a store to be read.
+    Args:
+        data: The first bytes of the file.
+        length: Length of the file in bytes.
+        path: The file, for messages.
+
+    Returns:
+        Offset, length and SHA-256 of the layout.
+
+    Raises:
+        DataError: The file is no store, of another version, truncated or damaged.
     """
     found = _parse_header(data)
     if found is None:
         if data.startswith(b"\x89HDF\r\n\x1a\n"):
             raise DataError(f"{path} is an HDF5 file, but no risctl store; make one with `risctl prepare`")
         if is_of_a_store(data) and length < HEADER_BYTES:
-            raise DataError(f"{path} is cut short at {length} bytes; prepare or copy the store again")
+            raise DataError(f"{path} is truncated at {length} bytes; prepare or copy the store again")
         raise DataError(f"{path} is no risctl store; make one with `risctl prepare`")
     if found["schema"] != VERSION:
         newer = found["schema"] > VERSION
@@ -184,7 +192,7 @@ def check_header(data: bytes, *, length: int, path: Path) -> tuple[int, int, str
         raise DataError(f"{path} has store schema {found['schema']}; this risctl reads {VERSION}: {todo}")
     if found["bytes"] != length:
         raise DataError(
-            f"{path} should have {found['bytes']:,} bytes and has {length:,}: it is cut short or altered; "
+            f"{path} should have {found['bytes']:,} bytes and has {length:,}: it is truncated or altered; "
             f"prepare or copy the store again"
         )
     try:
@@ -197,7 +205,7 @@ def check_header(data: bytes, *, length: int, path: Path) -> tuple[int, int, str
 
 
 def is_of_a_store(data: bytes) -> bool:
-    """Return whether `data`, the first bytes of a file, begin as a store does, of whatever version or length."""
+    """Returns whether a file that starts with `data` is a store, of any version, complete or not."""
     return FORMAT.encode() in data[:32]
 
 
@@ -214,7 +222,7 @@ def _parse_header(data: bytes) -> dict[str, Any] | None:
 
 
 def pack_texts(texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return texts as one UTF-8 blob uint8 and offsets int64 (number of texts + 1)."""
+    """Packs N texts into one UTF-8 blob, uint8, and offsets, int64 (N + 1,)."""
     pieces = [text.encode("utf-8", errors="surrogatepass") for text in texts]
     offsets = np.zeros(len(pieces) + 1, dtype=np.int64)
     np.cumsum([len(piece) for piece in pieces], out=offsets[1:])
@@ -222,12 +230,12 @@ def pack_texts(texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def unpack_text(blob: bytes) -> str:
-    """Return the text of its bytes in a blob."""
+    """Decodes a text of a blob."""
     return blob.decode("utf-8", errors="surrogatepass")
 
 
 def pack_ragged(rows: Iterable[Iterable[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows of numbers as values int64 and offsets int64 (number of rows + 1)."""
+    """Packs N rows of numbers into values, int64, and offsets, int64 (N + 1,)."""
     lists = [list(row) for row in rows]
     offsets = np.zeros(len(lists) + 1, dtype=np.int64)
     np.cumsum([len(row) for row in lists], out=offsets[1:])

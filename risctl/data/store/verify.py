@@ -1,4 +1,4 @@
-"""Checking a store: against itself, and against the published annotations it was made from."""
+"""Verifies a store: that it is consistent, and that it agrees with the annotations it was made from."""
 
 from __future__ import annotations
 
@@ -27,23 +27,38 @@ NAMED = 5
 
 @dataclass(slots=True, kw_only=True)
 class Verification:
-    """What was checked (counts by name), what is wrong, and what is merely odd (each a line that names the thing)."""
+    """The result of a verification.
+
+    Attributes:
+        checked: How many of what were checked.
+        failures: What is wrong, one line each.
+        warnings: What is unusual, one line each.
+    """
 
     checked: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
-    oddities: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def raise_if_failed(self, path: Path) -> None:
-        """Raise `DataError` with the first few failures, if there are any."""
+        """Raises `DataError` with the first few failures, if there are any."""
         if self.failures:
             more = f", and {len(self.failures) - NAMED:,} more" if len(self.failures) > NAMED else ""
             raise DataError(f"{path} is damaged: {'; '.join(self.failures[:NAMED])}{more}. Prepare the store again")
 
 
 def verify_store(store: Store, *, progress: Progress | None = None) -> Verification:
-    """Check a store against itself: fingerprint, rows that point somewhere, ids that are unique, every picture decoded
-    and of its size, every mask well formed, boxes around their masks (an oddity where not: some are published so).
-    `progress` is called with (done, total) pictures and annotations."""
+    """Checks that a store is consistent.
+
+    The fingerprint, row references, unique ids, every image's size once decoded, and every mask's encoding are checked.
+    Boxes that differ from their masks' are warnings, since some are published so.
+
+    Args:
+        store: The store.
+        progress: Called with (done, total) images and annotations.
+
+    Returns:
+        What was checked, and what is wrong.
+    """
     found = Verification()
     _check_tables(store, found)
     if found.failures:
@@ -51,7 +66,7 @@ def verify_store(store: Store, *, progress: Progress | None = None) -> Verificat
     images, annotations = len(store.numbers("images/id")), len(store.numbers("annotations/id"))
     total = images + annotations
     for row in range(images):
-        _check_picture(store, row, found)
+        _check_image(store, row, found)
         if progress:
             progress(row + 1, total)
     outside = 0
@@ -60,7 +75,7 @@ def verify_store(store: Store, *, progress: Progress | None = None) -> Verificat
         if progress:
             progress(images + row + 1, total)
     if outside:
-        found.oddities.append(
+        found.warnings.append(
             f"{outside:,} of {annotations:,} published boxes differ from their mask's by over 2 pixels"
         )
     found.checked |= {"pictures decoded": images, "masks well formed": annotations}
@@ -68,9 +83,15 @@ def verify_store(store: Store, *, progress: Progress | None = None) -> Verificat
 
 
 def verify_masks(store: Store, instances: Path, *, progress: Progress | None = None) -> Verification:
-    """Check that every mask of the store is what its polygons in the file `instances` give, run for run.
+    """Checks that every mask of a store equals its polygons in the file `instances`, run for run.
 
-    `progress` is called with (done, total) annotations.
+    Args:
+        store: The store.
+        instances: A published `instances.json`.
+        progress: Called with (done, total) annotations.
+
+    Returns:
+        What was checked, and what is wrong.
     """
     found = Verification()
     published = read_instances(instances, Problems())
@@ -86,9 +107,7 @@ def verify_masks(store: Store, instances: Path, *, progress: Progress | None = N
             if mask != stored.mask:
                 found.failures.append(f"the mask of annotation {stored.annotation_id} is not what {instances} says")
             if entry["category_id"] != stored.category_id or entry["image_id"] != store.image(stored.image).image_id:
-                found.failures.append(
-                    f"annotation {stored.annotation_id} has another picture or category in {instances}"
-                )
+                found.failures.append(f"annotation {stored.annotation_id} has another image or category in {instances}")
         if progress:
             progress(row + 1, count)
     found.checked["masks compared with their polygons"] = count
@@ -129,11 +148,11 @@ def _check_tables(store: Store, found: Verification) -> None:
     for name, (table, last) in offsets.items():
         values = tables[name]
         if len(values) != sizes[table] + 1 or values[0] != 0 or values[-1] != last or (np.diff(values) < 0).any():
-            found.failures.append(f"{name} are no offsets")
+            found.failures.append(f"{name} are not offsets")
     found.checked |= sizes
 
 
-def _check_picture(store: Store, row: int, found: Verification) -> None:
+def _check_image(store: Store, row: int, found: Verification) -> None:
     image = store.image(row)
     try:
         data = store.image_bytes(row)
@@ -151,7 +170,7 @@ def _check_picture(store: Store, row: int, found: Verification) -> None:
 
 
 def _check_annotation(store: Store, row: int, found: Verification) -> bool:
-    """Check one mask; return whether its box is another than the published one."""
+    """Checks one mask; returns whether its box differs from the published one."""
     annotation = store.annotation(row)
     try:
         rle.check(annotation.mask)

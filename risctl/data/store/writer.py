@@ -1,4 +1,4 @@
-"""Writing a dataset into a store: one pass over the images, some 64 MB of them in memory, then the tables."""
+"""Writes a dataset to a store: one pass over the images, some 64 MB of them in memory, then the tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreInfo:
-    """What was written: the file, its length in bytes, its content's fingerprint, counts per split, notes."""
+    """What was written.
+
+    Attributes:
+        path: The file.
+        bytes: Its length in bytes.
+        fingerprint: Identifies its contents.
+        counts: Images, refs and sentences by split.
+        notes: Irregularities that were repaired, with their counts.
+    """
 
     path: Path
     bytes: int
@@ -36,12 +44,21 @@ class StoreInfo:
 
 
 def write_store(dataset: Dataset, out: Path, *, link: bool = False, progress: Progress | None = None) -> StoreInfo:
-    """Write `dataset` as a store at `out`, whole or not at all.
+    """Writes `dataset` as a store, completely or not at all.
 
-    The images' files go in as they came; with `link` only their absolute paths do, and they must have paths. Images
-    are taken from `dataset.images` once, one at a time and in its order, so that a mapping may make them on the way.
-    Raises `DataError` if the dataset contradicts itself or a picture cannot be read, `MachineError` if the disk is
-    full.
+    Args:
+        dataset: The dataset. Its images are read once, one at a time and in order, so that a mapping may create them
+            on the way.
+        out: The file to write.
+        link: Whether only the absolute paths of the images are stored, instead of their encoded bytes.
+        progress: Called with (done, total) images.
+
+    Returns:
+        What was written.
+
+    Raises:
+        DataError: The dataset contradicts itself, or an image cannot be read.
+        MachineError: The disk is full.
     """
     tables = _annotation_tables(dataset) | _record_tables(dataset)
     with replacing(out) as part, DeferredErrorFile(part, "xb+") as disk:
@@ -73,15 +90,15 @@ def write_store(dataset: Dataset, out: Path, *, link: bool = False, progress: Pr
 
 
 def _put(file: h5py.File, name: str, values: np.ndarray, disk: DeferredErrorFile) -> schema.Column:
-    """Write a column and return where it lies."""
+    """Writes a column and returns where it lies."""
     dataset = file.create_dataset(name, data=values)
     disk.raise_failure()
-    # A column without values has no place in the file.
+    # A column without values has no offset in the file.
     return schema.Column(dataset.id.get_offset() or 0, values.dtype.str, values.shape, zlib.crc32(values.data))
 
 
 class _Blob:
-    """The images' bytes, in datasets of some 64 MB: their sum need not be known before, nor held in memory."""
+    """The encoded images, in datasets of some 64 MB, so that their total size need be neither known nor in memory."""
 
     def __init__(self, file: h5py.File, disk: DeferredErrorFile) -> None:
         self.file, self.disk = file, disk
@@ -90,16 +107,16 @@ class _Blob:
         self.length = 0
 
     def add(self, data: bytes) -> tuple[int, int]:
-        """Append `data`; return its part and where in it it starts."""
+        """Appends `data`; returns its part and its offset there."""
         if self.pieces and self.length + len(data) > schema.PART_BYTES:
             self.flush()
-        place = len(self.parts), self.length
+        position = len(self.parts), self.length
         self.pieces.append(data)
         self.length += len(data)
-        return place
+        return position
 
     def flush(self) -> None:
-        """Write what is in memory as the next part."""
+        """Writes what is in memory as the next part."""
         if self.pieces:
             values = np.frombuffer(b"".join(self.pieces), dtype=np.uint8)
             self.parts.append(_put(self.file, f"parts/{len(self.parts)}", values, self.disk))
@@ -107,7 +124,7 @@ class _Blob:
 
 
 def _write_images(dataset: Dataset, blob: _Blob | None, *, progress: Progress | None) -> dict[str, np.ndarray]:
-    """Write the images to `blob`, or link to their files if that is None, and return their columns."""
+    """Writes the images to `blob`, or links to their files if that is None; returns their columns."""
     rows: dict[str, list[Any]] = {
         f"images/{name}": [] for name in ("id", "height", "width", "length", "crc32", "sha256", "part", "start")
     }
@@ -115,7 +132,7 @@ def _write_images(dataset: Dataset, blob: _Blob | None, *, progress: Progress | 
     paths: list[str] = []
     for done, (image_id, record) in enumerate(dataset.images.items(), start=1):
         if blob is None and record.path is None:
-            raise DataError(f"image {image_id} is no file, so a store cannot link to it; write it without --link")
+            raise DataError(f"image {image_id} has no file, so a store cannot link to it; write it without --link")
         data = _bytes_of(record)
         part, start = blob.add(data) if blob else (-1, 0)
         digest = np.frombuffer(hashlib.sha256(data).digest(), dtype=np.uint8)
@@ -146,7 +163,7 @@ def _bytes_of(record: ImageRecord) -> bytes:
 
 
 def _ordered(dataset: Dataset) -> list[Annotation]:
-    """Return the annotations by image, in the images' order. Raises `DataError` if one's image is missing."""
+    """Returns the annotations by image, in the images' order. Raises `DataError` if an image is missing."""
     by_image: dict[int, list[Annotation]] = {image_id: [] for image_id in dataset.images}
     for annotation in dataset.annotations.values():
         if annotation.image_id not in by_image:
@@ -175,7 +192,7 @@ def _annotation_tables(dataset: Dataset) -> dict[str, np.ndarray]:
 
 
 def _check_masks(dataset: Dataset, tables: Mapping[str, np.ndarray]) -> None:
-    """Raise `DataError` unless each mask has its image's size: the store keeps that size once, with the image."""
+    """Raises `DataError` unless each mask has its image's size, which the store keeps only once."""
     sizes = {
         int(image_id): [int(height), int(width)]
         for image_id, height, width in zip(tables["images/id"], tables["images/height"], tables["images/width"])

@@ -15,7 +15,7 @@ from risctl.data.datasets.coco_phrases.instances import Instance
 from risctl.data.datasets.image_folders import size_of
 from risctl.data.datasets.problems import OnMissing, Problems
 from risctl.data.records import Annotation, Dataset, Expression, Record
-from risctl.data.splits import shared_out
+from risctl.data.splits import assign_splits
 from risctl.errors import DataError, UsageError
 from risctl.vision import rle
 from risctl.vision.images import decode_stored
@@ -75,7 +75,7 @@ def make_coco_phrases(
         problems.refuse_losses(str(instances_path))
     if not usable:
         raise DataError(f"no picture of {instances_path} is left in {images}; check --images and --exclude")
-    split_of = shared_out([one for one in sorted(usable) if one not in held_out], shares=shares, seed=seed)
+    split_of = assign_splits([one for one in sorted(usable) if one not in held_out], shares=shares, seed=seed)
     split_of |= {one: HELD_OUT for one in usable if one in held_out}
     splits = [*shares, *({HELD_OUT} - shares.keys())]
     of_image: dict[int, list[Annotation]] = {}

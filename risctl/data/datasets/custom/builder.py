@@ -235,7 +235,7 @@ class DatasetBuilder:
         self._warn_of_ambiguous_texts()
         used = sorted({target.image for target in self._targets})
         given = any(target.split is not None for target in self._targets)
-        split_of = {} if given else splits.shared_out(used, shares=shares, seed=seed)
+        split_of = {} if given else splits.assign_splits(used, shares=shares, seed=seed)
         for split in shares.keys() - split_of.values() if split_of else ():
             self.issues.warn(Location(1), f"no picture falls to split {split}: {len(used)} are too few for its share")
         ids = _numbered(used, self._image_ids)

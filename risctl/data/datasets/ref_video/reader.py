@@ -25,7 +25,7 @@ from risctl.data.store.clips import PER_VIDEO, VIDEOS
 from risctl.errors import DataError
 from risctl.language.tokens import words_of
 from risctl.vision import rle
-from risctl.vision.image_files import find_pictures
+from risctl.vision.image_files import find_images
 from risctl.vision.images import image_size
 
 Progress = Callable[[int, int | None], None]
@@ -225,7 +225,7 @@ class _Builder:
         wanted = sorted({one.target for one in video.expressions if one.target}, key=lambda one: (len(one), one))
         found: dict[str, list[int]] = {one: [] for one in wanted}
         first = len(images) + 1
-        for path in find_pictures(str(video.frames_folder)):
+        for path in find_images(str(video.frames_folder)):
             if video.frames and path.stem not in video.frames:
                 continue
             image_id = len(images) + 1
