@@ -52,7 +52,7 @@ def test_check_reports_all_with_lines_and_leaves_with_4(tmp_path: Path) -> None:
     assert [one["line"] for one in data["problems"]] == [2, 3, 3] and data["counts"] == {}
     told = runner.invoke(app, ["data", "check", str(path)])
     assert told.exit_code == DataError.exit_code
-    assert f"{path}:2: no JSON" in told.stdout and f"{path}:3: a text is empty" in told.stdout
+    assert f"{path}:2: not valid JSON" in told.stdout and f"{path}:3: a text is empty" in told.stdout
     assert told.stdout.splitlines()[-1] == f"{path}: 3 problems, 0 warnings"
 
 
@@ -83,7 +83,7 @@ def test_own_data_with_problems_is_refused_by_line(tmp_path: Path) -> None:
     path = custom_files.lines(tmp_path / "d.jsonl", ["{", "[]"])
     result = runner.invoke(app, ["prepare", "custom", str(path), "--data-root", str(tmp_path)])
     assert isinstance(result.exception, DataError)
-    assert "line 1: no JSON" in str(result.exception) and "line 2: " in str(result.exception)
+    assert "line 1: not valid JSON" in str(result.exception) and "line 2: " in str(result.exception)
     assert not list(tmp_path.glob("*.h5"))
 
 

@@ -147,7 +147,7 @@ def test_a_turned_picture_is_stored_as_viewers_show_it(tmp_path: Path, suffix: s
 GOOD = {"image": "1.jpg", "text": "cup", "mask": "m.png"}
 RUNS = {"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]}
 WRONG: list[tuple[Any, str]] = [
-    ('{"image": "1.jpg", ', "no JSON"),
+    ('{"image": "1.jpg", ', "not valid JSON"),
     ("[1, 2]", "expected an object"),
     ({**GOOD, "text": " "}, "a text is empty"),
     ({**GOOD, "text": 3}, "expected a text, got 3"),
@@ -167,7 +167,7 @@ WRONG: list[tuple[Any, str]] = [
     ({**GOOD, "mask": "../m.png"}, "leads out of"),
     ({**GOOD, "mask": "n.png"}, r"no picture at .*n\.png; did you mean .*m\.png"),
     ({**GOOD, "mask": "small.png"}, "has 30x20 pixels .width x height., its picture 60x40"),
-    ({**GOOD, "mask": "1.jpg"}, "is no whole PNG"),
+    ({**GOOD, "mask": "1.jpg"}, "is not a complete PNG"),
     ({**GOOD, "mask": "clear.png"}, "transparent in places"),
     ({**GOOD, "mask": "black.png"}, "no pixel of the picture is in it.*null"),
     ({**GOOD, "mask": [1, 2, 3, 4]}, "at least three x, y pairs"),
@@ -358,7 +358,7 @@ def test_pictures_may_lie_elsewhere(folder: Path) -> None:
     entry = {"image": "deep/3.jpg", "text": "x", "mask": "m.png"}
     assert check(folder, entry).dataset is None
     dataset_of(check(folder, entry, images=folder / "elsewhere"))
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         check(folder, entry, images=folder / "nowhere")
 
 
@@ -485,10 +485,10 @@ def test_problems_of_coco_style_json_have_lines_and_names(littered: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ('{"images": [],\n "annotations": [],,\n}', 2, "no JSON"),
-        ('{"images": [\n{"id": 1,\n}]}', 3, "no JSON"),
-        ('{"images": []} {"more": 1}', 1, "no JSON: Extra data"),
-        ('{"images": [{} 2]}', 1, "no JSON: Expecting"),
+        ('{"images": [],\n "annotations": [],,\n}', 2, "not valid JSON"),
+        ('{"images": [\n{"id": 1,\n}]}', 3, "not valid JSON"),
+        ('{"images": []} {"more": 1}', 1, "not valid JSON: Extra data"),
+        ('{"images": [{} 2]}', 1, "not valid JSON: Expecting"),
         ("[1,\n2]", 1, "expected an object of lists"),
         ('{"images": []}', 1, "no list of 'annotations'"),
         ('{"images": [], "annotations": []}', 1, "there is no text"),

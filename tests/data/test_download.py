@@ -280,7 +280,7 @@ def test_redirects_are_followed_and_no_other_scheme(site: Site, tmp_path: Path, 
     assert download([site.url("/old")], tmp_path / "a", retries=retries).path.read_bytes() == BODY
     with pytest.raises(DataError):
         download([site.url("/away")], tmp_path / "b", retries=retries)
-    with pytest.raises(DataError, match="no http address"):
+    with pytest.raises(DataError, match="not an http address"):
         download(["file:///etc/passwd"], tmp_path / "b", retries=retries)
 
 

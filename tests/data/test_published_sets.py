@@ -200,7 +200,7 @@ def test_lists_of_annotations_are_grefcocos_alone(tmp_path: Path) -> None:
 def test_json_that_is_none_is_refused(tmp_path: Path) -> None:
     root = grefcoco(tmp_path / "root", gref())
     (root / "grefcoco" / "grefs(unc).json").write_text("[" * 100_000)
-    with pytest.raises(DataError, match="is no JSON"):
+    with pytest.raises(DataError, match="is not valid JSON"):
         prepare_dataset(find_dataset("grefcoco"), source=root, out=tmp_path / "s.h5")
 
 
@@ -316,7 +316,7 @@ def test_phrasecut_is_prepared_from_one_folder_of_pictures_or_two(tmp_path: Path
         ({**task("9", 1, "x", []), "Polygons": None}, "line 2, phrase 0 has Polygons None"),
         ({**task("9", 1, "x", []), "image_id": "1"}, "image_id '1'; expected a whole number"),
         ({**task("9", 1, "x", []), "phrase": None}, "phrase None"),
-        ([], "is no object"),
+        ([], "is not an object"),
     ],
 )
 def test_phrases_that_are_none_are_refused_by_name(tmp_path: Path, entry: Any, message: str) -> None:
@@ -329,11 +329,11 @@ def test_phrases_that_are_none_are_refused_by_name(tmp_path: Path, entry: Any, m
 def test_files_that_are_no_lists_of_phrases_are_refused(tmp_path: Path, content: str) -> None:
     root = phrase_cut(tmp_path / "root", {})
     (root / "refer_val.json").write_text(content)
-    with pytest.raises(DataError, match=r"refer_val\.json is no (JSON|list)"):
+    with pytest.raises(DataError, match=r"refer_val\.json is not (valid JSON|a list)"):
         prepare_dataset(find_dataset("phrasecut"), source=root, out=tmp_path / "s.h5")
     with pytest.raises(DataError, match="no PhraseCut under"):
         prepare_dataset(find_dataset("phrasecut"), source=tmp_path, out=tmp_path / "s.h5")
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         prepare_dataset(find_dataset("phrasecut"), source=tmp_path / "none", out=tmp_path / "s.h5")
 
 

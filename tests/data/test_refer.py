@@ -95,7 +95,7 @@ def test_a_folder_of_another_set_is_not_taken(tmp_path: Path) -> None:
         read_refer(root, name="refcocog", split_by="google")
     with pytest.raises(UsageError, match="did you mean 'refcocog'"):
         read_refer(root, name="refcocg")
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         read_refer(tmp_path / "absent", name="refcoco")
 
 
@@ -228,10 +228,10 @@ def test_pictures_shared_by_train_and_val_are_told(tmp_path: Path) -> None:
     [
         ("refs", {"a": 1}, "not a list of refs"),
         ("refs", [], "not a list of refs"),
-        ("refs", ["x"], r"refs\[0\] is no dict"),
+        ("refs", ["x"], r"refs\[0\] is not a dict"),
         ("refs", [{"ref_id": "1"}], "ref_id '1'; expected int"),
         ("refs", [{"ref_id": 2**70, "sentences": []}], "expected an id"),
-        ("refs", [{"ref_id": 1, "sentences": [3]}], "no dict"),
+        ("refs", [{"ref_id": 1, "sentences": [3]}], "not a dict"),
         ("instances", [], "no list of 'images'"),
         ("instances", {"images": [{"id": 1}]}, "height None"),
         ("instances", {"images": [{"id": 1, "height": 10**9, "width": 3, "file_name": "a"}]}, "size 1000000000x3"),
@@ -252,10 +252,10 @@ def test_broken_json_is_refused(tmp_path: Path) -> None:
     root = refer_files.write(tmp_path)
     file = root / "refcoco" / "instances.json"
     file.write_text(file.read_text()[:-20])
-    with pytest.raises(DataError, match="is no JSON"):
+    with pytest.raises(DataError, match="is not valid JSON"):
         read_refer(root, name="refcoco")
     file.write_text("[" * 100_000)
-    with pytest.raises(DataError, match="is no JSON"):
+    with pytest.raises(DataError, match="is not valid JSON"):
         read_refer(root, name="refcoco")
 
 

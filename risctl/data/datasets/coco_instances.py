@@ -58,14 +58,14 @@ class Instances:
 def read_instances(path: Path, problems: Problems) -> Instances:
     """Reads the file `path`. Of repeated ids the first is kept, and counted.
 
-    Raises `DataError` naming the file, and the entry, if it is missing, no JSON, or not of COCO's form.
+    Raises `DataError` naming the file, and the entry, if it is missing, not valid JSON, or not of COCO's form.
     """
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is no JSON ({error}); get the file again") from error
+        raise DataError(f"{path} is not valid JSON ({error}); get the file again") from error
     images: dict[int, InstanceImage] = {}
     for place, entry in _entries(content, "images", path):
         image = _image(entry, f"{path}: images[{place}]")

@@ -47,10 +47,10 @@ def find_images(
         sample: Some of their file names: the folder with most of them comes first, then those that have others.
 
     Raises:
-        DataError: `images` is no folder.
+        DataError: `images` is not a folder.
     """
     if images is not None and not images.is_dir():
-        raise DataError(f"{images} is no folder; give the one that holds {sample[0] if sample else 'the pictures'}")
+        raise DataError(f"{images} is not a folder; give the one that holds {sample[0] if sample else 'the pictures'}")
     bases = [images] if images is not None else list(dict.fromkeys(around))
     found_in: dict[Path, set[str]] = {}
     for base in bases:

@@ -199,4 +199,4 @@ def _json(path: Path) -> Any:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
-        raise DataError(f"{path} is no JSON ({error}); get the file again") from error
+        raise DataError(f"{path} is not valid JSON ({error}); get the file again") from error

@@ -30,7 +30,7 @@ def check_zip(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise DataError(f"it is no whole zip archive ({error})") from error
+        raise DataError(f"it is not a complete zip archive ({error})") from error
 
 
 def unpack(

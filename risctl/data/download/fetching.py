@@ -148,4 +148,4 @@ def _check_json(path: Path) -> None:
         file.seek(max(0, path.stat().st_size - 64))
         tail = file.read().rstrip()
     if not (head[:1] in (b"[", b"{") and tail[-1:] in (b"]", b"}")):
-        raise DataError(f"it is no whole JSON ({json.dumps(head[:20].decode(errors='replace'))}...)")
+        raise DataError(f"it is not complete JSON ({json.dumps(head[:20].decode(errors='replace'))}...)")

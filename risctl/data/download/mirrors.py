@@ -87,7 +87,7 @@ def download(
     with _locked(to):
         for url in mirrors:
             if urlsplit(url).scheme not in ("http", "https", SCHEME):
-                raise DataError(f"{url} is no http address")
+                raise DataError(f"{url} is not an http address")
             try:
                 if urlsplit(url).scheme == SCHEME:
                     _fetch_from_hub(url, PartialFile(to))

@@ -48,7 +48,7 @@ class Pretrained:
         missing = sorted(report["missing_keys"])
         if missing:
             raise CheckpointError(
-                f"{self.folder} is no whole model: {len(missing)} tensors are missing, such as {missing[0]}"
+                f"{self.folder} is not a complete model: {len(missing)} tensors are missing, such as {missing[0]}"
             )
         return model
 

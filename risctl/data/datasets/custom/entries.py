@@ -44,11 +44,11 @@ def lines(data: bytes, issues: Issues) -> Iterator[Entry]:
         try:
             entry = json.loads(line.decode("utf-8"))
         except UnicodeDecodeError as error:
-            issues.problem(location, f"no UTF-8 text (at byte {error.start + 1}); save the file as UTF-8")
+            issues.problem(location, f"not UTF-8 text (at byte {error.start + 1}); save the file as UTF-8")
         except json.JSONDecodeError as error:
-            issues.problem(location, f"no JSON: {error.msg} (at character {error.colno})")
+            issues.problem(location, f"not valid JSON: {error.msg} (at character {error.colno})")
         except (ValueError, RecursionError) as error:
-            issues.problem(location, f"no JSON: {error}")
+            issues.problem(location, f"not valid JSON: {error}")
         else:
             if isinstance(entry, dict):
                 yield location, entry
@@ -59,19 +59,19 @@ def lines(data: bytes, issues: Issues) -> Iterator[Entry]:
 def document(data: bytes, issues: Issues) -> dict[str, list[Entry]]:
     """Returns the objects in each list of a JSON object; other entries are reported, what is no list is skipped.
 
-    A file that is no JSON to its end is reported with the line, and nothing is returned.
+    A file that is not valid JSON to its end is reported with the line, and nothing is returned.
     """
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        issues.problem(Location(data.count(b"\n", 0, error.start) + 1), "no UTF-8 text; save the file as UTF-8")
+        issues.problem(Location(data.count(b"\n", 0, error.start) + 1), "not UTF-8 text; save the file as UTF-8")
         return {}
     try:
         return _lists(text, issues)
     except json.JSONDecodeError as error:
-        issues.problem(Location(error.lineno), f"no JSON: {error.msg} (at character {error.colno})")
+        issues.problem(Location(error.lineno), f"not valid JSON: {error.msg} (at character {error.colno})")
     except (ValueError, RecursionError) as error:
-        issues.problem(Location(1), f"no JSON: {error}")
+        issues.problem(Location(1), f"not valid JSON: {error}")
     return {}
 
 

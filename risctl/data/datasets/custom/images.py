@@ -123,7 +123,7 @@ def read_mask_file(path: Path, *, height: int, width: int) -> rle.RLE:
             values = np.asarray(image)
             alpha = image.mode in ("LA", "RGBA")
     except Exception as error:  # decoders raise almost anything on damaged data
-        raise DataError(f"the mask {path} is no whole PNG ({error})") from error
+        raise DataError(f"the mask {path} is not a complete PNG ({error})") from error
     if alpha:
         # Either could be meant: what is opaque, or what is bright.
         if values[..., -1].min() < 255:

@@ -70,7 +70,7 @@ def check_custom(
     if path.is_dir():
         raise DataError(f"{path} is a folder; give the .jsonl or .json file")
     if images is not None and not images.is_dir():
-        raise DataError(f"{images} is no folder; give the one that the picture paths start from")
+        raise DataError(f"{images} is not a folder; give the one that the picture paths start from")
     data = entries.read(path)
     builder = DatasetBuilder(folder=path.parent, images=images or path.parent)
     if entries.is_document(path, data):

@@ -16,7 +16,7 @@ _FOLDERS = ("", NAME, "VGPhraseCut_v0", "data/VGPhraseCut_v0", "PhraseCutDataset
 def find_tasks(root: Path) -> dict[str, Path]:
     """Returns split -> `refer_SPLIT.json` under `root`, those that are there. Raises `DataError` if none is."""
     if not root.is_dir():
-        raise DataError(f"{root} is no folder; give the one that holds refer_train.json")
+        raise DataError(f"{root} is not a folder; give the one that holds refer_train.json")
     for inner in _FOLDERS:
         found = {split: root / inner / f"refer_{split}.json" for split in SPLITS}
         found = {split: path for split, path in found.items() if path.is_file()}

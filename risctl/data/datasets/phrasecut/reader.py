@@ -173,19 +173,19 @@ def _tasks(path: Path, *, first: int) -> Iterator[_Task]:
     try:
         scanner = Scanner(path.read_text(encoding="utf-8"))
         if not scanner.at("["):
-            raise DataError(f"{path} is no list of phrases; expected PhraseCut's refer_SPLIT.json")
+            raise DataError(f"{path} is not a list of phrases; expected PhraseCut's refer_SPLIT.json")
         for number, line in enumerate(scanner.items(), start=first):
             yield _task(scanner.value(), number, f"{path}, line {line}, phrase {number - first}")
         scanner.end()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise DataError(f"{path} is no JSON ({error}); get the file again") from error
+        raise DataError(f"{path} is not valid JSON ({error}); get the file again") from error
 
 
 def _task(entry: Any, number: int, where: str) -> _Task:
     if not isinstance(entry, dict):
-        raise DataError(f"{where} is no object; expected PhraseCut's refer_SPLIT.json")
+        raise DataError(f"{where} is not an object; expected PhraseCut's refer_SPLIT.json")
     task_id, phrase, image_id = entry.get("task_id"), entry.get("phrase"), entry.get("image_id")
     if not isinstance(image_id, int) or isinstance(image_id, bool) or abs(image_id) >= _LARGEST_ID:
         raise DataError(f"{where} has image_id {image_id!r:.40}; expected a whole number")

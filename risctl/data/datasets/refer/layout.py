@@ -40,7 +40,7 @@ def find_annotations(root: Path, *, name: str, split_by: str) -> tuple[Path, Pat
         raise UsageError(unknown_name("RefCOCO dataset", name, SPLIT_BY))
     wanted = file_of_refs(name, split_by)
     if not root.is_dir():
-        raise DataError(f"{root} is no folder; give the one that holds {name}/{wanted}")
+        raise DataError(f"{root} is not a folder; give the one that holds {name}/{wanted}")
     tried = [root / folder / name for folder in _FOLDERS]
     # The set's own folder, unless it says by its name that it is another's.
     if root.name not in SPLIT_BY or root.name == name:

@@ -53,7 +53,7 @@ def _loaded(path: Path) -> Any:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is no JSON ({error}); get the file again") from error
+        raise DataError(f"{path} is not valid JSON ({error}); get the file again") from error
 
 
 def _parsed(refs: Any, *, source: str, generalised: bool, problems: Problems) -> Iterator[Ref]:
@@ -67,7 +67,7 @@ def _parsed(refs: Any, *, source: str, generalised: bool, problems: Problems) ->
     for place, ref in enumerate(refs):
         where = f"{source}: refs[{place}]"
         if not isinstance(ref, dict):
-            raise DataError(f"{where} is no dict; expected REFER's refs(SPLITBY).p")
+            raise DataError(f"{where} is not a dict; expected REFER's refs(SPLITBY).p")
         published = _field(ref, "ref_id", int, where)
         ref_id = ref_ids.unique(published)
         if ref_id != published:
@@ -101,7 +101,7 @@ def _ids(ref: dict[Any, Any], key: str, where: str, *, several: bool) -> tuple[i
 
 def _expression(sentence: Any, where: str, *, numbering: _Numbering, problems: Problems) -> Expression | None:
     if not isinstance(sentence, dict):
-        raise DataError(f"{where} has a sentence that is no dict: {sentence!r:.60}")
+        raise DataError(f"{where} has a sentence that is not a dict: {sentence!r:.60}")
     published = _field(sentence, "sent_id", int, where)
     raw, sent = _clean(_field(sentence, "raw", str, where)), _clean(_field(sentence, "sent", str, where))
     if not sent.strip():
@@ -132,7 +132,9 @@ class _Numbering:
         """Keeps published `numbers` free for those who have them."""
         self._reserved += len(numbers)
         if self._reserved > MAX_SENTENCES:
-            raise DataError(f"more than {MAX_SENTENCES:,} sentences: this is no published set of referring expressions")
+            raise DataError(
+                f"more than {MAX_SENTENCES:,} sentences: this is not a published set of referring expressions"
+            )
         self._next = max([self._next, *(number + 1 for number in numbers if isinstance(number, int))])
 
     def unique(self, number: int) -> int:
