@@ -1,15 +1,15 @@
-"""What a training step gains by features computed before: VLT, STEP and a light head, on the CPU.
+"""Measures the time that precomputed features save per training step: VLT, STEP and a light head, on the CPU.
 
     python benchmarks/feature_cache.py                     # some minutes on 2 cores
     python benchmarks/feature_cache.py --full              # the recipes at their published input sizes
 
-Three kinds of step take turns: from pictures, with the backbone run at every step; from the cache, features read from
-the file; and with those very features in memory already, which no reading can beat. A step is the whole of it, loading
-included, in one process without loader workers, so that reading is not hidden behind computing. Seconds are of
-processor time, of all threads, so that other work on the machine counts little; medians. Backbones have random weights,
-which change no cost. Recipes are the shipped ones, but for the store, learned word embeddings, batches of 2 and,
-without --full, smaller inputs and one fold of STEP's five. The file was read before: the reader is measured, not the
-disk.
+Three kinds of step alternate: from images, with the backbone run at every step; from the cache, with features read from
+the file; and with the same features in memory, a lower bound for any reader. A step includes loading, in one process
+without loader workers, so that reading is not hidden behind computation. Seconds are of CPU time over all threads, so
+that other work on the machine counts little; medians are printed. Backbones have random weights, which do not change
+the cost. Recipes are the shipped ones except for the store, learned word embeddings, batches of 2 and, without --full,
+smaller inputs and one of STEP's five folds. The file is in the operating system's cache: the reader is measured, not
+the disk.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ BATCH = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """Median seconds of a step of each kind, and bytes of a picture's features."""
+    """Median seconds of each kind of step, and bytes of an image's features."""
 
     pictures: float
     cached: float
@@ -60,15 +60,15 @@ class Measured:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Runs the measurements and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="published input sizes")
-    parser.add_argument("--steps", type=int, default=4, help="steps of each kind, one of which does not count")
-    parser.add_argument("--only", default="", help="recipes whose name has this in it")
+    parser.add_argument("--steps", type=int, default=4, help="steps of each kind, the first of which does not count")
+    parser.add_argument("--only", default="", help="only recipes whose name contains this")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    print(f"processor time, {given.threads} threads, batches of {BATCH}, medians of {given.steps - 1} steps\n")
+    print(f"CPU time, {given.threads} threads, batches of {BATCH}, medians of {given.steps - 1} steps\n")
     heads = ("pictures s", "cached s", "memory s", "gain", "cached/memory", "GB per 1,000")
     print(f"{'recipe':50} " + " ".join(f"{head:>13}" for head in heads), flush=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def measure(recipe_name: str, changes: list[str], path: Path, *, steps: int) -> Measured:
-    """Return the medians for one recipe."""
+    """Returns the medians for one recipe."""
     recipe = load_recipe(recipe_name, changes)
     with Store(path) as store:
         run = FeatureRun(recipe, store)
@@ -121,12 +121,12 @@ def measure(recipe_name: str, changes: list[str], path: Path, *, steps: int) -> 
 
 
 def item_of(items: ReferringImageDataset, key: int) -> Item:
-    """Return an item of the first epoch."""
+    """Returns an item of the first epoch."""
     return items.item(0, key)
 
 
 def train_step(system: System, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
-    """Make one update."""
+    """Makes one optimiser step."""
     optimizer.zero_grad()
     terms = system.loss(system(batch), batch)
     torch.stack([term.float() for term in terms.values()]).sum().backward()

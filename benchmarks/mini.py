@@ -1,19 +1,19 @@
-"""How well mini does, beside simple ways of answering the same phrases.
+r"""Evaluates mini against simple baselines on the same expressions.
 
     python benchmarks/mini.py MODEL --refer refer_mini --phrases data/coco-phrases.h5 --scenes scenes-11.h5 \
         --boxes refcoco_eval --json mini.json
 
-MODEL is a run folder or a checkpoint. Each option is a part and can be left out:
+MODEL is a run folder or a checkpoint. Each option is a part that can be left out:
 
---refer    a folder in REFER's published layout with refcoco, refcoco+ and refcocog: real phrases, also each set apart,
-           by the kinds of words in them, with what went wrong;
---phrases  a store of `risctl prepare coco-phrases`: held-out pictures with made phrases (split test);
---scenes   a store of `risctl prepare scenes` of another seed than was trained on: by ability (split test);
---boxes    a folder with RefCOCO's evaluation splits and all boxes of their pictures: the choice alone, no pixels.
+--refer    a folder in REFER's published layout with refcoco, refcoco+ and refcocog: human expressions, also by set and
+           by the kinds of words in them, with the reasons of failures;
+--phrases  a store of `risctl prepare coco-phrases`: held-out images with generated expressions (split test);
+--scenes   a store of `risctl prepare scenes` of another seed than in training: by ability (split test);
+--boxes    a folder with RefCOCO's evaluation splits and all boxes of their images: the selection alone, no pixels.
 
-Protocol `original`; 95 % intervals by drawing pictures anew, differences paired. Phrases that mean nothing there stay
-out of mIoU; how well they are refused is shown for several thresholds of presence, which are chosen on the splits val.
-One core is enough: some minutes.
+Protocol `original`; 95 % intervals by bootstrap over images, differences paired. No-target expressions do not count in
+mIoU; how well they are refused is shown for several thresholds, which are chosen on the val splits. Takes some minutes
+on one core.
 """
 
 from __future__ import annotations
@@ -54,57 +54,57 @@ SETS = ("refcoco", "refcoco+", "refcocog")
 THRESHOLDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 PROTOCOL = get_protocol("original")
 _TEXTS = 64
-_STORE = 1_000_000  # what the keys of a store's samples are apart from the next one's
+_STORE = 1_000_000  # offset between the sample keys of two stores
 
 
 def main() -> int:
-    """Measure, print, write; return the exit code."""
-    asked = _parsed()
+    """Runs the measurements, prints and writes them; returns the exit code."""
+    arguments = _parsed()
     began = time.monotonic()
-    system = load_checkpoint(asked.model).system
+    system = load_checkpoint(arguments.model).system
     if not isinstance(system, Mini):
-        sys.exit(f"{asked.model} is no mini model")
+        sys.exit(f"{arguments.model} is not a mini model")
     system.eval()
-    presence = system.no_target_threshold if asked.no_target_threshold is None else asked.no_target_threshold
-    system.no_target_threshold = 0.0  # every phrase is answered here; refusals are worked out from the scores
+    presence = system.no_target_threshold if arguments.no_target_threshold is None else arguments.no_target_threshold
+    system.no_target_threshold = 0.0  # predict a mask for every expression; refusals are computed from the scores
     found: dict[str, Any] = {
-        "model": str(asked.model),
+        "model": str(arguments.model),
         "parameters": sum(one.numel() for one in system.parameters()),
         "protocol": PROTOCOL.describe(),
         "presence": presence,
         "threads": torch.get_num_threads(),
     }
 
-    def tell(lines: Sequence[str]) -> None:
+    def emit(lines: Sequence[str]) -> None:
         print("\n".join(lines), flush=True)
         found["seconds"] = round(time.monotonic() - began, 1)
-        if asked.json is not None:
-            asked.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        if arguments.json is not None:
+            arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
-    tell([f"{asked.model}: {found['parameters']:,} parameters, presence {presence:g}", found["protocol"]])
-    options = {"presence": presence, "resamples": asked.resamples}
-    if asked.refer is not None:
+    emit([f"{arguments.model}: {found['parameters']:,} parameters, presence {presence:g}", found["protocol"]])
+    options = {"presence": presence, "resamples": arguments.resamples}
+    if arguments.refer is not None:
         with tempfile.TemporaryDirectory() as folder:
-            stores = [_stored(asked.refer, name, Path(folder)) for name in SETS]
+            stores = [_stored(arguments.refer, name, Path(folder)) for name in SETS]
             rows_of = measure(system, stores, split="all")
-        found["real phrases"] = told(rows_of, by="words", **options)
-        tell(part_lines("real phrases", found["real phrases"]))
+        found["human expressions"] = report_of(rows_of, by="words", **options)
+        emit(part_lines("human expressions", found["human expressions"]))
         sets = np.array([SETS[key // _STORE] for key in rows_of[MODEL].key.tolist()])
-        apart = {one: told(_subset(rows_of, sets == one), by="words", **options) for one in SETS}
-        found["real phrases by set"] = apart
-        tell([line for one in SETS for line in part_lines(one, apart[one])[: 2 + len(PEERS)]])
-    for name, path in (("made phrases", asked.phrases), ("scenes", asked.scenes)):
+        apart = {one: report_of(_subset(rows_of, sets == one), by="words", **options) for one in SETS}
+        found["human expressions by set"] = apart
+        emit([line for one in SETS for line in part_lines(one, apart[one])[: 2 + len(PEERS)]])
+    for name, path in (("generated expressions", arguments.phrases), ("scenes", arguments.scenes)):
         if path is not None:
             with Store(path) as store:
                 on_val = measure(system, [store], split="val", beside=False)[MODEL]
                 found[f"presence of {name} on val"] = by_threshold(on_val)
-                tell(["", f"presence, {name}, split val", *presence_lines(by_threshold(on_val))])
-                found[name] = told(measure(system, [store], split="test"), by="abilities", **options)
-                tell(part_lines(name, found[name]))
-    if asked.boxes is not None:
-        found["box choice"] = box_choice(system, asked.boxes, resamples=asked.resamples)
-        tell(box_lines(found["box choice"]))
-    tell(["", f"{found['seconds']:.0f} s with {found['threads']} threads"])
+                emit(["", f"presence, {name}, split val", *presence_lines(by_threshold(on_val))])
+                found[name] = report_of(measure(system, [store], split="test"), by="abilities", **options)
+                emit(part_lines(name, found[name]))
+    if arguments.boxes is not None:
+        found["box choice"] = box_choice(system, arguments.boxes, resamples=arguments.resamples)
+        emit(box_lines(found["box choice"]))
+    emit(["", f"{found['seconds']:.0f} s with {found['threads']} threads"])
     return 0
 
 
@@ -113,14 +113,14 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("model", type=Path)
     for part in ("refer", "phrases", "scenes", "boxes"):
         parser.add_argument(f"--{part}", type=Path)
-    parser.add_argument("--no-target-threshold", type=float, help="in place of the model's own threshold")
+    parser.add_argument("--no-target-threshold", type=float, help="instead of the model's own threshold")
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--json", type=Path, help="where to write all figures")
     return parser.parse_args()
 
 
 def _stored(refer: Path, name: str, folder: Path) -> Store:
-    """Return a set of the published files `refer` as a store in `folder`."""
+    """Returns a set of the published files `refer` as a store in `folder`."""
     dataset = read_refer(refer, name=name, split_by="umd" if name == "refcocog" else "unc")
     write_store(dataset, folder / f"{name}.h5")
     return Store(folder / f"{name}.h5")
@@ -128,7 +128,7 @@ def _stored(refer: Path, name: str, folder: Path) -> Store:
 
 @torch.inference_mode()
 def measure(system: Mini, stores: Sequence[Store], *, split: str, beside: bool = True) -> dict[str, Rows]:
-    """Return the rows of the model and, `beside`, of each peer, on the same samples of all `stores`."""
+    """Returns the rows of the model and, if `beside`, of each baseline, on the same samples of all `stores`."""
     names = (MODEL, *PEERS) if beside else (MODEL,)
     scored = {name: Accumulator(PROTOCOL) for name in names}
     for number, store in enumerate(stores):
@@ -175,7 +175,7 @@ def measure(system: Mini, stores: Sequence[Store], *, split: str, beside: bool =
 
 
 def refusing(rows: Rows, threshold: float) -> Rows:
-    """Return `rows` as they are if phrases whose presence is below `threshold` are answered with nothing."""
+    """Returns `rows` with an empty mask for each expression whose score is below `threshold`."""
     none = rows.score < threshold
     return replace(
         rows,
@@ -187,7 +187,7 @@ def refusing(rows: Rows, threshold: float) -> Rows:
 
 
 def by_threshold(rows: Rows) -> dict[str, dict[str, float]]:
-    """Return what the model's figures are at each of `THRESHOLDS` of presence, and without."""
+    """Returns the model's figures at each of `THRESHOLDS`, and without refusals."""
     names = ("mIoU", "gIoU", "N-acc", "T-acc")
     return {
         f"{threshold:g}": {
@@ -197,10 +197,14 @@ def by_threshold(rows: Rows) -> dict[str, dict[str, float]]:
     }
 
 
-def told(rows_of: dict[str, Rows], *, presence: float, by: str, resamples: int) -> dict[str, Any]:
-    """Return the figures of all rows, differences to the model, and the model's figures by kinds of phrases.
+def report_of(rows_of: dict[str, Rows], *, presence: float, by: str, resamples: int) -> dict[str, Any]:
+    """Returns the figures of all rows, their differences from the model, and the model's figures by kind of expression.
 
-    by: "abilities" as the store tags them, or the "words" of the phrases.
+    Args:
+        rows_of: Rows by name, those of the model among them.
+        presence: The no-target threshold of the model.
+        by: "abilities" as tagged in the store, or the "words" of the expressions.
+        resamples: Bootstrap resamples.
     """
     rows_of = rows_of | {MODEL: refusing(rows_of[MODEL], presence)}
     own = rows_of[MODEL]
@@ -218,7 +222,7 @@ def told(rows_of: dict[str, Rows], *, presence: float, by: str, resamples: int) 
         }
         if name != MODEL:
             gain = paired_differences(rows, own, PROTOCOL, resamples=resamples)["mIoU"]
-            report["figures"][name]["mIoU"]["mini is better by"] = {"value": _round(gain.value), **_span(gain)}
+            report["figures"][name]["mIoU"]["mini better by"] = {"value": _round(gain.value), **_span(gain)}
     report["by kind"] = _by_kind(own, rows_of[BEST], by=by, resamples=resamples)
     report["outcomes"] = outcomes(own, rows_of[BEST])
     if (~own.targeted).any():
@@ -227,7 +231,7 @@ def told(rows_of: dict[str, Rows], *, presence: float, by: str, resamples: int) 
 
 
 def _by_kind(rows: Rows, best: Rows, *, by: str, resamples: int) -> dict[str, Any]:
-    """Return mIoU and share right of the phrases of each kind."""
+    """Returns mIoU and Pr@0.5 of the expressions of each kind."""
     tags = [abilities_in(text) for text in rows.text] if by == "words" else list(rows.abilities)
     kinds = ABILITIES if by == "words" else rows.known_abilities()
     chosen = {kind: np.array([kind in one for one in tags]) & rows.targeted for kind in kinds}
@@ -240,28 +244,28 @@ def _by_kind(rows: Rows, best: Rows, *, by: str, resamples: int) -> dict[str, An
             "phrases": int(which.sum()),
             "mIoU": {"value": _round(100 * float(iou[which].mean())), **_span(span)},
             "Pr@0.5": _round(100 * float((iou[which] >= 0.5).mean())),
-            "Pr@0.5 of the best found": _round(100 * float((reachable[which] >= 0.5).mean())),
+            "Pr@0.5 of the best detection": _round(100 * float((reachable[which] >= 0.5).mean())),
         }
         for (kind, which), span in zip(chosen.items(), spans, strict=True)
     }
 
 
 def outcomes(rows: Rows, best: Rows) -> dict[str, int]:
-    """Return how many phrases with a target were answered rightly (IoU at least 0.5), and why the others were not."""
+    """Counts the expressions with a target that were segmented correctly (IoU at least 0.5), and why others not."""
     there = rows.targeted
     right = there & (sample_ious(rows, PROTOCOL) >= 0.5)
     found = sample_ious(best, PROTOCOL) >= 0.5
     refused = there & rows.predicted_none
     return {
         "right": int(right.sum()),
-        "said to be absent": int(refused.sum()),
-        "not found, or badly drawn": int((there & ~right & ~found & ~refused).sum()),
-        "found, but another thing chosen": int((there & ~right & found & ~refused).sum()),
+        "refused": int(refused.sum()),
+        "not detected, or a poor mask": int((there & ~right & ~found & ~refused).sum()),
+        "detected, but another instance selected": int((there & ~right & found & ~refused).sum()),
     }
 
 
 def box_choice(system: Mini, folder: Path, *, resamples: int) -> dict[str, Any]:
-    """Return the share of right choices among all boxes, for each evaluation split, and what is right by chance."""
+    """Returns the accuracy of the selection among all boxes for each evaluation split, and that of chance."""
     found = {}
     for split in EVALUATION_SPLITS:
         questions = read_evaluation(folder, split)
@@ -279,10 +283,10 @@ def box_choice(system: Mini, folder: Path, *, resamples: int) -> dict[str, Any]:
 
 
 def box_lines(found: dict[str, Any]) -> list[str]:
-    """Return the figures of the choice alone for reading."""
+    """Formats the figures of the selection alone."""
     return [
         "",
-        "choice among all known boxes, no pixels",
+        "selection among all annotated boxes, no pixels",
         *(
             f"  {split:<16} {one['phrases']:>8,} phrases  right {_shown(one['right'])}  by chance {one['chance']:.1f}"
             for split, one in found.items()
@@ -291,12 +295,12 @@ def box_lines(found: dict[str, Any]) -> list[str]:
 
 
 def part_lines(name: str, report: dict[str, Any]) -> list[str]:
-    """Return the figures of a part for reading."""
+    """Formats the figures of a part."""
     absent = report["without a target"]
     lines = ["", f"{name}: {report['phrases']} phrases ({absent} without a target), {report['pictures']} pictures"]
     for who, own in report["figures"].items():
-        gain = own["mIoU"].get("mini is better by")
-        beside = f"  mini is better by {_shown(gain)}" if gain else ""
+        gain = own["mIoU"].get("mini better by")
+        beside = f"  mini better by {_shown(gain)}" if gain else ""
         lines.append(
             f"  {who:<28} mIoU {_shown(own['mIoU'])}  oIoU {own['oIoU']['value']:5.1f}  "
             f"Pr@0.5 {own['Pr@0.5']['value']:5.1f}{beside}"
@@ -305,13 +309,13 @@ def part_lines(name: str, report: dict[str, Any]) -> list[str]:
     for kind, one in report["by kind"].items():
         lines.append(
             f"    {kind:<14} {one['phrases']:>5} phrases  mIoU {_shown(one['mIoU'])}  Pr@0.5 {one['Pr@0.5']:5.1f} "
-            f"of {one['Pr@0.5 of the best found']:5.1f}"
+            f"of {one['Pr@0.5 of the best detection']:5.1f}"
         )
     return lines + ([] if "by presence" not in report else presence_lines(report["by presence"]))
 
 
 def presence_lines(rows: dict[str, dict[str, float]]) -> list[str]:
-    """Return what comes of thresholds of presence for reading."""
+    """Formats the figures by threshold."""
     return [
         f"    below {threshold:>4} refused:  " + "  ".join(f"{name} {value:5.1f}" for name, value in one.items())
         for threshold, one in rows.items()

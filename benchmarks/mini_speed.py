@@ -1,12 +1,11 @@
-"""How fast the shipped model answers: a first mask from a cold start, a further phrase, a whole picture when warm.
+"""Measures the speed of the shipped model: first mask from a cold start, further expressions, whole images when warm.
 
     python benchmarks/mini_speed.py [--model FILE] [--image FILE] [--repeats 7]
 
-A cold start is the whole process `risctl predict`, beside `python -c "import torch"` in turns with it, as machines are
-busy at times. The warm figures are of one process: the model's time for a phrase of a new picture and for one more
-phrase of the same picture, and a 480x640 JPEG end to end (read, encoded, answered, mask and overlay written). Medians
-on 2 threads. Where other work shares the machine, seconds of the wall clock say little: --cpu counts CPU time, on one
-thread.
+A cold start is the whole process `risctl predict`, alternating with `python -c "import torch"`. The warm figures are of
+one process: the model's time for an expression on a new image and for one more expression on the same image, and a
+480x640 JPEG end to end (read, encoded, decoded, mask and overlay written). Medians on 2 threads. Where other work
+shares the machine, wall-clock seconds say little: --cpu counts CPU time, on one thread.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ Clock = Callable[[], float]
 
 
 def cpu_clock() -> float:
-    """Return the CPU time of this process and of those that it has run."""
+    """Returns the CPU time of this process and of its finished children."""
     return sum(
         used.ru_utime + used.ru_stime
         for used in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
@@ -41,14 +40,14 @@ def cpu_clock() -> float:
 
 
 def seconds(work: Callable[[], object], clock: Clock) -> float:
-    """Return how long `work` takes."""
+    """Returns the seconds that `work` takes."""
     start = clock()
     work()
     return clock() - start
 
 
 def cold(image: Path, model: list[str], *, repeats: int, threads: int, clock: Clock) -> dict[str, float]:
-    """Return the medians of whole processes: `import torch`, and `risctl predict` until it has ended."""
+    """Returns the medians of whole processes: `import torch`, and `risctl predict`."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     times: dict[str, list[float]] = {"import torch": [], "first mask": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -58,13 +57,13 @@ def cold(image: Path, model: list[str], *, repeats: int, threads: int, clock: Cl
             for name, command in commands.items():
                 run = partial(subprocess.run, command, env=environment, check=True, stdout=subprocess.DEVNULL)
                 took = seconds(run, clock)
-                if turn:  # the first turn fills the machine's file cache
+                if turn:  # the first turn fills the file cache
                     times[name].append(took)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
 def warm(image: Path, model: str | None, *, repeats: int, threads: int, clock: Clock) -> dict[str, float]:
-    """Return the medians of one process that has the model already."""
+    """Returns the medians within one process that has loaded the model."""
     import torch
 
     import risctl
@@ -106,7 +105,7 @@ def warm(image: Path, model: str | None, *, repeats: int, threads: int, clock: C
 
 
 def made_picture(folder: Path) -> Path:
-    """Return a 480x640 JPEG of coloured noise of all sizes, in which a model finds as much as it ever does."""
+    """Writes a 480x640 JPEG of coloured noise at all scales, which has many detections."""
     from PIL import Image
 
     generator = np.random.default_rng(0)
@@ -122,12 +121,12 @@ def made_picture(folder: Path) -> Path:
 
 
 def main() -> None:
-    """Read the command line, measure, print."""
+    """Parses the command line, runs the measurements and prints them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="a checkpoint; default: the shipped model")
-    parser.add_argument("--image", type=Path, help="a picture of 480x640; default: a made one")
+    parser.add_argument("--image", type=Path, help="an image of 480x640; default: a generated one")
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--cpu", action="store_true", help="seconds of CPU time on one thread, not of the wall clock")
+    parser.add_argument("--cpu", action="store_true", help="measure CPU time on one thread instead of wall-clock time")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     kept: dict[str, Any] = {

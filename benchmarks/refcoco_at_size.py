@@ -1,12 +1,12 @@
-"""How long RefCOCO takes at its published size: reading the files, writing the store, opening it, taking samples.
+"""Measures RefCOCO at its published size: reading the files, writing the store, opening it and sampling from it.
 
-    python benchmarks/refcoco_at_size.py FOLDER                     # all of it: some 4 GB, some minutes
-    python benchmarks/refcoco_at_size.py FOLDER --pictures 0.02     # all annotations, about few pictures
+    python benchmarks/refcoco_at_size.py FOLDER                     # everything: about 4 GB, some minutes
+    python benchmarks/refcoco_at_size.py FOLDER --pictures 0.02     # all annotations, about few images
 
-The files are made up: 19,994 pictures of 640x480 (few distinct ones, repeated), 196,771 polygons, 50,000 refs, 142,210
-sentences. Beside the store stands, in the same run, the public reader of these files (refer.py) done again: `json.load`
-and `pickle.load`, its index by ids, and for a mask the decoding of its polygons by pycocotools. Seconds are of
-processor time, so that other work on the machine counts little; accesses are medians over random rows.
+The files are synthetic: 19,994 images of 640x480 (few distinct ones, repeated), 196,771 polygons, 50,000 refs, 142,210
+sentences. The store is compared, in the same run, with a version of the public reader (refer.py): `json.load` and
+`pickle.load`, its index by ids, and polygons decoded by pycocotools for a mask. Seconds are of CPU time, so that other
+work on the machine counts little; accesses are medians over random rows.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ WORDS = ("left", "right", "man", "woman", "in", "the", "red", "shirt", "front", 
 
 @contextmanager
 def timed(what: str) -> Iterator[None]:
-    """Print how long the block took, and the most memory the process has held so far."""
+    """Prints the duration of the block and the process's peak memory so far."""
     start = time.process_time()
     yield
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -48,7 +48,7 @@ def timed(what: str) -> Iterator[None]:
 
 
 def make(root: Path, *, scale: float, pictures_kept: float) -> None:
-    """Write the made-up files under `root`."""
+    """Writes the synthetic files under `root`."""
     numbers = random.Random(0)
     images, annotations, refs = int(IMAGES * scale * pictures_kept), int(ANNOTATIONS * scale), int(REFS * scale)
     pictures = root / "images" / "train2014"
@@ -104,11 +104,11 @@ def _picture(seed: int) -> bytes:
 
 
 def main() -> None:
-    """Measure each step."""
+    """Measures each step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the files are made, and left")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of everything")
-    parser.add_argument("--pictures", type=float, default=1.0, help="share of the pictures alone")
+    parser.add_argument("folder", type=Path, help="where the files are written and kept")
+    parser.add_argument("--scale", type=float, default=1.0, help="fraction of everything")
+    parser.add_argument("--pictures", type=float, default=1.0, help="fraction of the images only")
     given = parser.parse_args()
     root = given.folder
     with timed("make the files"):
@@ -135,7 +135,7 @@ def main() -> None:
 
 
 def measure_reading(path: Path) -> None:
-    """Print the times of opening and of single accesses, in milliseconds."""
+    """Prints the times of opening and of single accesses, in milliseconds."""
     with Store(path) as store:
         print(f"first sample: {1000 * _spent(lambda: store.sample(0)):.1f} ms")
         rows = random.Random(1).sample(range(len(store.sentences("all"))), 300)
@@ -153,11 +153,11 @@ def measure_reading(path: Path) -> None:
 
 
 class Public:
-    """The public reader of these files: what its constructor loads and indexes, and how it gives a mask."""
+    """The public reader of these files: what its constructor loads and indexes, and its decoding of masks."""
 
     def __init__(self, folder: Path) -> None:
         with (folder / "refs(unc).p").open("rb") as file:
-            refs = pickle.load(file)  # noqa: S301 - as the public reader does; the file is made here
+            refs = pickle.load(file)  # noqa: S301 - as the public reader does; the file is written above
         instances = json.loads((folder / "instances.json").read_text())
         self.annotations = {one["id"]: one for one in instances["annotations"]}
         self.images = {one["id"]: one for one in instances["images"]}
@@ -181,7 +181,7 @@ class Public:
                 self.tokens[sentence["sent_id"]] = sentence["tokens"]
 
     def mask(self, ref_id: int) -> np.ndarray:
-        """Return the mask (H, W) of a ref, as its `getMask` does, without the area that it computes too."""
+        """Returns the mask (H, W) of a ref, as its `getMask` does, without the area."""
         ref = self.refs[ref_id]
         image, annotation = self.images[ref["image_id"]], self.annotations[ref["ann_id"]]
         runs = coco_mask.frPyObjects(annotation["segmentation"], image["height"], image["width"])
@@ -189,7 +189,7 @@ class Public:
 
 
 def compare(root: Path) -> None:
-    """Print opening and random accesses, ours beside the public reader's, which take turns."""
+    """Prints the times of opening and of random accesses of our reader and the public one, alternating."""
     ours = [_spent(lambda: Store(root / "store.h5").close()) for _ in range(5)]
     with Store(root / "store.h5") as store:
         first = _spent(lambda: (store.refs("all"), store.mask(0)))
@@ -220,7 +220,7 @@ def compare(root: Path) -> None:
 
 
 def _each(work: Callable[[Any], object], rows: Sequence[Any]) -> float:
-    """Return the median seconds of `work` on a row, the second time round."""
+    """Returns the median seconds of `work` per row, in a second pass."""
     for row in rows[:50]:
         work(row)
     return float(np.median([_spent(lambda one=row: work(one)) for row in rows]))  # type: ignore[misc]

@@ -1,12 +1,11 @@
-"""ReferFormer's forward, as published and as done here: seconds, and peak memory over the length of a video.
+"""Compares ReferFormer's forward pass as published with ours: seconds, and peak memory against the length of a video.
 
 `python benchmarks/referformer.py [--threads 2] [--frames 3] [--repeats 5] [--lengths 8,16,32,64] [--backbone
-resnet50]`: random weights, the published numbers, frames of 360x640. Time: `published`, written plainly below as the
-public code does it (the masks of all decoder layers, each query with its own copy of the features; attention that makes
-the whole matrix of weights and their mean over the heads; norms of the backbone as a product and a sum) against this
-package, in turns, on the same weights; both must agree. Memory: a process a length, a video in clips of `--clip-len`
-frames as `risctl predict` streams it, against one pass over the whole video, both by this package; of the plain forward
-as well.
+resnet50]`: random weights, published widths, frames of 360x640. Time: `published`, a plain version below of what the
+public code does (masks of all decoder layers, a copy of the features per query; attention that builds the full weight
+matrix and its mean over heads; backbone norms as a product and a sum), alternates with this package on the same
+weights, and both must agree. Memory: one process per length, a video in clips of `--clip-len` frames as `risctl
+predict` streams it, against one pass over the whole video, both by this package, and the plain forward.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ TEXT = " ".join(WORDS)
 
 
 def model(given: argparse.Namespace) -> ReferFormer:
-    """Return the system with random weights, its zero-initialised layers filled as well."""
+    """Returns the system with random weights, also in its zero-initialised layers."""
     section = {
         "system": "referformer",
         "short_side": min(given.height, given.width),
@@ -65,7 +64,7 @@ def model(given: argparse.Namespace) -> ReferFormer:
 
 
 def attend(module: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, hidden: Tensor | None) -> Tensor:
-    """Multi-head attention with all its weights made, and averaged over the heads, as nobody looks at here."""
+    """Multi-head attention that builds all its weights and averages them over the heads, which nobody reads here."""
     width, heads = module.embed_dim, module.num_heads
     weights, biases = module.in_proj_weight.split(width), module.in_proj_bias.split(width)
     q, k, v = (
@@ -81,7 +80,7 @@ def attend(module: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Ten
 
 
 def deform(module: Any, queries: Tensor, references: Tensor, memory: Tensor, shapes: Any, padding: Tensor) -> Tensor:
-    """Deformable attention as the public code does it without its compiled operator: all samples, then their sum."""
+    """Deformable attention as in the public code without its compiled operator: all samples, then their sum."""
     heads, levels, points = module.heads, module.levels, module.points
     value = module.value(memory).masked_fill(padding[..., None], 0.0).unflatten(2, (heads, -1))
     offsets = module.offsets(queries).unflatten(2, (heads, levels, points, 2))
@@ -106,6 +105,7 @@ def deform(module: Any, queries: Tensor, references: Tensor, memory: Tensor, sha
 
 
 def feed(module: Any, x: Tensor) -> Tensor:
+    """Feed-forward network with residual and norm."""
     return module.norm(x + module.second(functional.relu(module.first(x))))
 
 
@@ -116,7 +116,7 @@ def norm(module: Any, x: Tensor) -> Tensor:
 
 
 def backbone(module: Any, clip: Tensor) -> list[Tensor]:
-    """The four maps (T, C, h, w) of a ResNet with bottlenecks over frames (T, 3, H, W)."""
+    """Returns the four maps (T, C, h, w) of a bottleneck ResNet over frames (T, 3, H, W)."""
     x = (clip - module.mean) / module.deviation
     x = module.maxpool(functional.relu(norm(module.bn1, module.conv1(x))))
     maps = []
@@ -155,7 +155,7 @@ def block(module: Any, clip: Tensor, position: Tensor, text: TextFeatures) -> Te
 
 
 def masks(head: Any, features: Tensor, states: Tensor, centres: Tensor) -> Tensor:
-    """Dynamic masks as grouped convolutions over a copy of the features and offsets for each query."""
+    """Dynamic masks as grouped convolutions over a copy of the features and offsets per query."""
     frames, queries = states.shape[:2]
     height, width = features.shape[2:]
     kernels = head.controller(states).flatten(0, 1).split(head.sizes, dim=1)
@@ -175,7 +175,7 @@ def masks(head: Any, features: Tensor, states: Tensor, centres: Tensor) -> Tenso
 
 @torch.inference_mode()
 def published(system: ReferFormer, clip: Tensor, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mask logits (T, Q, h, w) and class logits (T, Q, 1) of a clip (T, 3, H, W), every layer's being made."""
+    """Returns mask logits (T, Q, h, w) and class logits (T, Q, 1) of a clip (T, 3, H, W), computing every layer's."""
     height, width = clip.shape[2:]
     text = system.encode_text(words, mask)
     finest, *coarser = backbone(system.visual, clip)
@@ -248,7 +248,7 @@ def published(system: ReferFormer, clip: Tensor, words: Tensor, mask: Tensor) ->
 
 @torch.inference_mode()
 def ours(system: ReferFormer, clip: Tensor, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """The same by this package."""
+    """Computes the same with this package."""
     padding = torch.zeros((1, *clip.shape[2:]), dtype=torch.bool)
     output = system.decode(system.encode_image(clip[None], padding), system.encode_text(words, mask))
     [last] = output.extras["found"].layers
@@ -256,7 +256,7 @@ def ours(system: ReferFormer, clip: Tensor, words: Tensor, mask: Tensor) -> tupl
 
 
 def frames_of(count: int, *, height: int, width: int) -> Iterator[np.ndarray]:
-    """Yield smooth frames that drift."""
+    """Yields smooth frames that drift."""
     generator = np.random.default_rng(0)
     coarse = torch.from_numpy(generator.integers(0, 255, (1, 3, 12, 24)).astype(np.float32))
     wide = functional.interpolate(coarse, size=(height, 2 * width), mode="bicubic")[0].clamp(0, 255).byte()
@@ -267,19 +267,19 @@ def frames_of(count: int, *, height: int, width: int) -> Iterator[np.ndarray]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drifting(Video):
-    """A video that is made while it is read."""
+    """A video whose frames are generated while it is read."""
 
     height: int
     width: int
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the frames."""
+        """Yields the frames."""
         for index, pixels in enumerate(frames_of(self.count or 0, height=self.height, width=self.width)):
             yield Frame(index=index, name=f"{index:05d}", pixels=pixels)
 
 
 def times(given: argparse.Namespace) -> dict[str, Any]:
-    """Return the seconds of both forwards, in turns, and how far apart their results are."""
+    """Returns the seconds of both forward passes, alternating, and the largest difference of their results."""
     system = model(given)
     clip = torch.stack(
         [
@@ -317,7 +317,7 @@ def times(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def memory(way: str, length: int, given: argparse.Namespace) -> dict[str, Any]:
-    """Return the peak memory (MiB) of this process over a video of `length` frames, and its seconds."""
+    """Returns the peak memory (MiB) of this process over a video of `length` frames, and its seconds."""
     system = model(given)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     began = time.perf_counter()
@@ -344,7 +344,7 @@ def memory(way: str, length: int, given: argparse.Namespace) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the figures as JSON, a line each: how memory grows with the length, and the times."""
+    """Prints the figures as JSON lines: growth of memory with length, and times."""
     parser = argparse.ArgumentParser(description="ReferFormer's forward, as published and as done here.")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--frames", type=int, default=3)

@@ -1,13 +1,12 @@
-"""What scoring costs: the accumulator against a plain loop over dense masks, and its memory.
+"""Measures the cost of scoring: the accumulator against a plain loop over dense masks, and its memory.
 
     python benchmarks/scoring.py                       # 10,000 samples of 480x640, three runs
     python benchmarks/scoring.py --samples 1000 --runs 1
 
-Predictions and targets come as run-length encodings, one sample after the other. The plain loop decodes both and
-computes each figure apart, as evaluation scripts often do; beside it stands one that shares intersection and union
-among the figures. A run times them in turn, in seconds of CPU time, so that other work on the machine counts little;
-figures must be equal. Exits with 1 if they are not, or if the accumulator is less than 5 times faster than the plain
-loop.
+Predictions and targets are streamed as run-length encodings. The plain loop decodes both and computes each figure on
+its own, as evaluation scripts often do; a second loop shares intersection and union among the figures. A run times them
+in turn, in seconds of CPU time, so that other work on the machine counts little; all figures must be equal. Exits with
+1 if they are not, or if the accumulator is less than 5 times as fast as the plain loop.
 """
 
 from __future__ import annotations
@@ -38,15 +37,15 @@ Pair = tuple[RLE, RLE]
 
 
 def main() -> int:
-    """Measure and print; return the exit code."""
+    """Runs the measurements, prints them and returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--pairs", type=int, default=500, help="different masks, which come again in turn")
+    parser.add_argument("--pairs", type=int, default=500, help="distinct masks, which are repeated in turn")
     given = parser.parse_args()
     pairs = made(given.pairs)
     counts = statistics.mean(len(one["counts"]) for pair in pairs for one in pair)
-    print(f"{given.samples:,} samples of {HEIGHT}x{WIDTH}, {counts:.0f} bytes an encoded mask, {given.runs} runs\n")
+    print(f"{given.samples:,} samples of {HEIGHT}x{WIDTH}, {counts:.0f} bytes per encoded mask, {given.runs} runs\n")
     reached = [
         compared(get_protocol(name), pairs, samples=given.samples, runs=given.runs) for name in ("original", "lavt")
     ]
@@ -56,7 +55,7 @@ def main() -> int:
 
 
 def made(count: int) -> list[Pair]:
-    """Return pairs (prediction, target) of blobs with wavy edges, of the sizes that things in photographs have."""
+    """Returns pairs (prediction, target) of blobs with wavy edges, of the sizes of objects in photographs."""
     generator = np.random.default_rng(0)
     rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
 
@@ -76,12 +75,12 @@ def made(count: int) -> list[Pair]:
 
 
 def streamed(pairs: Sequence[Pair], samples: int) -> Iterator[Pair]:
-    """Yield `samples` pairs, those given again and again."""
+    """Yields `samples` pairs, repeating the given ones."""
     return islice(cycle(pairs), samples)
 
 
 def by_accumulator(protocols: Sequence[Protocol], pairs: Sequence[Pair], samples: int) -> Accumulator:
-    """Return an accumulator that has seen all samples; three sentences an image."""
+    """Returns an accumulator with all samples added, three sentences per image."""
     accumulator = Accumulator(protocols)
     for key, (found, wanted) in enumerate(streamed(pairs, samples)):
         accumulator.add(found, wanted, key=key, image_id=key // 3)
@@ -89,7 +88,7 @@ def by_accumulator(protocols: Sequence[Protocol], pairs: Sequence[Pair], samples
 
 
 def dense(mask: RLE, protocol: Protocol) -> np.ndarray:
-    """Return the mask at the protocol's resolution."""
+    """Returns the mask at the protocol's resolution."""
     packed = {"size": mask["size"], "counts": mask["counts"].encode("ascii")}
     pixels = coco_mask.decode(packed).astype(bool)
     if protocol.resolution == "original":
@@ -99,7 +98,7 @@ def dense(mask: RLE, protocol: Protocol) -> np.ndarray:
 
 
 def each_apart(protocol: Protocol, pairs: Sequence[Pair], samples: int) -> dict[str, float]:
-    """Return the figures of the plain loop."""
+    """Returns the figures of the plain loop."""
     intersections, unions = [], []
     ious = []
     reached: dict[str, list[bool]] = {name: [] for name, _ in protocol.precisions}
@@ -115,13 +114,13 @@ def each_apart(protocol: Protocol, pairs: Sequence[Pair], samples: int) -> dict[
 
 
 def iou(prediction: np.ndarray, target: np.ndarray) -> float:
-    """Return the IoU of two masks, 0 for two empty ones."""
+    """Returns the IoU of two masks, 0 for two empty ones."""
     union = np.logical_or(prediction, target).sum()
     return float(np.logical_and(prediction, target).sum() / union) if union else 0.0
 
 
 def together(protocol: Protocol, pairs: Sequence[Pair], samples: int) -> dict[str, float]:
-    """Return the figures of a loop that computes intersection and union once a sample."""
+    """Returns the figures of a loop that computes intersection and union once per sample."""
     intersections, unions = [], []
     for found, wanted in streamed(pairs, samples):
         prediction, target = dense(found, protocol), dense(wanted, protocol)
@@ -134,7 +133,7 @@ def together(protocol: Protocol, pairs: Sequence[Pair], samples: int) -> dict[st
 
 
 def compared(protocol: Protocol, pairs: Sequence[Pair], *, samples: int, runs: int) -> float:
-    """Print how the loops and the accumulator do under `protocol`; return the median ratio to the plain loop."""
+    """Prints the times of the loops and the accumulator, and returns the median ratio to the plain loop."""
     times: list[tuple[float, float, float]] = []
     for _ in range(runs):
         plain, expected = timed(lambda: each_apart(protocol, pairs, samples))
@@ -147,16 +146,16 @@ def compared(protocol: Protocol, pairs: Sequence[Pair], *, samples: int, runs: i
     plain, once, ours = (statistics.median(column) for column in zip(*times, strict=True))
     ratios = [one[0] / one[2] for one in times]
     print(f"{protocol.name} ({protocol.where()}), median seconds")
-    print(f"  loop, each figure apart        {plain:8.2f}")
+    print(f"  loop, each figure alone        {plain:8.2f}")
     print(f"  loop, intersection shared      {once:8.2f}")
-    print(f"  accumulator                    {ours:8.2f}   {1e6 * ours / samples:.0f} us a sample")
+    print(f"  accumulator                    {ours:8.2f}   {1e6 * ours / samples:.0f} us per sample")
     print(f"  times faster: {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}) than each apart,")
     print(f"                {statistics.median(one[1] / one[2] for one in times):.1f} than shared; figures equal\n")
     return statistics.median(ratios)
 
 
 def shared(pairs: Sequence[Pair], *, samples: int, runs: int) -> None:
-    """Print what several protocols in one pass save."""
+    """Prints the time that several protocols in one pass save."""
     protocols = get_protocols("original,lavt,cris")
     ratios = []
     for _ in range(runs):
@@ -169,7 +168,7 @@ def shared(pairs: Sequence[Pair], *, samples: int, runs: int) -> None:
 
 
 def memory(pairs: Sequence[Pair], *, samples: int) -> None:
-    """Print the memory that the accumulator takes while scoring, against the number of samples."""
+    """Prints the accumulator's memory against the number of samples."""
     print("accumulator's memory, original,lavt,cris")
     for count in (samples // 10, samples):
         tracemalloc.start()
@@ -183,7 +182,7 @@ def memory(pairs: Sequence[Pair], *, samples: int) -> None:
 
 
 def timed(function: Callable[[], T]) -> tuple[float, T]:
-    """Return the seconds of CPU time that a call takes, and what it returns."""
+    """Returns the CPU seconds and the result of a call."""
     began = time.process_time()
     value = function()
     return time.process_time() - began, value

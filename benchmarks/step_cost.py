@@ -1,11 +1,11 @@
-"""What STEP's steps cost: seconds of a phrase against the folds K, the backbone's share, and the memory of training.
+"""Measures STEP's cost: seconds per expression against the folds K, the backbone's share, and the memory of training.
 
     python benchmarks/step_cost.py                          # ResNet-101, 320 x 320, on the CPU
     python benchmarks/step_cost.py --device cuda
 
-Weights are random: they change no cost. On the CPU, seconds are of CPU time, so that other work on the machine counts
-little; on CUDA they are of the wall clock. Memory is what autograd keeps for the backward pass, counted without
-computing anything; on CUDA the measured peak of a training step stands beside it.
+Weights are random, which does not change the cost. On the CPU, seconds are of CPU time, so that other work on the
+machine counts little; on CUDA they are of the wall clock. Memory is what autograd keeps for the backward pass, counted
+without computing anything; on CUDA the measured peak of a training step is printed as well.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ WORDS = ["the", "man", "in", "the", "red", "shirt", "on", "the", "left"]
 
 
 def main() -> None:
-    """Measure and print."""
+    """Runs the measurements and prints them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default="resnet101", help="deeplab_resnet101, resnet101, resnet50, resnet18")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--folds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--size", type=int, default=320)
-    parser.add_argument("--batch", type=int, default=8, help="of the training whose memory is counted")
+    parser.add_argument("--batch", type=int, default=8, help="batch size of the training whose memory is counted")
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
     changes = [
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def cost_of_steps(changes: Sequence[str], *, folds: Sequence[int], device: str, repeats: int) -> None:
-    """Print the seconds of each part for one picture and one phrase, and how well a line through K fits."""
+    """Prints the seconds of each part for one image and one expression, and how well they are linear in K."""
     system = system_of(changes, max(folds)).eval().to(device)
     batch = batch_of(system, 1).to(device)
     with torch.inference_mode():
@@ -65,8 +65,8 @@ def cost_of_steps(changes: Sequence[str], *, folds: Sequence[int], device: str, 
         for count in folds:
             system.course = course[: level_count * count]
             decoding[count] = seconds(lambda: system.decode(visual, text), device, repeats)
-    print(f"once a picture: backbone {backbone:.3f} s, context and projections {image - backbone:.3f} s")
-    print(f"once a phrase:  text {reading:.4f} s\n")
+    print(f"per image: backbone {backbone:.3f} s, context and projections {image - backbone:.3f} s")
+    print(f"per expression: text {reading:.4f} s\n")
     print("   K    T   steps s   per step s   backbone's share of all   steps' share")
     for count, spent in decoding.items():
         total = image + reading + spent
@@ -80,12 +80,12 @@ def cost_of_steps(changes: Sequence[str], *, folds: Sequence[int], device: str, 
         fitted = [start + slope * count for count in decoding]
         spread = np.var(list(decoding.values()))
         rest = np.mean((np.array(list(decoding.values())) - fitted) ** 2)
-        print(f"\na line: {start:.3f} s + {slope:.3f} s x K, R^2 = {1 - rest / spread:.4f}\n")
+        print(f"\nlinear fit: {start:.3f} s + {slope:.3f} s x K, R^2 = {1 - rest / spread:.4f}\n")
 
 
 def memory_of_training(changes: Sequence[str], *, folds: Sequence[int], batch: int, device: str) -> None:
-    """Print the gigabytes of a training step for each K, counted, and measured where there is CUDA."""
-    print(f"training, batch {batch}, fp32, all of the backbone but its first two stages")
+    """Prints the gigabytes of a training step for each K, counted, and measured on CUDA."""
+    print(f"training, batch {batch}, fp32, the backbone trained but for its first two stages")
     print(
         "   K   weights   gradients   optimizer   activations   together" + ("   measured" if device != "cpu" else "")
     )
@@ -98,7 +98,7 @@ def memory_of_training(changes: Sequence[str], *, folds: Sequence[int], batch: i
 
 
 def measured_peak(changes: Sequence[str], folds: int, batch: int, device: str) -> float:
-    """Return the gigabytes that one step of Adam takes at its peak on CUDA."""
+    """Returns the peak gigabytes of one step of Adam on CUDA."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     system = system_of([*changes, "model.visual.frozen_stages=2"], folds).train().to(device)
@@ -112,13 +112,13 @@ def measured_peak(changes: Sequence[str], folds: int, batch: int, device: str) -
 
 
 def system_of(changes: Sequence[str], folds: int) -> System:
-    """Return a STEP of random weights."""
+    """Returns a STEP with random weights."""
     recipe = load_recipe(RECIPE, [*changes, f"model.folds={folds}"])
     return build_system(recipe.model, vocabulary=Vocabulary(WORDS), pretrained=False)
 
 
 def batch_of(system: System, count: int) -> Batch:
-    """Return `count` pictures of noise, of 4:3, with a phrase each."""
+    """Returns `count` noise images of aspect 4:3, with an expression each."""
     generator = np.random.default_rng(0)
     items = []
     for _ in range(count):
@@ -132,7 +132,7 @@ def batch_of(system: System, count: int) -> Batch:
 
 
 def seconds(work: Callable[[], object], device: str, repeats: int) -> float:
-    """Return the median seconds of `work`, after one run that does not count."""
+    """Returns the median seconds of `work`, after one run that does not count."""
     clock = time.process_time if device == "cpu" else time.perf_counter
     found = []
     for turn in range(repeats + 1):

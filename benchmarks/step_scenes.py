@@ -1,12 +1,12 @@
-"""STEP on synthetic scenes: beside VLT under the same budget, and what each of its parts is worth.
+"""Trains STEP on synthetic scenes: against VLT under the same budget, and with each of its parts left out.
 
     risctl prepare scenes -n 2000 --seed 0                  # writes data/scenes.h5
     python benchmarks/step_scenes.py                        # VLT, STEP with K = 1 and 2
     python benchmarks/step_scenes.py --only step-k1 step-k2 step-k3 step-plain-text step-no-gru step-f5
 
-Every variant is trained on the same samples in the same order (the recipes have one budget) and measured on the
-held-out split, at the recipes' threshold and at the protocol's own; a variant that is trained already is not trained
-again, so that an interrupted run goes on. The differences are paired: both are resampled over the same pictures.
+Every variant is trained on the same samples in the same order (the recipes share one budget) and evaluated on the test
+split, at the recipes' threshold and at the protocol's. A variant that is trained already is not trained again, so that
+an interrupted run continues. Differences are paired: both variants are resampled over the same images.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ BASE = "step-k1"
 
 
 def main() -> None:
-    """Train what is asked for, measure, print a table."""
+    """Trains the variants, evaluates them and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=["vlt", "step-k1", "step-k2"])
     parser.add_argument("--store", default="data/scenes.h5")
     parser.add_argument("--out", type=Path, default=Path("runs/step-scenes-benchmark"))
     parser.add_argument("--split", default="test")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes of every recipe")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides of every recipe")
     given = parser.parse_args()
     results: dict[float, dict[str, list[Any]]] = {}
     for name in given.only:
@@ -86,7 +86,7 @@ def main() -> None:
             if BASE in of_variant and name != BASE:
                 change = paired_differences(of_variant[BASE], rows, get_protocol("original"))["mIoU"]
                 print(
-                    f"mIoU of {name} less {BASE}'s at {threshold}: {change.value:+.2f} "
+                    f"mIoU of {name} minus {BASE} at {threshold}: {change.value:+.2f} "
                     f"[{change.low:+.2f}, {change.high:+.2f}]"
                 )
 

@@ -1,11 +1,11 @@
-"""Global-Local CLIP as published and as done here: seconds and peak memory on one machine, one after the other.
+"""Compares Global-Local CLIP as published with ours: seconds and peak memory on one machine.
 
 `python benchmarks/zero_shot.py [--images 2] [--threads 2] [--proposals 100]`: a ViT-B/32 of full size with random
-weights, 100 proposals an image of 640x480, 2.5 refs and 7 sentences an image. Three schedules, each in a process of its
-own: `published` (written plainly below, as the public code does it), `exact` and `fast` (this package). Proposals and
-noun phrases are given, so neither is timed. The proposals are ellipses of 1 to 30 % of the picture, most of them small;
-the time of the exact schedule depends on their area, since patches outside a mask are not computed. Seconds are told
-by the clock and of the processor: on a busy machine only the latter compare.
+weights, 100 proposals per image of 640x480, 2.5 refs and 7 sentences per image. Three schedules, each in its own
+process: `published` (a plain version below of the public code), `exact` and `fast` (this package). Proposals and noun
+phrases are given, so that neither is timed. Proposals are ellipses of 1 to 30 % of the image, most of them small; the
+time of the exact schedule depends on their area, since patches outside a mask are skipped. Both wall-clock and CPU
+seconds are printed: on a busy machine only the latter are comparable.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LENGTHS = (10, 5)
 
 
 def picture(seed: int, *, proposals: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return a picture and its proposals (N, H, W)."""
+    """Returns an image and its proposals (N, H, W)."""
     generator = np.random.default_rng(seed)
     coarse = generator.integers(0, 255, (12, 16, 3)).astype(np.float32)
     smooth = functional.interpolate(
@@ -55,7 +55,7 @@ def picture(seed: int, *, proposals: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def texts(count: int, seed: int) -> list[tuple[Tensor, Tensor]]:
-    """Return `count` pairs of token ids (1, L): a sentence and its noun phrase."""
+    """Returns `count` pairs of token ids (1, L): a sentence and its noun phrase."""
     generator = torch.Generator().manual_seed(seed)
 
     def one(length: int) -> Tensor:
@@ -67,7 +67,7 @@ def texts(count: int, seed: int) -> list[tuple[Tensor, Tensor]]:
 
 @torch.no_grad()
 def published(system: GlobalLocalCLIP, image: np.ndarray, masks: np.ndarray, refs: list[list[Any]]) -> list[Tensor]:
-    """Everything anew for each ref: the image, each crop from the full picture in a loop, each text alone."""
+    """Recomputes everything for each ref: the image, each crop from the full image in a loop, each text alone."""
     visual, model = system.clip.visual, system.clip.visual.model
     found = []
     for ref in refs:
@@ -107,7 +107,7 @@ def published(system: GlobalLocalCLIP, image: np.ndarray, masks: np.ndarray, ref
 def ours(
     system: GlobalLocalCLIP, image: np.ndarray, masks: np.ndarray, refs: list[list[Any]], *, shortlist: int | None
 ) -> list[Tensor]:
-    """The picture once for all its refs, all texts in one batch."""
+    """Encodes the image once for all its refs, and all texts in one batch."""
     encoded = system.encode_image(image, masks)
     text = encode(system, [pair for ref in refs for pair in ref])
     if shortlist is None:
@@ -116,7 +116,7 @@ def ours(
 
 
 def encode(system: GlobalLocalCLIP, pairs: list[Any]) -> Tensor:
-    """Return the joined features (T, E) of pairs of texts."""
+    """Returns the combined features (T, E) of pairs of texts."""
     ids = [pair[part][0] for part in (0, 1) for pair in pairs]
     stacked = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
     found = system.encode_text(stacked, torch.tensor([len(one) - 1 for one in ids]))
@@ -125,7 +125,7 @@ def encode(system: GlobalLocalCLIP, pairs: list[Any]) -> Tensor:
 
 @torch.no_grad()
 def unchanged(system: GlobalLocalCLIP, *, images: int, count: int, shortlist: int, proposals: int) -> tuple[int, int]:
-    """Return how many of `count` texts an image get the same choice from the shortlist as exactly, and of how many."""
+    """Returns how many texts get the same proposal from the shortlist as from exact scores, and of how many."""
     same = 0
     for seed in range(images):
         encoded = system.encode_image(*picture(seed, proposals=proposals))
@@ -136,11 +136,11 @@ def unchanged(system: GlobalLocalCLIP, *, images: int, count: int, shortlist: in
 
 
 def child(schedule: str, *, images: int, threads: int, shortlist: int, count: int, proposals: int) -> dict[str, Any]:
-    """Run one schedule and return its figures."""
+    """Runs one schedule and returns its figures."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     system = GlobalLocalCLIP(wrap_clip(CLIPModel(CLIPConfig())))
-    # A first run of everything, small, so that no schedule pays for what libraries do once.
+    # A small warm-up run of everything, so that no schedule pays for one-time work of libraries.
     system.encode_image(np.zeros((32, 32, 3), dtype=np.uint8), np.ones((2, 32, 32), dtype=bool)).local.sum()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     wall = processor = 0.0
@@ -166,13 +166,15 @@ def child(schedule: str, *, images: int, threads: int, shortlist: int, count: in
 
 
 def main() -> int:
-    """Run all schedules and print a table."""
+    """Runs all schedules and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--proposals", type=int, default=100)
     parser.add_argument("--shortlist", type=int, default=10)
-    parser.add_argument("--texts", type=int, default=500, help="an image, to count unchanged choices of the shortlist")
+    parser.add_argument(
+        "--texts", type=int, default=500, help="texts per image, to count unchanged selections of the shortlist"
+    )
     parser.add_argument("--only", choices=("published", "exact", "fast"))
     asked = parser.parse_args()
     if asked.only:
@@ -185,7 +187,7 @@ def main() -> int:
         }
         print(json.dumps(child(asked.only, **settings)))
         return 0
-    # Threads that wait in a loop would count as processor time on a busy machine.
+    # Spinning threads would count as CPU time on a busy machine.
     environment = os.environ | {"OMP_WAIT_POLICY": "passive"}
     found = {}
     for schedule in ("published", "exact", "fast"):
@@ -195,7 +197,7 @@ def main() -> int:
         )
         one, first = found[schedule], found["published"]
         print(
-            f"{schedule:<10} {one['wall']:7.2f} s an image, {one['processor']:7.2f} s of processor "
+            f"{schedule:<10} {one['wall']:7.2f} s per image, {one['processor']:7.2f} s of CPU time "
             f"({first['wall'] / one['wall']:.2f}x, {first['processor'] / one['processor']:.2f}x), peak memory "
             f"{one['memory']:,.0f} MB ({one['model']:,.0f} MB before the first image)",
             flush=True,
@@ -203,12 +205,12 @@ def main() -> int:
     exact, plain = np.array(found["exact"]["rows"]), np.array(found["published"]["rows"])
     same = int((exact.argmax(1) == plain.argmax(1)).sum())
     print(
-        f"exact against published: scores within {np.abs(exact - plain).max():.1e}, {same} of {len(plain)} choices same"
+        f"exact vs published: scores within {np.abs(exact - plain).max():.1e}, {same} of {len(plain)} selections equal"
     )
     if asked.texts:
         same, every = found["fast"]["unchanged"]
         share = 100 * same / every
-        print(f"fast against exact: {same} of {every} choices equal ({share:.2f} %), shortlist {asked.shortlist}")
+        print(f"fast vs exact: {same} of {every} selections equal ({share:.2f} %), shortlist {asked.shortlist}")
     return 0
 
 

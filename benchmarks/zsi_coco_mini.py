@@ -1,20 +1,21 @@
-"""What word vectors carry: ZSI trained on the 48 seen classes of a few hundred COCO pictures, asked for the 17 unseen.
+"""Measures what word vectors transfer: ZSI trained on 48 classes of a few hundred COCO images, tested on 17 unseen.
 
     risctl prepare coco-zsi-48-17 --instances instances.json --images images     # writes data/coco-zsi-48-17.h5
     python benchmarks/zsi_coco_mini.py --vectors word_w2v_withbg_48_17.txt
 
-Two trainings of the recipe zsi-coco-mini: with the classes' word vectors, and with the same vectors dealt out to other
-classes by chance (no class keeps its own). Measured on the pictures with an unseen class, of which none was trained on:
+Two trainings of the recipe zsi-coco-mini: with the classes' word vectors, and with the same vectors randomly reassigned
+to other classes (no class keeps its own). Evaluated on the images with an unseen class, none of which was used in
+training:
 
-  trained          as it is
-  untrained head   the trained backbone, pyramid and proposals; box and mask head as they began
-  asked shuffled   as trained, but the unseen classes are asked for by each other's vectors, in so many ways
-  shuffled         trained and asked with the dealt-out vectors
+  trained          as trained
+  untrained head   the trained backbone, pyramid and proposals; box and mask head as initialised
+  asked shuffled   as trained, but unseen classes are detected by each other's vectors, in several ways
+  shuffled         trained and evaluated with the reassigned vectors
 
 Recall@100 of unseen classes at IoU .4, .5 and .6 and mAP at .5, on masks and on boxes. Differences of recall are
-paired: the same pictures are drawn again for both. A training that was stopped goes on, and what is measured is not
-measured again. On one core a training takes about half an hour, and a row of the table about 6 minutes; `--only` trains
-one of the two, so that they can run side by side. Where ImageNet's weights lie in a file: `--set
+paired: both are resampled over the same images. An interrupted training continues, and finished measurements are not
+repeated. On one core a training takes about half an hour, and a row of the table about 6 minutes; `--only` runs one of
+the two trainings, so that both can run side by side. With ImageNet weights in a local file: `--set
 model.visual.weights=FILE`.
 """
 
@@ -51,7 +52,7 @@ NAMES = {"segm": "masks", "bbox": "boxes"}
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """Where everything lies, and what the recipe is changed by."""
+    """Paths of the experiment, and the overrides of its recipe."""
 
     store: Path
     out: Path
@@ -61,31 +62,36 @@ class Setting:
     changes: list[str]
 
     def pictures(self, store: Store) -> list[int]:
-        """Return the rows of the pictures to measure on."""
+        """Returns the rows of the images to evaluate on."""
         return [int(row) for row in store.images(self.split)][: self.limit]
 
     def recipe(self, vectors: Path) -> Recipe:
-        """Return the recipe of a training with the vectors of a file."""
+        """Returns the recipe of a training with the vectors of a file."""
         return load_recipe(
             "zsi-coco-mini", [f"data.store={self.store}", f"model.text.vectors={vectors}", *self.changes]
         )
 
 
 def main() -> None:
-    """Train what is not trained, measure what is not measured, print the tables."""
+    """Runs the missing trainings and measurements and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vectors", type=Path, required=True, help="word vectors with the classes' names")
+    parser.add_argument("--vectors", type=Path, required=True, help="word vectors that contain the classes' names")
     parser.add_argument("--store", type=Path, default=Path("data/coco-zsi-48-17.h5"))
     parser.add_argument("--out", type=Path, default=Path("runs/zsi-coco-mini-benchmark"))
     parser.add_argument("--split", default="test")
-    parser.add_argument("--limit", type=int, help="measure on the first so many pictures alone")
+    parser.add_argument("--limit", type=int, help="evaluate on the first N images only")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--shuffles", type=int, default=2, help="in how many ways the trained model is asked shuffled")
-    parser.add_argument("--seed", type=int, default=0, help="decides which class gets whose vector")
     parser.add_argument(
-        "--only", choices=("trained", "shuffled"), help="do one training and stop: two can run at a time"
+        "--shuffles",
+        type=int,
+        default=2,
+        help="number of shuffles of the vectors that the trained model is evaluated with",
     )
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes of the recipe")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the reassignment of vectors")
+    parser.add_argument(
+        "--only", choices=("trained", "shuffled"), help="run one training only, so that two can run side by side"
+    )
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides of the recipe")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     setting = Setting(
@@ -118,7 +124,7 @@ def main() -> None:
 
 
 def write_vectors(source: Path, out: Path, *, seed: int) -> tuple[Path, Path]:
-    """Write the vectors of the classes alone, as they are and dealt out to other classes, and return both files."""
+    """Writes the vectors of the classes alone, as they are and reassigned to other classes, and returns both files."""
     names = (*SPLITS["48_17"].seen, *SPLITS["48_17"].unseen)
     vectors, there = WordVectors.open(source, needed=names, dim=300).lookup(names)
     if not there.all():
@@ -132,7 +138,7 @@ def write_vectors(source: Path, out: Path, *, seed: int) -> tuple[Path, Path]:
 
 
 def derangement(count: int, *, seed: int) -> np.ndarray:
-    """Return an order of `count` places in which none is its own."""
+    """Returns a permutation of `count` elements without fixed points."""
     generator = np.random.default_rng(seed)
     while True:
         order = generator.permutation(count)
@@ -141,7 +147,7 @@ def derangement(count: int, *, seed: int) -> np.ndarray:
 
 
 def trained(setting: Setting, name: str, vectors: Path) -> Path:
-    """Train, or go on with, the run `name`, and return its folder."""
+    """Trains the run `name`, or resumes it, and returns its folder."""
     run = setting.out / name
     done = run / "done.json"
     if done.is_file():
@@ -161,7 +167,7 @@ def trained(setting: Setting, name: str, vectors: Path) -> Path:
 def found(
     setting: Setting, name: str, run: Path, *, change: Callable[[ZSI], None] | None = None
 ) -> list[dict[str, Any]]:
-    """Return what the end of a run finds of the unseen classes, after a change of it."""
+    """Returns the detections of unseen classes by a run's final model, after a change of it."""
     kept = setting.out / f"{name}.{setting.split}{'' if setting.limit is None else setting.limit}.json"
     if kept.is_file():
         return json.loads(kept.read_text(encoding="utf-8"))
@@ -175,12 +181,12 @@ def found(
         results = found_things(system.eval(), store, setting.pictures(store), unseen)
     with replacing(kept) as beside:
         beside.write_text(json.dumps(results), encoding="utf-8")
-    print(f"{name}: {len(results):,} found", flush=True)
+    print(f"{name}: {len(results):,} detections", flush=True)
     return results
 
 
 def forget_heads(system: ZSI, setting: Setting, vectors: Path) -> None:
-    """Put the box and the mask head back to how the training began."""
+    """Resets the box and mask heads to their initial weights."""
     recipe = setting.recipe(vectors)
     with Store(setting.store) as store:
         words = gather_vocabulary(recipe, store)
@@ -191,15 +197,15 @@ def forget_heads(system: ZSI, setting: Setting, vectors: Path) -> None:
 
 
 def shuffle_asked(system: ZSI, *, seed: int) -> None:
-    """Give each unseen class another unseen class's vector."""
+    """Gives each unseen class another unseen class's vector."""
     order = torch.from_numpy(derangement(len(system.unseen) - 1, seed=seed))
     system.unseen[1:] = system.unseen[1:][order]
 
 
 def tell(truth: dict[str, Any], measured: dict[str, list[dict[str, Any]]], *, unseen: set[int]) -> None:
-    """Print the figures of each, and by how much the trained one is better."""
+    """Prints the figures of each variant, and the differences from the trained one."""
     of = [one["category_id"] for one in truth["annotations"] if one["category_id"] in unseen and not one["iscrowd"]]
-    print(f"{len(truth['images'])} pictures, n = {len(of)} things of {len(set(of))} unseen classes")
+    print(f"{len(truth['images'])} images, n = {len(of)} instances of {len(set(of))} unseen classes")
     for kind in KINDS:
         print(f"\n{NAMES[kind]:<18}" + "".join(f"recall@100 {at:g}".rjust(16) for at in RECALL_AT) + "  mAP 0.5")
         counted: dict[str, Matches] = {}
@@ -213,11 +219,11 @@ def tell(truth: dict[str, Any], measured: dict[str, list[dict[str, Any]]], *, un
                 f"{value:+.2f} [{low:+.2f}, {high:+.2f}]".rjust(24)
                 for value, low, high in (difference(counted["trained"], counted[name], at) for at in RECALL_AT)
             )
-            print(f"trained less {name:<16}{shown}")
+            print(f"trained minus {name:<16}{shown}")
 
 
 def difference(first: Matches, second: Matches, at: float, *, resamples: int = 1000) -> tuple[float, float, float]:
-    """Return by how much the recall of the first is higher, and the 95 % interval over pictures drawn again."""
+    """Returns the difference in recall of the first from the second, and its 95 % interval over resampled images."""
     count = len(first.there)
     drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=resamples).astype(float)
     spread = first.recall(at, weights=drawn) - second.recall(at, weights=drawn)

@@ -1,10 +1,10 @@
-"""Draw the README's gallery: what mini answers about free pictures, its failures as well.
+"""Draws the README's gallery: mini's predictions on free images, failures included.
 
     risctl prepare scenes -n 12 --seed 21 --out scenes.h5 --pictures scenes
     python tools/gallery.py docs/pictures scenes docs/gallery.jpg
 
-The phrases were written down before the answers were seen (a fourth one of the coffee, "the plate", had no room); those
-of the scenes are the scenes' own.
+The expressions were written down before the predictions were seen (a fourth one for the coffee, "the plate", had no
+room); those of the scenes are the scenes' own.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ EACH = 3
 
 
 def main() -> None:
-    """Ask, draw, write."""
-    pictures, scenes, out = (Path(one) for one in sys.argv[1:4])
-    asked = [(pictures / f"{name}.jpg", texts) for name, texts in PHRASES.items()]
+    """Predicts, draws and writes the gallery."""
+    pictures, scenes, out = (Path(argument) for argument in sys.argv[1:4])
+    inputs = [(pictures / f"{name}.jpg", texts) for name, texts in PHRASES.items()]
     for file in sorted(scenes.glob("*.json"))[:SCENES]:
-        told = json.loads(file.read_text(encoding="utf-8"))
-        texts = [one["text"] for one in told["expressions"]]
-        asked.append((file.with_suffix(".png"), texts[:: max(1, len(texts) // EACH)][:EACH]))
+        description = json.loads(file.read_text(encoding="utf-8"))
+        texts = [expression["text"] for expression in description["expressions"]]
+        inputs.append((file.with_suffix(".png"), texts[:: max(1, len(texts) // EACH)][:EACH]))
     predictor = Predictor.load(SHIPPED, device="cpu")
-    drawn: list[np.ndarray] = []
+    overlays: list[np.ndarray] = []
     captions = []
-    for path, texts in asked:
-        for one in predictor.predict(path, texts):
-            drawn.append(one.overlay())
-            answer = f"score {one.score:.2f}" if one.matched else f"no match ({one.score:.2f})"
-            captions.append(f"{one.text}: {answer}")
-    Image.fromarray(contact_sheet(drawn, captions, columns=EACH * 2, cell=230)).save(out, quality=85)
+    for path, texts in inputs:
+        for prediction in predictor.predict(path, texts):
+            overlays.append(prediction.overlay())
+            answer = f"score {prediction.score:.2f}" if prediction.matched else f"no match ({prediction.score:.2f})"
+            captions.append(f"{prediction.text}: {answer}")
+    Image.fromarray(contact_sheet(overlays, captions, columns=EACH * 2, cell=230)).save(out, quality=85)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""How often the noun phrase's noun is the head that people named: `python tools/measure_noun_phrases.py SAMPLE_FOLDER`.
+"""Measures how often the head noun that we extract is the one that people named.
 
-Against the hand-checked heads (field r1) of a folder of RefCOCO expressions, beside the baseline "last noun before the
-first preposition" by the same tagger. Heads are compared as lemmas; "none" is right where no noun is found ("one" is a
-pronoun). Prints a line a set, and a line a half of the images: the rules of `language/parse_repairs.py` were found by
-looking at errors of the first half.
+    python tools/measure_noun_phrases.py SAMPLE_FOLDER
+
+Compares with the hand-checked heads (field r1) of a folder of RefCOCO expressions, along with the baseline "last noun
+before the first preposition" by the same tagger. Heads are compared as lemmas; "none" is correct where no noun is found
+("one" is a pronoun). Prints a line per set and per half of the images: the rules of `language/parse_repairs.py` were
+found by looking at errors in the first half.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ IRREGULAR = {
 
 
 def lemmas(word: str) -> set[str]:
-    """Return what a word may be as a lemma. The sample's own lemmatiser also turned "umbrella" into "umbrellum"."""
+    """Returns the possible lemmas of a word. The sample's own lemmatiser also turned "umbrella" into "umbrellum"."""
     found = {word, IRREGULAR.get(word, word)}
     for ending, base in (("s", ""), ("es", ""), ("ies", "y"), ("ves", "f"), ("a", "um"), ("i", "us"), ("'s", "")):
         if word.endswith(ending) and len(word) > len(ending) + 1:
@@ -33,14 +35,14 @@ def lemmas(word: str) -> set[str]:
 
 
 def is_right(noun: str | None, named: Sequence[str]) -> bool:
-    """Return whether the noun found is one that people named."""
+    """Returns whether the extracted noun is one that people named."""
     if noun is None or noun in ("one", "ones"):
         return list(named) == ["none"]
     return bool(lemmas(noun) & set(named))
 
 
 def baseline(phraser: Phraser, texts: Sequence[str]) -> list[str | None]:
-    """Return the last noun before the first preposition of each text."""
+    """Returns the last noun before the first preposition of each text."""
     found = []
     for parsed in phraser.parses(texts):
         tags = [token.tag_ if phraser.universal else token.pos_ for token in parsed]
@@ -51,11 +53,11 @@ def baseline(phraser: Phraser, texts: Sequence[str]) -> list[str | None]:
 
 
 def main() -> int:
-    """Measure and print."""
+    """Runs the measurement and prints it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sample", type=Path, metavar="SAMPLE_FOLDER")
     parser.add_argument("--model", help="a spaCy model or folder; default: the best installed, else the shipped")
-    parser.add_argument("--wrong", type=int, default=0, help="show so many that are wrong")
+    parser.add_argument("--wrong", type=int, default=0, help="print this many wrong ones")
     asked = parser.parse_args()
     phraser = load_phraser(asked.model)
     print(phraser.name)

@@ -1,9 +1,10 @@
-"""Turn NanoDet-m's ONNX file into initial weights for the mini model's backbone, neck and detection head.
+"""Converts NanoDet-m's ONNX file to initial weights for mini's backbone, neck and detection head.
 
     python tools/nanodet_start.py nanodet_m.onnx start.safetensors
 
-Needs the `onnx` package. The file's norms are folded and its tensors named by number, but its convolutions stand in the
-order of our modules. It was trained on BGR; we feed RGB, so the first convolution's input channels are turned round.
+Needs the `onnx` package. The file's norms are folded into its convolutions and its tensors named by number, but its
+convolutions are in the order of our modules. It was trained on BGR and we feed RGB, so the first convolution's input
+channels are reversed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from risctl.core.heads.detection import DetectionHead
 
 
 def convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
-    """Return (weight, bias) of the file's convolutions in graph order."""
+    """Returns (weight, bias) of the file's convolutions in graph order."""
     graph = onnx.load(str(path)).graph
     tensors = {one.name: one for one in graph.initializer}
     found = []
@@ -35,7 +36,7 @@ def convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
 
 
 def start(path: Path) -> nn.ModuleDict:
-    """Return backbone, neck and head with the weights of the ONNX file `path`."""
+    """Returns backbone, neck and detection head with the weights of the ONNX file `path`."""
     parts = nn.ModuleDict(
         {
             "backbone": ShuffleNet(),
@@ -46,7 +47,7 @@ def start(path: Path) -> nn.ModuleDict:
     layers = [layer for layer in parts.modules() if isinstance(layer, nn.Conv2d)]
     found = convolutions(path)
     if [tuple(layer.weight.shape) for layer in layers] != [tuple(weight.shape) for weight, _ in found]:
-        raise SystemExit(f"{path} is not NanoDet-m: its convolutions have other shapes")
+        raise SystemExit(f"{path} is not NanoDet-m: the shapes of its convolutions differ")
     with torch.no_grad():
         for layer, (weight, bias) in zip(layers, found, strict=True):
             layer.weight.copy_(weight)

@@ -1,7 +1,7 @@
-"""Parsed referring phrases by rule: "second guy from left in the red shirt", with UD tags, heads and relations.
+"""Generates parsed referring phrases by rule: "second guy from left in the red shirt", with UD tags and relations.
 
-A treebank of web text has few noun phrases that stand alone, in lower case and without an article. These phrases show a
-parser what they look like. The patterns and word lists are the project's own; no dataset's expressions are in them.
+A treebank of web text has few noun phrases that stand alone, in lower case and without an article; these phrases teach
+them to a parser. The patterns and word lists are the project's own and contain no dataset's expressions.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ BESIDE = _words("behind under near by beside above over below on in against")
 
 @dataclass(slots=True)
 class Word:
-    """A node of a parse: its text, UD tag and relation, what hangs on it before and after."""
+    """A node of a parse: its text, UD tag and relation, and its dependents before and after it."""
 
     text: str
     tag: str
@@ -71,7 +71,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A phrase: a word, tag, head (its own index for a root) and relation a token."""
+    """A parsed phrase: per token its word, tag, head (its own index for a root) and relation."""
 
     words: list[str]
     tags: list[str]
@@ -80,14 +80,20 @@ class Parsed:
 
 
 class PhraseMaker:
-    """Makes phrases. `nouns`: further nouns to name things by, so that few words are learned by heart."""
+    """Generates phrases."""
 
     def __init__(self, seed: int, *, nouns: Sequence[str]) -> None:
+        """Builds the generator.
+
+        Args:
+            seed: Seed of the random generator.
+            nouns: Further nouns for objects, so that few words are memorised.
+        """
         self._random = random.Random(seed)
         self._nouns = list(nouns)
 
     def make(self) -> Parsed:
-        """Return a phrase."""
+        """Returns a phrase."""
         root = self._root()
         parsed = _linear(root)
         words = [self._misspelt(word) if self._chance(0.02) else word for word in parsed.words]
@@ -160,7 +166,7 @@ class PhraseMaker:
         return self._before(noun)
 
     def _before(self, noun: Word) -> Word:
-        """Put article, places and looks before a noun."""
+        """Adds article, location and appearance before a noun."""
         mods: list[Word] = []
         if self._chance(0.35):
             place = Word(self._one(PLACES), "ADJ", "amod")
@@ -247,7 +253,7 @@ class PhraseMaker:
         return place
 
     def _counted(self) -> Word:
-        """Return "second from left", "closest to us"."""
+        """Returns "second from left", "closest to us"."""
         if self._chance(0.5):
             side = Word(self._one(SIDES), "NOUN", "obl", before=[Word("from", "ADP", "case")])
             if self._chance(0.3):
@@ -306,7 +312,7 @@ class PhraseMaker:
         return verb
 
     def _nameless(self) -> Word:
-        """Return a phrase without a noun: "far right", "the one on the left", "white", "sitting on the right"."""
+        """Returns a phrase without a noun: "far right", "the one on the left", "white", "sitting on the right"."""
         dice = self._random.random()
         if dice < 0.30:
             place = Word(self._one(PLACES), "ADJ")
@@ -345,7 +351,7 @@ class PhraseMaker:
 
 
 def _linear(root: Word) -> Parsed:
-    """Return a tree as rows, in the order of the text."""
+    """Returns a tree as rows, in text order."""
     order: list[tuple[Word, Word]] = []
 
     def visit(word: Word, head: Word) -> None:

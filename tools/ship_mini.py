@@ -1,9 +1,9 @@
-"""Turn a finished run of mini into the model that the package ships: its weights alone, in half precision.
+"""Converts a finished run of mini to the model that the package ships: weights only, in half precision.
 
     python tools/ship_mini.py runs/mini risctl/models/mini.safetensors model.no_target_threshold=0.3
 
-Further arguments change the recipe in the file's header, such as thresholds that were chosen after training. Refuses
-what is too large to ship (6 M parameters, 14 MB) or does not fit half precision.
+Further arguments override the recipe in the file's header, such as thresholds chosen after training. Refuses a model
+that is too large (6 M parameters, 14 MB) or does not fit half precision.
 """
 
 from __future__ import annotations
@@ -16,18 +16,22 @@ from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.errors import CheckpointError, RisctlError
 from risctl.recipe.load import parse_recipe
 
-MOST_PARAMETERS = 6_000_000
-MOST_BYTES = 14_000_000
+MAX_PARAMETERS = 6_000_000
+MAX_BYTES = 14_000_000
 # What every checkpoint has anyway, told anew of the new file.
 _OWN = ("format_version", "risctl", "recipe", "vocabulary", "sha256")
 
 
 def ship(run: Path, out: Path, *, overrides: list[str]) -> str:
-    """Write `out`, and return one line about it. Raises `CheckpointError` if it cannot be shipped."""
+    """Writes `out` and returns a one-line summary.
+
+    Raises:
+        CheckpointError: If the model cannot be shipped.
+    """
     loaded = load_checkpoint(run)
     count = sum(one.numel() for one in loaded.system.parameters())
-    if count > MOST_PARAMETERS:
-        raise CheckpointError(f"{loaded.path} has {count} parameters; at most {MOST_PARAMETERS} are shipped")
+    if count > MAX_PARAMETERS:
+        raise CheckpointError(f"{loaded.path} has {count} parameters; a shipped model has at most {MAX_PARAMETERS}")
     whole = {name: tensor.clone() for name, tensor in loaded.system.state_dict().items()}
     off = 0.0
     for name, tensor in loaded.system.half().state_dict().items():
@@ -43,15 +47,15 @@ def ship(run: Path, out: Path, *, overrides: list[str]) -> str:
         extra={key: value for key, value in loaded.header.items() if key not in _OWN},
     )
     size = out.stat().st_size
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         out.unlink()
-        raise CheckpointError(f"{out} would have {size} bytes; at most {MOST_BYTES} are shipped")
+        raise CheckpointError(f"{out} would have {size} bytes; a shipped model has at most {MAX_BYTES}")
     load_checkpoint(out)
-    return f"{out}: {count / 1e6:.2f} M parameters, {size / 1e6:.2f} MB, rounded by {off:.1e} at most"
+    return f"{out}: {count / 1e6:.2f} M parameters, {size / 1e6:.2f} MB, rounding errors of at most {off:.1e}"
 
 
 def main() -> None:
-    """Read the command line."""
+    """Parses the command line."""
     if len(sys.argv) < 3:
         raise SystemExit((__doc__ or "").strip())
     try:

@@ -1,8 +1,8 @@
-"""Train the small English parser that risctl ships: `python tools/train_parser.py UD_FOLDER --out FOLDER`.
+"""Trains the small English parser that risctl ships: `python tools/train_parser.py UD_FOLDER --out FOLDER`.
 
 A spaCy pipeline of a shared tok2vec, a tagger (universal tags) and a dependency parser (UD relations), trained on UD
-English EWT and on phrases made by rule (`referring_phrases.py`). Half of the treebank's sentences are shown in lower
-case and without punctuation, as referring expressions are typed, and some of their noun phrases alone. Takes
+English EWT and on generated phrases (`referring_phrases.py`). Half of the treebank's sentences are lower-cased and
+stripped of punctuation, as referring expressions are typed, and some of their noun phrases stand alone. Takes
 `--minutes` on one core; measure it with `tools/measure_noun_phrases.py`.
 """
 
@@ -28,7 +28,7 @@ NOMINAL = ("NOUN", "PROPN")
 
 
 def read_conllu(path: Path) -> Iterator[Parsed]:
-    """Yield the sentences of a CoNLL-U file, multi-word tokens as their words."""
+    """Yields the sentences of a CoNLL-U file, multi-word tokens as their words."""
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8") as file:
         rows: list[list[str]] = []
@@ -53,12 +53,12 @@ def _sentence(rows: list[list[str]]) -> Parsed:
 
 
 def _relation(name: str) -> str:
-    """Keep the few subtypes that noun chunks look at."""
+    """Keeps the few subtypes that noun chunks use."""
     return name if name in ("nmod:poss", "acl:relcl") else name.split(":")[0]
 
 
 def part(parsed: Parsed, chosen: list[int], root: int) -> Parsed:
-    """Return some tokens of a parse as a parse of its own; what hung outside hangs on `root`."""
+    """Returns some tokens of a parse as a parse of its own; tokens with a head outside are attached to `root`."""
     place = {old: new for new, old in enumerate(chosen)}
     heads = [place[old] if old == root else place.get(parsed.heads[old], place[root]) for old in chosen]
     relations = ["ROOT" if old == root else parsed.relations[old] for old in chosen]
@@ -66,7 +66,7 @@ def part(parsed: Parsed, chosen: list[int], root: int) -> Parsed:
 
 
 def as_typed(parsed: Parsed) -> Parsed | None:
-    """Return a sentence in lower case without punctuation; None if nothing or no root stays."""
+    """Returns a sentence in lower case without punctuation, None if no token or no root remains."""
     chosen = [number for number, tag in enumerate(parsed.tags) if tag not in ("PUNCT", "SYM")]
     roots = [number for number in chosen if parsed.heads[number] == number]
     if len(roots) != 1:
@@ -76,7 +76,7 @@ def as_typed(parsed: Parsed) -> Parsed | None:
 
 
 def noun_phrases(parsed: Parsed) -> Iterator[Parsed]:
-    """Yield the noun phrases of a sentence as phrases that stand alone, without their preposition."""
+    """Yields the noun phrases of a sentence as independent phrases, without their preposition."""
     for noun, tag in enumerate(parsed.tags):
         if tag not in NOMINAL or parsed.relations[noun] in ("compound", "flat", "conj"):
             continue
@@ -105,7 +105,7 @@ def _below(parsed: Parsed, number: int, head: int) -> bool:
 
 
 class Examples:
-    """What each round of training shows."""
+    """The training examples of each round."""
 
     def __init__(self, nlp: Language, treebank: list[Parsed], *, phrases: int) -> None:
         self._nlp, self._treebank, self._phrases = nlp, treebank, phrases
@@ -117,26 +117,26 @@ class Examples:
         self._fragments = [typed for fragment in fragments if (typed := as_typed(fragment)) is not None]
 
     def round(self, number: int) -> list[Example]:
-        """Return the examples of one round, shuffled."""
-        chooser = random.Random(number)
+        """Returns the examples of one round, shuffled."""
+        generator = random.Random(number)
         shown: list[Parsed] = []
-        for one in chooser.sample(self._treebank, len(self._treebank) // 2):
-            typed = as_typed(one) if chooser.random() < 0.6 else one
+        for one in generator.sample(self._treebank, len(self._treebank) // 2):
+            typed = as_typed(one) if generator.random() < 0.6 else one
             shown += [typed] if typed is not None else []
-        shown += chooser.sample(self._fragments, min(len(self._fragments), self._phrases // 2))
+        shown += generator.sample(self._fragments, min(len(self._fragments), self._phrases // 2))
         maker = PhraseMaker(1000 + number, nouns=self.nouns)
         shown += [maker.make() for _ in range(self._phrases)]
-        chooser.shuffle(shown)
+        generator.shuffle(shown)
         return [self.example(one) for one in shown]
 
     def example(self, parsed: Parsed) -> Example:
-        """Return a parse as spaCy trains on it."""
+        """Returns a parse as a training example of spaCy."""
         truth = {"words": parsed.words, "tags": parsed.tags, "heads": parsed.heads, "deps": parsed.relations}
         return Example.from_dict(Doc(self._nlp.vocab, words=parsed.words), truth)
 
 
 def build(width: int, rows: int) -> Language:
-    """Return the untrained pipeline."""
+    """Returns the untrained pipeline."""
     nlp = spacy.blank("en")
     embed = {
         "@architectures": "spacy.HashEmbedCNN.v2",
@@ -175,22 +175,22 @@ META = {
 
 
 def main() -> int:
-    """Train and write the pipeline."""
+    """Trains and writes the pipeline."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("treebank", type=Path, metavar="UD_FOLDER")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=14)
-    parser.add_argument("--phrases", type=int, default=9000, help="phrases made by rule, a round")
+    parser.add_argument("--phrases", type=int, default=9000, help="generated phrases per round")
     parser.add_argument("--width", type=int, default=96)
     parser.add_argument("--rows", type=int, default=3000)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     began = time.monotonic()
     spacy.util.fix_random_seed(0)
-    [train_file] = asked.treebank.glob("*train*.conllu*")
-    [dev_file] = asked.treebank.glob("*dev*.conllu*")
-    nlp = build(asked.width, asked.rows)
+    [train_file] = options.treebank.glob("*train*.conllu*")
+    [dev_file] = options.treebank.glob("*dev*.conllu*")
+    nlp = build(options.width, options.rows)
     nlp.meta.update(META)
-    examples = Examples(nlp, list(read_conllu(train_file)), phrases=asked.phrases)
+    examples = Examples(nlp, list(read_conllu(train_file)), phrases=options.phrases)
     dev = [examples.example(one) for one in list(read_conllu(dev_file))[:600]]
     first = examples.round(0)
     optimizer = nlp.initialize(lambda: first)
@@ -200,21 +200,21 @@ def main() -> int:
         losses: dict[str, float] = {}
         shown = first if number == 0 else examples.round(number)
         for batch in minibatch(shown, size=64):
-            spent = (time.monotonic() - began) / (60 * asked.minutes)
+            spent = (time.monotonic() - began) / (60 * options.minutes)
             if spent >= 1:
                 finished = True
                 break
-            # Falls linearly over the time given.
+            # The learning rate falls linearly over the given time.
             optimizer.learn_rate = 0.002 * max(0.02, 1 - spent)
             nlp.update(list(batch), sgd=optimizer, losses=losses, drop=0.1)
         number += 1
         with nlp.use_params(optimizer.averages):
             scores = nlp.evaluate(dev)
-            nlp.to_disk(asked.out)
+            nlp.to_disk(options.out)
         report = {name: round(scores[name], 4) for name in ("tag_acc", "dep_uas", "dep_las")}
         print(f"round {number}, {time.monotonic() - began:.0f} s: {report}", flush=True)
         averaged = report
-    print(f"written to {asked.out}: {averaged}")
+    print(f"written to {options.out}: {averaged}")
     return 0
 
 

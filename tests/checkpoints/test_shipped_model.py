@@ -103,11 +103,11 @@ def test_what_is_too_large_or_too_big_a_number_is_not_shipped(
 ) -> None:
     out = tmp_path / "mini.safetensors"
     with monkeypatch.context() as changed:
-        changed.setattr(tool, "MOST_BYTES", 1000)
+        changed.setattr(tool, "MAX_BYTES", 1000)
         with pytest.raises(CheckpointError, match="at most 1000"):
             tool.ship(tiny_mini, out, overrides=[])
-        changed.setattr(tool, "MOST_PARAMETERS", 1000)
-        with pytest.raises(CheckpointError, match="at most 1000 are"):
+        changed.setattr(tool, "MAX_PARAMETERS", 1000)
+        with pytest.raises(CheckpointError, match="parameters; a shipped model has at most 1000"):
             tool.ship(tiny_mini, out, overrides=[])
     loaded = load_checkpoint(tiny_mini)
     with torch.no_grad():
