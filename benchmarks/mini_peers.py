@@ -15,7 +15,7 @@ from risctl.core.fusion.box_selector import BoxScores
 from risctl.core.heads.instance_masks import paste_logits
 from risctl.data.datasets.coco_phrases.about_boxes import CATEGORIES
 from risctl.data.datasets.coco_phrases.lexicon import nouns, plural
-from risctl.systems.mini.model import FoundFeatures, Mini
+from risctl.systems.mini.model import DetectedFeatures, Mini
 from risctl.vision.geometry import Geometry
 
 WHOLE, ELLIPSE, LARGEST, NAMED, BEST = (
@@ -47,7 +47,7 @@ class DetectedInstances:
     scores: np.ndarray
 
 
-def draw_all(system: Mini, visual: FoundFeatures, geometry: Geometry) -> DetectedInstances:
+def draw_all(system: Mini, visual: DetectedFeatures, geometry: Geometry) -> DetectedInstances:
     """Returns all detections of the one image of `visual`, each with its mask."""
     features, present = visual.maps[0], visual.detections.mask[0]
     corners = visual.detections.corners[0][present]

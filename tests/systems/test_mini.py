@@ -18,7 +18,7 @@ from risctl.data.batch import Batch, Item, collate
 from risctl.errors import UsageError
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
-from risctl.systems.mini.model import FoundFeatures, Mini
+from risctl.systems.mini.model import DetectedFeatures, Mini
 from risctl.systems.mini.preprocess import MiniPreprocess
 from risctl.vision import rle
 from risctl.vision.colour_names import NAMES
@@ -68,8 +68,8 @@ class TestContract(SystemContract):
         for item in super().items(system, texts=texts, seed=seed):
             with torch.no_grad():
                 seen = system.encode_image(item.image[None], item.geometry.padding()[None])
-            assert isinstance(seen, FoundFeatures)
-            left, top, right, bottom = (seen.things.corners[0, 0] / 4).round().int().tolist()
+            assert isinstance(seen, DetectedFeatures)
+            left, top, right, bottom = (seen.detections.corners[0, 0] / 4).round().int().tolist()
             target = torch.zeros(16, 16)
             target[top : max(bottom, top + 1), left : max(right, left + 1)] = 1
             made.append(replace(item, target=target))
@@ -108,7 +108,7 @@ def test_what_lies_in_padding_is_not_seen(mini: Mini) -> None:
     with torch.no_grad():
         clean = mini.encode_image(batch.images, batch.padding)
         dirty = mini.encode_image(noise, batch.padding)
-    assert torch.equal(clean.things.corners, dirty.things.corners)
+    assert torch.equal(clean.detections.corners, dirty.detections.corners)
     assert torch.equal(clean.maps[0], dirty.maps[0])
 
 
@@ -133,7 +133,7 @@ def test_the_loss_reaches_every_part(mini: Mini) -> None:
     mini.train()
     batch = collate(items(mini, "the man", "left red cup", "cup"))
     with torch.no_grad():
-        found = mini.encode_image(batch.images, batch.padding).things.corners
+        found = mini.encode_image(batch.images, batch.padding).detections.corners
     assert batch.targets is not None
     targets = torch.zeros_like(batch.targets)
     for row in (0, 1):  # the last phrase means nothing there
@@ -191,7 +191,7 @@ def test_a_box_knows_its_colours() -> None:
     assert colour_histograms(image, torch.zeros(1, 0, 4)).shape == (1, 0, APPEARANCE)
 
 
-def test_several_things_are_meant_where_several_are_probable(mini: Mini) -> None:
+def test_several_instances_are_selected_where_several_are_probable(mini: Mini) -> None:
     there = torch.tensor([[True, True, True, False]] * 4)
     scores = torch.tensor(
         [
@@ -203,8 +203,8 @@ def test_several_things_are_meant_where_several_are_probable(mini: Mini) -> None
     )
     choice = BoxScores(scores=scores, presence=torch.zeros(4), noun=torch.zeros(4, 5))
     expected = [[1, 0, 1, 0], [1, 0, 0, 0], [1, 1, 1, 0], [1, 0, 0, 0]]
-    assert mini._meant(choice, there).int().tolist() == expected
-    assert mini._meant(choice, torch.zeros(4, 0, dtype=torch.bool)).shape == (4, 0)
+    assert mini._selected(choice, there).int().tolist() == expected
+    assert mini._selected(choice, torch.zeros(4, 0, dtype=torch.bool)).shape == (4, 0)
 
 
 def test_several_things_are_drawn_as_their_union(mini: Mini, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,9 +214,9 @@ def test_several_things_are_drawn_as_their_union(mini: Mini, monkeypatch: pytest
         seen, text = mini.encode_image(batch.images, batch.padding), mini.encode_text(batch.words, batch.word_mask)
 
         def drawn(*chosen: int) -> torch.Tensor:
-            meant = torch.zeros_like(seen.things.mask)
+            meant = torch.zeros_like(seen.detections.mask)
             meant[0, list(chosen)] = True
-            monkeypatch.setattr(Mini, "_meant", lambda *given: meant)
+            monkeypatch.setattr(Mini, "_selected", lambda *given: meant)
             return mini.decode(seen, text).logits[0] > 0
 
         first, second, both = drawn(0), drawn(1), drawn(0, 1)
@@ -231,10 +231,10 @@ def test_things_are_found_by_class(mini: Mini) -> None:
         seen = mini.encode_image(item.image[None], item.geometry.padding()[None])
     names = ["person", "bicycle", "car", "motorcycle", "airplane"]
     found = mini.detect(seen, [names], geometry=item.geometry, min_score=0.0)
-    assert len(found) == int(seen.things.mask.sum()) > 1
+    assert len(found) == int(seen.detections.mask.sum()) > 1
     scores = [one.score for one in found]
     assert scores == sorted(scores, reverse=True)
-    assert found[0].name == names[int(seen.things.scores[0, 0].argmax())]
+    assert found[0].name == names[int(seen.detections.scores[0, 0].argmax())]
     height, width = SIZES[0]
     for one in found:
         left, top, across, down = one.box

@@ -1,8 +1,8 @@
-"""mini: find, then choose. The small model that the package ships.
+"""mini, the small model that the package ships: detects the instances of an image, then selects the referred one.
 
-A detector (ShuffleNetV2, path aggregation, an anchor-free head) names the things in a picture; a box selector (a
-transformer over words and boxes) says which of them a phrase means, if any; a mask head draws those. What needs pixels
-with masks and what needs phrases are thus learned apart, each from the data there is.
+A detector (ShuffleNetV2, path aggregation, an anchor-free head) finds the instances of an image; a box selector (a
+transformer over words and boxes) scores them for an expression; a mask head draws the selected ones. What needs pixels
+with masks and what needs expressions is thus learned separately, each from the data there is.
 """
 
 from __future__ import annotations
@@ -34,44 +34,52 @@ from risctl.vision import rle
 from risctl.vision.geometry import Geometry
 
 STRIDE = 4
-_SURE = 0.5  # the probability from which a box beside the best one is meant too
-_MATCH = 0.5  # the IoU from which a found box is taken for the target's
-# The score from which a class counts as seen; chosen on the splits val of made phrases and of scenes.
-_SEEN = 0.2
-# Measured on pictures with known things: a box of score 0.4 is a thing as often as not, one of 0.7 nearly always.
-_EVEN, _SLOPE = 0.4, 11.0
-_CLASS_OF = {category: kind for kind, category in enumerate(sorted(CLASSES))}
+_TARGET_PROBABILITY = 0.5  # probability from which a box beside the best one is selected too
+_MIN_IOU = 0.5  # IoU from which a detection matches the target
+# Score from which a class counts as detected; chosen on the val splits of generated expressions and of scenes.
+_DETECTED_SCORE = 0.2
+# Measured on annotated images: half of the boxes with score 0.4 are instances, and nearly all with score 0.7.
+_EVEN_SCORE, _SLOPE = 0.4, 11.0
+_CLASS_OF = {category: index for index, category in enumerate(sorted(CLASSES))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundFeatures(VisualFeatures):
-    """The detected instances of images: beside the two maps for masks, as detections, boxes and encoded boxes."""
+class DetectedFeatures(VisualFeatures):
+    """The detected instances of images, with two maps for masks.
 
-    things: DetectionBatch
+    Attributes:
+        detections: Detections in input pixels.
+        boxes: The same as input of the box selector.
+        encoded_boxes: The same, encoded independently of any text.
+    """
+
+    detections: DetectionBatch
     boxes: Boxes
-    seen: EncodedBoxes
+    encoded_boxes: EncodedBoxes
 
-    def select(self, index: Tensor) -> FoundFeatures:
-        """Return the features of the images `index` (N,)."""
-        things = DetectionBatch(
-            corners=self.things.corners[index], scores=self.things.scores[index], mask=self.things.mask[index]
+    def select(self, index: Tensor) -> DetectedFeatures:
+        """Returns the features of the images with indices `index` (N,)."""
+        detections = DetectionBatch(
+            corners=self.detections.corners[index],
+            scores=self.detections.scores[index],
+            mask=self.detections.mask[index],
         )
         return replace(
             self,
             maps=tuple(one[index] for one in self.maps),
             padding=self.padding[index],
-            things=things,
+            detections=detections,
             boxes=self.boxes.select(index),
-            seen=self.seen.select(index),
+            encoded_boxes=self.encoded_boxes.select(index),
         )
 
 
 class Mini(System):
-    """A picture and a phrase to one mask, of one thing or of several.
+    """Predicts one mask per expression, of one instance or several, from square inputs.
 
-    Inputs are squares. Logits have stride 4. `scores` is the probability that the phrase means anything in the
-    picture. Maps of an output: "boxes" (B, N, 4), xyxy in [0, 1] of the picture, and "choice" (B, N), how probably
-    each is meant, zeros where there is no box. The loss's parts are in `extras`.
+    Logits have stride 4. `scores` is the probability that the expression refers to anything in the image. The maps of
+    an output are "boxes" (B, N, 4), xyxy in [0, 1] of the image, and "choice" (B, N), the probability that each is
+    referred to, zero where there is no box. `extras` holds what the loss needs.
     """
 
     instances_only = False
@@ -112,9 +120,10 @@ class Mini(System):
         )
 
     def forward(self, batch: Batch) -> Output:
-        """As every system; of a batch of questions about known boxes, the choice alone (in `extras`), without logits.
+        """Computes the output of a batch of any kind.
 
-        A batch of things has nothing to choose: all is in the loss.
+        For a batch of box grounding samples the output holds the scores of the boxes (in `extras`) and no logits. For a
+        batch of instances it is empty, since the loss computes everything.
         """
         if batch.instances is not None:
             return Output(logits=batch.images.new_zeros(len(batch), 0, 0))
@@ -122,69 +131,77 @@ class Mini(System):
             return super().forward(batch)
         text = self.encode_text(batch.words, batch.word_mask)
         choice = self.box_selector(text.words, text.mask, batch.box_targets.boxes)
-        there = batch.box_targets.boxes.mask
+        valid = batch.box_targets.boxes.mask
         return Output(
             logits=choice.scores.new_zeros(len(batch), 0, 0),
-            scores=target_probability(choice, there),
+            scores=target_probability(choice, valid),
             extras={"choice": choice},
         )
 
-    def encode_image(self, images: Tensor, padding: Tensor) -> FoundFeatures:
-        """Find the things in images (B, 3, H, W) with padding (B, H, W); the map has stride 4."""
+    def encode_image(self, images: Tensor, padding: Tensor) -> DetectedFeatures:
+        """Detects the instances of images.
+
+        Args:
+            images: (B, 3, H, W).
+            padding: (B, H, W) bool, True outside the image.
+
+        Returns:
+            Features with maps at stride 4.
+        """
         images = torch.where(padding[:, None], FILL, images)
         cells, features = self.detector(images, padding)
         extents = _extents(padding)
-        things = select_detections(
+        detections = select_detections(
             cells, extents=extents, max_count=self.max_count, score_threshold=self.score_threshold
         )
         size = (extents[:, 2:] - extents[:, :2])[:, None]  # (B, 1, 2)
-        corners = (things.corners - extents[:, None, :2].repeat(1, 1, 2)) / size.repeat(1, 1, 2)
-        kinds = things.scores.square()
+        corners = (detections.corners - extents[:, None, :2].repeat(1, 1, 2)) / size.repeat(1, 1, 2)
+        class_scores = detections.scores.square()
         boxes = Boxes(
-            corners=corners * things.mask[..., None],
-            classes=kinds / kinds.sum(-1, keepdim=True).clamp(min=1e-6),
-            mask=things.mask,
+            corners=corners * detections.mask[..., None],
+            classes=class_scores / class_scores.sum(-1, keepdim=True).clamp(min=1e-6),
+            mask=detections.mask,
             aspect=size[:, 0, 0] / size[:, 0, 1],
-            confidence=((things.scores.amax(-1) - _EVEN) * _SLOPE).sigmoid() * things.mask,
-            appearance=colour_histograms(images, things.corners),
+            confidence=((detections.scores.amax(-1) - _EVEN_SCORE) * _SLOPE).sigmoid() * detections.mask,
+            appearance=colour_histograms(images, detections.corners),
         )
-        return FoundFeatures(
+        return DetectedFeatures(
             maps=(features, self.detector.masks.finer(features)),
             strides=(STRIDE, STRIDE),
             padding=padding,
-            things=things,
+            detections=detections,
             boxes=boxes,
-            seen=self.box_selector.encode_boxes(boxes),
+            encoded_boxes=self.box_selector.encode_boxes(boxes),
         )
 
     def boxes_of(self, features: VisualFeatures) -> Boxes:
         """Returns the boxes that expressions choose among."""
-        return _found(features).boxes
+        return _as_detected(features).boxes
 
     def encode_text(self, words: Tensor, word_mask: Tensor) -> TextFeatures:
-        """Read word ids (B, L * (1 + GRAMS)) with mask of the same shape, as the preprocess gives them."""
+        """Encodes word ids (B, L * (1 + GRAMS)) with a mask of the same shape, both from the preprocessing."""
         ids = (words * word_mask).unflatten(1, (-1, 1 + GRAMS))
         tokens, present = self.box_selector.encode_text(ids)
         shares = present / present.sum(1, keepdim=True).clamp(min=1)
         return TextFeatures(words=tokens, mask=present, sentence=torch.einsum("bl,bld->bd", shares, tokens))
 
     def decode(self, visual: VisualFeatures, text: TextFeatures) -> Output:
-        """Choose among the things of N images for N texts, row by row, and draw what is chosen."""
-        visual = _found(visual)
-        choice = self.box_selector(text.words, text.mask, visual.seen)
-        features, things = visual.maps[0], visual.things
+        """Selects among the instances of N images for N texts, row by row, and draws the selected ones."""
+        visual = _as_detected(visual)
+        choice = self.box_selector(text.words, text.mask, visual.encoded_boxes)
+        features, detections = visual.maps[0], visual.detections
         count, _, height, width = features.shape
         logits = features.new_full((count, height, width), OUTSIDE)
         shares = choice.scores.sigmoid()
-        rows, chosen = torch.nonzero(self._meant(choice, things.mask), as_tuple=True)
+        rows, chosen = torch.nonzero(self._selected(choice, detections.mask), as_tuple=True)
         if len(rows):
-            corners = things.corners[rows, chosen]
-            drawn = self._drawn(visual, corners, rows)
+            corners = detections.corners[rows, chosen]
+            logits_of_boxes = self._draw(visual, corners, rows)
             index = rows[:, None, None].expand(-1, height, width)
-            logits = logits.scatter_reduce(0, index, drawn, reduce="amax")
+            logits = logits.scatter_reduce(0, index, logits_of_boxes, reduce="amax")
         return Output(
             logits=logits.masked_fill(_padding_at(visual.padding, height, width), OUTSIDE),
-            scores=target_probability(choice, things.mask) * _evidence(choice, things),
+            scores=target_probability(choice, detections.mask) * _evidence(choice, detections),
             maps={"boxes": visual.boxes.corners, "choice": shares},
             extras={"choice": choice, "visual": visual},
         )
@@ -196,28 +213,28 @@ class Mini(System):
         return [
             detection
             for names in groups
-            for detection in self._detect_group(_found(features), names, geometry=geometry, min_score=min_score)
+            for detection in self._detect_group(_as_detected(features), names, geometry=geometry, min_score=min_score)
         ]
 
     @torch.no_grad()
     def _detect_group(
-        self, visual: FoundFeatures, names: Sequence[str], *, geometry: Geometry, min_score: float
+        self, visual: DetectedFeatures, names: Sequence[str], *, geometry: Geometry, min_score: float
     ) -> list[Detection]:
         known = [CLASSES[category] for category in sorted(CLASSES)][: self.box_selector.classes]
         for name in names:
             if name not in known:
                 raise UsageError(unknown_name("class", name, known))
-        if not visual.things.mask.shape[1]:
+        if not visual.detections.mask.shape[1]:
             return []
-        best = visual.things.scores[0][:, [known.index(name) for name in names]].max(1)
-        there = visual.things.mask[0] & (best.values > min_score)
+        best = visual.detections.scores[0][:, [known.index(name) for name in names]].max(1)
+        valid = visual.detections.mask[0] & (best.values > min_score)
         order = best.values.argsort(descending=True, stable=True)
         listed = []
-        # One at a time: masks have the picture's size.
-        for index in order[there[order]].tolist():
-            corners = visual.things.corners[0, index][None]
-            drawn = self._drawn(visual, corners, corners.new_zeros(1, dtype=torch.int64))
-            mask = geometry.invert(drawn.sigmoid())[0] > 0.5
+        # One at a time, since masks have the size of the image.
+        for index in order[valid[order]].tolist():
+            corners = visual.detections.corners[0, index][None]
+            logits_of_boxes = self._draw(visual, corners, corners.new_zeros(1, dtype=torch.int64))
+            mask = geometry.invert(logits_of_boxes.sigmoid())[0] > 0.5
             shares = visual.boxes.corners[0, index].clamp(0, 1).tolist()
             left, top, right, bottom = (
                 share * side for share, side in zip(shares, (geometry.width, geometry.height) * 2, strict=True)
@@ -232,8 +249,8 @@ class Mini(System):
             )
         return listed
 
-    def _drawn(self, visual: FoundFeatures, corners: Tensor, rows: Tensor) -> Tensor:
-        """Return the logits (M, h, w) of things in boxes `corners` (M, 4) of the pictures `rows` (M,)."""
+    def _draw(self, visual: DetectedFeatures, corners: Tensor, rows: Tensor) -> Tensor:
+        """Returns the mask logits (M, h, w) of boxes `corners` (M, 4) in the images `rows` (M,)."""
         features, finer = visual.maps
         height, width = features.shape[-2:]
         return paste_logits(
@@ -244,22 +261,26 @@ class Mini(System):
             stride=STRIDE,
         )
 
-    def _meant(self, choice: BoxScores, there: Tensor) -> Tensor:
-        """Return (B, N) bool: the best box, and each other one that is probably meant too."""
-        if not there.shape[1]:
-            return there
-        best = functional.one_hot(choice.scores.argmax(1), there.shape[1]).bool()
-        return (best | (choice.scores.sigmoid() > _SURE)) & there
+    def _selected(self, choice: BoxScores, valid: Tensor) -> Tensor:
+        """Returns (B, N) bool: the best box, and every other one that is probably referred to as well."""
+        if not valid.shape[1]:
+            return valid
+        best = functional.one_hot(choice.scores.argmax(1), valid.shape[1]).bool()
+        return (best | (choice.scores.sigmoid() > _TARGET_PROBABILITY)) & valid
 
     def explain(self, frames: Sequence[Prediction]) -> BoxProbabilities:
         """Returns what there is to show of a prediction that was made."""
         return explain_boxes(frames[0])
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Return `instance_losses` of a batch of things; else `box_selection_losses`, and of pictures also "mask": of
-        the found box that is the target's."""
+        """Computes the losses of a batch of any kind.
+
+        Returns:
+            For a batch of instances, `instance_losses`. Otherwise `box_selection_losses` and, if the batch has images,
+            "mask": the mask loss of the detection that matches the target.
+        """
         if batch.instances is not None:
-            # Only here, and below: it takes torchvision, which takes seconds to import.
+            # Imported only here and below, since importing torchvision takes seconds.
             from risctl.core.losses.instances import instance_losses
 
             images = torch.where(batch.padding[:, None], FILL, batch.images)
@@ -271,53 +292,55 @@ class Mini(System):
             raise ValueError("expected a batch with targets")
         visual = output.extras["visual"]
         spans, present = _spans(batch.targets)
-        match, chosen = _best_match(spans, visual.things)
-        usable = present & (match >= _MATCH)
-        there = visual.things.mask
-        meant = functional.one_hot(chosen, max(there.shape[1], 1))[:, : there.shape[1]].float() * usable[:, None]
-        kinds = visual.things.scores.argmax(-1) if there.shape[1] else there.long()
-        # A target that was not found teaches nothing about the choice, and nothing about whether it is there.
-        told = usable | ~present
-        terms = _of_rows(choice, BoxTargets(boxes=visual.boxes, is_target=meant, category_ids=kinds), told)
+        match, chosen = _best_match(spans, visual.detections)
+        usable = present & (match >= _MIN_IOU)
+        valid = visual.detections.mask
+        is_target = functional.one_hot(chosen, max(valid.shape[1], 1))[:, : valid.shape[1]].float() * usable[:, None]
+        category_ids = visual.detections.scores.argmax(-1) if valid.shape[1] else valid.long()
+        # A target that was not detected trains neither the selection nor the presence of a target.
+        known = usable | ~present
+        terms = _of_rows(choice, BoxTargets(boxes=visual.boxes, is_target=is_target, category_ids=category_ids), known)
         terms["mask"] = visual.maps[0].sum() * 0
         if usable.any():
             rows = torch.nonzero(usable)[:, 0]
-            corners = visual.things.corners[rows, chosen[rows]]
+            corners = visual.detections.corners[rows, chosen[rows]]
             squares = self.detector.masks(visual.maps[0], corners, rows)
-            terms["mask"] = _square_loss(squares, batch.targets[rows], corners)
+            terms["mask"] = _mask_loss(squares, batch.targets[rows], corners)
         return terms
 
 
-def _evidence(choice: BoxScores, things: DetectionBatch) -> Tensor:
-    """Return (B,) in [0, 1]: whether what the texts speak of has been seen at all, however doubtfully."""
-    if not things.mask.shape[1]:
+def _evidence(choice: BoxScores, detections: DetectionBatch) -> Tensor:
+    """Returns (B,) in [0, 1]: the evidence that the category named by the text was detected, even with a low score."""
+    if not detections.mask.shape[1]:
         return choice.presence.new_zeros(len(choice.presence))
-    seen = (things.scores * things.mask[..., None]).amax(1)  # (B, K)
-    return ((choice.noun.float().softmax(-1) * seen).sum(-1) / _SEEN).clamp(max=1)
+    detected = (detections.scores * detections.mask[..., None]).amax(1)  # (B, K)
+    return ((choice.noun.float().softmax(-1) * detected).sum(-1) / _DETECTED_SCORE).clamp(max=1)
 
 
-def _found(visual: VisualFeatures) -> FoundFeatures:
-    if not isinstance(visual, FoundFeatures):
-        raise TypeError(f"expected what encode_image gave; got {type(visual).__name__}")
+def _as_detected(visual: VisualFeatures) -> DetectedFeatures:
+    if not isinstance(visual, DetectedFeatures):
+        raise TypeError(f"expected features of encode_image, got {type(visual).__name__}")
     return visual
 
 
-def _of_rows(choice: BoxScores, asked: BoxTargets, rows: Tensor) -> dict[str, Tensor]:
-    """Return the losses of the rows (B,) bool alone."""
-    if not asked.boxes.mask[rows].any():
+def _of_rows(choice: BoxScores, targets: BoxTargets, rows: Tensor) -> dict[str, Tensor]:
+    """Returns the losses of the rows (B,) bool only."""
+    if not targets.boxes.mask[rows].any():
         return {name: choice.noun.sum() * 0 for name in ("choice", "each", "presence", "noun")}
     index = torch.nonzero(rows)[:, 0]
     own = BoxScores(scores=choice.scores[index], presence=choice.presence[index], noun=choice.noun[index])
     return box_selection_losses(
         own,
         BoxTargets(
-            boxes=asked.boxes.select(index), is_target=asked.is_target[index], category_ids=asked.category_ids[index]
+            boxes=targets.boxes.select(index),
+            is_target=targets.is_target[index],
+            category_ids=targets.category_ids[index],
         ),
     )
 
 
 def _extents(padding: Tensor) -> Tensor:
-    """Return (B, 4): left, top, right, bottom of the picture in the input, in pixels, from padding (B, H, W)."""
+    """Returns (B, 4): left, top, right and bottom of the image within the input, in pixels, from padding (B, H, W)."""
     inside = (~padding).float()
     columns, rows = inside.amax(1), inside.amax(2)
     width, height = columns.shape[1], rows.shape[1]
@@ -327,12 +350,12 @@ def _extents(padding: Tensor) -> Tensor:
 
 
 def _padding_at(padding: Tensor, height: int, width: int) -> Tensor:
-    """Return (B, height, width) bool: cells that are padding through and through."""
+    """Returns (B, height, width) bool: cells that are entirely padding."""
     return functional.adaptive_max_pool2d((~padding).float()[:, None], (height, width))[:, 0] == 0
 
 
 def _spans(targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the boxes (B, 4) in input pixels of targets (B, h, w) of stride 4, and whether there is a target (B,)."""
+    """Returns the boxes (B, 4) in input pixels of targets (B, h, w) at stride 4, and (B,) whether there is a target."""
     inside = targets > 0.5
     columns, rows = inside.any(1).float(), inside.any(2).float()
     left, top = columns.argmax(1), rows.argmax(1)
@@ -341,26 +364,26 @@ def _spans(targets: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack([left, top, right, bottom], 1).float() * STRIDE, inside.flatten(1).any(1)
 
 
-def _best_match(spans: Tensor, things: DetectionBatch) -> tuple[Tensor, Tensor]:
-    """Return (B,) the IoU of each target's box with the found box that fits it best, and that box's index."""
-    if not things.mask.shape[1]:
+def _best_match(spans: Tensor, detections: DetectionBatch) -> tuple[Tensor, Tensor]:
+    """Returns (B,) the IoU of each target's box with the best matching detection, and (B,) that detection's index."""
+    if not detections.mask.shape[1]:
         return spans.new_zeros(len(spans)), torch.zeros(len(spans), dtype=torch.int64, device=spans.device)
-    own, found = spans[:, None], things.corners
+    own, found = spans[:, None], detections.corners
     low, high = torch.maximum(own[..., :2], found[..., :2]), torch.minimum(own[..., 2:], found[..., 2:])
     shared = (high - low).clamp(min=0).prod(-1)
     areas = (own[..., 2:] - own[..., :2]).prod(-1) + (found[..., 2:] - found[..., :2]).prod(-1)
-    overlaps = (shared / (areas - shared).clamp(min=1e-6)).masked_fill(~things.mask, -1)
+    overlaps = (shared / (areas - shared).clamp(min=1e-6)).masked_fill(~detections.mask, -1)
     best = overlaps.max(1)
     return best.values, best.indices
 
 
-def _square_loss(squares: Tensor, targets: Tensor, corners: Tensor) -> Tensor:
-    """Return cross-entropy plus Dice of squares (M, G, G) with targets (M, h, w) of stride 4 seen through the boxes."""
+def _mask_loss(squares: Tensor, targets: Tensor, corners: Tensor) -> Tensor:
+    """Returns the mask loss of grids (M, G, G) against targets (M, h, w) at stride 4, sampled within the boxes."""
     from torchvision.ops import roi_align
 
     from risctl.core.losses.instances import mask_grid_loss
 
     index = torch.arange(len(corners), device=corners.device, dtype=corners.dtype)
     rois = torch.cat([index[:, None], expand_boxes(corners.detach())], 1)
-    wanted = roi_align(targets[:, None], rois, squares.shape[-1], spatial_scale=1 / STRIDE, aligned=True)[:, 0]
-    return mask_grid_loss(squares.float(), wanted.clamp(0, 1))
+    crops = roi_align(targets[:, None], rois, squares.shape[-1], spatial_scale=1 / STRIDE, aligned=True)[:, 0]
+    return mask_grid_loss(squares.float(), crops.clamp(0, 1))
