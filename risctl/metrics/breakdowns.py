@@ -125,7 +125,7 @@ def by_area(rows: Rows) -> Breakdown:
     return Breakdown(
         name="area",
         title="Target area",
-        about="share of the image that the target covers; without samples that have no target",
+        about="share of the picture that the target covers; without samples that have no target",
         groups=_present(groups),
     )
 
@@ -137,8 +137,8 @@ def by_distractors(rows: Rows) -> Breakdown:
     return Breakdown(
         name="distractors",
         title="Same-category distractors",
-        about="other annotated instances of the target's category in the image, a crowd counts as one; without samples "
-        "that have no target",
+        about="other annotated instances of the target's category in the picture, a crowd counts as one; without "
+        "samples that have no target",
         groups=_present(_between(known, edges, name=_count_name)),
     )
 

@@ -14,7 +14,9 @@ from helpers.tiny_sams import write_sam
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from risctl.cli.zeroshot.options import Method
 from risctl.errors import CheckpointError, UsageError
+from risctl.systems.global_local_clip.model import METHODS
 from risctl.zeroshot.baselines import BASELINES, TextPromptedPredictor, load_baseline
 from risctl.zeroshot.proposals.base import InputImage
 from risctl.zeroshot.proposals.box_segmentation import load_box_segmentation
@@ -157,3 +159,8 @@ def test_mistakes_are_told(folders: dict[str, str]) -> None:
     baseline = _baseline(folders, "clipseg")
     with pytest.raises(UsageError, match="no image"):
         baseline.predict(["a cup"])
+
+
+def test_the_command_line_names_every_method() -> None:
+    assert {one.value for one in Method} == {*METHODS, *BASELINES}
+    assert {one.value for one in Method if one.is_text_prompted} == set(BASELINES)
