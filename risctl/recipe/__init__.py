@@ -1,0 +1,1 @@
+"""Recipes: YAML to a validated, typed description of a training run."""

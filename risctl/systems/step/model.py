@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
-from risctl.core.encoders.visual.dilated_resnet import picture_at
+from risctl.core.encoders.visual.dilated_resnet import image_mask_at
 from risctl.core.fusion.conv_gru import ConvGRU, RunningMean
 from risctl.core.fusion.coordinates import spatial_coordinates
 from risctl.core.fusion.see_through import (
@@ -125,7 +125,7 @@ class Step(FeatureCacheable):
         strides: list[int] = []
         for number in self.numbers:
             x, stride = features.maps[number - 1], features.strides[number - 1]
-            inside = picture_at(padding, *x.shape[-2:])
+            inside = image_mask_at(padding, *x.shape[-2:])
             maps.extend(self.levels[str(number)](x, self._coordinates(padding, stride), inside))
             strides.extend((stride, stride))
         return VisualFeatures(maps=tuple(maps), strides=tuple(strides), padding=padding)
@@ -138,9 +138,9 @@ class Step(FeatureCacheable):
         """Join N images with N texts, row by row, over T steps."""
         padding = visual.padding
         size = (padding.shape[1] // self.state_stride, padding.shape[2] // self.state_stride)
-        inside = picture_at(padding, *size)  # (B, 1, h, w)
+        inside = image_mask_at(padding, *size)  # (B, 1, h, w)
         pixels, embedded = visual.maps[0::2], visual.maps[1::2]
-        level_inside = [picture_at(padding, *one.shape[-2:])[:, 0] for one in pixels]
+        level_inside = [image_mask_at(padding, *one.shape[-2:])[:, 0] for one in pixels]
         attention = [self.text_vector.attention(one, text.words, text.mask) for one in pixels]
         probability = self._first_map(padding)
         xy = self._coordinates(padding, self.state_stride)[:, 4:6] if self.refinement.inputs > 1 else None
@@ -172,7 +172,7 @@ class Step(FeatureCacheable):
         """Return "mask": the cross-entropy of P_T at the input's size, the mean over the pictures' pixels."""
         if batch.targets is None:
             raise ValueError("expected a batch with targets")
-        inside = picture_at(batch.padding, *output.logits.shape[-2:])[:, 0]
+        inside = image_mask_at(batch.padding, *output.logits.shape[-2:])[:, 0]
         logits = resize_within(output.logits.float(), inside, size=_size(batch.targets))
         return {"mask": mean_cross_entropy(logits, batch.targets, batch.padding)}
 

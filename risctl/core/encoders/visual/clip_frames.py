@@ -1,4 +1,4 @@
-"""What backbones of clips share: normalised frames, and per-frame maps of a clip."""
+"""Normalises images and clips, and shapes per-frame maps, for all backbones that take clips."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from risctl.core.encoders.base import VisualFeatures
 
 
 def normalised(images: Tensor, padding: Tensor, *, mean: Tensor, deviation: Tensor) -> Tensor:
-    """Return images (B, 3, H, W) or clips (B, T, 3, H, W) normalised, zero where padding (B, H, W) is.
+    """Normalises images (B, 3, H, W) or clips (B, T, 3, H, W); zero where padding (B, H, W) is True.
 
-    DETR's family pads after the normalisation, so padding is the mean colour, not black.
+    The DETR family pads after normalising, so padding is the mean colour, not black.
     """
     hidden = padding[:, None] if images.ndim == 4 else padding[:, None, None]
     return ((images - mean) / deviation).masked_fill(hidden, 0.0)
 
 
 def features_of(maps: list[Tensor], images: Tensor, padding: Tensor, *, strides: tuple[int, ...]) -> VisualFeatures:
-    """Return the maps (B * T, C, h, w) of `images` as features: of a clip (B, T, 3, H, W), maps (B, T, C, h, w)."""
+    """Returns maps (B * T, C, h, w) as features: of clips `images` (B, T, 3, H, W), maps (B, T, C, h, w)."""
     if images.ndim == 5:
         maps = [one.unflatten(0, tuple(images.shape[:2])) for one in maps]
     return VisualFeatures(maps=tuple(maps), strides=strides, padding=padding)

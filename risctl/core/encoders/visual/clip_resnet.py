@@ -1,4 +1,4 @@
-"""OpenAI's modified ResNet with attention pooling (CLIP, 2021, section 2.4), under the checkpoint's own names.
+"""Implements OpenAI's modified ResNet with attention pooling (CLIP, 2021, section 2.4), under the checkpoint's names.
 
 Three stem convolutions with average pooling, average pooling before each strided convolution, and a pool whose query is
 the mean of all positions. Hugging Face has no such network.
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, average pooling where strided, 1x1; widens fourfold."""
+    """1x1 convolution, 3x3, average pooling where strided, 1x1; expands fourfold."""
 
     def __init__(self, inputs: int, width: int, *, stride: int = 1) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Bottleneck(nn.Module):
             self.downsample = nn.Sequential(OrderedDict(parts))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to (N, 4 width, H / stride, W / stride)."""
+        """Maps (N, C, H, W) to (N, 4 width, H / stride, W / stride)."""
         y = functional.relu(self.bn1(self.conv1(x)))
         y = functional.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(self._pooled(y)))
@@ -45,7 +45,7 @@ class Bottleneck(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """One query, the mean of all cells, attends to itself and to them."""
+    """Attention pooling: one query, the mean of all cells, attends to itself and to the cells."""
 
     def __init__(self, grid: int, channels: int, *, heads: int, width: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class AttentionPool(nn.Module):
         self.heads = heads
 
     def forward(self, maps: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Return (N, width) of maps (N, C, grid, grid). bias (N, 1 + cells): added to the attention logits."""
+        """Pools maps (N, C, grid, grid) to (N, width); bias (N, 1 + cells) is added to the attention logits."""
         cells = maps.flatten(2).transpose(1, 2)
         tokens = torch.cat([cells.mean(1, keepdim=True), cells], dim=1) + self.positional_embedding
 
@@ -74,10 +74,24 @@ class AttentionPool(nn.Module):
 
 
 class CLIPResNet(nn.Module):
-    """OpenAI's ResNet. `grid`: cells a side of its last map; `width`: embedding channels; `resolution`: pixels."""
+    """OpenAI's ResNet.
+
+    Attributes:
+        resolution: Side of the input in pixels.
+        grid: Cells per side of the last map.
+        width: Channels of the embedding.
+    """
 
     def __init__(self, layers: Sequence[int], *, channels: int, width: int, heads: int, resolution: int = 224) -> None:
-        """channels: of the first stage, 64 in RN50; width: of the embedding; layers: blocks of the four stages."""
+        """Builds it with random weights.
+
+        Args:
+            layers: Blocks of the four stages.
+            channels: Width of the first stage, 64 in RN50.
+            width: Channels of the embedding.
+            heads: Attention heads of the pooling.
+            resolution: Side of the input in pixels.
+        """
         super().__init__()
         self.resolution = resolution
         self.grid = resolution // 32
@@ -99,15 +113,15 @@ class CLIPResNet(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The number type of its weights."""
+        """The dtype of the weights."""
         return self.conv1.weight.dtype
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the ordinary CLIP features (N, width), not normalised, of images (N, 3, S, S)."""
+        """Returns the ordinary CLIP features (N, width), not normalised, of images (N, 3, S, S)."""
         return self.attnpool(self.maps(images))
 
     def maps(self, images: Tensor) -> Tensor:
-        """Return the last map (N, C, grid, grid)."""
+        """Returns the last map (N, C, grid, grid)."""
         x = images.to(self.dtype)
         for number in (1, 2, 3):
             x = functional.relu(getattr(self, f"bn{number}")(getattr(self, f"conv{number}")(x)))
@@ -117,27 +131,27 @@ class CLIPResNet(nn.Module):
         return x
 
     def masked(self, maps: Tensor, masks: Tensor) -> Tensor:
-        """Return features (N, width), not normalised, of one map (1, C, grid, grid) through masks (N, grid, grid).
+        """Returns features (N, width), not normalised, of one map (1, C, grid, grid) through masks (N, grid, grid).
 
-        The map is normalised over its channels at each cell first; cells outside count in the pool's mean as zeros.
+        The map is first normalised over its channels at each cell; cells outside a mask enter the pooled mean as zeros.
         """
         unit = maps / maps.norm(dim=1, keepdim=True)
         return self.attnpool(unit * masks[:, None].to(unit.dtype))
 
     def region_tokens(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Return features (N, width) of one image, the pool seeing only each region of masks (N, grid, grid)."""
+        """Returns features (N, width) of one image, pooled over each region of masks (N, grid, grid) only."""
         maps = self.maps(images).expand(len(masks), -1, -1, -1)
         outside = torch.where(masks.flatten(1), 0.0, -100.0)
         bias = torch.cat([outside.new_zeros((len(masks), 1)), outside], dim=1)
         return self.attnpool(maps, bias.to(maps.dtype))
 
     def dense(self, images: Tensor) -> Tensor:
-        """Return an embedding a cell (N, width, grid, grid): the pool's v_proj, then c_proj (the paper's score map)."""
+        """Returns an embedding per cell, (N, width, grid, grid): v_proj, then c_proj (the paper's score map)."""
         cells = self.maps(images).flatten(2).transpose(1, 2)
         found = self.attnpool.c_proj(self.attnpool.v_proj(cells))
         return found.transpose(1, 2).reshape(len(images), -1, self.grid, self.grid)
 
     def activations(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the last map (N, C, grid, grid) and the features it gives: what Grad-CAM differentiates."""
+        """Returns the last map (N, C, grid, grid) and its features, which Grad-CAM differentiates by it."""
         maps = self.maps(images).detach().requires_grad_()
         return maps, self.attnpool(maps)

@@ -1,12 +1,12 @@
-"""CLIP's vision transformer over the modules of Hugging Face's `CLIPVisionModel`, with blocks masked for proposals.
+"""Runs CLIP's vision transformer on the modules of Hugging Face's `CLIPVisionModel`, masked by proposals.
 
 The forward is written here because a proposal's mask enters between the blocks (Global-Local CLIP, CVPR 2023): before
-each of the last blocks the patch tokens are multiplied by the mask, CLS is not, and there is no attention mask.
+each of the last blocks the patch tokens, except CLS, are multiplied by the mask; there is no attention mask.
 
-A patch outside a mask is then the zero vector at each of these blocks, and whatever a block makes of it is zeroed again
-before the next. All such patches are thus one and the same key and value: one stands here for all of them, with the
-logarithm of their number added to its attention logit. Of a small object most patches are never computed, and the
-result is the same but for rounding.
+A patch outside a mask is then the zero vector at each of these blocks, and a block's output for it is zeroed again
+before the next. All such patches thus have the same key and value: one token represents all of them, with the logarithm
+of their number added to its attention logit. For a small object most patches are never computed, and the result is the
+same up to rounding.
 """
 
 from __future__ import annotations
@@ -30,10 +30,16 @@ _REGION_BIAS = -100.0
 
 
 class CLIPViT(nn.Module):
-    """CLIP's ViT. `grid`: cells a side; `width`: embedding channels; `resolution`: pixels a side of the input."""
+    """CLIP's ViT.
+
+    Attributes:
+        resolution: Side of the input in pixels.
+        grid: Patches per side.
+        width: Channels of the embedding.
+    """
 
     def __init__(self, model: CLIPVisionModel, projection: nn.Linear) -> None:
-        """Raise `CheckpointError` if the configuration gives image_size or patch_size as anything but one number."""
+        """Raises `CheckpointError` if the configuration gives image_size or patch_size as anything but one number."""
         super().__init__()
         side, patch = model.config.image_size, model.config.patch_size
         if not isinstance(side, int) or not isinstance(patch, int):
@@ -51,27 +57,33 @@ class CLIPViT(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The number type of its weights."""
+        """The dtype of the weights."""
         return self.projection.weight.dtype
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the ordinary CLIP features (N, width), not normalised, of images (N, 3, S, S).
+        """Returns the ordinary CLIP features (N, width), not normalised, of images (N, 3, S, S).
 
-        Images of another size than `resolution` get interpolated positions: near the same features, for less.
+        Images of another size than `resolution` get interpolated position embeddings: similar features at lower cost.
         """
         return self._read_out(self._last(self.backbone(images, blocks=self.depth - 1)))
 
     def backbone(self, images: Tensor, *, blocks: int) -> Tensor:
-        """Return the tokens (N, 1 + P, D), CLS first, after the first `blocks` blocks."""
+        """Returns the tokens (N, 1 + P, D), CLS first, after the first `blocks` blocks."""
         tokens = self.model.pre_layrnorm(self._embedded(images.to(self.dtype)))
         for number in range(blocks):
             tokens = self._block(number, tokens)
         return tokens
 
     def masked(self, tokens: Tensor, masks: Tensor, *, last: int = 3) -> Tensor:
-        """Return features (N, width), not normalised, of one image seen through each of N soft masks.
+        """Returns the features of one image through each of N soft masks.
 
-        tokens (1, 1 + P, D): the backbone without its `last` blocks; masks (N, grid, grid) in [0, 1].
+        Args:
+            tokens: Output of `backbone` without its `last` blocks, (1, 1 + P, D).
+            masks: Masks (N, grid, grid) in [0, 1].
+            last: How many blocks are masked.
+
+        Returns:
+            Features (N, width), not normalised.
         """
         flat = masks.reshape(len(masks), -1).to(tokens.dtype)
         found = tokens.new_zeros((len(masks), self.width))
@@ -85,10 +97,10 @@ class CLIPViT(nn.Module):
         return found
 
     def region_tokens(self, images: Tensor, masks: Tensor, *, last: int = 3) -> Tensor:
-        """Return features (N, width) of one image (1, 3, S, S), CLS looking at each region only (the region token).
+        """Returns features (N, width) of one image (1, 3, S, S), CLS attending to each region only (the region token).
 
-        masks (N, grid, grid) bool. In the last blocks the attention logits of CLS to the patches outside are lowered by
-        100.
+        In the last blocks the attention logits of CLS to patches outside the masks, bool (N, grid, grid), are lowered
+        by 100.
         """
         tokens = self.backbone(images, blocks=self.depth - last)
         outside = ~masks.reshape(len(masks), -1)
@@ -106,7 +118,7 @@ class CLIPViT(nn.Module):
         return torch.cat(found) if found else tokens.new_zeros((0, self.width))
 
     def dense(self, images: Tensor) -> Tensor:
-        """Return an embedding a cell (N, width, grid, grid): the last block's values, without its attention.
+        """Returns an embedding per patch, (N, width, grid, grid): the last block's values, without its attention.
 
         The counterpart of a ResNet's "v_proj, then c_proj" (MaskCLIP, ECCV 2022, section 3.2).
         """
@@ -118,9 +130,9 @@ class CLIPViT(nn.Module):
         return cells.transpose(1, 2).reshape(len(images), -1, self.grid, self.grid)
 
     def activations(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the patches' normed tokens that enter the last block (N, D, grid, grid), and the features they give.
+        """Returns the normed patch tokens that enter the last block, (N, D, grid, grid), and the resulting features.
 
-        What Grad-CAM differentiates.
+        Grad-CAM differentiates the latter by the former.
         """
         tokens = self.backbone(images, blocks=self.depth - 1).detach().requires_grad_()
         normed = self._layer(-1).layer_norm1(tokens)
@@ -143,7 +155,7 @@ class CLIPViT(nn.Module):
         return tokens + layer.mlp(layer.layer_norm2(tokens))
 
     def _last(self, tokens: Tensor, bias: Tensor | None = None, *, normed: Tensor | None = None) -> Tensor:
-        """Return CLS (N, D) after the last block, in which no other token is needed."""
+        """Returns CLS (N, D) after the last block, in which no other token is needed."""
         layer = self._layer(-1)
         normed = layer.layer_norm1(tokens) if normed is None else normed
         one = tokens[:, :1] + self._attended(self.depth - 1, normed[:, :1], normed, bias)
@@ -169,10 +181,10 @@ def _weighted(tokens: Tensor, weights: Tensor) -> Tensor:
 
 
 def _packed(masks: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Yield (which masks, columns, weights, attention bias) of masks (N, P), some at a time, the shorter ones first.
+    """Yields (which masks, columns, weights, attention bias) of masks (N, P) in batches, the shorter ones first.
 
-    columns (n, K): which patches a sequence holds, first one that stands for all zeros; weights (n, K): what they are
-    multiplied by, 0 at that one and where the sequence is filled up; bias (n, 1, 1, 1 + K) to add to attention logits.
+    columns (n, K): which patches a sequence holds, the first one for all zeros; weights (n, K): their factors, 0 for
+    that one and for the padding of the sequence; bias (n, 1, 1, 1 + K) to add to attention logits.
     """
     patches = masks.shape[1]
     counts = (masks != 0).sum(1)

@@ -1,4 +1,4 @@
-"""Darknet-53 with the six head blocks of YOLOv3 on top, as VLT uses it (Redmon & Farhadi 2018; spec vlt.md)."""
+"""Implements Darknet-53 with the six head blocks of YOLOv3 on top, as VLT uses it (Redmon & Farhadi 2018)."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ class Residual(nn.Module):
         self.expand = ConvBlock(channels // 2, channels, kernel=3, norm_momentum=norm_momentum)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape."""
+        """Maps (B, C, H, W) to the same shape."""
         return x + self.expand(self.reduce(x))
 
 
 class Darknet53(nn.Module):
-    """Images to maps of 256, 512 and 1024 channels at strides 8, 16 and 32.
+    """Encodes images as maps of 256, 512 and 1024 channels at strides 8, 16 and 32.
 
-    The finest two are taken after the third and fourth stage (layers 92 and 152 of the Keras model), the coarsest after
-    the head. Images are RGB in [0, 1] and used as they are.
+    The finest two are the outputs of the third and fourth stage (layers 92 and 152 of the Keras model), the coarsest
+    that of the head. Images are RGB in [0, 1] and not normalised.
     """
 
     channels = (256, 512, 1024)
     strides = (8, 16, 32)
 
     def __init__(self, *, frozen_convolutions: int = 56, norm_momentum: float = 0.01) -> None:
-        """Build the backbone with its first `frozen_convolutions` (of 58, in order) and their norms frozen."""
+        """Builds the backbone with its first `frozen_convolutions` (of 58, in order) and their norms frozen."""
         super().__init__()
         self.stem = ConvBlock(3, 32, kernel=3, norm_momentum=norm_momentum)
         stages = []
@@ -59,25 +59,25 @@ class Darknet53(nn.Module):
         freeze(self._frozen())
 
     def blocks(self) -> list[ConvBlock]:
-        """Return the 58 convolution blocks in the order in which Darknet and Keras number them."""
+        """Returns the 58 convolution blocks in the order in which Darknet and Keras number them."""
         return [module for module in self.modules() if isinstance(module, ConvBlock)]
 
     def train(self, mode: bool = True) -> Darknet53:
-        """Set the training mode of everything that is not frozen."""
+        """Sets the training mode of everything that is not frozen."""
         super().train(mode)
         freeze(self._frozen())
         return self
 
     def forward(self, images: Tensor, padding: Tensor) -> VisualFeatures:
-        """Encode images (B, 3, H, W), sides multiples of 32, with padding (B, H, W)."""
+        """Encodes images (B, 3, H, W), sides multiples of 32, with padding (B, H, W)."""
         return self.finish(self.begin(images, padding), padding)
 
     def frozen_part(self) -> list[ConvBlock]:
-        """Return the frozen blocks; none if some block before the head trains."""
+        """Returns the frozen blocks; none if a block before the head trains."""
         return self._frozen() if self.frozen_convolutions >= len(self.blocks()) - len(self.head) else []
 
     def begin(self, images: Tensor, padding: Tensor) -> tuple[Tensor, ...]:
-        """Return the maps at strides 8 and 16, and what the head's frozen blocks make of the last one."""
+        """Returns the maps at strides 8 and 16, and the output of the head's frozen blocks."""
         x = self.stem(images)
         maps = []
         for stage in self.stages:
@@ -86,7 +86,7 @@ class Darknet53(nn.Module):
         return maps[2], maps[3], self.head[: self._frozen_in_head()](x)
 
     def finish(self, parts: tuple[Tensor, ...], padding: Tensor) -> VisualFeatures:
-        """Return the features of what `begin` gave."""
+        """Returns the features of the output of `begin`."""
         eighth, sixteenth, x = parts
         x = self.head[self._frozen_in_head() :](x)
         return VisualFeatures(maps=(eighth, sixteenth, x), strides=self.strides, padding=padding)

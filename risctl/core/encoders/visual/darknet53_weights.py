@@ -1,6 +1,6 @@
-"""Darknet-53 with YOLOv3's head: Darknet's binary `.weights`, and the Keras h5 made from it.
+"""Reads Darknet-53 with YOLOv3's head from Darknet's binary `.weights` or the Keras h5 made from it.
 
-Our names are those of `core.encoders.visual.darknet53.Darknet53`, its 58 blocks in order.
+Names are those of `core.encoders.visual.darknet53.Darknet53`, its 58 blocks in order.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ BLOCKS = 58
 
 
 def read_darknet53(path: Path) -> dict[str, Tensor]:
-    """Return the state dict of `Darknet53` that `path` (`.weights` or `.h5`) holds; YOLO's other layers are left.
+    """Reads the state dict of `Darknet53` from a `.weights` or `.h5` file; YOLO's other layers are left out.
 
-    Raises `CheckpointError` if the file is missing, cut short, or of another network.
+    Raises:
+        CheckpointError: The file is missing, truncated, or of another network.
     """
     if not path.is_file():
         raise CheckpointError(f"expected Darknet weights at {path}, found no file")
@@ -30,7 +31,7 @@ def read_darknet53(path: Path) -> dict[str, Tensor]:
 
 
 def block_names() -> list[str]:
-    """Return the names of the 58 blocks of `Darknet53` in order, for instance `stages.0.0`."""
+    """Returns the names of the 58 blocks of `Darknet53` in order, for instance `stages.0.0`."""
     with torch.device("meta"):
         backbone = Darknet53()
     blocks = {id(block) for block in backbone.blocks()}
@@ -38,13 +39,13 @@ def block_names() -> list[str]:
 
 
 def norm_from_keras(reader: WeightReader, source: str, target: str) -> dict[str, Tensor]:
-    """Return the state of batch norm `target`, taken from the Keras layer `source`."""
+    """Returns the state of the batch norm `target`, taken from the Keras layer `source`."""
     pairs = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
     return {f"{target}.{ours}": tensor(reader.take(f"{source}/{source}/{theirs}:0")) for ours, theirs in pairs.items()}
 
 
 def blocks_from_keras(reader: WeightReader, prefix: str = "") -> dict[str, Tensor]:
-    """Return the state of the 58 blocks, `conv2d_i` with `batch_normalization_i`, named from `prefix` on."""
+    """Returns the state of the 58 blocks, `conv2d_i` with `batch_normalization_i`, under names with `prefix`."""
     state = {}
     for number, name in enumerate(block_names(), start=1):
         layer = f"conv2d_{number}"
@@ -63,7 +64,7 @@ def _from_keras(path: Path) -> dict[str, Tensor]:
 
 
 def _from_binary(path: Path) -> dict[str, Tensor]:
-    """Read Darknet's own format.
+    """Reads Darknet's own format.
 
     A header (three int32: major, minor, revision; images seen, 8 bytes from version 0.2 on, else 4), then per
     convolution with a norm: biases, scales, means, variances, kernel (out, in, h, w), all float32.
@@ -96,20 +97,20 @@ def _slice(values: np.ndarray, at: int, count: int, path: Path) -> np.ndarray:
     if at + count > len(values):
         raise CheckpointError(
             f"{path} ends early: expected at least {at + count} numbers, got {len(values)}; "
-            f"is it yolov3.weights, whole? (darknet53.conv.74 lacks YOLO's head)"
+            f"is it a complete yolov3.weights? (darknet53.conv.74 lacks YOLO's head)"
         )
     return values[at : at + count]
 
 
 def _checked(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Refuse numbers that no trained network has, which is what a file of another layout looks like."""
+    """Returns `state`; refuses numbers that no trained network has, as a file of another layout would give."""
     with torch.device("meta"):
         own = Darknet53().state_dict()
     for name, values in state.items():
         if values.shape != own[name].shape:
             raise CheckpointError(
-                f"{path} is no Darknet-53: {name} is {tuple(values.shape)}, expected {tuple(own[name].shape)}"
+                f"{path} is not a Darknet-53: {name} is {tuple(values.shape)}, expected {tuple(own[name].shape)}"
             )
         if not values.isfinite().all() or (name.endswith("running_var") and values.min() < 0):
-            raise CheckpointError(f"{path} is damaged or no Darknet-53: {name} holds impossible numbers")
+            raise CheckpointError(f"{path} is damaged or not a Darknet-53: {name} holds impossible numbers")
     return state

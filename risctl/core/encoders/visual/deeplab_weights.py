@@ -1,9 +1,9 @@
-"""DeepLab v2's ResNet-101 as Caffe and TensorFlow named it: the backbone that STEP and its sister codebases begin with.
+"""Reads DeepLab v2's ResNet-101 under Caffe's or TensorFlow's names: the backbone that STEP starts from.
 
 TensorFlow: `res3a_branch2a/weights` (h, w, in, out), `bn3a_branch2a/{gamma, beta, moving_mean, moving_variance}`.
 Caffe: `res3a_branch2a/0` (out, in, h, w), `bn3a_branch2a/{0, 1, 2}` (mean and variance, both times a factor, and that
-factor), `scale3a_branch2a/{0, 1}`. Blocks are a, b, c in res2 and res5; a, b1, b2, ... in res3 and res4. Our names are
-those of `core.encoders.visual.dilated_resnet.DilatedResNet`.
+factor), `scale3a_branch2a/{0, 1}`. Blocks are a, b, c in res2 and res5; a, b1, b2, ... in res3 and res4. Names returned
+are those of `core.encoders.visual.dilated_resnet.DilatedResNet`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,14 @@ _SUFFIXES = (".npz", ".safetensors", ".h5", ".caffemodel")
 
 
 def read_deeplab(path: Path) -> dict[str, Tensor]:
-    """Return the state dict of the backbone `deeplab_resnet101` that `path` holds; DeepLab's classifier is left.
+    """Reads the state dict of the backbone `deeplab_resnet101`; DeepLab's classifier is left out.
 
-    path: a TensorFlow checkpoint (the file, its prefix or its `.index`), a `.caffemodel`, or arrays under either's
-    names in `.npz`, `.safetensors` or `.h5`. Raises `CheckpointError` if it is missing, damaged or of another network.
+    Args:
+        path: A TensorFlow checkpoint (the file, its prefix or its `.index`), a `.caffemodel`, or arrays under either's
+            names in `.npz`, `.safetensors` or `.h5`.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or of another network.
     """
     arrays = _read(path)
     state = _from_caffe(arrays, path) if _is_caffe(arrays) else _from_tensorflow(arrays, path)
@@ -43,7 +47,7 @@ def read_deeplab(path: Path) -> dict[str, Tensor]:
 
 
 def layer_names() -> Iterator[tuple[str, str, str]]:
-    """Yield (published convolution, our convolution, our norm) of the 104 layers, for instance `res3b1_branch2a`."""
+    """Yields (published convolution, our convolution, our norm) of the 104 layers, for instance `res3b1_branch2a`."""
     yield "conv1", "conv1", "bn1"
     for stage, depth in enumerate(DEPTHS, start=1):
         for block in range(depth):
@@ -83,7 +87,7 @@ def _from_caffe(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, Tenso
         share = float(factor.reshape(-1)[0]) if factor.size else 0.0
         share = 1 / share if share else 0.0
         state[f"{norm}.running_mean"] = tensor(mean * share)
-        # Caffe divides by sqrt(variance + 1e-5), our norms by sqrt(variance + 1e-3): the difference goes in here.
+        # Caffe divides by sqrt(variance + 1e-5), our norms by sqrt(variance + 1e-3): corrected here.
         state[f"{norm}.running_var"] = tensor(variance * share + (CAFFE_EPS - OUR_EPS))
         state[f"{norm}.weight"] = tensor(reader.take(f"{scale}/0"))
         state[f"{norm}.bias"] = tensor(reader.take(f"{scale}/1"))
@@ -93,9 +97,9 @@ def _from_caffe(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, Tenso
 
 
 def _reader(arrays: Mapping[str, np.ndarray], path: Path, *, marks: tuple[str, ...]) -> WeightReader:
-    """Return the backbone's arrays, without what comes before their names (`model/`, `data/`) and without all others.
+    """Returns the backbone's arrays without the prefix of their names (`model/`, `data/`), and no others.
 
-    Others are the classifier (`fc1_voc12_c0`), counters, and what optimisers keep (`conv1/weights/Momentum`).
+    Others are the classifier (`fc1_voc12_c0`), counters, and the states of optimizers (`conv1/weights/Momentum`).
     """
     first = next((name for name in arrays if name.endswith(("/conv1/weights", "/conv1/0"))), "conv1/")
     prefix = first[: -len("/".join(first.split("/")[-2:]))] if first != "conv1/" else ""
@@ -116,7 +120,7 @@ def _layers_of(published: str) -> tuple[str, str, str]:
 
 
 def _norm_of(published: str, kind: str) -> str:
-    """Return the norm that follows a convolution: `bn_conv1`, `bn3a_branch2a`, `scale3a_branch2a`."""
+    """Returns the norm that follows a convolution: `bn_conv1`, `bn3a_branch2a`, `scale3a_branch2a`."""
     return f"{kind}_conv1" if published == "conv1" else f"{kind}{published.removeprefix('res')}"
 
 
@@ -125,7 +129,7 @@ def _is_caffe(arrays: Mapping[str, np.ndarray]) -> bool:
 
 
 def _from_bgr(weight: Tensor) -> Tensor:
-    """Return a kernel over blue, green, red as one over red, green, blue; single numbers pass, to be refused later."""
+    """Converts a kernel over BGR to one over RGB; scalars pass through, to be refused later."""
     return weight.flip(1).contiguous() if weight.ndim == 4 else weight
 
 
@@ -170,9 +174,10 @@ def _checked(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     for name, values in state.items():
         if values.shape != own[name].shape:
             raise CheckpointError(
-                f"{path} is no DeepLab ResNet-101: {name} is {tuple(values.shape)}, expected {tuple(own[name].shape)}"
+                f"{path} is not a DeepLab ResNet-101: {name} is {tuple(values.shape)}, "
+                f"expected {tuple(own[name].shape)}"
             )
         lowest = -OUR_EPS if name.endswith("running_var") else -float("inf")
         if not values.isfinite().all() or values.min() < lowest:
-            raise CheckpointError(f"{path} is damaged or no DeepLab ResNet-101: {name} holds impossible numbers")
+            raise CheckpointError(f"{path} is damaged or not a DeepLab ResNet-101: {name} holds impossible numbers")
     return state

@@ -1,4 +1,4 @@
-"""ResNets whose last two stages are dilated instead of strided: the backbone of DeepLab v2 (Chen et al. 2018).
+"""Implements ResNets whose last two stages are dilated instead of strided, as in DeepLab v2 (Chen et al. 2018).
 
 `deeplab_resnet101` is the form that Caffe and TensorFlow published: the stride on a block's first 1x1 convolution,
 norms of eps 1e-3, TensorFlow's SAME padding, pixels from 0 to 255 minus a mean. The `resnet*` are torchvision's: the
@@ -20,10 +20,15 @@ from risctl.core.encoders.base import VisualFeatures
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """What tells one backbone from another. widths: of the stem and of the four stages, before a bottleneck's
-    expansion;
+    """A variant.
 
-    mean and deviation: of RGB in [0, 1].
+    Attributes:
+        block: The kind of residual block.
+        depths: Blocks of the four stages.
+        widths: Channels of the stem and the four stages, before a bottleneck's expansion.
+        mean: Mean of RGB in [0, 1].
+        deviation: Standard deviation of RGB in [0, 1].
+        published: Whether it has the form that Caffe and TensorFlow published.
     """
 
     block: Literal["basic", "bottleneck"]
@@ -54,14 +59,14 @@ FORMS = {
     ),
 }
 DILATIONS = (1, 1, 2, 4)
-"""Of every 3x3 convolution in res2 to res5."""
+"""Dilations of the 3x3 convolutions in res2 to res5."""
 
 
 class Block(nn.Module):
     """A residual block, `basic` (two 3x3) or `bottleneck` (1x1, 3x3, 1x1).
 
-    The input of every 3x3 convolution is zero where there is no picture, so that a picture padded to the size of its
-    batch gives the very features that it gives alone.
+    The input of every 3x3 convolution is zero outside the image, so that an image padded to the size of its batch has
+    exactly the features that it has alone.
     """
 
     def __init__(self, inputs: int, width: int, *, form: Form, stride: int, dilation: int) -> None:
@@ -92,7 +97,7 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor, before: Tensor, after: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C', H', W'); before, after: 1 in the picture, at the sizes of input and output."""
+        """Maps (B, C, H, W) to (B, C', H', W'); before, after: 1 inside the image, at the sizes of input and output."""
         short = x if self.downsample is None else self.downsample(x)
         x = self.bn1(self.conv1(x if self.bottleneck else x * before)).relu()
         x = self.bn2(self.conv2(x * (after if self.strides_first else before)))
@@ -102,7 +107,7 @@ class Block(nn.Module):
 
 
 class DilatedResNet(nn.Module):
-    """Images to the maps F1 (after the pooling), F2 (res2), F3, F4 and F5 (res5), as many as `depth` says.
+    """Encodes images as the maps F1 (after the pooling), F2 (res2), F3, F4 and F5 (res5), the first `depth` of them.
 
     F1 and F2 have stride 4, the others stride 8. Of ResNet-101 they have 64, 256, 512, 1024 and 2048 channels.
     """
@@ -111,9 +116,13 @@ class DilatedResNet(nn.Module):
     deviation: Tensor
 
     def __init__(self, name: str, *, depth: int = 5, frozen_stages: int = 0, frozen_norms: bool = False) -> None:
-        """Build `name`, one of `FORMS`, with random weights; the first `frozen_stages` stages do not train.
+        """Builds it with random weights.
 
-        frozen_norms: every norm keeps the statistics it has, also in training; scale and shift still train.
+        Args:
+            name: One of `FORMS`.
+            depth: How many maps there are.
+            frozen_stages: How many stages, from the first on, do not train.
+            frozen_norms: Whether norms keep their statistics in training; scale and shift still train.
         """
         super().__init__()
         form = FORMS[name]
@@ -150,7 +159,7 @@ class DilatedResNet(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> DilatedResNet:
-        """Set the training mode; what is frozen stays in evaluation mode."""
+        """Sets the training mode; what is frozen stays in evaluation mode."""
         super().train(mode)
         if self.frozen_norms:
             for module in self.modules():
@@ -160,18 +169,18 @@ class DilatedResNet(nn.Module):
         return self
 
     def forward(self, images: Tensor, padding: Tensor) -> VisualFeatures:
-        """Encode images (B, 3, H, W), RGB in [0, 1], sides multiples of 8, with padding (B, H, W).
+        """Encodes images (B, 3, H, W), RGB in [0, 1], sides multiples of 8, with padding (B, H, W).
 
-        Every map is zero where there is no picture.
+        Every map is zero outside the image.
         """
         return self.finish(self.begin(images, padding, depth=1), padding)
 
     def frozen_part(self) -> list[nn.Module]:
-        """Return the modules of the frozen stages, none if the first one trains."""
+        """Returns the modules of the frozen stages; none if the first one trains."""
         return [part for parts in self._by_stage()[: self.frozen_stages] for part in parts]
 
     def begin(self, images: Tensor, padding: Tensor, *, depth: int | None = None) -> tuple[Tensor, ...]:
-        """Return the maps of the frozen stages, or of the first `depth`."""
+        """Returns the maps of the frozen stages, or of the first `depth`."""
         inside = _inside(padding)
         x = (images - self.mean) / self.deviation * inside[1]
         # SAME padding of an even side: 5 pixels around the 7x7 window, 1 around the 3x3 one, the odd one behind.
@@ -183,12 +192,12 @@ class DilatedResNet(nn.Module):
         return self._deeper([x * inside[4]], inside, depth=self.frozen_stages if depth is None else depth)
 
     def finish(self, parts: tuple[Tensor, ...], padding: Tensor) -> VisualFeatures:
-        """Return the features of what `begin` gave."""
+        """Returns the features of the output of `begin`."""
         maps = self._deeper(list(parts), _inside(padding), depth=len(self.channels))
         return VisualFeatures(maps=maps, strides=self.strides, padding=padding)
 
     def _deeper(self, maps: list[Tensor], inside: dict[int, Tensor], *, depth: int) -> tuple[Tensor, ...]:
-        """Return the first `depth` maps, of which there are `maps` already."""
+        """Returns the first `depth` maps, of which `maps` are computed already."""
         for number, stage in list(enumerate(self._stages(), start=1))[len(maps) - 1 : depth - 1]:
             x = maps[-1]
             before, after = inside[4 if number <= 2 else 8], inside[4 if number == 1 else 8]
@@ -206,15 +215,15 @@ class DilatedResNet(nn.Module):
 
 
 def _inside(padding: Tensor) -> dict[int, Tensor]:
-    """Return by stride where the picture is, (B, 1, H/stride, W/stride)."""
+    """Returns by stride where the image is, (B, 1, H/stride, W/stride)."""
     height, width = padding.shape[-2:]
-    return {stride: picture_at(padding, height // stride, width // stride) for stride in (1, 2, 4, 8)}
+    return {stride: image_mask_at(padding, height // stride, width // stride) for stride in (1, 2, 4, 8)}
 
 
-def picture_at(padding: Tensor, height: int, width: int) -> Tensor:
-    """Return (B, 1, height, width) float32 of padding (B, H, W): 1 where a cell holds any of the picture, else 0.
+def image_mask_at(padding: Tensor, height: int, width: int) -> Tensor:
+    """Resizes padding (B, H, W) to a float32 mask (B, 1, height, width): 1 where a cell holds any of the image, else 0.
 
-    So that a picture of one row, letterboxed, still has cells.
+    An image of one row, letterboxed, thus still has cells.
     """
     cell = (padding.shape[1] // height, padding.shape[2] // width)
     return functional.max_pool2d((~padding)[:, None].float(), cell)

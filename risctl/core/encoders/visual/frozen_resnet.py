@@ -1,4 +1,4 @@
-"""ResNet with frozen norms and four maps, as DETR's family and mmdetection train it."""
+"""Runs ResNets with frozen norms and four maps, as DETR and mmdetection train them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from risctl.core.encoders.visual.resnet import ResNet
 
 
 class FrozenResNet(ResNet):
-    """Images or clips to maps at strides 4, 8, 16 and 32.
+    """Encodes images or clips as maps at strides 4, 8, 16 and 32.
 
     Batch norms keep their statistics, and their scales and shifts unless `learned_scales`; the first convolution and
     stage do not train either. Sides need not be multiples of 32.
@@ -22,14 +22,14 @@ class FrozenResNet(ResNet):
     def __init__(
         self, name: str, *, frozen: bool = False, learned_scales: bool = False, zero_residual: bool = False
     ) -> None:
-        """Build `name`, one of `resnet.NAMES`, with random weights; frozen: none of it trains."""
+        """Builds `name`, one of `resnet.NAMES`, with random weights; `frozen`: no parameter trains."""
         self.learned_scales = learned_scales
         super().__init__(name, frozen=frozen, zero_residual=zero_residual)
         width = 64 if name == "resnet18" else 256
         self.channels = (width, 2 * width, 4 * width, 8 * width)  # type: ignore[assignment]
 
     def train(self, mode: bool = True) -> FrozenResNet:
-        """Set the training mode of everything that is not frozen."""
+        """Sets the training mode of everything that is not frozen."""
         super().train(mode)
         freeze((self.conv1, self.bn1, self.layer1))
         norms = [part for part in self.modules() if isinstance(part, nn.BatchNorm2d)]
@@ -41,7 +41,7 @@ class FrozenResNet(ResNet):
         return self
 
     def forward(self, images: Tensor, padding: Tensor) -> VisualFeatures:
-        """Encode images (B, 3, H, W) or clips (B, T, 3, H, W) with padding (B, H, W)."""
+        """Encodes images (B, 3, H, W) or clips (B, T, 3, H, W), RGB in [0, 1], with padding (B, H, W)."""
         x = normalised(images, padding, mean=self.mean, deviation=self.deviation)
         x = self.maxpool(self.bn1(self.conv1(x.flatten(0, 1) if images.ndim == 5 else x)).relu_())
         maps = []

@@ -1,4 +1,4 @@
-"""MobileNetV2 of torchvision: a light backbone with weights of ImageNet (Sandler et al., CVPR 2018)."""
+"""Runs torchvision's MobileNetV2, a light backbone with ImageNet weights (Sandler et al., CVPR 2018)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from risctl.core.encoders.base import VisualFeatures
 from risctl.core.encoders.visual.clip_frames import features_of, normalised
 
 _ENDS = (3, 6, 13, 18)
-"""The layers after which a map is given: the last of each stride."""
+"""The layers whose outputs are the maps: the last of each stride."""
 _FLAT = re.compile(r"^features\.(\d+)\.conv\.(\d+)(?=\.[a-z])")
 
 
 class MobileNetV2(nn.Module):
-    """Images or clips to maps of 24, 32, 96 and 1280 channels at strides 4, 8, 16 and 32.
+    """Encodes images or clips as maps of 24, 32, 96 and 1280 channels at strides 4, 8, 16 and 32.
 
-    With trained weights, batch norms keep their statistics and the layers of the first map do not train. Random ones
-    need norms that learn: without, what is seen dies away from layer to layer. Sides need not be multiples of 32.
+    With pretrained weights, batch norms keep their statistics and the layers up to the first map do not train. Random
+    weights need norms that train: without, activations vanish from layer to layer. Sides need not be multiples of 32.
     """
 
     channels = (24, 32, 96, 1280)
@@ -30,9 +30,9 @@ class MobileNetV2(nn.Module):
     deviation: Tensor
 
     def __init__(self, *, trained: bool = True, frozen: bool = False) -> None:
-        """Build it with random weights; trained: others will be laid in; frozen: none of it trains."""
+        """Builds it with random weights; `trained`: pretrained ones will be loaded; `frozen`: no parameter trains."""
         super().__init__()
-        # Its convolutions of single channels run up to twice as fast with channels last, on a CPU too.
+        # Depthwise convolutions run up to twice as fast with channels last, on a CPU too.
         self.features = models.mobilenet_v2(weights=None).features.to(memory_format=torch.channels_last)
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
@@ -41,9 +41,9 @@ class MobileNetV2(nn.Module):
         self.train()
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return `state` with torchvision's names, where it has the flat ones of the first files for PyTorch.
+        """Returns `state` under torchvision's names, where it has the flat names of the first PyTorch files.
 
-        There, a block's convolutions and norms stand in one row: "conv.3", "conv.4" are torchvision's "conv.1.0" and
+        There, a block's convolutions and norms form one sequence: "conv.3", "conv.4" are torchvision's "conv.1.0" and
         "conv.1.1", the last pair "conv.2" and "conv.3".
         """
         if "features.1.conv.4.weight" not in state:
@@ -51,7 +51,7 @@ class MobileNetV2(nn.Module):
         return {_FLAT.sub(_nested, key): value for key, value in state.items()}
 
     def train(self, mode: bool = True) -> MobileNetV2:
-        """Set the training mode of everything that is not frozen."""
+        """Sets the training mode of everything that is not frozen."""
         super().train(mode)
         if self.frozen:
             freeze(self.features)
@@ -63,7 +63,7 @@ class MobileNetV2(nn.Module):
         return self
 
     def forward(self, images: Tensor, padding: Tensor) -> VisualFeatures:
-        """Encode images (B, 3, H, W) or clips (B, T, 3, H, W), RGB in [0, 1], with padding (B, H, W)."""
+        """Encodes images (B, 3, H, W) or clips (B, T, 3, H, W), RGB in [0, 1], with padding (B, H, W)."""
         x = normalised(images, padding, mean=self.mean, deviation=self.deviation)
         x = (x.flatten(0, 1) if images.ndim == 5 else x).contiguous(memory_format=torch.channels_last)
         maps = []
@@ -75,7 +75,7 @@ class MobileNetV2(nn.Module):
 
 
 def _nested(found: re.Match[str]) -> str:
-    block, place = int(found[1]), int(found[2])
-    convolution, part = divmod(place, 3)
+    block, index = int(found[1]), int(found[2])
+    convolution, part = divmod(index, 3)
     last = 1 if block == 1 else 2  # the first block does not widen
     return f"features.{block}.conv." + (f"{last + part}" if convolution == last else f"{convolution}.{part}")

@@ -1,4 +1,4 @@
-"""Backbones' weights that torchvision publishes, from its cache or the net."""
+"""Loads the weights of backbones that torchvision publishes, from its cache or the net."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ _DEEPLABV3 = {
 
 
 def imagenet_state(name: str) -> dict[str, Tensor]:
-    """Return the ImageNet weights of backbone `name` without its classifier.
+    """Returns the ImageNet weights of the backbone `name` without its classifier.
 
-    Raises `MachineError` if they are not in the cache and cannot be downloaded.
+    Raises:
+        MachineError: They are not in the cache and cannot be downloaded.
     """
     state = _fetched(_IMAGENET[name])
     return {key: value for key, value in state.items() if not key.startswith(("fc.", "classifier."))}
 
 
 def deeplabv3_state(name: str) -> dict[str, Tensor]:
-    """Return the backbone of torchvision's DeepLabV3 with ResNet `name`, trained on COCO with the labels of Pascal VOC.
+    """Returns the backbone of torchvision's DeepLabV3 with ResNet `name`, trained on COCO with Pascal VOC's labels.
 
-    Raises `MachineError` as `imagenet_state` does.
+    Raises:
+        MachineError: As `imagenet_state`.
     """
     state = _fetched(_DEEPLABV3[name])
     return {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}

@@ -1,9 +1,9 @@
-"""ShuffleNetV2 1.0x without batch norms: a light backbone for pictures, some 0.8 M parameters.
+"""Implements ShuffleNetV2 1.0x without batch norms, a light backbone of some 0.8 M parameters.
 
 After Ma et al., "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design" (2018), with leaky ReLU 0.1
-as NanoDet-m has it. Norms are folded into the convolutions, as in published inference weights; training goes on
-from there. The convolutions stand in the order in which they run (a unit's short branch first), so that weights named
-by number can be laid in.
+as in NanoDet-m. Norms are folded into the convolutions, as in published inference weights; training continues from
+there. The convolutions are declared in the order in which they run (a unit's short branch first), so that weights named
+by number can be loaded.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ SLOPE = 0.1
 
 
 def activate(x: Tensor) -> Tensor:
-    """Return the leaky ReLU that backbone, neck and head share."""
+    """Returns the leaky ReLU that backbone, neck and head share."""
     return functional.leaky_relu(x, SLOPE)
 
 
 def point(inputs: int, outputs: int) -> nn.Conv2d:
-    """Return a 1x1 convolution."""
+    """Returns a 1x1 convolution."""
     return nn.Conv2d(inputs, outputs, 1)
 
 
 def spread(channels: int, *, stride: int = 1) -> nn.Conv2d:
-    """Return a 3x3 convolution of each channel by itself."""
+    """Returns a 3x3 depthwise convolution."""
     return nn.Conv2d(channels, channels, 3, stride=stride, padding=1, groups=channels)
 
 
 class _Unit(nn.Module):
-    """Half of the channels pass, half are convolved, then they are shuffled; stride 2 convolves all in two branches."""
+    """Convolves half of the channels, then shuffles all; at stride 2 all are convolved, in two branches."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class _Unit(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C', H/stride, W/stride)."""
+        """Maps (B, C, H, W) to (B, C', H/stride, W/stride)."""
         if self.stride == 2:
             passed = activate(self.short[1](self.short[0](x)))
         else:
@@ -60,7 +60,7 @@ class _Unit(nn.Module):
 
 
 class ShuffleNet(nn.Module):
-    """The backbone: maps of 24, 116, 232 and 464 channels at strides 4, 8, 16 and 32."""
+    """Encodes images or clips as maps of 24, 116, 232 and 464 channels at strides 4, 8, 16 and 32."""
 
     channels = (24, 116, 232, 464)
     strides = (4, 8, 16, 32)

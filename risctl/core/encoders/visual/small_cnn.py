@@ -1,4 +1,4 @@
-"""A light residual backbone that trains from nothing on a CPU in minutes. Of this project; it reproduces nothing."""
+"""Implements a light residual backbone that trains from scratch on a CPU in minutes. It reproduces no publication."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from risctl.core.encoders.base import VisualFeatures
 
 
 class Unit(nn.Module):
-    """Two 3x3 convolutions with batch norm, and the sum with the (projected) input: ResNet's basic block."""
+    """ResNet's basic block: two 3x3 convolutions with batch norm, and the sum with the (projected) input."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
         super().__init__()
@@ -26,13 +26,13 @@ class Unit(nn.Module):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C', H/stride, W/stride)."""
+        """Maps (B, C, H, W) to (B, C', H/stride, W/stride)."""
         inner = self.first_norm(self.first(x)).relu()
         return (self.second_norm(self.second(inner)) + self.short(x)).relu()
 
 
 class SmallCNN(nn.Module):
-    """Images to maps of 64, 128 and 160 channels at strides 8, 16 and 32. Images are RGB in [0, 1]."""
+    """Encodes images as maps of 64, 128 and 160 channels at strides 8, 16 and 32."""
 
     channels = (64, 128, 160)
     strides = (8, 16, 32)
@@ -48,14 +48,14 @@ class SmallCNN(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> SmallCNN:
-        """Set the training mode; a frozen backbone stays in evaluation mode."""
+        """Sets the training mode; a frozen backbone stays in evaluation mode."""
         super().train(mode)
         if self.frozen:
             freeze(self.children())
         return self
 
     def forward(self, images: Tensor, padding: Tensor) -> VisualFeatures:
-        """Encode images (B, 3, H, W), sides multiples of 32, with padding (B, H, W)."""
+        """Encodes images (B, 3, H, W), RGB in [0, 1], sides multiples of 32, with padding (B, H, W)."""
         eighth = self.eighth(self.quarter(self.stem(2 * images - 1)))
         sixteenth = self.sixteenth(eighth)
         return VisualFeatures(

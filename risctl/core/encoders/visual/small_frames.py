@@ -1,4 +1,4 @@
-"""The light backbone with a fourth, finer map, over pictures and clips. Of this project; it reproduces nothing."""
+"""Adds a fourth, finer map to the light backbone, for images and clips. It reproduces no publication."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from risctl.core.encoders.visual.small_cnn import SmallCNN
 
 
 class SmallFrames(SmallCNN):
-    """Images or clips to maps of 32, 64, 128 and 160 channels at strides 4, 8, 16 and 32."""
+    """Encodes images or clips as maps of 32, 64, 128 and 160 channels at strides 4, 8, 16 and 32."""
 
     channels = (32, 64, 128, 160)  # type: ignore[assignment]
     strides = (4, 8, 16, 32)  # type: ignore[assignment]
 
     def forward(self, images: Tensor, padding: Tensor) -> VisualFeatures:
-        """Encode images (B, 3, H, W) or clips (B, T, 3, H, W), RGB in [0, 1], with padding (B, H, W)."""
+        """Encodes images (B, 3, H, W) or clips (B, T, 3, H, W), RGB in [0, 1], with padding (B, H, W)."""
         hidden = padding[:, None] if images.ndim == 4 else padding[:, None, None]
         x = (2 * images - 1).masked_fill(hidden, 0.0)
         quarter = self.quarter(self.stem(x.flatten(0, 1) if images.ndim == 5 else x))

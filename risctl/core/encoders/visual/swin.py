@@ -1,6 +1,6 @@
-"""Swin (Liu et al., ICCV 2021) and Video Swin (CVPR 2022) as visual encoders.
+"""Implements Swin (Liu et al., ICCV 2021) and Video Swin (CVPR 2022) as visual encoders.
 
-A picture is a clip of one frame, so both are one network over clips: windows of (1, 7, 7) for pictures, (8, 7, 7) for
+An image is a clip of one frame, so both are one network over clips: windows of (1, 7, 7) for images, (8, 7, 7) for
 clips. They differ in what the published code does at the edges, which `SwinNumbers` names.
 """
 
@@ -27,12 +27,19 @@ from risctl.core.encoders.visual.windows import (
 
 PATCH = 4
 _CHUNK = 64
-"""Windows attended at once where no gradient is kept, so that their biases need little memory."""
+"""Windows per attention call where no gradient is kept, so that their biases need little memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwinNumbers:
-    """A variant. depths: blocks a stage; video: windows over 8 frames that shrink with small maps, no output norms."""
+    """A variant.
+
+    Attributes:
+        width: Channels of the first stage.
+        depths: Blocks of the four stages.
+        heads: Attention heads of the four stages.
+        video: Whether windows span 8 frames and shrink with small maps, and maps have no output norms.
+    """
 
     width: int
     depths: tuple[int, int, int, int]
@@ -58,7 +65,7 @@ NUMBERS: dict[str, SwinNumbers] = {
 
 
 class WindowAttention(nn.Module):
-    """Multi-head attention within windows, with a learned bias for each relative place."""
+    """Multi-head attention within windows, with a learned bias for each relative position."""
 
     def __init__(self, channels: int, *, heads: int, window: Extent) -> None:
         super().__init__()
@@ -71,10 +78,10 @@ class WindowAttention(nn.Module):
         self.out = nn.Linear(channels, channels)
 
     def forward(self, windows: Tensor, regions: Tensor | None) -> Tensor:
-        """Map windows (B, W, N, C) to the same shape; regions (W, N, N): what is added, so that parts stay apart.
+        """Maps windows (B, W, N, C) to the same shape; regions (W, N, N): bias that separates the regions of a window.
 
-        Windows shrunk below the full size take the first N rows and columns of the index, as published: right where
-        only frames are missing.
+        Windows smaller than the full size use the first N rows and columns of the index, as published; this is correct
+        where only frames are missing.
         """
         batch, count, cells, channels = windows.shape
         bias = self.table[self.index[:cells, :cells].reshape(-1)].view(cells, cells, -1).permute(2, 0, 1)
@@ -100,7 +107,7 @@ class WindowAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention in windows, shifted by half a window in every second block, and a feed-forward."""
+    """Window attention, shifted by half a window in every second block, and a feed-forward."""
 
     def __init__(self, channels: int, *, heads: int, window: Extent, shifted: bool, shrink: bool, drop: float) -> None:
         super().__init__()
@@ -114,13 +121,13 @@ class Block(nn.Module):
         self.drop = StochasticDepth(drop, "row")
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Map a clip (B, T, H, W, C) to the same shape."""
+        """Maps a clip (B, T, H, W, C) to the same shape."""
         extent: Extent = (clip.shape[1], clip.shape[2], clip.shape[3])
         window, shift = self.window, self.shift
         if self.shrink:
-            window = tuple(min(size, most) for size, most in zip(extent, window, strict=True))  # type: ignore[assignment]
+            window = tuple(min(size, limit) for size, limit in zip(extent, window, strict=True))  # type: ignore[assignment]
             shift = tuple(  # type: ignore[assignment]
-                0 if size <= most else step for size, most, step in zip(extent, self.window, shift, strict=True)
+                0 if size <= limit else step for size, limit, step in zip(extent, self.window, shift, strict=True)
             )
         back, below, right = (-size % side for size, side in zip(extent, window, strict=True))
         padded = functional.pad(self.norm1(clip), (0, 0, 0, right, 0, below, 0, back))
@@ -137,7 +144,7 @@ class Block(nn.Module):
 
 
 class Merge(nn.Module):
-    """Each 2x2 cells into one of twice the channels."""
+    """Merges each 2x2 cells into one of twice the channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -145,7 +152,7 @@ class Merge(nn.Module):
         self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Map a clip (B, T, H, W, C) to (B, T, H/2, W/2, 2C), odd sides filled up with zeros."""
+        """Maps a clip (B, T, H, W, C) to (B, T, H/2, W/2, 2C); odd sides are padded with zeros."""
         height, width = clip.shape[2:4]
         clip = functional.pad(clip, (0, 0, 0, width % 2, 0, height % 2))
         parts = [clip[:, :, row::2, column::2] for column in (0, 1) for row in (0, 1)]
@@ -153,14 +160,20 @@ class Merge(nn.Module):
 
 
 class Swin(nn.Module):
-    """Images or clips to maps at strides 4, 8, 16 and 32; RGB in [0, 1], ImageNet's mean and deviation applied here."""
+    """Encodes images or clips as maps at strides 4, 8, 16 and 32."""
 
     strides = (4, 8, 16, 32)
     mean: Tensor
     deviation: Tensor
 
     def __init__(self, numbers: SwinNumbers, *, frozen: bool = False, drop_path: float = 0.2) -> None:
-        """Build a variant, randomly filled; frozen: none of it trains; drop_path: of the last block, growing to it."""
+        """Builds it with random weights.
+
+        Args:
+            numbers: The variant, such as `NUMBERS["swin_t"]`.
+            frozen: Whether no parameter trains.
+            drop_path: Stochastic depth of the last block, increasing linearly up to it.
+        """
         super().__init__()
         self.video = numbers.video
         window: Extent = (8, 7, 7) if numbers.video else (1, 7, 7)
@@ -202,14 +215,14 @@ class Swin(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> Swin:
-        """Set the training mode; a frozen backbone stays in evaluation mode."""
+        """Sets the training mode; a frozen backbone stays in evaluation mode."""
         super().train(mode)
         if self.frozen:
             freeze(self.children())
         return self
 
     def forward(self, images: Tensor, padding: Tensor) -> VisualFeatures:
-        """Encode images (B, 3, H, W) or clips (B, T, 3, H, W) with padding (B, H, W); sides need not be multiples."""
+        """Encodes images (B, 3, H, W) or clips (B, T, 3, H, W), RGB in [0, 1], of any size, with padding (B, H, W)."""
         x = normalised(images, padding, mean=self.mean, deviation=self.deviation)
         frames = images.shape[1] if images.ndim == 5 else 1
         x = x.flatten(0, 1) if images.ndim == 5 else x

@@ -1,4 +1,4 @@
-"""Windows of clips: cut, joined, and which cells of a shifted window may see each other (Swin, Video Swin)."""
+"""Partitions clips into windows and back, and masks the cells of shifted windows (Swin, Video Swin)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Extent = tuple[int, int, int]
 """Frames, rows, columns."""
 
 _APART = -100.0
-"""Added to the scores of cells that no shift should bring together, as published."""
+"""Added to the attention scores of cells that only the shift brings together, as published."""
 
 
 def cut_windows(clip: Tensor, window: Extent) -> Tensor:
-    """Return (B, W, N, C) of a clip (B, T, H, W, C) whose sides are multiples of the window's."""
+    """Partitions a clip (B, T, H, W, C), sides multiples of the window's, into windows (B, W, N, C)."""
     batch, frames, height, width, channels = clip.shape
     depth, rows, columns = window
     cut = clip.view(batch, frames // depth, depth, height // rows, rows, width // columns, columns, channels)
@@ -23,7 +23,7 @@ def cut_windows(clip: Tensor, window: Extent) -> Tensor:
 
 
 def join_windows(windows: Tensor, window: Extent, extent: Extent) -> Tensor:
-    """Return the clip (B, T, H, W, C) of `extent` that `cut_windows` cut into (B, W, N, C)."""
+    """Reverses `cut_windows`: windows (B, W, N, C) to the clip (B, T, H, W, C) of `extent`."""
     batch, channels = windows.shape[0], windows.shape[-1]
     counts = [size // side for size, side in zip(extent, window, strict=True)]
     return (
@@ -34,30 +34,31 @@ def join_windows(windows: Tensor, window: Extent, extent: Extent) -> Tensor:
 
 
 def table_rows(window: Extent) -> int:
-    """Return how many relative places there are within a window."""
+    """Returns the number of relative positions within a window."""
     depth, rows, columns = window
     return (2 * depth - 1) * (2 * rows - 1) * (2 * columns - 1)
 
 
 def relative_index(window: Extent) -> Tensor:
-    """Return (N, N) int64: the row of the table for each pair of cells of a window."""
+    """Returns the row of the bias table for each pair of cells of a window, int64 (N, N)."""
     axes = [torch.arange(size) for size in window]
-    places = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)  # (3, N)
-    apart = places[:, :, None] - places[:, None, :] + torch.tensor(window)[:, None, None] - 1
+    positions = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)  # (3, N)
+    apart = positions[:, :, None] - positions[:, None, :] + torch.tensor(window)[:, None, None] - 1
     _, rows, columns = (2 * size - 1 for size in window)
     return (apart[0] * rows + apart[1]) * columns + apart[2]
 
 
 @lru_cache(maxsize=16)
 def region_bias(extent: Extent, window: Extent, shift: Extent, *, device: torch.device) -> Tensor:
-    """Return (W, N, N) float32: 0 for cells of one region, -100 for cells that the shift brought together.
+    """Returns the attention bias of shifted windows, float32 (W, N, N).
 
-    extent: of the padded clip. An axis has up to three regions: before the last window, in it, and what came round.
+    It is 0 between cells of one region, and -100 between cells that only the shift brought together. An axis of the
+    padded clip of `extent` has up to three regions: before the last window, in it, and the part rolled around.
     """
     regions = torch.zeros(extent, device=device)
     for axis, (size, side, step) in enumerate(zip(extent, window, shift, strict=True)):
-        place = torch.arange(size, device=device)
-        region = (place >= size - side).float() + (place >= size - step).float() if step else torch.zeros_like(place)
+        index = torch.arange(size, device=device)
+        region = (index >= size - side).float() + (index >= size - step).float() if step else torch.zeros_like(index)
         regions = 3 * regions + region.view([-1 if one == axis else 1 for one in range(3)])
     cells = cut_windows(regions[None, ..., None], window)[0, :, :, 0]  # (W, N)
     return (cells[:, None, :] != cells[:, :, None]).float() * _APART
