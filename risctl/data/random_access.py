@@ -41,18 +41,16 @@ class RandomAccessFile:
 
     def read(self, offset: int, length: int) -> bytes:
         """Returns `length` bytes from `offset` on, fewer where the file ends."""
-        data = self._read_once(offset, length)
+        if hasattr(os, "pread"):
+            data = os.pread(self._file.fileno(), length, offset)
+        else:
+            data = self._seek_and_read(offset, length)
         # One call returns at most some 2 GB on Linux.
-        while data and len(data) < length:
-            more = self._read_once(offset + len(data), length - len(data))
-            if not more:
-                break
-            data += more
+        if data and len(data) < length:
+            data += self.read(offset + len(data), length - len(data))
         return data
 
-    def _read_once(self, offset: int, length: int) -> bytes:
-        if hasattr(os, "pread"):
-            return os.pread(self._file.fileno(), length, offset)
+    def _seek_and_read(self, offset: int, length: int) -> bytes:
         if self._process != os.getpid():
             # Forked: the position is shared with the parent, and the lock may be held by a thread that is not here.
             self._open()
