@@ -146,7 +146,7 @@ def test_stale_features_orphaned_vectors_and_leftovers_are_removed(kept: Path, r
     assert code == 0
     reasons = {Path(one["path"]).name: one["unusable"] for one in told["removed"]}
     assert "its store tiny.h5 has changed" in reasons.pop("tiny.vlt-scenes.features.h5")
-    assert "cut short" in reasons.pop("cut.features.h5")
+    assert "truncated" in reasons.pop("cut.features.h5")
     assert "killed" in reasons.pop(leftover.name)
     assert [name.partition("-")[0] for name in reasons] == ["glove"] and "glove.txt is gone" in str(reasons)
     assert alive.exists() and not leftover.exists() and (kept / "tiny.h5").exists()

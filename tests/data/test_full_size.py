@@ -117,7 +117,7 @@ def test_every_expression_of_referitgame_is_read(shared: Path) -> None:
         questions = read_referitgame(folder, split=split)
         assert len(questions) == size == sum(len(own) for own in queries.values())
         assert Counter(one.text for one in questions) == Counter(text for own in queries.values() for text in own)
-        assert all(0 <= one.targets[0] < len(one.picture.corners) for one in questions)
+        assert all(0 <= one.targets[0] < len(one.boxes.corners) for one in questions)
         texts += [one.text for one in questions]
     assert len(texts) == 120_081
     vocabulary = Vocabulary.from_texts(texts)
