@@ -137,3 +137,15 @@ def test_errors_are_one_line_and_have_their_code(
 def test_help_shows_the_command_without_loading_torch() -> None:
     code = "import sys, risctl.cli.eval; sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'h5py')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("option", ["--rows", "--report", "--submission"])
+def test_no_output_replaces_the_store_or_another_output(risctl: Run, store: Path, option: str) -> None:
+    before = store.read_bytes()
+    linked = Path("linked.json")
+    linked.hardlink_to(store)
+    ran = risctl("eval", "--data", store, option, linked)
+    assert ran.code == 2 and "is an input of this command" in ran.err
+    ran = risctl("eval", "--data", store, "--report", "same.json", "--rows", "./same.json")
+    assert ran.code == 2 and "named twice" in ran.err
+    assert store.read_bytes() == before and not Path("same.json").exists()

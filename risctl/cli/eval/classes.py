@@ -53,7 +53,7 @@ def evaluate_detector(
     if not is_main:
         return
     protocol = "gzsi" if generalised else "zsi"
-    things = ", ".join(f"{count:,} things of {part} classes" for part, count in report.things.items())
+    things = ", ".join(f"{count:,} objects of {part} categories" for part, count in report.things.items())
     lines = [f"protocol {protocol}: masks, {report.images:,} images, {things}, {report.found:,} found"]
     lines += [f"{name:<22}{'-' if math.isnan(value) else f'{value:.2f}'}" for name, value in report.figures.items()]
     data = {
