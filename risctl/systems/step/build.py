@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from risctl.core.encoders.text.registry import build_text
-from risctl.core.encoders.visual.registry import build_visual
+from risctl.core.encoders.visual.registry import build_visual, find_visual
 from risctl.core.fusion.conv_gru import ConvGRU, RunningMean
 from risctl.core.fusion.see_through import TextEmbedding, TextVector
 from risctl.data.batch import Preprocess
@@ -27,7 +27,7 @@ def build_step(model: StepModel, vocabulary: Vocabulary, vectors: np.ndarray | N
     visual: Any = build_visual(model.visual, wanted=wanted, pretrained=pretrained)
     _check_maps(model, visual.strides)
     text: Any = build_text(model.text, vocabulary, vectors=vectors, pretrained=pretrained)
-    return Step(
+    system = Step(
         preprocess=_preprocess(model, vocabulary, cell=math.lcm(CELL, *visual.strides)),
         visual=visual,
         text=text,
@@ -63,6 +63,9 @@ def build_step(model: StepModel, vocabulary: Vocabulary, vectors: np.ndarray | N
         unit_coordinates=model.coordinates == "unit",
         central_start=model.first_map == "centre",
     )
+    # Only the dilated backbones keep what lies in the padding of a batch from reaching an image.
+    system.padding_changes_features = model.input_fit == "longest" and not find_visual(model.visual.name).dilated
+    return system
 
 
 def _preprocess(model: StepModel, vocabulary: Vocabulary, *, cell: int) -> Preprocess:
