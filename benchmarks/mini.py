@@ -39,7 +39,7 @@ from risctl.data.datasets.refer.reader import read_refer
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
 from risctl.evaluation.box_selection import right_choices
-from risctl.inference.batched_inference import pictures
+from risctl.inference.batched_inference import prepared_images
 from risctl.language.ability_words import ABILITIES, abilities_in
 from risctl.metrics.accumulator import Accumulator
 from risctl.metrics.bootstrap import intervals, paired_differences, share_interval, subset_intervals
@@ -135,11 +135,11 @@ def measure(system: Mini, stores: Sequence[Store], *, split: str, beside: bool =
         of_image: dict[int, list[int]] = {}
         for row in store.sentences(split):
             of_image.setdefault(store.sentence(int(row)).image, []).append(int(row))
-        for picture in pictures(store, list(of_image), system.preprocess, workers=0):
+        for picture in prepared_images(store, list(of_image), system.preprocess, workers=0):
             sentences = [store.sentence(row) for row in of_image[picture.row]]
             refs = [store.ref(one.ref) for one in sentences]
             targets = [np.ascontiguousarray(rle.decode(store.mask(one.ref))) for one in sentences]
-            seen = system.encode_image(picture.image[None], picture.geometry.padding()[None])
+            seen = system.encode_image(picture.tensor[None], picture.geometry.padding()[None])
             answers: list[dict[str, np.ndarray]] = []
             scores: list[float] = []
             things = draw_all(system, seen, picture.geometry) if beside else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -156,3 +157,18 @@ def test_nothing_runs_foreign_text(module: str) -> None:
 def test_no_file_is_too_long_to_read(module: str) -> None:
     lines = len(MODULES[module].read_text(encoding="utf-8").splitlines())
     assert lines <= MOST_LINES, f"{lines} lines; one idea a file"
+
+
+SCRIPTS = sorted((*PACKAGE.parent.glob("benchmarks/*.py"), *PACKAGE.parent.glob("tools/*.py")))
+
+
+@pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: f"{file.parent.name}/{file.name}")
+def test_scripts_of_the_repository_import_names_that_exist(file: Path) -> None:
+    absent = []
+    for node in ast.walk(_tree(file)):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("risctl"):
+            for alias in node.names:
+                module = import_module(str(node.module))
+                if not hasattr(module, alias.name) and f"{node.module}.{alias.name}" not in MODULES:
+                    absent.append(f"{node.module}.{alias.name}")
+    assert not absent
