@@ -251,7 +251,7 @@ def ours(system: ReferFormer, clip: Tensor, words: Tensor, mask: Tensor) -> tupl
     """Computes the same with this package."""
     padding = torch.zeros((1, *clip.shape[2:]), dtype=torch.bool)
     output = system.decode(system.encode_image(clip[None], padding), system.encode_text(words, mask))
-    [last] = output.extras["found"].layers
+    [last] = output.extras["layers"]
     return last.masks[0], last.classes[0]
 
 

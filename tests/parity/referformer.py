@@ -115,7 +115,7 @@ def run(system: ReferFormer, case: Mapping[str, Any], arrays: Mapping[str, np.nd
     del system.transformer.encode, system.transformer.decode
     for hook in hooks:
         hook.remove()
-    layers = output.extras["found"].layers
+    layers = output.extras["layers"]
     frames = used.maps[0].shape[1]
     decoded, memory = seen["decoded"], seen["memory"]
     features = seen["mask_features"].flatten(0, 1)

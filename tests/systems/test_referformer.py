@@ -130,7 +130,7 @@ def test_every_layer_is_trained_and_the_last_alone_predicts() -> None:
     system = system_of()
     batch = clips_of(system)
     with torch.no_grad():
-        assert len(system(batch).extras["found"].layers) == 1
+        assert len(system(batch).extras["layers"]) == 1
         output = system.train()(batch)
     assert set(system.loss(output, batch)) >= {"mask", "mask_0", "dice_0"}
 
@@ -187,7 +187,7 @@ def test_of_several_classes_a_query_stands_for_its_surest() -> None:
     system = system_of(classes=2)
     output = system(clips_of(system, frames=2))
     chances = torch.tensor([[[0.9, 0.1], [0.6, 0.0], [0.0, 0.0]], [[0.0, 0.7], [0.6, 0.0], [0.0, 0.0]]])
-    [last] = output.extras["found"].layers
+    [last] = output.extras["layers"]
     again = system._answer((replace(last, classes=chances.logit(eps=1e-6)[None]),), single=False)
     assert int(again.maps["query_scores"][0].mean(0).argmax()) == 1
     assert again.scores is not None and again.scores[0].item() == pytest.approx(0.6, abs=1e-4)
@@ -218,6 +218,6 @@ def test_the_last_layer_alone_predicts_as_among_all() -> None:
             system.encode_text(batch.words, batch.word_mask),
         )
         alone, among = (system.decode_layers(visual, text, every=every) for every in (False, True))
-    last = among.extras["found"].layers[-1]
-    assert torch.allclose(alone.extras["found"].layers[-1].masks, last.masks, atol=1e-4)
+    last = among.extras["layers"][-1]
+    assert torch.allclose(alone.extras["layers"][-1].masks, last.masks, atol=1e-4)
     assert torch.allclose(alone.logits, among.logits, atol=1e-4)

@@ -1,4 +1,4 @@
-"""What the mini system does to a picture and a text before its forward."""
+"""Preprocesses images, expressions and masks for mini."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from risctl.vision.geometry import Geometry
 from risctl.vision.resize import Letterbox
 
 FILL = 0.45
-"""The border's value: near the mean of photographs, so that it looks like nothing."""
+"""The value of the border: near the mean of photographs, so that nothing is detected there."""
 
 
 class MiniPreprocess:
-    """Pictures letterboxed into a square of `size`, texts as ids of words and n-grams; a `Preprocess`.
+    """Letterboxes images into a square of `size` pixels and turns texts into ids of words and n-grams.
 
-    Ids are flat, `per_word` numbers a word, so that they collate as any ids do.
+    Ids are flat, a fixed number per word, so that they collate as any token ids do.
     """
 
     def __init__(self, *, size: int, words: Sequence[str], buckets: int, max_words: int) -> None:

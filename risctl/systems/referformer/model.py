@@ -1,7 +1,7 @@
-"""ReferFormer: language as queries for referring video object segmentation (Wu et al., CVPR 2022).
+"""Defines ReferFormer: language as queries for referring video object segmentation (Wu et al., CVPR 2022).
 
-Follows the published code (wjn922/ReferFormer, 06fc218), which the parity cases compare with. A picture is a clip of
-one frame.
+Follows the published code (wjn922/ReferFormer, 06fc218), with which the parity cases compare. An image is a clip of one
+frame.
 """
 
 from __future__ import annotations
@@ -35,23 +35,16 @@ STRIDE = 4
 """Input pixels per cell of the masks."""
 
 _TRAINING_MULTIPLE = 32
-"""What the sides of training inputs are padded to, as published."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What the decoder's layers predict; the last one alone where nothing is trained."""
-
-    layers: tuple[ClipPredictions, ...]
+"""Training inputs are padded to multiples of it, as published."""
 
 
 class ReferFormer(FeatureCacheable):
-    """A clip and a phrase to a mask a frame.
+    """Segments the object that an expression refers to in every frame of a clip.
 
-    The sentence, repeated, is what a few queries begin with; each looks through the frames for the object and brings
-    the convolutions that draw its mask. The query whose class score, averaged over the frames, is highest is the
-    answer. Logits have a quarter of the input's size: (B, h, w) of pictures, (B, T, h, w) of clips, and so for boxes,
-    (B, 4) or (B, T, 4) in shares of the picture.
+    The sentence embedding, repeated, initialises a few object queries; each query follows
+    one object through the frames and generates the dynamic convolutions that segment it. The query with
+    the highest class score, averaged over the frames, is the answer (section 3 of the paper). Logits have a quarter of the input's
+    size: (B, h, w) of images, (B, T, h, w) of clips; boxes are (B, 4) or (B, T, 4), in shares of the image.
 
     Maps of an output, in evaluation mode only: "query_scores" (B, T, Q), "query_boxes" (B, T, Q, 4) and "query_masks"
     (B, T, Q, h, w), probabilities.
@@ -78,7 +71,23 @@ class ReferFormer(FeatureCacheable):
         hidden: int,
         centre_only: bool = False,
     ) -> None:
-        """Compose it. `classes` and `boxes`: a head a decoder layer; `centre_only`: decode a clip's middle frame."""
+        """Composes the model.
+
+        Args:
+            preprocess: Prepares images, expressions and masks.
+            visual: The backbone, with four maps.
+            text: The text encoder.
+            projections: Project the three coarser maps, and the coarsest once more, to `hidden` channels.
+            fusion: Fuses each map with the words.
+            transformer: The deformable transformer.
+            pyramid: The cross-modal feature pyramid.
+            classes: A class head per decoder layer.
+            boxes: A box head per decoder layer.
+            mask_head: The dynamic mask head.
+            queries: The number of object queries.
+            hidden: The width of the transformer.
+            centre_only: Whether to decode only the middle frame of a clip.
+        """
         super().__init__()
         self.preprocess = preprocess
         self.visual = visual
@@ -94,13 +103,14 @@ class ReferFormer(FeatureCacheable):
         self.hidden = hidden
         self.num_categories = _outputs(classes)
         self.centre_only = centre_only
-        # One that answers for the middle frame alone is asked frame by frame.
+        # A model that decodes the middle frame alone is run frame by frame.
         self.takes_clips = not centre_only
 
     def encode_image(self, images: Tensor, padding: Tensor) -> VisualFeatures:
-        """Encode images (B, 3, H, W) or clips (B, T, 3, H, W) with padding (B, H, W).
+        """Encodes images (B, 3, H, W) or clips (B, T, 3, H, W) with padding (B, H, W).
 
-        The maps given are the backbone's at stride 4 and the projected ones at strides 8 to 64.
+        Returns:
+            The backbone's map at stride 4 and the projected maps at strides 8 to 64.
         """
         features = self.visual(*self.before_backbone(images, padding))
         if self.centre_only and images.ndim == 5:
@@ -109,30 +119,30 @@ class ReferFormer(FeatureCacheable):
         return self.after_backbone(features)
 
     def before_backbone(self, images: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
-        """Return images and padding filled up to whole multiples of 32 while training, as the published code does."""
+        """Returns images and padding, padded to multiples of 32 while training, as the published code does."""
         return _padded(images, padding) if self.training else (images, padding)
 
     def after_backbone(self, features: VisualFeatures) -> VisualFeatures:
-        """Return what `encode_image` makes of the backbone's maps."""
+        """Returns what `encode_image` makes of the backbone's maps."""
         return self.project(features)
 
     def project(self, features: VisualFeatures) -> VisualFeatures:
-        """Return the backbone's features with all maps but the finest projected, and one more, twice as coarse."""
+        """Returns the backbone's features with all maps but the finest projected, and one more, twice as coarse."""
         finest, *coarser = features.maps
         sources = [*coarser, coarser[-1]]
         projected = [_per_frame(project, source) for project, source in zip(self.projections, sources, strict=True)]
         return VisualFeatures(maps=(finest, *projected), strides=(4, 8, 16, 32, 64), padding=features.padding)
 
     def encode_text(self, words: Tensor, word_mask: Tensor) -> TextFeatures:
-        """Encode token ids (B, L) with mask (B, L)."""
+        """Encodes token ids (B, L) with mask (B, L)."""
         return self.text(words, word_mask)
 
     def decode(self, visual: VisualFeatures, text: TextFeatures) -> Output:
-        """Join N clips with N texts, row by row."""
+        """Segments N clips by N expressions, row by row."""
         return self.decode_layers(visual, text, every=self.training)
 
     def decode_layers(self, visual: VisualFeatures, text: TextFeatures, *, every: bool) -> Output:
-        """Do what `decode` does; `every`: predict from every layer of the decoder, as the loss wants, or the last."""
+        """Decodes as `decode` does; `every`: whether to predict from every decoder layer, for the loss, or the last."""
         single = visual.maps[0].ndim == 4
         clips = [one[:, None] if single else one for one in visual.maps]
         batch, frames = clips[0].shape[:2]
@@ -145,23 +155,23 @@ class ReferFormer(FeatureCacheable):
             [one.repeat_interleave(frames, 0) for one in paddings[1:]],
             [one.repeat_interleave(frames, 0) for one in positions[1:]],
         )
-        asked = text.sentence[:, None].repeat_interleave(frames, 0).expand(-1, len(self.query_embedding), -1)
-        decoded = self.transformer.decode(asked, self.query_embedding, memory, self.boxes)
-        seen = [one.unflatten(0, (batch, frames)) for one in memory.maps()[:3]]
-        given = ([clips[0], *seen], positions[:4], paddings[:4], text)
+        queries = text.sentence[:, None].repeat_interleave(frames, 0).expand(-1, len(self.query_embedding), -1)
+        decoded = self.transformer.decode(queries, self.query_embedding, memory, self.boxes)
+        encoded = [one.unflatten(0, (batch, frames)) for one in memory.maps()[:3]]
+        inputs = ([clips[0], *encoded], positions[:4], paddings[:4], text)
         draw: Callable[[Tensor, Tensor], Tensor]
         if every:
-            draw = partial(self.mask_head, self.pyramid(*given).flatten(0, 1))
+            draw = partial(self.mask_head, self.pyramid(*inputs).flatten(0, 1))
         else:
-            # The masks of all layers share the features; those of one layer are had without them.
-            draw = partial(self.mask_head.forward_with_projection, self.pyramid.out, self.pyramid.mix(*given))
+            # The masks of all layers share the features; for one layer alone it is cheaper not to compute them.
+            draw = partial(self.mask_head.forward_with_projection, self.pyramid.out, self.pyramid.mix(*inputs))
         own = torch.stack([(~padding[:, 0]).sum(1), (~padding[:, :, 0]).sum(1)], dim=1)  # (B, 2): width, height
         last = len(decoded.states) - 1
         layers = tuple(self._predicted(decoded, number, draw, own) for number in range(0 if every else last, last + 1))
         return self._answer(layers, single=single)
 
     def position(self, padding: Tensor) -> Tensor:
-        """Return the position encoding (B, C, h, w) of a map with padding (B, h, w)."""
+        """Returns the position encoding (B, C, h, w) of a map with padding (B, h, w)."""
         return sine_position_2d(padding, channels=self.hidden)
 
     def explain(self, frames: Sequence[Prediction]) -> QueriesOverTime:
@@ -169,27 +179,26 @@ class ReferFormer(FeatureCacheable):
         return explain_queries(frames)
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Return "class", "box", "giou", "mask" and "dice", weighed, of every decoder layer that `output` has."""
+        """Returns the weighted terms "class", "box", "giou", "mask" and "dice" over all decoder layers of `output`."""
         if batch.targets is None:
             raise ValueError("expected a batch with targets")
-        layers = output.extras["found"].layers
+        layers = output.extras["layers"]
         targets = batch.targets if batch.targets.ndim == 4 else batch.targets[:, None]
         if self.centre_only and targets.shape[1] > 1:
             middle = targets.shape[1] // 2
             targets = targets[:, middle : middle + 1]
-        aims = clip_targets(targets, batch.padding, like=layers[0].masks)
+        clip_target = clip_targets(targets, batch.padding, like=layers[0].masks)
         if self.num_categories > 1:
-            aims = replace(aims, labels=self._labels(batch))
-        return layer_losses(layers, aims)
+            clip_target = replace(clip_target, labels=self._labels(batch))
+        return layer_losses(layers, clip_target)
 
     @torch.no_grad()
     def predict(
         self, output: Output, *, geometries: Sequence[Geometry], texts: Sequence[str], threshold: float
     ) -> list[Prediction]:
-        """Return one prediction a row of `output`, at the size of each picture.
+        """Turns an output into one prediction per row, at the size of each image. See `System.predict`.
 
-        As published, the logits are brought to the picture's size, not the probabilities; and of a batch of several
-        sizes, each picture's own part.
+        As published, the logits, not the probabilities, are resized to the image.
         """
         logits = output.logits.float()
         whole = []
@@ -204,19 +213,19 @@ class ReferFormer(FeatureCacheable):
                 scores=None if output.scores is None else output.scores[row : row + 1],
                 maps={name: values[row : row + 1] for name, values in output.maps.items()},
             )
-            kept = _Kept(height=whole[row].shape[1], width=whole[row].shape[2])
-            [prediction] = super().predict(single, geometries=[kept], texts=[text], threshold=threshold)
+            full_size = _FullSize(height=whole[row].shape[1], width=whole[row].shape[2])
+            [prediction] = super().predict(single, geometries=[full_size], texts=[text], threshold=threshold)
             predictions.append(replace(prediction, geometry=geometry))
         return predictions
 
     def _labels(self, batch: Batch) -> Tensor:
-        """Return the class (B,) of each phrase's target: its category's number, as COCO's are numbered in 91."""
+        """Returns the category id (B,) of each referred object, as COCO's 91 ids count."""
         numbers = [None if one is None else one.category_id for one in batch.ids]
         if any(number is not None and not 0 <= number < self.num_categories for number in numbers):
             raise UsageError(
                 f"expected categories numbered below {self.num_categories}, got {max(filter(None, numbers))}"
             )
-        # Of what is not there, no frame is valid, and no class is learned.
+        # Without a referred object no frame is valid, and no class is learned.
         return torch.tensor([number or 0 for number in numbers], device=batch.images.device)
 
     def _predicted(
@@ -234,14 +243,14 @@ class ReferFormer(FeatureCacheable):
 
     def select_query(self, output: Output, query: Tensor) -> Output:
         """Returns `output` with the queries `query` (B,) as answers."""
-        return self._answer(output.extras["found"].layers, single=output.logits.ndim == 3, chosen=query)
+        return self._answer(output.extras["layers"], single=output.logits.ndim == 3, chosen=query)
 
     def _answer(self, layers: tuple[ClipPredictions, ...], *, single: bool, chosen: Tensor | None = None) -> Output:
         last = layers[-1]
-        chances = last.classes.sigmoid()  # (B, T, Q, K)
-        # Of several classes, each query stands for the one that it is surest of over all frames.
-        kind = chances.mean(1, keepdim=True).argmax(-1, keepdim=True)
-        scores = chances.gather(-1, kind.expand(-1, chances.shape[1], -1, -1))[..., 0]  # (B, T, Q)
+        probabilities = last.classes.sigmoid()  # (B, T, Q, K)
+        # Of several classes, each query takes the one with the highest mean score over all frames.
+        label = probabilities.mean(1, keepdim=True).argmax(-1, keepdim=True)
+        scores = probabilities.gather(-1, label.expand(-1, probabilities.shape[1], -1, -1))[..., 0]  # (B, T, Q)
         mean = scores.mean(1)
         if chosen is None:
             chosen = mean.argmax(1)
@@ -256,13 +265,13 @@ class ReferFormer(FeatureCacheable):
             scores=score,
             boxes=boxes[:, 0] if single else boxes,
             maps=maps,
-            extras={"found": Found(layers=layers)},
+            extras={"layers": layers},
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Kept:
-    """The geometry of what has the picture's size already."""
+class _FullSize:
+    """The geometry of maps that have the image's size already."""
 
     height: int
     width: int
@@ -275,10 +284,15 @@ class _Kept:
 
 
 def clip_targets(masks: Tensor, padding: Tensor, *, like: Tensor) -> ClipTargets:
-    """Return the targets of masks (B, T, H, W) in [0, 1] at the input's size, with padding (B, H, W).
+    """Returns the training targets of clips.
 
-    like: predicted masks (B, T, Q, h, w). As published, each cell is compared with one pixel, the third of its four in
-    rows and columns. Boxes are those of the masks, in shares of each picture.
+    As published, each cell is compared with one pixel, the third of its four in rows and columns. Boxes are those of
+    the masks, in shares of each image.
+
+    Args:
+        masks: (B, T, H, W) in [0, 1], at the input's size.
+        padding: Bool (B, H, W).
+        like: Predicted masks (B, T, Q, h, w).
     """
     height, width = like.shape[3] * STRIDE, like.shape[4] * STRIDE
     whole = functional.pad(masks, (0, width - masks.shape[3], 0, height - masks.shape[2]))
@@ -300,7 +314,7 @@ def _outputs(classes: nn.ModuleList) -> int:
 
 
 def class_heads(hidden: int, *, classes: int, layers: int) -> nn.ModuleList:
-    """Return the class heads of all decoder layers, whose first guess is one in a hundred."""
+    """Returns the class heads of all decoder layers; their initial probability is 0.01."""
     heads = [nn.Linear(hidden, classes) for _ in range(layers)]
     for head in heads:
         nn.init.constant_(head.bias, -math.log(99.0))
@@ -308,7 +322,7 @@ def class_heads(hidden: int, *, classes: int, layers: int) -> nn.ModuleList:
 
 
 def box_heads(hidden: int, *, layers: int) -> nn.ModuleList:
-    """Return the box heads of all decoder layers: they begin by moving nothing, the first with boxes of a tenth."""
+    """Returns the box heads of all decoder layers; initially they refine nothing, from boxes of a tenth."""
     heads = [MLP(hidden, hidden, hidden, 4) for _ in range(layers)]
     for number, head in enumerate(heads):
         nn.init.zeros_(head.last.weight)
@@ -319,7 +333,7 @@ def box_heads(hidden: int, *, layers: int) -> nn.ModuleList:
 
 
 def level_projections(channels: Sequence[int], hidden: int) -> nn.ModuleList:
-    """Return what makes the backbone's maps at strides 8 to 32, of `channels`, one width, and a fourth of the last."""
+    """Returns projections of maps at strides 8 to 32 to `hidden` channels, and of the last one to stride 64."""
     convolutions = [nn.Conv2d(inputs, hidden, 1) for inputs in channels]
     convolutions.append(nn.Conv2d(channels[-1], hidden, 3, stride=2, padding=1))
     for convolution in convolutions:
@@ -330,10 +344,10 @@ def level_projections(channels: Sequence[int], hidden: int) -> nn.ModuleList:
 
 
 class _GroupNorm(nn.GroupNorm):
-    """A group norm that takes a single cell, too: torch's own refuses it although its groups have several channels."""
+    """A group norm that accepts a single cell; torch's own refuses it although groups have several channels."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, h, w) to the same shape."""
+        """Maps (N, C, h, w) to the same shape."""
         return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
 

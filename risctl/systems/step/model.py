@@ -1,7 +1,6 @@
-"""STEP: see-through-text grouping (Chen et al., ICCV 2019). No code of it is public.
+"""Defines STEP: see-through-text grouping (Chen et al., ICCV 2019). No code of it is public.
 
-What the paper states and what is taken by analogy with its sister codebases (text_objseg, RMI, RRN, CMSA), spec step.md
-tells apart; the recipes mark the latter.
+What the paper leaves open is taken from related codebases (text_objseg, RMI, RRN, CMSA); the recipes mark where.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ COORDINATES = 8
 
 
 class StepLevel(nn.Module):
-    """One of the maps F1 to F5 with its coordinates: context, then what words and text vectors are compared with."""
+    """Prepares one of the maps F1 to F5 with its coordinates for the comparison with words and text vectors."""
 
     def __init__(
         self,
@@ -54,20 +53,20 @@ class StepLevel(nn.Module):
         self.project = PixelProjection(outputs, attention=attention, embedding=embedding)
 
     def forward(self, x: Tensor, coordinates: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-        """Return v~ (B, attention, H, W) and phi (B, embedding, H, W) of a map (B, C, H, W) and (B, 8, H, W)."""
+        """Returns v~ (B, attention, H, W) and phi (B, embedding, H, W) of a map (B, C, H, W) with coordinates."""
         return self.project(self.context(torch.cat([x, coordinates], dim=1), inside))
 
 
 class Step(FeatureCacheable):
-    """A picture and a phrase to one mask, over T = folds x levels steps.
+    """Segments the object that an expression refers to, over T = folds x levels steps (section 3 of the paper).
 
-    Each step reads the phrase anew, by the regions that the previous map P_t shows; finds the text in the next level of
-    the picture, a heatmap Q_t; and refines a recurrent map by it. A level's modules serve all folds. All that no text
-    changes is computed once a picture (`encode_image`), the attention of pixels over words once a phrase and level.
+    Each step re-reads the expression by the regions that the previous map P_t shows, computes a heatmap Q_t of it in
+    the next level of the image, and refines a recurrent map with it. The modules of a level serve all folds. What no
+    text changes is computed once per image (`encode_image`); the attention of pixels over words, once per expression
+    and level.
 
-    Inputs have sides that are multiples of 8, of several sizes in a batch if need be; what lies in padding changes
-    nothing. Logits are P_T before its sigmoid, at `state_stride`; the probability is what is brought to the picture's
-    size, as the paper has it.
+    The sides of inputs are multiples of 8, of several sizes in a batch if need be; padding changes nothing. Logits are
+    P_T before its sigmoid, at `state_stride`; the probability is resized to the image, as in the paper.
 
     Maps of an output, in evaluation mode only, for each of the T steps: "heatmaps" Q_t and "masks" P_t
     (B, T, H/state_stride, W/state_stride), "word_attention" (B, T, L), the weights of the words in s_t, and "levels"
@@ -94,12 +93,23 @@ class Step(FeatureCacheable):
         unit_coordinates: bool = False,
         central_start: bool = False,
     ) -> None:
-        """Compose it. levels: by the number of the map they see, in rising order, gone through in falling order if
+        """Composes the model.
 
-        `descending`. refinement: reads the heatmap, and beside it the centre coordinates if it has three inputs.
-        whole_input: coordinates run over the whole input, padding included, as in a square of one size; else over each
-        picture's own part of it. unit_coordinates: they run from 0 to 1, not from -1. central_start: P_0 is highest in
-        the middle, not the same everywhere.
+        Args:
+            preprocess: Prepares images, expressions and masks.
+            visual: The backbone.
+            text: The text encoder.
+            levels: By the number of the map they process, in rising order.
+            text_vector: Attends to words by regions.
+            text_embedding: Embeds the attended text.
+            refinement: Reads the heatmap and, if it has three inputs, the centre coordinates.
+            folds: How often the levels are gone through.
+            descending: Whether the levels are gone through in falling order.
+            reweighted_text: Whether regions are weighted by the previous map.
+            state_stride: Input pixels per cell of the recurrent map.
+            whole_input: Whether coordinates run over the whole input, padding included, instead of over each image.
+            unit_coordinates: Whether coordinates run from 0 to 1, instead of from -1.
+            central_start: Whether P_0 is highest in the centre, instead of constant.
         """
         super().__init__()
         self.preprocess = preprocess
@@ -131,11 +141,11 @@ class Step(FeatureCacheable):
         return VisualFeatures(maps=tuple(maps), strides=tuple(strides), padding=padding)
 
     def encode_text(self, words: Tensor, word_mask: Tensor) -> TextFeatures:
-        """Encode word ids (B, L) with mask (B, L) to states (B, L, D)."""
+        """Encodes word ids (B, L) with mask (B, L) to states (B, L, D)."""
         return self.text(words, word_mask)
 
     def decode(self, visual: VisualFeatures, text: TextFeatures) -> Output:
-        """Join N images with N texts, row by row, over T steps."""
+        """Segments N images by N expressions, row by row, over T steps."""
         padding = visual.padding
         size = (padding.shape[1] // self.state_stride, padding.shape[2] // self.state_stride)
         inside = image_mask_at(padding, *size)  # (B, 1, h, w)
@@ -169,7 +179,7 @@ class Step(FeatureCacheable):
         return explain_steps(frames[0], self.preprocess)
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Return "mask": the cross-entropy of P_T at the input's size, the mean over the pictures' pixels."""
+        """Returns "mask": the mean cross-entropy of P_T over the pixels of the images, at the input's size."""
         if batch.targets is None:
             raise ValueError("expected a batch with targets")
         inside = image_mask_at(batch.padding, *output.logits.shape[-2:])[:, 0]
@@ -177,16 +187,16 @@ class Step(FeatureCacheable):
         return {"mask": mean_cross_entropy(logits, batch.targets, batch.padding)}
 
     def _first_map(self, padding: Tensor) -> Tensor:
-        """Return P_0 (B, H/state_stride, W/state_stride) of padding (B, H, W)."""
+        """Returns P_0 (B, H/state_stride, W/state_stride) of padding (B, H, W)."""
         if self.central_start and self.reweighted_text:
             x, y = self._coordinates(padding, self.state_stride, unit=False)[:, 4:6].unbind(1)
             return torch.exp(-2 * (x**2 + y**2))
         size = (padding.shape[1] // self.state_stride, padding.shape[2] // self.state_stride)
-        # Any constant: softmax makes uniform weights of it.
+        # Any constant will do: softmax turns it into uniform weights.
         return torch.zeros((len(padding), *size), device=padding.device)
 
     def _coordinates(self, padding: Tensor, stride: int, *, unit: bool | None = None) -> Tensor:
-        """Return (B, 8, H/stride, W/stride) of padding (B, H, W)."""
+        """Returns coordinates (B, 8, H/stride, W/stride) of padding (B, H, W)."""
         height, width = padding.shape[1] // stride, padding.shape[2] // stride
         if self.whole_input:
             rows = torch.full((padding.shape[0],), float(height), device=padding.device)

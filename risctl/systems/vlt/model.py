@@ -1,7 +1,7 @@
-"""VLT: vision-language transformer and query generation (Ding et al., ICCV 2021).
+"""Defines VLT: vision-language transformer and query generation (Ding et al., ICCV 2021).
 
-Follows the published code (henghuiding/Vision-Language-Transformer, 9b24015), which the parity cases compare with.
-Where the code says more than the paper, the module that does so says it.
+Follows the published code (henghuiding/Vision-Language-Transformer, 9b24015), with which the parity cases compare.
+Modules say where the code goes beyond the paper.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from risctl.systems.vlt.explain import QueryWords, explain_words
 
 
 class VLT(FeatureCacheable):
-    """A picture and a phrase to one mask.
+    """Segments the object that an expression refers to.
 
-    The phrase is read in several ways (queries), each query asks the fused map, and the answers are weighed before they
-    become the mask. Inputs are squares of one size, a multiple of 32: the cells of the map are the channels of two
-    linear layers. Logits have half the input's size.
+    Query generation reads the expression in several ways; the transformer decodes each
+    query over the fused map, and query balance weighs the responses before they become the mask (section 3 of the paper). Inputs are
+    squares of one size, a multiple of 32, as the cells of the map are the channels of two linear layers. Logits have
+    half the input's size.
 
     Maps of an output, in evaluation mode only: "confidences" (B, Q) of the queries; "word_weights" (B, Q, L), what each
     query reads; "attention" (B, H/16, W/16), where the queries look, weighed by their confidences.
@@ -52,7 +53,19 @@ class VLT(FeatureCacheable):
         head: ConvMaskHead,
         weight_penalty: float = 5e-4,
     ) -> None:
-        """Compose it; `queries` is a `QueryGeneration` or a `PlainQueryGeneration`."""
+        """Composes the model.
+
+        Args:
+            preprocess: Prepares images, expressions and masks.
+            visual: The backbone.
+            text: The text encoder.
+            pyramid: Fuses the maps with the sentence.
+            queries: A `QueryGeneration` or a `PlainQueryGeneration`.
+            transformer: Encodes the fused map and decodes the queries.
+            balance: Weighs the queries' responses.
+            head: Turns them into the mask.
+            weight_penalty: The factor of the weight penalty; 0: none.
+        """
         super().__init__()
         self.preprocess = preprocess
         self.visual = visual
@@ -65,24 +78,26 @@ class VLT(FeatureCacheable):
         self.weight_penalty = weight_penalty
 
     def encode_image(self, images: Tensor, padding: Tensor) -> VisualFeatures:
-        """Encode images (B, 3, H, W) with padding (B, H, W).
+        """Encodes images (B, 3, H, W) with padding (B, H, W).
 
-        The maps given are already those of the fusion's first, text-free part: (B, F/2, H/16, W/16),
-        (B, F, H/16, W/16) and (B, 2F, H/32, W/32). The reference sees the letterbox's border like the picture, so
-        padding is carried, not used.
+        The reference treats the letterbox's border like the image, so padding is carried, but not used.
+
+        Returns:
+            The maps of the fusion's first, text-free part: (B, F/2, H/16, W/16), (B, F, H/16, W/16) and
+            (B, 2F, H/32, W/32).
         """
         return super().encode_image(images, padding)
 
     def after_backbone(self, features: VisualFeatures) -> VisualFeatures:
-        """Return what `encode_image` makes of the backbone's maps."""
+        """Returns what `encode_image` makes of the backbone's maps."""
         return replace(features, maps=self.pyramid.prepare(features.maps), strides=(16, 16, 32))
 
     def encode_text(self, words: Tensor, word_mask: Tensor) -> TextFeatures:
-        """Encode word ids (B, L) with mask (B, L). The reference reads padding like words, so the mask is not used."""
+        """Encodes word ids (B, L); the reference reads padding like words, so `word_mask` (B, L) is not used."""
         return self.text(words, word_mask)
 
     def decode(self, visual: VisualFeatures, text: TextFeatures) -> Output:
-        """Join N images with N texts, row by row. `scores` are not given: the confidences rank queries, not masks."""
+        """Segments N images by N expressions, row by row, without `scores`: confidences rank queries, not masks."""
         show = not self.training
         fusion = self.pyramid.join(visual.maps, text.sentence)
         queries, read = self.queries(fusion.query_features, text.words, need_weights=show)
@@ -105,7 +120,7 @@ class VLT(FeatureCacheable):
         return explain_words(frames[0], self.preprocess)
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Return "mask" (cross-entropy summed over pixels) and, if it has a factor, "weight_penalty"."""
+        """Returns "mask" (cross-entropy summed over pixels) and, if it has a factor, "weight_penalty"."""
         if batch.targets is None:
             raise ValueError("expected a batch with targets")
         terms = {"mask": summed_cross_entropy(output.logits, batch.targets)}
