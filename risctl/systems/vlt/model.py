@@ -29,10 +29,10 @@ from risctl.systems.vlt.explain import QueryWords, explain_words
 class VLT(FeatureCacheable):
     """Segments the object that an expression refers to.
 
-    Query generation reads the expression in several ways; the transformer decodes each
-    query over the fused map, and query balance weighs the responses before they become the mask (section 3 of the paper). Inputs are
-    squares of one size, a multiple of 32, as the cells of the map are the channels of two linear layers. Logits have
-    half the input's size.
+    Query generation reads the expression in several ways; the transformer decodes each query over the fused map, and
+    query balance weighs the responses before they become the mask (section 3 of the paper). Inputs are squares of one
+    size, a multiple of 32, as the cells of the map are the channels of two linear layers. Logits have half the input's
+    size.
 
     Maps of an output, in evaluation mode only: "confidences" (B, Q) of the queries; "word_weights" (B, Q, L), what each
     query reads; "attention" (B, H/16, W/16), where the queries look, weighed by their confidences.
