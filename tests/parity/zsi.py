@@ -27,7 +27,7 @@ from risctl.systems.zsi.build import build_zsi
 from risctl.systems.zsi.config import ZSIModel
 from risctl.systems.zsi.model import ZSI
 from risctl.systems.zsi.published import zsi_model, zsi_state
-from risctl.systems.zsi.regions import Question, Regions
+from risctl.systems.zsi.regions import CategoryQuery, Regions
 
 MEAN, DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 STORED_SCALE = 0.77
@@ -89,7 +89,7 @@ def heads(system: ZSI, case: Mapping[str, Any], arrays: Arrays) -> dict[str, Any
     labels, mask_labels = given("labels").long(), given("mask_labels").long()
     regions = region_losses(boxes, labels, given("bbox_targets"))
     synced = case["options"]["mask_head_background_sync"]
-    ask_seen, ask_unseen = system.ask_split()
+    ask_seen, ask_unseen = system.query_split()
     deltas = boxes.deltas.unflatten(1, (-1, 4))
     height, width = _clip_size(case)
     decoded = system.conventions.decode(given("rois")[:, None, 1:], deltas, stds=STDS, height=height, width=width)
@@ -141,7 +141,7 @@ def image(system: ZSI, case: Mapping[str, Any], arrays: Arrays) -> dict[str, Any
     index = stored["out.roi_index"].long()
     proposals = stored["out.proposals"][:, :4]
     boxes = system.compare(regions.maps, proposals)
-    ask_seen, ask_unseen = system.ask_split()
+    ask_seen, ask_unseen = system.query_split()
     ours |= {
         "roi_features": system.pool(regions.maps, proposals[index], 7),
         "semantic_scores": boxes.scores[index],
@@ -169,7 +169,7 @@ def _masks(
     regions: Regions,
     stored: Mapping[str, Tensor],
     scale: float,
-    unseen: Question,
+    unseen: CategoryQuery,
     size: tuple[int, int],
     *,
     generalised: bool,

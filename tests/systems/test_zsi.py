@@ -173,7 +173,7 @@ def test_no_gradient_reaches_the_background_through_the_heads() -> None:
 def test_unseen_scores_are_the_seen_distribution_through_word_space() -> None:
     system = system_of()
     regions = system.encode_image(*_one(system)).regions[0]
-    seen, unseen = system.ask_split()
+    seen, unseen = system.query_split()
     shares = regions.boxes.scores.softmax(1)
     mean = shares @ torch.cat([system.background[None], system.seen[1:]])
     assert torch.allclose(system.classify(regions.boxes, unseen)[:, 1:], mean @ system.unseen[1:].T, atol=1e-5)
@@ -181,9 +181,9 @@ def test_unseen_scores_are_the_seen_distribution_through_word_space() -> None:
 
 
 def test_whose_box_an_unseen_class_gets() -> None:
-    assert system_of(**REFERENCE).ask_split()[1].box_classes.tolist() == list(range(1, 18))
+    assert system_of(**REFERENCE).query_split()[1].box_classes.tolist() == list(range(1, 18))
     system = system_of()
-    wanted = system.ask(system.seen[[5, 7]] * 0.5).box_classes
+    wanted = system.query(system.seen[[5, 7]] * 0.5).box_classes
     assert wanted.tolist() == [5, 7]
 
 

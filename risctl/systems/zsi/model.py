@@ -1,7 +1,7 @@
-"""ZSI: zero-shot instance segmentation (Zheng et al., CVPR 2021).
+"""Defines ZSI: zero-shot instance segmentation (Zheng et al., CVPR 2021).
 
-Follows the published code (zhengye1995/Zero-shot-Instance-Segmentation, 6b25b31), which the parity cases compare with,
-where the paper does not say otherwise; each module says where they differ.
+Follows the published code (zhengye1995/Zero-shot-Instance-Segmentation, 6b25b31), with which the parity cases compare,
+unless the paper says otherwise; each module states where they differ.
 """
 
 from __future__ import annotations
@@ -30,30 +30,31 @@ _LARGEST_STRIDE = 32
 
 
 class ZSI(ZSINetwork):
-    """A picture and class names to instances, or a picture and a phrase to the mask of what it means.
+    """Detects and segments instances of named categories, also of unseen ones; segments expressions by their head noun.
 
-    A class is a word vector, so any word with a vector can be asked for. Of a phrase the class or word that it is about
-    is looked for, and among what is found the words of place choose. Logits have the input's size; `scores` are those
-    of the chosen detection.
+    A category is a word vector, so any word with a vector can be detected. For an expression, the category or word that
+    it is about is detected, and its words of location select among the detections. Logits have the input's size;
+    `scores` are those of the selected detection. See section 3 of the paper for the zero-shot detector and mask head;
+    expressions are this project's addition.
     """
 
     instances_only = True
 
     def encode_image(self, images: Tensor, padding: Tensor) -> RegionFeatures:
-        """Propose regions in images (B, 3, H, W) with padding (B, H, W), each picture in an input of its own size."""
+        """Proposes regions in images (B, 3, H, W) with padding (B, H, W), each image cropped to its own size."""
         regions = tuple(
             self.propose(maps, height=height, width=width) for maps, height, width in self._seen_maps(images, padding)
         )
         return RegionFeatures(maps=(), strides=STRIDES, padding=padding, regions=regions)
 
     def encode_text(self, words: Tensor, word_mask: Tensor) -> TextFeatures:
-        """Read word ids (B, L) with mask (B, L)."""
+        """Encodes word ids (B, L) with mask (B, L)."""
         return self.text(words, word_mask, torch.cat([self.seen[1:], self.unseen[1:]]))
 
     def decode(self, visual: VisualFeatures, text: TextFeatures) -> Output:
-        """Join N images with N texts, row by row. In training nothing is decoded: the logits are zeros."""
+        """Segments N images by N expressions, row by row. In training nothing is decoded: the logits are zeros."""
         if not isinstance(visual, RegionFeatures):
-            raise TypeError(f"expected what encode_image gave; got {type(visual).__name__}")
+            raise TypeError(f"expected the features that encode_image returned, got {type(visual).__name__}")
         extras = {"regions": visual.regions, "asked": text.sentence}
         if self.training:
             return Output(logits=torch.zeros_like(visual.padding, dtype=torch.float32), extras=extras)
@@ -68,10 +69,10 @@ class ZSI(ZSINetwork):
         )
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Return the terms of the proposals, the regions and their masks, the mean over the pictures.
+        """Returns the loss terms of proposals, regions and masks, averaged over the images.
 
-        Things of unseen classes, and of none, are not learned from: training pictures should show none. Of a batch
-        without things, each phrase's target is the one thing, of the seen class most like the phrase's noun.
+        Instances of unseen or unknown categories are ignored: training images should show none. Without annotated
+        instances, the target of each expression is the one instance, of the seen category closest to its noun.
         """
         terms: dict[str, list[Tensor]] = {}
         for row, regions in enumerate(output.extras["regions"]):
@@ -88,7 +89,7 @@ class ZSI(ZSINetwork):
         A seen category in any group makes the task generalised zero-shot segmentation. See `Detector.detect`.
         """
         if not isinstance(features, RegionFeatures):
-            raise TypeError(f"expected what encode_image gave; got {type(features).__name__}")
+            raise TypeError(f"expected the features that encode_image returned, got {type(features).__name__}")
         generalised = any(name in self.class_split.seen for names in groups for name in names)
         return [
             detection
@@ -102,7 +103,7 @@ class ZSI(ZSINetwork):
     def _detect_group(
         self, regions: Regions, names: Sequence[str], *, geometry: Geometry, min_score: float, generalised: bool
     ) -> list[Detection]:
-        question = self.ask_names(names)
+        question = self.query_names(names)
         found = self.detect_in(regions, question, detecting=replace(self.detecting, score_threshold=min_score))
         if not len(found):
             return []
@@ -119,7 +120,7 @@ class ZSI(ZSINetwork):
         )
         ratio = found.boxes.new_tensor([geometry.width / regions.width, geometry.height / regions.height] * 2)
         listed = []
-        # One at a time: masks have the picture's size.
+        # One at a time: masks have the image's size.
         for box, certainty, label, square in zip(
             found.boxes * ratio, found.scores.tolist(), found.labels.tolist(), squares, strict=True
         ):
@@ -138,13 +139,13 @@ class ZSI(ZSINetwork):
         return listed
 
     def _seen_maps(self, images: Tensor, padding: Tensor) -> list[tuple[tuple[Tensor, ...], int, int]]:
-        """Return the backbone's maps, height and width of each picture, which lies at the top left of its input."""
+        """Returns the backbone's maps, height and width of each image, which lies at the top left of its input."""
         spans = []
         for hidden in padding:
             height, width = int((~hidden).any(1).sum()), int((~hidden).any(0).sum())
             spans.append((height, width, _whole(height), _whole(width)))
         if self.training:
-            # Norms that learn take their statistics from the whole batch.
+            # Norms in training take their statistics from the whole batch.
             together = self.visual(images, padding).maps
             return [
                 (
@@ -159,16 +160,16 @@ class ZSI(ZSINetwork):
             ]
         seen = []
         for row, (height, width, bottom, right) in enumerate(spans):
-            # In the larger input of another picture, convolutions would see other things beyond the border.
+            # In the larger input of another image, convolutions would see other values beyond the border.
             image, hidden = images[row : row + 1, :, :bottom, :right], padding[row : row + 1, :bottom, :right]
             seen.append((self.visual(image, hidden).maps, height, width))
         return seen
 
     @torch.no_grad()
     def _answer(self, regions: Regions, asked: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits (H, W) of an input with padding (H, W), and the score, of what a phrase means."""
+        """Returns the logits (H, W) and the score of a referred object, in an input with padding (H, W)."""
         vector, place = asked.split([self.seen.shape[1], len(asked) - self.seen.shape[1]])
-        question = self.ask(vector[None])
+        question = self.query(vector[None])
         found = self.detect_in(
             regions, question, detecting=DetectionFilter(score_threshold=float("-inf"), max_count=20)
         )
@@ -188,14 +189,14 @@ class ZSI(ZSINetwork):
         return mask_logits(laid.masked_fill(padding, 0)), found.scores[chosen]
 
     def _instances(self, row: int, regions: Regions, asked: Tensor, batch: Batch) -> Instances:
-        """Return what there is to find in the picture `row` of `batch`."""
+        """Returns the instances of the image `row` of `batch`."""
         if batch.instances is not None:
             things = batch.instances[row]
             labels = things.categories.new_tensor([self._labels.get(one, 0) for one in things.categories.tolist()])
             seen = labels > 0
             return Instances.of_masks(things.masks[seen][:, : regions.height, : regions.width], labels[seen])
         if batch.targets is None:
-            raise ValueError("expected a batch with things or targets")
+            raise ValueError("expected a batch with instances or targets")
         target = batch.targets[row, : regions.height, : regions.width]
         return Instances.of_masks(target[None] > 0.5, self.nearest_seen(asked[None, : self.seen.shape[1]]))
 
@@ -213,7 +214,7 @@ class ZSI(ZSINetwork):
             regions.corners, instances, count=self.learned_regions, conventions=self.conventions, stds=STDS
         )
         terms |= sampled.losses(self.compare(regions.maps, sampled.corners))
-        masked = sampled.at_things(self.learned_masks)
+        masked = sampled.at_instances(self.learned_masks)
         masks = self.look(regions.maps, masked.corners)
         logits = masks.of_seen(self.mask_vectors(self.seen, generalised=False))
         return terms | mask_targets(masked, instances, size=logits.shape[-1]).losses(masks, logits)

@@ -1,4 +1,4 @@
-"""What ZSI is made of, and what it says of the regions of a picture."""
+"""Composes the network of ZSI: backbone, region proposals, box head and mask head."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from risctl.core.heads.semantic_mask import SemanticMaskHead, SemanticMasks
 from risctl.data.batch import Preprocess
 from risctl.language.coco_classes import CLASSES, ClassSplit
 from risctl.systems.base import System
-from risctl.systems.zsi.regions import Question, Regions
+from risctl.systems.zsi.regions import CategoryQuery, Regions
 
 STRIDES = (4, 8, 16, 32, 64)
 _POOLED_LEVELS = 4
 
 
 class ZSINetwork(System):
-    """The backbone, the proposals and both heads of ZSI, and how they are asked about classes by word vectors."""
+    """The backbone, the proposals and both heads of ZSI, queried for categories by word vectors."""
 
     class_split: ClassSplit
     seen: Tensor
@@ -57,11 +57,26 @@ class ZSINetwork(System):
         unseen_boxes: Literal["nearest", "reference"] = "nearest",
         classes: ClassSplit | None = None,
     ) -> None:
-        """Compose it.
+        """Composes the network.
 
-        visual_channels: of the backbone's four maps; channels: of the pyramid's; seen (K + 1, D), unseen (U + 1, D):
-        word vectors of the split's classes after background's; classes: their names; learned_regions: of a picture;
-        learned_masks: in how many of them at most, null: in all at things.
+        Args:
+            preprocess: Prepares images, expressions and masks.
+            visual: The backbone.
+            visual_channels: Channels of its four maps.
+            channels: Channels of the feature pyramid.
+            rpn: The background-aware region proposal network.
+            box_head: The semantic box head.
+            mask_head: The semantic mask head.
+            text: Embeds words and reads the head noun of expressions.
+            seen: (K + 1, D), word vectors of the seen categories after that of the background.
+            unseen: (U + 1, D), the same of the unseen ones.
+            conventions: What a box is.
+            proposing: Selects proposals.
+            learned_regions: Regions per image that the heads are trained on.
+            learned_masks: How many of them at most train the mask head; None: all that match an instance.
+            mask_background_sync: When the mask head takes its background vector from the proposals.
+            unseen_boxes: Whose boxes unseen categories get.
+            classes: The names of the categories.
         """
         super().__init__()
         self.preprocess = preprocess
@@ -90,7 +105,7 @@ class ZSINetwork(System):
         return self.rpn.background.detach()
 
     def propose(self, maps: Sequence[Tensor], *, height: int, width: int) -> Regions:
-        """Return the regions of one picture by its backbone's four maps (1, C_i, H_i, W_i)."""
+        """Proposes regions in one image, given the backbone's four maps (1, C_i, H_i, W_i)."""
         named = self.neck({str(level): one for level, one in enumerate(maps)})
         pyramid = tuple(named.values())
         logits, deltas = self.rpn(pyramid)
@@ -115,46 +130,46 @@ class ZSINetwork(System):
         )
 
     def pool(self, maps: Sequence[Tensor], corners: Tensor, size: int) -> Tensor:
-        """Return features (N, C, size, size) of regions (N, 4) of one picture's maps."""
+        """Returns pooled features (N, C, size, size) of regions (N, 4) in one image's maps."""
         own = torch.zeros(len(corners), dtype=torch.int64, device=corners.device)
         return self.conventions.pool(maps[:_POOLED_LEVELS], STRIDES[:_POOLED_LEVELS], corners, own, size)
 
     def compare(self, maps: Sequence[Tensor], corners: Tensor) -> SemanticBoxes:
-        """Return what the box head says of regions (N, 4)."""
+        """Returns the box head's predictions for regions (N, 4)."""
         return self.box_head(self.pool(maps, corners, BOX_POOLED), with_background(self.seen, self.background))
 
     def look(self, maps: Sequence[Tensor], corners: Tensor) -> SemanticMasks:
-        """Return what the mask head sees in regions (N, 4)."""
+        """Returns the mask head's features of regions (N, 4)."""
         return self.mask_head(self.pool(maps, corners, MASK_POOLED))
 
     def mask_vectors(self, vectors: Tensor, *, generalised: bool) -> Tensor:
-        """Return class vectors (U + 1, D) as the mask head compares with them."""
+        """Returns class vectors (U + 1, D) as the mask head compares with them."""
         synced = self.mask_background_sync == "always" or (self.mask_background_sync == "generalised" and generalised)
         return with_background(vectors, self.background if synced else None)
 
-    def ask_split(self) -> tuple[Question, Question]:
-        """Return the questions for the split's seen and unseen classes."""
+    def query_split(self) -> tuple[CategoryQuery, CategoryQuery]:
+        """Returns the queries for the split's seen and unseen categories."""
         device = self.seen.device
-        seen = Question(vectors=self.seen, box_classes=torch.arange(1, len(self.seen), device=device))
+        seen = CategoryQuery(vectors=self.seen, box_classes=torch.arange(1, len(self.seen), device=device))
         if self.unseen_boxes == "nearest":
-            return seen, self.ask(self.unseen[1:])
+            return seen, self.query(self.unseen[1:])
         classes = torch.arange(1, len(self.unseen), device=device).clamp(max=len(self.seen) - 1)
-        return seen, Question(vectors=self.unseen, box_classes=classes)
+        return seen, CategoryQuery(vectors=self.unseen, box_classes=classes)
 
-    def ask(self, vectors: Tensor) -> Question:
-        """Return the question for any classes, by their word vectors (U, D)."""
-        return Question(vectors=torch.cat([self.seen[:1], vectors]), box_classes=self.nearest_seen(vectors))
+    def query(self, vectors: Tensor) -> CategoryQuery:
+        """Returns the query for any categories by their word vectors (U, D)."""
+        return CategoryQuery(vectors=torch.cat([self.seen[:1], vectors]), box_classes=self.nearest_seen(vectors))
 
-    def classify(self, boxes: SemanticBoxes, question: Question) -> Tensor:
-        """Return scores (R, U + 1) of what is asked, the first for background."""
+    def classify(self, boxes: SemanticBoxes, question: CategoryQuery) -> Tensor:
+        """Returns scores (R, U + 1) of the queried categories, the first for background."""
         return boxes.of_classes(
             with_background(self.seen, self.background), with_background(question.vectors, self.background)
         )
 
     def detect_in(
-        self, regions: Regions, question: Question, *, scale: float = 1.0, detecting: DetectionFilter | None = None
+        self, regions: Regions, question: CategoryQuery, *, scale: float = 1.0, detecting: DetectionFilter | None = None
     ) -> Detections:
-        """Return what is found of the classes asked for, boxes in input pixels divided by `scale`."""
+        """Detects the queried categories in `regions`; boxes are in input pixels divided by `scale`."""
         if regions.boxes is None:
             raise ValueError("expected features of evaluation mode; call eval() first")
         scores = self.classify(regions.boxes, question)[:, 1:]
@@ -168,9 +183,9 @@ class ZSINetwork(System):
         return (detecting or self.detecting)(corners / scale, scores, conventions=self.conventions)
 
     def masks_of(
-        self, masks: SemanticMasks, labels: Tensor, question: Question, *, of_seen: bool, generalised: bool
+        self, masks: SemanticMasks, labels: Tensor, question: CategoryQuery, *, of_seen: bool, generalised: bool
     ) -> Tensor:
-        """Return logits (N, 28, 28) of the classes labels (N,), from 0, of `question`."""
+        """Returns mask logits (N, 28, 28) of the categories `labels` (N,), from 0, of the query."""
         seen = self.mask_vectors(self.seen, generalised=generalised)
         if of_seen:
             logits = masks.of_seen(seen)
@@ -185,13 +200,19 @@ class ZSINetwork(System):
         *,
         labels: Tensor,
         labels_seen: Tensor,
-        question: Question,
+        question: CategoryQuery,
         generalised: bool,
     ) -> Tensor:
-        """Return the probabilities (N, 28, 28) of the masks in boxes (N, 4).
+        """Returns mask probabilities (N, 28, 28) in boxes (N, 4).
 
-        labels (N,): classes of `question`, from 0; labels_seen (N,): the same as seen classes, -1 for others: the masks
-        of seen classes are compared with their own vectors.
+        Args:
+            regions: The regions of the image.
+            boxes: (N, 4), xyxy in input pixels.
+            labels: (N,), categories of the query, from 0.
+            labels_seen: (N,), the same as indices of seen categories, -1 for others; masks of seen categories are
+                compared with their own vectors.
+            question: The query.
+            generalised: Whether seen categories are queried as well.
         """
         masks, known = self.look(regions.maps, boxes), labels_seen >= 0
         logits = self.masks_of(masks, labels, question, of_seen=False, generalised=generalised)
@@ -201,9 +222,10 @@ class ZSINetwork(System):
         return logits.sigmoid()
 
     def vectors_of(self, names: Sequence[str]) -> Tensor:
-        """Return the word vectors (N, D) of classes by name, several words as their mean.
+        """Returns the word vectors (N, D) of categories by name; several words have the mean of their vectors.
 
-        Raises `UsageError` for a name none of whose words has a vector.
+        Raises:
+            UsageError: No word of a name has a vector.
         """
         own = (*self.class_split.seen, *self.class_split.unseen)
         of_classes = torch.cat([self.seen[1:], self.unseen[1:]])
@@ -211,17 +233,17 @@ class ZSINetwork(System):
             [of_classes[own.index(name)] if name in own else self.text.vector_of(name) for name in names]
         )
 
-    def ask_names(self, names: Sequence[str]) -> Question:
-        """Return the question for classes by name. Raises `UsageError` for one that nothing is known of."""
-        question = self.ask(self.vectors_of(names))
+    def query_names(self, names: Sequence[str]) -> CategoryQuery:
+        """Returns the query for categories by name. Raises `UsageError` for a name without a vector."""
+        question = self.query(self.vectors_of(names))
         if self.unseen_boxes == "reference":
-            of_split = self.ask_split()[1].box_classes
+            of_split = self.query_split()[1].box_classes
             for place, name in enumerate(names):
                 if name in self.class_split.unseen:
                     question.box_classes[place] = of_split[self.class_split.unseen.index(name)]
         return question
 
     def nearest_seen(self, vectors: Tensor) -> Tensor:
-        """Return which seen class, 1 to K, is most like each of vectors (U, D)."""
+        """Returns the index (U,), 1 to K, of the seen category closest to each of `vectors` (U, D)."""
         ours = functional.normalize(self.seen[1:], dim=1)
         return (functional.normalize(vectors, dim=1) @ ours.T).argmax(1) + 1

@@ -1,4 +1,4 @@
-"""What ZSI saw in a picture, and what it is asked about it."""
+"""Holds the regions that ZSI proposes in an image, and the categories that are queried in them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,17 @@ from risctl.core.heads.semantic_box import SemanticBoxes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regions:
-    """What was seen in one picture of `height` x `width` input pixels.
+    """The regions of one image.
 
-    maps: five, (1, C, H_i, W_i), strides 4 to 64; logits and deltas of the proposals, a level each; corners (R, 4) and
-    scores (R,) of the proposed regions; boxes: what the box head says of them, None in training.
+    Attributes:
+        maps: Five maps (1, C, H_i, W_i), strides 4 to 64.
+        logits: Logits of the proposals, per level.
+        deltas: Box deltas of the proposals, per level.
+        height: Height of the image in input pixels.
+        width: Width of the image in input pixels.
+        corners: (R, 4), xyxy of the proposed regions in input pixels.
+        scores: (R,), their scores.
+        boxes: The box head's predictions for them; None in training.
     """
 
     maps: tuple[Tensor, ...]
@@ -30,18 +37,23 @@ class Regions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionFeatures(VisualFeatures):
-    """The regions of every picture; the maps are theirs."""
+    """The regions of every image, which hold the maps."""
 
     regions: tuple[Regions, ...]
 
     def select(self, index: Tensor) -> RegionFeatures:
-        """Return the features of the images `index` (N,), as views."""
+        """Returns the features of the images `index` (N,), as views."""
         return replace(self, padding=self.padding[index], regions=tuple(self.regions[one] for one in index.tolist()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """Classes to look for: vectors (U + 1, D), the first for background, and whose boxes they get, (U,) of 1 to K."""
+class CategoryQuery:
+    """The categories of a query.
+
+    Attributes:
+        vectors: (U + 1, D), word vectors; the first is that of the background.
+        box_classes: (U,), the seen category, 1 to K, whose box regression each one uses.
+    """
 
     vectors: Tensor
     box_classes: Tensor

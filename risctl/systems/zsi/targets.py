@@ -1,4 +1,4 @@
-"""What ZSI is trained on in one picture: which anchors and regions, and what each of them should have said."""
+"""Samples the anchors and regions that ZSI is trained on in one image, with their targets."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ _BACKGROUND, _IGNORED = -1, -2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instances:
-    """The things in one picture.
+    """The annotated instances of one image.
 
-    boxes (N, 4) xyxy in input pixels; labels (N,): seen classes from 1; masks (N, H, W) bool.
+    Attributes:
+        boxes: (N, 4), xyxy in input pixels.
+        labels: (N,), seen categories from 1.
+        masks: Bool (N, H, W).
     """
 
     boxes: Tensor
@@ -33,7 +36,7 @@ class Instances:
 
     @classmethod
     def of_masks(cls, masks: Tensor, labels: Tensor) -> Instances:
-        """Return the things with masks (N, H, W) bool and classes labels (N,); empty masks are no things."""
+        """Returns the instances with masks bool (N, H, W) and labels (N,), without those whose mask is empty."""
         there = masks.flatten(1).any(1)
         masks, labels = masks[there], labels[there]
         boxes = [_span(mask) for mask in masks]
@@ -44,7 +47,7 @@ class Instances:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampledAnchors:
-    """Chosen anchors (N): their logits (N, 2) and deltas (N, 4), labels (N,) 0 or 1, wanted deltas (N, 4)."""
+    """Sampled anchors: logits (N, 2), deltas (N, 4), labels (N,) 0 or 1, and target deltas (N, 4)."""
 
     logits: Tensor
     deltas: Tensor
@@ -52,15 +55,19 @@ class SampledAnchors:
     targets: Tensor
 
     def losses(self) -> dict[str, Tensor]:
-        """Return the loss of the proposals."""
+        """Returns the loss terms of the proposals."""
         return proposal_losses(self.logits, self.deltas, self.labels, self.targets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampledRegions:
-    """Chosen regions (N): corners (N, 4), classes (N,) with 0 for background, wanted deltas (N, 4), and which thing
+    """Sampled regions.
 
-    each one is, (N,), meaningful where `inside`.
+    Attributes:
+        corners: (N, 4), xyxy in input pixels.
+        labels: (N,), categories; 0 for background.
+        targets: (N, 4), target deltas.
+        things: (N,), the matched instance; meaningful where `inside`.
     """
 
     corners: Tensor
@@ -70,12 +77,12 @@ class SampledRegions:
 
     @property
     def inside(self) -> Tensor:
-        """Which regions (N,) are of a thing."""
+        """Which regions (N,) match an instance."""
         return self.labels > 0
 
-    def at_things(self, most: int | None) -> SampledRegions:
-        """Return those of a thing, at most so many: as they were chosen by chance, the first ones."""
-        chosen = torch.nonzero(self.inside)[:most, 0]
+    def at_instances(self, max_count: int | None) -> SampledRegions:
+        """Returns the regions that match an instance, the first `max_count`: their order is random."""
+        chosen = torch.nonzero(self.inside)[:max_count, 0]
         return SampledRegions(
             corners=self.corners[chosen],
             labels=self.labels[chosen],
@@ -84,28 +91,34 @@ class SampledRegions:
         )
 
     def losses(self, boxes: SemanticBoxes) -> dict[str, Tensor]:
-        """Return the loss of what the box head says of them."""
+        """Returns the loss terms of the box head."""
         return region_losses(boxes, self.labels, self.targets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskTargets:
-    """Of the regions (M) that are of a thing: its class (M,) and its mask in the region (M, S, S)."""
+    """Targets of the M regions that match an instance: labels (M,) and masks within the region (M, S, S)."""
 
     labels: Tensor
     squares: Tensor
 
     def losses(self, masks: SemanticMasks, logits: Tensor) -> dict[str, Tensor]:
-        """Return the loss of the masks by the logits (M, K + 1, S, S)."""
+        """Returns the loss terms of the masks, given the logits (M, K + 1, S, S)."""
         return mask_losses(masks, logits, self.labels, self.squares)
 
 
 @torch.no_grad()
 def match(overlaps: Tensor, *, high: float, low: float, keep_best: bool) -> Tensor:
-    """Return for A boxes the row of `overlaps` (N, A) each belongs to, -1 for background, -2 for neither.
+    """Matches A boxes with N instances.
 
-    Above `high` it belongs, below `low` it is background; keep_best: a thing's best boxes belong to it all the same,
-    if they overlap by `low`.
+    Args:
+        overlaps: IoU (N, A).
+        high: A box matches its best instance from this IoU on.
+        low: Below it, a box is background.
+        keep_best: Whether the best boxes of an instance match it from `low` on.
+
+    Returns:
+        The matched instance (A,) of each box; -1 for background, -2 for boxes to ignore.
     """
     if not len(overlaps):
         return torch.full(overlaps.shape[1:], _BACKGROUND, dtype=torch.int64, device=overlaps.device)
@@ -120,7 +133,7 @@ def match(overlaps: Tensor, *, high: float, low: float, keep_best: bool) -> Tens
 
 @torch.no_grad()
 def sample(matches: Tensor, *, count: int, share: float) -> Tensor:
-    """Return `count` indices of `matches` (A,) by chance, at most the share `share` of things, the rest background."""
+    """Samples `count` indices of `matches` (A,), at most a `share` of them matched, the rest background."""
     things, rest = torch.nonzero(matches >= 0)[:, 0], torch.nonzero(matches == _BACKGROUND)[:, 0]
     things = things[torch.randperm(len(things), device=things.device)[: int(count * share)]]
     rest = rest[torch.randperm(len(rest), device=rest.device)[: count - len(things)]]
@@ -137,7 +150,7 @@ def sample_anchors(
     height: int,
     width: int,
 ) -> SampledAnchors:
-    """Choose 256 anchors, at most half of them at things; of mmdet1's only those that lie within the picture."""
+    """Samples 256 anchors, at most half of them matched; with mmdet1's conventions only those within the image."""
     boxes = torch.cat(list(anchors))
     matches = match(conventions.iou(instances.boxes, boxes), high=0.7, low=0.3, keep_best=True)
     if conventions.name == "mmdet1":
@@ -158,7 +171,7 @@ def sample_anchors(
 def sample_regions(
     proposed: Tensor, instances: Instances, *, count: int, conventions: BoxConvention, stds: Sequence[float]
 ) -> SampledRegions:
-    """Choose `count` of the proposed regions (R, 4) and the things' own boxes, at most a quarter of them at things."""
+    """Samples `count` of the proposals (R, 4) and the annotated boxes, at most a quarter of them matched."""
     boxes = torch.cat([instances.boxes, proposed])
     matches = match(conventions.iou(instances.boxes, boxes), high=0.5, low=0.5, keep_best=False)
     chosen = sample(matches, count=count, share=_REGION_SHARE)
@@ -171,7 +184,7 @@ def sample_regions(
 
 @torch.no_grad()
 def mask_targets(sampled: SampledRegions, instances: Instances, *, size: int) -> MaskTargets:
-    """Return what the masks (M, size, size) of regions at things should be."""
+    """Returns the targets of the masks (M, size, size) of matched regions."""
     corners = sampled.corners
     rois = torch.cat([sampled.things[:, None].to(corners.dtype), corners], 1)
     squares = roi_align(instances.masks[:, None].to(corners.dtype), rois, size, aligned=True)[:, 0]
@@ -188,6 +201,6 @@ def _wanted(
 
 
 def _span(mask: Tensor) -> Tensor:
-    """Return the box (4,) xyxy of a mask (H, W) bool."""
+    """Returns the box (4,) xyxy of a mask bool (H, W)."""
     rows, columns = torch.nonzero(mask, as_tuple=True)
     return torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]).float()
