@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from box_accuracy import right_choices
 from mini_peers import BEST, PEERS, draw_all, peers
 
 from risctl.checkpoints.loaded_model import load_checkpoint
@@ -38,7 +39,6 @@ from risctl.data.datasets.refcoco_boxes import EVALUATION_SPLITS, read_evaluatio
 from risctl.data.datasets.refer.reader import read_refer
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
-from risctl.evaluation.box_selection import right_choices
 from risctl.inference.batched_inference import prepared_images
 from risctl.language.ability_words import ABILITIES, abilities_in
 from risctl.metrics.accumulator import Accumulator

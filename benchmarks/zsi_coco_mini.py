@@ -33,7 +33,7 @@ import torch
 
 from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.data.store.reader import Store
-from risctl.evaluation.instance_evaluator import found_things, truth_of
+from risctl.evaluation.instance_evaluator import detection_results, truth_of
 from risctl.files import replacing
 from risctl.language.coco_classes import SPLITS
 from risctl.language.word_vectors import WordVectors
@@ -178,7 +178,7 @@ def found(
         change(system)
     with Store(setting.store) as store:
         unseen = [SPLITS["48_17"].unseen]
-        results = found_things(system.eval(), store, setting.pictures(store), unseen)
+        results = detection_results(system.eval(), store, setting.pictures(store), unseen)
     with replacing(kept) as beside:
         beside.write_text(json.dumps(results), encoding="utf-8")
     print(f"{name}: {len(results):,} detections", flush=True)

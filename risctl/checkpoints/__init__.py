@@ -1,0 +1,1 @@
+"""Reads and writes checkpoints, and imports published weights."""

@@ -1,0 +1,1 @@
+"""Evaluates models on images, videos and instances, and reports their figures."""

@@ -1,4 +1,4 @@
-"""Runs compared sample by sample with the first of them: figures, breakdowns, and samples that flipped."""
+"""Compares evaluated runs sample by sample with the first of them: figures, breakdowns, and samples that flipped."""
 
 from __future__ import annotations
 
@@ -20,8 +20,17 @@ from risctl.metrics.rows import Rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedComparison:
-    """One run against the first, under one protocol. before and after: figures in percent; parts: every group of the
-    breakdowns that could be compared."""
+    """One run compared with the first under one protocol.
+
+    Attributes:
+        run: The run.
+        rows: Its samples.
+        before: The first run's figures, in percent.
+        after: This run's figures, in percent.
+        differences: Paired differences of figures, with intervals.
+        parts: Every group of the breakdowns that could be compared.
+        flips: Samples that were won or lost.
+    """
 
     run: MeasuredRun
     rows: Rows
@@ -34,7 +43,16 @@ class PairedComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The first run, `base`, and each other one `against` it, under one protocol."""
+    """Several runs compared with the first, `base`, under one protocol.
+
+    Attributes:
+        protocol: The protocol.
+        base: The first run.
+        rows: Its samples.
+        against: Each further run compared with it.
+        resamples: How often images are drawn again for the intervals.
+        seed: The seed of these draws.
+    """
 
     protocol: Protocol
     base: MeasuredRun
@@ -45,7 +63,7 @@ class Comparison:
 
     @property
     def images(self) -> int:
-        """How many images the samples are of: what is drawn again."""
+        """The number of images that the samples are of; the intervals draw these again."""
         return len(np.unique(self.rows.image_id))
 
     @property
@@ -64,7 +82,7 @@ class Comparison:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the comparison, ready for JSON; null where nothing was there to measure."""
+        """Returns the comparison, ready for JSON; null where there was nothing to measure."""
         return {
             "protocol": self.protocol.name,
             "describe": self.protocol.describe(),
@@ -127,10 +145,18 @@ class Comparison:
 def compare_runs(
     runs: Sequence[MeasuredRun], *, protocol: str | None = None, resamples: int = 1000, seed: int = 0
 ) -> Comparison:
-    """Compare each further run with the first, under `protocol` (by default the first that all were measured by).
+    """Compares each further run with the first.
 
-    Differences are paired and their intervals from resampled images. Raises `UsageError` for less than two runs, and
-    saying what differs if they are of other data, protocols, thresholds or samples.
+    Differences are paired, and their intervals come from resampled images.
+
+    Args:
+        runs: Two runs or more.
+        protocol: The protocol's name; None takes the first that all runs were evaluated by.
+        resamples: How often images are drawn again.
+        seed: The seed of these draws.
+
+    Raises:
+        UsageError: There are fewer than two runs, or they are of different data, protocols, thresholds or samples.
     """
     if len(runs) < 2:
         raise UsageError("name at least two runs to compare")

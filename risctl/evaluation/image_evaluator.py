@@ -1,7 +1,7 @@
-"""Measuring a system on a split: every image encoded once for all its sentences, every sample counted once.
+"""Evaluates a system on images: each image is encoded once, each sample counted once.
 
 With several processes (torch.distributed, which accelerate sets up), the images are shared out and the rows gathered:
-no sample is padded in to even out the shares.
+no sample is added to even out the shares.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from risctl.data.store.reader import Store, TextField
 from risctl.distributed import gather, rank_and_world_size
 from risctl.errors import DataError, UsageError
 from risctl.evaluation.report import Report, Result
-from risctl.evaluation.target_attributes import facts_of
+from risctl.evaluation.target_attributes import attributes_of
 from risctl.inference.batched_inference import BatchedPredictor, prepared_images
 from risctl.inference.encoded_image import PreparedImage, evaluation_mode
 from risctl.metrics.accumulator import Accumulator
@@ -35,16 +35,16 @@ Protocols = Protocol | str | Sequence[Protocol | str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """A sentence to evaluate: its row, its ref's, and whether it is the ref's first."""
+class _Task:
+    """A sentence to evaluate: its row, its ref's row, and whether it is the ref's first."""
 
     sentence: int
     ref: int
     first: bool
 
 
-Plan = dict[int, list[_Asked]]
-"""By the row of the image: what to ask of it."""
+Plan = dict[int, list[_Task]]
+"""The sentences to evaluate, by the row of their image."""
 
 
 def evaluate(
@@ -63,18 +63,31 @@ def evaluate(
     checkpoint: str | None = None,
     resamples: int = 1000,
 ) -> Report:
-    """Return how well `system`, already on `device`, does on `split` of `store`, by all `protocols` in one pass.
-
-    text_batch: sentences decoded together; threshold: in place of the protocol's own; limit: the first so many
-    sentences only; workers: processes that decode images, 0 for none; checkpoint: the hash to report; resamples: of the
-    intervals, 0 for none.
+    """Evaluates a system on a split of a store, by all protocols in one pass.
 
     With the protocol `original`, refs without a target stay out of oIoU, mIoU and Pr@X, and gIoU, cIoU, T-acc and N-acc
     are reported beside; a system is taken to say "none" where its mask is empty. A sentence without a word, or a
-    prediction that is not finite, counts as an empty mask, and the report says so.
+    prediction that is not finite, counts as an empty mask, and the report warns of it. The system is left in the mode
+    (training or evaluation) that it was in.
 
-    The system is left in the mode (training or evaluation) it came in. Raises `UsageError` for an unknown split or
-    protocol, `DataError` if the split has no sentence or the store is damaged.
+    Args:
+        system: The system, already on `device`.
+        store: A store of images.
+        split: The split.
+        protocols: Protocols or their names.
+        text_field: Which form of the sentences is read.
+        device: The device to report.
+        text_batch: Sentences that are decoded together.
+        threshold: In place of the protocols' own.
+        limit: Evaluates the first so many sentences only.
+        workers: Processes that decode images; 0 for none.
+        progress: Called with the numbers of images that are done and that there are.
+        checkpoint: The hash to report.
+        resamples: How often images are drawn again for the intervals; 0 for none.
+
+    Raises:
+        UsageError: The split or a protocol is unknown.
+        DataError: The split has no sentence, or the store is damaged.
     """
     if is_video_store(store):
         raise UsageError(f"{store.path} holds videos, which are measured by evaluate_videos")
@@ -112,7 +125,7 @@ def evaluate(
         seconds=time.monotonic() - began,
         device=str(device),
         processes=world,
-        remarks=(
+        notes=(
             *trained_on(store, split),
             *(f"{what}: {count}, counted as an empty mask" for what, count in sorted(warnings.items())),
         ),
@@ -128,16 +141,16 @@ def _resolved(protocols: Protocols, threshold: float | None) -> list[Protocol]:
 
 
 def _plan(store: Store, split: str, *, first_only: bool, limit: int | None) -> Plan:
-    asked: list[tuple[int, _Asked]] = []
+    tasks: list[tuple[int, _Task]] = []
     for row in store.refs(split):
         ref = store.ref(int(row))
         sentences = ref.sentences[:1] if first_only else ref.sentences
-        asked += [(ref.image, _Asked(int(one), ref.row, place == 0)) for place, one in enumerate(sentences)]
-        if limit is not None and len(asked) >= limit:
+        tasks += [(ref.image, _Task(int(one), ref.row, place == 0)) for place, one in enumerate(sentences)]
+        if limit is not None and len(tasks) >= limit:
             break
     plan: Plan = {}
     # In the order of the images in the file, so that a disk reads forwards.
-    for image, one in sorted(asked[:limit], key=lambda pair: pair[0]):
+    for image, one in sorted(tasks[:limit], key=lambda pair: pair[0]):
         plan.setdefault(image, []).append(one)
     return plan
 
@@ -145,19 +158,19 @@ def _plan(store: Store, split: str, *, first_only: bool, limit: int | None) -> P
 def _score(
     accumulator: Accumulator,
     store: Store,
-    asked: Sequence[_Asked],
+    tasks: Sequence[_Task],
     image: PreparedImage,
     predictor: BatchedPredictor,
     text_field: TextField,
 ) -> None:
-    sentences = [store.sentence(one.sentence) for one in asked]
+    sentences = [store.sentence(one.sentence) for one in tasks]
     texts = [sentence.text(text_field) for sentence in sentences]
-    refs = {row: store.ref(row) for row in {one.ref for one in asked}}
+    refs = {row: store.ref(row) for row in {one.ref for one in tasks}}
     # By rows in memory, as predictions are: decoded RLEs lie by columns, and comparing across orders is slow.
     targets = {row: np.ascontiguousarray(rle.decode(store.mask(row))) for row in refs}
-    facts = {row: facts_of(store, ref, target=targets[row]) for row, ref in refs.items()}
+    facts = {row: attributes_of(store, ref, target=targets[row]) for row, ref in refs.items()}
     precise = any(one.average_precision for one in accumulator.protocols.values())
-    for one, sentence, prediction in zip(asked, sentences, predictor.predict(image, texts), strict=True):
+    for one, sentence, prediction in zip(tasks, sentences, predictor.predict(image, texts), strict=True):
         ref = refs[one.ref]
         accumulator.add(
             prediction.probability,
@@ -177,7 +190,7 @@ def _score(
 
 
 def _others(prediction: Prediction) -> list[tuple[float, np.ndarray]]:
-    """Return score and probabilities (H, W) of a system's queries but the answering one; none where it has none.
+    """Returns score and probabilities (H, W) of every query but the answer; none where the system has no queries.
 
     As published, all of ReferFormer's queries are candidates in the average precision of A2D-Sentences.
     """
@@ -191,7 +204,7 @@ def _others(prediction: Prediction) -> list[tuple[float, np.ndarray]]:
 
 
 def trained_on(store: Store, split: str) -> list[str]:
-    """Return a warning if pictures of `split` are also in the store's training split, else nothing."""
+    """Returns a warning if images of `split` are also in the store's training split, else nothing."""
     if "train" not in store.splits or split in ("train", "all"):
         return []
     own, learnt = store.images(split), store.images("train")
@@ -200,7 +213,7 @@ def trained_on(store: Store, split: str) -> list[str]:
 
 
 def _gathered(accumulator: Accumulator, oddities: Counter[str]) -> tuple[Accumulator, Counter[str]]:
-    """Return the samples and oddities of all processes, the same in each."""
+    """Returns the samples and warnings of all processes, the same in each."""
     parts = gather((accumulator, oddities))
     if len(parts) == 1:
         return parts[0]

@@ -1,4 +1,4 @@
-"""How well things of classes are found in a split: ZSI and GZSI."""
+"""Evaluates the detection of named categories on a split: ZSI and GZSI."""
 
 from __future__ import annotations
 
@@ -19,17 +19,24 @@ from risctl.systems.protocols import ZeroShotDetector, as_detector
 from risctl.vision import rle
 
 Progress = Callable[[int, int | None], None]
-_SCORE = 0.05  # published: what the score of a thing must exceed
+_SCORE = 0.05  # published: the score that a detection must exceed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassReport:
-    """figures in percent; images measured; things: annotated ones of seen and of unseen classes; found: in all."""
+    """An evaluation of detections.
+
+    Attributes:
+        figures: In percent.
+        images: How many images were evaluated.
+        instances: How many instances are annotated, of "seen" and of "unseen" categories.
+        detections: How many detections there were.
+    """
 
     figures: dict[str, float]
     images: int
-    things: dict[str, int]
-    found: int
+    instances: dict[str, int]
+    detections: int
 
 
 def evaluate_classes(
@@ -41,11 +48,22 @@ def evaluate_classes(
     limit: int | None = None,
     progress: Progress | None = None,
 ) -> ClassReport:
-    """Return the figures of `system` on the pictures of a split, on masks.
+    """Evaluates the detections of a system on the images of a split, by their masks.
 
-    Only unseen classes are asked for; with `generalised` the seen ones as well, each part with its own 100 things a
-    picture. limit: only the first so many pictures. With several processes, each asks about a share of them. Raises
-    `UsageError` if the system finds nothing by class, `DataError` if the store has not its classes.
+    With several processes, each evaluates a share of the images.
+
+    Args:
+        system: A detector that was trained on the seen categories of a split of COCO.
+        store: A store with the categories of that split.
+        split: The split of images.
+        generalised: Whether seen categories are detected as well as unseen ones, each group with its own 100 detections
+            per image (GZSI); else only unseen ones are (ZSI).
+        limit: Evaluates the first so many images only.
+        progress: Called with the numbers of images that are done and that there are.
+
+    Raises:
+        UsageError: The system detects nothing by category.
+        DataError: The store lacks categories of the checkpoint.
     """
     if not isinstance(system, ZeroShotDetector):
         raise UsageError(f"{type(system).__name__} answers phrases; zsi and gzsi measure a ZSI checkpoint")
@@ -53,15 +71,13 @@ def evaluate_classes(
     ids = {name: number for number, name in store.categories.items()}
     lacking = [name for name in (*classes.seen, *classes.unseen) if name not in ids]
     if lacking:
-        raise DataError(
-            f"{store.path} has not the classes of this checkpoint: {len(lacking)} lack, such as {lacking[0]!r}"
-        )
+        raise DataError(f"{store.path} lacks {len(lacking)} classes of this checkpoint, such as {lacking[0]!r}")
     seen, unseen = ({ids[name] for name in part} for part in (classes.seen, classes.unseen))
     rows = [int(row) for row in store.images(split)][:limit]
-    parts = [classes.seen, classes.unseen] if generalised else [classes.unseen]
+    groups = [classes.seen, classes.unseen] if generalised else [classes.unseen]
     rank, world = rank_and_world_size()
-    own = found_things(system, store, rows[rank::world], parts, progress=progress)
-    # In the order of the pictures, whoever found them: things of one score are ranked as they come.
+    own = detection_results(system, store, rows[rank::world], groups, progress=progress)
+    # In the order of the images, whichever process detected them: detections of equal score are ranked as they come.
     order = {row: number for number, row in enumerate(rows)}
     results = sorted((one for part in gather(own) for one in part), key=lambda one: order[one["image_id"]])
     truth = truth_of(store, rows)
@@ -73,27 +89,35 @@ def evaluate_classes(
     return ClassReport(
         figures=figures,
         images=len(rows),
-        things={"seen": sum(one in seen for one in of), "unseen": sum(one in unseen for one in of)},
-        found=len(results),
+        instances={"seen": sum(one in seen for one in of), "unseen": sum(one in unseen for one in of)},
+        detections=len(results),
     )
 
 
 @torch.inference_mode()
-def found_things(
+def detection_results(
     system: System,
     store: Store,
     rows: Sequence[int],
-    parts: Sequence[Sequence[str]],
+    groups: Sequence[Sequence[str]],
     *,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """Return COCO's results, the pictures' rows as their ids, of what `system` finds of the classes of `parts`."""
+    """Returns detections as COCO's results, the images' rows as their ids.
+
+    Args:
+        system: A detector.
+        store: The store.
+        rows: Rows of images.
+        groups: Groups of category names, each with its own limit of detections.
+        progress: Called with the numbers of images that are done and that there are.
+    """
     ids = {name: number for number, name in store.categories.items()}
     results: list[dict[str, Any]] = []
     detector = as_detector(system)
     for done, row in enumerate(rows, start=1):
         image = encode(system, prepare(system.preprocess, store.pixels(row)))
-        found = detector.detect(image.features, parts, geometry=image.geometry, min_score=_SCORE)
+        found = detector.detect(image.features, groups, geometry=image.geometry, min_score=_SCORE)
         results.extend(_result(one, image=row, category=ids[one.name]) for one in found)
         if progress:
             progress(done, len(rows))
@@ -101,7 +125,7 @@ def found_things(
 
 
 def truth_of(store: Store, rows: Sequence[int]) -> dict[str, Any]:
-    """Return an instance file's content of the pictures `rows`, which are their ids."""
+    """Returns the content of a COCO instance file for the images `rows`, with their rows as ids."""
     annotations = []
     for row in rows:
         for number in store.annotations_of(row):

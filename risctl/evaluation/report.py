@@ -1,4 +1,4 @@
-"""What an evaluation says: figures with intervals, and everything that must be known to compare them."""
+"""Reports an evaluation: figures with confidence intervals, and all that must be known to compare them."""
 
 from __future__ import annotations
 
@@ -31,9 +31,14 @@ _BREAKDOWN = ("oIoU", "mIoU", "Pr@0.5", "gIoU", "N-acc", "J&F", "J", "F")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One protocol's: figures in percent, NaN where nothing was there to measure; 95% intervals over images.
+    """The result under one protocol.
 
-    Average precisions have no interval. `breakdowns`: the samples told apart, and the figures of each part.
+    Attributes:
+        protocol: The protocol.
+        rows: The samples.
+        figures: In percent; NaN where there was nothing to measure.
+        intervals: 95% intervals over images; average precisions have none.
+        breakdowns: Groups of samples, with the figures of each.
     """
 
     protocol: Protocol
@@ -44,7 +49,14 @@ class Result:
 
     @classmethod
     def of(cls, rows: Rows, protocol: Protocol, *, resamples: int = 1000, further: Sequence[Breakdown] = ()) -> Result:
-        """Compute the result of `rows`, with intervals from so many resamples (0: none) and `further` breakdowns."""
+        """Computes the result of `rows`.
+
+        Args:
+            rows: The samples.
+            protocol: The protocol.
+            resamples: How often images are drawn again for the intervals; 0 for none.
+            further: Breakdowns beside the usual ones.
+        """
         parts = (*breakdowns(rows), *further)
         return cls(
             protocol=protocol,
@@ -56,11 +68,11 @@ class Result:
 
     @property
     def abilities(self) -> dict[str, Part]:
-        """The samples whose expression needs each ability."""
+        """The samples by the ability that their expression needs."""
         return next((parts for one, parts in self.breakdowns if one.name == "ability"), {})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result, ready for JSON; null where nothing was there to measure."""
+        """Returns the result, ready for JSON; null where there was nothing to measure."""
         spread = histogram(self.rows, self.protocol)
         return {
             "protocol": self.protocol.describe(),
@@ -82,7 +94,7 @@ class Result:
         }
 
     def to_text(self) -> str:
-        """Return the result as plain text tables under its protocol's line."""
+        """Returns the result as plain text tables under the protocol's line."""
         table = [("", "%", "95% interval over images")]
         for name, value in self.figures.items():
             table.append((name, _shown(value), _shown_interval(self.intervals.get(name))))
@@ -104,9 +116,26 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """An evaluation. `checkpoint`: the hash of the weights' file, None if they came from none; `total_sentences`: of
-    the split, of which `sentences` were evaluated; `remarks`: what was met on the way; `seconds`: of the whole pass;
-    `videos`: by image id, the names of the videos, where it is these that samples are of and `images` counts."""
+    """An evaluation.
+
+    Attributes:
+        dataset: Name of the dataset.
+        split_by: The publisher's division into splits.
+        fingerprint: Identifies the store's contents.
+        split: The split.
+        images: How many images, or videos, the samples are of.
+        refs: How many referred objects.
+        sentences: How many sentences were evaluated.
+        total_sentences: How many the split has.
+        text_field: Which form of the sentences was read.
+        checkpoint: The hash of the weights' file; None if there is none.
+        results: The result under each protocol, by name.
+        seconds: Duration of the whole pass.
+        device: The device.
+        processes: How many processes shared the work.
+        notes: Warnings that arose on the way.
+        videos: Names of the videos by image id, where samples are of videos.
+    """
 
     dataset: str
     split_by: str
@@ -122,7 +151,7 @@ class Report:
     seconds: float
     device: str
     processes: int = 1
-    remarks: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
     videos: Mapping[int, str] = field(default_factory=dict)
 
     @property
@@ -138,7 +167,7 @@ class Report:
     @property
     def warnings(self) -> list[str]:
         """What a reader of the figures must know."""
-        found = list(self.remarks)
+        found = list(self.notes)
         if self.sentences < self.total_sentences and not self._first_sentences_only():
             found.append(f"limited: {self.sentences} of the {self.total_sentences} sentences of the split")
         if self.dataset in REFCOCO_FAMILY and self.split != "train":
@@ -156,7 +185,7 @@ class Report:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report, ready for JSON; `figures` and `intervals` at the top are the first protocol's."""
+        """Returns the report, ready for JSON; `figures` and `intervals` at the top are the first protocol's."""
         first = next(iter(self.results.values())).to_dict()
         return {
             "dataset": {"name": self.dataset, "split_by": self.split_by, "fingerprint": self.fingerprint},
@@ -179,7 +208,7 @@ class Report:
         }
 
     def to_text(self) -> str:
-        """Return the report as plain text."""
+        """Returns the report as plain text."""
         speed = f"{self.sentences / self.seconds:.1f} sentences/s" if self.seconds else "no time"
         name = f"{self.dataset} ({self.split_by})" if self.split_by else self.dataset
         head = [
@@ -192,7 +221,7 @@ class Report:
         return "\n\n".join(blocks)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield one row a protocol and sample, ready for JSON, samples in the order of the store."""
+        """Yields one row per protocol and sample, ready for JSON, samples in the order of the store."""
         for name, result in self.results.items():
             rows = result.rows
             ious = sample_ious(rows, result.protocol)
@@ -220,9 +249,9 @@ class Report:
                 yield row
 
     def _origin(self) -> dict[str, Any]:
-        """Return what rows of one file must share with those of another to be compared with them, and whose they are.
+        """Returns what two files of rows must share to be compared, and the checkpoint.
 
-        Hashes by their first 12 letters.
+        Hashes are cut to their first 12 letters.
         """
         return {
             "dataset": self.dataset,
@@ -234,7 +263,7 @@ class Report:
         }
 
     def write_rows(self, path: Path, *, outputs: OutputFiles | None = None) -> None:
-        """Write `rows` to `path` as JSON Lines, whole or not at all. Raises `DataError` or `MachineError`."""
+        """Writes `rows` to `path` as JSON Lines, whole or not at all. Raises `DataError` or `MachineError`."""
         (outputs or OutputFiles()).write_json_lines(path, self.rows())
 
     def _first_sentences_only(self) -> bool:

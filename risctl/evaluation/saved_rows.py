@@ -1,4 +1,4 @@
-"""The rows of an earlier evaluation, read back to be compared with those of another."""
+"""Reads the rows that an earlier evaluation saved, to compare them with those of another."""
 
 from __future__ import annotations
 
@@ -20,8 +20,15 @@ _SHARED = ("dataset", "split_by", "split", "fingerprint", "text_field")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredRun:
-    """An evaluation's rows by protocol. origin: of which data they are, empty where the file does not say so;
-    checkpoint: the first letters of its weights' hash, None if unknown."""
+    """An evaluation's rows.
+
+    Attributes:
+        path: The file.
+        origin: Identifies the data; empty where the file does not say it.
+        checkpoint: The first letters of the weights' hash; None if unknown.
+        protocols: The protocols by name.
+        rows: The samples by protocol.
+    """
 
     path: Path
     origin: dict[str, str]
@@ -30,7 +37,7 @@ class MeasuredRun:
     rows: dict[str, Rows]
 
     def data(self) -> str:
-        """Return the data in words."""
+        """Returns the data in words."""
         if not self.origin:
             return "unknown data"
         name, by = self.origin["dataset"], self.origin["split_by"]
@@ -39,10 +46,14 @@ class MeasuredRun:
 
 
 def read_run(source: Path) -> MeasuredRun:
-    """Read the rows that `risctl eval --rows` wrote: a JSON Lines file, a folder with `rows.jsonl`, or the JSON report
-    that names the file.
+    """Reads the rows that `risctl eval --rows` wrote.
 
-    Raises `UsageError` if there is none, `DataError` naming the line for one that is not a row.
+    Args:
+        source: A JSON Lines file, a folder with `rows.jsonl`, or the JSON report that names the file.
+
+    Raises:
+        UsageError: There is no such file.
+        DataError: A line is not a row; it is named.
     """
     path = _rows_file(source)
     records: dict[str, list[dict[str, Any]]] = {}

@@ -1,4 +1,4 @@
-"""Ref-YouTube-VOS's submission: a zip of masks, checked for completeness before it is handed over."""
+"""Writes Ref-YouTube-VOS's submission, a zip of masks, and checks that it is complete."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from risctl.data.store.clips import ClipStore, expression_number
 from risctl.data.store.reader import Store, TextField
 from risctl.errors import DataError
 from risctl.evaluation.video_evaluator import StoredVideo
+from risctl.inference.encoded_image import evaluation_mode
 from risctl.inference.video_predictor import CLIP_LENGTH, Query, VideoPredictor
 from risctl.output_files import OutputFiles
 from risctl.systems.base import System
@@ -25,7 +26,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """What was written: videos, expressions, and masks, one of each expression in each frame."""
+    """What was written.
+
+    Attributes:
+        path: The zip.
+        videos: How many videos.
+        expressions: How many expressions.
+        masks: How many masks: one per expression and frame.
+    """
 
     path: Path
     videos: int
@@ -45,10 +53,22 @@ def write_submission(
     progress: Progress | None = None,
     outputs: OutputFiles | None = None,
 ) -> Submission:
-    """Write `Annotations/VIDEO/EXPRESSION/FRAME.png` (0 and 255) for all of `split` into the zip `out`, whole or not.
+    """Writes `Annotations/VIDEO/EXPRESSION/FRAME.png` (0 and 255) for a split into a zip, whole or not at all.
 
-    The query is chosen over the whole video, as published. Raises `DataError` if the store is none of videos, or the
-    zip is not complete in the end.
+    The query is chosen over the whole video, as published.
+
+    Args:
+        system: The model.
+        store: A store of videos.
+        out: The zip.
+        split: The split.
+        text_field: Which form of the expressions is read.
+        clip_length: Frames that are encoded together.
+        threshold: Pixels whose probability is above it belong to the mask.
+        progress: Called with the numbers of videos that are done and that there are.
+
+    Raises:
+        DataError: The store holds no videos, or the zip is not complete.
     """
     clips = ClipStore(store)
     by_video: dict[str, list[tuple[int, str]]] = {}
@@ -68,29 +88,24 @@ def write_submission(
     }
     query: Query = "video" if takes_clips(system) else "clip"
     predictor = VideoPredictor(system, threshold=threshold, clip_length=clip_length, query=query)
-    before = system.training
-    system.eval()
-    try:
-        with (outputs or OutputFiles()).writing(out) as beside:
-            with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as file:
-                for done, (name, asked) in enumerate(by_video.items(), start=1):
-                    video = StoredVideo.of(store, name, frames[name])
-                    for answers in predictor.predict(video, [text for _, text in asked]):
-                        image = store.image(frames[name][answers.frame.index])
-                        for (number, _), prediction in zip(asked, answers.predictions, strict=True):
-                            file.writestr(_entry(name, number, image.file_name), _png(prediction.mask))
-                    if progress is not None:
-                        progress(done, len(by_video))
-            with zipfile.ZipFile(beside) as file:
-                names = file.namelist()
-            if len(names) != len(set(names)) or set(names) != expected:
-                missing = sorted(expected - set(names))
-                raise DataError(
-                    f"the submission is not complete: {len(missing)} of {len(expected)} masks are missing"
-                    + (f", the first {missing[0]}" if missing else "; expressions repeat")
-                )
-    finally:
-        system.train(before)
+    with evaluation_mode(system), (outputs or OutputFiles()).writing(out) as beside:
+        with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as file:
+            for done, (name, asked) in enumerate(by_video.items(), start=1):
+                video = StoredVideo.of(store, name, frames[name])
+                for answers in predictor.predict(video, [text for _, text in asked]):
+                    image = store.image(frames[name][answers.frame.index])
+                    for (number, _), prediction in zip(asked, answers.predictions, strict=True):
+                        file.writestr(_entry(name, number, image.file_name), _png(prediction.mask))
+                if progress is not None:
+                    progress(done, len(by_video))
+        with zipfile.ZipFile(beside) as file:
+            names = file.namelist()
+        if len(names) != len(set(names)) or set(names) != expected:
+            missing = sorted(expected - set(names))
+            raise DataError(
+                f"the submission is not complete: {len(missing)} of {len(expected)} masks are missing"
+                + (f", the first {missing[0]}" if missing else "; expressions repeat")
+            )
     count = sum(len(asked) for asked in by_video.values())
     return Submission(path=out, videos=len(by_video), expressions=count, masks=len(expected))
 

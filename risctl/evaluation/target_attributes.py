@@ -1,4 +1,4 @@
-"""What a store says of a sample's target: the facts by which breakdowns tell samples apart."""
+"""Describes a sample's target by the attributes that breakdowns group samples by."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from risctl.data.store.rows import RefRow
 from risctl.metrics.rows import Facts
 
 
-def facts_of(store: Store, ref: RefRow, *, target: np.ndarray) -> Facts:
-    """Return the facts of the target of `ref`, whose mask (H, W) bool is `target`."""
+def attributes_of(store: Store, ref: RefRow, *, target: np.ndarray) -> Facts:
+    """Returns the attributes of the target of `ref`, whose mask is `target`, bool (H, W)."""
     there = store.annotations_of(ref.image)
     wanted = set(ref.category_ids)
     categories = store.numbers("annotations/category")[there].tolist()

@@ -1,4 +1,4 @@
-"""Tables in plain text."""
+"""Aligns tables in plain text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def aligned(table: Sequence[Sequence[str]]) -> str:
-    """Return the rows, each of as many cells, in columns: the first to the left, the others to the right."""
+    """Returns rows of equally many cells in columns: the first aligned to the left, the others to the right."""
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     lines = []
     for row in table:

@@ -1,4 +1,4 @@
-"""Measuring a system on videos: J and F of every expression, and Ref-DAVIS17's own figures.
+"""Evaluates a system on videos: J and F of every expression, and Ref-DAVIS17's own figures.
 
 "Per expression": an expression is one object, whose masks over all stored frames are compared with the true ones;
 frames in which neither shows anything count as 1. Ref-DAVIS17 lets the objects of a video compete for each pixel, once
@@ -18,6 +18,7 @@ from risctl.data.store.clips import ClipRef, ClipStore
 from risctl.data.store.reader import Store, TextField
 from risctl.distributed import gather, rank_and_world_size
 from risctl.errors import DataError
+from risctl.inference.encoded_image import evaluation_mode
 from risctl.inference.video_predictor import CLIP_LENGTH, Query, VideoPredictor
 from risctl.language.tokens import words_of
 from risctl.metrics.overlaps import overlap_of_masks
@@ -47,9 +48,20 @@ _TASKS: tuple[Task, ...] = ("semi-supervised", "unsupervised")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpressionRow:
-    """What an expression reached: J and F are means over its video's frames, fractions.
+    """The measures of one expression.
 
-    sample: its sentence's row in the store; intersection, union, predicted: pixels of all frames together."""
+    Attributes:
+        sample: Its sentence's row in the store.
+        video: Name of the video.
+        ref_id: Id of the referred object.
+        sentence_id: Id of the sentence.
+        text: The expression.
+        j: The mean region similarity over the video's frames, in [0, 1].
+        f: The mean contour accuracy over the video's frames, in [0, 1].
+        intersection: Pixels of all frames together.
+        union: Pixels of all frames together.
+        predicted: Pixels of all frames together.
+    """
 
     sample: int
     video: str
@@ -65,9 +77,17 @@ class ExpressionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoReport:
-    """figures: in percent; rows: one an expression; videos and frames: how many were seen; clip_length: frames seen at
+    """An evaluation on videos.
 
-    once; query: what the answering query is chosen over, each clip or the whole video."""
+    Attributes:
+        figures: In percent.
+        rows: One per expression.
+        videos: How many videos were read.
+        frames: How many frames were read.
+        clip_length: Frames that were encoded together.
+        query: Over what the query of the answer was chosen: each clip, or the whole video.
+        seconds: Duration of the whole pass.
+    """
 
     figures: dict[str, float]
     rows: tuple[ExpressionRow, ...] = field(repr=False)
@@ -78,7 +98,7 @@ class VideoReport:
     seconds: float
 
     def to_text(self) -> str:
-        """Return the report for a person."""
+        """Returns the report as plain text."""
         lines = [f"{name:32} {value:6.2f}" for name, value in self.figures.items()]
         counts = f"{len(self.rows)} expressions, {self.videos} videos, {self.frames} frames"
         lines.append(f"{counts}; J and F per expression, means over frames")
@@ -88,8 +108,8 @@ class VideoReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """An expression of a video: its ref, its sentence's row and id, its text, and whose it is."""
+class _ClipTask:
+    """An expression of a video: its ref, its sentence's row and id, its text, and its annotator."""
 
     ref: ClipRef
     sample: int
@@ -100,18 +120,18 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredVideo(Video):
-    """A video whose frames lie in a store."""
+    """A video whose frames are in a store."""
 
     store: Store
     rows: tuple[int, ...]
 
     @classmethod
     def of(cls, store: Store, name: str, rows: tuple[int, ...]) -> StoredVideo:
-        """Return the video `name` of the image rows `rows`."""
+        """Returns the video `name` of the image rows `rows`."""
         return cls(path=Path(name), rate=FOLDER_RATE, count=len(rows), store=store, rows=rows)
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the frames in order."""
+        """Yields the frames in order."""
         for index, row in enumerate(self.rows):
             yield Frame(index=index, name=f"{index:05d}", pixels=self.store.pixels(row))
 
@@ -127,14 +147,25 @@ def evaluate_videos(
     limit: int | None = None,
     progress: Progress | None = None,
 ) -> VideoReport:
-    """Return how well `system`, already on `device`, does on `split` of a store of videos.
+    """Evaluates a system on a split of a store of videos.
 
-    clip_length: frames seen at once, by default 36 for Ref-DAVIS17, else 8. As published, the query is chosen for each
-    of these clips on Ref-DAVIS17, elsewhere over all of a video, in two passes where it has several clips. limit: the
-    first so many expressions only, which leaves Ref-DAVIS17's own figures out. With several processes, each measures a
-    share of the videos.
-    Expressions without a word, or without a published mask, are left out. Raises `UsageError` for an unknown split,
-    `DataError` if nothing is left to measure.
+    As published, the query is chosen for each clip on Ref-DAVIS17, elsewhere over the whole video, in two passes where
+    it has several clips. Expressions without a word, or without a published mask, are left out. With several processes,
+    each evaluates a share of the videos.
+
+    Args:
+        system: The system, on its device.
+        store: A store of videos.
+        split: The split.
+        text_field: Which form of the expressions is read.
+        clip_length: Frames that are encoded together; None: 36 for Ref-DAVIS17, else 8.
+        threshold: Pixels whose probability is above it belong to the mask.
+        limit: Evaluates the first so many expressions only, without Ref-DAVIS17's own figures.
+        progress: Called with the numbers of videos that are done and that there are.
+
+    Raises:
+        UsageError: The split is unknown.
+        DataError: There is nothing to evaluate.
     """
     began = time.monotonic()
     clips = ClipStore(store)
@@ -144,19 +175,15 @@ def evaluate_videos(
         raise DataError(f"the split {split!r} of {store.path} has no expression with masks to evaluate on")
     length = clip_length or (DAVIS_CLIP if store.name == "ref-davis17" else CLIP_LENGTH)
     query: Query = "video" if takes_clips(system) and store.name != "ref-davis17" else "clip"
-    before = system.training
-    system.eval()
     rank, world = rank_and_world_size()
     own = list(plan.items())[rank::world]
     found: dict[str, _Measured] = {}
-    try:
+    with evaluation_mode(system):
         for done, (video, asked) in enumerate(own, start=1):
             predictor = predictor_of(system, asked[0].ref, threshold=threshold, clip_length=length, query=query)
             found[video] = _measured(clips, video, asked, predictor, davis=davis)
             if progress is not None:
                 progress(done, len(own))
-    finally:
-        system.train(before)
     every = {video: one for part in gather(found) for video, one in part.items()}
     # In the order of the plan, whoever measured them.
     rows = [row for video in plan for row in every[video].rows]
@@ -181,21 +208,21 @@ def evaluate_videos(
 
 
 def predictor_of(system: System, ref: ClipRef, *, threshold: float, clip_length: int, query: Query) -> VideoPredictor:
-    """Return what asks about the video of `ref`; one clip is the whole video and needs no second pass."""
+    """Returns the predictor for the video of `ref`; a video of one clip needs no second pass."""
     several = len(ref.frames) > clip_length
     return VideoPredictor(system, threshold=threshold, clip_length=clip_length, query=query if several else "clip")
 
 
 @dataclass(slots=True, kw_only=True)
 class _Measured:
-    """Of a video: the rows of its expressions, and what DAVIS measures of each annotator's objects."""
+    """The rows of a video's expressions, and what DAVIS measures of each annotator's objects."""
 
     rows: list[ExpressionRow]
     clips: dict[tuple[Task, str], ClipMeasures]
 
 
-def _plan(clips: ClipStore, split: str, *, text_field: TextField, limit: int | None) -> dict[str, list[_Asked]]:
-    plan: dict[str, list[_Asked]] = {}
+def _plan(clips: ClipStore, split: str, *, text_field: TextField, limit: int | None) -> dict[str, list[_ClipTask]]:
+    plan: dict[str, list[_ClipTask]] = {}
     count = 0
     for row in clips.store.refs(split):
         ref = clips.ref(int(row))
@@ -207,13 +234,15 @@ def _plan(clips: ClipStore, split: str, *, text_field: TextField, limit: int | N
             count += 1
             annotator = next((one for one in sentence.abilities if one in _ANNOTATORS), "")
             plan.setdefault(ref.video, []).append(
-                _Asked(ref=ref, sample=sentence_row, sentence_id=sentence.sentence_id, text=text, annotator=annotator)
+                _ClipTask(
+                    ref=ref, sample=sentence_row, sentence_id=sentence.sentence_id, text=text, annotator=annotator
+                )
             )
     return plan
 
 
 def _measured(
-    clips: ClipStore, name: str, asked: Sequence[_Asked], predictor: VideoPredictor, *, davis: bool
+    clips: ClipStore, name: str, asked: Sequence[_ClipTask], predictor: VideoPredictor, *, davis: bool
 ) -> _Measured:
     frames = asked[0].ref.frames
     video = StoredVideo.of(clips.store, name, frames)

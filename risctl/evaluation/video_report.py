@@ -1,4 +1,4 @@
-"""An evaluation on videos as a report, for the same page, Markdown and JSON as an evaluation on pictures."""
+"""Turns an evaluation on videos into a report, for the same page, Markdown and JSON as an evaluation on images."""
 
 from __future__ import annotations
 
@@ -35,14 +35,25 @@ def report_of(
     device: torch.device | str = "cpu",
     resamples: int = 1000,
 ) -> Report:
-    """Return what `evaluate_videos` measured with these options as a report, its intervals over videos.
+    """Returns what `evaluate_videos` measured as a report, its intervals over videos.
 
     Ref-DAVIS17's own figures stand beside, without an interval.
+
+    Args:
+        measured: What `evaluate_videos` returned.
+        store: The store that it evaluated.
+        split: Its split.
+        text_field: Its form of the expressions.
+        threshold: Its threshold.
+        limit: Its limit.
+        checkpoint: The hash to report.
+        device: The device to report.
+        resamples: How often videos are drawn again for the intervals.
     """
     clips = ClipStore(store)
     ordered = sorted(measured.rows, key=lambda row: row.sample)
     sentences = [store.sentence(row.sample) for row in ordered]
-    facts = {row: _facts(clips, clips.ref(row)) for row in {one.ref for one in sentences}}
+    facts = {row: _attributes(clips, clips.ref(row)) for row in {one.ref for one in sentences}}
     records = [
         asdict(row)
         | {"image_id": store.image(one.image).image_id, "abilities": one.abilities, "boundary": row.f, "region": row.j}
@@ -73,13 +84,13 @@ def report_of(
         seconds=measured.seconds,
         device=str(device),
         processes=rank_and_world_size()[1],
-        remarks=(f"left out: {left_out} expressions without a word or a published mask",) if left_out else (),
+        notes=(f"left out: {left_out} expressions without a word or a published mask",) if left_out else (),
         videos={one["image_id"]: one["video"] for one in records},
     )
 
 
 class MiddleFrames:
-    """What is shown of a sample of `measured`: the middle one of the frames in which its object is annotated.
+    """Shows each sample of a video evaluation by the middle one of the frames in which its object is annotated.
 
     `masks_of` and `image_of` are those of `picture_samples`.
     """
@@ -100,7 +111,7 @@ class MiddleFrames:
         self._text_field: TextField = text_field
 
     def image_of(self, sentence: int) -> SampleImage:
-        """Return the frame of the sentence of this row, and its object's mask there."""
+        """Returns the frame of the sentence of this row, and its object's mask in it."""
         ref = self._ref(sentence)
         number = _middle(ref)
         frame = ref.frames[number]
@@ -109,7 +120,7 @@ class MiddleFrames:
         return SampleImage(pixels=self._clips.store.pixels(frame), target=target, note=note)
 
     def masks_of(self, sentences: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (row, bool mask (H, W)) of what the system finds in that frame, asked as it was when measured."""
+        """Yields (row, bool mask (H, W)) that the system predicts for that frame, as when it was evaluated."""
         asked: dict[str, list[tuple[int, ClipRef]]] = {}
         for row in sorted(sentences):
             ref = self._ref(row)
@@ -133,15 +144,16 @@ class MiddleFrames:
 
 
 def _middle(ref: ClipRef) -> int:
-    """Return the place in the video of the middle one of the frames that show the object."""
+    """Returns the index in the video of the middle one of the frames that show the object."""
     shown = [number for number, frame in enumerate(ref.frames) if frame in ref.annotations]
     return shown[len(shown) // 2]
 
 
-def _facts(clips: ClipStore, ref: ClipRef) -> dict[str, Any]:
-    """Return an object's facts, as rows have them, and how many objects are annotated at most in a frame that shows it.
+def _attributes(clips: ClipStore, ref: ClipRef) -> dict[str, Any]:
+    """Returns an object's attributes, as rows have them, and the most objects annotated in a frame that shows it.
 
-    area: the mean where it shows; distractors: at most in such a frame. A single category says nothing, so it is none.
+    The area is the mean over the frames that show the object, distractors are the most in such a frame. A store's only
+    category tells samples nothing, so it is left out.
     """
     store = clips.store
     category, crowd = store.numbers("annotations/category"), store.numbers("annotations/crowd")
@@ -159,6 +171,6 @@ def _facts(clips: ClipStore, ref: ClipRef) -> dict[str, Any]:
 
 def _by_objects(counts: np.ndarray) -> list[Breakdown]:
     groups = {str(count): counts == count for count in np.unique(counts)}
-    about = "annotated things, at most so many in a frame that shows the target"
+    about = "the most instances annotated in a frame that shows the target"
     one = Breakdown(name="objects", title="Objects in the video", about=about, groups=groups)
     return [one] if len(groups) > 1 else []

@@ -1,4 +1,7 @@
-"""Measuring zero-shot answers on a split: each image's proposals and features once for all its refs and sentences."""
+"""Evaluates zero-shot models on a split.
+
+Each image's proposals and features are computed once for all its refs and sentences.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ import numpy as np
 from risctl.data.store.reader import Store, TextField
 from risctl.errors import DataError
 from risctl.evaluation.report import Report, Result
-from risctl.evaluation.target_attributes import facts_of
+from risctl.evaluation.target_attributes import attributes_of
+from risctl.inference.batched_inference import sentences_by_image
 from risctl.metrics.accumulator import Accumulator
 from risctl.metrics.figures import ratio
 from risctl.metrics.protocols import Protocol
@@ -30,11 +34,17 @@ DEFINITIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZeroShotReport:
-    """Figures by protocol, and what only the zero-shot seat has.
+    """An evaluation of a zero-shot model.
 
-    extra: figures in percent by name, NaN where nothing was there to measure; without_proposals: images, refs and
-    sentences that no proposal stood for, counted as IoU 0; seconds: per image, by part; unchanged: of the choices made
-    fast and exactly, (the same, all), None if none were compared; cut: how many texts were longer than what is read.
+    Attributes:
+        report: The figures by protocol.
+        answerer: The model, in words.
+        extra: Further figures by name, in percent; NaN where there was nothing to measure.
+        without_proposals: Images, refs and sentences without a proposal; they count as IoU 0.
+        proposals_per_image: The mean number of proposals.
+        seconds: Per image, by part.
+        unchanged: How many choices were the same fast and exactly, and how many were compared; None if none were.
+        cut: How many texts were longer than the model reads.
     """
 
     report: Report
@@ -47,11 +57,11 @@ class ZeroShotReport:
     cut: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report, ready for JSON; null where nothing was there to measure."""
+        """Returns the report, ready for JSON; null where there was nothing to measure."""
         return self.report.to_dict() | self.extra_to_dict()
 
     def extra_to_dict(self) -> dict[str, Any]:
-        """Return what only the zero-shot seat has, ready for JSON."""
+        """Returns what only zero-shot evaluations report, ready for JSON."""
         extra = {name: None if np.isnan(value) else value for name, value in self.extra.items()}
         return {
             "answerer": self.answerer,
@@ -65,7 +75,7 @@ class ZeroShotReport:
         }
 
     def to_text(self) -> str:
-        """Return the report for a person."""
+        """Returns the report as plain text."""
         lines = [self.report.to_text(), "", f"zero-shot: {self.answerer}"]
         lines += [f"  {name:<20} {value:6.2f}" for name, value in self.extra.items()]
         lines.append(f"  ({DEFINITIONS})")
@@ -86,7 +96,7 @@ class ZeroShotReport:
 
 @dataclass(slots=True)
 class _Sums:
-    """What is added up beside the protocols' rows."""
+    """What is summed up beside the protocols' rows."""
 
     right: int = 0
     samples: int = 0
@@ -102,7 +112,7 @@ class _Sums:
     missing: Counter[str] = field(default_factory=Counter)
 
     def extra(self, *, bounded: bool) -> dict[str, float]:
-        """Return the figures. bounded: there are proposals, whose best are an upper bound."""
+        """Returns the further figures; `bounded`: there are proposals, the best of which are an upper bound."""
         figures = {
             "MC-Acc": 100 * ratio(self.right, self.samples),
             "CC-oIoU": 100 * ratio(self.shared, self.either),
@@ -127,11 +137,24 @@ def evaluate_zero_shot(
     device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> ZeroShotReport:
-    """Return how well `answerer` does on the first `limit` images (all by default) of `split`.
+    """Evaluates a zero-shot model on a split of a store.
 
-    compare: on how many images the choices of `--fast` are compared with the exact ones, not counted in the seconds.
-    Refs without a target are answered too, and count as the protocols say. Raises `UsageError` for an unknown split,
-    `DataError` if it has no sentence.
+    Refs without a target are predicted too, and count as the protocols say.
+
+    Args:
+        answerer: The model.
+        store: A store of images.
+        split: The split.
+        protocols: The protocols.
+        text_field: Which form of the sentences is read.
+        limit: Evaluates the first so many images only.
+        compare: On how many images the choices of `--fast` are compared with the exact ones, outside the seconds.
+        device: The device to report.
+        progress: Called with the numbers of images that are done and that there are.
+
+    Raises:
+        UsageError: The split is unknown.
+        DataError: The split has no sentence.
     """
     began = time.monotonic()
     images = store.images(split)[:limit]
@@ -179,11 +202,8 @@ def evaluate_zero_shot(
 def answered_masks(
     answerer: ZeroShotModel, store: Store, sentences: Sequence[int], *, text_field: TextField
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (row, bool mask (H, W)) of what answers the sentences of these rows, ordered by picture."""
-    asked: dict[int, list[int]] = {}
-    for row in sorted(sentences):
-        asked.setdefault(store.sentence(row).image, []).append(row)
-    for image, rows in sorted(asked.items()):
+    """Yields (row, bool mask (H, W)) for the sentences of these rows, image by image."""
+    for image, rows in sentences_by_image(store, sentences).items():
         picture = _picture(store, image)
         answerer.set_image(picture)
         texts = {row: store.sentence(row).text(text_field) for row in rows}
@@ -226,7 +246,7 @@ def _one_image(
     masks = [(one.category_id, rle.decode(one.mask)) for one in annotations]
     targets = {ref: np.ascontiguousarray(rle.decode(store.mask(ref))) for ref in refs}
     best = {ref: _best(proposals, target) for ref, target in targets.items()}
-    facts = {ref: facts_of(store, store.ref(ref), target=target) for ref, target in targets.items()}
+    facts = {ref: attributes_of(store, store.ref(ref), target=target) for ref, target in targets.items()}
     nothing = np.zeros(picture.size, dtype=bool)
     for position, (ref, sentence) in enumerate(asked):
         answer = answers.get(position)
@@ -280,14 +300,14 @@ def _add(
 
 
 def _category(mask: np.ndarray, annotations: Sequence[tuple[int, np.ndarray]]) -> int | None:
-    """Return the category of the annotation that `mask` overlaps most, None if it overlaps none."""
+    """Returns the category of the annotation that `mask` overlaps most; None if it overlaps none."""
     ious = [int((mask & one).sum()) / max(1, int((mask | one).sum())) for _, one in annotations]
     best = int(np.argmax(ious)) if ious else 0
     return annotations[best][0] if ious and ious[best] > 0 else None
 
 
 def _best(proposals: Proposals, target: np.ndarray) -> tuple[int, int]:
-    """Return (intersection, union) of the proposal with the largest IoU; without any, (0, the target's pixels)."""
+    """Returns (intersection, union) of the proposal with the largest IoU; without any, (0, the target's pixels)."""
     size = int(target.sum())
     if not len(proposals):
         return 0, size

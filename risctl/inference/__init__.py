@@ -1,0 +1,1 @@
+"""Runs trained models on images and videos."""

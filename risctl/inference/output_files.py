@@ -1,4 +1,4 @@
-"""Predictions as files: a mask to compute with, an overlay to look at, a COCO RLE to pass on."""
+"""Writes predictions as files: a mask to compute with, an overlay to look at, a COCO RLE to pass on."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PredictionFolder:
         self._outputs = outputs or OutputFiles()
 
     def write(self, prediction: Prediction, *, image: str, name: str) -> dict[str, Any]:
-        """Write the files of a prediction that kept its picture, and return its record, ready for JSON.
+        """Writes the files of a prediction that kept its picture, and return its record, ready for JSON.
 
         image: what the record calls the picture; name: what its files are named after (a file's stem). The record has
         `image`, `text`, `matched` (False where the model says that there is no such thing; the mask is then empty),
@@ -77,7 +77,7 @@ class PredictionFolder:
 
 
 def _drawn(prediction: Prediction, mask: np.ndarray) -> np.ndarray:
-    """Return the overlay of a prediction that kept its picture, uint8 (H, W, 3), of at most `_OVERLAY_PIXELS`."""
+    """Returns the overlay of a prediction that kept its picture, uint8 (H, W, 3), of at most `_OVERLAY_PIXELS`."""
     if prediction.image is None or mask.size <= _OVERLAY_PIXELS:
         return prediction.overlay()
     scale = math.sqrt(_OVERLAY_PIXELS / mask.size)

@@ -1,4 +1,4 @@
-"""Predictions of a video as files: a mask PNG a frame, an overlay video, and the masks as RLE in one JSON file."""
+"""Writes predictions of a video as files: a mask PNG per frame, an overlay video, the masks as RLE in JSON."""
 
 from __future__ import annotations
 
@@ -69,16 +69,17 @@ class VideoPredictions:
         return self
 
     def base(self, text: str) -> str:
-        """Return what the files of a text are named after: the video and the text, and a digest of the video's place
+        """Returns what the files of a text are named after: the video and the text.
 
-        where another video of that name has its answers there."""
+        A digest of the video's path is added where another video of that name has its predictions in the folder.
+        """
         return self._bases[text]
 
     def _base(self, text: str) -> str:
         return self._outputs.base_name(self.folder, self.video.name, slug(text), source=self._name, key="video")
 
     def add(self, answers: FramePredictions) -> None:
-        """Write a frame's answers, of all texts or, if the program is killed, of some; Ctrl-C waits for the last."""
+        """Writes a frame's answers, of all texts or, if the program is killed, of some; Ctrl-C waits for the last."""
         interrupts = Interrupts()
         with interrupts:
             self._write(answers)
@@ -104,7 +105,7 @@ class VideoPredictions:
         self.frames += 1
 
     def done(self) -> None:
-        """Say that every frame was added."""
+        """Says that every frame was added."""
         self._complete = True
 
     def records(self) -> list[dict[str, Any]]:
@@ -154,7 +155,7 @@ def _printable(path: Path) -> str:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Return what an earlier answer's JSON holds, nothing if it is none."""
+    """Returns what an earlier answer's JSON holds, nothing if it is none."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

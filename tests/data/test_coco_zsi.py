@@ -107,7 +107,7 @@ def test_an_unseen_crowd_is_an_unseen_object(tmp_path: Path) -> None:
     write_store(dataset, tmp_path / "zsi.h5")
     with Store(tmp_path / "zsi.h5") as store:
         report = evaluate_classes(Oracle(store, ("dog", "cat")), store, split="test", generalised=False)  # type: ignore[arg-type]
-    assert (report.things, report.found) == ({"seen": 2, "unseen": 2}, 3)
+    assert (report.instances, report.detections) == ({"seen": 2, "unseen": 2}, 3)
     assert report.figures["mAP 0.5"] == pytest.approx(100)
 
 
@@ -188,7 +188,7 @@ def test_what_is_found_is_measured(tmp_path: Path, knows: tuple[str, ...], zsi: 
     with Store(tmp_path / "zsi.h5") as store:
         report = evaluate_classes(Oracle(store, knows), store, split="test", generalised=False)  # type: ignore[arg-type]
         assert list(report.figures.values()) == pytest.approx([zsi] * 4)
-        assert (report.images, report.things) == (2, {"seen": 1, "unseen": 2})
+        assert (report.images, report.instances) == (2, {"seen": 1, "unseen": 2})
         report = evaluate_classes(Oracle(store, knows), store, split="test", generalised=True)  # type: ignore[arg-type]
         assert report.figures["seen mAP 0.5"] == pytest.approx(seen)
         assert report.figures["unseen recall@100 0.5"] == pytest.approx(unseen)

@@ -53,15 +53,15 @@ def evaluate_detector(
     if not is_main:
         return
     protocol = "gzsi" if generalised else "zsi"
-    things = ", ".join(f"{count:,} objects of {part} categories" for part, count in report.things.items())
-    lines = [f"protocol {protocol}: masks, {report.images:,} images, {things}, {report.found:,} found"]
+    things = ", ".join(f"{count:,} objects of {part} categories" for part, count in report.instances.items())
+    lines = [f"protocol {protocol}: masks, {report.images:,} images, {things}, {report.detections:,} found"]
     lines += [f"{name:<22}{'-' if math.isnan(value) else f'{value:.2f}'}" for name, value in report.figures.items()]
     data = {
         "protocol": protocol,
         "split": split,
         "images": report.images,
-        "things": report.things,
-        "found": report.found,
+        "things": report.instances,
+        "found": report.detections,
         "figures": {name: None if math.isnan(value) else value for name, value in report.figures.items()},
     }
     console.result("\n".join(lines), data=data, as_json=as_json)

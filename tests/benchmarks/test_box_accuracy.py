@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,18 @@ from risctl.data.box_grounding.dataset import BoxGroundingDataset
 from risctl.data.box_grounding.noise import BoxNoise
 from risctl.data.box_grounding.samples import BoxGroundingSample, ImageBoxes
 from risctl.errors import UsageError
-from risctl.evaluation.box_selection import right_choices
 from risctl.language.vocabulary import Vocabulary
 from risctl.systems.mini.model import Mini
 from risctl.systems.mini.preprocess import MiniPreprocess
+
+_SPEC = importlib.util.spec_from_file_location(
+    "box_accuracy", Path(__file__).resolve().parents[2] / "benchmarks" / "box_accuracy.py"
+)
+assert _SPEC is not None and _SPEC.loader is not None
+_MODULE = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(_MODULE)
+right_choices = _MODULE.right_choices
+
 
 WORDS = ("left", "right", "man")
 
