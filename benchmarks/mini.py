@@ -67,7 +67,7 @@ def main() -> int:
     system.eval()
     presence = system.no_target_threshold if arguments.no_target_threshold is None else arguments.no_target_threshold
     system.no_target_threshold = 0.0  # predict a mask for every expression; refusals are computed from the scores
-    found: dict[str, Any] = {
+    report: dict[str, Any] = {
         "model": str(arguments.model),
         "parameters": sum(one.numel() for one in system.parameters()),
         "protocol": PROTOCOL.describe(),
@@ -77,34 +77,39 @@ def main() -> int:
 
     def emit(lines: Sequence[str]) -> None:
         print("\n".join(lines), flush=True)
-        found["seconds"] = round(time.monotonic() - began, 1)
+        report["seconds"] = round(time.monotonic() - began, 1)
         if arguments.json is not None:
-            arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
-    emit([f"{arguments.model}: {found['parameters']:,} parameters, presence {presence:g}", found["protocol"]])
+    emit(
+        [
+            f"{arguments.model}: {report['parameters']:,} parameters, no-target threshold {presence:g}",
+            report["protocol"],
+        ]
+    )
     options = {"presence": presence, "resamples": arguments.resamples}
     if arguments.refer is not None:
         with tempfile.TemporaryDirectory() as folder:
             stores = [_stored(arguments.refer, name, Path(folder)) for name in SETS]
             rows_of = measure(system, stores, split="all")
-        found["human expressions"] = report_of(rows_of, by="words", **options)
-        emit(part_lines("human expressions", found["human expressions"]))
+        report["human expressions"] = report_of(rows_of, by="words", **options)
+        emit(part_lines("human expressions", report["human expressions"]))
         sets = np.array([SETS[key // _STORE] for key in rows_of[MODEL].key.tolist()])
         apart = {one: report_of(_subset(rows_of, sets == one), by="words", **options) for one in SETS}
-        found["human expressions by set"] = apart
+        report["human expressions by set"] = apart
         emit([line for one in SETS for line in part_lines(one, apart[one])[: 2 + len(PEERS)]])
     for name, path in (("generated expressions", arguments.phrases), ("scenes", arguments.scenes)):
         if path is not None:
             with Store(path) as store:
                 on_val = measure(system, [store], split="val", beside=False)[MODEL]
-                found[f"presence of {name} on val"] = by_threshold(on_val)
+                report[f"presence of {name} on val"] = by_threshold(on_val)
                 emit(["", f"presence, {name}, split val", *presence_lines(by_threshold(on_val))])
-                found[name] = report_of(measure(system, [store], split="test"), by="abilities", **options)
-                emit(part_lines(name, found[name]))
+                report[name] = report_of(measure(system, [store], split="test"), by="abilities", **options)
+                emit(part_lines(name, report[name]))
     if arguments.boxes is not None:
-        found["box choice"] = box_choice(system, arguments.boxes, resamples=arguments.resamples)
-        emit(box_lines(found["box choice"]))
-    emit(["", f"{found['seconds']:.0f} s with {found['threads']} threads"])
+        report["box choice"] = box_choice(system, arguments.boxes, resamples=arguments.resamples)
+        emit(box_lines(report["box choice"]))
+    emit(["", f"{report['seconds']:.0f} s with {report['threads']} threads"])
     return 0
 
 
@@ -135,32 +140,34 @@ def measure(system: Mini, stores: Sequence[Store], *, split: str, beside: bool =
         of_image: dict[int, list[int]] = {}
         for row in store.sentences(split):
             of_image.setdefault(store.sentence(int(row)).image, []).append(int(row))
-        for picture in prepared_images(store, list(of_image), system.preprocess, workers=0):
-            sentences = [store.sentence(row) for row in of_image[picture.row]]
+        for prepared in prepared_images(store, list(of_image), system.preprocess, workers=0):
+            sentences = [store.sentence(row) for row in of_image[prepared.row]]
             refs = [store.ref(one.ref) for one in sentences]
             targets = [np.ascontiguousarray(rle.decode(store.mask(one.ref))) for one in sentences]
-            seen = system.encode_image(picture.tensor[None], picture.geometry.padding()[None])
-            answers: list[dict[str, np.ndarray]] = []
+            visual = system.encode_image(prepared.tensor[None], prepared.geometry.padding()[None])
+            masks_by_sentence: list[dict[str, np.ndarray]] = []
             scores: list[float] = []
-            things = draw_all(system, seen, picture.geometry) if beside else None
+            detections = draw_all(system, visual, prepared.geometry) if beside else None
             for start in range(0, len(sentences), _TEXTS):
                 texts = [one.sent for one in sentences[start : start + _TEXTS]]
                 ids, masks = (torch.stack(part) for part in zip(*map(system.preprocess.text, texts), strict=True))
-                many = seen.select(torch.zeros(len(texts), dtype=torch.int64))
-                output = system.decode(many, system.encode_text(ids, masks))
-                said = system.predict(
-                    output, geometries=[picture.geometry] * len(texts), texts=texts, threshold=PROTOCOL.threshold
+                repeated = visual.select(torch.zeros(len(texts), dtype=torch.int64))
+                output = system.decode(repeated, system.encode_text(ids, masks))
+                predictions = system.predict(
+                    output, geometries=[prepared.geometry] * len(texts), texts=texts, threshold=PROTOCOL.threshold
                 )
-                own = [{MODEL: one.mask} for one in said]
-                if things is not None:
-                    others = peers(things, output.extras["choice"], texts, targets[start : start + _TEXTS])
-                    own = [mine | theirs for mine, theirs in zip(own, others, strict=True)]
-                answers.extend(own)
-                scores.extend(one.score for one in said)
-            for sentence, ref, target, answer, score in zip(sentences, refs, targets, answers, scores, strict=True):
+                own_masks = [{MODEL: one.mask} for one in predictions]
+                if detections is not None:
+                    others = peers(detections, output.extras["choice"], texts, targets[start : start + _TEXTS])
+                    own_masks = [mine | theirs for mine, theirs in zip(own_masks, others, strict=True)]
+                masks_by_sentence.extend(own_masks)
+                scores.extend(one.score for one in predictions)
+            for sentence, ref, target, masks_by_name, score in zip(
+                sentences, refs, targets, masks_by_sentence, scores, strict=True
+            ):
                 for name, accumulator in scored.items():
                     accumulator.add(
-                        answer[name],
+                        masks_by_name[name],
                         target,
                         key=number * _STORE + sentence.row,
                         image_id=ref.image_id,
@@ -207,11 +214,11 @@ def report_of(rows_of: dict[str, Rows], *, presence: float, by: str, resamples: 
         resamples: Bootstrap resamples.
     """
     rows_of = rows_of | {MODEL: refusing(rows_of[MODEL], presence)}
-    own = rows_of[MODEL]
+    own_masks = rows_of[MODEL]
     report: dict[str, Any] = {
-        "phrases": len(own),
-        "without a target": int((~own.targeted).sum()),
-        "pictures": len(np.unique(own.image_id)),
+        "phrases": len(own_masks),
+        "without a target": int((~own_masks.targeted).sum()),
+        "pictures": len(np.unique(own_masks.image_id)),
         "figures": {},
     }
     for name, rows in rows_of.items():
@@ -221,11 +228,11 @@ def report_of(rows_of: dict[str, Rows], *, presence: float, by: str, resamples: 
             for figure, value in figures(rows, PROTOCOL).items()
         }
         if name != MODEL:
-            gain = paired_differences(rows, own, PROTOCOL, resamples=resamples)["mIoU"]
+            gain = paired_differences(rows, own_masks, PROTOCOL, resamples=resamples)["mIoU"]
             report["figures"][name]["mIoU"]["mini better by"] = {"value": _round(gain.value), **_span(gain)}
-    report["by kind"] = _by_kind(own, rows_of[BEST], by=by, resamples=resamples)
-    report["outcomes"] = outcomes(own, rows_of[BEST])
-    if (~own.targeted).any():
+    report["by kind"] = _by_kind(own_masks, rows_of[BEST], by=by, resamples=resamples)
+    report["outcomes"] = outcomes(own_masks, rows_of[BEST])
+    if (~own_masks.targeted).any():
         report["by presence"] = by_threshold(rows_of[MODEL])
     return report
 
@@ -252,26 +259,26 @@ def _by_kind(rows: Rows, best: Rows, *, by: str, resamples: int) -> dict[str, An
 
 def outcomes(rows: Rows, best: Rows) -> dict[str, int]:
     """Counts the expressions with a target that were segmented correctly (IoU at least 0.5), and why others not."""
-    there = rows.targeted
-    right = there & (sample_ious(rows, PROTOCOL) >= 0.5)
-    found = sample_ious(best, PROTOCOL) >= 0.5
-    refused = there & rows.predicted_none
+    targeted = rows.targeted
+    right = targeted & (sample_ious(rows, PROTOCOL) >= 0.5)
+    detected = sample_ious(best, PROTOCOL) >= 0.5
+    refused = targeted & rows.predicted_none
     return {
         "right": int(right.sum()),
         "refused": int(refused.sum()),
-        "not detected, or a poor mask": int((there & ~right & ~found & ~refused).sum()),
-        "detected, but another instance selected": int((there & ~right & found & ~refused).sum()),
+        "not detected, or a poor mask": int((targeted & ~right & ~detected & ~refused).sum()),
+        "detected, but another instance selected": int((targeted & ~right & detected & ~refused).sum()),
     }
 
 
 def box_choice(system: Mini, folder: Path, *, resamples: int) -> dict[str, Any]:
     """Returns the accuracy of the selection among all boxes for each evaluation split, and that of chance."""
-    found = {}
+    report = {}
     for split in EVALUATION_SPLITS:
         questions = read_evaluation(folder, split)
         right = right_choices(system, questions)
         pictures_of = np.unique([id(one.boxes) for one in questions], return_inverse=True)[1]
-        found[split] = {
+        report[split] = {
             "phrases": len(questions),
             "right": {
                 "value": _round(100 * float(right.mean())),
@@ -279,17 +286,17 @@ def box_choice(system: Mini, folder: Path, *, resamples: int) -> dict[str, Any]:
             },
             "chance": _round(100 * chance_accuracy(questions)),
         }
-    return found
+    return report
 
 
-def box_lines(found: dict[str, Any]) -> list[str]:
+def box_lines(report: dict[str, Any]) -> list[str]:
     """Formats the figures of the selection alone."""
     return [
         "",
         "selection among all annotated boxes, no pixels",
         *(
-            f"  {split:<16} {one['phrases']:>8,} phrases  right {_shown(one['right'])}  by chance {one['chance']:.1f}"
-            for split, one in found.items()
+            f"  {split:<16} {one['phrases']:>8,} expressions  right {_shown(one['right'])}  by chance {one['chance']:.1f}"
+            for split, one in report.items()
         ),
     ]
 
@@ -297,18 +304,18 @@ def box_lines(found: dict[str, Any]) -> list[str]:
 def part_lines(name: str, report: dict[str, Any]) -> list[str]:
     """Formats the figures of a part."""
     absent = report["without a target"]
-    lines = ["", f"{name}: {report['phrases']} phrases ({absent} without a target), {report['pictures']} pictures"]
-    for who, own in report["figures"].items():
-        gain = own["mIoU"].get("mini better by")
+    lines = ["", f"{name}: {report['phrases']} expressions ({absent} without a target), {report['pictures']} images"]
+    for who, own_masks in report["figures"].items():
+        gain = own_masks["mIoU"].get("mini better by")
         beside = f"  mini better by {_shown(gain)}" if gain else ""
         lines.append(
-            f"  {who:<28} mIoU {_shown(own['mIoU'])}  oIoU {own['oIoU']['value']:5.1f}  "
-            f"Pr@0.5 {own['Pr@0.5']['value']:5.1f}{beside}"
+            f"  {who:<28} mIoU {_shown(own_masks['mIoU'])}  oIoU {own_masks['oIoU']['value']:5.1f}  "
+            f"Pr@0.5 {own_masks['Pr@0.5']['value']:5.1f}{beside}"
         )
     lines.append("  " + ", ".join(f"{what}: {count}" for what, count in report["outcomes"].items()))
     for kind, one in report["by kind"].items():
         lines.append(
-            f"    {kind:<14} {one['phrases']:>5} phrases  mIoU {_shown(one['mIoU'])}  Pr@0.5 {one['Pr@0.5']:5.1f} "
+            f"    {kind:<14} {one['phrases']:>5} expressions  mIoU {_shown(one['mIoU'])}  Pr@0.5 {one['Pr@0.5']:5.1f} "
             f"of {one['Pr@0.5 of the best detection']:5.1f}"
         )
     return lines + ([] if "by presence" not in report else presence_lines(report["by presence"]))
