@@ -295,7 +295,7 @@ def box_lines(report: dict[str, Any]) -> list[str]:
         "",
         "selection among all annotated boxes, no pixels",
         *(
-            f"  {split:<16} {one['phrases']:>8,} expressions  right {_shown(one['right'])}  by chance {one['chance']:.1f}"
+            f"  {split:<16} {one['phrases']:>8,} expressions right {_shown(one['right'])}  chance {one['chance']:.1f}"
             for split, one in report.items()
         ),
     ]
@@ -304,13 +304,14 @@ def box_lines(report: dict[str, Any]) -> list[str]:
 def part_lines(name: str, report: dict[str, Any]) -> list[str]:
     """Formats the figures of a part."""
     absent = report["without a target"]
-    lines = ["", f"{name}: {report['phrases']} expressions ({absent} without a target), {report['pictures']} images"]
-    for who, own_masks in report["figures"].items():
-        gain = own_masks["mIoU"].get("mini better by")
+    counts = f"{report['phrases']} expressions ({absent} without a target), {report['pictures']} images"
+    lines = ["", f"{name}: {counts}"]
+    for who, own in report["figures"].items():
+        gain = own["mIoU"].get("mini better by")
         beside = f"  mini better by {_shown(gain)}" if gain else ""
         lines.append(
-            f"  {who:<28} mIoU {_shown(own_masks['mIoU'])}  oIoU {own_masks['oIoU']['value']:5.1f}  "
-            f"Pr@0.5 {own_masks['Pr@0.5']['value']:5.1f}{beside}"
+            f"  {who:<28} mIoU {_shown(own['mIoU'])}  oIoU {own['oIoU']['value']:5.1f}  "
+            f"Pr@0.5 {own['Pr@0.5']['value']:5.1f}{beside}"
         )
     lines.append("  " + ", ".join(f"{what}: {count}" for what, count in report["outcomes"].items()))
     for kind, one in report["by kind"].items():
