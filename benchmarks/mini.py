@@ -214,11 +214,11 @@ def report_of(rows_of: dict[str, Rows], *, presence: float, by: str, resamples: 
         resamples: Bootstrap resamples.
     """
     rows_of = rows_of | {MODEL: refusing(rows_of[MODEL], presence)}
-    own_masks = rows_of[MODEL]
+    own = rows_of[MODEL]
     report: dict[str, Any] = {
-        "phrases": len(own_masks),
-        "without a target": int((~own_masks.targeted).sum()),
-        "pictures": len(np.unique(own_masks.image_id)),
+        "phrases": len(own),
+        "without a target": int((~own.targeted).sum()),
+        "pictures": len(np.unique(own.image_id)),
         "figures": {},
     }
     for name, rows in rows_of.items():
@@ -228,11 +228,11 @@ def report_of(rows_of: dict[str, Rows], *, presence: float, by: str, resamples: 
             for figure, value in figures(rows, PROTOCOL).items()
         }
         if name != MODEL:
-            gain = paired_differences(rows, own_masks, PROTOCOL, resamples=resamples)["mIoU"]
+            gain = paired_differences(rows, own, PROTOCOL, resamples=resamples)["mIoU"]
             report["figures"][name]["mIoU"]["mini better by"] = {"value": _round(gain.value), **_span(gain)}
-    report["by kind"] = _by_kind(own_masks, rows_of[BEST], by=by, resamples=resamples)
-    report["outcomes"] = outcomes(own_masks, rows_of[BEST])
-    if (~own_masks.targeted).any():
+    report["by kind"] = _by_kind(own, rows_of[BEST], by=by, resamples=resamples)
+    report["outcomes"] = outcomes(own, rows_of[BEST])
+    if (~own.targeted).any():
         report["by presence"] = by_threshold(rows_of[MODEL])
     return report
 
