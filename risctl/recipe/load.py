@@ -17,6 +17,7 @@ from risctl.recipe.problems import problems_of
 from risctl.recipe.schema import Recipe, recipe_json_schema
 from risctl.recipe.shipped import shipped_recipes
 from risctl.section import expand_home
+from risctl.systems.registry import SYSTEMS
 
 __all__ = ["find_recipe", "load_recipe", "parse_recipe", "shipped_recipes"]
 
@@ -91,7 +92,7 @@ def find_recipe(path_or_name: str | Path) -> Path:
 def _validate(values: Any, *, source: str, overrides: Sequence[str], origins: dict[tuple[str, ...], str]) -> Recipe:
     if not isinstance(values, Mapping):
         raise RecipeError(f"{source} is not a recipe: expected keys such as `model:`, got {type(values).__name__}")
-    schema = recipe_json_schema()
+    schema = recipe_json_schema(installed=not _names_only_shipped_systems(values, overrides))
     changed = copy.deepcopy(dict(values))
     problems = apply_overrides(changed, overrides, known=known_keys(schema, changed), origins=origins)
     try:
@@ -102,3 +103,10 @@ def _validate(values: Any, *, source: str, overrides: Sequence[str], origins: di
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise RecipeError(f"{source}: {count}", problems=problems)
     return recipe
+
+
+def _names_only_shipped_systems(values: Mapping[str, Any], overrides: Sequence[str]) -> bool:
+    """Returns whether no system of an installed package can be meant, so that none need be looked for."""
+    model = values.get("model")
+    system = model.get("system") if isinstance(model, Mapping) else None
+    return system in tuple(SYSTEMS) and not any(one.startswith(("model=", "model.system=")) for one in overrides)

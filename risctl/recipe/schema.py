@@ -90,9 +90,13 @@ class Recipe(Section):
         return dump(self.model_dump(mode="json"))
 
 
-def include_systems() -> None:
-    """Makes `Recipe` accept the `model` section of every known system, also of those that were registered lately."""
-    sections = tuple(config_class(name) for name in known_systems())
+def include_systems(*, installed: bool = True) -> None:
+    """Makes `Recipe` accept the `model` section of every known system, also of those that were registered lately.
+
+    Args:
+        installed: Whether to look for systems of installed packages.
+    """
+    sections = tuple(config_class(name) for name in known_systems(installed=installed))
     field = Recipe.model_fields["model"]
     forms: Any = Union.__getitem__(sections)  # of as many as are known at run time
     if field.annotation != forms:
@@ -100,12 +104,16 @@ def include_systems() -> None:
         Recipe.model_rebuild(force=True)
 
 
-include_systems()
+include_systems(installed=False)
 
 
-def recipe_json_schema() -> dict[str, Any]:
-    """Returns the JSON Schema of recipes, for editors and as documentation."""
-    include_systems()
+def recipe_json_schema(*, installed: bool = True) -> dict[str, Any]:
+    """Returns the JSON Schema of recipes, for editors and as documentation.
+
+    Args:
+        installed: Whether to look for systems of installed packages.
+    """
+    include_systems(installed=installed)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **Recipe.model_json_schema(),

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from risctl.errors import UsageError, unknown_name
-from risctl.language.vocabulary import Vocabulary
 from risctl.section import ModelSection
-from risctl.systems.base import System
+
+if TYPE_CHECKING:  # reading a recipe must not import torch
+    import numpy as np
+
+    from risctl.language.vocabulary import Vocabulary
+    from risctl.systems.base import System
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +46,15 @@ SYSTEMS: dict[str, SystemEntry] = {
 `risctl.systems`, whose entries point to a `SystemEntry`."""
 
 
-def known_systems() -> dict[str, SystemEntry]:
-    """Returns all systems by name: those of `SYSTEMS`, and those of installed packages."""
-    return {**_installed(), **SYSTEMS}
+def known_systems(*, installed: bool = True) -> dict[str, SystemEntry]:
+    """Returns all systems by name.
+
+    Args:
+        installed: Whether to look for those of installed packages, which takes some 50 ms the first time; if not, they
+            are there only once they were looked for.
+    """
+    looked_for = installed or _installed.cache_info().currsize
+    return {**_installed(), **SYSTEMS} if looked_for else dict(SYSTEMS)
 
 
 def config_class(name: str) -> type[ModelSection]:
@@ -80,7 +88,7 @@ def build_system(
 
 
 def _entry(name: str) -> SystemEntry:
-    systems = known_systems()
+    systems = known_systems(installed=name not in SYSTEMS)
     if name not in systems:
         raise UsageError(unknown_name("system", name, systems))
     return systems[name]

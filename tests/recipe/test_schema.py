@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -161,3 +163,12 @@ def test_yaml_reads_back_as_the_same_recipe(values: dict[str, Any]) -> None:
     recipe = Recipe.model_validate(values)
     again, _ = read(recipe.to_yaml())
     assert parse_recipe(again, source="its own YAML") == recipe
+
+
+def test_reading_a_recipe_imports_no_torch() -> None:
+    program = (
+        "import sys; from risctl.recipe.load import load_recipe; load_recipe('vlt-refcoco'); "
+        "print({'torch', 'transformers', 'spacy', 'h5py'} & set(sys.modules) or 'nothing heavy')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "nothing heavy"

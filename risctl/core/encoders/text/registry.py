@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from risctl.errors import RecipeError, UsageError, unknown_name
-from risctl.language.vocabulary import Vocabulary
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # reading a recipe must not import torch
+    import numpy as np
     from torch import nn
+
+    from risctl.language.vocabulary import Vocabulary
 
 TextSection = Any
 """`risctl.core.encoders.text.config.TextSection`, which is checked by the entries below and stands above them."""
