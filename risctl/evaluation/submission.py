@@ -66,6 +66,7 @@ def write_submission(
         clip_length: Frames that are encoded together.
         threshold: Pixels whose probability is above it belong to the mask.
         progress: Called with the numbers of videos that are done and that there are.
+        outputs: The output files of the command, which the zip is claimed from.
 
     Raises:
         DataError: The store holds no videos, or the zip is not complete.

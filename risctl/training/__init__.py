@@ -1,0 +1,1 @@
+"""Trains a system from a recipe, and resumes runs exactly."""

@@ -27,10 +27,11 @@ _MATCH = 0.5  # the IoU from which a found box is taken for a thing's
 
 
 def box_grounding_dataset(recipe: Recipe, stores: Iterable[Store], system: System) -> BoxGroundingDataset:
-    """Return the questions that `recipe` asks for. On the meta device nothing is looked for in pictures.
+    """Returns the box-grounding samples that a recipe asks for. On the meta device no boxes are detected.
 
-    Raises `UsageError` for a system that does not choose among boxes, `DataError` for files that cannot be read or if
-    there is no question.
+    Raises:
+        UsageError: The system does not ground expressions in boxes.
+        DataError: A file cannot be read, or there is no sample.
     """
     section, augment = recipe.data.box_grounding, recipe.data.augment
     if not isinstance(system, BoxGrounder):
@@ -63,9 +64,9 @@ def box_grounding_dataset(recipe: Recipe, stores: Iterable[Store], system: Syste
 
 @torch.inference_mode()
 def detected_box_questions(system: System, store: Store, *, split: str) -> list[BoxGroundingSample]:
-    """Return the phrases of a split of `store` as questions about what `system` finds in their pictures.
+    """Returns the expressions of a split of `store` as samples about the boxes that `system` detects in their images.
 
-    A phrase that means something that was not found is left out; one that means nothing stays.
+    An expression whose referred object was not detected is left out; a no-target expression stays.
     """
     grounder = as_box_grounder(system)
     was_training = system.training
@@ -76,7 +77,7 @@ def detected_box_questions(system: System, store: Store, *, split: str) -> list[
     questions = []
     for image, rows in of_image.items():
         encoded = encode(system, prepare(system.preprocess, store.pixels(image)))
-        picture = as_picture(grounder.boxes_of(encoded.features))
+        picture = boxes_of_image(grounder.boxes_of(encoded.features))
         size = store.image(image)
         sides = np.array([size.width, size.height] * 2, dtype=np.float32)
         for row in rows:
@@ -89,8 +90,8 @@ def detected_box_questions(system: System, store: Store, *, split: str) -> list[
     return questions
 
 
-def as_picture(boxes: Boxes) -> ImageBoxes:
-    """Return the boxes of one picture, of `Boxes` with B = 1, each with its two likeliest classes."""
+def boxes_of_image(boxes: Boxes) -> ImageBoxes:
+    """Returns the boxes of one image, of `Boxes` with B = 1, each with its two most likely classes."""
     there = boxes.mask[0]
     classes = boxes.classes[0][there]
     first = classes.topk(2, dim=1)
@@ -111,7 +112,7 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 
 def _found_of(picture: ImageBoxes, spans: Sequence[np.ndarray], sides: np.ndarray) -> tuple[int, ...] | None:
-    """Return which boxes are the things of spans (x, y, width, height) in pixels; None if one was not found."""
+    """Returns which boxes are the instances of spans (x, y, width, height) in pixels; None if one was not found."""
     if not spans:
         return ()
     if not len(picture.category_ids):

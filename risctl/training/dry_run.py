@@ -50,7 +50,7 @@ class DryRun:
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the plan as JSON values."""
+        """Returns the dry run as JSON values."""
         return {
             "parameters": self.parameters,
             "trainable": self.trainable,
@@ -64,9 +64,10 @@ class DryRun:
 
 
 def dry_run(recipe: Recipe, *, build: Builder | None = None) -> DryRun:
-    """Return what training `recipe` on one device would be. The store is read if it is there; nothing is written.
+    """Returns what training `recipe` on one device would be. The store is read if it is there; nothing is written.
 
-    Raises the errors that training would raise for the store, the splits and the batch size.
+    Raises:
+        RisctlError: Whatever training would raise for the store, the splits and the batch size.
     """
     if recipe.stages:
         return _of_stages(recipe, build)
@@ -106,7 +107,7 @@ def dry_run(recipe: Recipe, *, build: Builder | None = None) -> DryRun:
 
 
 def _of_stages(recipe: Recipe, build: Builder | None) -> DryRun:
-    """Return the plan of all stages together: the steps of all, the memory of the one that takes most."""
+    """Returns the dry run of all stages together: the steps of all, the memory of the one that takes most."""
     plans = {name: dry_run(recipe.stage(name), build=build) for name in recipe.stages}
     largest = max(plans.values(), key=lambda plan: sum(plan.memory.values()))
     known = [plan.steps for plan in plans.values() if plan.steps is not None]
@@ -170,7 +171,7 @@ def _memory(recipe: Recipe, system: System, notes: list[str]) -> dict[str, int]:
 
 
 def _activations(recipe: Recipe, system: System) -> int:
-    """Return the bytes that a forward pass and loss on `_PROBE` samples keep for the backward pass."""
+    """Returns the bytes that a forward pass and loss on `_PROBE` samples keep for the backward pass."""
     batch = _probe(recipe, system).to("meta")
     weights = {one.untyped_storage()._cdata for one in (*system.parameters(), *system.buffers())}
     # Views share a storage, which is kept once; holding a tensor of it keeps its address from being used again.
@@ -188,7 +189,7 @@ def _activations(recipe: Recipe, system: System) -> int:
 
 
 def _probe(recipe: Recipe, system: System) -> Batch:
-    """Return pictures, or clips, of 480 x 640 pixels, at the largest of the sizes that the training brings them to."""
+    """Returns images, or clips, of 480 x 640 pixels, at the largest size that the training resizes them to."""
     image, mask = np.zeros((480, 640, 3), dtype=np.uint8), np.zeros((480, 640), dtype=bool)
     sample = Sample(image=image, text="thing", mask=mask, ids=SampleIds(image_id=0, ref_id=0, sentence_id=0))
     preprocess, augment = system.preprocess, recipe.data.augment

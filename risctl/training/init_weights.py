@@ -105,7 +105,11 @@ class InitWeights:
 
 
 def read_init_weights(section: InitWeightsSection) -> InitWeights:
-    """Read the checkpoint to begin with. Raises what reading a checkpoint raises."""
+    """Reads the checkpoint whose weights a training starts from.
+
+    Raises:
+        CheckpointError: It cannot be read.
+    """
     path, header, weights = read_weights(section.checkpoint)
     return InitWeights(
         path=path,
@@ -117,7 +121,7 @@ def read_init_weights(section: InitWeightsSection) -> InitWeights:
 
 
 def _word_vectors(system: nn.Module, *, words: int) -> list[str]:
-    """Return the names of the tensors that have a row a word."""
+    """Returns the names of the tensors that have a row per word."""
     names = []
     for name, module in system.named_modules():
         if isinstance(module, nn.Embedding) and module.num_embeddings == words:

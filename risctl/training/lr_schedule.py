@@ -29,7 +29,7 @@ class LRSchedule:
 
     @classmethod
     def of(cls, optim: OptimSection, *, steps_per_epoch: int, total: int) -> LRSchedule:
-        """Return the schedule of a recipe, whose milestones are epochs counted from 1, for a run of `total` steps."""
+        """Returns the schedule of a recipe, whose milestones are epochs counted from 1, for a run of `total` steps."""
         course = optim.schedule
         return cls(
             name=course.name,
@@ -43,7 +43,7 @@ class LRSchedule:
         )
 
     def __call__(self, step: int) -> float:
-        """Return the factor for the update that follows `step` updates."""
+        """Returns the factor for the update that follows `step` updates."""
         return self._course(step) * self._warmup(step)
 
     def _course(self, step: int) -> float:

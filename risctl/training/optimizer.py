@@ -14,11 +14,14 @@ from risctl.recipe.schema import OptimSection
 
 
 def build_optimizer(system: nn.Module, optim: OptimSection) -> Optimizer:
-    """Return the optimizer of the trainable parameters of `system`.
+    """Returns the optimizer of the trainable parameters of `system`.
 
     Each group has a `multiplier` of the learning rate: that of the longest prefix in `optim.multipliers` that the
     parameter's name begins with. With `adamw`, parameters of one dimension (norms, biases) do not decay unless
-    `optim.decay_all`. Raises `RecipeError` if a prefix is no parameter's or nothing is trainable.
+    `optim.decay_all`.
+
+    Raises:
+        RecipeError: A prefix is no parameter's, or nothing is trainable.
     """
     names = [name for name, _ in system.named_parameters()]
     lost = [prefix for prefix in optim.multipliers if not any(name.startswith(prefix) for name in names)]
@@ -46,13 +49,13 @@ def build_optimizer(system: nn.Module, optim: OptimSection) -> Optimizer:
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:
-    """Set the learning rate of every group to `rate` times its multiplier."""
+    """Sets the learning rate of every group to `rate` times its multiplier."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["multiplier"]
 
 
 def optimizer_tensors(optimizer: Optimizer, system: nn.Module) -> dict[str, Tensor]:
-    """Return the state of `optimizer`, `{"<entry> <parameter's name>": tensor}`: `exp_avg head.weight` for instance."""
+    """Returns the state of `optimizer`, `{"<entry> <parameter>": tensor}`: `exp_avg head.weight` for instance."""
     state = {}
     for name, parameter in _optimized(optimizer, system):
         for entry, value in optimizer.state.get(parameter, {}).items():
@@ -62,7 +65,11 @@ def optimizer_tensors(optimizer: Optimizer, system: nn.Module) -> dict[str, Tens
 
 
 def load_optimizer(optimizer: Optimizer, system: nn.Module, tensors: Mapping[str, Tensor], *, source: Path) -> None:
-    """Give `optimizer` the state that `optimizer_tensors` gave. Raises `CheckpointError` if it is another model's."""
+    """Restores the state that `optimizer_tensors` gave.
+
+    Raises:
+        CheckpointError: It is another model's.
+    """
     named = dict(_optimized(optimizer, system))
     for key, tensor in tensors.items():
         entry, _, name = key.partition(" ")

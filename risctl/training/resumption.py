@@ -49,7 +49,11 @@ class Resumption:
         return cls(path=run.last, header=header, tensors=tensors)
 
     def check_stores(self, stores: Sequence[Store]) -> None:
-        """Raises `DataError` unless `stores` are those that the run was trained on."""
+        """Checks the stores.
+
+        Raises:
+            DataError: `stores` are not those that the run was trained on.
+        """
         dataset = self.header.get("dataset", {})
         before = [dataset.get("fingerprint"), *(one.get("fingerprint") for one in dataset.get("also", ()))]
         if len(before) != len(stores):
@@ -62,7 +66,11 @@ class Resumption:
                 )
 
     def check_position(self, *, steps_per_epoch: int, processes: int) -> None:
-        """Raises `UsageError` if the run had other steps per epoch or processes: it could not go on exactly."""
+        """Checks that the run can go on exactly.
+
+        Raises:
+            UsageError: The run had another number of steps per epoch or of processes.
+        """
         position = self.header.get("position")
         if not isinstance(position, dict):
             raise CheckpointError(f"{self.path} holds no training state; it can be used, but not be resumed")

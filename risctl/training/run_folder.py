@@ -47,9 +47,11 @@ class RunFolder:
 
     @classmethod
     def create(cls, recipe: Recipe, *, out: Path | None = None) -> RunFolder:
-        """Make a new folder: `out`, or the first free `runs/<recipe>-<n>`.
+        """Makes a new folder: `out`, or the first free `runs/<recipe>-<n>`.
 
-        Raises `UsageError` if `out` is there and not empty, `MachineError` if the disk refuses.
+        Raises:
+            UsageError: `out` exists and is not empty.
+            MachineError: The disk refuses.
         """
         try:
             path = _claimed_next(recipe.name) if out is None else _claimed(out)
@@ -61,7 +63,11 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """Return the run in the folder `path`. Raises `UsageError` if it is none."""
+        """Returns the run in the folder `path`.
+
+        Raises:
+            UsageError: There is no run.
+        """
         run = cls(path)
         if not run.recipe_file.is_file():
             what = "is no run folder: it has no recipe.yaml" if path.is_dir() else "does not exist"
@@ -69,9 +75,10 @@ class RunFolder:
         return run
 
     def recipe(self) -> Recipe:
-        """Return the recipe of the run, also of one that risctl 0.1 wrote.
+        """Returns the recipe of the run, also of one that risctl 0.1 wrote.
 
-        Raises `RecipeError` if it was edited into none.
+        Raises:
+            RecipeError: It was edited and is no longer valid.
         """
         return load_recipe(self.recipe_file, upgrade=partial(upgraded_recipe, version=1))
 
@@ -89,9 +96,13 @@ class RunFolder:
 
     @contextmanager
     def locked(self, *, active: bool = True) -> Iterator[None]:
-        """Keep other processes from training in this folder within the block; the lock dies with the process.
+        """Keeps other processes from training in this folder within the block; the lock dies with the process.
 
-        `active` is false in all processes of a run but the first. Raises `UsageError` if another run is at it.
+        Args:
+            active: False in all processes of a run but the first.
+
+        Raises:
+            UsageError: Another run is training in it.
         """
         if not active:
             yield
@@ -114,7 +125,7 @@ class RunFolder:
 
 
 def versions() -> dict[str, Any]:
-    """Return the versions of everything that computes, for a run's record."""
+    """Returns the versions of everything that computes, for a run's record."""
     found: dict[str, Any] = {
         "risctl": __version__,
         "python": platform.python_version(),
@@ -132,7 +143,7 @@ def versions() -> dict[str, Any]:
 
 
 def next_free(name: str) -> Path:
-    """Return the folder that the next run of the recipe `name` gets."""
+    """Returns the folder that the next run of the recipe `name` gets."""
     number = 1
     while (RUNS / f"{name}-{number}").exists():
         number += 1

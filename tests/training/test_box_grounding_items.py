@@ -23,7 +23,7 @@ from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
 from risctl.systems.mini.model import Mini
 from risctl.systems.registry import build_system
-from risctl.training.box_grounding_dataset import as_picture, box_grounding_dataset, detected_box_questions
+from risctl.training.box_grounding_dataset import box_grounding_dataset, boxes_of_image, detected_box_questions
 from risctl.training.datasets import training_dataset
 from risctl.vision import rle
 
@@ -135,7 +135,7 @@ def test_boxes_become_a_picture_with_their_two_likeliest_classes() -> None:
         confidence=torch.tensor([[0.4, 0.0]]),
         appearance=torch.rand(1, 2, 4),
     )
-    one = as_picture(boxes)
+    one = boxes_of_image(boxes)
     assert one.corners.tolist() == pytest.approx(np.array([[0.1, 0.2, 1.0, 0.9]]), abs=1e-6)
     assert (one.category_ids.tolist(), one.aspect) == ([2], pytest.approx(0.7))
     assert (

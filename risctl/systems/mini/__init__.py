@@ -1,0 +1,1 @@
+"""mini: detects objects, then selects the referred one. The model that the package ships."""

@@ -31,9 +31,13 @@ class MiniPreprocess:
         self.word_ids = WordIds(words, buckets=buckets, max_words=max_words)
 
     def image(self, image: np.ndarray) -> tuple[Tensor, Letterbox]:
-        """Return the input (3, size, size), RGB in [0, 1], of a uint8 picture (H, W, 3), and how it lies in it.
+        """Resizes an image into the square input, bilinearly with antialiasing: photographs shrink about tenfold.
 
-        Bilinear with antialiasing: a photograph is made some ten times smaller.
+        Args:
+            image: uint8 RGB (H, W, 3).
+
+        Returns:
+            The input (3, size, size), RGB in [0, 1], and how the image lies in it.
         """
         geometry = self.fit(height=image.shape[0], width=image.shape[1])
         inner = _scaled(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None], geometry)
@@ -42,11 +46,15 @@ class MiniPreprocess:
         return square, geometry
 
     def fit(self, *, height: int, width: int) -> Letterbox:
-        """Return how `image` lays a picture of this size."""
+        """Returns how `image` lays out an image of this size."""
         return Letterbox.fit(height=height, width=width, size=self.size)
 
     def text(self, text: str) -> tuple[Tensor, Tensor]:
-        """Return ids (max_words * per_word,) int64 and their mask bool. Raises `UsageError` if the text has no word."""
+        """Returns ids (max_words * per_word,) int64 and their mask, bool.
+
+        Raises:
+            UsageError: The text has no word.
+        """
         ids = self.word_ids(text)
         present = ids[:, :1] > 0
         if not present.any():
@@ -54,14 +62,14 @@ class MiniPreprocess:
         return ids.flatten(), present.expand_as(ids).flatten()
 
     def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
-        """Return the soft target (size / 4, size / 4) float32 in [0, 1] of a bool mask (H, W)."""
+        """Returns the soft target (size / 4, size / 4) float32 in [0, 1] of a bool mask (H, W)."""
         box = checked_geometry(geometry, Letterbox)
         square = torch.zeros((1, 1, self.size, self.size))
         square[..., box.rows, box.columns] = _scaled(torch.from_numpy(mask.astype(np.float32))[None, None], box)
         return functional.avg_pool2d(square, 4)[0, 0]
 
     def instance_masks(self, masks: np.ndarray, geometry: Geometry) -> Tensor:
-        """Return masks (N, size, size) bool of masks (N, H, W) bool: as fine as the input, for small things' sake."""
+        """Returns masks (N, size, size) bool of masks (N, H, W) bool: at the input's size, for small instances."""
         box = checked_geometry(geometry, Letterbox)
         square = torch.zeros((len(masks), self.size, self.size), dtype=torch.bool)
         square[:, box.rows, box.columns] = _scaled(torch.from_numpy(masks.astype(np.uint8) * 255)[None], box)[0] > 127
@@ -69,6 +77,6 @@ class MiniPreprocess:
 
 
 def _scaled(pixels: Tensor, geometry: Letterbox) -> Tensor:
-    """Return pixels (1, C, H, W) at the size that they have within the square."""
+    """Returns pixels (1, C, H, W) at the size that they have within the square."""
     size = (geometry.inner_height, geometry.inner_width)
     return functional.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)

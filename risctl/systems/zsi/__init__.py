@@ -1,0 +1,1 @@
+"""ZSI: zero-shot instance segmentation (Zheng et al., CVPR 2021)."""

@@ -1,0 +1,1 @@
+"""Computes the output of frozen encoders once, and trains from it."""

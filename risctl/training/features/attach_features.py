@@ -29,12 +29,17 @@ _NOISE = 0.01
 def attach_features(
     recipe: Recipe, stores: Sequence[Store], system: System, items: object, *, device: torch.device
 ) -> str | None:
-    """Let `items` of `stores` take features instead of pictures where the recipe says so; return what to tell about it.
+    """Lets the datasets of `stores` read cached features instead of images where the recipe says so.
 
-    `auto` takes those beside the stores, each its own; where one has none, or none can be had, or training with them
-    would not be the same, the pictures stay.
-    Raises `DataError` for features that are stale, damaged or of other samples, `UsageError` for a file that is named
-    and that the recipe cannot be trained on.
+    `auto` takes the caches beside the stores, each its own; where one is missing, or none can exist, or training with
+    them would not be the same, the images stay.
+
+    Returns:
+        What to log about it.
+
+    Raises:
+        DataError: The features are stale, damaged or of other samples.
+        UsageError: A file is named that the recipe cannot be trained on.
     """
     asked = recipe.data.features
     if asked is None:
@@ -73,7 +78,7 @@ def attach_features(
 
 
 def differs_in_batches(recipe: Recipe, stores: Sequence[Store], system: System) -> bool:
-    """Return whether pictures are filled up to the size of others in their batch, and features would differ by that."""
+    """Returns whether images are padded to the size of others in their batch, which would change their features."""
     if not isinstance(system, FeatureCacheable) or not system.padding_changes_features or recipe.data.batch_size == 1:
         return False
     sizes: set[tuple[int, int]] = set()
@@ -88,7 +93,11 @@ def differs_in_batches(recipe: Recipe, stores: Sequence[Store], system: System) 
 def _recalled(
     path: Path, key: Key, store: Store, *, recipe: Recipe, system: System, device: torch.device, again: str
 ) -> CachedFeatures:
-    """Open the features of a store. Raises `DataError` if they are not those of `key` on the split trained on."""
+    """Opens the features of a store.
+
+    Raises:
+        DataError: They are not those of `key` on the split trained on.
+    """
     features = CachedFeatures(path)
     check_key(features.cache, key, again=again)
     if features.cache.layout.split != recipe.data.train_split:
@@ -112,7 +121,11 @@ def _command(recipe: Recipe, stores: Sequence[Store]) -> str:
 
 
 def check_key(cache: FeatureCache, key: Key, *, again: str) -> None:
-    """Raise `DataError` saying what has changed since `cache` was made, if it is stale."""
+    """Checks that a cache is not stale.
+
+    Raises:
+        DataError: Something has changed since `cache` was made; the message says what.
+    """
     if differing := key.differences(cache.layout.key):
         raise DataError(f"the features {cache.path} are stale: {'; '.join(differing)}. {again}, or data.features=null")
 

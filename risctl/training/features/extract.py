@@ -63,10 +63,13 @@ class FeaturePlan:
 
 
 class FeatureRun:
-    """A recipe's system with its frozen encoders, on the stores it trains on, ready to say what they need and to run.
+    """A recipe's system with its frozen encoders, on the stores that it is trained on.
 
-    The weights are those that training begins with: the same seed, files and vocabulary. Raises `UsageError` if nothing
-    of the recipe is frozen, its pictures change at random, or it is about clips, things or questions.
+    The weights are those that training starts from: the same seed, files and vocabulary.
+
+    Raises:
+        UsageError: Nothing of the recipe is frozen, its images are augmented at random, or it is about clips, instances
+            or box grounding.
     """
 
     def __init__(self, recipe: Recipe, store: Store, *, also: Sequence[Store] = (), dry: bool = False) -> None:
@@ -82,7 +85,7 @@ class FeatureRun:
     def plan(
         self, store: Store | None = None, *, path: Path | None = None, shard: tuple[int, int] = (1, 1)
     ) -> FeaturePlan:
-        """Return what would be written for a shard of one of the stores, the first unless named; compute nothing."""
+        """Returns what would be written for a shard of one of the stores, the first unless named; computes nothing."""
         store = store or self.stores[0]
         path = path or default_path(self.recipe, store.path)
         split = self.recipe.data.train_split
@@ -135,10 +138,11 @@ class FeatureRun:
         workers: int = 0,
         progress: Progress | None = None,
     ) -> Path:
-        """Compute what is missing of the shard and return its file; one that is there already is left as it is.
+        """Computes what is missing of the shard and returns its file; one that is there already is left as it is.
 
-        Raises `DataError` for a picture that cannot be read or features that fp16 cannot hold, `MachineError` for a
-        full disk.
+        Raises:
+            DataError: An image cannot be read, or fp16 cannot hold the features.
+            MachineError: The disk is full.
         """
         if _is_there(plan):
             return plan.out
@@ -232,7 +236,11 @@ def finish(path: Path, count: int) -> Path | None:
 
 
 def _halved(parts: frozen_prefix.PrefixOutput, place: int, key: str) -> list[np.ndarray]:
-    """Return the tensors of one sample of a batch as float16. Raises `DataError` if that cannot hold them."""
+    """Returns the tensors of one sample of a batch as float16.
+
+    Raises:
+        DataError: float16 cannot hold them.
+    """
     whole = [one[place].float().cpu().numpy() for one in parts]
     most = max(float(np.abs(one).max(initial=0.0)) for one in whole)
     if not most <= LARGEST:

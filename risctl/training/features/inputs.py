@@ -23,7 +23,11 @@ Prepared = tuple[Tensor, Tensor]
 
 
 def picture_inputs(store: Store, preprocess: Preprocess, keys: Sequence[str], *, workers: int) -> Iterator[Prepared]:
-    """Yield the pictures of `keys`, decoded by `workers` processes. Raises `DataError` for one that cannot be read."""
+    """Yields the images of `keys`, decoded by `workers` processes.
+
+    Raises:
+        DataError: An image cannot be read.
+    """
     loader: DataLoader[Prepared | RisctlError] = DataLoader(
         _Pictures(store, preprocess, keys), batch_size=None, num_workers=workers
     )
@@ -34,12 +38,12 @@ def picture_inputs(store: Store, preprocess: Preprocess, keys: Sequence[str], *,
 
 
 def text_inputs(preprocess: Preprocess, texts: Sequence[str]) -> Iterator[Prepared]:
-    """Yield the texts as word ids."""
+    """Yields the texts as word ids."""
     return (preprocess.text(text) for text in texts)
 
 
 def batches_of_one_size(inputs: Iterable[Prepared], *, most: int) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-    """Yield neighbours of one size together, `most` at once: their places, inputs and masks."""
+    """Yields neighbours of one size together, at most a batch at once: their positions, inputs and masks."""
     waiting: list[tuple[int, Tensor, Tensor]] = []
     for place, (one, mask) in enumerate(inputs):
         if waiting and (len(waiting) == most or waiting[0][1].shape != one.shape):

@@ -46,10 +46,17 @@ def frozen_encoders(system: FeatureCacheable) -> dict[str, nn.Module]:
 
 
 def key_of(recipe: Recipe, store: Store, system: System, *, weighed: bool = True) -> Key:
-    """Return the key of the features that training `recipe` on `store` with `system` needs.
+    """Returns the key of the features that training `recipe` on `store` with `system` needs.
 
-    weighed: look at the weights, which a dry run has none of. Raises `UsageError` if nothing can be computed before: no
-    pictures with phrases, no frozen encoder, or pictures that change at random.
+    Args:
+        recipe: The recipe.
+        store: The store.
+        system: The system that the recipe describes.
+        weighed: Whether to digest the weights, which a dry run has none of.
+
+    Raises:
+        UsageError: Nothing can be computed in advance: there are no images with expressions, no frozen encoder, or the
+            images are augmented at random.
     """
     check_items(recipe, store)
     encoders = frozen_encoders(as_cacheable(system))
@@ -74,15 +81,18 @@ def key_of(recipe: Recipe, store: Store, system: System, *, weighed: bool = True
 
 
 def code_version() -> str:
-    """Return what features of this version of the code say of it."""
+    """Returns what features record of this version of the code."""
     return f"risctl {__version__}, features {schema.VERSION}"
 
 
 def check_items(recipe: Recipe, store: Store) -> None:
-    """Raise `UsageError` unless `recipe` learns from the pictures of `store` as they are, each with a phrase.
+    """Checks that `recipe` learns from the images of `store` as they are, each with an expression.
 
-    Clips have no features: their frames are drawn anew each time, those of pictures are moved at random, and a video
-    backbone (Video Swin) looks at all frames of a clip together, so what it gives for a frame depends on the draw.
+    Clips have no features: their frames are drawn anew each time, those of images are moved at random, and a video
+    backbone (Video Swin) sees all frames of a clip together, so its features of a frame depend on the draw.
+
+    Raises:
+        UsageError: It does not.
     """
     data = recipe.data
     if data.frames is not None or is_video_store(store):
@@ -100,7 +110,11 @@ def check_items(recipe: Recipe, store: Store) -> None:
 
 
 def check_augmentation(recipe: Recipe, encoders: dict[str, nn.Module]) -> None:
-    """Raise `UsageError` for changes of the pictures that no features computed before can follow: all but mirroring."""
+    """Checks that the recipe's augmentations can be applied to cached features.
+
+    Raises:
+        UsageError: There is one besides mirroring.
+    """
     augment = recipe.data.augment
     if augment is None or IMAGES not in encoders:
         return
@@ -114,7 +128,7 @@ def check_augmentation(recipe: Recipe, encoders: dict[str, nn.Module]) -> None:
 
 
 def default_path(recipe: Recipe, store: Path) -> Path:
-    """Return where the features of a recipe on a store lie unless named: beside the store."""
+    """Returns where the features of a recipe on a store lie unless named: beside the store."""
     return store.with_name(f"{store.name.removesuffix('.h5')}.{recipe.name}{schema.SUFFIX}")
 
 
