@@ -31,7 +31,7 @@ class Subcommand:
     """An entry of the top-level help.
 
     Attributes:
-        module: The module below `risctl.cli` whose `app` is the subcommand.
+        module: The module whose `app` is the subcommand.
         help: Its line in the help: the first sentence of its own help.
         panel: The panel of the help in which it is listed.
     """
@@ -44,55 +44,62 @@ class Subcommand:
 # In the order of the help, which is that of the work.
 SUBCOMMANDS = {
     "prepare": Subcommand(
-        module="prepare.app",
+        module="risctl.cli.prepare.app",
         help="Turn a dataset into a store: one file that training and evaluation read.",
         panel=WORKFLOW,
     ),
     "data": Subcommand(
-        module="data", help="List the known datasets; check, count and show your own files and stores.", panel=WORKFLOW
+        module="risctl.cli.data",
+        help="List the known datasets; check, count and show your own files and stores.",
+        panel=WORKFLOW,
     ),
-    "train": Subcommand(module="train.command", help="Train a model from a recipe.", panel=WORKFLOW),
+    "train": Subcommand(module="risctl.cli.train.command", help="Train a model from a recipe.", panel=WORKFLOW),
     "eval": Subcommand(
-        module="eval.command",
+        module="risctl.cli.eval.command",
         help="Evaluate a trained model: oIoU, mIoU and Pr@X with their protocol, counts and confidence intervals.",
         panel=WORKFLOW,
     ),
     "compare": Subcommand(
-        module="compare",
+        module="risctl.cli.compare",
         help="Compare evaluations sample by sample, with confidence intervals of the differences.",
         panel=WORKFLOW,
     ),
     "predict": Subcommand(
-        module="predict.command", help="Segment what phrases refer to in pictures or a video.", panel=WORKFLOW
+        module="risctl.cli.predict.command",
+        help="Segment what phrases refer to in pictures or a video.",
+        panel=WORKFLOW,
     ),
     "visualize": Subcommand(
-        module="visualize.app",
+        module="risctl.cli.visualize.app",
         help="Draw datasets, predictions, and how a model arrived at its answer.",
         panel=WORKFLOW,
     ),
     "zeroshot": Subcommand(
-        module="zeroshot.app",
+        module="risctl.cli.zeroshot.app",
         help="Segment phrases without training: Global-Local CLIP over mask proposals.",
         panel=WORKFLOW,
     ),
     "recipes": Subcommand(
-        module="recipes",
+        module="risctl.cli.recipes",
         help="List, show, copy and check recipes: the YAML files that define a training run.",
         panel=MODELS,
     ),
     "import": Subcommand(
-        module="import_.app", help="Convert published weights into risctl's checkpoints and backbones.", panel=MODELS
+        module="risctl.cli.import_.app",
+        help="Convert published weights into risctl's checkpoints and backbones.",
+        panel=MODELS,
     ),
     "cache": Subcommand(
-        module="cache", help="List, verify and clear cached downloads, word vectors and features.", panel=MAINTENANCE
+        module="risctl.cli.cache",
+        help="List, verify and clear cached downloads, word vectors and features.",
+        panel=MAINTENANCE,
     ),
     "doctor": Subcommand(
-        module="doctor",
+        module="risctl.cli.doctor",
         help="Check the installation: versions, devices, disk space, datasets and models.",
         panel=MAINTENANCE,
     ),
 }
-ORDER = tuple(SUBCOMMANDS)
 
 
 class LazyGroup(TyperGroup):
@@ -105,7 +112,7 @@ class LazyGroup(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Returns the names of the subcommands in the order of the help."""
-        return list(ORDER)
+        return list(SUBCOMMANDS)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Returns the name, the imported command and the remaining arguments."""
@@ -115,7 +122,7 @@ class LazyGroup(TyperGroup):
     @staticmethod
     def load(name: str) -> Any:
         """Imports a subcommand and returns its command or group."""
-        module = import_module(f"risctl.cli.{SUBCOMMANDS[name].module}")
+        module = import_module(SUBCOMMANDS[name].module)
         module.app._add_completion = False  # the shell's completion is installed by the top level
         command = typer.main.get_command(module.app)
         command.name = name

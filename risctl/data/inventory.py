@@ -60,7 +60,7 @@ class DatasetEntry:
         }
 
     def as_text(self) -> str:
-        """Returns it as text for a person, a line for each thing that is known."""
+        """Returns it as text for a person, a line for each fact that is known."""
         lines = [f"{self.dataset.name}: {self.dataset.summary}", f"  protocol: {self.dataset.protocol}"]
         for way, table in self.dataset.published.items():
             splits = ", ".join(f"{split} {_figures(row)}" for split, row in table.items() if split != TOTAL)

@@ -157,15 +157,15 @@ def _attributes(clips: ClipStore, ref: ClipRef) -> dict[str, Any]:
     """
     store = clips.store
     category, crowd = store.numbers("annotations/category"), store.numbers("annotations/crowd")
-    things = [[row for row in store.annotations_of(frame).tolist() if not crowd[row]] for frame in ref.annotations]
+    instances = [[row for row in store.annotations_of(frame).tolist() if not crowd[row]] for frame in ref.annotations]
     masks = [store.annotation(row).mask for row in ref.annotations.values()]
     kinds = {int(category[row]) for row in ref.annotations.values()}
     return {
         "targets": 1,
         "categories": [store.categories[kind] for kind in sorted(kinds)] if len(store.categories) > 1 else [],
         "area": float(np.mean([rle.area(mask) / (mask["size"][0] * mask["size"][1]) for mask in masks])),
-        "distractors": max(sum(int(category[row]) in kinds for row in own) - 1 for own in things),
-        "objects": max(map(len, things)),
+        "distractors": max(sum(int(category[row]) in kinds for row in own) - 1 for own in instances),
+        "objects": max(map(len, instances)),
     }
 
 

@@ -46,7 +46,7 @@ class PredictionFolder:
         """Writes the files of a prediction that kept its picture, and return its record, ready for JSON.
 
         image: what the record calls the picture; name: what its files are named after (a file's stem). The record has
-        `image`, `text`, `matched` (False where the model says that there is no such thing; the mask is then empty),
+        `image`, `text`, `matched` (False where the model says that there is no such object; the mask is then empty),
         `score`, `box` [x, y, width, height] or None, `area` in pixels, `segmentation` (COCO RLE), `threshold`, `model`,
         and the paths `mask` and `overlay`. Raises `DataError` or `MachineError` if the folder cannot be written.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-# "right" stands for the side even where it could mean "correct": in phrases that refer to things in a picture it hardly
+# "right" stands for the side even where it could mean "correct": in phrases that refer to objects in an image it hardly
 # ever does. Words such as "bright" or "upright" are other words and stay.
 _PAIRS = (
     ("left", "right"),

@@ -99,7 +99,7 @@ class VideoSystem(Protocol):
 
 @runtime_checkable
 class InstanceLearner(Protocol):
-    """Can be trained on all annotated instances of an image (`Batch.things`), without expressions.
+    """Can be trained on all annotated instances of an image (`Batch.instances`), without expressions.
 
     Attributes:
         instances_only: Whether it is always trained so, whatever `data.items` says.

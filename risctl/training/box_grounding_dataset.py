@@ -23,7 +23,7 @@ from risctl.systems.base import System
 from risctl.systems.protocols import BoxGrounder, as_box_grounder
 from risctl.vision import rle
 
-_MATCH = 0.5  # the IoU from which a found box is taken for a thing's
+_MATCH = 0.5  # the IoU from which a detected box is taken for an instance's
 
 
 def box_grounding_dataset(recipe: Recipe, stores: Iterable[Store], system: System) -> BoxGroundingDataset:

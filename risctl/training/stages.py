@@ -1,7 +1,7 @@
 """Trains recipes with stages: one run after another, each in its own folder and initialised by the one before.
 
-The run folder of such a training holds the recipe, a folder a stage (`1-things`, `2-phrases`, …) and, at its end, the
-checkpoint of the last stage with the whole recipe in it. A resume finds the stage that was not finished.
+The run folder of such a training holds the recipe, a folder a stage (`1-selector`, `2-detector`, …) and, at its end,
+the checkpoint of the last stage with the whole recipe in it. A resume finds the stage that was not finished.
 """
 
 from __future__ import annotations

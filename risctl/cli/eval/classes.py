@@ -53,8 +53,8 @@ def evaluate_detector(
     if not is_main:
         return
     protocol = "gzsi" if generalised else "zsi"
-    things = ", ".join(f"{count:,} objects of {part} categories" for part, count in report.instances.items())
-    lines = [f"protocol {protocol}: masks, {report.images:,} images, {things}, {report.detections:,} found"]
+    objects = ", ".join(f"{count:,} objects of {part} categories" for part, count in report.instances.items())
+    lines = [f"protocol {protocol}: masks, {report.images:,} images, {objects}, {report.detections:,} found"]
     lines += [f"{name:<22}{'-' if math.isnan(value) else f'{value:.2f}'}" for name, value in report.figures.items()]
     data = {
         "protocol": protocol,

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from risctl.core.encoders.text.query_word import SIDE_NAMES
 
-_SURE = 0.7  # a box this good, compared with the best, is another thing of the asked kind
+_SCORE_RATIO = 0.7  # a box of this share of the best score is another instance of the named category
 
 
 def select_by_location(boxes: Tensor, scores: Tensor, place: Tensor, *, height: int, width: int) -> int:
@@ -28,7 +28,7 @@ def select_by_location(boxes: Tensor, scores: Tensor, place: Tensor, *, height: 
         if rank == 1:
             return 0
         sides = place.new_tensor([float(name == "left") for name in SIDE_NAMES])
-    good = int((scores >= _SURE * scores[0]).sum()) if scores[0] > 0 else 1
+    good = int((scores >= _SCORE_RATIO * scores[0]).sum()) if scores[0] > 0 else 1
     left, top, right, bottom = (boxes[:good] / boxes.new_tensor([width, height, width, height])).unbind(1)
     x, y, area = (left + right) / 2, (top + bottom) / 2, (right - left) * (bottom - top)
     wishes = {

@@ -191,10 +191,12 @@ class ZSI(ZSINetwork):
     def _instances(self, row: int, regions: Regions, asked: Tensor, batch: Batch) -> Instances:
         """Returns the instances of the image `row` of `batch`."""
         if batch.instances is not None:
-            things = batch.instances[row]
-            labels = things.categories.new_tensor([self._labels.get(one, 0) for one in things.categories.tolist()])
+            instances = batch.instances[row]
+            labels = instances.categories.new_tensor(
+                [self._labels.get(one, 0) for one in instances.categories.tolist()]
+            )
             seen = labels > 0
-            return Instances.of_masks(things.masks[seen][:, : regions.height, : regions.width], labels[seen])
+            return Instances.of_masks(instances.masks[seen][:, : regions.height, : regions.width], labels[seen])
         if batch.targets is None:
             raise ValueError("expected a batch with instances or targets")
         target = batch.targets[row, : regions.height, : regions.width]

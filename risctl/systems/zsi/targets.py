@@ -67,13 +67,13 @@ class SampledRegions:
         corners: (N, 4), xyxy in input pixels.
         labels: (N,), categories; 0 for background.
         targets: (N, 4), target deltas.
-        things: (N,), the matched instance; meaningful where `inside`.
+        matched: (N,), the matched instance; meaningful where `inside`.
     """
 
     corners: Tensor
     labels: Tensor
     targets: Tensor
-    things: Tensor
+    matched: Tensor
 
     @property
     def inside(self) -> Tensor:
@@ -87,7 +87,7 @@ class SampledRegions:
             corners=self.corners[chosen],
             labels=self.labels[chosen],
             targets=self.targets[chosen],
-            things=self.things[chosen],
+            matched=self.matched[chosen],
         )
 
     def losses(self, boxes: SemanticBoxes) -> dict[str, Tensor]:
@@ -134,10 +134,10 @@ def match(overlaps: Tensor, *, high: float, low: float, keep_best: bool) -> Tens
 @torch.no_grad()
 def sample(matches: Tensor, *, count: int, share: float) -> Tensor:
     """Samples `count` indices of `matches` (A,), at most a `share` of them matched, the rest background."""
-    things, rest = torch.nonzero(matches >= 0)[:, 0], torch.nonzero(matches == _BACKGROUND)[:, 0]
-    things = things[torch.randperm(len(things), device=things.device)[: int(count * share)]]
-    rest = rest[torch.randperm(len(rest), device=rest.device)[: count - len(things)]]
-    return torch.cat([things, rest])
+    matched, rest = torch.nonzero(matches >= 0)[:, 0], torch.nonzero(matches == _BACKGROUND)[:, 0]
+    matched = matched[torch.randperm(len(matched), device=matched.device)[: int(count * share)]]
+    rest = rest[torch.randperm(len(rest), device=rest.device)[: count - len(matched)]]
+    return torch.cat([matched, rest])
 
 
 def sample_anchors(
@@ -157,12 +157,12 @@ def sample_anchors(
         within = (boxes[:, :2] >= 0).all(1) & (boxes[:, 2] < width) & (boxes[:, 3] < height)
         matches = matches.masked_fill(~within, _IGNORED)
     chosen = sample(matches, count=_ANCHORS, share=_ANCHOR_SHARE)
-    things = matches[chosen]
-    wanted = _wanted(boxes[chosen], things, instances, conventions, (1.0, 1.0, 1.0, 1.0))
+    matched = matches[chosen]
+    wanted = _wanted(boxes[chosen], matched, instances, conventions, (1.0, 1.0, 1.0, 1.0))
     return SampledAnchors(
         logits=torch.cat([flatten_logits(one) for one in logits])[chosen],
         deltas=torch.cat([flatten_deltas(one) for one in deltas])[chosen],
-        labels=(things >= 0).long(),
+        labels=(matched >= 0).long(),
         targets=wanted,
     )
 
@@ -175,28 +175,28 @@ def sample_regions(
     boxes = torch.cat([instances.boxes, proposed])
     matches = match(conventions.iou(instances.boxes, boxes), high=0.5, low=0.5, keep_best=False)
     chosen = sample(matches, count=count, share=_REGION_SHARE)
-    things = matches[chosen]
-    labels = torch.zeros_like(things)
-    labels[things >= 0] = instances.labels[things[things >= 0]]
-    wanted = _wanted(boxes[chosen], things, instances, conventions, stds)
-    return SampledRegions(corners=boxes[chosen], labels=labels, targets=wanted, things=things)
+    matched = matches[chosen]
+    labels = torch.zeros_like(matched)
+    labels[matched >= 0] = instances.labels[matched[matched >= 0]]
+    wanted = _wanted(boxes[chosen], matched, instances, conventions, stds)
+    return SampledRegions(corners=boxes[chosen], labels=labels, targets=wanted, matched=matched)
 
 
 @torch.no_grad()
 def mask_targets(sampled: SampledRegions, instances: Instances, *, size: int) -> MaskTargets:
     """Returns the targets of the masks (M, size, size) of matched regions."""
     corners = sampled.corners
-    rois = torch.cat([sampled.things[:, None].to(corners.dtype), corners], 1)
+    rois = torch.cat([sampled.matched[:, None].to(corners.dtype), corners], 1)
     squares = roi_align(instances.masks[:, None].to(corners.dtype), rois, size, aligned=True)[:, 0]
     return MaskTargets(labels=sampled.labels, squares=(squares >= 0.5).to(corners.dtype))
 
 
 def _wanted(
-    boxes: Tensor, things: Tensor, instances: Instances, conventions: BoxConvention, stds: Sequence[float]
+    boxes: Tensor, matched: Tensor, instances: Instances, conventions: BoxConvention, stds: Sequence[float]
 ) -> Tensor:
     wanted = torch.zeros_like(boxes)
-    inside = things >= 0
-    wanted[inside] = conventions.encode(boxes[inside], instances.boxes[things[inside]], stds=stds)
+    inside = matched >= 0
+    wanted[inside] = conventions.encode(boxes[inside], instances.boxes[matched[inside]], stds=stds)
     return wanted
 
 
