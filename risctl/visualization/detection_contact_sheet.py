@@ -60,7 +60,7 @@ def detection_contact_sheet(
     heading = [
         *([Caption(text=title)] if title else []),
         Caption(
-            text=f"left: annotated, the {max_count} largest; right: found above {min_score:g}, the {max_count} best"
+            text=f"left: annotated, the {max_count} largest; right: detected above {min_score:g}, the {max_count} best"
         ),
     ]
     return ContactSheet(pixels=grid(panels, columns=columns, heading=heading), entries=entries)

@@ -68,7 +68,7 @@ def prediction_contact_sheet(
         iou = float(ious(np.array([overlap.intersection]), np.array([overlap.union]), protocol)[0])
         notes = [f"IoU {iou:.2f}" if ref.annotations else "" if predicted.any() else "right"]
         notes += [] if ref.annotations else ["no target"]
-        notes += [] if predicted.any() else ["nothing found"]
+        notes += [] if predicted.any() else ["empty mask"]
         notes += [f"sample {key}", f"image {ref.image_id}"]
         pair = side_by_side(store.pixels(sentence.image), target=target, predicted=predicted, side=_SIDE)
         captions = [Caption(text=f"“{text}”"), Caption(text=", ".join(note for note in notes if note))]
@@ -87,7 +87,7 @@ def prediction_contact_sheet(
         )
     heading = [
         *([Caption(text=title)] if title else []),
-        Caption(text="left: what was to be found", colour=colour(0)),
-        Caption(text="right: what the model found", colour=colour(1)),
+        Caption(text="left: annotated", colour=colour(0)),
+        Caption(text="right: predicted", colour=colour(1)),
     ]
     return ContactSheet(pixels=grid(panels, columns=columns, heading=heading), entries=entries)

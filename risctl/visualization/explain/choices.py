@@ -26,12 +26,12 @@ def choices_contact_sheet(explained: ExplainedPrediction[BoxProbabilities]) -> n
     """
     [prediction], chosen = explained.frames, explained.explanation
     scaled, [mask] = fit_image(with_image(prediction), [prediction.mask], width=_SIDE, height=_SIDE)
-    caption = Caption(text=f"found, score {prediction.score:.2f}", colour=colour(0), filled=bool(mask.any()))
+    caption = Caption(text=f"predicted mask, score {prediction.score:.2f}", colour=colour(0), filled=bool(mask.any()))
     answer = with_captions(overlay(scaled, [mask]), [caption], size=_FONT_SIZE, width=_SIDE)
     areas = [_area(box, scaled.shape[0], scaled.shape[1]) for box in chosen.boxes]
     colours = [colour(rank) for rank in range(len(areas))]
     captions = [
-        Caption(text=f"meant with probability {probability:.2f}", colour=paint)
+        Caption(text=f"selected with probability {probability:.2f}", colour=paint)
         for probability, paint in zip(chosen.probabilities, colours, strict=True)
     ]
     # The least probable first, so that its lines do not lie over those of the others.

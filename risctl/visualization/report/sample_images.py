@@ -134,7 +134,7 @@ def _drawn(image: SampleImage, mask: np.ndarray, *, position: int, kind: str) ->
     Image.fromarray(pair).save(file, "JPEG", quality=_QUALITY, optimize=True)
     notes = [image.note] if image.note else []
     notes += [] if image.target.any() else ["no target"]
-    notes += [] if mask.any() else ["nothing found"]
+    notes += [] if mask.any() else ["empty mask"]
     return IllustratedSample(
         position=position,
         kind=kind,
