@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from risctl.errors import CheckpointError, MachineError, UsageError
+from risctl.errors import CheckpointError, MachineError
 from risctl.language.pretrained_tokens import MARK as TOKENIZER_MARK
 from risctl.language.pretrained_tokens import PretrainedTokens
+from risctl.language.subword_vocabulary import SubwordVocabulary
 from risctl.language.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ MARK = "<byte-pairs>"
 START, PAD, END, UNKNOWN = "<s>", "<pad>", "</s>", "<unk>"
 
 
-class BytePairs(Vocabulary):
+class BytePairs(SubwordVocabulary):
     """A byte-pair vocabulary. No text is unknown: in the worst case it is read byte by byte.
 
     Args:
@@ -89,31 +87,6 @@ class BytePairs(Vocabulary):
         if [table[token] for token in tokens] != list(range(len(tokens))):
             raise CheckpointError(f"{paths[0]}: expected the ids 0 to {len(tokens) - 1}, each once")
         return cls(tokens, [line for line in lines if line and not line.startswith("#version")])
-
-    def encode(self, text: str, *, max_words: int) -> tuple[Tensor, Tensor]:
-        """Tokenizes a text.
-
-        Args:
-            text: The text.
-            max_words: At most so many tokens are kept, the start and end tokens included.
-
-        Returns:
-            Ids (L,) int64 and their mask (L,) bool, all True.
-
-        Raises:
-            UsageError: The text has no word.
-        """
-        if not text.strip():
-            raise UsageError("expected a text of at least one word, got an empty one; say what to look for")
-        ids = self._tokenizer.encode(" ".join(text.split())).ids
-        if len(ids) > max_words:
-            ids = [*ids[: max_words - 1], ids[-1]]
-        return torch.tensor(ids, dtype=torch.int64), torch.ones(len(ids), dtype=torch.bool)
-
-    def unknown(self, text: str) -> list[str]:
-        """Returns nothing: every text can be read."""
-        del text
-        return []
 
     def to_list(self) -> list[str]:
         """Returns the mark, the tokens, the mark, the merges."""

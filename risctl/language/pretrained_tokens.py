@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from risctl.errors import CheckpointError, UsageError
-from risctl.language.vocabulary import Vocabulary
+from risctl.errors import CheckpointError
+from risctl.language.subword_vocabulary import SubwordVocabulary
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -18,7 +15,7 @@ MARK = "<tokenizer>"
 """First entry of the list of such a vocabulary; the second is the tokenizer as JSON of the `tokenizers` library."""
 
 
-class PretrainedTokens(Vocabulary):
+class PretrainedTokens(SubwordVocabulary):
     """The tokens of any fast tokenizer, start and end tokens included as the model wants them."""
 
     def __init__(self, definition: str) -> None:
@@ -44,24 +41,6 @@ class PretrainedTokens(Vocabulary):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.definition,))
-
-    def encode(self, text: str, *, max_words: int) -> tuple[Tensor, Tensor]:
-        """Returns ids (L,) int64 of at most `max_words` tokens, the last one kept, and their mask, all True.
-
-        Raises:
-            UsageError: The text has no word.
-        """
-        if not text.strip():
-            raise UsageError("expected a text of at least one word, got an empty one; say what to look for")
-        ids = self._tokenizer.encode(" ".join(text.split())).ids
-        if len(ids) > max_words:
-            ids = [*ids[: max_words - 1], ids[-1]]
-        return torch.tensor(ids, dtype=torch.int64), torch.ones(len(ids), dtype=torch.bool)
-
-    def unknown(self, text: str) -> list[str]:
-        """Returns nothing: a subword tokenizer reads every text."""
-        del text
-        return []
 
     def to_list(self) -> list[str]:
         """Returns the mark and the tokenizer's JSON."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from risctl.core.blocks import freeze
 from risctl.core.encoders.base import TextFeatures
 from risctl.core.encoders.load_weights import load_state
+from risctl.core.encoders.model_config import read_model_config
 from risctl.data.download.hub import MODEL, model_folder
 from risctl.errors import CheckpointError, RecipeError
 from risctl.language.pretrained_tokens import PretrainedTokens
@@ -113,19 +113,7 @@ def read_config(source: str) -> dict[str, Any]:
         CheckpointError: There is no such folder, or its configuration cannot be read.
         MachineError: The hub cannot be reached.
     """
-    from transformers import AutoConfig
-
-    folder = model_folder(source, (("config.json",),), option=_OPTION)
-    try:
-        config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{folder} cannot be read as a model of transformers: {str(error).splitlines()[0]}"
-        ) from error
-    values: dict[str, Any] = json.loads(config.to_json_string(use_diff=True))
-    for key in ("id2label", "label2id", "architectures", "transformers_version"):
-        values.pop(key, None)
-    return values
+    return read_model_config(source, option=_OPTION)[1]
 
 
 def read_tokens(source: str) -> PretrainedTokens:

@@ -14,6 +14,7 @@ from torch.nn import functional
 from risctl.core.blocks import freeze
 from risctl.core.encoders.base import VisualFeatures
 from risctl.core.encoders.load_weights import load_state
+from risctl.core.encoders.model_config import read_model_config
 from risctl.core.encoders.visual.clip_frames import features_of, normalised
 from risctl.data.download.hub import MODEL, model_folder
 from risctl.errors import CheckpointError, RecipeError
@@ -127,17 +128,8 @@ def read_config(source: str) -> dict[str, Any]:
         CheckpointError: There is no such folder, or its configuration cannot be read.
         MachineError: The hub cannot be reached.
     """
-    from transformers import AutoConfig
-
-    folder = model_folder(source, (("config.json",),), option=_OPTION)
-    try:
-        config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{folder} cannot be read as a model of transformers: {str(error).splitlines()[0]}"
-        ) from error
-    values: dict[str, Any] = json.loads(config.to_json_string(use_diff=True))
-    for key in ("id2label", "label2id", "architectures", "transformers_version", "out_features", "out_indices"):
+    folder, values = read_model_config(source, option=_OPTION)
+    for key in ("out_features", "out_indices"):
         values.pop(key, None)
     return values | _normalisation(folder)
 
