@@ -277,7 +277,9 @@ def box_choice(system: Mini, folder: Path, *, resamples: int) -> dict[str, Any]:
     for split in EVALUATION_SPLITS:
         questions = read_evaluation(folder, split)
         right = right_choices(system, questions)
-        pictures_of = np.unique([id(one.boxes) for one in questions], return_inverse=True)[1]
+        # Numbered as they appear: the order of addresses would give other intervals in every run.
+        numbers: dict[int, int] = {}
+        pictures_of = np.array([numbers.setdefault(id(one.boxes), len(numbers)) for one in questions])
         report[split] = {
             "phrases": len(questions),
             "right": {
