@@ -1,16 +1,16 @@
 """Files made to do harm, beyond those that each reader's own tests have: bombs, absurd sizes, numbers that are none.
 
-Where each kind is tested:
+Where each kind is tested (paths below `tests/data` unless they name more):
 crafted pickles: `test_pickles`, by the command in `tests/cli/test_prepare_command`;
-names that lead out of an archive, links in it, more than it says: `test_archives`; links to links, shared bytes: here;
-decompression bombs: here (pictures, archives, word vectors), `test_own`, `tests/vision/test_images`;
-absurd sizes: here, `test_pickles` (lengths), `test_refer` (lists without end), `test_store` (layouts), `test_own`;
-wrong checksums: `test_download`, `test_store`, `test_features`, `tests/cli/test_cache`;
-polygons with NaN or two points, RLE that does not fit: here, `test_own`, `test_published_sets`, `vision/test_rle`;
-duplicate ids: here, `test_refer`, `test_own`, `test_store`;
-files cut at any byte: `test_store`, `test_features` (alone, and joined of shards), `test_pickles`;
-a disk that fills: `test_store_writing`, `test_features`, `test_archives`, `test_download`;
-two writers at once: `test_store_writing`, `test_features`, `test_download`.
+names that lead out of an archive, links in it, more than it says: `download/test_archives`; links to links: here;
+decompression bombs: here (images, archives, word vectors), `datasets/test_custom`, `tests/vision/test_images`;
+absurd sizes: here, `test_pickles`, `datasets/test_refer` (lists without end), `store/test_store` (layouts);
+wrong checksums: `download/test_mirrors`, `store/test_store`, `features/test_features`, `tests/cli/test_cache`;
+polygons with NaN or two points, RLE that does not fit: here, `datasets/test_published_sets`, `tests/vision/test_rle`;
+duplicate ids: here, `datasets/test_refer`, `datasets/test_custom`, `store/test_store`;
+files cut at any byte: `store/test_store`, `features/test_features` (alone, and joined of shards), `test_pickles`;
+a disk that fills: `store/test_store_writing`, `features/test_features`, `download/test_archives`;
+two writers at once: `store/test_store_writing`, `features/test_features`, `download/test_mirrors`.
 """
 
 from __future__ import annotations
