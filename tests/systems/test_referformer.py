@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from contract import TEXTS, SystemContract
 from helpers.small_models import REFERFORMER, recipe_of
+from systems.contract import TEXTS, SystemContract
 
 from risctl.core.encoders.base import VisualFeatures
 from risctl.data.batch import Batch, Item, collate

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from contract import WORDS, SystemContract, items_of
 from helpers.small_models import ZSI as SMALL
 from helpers.small_models import recipe_of
 from helpers.tiny import tiny_store
+from systems.contract import WORDS, SystemContract, items_of
 
 from risctl.core.encoders.text.query_word import SIDE_NAMES
 from risctl.core.fusion.location_selector import select_by_location
