@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from risctl.data.store.reader import Store
-    from risctl.data.store.rows import TextField
-    from risctl.evaluation.report import Report
+    from risctl.evaluation.model_evaluation import evaluate
     from risctl.inference.predictor import Predictor
     from risctl.inference.video_predictor import VideoPredictor
     from risctl.results import Prediction
@@ -40,18 +39,19 @@ __all__ = [
     "train",
 ]
 
-_CLASSES = {
+_LAZY = {
     "Prediction": "risctl.results",
     "Predictor": "risctl.inference.predictor",
     "Store": "risctl.data.store.reader",
     "VideoPredictor": "risctl.inference.video_predictor",
+    "evaluate": "risctl.evaluation.model_evaluation",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _CLASSES:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_CLASSES[name]), name)
+    return getattr(import_module(_LAZY[name]), name)
 
 
 def __dir__() -> list[str]:
@@ -156,55 +156,3 @@ def resume(run: str | Path, overrides: Sequence[str] = (), *, device: str = "aut
     folder = RunFolder.open(Path(run))
     recipe = load_recipe(folder.recipe_file, overrides) if overrides else None
     return stages.resume(folder.path, recipe=recipe, device=device)
-
-
-def evaluate(
-    model: str | Path | None,
-    data: str | Path,
-    *,
-    split: str = "val",
-    protocol: str | None = None,
-    text_field: TextField | None = None,
-    threshold: float | None = None,
-    limit: int | None = None,
-    workers: int = 0,
-    device: str = "auto",
-) -> Report:
-    """Evaluates a model on a split of a store, with confidence intervals over images (or videos).
-
-    Args:
-        model: As `load` takes it.
-        data: A store that `risctl prepare` made, of images or of videos.
-        split: A split of the store, or `all`.
-        protocol: Names of protocols between commas; None takes the model's own.
-        text_field: `sent`, `raw` or `raw_lower`; None takes the model's own.
-        threshold: A pixel belongs to the mask if its probability is above it; None takes the protocol's.
-        limit: Evaluates the first so many expressions only.
-        workers: Processes that decode images; 0 decodes them in this one.
-        device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda` or `mps`.
-
-    Returns:
-        The report: `figures` in percent, and `to_text()`, `to_dict()`, `rows()` for all of it.
-
-    Raises:
-        UsageError: The split or the protocol is unknown.
-        DataError: The store is damaged, or the split is empty.
-
-    Example:
-        >>> report = risctl.evaluate("runs/first", "data.h5", split="val", device="cpu")
-        >>> sorted(report.figures)
-        ['Pr@0.5', 'Pr@0.6', 'Pr@0.7', 'Pr@0.8', 'Pr@0.9', 'mIoU', 'oIoU']
-    """
-    from risctl.evaluation.model_evaluation import evaluate_model
-
-    return evaluate_model(
-        model,
-        data,
-        split=split,
-        protocol=protocol,
-        text_field=text_field,
-        threshold=threshold,
-        limit=limit,
-        workers=workers,
-        device=device,
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from safetensors.torch import save_file
+from torch import Tensor
 
 from risctl.checkpoints.checkpoint import checked_output
 from risctl.core.encoders.visual.darknet53_weights import read_darknet53
@@ -25,10 +26,7 @@ def import_darknet53(source: Path, out: Path) -> int:
     Raises:
         CheckpointError: The file is of another network.
     """
-    state = read_darknet53(source)
-    with replacing(checked_output(out)) as beside:
-        save_file(state, beside, metadata={"imported_from": source.name, "backbone": "darknet53"})
-    return sum(values.numel() for values in state.values())
+    return _write(read_darknet53(source), out, source=source, backbone="darknet53")
 
 
 def import_deeplab(source: Path, out: Path) -> int:
@@ -44,7 +42,10 @@ def import_deeplab(source: Path, out: Path) -> int:
     Raises:
         CheckpointError: The file is of another network.
     """
-    state = read_deeplab(source)
+    return _write(read_deeplab(source), out, source=source, backbone="deeplab_resnet101")
+
+
+def _write(state: dict[str, Tensor], out: Path, *, source: Path, backbone: str) -> int:
     with replacing(checked_output(out)) as beside:
-        save_file(state, beside, metadata={"imported_from": source.name, "backbone": "deeplab_resnet101"})
+        save_file(state, beside, metadata={"imported_from": source.name, "backbone": backbone})
     return sum(values.numel() for values in state.values())

@@ -93,7 +93,6 @@ def evaluate(
         raise UsageError(f"{store.path} holds videos, which are measured by evaluate_videos")
     began = time.monotonic()
     chosen = _resolved(protocols, threshold)
-    total = len(store.sentences(split))
     plan = _plan(store, split, first_only=all(one.sentences == "first" for one in chosen), limit=limit)
     if not plan:
         raise DataError(f"the split {split!r} of {store.path} has no sentence to evaluate")
@@ -108,22 +107,15 @@ def evaluate(
             if progress is not None:
                 progress(done, len(own))
     accumulator, warnings = _gathered(accumulator, predictor.warnings)
-    every = {one.name: accumulator.rows(one.name) for one in chosen}
-    fullest = max(every.values(), key=len)
-    return Report(
-        dataset=store.name,
-        split_by=store.split_by,
-        fingerprint=store.fingerprint,
+    results = [Result.of(accumulator.rows(one.name), one, resamples=resamples) for one in chosen]
+    return Report.of(
+        store,
+        results,
         split=split,
-        images=len(np.unique(fullest.image_id)),
-        refs=len(np.unique(fullest.ref_id)),
-        sentences=len(fullest),
-        total_sentences=total,
         text_field=text_field,
         checkpoint=checkpoint,
-        results={one.name: Result.of(every[one.name], one, resamples=resamples) for one in chosen},
         seconds=time.monotonic() - began,
-        device=str(device),
+        device=device,
         processes=world,
         notes=(
             *trained_on(store, split),

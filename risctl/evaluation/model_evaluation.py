@@ -10,7 +10,7 @@ from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store, TextField
 from risctl.devices import pick_device
 from risctl.errors import UsageError
-from risctl.evaluation.image_evaluator import evaluate
+from risctl.evaluation.image_evaluator import evaluate as evaluate_images
 from risctl.evaluation.report import Report
 from risctl.evaluation.video_evaluator import evaluate_videos
 from risctl.evaluation.video_report import report_of
@@ -36,7 +36,7 @@ def recipe_protocols(recipe: Recipe, *, names: str | None, threshold: float | No
     return [one.with_threshold(own) if names is None or one.threshold_rule == "own" else one for one in protocols]
 
 
-def evaluate_model(
+def evaluate(
     model: str | Path | None,
     data: str | Path,
     *,
@@ -48,7 +48,31 @@ def evaluate_model(
     workers: int = 0,
     device: str = "auto",
 ) -> Report:
-    """Evaluates a model on a split of a store; `risctl.evaluate` describes the arguments."""
+    """Evaluates a model on a split of a store, with confidence intervals over images (or videos).
+
+    Args:
+        model: As `load` takes it.
+        data: A store that `risctl prepare` made, of images or of videos.
+        split: A split of the store, or `all`.
+        protocol: Names of protocols between commas; None takes the model's own.
+        text_field: `sent`, `raw` or `raw_lower`; None takes the model's own.
+        threshold: A pixel belongs to the mask if its probability is above it; None takes the protocol's.
+        limit: Evaluates the first so many expressions only.
+        workers: Processes that decode images; 0 decodes them in this one.
+        device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda` or `mps`.
+
+    Returns:
+        The report: `figures` in percent, and `to_text()`, `to_dict()`, `rows()` for all of it.
+
+    Raises:
+        UsageError: The split or the protocol is unknown.
+        DataError: The store is damaged, or the split is empty.
+
+    Example:
+        >>> report = risctl.evaluate("runs/first", "data.h5", split="val", device="cpu")
+        >>> sorted(report.figures)
+        ['Pr@0.5', 'Pr@0.6', 'Pr@0.7', 'Pr@0.8', 'Pr@0.9', 'mIoU', 'oIoU']
+    """
     with Store(data) as store:
         store.sentences(split)  # an unknown split is an error before a model is loaded
         loaded = load_checkpoint(model, pick_device(device))
@@ -72,7 +96,7 @@ def evaluate_model(
                 checkpoint=checkpoint,
                 device=place,
             )
-        return evaluate(
+        return evaluate_images(
             loaded.system,
             store,
             split=split,

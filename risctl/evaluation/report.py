@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from risctl.metrics.figures import figures, sample_ious
 from risctl.metrics.protocols import Protocol
 from risctl.metrics.rows import Rows
 from risctl.output_files import OutputFiles
+
+if TYPE_CHECKING:
+    from risctl.data.store.reader import Store
 
 REFCOCO_FAMILY = ("refcoco", "refcoco+", "refcocog", "grefcoco", "rrefcoco", "ref-zom")
 """Sets whose val and test images are in COCO train2014."""
@@ -153,6 +156,40 @@ class Report:
     processes: int = 1
     notes: tuple[str, ...] = field(default=())
     videos: Mapping[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        store: Store,
+        results: Sequence[Result],
+        *,
+        split: str,
+        text_field: str,
+        checkpoint: str | None,
+        seconds: float,
+        device: object,
+        processes: int = 1,
+        notes: Sequence[str] = (),
+    ) -> Report:
+        """Returns the report of `results` on a split of `store`; it counts the samples of the longest result."""
+        rows = max((one.rows for one in results), key=len)
+        return cls(
+            dataset=store.name,
+            split_by=store.split_by,
+            fingerprint=store.fingerprint,
+            split=split,
+            images=len(np.unique(rows.image_id)),
+            refs=len(np.unique(rows.ref_id)),
+            sentences=len(rows),
+            total_sentences=len(store.sentences(split)),
+            text_field=text_field,
+            checkpoint=checkpoint,
+            results={one.protocol.name: one for one in results},
+            seconds=seconds,
+            device=str(device),
+            processes=processes,
+            notes=tuple(notes),
+        )
 
     @property
     def unit(self) -> str:

@@ -67,23 +67,22 @@ def report_of(
     rows = rows_of(records)
     counts = np.array([one["objects"] for one in records])
     result = Result.of(rows, protocol, resamples=resamples, further=_by_objects(counts))
-    total = len(store.sentences(split))
-    left_out = total - len(rows) if limit is None else 0
-    return Report(
-        dataset=store.name,
-        split_by="",
-        fingerprint=store.fingerprint,
+    report = Report.of(
+        store,
+        [replace(result, figures=result.figures | measured.figures)],
         split=split,
-        images=measured.videos,
-        refs=len(facts),
-        sentences=len(rows),
-        total_sentences=total - left_out,
         text_field=text_field,
         checkpoint=checkpoint,
-        results={protocol.name: replace(result, figures=result.figures | measured.figures)},
         seconds=measured.seconds,
-        device=str(device),
+        device=device,
         processes=rank_and_world_size()[1],
+    )
+    left_out = report.total_sentences - report.sentences if limit is None else 0
+    return replace(
+        report,
+        split_by="",
+        images=measured.videos,
+        total_sentences=report.total_sentences - left_out,
         notes=(f"left out: {left_out} expressions without a word or a published mask",) if left_out else (),
         videos={one["image_id"]: one["video"] for one in records},
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -170,25 +170,17 @@ def evaluate_zero_shot(
         _one_image(answerer, store, image, refs, accumulator, sums, text_field, compare=done <= compare)
         if progress is not None:
             progress(done, len(by_image))
-    every = {one.name: accumulator.rows(one.name) for one in protocols}
-    fullest = max(every.values(), key=len)
-    report = Report(
-        dataset=store.name,
-        split_by=store.split_by,
-        fingerprint=store.fingerprint,
+    report = Report.of(
+        store,
+        [Result.of(accumulator.rows(one.name), one) for one in protocols],
         split=split,
-        images=len(by_image),
-        refs=sum(map(len, by_image.values())),
-        sentences=len(fullest),
-        total_sentences=len(store.sentences(split)),
         text_field=text_field,
         checkpoint=None,
-        results={one.name: Result.of(every[one.name], one) for one in protocols},
         seconds=time.monotonic() - began,
         device=device,
     )
     return ZeroShotReport(
-        report=report,
+        report=replace(report, images=len(by_image), refs=sum(map(len, by_image.values()))),
         answerer=answerer.describe(),
         extra=sums.extra(bounded=isinstance(answerer, ZeroShotPredictor)),
         without_proposals={name: sums.missing[name] for name in ("images", "refs", "sentences")},
