@@ -101,7 +101,9 @@ def measure(recipe_name: str, changes: list[str], path: Path, *, steps: int) -> 
         plain, cached = training_dataset(recipe, store, system), training_dataset(recipe, store, system)
         assert isinstance(plain, ReferringImageDataset) and isinstance(cached, ReferringImageDataset)
         cached.features = CachedFeatures(plan.out)
-        optimizer = torch.optim.Adam([one for one in system.parameters() if one.requires_grad], lr=1e-5)
+        optimizer = torch.optim.Adam(
+            [parameter for parameter in system.parameters() if parameter.requires_grad], lr=1e-5
+        )
         keys = [[(step * BATCH + place) % len(plain) for place in range(BATCH)] for step in range(steps)]
         held = [collate([item_of(cached, key) for key in some]) for some in keys]
         kinds: dict[str, Callable[[int], Batch]] = {

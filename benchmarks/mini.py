@@ -69,7 +69,7 @@ def main() -> int:
     system.no_target_threshold = 0.0  # predict a mask for every expression; refusals are computed from the scores
     report: dict[str, Any] = {
         "model": str(arguments.model),
-        "parameters": sum(one.numel() for one in system.parameters()),
+        "parameters": sum(parameter.numel() for parameter in system.parameters()),
         "protocol": PROTOCOL.describe(),
         "presence": presence,
         "threads": torch.get_num_threads(),
@@ -95,9 +95,9 @@ def main() -> int:
         report["human expressions"] = report_of(rows_of, by="words", **options)
         emit(part_lines("human expressions", report["human expressions"]))
         sets = np.array([SETS[key // _STORE] for key in rows_of[MODEL].key.tolist()])
-        apart = {one: report_of(_subset(rows_of, sets == one), by="words", **options) for one in SETS}
+        apart = {part: report_of(_subset(rows_of, sets == part), by="words", **options) for part in SETS}
         report["human expressions by set"] = apart
-        emit([line for one in SETS for line in part_lines(one, apart[one])[: 2 + len(PEERS)]])
+        emit([line for part in SETS for line in part_lines(part, apart[part])[: 2 + len(PEERS)]])
     for name, path in (("generated expressions", arguments.phrases), ("scenes", arguments.scenes)):
         if path is not None:
             with Store(path) as store:
@@ -156,12 +156,12 @@ def measure(system: Mini, stores: Sequence[Store], *, split: str, beside: bool =
                 predictions = system.predict(
                     output, geometries=[prepared.geometry] * len(texts), texts=texts, threshold=PROTOCOL.threshold
                 )
-                own_masks = [{MODEL: one.mask} for one in predictions]
+                own_masks = [{MODEL: prediction.mask} for prediction in predictions]
                 if detections is not None:
                     others = peers(detections, output.extras["choice"], texts, targets[start : start + _TEXTS])
                     own_masks = [mine | theirs for mine, theirs in zip(own_masks, others, strict=True)]
                 masks_by_sentence.extend(own_masks)
-                scores.extend(one.score for one in predictions)
+                scores.extend(prediction.score for prediction in predictions)
             for sentence, ref, target, masks_by_name, score in zip(
                 sentences, refs, targets, masks_by_sentence, scores, strict=True
             ):
@@ -241,8 +241,8 @@ def _by_kind(rows: Rows, best: Rows, *, by: str, resamples: int) -> dict[str, An
     """Returns mIoU and Pr@0.5 of the expressions of each kind."""
     tags = [abilities_in(text) for text in rows.text] if by == "words" else list(rows.abilities)
     kinds = ABILITIES if by == "words" else rows.known_abilities()
-    chosen = {kind: np.array([kind in one for one in tags]) & rows.targeted for kind in kinds}
-    chosen["none of these"] = np.array([not one for one in tags]) & rows.targeted
+    chosen = {kind: np.array([kind in tag for tag in tags]) & rows.targeted for kind in kinds}
+    chosen["none of these"] = np.array([not tag for tag in tags]) & rows.targeted
     chosen = {kind: which for kind, which in chosen.items() if which.any()}
     spans = subset_intervals(rows, PROTOCOL, list(chosen.values()), figure="mIoU", resamples=resamples)
     iou, reachable = sample_ious(rows, PROTOCOL), sample_ious(best, PROTOCOL)
@@ -279,7 +279,7 @@ def box_choice(system: Mini, folder: Path, *, resamples: int) -> dict[str, Any]:
         right = right_choices(system, questions)
         # Numbered as they appear: the order of addresses would give other intervals in every run.
         numbers: dict[int, int] = {}
-        pictures_of = np.array([numbers.setdefault(id(one.boxes), len(numbers)) for one in questions])
+        pictures_of = np.array([numbers.setdefault(id(question.boxes), len(numbers)) for question in questions])
         report[split] = {
             "phrases": len(questions),
             "right": {

@@ -114,7 +114,7 @@ def best_of(detections: DetectedInstances, targets: Sequence[np.ndarray]) -> lis
     if not len(detections.masks):
         return [None] * len(targets)
     flat_masks = detections.masks.reshape(len(detections.masks), -1).astype(np.float32)
-    flat_targets = np.stack([one.reshape(-1) for one in targets]).astype(np.float32)
+    flat_targets = np.stack([target.reshape(-1) for target in targets]).astype(np.float32)
     intersection = flat_masks @ flat_targets.T
     union = flat_masks.sum(1)[:, None] + flat_targets.sum(1)[None] - intersection
     best = (intersection / np.maximum(union, 1)).argmax(0)

@@ -55,7 +55,7 @@ def make(root: Path, *, scale: float, pictures_kept: float) -> None:
     pictures.mkdir(parents=True, exist_ok=True)
     (root / "refcoco").mkdir(exist_ok=True)
     distinct = [_picture(seed) for seed in range(20)]
-    names = [f"COCO_train2014_{one:012d}.jpg" for one in range(images)]
+    names = [f"COCO_train2014_{index:012d}.jpg" for index in range(images)]
     for one, name in enumerate(names):
         (pictures / name).write_bytes(distinct[one % len(distinct)])
     entries = []
@@ -124,7 +124,7 @@ def main() -> None:
         linked = write_store(dataset, root / "linked.h5", link=True)
     print(f"{info.bytes / 1e6:,.0f} MB, linked {linked.bytes / 1e6:,.0f} MB; counts {info.counts}")
     del dataset
-    pictures = sum(one.stat().st_size for one in (root / "images" / "train2014").iterdir())
+    pictures = sum(path.stat().st_size for path in (root / "images" / "train2014").iterdir())
     source = sum((root / "refcoco" / name).stat().st_size for name in ("instances.json", "refs(unc).p"))
     print(
         f"source {(pictures + source) / 1e6:,.0f} MB, {source / 1e6:,.0f} MB without pictures: the store is "
@@ -159,12 +159,12 @@ class Public:
         with (folder / "refs(unc).p").open("rb") as file:
             refs = pickle.load(file)  # noqa: S301 - as the public reader does; the file is written above
         instances = json.loads((folder / "instances.json").read_text())
-        self.annotations = {one["id"]: one for one in instances["annotations"]}
-        self.images = {one["id"]: one for one in instances["images"]}
-        self.categories = {one["id"]: one["name"] for one in instances["categories"]}
+        self.annotations = {instance["id"]: instance for instance in instances["annotations"]}
+        self.images = {instance["id"]: instance for instance in instances["images"]}
+        self.categories = {instance["id"]: instance["name"] for instance in instances["categories"]}
         self.of_image: dict[int, list[dict[str, Any]]] = {}
-        for one in instances["annotations"]:
-            self.of_image.setdefault(one["image_id"], []).append(one)
+        for instance in instances["annotations"]:
+            self.of_image.setdefault(instance["image_id"], []).append(instance)
         self.refs: dict[int, dict[str, Any]] = {}
         self.refs_of_image: dict[int, list[dict[str, Any]]] = {}
         self.refs_of_category: dict[int, list[dict[str, Any]]] = {}

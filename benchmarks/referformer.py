@@ -183,7 +183,7 @@ def published(system: ReferFormer, clip: Tensor, words: Tensor, mask: Tensor) ->
     for project, source in zip(system.projections, [*coarser, coarser[-1]], strict=True):
         maps.append(project(source)[None])
     padding = torch.zeros((1, height, width), dtype=torch.bool)
-    paddings = [padding_at(padding, height=one.shape[3], width=one.shape[4]) for one in maps]
+    paddings = [padding_at(padding, height=feature_map.shape[3], width=feature_map.shape[4]) for feature_map in maps]
     positions = [system.position(one) for one in paddings]
     keys = text.words + sine_position_1d(text.mask, channels=text.words.shape[2])
     fused = []
@@ -192,8 +192,8 @@ def published(system: ReferFormer, clip: Tensor, words: Tensor, mask: Tensor) ->
         fused.append(to_clip(asked * attend(system.fusion.attention, asked, keys, text.words, ~mask), like=one)[0])
     frames = len(clip)
     transformer = system.transformer
-    shapes = [tuple(one.shape[2:]) for one in fused]
-    tokens = torch.cat([one.flatten(2).transpose(1, 2) for one in fused], dim=1)
+    shapes = [tuple(level.shape[2:]) for level in fused]
+    tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in fused], dim=1)
     placed = torch.cat(
         [
             (one.expand(frames, -1, -1, -1).flatten(2).transpose(1, 2) + level)
@@ -283,8 +283,8 @@ def times(given: argparse.Namespace) -> dict[str, Any]:
     system = model(given)
     clip = torch.stack(
         [
-            torch.from_numpy(one).permute(2, 0, 1).float() / 255
-            for one in frames_of(given.frames, height=given.height, width=given.width)
+            torch.from_numpy(frame).permute(2, 0, 1).float() / 255
+            for frame in frames_of(given.frames, height=given.height, width=given.width)
         ]
     )
     ids, mask = system.preprocess.text(TEXT)
@@ -307,7 +307,7 @@ def times(given: argparse.Namespace) -> dict[str, Any]:
     middle = {name: median(every) for name, every in seconds.items()}
     return {
         "frames": given.frames,
-        "seconds": {name: [round(one, 4) for one in every] for name, every in seconds.items()},
+        "seconds": {name: [round(run, 4) for run in every] for name, every in seconds.items()},
         "processor_seconds": {name: round(median(every), 4) for name, every in processor.items()},
         "median": {name: round(one, 4) for name, one in middle.items()},
         "ratio_of_medians": round(middle["published"] / middle["ours"], 3),
@@ -327,7 +327,7 @@ def memory(way: str, length: int, given: argparse.Namespace) -> dict[str, Any]:
         answered = sum(1 for _ in predictor.predict(video, [TEXT]))
     else:
         pixels = frames_of(length, height=given.height, width=given.width)
-        clip = torch.stack([torch.from_numpy(one).permute(2, 0, 1).float() / 255 for one in pixels])
+        clip = torch.stack([torch.from_numpy(array).permute(2, 0, 1).float() / 255 for array in pixels])
         ids, mask = system.preprocess.text(TEXT)
         forward = published if way == "whole, published" else ours
         answered = len(forward(system, clip, ids[None], mask[None])[0])

@@ -144,13 +144,13 @@ def compared(protocol: Protocol, pairs: Sequence[Pair], *, samples: int, runs: i
                 sys.exit(f"{protocol.name}: {name} is {found[name]!r}, the loops say {value!r} and {also[name]!r}")
         times.append((plain, once, ours))
     plain, once, ours = (statistics.median(column) for column in zip(*times, strict=True))
-    ratios = [one[0] / one[2] for one in times]
+    ratios = [timing[0] / timing[2] for timing in times]
     print(f"{protocol.name} ({protocol.where()}), median seconds")
     print(f"  loop, each figure alone        {plain:8.2f}")
     print(f"  loop, intersection shared      {once:8.2f}")
     print(f"  accumulator                    {ours:8.2f}   {1e6 * ours / samples:.0f} us per sample")
     print(f"  times faster: {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}) than each apart,")
-    print(f"                {statistics.median(one[1] / one[2] for one in times):.1f} than shared; figures equal\n")
+    print(f"                {statistics.median(t[1] / t[2] for t in times):.1f} than shared; figures equal\n")
     return statistics.median(ratios)
 
 
@@ -159,7 +159,7 @@ def shared(pairs: Sequence[Pair], *, samples: int, runs: int) -> None:
     protocols = get_protocols("original,lavt,cris")
     ratios = []
     for _ in range(runs):
-        apart = sum(timed(partial(by_accumulator, [one], pairs, samples))[0] for one in protocols)
+        apart = sum(timed(partial(by_accumulator, [protocol], pairs, samples))[0] for protocol in protocols)
         ratios.append((apart, timed(lambda: by_accumulator(protocols, pairs, samples))[0]))
     apart, one_pass = (statistics.median(column) for column in zip(*ratios, strict=True))
     print("original,lavt,cris, median seconds")

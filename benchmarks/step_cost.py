@@ -103,7 +103,7 @@ def measured_peak(changes: Sequence[str], folds: int, batch: int, device: str) -
     torch.cuda.reset_peak_memory_stats()
     system = system_of([*changes, "model.visual.frozen_stages=2"], folds).train().to(device)
     samples = batch_of(system, batch).to(device)
-    optimizer = torch.optim.Adam([one for one in system.parameters() if one.requires_grad])
+    optimizer = torch.optim.Adam([parameter for parameter in system.parameters() if parameter.requires_grad])
     for _ in range(2):
         optimizer.zero_grad()
         system.loss(system(samples), samples)["mask"].backward()

@@ -60,7 +60,7 @@ def main() -> None:
             (run / "done.json").write_text(json.dumps({"seconds": time.monotonic() - start}), encoding="utf-8")
         spent = json.loads((run / "done.json").read_text(encoding="utf-8"))["seconds"]
         loaded = load_checkpoint(run / "last.safetensors", given.device)
-        parameters = sum(one.numel() for one in loaded.system.parameters())
+        parameters = sum(parameter.numel() for parameter in loaded.system.parameters())
         print(f"{name}: {parameters / 1e6:.2f} M parameters, trained in {spent / 60:.1f} min")
         for threshold in (load_recipe(recipe).eval.threshold, None):
             protocol = get_protocol("original").with_threshold(threshold)

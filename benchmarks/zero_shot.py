@@ -119,7 +119,7 @@ def encode(system: GlobalLocalCLIP, pairs: list[Any]) -> Tensor:
     """Returns the combined features (T, E) of pairs of texts."""
     ids = [pair[part][0] for part in (0, 1) for pair in pairs]
     stacked = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
-    found = system.encode_text(stacked, torch.tensor([len(one) - 1 for one in ids]))
+    found = system.encode_text(stacked, torch.tensor([len(tokens) - 1 for tokens in ids]))
     return global_local.combine(found[: len(pairs)], found[len(pairs) :], TEXT_WEIGHT)
 
 
@@ -157,7 +157,7 @@ def child(schedule: str, *, images: int, threads: int, shortlist: int, count: in
             scores = ours(system, image, masks, refs, shortlist=shortlist if schedule == "fast" else None)
         wall += time.perf_counter() - start
         processor += time.process_time() - used
-        rows += [one.tolist() for one in scores]
+        rows += [score.tolist() for score in scores]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     report = {"wall": wall / images, "processor": processor / images, "memory": memory, "model": before, "rows": rows}
     if schedule == "fast" and count:

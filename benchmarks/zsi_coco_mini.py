@@ -204,7 +204,11 @@ def shuffle_asked(system: ZSI, *, seed: int) -> None:
 
 def tell(truth: dict[str, Any], measured: dict[str, list[dict[str, Any]]], *, unseen: set[int]) -> None:
     """Prints the figures of each variant, and the differences from the trained one."""
-    of = [one["category_id"] for one in truth["annotations"] if one["category_id"] in unseen and not one["iscrowd"]]
+    of = [
+        record["category_id"]
+        for record in truth["annotations"]
+        if record["category_id"] in unseen and not record["iscrowd"]
+    ]
     print(f"{len(truth['images'])} images, n = {len(of)} instances of {len(set(of))} unseen classes")
     for kind in KINDS:
         print(f"\n{NAMES[kind]:<18}" + "".join(f"recall@100 {at:g}".rjust(16) for at in RECALL_AT) + "  mAP 0.5")

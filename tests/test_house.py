@@ -144,7 +144,7 @@ def test_nothing_runs_foreign_text(module: str) -> None:
     assert "pickle" not in {one.module for one in ast.walk(tree) if isinstance(one, ast.ImportFrom)}
     for node in calls:
         called = ast.unparse(node.func)
-        keywords = {one.arg: ast.unparse(one.value) for one in node.keywords}
+        keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
         if called == "torch.load":
             assert keywords.get("weights_only") == "True"
         if called in ("np.load", "numpy.load"):

@@ -26,7 +26,7 @@ from risctl.core.heads.detection import DetectionHead
 def convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
     """Returns (weight, bias) of the file's convolutions in graph order."""
     graph = onnx.load(str(path)).graph
-    tensors = {one.name: one for one in graph.initializer}
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
     found = []
     for node in graph.node:
         if node.op_type == "Conv":

@@ -29,7 +29,7 @@ def ship(run: Path, out: Path, *, overrides: list[str]) -> str:
         CheckpointError: If the model cannot be shipped.
     """
     loaded = load_checkpoint(run)
-    count = sum(one.numel() for one in loaded.system.parameters())
+    count = sum(parameter.numel() for parameter in loaded.system.parameters())
     if count > MAX_PARAMETERS:
         raise CheckpointError(f"{loaded.path} has {count} parameters; a shipped model has at most {MAX_PARAMETERS}")
     whole = {name: tensor.clone() for name, tensor in loaded.system.state_dict().items()}

@@ -62,7 +62,12 @@ def part(parsed: Parsed, chosen: list[int], root: int) -> Parsed:
     place = {old: new for new, old in enumerate(chosen)}
     heads = [place[old] if old == root else place.get(parsed.heads[old], place[root]) for old in chosen]
     relations = ["ROOT" if old == root else parsed.relations[old] for old in chosen]
-    return Parsed([parsed.words[one] for one in chosen], [parsed.tags[one] for one in chosen], heads, relations)
+    return Parsed(
+        [parsed.words[index] for index in chosen],
+        [parsed.tags[index] for index in chosen],
+        heads,
+        relations,
+    )
 
 
 def as_typed(parsed: Parsed) -> Parsed | None:
@@ -110,24 +115,27 @@ class Examples:
     def __init__(self, nlp: Language, treebank: list[Parsed], *, phrases: int) -> None:
         self._nlp, self._treebank, self._phrases = nlp, treebank, phrases
         counts = Counter(
-            word.lower() for one in treebank for word, tag in zip(one.words, one.tags, strict=True) if tag == "NOUN"
+            word.lower()
+            for sentence in treebank
+            for word, tag in zip(sentence.words, sentence.tags, strict=True)
+            if tag == "NOUN"
         )
         self.nouns = [word for word, count in counts.items() if count > 2 and word.isalpha() and len(word) > 2]
-        fragments = (fragment for one in treebank for fragment in noun_phrases(one))
+        fragments = (fragment for sentence in treebank for fragment in noun_phrases(sentence))
         self._fragments = [typed for fragment in fragments if (typed := as_typed(fragment)) is not None]
 
     def round(self, number: int) -> list[Example]:
         """Returns the examples of one round, shuffled."""
         generator = random.Random(number)
         shown: list[Parsed] = []
-        for one in generator.sample(self._treebank, len(self._treebank) // 2):
-            typed = as_typed(one) if generator.random() < 0.6 else one
+        for index in generator.sample(self._treebank, len(self._treebank) // 2):
+            typed = as_typed(index) if generator.random() < 0.6 else index
             shown += [typed] if typed is not None else []
         shown += generator.sample(self._fragments, min(len(self._fragments), self._phrases // 2))
         maker = PhraseMaker(1000 + number, nouns=self.nouns)
         shown += [maker.make() for _ in range(self._phrases)]
         generator.shuffle(shown)
-        return [self.example(one) for one in shown]
+        return [self.example(index) for index in shown]
 
     def example(self, parsed: Parsed) -> Example:
         """Returns a parse as a training example of spaCy."""

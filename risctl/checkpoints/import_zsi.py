@@ -124,7 +124,7 @@ def import_zsi(
         model=section,
         words=len(known) - 2 - len(without),
         missing=missing,
-        parameters=sum(one.numel() for one in system.parameters()),
+        parameters=sum(parameter.numel() for parameter in system.parameters()),
     )
 
 

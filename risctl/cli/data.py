@@ -48,7 +48,7 @@ def list_known(data_root: RootOption = Path("data"), as_json: JsonOption = False
     known, others = list_datasets(data_root)
     lines = [entry.as_text() for entry in known]
     lines += [f"{store.name}: your own, or made elsewhere\n  store: {store.as_text()}" for store in others]
-    data = {"datasets": [one.as_json() for one in known], "other_stores": [one.as_json() for one in others]}
+    data = {"datasets": [dataset.as_json() for dataset in known], "other_stores": [other.as_json() for other in others]}
     console.result("\n".join(lines), data=data, as_json=as_json)
 
 
@@ -71,8 +71,8 @@ def check(
     with console.quiet_if(quiet):
         checked = _checked(file, images)
         counts = checked.dataset.counts() if checked.dataset else {}
-        lines = [f"{file}:{one.line}: {one.message}" for one in checked.problems]
-        lines += [f"{file}:{one.line}: warning: {one.message}" for one in checked.warnings[:WARNINGS]]
+        lines = [f"{file}:{problem.line}: {problem.message}" for problem in checked.problems]
+        lines += [f"{file}:{warning.line}: warning: {warning.message}" for warning in checked.warnings[:WARNINGS]]
         if len(checked.warnings) > WARNINGS:
             lines.append(f"{file}: {len(checked.warnings) - WARNINGS:,} more warnings; --json lists all")
         found = f"{_number(len(checked.problems), 'problem')}, {_number(len(checked.warnings), 'warning')}"
@@ -80,8 +80,8 @@ def check(
         lines.append(f"{file}: {'; '.join([found, *rows])}")
         data = {
             "file": str(file),
-            "problems": [{"line": one.line, "message": one.message} for one in checked.problems],
-            "warnings": [{"line": one.line, "message": one.message} for one in checked.warnings],
+            "problems": [{"line": problem.line, "message": problem.message} for problem in checked.problems],
+            "warnings": [{"line": warning.line, "message": warning.message} for warning in checked.warnings],
             "counts": counts,
         }
         console.result("\n".join(lines), data=data, as_json=as_json)
@@ -144,8 +144,8 @@ def show(
         ]
         kept = found[:count]
         if seed is not None:
-            kept = [found[one] for one in sorted(random.Random(seed).sample(range(len(found)), len(kept)))]
-        rows = [_row(*one) for one in kept]
+            kept = [found[index] for index in sorted(random.Random(seed).sample(range(len(found)), len(kept)))]
+        rows = [_row(*item) for item in kept]
         lines = [_line(row) for row in rows]
         lines.append(f"{len(rows):,} of {len(found):,} texts")
         if drawn is not None:

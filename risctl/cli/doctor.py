@@ -36,5 +36,5 @@ def doctor(
     health = examine(data=tuple(data or (Path("data"),)))
     console.result(health.text(), data=health.to_dict(), as_json=as_json)
     if health.broken:
-        names = ", ".join(one.name for one in health.broken)
+        names = ", ".join(finding.name for finding in health.broken)
         raise MachineError(f"broken: {names}; the report says how to repair it")

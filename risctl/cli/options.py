@@ -86,13 +86,17 @@ def complete_recipe(incomplete: str) -> list[str]:
 
     folder = Path(incomplete if incomplete.endswith(os.sep) else os.path.dirname(incomplete))  # noqa: PTH120  "a/" stays
     try:
-        beside = sorted(one for one in folder.expanduser().iterdir() if not one.name.startswith("."))
+        beside = sorted(path for path in folder.expanduser().iterdir() if not path.name.startswith("."))
     except OSError:
         beside = []
     start = incomplete[: incomplete.rfind(os.sep) + 1]
-    files = [start + one.name for one in beside if one.suffix in (".yaml", ".yml")]
-    folders = [start + one.name + os.sep for one in beside if one.is_dir()]
-    return [one for one in (*shipped_recipes(), *files, *folders) if one.startswith(incomplete)]
+    files = [start + path.name for path in beside if path.suffix in (".yaml", ".yml")]
+    folders = [start + path.name + os.sep for path in beside if path.is_dir()]
+    return [
+        shipped_recipe
+        for shipped_recipe in (*shipped_recipes(), *files, *folders)
+        if shipped_recipe.startswith(incomplete)
+    ]
 
 
 def complete_shipped(incomplete: str) -> list[str]:

@@ -152,7 +152,7 @@ class Batch:
                 return of_targets(value)
             return value
 
-        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "geometries"}
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "geometries"}
         changed: dict[str, Any] = {
             name: tuple(mapped(one) for one in value) if isinstance(value, tuple) else mapped(value)
             for name, value in values.items()
@@ -198,7 +198,7 @@ def _stack(tensors: Sequence[Tensor], *, fill: bool = False) -> Tensor:
 
 
 def _stack_features(features: Sequence[tuple[Tensor, ...] | None]) -> tuple[Tensor, ...] | None:
-    known = [one for one in features if one is not None]
+    known = [feature for feature in features if feature is not None]
     if len(known) != len(features) or not known:
         return None
     return tuple(_stack(level) for level in zip(*known, strict=True))

@@ -63,7 +63,8 @@ class DryRun:
             "store": str(self.out),
             "annotations": [str(path) for path in self.annotations],
             "downloads": [
-                {"file": one.file_name, "about_bytes": one.about, "mirrors": _mirrors(one)} for one in self.downloads
+                {"file": download.file_name, "about_bytes": download.about, "mirrors": _mirrors(download)}
+                for download in self.downloads
             ],
             "pictures": {
                 "collection": self.collection,
@@ -140,7 +141,7 @@ def dry_run(
     names = None if found is None else dataset.image_names(found)
     if folders is None and images is None and source is None:
         missing += dataset.images.sources
-    files = [folders.path(one) for one in names or ()] if folders else []
+    files = [folders.path(name) for name in names or ()] if folders else []
     sizes = [path.stat().st_size for path in files if path.is_file()]
     return DryRun(
         name=dataset.name,

@@ -74,23 +74,23 @@ def subset_of_images(dataset: Dataset, *, split: str, count: int, seed: int) -> 
 
 def _of_dataset(dataset: Dataset, split: str) -> Iterator[Target]:
     taken = set(splits.matching(split, dict.fromkeys(record.split for record in dataset.records)))
-    around = Counter((one.image_id, one.category_id) for one in dataset.annotations.values())
+    around = Counter((annotation.image_id, annotation.category_id) for annotation in dataset.annotations.values())
     images = dataset.images
     # Records of images that are stored turned are costly to make.
     names = images.names if isinstance(images, UprightImages) else {key: one.file_name for key, one in images.items()}
     for record in dataset.records:
         if record.split not in taken:
             continue
-        own = [dataset.annotations[one] for one in record.annotation_ids]
+        own = [dataset.annotations[annotation_id] for annotation_id in record.annotation_ids]
         summary = _summarize([(one.image_id, one.category_id, one.mask) for one in own], around)
         yield Target(
             split=record.split,
             ref_id=record.ref_id,
             image_id=record.image_id,
             file_name=names[record.image_id],
-            sentence_ids=tuple(one.sentence_id for one in record.expressions),
-            texts=tuple(one.sent for one in record.expressions),
-            abilities=tuple(one.abilities for one in record.expressions),
+            sentence_ids=tuple(expression.sentence_id for expression in record.expressions),
+            texts=tuple(expression.sent for expression in record.expressions),
+            abilities=tuple(expression.abilities for expression in record.expressions),
             categories=tuple(dataset.categories[kind] for kind in summary.category_ids),
             mask=summary.mask,
             area_fraction=summary.area_fraction,
@@ -108,16 +108,16 @@ def _of_store(store: Store, split: str) -> Iterator[Target]:
     for row in rows.tolist():
         ref = store.ref(row)
         sentences = ref.sentences.tolist()
-        own = [store.annotation(one) for one in ref.annotations]
-        summary = _summarize([(one.image, one.category_id, one.mask) for one in own], around)
+        own = [store.annotation(annotation) for annotation in ref.annotations]
+        summary = _summarize([(record.image, record.category_id, record.mask) for record in own], around)
         yield Target(
             split=ref.split,
             ref_id=ref.ref_id,
             image_id=ref.image_id,
             file_name=store.image(ref.image).file_name,
-            sentence_ids=tuple(ids[one] for one in sentences),
-            texts=tuple(texts[one] for one in sentences),
-            abilities=tuple(store.sentence(one).abilities if tagged else () for one in sentences),
+            sentence_ids=tuple(ids[sentence] for sentence in sentences),
+            texts=tuple(texts[sentence] for sentence in sentences),
+            abilities=tuple(store.sentence(sentence).abilities if tagged else () for sentence in sentences),
             categories=tuple(store.categories.get(kind, str(kind)) for kind in summary.category_ids),
             mask=summary.mask,
             area_fraction=summary.area_fraction,

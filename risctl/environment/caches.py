@@ -59,12 +59,12 @@ class CacheEntry:
 
 def find_caches(data_root: Path) -> list[CacheEntry]:
     """Returns what is cached below the data root and in the user's cache folder, ordered by kind and path."""
-    files = sorted(one for one in data_root.rglob("*") if one.is_file()) if data_root.is_dir() else []
+    files = sorted(path for path in data_root.rglob("*") if path.is_file()) if data_root.is_dir() else []
     stores = _stores(files)
     found = [*_downloads(files, stores), *_features(files, stores), *_leftovers(files)]
     vectors = cache_folder() / "vectors"
     if vectors.is_dir():
-        kept = sorted(one for one in vectors.iterdir() if one.is_file())
+        kept = sorted(path for path in vectors.iterdir() if path.is_file())
         found += [*_vectors(kept), *_leftovers(kept)]
     return sorted(found, key=lambda one: (KINDS.index(one.kind), str(one.path)))
 
@@ -163,7 +163,7 @@ def _leftovers(files: Sequence[Path]) -> Iterator[CacheEntry]:
 
 
 def _entry(kind: str, files: tuple[Path, ...], *, used_by: str, unusable: str | None = None) -> CacheEntry:
-    size = sum(one.stat().st_size for one in files)
+    size = sum(file.stat().st_size for file in files)
     return CacheEntry(kind=kind, files=files, bytes=size, used_by=used_by, unusable=unusable)
 
 

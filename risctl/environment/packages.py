@@ -70,7 +70,7 @@ def examine_packages(probes: Mapping[str, ProbeResult]) -> Iterator[Finding]:
 def examine_extras() -> Iterator[Finding]:
     """Yields the optional extras of risctl, installed or not."""
     for extra, purpose in EXTRAS.items():
-        names = [one.name for one in _requirements(extra)]
+        names = [requirement.name for requirement in _requirements(extra)]
         missing = [name for name in names if _installed_version(name) is None]
         if missing:
             value = f"not installed ({', '.join(missing)}): {purpose}; pip install 'risctl[{extra}]'"
@@ -95,8 +95,16 @@ def _requirements(extra: str = "") -> list[Requirement]:
         texts = [] if extra else ["torch", "torchvision", "numpy", "h5py", "transformers", "accelerate", "spacy"]
     requirements = [Requirement(text) for text in texts]
     if extra:
-        return [one for one in requirements if one.marker is not None and _belongs_to(one, extra)]
-    return [one for one in requirements if one.marker is None or one.marker.evaluate({"extra": ""})]
+        return [
+            requirement
+            for requirement in requirements
+            if requirement.marker is not None and _belongs_to(requirement, extra)
+        ]
+    return [
+        requirement
+        for requirement in requirements
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+    ]
 
 
 def _belongs_to(requirement: Requirement, extra: str) -> bool:

@@ -40,27 +40,27 @@ class Health:
     @property
     def broken(self) -> list[Finding]:
         """The findings that keep risctl from working."""
-        return [one for one in self.findings if one.state == "broken"]
+        return [finding for finding in self.findings if finding.state == "broken"]
 
     def text(self) -> str:
         """Returns the report as Markdown, with the home folder written as `~`."""
         lines = [f"# risctl {risctl.__version__} doctor"]
         section = None
-        for one in self.findings:
-            if one.section != section:
-                section = one.section
+        for finding in self.findings:
+            if finding.section != section:
+                section = finding.section
                 lines += ["", f"## {section}"]
-            mark = {"ok": "", "note": "NOTE ", "broken": "BROKEN "}[one.state]
-            lines.append(f"- {mark}{one.name}: {one.value}")
-            if one.remedy:
-                lines.append(f"  - to repair: {one.remedy}")
-        names = ", ".join(one.name for one in self.broken)
+            mark = {"ok": "", "note": "NOTE ", "broken": "BROKEN "}[finding.state]
+            lines.append(f"- {mark}{finding.name}: {finding.value}")
+            if finding.remedy:
+                lines.append(f"  - to repair: {finding.remedy}")
+        names = ", ".join(finding.name for finding in self.broken)
         lines += ["", f"Broken: {names}." if names else "Nothing is broken."]
         return _without_home("\n".join(lines))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as JSON values."""
-        return {"healthy": not self.broken, "findings": [asdict(one) for one in self.findings]}
+        return {"healthy": not self.broken, "findings": [asdict(finding) for finding in self.findings]}
 
 
 def size(count: int) -> str:

@@ -86,9 +86,11 @@ def torch_cache() -> Path:
 def examine_cached_weights() -> Iterator[Finding]:
     """Yields the weights that the Hugging Face libraries and torch.hub have downloaded."""
     models = sorted(hub_cache().glob("models--*"))
-    hub_names = [f"{one.name.removeprefix('models--').replace('--', '/')} ({size(_blob_bytes(one))})" for one in models]
-    files = sorted(one for one in torch_cache().glob("*") if one.is_file())
-    torch_names = [f"{one.name} ({size(one.stat().st_size)})" for one in files]
+    hub_names = [
+        f"{model.name.removeprefix('models--').replace('--', '/')} ({size(_blob_bytes(model))})" for model in models
+    ]
+    files = sorted(path for path in torch_cache().glob("*") if path.is_file())
+    torch_names = [f"{file.name} ({size(file.stat().st_size)})" for file in files]
     for name, folder, names in (("Hugging Face", hub_cache(), hub_names), ("torch.hub", torch_cache(), torch_names)):
         yield Finding(section="Cached weights", name=f"{name} ({folder})", value=", ".join(names) or "none")
 

@@ -76,7 +76,9 @@ class Comparison:
                 f"themselves uncertain below {FEW_IMAGES}"
             )
         same = [
-            one.run.path for one in self.against if one.run.checkpoint and one.run.checkpoint == self.base.checkpoint
+            comparison.run.path
+            for comparison in self.against
+            if comparison.run.checkpoint and comparison.run.checkpoint == self.base.checkpoint
         ]
         found += [f"one checkpoint: {path} and {self.base.path} were measured with the same weights" for path in same]
         return found
@@ -94,7 +96,7 @@ class Comparison:
             "seed": self.seed,
             "level": LEVEL,
             "base": _run(self.base),
-            "against": [self._against(one) for one in self.against],
+            "against": [self._against(comparison) for comparison in self.against],
             "warnings": self.warnings,
         }
 

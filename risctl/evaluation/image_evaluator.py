@@ -93,7 +93,7 @@ def evaluate(
         raise UsageError(f"{store.path} holds videos, which are measured by evaluate_videos")
     began = time.monotonic()
     chosen = _resolved(protocols, threshold)
-    plan = _plan(store, split, first_only=all(one.sentences == "first" for one in chosen), limit=limit)
+    plan = _plan(store, split, first_only=all(protocol.sentences == "first" for protocol in chosen), limit=limit)
     if not plan:
         raise DataError(f"the split {split!r} of {store.path} has no sentence to evaluate")
     rank, world = rank_and_world_size()
@@ -107,7 +107,7 @@ def evaluate(
             if progress is not None:
                 progress(done, len(own))
     accumulator, warnings = _gathered(accumulator, predictor.warnings)
-    results = [Result.of(accumulator.rows(one.name), one, resamples=resamples) for one in chosen]
+    results = [Result.of(accumulator.rows(protocol.name), protocol, resamples=resamples) for protocol in chosen]
     return Report.of(
         store,
         results,
@@ -129,7 +129,7 @@ def _resolved(protocols: Protocols, threshold: float | None) -> list[Protocol]:
     if not given:
         raise UsageError("name at least one protocol")
     known = [get_protocol(one) if isinstance(one, str) else one for one in given]
-    return [one.with_threshold(threshold) for one in {one.name: one for one in known}.values()]
+    return [protocol.with_threshold(threshold) for protocol in {p.name: p for p in known}.values()]
 
 
 def _plan(store: Store, split: str, *, first_only: bool, limit: int | None) -> Plan:
@@ -155,13 +155,13 @@ def _score(
     predictor: BatchedPredictor,
     text_field: TextField,
 ) -> None:
-    sentences = [store.sentence(one.sentence) for one in tasks]
+    sentences = [store.sentence(task.sentence) for task in tasks]
     texts = [sentence.text(text_field) for sentence in sentences]
-    refs = {row: store.ref(row) for row in {one.ref for one in tasks}}
+    refs = {row: store.ref(row) for row in {task.ref for task in tasks}}
     # By rows in memory, as predictions are: decoded RLEs lie by columns, and comparing across orders is slow.
     targets = {row: np.ascontiguousarray(rle.decode(store.mask(row))) for row in refs}
     facts = {row: attributes_of(store, ref, target=targets[row]) for row, ref in refs.items()}
-    precise = any(one.average_precision for one in accumulator.protocols.values())
+    precise = any(protocol.average_precision for protocol in accumulator.protocols.values())
     for one, sentence, prediction in zip(tasks, sentences, predictor.predict(image, texts), strict=True):
         ref = refs[one.ref]
         accumulator.add(

@@ -85,7 +85,7 @@ def evaluate_classes(
         figures = gzsi_figures(truth, results, seen=seen, unseen=unseen)
     else:
         figures = zsi_figures(truth, results, unseen=unseen)
-    of = [one["category_id"] for one in truth["annotations"] if not one["iscrowd"]]
+    of = [record["category_id"] for record in truth["annotations"] if not record["iscrowd"]]
     return ClassReport(
         figures=figures,
         images=len(rows),

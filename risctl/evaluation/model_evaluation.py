@@ -31,9 +31,12 @@ def recipe_protocols(recipe: Recipe, *, names: str | None, threshold: float | No
     """
     protocols = get_protocols(recipe.eval.protocol if names is None else names)
     if threshold is not None:
-        return [one.with_threshold(threshold) for one in protocols]
+        return [protocol.with_threshold(threshold) for protocol in protocols]
     own = recipe.eval.threshold
-    return [one.with_threshold(own) if names is None or one.threshold_rule == "own" else one for one in protocols]
+    return [
+        protocol.with_threshold(own) if names is None or protocol.threshold_rule == "own" else protocol
+        for protocol in protocols
+    ]
 
 
 def evaluate(

@@ -66,7 +66,7 @@ class Result:
             rows=rows,
             figures=figures(rows, protocol),
             intervals=intervals(rows, protocol, resamples=resamples),
-            breakdowns=tuple((one, measured(one, rows, protocol, resamples=resamples)) for one in parts),
+            breakdowns=tuple((part, measured(part, rows, protocol, resamples=resamples)) for part in parts),
         )
 
     @property
@@ -172,7 +172,7 @@ class Report:
         notes: Sequence[str] = (),
     ) -> Report:
         """Returns the report of `results` on a split of `store`; it counts the samples of the longest result."""
-        rows = max((one.rows for one in results), key=len)
+        rows = max((result.rows for result in results), key=len)
         return cls(
             dataset=store.name,
             split_by=store.split_by,
@@ -184,7 +184,7 @@ class Report:
             total_sentences=len(store.sentences(split)),
             text_field=text_field,
             checkpoint=checkpoint,
-            results={one.protocol.name: one for one in results},
+            results={result.protocol.name: result for result in results},
             seconds=seconds,
             device=str(device),
             processes=processes,
@@ -282,7 +282,7 @@ class Report:
                 if result.protocol.boundary:
                     row["boundary"] = _number(float(rows.boundary[position]))
                 if rows.others[position]:
-                    row["others"] = [list(one) for one in rows.others[position]]
+                    row["others"] = [list(other) for other in rows.others[position]]
                 yield row
 
     def _origin(self) -> dict[str, Any]:

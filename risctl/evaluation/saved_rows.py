@@ -102,7 +102,7 @@ def _rows_file(source: Path) -> Path:
     if not isinstance(named, str):
         raise UsageError(f"the report {source} names no file of rows; {how} --json")
     beside = [Path(named), source.parent / named, source.parent / Path(named).name]
-    found = next((one for one in beside if one.is_file()), None)
+    found = next((path for path in beside if path.is_file()), None)
     if found is None:
         raise UsageError(f"the rows {named} that the report {source} names are not there; {how}")
     return found
@@ -127,9 +127,9 @@ def _protocol(name: str, records: list[dict[str, Any]], *, path: Path) -> Protoc
     if len(thresholds) > 1:
         raise DataError(f"{path}: the rows of {name} have several thresholds: {sorted(thresholds)}")
     protocol = get_protocol(name)
-    for one in thresholds:
-        if one != protocol.threshold:
-            protocol = protocol.with_threshold(one)
+    for threshold in thresholds:
+        if threshold != protocol.threshold:
+            protocol = protocol.with_threshold(threshold)
     return protocol
 
 

@@ -17,7 +17,11 @@ def attributes_of(store: Store, ref: RefRow, *, target: np.ndarray) -> Facts:
     alike = [row for row, category in zip(there.tolist(), categories, strict=True) if category in wanted]
     return Facts(
         targets=len(ref.annotations),
-        categories=tuple(dict.fromkeys(store.categories.get(one, f"category {one}") for one in ref.category_ids)),
+        categories=tuple(
+            dict.fromkeys(
+                store.categories.get(category_id, f"category {category_id}") for category_id in ref.category_ids
+            )
+        ),
         area=float(np.count_nonzero(target)) / max(1, target.size),
         distractors=len(set(alike) - set(ref.annotations)),
     )

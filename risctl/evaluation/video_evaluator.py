@@ -232,7 +232,7 @@ def _plan(clips: ClipStore, split: str, *, text_field: TextField, limit: int | N
             if not words_of(text) or (limit is not None and count >= limit):
                 continue
             count += 1
-            annotator = next((one for one in sentence.abilities if one in _ANNOTATORS), "")
+            annotator = next((ability for ability in sentence.abilities if ability in _ANNOTATORS), "")
             plan.setdefault(ref.video, []).append(
                 _ClipTask(
                     ref=ref, sample=sentence_row, sentence_id=sentence.sentence_id, text=text, annotator=annotator

@@ -53,7 +53,7 @@ def report_of(
     clips = ClipStore(store)
     ordered = sorted(measured.rows, key=lambda row: row.sample)
     sentences = [store.sentence(row.sample) for row in ordered]
-    facts = {row: _attributes(clips, clips.ref(row)) for row in {one.ref for one in sentences}}
+    facts = {row: _attributes(clips, clips.ref(row)) for row in {sentence.ref for sentence in sentences}}
     records = [
         asdict(row)
         | {"image_id": store.image(one.image).image_id, "abilities": one.abilities, "boundary": row.f, "region": row.j}
@@ -65,7 +65,7 @@ def report_of(
         clip = f"; in clips of {measured.clip_length} frames, the query chosen for each {measured.query}"
         protocol = replace(protocol, remark=protocol.remark + clip)
     rows = rows_of(records)
-    counts = np.array([one["objects"] for one in records])
+    counts = np.array([record["objects"] for record in records])
     result = Result.of(rows, protocol, resamples=resamples, further=_by_objects(counts))
     report = Report.of(
         store,
@@ -84,7 +84,7 @@ def report_of(
         images=measured.videos,
         total_sentences=report.total_sentences - left_out,
         notes=(f"left out: {left_out} expressions without a word or a published mask",) if left_out else (),
-        videos={one["image_id"]: one["video"] for one in records},
+        videos={record["image_id"]: record["video"] for record in records},
     )
 
 

@@ -172,7 +172,7 @@ def evaluate_zero_shot(
             progress(done, len(by_image))
     report = Report.of(
         store,
-        [Result.of(accumulator.rows(one.name), one) for one in protocols],
+        [Result.of(accumulator.rows(protocol.name), protocol) for protocol in protocols],
         split=split,
         text_field=text_field,
         checkpoint=None,
@@ -229,13 +229,13 @@ def _one_image(
     texts = [store.sentence(sentence).text(text_field) for _, sentence in asked]
     # A sentence without a word means nothing: it gets an empty mask, as in `risctl eval`.
     known = [position for position, text in enumerate(texts) if text.strip()]
-    answers = dict(zip(known, answerer.predict([texts[one] for one in known]), strict=True)) if known else {}
-    sums.cut += sum(answerer.is_truncated(texts[one]) for one in known)
+    answers = dict(zip(known, answerer.predict([texts[name] for name in known]), strict=True)) if known else {}
+    sums.cut += sum(answerer.is_truncated(texts[name]) for name in known)
     needs_proposals = isinstance(answerer, ZeroShotPredictor)
     if needs_proposals and not len(proposals):
         sums.missing.update(images=1, refs=len(refs), sentences=len(asked))
-    annotations = [store.annotation(int(one)) for one in store.annotations_of(image)]
-    masks = [(one.category_id, rle.decode(one.mask)) for one in annotations]
+    annotations = [store.annotation(int(annotation)) for annotation in store.annotations_of(image)]
+    masks = [(annotation.category_id, rle.decode(annotation.mask)) for annotation in annotations]
     targets = {ref: np.ascontiguousarray(rle.decode(store.mask(ref))) for ref in refs}
     best = {ref: _best(proposals, target) for ref, target in targets.items()}
     facts = {ref: attributes_of(store, store.ref(ref), target=target) for ref, target in targets.items()}
@@ -267,7 +267,7 @@ def _one_image(
         and len(proposals)
         and known
     ):
-        exact = answerer.exact_choices([texts[one] for one in known])
+        exact = answerer.exact_choices([texts[name] for name in known])
         sums.compared += len(known)
         sums.same += sum(answers[one].chosen == choice for one, choice in zip(known, exact, strict=True))
 

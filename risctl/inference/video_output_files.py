@@ -165,4 +165,4 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _frames_of(file: Path) -> list[str]:
     frames = _read(file).get("frames", [])
-    return [str(one["frame"]) for one in frames if isinstance(one, dict) and "frame" in one]
+    return [str(frame["frame"]) for frame in frames if isinstance(frame, dict) and "frame" in frame]

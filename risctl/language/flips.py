@@ -54,4 +54,4 @@ def swap_left_right(text: str) -> str:
 
 def _is_joined(text: str, match: re.Match[str]) -> bool:
     neighbours = text[max(match.start() - 1, 0) : match.start()] + text[match.end() : match.end() + 1]
-    return any(one in _JOINERS or one.isalnum() or one == "_" for one in neighbours)
+    return any(neighbour in _JOINERS or neighbour.isalnum() or neighbour == "_" for neighbour in neighbours)

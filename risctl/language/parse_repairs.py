@@ -114,10 +114,10 @@ class _Draft:
         order = self.words[root] in _ORDERS
         found = self._bare("VERB")
         if found is None and order:
-            found = next((one for one in self._rights(root) if self.tags[one] in NOUNS), None)
+            found = next((right for right in self._rights(root) if self.tags[right] in NOUNS), None)
         if found is not None:
             # An order ("click") or what someone says ("i need") is no part of the noun's phrase, a participle is.
-            said = order or any(self.heads[one] == root and self.relations[one] == "nsubj" for one in range(root))
+            said = order or any(self.heads[index] == root and self.relations[index] == "nsubj" for index in range(root))
             self._make_root(found, "advcl" if said else "amod")
 
     def take_counted(self) -> None:
@@ -131,13 +131,13 @@ class _Draft:
             case = self._case(child)
             if case is None or self.words[case] not in ("from", "to") or self.tags[child] not in NOUNS:
                 continue
-            sides = [one for one in range(case + 1, child) if self.words[one] in _SIDES]
+            sides = [index for index in range(case + 1, child) if self.words[index] in _SIDES]
             if sides and self.words[child] not in _SIDES:
                 self._make_root(child, "amod")
                 self._hang(sides[-1], root, "obl")
-                for one in range(case, sides[-1]):
-                    if self.heads[one] == child:
-                        self._hang(one, sides[-1], self.relations[one])
+                for index in range(case, sides[-1]):
+                    if self.heads[index] == child:
+                        self._hang(index, sides[-1], self.relations[index])
                 return
 
     def _bare(self, tag: str) -> int | None:
@@ -146,20 +146,22 @@ class _Draft:
         if self.tags[root] != tag:
             return None
         relations = ("obl", "nmod", "obj") if tag == "VERB" else ("obl", "nmod")
-        bare = (one for one in self._rights(root) if self.relations[one] in relations and self._case(one) is None)
+        bare = (
+            right for right in self._rights(root) if self.relations[right] in relations and self._case(right) is None
+        )
         return next((one for one in bare if self.tags[one] in NOUNS), None)
 
     def _subject(self) -> int | None:
         """Returns the first noun before the root that is no part of its name (bench the guy is sitting on)."""
         root = self.root
-        every = (one for one in range(root) if self.heads[one] == root and self.relations[one] not in _PARTS)
-        return next((one for one in every if self.tags[one] in NOUNS and self._case(one) is None), None)
+        every = (index for index in range(root) if self.heads[index] == root and self.relations[index] not in _PARTS)
+        return next((run for run in every if self.tags[run] in NOUNS and self._case(run) is None), None)
 
     def _rights(self, head: int) -> list[int]:
-        return [one for one in range(head + 1, len(self.heads)) if self.heads[one] == head]
+        return [index for index in range(head + 1, len(self.heads)) if self.heads[index] == head]
 
     def _case(self, noun: int) -> int | None:
-        every = (one for one in range(noun) if self.heads[one] == noun and self.relations[one] == "case")
+        every = (index for index in range(noun) if self.heads[index] == noun and self.relations[index] == "case")
         return next(every, None)
 
     def _make_root(self, noun: int, relation: str) -> None:

@@ -188,10 +188,10 @@ class Accumulator:
             predicted=predicted,
             boundary=np.array(columns.boundary, dtype=np.float64),
             region=np.full(len(self), np.nan),
-            targets=np.array([one.targets for one in self._facts], dtype=np.int64),
-            categories=objects([one.categories for one in self._facts]),
-            area=np.array([one.area for one in self._facts], dtype=np.float64),
-            distractors=np.array([one.distractors for one in self._facts], dtype=np.int64),
+            targets=np.array([fact.targets for fact in self._facts], dtype=np.int64),
+            categories=objects([fact.categories for fact in self._facts]),
+            area=np.array([fact.area for fact in self._facts], dtype=np.float64),
+            distractors=np.array([fact.distractors for fact in self._facts], dtype=np.int64),
             others=objects(columns.others),
         )
         order = np.argsort(every.key)

@@ -94,7 +94,7 @@ def by_ability(rows: Rows) -> Breakdown:
     """
     tags = rows.known_abilities()
     if any(ability in tags for ability in ABILITIES):
-        ordered = [one for one in ABILITIES if one in tags] + [one for one in tags if one not in ABILITIES]
+        ordered = [one for one in ABILITIES if one in tags] + [tag for tag in tags if tag not in ABILITIES]
         about = "abilities that the expression needs, as the data says; an expression may need several"
         return Breakdown(name="ability", title="Ability", about=about, groups=_tagged(rows.abilities, ordered))
     heard = np.empty(len(rows), dtype=object)

@@ -68,9 +68,9 @@ def figures(rows: Rows, protocol: Protocol) -> dict[str, float]:
     found = {name: 100 * ratio(top.sum(), bottom.sum()) for name, (top, bottom) in terms(rows, protocol).items()}
     found = with_derived(found)
     if protocol.average_precision:
-        further = [(int(key), *one) for key, others in zip(rows.key, rows.others, strict=True) for one in others]
+        further = [(int(key), *other) for key, others in zip(rows.key, rows.others, strict=True) for other in others]
         sample, score, *pixels = zip(*further, strict=True) if further else ((),) * 5
-        intersection, union, predicted = (np.array(one, dtype=np.int64) for one in pixels)
+        intersection, union, predicted = (np.array(array, dtype=np.int64) for array in pixels)
         precisions = average_precision(
             sample=np.concatenate([rows.key, np.array(sample, dtype=np.int64)]),
             score=np.concatenate([rows.score, np.array(score, dtype=np.float64)]),

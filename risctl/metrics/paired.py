@@ -119,7 +119,9 @@ def flips(first: Rows, second: Rows, protocol: Protocol) -> list[Flip]:
     before, after = sample_ious(first, protocol), sample_ious(second, protocol)
     changed = np.flatnonzero(_right(before, protocol) != _right(after, protocol))
     order = changed[np.argsort(-np.abs(after - before)[changed], kind="stable")]
-    return [Flip(position=int(one), before=float(before[one]), after=float(after[one])) for one in order]
+    return [
+        Flip(position=int(position), before=float(before[position]), after=float(after[position])) for position in order
+    ]
 
 
 def _right(ious: np.ndarray, protocol: Protocol) -> np.ndarray:

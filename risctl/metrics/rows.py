@@ -91,7 +91,7 @@ class Rows:
 
     def columns(self) -> dict[str, np.ndarray]:
         """Returns the columns by name."""
-        return {one.name: getattr(self, one.name) for one in fields(self)}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def known_abilities(self) -> list[str]:
         """Returns the names of the abilities that any row is tagged with, in alphabetical order."""

@@ -125,16 +125,16 @@ def measure_clip(prediction: np.ndarray, target: np.ndarray, *, task: Task) -> C
     if task == "semi-supervised":
         if found > wanted:
             raise DataError(f"the prediction has label {found}, but the clip only {wanted} objects")
-        pairs = [_measure_object(prediction == one, target == one, void) for one in range(1, wanted + 1)]
+        pairs = [_measure_object(prediction == index, target == index, void) for index in range(1, wanted + 1)]
         labels = tuple(range(1, wanted + 1))
         return ClipMeasures(j=np.stack([j for j, _ in pairs]), f=np.stack([f for _, f in pairs]), labels=labels)
     proposals = max(found, wanted)
     shape = (proposals, wanted, len(target))
     every_j, every_f = np.zeros(shape), np.zeros(shape)
     for label in range(1, proposals + 1):
-        for one in range(1, wanted + 1):
-            measured = _measure_object(prediction == label, target == one, void)
-            every_j[label - 1, one - 1], every_f[label - 1, one - 1] = measured
+        for index in range(1, wanted + 1):
+            measured = _measure_object(prediction == label, target == index, void)
+            every_j[label - 1, index - 1], every_f[label - 1, index - 1] = measured
     rows, columns = linear_sum_assignment(-(every_j.mean(axis=2) + every_f.mean(axis=2)) / 2)
     order = np.argsort(columns)
     rows, columns = rows[order], columns[order]
@@ -158,7 +158,7 @@ def video_figures(clips: Sequence[ClipMeasures]) -> dict[str, float]:
 
 def average_over_annotators(figures: Sequence[dict[str, float]]) -> dict[str, float]:
     """Returns the mean of each figure over sets of expressions, as Ref-DAVIS17 reports its four annotators."""
-    return {name: _mean([one[name] for one in figures]) for name in (figures[0] if figures else ())}
+    return {name: _mean([figure[name] for figure in figures]) for name in (figures[0] if figures else ())}
 
 
 def _measure_object(prediction: np.ndarray, target: np.ndarray, void: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

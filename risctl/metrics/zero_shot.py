@@ -106,7 +106,7 @@ def matches(
     of: Literal["segm", "bbox"] = "segm",
 ) -> Matches:
     """Counts instances and matches image by image, in the order of image ids; arguments as of `zsi_figures`."""
-    wanted, pictures = sorted(classes), sorted(one["id"] for one in truth["images"])
+    wanted, pictures = sorted(classes), sorted(record["id"] for record in truth["images"])
     rows, columns = ({one: place for place, one in enumerate(listed)} for listed in (pictures, wanted))
     there = np.zeros((len(pictures), len(wanted)))
     for one in truth["annotations"]:
@@ -128,8 +128,8 @@ def _evaluated(
     """Returns precision and recall by IoU, (classes,) each, -1 where a class is not there."""
     measured = _measured(truth, results, classes=classes, of=of)
     if measured is None:
-        there = {one["category_id"] for one in truth["annotations"] if not one.get("iscrowd")}
-        nothing = np.where([one in there for one in sorted(classes)], 0.0, -1.0)
+        there = {record["category_id"] for record in truth["annotations"] if not record.get("iscrowd")}
+        nothing = np.where([category in there for category in sorted(classes)], 0.0, -1.0)
         return dict.fromkeys(RECALL_AT, nothing), dict.fromkeys(RECALL_AT, nothing)
     with contextlib.redirect_stdout(io.StringIO()):
         measured.accumulate()
@@ -149,12 +149,12 @@ def _measured(
     with contextlib.redirect_stdout(io.StringIO()):
         there = COCO()
         there.dataset = {
-            "images": [dict(one) for one in truth["images"]],
-            "categories": [dict(one) for one in truth["categories"]],
-            "annotations": [_whole(one) for one in truth["annotations"] if one["category_id"] in classes],
+            "images": [dict(record) for record in truth["images"]],
+            "categories": [dict(record) for record in truth["categories"]],
+            "annotations": [_whole(record) for record in truth["annotations"] if record["category_id"] in classes],
         }
         there.createIndex()
-        own = [dict(one) for one in results if one["category_id"] in classes]
+        own = [dict(result) for result in results if result["category_id"] in classes]
         if not own:
             return None
         measured = COCOeval(there, there.loadRes(own), of)

@@ -115,7 +115,7 @@ def _is_section(root: Schema, node: Schema) -> bool:
 
 def _expects(root: Schema, raw: Schema) -> str:
     options = raw.get("anyOf", ())
-    or_null = " or null" if any(one.get("type") == "null" for one in options) else ""
+    or_null = " or null" if any(option.get("type") == "null" for option in options) else ""
     node = _follow(root, raw)
     return _phrase(root, node) + or_null
 

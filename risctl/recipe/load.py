@@ -109,4 +109,6 @@ def _names_only_shipped_systems(values: Mapping[str, Any], overrides: Sequence[s
     """Returns whether no system of an installed package can be meant, so that none need be looked for."""
     model = values.get("model")
     system = model.get("system") if isinstance(model, Mapping) else None
-    return system in tuple(SYSTEMS) and not any(one.startswith(("model=", "model.system=")) for one in overrides)
+    return system in tuple(SYSTEMS) and not any(
+        override.startswith(("model=", "model.system=")) for override in overrides
+    )

@@ -91,5 +91,5 @@ def _remove(values: dict[str, Any], text: str, known: Mapping[Path, Key], origin
 
 
 def _forget(path: Path, origins: dict[Path, str]) -> None:
-    for known in [one for one in origins if one[: len(path)] == path]:
+    for known in [origin for origin in origins if origin[: len(path)] == path]:
         del origins[known]

@@ -25,15 +25,15 @@ def problems_of(error: ValidationError, *, schema: Schema, values: Any, origins:
     """
     known = known_keys(schema, values)
     found = []
-    for one in error.errors(include_url=False):
-        if one["type"] == "default_factory_not_called":
+    for problem in error.errors(include_url=False):
+        if problem["type"] == "default_factory_not_called":
             continue  # the default depends on a key that is reported itself
-        moved = one.get("ctx", {}).get("path")
-        location = tuple(takewhile(lambda part: isinstance(part, str), one["loc"]))  # a list is reported whole
+        moved = problem.get("ctx", {}).get("path")
+        location = tuple(takewhile(lambda part: isinstance(part, str), problem["loc"]))  # a list is reported whole
         path = tuple(moved.split(".")) if moved else resolve_path(schema, location)
-        in_list = location != one["loc"]
-        value = _value_at(values, path) if moved or in_list else one["input"]
-        what = _what(one, path=path, value=value, known=known, missing=one["type"] == "missing" and not in_list)
+        in_list = location != problem["loc"]
+        value = _value_at(values, path) if moved or in_list else problem["input"]
+        what = _what(problem, path=path, value=value, known=known, missing=problem["type"] == "missing" and not in_list)
         where, line = _where(path, origins)
         found.append((line, ".".join(path) or "the recipe", where, what))
     found.sort(key=lambda row: row[0])

@@ -96,7 +96,7 @@ def _entry(name: str) -> SystemEntry:
 
 @cache
 def _installed() -> dict[str, SystemEntry]:
-    return {one.name: one.load() for one in entry_points(group="risctl.systems")}
+    return {entry_point.name: entry_point.load() for entry_point in entry_points(group="risctl.systems")}
 
 
 def _part(where: str) -> Any:

@@ -82,8 +82,10 @@ def detected_box_questions(system: System, store: Store, *, split: str) -> list[
         sides = np.array([size.width, size.height] * 2, dtype=np.float32)
         for row in rows:
             sentence = store.sentence(row)
-            spans = [rle.box(store.annotation(int(one)).mask) for one in store.ref(sentence.ref).annotations]
-            targets = _found_of(picture, [np.array(one, dtype=np.float32) for one in spans if one], sides)
+            spans = [
+                rle.box(store.annotation(int(annotation)).mask) for annotation in store.ref(sentence.ref).annotations
+            ]
+            targets = _found_of(picture, [np.array(span, dtype=np.float32) for span in spans if span], sides)
             if targets is not None:
                 questions.append(BoxGroundingSample(boxes=picture, text=sentence.sent, targets=targets))
     system.train(was_training)

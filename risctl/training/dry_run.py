@@ -95,8 +95,8 @@ def dry_run(recipe: Recipe, *, build: Builder | None = None) -> DryRun:
     memory = _memory(recipe, system, notes)
     parameters = list(system.parameters())
     return DryRun(
-        parameters=sum(one.numel() for one in parameters),
-        trainable=sum(one.numel() for one in parameters if one.requires_grad),
+        parameters=sum(parameter.numel() for parameter in parameters),
+        trainable=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
         words=words,
         items=items,
         steps_per_epoch=steps_per_epoch,
@@ -148,7 +148,7 @@ def _count_words(recipe: Recipe, stores: Sequence[Store], spec: VocabularySpec) 
 
 def _memory(recipe: Recipe, system: System, notes: list[str]) -> dict[str, int]:
     state = sum(_size(tensor) for tensor in system.state_dict().values())
-    trainable = sum(_size(one) for one in system.parameters() if one.requires_grad)
+    trainable = sum(_size(parameter) for parameter in system.parameters() if parameter.requires_grad)
     moments = (1 if recipe.optim.momentum else 0) if recipe.optim.name == "sgd" else 2
     memory = {"weights": state, "gradients": trainable, "optimizer": moments * trainable}
     if recipe.train.ema is not None:
@@ -173,7 +173,7 @@ def _memory(recipe: Recipe, system: System, notes: list[str]) -> dict[str, int]:
 def _activations(recipe: Recipe, system: System) -> int:
     """Returns the bytes that a forward pass and loss on `_PROBE` samples keep for the backward pass."""
     batch = _probe(recipe, system).to("meta")
-    weights = {one.untyped_storage()._cdata for one in (*system.parameters(), *system.buffers())}
+    weights = {parameter.untyped_storage()._cdata for parameter in (*system.parameters(), *system.buffers())}
     # Views share a storage, which is kept once; holding a tensor of it keeps its address from being used again.
     kept: dict[int, Tensor] = {}
 

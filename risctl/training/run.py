@@ -271,9 +271,9 @@ def _differences(first: Any, second: Any, *, path: str = "") -> set[str]:
     if isinstance(first, dict) and isinstance(second, dict):
         keys = [*first, *(key for key in second if key not in first)]
         return {
-            one
+            difference
             for key in keys
-            for one in _differences(first.get(key), second.get(key), path=f"{path}.{key}" if path else str(key))
+            for difference in _differences(first.get(key), second.get(key), path=f"{path}.{key}" if path else str(key))
         }
     return set() if first == second else {path}
 
@@ -282,8 +282,8 @@ def _opening(trainer: Trainer, notes: Sequence[str], *, resumed: bool) -> tuple[
     """Returns the lines that a log begins with."""
     parts, recipe = trainer.parts, trainer.recipe
     parameters = list(parts.system.parameters())
-    count = sum(one.numel() for one in parameters)
-    trainable = sum(one.numel() for one in parameters if one.requires_grad)
+    count = sum(parameter.numel() for parameter in parameters)
+    trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     processes = parts.accelerator.num_processes
     device = device_name(parts.accelerator.device) + (f" x {processes} processes" if processes > 1 else "")
     left_out = f" ({parts.dataset.left_out} sentences without a word left out)" if parts.dataset.left_out else ""

@@ -83,8 +83,8 @@ class TrainStep:
         if math.isfinite(float(total.detach())):
             return
         values = json.dumps({name: str(float(term.detach())) for name, term in terms.items()})
-        sentences = [one.sentence_id for one in batch.ids if one is not None]
-        shown = ", ".join(str(one) for one in sentences[:8]) + (", …" if len(sentences) > 8 else "")
+        sentences = [identity.sentence_id for identity in batch.ids if identity is not None]
+        shown = ", ".join(str(sentence) for sentence in sentences[:8]) + (", …" if len(sentences) > 8 else "")
         raise TrainingError(
             f"the loss is not finite at step {number}: {values} (sentence ids {shown}). Try a smaller optim.lr, "
             f"a longer optim.warmup_steps, optim.clip_norm=1.0 or train.precision=fp32"

@@ -186,7 +186,7 @@ def is_video_name(name: str) -> bool:
 
 def _pixels(frame: Any) -> np.ndarray:
     """Converts a decoded frame to RGB, uint8 (H, W, 3)."""
-    if not any(one.is_alpha for one in frame.format.components):
+    if not any(component.is_alpha for component in frame.format.components):
         return frame.to_ndarray(format="rgb24")
     pixels = frame.to_ndarray(format="rgba").astype(np.uint16)
     share = pixels[..., 3:]

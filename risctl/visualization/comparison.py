@@ -38,9 +38,9 @@ def as_text(comparison: Json, *, flips: int = 10) -> str:
             if listed:
                 lines.append(f"  {title}{_of(len(listed), len(against['flips'][way]))}:")
                 lines += [
-                    f"    {' > '.join(_ious(one))}  sample {one['sample']}, image {one['image_id']}, "
-                    f"ref {one['ref_id']}: {one['text']}{absent(one)}"
-                    for one in listed
+                    f"    {' > '.join(_ious(entry))}  sample {entry['sample']}, image {entry['image_id']}, "
+                    f"ref {entry['ref_id']}: {entry['text']}{absent(entry)}"
+                    for entry in listed
                 ]
         blocks.append("\n".join(lines))
     return "\n\n".join([*blocks, notes(comparison)])

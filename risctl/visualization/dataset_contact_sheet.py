@@ -69,10 +69,10 @@ def _masks(store: Store, clips: ClipStore | None, image: int, refs: Sequence[int
         return image, [rle.decode(store.mask(row)) for row in refs]
     objects = [clips.ref(row) for row in refs]
     # The frame that shows most of the objects; of equal ones the middle one.
-    counts = {frame: sum(frame in one.annotations for one in objects) for frame in objects[0].frames}
+    counts = {frame: sum(frame in scene_object.annotations for scene_object in objects) for frame in objects[0].frames}
     best = [frame for frame, count in counts.items() if count == max(counts.values())]
     frame = best[len(best) // 2]
-    return frame, [clips.masks(one, [frame])[0] for one in objects]
+    return frame, [clips.masks(scene_object, [frame])[0] for scene_object in objects]
 
 
 def _panel(
@@ -84,7 +84,7 @@ def _panel(
     captions, entries = [], []
     for index, (row, mask) in enumerate(zip(shown, small, strict=True)):
         ref = store.ref(row)
-        texts = [store.sentence(int(one)).text(text_field) for one in ref.sentences]
+        texts = [store.sentence(int(sentence)).text(text_field) for sentence in ref.sentences]
         more = f" (+{len(texts) - _MAX_TEXTS})" if len(texts) > _MAX_TEXTS else ""
         no_target = "" if ref.annotations else " (nothing)"
         listed = " | ".join(texts[:_MAX_TEXTS]) + more + no_target

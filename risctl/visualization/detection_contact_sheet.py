@@ -49,13 +49,25 @@ def detection_contact_sheet(
         pixels, image_id = store.pixels(row), store.image(row).image_id
         best = sorted(of_image, key=lambda one: -one.score)[:max_count]
         annotations = [store.annotation(int(number)) for number in store.annotations_of(row)]
-        annotations = [one for one in annotations if store.categories[one.category_id] in names and not one.crowd]
+        annotations = [
+            annotation
+            for annotation in annotations
+            if store.categories[annotation.category_id] in names and not annotation.crowd
+        ]
         largest = sorted(annotations, key=lambda one: -rle.area(one.mask))[:max_count]
-        left = _drawn(pixels, [one.mask for one in largest], [store.categories[one.category_id] for one in largest])
-        right = _drawn(pixels, [one.segmentation for one in best], [f"{one.name} {one.score:.2f}" for one in best])
+        left = _drawn(
+            pixels,
+            [annotation.mask for annotation in largest],
+            [store.categories[annotation.category_id] for annotation in largest],
+        )
+        right = _drawn(
+            pixels,
+            [detection.segmentation for detection in best],
+            [f"{detection.name} {detection.score:.2f}" for detection in best],
+        )
         caption = Caption(text=f"image {image_id}: {len(annotations)} annotated, {len(of_image)} found")
         panels.append(with_captions(grid([left, right], columns=2), [caption], size=_FONT_SIZE))
-        found = [{"class": one.name, "score": one.score, "box": list(one.box)} for one in best]
+        found = [{"class": detection.name, "score": detection.score, "box": list(detection.box)} for detection in best]
         entries.append({"image_id": image_id, "annotated": len(annotations), "found": found})
     heading = [
         *([Caption(text=title)] if title else []),
@@ -67,5 +79,5 @@ def detection_contact_sheet(
 
 
 def _drawn(pixels: np.ndarray, masks: Sequence[rle.RLE], labels: Sequence[str]) -> np.ndarray:
-    scaled, small = fit_image(pixels, [rle.decode(one) for one in masks], width=_SIDE, height=_SIDE)
+    scaled, small = fit_image(pixels, [rle.decode(mask) for mask in masks], width=_SIDE, height=_SIDE)
     return overlay(scaled, small, labels)

@@ -56,7 +56,7 @@ class Strategies:
     spatial: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.prompts or not all("{}" in one for one in self.prompts):
+        if not self.prompts or not all("{}" in prompt for prompt in self.prompts):
             raise UsageError("a prompt is a text with {} where the expression goes, such as 'a photo of {}'")
 
 

@@ -66,7 +66,7 @@ class CLIPSeg:
             logits = self._model(pixel_values=image.expand(len(batch), -1, -1, -1), **tokens).logits
             logits = logits.reshape(len(batch), 1, *logits.shape[-2:]).float()
             full = functional.interpolate(logits, size=pixels.shape[:2], mode="bilinear", align_corners=False)[:, 0]
-            results += [_with_score(one) for one in full.sigmoid()]
+            results += [_with_score(score) for score in full.sigmoid()]
         return results
 
     def is_truncated(self, text: str) -> bool:

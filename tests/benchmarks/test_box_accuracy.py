@@ -75,7 +75,7 @@ def learn(mini: Mini, questions: list[BoxGroundingSample], *, steps: int) -> Non
     generator = np.random.default_rng(0)
     mini.train()
     for step in range(steps):
-        batch = items.collate([items.item(step, int(one)) for one in generator.integers(0, len(items), 32)])
+        batch = items.collate([items.item(step, int(integer)) for integer in generator.integers(0, len(items), 32)])
         assert batch.box_targets is not None
         terms = box_selection_losses(mini(batch).extras["choice"], batch.box_targets)
         optimizer.zero_grad()

@@ -192,7 +192,7 @@ def test_a_failed_save_leaves_the_old_file(
     with pytest.raises(MachineError, match="no space"):
         save_checkpoint(saved, system=system, recipe=recipe, vocabulary=VOCABULARY)
     assert saved.read_bytes() == before
-    assert [one.name for one in saved.parent.iterdir()] == [saved.name]
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
 def test_the_shipped_model_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def test_the_published_names_are_these(shared: Path) -> None:
         pytest.skip("no parity cases")
     for file in cases:
         listed = {
-            one["name"]: tuple(one["shape"]) for one in json.loads(file.read_text(encoding="utf-8"))["checkpoint"]
+            load["name"]: tuple(load["shape"]) for load in json.loads(file.read_text(encoding="utf-8"))["checkpoint"]
         }
         ours = zsi_shapes(dim=300, channels=256, hidden=1024, words=4717)
         heads = {name for name in listed if not name.startswith("backbone.")}

@@ -148,7 +148,7 @@ def test_the_shipped_model_is_small_and_whole(shipped: Path) -> None:
         assert all(name.startswith("model.") for name in file.keys())  # noqa: SIM118
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
     loaded = load_checkpoint(shipped)
-    assert sum(one.numel() for one in loaded.system.parameters()) <= 6_000_000
+    assert sum(parameter.numel() for parameter in loaded.system.parameters()) <= 6_000_000
     assert loaded.recipe.name == "mini" and loaded.recipe.model.max_words == 20
     assert 0 < loaded.system.no_target_threshold < 1
     assert shipped.with_suffix(".md").is_file()

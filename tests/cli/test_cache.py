@@ -110,7 +110,7 @@ def test_what_is_sound_is_verified_by_its_sums(kept: Path, risctl: Run) -> None:
 
 @pytest.mark.parametrize("which", ["refcoco.zip", "tiny.vlt-scenes.features.h5", "glove"])
 def test_one_changed_byte_is_found_and_named(kept: Path, risctl: Run, tmp_path: Path, which: str) -> None:
-    [file] = [one for one in tmp_path.rglob(f"{which}*") if one.suffix in (".zip", ".h5", ".safetensors")]
+    [file] = [path for path in tmp_path.rglob(f"{which}*") if path.suffix in (".zip", ".h5", ".safetensors")]
     data = bytearray(file.read_bytes())
     # Of the vectors the last byte of a word, which nothing but a sum can tell.
     data[-1 if which != "tiny.vlt-scenes.features.h5" else len(data) // 2] ^= 1
@@ -127,7 +127,7 @@ def test_nothing_of_use_is_removed_and_a_dry_run_removes_nothing(kept: Path, ris
     assert code == 0 and len(told["removed"]) == 4 and told["bytes"] > 0
     assert sorted(tmp_path.rglob("*")) == before
     risctl("cache", "gc", "--downloads", "--vectors", "--features")
-    assert [one.name for one in kept.rglob("*") if one.is_file()] == ["tiny.h5"]
+    assert [path.name for path in kept.rglob("*") if path.is_file()] == ["tiny.h5"]
     assert risctl("cache", "ls")[1]["entries"] == []
 
 

@@ -109,10 +109,13 @@ def test_a_browser_filters_and_sorts_the_page(compare: Run, rows: list[Path], tm
     ).stdout
     seen = json.loads(dump[dump.index("<title>") + 7 : dump.index("</title>")])
     against = told["against"][0]
-    rows_told = [f"{one['sample']} {one['text']} {one['image_id']} {one['ref_id']}" for one in against["flips"]["won"]]
+    rows_told = [
+        f"{comparison['sample']} {comparison['text']} {comparison['image_id']} {comparison['ref_id']}"
+        for comparison in against["flips"]["won"]
+    ]
     wanted = [row for row in rows_told if "71" in row]
     assert seen["shown"] == f"{len(wanted)} of {len(rows_told)}" and 0 < len(wanted) < len(rows_told)
-    assert seen["changed"] == sum(one["significant"] for one in against["breakdowns"])
+    assert seen["changed"] == sum(comparison["significant"] for comparison in against["breakdowns"])
     assert seen["order"] == sorted(seen["order"]) and len(seen["order"]) == len(against["breakdowns"])
     assert "mIoU+10.00" in seen["figures"]
 

@@ -114,8 +114,8 @@ def test_what_does_not_work_is_broken(
 ) -> None:
     answers[question] = answer
     health = examine(data=[tmp_path])
-    assert [one.name for one in health.broken] == [broken]
-    assert all(one.remedy for one in health.broken)
+    assert [finding.name for finding in health.broken] == [broken]
+    assert all(finding.remedy for finding in health.broken)
     assert f"Broken: {broken}." in health.text()
 
 
@@ -124,7 +124,7 @@ def test_packages_that_are_missing_or_too_old_are_broken(
 ) -> None:
     wanted = ["numpy>=1000", "no-such-package-anywhere>=1", 'unneeded>=9; extra == "test"']
     monkeypatch.setattr(packages.importlib.metadata, "requires", lambda name: wanted if name == "risctl" else [])
-    broken = {one.name: one for one in examine(data=[tmp_path]).broken}
+    broken = {finding.name: finding for finding in examine(data=[tmp_path]).broken}
     assert set(broken) == {"numpy", "no-such-package-anywhere"}
     assert "needs >=1000" in broken["numpy"].value
     assert broken["no-such-package-anywhere"].remedy == "pip install 'no-such-package-anywhere>=1'"
@@ -133,14 +133,14 @@ def test_packages_that_are_missing_or_too_old_are_broken(
 def test_gpus_are_named_with_their_memory(answers: dict[str, ProbeResult], tmp_path: Path) -> None:
     card = {"name": "Some GPU", "free": 3 * 2**30, "total": 8 * 2**30}
     answers["torch"] = ProbeResult({**answers["torch"].found, "cuda": [card], "cuda_build": "12.4"})
-    values = {one.name: one.value for one in examine(data=[tmp_path]).findings}
+    values = {finding.name: finding.value for finding in examine(data=[tmp_path]).findings}
     assert values["cuda:0"] == "Some GPU, 3.0 GiB of 8.0 GiB free"
 
 
 def test_files_that_are_no_stores_are_noted_not_broken(answers: Mapping[str, ProbeResult], tmp_path: Path) -> None:
     (tmp_path / "cut.h5").write_bytes(b"\x89HDF\r\n\x1a\n and no more")
     health = examine(data=[tmp_path, tmp_path / "absent"])
-    found = {one.name: one for one in health.findings if one.section == "Data"}
+    found = {finding.name: finding for finding in health.findings if finding.section == "Data"}
     assert found[str(tmp_path / "cut.h5")].state == "note"
     assert "no such folder" in found[str(tmp_path / "absent")].value
     assert health.broken == []
@@ -192,7 +192,7 @@ def test_the_shipped_model_and_missing_extras_are_named(
     wanted = ['no-such-package-anywhere>=1; extra == "video"', 'packaging>=20; extra == "tables"']
     monkeypatch.setattr(packages.importlib.metadata, "requires", lambda name: wanted if name == "risctl" else [])
     health = examine(data=[tmp_path])
-    values = {one.name: one.value for one in health.findings}
+    values = {finding.name: finding.value for finding in health.findings}
     assert "comes with risctl" in values["mini"]
     assert "pip install 'risctl[video]'" in values["video"] and "no-such-package-anywhere" in values["video"]
     assert values["tables"].startswith("packaging ")

@@ -92,7 +92,7 @@ def test_texts_that_would_share_a_name_do_not(risctl: Run, photo: Path, tiny_che
 def test_a_second_run_replaces_its_own_and_nothing_else(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None:
     def run(picture: object, *texts: str) -> list[str]:
         return [
-            one["mask"] for one in json.loads(risctl("predict", picture, *texts, "-m", tiny_checkpoint, "--json").out)
+            load["mask"] for load in json.loads(risctl("predict", picture, *texts, "-m", tiny_checkpoint, "--json").out)
         ]
 
     first = run("photo.png", "cup", "left")

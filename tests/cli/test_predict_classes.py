@@ -37,14 +37,18 @@ def test_things_by_name(predict: Run, checkpoint: Path, capfd: pytest.CaptureFix
     assert code == 0, err
     results = json.loads(out)
     assert results == json.loads(Path("predictions/photo_000012.classes.json").read_text())
-    assert {one["category"]: one["category_id"] for one in results} == {"zebra": 24, "skateboard": 41, "castle": 91}
+    assert {result["category"]: result["category_id"] for result in results} == {
+        "zebra": 24,
+        "skateboard": 41,
+        "castle": 91,
+    }
     assert 0 < len(results) <= 100
-    assert [one["score"] for one in results] == sorted((one["score"] for one in results), reverse=True)
-    for one in results:
-        assert one["image_id"] == 12 and one["segmentation"]["size"] == [60, 90]
-        x, y, width, height = one["bbox"]
+    assert [result["score"] for result in results] == sorted((result["score"] for result in results), reverse=True)
+    for result in results:
+        assert result["image_id"] == 12 and result["segmentation"]["size"] == [60, 90]
+        x, y, width, height = result["bbox"]
         assert 0 <= x <= x + width <= 90.01 and 0 <= y <= y + height <= 60.01
-        assert coco_masks.decode(one["segmentation"]).shape == (60, 90)
+        assert coco_masks.decode(result["segmentation"]).shape == (60, 90)
     there = COCO()
     there.dataset = {
         "images": [{"id": 12, "height": 60, "width": 90}],
@@ -54,7 +58,9 @@ def test_things_by_name(predict: Run, checkpoint: Path, capfd: pytest.CaptureFix
     there.createIndex()
     read = there.loadRes("predictions/photo_000012.classes.json")
     capfd.readouterr()  # it prints
-    assert [one["segmentation"] for one in read.dataset["annotations"]] == [one["segmentation"] for one in results]
+    assert [one["segmentation"] for one in read.dataset["annotations"]] == [
+        result["segmentation"] for result in results
+    ]
     with Image.open("predictions/photo_000012.classes.png") as drawn:
         assert drawn.width >= 90
     code, out, err = predict(*asked[:-1], "--min-score", 1)

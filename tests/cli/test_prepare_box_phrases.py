@@ -20,7 +20,7 @@ def run(*arguments: str) -> None:
 def boxes_of(*ids: int) -> dict[str, Any]:
     """Pictures of 100x50 with a person on the left and a dog on the right."""
     entry = {"width": 100, "height": 50, "boxes": [[1, 10, 10, 20, 30], [18, 60, 10, 30, 30]]}
-    return {str(one): entry for one in ids}
+    return {str(number): entry for number in ids}
 
 
 @pytest.fixture

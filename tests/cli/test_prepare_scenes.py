@@ -29,7 +29,7 @@ def test_a_store_and_pictures_are_written_and_told_as_json(
         assert store.fingerprint == told["fingerprint"]
         assert store.counts() == told["counts"]
         sentences = [store.sentence(int(row)) for row in store.sentences("all")]
-    needed = sum("colour" in one.abilities for one in sentences)
+    needed = sum("colour" in sentence.abilities for sentence in sentences)
     assert told["abilities"]["colour"] == needed > 0
     assert [Path(path).name for path in told["pictures"]] == ["scene_000009.png"]
     assert Path(told["pictures"][0]).with_suffix(".json").is_file()

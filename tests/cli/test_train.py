@@ -104,7 +104,7 @@ def test_dry_run_prints_and_makes_nothing(folder: Path, monkeypatch: pytest.Monk
     assert data["recipe"]["data"]["batch_size"] == 10 and data["memory_bytes"]["activations"] > 0
     text = invoke(folder, monkeypatch, "small.yaml", "data.store=absent.h5", "--dry-run").stdout
     assert "absent.h5 (missing)" in text and "runs/small-1" in text and f"{data['parameters']:,}" not in text
-    assert sorted(one.name for one in folder.iterdir()) == ["small.yaml", "tiny.h5"]
+    assert sorted(path.name for path in folder.iterdir()) == ["small.yaml", "tiny.h5"]
 
 
 @pytest.mark.parametrize(

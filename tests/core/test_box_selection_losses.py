@@ -88,7 +88,7 @@ def test_padding_boxes_change_nothing_and_gradients_are_finite() -> None:
 def test_a_batch_without_boxes_has_finite_losses() -> None:
     empty = choice([[], []])
     terms = box_selection_losses(empty, asked([[], []], [[], []]))
-    assert all(bool(one.isfinite()) for one in terms.values())
+    assert all(bool(term.isfinite()) for term in terms.values())
     torch.stack(list(terms.values())).sum().backward()
     assert empty.presence.grad is not None and bool(empty.presence.grad.isfinite().all())
 
@@ -96,7 +96,7 @@ def test_a_batch_without_boxes_has_finite_losses() -> None:
 def test_half_precision_is_raised_to_float32() -> None:
     made = choice([[1.0, 0.5]])
     half = replace(made, scores=made.scores.bfloat16(), presence=made.presence.bfloat16(), noun=made.noun.bfloat16())
-    assert {one.dtype for one in box_selection_losses(half, asked([[1, 0]], [[0, 1]])).values()} == {torch.float32}
+    assert {loss.dtype for loss in box_selection_losses(half, asked([[1, 0]], [[0, 1]])).values()} == {torch.float32}
 
 
 def test_target_probability_is_zero_without_boxes() -> None:

@@ -25,9 +25,9 @@ def seen(height: int = 64, width: int = 96) -> tuple[torch.Tensor, ...]:
 
 def test_the_backbone_has_the_stated_maps() -> None:
     maps = seen()
-    assert [one.shape[1] for one in maps] == list(ShuffleNet.channels)
-    assert [(one.shape[2], one.shape[3]) for one in maps] == [(16, 24), (8, 12), (4, 6), (2, 3)]
-    assert sum(one.numel() for one in ShuffleNet().parameters()) < 0.8e6
+    assert [feature_map.shape[1] for feature_map in maps] == list(ShuffleNet.channels)
+    assert [(feature_map.shape[2], feature_map.shape[3]) for feature_map in maps] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+    assert sum(parameter.numel() for parameter in ShuffleNet().parameters()) < 0.8e6
 
 
 def test_a_unit_of_stride_one_passes_half_of_the_channels() -> None:
@@ -40,7 +40,7 @@ def test_every_level_depends_on_every_other() -> None:
     maps = [one.detach().requires_grad_() for one in seen()[1:]]
     for out in PathAggregation((116, 232, 464), channels=96)(maps):
         grads = torch.autograd.grad(out.sum(), maps, retain_graph=True)
-        assert all(one.abs().sum() > 0 for one in grads)
+        assert all(grad.abs().sum() > 0 for grad in grads)
 
 
 def cells_for(side: float) -> CellPredictions:
@@ -100,7 +100,7 @@ def test_training_fits_a_box_to_its_instance() -> None:
 def test_an_image_without_instances_has_a_finite_loss() -> None:
     cells = DetectionHead(8, classes=3, strides=(8,))([torch.rand(1, 8, 4, 4)])
     terms = detection_losses(cells, [torch.zeros(0, 4)], [torch.zeros(0, dtype=torch.int64)])
-    assert all(bool(one.isfinite()) for one in terms.values())
+    assert all(bool(term.isfinite()) for term in terms.values())
 
 
 def test_logits_are_pasted_where_the_box_is() -> None:
@@ -154,7 +154,7 @@ def test_outputs_equal_the_published_detector(shared: Path, start_tool: ModuleTy
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     session = runtime.InferenceSession(str(path), options)
-    names = [one.name for one in session.get_outputs()]
+    names = [get_output.name for get_output in session.get_outputs()]
     # The published network wants BGR.
     out = session.run(None, {"input.1": ((images - backbone.mean) / backbone.std).flip(1).numpy()})
     published = {name: torch.from_numpy(values) for name, values in zip(names, out, strict=True)}

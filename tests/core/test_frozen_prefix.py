@@ -71,7 +71,7 @@ def test_a_frozen_reader_is_finished_by_its_resizer() -> None:
     mask[1, 3:] = False
     whole = reader(words, mask)
     parts = frozen_prefix.begin(reader, words, mask)
-    apart = frozen_prefix.finish_text(reader, tuple(one.detach() for one in parts), mask)
+    apart = frozen_prefix.finish_text(reader, tuple(part.detach() for part in parts), mask)
     assert isinstance(whole, TextFeatures)
     assert torch.allclose(apart.words, whole.words) and torch.allclose(apart.sentence, whole.sentence)
     apart.sentence.sum().backward()
@@ -86,7 +86,7 @@ def test_what_trains_from_its_first_layer_on_has_no_stem(which: str) -> None:
 def test_a_frozen_encoder_whose_norms_learn_is_no_stem() -> None:
     backbone = SmallCNN(frozen=True).train()
     assert frozen_prefix.frozen_prefix_of(backbone)
-    next(one for one in backbone.modules() if isinstance(one, nn.BatchNorm2d)).train()
+    next(module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)).train()
     assert frozen_prefix.frozen_prefix_of(backbone) == ()
 
 

@@ -39,7 +39,7 @@ def shown(things: InstanceTargets) -> torch.Tensor:
 def losses(
     detector: InstanceDetector, *things: InstanceTargets, seed: int = 0, **options: object
 ) -> dict[str, torch.Tensor]:
-    images = torch.stack([shown(one) for one in things])
+    images = torch.stack([shown(thing) for thing in things])
     padding = torch.zeros(len(things), SIDE, SIDE, dtype=torch.bool)
     torch.manual_seed(seed)
     return instance_losses(detector, images, padding, things, class_of=KIND_OF, **options)  # type: ignore[arg-type]
@@ -86,7 +86,7 @@ def test_no_instances_give_finite_losses_and_gradients(detector: InstanceDetecto
     terms = losses(detector, nothing, nothing)
     assert terms["mask"] == 0 and terms["quality"] > 0
     sum(terms.values()).backward()
-    assert all(one.grad is None or one.grad.isfinite().all() for one in detector.parameters())
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in detector.parameters())
 
 
 def test_half_precision_leaves_the_losses_in_float32(detector: InstanceDetector) -> None:

@@ -57,11 +57,11 @@ def test_a_frozen_backbone_does_not_move(make) -> None:  # type: ignore[no-untyp
     with torch.no_grad():
         backbone(torch.rand(2, 3, 64, 64), torch.zeros(2, 64, 64, dtype=torch.bool))
     assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
-    assert not any(one.requires_grad for one in backbone.parameters())
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
 
 
 def test_small_cnn_is_small() -> None:
-    assert 1_000_000 < sum(one.numel() for one in SmallCNN().parameters()) < 2_000_000
+    assert 1_000_000 < sum(parameter.numel() for parameter in SmallCNN().parameters()) < 2_000_000
 
 
 def test_resnet_norms_the_picture_itself() -> None:
@@ -99,7 +99,7 @@ def test_mobilenet_maps_are_torchvisions(tmp_path: Path) -> None:
     with torch.no_grad():
         maps = backbone(images, torch.zeros(2, 64, 96, dtype=torch.bool)).maps
         last = published.features((images - backbone.mean) / backbone.deviation)
-    assert [tuple(one.shape) for one in maps] == [
+    assert [tuple(feature_map.shape) for feature_map in maps] == [
         (2, channels, 64 // stride, 96 // stride)
         for channels, stride in zip(backbone.channels, backbone.strides, strict=True)
     ]
@@ -121,7 +121,7 @@ def test_a_mobilenet_of_random_weights_sees_something_as_its_norms_learn() -> No
     still, learning = MobileNetV2().train(), MobileNetV2(trained=False).train()
     spread = {one: float(one(images, padding).maps[-1].std().detach()) for one in (still, learning)}
     assert spread[still] < 1e-6 and spread[learning] > 0.1
-    assert all(one.requires_grad for one in learning.parameters())
+    assert all(parameter.requires_grad for parameter in learning.parameters())
 
 
 def test_mobilenet_takes_the_flat_names_of_the_first_files_too(tmp_path: Path) -> None:

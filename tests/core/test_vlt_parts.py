@@ -116,7 +116,7 @@ def test_frozen_parts_have_no_gradients_and_keep_their_statistics() -> None:
     before = block.norm.running_mean.clone()
     block(torch.randn(4, 2, 8, 8) + 5)
     assert torch.equal(block.norm.running_mean, before)
-    assert not any(one.requires_grad for one in block.parameters())
+    assert not any(parameter.requires_grad for parameter in block.parameters())
 
 
 def test_sinusoid_is_interleaved() -> None:

@@ -82,7 +82,7 @@ def test_repeated_ids_are_told_and_no_ref_is_given_anothers_mask(tmp_path: Path)
     dataset = read_refer(refer_files.write(tmp_path / "repeated", refs=refs, instances=instances), name="refcoco")
     assert any("repeated" in note for note in dataset.notes)
     assert dataset.annotations[100].mask == plain.annotations[100].mask
-    sentences = [one.sentence_id for record in dataset.records for one in record.expressions]
+    sentences = [expression.sentence_id for record in dataset.records for expression in record.expressions]
     assert len(set(sentences)) == len(sentences)
 
 
@@ -172,4 +172,4 @@ def test_numbers_that_are_none_do_not_pass_for_boxes(tmp_path: Path) -> None:
         )
     except DataError:
         return
-    assert all(np.isfinite(one.box).all() for one in dataset.annotations.values())
+    assert all(np.isfinite(annotation.box).all() for annotation in dataset.annotations.values())

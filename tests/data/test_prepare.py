@@ -47,8 +47,8 @@ def test_all_three_extracts_together_have_the_counts_told_of_them(refer_mini: Pa
         prepare_dataset(find_dataset(name), source=refer_mini, out=tmp_path / f"{name}.h5").counts["total"]
         for name in ("refcoco", "refcoco+", "refcocog")
     ]
-    assert sum(one["refs"] for one in totals) == 38
-    assert sum(one["sentences"] for one in totals) == 90
+    assert sum(total["refs"] for total in totals) == 38
+    assert sum(total["sentences"] for total in totals) == 90
 
 
 def test_a_missing_picture_is_refused_or_left_out(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_what_is_missing_is_downloaded_once(
         "downloading train2014.zip",
         "unpacking train2014.zip",
     ]
-    assert sorted(one.name for one in (downloads.root / "downloads").iterdir()) == [
+    assert sorted(path.name for path in (downloads.root / "downloads").iterdir()) == [
         "refcoco.zip.json",
         "train2014.zip.json",
     ]

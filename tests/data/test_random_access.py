@@ -36,7 +36,7 @@ def test_pieces_are_those_of_the_file(file: RandomAccessFile) -> None:
 
 
 def test_threads_do_not_disturb_each_other(file: RandomAccessFile) -> None:
-    offsets = [(one * 7919) % (len(DATA) - 5000) for one in range(2000)]
+    offsets = [(index * 7919) % (len(DATA) - 5000) for index in range(2000)]
     with ThreadPoolExecutor(8) as pool:
         pieces = pool.map(lambda offset: file.read(offset, 5000), offsets)
         assert all(piece == DATA[offset : offset + 5000] for offset, piece in zip(offsets, pieces, strict=True))
@@ -50,8 +50,8 @@ def test_a_forked_process_has_its_own_position(file: RandomAccessFile) -> None:
     assert found == [DATA[offset : offset + 9] for offset in range(50)]
     child = os.fork()
     if child == 0:
-        os._exit(0 if all(file.read(one, 9) == DATA[one : one + 9] for one in range(500)) else 1)
-    assert all(file.read(one, 9) == DATA[one : one + 9] for one in range(500, 0, -1))
+        os._exit(0 if all(file.read(index, 9) == DATA[index : index + 9] for index in range(500)) else 1)
+    assert all(file.read(index, 9) == DATA[index : index + 9] for index in range(500, 0, -1))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 

@@ -143,8 +143,8 @@ class Browser:
             if not data:
                 raise AssertionError(f"the browser ended while waiting for {what}")
             *whole, self._buffer = (self._buffer + data).split(b"\0")
-            for one in whole:
-                self._take(json.loads(one), answers, number)
+            for array in whole:
+                self._take(json.loads(array), answers, number)
 
     def _take(self, message: dict[str, Any], answers: list[dict[str, Any]] | None, number: int) -> None:
         if "id" in message:

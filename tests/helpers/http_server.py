@@ -27,7 +27,7 @@ class Site:
 
     def count(self, path: str) -> int:
         """Return how often `path` was asked for."""
-        return sum(one[0] == path for one in self.requests)
+        return sum(request[0] == path for request in self.requests)
 
 
 class Handler(BaseHTTPRequestHandler):

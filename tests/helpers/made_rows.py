@@ -45,7 +45,9 @@ def write_rows(
         refs=len(shares),
         sentences=len(shares),
         total_sentences=len(shares),
-        results={one.name: Result.of(accumulator.rows(one.name), one, resamples=0) for one in chosen},
+        results={
+            protocol.name: Result.of(accumulator.rows(protocol.name), protocol, resamples=0) for protocol in chosen
+        },
         seconds=1.0,
         device="cpu",
         **{

@@ -78,7 +78,7 @@ def tiny_clip(kind: str = "vit", *, seed: int = 0, patch: int = PATCH) -> CLIP:
 
 def write_tokenizer(folder: Path) -> None:
     """Write vocab.json and merges.txt of `WORDS`; other words are spelt in letters."""
-    letters = [chr(one) for one in range(ord("a"), ord("z") + 1)]
+    letters = [chr(index) for index in range(ord("a"), ord("z") + 1)]
     tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
     merges: list[str] = []
     for word in WORDS:

@@ -32,20 +32,22 @@ def predictor(tiny_checkpoint: Path) -> Predictor:
 def test_load_and_predict_as_in_a_notebook(tiny_checkpoint: Path, picture: np.ndarray) -> None:
     model = risctl.load(str(tiny_checkpoint), device="cpu", threshold=0.4)
     predictions = model.predict(picture, TEXTS)
-    assert [one.text for one in predictions] == TEXTS
-    for one in predictions:
-        assert one.mask.shape == (70, 113) and one.mask.dtype == bool
-        assert one.probability.dtype == np.float32
-        np.testing.assert_array_equal(one.mask, one.probability > 0.4)
-        assert 0 <= one.score <= 1
-        assert json.loads(json.dumps(one.rle())) == one.rle()
-        np.testing.assert_array_equal(rle.decode(one.rle()), one.mask)
-        if one.mask.any():
-            assert one.box == rle.box(one.rle())
-        drawn = one.overlay()
+    assert [prediction.text for prediction in predictions] == TEXTS
+    for prediction in predictions:
+        assert prediction.mask.shape == (70, 113) and prediction.mask.dtype == bool
+        assert prediction.probability.dtype == np.float32
+        np.testing.assert_array_equal(prediction.mask, prediction.probability > 0.4)
+        assert 0 <= prediction.score <= 1
+        assert json.loads(json.dumps(prediction.rle())) == prediction.rle()
+        np.testing.assert_array_equal(rle.decode(prediction.rle()), prediction.mask)
+        if prediction.mask.any():
+            assert prediction.box == rle.box(prediction.rle())
+        drawn = prediction.overlay()
         assert drawn.dtype == np.uint8 and drawn.shape[2] == 3
         assert drawn.shape[0] >= 70 and drawn.shape[1] >= 113
-    assert len({one.probability.tobytes() for one in predictions}) == len(TEXTS), "texts give different answers"
+    assert len({prediction.probability.tobytes() for prediction in predictions}) == len(TEXTS), (
+        "texts give different answers"
+    )
 
 
 def test_an_image_is_encoded_once_and_texts_in_chunks(predictor: Predictor, picture: np.ndarray, monkeypatch) -> None:  # type: ignore[no-untyped-def]

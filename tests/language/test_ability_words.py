@@ -44,9 +44,9 @@ def test_words_call_for_abilities(text: str, expected: str) -> None:
 def test_every_ability_that_a_scene_needs_is_heard_in_its_words() -> None:
     needed = 0
     for record in make_scenes(count=60, seed=3).records:
-        for one in record.expressions:
-            tags = set(one.abilities) & set(ABILITIES)
-            assert tags <= set(abilities_in(one.sent)), one.sent
+        for expression in record.expressions:
+            tags = set(expression.abilities) & set(ABILITIES)
+            assert tags <= set(abilities_in(expression.sent)), expression.sent
             needed += len(tags)
     assert needed > 300
 

@@ -34,7 +34,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory):
 
     tokens, merges = tokens_and_merges()
     return RobertaTokenizer(
-        vocab={token: number for number, token in enumerate(tokens)}, merges=[tuple(one.split()) for one in merges]
+        vocab={token: number for number, token in enumerate(tokens)}, merges=[tuple(merge.split()) for merge in merges]
     )
 
 

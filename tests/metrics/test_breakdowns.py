@@ -38,7 +38,7 @@ def made(samples: list[dict[str, object]], *, protocol: str = "original") -> Row
 
 
 def named(rows: Rows, name: str) -> Breakdown:
-    return next(one for one in breakdowns(rows) if one.name == name)
+    return next(breakdown for breakdown in breakdowns(rows) if breakdown.name == name)
 
 
 def sizes(breakdown: Breakdown) -> dict[str, int]:
@@ -80,7 +80,7 @@ def test_areas_distractors_and_categories_leave_out_what_has_no_target() -> None
 
 
 def test_what_is_unknown_makes_no_breakdown() -> None:
-    assert [one.name for one in breakdowns(made([{"text": "cup"}]))] == ["length", "ability"]
+    assert [breakdown.name for breakdown in breakdowns(made([{"text": "cup"}]))] == ["length", "ability"]
     assert breakdowns(made([])) == []
 
 
@@ -118,7 +118,9 @@ def test_an_interval_of_a_part_is_that_of_its_rows_alone() -> None:
 def test_the_figure_that_stands_for_a_protocol_is_one_of_its_own() -> None:
     for name in ("original", "rela", "davis", "cris"):
         rows = made([{"found": 3, "wanted": 5}, {"found": 5, "wanted": 5}], protocol=name)
-        [parts] = [measured(one, rows, get_protocol(name), resamples=10) for one in breakdowns(rows)][:1] or [{}]
+        [parts] = [measured(breakdown, rows, get_protocol(name), resamples=10) for breakdown in breakdowns(rows)][
+            :1
+        ] or [{}]
         for part in parts.values():
             assert np.isfinite(part.figures[headline(get_protocol(name))])
 

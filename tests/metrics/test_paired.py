@@ -42,7 +42,10 @@ def test_the_part_that_changed_is_found() -> None:
     before = generator.integers(2, 8, size=200).tolist()
     # Only what asks for a place got better.
     after = [share + 2 * (key % 2) for key, share in enumerate(before)]
-    parts = {(one.breakdown, one.group): one for one in compared_parts(rows_of(before), rows_of(after), ORIGINAL)}
+    parts = {
+        (compared_part.breakdown, compared_part.group): compared_part
+        for compared_part in compared_parts(rows_of(before), rows_of(after), ORIGINAL)
+    }
     place, colour = parts["ability", "place"], parts["ability", "colour"]
     assert (place.samples, place.images, place.figure, place.few) == (100, 100, "mIoU", False)
     assert place.difference.value == pytest.approx(20)
@@ -65,10 +68,10 @@ def test_a_group_has_the_interval_of_its_own_samples() -> None:
 def test_parts_without_a_target_are_compared_by_their_own_figure() -> None:
     shares = [10] * 20
     parts = compared_parts(rows_of(shares, absent=6), rows_of([*shares[:14], 0, 0, 0, 0, 0, 0], absent=6), ORIGINAL)
-    assert {one.figure for one in parts if one.group == "no target"} == {"gIoU"}
-    [absent] = [one for one in parts if one.group == "no target"]
+    assert {part.figure for part in parts if part.group == "no target"} == {"gIoU"}
+    [absent] = [part for part in parts if part.group == "no target"]
     assert (absent.before, absent.after, absent.difference.value) == (0, 100, 100)
-    assert {one.figure for one in parts if one.group == "one"} == {"mIoU"}
+    assert {part.figure for part in parts if part.group == "one"} == {"mIoU"}
 
 
 def test_flips_are_told_with_the_largest_change_first() -> None:

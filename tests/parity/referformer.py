@@ -109,7 +109,7 @@ def run(system: ReferFormer, case: Mapping[str, Any], arrays: Mapping[str, np.nd
     used = backbone if picked is None else _frames(backbone, picked)
     words = [torch.tensor(ids) for ids in case["token_ids"]]
     ids = torch.nn.utils.rnn.pad_sequence(words, batch_first=True, padding_value=1)
-    mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(one) for one in words], batch_first=True).bool()
+    mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(word) for word in words], batch_first=True).bool()
     text = system.encode_text(ids, mask)
     output = system.decode_layers(system.project(used), text, every=True)
     del system.transformer.encode, system.transformer.decode
@@ -256,4 +256,4 @@ def _is_index(value: Any) -> bool:
 
 def _frames(features: VisualFeatures, picked: list[int]) -> VisualFeatures:
     rows, index = torch.arange(len(picked)), torch.tensor(picked)
-    return replace(features, maps=tuple(one[rows, index][:, None] for one in features.maps))
+    return replace(features, maps=tuple(feature_map[rows, index][:, None] for feature_map in features.maps))

@@ -176,13 +176,13 @@ class SystemContract:
         with torch.no_grad():
             output = system(batch)
         predictions = system.predict(output, geometries=batch.geometries, texts=batch.texts, threshold=0.5)
-        assert [one.probability.shape for one in predictions] == list(self.sizes[: len(batch)])
-        assert [one.text for one in predictions] == list(batch.texts)
-        for one in predictions:
-            assert one.mask.dtype == bool
-            assert 0 <= one.score <= 1
-            assert one.probability.min() >= 0 and one.probability.max() <= 1
-            assert (one.box is None) == (not one.mask.any())
+        assert [prediction.probability.shape for prediction in predictions] == list(self.sizes[: len(batch)])
+        assert [prediction.text for prediction in predictions] == list(batch.texts)
+        for prediction in predictions:
+            assert prediction.mask.dtype == bool
+            assert 0 <= prediction.score <= 1
+            assert prediction.probability.min() >= 0 and prediction.probability.max() <= 1
+            assert (prediction.box is None) == (not prediction.mask.any())
 
     def test_every_trainable_parameter_gets_a_gradient(self, system: System) -> None:
         """From the terms that depend on the output; a weight penalty alone would reach dead layers, too."""
@@ -195,7 +195,7 @@ class SystemContract:
         assert trainable
         without = [name for name, one in trainable.items() if one.grad is None or not one.grad.any()]
         assert [name for name in without if not self.may_lack_gradient(name)] == []
-        assert all(one.grad is None for one in system.parameters() if not one.requires_grad)
+        assert all(parameter.grad is None for parameter in system.parameters() if not parameter.requires_grad)
 
     def may_lack_gradient(self, name: str) -> bool:
         """Return whether a parameter's gradient is zero by construction; say why where this is overridden."""
@@ -212,7 +212,9 @@ class SystemContract:
         system.train()
         torch.manual_seed(0)
         batch = self.batch(system)
-        optimizer = torch.optim.Adam([one for one in system.parameters() if one.requires_grad], lr=3e-3)
+        optimizer = torch.optim.Adam(
+            [parameter for parameter in system.parameters() if parameter.requires_grad], lr=3e-3
+        )
         losses = []
         for _ in range(12):
             optimizer.zero_grad()
@@ -235,7 +237,7 @@ class SystemContract:
     def test_it_builds_on_the_meta_device(self, vocabulary: Vocabulary, system: System) -> None:
         with torch.device("meta"):
             empty = build_system(self.recipe().model, vocabulary=vocabulary)
-        assert all(one.is_meta for one in empty.parameters())
+        assert all(parameter.is_meta for parameter in empty.parameters())
         assert {name: one.shape for name, one in empty.state_dict().items()} == {
             name: one.shape for name, one in system.state_dict().items()
         }

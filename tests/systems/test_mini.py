@@ -143,7 +143,7 @@ def test_the_loss_reaches_every_part(mini: Mini) -> None:
     output = mini(Batch(**whole))
     terms = mini.loss(output, Batch(**whole))
     assert set(terms) == {"presence", "choice", "each", "noun", "mask"}
-    assert all(bool(one.isfinite()) for one in terms.values())
+    assert all(bool(term.isfinite()) for term in terms.values())
     assert terms["choice"].item() > 0 and terms["mask"].item() > 0
     torch.stack(list(terms.values())).sum().backward()
     parts = (
@@ -241,7 +241,7 @@ def test_things_are_found_by_class(mini: Mini) -> None:
         assert left >= 0 and top >= 0 and left + across <= width + 1e-3 and top + down <= height + 1e-3
         assert rle.decode(one.segmentation).shape == (height, width)
     own = mini.detect(seen, [["car"]], geometry=item.geometry, min_score=scores[1])
-    assert all(one.name == "car" and one.score > scores[1] for one in own) and len(own) < len(found)
+    assert all(record.name == "car" and record.score > scores[1] for record in own) and len(own) < len(found)
     assert mini.detect(seen, [["car"]], geometry=item.geometry, min_score=1.0) == []
     with pytest.raises(UsageError, match="did you mean 'car'"):
         mini.detect(seen, [["cars"]], geometry=item.geometry, min_score=0.5)

@@ -114,7 +114,7 @@ def test_the_published_size() -> None:
     assert [level.context.conv.dilation for level in system.levels.values()] == [(3, 3)] * 5
     images, padding = torch.zeros(1, 3, 320, 320, device="meta"), torch.zeros(1, 320, 320, device="meta") > 0
     maps = system.visual(images, padding).maps
-    assert [tuple(one.shape[1:]) for one in maps] == [
+    assert [tuple(feature_map.shape[1:]) for feature_map in maps] == [
         (64, 80, 80),
         (256, 80, 80),
         (512, 40, 40),
@@ -294,7 +294,7 @@ def test_what_the_paper_leaves_open_can_be_chosen() -> None:
 
 
 def test_folds_share_their_modules() -> None:
-    count = {folds: sum(one.numel() for one in system_of(folds=folds).parameters()) for folds in (1, 5)}
+    count = {folds: sum(parameter.numel() for parameter in system_of(folds=folds).parameters()) for folds in (1, 5)}
     assert count[1] == count[5]
 
 

@@ -74,9 +74,9 @@ def test_the_published_size() -> None:
         model = VLTModel.model_validate({"system": "vlt", "text": {"vectors": "glove.txt"}})
         system = build_system(model, vocabulary=Vocabulary(["man"]))
     statistics = sum(value.numel() for name, value in system.named_buffers() if ".running_" in f".{name}")
-    parameters = sum(one.numel() for one in system.parameters())
+    parameters = sum(parameter.numel() for parameter in system.parameters())
     assert parameters + statistics == 89_377_674
-    assert sum(one.numel() for one in system.parameters() if one.requires_grad) == 38_235_398
+    assert sum(parameter.numel() for parameter in system.parameters() if parameter.requires_grad) == 38_235_398
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_mixed_precision_trains_and_evaluates() -> None:
         terms = system.loss(system(batch), batch)
     assert all(value.dtype == torch.float32 and value.isfinite() for value in terms.values())
     torch.stack(list(terms.values())).sum().backward()
-    assert all(one.grad.isfinite().all() for one in system.parameters() if one.grad is not None)
+    assert all(parameter.grad.isfinite().all() for parameter in system.parameters() if parameter.grad is not None)
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         assert system.eval()(batch).logits.isfinite().all()
 

@@ -118,7 +118,7 @@ class TestMobileNet(ZSIContract):
 def test_the_backbone_is_trained_as_published() -> None:
     """Norms keep their statistics, not their scales; the first stage stands still; a block begins by passing on."""
     backbone = system_of(visual={"name": "resnet18"}).visual.train()
-    assert not any(one.training for one in backbone.modules() if isinstance(one, torch.nn.BatchNorm2d))
+    assert not any(module.training for module in backbone.modules() if isinstance(module, torch.nn.BatchNorm2d))
     frozen = {name.split(".")[0] for name, one in backbone.named_parameters() if not one.requires_grad}
     assert frozen == {"conv1", "bn1", "layer1"}
     assert backbone.layer2[0].bn1.weight.requires_grad

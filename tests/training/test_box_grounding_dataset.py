@@ -33,7 +33,8 @@ def picture(count: int = 5, *, seed: int = 0, kinds: int = 2) -> ImageBoxes:
 
 def questions(count: int, *, text: str = "left man") -> list[BoxGroundingSample]:
     return [
-        BoxGroundingSample(boxes=picture(2 + one % 5, seed=one), text=text, targets=(one % 2,)) for one in range(count)
+        BoxGroundingSample(boxes=picture(2 + index % 5, seed=index), text=text, targets=(index % 2,))
+        for index in range(count)
     ]
 
 
@@ -102,7 +103,7 @@ def test_lengths_are_those_of_the_boxes() -> None:
 def test_made_questions_are_new_in_every_epoch_and_about_the_asked_pictures() -> None:
     dataset = make_set(noise=NONE)
     pictures = {id(one.boxes) for one in dataset.annotated}
-    made = [[dataset.item(epoch, 12 + one).sample for one in range(10)] for epoch in (0, 1)]
+    made = [[dataset.item(epoch, 12 + index).sample for index in range(10)] for epoch in (0, 1)]
     assert [one.text for one in made[0]] != [one.text for one in made[1]]
     assert all(id(one.boxes) in pictures for epoch in made for one in epoch)
     assert len({id(one.boxes) for one in made[0]}) > 5
@@ -110,8 +111,8 @@ def test_made_questions_are_new_in_every_epoch_and_about_the_asked_pictures() ->
 
 def test_nothing_is_made_about_boxes_of_unknown_kinds() -> None:
     unknown = [
-        replace(one, boxes=replace(one.boxes, category_ids=one.boxes.category_ids * 0 + UNKNOWN))
-        for one in questions(4)
+        replace(question, boxes=replace(question.boxes, category_ids=question.boxes.category_ids * 0 + UNKNOWN))
+        for question in questions(4)
     ]
     dataset = make_set(annotated=unknown)
     assert (dataset.generated, len(dataset)) == (0, 8)

@@ -87,10 +87,10 @@ def truth_of(system: Mini, store: Store) -> dict[tuple[int, int], list[tuple[flo
         size = store.image(int(image))
         padding = system.preprocess.fit(height=size.height, width=size.width).padding()
         shape = (int((~padding).any(1).sum()), int((~padding).any(0).sum()))
-        spans = [rle.box(store.annotation(int(one)).mask) for one in store.annotations_of(int(image))]
+        spans = [rle.box(store.annotation(int(annotation)).mask) for annotation in store.annotations_of(int(image))]
         found[shape] = [
             (x / size.width, y / size.height, (x + w) / size.width, (y + h) / size.height)
-            for x, y, w, h in (one for one in spans if one)
+            for x, y, w, h in (span for span in spans if span)
         ]
     assert len(found) == len(store.images("train")), "two pictures have one shape"
     return found
@@ -123,7 +123,7 @@ def test_what_was_not_found_is_not_asked_for(store: Store) -> None:
     found = detected_box_questions(system, store, split="train")
     assert len(found) == 7 and all(one.targets in ((0,), ()) for one in found)
     system.truth = {shape: [] for shape in system.truth}
-    assert [one.text for one in detected_box_questions(system, store, split="train")] == ["cat"]
+    assert [question.text for question in detected_box_questions(system, store, split="train")] == ["cat"]
 
 
 def test_boxes_become_a_picture_with_their_two_likeliest_classes() -> None:
@@ -161,9 +161,9 @@ def test_a_recipe_asks_for_files_made_and_found_ones(store: Store, tmp_path: Pat
             tower.leave.bias.normal_()
     items = training_dataset(recipe, store, system)
     assert items is not None and len(items.annotated) == 3 and items.generated == 4
-    assert any(one.text == "cat" for one in items.detected) and len(items) == 7 + len(items.detected)
+    assert any(detection.text == "cat" for detection in items.detected) and len(items) == 7 + len(items.detected)
     again = training_dataset(recipe, store, system)
-    assert [one.text for one in again.detected] == [one.text for one in items.detected]
+    assert [detection.text for detection in again.detected] == [detection.text for detection in items.detected]
     with torch.device("meta"):
         foreseen = build_system(recipe.model, vocabulary=Vocabulary(["red"]))
     assert box_grounding_dataset(recipe, [store], foreseen).detected == []

@@ -50,7 +50,7 @@ def test_activations_are_what_autograd_keeps(store: Path) -> None:
         batch = collate([dataset.item(0, index) for index in range(6)])
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         system.loss(system(batch), batch)
-    weights = {one.untyped_storage().data_ptr() for one in (*system.parameters(), *system.buffers())}
+    weights = {parameter.untyped_storage().data_ptr() for parameter in (*system.parameters(), *system.buffers())}
     counted = sum(one.untyped_storage().nbytes() for address, one in kept.items() if address not in weights)
     assert plan.memory["activations"] == pytest.approx(counted, rel=0.02)
 

@@ -304,7 +304,7 @@ def test_joined_stores_have_a_file_each(store: Path, tmp_path: Path) -> None:
     own, other = tmp_path / "own.h5", tmp_path / "other.h5"
     shutil.copy(store, own)
     dataset = tiny_dataset(images=7)
-    said = [replace(one, expressions=tuple(map(_said_otherwise, one.expressions))) for one in dataset.records]
+    said = [replace(record, expressions=tuple(map(_said_otherwise, record.expressions))) for record in dataset.records]
     write_store(replace(dataset, name="other", records=said), other)
     data = {"also": [str(other)], "augment": {"flip": 0.5}, "batch_size": 1}
     with_pictures = losses(recipe_of(own, REFERFORMER, data=data), tmp_path / "pictures")

@@ -46,12 +46,12 @@ def other_words(folder: Path) -> Path:
     for number, record in enumerate(dataset.records):
         expressions = tuple(
             Expression(
-                sentence_id=one.sentence_id,
-                raw=one.raw,
-                sent=one.sent.replace("blue", "azure"),
-                tokens=tuple(one.sent.replace("blue", "azure").split()),
+                sentence_id=expression.sentence_id,
+                raw=expression.raw,
+                sent=expression.sent.replace("blue", "azure"),
+                tokens=tuple(expression.sent.replace("blue", "azure").split()),
             )
-            for one in record.expressions
+            for expression in record.expressions
         )
         dataset.records[number] = replace(record, expressions=expressions)
     write_store(dataset, folder / "other.h5")
@@ -79,7 +79,7 @@ def test_a_training_begins_where_the_other_ended(store: Path, trained: Path, tmp
     for name, parameter in before.system.named_parameters():
         assert torch.allclose(parameter, after.system.get_parameter(name), atol=1e-6), name
     assert before.vocabulary == after.vocabulary
-    assert any("begins with" in one and str(trained) in one for one in sayings)
+    assert any("begins with" in saying and str(trained) in saying for saying in sayings)
 
 
 def test_words_keep_their_vectors_and_new_ones_begin_anew(store: Path, trained: Path, tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def test_the_plan_counts_the_memory_of_clips(stores: tuple[Path, Path]) -> None:
         batch = collate([items.item(0, index) for index in range(4)])
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             system.loss(system(batch), batch)
-    weights = {one.untyped_storage().data_ptr() for one in (*system.parameters(), *system.buffers())}
+    weights = {parameter.untyped_storage().data_ptr() for parameter in (*system.parameters(), *system.buffers())}
     counted = sum(one.untyped_storage().nbytes() for address, one in kept.items() if address not in weights)
     assert foreseen == pytest.approx(counted, rel=0.1)
     pictures = recipe_of(stores[1], data={"frames": None, "batch_size": 4, "val_split": "val"}, train={"best": "mIoU"})

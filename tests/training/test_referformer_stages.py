@@ -90,7 +90,7 @@ def test_pictures_then_videos_then_actors(stores: dict[str, Path], tmp_path: Pat
         assert after.classes[0].out_features == 1
         assert torch.allclose(after.query_embedding, before.query_embedding, atol=1e-6)
         if name == "referformer-ref-youtube-vos":
-            assert not any(one.requires_grad for one in after.text.roberta.parameters())
+            assert not any(parameter.requires_grad for parameter in after.text.roberta.parameters())
 
 
 @pytest.mark.parametrize("name", ["referformer-joint", "referformer-a2d-scratch", "referformer-refcoco+"])
@@ -116,7 +116,7 @@ def test_every_query_is_a_candidate_in_the_precision_of_a2d(stores: dict[str, Pa
                 candidates += [(score, shared, predicted) for score, shared, _, predicted in others]
                 assert len(candidates) == 3
                 wanted = (told.score[place], told.intersection[place], told.predicted[place])
-                assert any(wanted == pytest.approx(one, rel=1e-4, abs=2) for one in candidates)
+                assert any(wanted == pytest.approx(candidate, rel=1e-4, abs=2) for candidate in candidates)
 
 
 STAGES: dict[str, dict[str, Any]] = {

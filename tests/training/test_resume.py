@@ -101,7 +101,7 @@ def test_killed_at_random_moments(store: Path, uninterrupted: Path, tmp_path: Pa
         assert process.exitcode == -signal.SIGKILL
     assert kills >= 2 and process.exitcode == 0
     assert_same_runs(out, uninterrupted)
-    assert not [one for one in out.iterdir() if one.name.endswith(".part")]
+    assert not [path for path in out.iterdir() if path.name.endswith(".part")]
 
 
 def test_stopped_after_any_number_of_steps(store: Path, uninterrupted: Path, tmp_path: Path) -> None:

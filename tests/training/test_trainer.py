@@ -172,7 +172,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_terms(store: Path, tmp_path: P
         run(tiny_recipe(store, train={"save_every": 1}), tmp_path / "run", build=build)
     assert caught.value.exit_code == 1
     header, tensors = read_tensors(tmp_path / "run" / "last.safetensors", prefixes=(MODEL, TRAINING))
-    assert header["step"] == 2 and all(bool(torch.isfinite(one).all()) for one in tensors.values())
+    assert header["step"] == 2 and all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
 
 
 def test_weights_that_are_not_finite_are_not_saved(store: Path, tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_pictures_are_bounded_and_long_lists_cut(made: tuple[Path, Report], tmp_
     _, report = made
     listing = listing_of(report, max_count=6)
     assert (len(listing), listing.total) == (6, 28)
-    assert min(one for one in listing.ious["original"] if one is not None) == pytest.approx(8 / 15, abs=1e-4)
+    assert min(iou for iou in listing.ious["original"] if iou is not None) == pytest.approx(8 / 15, abs=1e-4)
     with Store(made_store(tmp_path)) as store:
         whole = listing_of(report)
         assert len(whole) == 28
@@ -206,7 +206,7 @@ def test_a_figure_can_be_read_in_a_browser(opened: Browser, made: tuple[Path, Re
     assert list(shown) == list(report.figures)
     assert "small sample" in opened.texts("#warnings")[0]
     # Nothing was asked for but the page itself, nothing of the data ran, nothing broke the policy.
-    assert [one for one in opened.requests if not one.startswith(("data:", "about:"))] == [made[0].as_uri()]
+    assert [request for request in opened.requests if not request.startswith(("data:", "about:"))] == [made[0].as_uri()]
     assert opened.ask("window.hacked") is None
     assert opened.problems == []
 
@@ -241,13 +241,13 @@ def test_sorting(opened: Browser) -> None:
     texts = listed(opened, 3)
     assert texts[0] == "blue thing" and texts[-1].startswith("red")
     opened.click("[data-column=words]")
-    words = [int(one) for one in listed(opened, 4)]
+    words = [int(entry) for entry in listed(opened, 4)]
     assert words == sorted(words) and words[0] < words[-1]
     table = "[data-protocol=original] [data-breakdown=length]"
     before = opened.texts(f"{table} tbody th")
     opened.click(f"{table} thead th:nth-child(2) button")
     opened.click(f"{table} thead th:nth-child(2) button")
-    counts = [int(one) for one in opened.texts(f"{table} tbody td:nth-child(2)")]
+    counts = [int(text) for text in opened.texts(f"{table} tbody td:nth-child(2)")]
     assert counts == sorted(counts)
     opened.click(f"{table} thead th:nth-child(1) button")
     assert opened.texts(f"{table} tbody th") == before
@@ -298,7 +298,7 @@ def test_text_stands_out_in_light_and_dark(opened: Browser, scheme: str) -> None
 
     def luminance(name: str) -> float:
         parts = [int(colours[name][at : at + 2], 16) / 255 for at in (1, 3, 5)]
-        red, green, blue = (one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in parts)
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
     assert (luminance("paper") > 0.5) == (scheme == "light")

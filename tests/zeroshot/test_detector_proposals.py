@@ -76,7 +76,7 @@ def test_a_checkpoint_proposes(tmp_path: Path) -> None:
     found = source(InputImage(pixels=pixels))
     assert 0 < len(found) <= 7 and found.masks.shape[1:] == (50, 70)
     split = SPLITS["48_17"]
-    assert {CLASSES[one] for one in found.categories.tolist()} <= {*split.seen, *split.unseen}
+    assert {CLASSES[category] for category in found.categories.tolist()} <= {*split.seen, *split.unseen}
     assert (np.diff(found.scores) <= 0).all()
 
 

@@ -196,8 +196,12 @@ def test_explanations_are_in_order_and_complete(tokens: ClipTokens) -> None:
     best = zero_shot.explain(answer)
     assert len(best) == 3
     assert best[0].proposal == answer.chosen
-    assert [one.score for one in best] == sorted((one.score for one in best), reverse=True)
-    assert all(-1 <= value <= 1 for one in best for value in (one.context, one.local, one.sentence, one.noun))
+    assert [detection.score for detection in best] == sorted((detection.score for detection in best), reverse=True)
+    assert all(
+        -1 <= value <= 1
+        for detection in best
+        for value in (detection.context, detection.local, detection.sentence, detection.noun)
+    )
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def predict_classes(
         pixels = read_image(image)
         predictor.set_image(pixels)
         detections = predictor.detect(names, min_score=score)
-        own = [_result(one, image=image, category_id=ids[one.name]) for one in detections]
+        own = [_result(detection, image=image, category_id=ids[detection.name]) for detection in detections]
         base = outputs.base_name(out, image.stem, "classes", source=image.shown, key="image")
         drawn = out / f"{base}.png"
         _draw(pixels, detections, drawn, owner=image.shown, outputs=outputs)
@@ -67,9 +67,11 @@ def predict_classes(
         if not detections:
             console.warn(f"{image.shown}: no object of these categories was found")
         if not as_json:
-            for one in detections:
-                box = ",".join(f"{side:.1f}" for side in one.box)
-                console.result("\t".join((one.name, f"{one.score:.3f}", box, str(drawn))), data=None, as_json=False)
+            for detection in detections:
+                box = ",".join(f"{side:.1f}" for side in detection.box)
+                console.result(
+                    "\t".join((detection.name, f"{detection.score:.3f}", box, str(drawn))), data=None, as_json=False
+                )
     if as_json:
         console.result("", data=results, as_json=True)
 
@@ -104,7 +106,7 @@ def _draw(pixels: np.ndarray, detections: list[Detection], path: Path, *, owner:
     from risctl.vision.drawing.overlays import overlay
 
     best = detections[:_MAX_DRAWN]
-    masks = [rle.decode(one.segmentation) for one in best]
-    drawn = overlay(pixels, masks, [f"{one.name} {one.score:.2f}" for one in best])
+    masks = [rle.decode(detection.segmentation) for detection in best]
+    drawn = overlay(pixels, masks, [f"{detection.name} {detection.score:.2f}" for detection in best])
     with outputs.writing(path, owner=owner) as part:
         Image.fromarray(drawn).save(part, format="PNG")

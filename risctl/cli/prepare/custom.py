@@ -53,8 +53,8 @@ def custom(
             checked = check_custom(file, images=images, name=name, shares=shares, seed=seed, progress=progress)
         if checked.dataset is None:
             raise refusal(checked)
-        for one in checked.warnings[:WARNINGS]:
-            console.warn(f"{file}:{one.line}: {one.message}")
+        for warning in checked.warnings[:WARNINGS]:
+            console.warn(f"{file}:{warning.line}: {warning.message}")
         if len(checked.warnings) > WARNINGS:
             console.warn(f"{file}: {len(checked.warnings) - WARNINGS:,} more; risctl data check --json lists all")
         report_store(write(checked.dataset, place, link=link), as_json=as_json)

@@ -192,11 +192,11 @@ class Choices:
 
     def given(self) -> set[str]:
         """Returns the names of the options that are not at their defaults."""
-        return {one.name for one in fields(self) if getattr(self, one.name) != one.default}
+        return {field.name for field in fields(self) if getattr(self, field.name) != field.default}
 
     def refuse(self, names: set[str], because: str) -> None:
         """Raises `UsageError` if options of `names` were given, with the reason `because`."""
-        found = [f"--{one.name.replace('_', '-')}" for one in fields(self) if one.name in names & self.given()]
+        found = [f"--{field.name.replace('_', '-')}" for field in fields(self) if field.name in names & self.given()]
         if found:
             raise UsageError(f"leave {', '.join(found)} out: {because}")
 
@@ -205,22 +205,22 @@ def with_choices(command: Callable[..., None]) -> Callable[..., None]:
     """Returns a command in which the fields of `Choices` are options in place of the parameter `choices`."""
     hints = get_type_hints(command, include_extras=True)
     spread = get_type_hints(Choices, include_extras=True)
-    names = [one.name for one in fields(Choices)]
+    names = [field.name for field in fields(Choices)]
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
         command(choices=Choices(**{name: given.pop(name) for name in names}), **given)
 
     parameters = []
-    for one in inspect.signature(command).parameters.values():
+    for parameter in inspect.signature(command).parameters.values():
         keyword = inspect.Parameter.KEYWORD_ONLY
-        if one.name == "choices":
+        if parameter.name == "choices":
             parameters += [
                 inspect.Parameter(field.name, keyword, default=field.default, annotation=spread[field.name])
                 for field in fields(Choices)
             ]
         else:
-            parameters.append(one.replace(kind=keyword, annotation=hints[one.name]))
-    run.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": None}
+            parameters.append(parameter.replace(kind=keyword, annotation=hints[parameter.name]))
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": None}
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run

@@ -34,9 +34,9 @@ class VisualFeatures:
         Features of a single image are views, not copies: N texts about it need no N times the memory.
         """
         if len(self.padding) == 1:
-            maps = tuple(one.expand(len(index), *one.shape[1:]) for one in self.maps)
+            maps = tuple(feature_map.expand(len(index), *feature_map.shape[1:]) for feature_map in self.maps)
             return replace(self, maps=maps, padding=self.padding.expand(len(index), *self.padding.shape[1:]))
-        return replace(self, maps=tuple(one[index] for one in self.maps), padding=self.padding[index])
+        return replace(self, maps=tuple(feature_map[index] for feature_map in self.maps), padding=self.padding[index])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

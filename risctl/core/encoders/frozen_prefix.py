@@ -38,7 +38,7 @@ def frozen_prefix_of(encoder: nn.Module) -> tuple[nn.Module, ...]:
     """Returns the first modules of an encoder in training mode that never change; none if all of it trains."""
     if isinstance(encoder, HasFrozenPrefix):
         modules = tuple(encoder.frozen_part())
-        return modules if all(_is_frozen(one) for one in modules) else ()
+        return modules if all(_is_frozen(module) for module in modules) else ()
     return (encoder,) if _is_frozen(encoder) and next(encoder.parameters(), None) is not None else ()
 
 
@@ -52,7 +52,7 @@ def begin(encoder: nn.Module, inputs: Tensor, mask: Tensor) -> PrefixOutput:
 
 def finish_visual(encoder: nn.Module, parts: PrefixOutput, padding: Tensor) -> VisualFeatures:
     """Returns the visual features of `encoder` from the output of `begin`, of any precision."""
-    parts = tuple(one.float() for one in parts)
+    parts = tuple(part.float() for part in parts)
     if isinstance(encoder, HasFrozenPrefix):
         seen = encoder.finish(parts, padding)
         if not isinstance(seen, VisualFeatures):
@@ -64,7 +64,7 @@ def finish_visual(encoder: nn.Module, parts: PrefixOutput, padding: Tensor) -> V
 
 def finish_text(encoder: nn.Module, parts: PrefixOutput, mask: Tensor) -> TextFeatures:
     """Returns the text features of `encoder` from the output of `begin`, of any precision."""
-    parts = tuple(one.float() for one in parts)
+    parts = tuple(part.float() for part in parts)
     if isinstance(encoder, HasFrozenPrefix):
         read = encoder.finish(parts, mask)
         if not isinstance(read, TextFeatures):
@@ -92,4 +92,4 @@ def _is_frozen(module: nn.Module) -> bool:
     """Says whether nothing in `module` trains, and no norm or dropout in it is in training mode."""
     # The mode of the encoder itself is that of the system; what is in it was frozen part by part.
     changes = any(one.training for one in module.modules() if one is not module)
-    return not changes and not any(one.requires_grad for one in module.parameters())
+    return not changes and not any(parameter.requires_grad for parameter in module.parameters())

@@ -69,7 +69,7 @@ def gather_points(value: Tensor, shapes: Shapes, locations: Tensor, weights: Ten
         functional.pad(cells.unflatten(1, shape).flatten(3), (0, 0, 1, 1, 1, 1)).flatten(1, 2)
         for cells, shape in zip(value.split([height * width for height, width in shapes], dim=1), shapes, strict=True)
     ]
-    counts = [one.shape[1] for one in maps]
+    counts = [feature_map.shape[1] for feature_map in maps]
     widths = [width + 2 for _, width in shapes]
     # The corners of a point on the far edge of the last map lie beyond its border; their weights are zero.
     table = functional.pad(torch.cat(maps, dim=1).flatten(0, 1), (0, 0, 0, max(widths) + 2)).view(-1, depth)

@@ -187,8 +187,8 @@ class DeformableTransformer(nn.Module):
             paddings: (N, h, w) bool, True outside the image.
             positions: Position encodings (N, C, h, w).
         """
-        shapes = tuple((one.shape[2], one.shape[3]) for one in maps)
-        tokens = torch.cat([one.flatten(2).transpose(1, 2) for one in maps], dim=1)
+        shapes = tuple((feature_map.shape[2], feature_map.shape[3]) for feature_map in maps)
+        tokens = torch.cat([feature_map.flatten(2).transpose(1, 2) for feature_map in maps], dim=1)
         position = torch.cat(
             [one.flatten(2).transpose(1, 2) + level for one, level in zip(positions, self.level, strict=True)], dim=1
         )

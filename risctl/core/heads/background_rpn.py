@@ -72,8 +72,8 @@ class BackgroundRPN(nn.Module):
             Per level, logits (B, 6, H_i, W_i) with a pair (background, foreground) per anchor, and deltas
             (B, 12, H_i, W_i).
         """
-        hidden = [self.conv(one).relu() for one in maps]
-        return [self.compare(self.to_words(one)) for one in hidden], [self.deltas(one) for one in hidden]
+        hidden = [self.conv(feature_map).relu() for feature_map in maps]
+        return [self.compare(self.to_words(level)) for level in hidden], [self.deltas(level) for level in hidden]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,7 +58,7 @@ class BoxConvention:
             generator.cell_anchors = [_mmdet_cell(stride) for stride in strides]
         generator.set_cell_anchors(maps[0].dtype, maps[0].device)
         steps = [[torch.tensor(stride, device=maps[0].device)] * 2 for stride in strides]
-        return generator.grid_anchors([list(one.shape[-2:]) for one in maps], steps)
+        return generator.grid_anchors([list(feature_map.shape[-2:]) for feature_map in maps], steps)
 
     def decode(self, boxes: Tensor, deltas: Tensor, *, stds: Sequence[float], height: float, width: float) -> Tensor:
         """Applies deltas to boxes and clips the result to the image.

@@ -44,7 +44,7 @@ class Boxes:
         return self._map(Tensor.pin_memory)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Boxes:
-        tensors = {one.name: getattr(self, one.name) for one in fields(self)}
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{name: function(tensor) for name, tensor in tensors.items() if tensor is not None})
 
 

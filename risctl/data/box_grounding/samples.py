@@ -76,7 +76,7 @@ class BoxGroundingSample:
     def keep(self, index: np.ndarray) -> BoxGroundingSample:
         """Returns the sample with only the boxes `index`, which must include every target."""
         position = {int(old): new for new, old in enumerate(index)}
-        return replace(self, boxes=self.boxes.keep(index), targets=tuple(position[one] for one in self.targets))
+        return replace(self, boxes=self.boxes.keep(index), targets=tuple(position[target] for target in self.targets))
 
 
 def chance_accuracy(samples: Sequence[BoxGroundingSample]) -> float:

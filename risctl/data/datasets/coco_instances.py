@@ -102,7 +102,7 @@ def rasterise(
 
     The polygons of one instance are united, as COCO does.
     """
-    chosen = [one for one in instances.annotations.values() if one["image_id"] in of_images]
+    chosen = [annotation for annotation in instances.annotations.values() if annotation["image_id"] in of_images]
     annotations: dict[int, Annotation] = {}
     broken: dict[int, str] = {}
     for done, entry in enumerate(chosen, start=1):

@@ -34,7 +34,7 @@ def counted(dataset: Dataset) -> dict[str, dict[str, int]]:
 def store_counts(store: Store) -> dict[str, dict[str, int]]:
     """Returns the counts of a store, as `counted` does of a dataset."""
     columns = (
-        [store.splits[one] for one in store.numbers("refs/split")],
+        [store.splits[number] for number in store.numbers("refs/split")],
         store.numbers("refs/image").tolist(),
         np.diff(store.numbers("refs/annotations/offsets")).tolist(),
         np.diff(store.numbers("refs/sentences")).tolist(),

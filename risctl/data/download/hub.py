@@ -42,7 +42,7 @@ def model_folder(source: str, wanted: Wanted, *, option: str) -> Path:
     folder = Path(source).expanduser()
     if folder.is_dir():
         missing = [
-            " or ".join(map(_described, entry)) for entry in wanted if not any(_holds(folder, one) for one in entry)
+            " or ".join(map(_described, entry)) for entry in wanted if not any(_holds(folder, name) for name in entry)
         ]
         if missing:
             raise CheckpointError(f"{folder} lacks {', '.join(missing)}")
@@ -132,7 +132,7 @@ def _cached(source: str, wanted: Wanted) -> Path | None:
 
     first = try_to_load_from_cache(source, wanted[0][0]) if wanted else None
     folder = Path(first).parent if isinstance(first, str) else None
-    if folder is None or not all(any(_holds(folder, one) for one in entry) for entry in wanted):
+    if folder is None or not all(any(_holds(folder, name) for name in entry) for entry in wanted):
         return None
     return folder
 
@@ -143,7 +143,7 @@ def _described(names: str) -> str:
 
 
 def _absent(source: str, wanted: Wanted, option: str, cache: str) -> str:
-    files = ", ".join(" or ".join(_described(one) for one in entry) for entry in wanted)
+    files = ", ".join(" or ".join(_described(name) for name in entry) for entry in wanted)
     given = f"{option}FOLDER" if option.endswith(":") else f"{option} FOLDER"
     return (
         f"the model {source} is not on this machine and cannot be downloaded. It needs {files}: put them into a folder "
@@ -180,10 +180,10 @@ def _downloaded(repository: str, wanted: Callable[[str], bool], *, what: str) ->
     try:
         _reach()
         files = HfApi().list_repo_files(repository, repo_type="dataset")
-        held = [one for one in files if wanted(PurePosixPath(one).name)]
+        held = [file for file in files if wanted(PurePosixPath(file).name)]
         if not held:
             raise NotOnHubError(f"the dataset {repository} has no {what}; it has {', '.join(files[:5])}")
-        return [Path(hf_hub_download(repository, one, repo_type="dataset")) for one in sorted(held)]
+        return [Path(hf_hub_download(repository, name, repo_type="dataset")) for name in sorted(held)]
     except NotOnHubError:
         raise
     except Exception as error:

@@ -35,4 +35,4 @@ class CachedFeatures:
         return self._sample(TEXTS, text) if self.has_texts else None
 
     def _sample(self, group: str, key: str) -> tuple[Tensor, ...]:
-        return tuple(torch.from_numpy(one) for one in self.cache.sample(group, key))
+        return tuple(torch.from_numpy(index) for index in self.cache.sample(group, key))

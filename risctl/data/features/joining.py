@@ -44,25 +44,25 @@ def join(path: Path, count: int) -> Path:
         with replacing(path) as part:
             _write(part, shards, layout)
     finally:
-        for one in shards:
-            one.close()
+        for shard in shards:
+            shard.close()
     return path
 
 
 def _joined_layout(path: Path, shards: list[FeatureFile]) -> Layout:
     first = shards[0].layout
-    for one in shards[1:]:
-        if one.layout.split != first.split or one.layout.key != first.key:
-            how = first.key.differences(one.layout.key) or ["they are of another split"]
-            raise DataError(f"{one.path} does not belong to {shards[0].path}: {'; '.join(how)}")
+    for shard in shards[1:]:
+        if shard.layout.split != first.split or shard.layout.key != first.key:
+            how = first.key.differences(shard.layout.key) or ["they are of another split"]
+            raise DataError(f"{shard.path} does not belong to {shards[0].path}: {'; '.join(how)}")
     groups = {}
     for name, group in first.groups.items():
-        parts = [one.layout.groups[name] for one in shards if name in one.layout.groups]
-        ends = np.cumsum([0, *(one.count for one in parts)]).tolist()
-        if len(parts) != len(shards) or [one.first for one in parts] != ends[:-1] or ends[-1] != group.total:
+        parts = [shard.layout.groups[name] for shard in shards if name in shard.layout.groups]
+        ends = np.cumsum([0, *(part.count for part in parts)]).tolist()
+        if len(parts) != len(shards) or [part.first for part in parts] != ends[:-1] or ends[-1] != group.total:
             raise DataError(f"the shards of {path} are incomplete; make all of them with the same number of shards")
         groups[name] = Group(count=group.total, numbers=group.numbers, first=0, total=group.total, tables={}, sums={})
-    names = tuple((one.path.name, one.digest) for one in shards)
+    names = tuple((shard.path.name, shard.digest) for shard in shards)
     return replace(first, shard=(1, 1), groups=groups, shards=names)
 
 

@@ -255,9 +255,9 @@ def table_sum(values: np.ndarray) -> int:
 
 def sum_of(sums: Sequence[np.ndarray]) -> int:
     """Returns one CRC-32 of the sums of all groups, in the order of their names."""
-    return zlib.crc32(b"".join(np.ascontiguousarray(one, dtype="<u4").tobytes() for one in sums))
+    return zlib.crc32(b"".join(np.ascontiguousarray(part, dtype="<u4").tobytes() for part in sums))
 
 
 def packed(parts: Sequence[np.ndarray]) -> np.ndarray:
     """Returns the tensors of a sample as one array, one after another."""
-    return np.concatenate([np.zeros(0, NUMBER), *(np.asarray(one, dtype=NUMBER).reshape(-1) for one in parts)])
+    return np.concatenate([np.zeros(0, NUMBER), *(np.asarray(part, dtype=NUMBER).reshape(-1) for part in parts)])

@@ -124,7 +124,7 @@ class ShardWriter:
         """
         try:
             for row, parts in zip(rows, samples, strict=True):
-                shapes, planned = tuple(tuple(one.shape) for one in parts), self._samples[group].shapes[row]
+                shapes, planned = tuple(tuple(part.shape) for part in parts), self._samples[group].shapes[row]
                 if shapes != planned:
                     raise ValueError(f"sample {row} has shapes {shapes}, planned were {planned}")
                 data = schema.packed(parts).tobytes()
@@ -195,7 +195,7 @@ class ShardWriter:
         """Creates the file with every table and chunk in its place, before anything is computed."""
         self._file.seek(0)
         self._file.truncate(0)
-        need = sum(one.bytes for one in self._samples.values())
+        need = sum(sample.bytes for sample in self._samples.values())
         free = shutil.disk_usage(self.part.parent).free
         if need > free:
             raise MachineError(

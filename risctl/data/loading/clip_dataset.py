@@ -93,9 +93,11 @@ class ReferringVideoDataset(ClipDataset):
         by_clip = sentences == "clips"
         super().__init__(store, split, preprocess, frames=frames, sentences="all" if by_clip else sentences, **options)
         self.clips = ClipStore(store)
-        self._choices = [one for one in self._choices if self._has_mask(one[0])]
+        self._choices = [choice for choice in self._choices if self._has_mask(choice[0])]
         if by_clip:
-            self._choices = [one for one in self._choices for _ in range(-(-self._frame_count(one[0]) // frames))]
+            self._choices = [
+                choice for choice in self._choices for _ in range(-(-self._frame_count(choice[0]) // frames))
+            ]
         if not self._choices:
             raise DataError(f"no object of the split {split!r} of {store.path} has a mask to train on")
 

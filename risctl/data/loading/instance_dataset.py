@@ -62,7 +62,7 @@ class InstanceDataset(ReferringImageDataset):
         """
         super().__init__(store, split, preprocess, **options)
         names = store.categories
-        self._category = {one: one if known is None or known.get(one) == names[one] else UNKNOWN for one in names}
+        self._category = {name: name if known is None or known.get(name) == names[name] else UNKNOWN for name in names}
         self.zoom = zoom
         self.paste = paste
         by_image: dict[int, list[int]] = {}
@@ -93,7 +93,11 @@ class InstanceDataset(ReferringImageDataset):
 
     def _instances(self, image: int) -> tuple[tuple[int, np.ndarray], ...]:
         annotations = (self.store.annotation(int(row)) for row in self.store.annotations_of(image))
-        return tuple((self._category[one.category_id], rle.decode(one.mask)) for one in annotations if not one.crowd)
+        return tuple(
+            (self._category[annotation.category_id], rle.decode(annotation.mask))
+            for annotation in annotations
+            if not annotation.crowd
+        )
 
     def _targets(self, sample: Sample, item: Item) -> InstanceTargets:
         categories = torch.tensor([category for category, _ in sample.instances], dtype=torch.int64)

@@ -77,8 +77,8 @@ class ClipStore:
             ref_id=plain.ref_id,
             video=video,
             frames=frames[video],
-            annotations={int(places[one]): one for one in plain.annotations},
-            sentences=tuple(int(one) for one in plain.sentences),
+            annotations={int(places[annotation]): annotation for annotation in plain.annotations},
+            sentences=tuple(int(sentence) for sentence in plain.sentences),
         )
 
     def masks(self, ref: ClipRef, frames: Sequence[int]) -> np.ndarray:
@@ -133,9 +133,9 @@ def sample_frames(
     centre = int(generator.choice(among if among else range(count)))
     before, after = (int(generator.integers(1, 4)) for _ in range(2))
     chosen = [centre, max(0, centre - before), min(count - 1, centre + after)][:length]
-    others = [one for one in range(count) if one not in chosen]
+    others = [index for index in range(count) if index not in chosen]
     missing = length - len(chosen)
     if missing:
         pool = others if len(others) >= missing else others + chosen
-        chosen += [int(one) for one in generator.choice(pool, size=missing, replace=len(pool) < missing)]
+        chosen += [int(index) for index in generator.choice(pool, size=missing, replace=len(pool) < missing)]
     return sorted(chosen)

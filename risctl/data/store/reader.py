@@ -290,14 +290,14 @@ class Store:
             image_id=int(self.numbers("images/id")[image]),
             split=self.splits[self.numbers("refs/split")[row]],
             annotations=annotations,
-            category_ids=tuple(int(categories[one]) for one in annotations),
+            category_ids=tuple(int(categories[annotation]) for annotation in annotations),
             sentences=np.arange(offsets[row], offsets[row + 1]),
         )
 
     def mask(self, ref_row: int) -> RLE:
         """Returns the union of a ref's masks; it is empty for a no-target ref."""
         row = self._checked(ref_row, "refs")
-        masks = [self._mask(one) for one in self._ragged("refs/annotations", row)]
+        masks = [self._mask(index) for index in self._ragged("refs/annotations", row)]
         if len(masks) == 1:
             return masks[0]
         if masks:
@@ -323,7 +323,7 @@ class Store:
             raw=self._text("sentences/raw", row),
             sent=self._text("sentences/sent", row),
             tokens=tuple(self._text("tokens", token) for token in range(start, stop)),
-            abilities=tuple(self._abilities[one] for one in self._ragged("sentences/abilities", row)),
+            abilities=tuple(self._abilities[index] for index in self._ragged("sentences/abilities", row)),
         )
 
     def sample(self, sentence_row: int, *, text_field: TextField = "sent", pixels: bool = True) -> Sample:

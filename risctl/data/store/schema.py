@@ -137,7 +137,7 @@ class Layout:
         try:
             content = json.loads(data)
             content["columns"] = {name: _column(one, length) for name, one in content["columns"].items()}
-            content["parts"] = [_column(one, length) for one in content["parts"]]
+            content["parts"] = [_column(value, length) for value in content["parts"]]
             layout = cls(**content)
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"its layout is malformed: {error}") from error

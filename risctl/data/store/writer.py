@@ -177,17 +177,17 @@ def _ordered(dataset: Dataset) -> list[Annotation]:
 def _annotation_tables(dataset: Dataset) -> dict[str, np.ndarray]:
     ordered = _ordered(dataset)
     image_rows = {image_id: row for row, image_id in enumerate(dataset.images)}
-    rows = np.array([image_rows[one.image_id] for one in ordered], dtype=np.int64)
+    rows = np.array([image_rows[record.image_id] for record in ordered], dtype=np.int64)
     return {
         "images/annotations": np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(image_rows)))]),
-        "annotations/id": np.array([one.annotation_id for one in ordered], dtype=np.int64),
+        "annotations/id": np.array([record.annotation_id for record in ordered], dtype=np.int64),
         "annotations/image": rows,
-        "annotations/category": np.array([one.category_id for one in ordered], dtype=np.int64),
-        "annotations/box": np.array([one.box for one in ordered], dtype=np.float64).reshape(-1, 4),
-        "annotations/crowd": np.array([one.crowd for one in ordered], dtype=np.uint8),
+        "annotations/category": np.array([record.category_id for record in ordered], dtype=np.int64),
+        "annotations/box": np.array([record.box for record in ordered], dtype=np.float64).reshape(-1, 4),
+        "annotations/crowd": np.array([record.crowd for record in ordered], dtype=np.uint8),
         "categories/id": np.array(list(dataset.categories), dtype=np.int64),
         **_texts("categories/name", list(dataset.categories.values())),
-        **_texts("annotations/counts", [one.mask["counts"] for one in ordered]),
+        **_texts("annotations/counts", [record.mask["counts"] for record in ordered]),
     }
 
 
@@ -211,17 +211,22 @@ def _record_tables(dataset: Dataset) -> dict[str, np.ndarray]:
     annotation_rows = {one.annotation_id: row for row, one in enumerate(_ordered(dataset))}
     records = dataset.records
     for record in records:
-        lost = [one for one in record.annotation_ids if one not in annotation_rows]
+        lost = [annotation_id for annotation_id in record.annotation_ids if annotation_id not in annotation_rows]
         if lost or record.image_id not in image_rows:
             what = f"annotation {lost[0]}" if lost else f"image {record.image_id}"
             raise DataError(f"ref {record.ref_id} points to {what}, which the dataset lacks")
     expressions = [expression for record in records for expression in record.expressions]
     splits = {split: row for row, split in enumerate(dict.fromkeys(record.split for record in records))}
-    abilities = {name: row for row, name in enumerate(sorted({tag for one in expressions for tag in one.abilities}))}
+    abilities = {
+        name: row
+        for row, name in enumerate(sorted({tag for expression in expressions for tag in expression.abilities}))
+    }
     annotations, annotation_offsets = schema.pack_ragged(
-        [annotation_rows[one] for one in record.annotation_ids] for record in records
+        [annotation_rows[annotation_id] for annotation_id in record.annotation_ids] for record in records
     )
-    tags, tag_offsets = schema.pack_ragged([abilities[tag] for tag in one.abilities] for one in expressions)
+    tags, tag_offsets = schema.pack_ragged(
+        [abilities[tag] for tag in expression.abilities] for expression in expressions
+    )
     lengths = [len(record.expressions) for record in records]
     return {
         "refs/id": np.array([record.ref_id for record in records], dtype=np.int64),
@@ -230,16 +235,18 @@ def _record_tables(dataset: Dataset) -> dict[str, np.ndarray]:
         "refs/annotations/values": annotations,
         "refs/annotations/offsets": annotation_offsets,
         "refs/sentences": np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
-        "sentences/id": np.array([one.sentence_id for one in expressions], dtype=np.int64),
+        "sentences/id": np.array([expression.sentence_id for expression in expressions], dtype=np.int64),
         "sentences/ref": np.repeat(np.arange(len(records)), lengths),
-        "sentences/tokens/offsets": np.concatenate([[0], np.cumsum([len(one.tokens) for one in expressions])]),
+        "sentences/tokens/offsets": np.concatenate(
+            [[0], np.cumsum([len(expression.tokens) for expression in expressions])]
+        ),
         "sentences/abilities/values": tags,
         "sentences/abilities/offsets": tag_offsets,
         **_texts("splits", list(splits)),
         **_texts("abilities", list(abilities)),
-        **_texts("sentences/raw", [one.raw for one in expressions]),
-        **_texts("sentences/sent", [one.sent for one in expressions]),
-        **_texts("tokens", [token for one in expressions for token in one.tokens]),
+        **_texts("sentences/raw", [expression.raw for expression in expressions]),
+        **_texts("sentences/sent", [expression.sent for expression in expressions]),
+        **_texts("tokens", [token for expression in expressions for token in expression.tokens]),
     }
 
 

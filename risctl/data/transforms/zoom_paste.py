@@ -79,7 +79,7 @@ def paste(
     Returns:
         The sample, of unchanged size.
     """
-    suitable = [one for one in instances if _AREAS[0] <= one[1].mean() <= _AREAS[1]]
+    suitable = [instance for instance in instances if _AREAS[0] <= instance[1].mean() <= _AREAS[1]]
     count = min(int(generator.integers(1, _MAX_PASTED + 1)), len(suitable))
     image, target, visible = sample.image.copy(), sample.mask, list(sample.instances)
     for choice in generator.permutation(len(suitable))[:count]:

@@ -109,7 +109,7 @@ class EncodedProposals:
     def _crop_features(self, index: Sequence[int], cache: dict[int, Tensor], *, side: int, batch: int) -> Tensor:
         """Returns the features (n, E) of crops of `side` pixels, computing those that are not in `cache`."""
         visual = self._system.clip.visual
-        missing = [one for one in index if one not in cache]
+        missing = [row for row in index if row not in cache]
         for start in range(0, len(missing), batch):
             some = missing[start : start + batch]
             rows = torch.tensor(some, device=self.masks.device)
@@ -121,7 +121,7 @@ class EncodedProposals:
             cache.update(zip(some, features, strict=True))
         if not index:
             return self.original.new_zeros((0, visual.width))
-        return torch.stack([cache[one] for one in index])
+        return torch.stack([cache[row] for row in index])
 
 
 class GlobalLocalCLIP(nn.Module):

@@ -68,7 +68,7 @@ def read_published_clip(path: Path) -> dict[str, Tensor]:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise CheckpointError(f"{path} cannot be read as a CLIP checkpoint: {first}") from error
         content = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-        if not isinstance(content, dict) or not all(isinstance(one, Tensor) for one in content.values()):
+        if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
             raise CheckpointError(f"expected a state dict of tensors in {path}, got {type(loaded).__name__}")
         state = content
     tensors = {name.removeprefix("module."): one for name, one in state.items()}

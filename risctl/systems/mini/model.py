@@ -66,7 +66,7 @@ class DetectedFeatures(VisualFeatures):
         )
         return replace(
             self,
-            maps=tuple(one[index] for one in self.maps),
+            maps=tuple(feature_map[index] for feature_map in self.maps),
             padding=self.padding[index],
             detections=detections,
             boxes=self.boxes.select(index),

@@ -34,7 +34,7 @@ class QueriesOverTime:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the scores and the chosen query as JSON values."""
-        return {"scores": [[round(float(one), 4) for one in row] for row in self.scores], "chosen": self.chosen}
+        return {"scores": [[round(float(value), 4) for value in row] for row in self.scores], "chosen": self.chosen}
 
 
 def explain_queries(frames: Sequence[Prediction]) -> QueriesOverTime:

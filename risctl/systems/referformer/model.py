@@ -115,7 +115,9 @@ class ReferFormer(FeatureCacheable):
         features = self.visual(*self.before_backbone(images, padding))
         if self.centre_only and images.ndim == 5:
             middle = images.shape[1] // 2
-            features = replace(features, maps=tuple(one[:, middle : middle + 1] for one in features.maps))
+            features = replace(
+                features, maps=tuple(feature_map[:, middle : middle + 1] for feature_map in features.maps)
+            )
         return self.after_backbone(features)
 
     def before_backbone(self, images: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,20 +146,20 @@ class ReferFormer(FeatureCacheable):
     def decode_layers(self, visual: VisualFeatures, text: TextFeatures, *, every: bool) -> Output:
         """Decodes as `decode` does; `every`: whether to predict from every decoder layer, for the loss, or the last."""
         single = visual.maps[0].ndim == 4
-        clips = [one[:, None] if single else one for one in visual.maps]
+        clips = [feature_map[:, None] if single else feature_map for feature_map in visual.maps]
         batch, frames = clips[0].shape[:2]
         padding = visual.padding
-        paddings = [padding_at(padding, height=one.shape[3], width=one.shape[4]) for one in clips]
+        paddings = [padding_at(padding, height=clip.shape[3], width=clip.shape[4]) for clip in clips]
         positions = [self.position(one) for one in paddings]
-        fused = [self.fusion(one, text).flatten(0, 1) for one in clips[1:]]
+        fused = [self.fusion(clip, text).flatten(0, 1) for clip in clips[1:]]
         memory = self.transformer.encode(
             fused,
             [one.repeat_interleave(frames, 0) for one in paddings[1:]],
-            [one.repeat_interleave(frames, 0) for one in positions[1:]],
+            [position.repeat_interleave(frames, 0) for position in positions[1:]],
         )
         queries = text.sentence[:, None].repeat_interleave(frames, 0).expand(-1, len(self.query_embedding), -1)
         decoded = self.transformer.decode(queries, self.query_embedding, memory, self.boxes)
-        encoded = [one.unflatten(0, (batch, frames)) for one in memory.maps()[:3]]
+        encoded = [feature_map.unflatten(0, (batch, frames)) for feature_map in memory.maps()[:3]]
         inputs = ([clips[0], *encoded], positions[:4], paddings[:4], text)
         draw: Callable[[Tensor, Tensor], Tensor]
         if every:
@@ -220,7 +222,7 @@ class ReferFormer(FeatureCacheable):
 
     def _labels(self, batch: Batch) -> Tensor:
         """Returns the category id (B,) of each referred object, as COCO's 91 ids count."""
-        numbers = [None if one is None else one.category_id for one in batch.ids]
+        numbers = [None if identity is None else identity.category_id for identity in batch.ids]
         if any(number is not None and not 0 <= number < self.num_categories for number in numbers):
             raise UsageError(
                 f"expected categories numbered below {self.num_categories}, got {max(filter(None, numbers))}"

@@ -150,8 +150,8 @@ class Step(FeatureCacheable):
         size = (padding.shape[1] // self.state_stride, padding.shape[2] // self.state_stride)
         inside = image_mask_at(padding, *size)  # (B, 1, h, w)
         pixels, embedded = visual.maps[0::2], visual.maps[1::2]
-        level_inside = [image_mask_at(padding, *one.shape[-2:])[:, 0] for one in pixels]
-        attention = [self.text_vector.attention(one, text.words, text.mask) for one in pixels]
+        level_inside = [image_mask_at(padding, *array.shape[-2:])[:, 0] for array in pixels]
+        attention = [self.text_vector.attention(array, text.words, text.mask) for array in pixels]
         probability = self._first_map(padding)
         xy = self._coordinates(padding, self.state_stride)[:, 4:6] if self.refinement.inputs > 1 else None
         state = None

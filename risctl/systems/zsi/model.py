@@ -193,7 +193,7 @@ class ZSI(ZSINetwork):
         if batch.instances is not None:
             instances = batch.instances[row]
             labels = instances.categories.new_tensor(
-                [self._labels.get(one, 0) for one in instances.categories.tolist()]
+                [self._labels.get(category, 0) for category in instances.categories.tolist()]
             )
             seen = labels > 0
             return Instances.of_masks(instances.masks[seen][:, : regions.height, : regions.width], labels[seen])

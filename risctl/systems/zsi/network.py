@@ -110,8 +110,8 @@ class ZSINetwork(System):
         pyramid = tuple(named.values())
         logits, deltas = self.rpn(pyramid)
         proposals = self.proposing(
-            [one[0] for one in logits],
-            [one[0] for one in deltas],
+            [logit[0] for logit in logits],
+            [delta[0] for delta in deltas],
             self.conventions.anchors(pyramid, STRIDES),
             conventions=self.conventions,
             height=height,
@@ -120,8 +120,8 @@ class ZSINetwork(System):
         boxes = None if self.training else self.compare(pyramid, proposals.corners)
         return Regions(
             maps=pyramid,
-            logits=tuple(one[0] for one in logits),
-            deltas=tuple(one[0] for one in deltas),
+            logits=tuple(logit[0] for logit in logits),
+            deltas=tuple(delta[0] for delta in deltas),
             height=height,
             width=width,
             corners=proposals.corners,

@@ -56,7 +56,7 @@ def read_zsi(path: Path) -> dict[str, Tensor]:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path} cannot be read as a ZSI checkpoint: {first}") from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(one, Tensor) for one in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"expected a state dict of tensors in {path}, got {type(loaded).__name__}")
     return {name.removeprefix("module."): one for name, one in state.items()}
 

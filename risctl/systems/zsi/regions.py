@@ -43,7 +43,7 @@ class RegionFeatures(VisualFeatures):
 
     def select(self, index: Tensor) -> RegionFeatures:
         """Returns the features of the images `index` (N,), as views."""
-        return replace(self, padding=self.padding[index], regions=tuple(self.regions[one] for one in index.tolist()))
+        return replace(self, padding=self.padding[index], regions=tuple(self.regions[row] for row in index.tolist()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

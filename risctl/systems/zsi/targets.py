@@ -160,8 +160,8 @@ def sample_anchors(
     matched = matches[chosen]
     wanted = _wanted(boxes[chosen], matched, instances, conventions, (1.0, 1.0, 1.0, 1.0))
     return SampledAnchors(
-        logits=torch.cat([flatten_logits(one) for one in logits])[chosen],
-        deltas=torch.cat([flatten_deltas(one) for one in deltas])[chosen],
+        logits=torch.cat([flatten_logits(logit) for logit in logits])[chosen],
+        deltas=torch.cat([flatten_deltas(delta) for delta in deltas])[chosen],
         labels=(matched >= 0).long(),
         targets=wanted,
     )

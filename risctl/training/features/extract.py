@@ -96,7 +96,7 @@ class FeatureRun:
             everything[TEXTS] = self._texts(store, split)
         samples, need_all, each = {}, 0, 0
         for name, (keys, shapes) in everything.items():
-            numbers = max((_numbers(one) for one in shapes), default=0)
+            numbers = max((_numbers(shape) for shape in shapes), default=0)
             rows = schema.shard_rows(len(keys), shard)
             samples[name] = Samples(
                 keys=keys[rows.start : rows.stop],
@@ -123,7 +123,7 @@ class FeatureRun:
             samples=samples,
             total={name: len(keys) for name, (keys, _) in everything.items()},
             pictures=len(store.images(split)),
-            need=sum(one.bytes for one in samples.values()),
+            need=sum(sample.bytes for sample in samples.values()),
             need_all=need_all,
             each=each,
             free=shutil.disk_usage(_existing(path.parent)).free,
@@ -148,7 +148,7 @@ class FeatureRun:
             return plan.out
         for encoder in self.encoders.values():
             encoder.to(device)
-        total = sum(len(one.keys) for one in plan.samples.values())
+        total = sum(len(sample.keys) for sample in plan.samples.values())
         with ShardWriter(plan.out, plan.layout, plan.samples) as writer:
             todo = {name: writer.todo(name) for name in plan.samples}
             done = total - sum(len(rows) for rows in todo.values())
@@ -217,7 +217,7 @@ def _is_there(plan: FeaturePlan) -> bool:
 
 
 def _weightless(recipe: Recipe, stores: Sequence[Store]) -> System:
-    texts = [text for one in stores for text in one.texts(recipe.data.train_split, recipe.data.text_field)]
+    texts = [text for store in stores for text in store.texts(recipe.data.train_split, recipe.data.text_field)]
     spec = specs.vocabulary_spec(recipe.model)
     vocabulary = (
         read_tokenizer(spec.encoder, spec.source)
@@ -241,13 +241,13 @@ def _halved(parts: frozen_prefix.PrefixOutput, place: int, key: str) -> list[np.
     Raises:
         DataError: float16 cannot hold them.
     """
-    whole = [one[place].float().cpu().numpy() for one in parts]
-    most = max(float(np.abs(one).max(initial=0.0)) for one in whole)
+    whole = [part[place].float().cpu().numpy() for part in parts]
+    most = max(float(np.abs(array).max(initial=0.0)) for array in whole)
     if not most <= LARGEST:
         raise DataError(
             f"the features of {key!r} reach {most:.3g}, and fp16 holds {LARGEST:,.0f} at most; set data.features=null"
         )
-    return [one.astype(schema.NUMBER) for one in whole]
+    return [array.astype(schema.NUMBER) for array in whole]
 
 
 def _on_meta(encoder: nn.Module) -> nn.Module:

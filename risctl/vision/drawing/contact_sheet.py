@@ -42,7 +42,7 @@ def contact_sheet(
     cells = [_Cell(image, name, side=cell, size=size) for image, name in zip(images, names, strict=True)]
     columns = min(columns, len(cells))
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
-    heights = [max(one.height for one in row) for row in rows]
+    heights = [max(value.height for value in row) for row in rows]
     sheet = Image.new(
         "RGB", (columns * (cell + _MARGIN) + _MARGIN, sum(heights) + _MARGIN * (len(rows) + 1)), (255, 255, 255)
     )

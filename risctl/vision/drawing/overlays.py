@@ -164,7 +164,7 @@ def _place(text: str, font: Font, *, mask: np.ndarray, taken: np.ndarray, gap: i
     lines = wrap(text, font=font, width=max(1, int(0.62 * width) - 2 * pad))
     if len(lines) > 2:
         return None
-    strip_width = math.ceil(max(font.getlength(one) for one in lines)) + 2 * pad
+    strip_width = math.ceil(max(font.getlength(line) for line in lines)) + 2 * pad
     strip_height = len(lines) * line_height(font) + 2 * (pad // 2)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1

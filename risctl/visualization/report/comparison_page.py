@@ -67,13 +67,13 @@ def _breakdowns(comparison: Json, letter: str, against: Json) -> list[Markup]:
     rows = [
         element(
             "tr",
-            element("th", text.part_name(one), scope="row", dir="auto"),
-            element("td", f"{one['samples']:,}{text.few(one)}", class_="num", data_value=one["samples"]),
-            element("td", one["figure"]),
-            *_cells(one, reach=reach),
-            data_changed="yes" if one["significant"] else "no",
+            element("th", text.part_name(part), scope="row", dir="auto"),
+            element("td", f"{part['samples']:,}{text.few(part)}", class_="num", data_value=part["samples"]),
+            element("td", part["figure"]),
+            *_cells(part, reach=reach),
+            data_changed="yes" if part["significant"] else "no",
         )
-        for one in parts
+        for part in parts
     ]
     table = f"parts-{letter}"
     box = element("input", type="checkbox", data_table=table, id=f"changed-{letter}")
@@ -85,7 +85,7 @@ def _breakdowns(comparison: Json, letter: str, against: Json) -> list[Markup]:
 
 
 def _flips(letter: str, against: Json) -> list[Markup]:
-    flips = [(way, one) for way in ("won", "lost") for one in against["flips"][way]]
+    flips = [(way, comparison) for way in ("won", "lost") for comparison in against["flips"][way]]
     if not flips:
         return []
     rows = [
@@ -152,7 +152,7 @@ def _bar(one: Json, *, reach: float) -> Markup:
 
 def _reach(every: Sequence[Json]) -> float:
     """Returns how far the longest interval of a table reaches, one point at least."""
-    return max([1.0, *(abs(one[end]) for one in every for end in ("low", "high") if one[end] is not None)])
+    return max([1.0, *(abs(run[end]) for run in every for end in ("low", "high") if run[end] is not None)])
 
 
 def _key(value: float | None) -> str:

@@ -77,7 +77,9 @@ def _extremes(report: Report) -> dict[str, list[dict[str, Any]]]:
 
     def records(keys: Sequence[int]) -> list[dict[str, Any]]:
         samples = [{"sample": key, "iou": round(float(iou[at[key]]), 5), **rows.ids(at[key])} for key in keys]
-        return [one | {"video": report.videos[one["image_id"]]} if report.videos else one for one in samples]
+        return [
+            sample | {"video": report.videos[sample["image_id"]]} if report.videos else sample for sample in samples
+        ]
 
     worst, best = worst_and_best(result, each=LISTED_IN_TEXT)
     return {"worst": records(worst), "best": records(best)}

@@ -107,7 +107,8 @@ def _breakdown(breakdown: Json, headline: str) -> list[str]:
 def _samples(kind: str, samples: Sequence[Json], *, unit: str) -> str:
     where = "video" if unit == "video" else "image_id"
     rows = [
-        [f"s{one['sample']}", f"{one['iou']:.3f}", one["text"], str(one[where]), str(one["ref_id"])] for one in samples
+        [f"s{sample['sample']}", f"{sample['iou']:.3f}", sample["text"], str(sample[where]), str(sample["ref_id"])]
+        for sample in samples
     ]
     return f"## {kind.capitalize()} samples\n\n" + _table(["sample", "IoU", "expression", unit, "ref"], rows, numbers=0)
 

@@ -146,7 +146,7 @@ def _figures(result: Json, *, unit: str) -> Markup:
         )
     apart = "" if result["targeted"] == result["samples"] else f", {result['targeted']:,} of them with a target"
     columns = ("figure", "%", f"95% interval over {unit}s", "0 to 100%", "meaning")
-    head = element("tr", *(element("th", one, scope="col") for one in columns))
+    head = element("tr", *(element("th", column, scope="col") for column in columns))
     caption = element("caption", f"{result['samples']:,} samples{apart}")
     table = element("table", caption, element("thead", head), element("tbody", *rows), class_="figures")
     charts = element("div", _curve(result), _spread(result), class_="charts")
@@ -235,7 +235,7 @@ def _gallery(listing: Listing, pictures: Sequence[IllustratedSample], protocol: 
         return Markup("")
     parts = []
     for kind, title in (("worst", "Worst"), ("best", "Best")):
-        cards = [_card(listing, one, protocol) for one in pictures if one.kind == kind]
+        cards = [_card(listing, picture, protocol) for picture in pictures if picture.kind == kind]
         if cards:
             parts += [element("h3", title), element("div", *cards, class_="cards")]
     videos = "video" in listing.columns
@@ -323,7 +323,7 @@ def _data(listing: Listing, pictures: Sequence[IllustratedSample]) -> dict[str, 
             name: {"names": list(one.names), "of": [list(own) for own in one.of]}
             for name, one in listing.groups.items()
         },
-        "notes": {str(one.position): one.note for one in pictures if one.note},
+        "notes": {str(picture.position): picture.note for picture in pictures if picture.note},
     }
 
 

@@ -183,5 +183,5 @@ def _columns(rows: Rows) -> dict[str, Sequence[Any]]:
             for one, targeted in zip(rows.distractors.tolist(), rows.targeted, strict=True)
         ],
         "score": [round(score, 4) if np.isfinite(score) else None for score in rows.score.tolist()],
-        "targeted": [int(one) for one in rows.targeted],
+        "targeted": [int(flag) for flag in rows.targeted],
     }

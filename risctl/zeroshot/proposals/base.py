@@ -103,5 +103,5 @@ def from_rles(rles: Sequence[RLE], *, scores: np.ndarray, categories: np.ndarray
     """Returns the proposals of N RLEs of the size of `image`, with `scores` (N,) and `categories` (N,)."""
     if not rles:
         return no_proposals(image)
-    masks = np.stack([decode(one) for one in rles])
+    masks = np.stack([decode(rle) for rle in rles])
     return Proposals(masks=np.ascontiguousarray(masks), scores=scores.astype(np.float32), categories=categories)

@@ -68,9 +68,9 @@ class DetectorProposals:
         detections = [one for names in self._groups for one in self._detector.detect(names, min_score=self._min_score)]
         self._detector.reset_image()
         proposals = from_rles(
-            [one.segmentation for one in detections],
-            scores=np.array([one.score for one in detections], dtype=np.float32),
-            categories=np.array([_CATEGORY_IDS.get(one.name, 0) for one in detections], dtype=np.int64),
+            [detection.segmentation for detection in detections],
+            scores=np.array([detection.score for detection in detections], dtype=np.float32),
+            categories=np.array([_CATEGORY_IDS.get(detection.name, 0) for detection in detections], dtype=np.int64),
             image=image,
         )
         return filter_proposals(proposals, self._filter)

@@ -47,27 +47,29 @@ class JsonProposals:
         if isinstance(content, dict):
             files = {one.get("id"): str(one.get("file_name", "")) for one in content.get("images", [])}
             content = content.get("annotations")
-        if not isinstance(content, list) or not all(isinstance(one, dict) and "segmentation" in one for one in content):
+        if not isinstance(content, list) or not all(
+            isinstance(value, dict) and "segmentation" in value for value in content
+        ):
             raise DataError(
                 f'expected in {path} a list of {{"image_id", "segmentation", "score"}}, as COCO results are'
             )
         self._entries: dict[str, list[dict[str, Any]]] = {}
-        for one in content:
-            for key in _names(one, files):
-                self._entries.setdefault(key, []).append(one)
+        for value in content:
+            for key in _names(value, files):
+                self._entries.setdefault(key, []).append(value)
 
     def __call__(self, image: InputImage) -> Proposals:
         """Returns the entries of `image` as proposals. Raises `DataError` for masks of another size."""
         entries = next((self._entries[key] for key in [*keys_of(image), ""] if key in self._entries), [])
         height, width = image.size
         try:
-            rles = [from_segmentation(one["segmentation"], height=height, width=width) for one in entries]
+            rles = [from_segmentation(entry["segmentation"], height=height, width=width) for entry in entries]
         except DataError as error:
             raise DataError(f"{self.path} does not fit {image.name}: {error}") from error
         return from_rles(
             rles,
-            scores=np.array([float(one.get("score", 1.0)) for one in entries], dtype=np.float32),
-            categories=np.array([int(one.get("category_id") or 0) for one in entries], dtype=np.int64),
+            scores=np.array([float(entry.get("score", 1.0)) for entry in entries], dtype=np.float32),
+            categories=np.array([int(entry.get("category_id") or 0) for entry in entries], dtype=np.int64),
             image=image,
         )
 
@@ -132,11 +134,11 @@ class PngProposals:
         """Returns the PNGs of `image` as proposals, those of its own folder if there is one."""
         folder = _first((self.path / key for key in keys_of(image)), folders=True)
         if folder is not None:
-            masks = [_read(one, image) != 0 for one in sorted(folder.glob("*.png"))]
+            masks = [_read(path, image) != 0 for path in sorted(folder.glob("*.png"))]
         else:
             file = _first(self.path / f"{key}.png" for key in keys_of(image))
             values = None if file is None else _read(file, image)
-            masks = [] if values is None else [values == one for one in np.unique(values) if one]
+            masks = [] if values is None else [values == label for label in np.unique(values) if label]
         if not masks:
             return no_proposals(image)
         return Proposals(masks=np.stack(masks), scores=np.ones(len(masks), dtype=np.float32))

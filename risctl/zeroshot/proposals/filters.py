@@ -107,9 +107,9 @@ def pairwise_ious(masks: np.ndarray) -> np.ndarray:
 def _without_overlaps(overlaps: np.ndarray, bound: float) -> list[int]:
     """Returns the positions of proposals, best first, whose IoU with every better kept one is below `bound`."""
     kept: list[int] = []
-    for one in range(len(overlaps)):
-        if not kept or overlaps[one, kept].max() < bound:
-            kept.append(one)
+    for index in range(len(overlaps)):
+        if not kept or overlaps[index, kept].max() < bound:
+            kept.append(index)
     return kept
 
 

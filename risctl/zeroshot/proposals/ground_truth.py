@@ -26,11 +26,11 @@ class GroundTruth:
         if image.row is None:
             raise UsageError("ground-truth proposals exist for the images of a store only; name another source")
         annotations = [self._store.annotation(int(row)) for row in self._store.annotations_of(image.row)]
-        annotations = [one for one in annotations if not one.crowd]
+        annotations = [annotation for annotation in annotations if not annotation.crowd]
         return from_rles(
-            [one.mask for one in annotations],
+            [annotation.mask for annotation in annotations],
             scores=np.ones(len(annotations), dtype=np.float32),
-            categories=np.array([one.category_id for one in annotations], dtype=np.int64),
+            categories=np.array([annotation.category_id for annotation in annotations], dtype=np.int64),
             image=image,
         )
 

@@ -74,7 +74,7 @@ def test_made_up_colours_agree_with_the_phrase() -> None:
     generator = np.random.default_rng(0)
     question = BoxGroundingSample(boxes=picture(4), text="man in red", targets=(2,), colours=("red",))
     looks = [with_colours(question, generator).boxes.appearance for _ in range(100)]
-    red = np.stack([one for one in looks if one is not None]).reshape(100, 4, 2, -1)[..., NAMES.index("red")].max(2)
+    red = np.stack([look for look in looks if look is not None]).reshape(100, 4, 2, -1)[..., NAMES.index("red")].max(2)
     assert (red.argmax(1) == 2).mean() > 0.9
     unplain = BoxGroundingSample(boxes=picture(4), text="man by the red car", targets=(2,), colours=None)
     assert with_colours(unplain, generator).boxes.appearance is None

@@ -45,7 +45,7 @@ def write_a2d(root: Path, texts: str) -> Path:
                 writer.add(np.full((HEIGHT, WIDTH, 3), 30 * frame, dtype=np.uint8))
         (folder / video).mkdir(parents=True)
         for number in (2, 5):
-            masks = np.stack([mask_of(one, number).T for one in instances]).astype(np.uint8)
+            masks = np.stack([mask_of(instance, number).T for instance in instances]).astype(np.uint8)
             with h5py.File(folder / video / f"{number:05d}.h5", "w") as file:
                 file["instance"] = np.array(instances)
                 file["reMask"] = masks if len(instances) > 1 else masks[0]

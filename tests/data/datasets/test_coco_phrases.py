@@ -31,7 +31,7 @@ def instance(x: float, y: float, *, size: float = 0.2, category: str = "cup", co
 def said(instances: list[Instance], index: int, *, times: int = 150) -> list[Phrase]:
     describer = Describer(instances, random.Random(0))
     phrases = [describer.single(index) for _ in range(times)]
-    return [one for one in phrases if one is not None]
+    return [phrase for phrase in phrases if phrase is not None]
 
 
 def texts(instances: list[Instance], index: int) -> set[str]:
@@ -80,15 +80,15 @@ def test_size_and_relation() -> None:
     scene = [instance(0.2, 0.7), instance(0.35, 0.7, category="dog"), instance(0.9, 0.7)]
     relations = [one for one in said(scene, 0, times=600) if "relation" in one.abilities]
     assert relations
-    assert all("dog" in one.text or "puppy" in one.text or "pup" in one.text for one in relations)
+    assert all("dog" in relation.text or "puppy" in relation.text or "pup" in relation.text for relation in relations)
 
 
 def test_several_are_meant_together() -> None:
     cups = [instance(0.2, 0.5), instance(0.8, 0.5), instance(0.5, 0.9, category="dog")]
     describer = Describer(cups, random.Random(0))
     phrases = [describer.group() for _ in range(60)]
-    assert {one.targets for one in phrases if one} == {(0, 1)}
-    assert any(one is not None and one.text.startswith("both") for one in phrases)
+    assert {phrase.targets for phrase in phrases if phrase} == {(0, 1)}
+    assert any(phrase is not None and phrase.text.startswith("both") for phrase in phrases)
     assert Describer(cups[1:], random.Random(0)).group() is None
 
 
@@ -96,9 +96,9 @@ def test_several_on_one_side_are_those_of_that_side() -> None:
     cups = [instance(0.1, 0.5, size=0.1), instance(0.25, 0.5, size=0.1), instance(0.9, 0.5, size=0.1)]
     describer = Describer(cups, random.Random(1))
     phrases = [one for one in (describer.group() for _ in range(300)) if one is not None]
-    placed = {one.targets for one in phrases if "place" in one.abilities}
+    placed = {phrase.targets for phrase in phrases if "place" in phrase.abilities}
     assert placed == {(0, 1)}
-    assert all("left" in one.text for one in phrases if one.targets == (0, 1))
+    assert all("left" in phrase.text for phrase in phrases if phrase.targets == (0, 1))
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -204,16 +204,16 @@ def coco(tmp_path: Path) -> Path:
 def test_a_coco_file_becomes_a_dataset(coco: Path) -> None:
     dataset = make_coco_phrases(coco, images=coco.parent / "images", seed=3)
     assert {split: row["images"] for split, row in dataset.counts().items()} == {"train": 8, "val": 1, "test": 1}
-    spoken = {one.sent for record in dataset.records for one in record.expressions}
+    spoken = {expression.sent for record in dataset.records for expression in record.expressions}
     assert any("red" in text for text in spoken) and any("left" in text for text in spoken)
     for record in dataset.records:
-        for one in record.expressions:
-            assert ("absent" in one.abilities) == (record.annotation_ids == ())
-            assert ("plural" in one.abilities) == (len(record.annotation_ids) > 1)
+        for expression in record.expressions:
+            assert ("absent" in expression.abilities) == (record.annotation_ids == ())
+            assert ("plural" in expression.abilities) == (len(record.annotation_ids) > 1)
         boxes = [rle.box(dataset.annotations[key].mask) for key in record.annotation_ids]
-        if len(boxes) == 1 and any("red" in one.sent.split() for one in record.expressions):
+        if len(boxes) == 1 and any("red" in expression.sent.split() for expression in record.expressions):
             assert boxes[0][0] == 10
-    sentence_ids = [one.sentence_id for record in dataset.records for one in record.expressions]
+    sentence_ids = [expression.sentence_id for record in dataset.records for expression in record.expressions]
     assert sentence_ids == list(range(len(sentence_ids)))
 
 
@@ -279,5 +279,7 @@ def test_real_pictures_get_phrases_of_every_kind(shared: Path) -> None:
     content = json.loads((folder / "instances.json").read_text())
     others = {image["id"] for image in content["images"][40:]}
     dataset = make_coco_phrases(folder / "instances.json", images=folder / "images", exclude=others)
-    abilities = {name for record in dataset.records for one in record.expressions for name in one.abilities}
+    abilities = {
+        name for record in dataset.records for expression in record.expressions for name in expression.abilities
+    }
     assert abilities == {"category", "colour", "size", "place", "order", "relation", "absent", "plural"}

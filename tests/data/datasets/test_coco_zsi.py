@@ -53,7 +53,7 @@ def instances(
                 }
             )
     content = {
-        "images": [{"id": one, "file_name": f"{one}.png", "height": 30, "width": 40} for one in shown],
+        "images": [{"id": index, "file_name": f"{index}.png", "height": 30, "width": 40} for index in shown],
         "categories": [{"id": number, "name": name} for number, name in CLASSES.items()],
         "annotations": annotations,
     }
@@ -117,7 +117,9 @@ def test_the_other_division_and_a_test_file(tmp_path: Path) -> None:
     dataset = make_coco_zsi("65_15", training, test=test, held_out=0.4, seed=1)
     counts = dataset.counts()
     assert (counts["train"]["images"], counts["val"]["images"], counts["test"]["images"]) == (2, 1, 2)
-    unseen = {one.expressions[0].sent for one in dataset.records if one.expressions[0].abilities == ("unseen",)}
+    unseen = {
+        record.expressions[0].sent for record in dataset.records if record.expressions[0].abilities == ("unseen",)
+    }
     assert unseen == {"toilet"}
     assert dataset.notes == {"training pictures left out for an unseen object": 3}
     with pytest.raises(DataError, match="share picture 1"):
@@ -166,7 +168,7 @@ class Oracle:
         del features, geometry, min_score
         names = [name for group in groups for name in group]
         things = [self.store.annotation(int(row)) for row in self.store.annotations_of(self.row)]
-        named = [(self.store.categories[one.category_id], one) for one in things]
+        named = [(self.store.categories[thing.category_id], thing) for thing in things]
         return [
             Detection(name=name, score=0.5, box=one.box, segmentation=one.mask)
             for name, one in named

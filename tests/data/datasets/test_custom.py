@@ -120,9 +120,11 @@ def test_pictures_without_a_split_are_shared_out_whole(tmp_path: Path) -> None:
     splits: dict[int, set[str]] = {}
     for record in dataset.records:
         splits.setdefault(record.image_id, set()).add(record.split)
-    assert all(len(one) == 1 for one in splits.values())
+    assert all(len(split) == 1 for split in splits.values())
     few = check_custom(path, shares={"train": 1000, "test": 1})
-    assert [one.message for one in few.warnings] == ["no picture falls to split test: 20 are too few for its share"]
+    assert [warning.message for warning in few.warnings] == [
+        "no picture falls to split test: 20 are too few for its share"
+    ]
     again, other = (dataset_of(check_custom(path, shares={"train": 3, "test": 1}, seed=seed)) for seed in (5, 6))
     assert again.records == dataset.records != other.records
 
@@ -209,8 +211,8 @@ def test_all_problems_are_reported_at_once_each_with_its_line(littered: Path) ->
     checked = check(littered, GOOD, "", *(entry for entry, _ in WRONG))
     assert checked.dataset is None
     found: dict[int, list[str]] = {}
-    for one in checked.problems:
-        found.setdefault(one.line, []).append(one.message)
+    for problem in checked.problems:
+        found.setdefault(problem.line, []).append(problem.message)
     assert 1 not in found and 2 not in found
     for line, (entry, message) in enumerate(WRONG, start=3):
         assert any(re.search(message, one) for one in found.get(line, [])), (entry, found.get(line))
@@ -235,7 +237,7 @@ def test_ids_are_unique_and_a_picture_keeps_its_own(folder: Path) -> None:
         {**GOOD, "image_id": 2},
         {"image": "2.jpg", "text": "x", "mask": None, "image_id": 1},
     )
-    told = [(one.line, one.message) for one in checked.problems]
+    told = [(problem.line, problem.message) for problem in checked.problems]
     assert [line for line, _ in told] == [2, 3, 4]
     assert "id 5 is taken already, by line 1" in told[0][1]
     assert "had 1 before" in told[1][1]
@@ -244,7 +246,7 @@ def test_ids_are_unique_and_a_picture_keeps_its_own(folder: Path) -> None:
 
 def test_splits_are_given_to_all_lines_or_to_none(folder: Path) -> None:
     checked = check(folder, {**GOOD, "split": "train"}, GOOD)
-    assert [(one.line, one.message[:8]) for one in checked.problems] == [(2, "no split")]
+    assert [(problem.line, problem.message[:8]) for problem in checked.problems] == [(2, "no split")]
 
 
 def test_what_is_probably_not_meant_is_warned_about(folder: Path) -> None:
@@ -254,7 +256,7 @@ def test_what_is_probably_not_meant_is_warned_about(folder: Path) -> None:
         {**GOOD, "split": "test", "mask": [[0, 0, 60, 0, 60, 40, 0, 40]], "note": "odd"},
     )
     dataset_of(checked)
-    told = " | ".join(f"{one.line} {one.message}" for one in checked.warnings)
+    told = " | ".join(f"{warning.line} {warning.message}" for warning in checked.warnings)
     assert told.count("unknown key 'note', ignored") == 1
     assert "2 its picture is in split test, and in train by line 1" in told
     assert "2 mask: it is the whole picture" in told
@@ -298,7 +300,7 @@ def test_pictures_and_masks_of_absurd_size_are_refused_undecoded(folder: Path) -
         {"image": "long.png", "text": "x", "mask": None},
         {"image": "1.jpg", "text": "x", "mask": "bomb.png"},
     )
-    told = {one.line: one.message for one in checked.problems}
+    told = {problem.line: problem.message for problem in checked.problems}
     assert "more than the limit" in told[1]
     assert "sides may have 65,535" in told[2] or "damaged" in told[2]
     assert "has 60000x60000 pixels (width x height), its picture 60x40" in told[3]
@@ -308,11 +310,11 @@ def test_real_coco_annotations_are_read_as_their_own_reader_reads_them(shared: P
     """Polygons of several parts, and crowds as RLE, of real pictures: the masks are those of the COCO reader."""
     source = shared / "data" / "coco_mini"
     content = json.loads((source / "instances.json").read_bytes())
-    crowds = {one["image_id"] for one in content["annotations"] if one.get("iscrowd")}
-    chosen = sorted(crowds)[:6] + [one["id"] for one in content["images"][:20]]
-    names = {one["id"]: one["name"] for one in content["categories"]}
-    content["images"] = [one for one in content["images"] if one["id"] in chosen]
-    content["annotations"] = [one for one in content["annotations"] if one["image_id"] in chosen]
+    crowds = {value["image_id"] for value in content["annotations"] if value.get("iscrowd")}
+    chosen = sorted(crowds)[:6] + [value["id"] for value in content["images"][:20]]
+    names = {value["id"]: value["name"] for value in content["categories"]}
+    content["images"] = [value for value in content["images"] if value["id"] in chosen]
+    content["annotations"] = [value for value in content["annotations"] if value["image_id"] in chosen]
     for place, one in enumerate(content["annotations"]):
         if place % 2:
             one["text"] = f"the {names[one['category_id']]}"
@@ -324,7 +326,7 @@ def test_real_coco_annotations_are_read_as_their_own_reader_reads_them(shared: P
     assert not broken and dataset.annotations.keys() == {
         key for key, one in expected.items() if one.image_id in dataset.images
     }
-    assert len(dataset.annotations) > 100 and any(one.crowd for one in dataset.annotations.values())
+    assert len(dataset.annotations) > 100 and any(annotation.crowd for annotation in dataset.annotations.values())
     for key, one in dataset.annotations.items():
         assert (one.mask, one.crowd) == (expected[key].mask, expected[key].crowd)
         assert dataset.categories[one.category_id] == names[expected[key].category_id]
@@ -335,7 +337,7 @@ def test_refcoco_written_as_json_lines_is_the_same_dataset(refer_mini: Path, tmp
     entries = [
         {
             "image": published.images[record.image_id].file_name,
-            "texts": [one.raw for one in record.expressions],
+            "texts": [expression.raw for expression in record.expressions],
             "mask": dict(published.annotations[record.annotation_ids[0]].mask),
             "category": published.categories[published.annotations[record.annotation_ids[0]].category_id],
             "split": record.split,
@@ -348,7 +350,9 @@ def test_refcoco_written_as_json_lines_is_the_same_dataset(refer_mini: Path, tmp
     assert dataset.counts() == published.counts() and set(dataset.images) == set(published.images)
     for own, record in zip(dataset.records, published.records, strict=True):
         assert (own.ref_id, own.image_id, own.split) == (record.ref_id, record.image_id, record.split)
-        assert [one.raw for one in own.expressions] == [one.raw for one in record.expressions]
+        assert [expression.raw for expression in own.expressions] == [
+            expression.raw for expression in record.expressions
+        ]
         mask = dataset.annotations[own.annotation_ids[0]].mask
         assert mask == published.annotations[record.annotation_ids[0]].mask
 
@@ -377,7 +381,7 @@ def test_no_entry_whatever_breaks_the_check(folder: Path, entry: dict[str, Any])
     """It is a dataset or there are problems in line 1 (or 2, where a good line follows a bad one)."""
     checked = check(folder, entry)
     assert (checked.dataset is None) == bool(checked.problems)
-    assert all(one.line == 1 for one in checked.problems)
+    assert all(problem.line == 1 for problem in checked.problems)
 
 
 # COCO-style JSON.
@@ -411,9 +415,11 @@ def check_document(folder: Path, content: dict[str, Any], *, indent: int | None 
 def test_coco_style_json_is_read(folder: Path, indent: int | None) -> None:
     dataset = dataset_of(check_document(folder, document(), indent=indent))
     assert sorted(dataset.annotations) == [100, 101, 102]
-    assert {one.category_id for one in dataset.annotations.values()} == {1, 2}
+    assert {annotation.category_id for annotation in dataset.annotations.values()} == {1, 2}
     assert dataset.categories == {1: "cup", 2: "dog"} and list(dataset.images) == [9]
-    targets = [(record.annotation_ids, [one.raw for one in record.expressions]) for record in dataset.records]
+    targets = [
+        (record.annotation_ids, [expression.raw for expression in record.expressions]) for record in dataset.records
+    ]
     assert targets == [
         ((100,), ["left cup", "the cup"]),
         ((102,), ["dog"]),
@@ -453,7 +459,7 @@ def test_problems_of_coco_style_json_have_lines_and_names(littered: Path) -> Non
     )
     checked = check_document(folder, content)
     lines = (folder / "d.json").read_text().splitlines()
-    told = [one.message for one in checked.problems]
+    told = [problem.message for problem in checked.problems]
     expected = [
         "images[0]: is listed with height 41",
         "images[1]: id 9 is taken already, by images[0]",
@@ -477,9 +483,9 @@ def test_problems_of_coco_style_json_have_lines_and_names(littered: Path) -> Non
     ]
     for start in expected:
         assert any(message.startswith(start) for message in told), (start, told)
-    for one in checked.problems:
+    for problem in checked.problems:
         # The line is where the entry begins.
-        assert lines[one.line - 1].strip() in ("{", "7,", "7"), (one, lines[one.line - 1])
+        assert lines[problem.line - 1].strip() in ("{", "7,", "7"), (problem, lines[problem.line - 1])
 
 
 @pytest.mark.parametrize(

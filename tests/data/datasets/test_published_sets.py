@@ -406,7 +406,7 @@ def test_phrasecut_is_fetched_file_by_file_and_its_pictures_in_two_archives(
     )
     options = {"root": downloads.root}
     plan = dry_run(dataset, out=tmp_path / "s.h5", **options)
-    assert [one.file_name for one in plan.downloads] == [
+    assert [download.file_name for download in plan.downloads] == [
         *(f"refer_{split}.json" for split in SPLITS),
         "vg-1.zip",
         "vg-2.zip",
@@ -425,7 +425,7 @@ def test_phrasecut_is_fetched_file_by_file_and_its_pictures_in_two_archives(
     # What an interrupted run did not come to is fetched; what is there is not.
     (tmp_path / "data/phrasecut/refer_val.json").unlink()
     plan = dry_run(dataset, out=tmp_path / "t.h5", **options)
-    assert [one.file_name for one in plan.downloads] == ["refer_val.json"]
+    assert [download.file_name for download in plan.downloads] == ["refer_val.json"]
     again = prepare_dataset(dataset, out=tmp_path / "t.h5", downloads=downloads)
     assert again.counts == prepared.counts
     assert {path for path, *_ in site.requests[asked:]} == {"/page/refer_val.json", "/refer_val.json"}
@@ -472,7 +472,7 @@ def test_grefcoco_is_fetched_from_the_hub(tmp_path: Path, monkeypatch: pytest.Mo
 
     def downloaded(repository: str, wanted: Callable[[str], bool], *, what: str) -> list[Path]:
         asked.append((repository, what))
-        return [one for one in (published / "grefcoco").iterdir() if wanted(one.name)]
+        return [path for path in (published / "grefcoco").iterdir() if wanted(path.name)]
 
     monkeypatch.setattr(hub, "_downloaded", downloaded)
     downloads = Downloads(root=tmp_path / "data")
@@ -504,8 +504,8 @@ def table(root: Path, name: str, folder: Path, *, change: Callable[[dict[str, An
 
     refs = pickle.loads((root / name / f"refs({SPLIT_BY[name][0]}).p").read_bytes())
     instances = json.loads((root / name / "instances.json").read_text())
-    images = {one["id"]: one for one in instances["images"]}
-    annotations = {one["id"]: one for one in instances["annotations"]}
+    images = {instance["id"]: instance for instance in instances["images"]}
+    annotations = {instance["id"]: instance for instance in instances["annotations"]}
     rows = []
     for ref in refs:
         row = {key: ref[key] for key in ("ref_id", "ann_id", "image_id", "category_id", "split", "sentences")}
@@ -531,7 +531,7 @@ def tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Path], 
     def offer(folder: Path) -> dict[str, Any]:
         def downloaded(repository: str, wanted: Callable[[str], bool], *, what: str) -> list[Path]:
             assert repository == "jxu124/refcoco"
-            return sorted(one for one in folder.iterdir() if wanted(one.name))
+            return sorted(path for path in folder.iterdir() if wanted(path.name))
 
         monkeypatch.setattr(hub, "_downloaded", downloaded)
         refcoco = find_dataset("refcoco")
@@ -557,7 +557,7 @@ def test_the_hubs_table_stands_in_where_no_archive_is_to_be_had(
             assert Counter(store.texts(split, "raw")) == Counter(other.texts(split, "raw"))
         masks = [Counter(one.mask(int(row))["counts"] for row in one.refs("all")) for one in (store, other)]
         assert masks[0] == masks[1]
-        named = {one: store.categories[one] for one in store.numbers("annotations/category").tolist()}
+        named = {number: store.categories[number] for number in store.numbers("annotations/category").tolist()}
         assert named.items() <= other.categories.items()
         assert len(store.numbers("annotations/id")) < len(other.numbers("annotations/id"))
     record = json.loads((tmp_path / "data/downloads/refcoco.table.json").read_text())
@@ -608,7 +608,7 @@ def test_a_plan_says_sizes_before_anything_moves(tmp_path: Path) -> None:
         dry_run(find_dataset("refcocog"), out=tmp_path / "s.h5", source=root, **options)
     with pytest.raises(UsageError, match="did you mean 'grefcoco'"):
         find_dataset("grefcocoo")
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["root"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["root"]
 
 
 @pytest.mark.parametrize("name", [name for name, one in DATASETS.items() if one.sources])

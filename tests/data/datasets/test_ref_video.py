@@ -73,7 +73,7 @@ def test_all_sequences_at_hand_are_read_in_the_other_layout(shared: Path, tmp_pa
     folder = tmp_path / "meta_expressions" / "valid"
     folder.mkdir(parents=True)
     videos = {
-        name: {"expressions": {one["exp_id"]: one for one in entry["expressions"]}} for name, entry in said.items()
+        name: {"expressions": {name["exp_id"]: name for name in entry["expressions"]}} for name, entry in said.items()
     }
     (folder / "meta_expressions.json").write_text(json.dumps({"videos": videos}))
     dataset = read_ref_davis17(tmp_path)
@@ -140,8 +140,8 @@ def test_davis_as_it_comes_from_its_archives(tmp_path: Path) -> None:
         (texts / f"Davis17_annot{annotator}.txt").write_text(lines, encoding=encoding)
     dataset = read_ref_davis17(root)
     assert [record.split for record in dataset.records] == ["val", "val"]
-    assert {one.raw for one in dataset.records[0].expressions} == {"a caf\u00e9 racer"}
-    assert [one.sentence_id % 1000 for one in dataset.records[1].expressions] == [4, 5, 6, 7]
+    assert {expression.raw for expression in dataset.records[0].expressions} == {"a caf\u00e9 racer"}
+    assert [expression.sentence_id % 1000 for expression in dataset.records[1].expressions] == [4, 5, 6, 7]
     write_store(dataset, tmp_path / "davis.h5")
     with Store(tmp_path / "davis.h5") as store:
         clips = ClipStore(store)
@@ -193,8 +193,8 @@ def test_frames_are_sampled_around_one_that_shows_the_object() -> None:
             assert len(chosen) == length
             assert chosen == sorted(chosen)
             assert 0 in chosen
-            assert all(0 <= one < count for one in chosen)
-    spread = {one for _ in range(200) for one in sample_frames(30, length=5, generator=generator)}
+            assert all(0 <= index < count for index in chosen)
+    spread = {sample_frame for _ in range(200) for sample_frame in sample_frames(30, length=5, generator=generator)}
     assert spread == set(range(30))
 
 

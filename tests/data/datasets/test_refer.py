@@ -42,7 +42,7 @@ def test_the_published_extract_reads_with_its_counts(refer_mini: Path, name: str
     dataset = DATASETS[name].read(refer_mini)
     print(name, dataset.counts(), dataset.notes)
     assert dataset.counts() == MINI[name]
-    ids = [one.sentence_id for record in dataset.records for one in record.expressions]
+    ids = [expression.sentence_id for record in dataset.records for expression in record.expressions]
     assert len(set(ids)) == len(ids)
     repeated = 2 if name == "refcoco" else 0
     assert dataset.notes.get("repeated sentence ids, renumbered", 0) == repeated
@@ -72,7 +72,7 @@ LAYOUTS = [
 def test_every_public_layout_is_found(tmp_path: Path, layout: dict[str, str], direct: bool) -> None:
     root = refer_files.write(tmp_path / "root", **layout)
     dataset = read_refer(root / layout["folder"] if direct else root, name="refcoco")
-    assert {one.path for one in dataset.images.values()} == set((root / layout["images"]).iterdir())
+    assert {image.path for image in dataset.images.values()} == set((root / layout["images"]).iterdir())
     assert [record.ref_id for record in dataset.records] == [10, 11, 12, 13]
 
 
@@ -84,7 +84,7 @@ def test_pictures_elsewhere_are_found_by_their_folder_or_one_around_it(tmp_path:
     with pytest.raises(DataError, match="--images"):
         read_refer(root, name="refcoco")
     dataset = read_refer(root, name="refcoco", images=tmp_path / given)
-    assert all(one.path and one.path.is_file() for one in dataset.images.values())
+    assert all(image.path and image.path.is_file() for image in dataset.images.values())
 
 
 def test_a_folder_of_another_set_is_not_taken(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_folder_of_another_set_is_not_taken(tmp_path: Path) -> None:
 
 def test_only_pictures_that_refs_are_about_are_kept_with_all_their_annotations(tmp_path: Path) -> None:
     refs, instances = refer_files.published()
-    root = refer_files.write(tmp_path, refs=[one for one in refs if one["image_id"] != 1], instances=instances)
+    root = refer_files.write(tmp_path, refs=[ref for ref in refs if ref["image_id"] != 1], instances=instances)
     dataset = read_refer(root, name="refcoco")
     assert list(dataset.images) == [2, 3]
     assert list(dataset.annotations) == [102, 103, 104]
@@ -119,7 +119,7 @@ def test_repeated_ids_are_renumbered_and_no_sentence_is_lost(tmp_path: Path) -> 
     refs[2]["sentences"][0]["sent_id"] = 0
     refs[3]["ref_id"] = 10
     dataset = read_refer(refer_files.write(tmp_path, refs=refs), name="refcoco")
-    ids = [one.sentence_id for record in dataset.records for one in record.expressions]
+    ids = [expression.sentence_id for record in dataset.records for expression in record.expressions]
     assert ids == [0, 6, 2, 7, 4, 5]
     assert [record.ref_id for record in dataset.records] == [10, 11, 12, 13]
     assert dataset.notes == {"repeated sentence ids, renumbered": 2, "repeated ref ids, renumbered": 1}
@@ -138,11 +138,11 @@ def _other_size(root: Path, refs: list[Any], instances: dict[str, Any]) -> None:
 
 
 def _no_image_entry(root: Path, refs: list[Any], instances: dict[str, Any]) -> None:
-    instances["images"] = [one for one in instances["images"] if one["id"] != 2]
+    instances["images"] = [instance for instance in instances["images"] if instance["id"] != 2]
 
 
 def _no_annotation(root: Path, refs: list[Any], instances: dict[str, Any]) -> None:
-    instances["annotations"] = [one for one in instances["annotations"] if one["id"] != 102]
+    instances["annotations"] = [instance for instance in instances["annotations"] if instance["id"] != 102]
 
 
 def _of_another_picture(root: Path, refs: list[Any], instances: dict[str, Any]) -> None:
@@ -268,7 +268,7 @@ def test_one_sentence_list_repeated_without_end_is_refused(tmp_path: Path, monke
 
 
 def test_the_published_splits_sum_to_their_totals() -> None:
-    tables = [(name, *one) for name, dataset in DATASETS.items() for one in dataset.published.items()]
+    tables = [(name, *item) for name, dataset in DATASETS.items() for item in dataset.published.items()]
     for name, split_by, table in tables:
         for kind in ("refs", "sentences"):
             joined = {part for split in table if JOINED in split for part in split.split(JOINED)}

@@ -72,7 +72,12 @@ def eye(scene: RenderedScene, view: View) -> Eye:
         for front in range(back + 1, count):
             covered[back, front] = np.count_nonzero(whole[back] & whole[front])
     masks = np.stack([scene.index_map == k for k in range(count)])
-    return Eye(masks, [one.category for one in scene.objects], [one.colour for one in scene.objects], covered)
+    return Eye(
+        masks,
+        [scene_object.category for scene_object in scene.objects],
+        [scene_object.colour for scene_object in scene.objects],
+        covered,
+    )
 
 
 def meaning_of(phrase: Phrase) -> Meaning:
@@ -115,7 +120,9 @@ def test_splits_are_disjoint_in_fixed_shares_and_ids_are_unique(dataset: Dataset
     assert len(set(sentences)) == len(sentences)
     for record in dataset.records:
         assert 1 <= len(record.expressions) <= 3
-        assert all(dataset.annotations[one].image_id == record.image_id for one in record.annotation_ids)
+        assert all(
+            dataset.annotations[annotation_id].image_id == record.image_id for annotation_id in record.annotation_ids
+        )
         for expression in record.expressions:
             assert expression.sent == expression.raw.lower().rstrip(".")
             assert expression.tokens == tuple(expression.sent.split())
@@ -127,7 +134,7 @@ def test_pictures_are_jpeg_of_the_stated_size_and_masks_do_not_overlap(dataset: 
     for image in dataset.images.values():
         picture = Image.open(io.BytesIO(image.data or b""))
         assert (picture.format, picture.size) == ("JPEG", (image.width, image.height))
-        of_image = [one for one in dataset.annotations.values() if one.image_id == image.image_id]
+        of_image = [annotation for annotation in dataset.annotations.values() if annotation.image_id == image.image_id]
         masks = np.stack([rle.decode(one.mask) for one in of_image])
         assert masks.shape[1:] == (image.height, image.width)
         assert masks.sum(axis=0).max() == 1
@@ -143,7 +150,7 @@ def test_the_stored_picture_and_masks_are_those_of_the_scene(dataset: Dataset) -
         scene = make_scene(image.image_id - 1, seed=SEED)
         decoded = np.asarray(Image.open(io.BytesIO(image.data or b"")), dtype=int)
         assert np.abs(decoded - scene.pixels).mean() < 4
-        of_image = [one for one in dataset.annotations.values() if one.image_id == image.image_id]
+        of_image = [annotation for annotation in dataset.annotations.values() if annotation.image_id == image.image_id]
         for k, one in enumerate(of_image):
             assert np.array_equal(rle.decode(one.mask), scene.index_map == k)
             assert dataset.categories[one.category_id] == scene.objects[k].category
@@ -256,8 +263,8 @@ def test_every_ability_relation_colour_and_kind_has_its_share(made: list[tuple[R
     assert 0.04 < sum(referral.target is None for referral in referrals) / len(referrals) < 0.14
     assert {worded.phrase.relation[0] for worded in expressions if worded.phrase.relation} == set(RELATIONS)
     assert {worded.phrase.order[0] for worded in expressions if worded.phrase.order} >= {1, 2}
-    assert {one.colour for scene, _ in made for one in scene.objects} == set(COLOURS)
-    assert {one.category for scene, _ in made for one in scene.objects} == set(CATEGORIES)
+    assert {scene_object.colour for scene, _ in made for scene_object in scene.objects} == set(COLOURS)
+    assert {scene_object.category for scene, _ in made for scene_object in scene.objects} == set(CATEGORIES)
     assert 2 <= len(referrals) / len(made) <= 4
 
 

@@ -74,7 +74,7 @@ def test_a_toy_dataset_is_listed_with_its_help(tmp_path: Path) -> None:
     listed = json.loads(run(app, ["data", "ls", "--data-root", str(tmp_path), "--json"]).stdout)
     entry = next(one for one in listed["datasets"] if one["name"] == "toy")
     assert entry["published"]["published"]["total"]["sentences"] == 4 and entry["download_bytes"] is None
-    assert [Path(one["path"]).name for one in entry["stores"]] == ["toy.h5"]
+    assert [Path(name["path"]).name for name in entry["stores"]] == ["toy.h5"]
 
 
 @pytest.mark.usefixtures("toy")
@@ -114,7 +114,7 @@ def test_every_known_dataset_is_listed_with_its_figures_and_its_stores(refer_min
     (tmp_path / "scenes.h5").rename(tmp_path / "mine.h5")
     (tmp_path / "other.h5").write_bytes(b"no store")
     listed = json.loads(run(app, ["data", "ls", "--data-root", str(tmp_path), "--json"]).stdout)
-    entries = {one["name"]: one for one in listed["datasets"]}
+    entries = {entry["name"]: entry for entry in listed["datasets"]}
     assert list(entries) == list(DATASETS) and listed["other_stores"] == []
     assert entries["refcoco"]["published"]["unc"]["testA"]["sentences"] == 5_657
     assert entries["refcoco"]["stores"][0]["counts"]["sentences"] == 45

@@ -40,7 +40,7 @@ def test_files_land_where_they_belong_beside_what_is_there(tmp_path: Path) -> No
     assert written == [folder / "refcoco" / "refs(unc).p", folder / "x/y/z"]
     assert (folder / "refcoco" / "refs(unc).p").read_bytes() == b"new"
     assert (folder / "refcoco" / "mine").read_text() == "mine"
-    assert sorted(one.name for one in folder.iterdir()) == ["refcoco", "x"]
+    assert sorted(path.name for path in folder.iterdir()) == ["refcoco", "x"]
     assert steps == [(3, 4), (4, 4)]
 
 
@@ -62,7 +62,7 @@ def test_a_name_that_leads_out_is_refused_and_nothing_written(tmp_path: Path, na
     archive = make(tmp_path / "a.zip", {"good": b"1", name: b"2"})
     with pytest.raises(DataError, match="leads out of the folder"):
         unpack(archive, tmp_path / "inner" / "data")
-    assert sorted(one.name for one in tmp_path.rglob("*")) == ["a.zip"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.zip"]
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR])
@@ -73,7 +73,7 @@ def test_links_and_devices_are_refused(tmp_path: Path, kind: int) -> None:
 
 
 def test_count_and_size_are_bounded(tmp_path: Path) -> None:
-    archive = make(tmp_path / "a.zip", {str(one): bytes(1000) for one in range(20)})
+    archive = make(tmp_path / "a.zip", {str(index): bytes(1000) for index in range(20)})
     with pytest.raises(DataError, match="20 files; at most 19"):
         unpack(archive, tmp_path / "data", max_files=19)
     with pytest.raises(DataError, match="20,000 bytes; at most 19,999"):

@@ -52,7 +52,7 @@ def test_a_file_comes_whole_and_what_was_seen_is_recorded(site: Site, tmp_path: 
     assert steps[-1] == (len(BODY), len(BODY)) and steps == sorted(steps)
     record = json.loads(record_of(found.path).read_text())
     assert record["url"] == site.url("/a.zip") and record["sha256"] == SHA256 and record["size"] == len(BODY)
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.zip", "a.zip.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "a.zip.json"]
 
 
 def test_what_is_there_is_not_fetched_again_but_checked(site: Site, tmp_path: Path, retries: RetryPolicy) -> None:
@@ -71,7 +71,10 @@ def test_dropped_connections_are_resumed_where_they_broke(
     site.answers["/a.zip"] = serve(BODY, drop_after=50_000)
     found = download([site.url("/a.zip")], tmp_path / "a.zip", retries=retries)
     assert found.path.read_bytes() == BODY
-    assert [one[1] for one in site.requests] == [None, *(f"bytes={done}-" for done in range(50_000, 300_000, 50_000))]
+    assert [request[1] for request in site.requests] == [
+        None,
+        *(f"bytes={done}-" for done in range(50_000, 300_000, 50_000)),
+    ]
     assert waits == [1.0] * 5, "each break came after new bytes, so patience does not wear out"
 
 
@@ -141,15 +144,15 @@ def test_without_a_validator_nothing_is_resumed_unless_the_sha256_is_known(
     site.answers["/a.zip"] = serve(BODY, etag="", drop_after=100_000, drops=1)
     site.answers["/b.zip"] = serve(BODY, etag="", drop_after=100_000, drops=1)
     download([site.url("/a.zip")], tmp_path / "a.zip", retries=retries)
-    assert [one[1] for one in site.requests] == [None, None]
+    assert [request[1] for request in site.requests] == [None, None]
     download([site.url("/b.zip")], tmp_path / "b.zip", sha256=SHA256, retries=retries)
-    assert [one[1] for one in site.requests[2:]] == [None, "bytes=100000-"]
+    assert [request[1] for request in site.requests[2:]] == [None, "bytes=100000-"]
 
 
 def test_a_weak_tag_is_no_validator(site: Site, tmp_path: Path, retries: RetryPolicy) -> None:
     site.answers["/a.zip"] = serve(BODY, etag='W/"1"', drop_after=100_000, drops=1)
     assert download([site.url("/a.zip")], tmp_path / "a.zip", retries=retries).path.read_bytes() == BODY
-    assert [one[1] for one in site.requests] == [None, None]
+    assert [request[1] for request in site.requests] == [None, None]
 
 
 def test_mirrors_are_tried_in_order(site: Site, tmp_path: Path, retries: RetryPolicy, waits: list[float]) -> None:
@@ -161,7 +164,7 @@ def test_mirrors_are_tried_in_order(site: Site, tmp_path: Path, retries: RetryPo
     mirrors = [site.url(path) for path in paths]
     found = download(mirrors, tmp_path / "a.zip", size=len(BODY), retries=retries)
     assert found.url == site.url("/good")
-    assert [one[0] for one in site.requests] == list(paths[:-1])
+    assert [request[0] for request in site.requests] == list(paths[:-1])
     assert waits == []
 
 
@@ -322,7 +325,7 @@ def test_two_downloads_of_one_file_do_not_mix(site: Site, tmp_path: Path, retrie
     go_on.set()
     first.join(10)
     assert (tmp_path / "a").read_bytes() == BODY
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["a", "a.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "a.json"]
 
 
 def test_every_source_names_its_mirrors() -> None:

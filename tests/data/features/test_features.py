@@ -45,7 +45,7 @@ def numbers(shapes: Sequence[tuple[tuple[int, ...], ...]], *, seed: int = 0) -> 
 
 
 def samples_of(content: dict[str, Tensors], shard: tuple[int, int] = (1, 1)) -> Samples:
-    shapes = [tuple(one.shape for one in tensors) for tensors in content.values()]
+    shapes = [tuple(tensor.shape for tensor in tensors) for tensors in content.values()]
     longest = max((sum(int(np.prod(shape)) for shape in one) for one in shapes), default=0)
     rows = schema.shard_rows(len(content), shard)
     return Samples(
@@ -72,7 +72,7 @@ def read_back(cache: FeatureCache, groups: dict[str, dict[str, Tensors]]) -> Non
         assert cache.keys(name) == list(content)
         for key, tensors in content.items():
             found = cache.sample(name, key)
-            assert [one.shape for one in found] == [one.shape for one in tensors]
+            assert [one.shape for one in found] == [tensor.shape for tensor in tensors]
             assert all(np.array_equal(mine, theirs) for mine, theirs in zip(found, tensors, strict=True))
 
 
@@ -131,7 +131,7 @@ def test_any_hdf5_tool_reads_the_same(written: Path, content: dict[str, dict[str
         values = file["images/values"]
         assert values.dtype == np.float16 and values.chunks == (1, values.shape[1]), "one chunk a sample"
         for row, tensors in enumerate(content["images"].values()):
-            flat = np.concatenate([one.ravel() for one in tensors])
+            flat = np.concatenate([tensor.ravel() for tensor in tensors])
             assert np.array_equal(values[row][: len(flat)], flat)
 
 
@@ -212,7 +212,7 @@ def test_a_pickled_cache_opens_for_itself_and_notices_others(
     assert len(data) < 1000
     again = pickle.loads(data)
     kept = again.image(9, mirrored=False)
-    assert [tuple(one.shape) for one in kept] == [(2, 1, 2), (5, 1, 1)]
+    assert [tuple(item.shape) for item in kept] == [(2, 1, 2), (5, 1, 1)]
     assert again.text("café")[1].shape == (4,)
     with pytest.raises(DataError, match="no features of '9 mirrored'"):
         again.image(9, mirrored=True)

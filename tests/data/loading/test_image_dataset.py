@@ -85,7 +85,7 @@ def test_random_sentences_meet_every_ref_once_an_epoch(store: Store) -> None:
     dataset = make_set(store)
     assert len(dataset) == len(store.refs("train"))
     refs = [dataset.item(0, index).ids for index in range(len(dataset))]
-    assert len({one.ref_id for one in refs if one}) == len(dataset)
+    assert len({ref.ref_id for ref in refs if ref}) == len(dataset)
     drawn = {dataset.item(epoch, 0).ids for epoch in range(20)}
     assert len(drawn) == 2
 
@@ -99,7 +99,7 @@ def test_all_sentences_meet_every_sentence_once(store: Store) -> None:
 def test_wordless_sentences_are_left_out_and_counted(tmp_path: Path) -> None:
     dataset = tiny_dataset(images=3, validation=1)
     first, second, *_ = dataset.records
-    blank = tuple(replace(one, sent=" ", raw=" ") for one in first.expressions)
+    blank = tuple(replace(expression, sent=" ", raw=" ") for expression in first.expressions)
     dataset.records[0] = replace(first, expressions=blank)
     dataset.records[1] = replace(second, expressions=(replace(second.expressions[0], sent=""), second.expressions[1]))
     write_store(dataset, tmp_path / "blank.h5")
@@ -157,7 +157,7 @@ def test_sampler_shares_out_a_permutation(
         sampler.set_epoch(epoch)
         shares.append(list(sampler))
         assert len(shares[-1]) == len(sampler) == length // group * accumulate
-        assert all(len(one) == batch for one in shares[-1])
+        assert all(len(share) == batch for share in shares[-1])
     keys = [key for share in shares for one in share for key in one]
     assert {key[0] for key in keys} == {epoch}
     indices = [key[1] for key in keys]

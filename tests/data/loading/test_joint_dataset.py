@@ -50,8 +50,8 @@ def test_every_item_of_every_store_comes_once_an_epoch(stores: list[Store]) -> N
     dataset = joint(stores)
     assert len(dataset) == 20 + 18
     sampler = EpochSampler(len(dataset), 2, seed=1)
-    alone = [one for batch in batches(make_loader(dataset, sampler, workers=0)) for one in batch.ids]
-    shared = [one for batch in batches(make_loader(dataset, sampler, workers=2)) for one in batch.ids]
+    alone = [identity for batch in batches(make_loader(dataset, sampler, workers=0)) for identity in batch.ids]
+    shared = [identity for batch in batches(make_loader(dataset, sampler, workers=2)) for identity in batch.ids]
     assert alone == shared and len({one.ref_id for one in alone if one}) == 38
     halves = [sum(one.ref_id >= 1000 for one in alone[at : at + 19] if one) for at in (0, 19)]
     assert min(halves) >= 4  # mixed, not one store after the other

@@ -116,9 +116,11 @@ def test_every_expression_of_referitgame_is_read(shared: Path) -> None:
         queries = json.loads((folder / f"referit_query_{split}.json").read_bytes())
         questions = read_referitgame(folder, split=split)
         assert len(questions) == size == sum(len(own) for own in queries.values())
-        assert Counter(one.text for one in questions) == Counter(text for own in queries.values() for text in own)
-        assert all(0 <= one.targets[0] < len(one.boxes.corners) for one in questions)
-        texts += [one.text for one in questions]
+        assert Counter(question.text for question in questions) == Counter(
+            text for own in queries.values() for text in own
+        )
+        assert all(0 <= question.targets[0] < len(question.boxes.corners) for question in questions)
+        texts += [question.text for question in questions]
     assert len(texts) == 120_081
     vocabulary = Vocabulary.from_texts(texts)
     assert not any(vocabulary.unknown(text) for text in texts[::7])

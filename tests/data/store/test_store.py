@@ -47,8 +47,8 @@ def read_back(store: Store, dataset: Dataset) -> None:
         assert (image.height, image.width) == (record.height, record.width)
         data = record.data if record.data is not None else record.path and record.path.read_bytes()
         assert store.image_bytes(row) == data
-        own = [one for one in dataset.annotations.values() if one.image_id == record.image_id]
-        found = [store.annotation(int(one)) for one in store.annotations_of(row)]
+        own = [annotation for annotation in dataset.annotations.values() if annotation.image_id == record.image_id]
+        found = [store.annotation(int(annotation)) for annotation in store.annotations_of(row)]
         assert [one.annotation_id for one in found] == [one.annotation_id for one in own]
         for mine, theirs in zip(found, own, strict=True):
             assert (mine.mask, mine.box, mine.crowd) == (theirs.mask, theirs.box, theirs.crowd)
@@ -57,9 +57,13 @@ def read_back(store: Store, dataset: Dataset) -> None:
     for row, record in enumerate(dataset.records):
         ref = store.ref(row)
         assert (ref.ref_id, ref.image_id, ref.split) == (record.ref_id, record.image_id, record.split)
-        assert tuple(store.annotation(one).annotation_id for one in ref.annotations) == record.annotation_ids
-        assert ref.category_ids == tuple(dataset.annotations[one].category_id for one in record.annotation_ids)
-        masks = [rle.decode(dataset.annotations[one].mask) for one in record.annotation_ids]
+        assert (
+            tuple(store.annotation(annotation).annotation_id for annotation in ref.annotations) == record.annotation_ids
+        )
+        assert ref.category_ids == tuple(
+            dataset.annotations[annotation_id].category_id for annotation_id in record.annotation_ids
+        )
+        masks = [rle.decode(dataset.annotations[annotation_id].mask) for annotation_id in record.annotation_ids]
         image = dataset.images[record.image_id]
         union = np.any(masks, axis=0) if masks else np.zeros((image.height, image.width), dtype=bool)
         assert np.array_equal(rle.decode(store.mask(row)), union)
@@ -110,7 +114,7 @@ def datasets(draw: st.DrawFn) -> Dataset:
         )
     for ref_id in draw(st.lists(ids, min_size=1, max_size=5, unique=True)):
         image_id = draw(st.sampled_from(list(images)))
-        own = [one.annotation_id for one in annotations.values() if one.image_id == image_id]
+        own = [annotation.annotation_id for annotation in annotations.values() if annotation.image_id == image_id]
         expression = st.builds(
             Expression,
             sentence_id=ids,
@@ -287,7 +291,7 @@ def test_a_dataset_that_contradicts_itself_is_refused(tmp_path: Path, change: An
     with pytest.raises(DataError, match=message):
         write_store(dataset, tmp_path / "store.h5")
     assert (tmp_path / "store.h5").read_bytes() == before
-    assert [one.name for one in tmp_path.iterdir()] == ["store.h5"]
+    assert [path.name for path in tmp_path.iterdir()] == ["store.h5"]
 
 
 def test_linking_needs_files_and_notices_when_they_change(tmp_path: Path) -> None:

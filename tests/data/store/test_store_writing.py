@@ -114,7 +114,7 @@ def test_a_full_disk_is_said_and_leaves_the_old_store(tmp_path: Path, limit: int
     )
     assert run.returncode == 0, run.stderr
     assert "no space left to write" in run.stdout and str(out) in run.stdout, run.stdout + run.stderr
-    assert [one.name for one in tmp_path.iterdir()] == ["store.h5"]
+    assert [path.name for path in tmp_path.iterdir()] == ["store.h5"]
     with Store(out) as store:
         assert store.fingerprint == old.fingerprint
 

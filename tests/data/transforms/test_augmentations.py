@@ -75,7 +75,7 @@ def test_parts_have_the_sides_of_the_scaled_picture_and_come_as_often_as_asked()
     crop = RandomCrop(probability=0.5, short_sides=(480,), min_size=200, max_size=400)  # the picture twice as large
     generator = np.random.default_rng(3)
     parts = [crop.draw(shown, generator) for _ in range(300)]
-    kept = [one for one in parts if one is not None]
+    kept = [part for part in parts if part is not None]
     assert 110 < len(kept) < 190
     sides = [side.stop - side.start for part in kept for side in part]
     assert min(sides) >= 100 and max(sides) <= 200 and len(set(sides)) > 20

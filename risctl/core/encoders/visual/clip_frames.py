@@ -19,5 +19,5 @@ def normalised(images: Tensor, padding: Tensor, *, mean: Tensor, deviation: Tens
 def features_of(maps: list[Tensor], images: Tensor, padding: Tensor, *, strides: tuple[int, ...]) -> VisualFeatures:
     """Returns maps (B * T, C, h, w) as features: of clips `images` (B, T, 3, H, W), maps (B, T, C, h, w)."""
     if images.ndim == 5:
-        maps = [one.unflatten(0, tuple(images.shape[:2])) for one in maps]
+        maps = [feature_map.unflatten(0, tuple(images.shape[:2])) for feature_map in maps]
     return VisualFeatures(maps=tuple(maps), strides=strides, padding=padding)

@@ -166,4 +166,6 @@ def _measured(backbone: nn.Module) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Returns the channels and the strides of the maps of a backbone on the meta device."""
     with torch.no_grad():
         maps = backbone(torch.empty(1, 3, _PROBE, _PROBE, device="meta")).feature_maps
-    return tuple(one.shape[1] for one in maps), tuple(round(_PROBE / one.shape[-1]) for one in maps)
+    return tuple(feature_map.shape[1] for feature_map in maps), tuple(
+        round(_PROBE / feature_map.shape[-1]) for feature_map in maps
+    )

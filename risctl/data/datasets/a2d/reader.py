@@ -90,7 +90,7 @@ def read_jhmdb(root: Path, *, progress: Progress | None = None) -> Dataset:
     file = _find(root, "jhmdb_sentences_samples_metadata.json")
     try:
         samples = json.loads(file.read_text(encoding="utf-8"))
-        entries = [(str(one[0]), Path(str(one[1])), str(one[4])) for one in samples]
+        entries = [(str(sample[0]), Path(str(sample[1])), str(sample[4])) for sample in samples]
     except (OSError, ValueError, IndexError, TypeError) as error:
         raise DataError(f"expected lists of video, frame, masks, frames, query in {file}: {error}") from error
     builder = _Builder("jhmdb-sentences")

@@ -19,7 +19,7 @@ _INSTANCES = "annotations/instances_train2014.json"
 
 def _find(root: Path, split_by: str) -> AnnotationFiles:
     candidates = (root, root / _INSTANCES, root / "coco" / _INSTANCES, root / Path(_INSTANCES).name)
-    file = next((one for one in candidates if one.is_file()), None)
+    file = next((candidate for candidate in candidates if candidate.is_file()), None)
     if file is None:
         raise DataError(f"no {_INSTANCES} under {root}; name the instance file with --instances")
     return AnnotationFiles(files=(file,), instances=file, search_folders=(file.parent, file.parent.parent))

@@ -64,9 +64,9 @@ def make_coco_phrases(
     instances = read_instances(instances_path, problems)
     listed = [one for _, one in sorted(instances.images.items()) if one.image_id not in exclude]
     usable = {
-        one.image_id: one
-        for one in listed
-        if size_of(images / one.file_name, annotated=(one.height, one.width), problems=problems)
+        entry.image_id: entry
+        for entry in listed
+        if size_of(images / entry.file_name, annotated=(entry.height, entry.width), problems=problems)
     }
     annotations, broken = rasterise(instances, of_images=usable.keys())
     for annotation_id in broken:
@@ -126,16 +126,16 @@ def read_ids(path: Path) -> set[int]:
 def _instances_of(annotations: Sequence[Annotation], *, pixels: np.ndarray, instances: Instances) -> list[Instance]:
     height, width = pixels.shape[:2]
     found = []
-    for one in annotations:
-        x, y, wide, high = one.box
-        category = instances.categories[one.category_id]
+    for annotation in annotations:
+        x, y, wide, high = annotation.box
+        category = instances.categories[annotation.category_id]
         found.append(
             Instance(
                 corners=(x / width, y / height, (x + wide) / width, (y + high) / height),
                 category=category,
-                area=rle.area(one.mask) / (height * width),
-                colour=None if one.crowd else colour_of(pixels, rle.decode(one.mask), category=category),
-                crowd=one.crowd,
+                area=rle.area(annotation.mask) / (height * width),
+                colour=None if annotation.crowd else colour_of(pixels, rle.decode(annotation.mask), category=category),
+                crowd=annotation.crowd,
             )
         )
     return found
@@ -148,7 +148,7 @@ def _phrases_of_image(describer: Describer, rng: random.Random, *, categories: S
     for index in sorted(rng.sample(targets, min(_MAX_TARGETS, len(targets)))):
         phrases = [describer.single(index) for _ in range(_PHRASES_A_TARGET)]
         # An instance that nothing tells from its peers gets no phrase.
-        found.append(list({one.text: one for one in phrases if one is not None}.values()))
+        found.append(list({phrase.text: phrase for phrase in phrases if phrase is not None}.values()))
     group, absent = describer.group(), describer.absent(categories)
     found.extend([one] for one in (group, absent) if one is not None)
     return [phrases for phrases in found if phrases]
@@ -162,9 +162,13 @@ def _record(phrases: Sequence[Phrase], *, image_id: int, split: str, ids: tuple[
         annotation_ids=ids,
         expressions=tuple(
             Expression(
-                sentence_id=0, raw=one.text, sent=one.text, tokens=tuple(one.text.split()), abilities=one.abilities
+                sentence_id=0,
+                raw=phrase.text,
+                sent=phrase.text,
+                tokens=tuple(phrase.text.split()),
+                abilities=phrase.abilities,
             )
-            for one in phrases
+            for phrase in phrases
         ),
     )
 
@@ -174,9 +178,15 @@ def _numbered(records: Sequence[Record]) -> list[Record]:
     numbered, sentence = [], 0
     for ref_id, record in enumerate(records):
         expressions = []
-        for one in record.expressions:
+        for expression in record.expressions:
             expressions.append(
-                Expression(sentence_id=sentence, raw=one.raw, sent=one.sent, tokens=one.tokens, abilities=one.abilities)
+                Expression(
+                    sentence_id=sentence,
+                    raw=expression.raw,
+                    sent=expression.sent,
+                    tokens=expression.tokens,
+                    abilities=expression.abilities,
+                )
             )
             sentence += 1
         numbered.append(

@@ -132,12 +132,14 @@ def _read_instances(
 def _add(dataset: Dataset, data: _InstanceData, split_of: Mapping[int, str], classes: ClassSplit) -> None:
     """Adds the images of `split_of` that show anything, with a ref for each class in them."""
     grouped: dict[int, dict[int, list[int]]] = {}
-    for one in data.annotations.values():
-        if one.image_id in split_of and not one.crowd:
-            grouped.setdefault(one.image_id, {}).setdefault(one.category_id, []).append(one.annotation_id)
-    for one in data.annotations.values():
-        if one.image_id in grouped:
-            dataset.annotations[one.annotation_id] = one  # type: ignore[index]
+    for annotation in data.annotations.values():
+        if annotation.image_id in split_of and not annotation.crowd:
+            grouped.setdefault(annotation.image_id, {}).setdefault(annotation.category_id, []).append(
+                annotation.annotation_id
+            )
+    for annotation in data.annotations.values():
+        if annotation.image_id in grouped:
+            dataset.annotations[annotation.annotation_id] = annotation  # type: ignore[index]
     for image, split in split_of.items():
         if image not in grouped:
             continue

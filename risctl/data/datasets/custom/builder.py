@@ -265,7 +265,7 @@ class DatasetBuilder:
                 ref_id=numbers[index],
                 image_id=ids[target.image],
                 split=target.split or split_of[target.image],
-                annotation_ids=tuple(annotation_ids[one] for one in target.annotations),
+                annotation_ids=tuple(annotation_ids[annotation] for annotation in target.annotations),
                 expressions=tuple(
                     Expression(
                         sentence_id=next(sentence_ids),

@@ -87,7 +87,7 @@ def check_custom(
 def refusal(checked: CheckedFile) -> DataError:
     """Returns the error that names the first few problems of a file, by line."""
     path, problems = checked.path, checked.problems
-    reported = "; ".join(f"line {one.line}: {one.message}" for one in problems[:_MAX_REPORTED])
+    reported = "; ".join(f"line {problem.line}: {problem.message}" for problem in problems[:_MAX_REPORTED])
     more = f"; and {len(problems) - _MAX_REPORTED:,} more" if len(problems) > _MAX_REPORTED else ""
     return DataError(f"{path}: {reported}{more}. See all with `risctl data check {path}`")
 

@@ -215,14 +215,17 @@ class _Builder:
             raise DataError(
                 f"{video.name} has {len(video.expressions)} expressions; fewer than {PER_VIDEO} are expected"
             )
-        numbers = [one.number for one in video.expressions]
+        numbers = [expression.number for expression in video.expressions]
         if None in numbers or len(set(numbers)) < len(numbers):
             video = replace(
                 video, expressions=tuple(replace(one, number=number) for number, one in enumerate(video.expressions))
             )
         images, annotations = self.dataset.images, self.dataset.annotations
         assert isinstance(images, dict) and isinstance(annotations, dict)
-        wanted = sorted({one.target for one in video.expressions if one.target}, key=lambda one: (len(one), one))
+        wanted = sorted(
+            {expression.target for expression in video.expressions if expression.target},
+            key=lambda one: (len(one), one),
+        )
         found: dict[str, list[int]] = {one: [] for one in wanted}
         first = len(images) + 1
         for path in find_images(str(video.frames_folder)):
@@ -255,7 +258,7 @@ class _Builder:
                     mask=encoded,
                 )
                 found[target].append(number)
-        lost = sorted(video.frames - {Path(images[one].file_name).stem for one in range(first, len(images) + 1)})
+        lost = sorted(video.frames - {Path(images[index].file_name).stem for index in range(first, len(images) + 1)})
         if lost or len(images) < first:
             named = (
                 f"{len(lost)} of the {len(video.frames)} frames of {video.name}, the first {lost[0]}" if lost else ""

@@ -60,14 +60,14 @@ def read_refer(
     wanted = {ref.image_id for ref in refs}
     listed = [image for image in instances.images.values() if image.image_id in wanted]
     around = search_folders(root, instances_path)
-    names = sampled([one.file_name for one in listed])
+    names = sampled([entry.file_name for entry in listed])
     folders = find_images(_collection_of(name), around=around, images=images, sample=names)
     if folders is None and listed:
         raise DataError(
             f"no pictures of {_collection_of(name).name} around {root} (such as {_collection_of(name).folders[1]}/"
             f"{listed[0].file_name}); name their folder with --images"
         )
-    paths = {one.image_id: folders.path(one.file_name) for one in listed} if folders else {}
+    paths = {entry.image_id: folders.path(entry.file_name) for entry in listed} if folders else {}
     usable = _usable(listed, paths, broken=BROKEN_UPSTREAM.get(name, frozenset()), problems=problems)
     annotations, invalid = rasterise(instances, of_images=usable.keys(), progress=progress)
     records = _records(refs, instances=instances, usable=usable, annotations=annotations, problems=problems)
@@ -87,7 +87,7 @@ def read_refer(
         name=name,
         split_by=split_by,
         categories=instances.categories,
-        images={one.image_id: one.at(paths[one.image_id]) for one in listed if one.image_id in kept},
+        images={entry.image_id: entry.at(paths[entry.image_id]) for entry in listed if entry.image_id in kept},
         annotations={key: one for key, one in annotations.items() if one.image_id in kept},
         records=records,
         notes=problems.notes(),
@@ -98,14 +98,14 @@ def _usable(
     listed: Sequence[InstanceImage], paths: dict[int, Path], *, broken: frozenset[int], problems: Problems
 ) -> dict[int, InstanceImage]:
     usable = {}
-    for one in listed:
-        if one.image_id not in paths:
+    for entry in listed:
+        if entry.image_id not in paths:
             continue
-        noted = Problems() if one.image_id in broken else problems
-        if size_of(paths[one.image_id], annotated=(one.height, one.width), problems=noted):
-            usable[one.image_id] = one
+        noted = Problems() if entry.image_id in broken else problems
+        if size_of(paths[entry.image_id], annotated=(entry.height, entry.width), problems=noted):
+            usable[entry.image_id] = entry
         elif noted is not problems:
-            problems.repair("pictures broken as published, left out with their refs", one.image_id)
+            problems.repair("pictures broken as published, left out with their refs", entry.image_id)
     return usable
 
 
@@ -119,7 +119,7 @@ def _records(
 ) -> list[Record]:
     records = []
     for ref in refs:
-        entries = [instances.annotations.get(one) for one in ref.annotation_ids]
+        entries = [instances.annotations.get(annotation_id) for annotation_id in ref.annotation_ids]
         described = f"ref {ref.ref_id} to {', '.join(map(str, ref.annotation_ids))}"
         if ref.image_id not in instances.images:
             problems.lose("refs to a picture that instances.json lacks", f"ref {ref.ref_id} to {ref.image_id}")
@@ -127,7 +127,7 @@ def _records(
             problems.lose("refs to an annotation that instances.json lacks", described)
         elif any(entry and entry["image_id"] != ref.image_id for entry in entries):
             problems.lose("refs to an annotation of another picture", described)
-        elif ref.image_id in usable and any(one not in annotations for one in ref.annotation_ids):
+        elif ref.image_id in usable and any(annotation_id not in annotations for annotation_id in ref.annotation_ids):
             problems.lose("refs to an annotation without a valid mask", described)
         elif ref.image_id in usable:
             if entries and {entry["category_id"] for entry in entries if entry} != set(ref.category_ids):

@@ -148,10 +148,10 @@ def _phrases(scene: Scene, min_area: float) -> Iterator[Phrase]:
 
 
 def _heads(scene: Scene) -> list[tuple[str, str | None]]:
-    categories = sorted({one.category for one in scene.objects})
+    categories = sorted({scene_object.category for scene_object in scene.objects})
     if any(CATEGORIES[name].animal for name in categories):
         categories.append("animal")
-    tints: list[str | None] = [None, *sorted({one.colour for one in scene.objects})]
+    tints: list[str | None] = [None, *sorted({scene_object.colour for scene_object in scene.objects})]
     return [(noun, colour) for noun in [*categories, "thing"] for colour in tints]
 
 
@@ -162,12 +162,12 @@ def _anchors(scene: Scene, min_area: float) -> Iterator[Phrase]:
         target = scene.referent(phrase)
         return target is not None and scene.objects[target].visible_area >= min_area
 
-    for name in sorted({one.category for one in scene.objects}):
+    for name in sorted({scene_object.category for scene_object in scene.objects}):
         plain = Phrase(noun=name)
         if names_one(plain):
             yield plain
             continue
-        for colour in sorted({one.colour for one in scene.objects}):
+        for colour in sorted({scene_object.colour for scene_object in scene.objects}):
             coloured = Phrase(noun=name, colour=colour)
             if names_one(coloured):
                 yield coloured
@@ -175,7 +175,7 @@ def _anchors(scene: Scene, min_area: float) -> Iterator[Phrase]:
 
 def _absent(scene: Scene, theme: str, min_area: float, rng: np.random.Generator) -> WordedPhrase | None:
     """Returns an expression that fits nothing under any reading but resembles what is there."""
-    categories = sorted({one.category for one in scene.objects})
+    categories = sorted({scene_object.category for scene_object in scene.objects})
     anchors = list(_anchors(scene, min_area))
     for _ in range(30):
         noun = str(rng.choice(categories))

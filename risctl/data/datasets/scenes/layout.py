@@ -154,14 +154,14 @@ def _fits(one: Placed, *, horizon: int, height: int, width: int) -> bool:
 
 def _all_visible(placed: list[Placed]) -> bool:
     newest = placed[-1]
-    for one in placed:
-        if one is not newest and (one.right <= newest.left or newest.right <= one.left):
+    for item in placed:
+        if item is not newest and (item.right <= newest.left or newest.right <= item.left):
             continue
-        visible = one.sprite.solid.copy()
+        visible = item.sprite.solid.copy()
         for other in placed:
-            if other.depth > one.depth:
-                hide(visible, one, other)
-        if np.count_nonzero(visible) < MIN_VISIBLE * np.count_nonzero(one.sprite.solid):
+            if other.depth > item.depth:
+                hide(visible, item, other)
+        if np.count_nonzero(visible) < MIN_VISIBLE * np.count_nonzero(item.sprite.solid):
             return False
     return True
 

@@ -114,7 +114,7 @@ def make_video(index: int, *, frames: int, seed: int, size: tuple[int, int] | No
         objects = layout.place(
             layout.plan(theme, rng), height=height, width=width, horizon=horizon, light=light, rng=rng
         )
-        steps = [_step(one, frames=frames, width=width, rng=rng) for one in objects]
+        steps = [_step(scene_object, frames=frames, width=width, rng=rng) for scene_object in objects]
         canvas = backgrounds.draw(theme, height=height, width=width, horizon=horizon, rng=rng)
         drawn = []
         for frame in range(frames):
@@ -156,10 +156,10 @@ def _expressions(view: View, steps: list[float]) -> dict[int, tuple[tuple[str, t
     visible = spatial_relations.scene_objects(view)
     directions = [int(np.sign(step)) for step in steps]
     min_area = MIN_AREA * view.index_map.size
-    categories = [one.category for one in visible]
-    colours = [(one.category, one.colour) for one in visible]
+    categories = [item.category for item in visible]
+    colours = [(item.category, item.colour) for item in visible]
     motions = list(zip(categories, directions, strict=True))
-    all_of = list(zip(categories, [one.colour for one in visible], directions, strict=True))
+    all_of = list(zip(categories, [item.colour for item in visible], directions, strict=True))
     expressions = {}
     for number, one in enumerate(visible):
         if one.visible_area < min_area:

@@ -63,19 +63,29 @@ def _cast_shadows(canvas: np.ndarray, objects: list[Placed], light: float) -> No
     """Darkens the background where objects stand, away from the light; those on the wall cast their outline on it."""
     height, width = canvas.shape[:2]
     shadow = np.zeros((height, width), dtype=np.float32)
-    for one in objects:
-        height_px, width_px = one.sprite.alpha.shape
-        stands = CATEGORIES[one.plan.category].stands
+    for scene_object in objects:
+        height_px, width_px = scene_object.sprite.alpha.shape
+        stands = CATEGORIES[scene_object.plan.category].stands
         if stands == "air":
             continue
         if stands == "wall":
-            _add(shadow, one.sprite.alpha * np.float32(0.5), one.top + 4, one.left + round(-5 * np.cos(light)))
+            _add(
+                shadow,
+                scene_object.sprite.alpha * np.float32(0.5),
+                scene_object.top + 4,
+                scene_object.left + round(-5 * np.cos(light)),
+            )
             continue
         deep = max(6, round(0.22 * min(width_px, height_px)))
         y = np.linspace(-1, 1, deep, dtype=np.float32)[:, None]
         x = np.linspace(-1, 1, round(width_px * 1.3), dtype=np.float32)[None, :]
         blot = np.clip(1.15 - (x * x + y * y), 0, 0.8) * np.float32(0.75)
-        _add(shadow, blot, one.bottom - round(deep * 0.6), one.left - round(width_px * (0.15 + 0.18 * np.cos(light))))
+        _add(
+            shadow,
+            blot,
+            scene_object.bottom - round(deep * 0.6),
+            scene_object.left - round(width_px * (0.15 + 0.18 * np.cos(light))),
+        )
     soft = Image.fromarray(shadow).reduce(4).resize((width, height), Image.Resampling.BILINEAR)
     canvas *= 1 - np.asarray(soft)[..., None]
 

@@ -143,7 +143,7 @@ def at_place(objects: Sequence[SceneObject], place: str) -> Verdict:
     """Returns which objects are at `place` of the image."""
     sides = place.split()
     tests = [_SIDES[place]] if len(sides) == 1 else [_TIGHTER[side] for side in sides]
-    return verdict([min(test(one) for test in tests) for one in objects])
+    return verdict([min(test(scene_object) for test in tests) for scene_object in objects])
 
 
 def _beside(one: SceneObject, other: SceneObject, axis: int) -> int:
