@@ -9,7 +9,10 @@
 | 4    | `DataError`       | a dataset, store, image or download is missing or damaged                    |
 | 5    | `MachineError`    | the machine lacks a device, a package, memory or disk space                  |
 | 6    | `CheckpointError` | a checkpoint or published weights are missing, damaged or of another model   |
-| 130  | `KeyboardInterrupt` | interrupted (Ctrl-C, SIGTERM)                                              |
+| 130  | `KeyboardInterrupt` | interrupted by Ctrl-C (SIGINT)                                             |
+| 143  | `Terminated`      | terminated by SIGTERM, as schedulers do before they take a machine back      |
+
+A run of `risctl train` that ends with 130 or 143 was saved first: `risctl train --resume RUN` continues it.
 
 A message says what was expected, what came and what to do next; `unknown_name` adds the nearest known name.
 """
@@ -26,7 +29,8 @@ EXIT_CODES = {
     4: "data",
     5: "environment",
     6: "checkpoint",
-    130: "interrupted",
+    130: "interrupted (Ctrl-C)",
+    143: "terminated (SIGTERM)",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -11,17 +12,48 @@ from typing import Any
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
 
 
-class Interrupts:
-    """A context manager that notes the first signal and raises `KeyboardInterrupt` at the second.
+class Terminated(KeyboardInterrupt):  # noqa: N818 - named like KeyboardInterrupt, which it is a kind of
+    """SIGTERM arrived: a scheduler takes the machine back, or a time limit is over.
 
-    Outside the main thread, where Python delivers no signals, it changes nothing.
+    A kind of `KeyboardInterrupt`, so that whatever tidies up after Ctrl-C tidies up after this as well.
+    """
+
+    exit_code = 143
+
+
+def raise_on_sigterm() -> None:
+    """Makes SIGTERM raise `Terminated` in the main thread, as Ctrl-C raises `KeyboardInterrupt`.
+
+    Forked processes end at once as they would without this. A SIGTERM that the caller had ignored stays ignored.
+    """
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+        return
+    owner = os.getpid()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:
+            # A worker that its pool ends must not print a traceback.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGTERM)
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, handle)
+
+
+class Interrupts:
+    """A context manager that notes the first signal and raises at the second.
+
+    What it raises is `KeyboardInterrupt`, or `Terminated` for SIGTERM. Outside the main thread, where Python delivers
+    no signals, it changes nothing.
 
     Attributes:
         requested: Whether a signal has arrived.
+        terminated: Whether it was SIGTERM.
     """
 
     def __init__(self) -> None:
         self.requested = False
+        self.terminated = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -35,7 +67,17 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def raise_if_requested(self) -> None:
+        """Raises what the signal stands for, if one has arrived."""
         if self.requested:
-            raise KeyboardInterrupt
+            raise self._error()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        again = self.requested
         self.requested = True
+        self.terminated = self.terminated or number == signal.SIGTERM
+        if again:
+            raise self._error()
+
+    def _error(self) -> KeyboardInterrupt:
+        return Terminated() if self.terminated else KeyboardInterrupt()

@@ -17,9 +17,12 @@ from typer.core import TyperCommand, TyperGroup
 
 from risctl import __version__
 from risctl.errors import EXIT_CODES, RisctlError
+from risctl.interrupts import Terminated, raise_on_sigterm
 
 DESCRIPTION = "Referring image segmentation: give it a picture and a phrase, get the mask."
 EPILOG = f"Exit codes: {', '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}."
+
+_SIGNALLED: dict[Any, str] = {130: "interrupted", 143: "terminated"}
 
 WORKFLOW = "Workflow"
 MODELS = "Recipes and published weights"
@@ -119,6 +122,13 @@ class LazyGroup(TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         return name, self.load(name) if name in SUBCOMMANDS else command, rest
 
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the subcommand. Typer would give SIGTERM, a kind of KeyboardInterrupt here, the code of Ctrl-C."""
+        try:
+            return super().invoke(ctx)
+        except Terminated as error:
+            raise typer.Exit(error.exit_code) from error
+
     @staticmethod
     def load(name: str) -> Any:
         """Imports a subcommand and returns its command or group."""
@@ -162,18 +172,20 @@ def main() -> None:
     # two threads ten times slower than one. Before torch is loaded this shortens it to some 0.1 ms.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    raise_on_sigterm()
     try:
         app(prog_name="risctl")
     except RisctlError as error:
         _fail(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _fail("interrupted")
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        code = getattr(error, "exit_code", 130)
+        _fail(_SIGNALLED[code])
+        sys.exit(code)
     except SystemExit as exiting:
         # Typer turns Ctrl-C into this code by itself, without a message.
-        if exiting.code == 130:
-            _fail("interrupted")
+        if exiting.code in _SIGNALLED:
+            _fail(_SIGNALLED[exiting.code])
         raise
 
 

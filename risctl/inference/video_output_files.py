@@ -83,8 +83,7 @@ class VideoPredictions:
         interrupts = Interrupts()
         with interrupts:
             self._write(answers)
-        if interrupts.requested:
-            raise KeyboardInterrupt
+        interrupts.raise_if_requested()
 
     def _write(self, answers: FramePredictions) -> None:
         for (masks, writer, table), prediction in zip(self._parts, answers.predictions, strict=True):

@@ -105,7 +105,7 @@ def train(recipe: Recipe, *, out: Path | None = None, **options: Unpack[TrainOpt
 
     Raises:
         RisctlError: As `risctl.errors` describes.
-        KeyboardInterrupt: The run was stopped, and saved.
+        KeyboardInterrupt: The run was stopped, and saved; `interrupts.Terminated` if SIGTERM stopped it.
     """
     return _run(recipe.resolved(), run=None, out=out, **options)
 

@@ -103,18 +103,19 @@ class Trainer:
 
         Raises:
             TrainingError: The loss or the weights are no longer finite.
-            KeyboardInterrupt: After Ctrl-C, with the step finished and `last` saved.
+            KeyboardInterrupt: After Ctrl-C, or `Terminated` after SIGTERM, with the step finished and `last` saved.
         """
         with Interrupts() as interrupts:
             with contextlib.suppress(_Stopped):
                 self._run(interrupts)
             if interrupts.requested:
                 self._save_last()
+                how = "terminated" if interrupts.terminated else "interrupted"
                 self.parts.logger.line(
-                    f"interrupted after step {self.state.step} of {self.total} and saved; "
+                    f"{how} after step {self.state.step} of {self.total} and saved; "
                     f"go on with: risctl train --resume {self.parts.run.path}"
                 )
-                raise KeyboardInterrupt
+                interrupts.raise_if_requested()
         return self.state
 
     def _run(self, interrupts: Interrupts) -> None:
@@ -287,8 +288,9 @@ class Trainer:
         """Returns whether any process was told to stop: all must leave before the same step."""
         accelerator = self.parts.accelerator
         if accelerator.num_processes > 1:
-            flag = torch.tensor(float(interrupts.requested), device=accelerator.device)
-            interrupts.requested = bool(accelerator.reduce(flag, reduction="sum") > 0)
+            flags = torch.tensor([interrupts.requested, interrupts.terminated], dtype=torch.float32)
+            told = accelerator.reduce(flags.to(accelerator.device), reduction="sum").tolist()
+            interrupts.requested, interrupts.terminated = told[0] > 0, told[1] > 0
         return interrupts.requested
 
 

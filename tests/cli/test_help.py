@@ -82,7 +82,7 @@ def test_help_imports_nothing_heavy(path: tuple[str, ...]) -> None:
 def test_the_top_level_help_imports_no_subcommand() -> None:
     code = "import sys, risctl.cli.app; print(*(name for name in sys.modules if name.startswith('risctl.')))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
-    assert set(ran.stdout.split()) == {"risctl.cli", "risctl.cli.app", "risctl.errors"}
+    assert set(ran.stdout.split()) == {"risctl.cli", "risctl.cli.app", "risctl.errors", "risctl.interrupts"}
 
 
 @pytest.mark.parametrize("name", SUBCOMMANDS)
@@ -148,7 +148,12 @@ def test_exit_codes(arguments: tuple[str, ...], code: int) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_an_interrupt_ends_the_command_and_what_it_started(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_ends_the_command_and_what_it_started(
+    tmp_path: Path, number: signal.Signals, code: int, word: str
+) -> None:
     # A torch that takes a minute to import, so that the interrupt finds `doctor` waiting for the answers.
     (tmp_path / "torch.py").write_text(
         "import os, pathlib, time\npathlib.Path(os.environ['MARKS'], str(os.getpid())).touch()\ntime.sleep(60)\n",
@@ -168,11 +173,11 @@ def test_an_interrupt_ends_the_command_and_what_it_started(tmp_path: Path) -> No
     deadline = time.monotonic() + 60
     while len(list(marks.iterdir())) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
+    assert (process.returncode, out) == (code, "")
     assert "Traceback" not in err
-    assert err.splitlines()[-1] == "error: interrupted"
+    assert err.splitlines()[-1] == f"error: {word}"
     for mark in marks.iterdir():
         with pytest.raises(ProcessLookupError):
             os.kill(int(mark.name), 0)

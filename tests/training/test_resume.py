@@ -16,6 +16,7 @@ from helpers.tiny import PROCESSES, assert_same_tensors, build_tiny, tiny_recipe
 
 from risctl.checkpoints.checkpoint import read_tensors
 from risctl.errors import UsageError
+from risctl.interrupts import Terminated
 from risctl.recipe.schema import Recipe
 from risctl.training.run import resume, train
 from risctl.training.run_folder import RunFolder
@@ -169,6 +170,30 @@ def test_ctrl_c_finishes_the_step_and_saves(store: Path, uninterrupted: Path, tm
     resume(out, device="cpu", build=build_tiny)
     assert_same_runs(out, uninterrupted)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_sigterm_saves_and_is_told_from_ctrl_c(store: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    class Scheduler:
+        last = ""
+
+        def line(self, text: str, *, routine: bool = False) -> None:
+            self.last = text
+
+        def evaluating(self, done: int, total: int) -> None:
+            pass
+
+        def step(self, step: int, total: int, **_: Any) -> None:
+            if step == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    out, scheduler = tmp_path / "run", Scheduler()
+    with pytest.raises(Terminated) as caught:
+        train(make_recipe(store), out=out, device="cpu", build=build_tiny, callback=scheduler)
+    assert caught.value.exit_code == 143
+    assert read_tensors(out / "last.safetensors", prefixes=())[0]["step"] == 5
+    assert scheduler.last.startswith("terminated after step 5 of 40 and saved; ")
+    resume(out, device="cpu", build=build_tiny)
+    assert_same_runs(out, uninterrupted)
 
 
 def test_a_longer_run_goes_on_from_a_shorter_one(store: Path, tmp_path: Path) -> None:

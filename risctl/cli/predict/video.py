@@ -56,7 +56,7 @@ def predict_video(
         as_json: Whether the records are printed as JSON.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; the finished frames are kept.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the finished frames are kept.
         DataError: The video breaks off; the finished frames are kept.
     """
     from risctl.inference.video_output_files import VideoPredictions
