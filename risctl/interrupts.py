@@ -12,7 +12,7 @@ from typing import Any
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
 
 
-class Terminated(KeyboardInterrupt):  # noqa: N818 - named like KeyboardInterrupt, which it is a kind of
+class Terminated(KeyboardInterrupt):
     """SIGTERM arrived: a scheduler takes the machine back, or a time limit is over.
 
     A kind of `KeyboardInterrupt`, so that whatever tidies up after Ctrl-C tidies up after this as well.

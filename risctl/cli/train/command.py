@@ -78,7 +78,8 @@ def train_command(
 
     The run folder contains the resolved recipe, the command, versions, metrics.jsonl, the log, and two checkpoints:
     `best` by the recipe's figure, and `last` to resume from. Ctrl-C finishes the step, saves, and exits with code 130;
-    SIGTERM, the signal of schedulers, does so with code 143. A run that was killed resumes from its last save. A loss that is not finite ends the run with exit code 1.
+    SIGTERM, the signal of schedulers, does so with code 143. A run that was killed resumes from its last save. A loss
+    that is not finite ends the run with exit code 1.
 
     Under `torchrun` or `accelerate launch`, every process takes `data.batch_size` samples per step.
     """
