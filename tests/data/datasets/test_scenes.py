@@ -94,7 +94,7 @@ def test_a_seed_gives_the_same_bytes_in_any_process_and_with_any_number_of_worke
     environment = {
         **os.environ,
         "PYTHONHASHSEED": "12345",
-        "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)]),
+        "PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])]),
     }
     command = [sys.executable, "-c", program]
     there = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=here, check=True)

@@ -89,7 +89,7 @@ def test_two_writers_at_once_leave_one_whole_store(tmp_path: Path) -> None:
 
 LIMITED = f"""
 import resource, signal, sys
-sys.path.insert(0, {str(HERE.parent)!r})
+sys.path.insert(0, {str(HERE.parents[1])!r})
 from helpers import store_files
 from pathlib import Path
 from risctl.data.store.writer import write_store
