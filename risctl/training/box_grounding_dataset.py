@@ -1,4 +1,4 @@
-"""Training items of a system that chooses among boxes: questions of people, made-up ones, and about what it finds."""
+"""Builds the box-grounding dataset of a recipe: annotated, generated and detected samples."""
 
 from __future__ import annotations
 
@@ -39,15 +39,17 @@ def box_grounding_dataset(recipe: Recipe, stores: Iterable[Store], system: Syste
             f"data.items=box_grounding, but {recipe.model.system} has no box selector; use data.items=expressions"
         )
     spec = system.grounding_spec
-    found: list[BoxGroundingSample] = []
+    detected: list[BoxGroundingSample] = []
     if section.detected and not next(system.parameters()).is_meta:
         for store in stores:
-            found.extend(detected_box_questions(system, store, split=recipe.data.train_split))
+            detected.extend(detected_box_samples(system, store, split=recipe.data.train_split))
     return BoxGroundingDataset(
         system.preprocess,
-        annotated=[one for file in section.files for one in read_box_grounding(Path(file), classes=spec.categories)],
+        annotated=[
+            sample for file in section.files for sample in read_box_grounding(Path(file), classes=spec.categories)
+        ],
         generated=section.generated,
-        detected=found,
+        detected=detected,
         noise=BoxNoise(
             flip=augment.flip if augment else 0.0,
             drop=section.box_dropout,
@@ -63,7 +65,7 @@ def box_grounding_dataset(recipe: Recipe, stores: Iterable[Store], system: Syste
 
 
 @torch.inference_mode()
-def detected_box_questions(system: System, store: Store, *, split: str) -> list[BoxGroundingSample]:
+def detected_box_samples(system: System, store: Store, *, split: str) -> list[BoxGroundingSample]:
     """Returns the expressions of a split of `store` as samples about the boxes that `system` detects in their images.
 
     An expression whose referred object was not detected is left out; a no-target expression stays.
@@ -74,10 +76,10 @@ def detected_box_questions(system: System, store: Store, *, split: str) -> list[
     of_image: dict[int, list[int]] = {}
     for row in store.sentences(split):
         of_image.setdefault(store.sentence(int(row)).image, []).append(int(row))
-    questions = []
+    samples = []
     for image, rows in of_image.items():
         encoded = encode(system, prepare(system.preprocess, store.pixels(image)))
-        picture = boxes_of_image(grounder.boxes_of(encoded.features))
+        boxes = boxes_of_image(grounder.boxes_of(encoded.features))
         size = store.image(image)
         sides = np.array([size.width, size.height] * 2, dtype=np.float32)
         for row in rows:
@@ -85,27 +87,27 @@ def detected_box_questions(system: System, store: Store, *, split: str) -> list[
             spans = [
                 rle.box(store.annotation(int(annotation)).mask) for annotation in store.ref(sentence.ref).annotations
             ]
-            targets = _found_of(picture, [np.array(span, dtype=np.float32) for span in spans if span], sides)
+            targets = _matching_boxes(boxes, [np.array(span, dtype=np.float32) for span in spans if span], sides)
             if targets is not None:
-                questions.append(BoxGroundingSample(boxes=picture, text=sentence.sent, targets=targets))
+                samples.append(BoxGroundingSample(boxes=boxes, text=sentence.sent, targets=targets))
     system.train(was_training)
-    return questions
+    return samples
 
 
 def boxes_of_image(boxes: Boxes) -> ImageBoxes:
     """Returns the boxes of one image, of `Boxes` with B = 1, each with its two most likely classes."""
-    there = boxes.mask[0]
-    classes = boxes.classes[0][there]
+    valid = boxes.mask[0]
+    classes = boxes.classes[0][valid]
     first = classes.topk(2, dim=1)
     shares = first.values / first.values.sum(1, keepdim=True).clamp(min=1e-6)
     return ImageBoxes(
-        corners=_array(boxes.corners[0][there].clamp(0, 1)),
+        corners=_array(boxes.corners[0][valid].clamp(0, 1)),
         category_ids=first.indices[:, 0].cpu().numpy(),
         aspect=float(boxes.aspect[0]),
-        confidence=None if boxes.confidence is None else _array(boxes.confidence[0][there]),
+        confidence=None if boxes.confidence is None else _array(boxes.confidence[0][valid]),
         category_share=_array(shares[:, 0]),
         second_category_ids=first.indices[:, 1].cpu().numpy(),
-        appearance=None if boxes.appearance is None else _array(boxes.appearance[0][there]),
+        appearance=None if boxes.appearance is None else _array(boxes.appearance[0][valid]),
     )
 
 
@@ -113,15 +115,18 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.float().cpu().numpy()
 
 
-def _found_of(picture: ImageBoxes, spans: Sequence[np.ndarray], sides: np.ndarray) -> tuple[int, ...] | None:
-    """Returns which boxes are the instances of spans (x, y, width, height) in pixels; None if one was not found."""
-    if not spans:
+def _matching_boxes(boxes: ImageBoxes, annotated: Sequence[np.ndarray], sides: np.ndarray) -> tuple[int, ...] | None:
+    """Returns the indices of the boxes that match annotated boxes (x, y, width, height) in pixels.
+
+    None if an annotated box has no match.
+    """
+    if not annotated:
         return ()
-    if not len(picture.category_ids):
+    if not len(boxes.category_ids):
         return None
-    own = np.stack(spans)
-    own[:, 2:] += own[:, :2]
-    overlaps = box_iou(torch.from_numpy(own / sides), torch.from_numpy(picture.corners))
+    corners = np.stack(annotated)
+    corners[:, 2:] += corners[:, :2]
+    overlaps = box_iou(torch.from_numpy(corners / sides), torch.from_numpy(boxes.corners))
     best = overlaps.max(1)
     if float(best.values.min()) < _MATCH:
         return None

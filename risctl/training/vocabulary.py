@@ -142,7 +142,7 @@ def _hashed_words(
         )
     texts = _training_texts(recipe, stores)
     for file in recipe.data.box_grounding.files:
-        texts.extend(question.text for question in read_box_grounding(Path(file), classes=len(CLASSES)))
+        texts.extend(sample.text for sample in read_box_grounding(Path(file), classes=len(CLASSES)))
     counts = Counter(word for text in texts for word in set(split_words(text)))
     frequent = {word for word, count in counts.items() if count >= spec.min_count} | lexicon_words()
     mirrored = {word for text in frequent for word in split_words(swap_left_right(text))}

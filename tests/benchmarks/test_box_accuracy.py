@@ -1,4 +1,4 @@
-"""Measuring the choice among known boxes: right where it is right, whatever batch a question comes in."""
+"""The accuracy of box choice is right, whatever batch a sample comes in."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def picture(count: int = 5, *, seed: int = 0, kinds: int = 2) -> ImageBoxes:
     return ImageBoxes(corners=corners, category_ids=generator.integers(0, kinds, count), aspect=1.5)
 
 
-def questions(count: int, *, text: str = "left man") -> list[BoxGroundingSample]:
+def samples(count: int, *, text: str = "left man") -> list[BoxGroundingSample]:
     return [
         BoxGroundingSample(boxes=picture(2 + index % 5, seed=index), text=text, targets=(index % 2,))
         for index in range(count)
@@ -40,9 +40,9 @@ def questions(count: int, *, text: str = "left man") -> list[BoxGroundingSample]
 
 def make_set(**choices: Any) -> BoxGroundingDataset:
     defaults: dict[str, Any] = {
-        "annotated": questions(12),
+        "annotated": samples(12),
         "generated": 10,
-        "detected": questions(4, text="dog on the right"),
+        "detected": samples(4, text="dog on the right"),
         "noise": STRONG,
         "per_word": 1 + GRAMS,
         "classes": 80,
@@ -111,8 +111,8 @@ def test_made_questions_are_new_in_every_epoch_and_about_the_asked_pictures() ->
 
 def test_nothing_is_made_about_boxes_of_unknown_kinds() -> None:
     unknown = [
-        replace(question, boxes=replace(question.boxes, category_ids=question.boxes.category_ids * 0 + UNKNOWN))
-        for question in questions(4)
+        replace(sample, boxes=replace(sample.boxes, category_ids=sample.boxes.category_ids * 0 + UNKNOWN))
+        for sample in samples(4)
     ]
     dataset = make_set(annotated=unknown)
     assert (dataset.generated, len(dataset)) == (0, 8)
@@ -129,13 +129,13 @@ def test_found_boxes_are_mirrored_at_most() -> None:
 
 def test_questions_without_a_word_are_left_out_and_counted() -> None:
     dataset = make_set(
-        annotated=[*questions(3), *questions(2, text="...")], detected=questions(1, text=" _ "), generated=0
+        annotated=[*samples(3), *samples(2, text="...")], detected=samples(1, text=" _ "), generated=0
     )
     assert (len(dataset), dataset.left_out) == (3, 3)
-    wordy = make_set(annotated=questions(3, text=".a.. m"), detected=(), generated=0, noise=replace(NONE, typo=1.0))
+    wordy = make_set(annotated=samples(3, text=".a.. m"), detected=(), generated=0, noise=replace(NONE, typo=1.0))
     assert all(isinstance(wordy[epoch, index], BoxGroundingItem) for epoch in range(20) for index in range(3))
-    for nothing in ([], questions(2, text="?!")):
-        with pytest.raises(DataError, match="no question"):
+    for nothing in ([], samples(2, text="?!")):
+        with pytest.raises(DataError, match="no sample"):
             make_set(annotated=nothing, detected=(), generated=5)
 
 
@@ -198,7 +198,7 @@ def test_doubt_blends_and_appearances_come_through() -> None:
 
 
 def test_more_words_than_are_read_are_no_error() -> None:
-    item = make_set(annotated=questions(1, text="man " * 30), generated=0, detected=(), noise=NONE).item(0, 0)
+    item = make_set(annotated=samples(1, text="man " * 30), generated=0, detected=(), noise=NONE).item(0, 0)
     assert int(item.word_mask.sum()) == 6 * (1 + GRAMS)
     with pytest.raises(UsageError):
         PREPROCESS.text("...")

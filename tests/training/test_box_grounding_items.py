@@ -1,4 +1,4 @@
-"""What a recipe's questions are: those of files, made ones, and those about what the system finds in pictures."""
+"""The box-grounding samples of a recipe: those of files, generated ones, and those about detected boxes."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
 from risctl.systems.mini.model import Mini
 from risctl.systems.registry import build_system
-from risctl.training.box_grounding_dataset import box_grounding_dataset, boxes_of_image, detected_box_questions
+from risctl.training.box_grounding_dataset import box_grounding_dataset, boxes_of_image, detected_box_samples
 from risctl.training.datasets import training_dataset
 from risctl.vision import rle
 
 
-def recipe_of(store: Path, **questions: Any) -> Recipe:
+def recipe_of(store: Path, **samples: Any) -> Recipe:
     model: dict[str, Any] = {"system": "mini", "input_size": 64, "max_words": 6, "channels": 32, "layers": 1}
     model |= {"heads": 2, "mask_channels": 16, "text": {"buckets": 64}}
-    data = {"store": str(store), "items": "box_grounding", "box_grounding": questions, "workers": 0}
+    data = {"store": str(store), "items": "box_grounding", "box_grounding": samples, "workers": 0}
     values = {"name": "t", "model": model, "data": data, "train": {"epochs": 1, "seed": 4}}
     return parse_recipe(values, source="test")
 
@@ -101,7 +101,7 @@ def test_found_questions_mean_the_boxes_on_their_targets(store: Store) -> None:
     system.__class__ = Knowing
     system.truth = truth_of(system, store)
     system.train()
-    found = detected_box_questions(system, store, split="train")
+    found = detected_box_samples(system, store, split="train")
     assert system.training
     assert len(found) == len(store.sentences("train")) == 13
     for one in found:
@@ -120,10 +120,10 @@ def test_what_was_not_found_is_not_asked_for(store: Store) -> None:
     system = mini_of(recipe_of(store.path))
     system.__class__ = Knowing
     system.truth = {shape: boxes[:1] for shape, boxes in truth_of(system, store).items()}
-    found = detected_box_questions(system, store, split="train")
+    found = detected_box_samples(system, store, split="train")
     assert len(found) == 7 and all(one.targets in ((0,), ()) for one in found)
     system.truth = {shape: [] for shape in system.truth}
-    assert [question.text for question in detected_box_questions(system, store, split="train")] == ["cat"]
+    assert [sample.text for sample in detected_box_samples(system, store, split="train")] == ["cat"]
 
 
 def test_boxes_become_a_picture_with_their_two_likeliest_classes() -> None:
@@ -174,7 +174,7 @@ def test_what_cannot_be_asked_for_is_refused(store: Store, tmp_path: Path) -> No
     with pytest.raises(DataError, match=r"none\.jsonl"):
         training_dataset(recipe, store, mini_of(recipe))
     bare = recipe_of(store.path)
-    with pytest.raises(DataError, match="no question"):
+    with pytest.raises(DataError, match="no sample"):
         training_dataset(bare, store, mini_of(bare))
     vlt = tiny_recipe(tiny_store(tmp_path), data={"items": "box_grounding"})
     with pytest.raises(UsageError, match=r"data\.items=expressions"):

@@ -59,11 +59,11 @@ def box_phrases(
         if refcoco_sample is not None:
             away = set() if keep_away is None else evaluation_images(keep_away)
             away |= set() if exclude is None else set(read_ids(exclude))
-            questions = read_train_sample(refcoco_sample, exclude=away)
+            samples = read_train_sample(refcoco_sample, exclude=away)
         elif referitgame is not None:
-            questions = [one for split in splits.split(",") for one in read_referitgame(referitgame, split=split)]
-        pictures = write_box_grounding(path, questions)
-    chance = chance_accuracy(questions)
-    text = f"{len(questions):,} phrases about the boxes of {pictures:,} pictures; by chance {chance:.1%}\nwrote {path}"
-    data = {"file": str(path), "phrases": len(questions), "pictures": pictures, "chance": round(chance, 4)}
+            samples = [one for split in splits.split(",") for one in read_referitgame(referitgame, split=split)]
+        pictures = write_box_grounding(path, samples)
+    chance = chance_accuracy(samples)
+    text = f"{len(samples):,} phrases about the boxes of {pictures:,} pictures; by chance {chance:.1%}\nwrote {path}"
+    data = {"file": str(path), "phrases": len(samples), "pictures": pictures, "chance": round(chance, 4)}
     console.result(text, data=data, as_json=as_json)

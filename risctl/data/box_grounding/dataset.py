@@ -15,7 +15,7 @@ from risctl.data.batch import Batch, Preprocess
 from risctl.data.box_grounding.boxes import Boxes, BoxTargets
 from risctl.data.box_grounding.noise import BoxNoise
 from risctl.data.box_grounding.samples import UNKNOWN, BoxGroundingSample, ImageBoxes
-from risctl.data.datasets.coco_phrases.about_boxes import questions_about
+from risctl.data.datasets.coco_phrases.about_boxes import phrases_about
 from risctl.data.loading.loader import KeyedDataset
 from risctl.errors import DataError
 
@@ -79,7 +79,7 @@ class BoxGroundingDataset(KeyedDataset[BoxGroundingItem]):
         self.left_out = len(annotated) - len(self.annotated) + len(detected) - len(self.detected)
         self.classes = classes
         if not len(self):
-            raise DataError("there is no question to train on: data.box_grounding names no file and the store has none")
+            raise DataError("there is no sample to train on: data.box_grounding names no file and the store has none")
         self.collate: Callable[[Sequence[BoxGroundingItem]], Batch] = partial(
             collate_box_grounding, per_word=per_word, classes=classes, appearance=appearance
         )
@@ -115,7 +115,7 @@ class BoxGroundingDataset(KeyedDataset[BoxGroundingItem]):
     def _generate(self, index: int, rng: random.Random) -> BoxGroundingSample:
         boxes = self._image(index)
         for _ in range(_TRIES):
-            generated = questions_about(boxes, rng, count=1)
+            generated = phrases_about(boxes, rng, count=1)
             if generated:
                 return generated[0]
         # Nothing distinguishes the objects of this image: an annotated sample takes its place.

@@ -103,8 +103,8 @@ class ZSI(ZSINetwork):
     def _detect_group(
         self, regions: Regions, names: Sequence[str], *, geometry: Geometry, min_score: float, generalised: bool
     ) -> list[Detection]:
-        question = self.query_names(names)
-        found = self.detect_in(regions, question, detecting=replace(self.detecting, score_threshold=min_score))
+        query = self.query_names(names)
+        found = self.detect_in(regions, query, detecting=replace(self.detecting, score_threshold=min_score))
         if not len(found):
             return []
         seen = self.class_split.seen
@@ -115,7 +115,7 @@ class ZSI(ZSINetwork):
             found.boxes,
             labels=found.labels,
             labels_seen=labels_seen,
-            question=question,
+            query=query,
             generalised=generalised,
         )
         ratio = found.boxes.new_tensor([geometry.width / regions.width, geometry.height / regions.height] * 2)
@@ -169,9 +169,9 @@ class ZSI(ZSINetwork):
     def _answer(self, regions: Regions, asked: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the logits (H, W) and the score of a referred object, in an input with padding (H, W)."""
         vector, place = asked.split([self.seen.shape[1], len(asked) - self.seen.shape[1]])
-        question = self.query(vector[None])
+        query = self.query(vector[None])
         found = self.detect_in(
-            regions, question, detecting=DetectionFilter(score_threshold=float("-inf"), max_count=20)
+            regions, query, detecting=DetectionFilter(score_threshold=float("-inf"), max_count=20)
         )
         height, width = padding.shape
         chosen = select_by_location(found.boxes, found.scores, place, height=regions.height, width=regions.width)
@@ -182,7 +182,7 @@ class ZSI(ZSINetwork):
             box,
             labels=found.labels[chosen][None],
             labels_seen=same if len(same) else same.new_full((1,), -1),
-            question=question,
+            query=query,
             generalised=True,
         )
         laid = paste(squares, box, height=height, width=width, conventions=self.conventions)[0]

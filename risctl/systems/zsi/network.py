@@ -160,22 +160,22 @@ class ZSINetwork(System):
         """Returns the query for any categories by their word vectors (U, D)."""
         return CategoryQuery(vectors=torch.cat([self.seen[:1], vectors]), box_classes=self.nearest_seen(vectors))
 
-    def classify(self, boxes: SemanticBoxes, question: CategoryQuery) -> Tensor:
+    def classify(self, boxes: SemanticBoxes, query: CategoryQuery) -> Tensor:
         """Returns scores (R, U + 1) of the queried categories, the first for background."""
         return boxes.of_classes(
-            with_background(self.seen, self.background), with_background(question.vectors, self.background)
+            with_background(self.seen, self.background), with_background(query.vectors, self.background)
         )
 
     def detect_in(
-        self, regions: Regions, question: CategoryQuery, *, scale: float = 1.0, detecting: DetectionFilter | None = None
+        self, regions: Regions, query: CategoryQuery, *, scale: float = 1.0, detecting: DetectionFilter | None = None
     ) -> Detections:
         """Detects the queried categories in `regions`; boxes are in input pixels divided by `scale`."""
         if regions.boxes is None:
             raise ValueError("expected features of evaluation mode; call eval() first")
-        scores = self.classify(regions.boxes, question)[:, 1:]
+        scores = self.classify(regions.boxes, query)[:, 1:]
         corners = self.conventions.decode(
             regions.corners[:, None],
-            select_deltas(regions.boxes.deltas, question.box_classes),
+            select_deltas(regions.boxes.deltas, query.box_classes),
             stds=STDS,
             height=regions.height,
             width=regions.width,
@@ -183,14 +183,14 @@ class ZSINetwork(System):
         return (detecting or self.detecting)(corners / scale, scores, conventions=self.conventions)
 
     def masks_of(
-        self, masks: SemanticMasks, labels: Tensor, question: CategoryQuery, *, of_seen: bool, generalised: bool
+        self, masks: SemanticMasks, labels: Tensor, query: CategoryQuery, *, of_seen: bool, generalised: bool
     ) -> Tensor:
         """Returns mask logits (N, 28, 28) of the categories `labels` (N,), from 0, of the query."""
         seen = self.mask_vectors(self.seen, generalised=generalised)
         if of_seen:
             logits = masks.of_seen(seen)
         else:
-            logits = masks.of_classes(seen, self.mask_vectors(question.vectors, generalised=generalised))
+            logits = masks.of_classes(seen, self.mask_vectors(query.vectors, generalised=generalised))
         return logits[torch.arange(len(labels), device=labels.device), labels + 1]
 
     def squares(
@@ -200,7 +200,7 @@ class ZSINetwork(System):
         *,
         labels: Tensor,
         labels_seen: Tensor,
-        question: CategoryQuery,
+        query: CategoryQuery,
         generalised: bool,
     ) -> Tensor:
         """Returns mask probabilities (N, 28, 28) in boxes (N, 4).
@@ -211,13 +211,13 @@ class ZSINetwork(System):
             labels: (N,), categories of the query, from 0.
             labels_seen: (N,), the same as indices of seen categories, -1 for others; masks of seen categories are
                 compared with their own vectors.
-            question: The query.
+            query: The categories to score.
             generalised: Whether seen categories are queried as well.
         """
         masks, known = self.look(regions.maps, boxes), labels_seen >= 0
-        logits = self.masks_of(masks, labels, question, of_seen=False, generalised=generalised)
+        logits = self.masks_of(masks, labels, query, of_seen=False, generalised=generalised)
         if known.any():
-            own = self.masks_of(masks, labels_seen.clamp(min=0), question, of_seen=True, generalised=generalised)
+            own = self.masks_of(masks, labels_seen.clamp(min=0), query, of_seen=True, generalised=generalised)
             logits = torch.where(known[:, None, None], own, logits)
         return logits.sigmoid()
 
@@ -235,13 +235,13 @@ class ZSINetwork(System):
 
     def query_names(self, names: Sequence[str]) -> CategoryQuery:
         """Returns the query for categories by name. Raises `UsageError` for a name without a vector."""
-        question = self.query(self.vectors_of(names))
+        query = self.query(self.vectors_of(names))
         if self.unseen_boxes == "reference":
             of_split = self.query_split()[1].box_classes
             for place, name in enumerate(names):
                 if name in self.class_split.unseen:
-                    question.box_classes[place] = of_split[self.class_split.unseen.index(name)]
-        return question
+                    query.box_classes[place] = of_split[self.class_split.unseen.index(name)]
+        return query
 
     def nearest_seen(self, vectors: Tensor) -> Tensor:
         """Returns the index (U,), 1 to K, of the seen category closest to each of `vectors` (U, D)."""

@@ -27,10 +27,10 @@ def pictures(draw: st.DrawFn) -> list[BoxGroundingSample]:
     shares = st.lists(st.floats(0, 1, width=32), min_size=4, max_size=4)
     corners = np.array([draw(shares) for _ in range(count)], dtype=np.float32).reshape(-1, 4)
     kinds = np.array([draw(st.integers(-1, CLASSES - 1)) for _ in range(count)], dtype=np.int64)
-    picture = ImageBoxes(corners=corners, category_ids=kinds, aspect=draw(st.floats(0.01, 100)))
+    image_boxes = ImageBoxes(corners=corners, category_ids=kinds, aspect=draw(st.floats(0.01, 100)))
     targets = st.sets(st.integers(0, count - 1)).map(sorted).map(tuple) if count else st.just(())
     return [
-        BoxGroundingSample(boxes=picture, text=draw(TEXTS), targets=draw(targets), colours=draw(COLOURS))
+        BoxGroundingSample(boxes=image_boxes, text=draw(TEXTS), targets=draw(targets), colours=draw(COLOURS))
         for _ in range(draw(st.integers(1, 3)))
     ]
 
@@ -38,12 +38,12 @@ def pictures(draw: st.DrawFn) -> list[BoxGroundingSample]:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(some=st.lists(pictures(), max_size=4))
 def test_what_is_written_is_read_back(tmp_path: Path, some: list[list[BoxGroundingSample]]) -> None:
-    questions = [one for picture in some for one in picture]
+    samples = [one for image_boxes in some for one in image_boxes]
     path = tmp_path / "folder" / "boxes.jsonl"
-    assert write_box_grounding(path, questions) == len(some)
+    assert write_box_grounding(path, samples) == len(some)
     found = read_box_grounding(path, classes=CLASSES)
-    assert len(found) == len(questions)
-    for before, after in zip(questions, found, strict=True):
+    assert len(found) == len(samples)
+    for before, after in zip(samples, found, strict=True):
         assert (after.text, after.targets, after.colours) == (before.text, before.targets, before.colours)
         assert np.allclose(after.boxes.corners, before.boxes.corners, atol=1e-5)
         assert after.boxes.corners.dtype == np.float32 and after.boxes.corners.shape[1] == 4

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from risctl.data.box_grounding.noise import BoxNoise, with_colours, with_detector_noise
 from risctl.data.box_grounding.samples import UNKNOWN, BoxGroundingSample, ImageBoxes
-from risctl.data.datasets.coco_phrases.about_boxes import CATEGORIES, questions_about
+from risctl.data.datasets.coco_phrases.about_boxes import CATEGORIES, phrases_about
 from risctl.data.datasets.refcoco_boxes import (
     COCO_INDEX,
     evaluation_images,
@@ -26,7 +26,7 @@ from risctl.errors import DataError
 from risctl.vision.colour_names import NAMES
 
 
-def picture(count: int = 5, *, seed: int = 0, kinds: int = 2) -> ImageBoxes:
+def image_boxes(count: int = 5, *, seed: int = 0, kinds: int = 2) -> ImageBoxes:
     generator = np.random.default_rng(seed)
     low = generator.random((count, 2)) * 0.7
     corners = np.concatenate([low, low + 0.1 + 0.2 * generator.random((count, 2))], 1).astype(np.float32)
@@ -37,11 +37,11 @@ def picture(count: int = 5, *, seed: int = 0, kinds: int = 2) -> ImageBoxes:
 @given(seed=st.integers(0, 10_000), count=st.integers(1, 12))
 def test_disturbed_questions_mean_the_same_boxes(seed: int, count: int) -> None:
     generator = np.random.default_rng(seed)
-    own = picture(count, seed=seed)
+    own = image_boxes(count, seed=seed)
     targets = tuple(sorted({0, count - 1}))
-    question = BoxGroundingSample(boxes=own, text="left man", targets=targets, colours=("red",))
+    sample = BoxGroundingSample(boxes=own, text="left man", targets=targets, colours=("red",))
     strong = BoxNoise(flip=0.0, drop=1.0, detector=1.0, colours=1.0)
-    changed = strong(question, generator, classes=3)
+    changed = strong(sample, generator, classes=3)
     assert len(changed.targets) == len(targets)
     for before, after in zip(targets, changed.targets, strict=True):
         assert changed.boxes.category_ids[after] == own.category_ids[before]
@@ -53,17 +53,17 @@ def test_disturbed_questions_mean_the_same_boxes(seed: int, count: int) -> None:
 
 
 def test_mirroring_twice_is_nothing() -> None:
-    question = BoxGroundingSample(boxes=picture(), text="left man", targets=(1,))
-    mirrored = question.mirrored()
+    sample = BoxGroundingSample(boxes=image_boxes(), text="left man", targets=(1,))
+    mirrored = sample.mirrored()
     assert mirrored.text == "right man"
-    assert np.allclose(mirrored.boxes.corners[:, 0], 1 - question.boxes.corners[:, 2])
-    assert np.allclose(mirrored.mirrored().boxes.corners, question.boxes.corners, atol=1e-6)
+    assert np.allclose(mirrored.boxes.corners[:, 0], 1 - sample.boxes.corners[:, 2])
+    assert np.allclose(mirrored.mirrored().boxes.corners, sample.boxes.corners, atol=1e-6)
 
 
 def test_found_boxes_differ_from_known_ones() -> None:
     generator = np.random.default_rng(0)
-    question = BoxGroundingSample(boxes=picture(8), text="left man", targets=(1,))
-    found = [with_detector_noise(question, generator, classes=3).boxes for _ in range(60)]
+    sample = BoxGroundingSample(boxes=image_boxes(8), text="left man", targets=(1,))
+    found = [with_detector_noise(sample, generator, classes=3).boxes for _ in range(60)]
     sizes = [len(one.category_ids) for one in found]
     assert max(sizes) > 12 and max(sizes) - min(sizes) > 5
     sureness = np.concatenate([one.confidence for one in found if one.confidence is not None])
@@ -72,11 +72,11 @@ def test_found_boxes_differ_from_known_ones() -> None:
 
 def test_made_up_colours_agree_with_the_phrase() -> None:
     generator = np.random.default_rng(0)
-    question = BoxGroundingSample(boxes=picture(4), text="man in red", targets=(2,), colours=("red",))
-    looks = [with_colours(question, generator).boxes.appearance for _ in range(100)]
+    sample = BoxGroundingSample(boxes=image_boxes(4), text="man in red", targets=(2,), colours=("red",))
+    looks = [with_colours(sample, generator).boxes.appearance for _ in range(100)]
     red = np.stack([look for look in looks if look is not None]).reshape(100, 4, 2, -1)[..., NAMES.index("red")].max(2)
     assert (red.argmax(1) == 2).mean() > 0.9
-    unplain = BoxGroundingSample(boxes=picture(4), text="man by the red car", targets=(2,), colours=None)
+    unplain = BoxGroundingSample(boxes=image_boxes(4), text="man by the red car", targets=(2,), colours=None)
     assert with_colours(unplain, generator).boxes.appearance is None
 
 
@@ -95,13 +95,13 @@ def test_colours_that_a_phrase_says_of_what_it_means(text: str, colours: tuple[s
 def test_phrases_about_boxes_alone() -> None:
     assert len(CATEGORIES) == 80 and set(COCO_INDEX.values()) == set(range(80))
     assert COCO_INDEX[1] == CATEGORIES.index("person") and COCO_INDEX[90] == CATEGORIES.index("toothbrush")
-    made = questions_about(picture(6), random.Random(0), count=160)
+    made = phrases_about(image_boxes(6), random.Random(0), count=160)
     assert {len(one.targets) for one in made} >= {0, 1, 2}
-    again = questions_about(picture(6), random.Random(0), count=160)
+    again = phrases_about(image_boxes(6), random.Random(0), count=160)
     assert [(one.text, one.targets) for one in made] == [(one.text, one.targets) for one in again]
     with pytest.raises(ValueError, match="known classes"):
-        unknown = ImageBoxes(corners=picture(1).corners, category_ids=np.array([UNKNOWN]), aspect=1.0)
-        questions_about(unknown, random.Random(0), count=1)
+        unknown = ImageBoxes(corners=image_boxes(1).corners, category_ids=np.array([UNKNOWN]), aspect=1.0)
+        phrases_about(unknown, random.Random(0), count=1)
 
 
 def test_the_published_files(shared: Path) -> None:

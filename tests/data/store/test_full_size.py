@@ -114,13 +114,13 @@ def test_every_expression_of_referitgame_is_read(shared: Path) -> None:
     texts = []
     for split, size in sizes.items():
         queries = json.loads((folder / f"referit_query_{split}.json").read_bytes())
-        questions = read_referitgame(folder, split=split)
-        assert len(questions) == size == sum(len(own) for own in queries.values())
-        assert Counter(question.text for question in questions) == Counter(
+        samples = read_referitgame(folder, split=split)
+        assert len(samples) == size == sum(len(own) for own in queries.values())
+        assert Counter(sample.text for sample in samples) == Counter(
             text for own in queries.values() for text in own
         )
-        assert all(0 <= question.targets[0] < len(question.boxes.corners) for question in questions)
-        texts += [question.text for question in questions]
+        assert all(0 <= sample.targets[0] < len(sample.boxes.corners) for sample in samples)
+        texts += [sample.text for sample in samples]
     assert len(texts) == 120_081
     vocabulary = Vocabulary.from_texts(texts)
     assert not any(vocabulary.unknown(text) for text in texts[::7])

@@ -18,7 +18,7 @@ _FILLED = 0.75  # roughly the share of its box that an object covers
 _NOTABLE = 0.035  # the share of the image from which RefCOCO's players referred to an object
 
 
-def questions_about(boxes: ImageBoxes, rng: random.Random, *, count: int) -> list[BoxGroundingSample]:
+def phrases_about(boxes: ImageBoxes, rng: random.Random, *, count: int) -> list[BoxGroundingSample]:
     """Returns phrases about the boxes of an image, at most `count`: fewer where nothing tells the boxes apart.
 
     Args:
