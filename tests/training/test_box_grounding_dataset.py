@@ -128,9 +128,7 @@ def test_found_boxes_are_mirrored_at_most() -> None:
 
 
 def test_questions_without_a_word_are_left_out_and_counted() -> None:
-    dataset = make_set(
-        annotated=[*samples(3), *samples(2, text="...")], detected=samples(1, text=" _ "), generated=0
-    )
+    dataset = make_set(annotated=[*samples(3), *samples(2, text="...")], detected=samples(1, text=" _ "), generated=0)
     assert (len(dataset), dataset.left_out) == (3, 3)
     wordy = make_set(annotated=samples(3, text=".a.. m"), detected=(), generated=0, noise=replace(NONE, typo=1.0))
     assert all(isinstance(wordy[epoch, index], BoxGroundingItem) for epoch in range(20) for index in range(3))

@@ -170,9 +170,7 @@ class ZSI(ZSINetwork):
         """Returns the logits (H, W) and the score of a referred object, in an input with padding (H, W)."""
         vector, place = asked.split([self.seen.shape[1], len(asked) - self.seen.shape[1]])
         query = self.query(vector[None])
-        found = self.detect_in(
-            regions, query, detecting=DetectionFilter(score_threshold=float("-inf"), max_count=20)
-        )
+        found = self.detect_in(regions, query, detecting=DetectionFilter(score_threshold=float("-inf"), max_count=20))
         height, width = padding.shape
         chosen = select_by_location(found.boxes, found.scores, place, height=regions.height, width=regions.width)
         box = found.boxes[chosen][None]

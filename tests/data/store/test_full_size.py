@@ -116,9 +116,7 @@ def test_every_expression_of_referitgame_is_read(shared: Path) -> None:
         queries = json.loads((folder / f"referit_query_{split}.json").read_bytes())
         samples = read_referitgame(folder, split=split)
         assert len(samples) == size == sum(len(own) for own in queries.values())
-        assert Counter(sample.text for sample in samples) == Counter(
-            text for own in queries.values() for text in own
-        )
+        assert Counter(sample.text for sample in samples) == Counter(text for own in queries.values() for text in own)
         assert all(0 <= sample.targets[0] < len(sample.boxes.corners) for sample in samples)
         texts += [sample.text for sample in samples]
     assert len(texts) == 120_081
