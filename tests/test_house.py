@@ -34,6 +34,7 @@ ROOMS = (
     "distributed",
     "interrupts",
     "output_files",
+    "network",
     "files",
     "section",
     "errors",

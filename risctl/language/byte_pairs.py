@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from risctl.errors import CheckpointError, MachineError
+from risctl.errors import CheckpointError, MachineError, RisctlError
 from risctl.language.pretrained_tokens import MARK as TOKENIZER_MARK
 from risctl.language.pretrained_tokens import PretrainedTokens
 from risctl.language.subword_vocabulary import SubwordVocabulary
 from risctl.language.vocabulary import Vocabulary
+from risctl.network.hub import hub_file
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -123,10 +124,10 @@ def vocabulary_from_list(words: Sequence[str]) -> Vocabulary:
 
 
 def _from_hub(source: str, name: str) -> Path:
-    from huggingface_hub import hf_hub_download
-
     try:
-        return Path(hf_hub_download(source, name))
+        return hub_file(source, name)
+    except RisctlError:
+        raise
     except Exception as error:  # anything the network and the hub can raise
         raise MachineError(
             f"expected {name} of {source!r} in a folder of that name, in the hub's cache or on the net, got: "

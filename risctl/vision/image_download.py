@@ -2,28 +2,8 @@
 
 from __future__ import annotations
 
-import time
-import urllib.error
-import urllib.request
-from http.client import HTTPException, HTTPMessage
-from typing import IO
-
-from risctl import __version__
 from risctl.errors import DataError
-
-_PIECE = 65_536
-_SCHEMES = ("http://", "https://")
-
-
-class _HttpOnly(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to http and https only: a server must not make us read a local file or speak FTP."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
-    ) -> urllib.request.Request | None:
-        if not newurl.lower().startswith(_SCHEMES):
-            raise DataError(f"{req.full_url} redirects to {newurl}, which is no http or https address")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+from risctl.network.http_client import Bounds, BrokenError, RefusedError, open_url, printable
 
 
 def fetch(url: str, *, max_bytes: int, timeout: float, max_seconds: float) -> bytes:
@@ -36,34 +16,19 @@ def fetch(url: str, *, max_bytes: int, timeout: float, max_seconds: float) -> by
         max_seconds: Seconds that the whole download may take.
 
     Raises:
-        DataError: The scheme is another, the server refuses, or a bound is exceeded.
+        DataError: The scheme is another, the server refuses, breaks off, or a bound is exceeded.
     """
-    if not url.lower().startswith(_SCHEMES):
-        raise DataError(f"expected an http or https URL, got {url}")
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        _HttpOnly(),
-    ):
-        opener.add_handler(handler)
-    request = urllib.request.Request(url, headers={"User-Agent": f"risctl/{__version__}"})
-    ends = time.monotonic() + max_seconds
-    data = bytearray()
+    shown, data = printable(url), bytearray()
     try:
-        with opener.open(request, timeout=timeout) as response:
-            while piece := response.read1(_PIECE):
-                data += piece
+        with open_url(url, bounds=Bounds(silence=min(timeout, max_seconds))) as answer:
+            if answer.status != 200:
+                raise RefusedError(f"the server answers {answer.status} {answer.reason}".rstrip())
+            if answer.length is not None and answer.length > max_bytes:
+                raise RefusedError(f"it has {answer.length:,} bytes; the limit for an image is {max_bytes:,}")
+            for block in answer.blocks(max_seconds=max_seconds):
+                data += block
                 if len(data) > max_bytes:
-                    raise DataError(f"{url} has more than {max_bytes:,} bytes, the limit for an image")
-                if time.monotonic() > ends:
-                    raise DataError(f"{url} was not fetched within {max_seconds:g} seconds; download it first")
-    except urllib.error.HTTPError as error:
-        raise DataError(f"{url} cannot be fetched: the server answers {error.code} {error.reason}") from error
-    except (OSError, HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise DataError(f"{url} cannot be fetched: {reason}") from error
+                    raise RefusedError(f"it has more than {max_bytes:,} bytes, the limit for an image")
+    except (RefusedError, BrokenError) as error:
+        raise DataError(f"{shown} cannot be fetched: {error}; download it first") from error
     return bytes(data)

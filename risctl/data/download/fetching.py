@@ -17,6 +17,7 @@ from risctl.data.download.mirrors import RetryPolicy, download
 from risctl.data.download.source import Source
 from risctl.data.free_space import require_space
 from risctl.errors import DataError, MachineError, UsageError
+from risctl.network.largest import largest_download
 
 Advance = Callable[[int, int | None], None]
 """Called with (done, total or None)."""
@@ -132,6 +133,8 @@ def fetch(source: Source, downloads: Downloads, stage: Stage) -> None:
             size=source.size,
             sha256=source.sha256,
             check=check_zip if source.is_archive else _check_json,
+            # The rough size is what the user was told; a file of several times that is another one.
+            max_bytes=min(largest_download(), max(4 * source.about, 100 * 10**6)),
             retries=downloads.retries,
             progress=advance,
         )

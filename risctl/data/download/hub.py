@@ -11,7 +11,9 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
-from risctl.errors import CheckpointError, MachineError
+from risctl.errors import CheckpointError, MachineError, RisctlError
+from risctl.network.http_client import printable
+from risctl.network.hub import HubBoundError, HubSession, within_bounds
 
 SCHEME = "hf"
 """The scheme of the addresses of files on the hub."""
@@ -77,7 +79,7 @@ def _from_hub(source: str, wanted: Wanted, *, option: str) -> Path:
     cached = _cached(source, wanted)
     if cached is not None:
         return cached
-    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub import constants
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -85,17 +87,17 @@ def _from_hub(source: str, wanted: Wanted, *, option: str) -> Path:
         RepositoryNotFoundError,
     )
 
-    folder: Path | None = None
-    try:
+    def every_file(hub: HubSession) -> Path | None:
+        folder: Path | None = None
         _reach()
         for entry in wanted:
             for names in entry:
                 try:
                     for name in names.split("+"):
-                        file = Path(hf_hub_download(source, name))
+                        file = hub.file(source, name)
                         folder = file.parent
                         for part in _parts(file) if name.endswith(_SHARDS) else ():
-                            hf_hub_download(source, part)
+                            hub.file(source, part)
                     break
                 except LocalEntryNotFoundError:
                     raise
@@ -103,17 +105,24 @@ def _from_hub(source: str, wanted: Wanted, *, option: str) -> Path:
                     if names == entry[-1]:
                         lacks = " or ".join(map(_described, entry))
                         raise CheckpointError(f"{source} on {constants.ENDPOINT} lacks {lacks}") from error
+        return folder
+
+    cache = constants.HF_HUB_CACHE
+    try:
+        folder = within_bounds(every_file)
     except GatedRepoError as error:
         raise MachineError(
             f"{source} is given to those who accepted its terms: accept them on its page, then set HF_TOKEN"
         ) from error
     except RepositoryNotFoundError as error:
         raise CheckpointError(f"{constants.ENDPOINT} has no model {source}; check {option}") from error
-    except CheckpointError:
+    except RisctlError:
         raise
+    except HubBoundError as error:
+        raise MachineError(f"{constants.ENDPOINT}: {error}. {_absent(source, wanted, option, cache)}") from error
     except Exception as error:
         # Which errors a broken network raises depends on the HTTP client that the library was built on.
-        raise MachineError(_absent(source, wanted, option, constants.HF_HUB_CACHE)) from error
+        raise MachineError(_absent(source, wanted, option, cache)) from error
     if folder is None:
         raise CheckpointError(f"no file of {source} was wanted")
     return folder
@@ -175,17 +184,20 @@ def copies_from_hub(repository: str, suffix: str) -> list[Path]:
 
 def _downloaded(repository: str, wanted: Callable[[str], bool], *, what: str) -> list[Path]:
     """Returns the cached files of a dataset whose names (without folders) are wanted; at least one."""
-    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub import HfApi
 
-    try:
+    def every_file(hub: HubSession) -> list[Path]:
         _reach()
         files = HfApi().list_repo_files(repository, repo_type="dataset")
         held = [file for file in files if wanted(PurePosixPath(file).name)]
         if not held:
             raise NotOnHubError(f"the dataset {repository} has no {what}; it has {', '.join(files[:5])}")
-        return [Path(hf_hub_download(repository, name, repo_type="dataset")) for name in sorted(held)]
-    except NotOnHubError:
+        return [hub.file(repository, name, repo_type="dataset") for name in sorted(held)]
+
+    try:
+        return within_bounds(every_file)
+    except (NotOnHubError, RisctlError):
         raise
     except Exception as error:
         # Which errors a broken network raises depends on the HTTP client that the library was built on.
-        raise NotOnHubError(" ".join(str(error).split())[:200] or type(error).__name__) from error
+        raise NotOnHubError(printable(" ".join(str(error).split())) or type(error).__name__) from error

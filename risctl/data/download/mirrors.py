@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +16,22 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from risctl.data.download.hub import SCHEME, NotOnHubError, copy_from_hub
-from risctl.data.download.transfer import MirrorError, PartialFile, Progress, TransientError, attempt, load_json
+from risctl.data.download.transfer import (
+    AnotherVersionError,
+    Expectation,
+    MirrorError,
+    PartialFile,
+    Progress,
+    TransientError,
+    attempt,
+    load_json,
+    open_unlinked,
+    require_unlinked,
+)
 from risctl.errors import DataError
 from risctl.files import as_error, replacing
+from risctl.network.http_client import Bounds
+from risctl.network.largest import largest_download
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +53,9 @@ class RetryPolicy:
         first_wait: Seconds before the second attempt; each further wait is twice as long.
         longest_wait: The longest wait in seconds.
         timeout: Seconds without a byte after which an attempt fails.
+        min_rate: Bytes per second that an attempt must bring, on average over each `window`.
+        window: Seconds over which the rate is measured.
+        max_seconds: Seconds that a file may take whose length nobody states.
         sleep: Waits that many seconds.
     """
 
@@ -46,6 +63,9 @@ class RetryPolicy:
     first_wait: float = 1.0
     longest_wait: float = 60.0
     timeout: float = 30.0
+    min_rate: float = 1000.0
+    window: float = 60.0
+    max_seconds: float = 6 * 3600.0
     sleep: Callable[[float], None] = field(default=time.sleep)
 
     def wait(self, failures: int) -> float:
@@ -60,12 +80,14 @@ def download(
     size: int | None = None,
     sha256: str | None = None,
     check: Callable[[Path], None] | None = None,
+    max_bytes: int | None = None,
     retries: RetryPolicy | None = None,
     progress: Progress | None = None,
 ) -> Downloaded:
     """Downloads a file from the first mirror that serves it completely, resuming what an earlier run left.
 
-    A file that is there already is checked and returned.
+    A file that is there already is checked and returned. Only bytes of one version of the file are put together: the
+    server's validator is compared whenever a download goes on.
 
     Args:
         mirrors: Addresses: http, https or hf.
@@ -73,14 +95,25 @@ def download(
         size: Its length in bytes, checked if given.
         sha256: Its SHA-256, checked if given.
         check: Raises `DataError` for a file that is not what it should be.
+        max_bytes: The length beyond which it is refused; None takes `largest_download`.
         retries: How long a server is retried.
         progress: Called with (bytes so far, bytes in all or None).
 
     Raises:
-        DataError: No mirror serves it; what each answered is named.
+        DataError: No mirror serves it; what each answered is named. Or a link lies where it belongs.
         MachineError: The disk is too small or full.
     """
     expected = _Expected(size=size, sha256=sha256, check=check)
+    retries = retries or RetryPolicy()
+    known = Expectation(
+        size=size,
+        sha256=sha256,
+        checked=check is not None,
+        max_bytes=largest_download() if max_bytes is None else max_bytes,
+        max_seconds=retries.max_seconds,
+        bounds=Bounds(silence=retries.timeout, min_rate=retries.min_rate, window=retries.window),
+    )
+    require_unlinked(to, record_of(to), PartialFile(to).path, PartialFile(to).state_path)
     if to.is_file():
         return _existing(to, expected)
     answers = []
@@ -92,7 +125,7 @@ def download(
                 if urlsplit(url).scheme == SCHEME:
                     _fetch_from_hub(url, PartialFile(to))
                 else:
-                    _fetch(url, PartialFile(to), expected=expected, retries=retries or RetryPolicy(), progress=progress)
+                    _fetch(url, PartialFile(to), known, retries=retries, progress=progress)
                 return _accept(url, PartialFile(to), expected)
             except MirrorError as answer:
                 answers.append(f"{url}: {answer}")
@@ -147,29 +180,35 @@ def _existing(to: Path, expected: _Expected) -> Downloaded:
 
 
 def _fetch(
-    url: str, partial: PartialFile, *, expected: _Expected, retries: RetryPolicy, progress: Progress | None
+    url: str, partial: PartialFile, expected: Expectation, *, retries: RetryPolicy, progress: Progress | None
 ) -> None:
     """Brings `partial` to its whole length from `url`. Raises `MirrorError` when it will not come to that."""
-    failures, longest = 0, 0
+    failures, longest, versions = 0, 0, 1
+    wait = 0.0
     while True:
+        began = time.monotonic() - wait
         try:
-            attempt(
-                url, partial, size=expected.size, sha256=expected.sha256, timeout=retries.timeout, progress=progress
-            )
+            attempt(url, partial, expected, progress=progress)
             return
         except TransientError as failure:
-            # Bytes count as progress only beyond what was ever there: a server that cannot resume and always drops the
-            # connection would otherwise be asked for ever.
-            failures = 1 if partial.length() > longest else failures + 1
+            versions += isinstance(failure, AnotherVersionError)
+            if versions > retries.attempts:
+                raise MirrorError(f"{failure} ({versions - 1} times)") from failure
+            # Bytes count as progress only beyond what was ever there, and at the least rate, waits included: a server
+            # that cannot resume and always drops the connection, or that gives a byte each time, would otherwise be
+            # asked for ever.
+            brought = partial.length() - longest
+            failures = 1 if brought > retries.min_rate * (time.monotonic() - began) else failures + 1
             longest = max(longest, partial.length())
             if failures >= retries.attempts:
                 raise MirrorError(f"{failure} ({failures} times)") from failure
-            wait = failure.wait if failure.wait is not None else retries.wait(failures)
-            retries.sleep(min(wait, retries.longest_wait))
+            wait = min(retries.wait(failures) if failure.wait is None else failure.wait, retries.longest_wait)
+            retries.sleep(wait)
 
 
 def _fetch_from_hub(url: str, partial: PartialFile) -> None:
     try:
+        require_unlinked(partial.path)
         copy_from_hub(url, partial.path)
     except NotOnHubError as error:
         raise MirrorError(str(error)) from error
@@ -202,9 +241,16 @@ def _locked(to: Path) -> Iterator[None]:
         yield
         return
     lock = to.with_name(f".{to.name}.lock")
-    with lock.open("w") as handle:
+    try:
+        handle = open_unlinked(lock)
+    except OSError as error:
+        raise as_error(error, to) from error
+    with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The one who held the lock may have removed its file since it was opened here.
+            if not lock.exists() or not os.path.samestat(os.fstat(handle.fileno()), lock.lstat()):
+                raise BlockingIOError
         except BlockingIOError:
             raise DataError(f"{to} is being downloaded by another process; wait for it") from None
         except OSError:

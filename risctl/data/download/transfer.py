@@ -5,25 +5,23 @@ The bytes go to `FILE.part`, what is known of them (address, validator, total le
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from risctl import __version__
 from risctl.data.free_space import require_space
+from risctl.errors import DataError
 from risctl.files import replacing
+from risctl.network.http_client import Answer, Bounds, BrokenError, RefusedError, number, open_url, printable
 
 Progress = Callable[[int, int | None], None]
 """Called with (bytes so far, bytes in all or None)."""
 
-_BLOCK = 1 << 20
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524})
 
 
@@ -37,6 +35,10 @@ class TransientError(Exception):
     def __init__(self, message: str, *, wait: float | None = None) -> None:
         super().__init__(message)
         self.wait = wait
+
+
+class AnotherVersionError(TransientError):
+    """The file changed since its download was begun, which begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,13 @@ class PartialFile:
 
     def state(self) -> dict[str, Any]:
         """Returns the address, validator and whole length of what the bytes belong to; empty if unknown."""
-        return load_json(self.state_path)
+        state = load_json(self.state_path)
+        kinds = {"url": str, "validator": str, "total": int}
+        return {key: state[key] for key, kind in kinds.items() if isinstance(state.get(key), kind)}
+
+    def open(self) -> IO[bytes]:
+        """Opens the bytes for writing. Raises `DataError` if a link or anything but a file lies there."""
+        return open_unlinked(self.path)
 
     def forget(self) -> None:
         """Removes the bytes and their state."""
@@ -69,87 +77,172 @@ class PartialFile:
         self.state_path.unlink(missing_ok=True)
 
 
-def attempt(
-    url: str, partial: PartialFile, *, size: int | None, sha256: str | None, timeout: float, progress: Progress | None
-) -> None:
-    """Downloads the rest of `partial` from `url`, resuming if its bytes are of this very file.
+def open_unlinked(path: Path) -> IO[bytes]:
+    """Opens the file `path` for reading and writing, made if need be.
+
+    Raises:
+        DataError: It is a link, or no regular file.
+        OSError: It cannot be opened.
+    """
+    require_unlinked(path)
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, 0o666), "rb+")
+
+
+def require_unlinked(*paths: Path) -> None:
+    """Raises `DataError` if one of the paths is a link, or neither a regular file nor absent."""
+    for path in paths:
+        try:
+            kind = path.lstat().st_mode
+        except OSError:
+            continue
+        if stat.S_ISLNK(kind):
+            raise DataError(f"{path} is a symbolic link, and a download would write elsewhere; remove the link")
+        if not stat.S_ISREG(kind):
+            raise DataError(f"{path} is no regular file; remove it to download the file")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What is known of a file before it is downloaded, and how long it may take.
+
+    Attributes:
+        size: Its length in bytes, if known.
+        sha256: Its SHA-256 in hex, if known.
+        checked: Whether something else tells whether it is whole.
+        max_bytes: The length beyond which a file of unknown length is refused.
+        max_seconds: Seconds that a file of unknown length may take.
+        bounds: How long a server may take.
+    """
+
+    size: int | None = None
+    sha256: str | None = None
+    checked: bool = False
+    max_bytes: int
+    max_seconds: float
+    bounds: Bounds
+
+
+def attempt(url: str, partial: PartialFile, expected: Expectation, *, progress: Progress | None) -> None:
+    """Downloads the rest of `partial` from `url`, resuming if its bytes are of this very version of the file.
 
     Args:
         url: The address.
         partial: The unfinished download.
-        size: The file's length in bytes, if known.
-        sha256: The file's SHA-256, if known.
-        timeout: Seconds to wait for a byte.
+        expected: What is known of the file.
         progress: Called with (bytes so far, bytes in all or None).
 
     Raises:
         TransientError: The same address may serve the rest later.
         MirrorError: This address cannot serve the file.
         MachineError: The disk is too small.
+        DataError: A link lies where the bytes belong.
         OSError: The file cannot be written.
     """
+    require_unlinked(partial.path, partial.state_path)
     state = partial.state()
     # Without a validator, nothing but the sha256 would tell that the file has changed between two requests.
-    start = partial.length() if state.get("url") == url and (state.get("validator") or sha256) else 0
-    headers = {"User-Agent": f"risctl/{__version__}", "Accept-Encoding": "identity"}
+    start = partial.length() if state.get("url") == url and (state.get("validator") or expected.sha256) else 0
+    headers = {}
     if start:
         headers["Range"] = f"bytes={start}-"
         if state.get("validator"):
             headers["If-Range"] = state["validator"]
     try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout)
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code == 416:
-                _beyond_end(error, partial, start=start)
+        with open_url(url, headers=headers, bounds=expected.bounds) as answer:
+            if answer.status == 416 and start:
+                _beyond_end(answer, partial, start=start)
                 return
-            message = f"HTTP {error.code} {error.reason}".rstrip()
-            if error.code in _RETRIED:
-                raise TransientError(message, wait=_retry_after(error)) from error
-            raise MirrorError(message) from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise TransientError(_reason(error)) from error
-    with response:
-        start, total = _begin(response, url=url, partial=partial, start=start)
-        if size is not None and total is not None and total != size:
-            raise MirrorError(f"it offers {total:,} bytes, expected {size:,}")
-        require_space(partial.to.parent, (total or 0) - start, what=f"the rest of {partial.to}")
-        _receive(response, partial.path, start=start, end=total if total is not None else size, progress=progress)
+            _require_success(answer)
+            start, total = _begin(answer, url=url, partial=partial, start=start, expected=expected)
+            if expected.size is not None and total is not None and total != expected.size:
+                raise MirrorError(f"it offers {total:,} bytes, expected {expected.size:,}")
+            end = total if total is not None else expected.size
+            if end is not None and end > expected.max_bytes:
+                raise MirrorError(f"it offers {end:,} bytes; at most {expected.max_bytes:,} are downloaded")
+            if end is None and not (answer.ends_itself or expected.sha256 or expected.checked):
+                raise MirrorError("it does not say how long the file is, so that nothing tells whether it is whole")
+            require_space(partial.to.parent, (total or 0) - start, what=f"the rest of {partial.to}")
+            _receive(answer, partial, start=start, end=end, expected=expected, progress=progress)
+    except BrokenError as error:
+        raise TransientError(str(error)) from error
+    except RefusedError as error:
+        raise MirrorError(str(error)) from error
 
 
-def _begin(response: Any, *, url: str, partial: PartialFile, start: int) -> tuple[int, int | None]:
+def _require_success(answer: Answer) -> None:
+    if answer.status in (200, 206):
+        return
+    message = f"HTTP {answer.status} {answer.reason}".rstrip()
+    if answer.status in _RETRIED:
+        raise TransientError(message, wait=_retry_after(answer))
+    raise MirrorError(message)
+
+
+def _begin(
+    answer: Answer, *, url: str, partial: PartialFile, start: int, expected: Expectation
+) -> tuple[int, int | None]:
     """Returns where the body begins and the file's length, if known, and records what the bytes belong to."""
-    total = _length(response)
-    if response.status == 206:
-        first, total = _content_range(response)
-        before = partial.state().get("total")
-        if first != start or (before is not None and total is not None and before != total):
+    state = partial.state()
+    total = answer.length
+    validator = _validator(answer)
+    if answer.status == 206:
+        total = _total_of_part(answer, start=start)
+        before = state.get("total")
+        known = state.get("validator")
+        # What tells that the part is of the version begun: its validator, or in the end the sha256.
+        same = validator == known if known and (validator or not expected.sha256) else bool(expected.sha256)
+        if not start or not same or total is None or (before is not None and before != total):
             partial.forget()
-            raise TransientError("it answered with another piece of the file than was asked for")
-    elif response.status == 200:
-        start = 0
+            raise AnotherVersionError("it answered with a piece of another version of the file than was begun")
+        validator = known or validator
     else:
-        raise MirrorError(f"HTTP {response.status} without a file")
-    validator = response.headers.get("ETag") or ""
-    # A weak tag is no promise that the bytes are the same.
-    if not validator or validator.startswith("W/"):
-        validator = response.headers.get("Last-Modified") or ""
+        start = 0
     with replacing(partial.state_path) as beside:
         beside.write_text(json.dumps({"url": url, "validator": validator, "total": total}))
     return start, total
 
 
-def _receive(response: Any, path: Path, *, start: int, end: int | None, progress: Progress | None) -> None:
-    """Writes the body from `start` on. Raises `TransientError` if it stops before `end`, `MirrorError` beyond."""
-    with path.open("rb+" if path.exists() else "wb") as handle:
+def _validator(answer: Answer) -> str:
+    tag = (answer.headers.get("ETag") or "").strip()
+    # A weak tag is no promise that the bytes are the same.
+    if re.fullmatch(r'"[\x21\x23-\x7e\x80-\xff]*"', tag):
+        return tag
+    date = (answer.headers.get("Last-Modified") or "").strip()
+    return date if printable(date) == date else ""
+
+
+def _total_of_part(answer: Answer, *, start: int) -> int | None:
+    """Returns the file's length, if the body is its rest from `start` on; else None."""
+    match = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", answer.headers.get("Content-Range", "").strip())
+    if not match:
+        return None
+    first, last, total = map(int, match.groups())
+    whole = first == start <= last and last == total - 1 and answer.length in (None, total - first)
+    return total if whole else None
+
+
+def _receive(
+    answer: Answer,
+    partial: PartialFile,
+    *,
+    start: int,
+    end: int | None,
+    expected: Expectation,
+    progress: Progress | None,
+) -> None:
+    """Writes the body from `start` on. Raises `BrokenError` if it stops before `end`, `RefusedError` beyond."""
+    with partial.open() as handle:
         handle.truncate(start)
         handle.seek(start)
         length = start
         try:
-            for block in _blocks(response):
+            for block in answer.blocks(first=start, max_seconds=expected.max_seconds if end is None else None):
                 length += len(block)
                 if end is not None and length > end:
-                    raise MirrorError(f"it sent more than the {end:,} bytes expected")
+                    raise RefusedError(f"it sent more than the {end:,} bytes expected")
+                if length > expected.max_bytes:
+                    raise RefusedError(f"it sent more than {expected.max_bytes:,} bytes without stating a length")
                 handle.write(block)
                 if progress:
                     progress(length, end)
@@ -157,59 +250,29 @@ def _receive(response: Any, path: Path, *, start: int, end: int | None, progress
             handle.flush()
             os.fsync(handle.fileno())
     if end is not None and length < end:
-        raise TransientError(f"the connection ended after {length:,} of {end:,} bytes")
+        raise BrokenError(f"the connection ended after {length:,} of {end:,} bytes")
 
 
-def _blocks(response: Any) -> Iterator[bytes]:
-    while True:
-        try:
-            # read1 gives what has come: a slow connection shows progress, and what came before a break is kept.
-            block = response.read1(_BLOCK)
-        except http.client.IncompleteRead as error:
-            yield error.partial
-            raise TransientError("the connection ended early") from error
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise TransientError(_reason(error)) from error
-        if not block:
-            return
-        yield block
-
-
-def _beyond_end(error: urllib.error.HTTPError, partial: PartialFile, *, start: int) -> None:
+def _beyond_end(answer: Answer, partial: PartialFile, *, start: int) -> None:
     """Treats "range not satisfiable": the part is whole already, or it belongs to another file."""
-    match = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", ""))
-    if match and int(match[1]) == start and start > 0:
+    match = re.fullmatch(r"bytes \*/(\d{1,18})", answer.headers.get("Content-Range", "").strip())
+    state = partial.state()
+    # The length that was stated when the file was begun counts, not what is said now.
+    if match and int(match[1]) == start == state.get("total") and _validator(answer) in ("", state.get("validator")):
         return
     partial.forget()
-    raise TransientError("it has not the rest of the file")
+    raise AnotherVersionError("it has not the rest of the file")
 
 
-def _length(response: Any) -> int | None:
-    value = response.headers.get("Content-Length", "")
-    return int(value) if value.isdecimal() else None
-
-
-def _content_range(response: Any) -> tuple[int, int | None]:
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
-    if not match:
-        return -1, None
-    return int(match[1]), None if match[2] == "*" else int(match[2])
-
-
-def _retry_after(error: urllib.error.HTTPError) -> float | None:
-    value = error.headers.get("Retry-After", "")
-    return float(value) if value.isdecimal() else None
-
-
-def _reason(error: Exception) -> str:
-    reason = getattr(error, "reason", None) or error
-    return str(reason) or type(error).__name__
+def _retry_after(answer: Answer) -> float | None:
+    value = number(answer.headers.get("Retry-After", "").strip())
+    return None if value is None else float(value)
 
 
 def load_json(path: Path) -> dict[str, Any]:
     """Returns the JSON object in the file `path`; empty if there is none."""
     try:
         content = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

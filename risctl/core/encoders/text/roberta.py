@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from risctl.core.blocks import freeze
 from risctl.core.encoders.base import TextFeatures
+from risctl.data.download.hub import MODEL, model_folder
 from risctl.errors import MachineError
 
 POSITIONS = 514
@@ -95,12 +96,14 @@ def roberta_state(source: str) -> dict[str, Tensor]:
     """Reads the weights of RoBERTa from a folder of transformers or a hub id, under the names of `RobertaModel`.
 
     Raises:
+        CheckpointError: The folder lacks files, or the hub has no such model.
         MachineError: They are not in the folder or the hub's cache and cannot be downloaded.
     """
     from transformers import RobertaModel
 
+    folder = model_folder(source, MODEL, option="model.text.weights")
     try:
-        model = RobertaModel.from_pretrained(source)
+        model = RobertaModel.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError) as error:
         raise MachineError(
             f"expected RoBERTa's weights in the folder {source!r}, in the hub's cache or on the net, got: "
