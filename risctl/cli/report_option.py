@@ -90,12 +90,12 @@ def write_reports(
     if not paths:
         return {}
     from risctl.visualization.report.files import write_report
-    from risctl.visualization.report.sample_images import listing_of, picture_samples
+    from risctl.visualization.report.sample_images import listing_of, image_samples
 
     listing, shown = None, []
     if any(path.suffix.lower() == ".html" for path in paths):
         listing = listing_of(report)
-        shown = picture_samples(report, listing, store, masks_of=masks_of, image_of=image_of, each=pictures)
+        shown = image_samples(report, listing, store, masks_of=masks_of, image_of=image_of, each=pictures)
     for path in paths:
         write_report(path, report, about=about, pictures=shown, listing=listing, outputs=outputs)
         console.say(f"report: {path}")

@@ -91,7 +91,7 @@ def report_of(
 class MiddleFrames:
     """Shows each sample of a video evaluation by the middle one of the frames in which its object is annotated.
 
-    `masks_of` and `image_of` are those of `picture_samples`.
+    `masks_of` and `image_of` are those of `image_samples`.
     """
 
     def __init__(

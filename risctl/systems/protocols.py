@@ -65,7 +65,7 @@ class BoxGroundingSpec:
 
 @runtime_checkable
 class BoxGrounder(Protocol):
-    """Grounds expressions by choosing among boxes that it finds, or that it is given (`Batch.asked`)."""
+    """Grounds expressions by choosing among boxes that it finds, or that it is given."""
 
     grounding_spec: BoxGroundingSpec
 

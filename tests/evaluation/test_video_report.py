@@ -21,7 +21,7 @@ from risctl.evaluation.video_report import MiddleFrames, report_of
 from risctl.language.vocabulary import Vocabulary
 from risctl.systems.registry import build_system
 from risctl.visualization.report.files import write_report
-from risctl.visualization.report.sample_images import listing_of, picture_samples
+from risctl.visualization.report.sample_images import listing_of, image_samples
 
 Made = tuple[Path, VideoReport, Report, MiddleFrames]
 
@@ -47,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         report = report_of(measured, store, split="test", text_field="sent", threshold=0.5, resamples=50)
         drawn = MiddleFrames(system, store, measured, text_field="sent", threshold=0.5)
         listing = listing_of(report)
-        pictures = picture_samples(report, listing, store, masks_of=drawn.masks_of, image_of=drawn.image_of, each=2)
+        pictures = image_samples(report, listing, store, masks_of=drawn.masks_of, image_of=drawn.image_of, each=2)
         for ending in ("html", "md", "json"):
             path = folder / f"report.{ending}"
             write_report(path, report, about={"model": "runs/clips"}, pictures=pictures, listing=listing)

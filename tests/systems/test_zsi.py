@@ -283,7 +283,7 @@ def test_everything_annotated_is_learned_from() -> None:
     categories = torch.tensor([ids["zebra"], ids["skateboard"], ids["person"]])
     batch = replace(batch, instances=(InstanceTargets(categories=categories, masks=masks),))
     output = system(batch)
-    found = system._instances(0, output.extras["regions"][0], output.extras["asked"][0], batch)
+    found = system._instances(0, output.extras["regions"][0], output.extras["sentence_vectors"][0], batch)
     assert found.labels.tolist() == [1 + SPLITS["48_17"].seen.index(name) for name in ("zebra", "person")]
     assert found.boxes.tolist() == [[10, 8, 42, 24], [0, 0, 10, 10]]
     assert torch.equal(found.masks, masks[[0, 2]])

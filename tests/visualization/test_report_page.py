@@ -20,7 +20,7 @@ from risctl.evaluation.report import Report
 from risctl.inference.batched_inference import predicted_masks
 from risctl.vision import rle
 from risctl.visualization.report.files import write_report
-from risctl.visualization.report.sample_images import listing_of, picture_samples
+from risctl.visualization.report.sample_images import listing_of, image_samples
 
 EVIL = (
     "red </script><script>window.hacked = 1</script>",
@@ -96,7 +96,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
         system = ColourFinder()
         report = evaluate(system, store, split="val", protocols=["original", "lavt"], resamples=50)
         listing = listing_of(report)
-        pictures = picture_samples(report, listing, store, masks_of=asked(system, store), each=3)
+        pictures = image_samples(report, listing, store, masks_of=asked(system, store), each=3)
     path = folder / "report.html"
     write_report(path, report, about={"model": "runs/<script>x</script>"}, pictures=pictures, listing=listing)
     return path, report
@@ -163,7 +163,7 @@ def test_pictures_are_bounded_and_long_lists_cut(made: tuple[Path, Report], tmp_
     with Store(made_store(tmp_path)) as store:
         whole = listing_of(report)
         assert len(whole) == 28
-        few = picture_samples(report, whole, store, masks_of=asked(ColourFinder(), store), each=4, max_bytes=4000)
+        few = image_samples(report, whole, store, masks_of=asked(ColourFinder(), store), each=4, max_bytes=4000)
     assert 0 < len(few) < 8
     assert sum(len(one.jpeg) for one in few) <= 4000
     write_report(tmp_path / "cut.html", report, about={}, listing=listing)

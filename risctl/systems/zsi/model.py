@@ -55,12 +55,12 @@ class ZSI(ZSINetwork):
         """Segments N images by N expressions, row by row. In training nothing is decoded: the logits are zeros."""
         if not isinstance(visual, RegionFeatures):
             raise TypeError(f"expected the features that encode_image returned, got {type(visual).__name__}")
-        extras = {"regions": visual.regions, "asked": text.sentence}
+        extras = {"regions": visual.regions, "sentence_vectors": text.sentence}
         if self.training:
             return Output(logits=torch.zeros_like(visual.padding, dtype=torch.float32), extras=extras)
         found = [
-            self._answer(regions, asked, padding)
-            for regions, asked, padding in zip(visual.regions, text.sentence, visual.padding, strict=True)
+            self._answer(regions, sentence_vector, padding)
+            for regions, sentence_vector, padding in zip(visual.regions, text.sentence, visual.padding, strict=True)
         ]
         return Output(
             logits=torch.stack([logits for logits, _ in found]),
@@ -76,8 +76,8 @@ class ZSI(ZSINetwork):
         """
         terms: dict[str, list[Tensor]] = {}
         for row, regions in enumerate(output.extras["regions"]):
-            instances = self._instances(row, regions, output.extras["asked"][row], batch)
-            for name, value in self._picture_loss(regions, instances).items():
+            instances = self._instances(row, regions, output.extras["sentence_vectors"][row], batch)
+            for name, value in self._image_loss(regions, instances).items():
                 terms.setdefault(name, []).append(value)
         return {name: torch.stack(values).mean() for name, values in terms.items()}
 
@@ -166,9 +166,9 @@ class ZSI(ZSINetwork):
         return seen
 
     @torch.no_grad()
-    def _answer(self, regions: Regions, asked: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
+    def _answer(self, regions: Regions, sentence_vector: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the logits (H, W) and the score of a referred object, in an input with padding (H, W)."""
-        vector, place = asked.split([self.seen.shape[1], len(asked) - self.seen.shape[1]])
+        vector, place = sentence_vector.split([self.seen.shape[1], len(sentence_vector) - self.seen.shape[1]])
         query = self.query(vector[None])
         found = self.detect_in(regions, query, detecting=DetectionFilter(score_threshold=float("-inf"), max_count=20))
         height, width = padding.shape
@@ -186,7 +186,7 @@ class ZSI(ZSINetwork):
         laid = paste(squares, box, height=height, width=width, conventions=self.conventions)[0]
         return mask_logits(laid.masked_fill(padding, 0)), found.scores[chosen]
 
-    def _instances(self, row: int, regions: Regions, asked: Tensor, batch: Batch) -> Instances:
+    def _instances(self, row: int, regions: Regions, sentence_vector: Tensor, batch: Batch) -> Instances:
         """Returns the instances of the image `row` of `batch`."""
         if batch.instances is not None:
             instances = batch.instances[row]
@@ -198,9 +198,9 @@ class ZSI(ZSINetwork):
         if batch.targets is None:
             raise ValueError("expected a batch with instances or targets")
         target = batch.targets[row, : regions.height, : regions.width]
-        return Instances.of_masks(target[None] > 0.5, self.nearest_seen(asked[None, : self.seen.shape[1]]))
+        return Instances.of_masks(target[None] > 0.5, self.nearest_seen(sentence_vector[None, : self.seen.shape[1]]))
 
-    def _picture_loss(self, regions: Regions, instances: Instances) -> dict[str, Tensor]:
+    def _image_loss(self, regions: Regions, instances: Instances) -> dict[str, Tensor]:
         terms = sample_anchors(
             regions.logits,
             regions.deltas,

@@ -28,7 +28,7 @@ from risctl.recipe.schema import Recipe
 from risctl.systems import vocabulary as specs
 from risctl.systems.base import System
 from risctl.systems.registry import build_system
-from risctl.training.features.inputs import batches_of_one_size, picture_inputs, text_inputs
+from risctl.training.features.inputs import batches_of_one_size, image_inputs, text_inputs
 from risctl.training.features.keys import as_cacheable, check_items, default_path, frozen_encoders, key_of
 from risctl.training.initial_system import initial_system
 
@@ -156,7 +156,7 @@ class FeatureRun:
                 keys = [plan.samples[name].keys[row] for row in rows]
                 inputs_of = text_inputs(self.system.preprocess, keys)
                 if name == IMAGES:
-                    inputs_of = picture_inputs(plan.store, self.system.preprocess, keys, workers=workers)
+                    inputs_of = image_inputs(plan.store, self.system.preprocess, keys, workers=workers)
                 for places, inputs, mask in batches_of_one_size(inputs_of, most=batch):
                     parts = self._run(name, inputs.to(device), mask.to(device))
                     halved = [_halved(parts, number, keys[place]) for number, place in enumerate(places)]

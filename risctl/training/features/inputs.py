@@ -22,7 +22,7 @@ Prepared = tuple[Tensor, Tensor]
 """What an encoder takes: a picture (3, h, w) with its padding, or word ids (L,) with their mask."""
 
 
-def picture_inputs(store: Store, preprocess: Preprocess, keys: Sequence[str], *, workers: int) -> Iterator[Prepared]:
+def image_inputs(store: Store, preprocess: Preprocess, keys: Sequence[str], *, workers: int) -> Iterator[Prepared]:
     """Yields the images of `keys`, decoded by `workers` processes.
 
     Raises:

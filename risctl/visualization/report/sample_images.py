@@ -78,7 +78,7 @@ def worst_and_best(result: Result, *, each: int) -> tuple[list[int], list[int]]:
     return first, _one_per_image(rows, np.array(others, dtype=int), each)
 
 
-def picture_samples(
+def image_samples(
     report: Report,
     listing: Listing,
     store: Store,
