@@ -90,7 +90,7 @@ def write_reports(
     if not paths:
         return {}
     from risctl.visualization.report.files import write_report
-    from risctl.visualization.report.sample_images import listing_of, image_samples
+    from risctl.visualization.report.sample_images import image_samples, listing_of
 
     listing, shown = None, []
     if any(path.suffix.lower() == ".html" for path in paths):

@@ -21,7 +21,7 @@ from risctl.evaluation.video_report import MiddleFrames, report_of
 from risctl.language.vocabulary import Vocabulary
 from risctl.systems.registry import build_system
 from risctl.visualization.report.files import write_report
-from risctl.visualization.report.sample_images import listing_of, image_samples
+from risctl.visualization.report.sample_images import image_samples, listing_of
 
 Made = tuple[Path, VideoReport, Report, MiddleFrames]
 

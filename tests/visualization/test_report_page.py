@@ -20,7 +20,7 @@ from risctl.evaluation.report import Report
 from risctl.inference.batched_inference import predicted_masks
 from risctl.vision import rle
 from risctl.visualization.report.files import write_report
-from risctl.visualization.report.sample_images import listing_of, image_samples
+from risctl.visualization.report.sample_images import image_samples, listing_of
 
 EVIL = (
     "red </script><script>window.hacked = 1</script>",
