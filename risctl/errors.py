@@ -10,6 +10,7 @@
 | 5    | `MachineError`    | the machine lacks a device, a package, memory or disk space                  |
 | 6    | `CheckpointError` | a checkpoint or published weights are missing, damaged or of another model   |
 | 130  | `KeyboardInterrupt` | interrupted by Ctrl-C (SIGINT)                                             |
+| 141  | `ClosedOutputError` | stdout was closed before all was printed, as by `| head`                   |
 | 143  | `Terminated`      | terminated by SIGTERM, as schedulers do before they take a machine back      |
 
 A run of `risctl train` that ends with 130 or 143 was saved first: `risctl train --resume RUN` continues it.
@@ -30,6 +31,7 @@ EXIT_CODES = {
     5: "environment",
     6: "checkpoint",
     130: "interrupted (Ctrl-C)",
+    141: "stdout closed",
     143: "terminated (SIGTERM)",
 }
 
@@ -76,6 +78,12 @@ class CheckpointError(RisctlError):
     """A checkpoint or a set of published weights is missing, damaged or of another model."""
 
     exit_code = 6
+
+
+class ClosedOutputError(RisctlError):
+    """Standard output was closed before all was printed. The code is that of a program that SIGPIPE ends."""
+
+    exit_code = 141
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

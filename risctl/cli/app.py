@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Annotated, Any
@@ -125,9 +127,15 @@ class LazyGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Runs the subcommand. Typer would give SIGTERM, a kind of KeyboardInterrupt here, the code of Ctrl-C."""
         try:
-            return super().invoke(ctx)
+            with _escaped_usage_errors():
+                return super().invoke(ctx)
         except Terminated as error:
             raise typer.Exit(error.exit_code) from error
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parses the options of the top level."""
+        with _escaped_usage_errors():
+            return super().parse_args(ctx, args)
 
     @staticmethod
     def load(name: str) -> Any:
@@ -137,6 +145,19 @@ class LazyGroup(TyperGroup):
         command = typer.main.get_command(module.app)
         command.name = name
         return command
+
+
+@contextmanager
+def _escaped_usage_errors() -> Iterator[None]:
+    """Writes out the control characters of what typer says of a wrong command line, which may hold file names."""
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "format_message") and isinstance(getattr(error, "message", None), str):
+            from risctl.cli.streams import escaped
+
+            error.message = escaped(error.message, keep="\n")  # type: ignore[attr-defined]
+        raise
 
 
 app = typer.Typer(
@@ -153,7 +174,9 @@ app = typer.Typer(
 
 def _print_version(requested: bool) -> None:
     if requested:
-        print(f"risctl {__version__}")
+        from risctl.cli import console
+
+        console.result(f"risctl {__version__}", data=None, as_json=False)
         raise typer.Exit
 
 
@@ -172,24 +195,39 @@ def main() -> None:
     # two threads ten times slower than one. Before torch is loaded this shortens it to some 0.1 ms.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    from risctl.cli.streams import standard_streams
+
     raise_on_sigterm()
+    with standard_streams():
+        code = _exit_code()
+        try:
+            sys.stdout.flush()
+        except RisctlError as error:
+            if code == 0:
+                code = _fail(str(error), error.exit_code)
+    sys.exit(code)
+
+
+def _exit_code() -> int:
+    """Runs the command line and returns the code to end with."""
     try:
         app(prog_name="risctl")
     except RisctlError as error:
-        _fail(str(error))
-        sys.exit(error.exit_code)
+        return _fail(str(error), error.exit_code)
     except KeyboardInterrupt as error:
         code = getattr(error, "exit_code", 130)
-        _fail(_SIGNALLED[code])
-        sys.exit(code)
+        return _fail(_SIGNALLED[code], code)
     except SystemExit as exiting:
         # Typer turns Ctrl-C into this code by itself, without a message.
         if exiting.code in _SIGNALLED:
-            _fail(_SIGNALLED[exiting.code])
-        raise
+            return _fail(_SIGNALLED[exiting.code], exiting.code)
+        return exiting.code if isinstance(exiting.code, int) else int(exiting.code is not None)
+    return 0
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int) -> int:
     from risctl.cli import console
 
+    console.hide_bars()
     console.fail(message)
+    return code

@@ -1,26 +1,33 @@
 """Output of the commands: results on stdout, messages and progress on stderr, progress bars in a terminal only.
 
-A command calls `say` for messages on the way and `result` for what it was run for.
+A command calls `say` for messages on the way and `result` for what it was run for. Nothing else writes to stdout, so
+that a result is the same bytes in a terminal, a pipe and a file. Control characters of data are written out everywhere:
+`result`, `say`, `warn` and `fail` see to it for whole texts, in which newlines and tabs stay; `table` and `line_of` for
+cells, of which these would break the shape.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
+from rich.text import Text
+
+from risctl.cli.streams import escaped, escaped_json
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, ProgressColumn
 
 T = TypeVar("T")
 
-stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_LAYOUT = "\n\t"
+_shown_bars: list[Progress] = []
 
 
 @contextmanager
@@ -36,17 +43,17 @@ def quiet_if(quiet: bool) -> Iterator[None]:
 
 def say(message: str) -> None:
     """Prints a message on stderr."""
-    stderr.print(message, markup=False)
+    stderr.print(Text(escaped(message, keep=_LAYOUT)))
 
 
 def warn(message: str) -> None:
     """Prints a warning on stderr."""
-    stderr.print(f"warning: {message}", style="yellow", markup=False)
+    stderr.print(Text(f"warning: {escaped(message, keep=_LAYOUT)}", style="yellow"))
 
 
 def fail(message: str) -> None:
     """Prints an error on stderr, even with --quiet."""
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {escaped(message, keep=_LAYOUT)}", file=sys.stderr, flush=True)
 
 
 def result(text: str, *, data: Any, as_json: bool) -> None:
@@ -56,15 +63,34 @@ def result(text: str, *, data: Any, as_json: bool) -> None:
         text: The result for a person.
         data: The result for a program.
         as_json: Whether `data` is printed, as JSON, instead of `text`.
+
+    Raises:
+        ClosedOutputError: Nobody reads stdout any more.
+        MachineError: The disk that stdout goes to is full.
     """
-    shown = json.dumps(data, ensure_ascii=False, allow_nan=False) if as_json else text
+    shown = _json(data) if as_json else escaped(text, keep=_LAYOUT)
     if not shown:
         return
+    # On the same screen, the bar makes room for the result. Never through rich, which would wrap lines.
+    hidden = _shown_bars[-1] if _shown_bars and sys.stdout.isatty() else None
+    if hidden is not None:
+        hidden.stop()
     try:
         print(shown, flush=True)
-    except BrokenPipeError:
-        # `risctl ... | head` is no error; the interpreter would complain again when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        if hidden is not None:
+            hidden.start()
+
+
+def _json(data: Any) -> str:
+    """Returns JSON that any encoding of stdout can hold."""
+    unicode = (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
+    return escaped_json(json.dumps(data, ensure_ascii=not unicode, allow_nan=False))
+
+
+def line_of(cells: Iterable[str]) -> str:
+    """Returns cells as one line, separated by tabs. A tab or newline of a cell is written out."""
+    return "\t".join(map(escaped, cells))
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> str:
@@ -74,9 +100,10 @@ def table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> str:
         rows: The rows, all of the same length.
         right: The columns that are aligned to the right.
     """
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    shown = [[escaped(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in shown) for column in range(len(shown[0]))]
     lines = []
-    for row in rows:
+    for row in shown:
         cells = [
             cell.rjust(width) if column in right else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths))
@@ -89,26 +116,64 @@ def progress(items: Iterable[T], *, label: str, total: int | None = None) -> Ite
     """Yields `items` with a progress bar on stderr; without one outside a terminal."""
     if total is None and isinstance(items, Sized):
         total = len(items)
-    if not stderr.is_terminal or stderr.quiet:
-        yield from items
-        return
-    with _bar() as bar:
-        yield from bar.track(items, total=total, description=label)
+    with _counting_bar() as bar:
+        if bar is None:
+            yield from items
+        else:
+            yield from bar.track(items, total=total, description=escaped(label))
 
 
 @contextmanager
 def counting(label: str) -> Iterator[Callable[[int, int | None], None]]:
     """Yields a callback that moves a progress bar on stderr, in a terminal only; it takes (done, total or None)."""
-    if not stderr.is_terminal or stderr.quiet:
-        yield lambda done, total: None
-        return
-    with _bar() as bar:
-        task = bar.add_task(label, total=None)
+    with _counting_bar() as bar:
+        if bar is None:
+            yield lambda done, total: None
+            return
+        task = bar.add_task(escaped(label), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _bar() -> Progress:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+@contextmanager
+def bars(columns: Callable[[], Sequence[ProgressColumn]]) -> Iterator[Progress | None]:
+    """Shows progress bars on stderr within the block.
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=stderr, transient=True)
+    Args:
+        columns: Makes their columns; called only if there are to be bars, for rich takes a while to import.
+
+    Yields:
+        The bars, or None: outside a terminal, with --quiet, and while others are shown.
+    """
+    if _shown_bars or not shows_bars():
+        yield None
+        return
+    from rich.progress import Progress
+
+    # Results go to stdout past the bars; whatever a library writes to stderr goes above them.
+    shown = Progress(*columns(), console=stderr, transient=True, redirect_stdout=False)
+    _shown_bars.append(shown)
+    try:
+        with shown:
+            yield shown
+    finally:
+        _shown_bars.remove(shown)
+
+
+def shows_bars() -> bool:
+    """Returns whether progress is shown: stderr is a terminal that can move its cursor, and --quiet is not given."""
+    return sys.stderr.isatty() and stderr.is_interactive and not stderr.quiet
+
+
+def hide_bars() -> None:
+    """Takes the bars off the screen; for the error that ends a command."""
+    for shown in _shown_bars:
+        shown.stop()
+
+
+def _counting_bar() -> AbstractContextManager[Progress | None]:
+    def columns() -> Sequence[ProgressColumn]:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+        return TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+
+    return bars(columns)

@@ -69,9 +69,8 @@ def predict_classes(
         if not as_json:
             for detection in detections:
                 box = ",".join(f"{side:.1f}" for side in detection.box)
-                console.result(
-                    "\t".join((detection.name, f"{detection.score:.3f}", box, str(drawn))), data=None, as_json=False
-                )
+                line = console.line_of((detection.name, f"{detection.score:.3f}", box, str(drawn)))
+                console.result(line, data=None, as_json=False)
     if as_json:
         console.result("", data=results, as_json=True)
 

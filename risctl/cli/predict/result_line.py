@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from risctl.cli import console
+
 
 def result_line(record: Mapping[str, Any]) -> str:
     """Returns phrase, score, box and mask of a prediction's record, separated by tabs."""
@@ -14,4 +16,4 @@ def result_line(record: Mapping[str, Any]) -> str:
         box = "nothing found"
     else:
         box = ",".join(f"{side:g}" for side in record["box"])
-    return "\t".join((" ".join(record["text"].split()), f"{record['score']:.3f}", box, record["mask"]))
+    return console.line_of((" ".join(record["text"].split()), f"{record['score']:.3f}", box, record["mask"]))

@@ -93,7 +93,7 @@ def predict_video(
     records = files.records()
     for record in records:
         if not as_json:
-            line = "\t".join((record["text"], f"{record['frames']} frames", record["masks"], record["overlay"]))
+            line = console.line_of((record["text"], f"{record['frames']} frames", record["masks"], record["overlay"]))
             console.result(line, data=record, as_json=False)
     if as_json:
         console.result("", data=records, as_json=True)

@@ -146,7 +146,7 @@ def _parameter(name: str, annotation: Any, default: Any = None) -> inspect.Param
 
 def stage(label: str) -> AbstractContextManager[Callable[[int, int | None], None]]:
     """Shows a stage's progress; outside a terminal only its name, so that hours of downloading are not silent."""
-    if not console.stderr.is_terminal:
+    if not console.shows_bars():
         console.say(label)
     return console.counting(label)
 

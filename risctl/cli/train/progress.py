@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from risctl.cli import console
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, ProgressColumn, TaskID
 
 
 class TrainingProgress:
     """A `risctl.training.logger.ProgressCallback`. In a terminal, bars replace the routine lines of the log."""
 
     def __init__(self) -> None:
+        self._opened = ExitStack()
         self._bars: Progress | None = None
         self._training: TaskID | None = None
         self._evaluation: TaskID | None = None
 
     def __enter__(self) -> TrainingProgress:
-        if console.stderr.is_terminal and not console.stderr.quiet:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[note]}"),
-            )
-            self._bars = Progress(*columns, console=console.stderr, transient=True)
-            self._bars.start()
+        self._bars = self._opened.enter_context(console.bars(_columns))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bars is not None:
-            self._bars.stop()
+        self._opened.close()
 
     def line(self, text: str, *, routine: bool = False) -> None:
         """Prints a line of the log."""
@@ -65,3 +57,9 @@ class TrainingProgress:
         if self._evaluation is None:
             self._evaluation = self._bars.add_task("evaluating", total=total, note="")
         self._bars.update(self._evaluation, completed=done)
+
+
+def _columns() -> Sequence[ProgressColumn]:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+
+    return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}")
