@@ -183,17 +183,6 @@ def test_a_signal_ends_the_command_and_what_it_started(
             os.kill(int(mark.name), 0)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
-@pytest.mark.parametrize("command", [["recipes", "schema"], ["recipes", "ls"], ["recipes", "ls", "--json"]])
-def test_a_reader_that_leaves_early_is_no_error(command: list[str]) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "risctl", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None and process.stderr is not None
-        process.stdout.close()
-        assert (process.stderr.read(), process.wait(timeout=60)) == ("", 0)
-
-
 def complete(line: str) -> list[str]:
     """What bash would be offered for the last word of `line`."""
     words = line.split(" ")
