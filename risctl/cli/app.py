@@ -215,13 +215,12 @@ def _exit_code() -> int:
     except RisctlError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt as error:
-        code = getattr(error, "exit_code", 130)
+        code: int = getattr(error, "exit_code", 130)
         return _fail(_SIGNALLED[code], code)
     except SystemExit as exiting:
+        code = exiting.code if isinstance(exiting.code, int) else int(exiting.code is not None)
         # Typer turns Ctrl-C into this code by itself, without a message.
-        if exiting.code in _SIGNALLED:
-            return _fail(_SIGNALLED[exiting.code], exiting.code)
-        return exiting.code if isinstance(exiting.code, int) else int(exiting.code is not None)
+        return _fail(_SIGNALLED[code], code) if code in _SIGNALLED else code
     return 0
 
 
