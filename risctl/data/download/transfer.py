@@ -163,7 +163,12 @@ def attempt(url: str, partial: PartialFile, expected: Expectation, *, progress: 
             if end is None and not (answer.ends_itself or expected.sha256 or expected.checked):
                 raise MirrorError("it does not say how long the file is, so that nothing tells whether it is whole")
             require_space(partial.to.parent, (total or 0) - start, what=f"the rest of {partial.to}")
-            _receive(answer, partial, start=start, end=end, expected=expected, progress=progress)
+            try:
+                _receive(answer, partial, start=start, end=end, expected=expected, progress=progress)
+            except RefusedError:
+                # What came is not the file; nothing goes on from it, and it may be large.
+                partial.forget()
+                raise
     except BrokenError as error:
         raise TransientError(str(error)) from error
     except RefusedError as error:

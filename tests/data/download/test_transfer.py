@@ -157,6 +157,7 @@ def test_an_endless_body_is_bounded(site: Site, tmp_path: Path, retries: RetryPo
     site.answers["/a"] = endless
     with pytest.raises(DataError, match="more than 3,000,000 bytes"):
         download([site.url("/a")], tmp_path / "a", check=lambda _: None, max_bytes=3_000_000, retries=retries)
+    assert not list(tmp_path.glob("a*")), "nothing goes on from what is not the file"
     site.answers["/stated"] = serve(BODY)
     with pytest.raises(DataError, match="it offers 200,000 bytes; at most 100,000"):
         download([site.url("/stated")], tmp_path / "b", max_bytes=100_000, retries=retries)
