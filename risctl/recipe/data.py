@@ -112,6 +112,11 @@ class DataSection(Section):
     batch_size: int = Field(
         default=16, ge=1, le=8192, description="Samples a step on each device, before `optim.accumulate`."
     )
+    last_batch: Literal["drop", "wrap"] = Field(
+        default="drop",
+        description="Samples of an epoch that fill no whole step: `drop`: they are left out; `wrap`: the first samples "
+        "of the epoch fill the step, as VLT's published code does.",
+    )
     workers: int = Field(default=2, ge=0, le=256, description="Data-loader processes; 0: load in the main process.")
     items: Literal["expressions", "instances", "box_grounding"] = Field(
         default="expressions",

@@ -84,7 +84,13 @@ def dry_run(recipe: Recipe, *, build: Builder | None = None) -> DryRun:
             # As in training, this refuses an unknown split; the preprocess is not used to count.
             items = len(training_dataset(recipe, stores[0], system, also=stores[1:]))
             stores[0].sentences(recipe.data.val_split)
-        sampler = EpochSampler(items, recipe.data.batch_size, seed=0, accumulate=recipe.optim.accumulate)
+        sampler = EpochSampler(
+            items,
+            recipe.data.batch_size,
+            seed=0,
+            accumulate=recipe.optim.accumulate,
+            last_batch=recipe.data.last_batch,
+        )
         steps_per_epoch = len(sampler) // recipe.optim.accumulate
         steps = total_steps(recipe, steps_per_epoch)
     else:

@@ -207,6 +207,7 @@ def _assemble(
         rank=accelerator.process_index,
         world=accelerator.num_processes,
         accumulate=recipe.optim.accumulate,
+        last_batch=recipe.data.last_batch,
         lengths=getattr(dataset, "lengths", None),
     )
     if resumption is not None:

@@ -15,15 +15,16 @@ from risctl.core.encoders.visual.resnet import ResNet
 from risctl.core.encoders.visual.small_cnn import SmallCNN
 
 VISUAL = {
-    "all but the head's last two blocks": (lambda: Darknet53(frozen_convolutions=56), 56),
-    "all of Darknet": (lambda: Darknet53(frozen_convolutions=58), 58),
+    "all but the head's last two blocks": (lambda: Darknet53(frozen_convolutions=56, batch_statistics=False), 56),
+    "all of Darknet": (lambda: Darknet53(frozen_convolutions=58, batch_statistics=False), 58),
     "two stages of a dilated ResNet": (lambda: DilatedResNet("resnet18", frozen_stages=2, frozen_norms=True), 3),
     "all of a dilated ResNet": (lambda: DilatedResNet("small_cnn", frozen_stages=5), 6),
     "a whole ResNet": (lambda: ResNet("resnet18", frozen=True), 1),
     "a whole small backbone": (lambda: SmallCNN(frozen=True), 1),
 }
 TRAINED = {
-    "Darknet that trains before its head": lambda: Darknet53(frozen_convolutions=51),
+    "Darknet that trains before its head": lambda: Darknet53(frozen_convolutions=51, batch_statistics=False),
+    "Darknet whose frozen norms take the batch": lambda: Darknet53(),
     "a dilated ResNet": lambda: DilatedResNet("small_cnn"),
     "a small backbone": lambda: SmallCNN(),
     "a reader": lambda: roberta(frozen=False),
@@ -91,7 +92,7 @@ def test_a_frozen_encoder_whose_norms_learn_is_no_stem() -> None:
 
 
 def test_the_digest_is_of_the_frozen_numbers_alone() -> None:
-    backbone = Darknet53(frozen_convolutions=56).train()
+    backbone = Darknet53(frozen_convolutions=56, batch_statistics=False).train()
     before = frozen_prefix.digest(frozen_prefix.frozen_prefix_of(backbone))
     with torch.no_grad():
         backbone.blocks()[57].conv.weight.add_(1)

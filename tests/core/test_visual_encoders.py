@@ -47,6 +47,24 @@ def test_darknet_has_58_blocks_of_which_56_are_frozen() -> None:
     assert not any(module.training for module in backbone.modules())
 
 
+def test_frozen_norms_of_darknet_take_the_batch_in_training_as_published() -> None:
+    torch.manual_seed(0)
+    published, stored = Darknet53(), Darknet53(batch_statistics=False)
+    stored.load_state_dict(published.state_dict())
+    images, padding = torch.rand(2, 3, 64, 64), torch.zeros(2, 64, 64, dtype=torch.bool)
+    with torch.no_grad():
+        # The stem alone: Keras normalises by the mean and the biased variance of the batch, with epsilon 1e-3.
+        convolved = published.stem.conv(images)
+        centred = convolved - convolved.mean((0, 2, 3), keepdim=True)
+        deviation = (convolved.var((0, 2, 3), correction=0, keepdim=True) + 1e-3).sqrt()
+        by_the_batch = torch.nn.functional.leaky_relu(centred / deviation, 0.1)
+        assert torch.allclose(published.train().stem(images), by_the_batch, atol=1e-5)
+        assert not torch.allclose(stored.train().stem(images), by_the_batch, atol=1e-2)
+        maps = [backbone.eval()(images, padding).maps for backbone in (published, stored)]
+    assert all(torch.equal(first, second) for first, second in zip(*maps, strict=True))
+    assert not any(parameter.requires_grad for block in published.blocks()[:56] for parameter in block.parameters())
+
+
 @pytest.mark.parametrize(
     "make",
     [lambda: SmallCNN(frozen=True), lambda: ResNet("resnet18", frozen=True), lambda: MobileNetV2(frozen=True)],

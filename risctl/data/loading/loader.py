@@ -11,7 +11,7 @@ import signal
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -73,7 +73,7 @@ class EpochSampler:
         rank: int = 0,
         world: int = 1,
         accumulate: int = 1,
-        drop_last: bool = True,
+        last_batch: Literal["drop", "wrap"] = "drop",
         lengths: np.ndarray | None = None,
     ) -> None:
         """Creates the sampler.
@@ -84,16 +84,15 @@ class EpochSampler:
             seed: Seed of the order.
             rank: This process, from 0.
             world: Number of processes; each gets its own `batch_size` keys of every global batch.
-            accumulate: Global batches per optimizer step. Items that fill no whole step are dropped.
-            drop_last: False keeps a short last batch instead, with one process and no accumulation.
+            accumulate: Global batches per optimizer step.
+            last_batch: `drop` leaves out the items that fill no whole step; `wrap` fills the last step with the first
+                items of the epoch.
             lengths: Length of each item, int (length,). Items of similar length are then batched together, so that
                 little of a batch is padding.
 
         Raises:
-            UsageError: The items fill no single step, or a short last batch cannot be kept.
+            UsageError: The items fill no single step and are not wrapped around.
         """
-        if not drop_last and (world > 1 or accumulate > 1):
-            raise UsageError("a short last batch cannot be kept with several processes or accumulated batches")
         self.length = length
         self.lengths = lengths
         self.batch_size = batch_size
@@ -102,7 +101,9 @@ class EpochSampler:
         self.world = world
         self.epoch = 0
         per_step = batch_size * world * accumulate
-        self._batches = length // per_step * accumulate if drop_last else -(-length // batch_size)
+        self._last_batch = last_batch
+        steps = length // per_step if last_batch == "drop" else -(-length // per_step)
+        self._batches = steps * accumulate
         if self._batches == 0:
             raise UsageError(
                 f"one step needs {per_step} samples (data.batch_size={batch_size} x {world} processes x "
@@ -125,6 +126,7 @@ class EpochSampler:
 
     def __iter__(self) -> Iterator[list[Key]]:
         order = self._order(np.random.default_rng((_ORDER_STREAM, self.seed, self.epoch)))
+        order = np.resize(order, self._batches * self.batch_size * self.world)  # repeats the first items, or cuts
         for batch in range(self._skip, self._batches):
             start = (batch * self.world + self.rank) * self.batch_size
             yield [(self.epoch, int(index)) for index in order[start : start + self.batch_size]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,14 +183,18 @@ def test_skipping_gives_the_rest_of_the_epoch_once() -> None:
     assert list(sampler) != whole
 
 
-def test_epochs_differ_and_a_short_batch_can_be_kept() -> None:
-    sampler = EpochSampler(10, 4, seed=0, drop_last=False)
-    assert [len(one) for one in sampler] == [4, 4, 2]
-    first = [key[1] for one in sampler for key in one]
-    sampler.set_epoch(1)
-    assert [key[1] for one in sampler for key in one] != first
-    with pytest.raises(UsageError, match="several processes"):
-        EpochSampler(10, 4, seed=0, world=2, drop_last=False)
+@pytest.mark.parametrize(("world", "accumulate"), [(1, 1), (1, 2), (2, 1)])
+def test_the_first_items_of_an_epoch_can_fill_its_last_step(world: int, accumulate: int) -> None:
+    options: dict[str, Any] = {"seed": 0, "world": world, "accumulate": accumulate, "last_batch": "wrap"}
+    ranks = [list(EpochSampler(10, 4, rank=rank, **options)) for rank in range(world)]
+    assert all(len(batch) == 4 for batches in ranks for batch in batches)
+    order = [index for parts in zip(*ranks, strict=True) for batch in parts for _, index in batch]
+    assert len(order) == -(-10 // (4 * world * accumulate)) * 4 * world * accumulate
+    assert sorted(order[:10]) == list(range(10)) and order[10:] == order[: len(order) - 10]
+    dropped = EpochSampler(10, 4, seed=0)
+    assert [[index for _, index in batch] for batch in dropped] == [order[:4], order[4:8]]
+    dropped.set_epoch(1)
+    assert [index for batch in dropped for _, index in batch] != order[:8]
 
 
 @given(

@@ -13,6 +13,7 @@ from risctl.section import FileName, Fraction, Section
 
 _OFF: dict[str, Any] = {
     "frozen_convolutions": 0,
+    "batch_statistics": False,
     "frozen_stages": 0,
     "frozen_norms": False,
     "drop_path": 0.0,
@@ -23,6 +24,10 @@ _OFF: dict[str, Any] = {
 
 def _default_convolutions(data: dict[str, Any]) -> int:
     return int(VisualSection.options_of(data).get("frozen_convolutions", 0))
+
+
+def _default_batch_statistics(data: dict[str, Any]) -> bool:
+    return bool(VisualSection.options_of(data).get("batch_statistics", False))
 
 
 def _default_drop_path(data: dict[str, Any]) -> float:
@@ -58,6 +63,12 @@ class VisualSection(Section):
         le=58,
         description="darknet53 only: how many of the first convolutions are frozen. Default: 56 for darknet53, 0 for "
         "every other backbone.",
+    )
+    batch_statistics: bool = Field(
+        default_factory=_default_batch_statistics,
+        description="darknet53 only: in training, the norms of frozen convolutions normalise by the statistics of the "
+        "batch, as the published Keras code does; false: by the stored ones, as in evaluation, which cached features "
+        "need. Default: true for darknet53.",
     )
     frozen_stages: int = Field(
         default=0,

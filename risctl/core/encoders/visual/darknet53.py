@@ -34,9 +34,20 @@ class Darknet53(nn.Module):
     channels = (256, 512, 1024)
     strides = (8, 16, 32)
 
-    def __init__(self, *, frozen_convolutions: int = 56, norm_momentum: float = 0.01) -> None:
-        """Builds the backbone with its first `frozen_convolutions` (of 58, in order) and their norms frozen."""
+    def __init__(
+        self, *, frozen_convolutions: int = 56, batch_statistics: bool = True, norm_momentum: float = 0.01
+    ) -> None:
+        """Builds the backbone with its first `frozen_convolutions` (of 58, in order) and their norms frozen.
+
+        Args:
+            frozen_convolutions: How many blocks, from the first on, do not train.
+            batch_statistics: Whether the frozen norms normalise by the statistics of the batch in training, as the
+                published code does: in Keras 2.3.1 `trainable=False` stops a norm's updates, but not its training
+                phase. Their stored statistics, which evaluation uses, never change.
+            norm_momentum: Momentum of the norms that train.
+        """
         super().__init__()
+        self.batch_statistics = batch_statistics
         self.stem = ConvBlock(3, 32, kernel=3, norm_momentum=norm_momentum)
         stages = []
         width = 32
@@ -57,15 +68,21 @@ class Darknet53(nn.Module):
         )
         self.frozen_convolutions = frozen_convolutions
         freeze(self._frozen())
+        if batch_statistics:
+            for block in self._frozen():
+                block.norm.momentum = 0.0  # in training mode a norm with this momentum keeps its stored statistics
 
     def blocks(self) -> list[ConvBlock]:
         """Returns the 58 convolution blocks in the order in which Darknet and Keras number them."""
         return [module for module in self.modules() if isinstance(module, ConvBlock)]
 
     def train(self, mode: bool = True) -> Darknet53:
-        """Sets the training mode of everything that is not frozen."""
+        """Sets the training mode of everything that is not frozen, and of frozen norms with batch statistics."""
         super().train(mode)
         freeze(self._frozen())
+        if self.batch_statistics:
+            for block in self._frozen():
+                block.norm.train(mode)
         return self
 
     def forward(self, images: Tensor, padding: Tensor) -> VisualFeatures:

@@ -127,7 +127,9 @@ def _darknet53(section: VisualSection, wanted: VisualInput) -> nn.Module:
     from risctl.core.encoders.visual.darknet53 import Darknet53
 
     frozen = 58 if section.frozen else section.frozen_convolutions
-    return Darknet53(frozen_convolutions=frozen, norm_momentum=wanted.norm_momentum)
+    return Darknet53(
+        frozen_convolutions=frozen, batch_statistics=section.batch_statistics, norm_momentum=wanted.norm_momentum
+    )
 
 
 def _small_cnn(section: VisualSection, wanted: VisualInput) -> nn.Module:
@@ -191,7 +193,9 @@ _DILATED_OPTIONS = {"frozen_stages": 0, "frozen_norms": False}
 _TRANSFORMERS = VisualEntry(build=_transformers, options={"config": None})
 
 VISUAL_ENCODERS: dict[str, VisualEntry] = {
-    "darknet53": VisualEntry(build=_darknet53, strides=(8, 16, 32), options={"frozen_convolutions": 56}),
+    "darknet53": VisualEntry(
+        build=_darknet53, strides=(8, 16, 32), options={"frozen_convolutions": 56, "batch_statistics": True}
+    ),
     "small_cnn": VisualEntry(build=_small_cnn, dilated=True, options=_DILATED_OPTIONS),
     "resnet18": VisualEntry(build=_resnet, dilated=True, options=_DILATED_OPTIONS, published=("imagenet",)),
     "resnet50": VisualEntry(build=_resnet, dilated=True, options=_DILATED_OPTIONS, published=("imagenet", "deeplabv3")),
