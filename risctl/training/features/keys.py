@@ -33,7 +33,7 @@ def as_cacheable(system: System) -> FeatureCacheable:
     if not isinstance(system, FeatureCacheable) or not frozen_encoders(system):
         raise UsageError(
             f"nothing of this {type(system).__name__}'s encoders is frozen from the first layer on, so there are no "
-            "features to compute once; freeze the backbone (model.visual.frozen=true or model.visual.frozen_stages; for "
+            "features to compute once; freeze the backbone (model.visual.frozen=true, model.visual.frozen_stages; for "
             "darknet53 model.visual.batch_statistics=false), or set data.features=null"
         )
     return system
