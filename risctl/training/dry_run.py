@@ -25,7 +25,9 @@ from risctl.systems.base import System
 from risctl.systems.registry import build_system
 from risctl.systems.vocabulary import SubwordTokens, VectorWords, VocabularySpec, vocabulary_spec
 from risctl.training.datasets import training_dataset
+from risctl.training.init_weights import read_init_weights
 from risctl.training.trainer import total_steps
+from risctl.training.validation import validation_of
 
 _ASSUMED_WORDS = 10_000
 _BYTE_PAIRS = 50_265
@@ -67,7 +69,7 @@ def dry_run(recipe: Recipe, *, build: Builder | None = None) -> DryRun:
     """Returns what training `recipe` on one device would be. The store is read if it is there; nothing is written.
 
     Raises:
-        RisctlError: Whatever training would raise for the store, the splits and the batch size.
+        RisctlError: Whatever training would raise for the store, the splits, the batch size and the initial weights.
     """
     if recipe.stages:
         return _of_stages(recipe, build)
@@ -75,6 +77,9 @@ def dry_run(recipe: Recipe, *, build: Builder | None = None) -> DryRun:
     absent = [path for path in recipe.data.stores if not Path(path).exists()]
     spec = vocabulary_spec(recipe.model)
     words = _assumed_words(spec)
+    # Read whole, as in training, so that a file that is missing, damaged or no checkpoint is refused here already.
+    section = recipe.train.init_weights
+    init_weights = None if section is None else read_init_weights(section)
     items = steps_per_epoch = steps = None
     if not absent:
         with ExitStack() as opened:
@@ -83,7 +88,8 @@ def dry_run(recipe: Recipe, *, build: Builder | None = None) -> DryRun:
             system = _on_meta(recipe, words, build)
             # As in training, this refuses an unknown split; the preprocess is not used to count.
             items = len(training_dataset(recipe, stores[0], system, also=stores[1:]))
-            stores[0].sentences(recipe.data.val_split)
+            _, unevaluated = validation_of(recipe, stores[0], device=torch.device("cpu"))
+            notes += [] if unevaluated is None else [unevaluated]
         sampler = EpochSampler(
             items,
             recipe.data.batch_size,
@@ -98,6 +104,8 @@ def dry_run(recipe: Recipe, *, build: Builder | None = None) -> DryRun:
         notes.append(f"the store {absent[0]} is not there: steps unknown, a vocabulary of {words:,} words assumed")
     if isinstance(spec, VectorWords):
         notes.append(f"the vocabulary may be smaller: the vectors of {spec.source} were not read")
+    if init_weights is not None:
+        init_weights.check(system)
     memory = _memory(recipe, system, notes)
     parameters = list(system.parameters())
     return DryRun(

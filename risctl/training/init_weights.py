@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,20 +61,13 @@ class InitWeights:
             for name in _word_vectors(system, words=len(vocabulary)):
                 if name in given and name in wanted and len(given[name]) == len(self.vocabulary):
                     given[name], new_words = self._by_word(given[name], wanted[name], vocabulary)
-        problems = [f"{name} is missing" for name in wanted if name not in given]
-        problems += [f"{name} is not of this model" for name in given if name not in wanted]
+        problems = _other_names(given, wanted)
         problems += [
             f"{name} is {tuple(given[name].shape)}, expected {tuple(value.shape)}"
             for name, value in wanted.items()
             if name in given and given[name].shape != value.shape
         ]
-        if problems:
-            more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-            raise CheckpointError(
-                f"train.init_weights: {self.path} is of another model: {'; '.join(problems[:_SHOWN])}{more}. List "
-                "what keeps its own weights in train.init_weights.exclude,"
-                " or what is loaded in train.init_weights.include"
-            )
+        self._refuse(problems)
         system.load_state_dict(given, strict=False)
         rest = len(own) - len(wanted)
         return (
@@ -82,6 +75,24 @@ class InitWeights:
             + (f", {rest} keep their own" if rest else "")
             + (f", and {new_words} words that it does not know" if new_words else "")
         )
+
+    def check(self, system: nn.Module) -> None:
+        """Check the names of the tensors alone, as far as a model can be compared whose words are not known yet.
+
+        Raises `CheckpointError` and `RecipeError` as `fill` does.
+        """
+        own = system.state_dict()
+        self._check_prefixes(own)
+        self._refuse(_other_names(*({name for name in names if self.takes(name)} for names in (self.weights, own))))
+
+    def _refuse(self, problems: Sequence[str]) -> None:
+        if problems:
+            more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+            raise CheckpointError(
+                f"train.init_weights: {self.path} is of another model: {'; '.join(problems[:_SHOWN])}{more}. List "
+                "what keeps its own weights in train.init_weights.exclude,"
+                " or what is loaded in train.init_weights.include"
+            )
 
     def _by_word(self, given: Tensor, wanted: Tensor, vocabulary: Vocabulary) -> tuple[Tensor, int]:
         places = {word: place for place, word in enumerate(self.vocabulary.words)}
@@ -102,6 +113,11 @@ class InitWeights:
         ]
         if problems:
             raise RecipeError("train.init_weights names what the model does not have", problems=problems)
+
+
+def _other_names(given: Collection[str], wanted: Collection[str]) -> list[str]:
+    missing = [f"{name} is missing" for name in wanted if name not in given]
+    return missing + [f"{name} is not of this model" for name in given if name not in wanted]
 
 
 def read_init_weights(section: InitWeightsSection) -> InitWeights:

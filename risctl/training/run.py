@@ -33,7 +33,7 @@ from risctl.training.run_folder import RunFolder
 from risctl.training.state import BestEvaluation, TrainingState
 from risctl.training.train_step import TrainStep
 from risctl.training.trainer import Trainer, TrainerComponents
-from risctl.training.validation import Validation
+from risctl.training.validation import validation_of
 
 _PRECISIONS = {"fp32": "no", "fp16": "fp16", "bf16": "bf16"}
 
@@ -192,7 +192,7 @@ def _assemble(
     """Returns a trainer of a new or resumed run, and notes for its log. A new run folder is made last."""
     if resumption is not None:
         resumption.check_stores(stores)
-    validation = Validation(recipe, stores[0], device=accelerator.device)
+    validation, unevaluated = validation_of(recipe, stores[0], device=accelerator.device)
     if resumption is None:
         initial = initial_system(recipe, stores, build=build)
     else:
@@ -242,7 +242,7 @@ def _assemble(
         accelerator=accelerator,
         logger=Logger(run, callback or NullCallback(), active=accelerator.is_main_process),
     )
-    notes = (initial.vocabulary.note, initial.note, features)
+    notes = (initial.vocabulary.note, initial.note, features, unevaluated)
     return Trainer(components, state), [note for note in notes if note is not None]
 
 

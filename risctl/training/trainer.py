@@ -54,7 +54,7 @@ class TrainerComponents:
         ema: Averages its weights, if at all.
         sampler: Orders the samples.
         dataset: The training samples.
-        validation: Evaluates the system.
+        validation: Evaluates the system, if there is something to evaluate it on.
         accelerator: The accelerator.
         logger: Logs the run.
     """
@@ -69,7 +69,7 @@ class TrainerComponents:
     ema: EMA | None
     sampler: EpochSampler
     dataset: Any
-    validation: Validation
+    validation: Validation | None
     accelerator: Accelerator
     logger: Logger
 
@@ -159,7 +159,7 @@ class Trainer:
 
     def _evaluation_is_due(self) -> bool:
         step = self.state.step
-        if self.recipe.train.eval_every is None:
+        if self.recipe.train.eval_every is None or self.parts.validation is None:
             return False
         every = self.recipe.train.eval_every * self.steps_per_epoch
         return step > self.state.evaluated and (step == self.total or step % every == 0)
@@ -170,7 +170,8 @@ class Trainer:
 
     def _evaluate(self, interrupts: Interrupts) -> None:
         """Evaluates the system, all processes together, and saves it if it is the best."""
-        parts, state = self.parts, self.state
+        parts, state, validation = self.parts, self.state, self.parts.validation
+        assert validation is not None
         alone = parts.accelerator.num_processes == 1
 
         def progress(done: int, total: int) -> None:
@@ -181,7 +182,7 @@ class Trainer:
 
         started = time.monotonic()
         with parts.ema.applied(parts.system) if parts.ema is not None else contextlib.nullcontext():
-            state.figures = parts.validation.figures(parts.system, progress=progress)
+            state.figures = validation.figures(parts.system, progress=progress)
             self._keep_if_best(state.figures)
         state.evaluated = state.step
         seconds = time.monotonic() - started
@@ -191,7 +192,7 @@ class Trainer:
         is_best = state.best is not None and state.best.step == state.step
         shown = ", ".join(f"{figure} {value:.2f}" for figure, value in state.figures.items())
         mark = f"; the best {self.recipe.train.best} so far" if is_best else ""
-        parts.logger.line(f"step {state.step}: {parts.validation.describe()}: {shown}{mark}")
+        parts.logger.line(f"step {state.step}: {validation.describe()}: {shown}{mark}")
 
     def _keep_if_best(self, figures: dict[str, float]) -> None:
         name, state = self.recipe.train.best, self.state

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import torch
 
+from risctl.data.splits import ALL, matches
 from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store
 from risctl.errors import DataError, UsageError, unknown_name
@@ -15,6 +16,35 @@ from risctl.evaluation.video_evaluator import evaluate_videos
 from risctl.metrics.protocols import get_protocol
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
+
+
+def validation_of(recipe: Recipe, store: Store, *, device: torch.device) -> tuple[Validation | None, str | None]:
+    """Returns what evaluates the training of `recipe`, or why nothing does.
+
+    Nothing does with `train.eval_every=null`, and in a store of nothing but the split trained on, such as one made of
+    a person's own few pictures.
+
+    Returns:
+        The validation, or None; and a line for the log, if there is something to say.
+
+    Raises:
+        UsageError: The protocol or split is unknown.
+        DataError: The split is empty.
+    """
+    if recipe.train.eval_every is None:
+        return None, None
+    data = recipe.data
+    if not any(matches(data.val_split, one) for one in store.splits):
+        if all(matches(data.train_split, one) for one in store.splits):
+            return None, (
+                f"no evaluation: {store.path} has no split {data.val_split!r} and none but the one trained on, so "
+                f"there will be no `best`; data.val_split={data.train_split} evaluates on what is trained on"
+            )
+        raise UsageError(
+            f"data.val_split: {unknown_name('split', data.val_split, [*store.splits, ALL])}; or train without "
+            "evaluation: train.eval_every=null"
+        )
+    return Validation(recipe, store, device=device), None
 
 
 class Validation:

@@ -208,6 +208,17 @@ class SystemContract:
         assert terms
         assert all(value.ndim == 0 and value.isfinite() for value in terms.values())
 
+    def test_it_learns_in_bf16(self, system: System) -> None:
+        """As `train.precision=bf16` runs it; an operation that mixes precisions would raise."""
+        system.train()
+        batch = self.batch(system)
+        with torch.autocast("cpu", torch.bfloat16):
+            terms = system.loss(system(batch), batch)
+        total = torch.stack([term.float() for term in terms.values()]).sum()
+        total.backward()
+        grads = [parameter.grad for parameter in system.parameters() if parameter.grad is not None]
+        assert bool(total.isfinite()) and grads and all(bool(one.isfinite().all()) for one in grads)
+
     def test_training_lowers_the_loss(self, system: System) -> None:
         system.train()
         torch.manual_seed(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from helpers.tiny import build_tiny, tiny_recipe, tiny_store
 from risctl.data.batch import collate
 from risctl.data.loading.image_dataset import ReferringImageDataset
 from risctl.data.store.reader import Store
-from risctl.errors import UsageError
+from risctl.errors import CheckpointError, RecipeError, UsageError
+from risctl.recipe.schema import Recipe
 from risctl.training.dry_run import dry_run
 from risctl.training.run import train
 from risctl.training.vocabulary import gather_vocabulary
@@ -53,6 +55,38 @@ def test_activations_are_what_autograd_keeps(store: Path) -> None:
     weights = {parameter.untyped_storage().data_ptr() for parameter in (*system.parameters(), *system.buffers())}
     counted = sum(one.untyped_storage().nbytes() for address, one in kept.items() if address not in weights)
     assert plan.memory["activations"] == pytest.approx(counted, rel=0.02)
+
+
+def test_initial_weights_are_read_before_training_is_promised(store: Path, tmp_path: Path) -> None:
+    def init(name: str, **keys: Any) -> Recipe:
+        return tiny_recipe(store, train={"epochs": 1, "init_weights": {"checkpoint": name, **keys}})
+
+    with pytest.raises(CheckpointError, match="NOT_THERE"):
+        dry_run(init("NOT_THERE"), build=build_tiny)
+    path = train(tiny_recipe(store, train={"epochs": 1}), out=tmp_path / "r", device="cpu", build=build_tiny).checkpoint
+    assert dry_run(init(str(path)), build=build_tiny).steps == 5
+    with pytest.raises(RecipeError, match="bakbone"):
+        dry_run(init(str(path), include=["bakbone"]), build=build_tiny)
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(CheckpointError, match="damaged"):
+        dry_run(init(str(path)), build=build_tiny)
+
+
+def test_a_store_of_one_split_is_trained_on_without_evaluation(store: Path, tmp_path: Path) -> None:
+    """As `risctl prepare custom … --splits train=1` makes it of a person's own pictures."""
+    (tmp_path / "own").mkdir()
+    own = tiny_store(tmp_path / "own", validation=0)
+    recipe = tiny_recipe(own, train={"epochs": 1})
+    assert any("no split 'val'" in note for note in dry_run(recipe, build=build_tiny).notes)
+    told = train(recipe, out=tmp_path / "run", device="cpu", build=build_tiny)
+    assert told.best is None and told.checkpoint.name == "last.safetensors" and told.steps == 6
+    assert "no evaluation: " in (tmp_path / "run" / "log.txt").read_text()
+    never = tiny_recipe(own, data={"val_split": "none"}, train={"epochs": 1, "eval_every": None})
+    assert train(never, out=tmp_path / "never", device="cpu", build=build_tiny).steps == 6
+    with pytest.raises(UsageError, match=r"unknown split 'vla'; did you mean 'val'.*train\.eval_every=null"):
+        dry_run(tiny_recipe(store, data={"val_split": "vla"}), build=build_tiny)
 
 
 def test_optimizers_take_what_they_keep(store: Path) -> None:

@@ -56,7 +56,8 @@ class BoxConvention:
         generator = AnchorGenerator(tuple((_ANCHOR_SCALE * stride,) for stride in strides), (RATIOS,) * len(strides))
         if self.name == "mmdet1":
             generator.cell_anchors = [_mmdet_cell(stride) for stride in strides]
-        generator.set_cell_anchors(maps[0].dtype, maps[0].device)
+        # Never in half precision, whose eight bits would round coordinates to several pixels.
+        generator.set_cell_anchors(torch.promote_types(maps[0].dtype, torch.float32), maps[0].device)
         steps = [[torch.tensor(stride, device=maps[0].device)] * 2 for stride in strides]
         return generator.grid_anchors([list(feature_map.shape[-2:]) for feature_map in maps], steps)
 

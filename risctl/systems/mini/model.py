@@ -198,7 +198,8 @@ class Mini(System):
             corners = detections.corners[rows, chosen]
             logits_of_boxes = self._draw(visual, corners, rows)
             index = rows[:, None, None].expand(-1, height, width)
-            logits = logits.scatter_reduce(0, index, logits_of_boxes, reduce="amax")
+            # Under autocast the masks are drawn in the lower precision, the features may have come in the higher one.
+            logits = logits.scatter_reduce(0, index, logits_of_boxes.to(logits.dtype), reduce="amax")
         return Output(
             logits=logits.masked_fill(_padding_at(visual.padding, height, width), OUTSIDE),
             scores=target_probability(choice, detections.mask) * _evidence(choice, detections),
