@@ -3,49 +3,42 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from risctl.errors import CheckpointError
+from risctl.weights.hdf5_arrays import HDF5Arrays, opened
 
 
 def read_keras_weights(path: Path) -> dict[str, np.ndarray]:
     """Returns `{"layer/weight name": values}` in the file's order, for instance `conv2d_1/conv2d_1/kernel:0`.
 
     Raises:
-        CheckpointError: The file is missing, damaged or no Keras weights file.
+        CheckpointError: The file is missing, damaged or no Keras weights file, or describes more than it can hold.
     """
-    if not path.is_file():
-        raise CheckpointError(f"expected Keras weights at {path}, found no file")
     weights: dict[str, np.ndarray] = {}
-    try:
-        with h5py.File(path, "r") as file:
-            # A whole saved model keeps its weights in a group of its own.
-            root = file["model_weights"] if "layer_names" not in file.attrs and "model_weights" in file else file
-            for layer in _names(root.attrs, "layer_names", path):
-                group = root[layer]
-                for name in _names(group.attrs, "weight_names", path):
-                    weights[f"{layer}/{name}"] = _numbers(group[name], path)
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as Keras weights: {error}") from error
+    with opened(path, what="Keras weights") as file:
+        # A whole saved model keeps its weights in a group of its own.
+        whole = "layer_names" not in file.root.attrs and "model_weights" in file.root
+        root = file.find(file.root, "model_weights") if whole else file.root
+        for layer in _names(file, root, "layer_names", path):
+            group = file.find(root, layer)
+            for name in _names(file, group, "weight_names", path):
+                weights[f"{layer}/{name}"] = file.numbers(file.find(group, name), dtype=np.float32)
     return weights
 
 
-def _names(attributes: Mapping, key: str, path: Path) -> list[str]:
-    if key in attributes:
-        chunks = [attributes[key]]
-    else:
-        # Attributes are limited to 64 KB, so Keras splits long lists into key0, key1, …
-        chunks = [attributes[f"{key}{n}"] for n in itertools.takewhile(lambda n: f"{key}{n}" in attributes, range(999))]
+def _names(file: HDF5Arrays, group: object, key: str, path: Path) -> list[str]:
+    if not isinstance(group, h5py.Group):
+        raise CheckpointError(f"{path} is no Keras weights file: a layer in it is no group")
+    names = file.names(group, key)
+    if names is not None:
+        return names
+    # Attributes are limited to 64 KB, so Keras splits long lists into key0, key1, …
+    numbered = (file.names(group, f"{key}{number}") for number in range(999))
+    chunks = [chunk for chunk in itertools.takewhile(lambda one: one is not None, numbered) if chunk is not None]
     if not chunks:
         raise CheckpointError(f"{path} is no Keras weights file: it has no attribute {key!r}")
-    return [name.decode() if isinstance(name, bytes) else str(name) for chunk in chunks for name in chunk]
-
-
-def _numbers(dataset: h5py.Dataset, path: Path) -> np.ndarray:
-    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "fiu":
-        raise CheckpointError(f"{path} is no Keras weights file: {getattr(dataset, 'name', dataset)} holds no numbers")
-    return np.asarray(dataset[()], dtype=np.float32)
+    return [name for chunk in chunks for name in chunk]

@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from risctl.errors import CheckpointError
+from risctl.weights.budget import Budget
 from risctl.weights.protobuf import fields, message, numbers, varint
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48
 _TYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8", 19: "<f2"}
 # TensorProto's fields of values, by the type: float_val, double_val, int_val, int64_val.
+_LONGEST_NAME = 4096
 _VALUES = {1: 5, 2: 6, 3: 7, 9: 10}
 
 
@@ -40,12 +42,17 @@ def read_tf_checkpoint(path: Path) -> dict[str, np.ndarray]:
     """
     table = _table_of(path)
     try:
-        entries = dict(_entries(table.read_bytes()))
+        budget = Budget(path, size=sum(one.stat().st_size for one in _files_of(table)))
+        entries = dict(_entries(table.read_bytes(), budget))
         if table.suffix == ".index":
-            return _from_bundle(entries, table)
-        return _from_slices(entries)
-    except (ValueError, KeyError, struct.error, OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} cannot be read as a TensorFlow checkpoint: {error}") from error
+            return _from_bundle(entries, table, budget)
+        return _from_slices(entries, budget)
+    except CheckpointError:
+        raise
+    except Exception as error:  # a table of damaged bytes can raise nearly anything
+        raise CheckpointError(
+            f"{path} cannot be read as a TensorFlow checkpoint: {str(error) or type(error).__name__}"
+        ) from None
 
 
 def _table_of(path: Path) -> Path:
@@ -56,7 +63,13 @@ def _table_of(path: Path) -> Path:
     return index if index.is_file() else path
 
 
-def _entries(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _files_of(table: Path) -> list[Path]:
+    if table.suffix != ".index":
+        return [table]
+    return [table, *(one for one in table.parent.iterdir() if one.name.startswith(f"{table.stem}.data-"))]
+
+
+def _entries(data: bytes, budget: Budget) -> Iterator[tuple[bytes, bytes]]:
     """Yields the keys and values of a table."""
     view = memoryview(data)
     if len(data) < _FOOTER or struct.unpack("<Q", data[-8:])[0] != _MAGIC:
@@ -65,7 +78,10 @@ def _entries(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     _, place = varint(view, place)
     _, place = varint(view, place)
     for _, handle in _block(data, *_handle(view, place)):
-        yield from _block(data, *_handle(memoryview(handle), 0))
+        for key, value in _block(data, *_handle(memoryview(handle), 0)):
+            # The same block may be named many times; an entry takes more than its bytes.
+            budget.spend(len(key) + len(value) + 64)
+            yield key, value
 
 
 def _handle(view: memoryview, place: int) -> tuple[int, int]:
@@ -87,13 +103,15 @@ def _block(data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]
         shared, place = varint(view, place)
         own, place = varint(view, place)
         length, place = varint(view, place)
+        if shared + own > _LONGEST_NAME:
+            raise ValueError("a name in it is too long")
         key = key[:shared] + bytes(view[place : place + own])
         place += own
         yield key, bytes(view[place : place + length])
         place += length
 
 
-def _from_bundle(entries: dict[bytes, bytes], index: Path) -> dict[str, np.ndarray]:
+def _from_bundle(entries: dict[bytes, bytes], index: Path, budget: Budget) -> dict[str, np.ndarray]:
     header = dict(fields(entries.pop(b"")))
     shards = int.from_bytes(value, "little") if isinstance(value := header.get(1, 1), bytes) else value
     if header.get(2, 0) != 0:
@@ -116,13 +134,14 @@ def _from_bundle(entries: dict[bytes, bytes], index: Path) -> dict[str, np.ndarr
         file = index.with_name(f"{index.stem}.data-{shard:05d}-of-{shards:05d}")
         if offset + size > file.stat().st_size:
             raise ValueError(f"{file.name} ends before {name.decode()}")
+        budget.spend(size)
         dtype = np.dtype(_TYPES[kind])
         values = np.fromfile(file, dtype=dtype, count=size // dtype.itemsize, offset=offset)
         arrays[name.decode()] = values.reshape(shape)
     return arrays
 
 
-def _from_slices(entries: dict[bytes, bytes]) -> dict[str, np.ndarray]:
+def _from_slices(entries: dict[bytes, bytes], budget: Budget) -> dict[str, np.ndarray]:
     kinds: dict[str, tuple[int | bytes, list[int]]] = {}
     for number, value in fields(entries.pop(b"")):
         if number == 1:
@@ -141,23 +160,24 @@ def _from_slices(entries: dict[bytes, bytes]) -> dict[str, np.ndarray]:
                 raise ValueError(f"{name} is saved in pieces")
             kind, shape = kinds[name]
             if isinstance(kind, int) and kind in _TYPES:
-                arrays[name] = _values(message(piece[3]), kind).reshape(shape)
+                values = _values(message(piece[3]), kind)
+                budget.spend(values.nbytes)
+                arrays[name] = values.reshape(shape)
     return arrays
 
 
 def _values(data: bytes, kind: int) -> np.ndarray:
     """Returns the values of a TensorProto of type `kind`, which the V1 format does not repeat in it."""
-    found: list[np.ndarray] = []
+    found = bytearray()
     for number, value in fields(data):
         if number == 4:
-            found.append(np.frombuffer(message(value), dtype=_TYPES[kind]))
+            found += message(value)
         elif number == _VALUES.get(kind):
             if kind in (1, 2):
-                packed = value if isinstance(value, bytes) else value.to_bytes(4 if kind == 1 else 8, "little")
-                found.append(np.frombuffer(packed, dtype=_TYPES[kind]))
+                found += value if isinstance(value, bytes) else value.to_bytes(4 if kind == 1 else 8, "little")
             else:
-                found.append(np.array(numbers(value), dtype=np.uint64).astype(_TYPES[kind]))
-    return np.concatenate(found) if found else np.zeros(0, dtype=_TYPES[kind])
+                found += np.array(numbers(value), dtype=np.uint64).astype(_TYPES[kind]).tobytes()
+    return np.frombuffer(found, dtype=_TYPES[kind])
 
 
 def _shape(data: bytes) -> list[int]:

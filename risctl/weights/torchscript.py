@@ -8,6 +8,7 @@ tensor is made by this file.
 
 from __future__ import annotations
 
+import math
 import pickletools
 import zipfile
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ import torch
 from torch import Tensor
 
 from risctl.errors import CheckpointError
+from risctl.weights.budget import Budget
+from risctl.weights.pytorch_file import PICKLE_BYTES, check_archive
 
 _KINDS = {
     "DoubleStorage": torch.float64,
@@ -33,8 +36,8 @@ _KINDS = {
     "BoolStorage": torch.bool,
 }
 _MARK = object()
-_PICKLE_BYTES = 64 * 2**20
 _MAX_DEPTH = 100
+_MOST_VISITS = 1_000_000
 
 
 class _FormatError(Exception):
@@ -59,40 +62,51 @@ class _Storage:
 
 def is_torchscript(path: Path) -> bool:
     """Returns whether the file is a TorchScript archive; one of plain tensors is not."""
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except Exception:  # on damaged bytes zipfile raises nearly anything
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def read_torchscript(path: Path) -> dict[str, Tensor]:
     """Returns every parameter and buffer of a TorchScript archive by its dotted name. Nothing in it runs.
 
     Raises:
-        CheckpointError: The file is damaged or no such archive.
+        CheckpointError: The file is damaged or no such archive, or describes more than it can hold.
     """
+    check_archive(path)
     try:
         with zipfile.ZipFile(path) as archive:
             [name] = [one for one in archive.namelist() if one.count("/") == 1 and one.endswith("/data.pkl")]
-            if archive.getinfo(name).file_size > _PICKLE_BYTES:
+            if archive.getinfo(name).file_size > PICKLE_BYTES:
                 raise _FormatError("its list of modules is too long")
             root = _symbols(archive.read(name))
-            reader = _Storages(archive, name.split("/")[0])
+            reader = _Storages(archive, name.split("/")[0], Budget(path))
             return dict(_tensors(root, reader, prefix="", depth=0))
     except _FormatError as error:
         raise CheckpointError(f"{path} is no TorchScript archive that can be read safely: {error}") from None
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path} cannot be read as a TorchScript archive ({error}); get the file again") from None
-    except (RuntimeError, MemoryError, NotImplementedError):
+    except CheckpointError:
+        raise
+    except (RuntimeError, MemoryError):
         raise CheckpointError(f"{path} is damaged or encrypted; get the file again") from None
+    except Exception as error:  # on damaged bytes zipfile and pickletools raise nearly anything
+        raise CheckpointError(f"{path} cannot be read as a TorchScript archive ({error}); get the file again") from None
 
 
 class _Storages:
     """The storages of an archive, each read once."""
 
-    def __init__(self, archive: zipfile.ZipFile, folder: str) -> None:
-        self._archive, self._folder = archive, folder
+    def __init__(self, archive: zipfile.ZipFile, folder: str, budget: Budget) -> None:
+        self._archive, self._folder, self._budget = archive, folder, budget
         self._read: dict[str, Tensor] = {}
+        self._visits = 0
+
+    def count_visit(self) -> None:
+        """Counts a value that is looked at: one that is named many times would be looked at without end."""
+        self._visits += 1
+        if self._visits > _MOST_VISITS:
+            raise _FormatError("it names the same modules over and over")
 
     def tensor(self, made: _Object) -> Tensor:
         """Returns the tensor that `_rebuild_tensor_v2` would have made."""
@@ -104,6 +118,8 @@ class _Storages:
         last = offset + sum((one - 1) * step for one, step in zip(size, stride, strict=True) if one > 0)
         if min([offset, *size, *stride, 0]) < 0 or (0 not in size and last >= min(len(flat), length)):
             raise _FormatError("a tensor reaches beyond its storage")
+        # One number may be repeated along any axis.
+        self._budget.spend(math.prod(size) * max(4, flat.element_size()))
         return flat.as_strided(tuple(size), tuple(stride), offset).clone()
 
     def _flat(self, key: str, kind: str) -> Tensor:
@@ -118,6 +134,7 @@ class _Storages:
 def _tensors(value: Any, storages: _Storages, *, prefix: str, depth: int) -> Iterator[tuple[str, Tensor]]:
     if depth > _MAX_DEPTH:
         raise _FormatError("its modules are nested too deep")
+    storages.count_visit()
     if not isinstance(value, _Object):
         return
     if value.name.startswith("torch._utils._rebuild_tensor"):

@@ -1,10 +1,12 @@
-"""The names and shapes of a published VLT checkpoint; values are constants, so that files stay small."""
+"""The names and shapes of a published VLT checkpoint; values are constants, and the long ones take no space on disk."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 STAGES = ((64, 1), (128, 2), (256, 8), (512, 8), (1024, 4))
 
@@ -70,13 +72,27 @@ def vlt_shapes(
 
 
 def write_h5(path: Path, shapes: dict[str, tuple[int, ...]], *, constants: dict[str, float] | None = None) -> None:
-    """Write a Keras weights file in which each array is one constant: that of `constants`, else 0.01."""
+    """Write a Keras weights file in which each array is one constant: that of `constants`, else 0.01 or, if long, 0."""
     layers: dict[str, list[str]] = {}
     with h5py.File(path, "w") as file:
         for full, shape in shapes.items():
             layer, name = full.split("/", 1)
             layers.setdefault(layer, []).append(name)
-            file.create_dataset(full, shape=shape, dtype="f4", fillvalue=(constants or {}).get(full, 0.01))
+            value = (constants or {}).get(full)
+            if value is None and math.prod(shape) > 2000:
+                _reserve(file, full, shape)
+            else:
+                file.create_dataset(full, data=np.full(shape, 0.01 if value is None else value, dtype=np.float32))
         for layer, names in layers.items():
             file[layer].attrs["weight_names"] = [name.encode() for name in names]
         file.attrs["layer_names"] = [layer.encode() for layer in layers]
+
+
+def _reserve(file: h5py.File, name: str, shape: tuple[int, ...]) -> None:
+    """Add an array of zeros that has its full length in the file, and is a hole on disk."""
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+    links.set_create_intermediate_group(True)
+    h5py.h5d.create(file.id, name.encode(), h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple(shape), plan, links)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import safetensors
-import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from risctl.errors import CheckpointError, nearest
+from risctl.weights.pytorch_file import read_state
+from risctl.weights.tensor_checks import check_finite, check_plain, fits_kind, kind_problem
 
 _PUBLISHED = ("imagenet", "deeplabv3")
 _SHOWN = 3
@@ -57,7 +56,7 @@ def load_state(module: nn.Module, state: dict[str, Tensor], *, source: str, igno
         ignored: Prefixes of keys to skip.
 
     Raises:
-        CheckpointError: Tensors are missing, unknown or of another shape.
+        CheckpointError: Tensors are missing, unknown, or of another shape or kind, or hold numbers that are not finite.
     """
     own = module.state_dict()
     state = {key: value for key, value in state.items() if not key.startswith(ignored)} if ignored else state
@@ -71,6 +70,14 @@ def load_state(module: nn.Module, state: dict[str, Tensor], *, source: str, igno
     ]
     if missing or unknown or shapes:
         raise CheckpointError(f"{source} is of another model: {describe_difference(missing, unknown, shapes)}")
+    kinds = [
+        kind_problem(key, value.dtype, own[key].dtype)
+        for key, value in state.items()
+        if not fits_kind(value.dtype, own[key].dtype)
+    ]
+    if kinds:
+        raise CheckpointError(f"{source} is of another model: {kinds[0]}")
+    check_finite(state.items(), source=source)
     module.load_state_dict(state, strict=False)
 
 
@@ -107,12 +114,11 @@ def _read(path: Path, name: str) -> dict[str, Tensor]:
             f"expected a .safetensors backbone, got {path}; convert it first: "
             f"risctl import {name.replace('_', '-')} {path} --out {path.with_suffix('.safetensors').name}"
         )
+    if path.suffix != ".safetensors":
+        return read_state(path, what=f"weights of {name}", inside=())
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        state = load_file(path)
+    except Exception as error:  # damaged names and types come as other errors than the library's own
         raise CheckpointError(f"{path} cannot be read as weights of {name}: {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(f"expected a state dict of tensors in {path}, got {type(state).__name__}")
+    check_plain(state, source=path)
     return state

@@ -5,12 +5,10 @@ Sizes follow from shapes; attention heads have 64 channels in all published mode
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
 
@@ -20,6 +18,8 @@ from risctl.core.encoders.text.clip_text import CLIPText
 from risctl.core.encoders.visual.clip_resnet import CLIPResNet
 from risctl.core.encoders.visual.clip_vit import CLIPViT
 from risctl.errors import CheckpointError
+from risctl.weights.budget import check_regular
+from risctl.weights.pytorch_file import read_state, state_of
 from risctl.weights.torchscript import is_torchscript, read_torchscript
 
 _HEAD_CHANNELS = 64
@@ -57,21 +57,12 @@ def read_published_clip(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: The file is missing, damaged or something else.
     """
-    if not path.is_file():
-        raise CheckpointError(f"expected a CLIP checkpoint at {path}, found no file")
+    what = "a CLIP checkpoint"
+    check_regular(path, what=what)
     if is_torchscript(path):
-        state = read_torchscript(path)
+        tensors = state_of(read_torchscript(path), path=path, what=what)
     else:
-        try:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise CheckpointError(f"{path} cannot be read as a CLIP checkpoint: {first}") from error
-        content = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-        if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-            raise CheckpointError(f"expected a state dict of tensors in {path}, got {type(loaded).__name__}")
-        state = content
-    tensors = {name.removeprefix("module."): one for name, one in state.items()}
+        tensors = read_state(path, what=what, inside=("state_dict",))
     return {name: one.float() if one.is_floating_point() else one for name, one in tensors.items()}
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from risctl.errors import CheckpointError
+from risctl.weights.pytorch_file import read_state
 
 _ENCODER = {
     "self_attn.sampling_offsets": "attention.offsets",
@@ -88,18 +87,8 @@ def read_referformer(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: There is no such file, or it holds something else.
     """
-    if not path.is_file():
-        raise CheckpointError(f"no file at {path}")
-    try:
-        # The published files keep their training arguments beside the weights.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as a PyTorch checkpoint: {str(error).splitlines()[0]}") from error
-    state = content.get("model", content) if isinstance(content, dict) else content
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(f"expected the tensors of a model under 'model' in {path}, got {type(state).__name__}")
-    return {str(name).removeprefix("module."): value for name, value in state.items()}
+    # The published files keep their training arguments beside the weights.
+    return read_state(path, what="a ReferFormer checkpoint", inside=("model",), allowed=[argparse.Namespace])
 
 
 def referformer_model(state: Mapping[str, Tensor], *, source: Path) -> dict[str, Any]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from risctl.errors import CheckpointError
+from risctl.weights.pytorch_file import read_state
 
 PUBLISHED_VECTORS = "GoogleNews-vectors-negative300.bin"
 """The word vectors that the published checkpoints were trained with."""
@@ -48,17 +47,7 @@ def read_zsi(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: The file is missing, damaged or something else.
     """
-    if not path.is_file():
-        raise CheckpointError(f"expected a ZSI checkpoint at {path}, found no file")
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} cannot be read as a ZSI checkpoint: {first}") from error
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(f"expected a state dict of tensors in {path}, got {type(loaded).__name__}")
-    return {name.removeprefix("module."): one for name, one in state.items()}
+    return read_state(path, what="a ZSI checkpoint", inside=("state_dict",))
 
 
 def zsi_model(arrays: Mapping[str, Tensor], *, source: str) -> dict[str, Any]:

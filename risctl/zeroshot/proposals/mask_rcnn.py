@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from urllib.error import URLError
 
@@ -11,7 +10,9 @@ import torch
 from torch import nn
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights, maskrcnn_resnet50_fpn
 
-from risctl.errors import CheckpointError, MachineError
+from risctl.core.encoders.load_weights import load_state
+from risctl.errors import MachineError
+from risctl.weights.pytorch_file import read_state
 from risctl.zeroshot.proposals.base import InputImage, Proposals, SourceOptions, no_proposals
 
 
@@ -58,12 +59,9 @@ def load_mask_rcnn(weights: str | None, *, device: torch.device | str = "cpu") -
                 f"{torch.hub.get_dir()}/checkpoints"
             ) from error
         return MaskRCNN(model, name="Mask R-CNN R50-FPN (torchvision, COCO)", device=device)
+    state = read_state(Path(weights), what="torchvision's Mask R-CNN R50-FPN", inside=())
     model = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
-    try:
-        model.load_state_dict(torch.load(Path(weights), map_location="cpu", weights_only=True))
-    except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError, TypeError, AttributeError) as error:
-        first = str(error).splitlines()[0]
-        raise CheckpointError(f"{weights} cannot be read as torchvision's Mask R-CNN R50-FPN: {first}") from error
+    load_state(model, state, source=str(weights))
     return MaskRCNN(model, name=f"Mask R-CNN {weights}", device=device)
 
 

@@ -8,13 +8,11 @@ are those of `core.encoders.visual.dilated_resnet.DilatedResNet`.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import h5py
 import numpy as np
-import safetensors
 import torch
 from safetensors.numpy import load_file
 from torch import Tensor
@@ -22,6 +20,8 @@ from torch import Tensor
 from risctl.core.encoders.visual.dilated_resnet import DilatedResNet
 from risctl.errors import CheckpointError
 from risctl.weights.caffemodel import read_caffemodel
+from risctl.weights.hdf5_arrays import opened
+from risctl.weights.npz import read_npz
 from risctl.weights.pairing import WeightReader, kernel, tensor
 from risctl.weights.tf_checkpoint import is_tf_checkpoint, read_tf_checkpoint
 
@@ -136,15 +136,16 @@ def _from_bgr(weight: Tensor) -> Tensor:
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         if path.suffix == ".npz" and path.is_file():
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
+            return read_npz(path, what="arrays of DeepLab")
         if path.suffix == ".safetensors" and path.is_file():
             return load_file(path)
         if path.suffix == ".h5" and path.is_file():
             return _read_h5(path)
         if path.suffix == ".caffemodel" and path.is_file():
             return read_caffemodel(path)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, safetensors.SafetensorError) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # on damaged bytes the readers raise nearly anything
         raise CheckpointError(f"{path} cannot be read as arrays: {error}") from error
     if is_tf_checkpoint(path):
         return read_tf_checkpoint(path)
@@ -159,12 +160,13 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 def _read_h5(path: Path) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
 
-    def keep(name: str, found: object) -> None:
-        if isinstance(found, h5py.Dataset) and found.dtype.kind in "fiu":
-            arrays[name] = np.asarray(found[()])
+    with opened(path, what="arrays of DeepLab") as file:
 
-    with h5py.File(path, "r") as file:
-        file.visititems(keep)
+        def keep(name: str, found: object) -> None:
+            if isinstance(found, h5py.Dataset) and found.dtype.kind in "fiu":
+                arrays[name] = file.numbers(found)
+
+        file.root.visititems(keep)
     return arrays
 
 
