@@ -156,7 +156,7 @@ def prepare_dataset(
         differences=tuple(differences(content.name, content.split_by, counts)),
         explanation=explanation(content.name, content.split_by, counts),
         verification=verify_prepared(out, instances=instances, stage=stage) if verify else None,
-        warnings=tuple(_warnings(dataset, content)),
+        warnings=(*info.warnings, *_warnings(dataset, content)),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import threading
 from io import FileIO
 from pathlib import Path
@@ -21,6 +23,10 @@ class RandomAccessFile:
         self._open()
 
     def _open(self) -> None:
+        # Opening a pipe would wait for its other end, and a device has no size.
+        mode = self.path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
         self._file = FileIO(self.path)
         self._lock = threading.Lock()
         self._process = os.getpid()

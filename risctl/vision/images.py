@@ -127,9 +127,32 @@ def image_size(source: bytes | Path) -> tuple[int, int]:
         return image.height, image.width
 
 
-def decode_stored(data: bytes) -> np.ndarray:
-    """Decodes a dataset's image in its stored orientation to RGB, uint8 (H, W, 3). Raises `DataError` if damaged."""
+class WrongSizeError(DataError):
+    """An image has another size than its annotations were made for.
+
+    Attributes:
+        size: Its (height, width).
+    """
+
+    def __init__(self, size: tuple[int, int], *, expected: tuple[int, int]) -> None:
+        self.size = size
+        super().__init__(f"the stored image has {size[0]}x{size[1]} pixels, not {expected[0]}x{expected[1]}")
+
+
+def decode_stored(data: bytes, *, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Decodes a dataset's image in its stored orientation to RGB, uint8 (H, W, 3).
+
+    Args:
+        data: The encoded image.
+        size: The (height, width) that it must have.
+
+    Raises:
+        WrongSizeError: It has another size; nothing is decoded.
+        DataError: It is damaged or too large.
+    """
     with _opened(data, name="the stored image") as image:
+        if size is not None and image.size != size[::-1]:
+            raise WrongSizeError((image.height, image.width), expected=size)
         _check_size(image.size, name="the stored image", max_pixels=MAX_PIXELS)
         return _pixels(_decoded(image, name="the stored image"), name="the stored image")
 

@@ -6,6 +6,7 @@ which can be written to JSON unchanged. Masks are bool (H, W); boxes are `(x, y,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
@@ -15,6 +16,8 @@ from pycocotools import mask as coco_mask
 from risctl.errors import DataError
 
 _FEW_RUNS = 256  # up to so many runs are filled one by one
+_LONG_TO_CHECK = 100  # from so many characters on, numpy checks counts faster than a loop
+_LONGEST_RUN = 6  # characters of a run at most: pycocotools shifts further into undefined behaviour
 _LONG_COUNTS = 2_000  # from so many characters of counts on, pycocotools decodes faster
 
 
@@ -95,6 +98,27 @@ def runs(rle: RLE) -> np.ndarray:
     found[1::2] = found[1::2].cumsum()
     found[2::2] = found[2::2].cumsum()
     return found
+
+
+def is_sound(rle: RLE) -> bool:
+    """Returns whether the counts of `rle` are well formed and cover its size, which is positive, exactly.
+
+    It says what `check` says of the counts, in a third of the time where they are long.
+    """
+    pixels, counts = math.prod(rle["size"]), rle["counts"]
+    if len(counts) < _LONG_TO_CHECK:
+        return _run_total(counts) == pixels
+    if not counts.isascii():
+        return False
+    codes = np.frombuffer(counts.encode("ascii"), dtype=np.uint8)
+    ends = np.flatnonzero((codes - 48) & 32 == 0)
+    if codes.min() < 48 or codes.max() >= 48 + 64 or not len(ends) or ends[-1] != len(codes) - 1:
+        return False
+    if ends[0] >= _LONGEST_RUN or np.diff(ends).max(initial=0) > _LONGEST_RUN:
+        return False
+    # None is above `pixels`, so that neither the sums in `runs` nor this one can overflow unnoticed.
+    lengths = runs(rle)
+    return bool(lengths.min() >= 0 and lengths.max() <= pixels and lengths.sum() == pixels)
 
 
 def area(rle: RLE) -> int:
@@ -193,7 +217,7 @@ def _run_total(counts: str) -> int:
     value = shift = 0
     for character in counts:
         code = ord(character) - 48
-        if not 0 <= code < 64 or shift > 60:
+        if not 0 <= code < 64 or shift >= 5 * _LONGEST_RUN:
             return -1
         value |= (code & 31) << shift
         shift += 5

@@ -13,11 +13,12 @@ from functools import cached_property
 
 import numpy as np
 
+from risctl.data.store import schema
 from risctl.data.store.reader import Store
 from risctl.errors import DataError
 from risctl.vision import rle
 
-VIDEOS = "videos"
+VIDEOS = schema.VIDEOS
 """`split_by` of a store whose images are frames."""
 
 PER_VIDEO = 1000
@@ -60,6 +61,12 @@ class ClipStore:
         rows: dict[str, list[int]] = {}
         for row, name in enumerate(names):
             rows.setdefault(name, []).append(row)
+        heights, widths = self.store.numbers("images/height"), self.store.numbers("images/width")
+        for name, own in rows.items():
+            if np.ptp(heights[own]) or np.ptp(widths[own]):
+                raise DataError(
+                    f"the frames of {name} in {self.store.path} have several sizes; prepare the store again"
+                )
         return names, {name: tuple(own) for name, own in rows.items()}
 
     @property

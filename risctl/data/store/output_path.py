@@ -22,6 +22,8 @@ def check_output_path(out: Path, *, overwrite: bool) -> None:
     """
     if not out.exists() or out.is_dir():  # a folder is refused where it would be written to
         return
+    if not out.is_file():  # a pipe or a device
+        raise UsageError(f"{out} is no regular file; name another file with --out")
     with out.open("rb") as file:
         head = file.read(schema.HEADER_BYTES)
     if not schema.is_of_a_store(head):

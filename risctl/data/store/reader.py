@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Iterable
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ import numpy as np
 from risctl.data import splits
 from risctl.data.random_access import RandomAccessFile
 from risctl.data.records import Sample, SampleIds
-from risctl.data.store import schema
+from risctl.data.store import linked_images, schema
+from risctl.data.store.columns import Columns
 from risctl.data.store.rows import TEXT_FIELDS, AnnotationRow, ImageRow, RefRow, SentenceRow, TextField
 from risctl.errors import DataError, UsageError, unknown_name
 from risctl.vision import rle
-from risctl.vision.images import decode_stored
+from risctl.vision.images import WrongSizeError, decode_stored
 from risctl.vision.rle import RLE
 
 
@@ -43,6 +44,7 @@ class Store:
         linked: Whether images are kept outside the store.
         notes: Irregularities of the dataset that were repaired when the store was written, with their counts.
         size: Size of the file in bytes.
+        image_roots: Folders whose images the store may read if it is a linked one.
 
     Example:
         >>> with risctl.Store("data.h5") as store:
@@ -51,9 +53,19 @@ class Store:
         ('tiny', 'green box')
     """
 
-    def __init__(self, path: Path | str) -> None:
-        """Opens the store at `path`. Raises `DataError` if it is missing, no store, or damaged."""
+    def __init__(self, path: Path | str, *, image_roots: Iterable[Path | str] = ()) -> None:
+        """Opens a store.
+
+        Args:
+            path: The file.
+            image_roots: Folders whose images the store may read if it is a linked one, besides its own folder and
+                those that `linked_images.roots_of` names.
+
+        Raises:
+            DataError: It is missing, no store, or damaged.
+        """
         self.path = Path(path)
+        self.image_roots = linked_images.roots_of(self.path, named=image_roots)
         self._open()
 
     def _open(self) -> None:
@@ -72,16 +84,17 @@ class Store:
     def _read_layout(self) -> None:
         head = self._file.read(0, schema.HEADER_BYTES)
         offset, length, digest = schema.check_header(head, length=self.size, path=self.path)
-        data = self._read(offset, length)
+        self._columns = Columns(self._file, self.path)
+        data = self._columns.read(offset, length)
         try:
             if hashlib.sha256(data).hexdigest() != digest:
                 raise ValueError("its layout is not what was written")
             layout = schema.Layout.from_bytes(data, length=self.size)
         except ValueError as error:
-            raise DataError(f"{self.path} is damaged ({error}); prepare or copy the store again") from error
+            raise self._columns.damaged(str(error)) from error
         self.name, self.split_by, self.fingerprint = layout.name, layout.split_by, layout.fingerprint
         self.linked, self.notes = layout.linked, layout.notes
-        self._columns, self._parts = layout.columns, layout.parts
+        self._columns.layout = layout
 
     def close(self) -> None:
         """Closes the file; the store cannot be used afterwards."""
@@ -94,10 +107,10 @@ class Store:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path.absolute(), "fingerprint": self.fingerprint}
+        return {"path": self.path.absolute(), "fingerprint": self.fingerprint, "image_roots": self.image_roots}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.path = state["path"]
+        self.path, self.image_roots = state["path"], state["image_roots"]
         self._open()
         if self.fingerprint != state["fingerprint"]:
             raise DataError(f"{self.path} was replaced by another store while in use; start again")
@@ -105,47 +118,9 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r}, name={self.name!r}, split_by={self.split_by!r})"
 
-    # Reading at an offset.
-
-    def _read(self, offset: int, length: int) -> bytes:
-        if length == 0:
-            return b""
-        if self._file.closed:
-            raise DataError(f"the store {self.path} is closed")
-        data = self._file.read(offset, length)
-        if len(data) != length:
-            raise DataError(f"{self.path} was cut short while in use; prepare or copy the store again")
-        return data
-
     def numbers(self, name: str) -> np.ndarray:
         """Returns a column of `schema.columns()`, such as "refs/image", read-only; it then stays in memory."""
-        if name not in self._cache:
-            column = self._columns[name]
-            data = self._read(column.offset, column.length)
-            if zlib.crc32(data) != column.crc32:
-                raise DataError(f"{self.path} is damaged (in {name}); prepare or copy the store again")
-            self._cache[name] = np.frombuffer(data, dtype=column.kind).reshape(column.shape)
-        return self._cache[name]
-
-    @cached_property
-    def _cache(self) -> dict[str, np.ndarray]:
-        return {}
-
-    def _text(self, name: str, row: int) -> str:
-        offsets = self.numbers(f"{name}/offsets")
-        start, stop = int(offsets[row]), int(offsets[row + 1])
-        return schema.unpack_text(self._read(self._columns[f"{name}/blob"].offset + start, stop - start))
-
-    def _texts(self, name: str) -> list[str]:
-        """Returns a text column in one read."""
-        column = self._columns[f"{name}/blob"]
-        blob = self._read(column.offset, column.shape[0])
-        offsets = self.numbers(f"{name}/offsets").tolist()
-        return [schema.unpack_text(blob[start:stop]) for start, stop in pairwise(offsets)]
-
-    def _ragged(self, name: str, row: int) -> np.ndarray:
-        offsets = self.numbers(f"{name}/offsets")
-        return self.numbers(f"{name}/values")[offsets[row] : offsets[row + 1]]
+        return self._columns.numbers(name)
 
     def _checked(self, row: int, table: str) -> int:
         count = len(self.numbers(f"{table}/id"))
@@ -157,17 +132,21 @@ class Store:
 
     @cached_property
     def categories(self) -> dict[int, str]:
-        """Category names by id."""
-        return dict(zip(self.numbers("categories/id").tolist(), self._texts("categories/name")))
+        """Category names by id; `category` takes ids that have no name, too."""
+        return dict(zip(self.numbers("categories/id").tolist(), self._columns.texts("categories/name")))
+
+    def category(self, category_id: int) -> str:
+        """Returns the name of a category, "category N" if it has none."""
+        return self.categories.get(category_id, f"category {category_id}")
 
     @cached_property
     def splits(self) -> list[str]:
         """Names of the splits, in order of appearance."""
-        return self._texts("splits")
+        return self._columns.texts("splits")
 
     @cached_property
     def _abilities(self) -> list[str]:
-        return self._texts("abilities")
+        return self._columns.texts("abilities")
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Returns `{split: {"images", "refs", "sentences"}}`, splits in order of appearance."""
@@ -206,7 +185,7 @@ class Store:
         """
         if text_field not in TEXT_FIELDS:
             raise UsageError(unknown_name("text field", text_field, TEXT_FIELDS))
-        texts = self._texts("sentences/sent" if text_field == "sent" else "sentences/raw")
+        texts = self._columns.texts("sentences/sent" if text_field == "sent" else "sentences/raw")
         selected = [texts[row] for row in self.sentences(split)]
         return [text.lower() for text in selected] if text_field == "raw_lower" else selected
 
@@ -218,7 +197,7 @@ class Store:
         return ImageRow(
             row=row,
             image_id=int(self.numbers("images/id")[row]),
-            file_name=self._text("images/file_name", row),
+            file_name=self._columns.text("images/file_name", row),
             height=int(self.numbers("images/height")[row]),
             width=int(self.numbers("images/width")[row]),
         )
@@ -228,33 +207,28 @@ class Store:
         row = self._checked(row, "images")
         length = int(self.numbers("images/length")[row])
         if self.linked:
-            path = Path(self._text("images/path", row))
-            try:
-                data = path.read_bytes()
-            except OSError as error:
-                raise DataError(
-                    f"{self.path} links to {path}, which cannot be read ({error.strerror or error}); "
-                    f"prepare the store again, or without --link"
-                ) from error
-            where = f"{path}, to which {self.path} links, has changed"
+            link = self._columns.text("images/path", row)
+            data = linked_images.read(link, length=length, roots=self.image_roots, store=self.path)
+            where = f"{link}, to which {self.path} links, has changed"
         else:
-            part = self._parts[self.numbers("images/part")[row]]
-            data = self._read(part.offset + int(self.numbers("images/start")[row]), length)
+            part = self._columns.layout.parts[self.numbers("images/part")[row]]
+            data = self._columns.read(part.offset + int(self.numbers("images/start")[row]), length)
             where = f"image row {row} of {self.path} is damaged"
-        if len(data) != length or zlib.crc32(data) != self.numbers("images/crc32")[row]:
+        if zlib.crc32(data) != self.numbers("images/crc32")[row]:
             raise DataError(f"{where}; prepare the store again")
         return data
 
     def pixels(self, row: int) -> np.ndarray:
         """Returns the image of `row`, RGB uint8 (H, W, 3), in the orientation of its annotations."""
         image = self.image(row)
-        pixels = decode_stored(self.image_bytes(row))
-        if pixels.shape[:2] != (image.height, image.width):
+        try:
+            return decode_stored(self.image_bytes(row), size=(image.height, image.width))
+        except WrongSizeError as error:
+            height, width = error.size
             raise DataError(
-                f"image {image.image_id} of {self.path} has {pixels.shape[0]}x{pixels.shape[1]} pixels; "
-                f"its annotations are for {image.height}x{image.width} (height x width)"
-            )
-        return pixels
+                f"image {image.image_id} of {self.path} has {height}x{width} pixels; its annotations are for "
+                f"{image.height}x{image.width} (height x width)"
+            ) from error
 
     def annotation(self, row: int) -> AnnotationRow:
         """Returns the annotation of `row`, with its mask."""
@@ -280,7 +254,7 @@ class Store:
         """Returns the ref, one referred target with its sentences, of `row`."""
         row = self._checked(row, "refs")
         image = int(self.numbers("refs/image")[row])
-        annotations = tuple(self._ragged("refs/annotations", row).tolist())
+        annotations = self._annotations_of_ref(row)
         categories = self.numbers("annotations/category")
         offsets = self.numbers("refs/sentences")
         return RefRow(
@@ -294,13 +268,24 @@ class Store:
             sentences=np.arange(offsets[row], offsets[row + 1]),
         )
 
+    def _annotations_of_ref(self, row: int) -> tuple[int, ...]:
+        found = tuple(self._columns.ragged("refs/annotations", row).tolist())
+        # In a store of videos a ref's image is the first frame, and its annotations are in any frame.
+        if self.split_by != schema.VIDEOS:
+            image, images = self.numbers("refs/image")[row], self.numbers("annotations/image")
+            if any(images[annotation] != image for annotation in found):
+                raise self._columns.damaged(f"ref row {row} has an annotation of another image")
+        return found
+
     def mask(self, ref_row: int) -> RLE:
         """Returns the union of a ref's masks; it is empty for a no-target ref."""
         row = self._checked(ref_row, "refs")
-        masks = [self._mask(index) for index in self._ragged("refs/annotations", row)]
+        masks = [self._mask(annotation) for annotation in self._annotations_of_ref(row)]
         if len(masks) == 1:
             return masks[0]
         if masks:
+            if any(mask["size"] != masks[0]["size"] for mask in masks):  # frames of a video
+                raise self._columns.damaged(f"the masks of ref row {row} have several sizes")
             return rle.union(masks)
         image = self.numbers("refs/image")[row]
         return rle.empty(int(self.numbers("images/height")[image]), int(self.numbers("images/width")[image]))
@@ -308,22 +293,31 @@ class Store:
     def _mask(self, row: int) -> RLE:
         image = self.numbers("annotations/image")[row]
         size = [int(self.numbers("images/height")[image]), int(self.numbers("images/width")[image])]
-        return {"size": size, "counts": self._text("annotations/counts", row)}
+        mask: RLE = {"size": size, "counts": self._columns.text("annotations/counts", row)}
+        # Once for each mask: then its bytes are known to be the same.
+        if not self._sound_masks[row]:
+            if not rle.is_sound(mask):
+                raise self._columns.damaged(f"the mask of annotation row {row} does not fill {size[0]}x{size[1]}")
+            self._sound_masks[row] = True
+        return mask
+
+    @cached_property
+    def _sound_masks(self) -> np.ndarray:
+        return np.zeros(len(self.numbers("annotations/id")), dtype=bool)
 
     def sentence(self, row: int) -> SentenceRow:
         """Returns the sentence of `row`."""
         row = self._checked(row, "sentences")
         ref = int(self.numbers("sentences/ref")[row])
-        start, stop = self.numbers("sentences/tokens/offsets")[row : row + 2].tolist()
         return SentenceRow(
             row=row,
             ref=ref,
             image=int(self.numbers("refs/image")[ref]),
             sentence_id=int(self.numbers("sentences/id")[row]),
-            raw=self._text("sentences/raw", row),
-            sent=self._text("sentences/sent", row),
-            tokens=tuple(self._text("tokens", token) for token in range(start, stop)),
-            abilities=tuple(self._abilities[index] for index in self._ragged("sentences/abilities", row)),
+            raw=self._columns.text("sentences/raw", row),
+            sent=self._columns.text("sentences/sent", row),
+            tokens=self._columns.tokens(row),
+            abilities=tuple(self._abilities[index] for index in self._columns.ragged("sentences/abilities", row)),
         )
 
     def sample(self, sentence_row: int, *, text_field: TextField = "sent", pixels: bool = True) -> Sample:

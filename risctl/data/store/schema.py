@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,12 +25,14 @@ from typing import Any
 
 import numpy as np
 
+from risctl.data.store import strict_json
 from risctl.errors import DataError
 
 FORMAT = "risctl store"
 VERSION = 1
 HEADER_BYTES = 512
 PART_BYTES = 64 * 2**20
+VIDEOS = "videos"  # `split_by` of a store whose images are frames of videos
 
 # Numbers: column -> (type, values a row).
 NUMBERS: Mapping[str, tuple[str, int]] = {
@@ -73,6 +76,30 @@ TEXTS: tuple[str, ...] = (
     "sentences/sent",
     "tokens",
 )
+
+# Those that may have surrogates.
+SYSTEM_NAMES = ("images/file_name", "images/path")
+
+# Offsets: column -> (table whose rows they divide among, table or column that they divide). Of N rows there are N + 1.
+RANGES: Mapping[str, tuple[str, str]] = {
+    "images/annotations": ("images", "annotations"),
+    "refs/annotations/offsets": ("refs", "refs/annotations/values"),
+    "refs/sentences": ("refs", "sentences"),
+    "sentences/tokens/offsets": ("sentences", "tokens"),
+    "sentences/abilities/offsets": ("sentences", "sentences/abilities/values"),
+    **{f"{name}/offsets": (name.rpartition("/")[0] or name, f"{name}/blob") for name in TEXTS},
+}
+# Values of ragged columns and of texts: as many as the offsets say.
+RAGGED = ("refs/annotations/values", "sentences/abilities/values", *(f"{name}/blob" for name in TEXTS))
+# Row numbers: column -> the table that they point into.
+POINTERS: Mapping[str, str] = {
+    "annotations/image": "images",
+    "refs/image": "images",
+    "refs/split": "splits",
+    "refs/annotations/values": "annotations",
+    "sentences/ref": "refs",
+    "sentences/abilities/values": "abilities",
+}
 
 # Where the pixels lie does not matter: a linked store and a full one of the same files share a fingerprint.
 PLACES = ("images/part", "images/start", "images/path/blob", "images/path/offsets")
@@ -135,26 +162,73 @@ class Layout:
     def from_bytes(cls, data: bytes, *, length: int) -> Layout:
         """Parses a layout. Raises `ValueError` if it is malformed, or does not fit in a file of `length` bytes."""
         try:
-            content = json.loads(data)
-            content["columns"] = {name: _column(one, length) for name, one in content["columns"].items()}
-            content["parts"] = [_column(value, length) for value in content["parts"]]
-            layout = cls(**content)
+            return cls._from_json(strict_json.parse(data), length=length)
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"its layout is malformed: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"its layout is malformed: {error}"[:300]) from error
+
+    @classmethod
+    def _from_json(cls, content: dict[str, Any], *, length: int) -> Layout:
         wanted = columns()
-        for name, (kind, width) in wanted.items():
-            found = layout.columns.get(name)
-            if found is None or found.kind != kind or found.shape[1:] != ((width,) if width > 1 else ()):
-                raise ValueError(f"it has no column {name} of {kind}")
+        for name, value in content["columns"].items():
+            if name not in wanted:
+                raise ValueError(f"it has a column {name!r:.60}, which is unknown")
+            content["columns"][name] = _column(value, wanted[name], length=length, name=name)
+        if missing := wanted.keys() - content["columns"].keys():
+            raise ValueError(f"it has no column {min(missing)}")
+        parts = [
+            _column(part, ("|u1", 1), length=length, name=f"part {row}") for row, part in enumerate(content["parts"])
+        ]
+        # Columns lie apart: all of them together are no longer than the file, nor is the memory that they take.
+        if sum(column.length for column in (*content["columns"].values(), *parts)) > length:
+            raise ValueError("its columns are longer than the file")
+        content["parts"] = parts
+        for name in ("name", "split_by"):
+            if "\0" in strict_json.text(content[name], name=name):
+                raise ValueError(f"{name} has a zero byte")
+        if not isinstance(content["fingerprint"], str) or not re.fullmatch("[0-9a-f]{64}", content["fingerprint"]):
+            raise ValueError("its fingerprint is none")
+        if type(content["linked"]) is not bool:
+            raise ValueError("linked is neither true nor false")
+        for name, count in content["notes"].items():
+            strict_json.whole(count, name=strict_json.text(name, name="a note"), most=2**63)
+        layout = cls(**content)
+        layout._check_rows()
         return layout
 
+    def _check_rows(self) -> None:
+        for name, column in self.columns.items():
+            if name in RANGES:
+                right = column.shape[0] == self.rows(RANGES[name][0]) + 1 > 0
+            else:
+                table = name.partition("/")[0]
+                right = f"{table}/id" not in NUMBERS or name in RAGGED or column.shape[0] == self.rows(table)
+            if not right:
+                raise ValueError(f"{name} has {column.shape[0]:,} rows")
 
-def _column(content: dict[str, Any], length: int) -> Column:
-    column = Column(int(content["offset"]), content["kind"], tuple(content["shape"]), int(content["crc32"]))
-    if any(not isinstance(side, int) or side < 0 for side in column.shape) or column.offset < 0:
-        raise ValueError("a column has no size")
+    def rows(self, table: str) -> int:
+        """Returns the number of rows of a table, such as "images", of a ragged column's values, or of a text column."""
+        if f"{table}/id" in self.columns:
+            return self.columns[f"{table}/id"].shape[0]
+        if table in self.columns:
+            return self.columns[table].shape[0]
+        return self.columns[f"{table}/offsets"].shape[0] - 1
+
+
+def _column(content: dict[str, Any], kind: tuple[str, int], *, length: int, name: str) -> Column:
+    """Parses where a column of `kind`, (type, values a row), lies in a file of `length` bytes."""
+    shape = [strict_json.whole(side, name=f"the shape of {name}", most=length) for side in content["shape"]]
+    if content["kind"] != kind[0] or len(shape) not in (1, 2) or shape[1:] != ([kind[1]] if kind[1] > 1 else []):
+        raise ValueError(f"it has no column {name} of {kind[0]}")
+    column = Column(
+        strict_json.whole(content["offset"], name=f"the place of {name}", most=length),
+        kind[0],
+        tuple(shape),
+        strict_json.whole(content["crc32"], name=f"the sum of {name}", most=2**32 - 1),
+    )
     if column.offset + column.length > length:
-        raise ValueError("a column ends beyond the file")
+        raise ValueError(f"{name} ends beyond the file")
     return column
 
 
@@ -197,9 +271,9 @@ def check_header(data: bytes, *, length: int, path: Path) -> tuple[int, int, str
         )
     try:
         offset, size, digest = found["layout"]
-        if not 0 <= offset <= offset + size <= length:
-            raise ValueError
-        return int(offset), int(size), str(digest)
+        strict_json.whole(offset, name="its place", most=length)
+        strict_json.whole(size, name="its length", most=min(length - offset, strict_json.MAX_BYTES))
+        return offset, size, str(digest)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is damaged: its header names no layout; prepare or copy the store again") from error
 
@@ -211,12 +285,12 @@ def is_of_a_store(data: bytes) -> bool:
 
 def _parse_header(data: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(data[:HEADER_BYTES].split(b"\n", 1)[0])
-    except (ValueError, UnicodeDecodeError):
+        found = strict_json.parse(data[:HEADER_BYTES].split(b"\n", 1)[0])
+    except ValueError:
         return None
-    if not isinstance(found, dict) or found.get("format") != FORMAT or len(data) < HEADER_BYTES:
+    if found.get("format") != FORMAT or len(data) < HEADER_BYTES:
         return None
-    if not isinstance(found.get("schema"), int) or not isinstance(found.get("bytes"), int):
+    if type(found.get("schema")) is not int or type(found.get("bytes")) is not int:
         return None
     return found
 
@@ -229,9 +303,13 @@ def pack_texts(texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
     return np.frombuffer(b"".join(pieces), dtype=np.uint8), offsets
 
 
-def unpack_text(blob: bytes) -> str:
-    """Decodes a text of a blob."""
-    return blob.decode("utf-8", errors="surrogatepass")
+def unpack_text(blob: bytes, *, name: str) -> str:
+    """Decodes a text of the column `name`. Raises `ValueError` if it is none.
+
+    File names and paths are the system's, which need not be UTF-8: Python reads what is not as halves of surrogate
+    pairs. No other text has them.
+    """
+    return blob.decode("utf-8", errors="surrogatepass" if name in SYSTEM_NAMES else "strict")
 
 
 def pack_ragged(rows: Iterable[Iterable[int]]) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ import numpy as np
 from risctl import __version__
 from risctl.data.hdf5_file import DeferredErrorFile
 from risctl.data.records import Annotation, Dataset, ImageRecord
-from risctl.data.store import schema
+from risctl.data.store import linked_images, schema
 from risctl.errors import DataError
 from risctl.files import replacing
 
@@ -34,6 +34,7 @@ class StoreInfo:
         fingerprint: Identifies its contents.
         counts: Images, refs and sentences by split.
         notes: Irregularities that were repaired, with their counts.
+        warnings: What a person should know about the writing.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class StoreInfo:
     fingerprint: str
     counts: Mapping[str, Mapping[str, int]]
     notes: Mapping[str, int]
+    warnings: tuple[str, ...] = ()
 
 
 def write_store(dataset: Dataset, out: Path, *, link: bool = False, progress: Progress | None = None) -> StoreInfo:
@@ -64,7 +66,8 @@ def write_store(dataset: Dataset, out: Path, *, link: bool = False, progress: Pr
     with replacing(out) as part, DeferredErrorFile(part, "xb+") as disk:
         with h5py.File(disk, "w", userblock_size=schema.HEADER_BYTES) as file:
             blob = _Blob(file, disk)
-            tables |= _write_images(dataset, None if link else blob, progress=progress)
+            roots = linked_images.roots_of(out) if link else None
+            tables |= _write_images(dataset, blob, roots=roots, progress=progress)
             _check_masks(dataset, tables)
             mark = schema.fingerprint(dataset.name, dataset.split_by, tables)
             columns = {
@@ -86,7 +89,20 @@ def write_store(dataset: Dataset, out: Path, *, link: bool = False, progress: Pr
         disk.seek(0)
         disk.write(schema.header(length, layout_at=place.offset, layout=layout))
         disk.raise_failure()
-    return StoreInfo(path=out, bytes=length, fingerprint=mark, counts=dataset.counts(), notes=dict(dataset.notes))
+    warnings: tuple[str, ...] = ()
+    if link and not linked_images.remember(image.path for image in dataset.images.values() if image.path is not None):
+        warnings = (
+            f"{linked_images.remembered_file()} cannot be written: set {linked_images.VARIABLE} to the folder of the "
+            f"pictures wherever this store is read",
+        )
+    return StoreInfo(
+        path=out,
+        bytes=length,
+        fingerprint=mark,
+        counts=dataset.counts(),
+        notes=dict(dataset.notes),
+        warnings=warnings,
+    )
 
 
 def _put(file: h5py.File, name: str, values: np.ndarray, disk: DeferredErrorFile) -> schema.Column:
@@ -123,30 +139,34 @@ class _Blob:
         self.pieces, self.length = [], 0
 
 
-def _write_images(dataset: Dataset, blob: _Blob | None, *, progress: Progress | None) -> dict[str, np.ndarray]:
-    """Writes the images to `blob`, or links to their files if that is None; returns their columns."""
+def _write_images(
+    dataset: Dataset, blob: _Blob, *, roots: Sequence[str] | None, progress: Progress | None
+) -> dict[str, np.ndarray]:
+    """Writes the images to `blob`, or links to their files if there are `roots`; returns their columns."""
+    link = roots is not None
     rows: dict[str, list[Any]] = {
         f"images/{name}": [] for name in ("id", "height", "width", "length", "crc32", "sha256", "part", "start")
     }
     names: list[str] = []
     paths: list[str] = []
     for done, (image_id, record) in enumerate(dataset.images.items(), start=1):
-        if blob is None and record.path is None:
+        if link and record.path is None:
             raise DataError(f"image {image_id} has no file, so a store cannot link to it; write it without --link")
         data = _bytes_of(record)
-        part, start = blob.add(data) if blob else (-1, 0)
+        if roots is not None and record.path is not None:
+            linked_images.check_linkable(record.path, roots=roots)
+        part, start = (-1, 0) if link else blob.add(data)
         digest = np.frombuffer(hashlib.sha256(data).digest(), dtype=np.uint8)
         row = (image_id, record.height, record.width, len(data), zlib.crc32(data), digest, part, start)
         for column, value in zip(rows.values(), row, strict=True):
             column.append(value)
         names.append(record.file_name)
-        paths.append(str(record.path.absolute()) if blob is None and record.path else "")
+        paths.append(str(record.path.absolute()) if link and record.path else "")
         if progress:
             progress(done, len(dataset.images))
     if not names:
         raise DataError(f"{dataset.name} has no image; there is nothing to store")
-    if blob:
-        blob.flush()
+    blob.flush()
     tables = {name: np.array(values, dtype=schema.NUMBERS[name][0]) for name, values in rows.items()}
     return tables | _texts("images/file_name", names) | _texts("images/path", paths)
 
