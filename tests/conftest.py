@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ from hypothesis import is_hypothesis_test, settings
 # One thread a process, the commands under test too: the tests run a process a core already. Set before torch is
 # imported, which reads it once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Linked stores remember folders in the user's configuration: that of the tests is empty and ends with them.
+_configuration = tempfile.TemporaryDirectory(prefix="risctl-tests-")
+os.environ["XDG_CONFIG_HOME"] = _configuration.name
 
 # No deadline: a machine that is busy with something else makes no test wrong. Property tests draw the same examples in
 # every run, so that the suite passes every time; `pytest -m random` draws new ones.

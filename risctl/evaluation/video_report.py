@@ -161,7 +161,7 @@ def _attributes(clips: ClipStore, ref: ClipRef) -> dict[str, Any]:
     kinds = {int(category[row]) for row in ref.annotations.values()}
     return {
         "targets": 1,
-        "categories": [store.categories[kind] for kind in sorted(kinds)] if len(store.categories) > 1 else [],
+        "categories": [store.category(kind) for kind in sorted(kinds)] if len(store.categories) > 1 else [],
         "area": float(np.mean([rle.area(mask) / (mask["size"][0] * mask["size"][1]) for mask in masks])),
         "distractors": max(sum(int(category[row]) in kinds for row in own) - 1 for own in instances),
         "objects": max(map(len, instances)),

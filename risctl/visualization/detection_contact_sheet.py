@@ -52,13 +52,13 @@ def detection_contact_sheet(
         annotations = [
             annotation
             for annotation in annotations
-            if store.categories[annotation.category_id] in names and not annotation.crowd
+            if store.category(annotation.category_id) in names and not annotation.crowd
         ]
         largest = sorted(annotations, key=lambda one: -rle.area(one.mask))[:max_count]
         left = _drawn(
             pixels,
             [annotation.mask for annotation in largest],
-            [store.categories[annotation.category_id] for annotation in largest],
+            [store.category(annotation.category_id) for annotation in largest],
         )
         right = _drawn(
             pixels,

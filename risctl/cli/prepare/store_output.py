@@ -52,7 +52,10 @@ def write(dataset: Dataset, out: Path, *, link: bool = False) -> StoreInfo:
     from risctl.data.store.writer import write_store
 
     with console.counting("store") as progress:
-        return write_store(dataset, out, link=link, progress=progress)
+        info = write_store(dataset, out, link=link, progress=progress)
+    for warning in info.warnings:
+        console.warn(warning)
+    return info
 
 
 IMAGES_AND_REFS = {"images": "images", "refs": "refs", "sentences": "sentences"}

@@ -1,9 +1,9 @@
 """Opens the image files that a linked store names: regular files below folders that the user named, and no other.
 
 A linked store holds paths, and it may come from a stranger. So a path is followed only where its file, symbolic links
-resolved, lies below a root: the store's own folder, a folder of `$RISCTL_IMAGE_ROOTS`, a folder given to `Store`, or one
-that an earlier `risctl prepare --link` of this user linked to. The last are kept, one a line, in `image_roots` in the
-user's configuration folder, where they can be read and removed.
+resolved, lies below a root: the store's own folder, a folder of `$RISCTL_IMAGE_ROOTS`, a folder given to `Store`, or
+one that an earlier `risctl prepare --link` of this user linked to. The last are kept, one a line, in `image_roots` in
+the user's configuration folder, where they can be read and removed.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ def roots_of(store: Path, *, named: Iterable[Path | str] = ()) -> tuple[str, ...
         store: The store.
         named: Further folders.
     """
-    listed = [one for one in os.environ.get(VARIABLE, "").split(os.pathsep) if one]
+    listed = [folder for folder in os.environ.get(VARIABLE, "").split(os.pathsep) if folder]
     own = {store.absolute().parent, Path(os.path.realpath(store)).parent}
     folders = [*sorted(map(str, own)), *map(str, named), *listed, *_remembered()]
-    return tuple(dict.fromkeys(os.path.realpath(os.path.expanduser(one)) for one in folders))  # noqa: PTH111
+    return tuple(dict.fromkeys(os.path.realpath(os.path.expanduser(folder)) for folder in folders))  # noqa: PTH111
 
 
 def remember(images: Iterable[Path]) -> bool:
     """Remembers the folders of `images`, which a store of this user links to; returns whether that was possible."""
     known = _remembered()
-    new = [one for one in _folders(images) if not _lies_below(one, known)]
+    new = [folder for folder in _folders(images) if not _lies_below(folder, known)]
     try:
         if new:
             with replacing(remembered_file()) as part:
-                lines = "".join(f"{one}\n" for one in [*known, *new])
+                lines = "".join(f"{folder}\n" for folder in [*known, *new])
                 part.write_text(lines, encoding="utf-8", errors="surrogateescape")
     except (RisctlError, OSError):
         return False
@@ -105,14 +105,14 @@ def read(link: str, *, length: int, roots: Sequence[str], store: Path) -> bytes:
 
 def _folders(images: Iterable[Path]) -> list[str]:
     """Returns the few folders that hold `images`; a file that is a symbolic link counts where the link lies."""
-    parents = dict.fromkeys(one.absolute().parent for one in images)
-    found = list(dict.fromkeys(os.path.realpath(one) for one in parents))
+    parents = dict.fromkeys(image.absolute().parent for image in images)
+    found = list(dict.fromkeys(os.path.realpath(folder) for folder in parents))
     if len(found) > _MOST_FOLDERS:
         common = os.path.commonpath(found)
         # A home or a whole disk is no folder of images.
         if not _lies_below(os.path.realpath(os.path.expanduser("~")), [common]):  # noqa: PTH111
             return [common]
-    return [one for one in found if "\n" not in one]
+    return [folder for folder in found if "\n" not in folder]
 
 
 def _remembered() -> list[str]:
@@ -120,7 +120,7 @@ def _remembered() -> list[str]:
         lines = remembered_file().read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return []
-    return [one for one in lines if os.path.isabs(one)]  # noqa: PTH117
+    return [line for line in lines if os.path.isabs(line)]  # noqa: PTH117
 
 
 def _lies_below(path: str, folders: Iterable[str]) -> bool:

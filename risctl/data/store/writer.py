@@ -89,19 +89,17 @@ def write_store(dataset: Dataset, out: Path, *, link: bool = False, progress: Pr
         disk.seek(0)
         disk.write(schema.header(length, layout_at=place.offset, layout=layout))
         disk.raise_failure()
-    warnings: tuple[str, ...] = ()
+    warnings = []
     if link and not linked_images.remember(image.path for image in dataset.images.values() if image.path is not None):
-        warnings = (
-            f"{linked_images.remembered_file()} cannot be written: set {linked_images.VARIABLE} to the folder of the "
-            f"pictures wherever this store is read",
-        )
+        place, variable = linked_images.remembered_file(), linked_images.VARIABLE
+        warnings.append(f"{place} cannot be written: set {variable} to the folder of the pictures to read the store")
     return StoreInfo(
         path=out,
         bytes=length,
         fingerprint=mark,
         counts=dataset.counts(),
         notes=dict(dataset.notes),
-        warnings=warnings,
+        warnings=tuple(warnings),
     )
 
 
