@@ -91,8 +91,8 @@ def write_store(dataset: Dataset, out: Path, *, link: bool = False, progress: Pr
         disk.raise_failure()
     warnings = []
     if link and not linked_images.remember(image.path for image in dataset.images.values() if image.path is not None):
-        place, variable = linked_images.remembered_file(), linked_images.VARIABLE
-        warnings.append(f"{place} cannot be written: set {variable} to the folder of the pictures to read the store")
+        file_name, variable = linked_images.remembered_file(), linked_images.VARIABLE
+        warnings.append(f"{file_name} cannot be written: set {variable} to the folder of the pictures to read the store")
     return StoreInfo(
         path=out,
         bytes=length,
