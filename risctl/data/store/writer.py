@@ -16,7 +16,7 @@ import numpy as np
 from risctl import __version__
 from risctl.data.hdf5_file import DeferredErrorFile
 from risctl.data.records import Annotation, Dataset, ImageRecord
-from risctl.data.store import linked_images, schema
+from risctl.data.store import checks, linked_images, schema
 from risctl.errors import DataError
 from risctl.files import replacing
 
@@ -70,19 +70,20 @@ def write_store(dataset: Dataset, out: Path, *, link: bool = False, progress: Pr
             tables |= _write_images(dataset, blob, roots=roots, progress=progress)
             _check_masks(dataset, tables)
             mark = schema.fingerprint(dataset.name, dataset.split_by, tables)
-            columns = {
-                name: _put(file, name, np.ascontiguousarray(tables[name], dtype=kind), disk)
-                for name, (kind, _) in schema.columns().items()
+            tables = {
+                name: np.ascontiguousarray(tables[name], dtype=kind) for name, (kind, _) in schema.columns().items()
             }
-            layout = schema.Layout(
+            found = schema.Layout(
                 name=dataset.name,
                 split_by=dataset.split_by,
                 fingerprint=mark,
                 linked=link,
                 notes=dict(dataset.notes),
-                columns=columns,
+                columns={name: _put(file, name, values, disk) for name, values in tables.items()},
                 parts=blob.parts,
-            ).to_bytes()
+            )
+            _check_readable(tables, found)
+            layout = found.to_bytes()
             place = _put(file, "layout", np.frombuffer(layout, dtype=np.uint8), disk)
             file.attrs["written_by"] = f"risctl {__version__}"
         length = disk.seek(0, io.SEEK_END)
@@ -92,7 +93,9 @@ def write_store(dataset: Dataset, out: Path, *, link: bool = False, progress: Pr
     warnings = []
     if link and not linked_images.remember(image.path for image in dataset.images.values() if image.path is not None):
         file_name, variable = linked_images.remembered_file(), linked_images.VARIABLE
-        warnings.append(f"{file_name} cannot be written: set {variable} to the folder of the pictures to read the store")
+        warnings.append(
+            f"{file_name} cannot be written: set {variable} to the folder of the pictures to read the store"
+        )
     return StoreInfo(
         path=out,
         bytes=length,
@@ -224,6 +227,15 @@ def _check_masks(dataset: Dataset, tables: Mapping[str, np.ndarray]) -> None:
             )
 
 
+def _check_readable(tables: Mapping[str, np.ndarray], layout: schema.Layout) -> None:
+    """Raises `DataError` unless a reader takes these numbers: it refuses what it cannot use, such as a box of NaN."""
+    for name, values in tables.items():
+        try:
+            checks.check(name, values, layout=layout, numbers=tables.__getitem__)
+        except ValueError as error:
+            raise DataError(f"{layout.name} cannot be stored: {error}") from error
+
+
 def _record_tables(dataset: Dataset) -> dict[str, np.ndarray]:
     image_rows = {image_id: row for row, image_id in enumerate(dataset.images)}
     annotation_rows = {one.annotation_id: row for row, one in enumerate(_ordered(dataset))}
@@ -269,5 +281,9 @@ def _record_tables(dataset: Dataset) -> dict[str, np.ndarray]:
 
 
 def _texts(column: str, texts: Sequence[str]) -> dict[str, np.ndarray]:
+    if column not in schema.SYSTEM_NAMES:
+        for row, text in enumerate(texts):
+            if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+                raise DataError(f"row {row} of {column} has half of a character (a lone surrogate): {text!r:.80}")
     blob, offsets = schema.pack_texts(texts)
     return {f"{column}/blob": blob, f"{column}/offsets": offsets}
