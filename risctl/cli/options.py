@@ -42,7 +42,9 @@ AnyModelOption = Annotated[
 ThresholdOption = Annotated[
     float | None,
     typer.Option(
-        "--threshold", help="A pixel belongs to the mask if its probability exceeds this. Default: the recipe's."
+        "--threshold",
+        help="A pixel belongs to the mask if its probability exceeds this. Default: that "
+        "of the recipe's protocol, if it fixes one, else the recipe's, else 0.5.",
     ),
 ]
 OutFolderOption = Annotated[Path, typer.Option("--out", "-o", help="The folder to write to; created if absent.")]

@@ -212,8 +212,9 @@ def _protocol(runs: Sequence[MeasuredRun], asked: str | None) -> str:
                 raise UsageError(f"{run.path}: {unknown_name('protocol of its rows', name, run.protocols)}")
     for other in runs[1:]:
         own, theirs = base.protocols[name], other.protocols[name]
-        # Where the threshold is the model's own, two models may well have two.
-        if own.threshold != theirs.threshold and own.threshold_rule != "own":
+        # Where a published convention leaves the threshold to the model, two models may well have two.
+        leaves_it = own.threshold_rule == "open" and name != "original"
+        if own.threshold != theirs.threshold and not leaves_it:
             raise UsageError(
                 f"runs are compared at one threshold; under {name} that of {base.path} is {own.threshold:g}, that of "
                 f"{other.path} {theirs.threshold:g}; evaluate both with the same --threshold"

@@ -14,7 +14,7 @@ from risctl.evaluation.image_evaluator import evaluate as evaluate_images
 from risctl.evaluation.report import Report
 from risctl.evaluation.video_evaluator import evaluate_videos
 from risctl.evaluation.video_report import report_of
-from risctl.metrics.protocols import Protocol, get_protocols
+from risctl.metrics.protocols import VIDEOS, Protocol, get_protocols
 from risctl.recipe.schema import Recipe
 
 
@@ -22,21 +22,15 @@ def recipe_protocols(recipe: Recipe, *, names: str | None, threshold: float | No
     """Returns the protocols to evaluate by.
 
     Args:
-        recipe: The model's recipe. Its own threshold belongs to its protocol, and to those that leave it to the model.
-        names: Names between commas; None takes the recipe's protocol.
-        threshold: Holds for all protocols; None leaves theirs.
+        recipe: The model's recipe. Its threshold is that of protocols which leave it to the model.
+        names: Names between commas; None takes the recipe's protocol, as if it had been named.
+        threshold: Holds for all protocols; None takes theirs, see `Protocol.at_threshold`.
 
     Raises:
         UsageError: A protocol is unknown.
     """
     protocols = get_protocols(recipe.eval.protocol if names is None else names)
-    if threshold is not None:
-        return [protocol.with_threshold(threshold) for protocol in protocols]
-    own = recipe.eval.threshold
-    return [
-        protocol.with_threshold(own) if names is None or protocol.threshold_rule == "own" else protocol
-        for protocol in protocols
-    ]
+    return [protocol.at_threshold(given=threshold, recipe=recipe.eval.threshold) for protocol in protocols]
 
 
 def evaluate(
@@ -59,7 +53,8 @@ def evaluate(
         split: A split of the store, or `all`.
         protocol: Names of protocols between commas; None takes the model's own.
         text_field: `sent`, `raw` or `raw_lower`; None takes the model's own.
-        threshold: A pixel belongs to the mask if its probability is above it; None takes the protocol's.
+        threshold: A pixel belongs to the mask if its probability is above it; None takes the protocol's, if it fixes
+            one, else the model's own, else 0.5. The report says which.
         limit: Evaluates the first so many expressions only.
         workers: Processes that decode images; 0 decodes them in this one.
         device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda` or `mps`.
@@ -85,16 +80,16 @@ def evaluate(
         if is_video_store(store):
             if protocol is not None:
                 raise UsageError(f"{store.path} holds videos, which have their own figures, J and F; name no protocol")
-            chosen = threshold or recipe.eval.threshold or 0.5
+            chosen = VIDEOS.at_threshold(given=threshold, recipe=recipe.eval.threshold)
             figures = evaluate_videos(
-                loaded.system, store, split=split, text_field=field, threshold=chosen, limit=limit
+                loaded.system, store, split=split, text_field=field, threshold=chosen.threshold, limit=limit
             )
             return report_of(
                 figures,
                 store,
                 split=split,
                 text_field=field,
-                threshold=chosen,
+                protocol=chosen,
                 limit=limit,
                 checkpoint=checkpoint,
                 device=place,

@@ -82,6 +82,7 @@ class Result:
             "resolution": self.protocol.where(),
             "threshold": self.protocol.threshold,
             "threshold_rule": self.protocol.threshold_rule,
+            "threshold_source": self.protocol.threshold_source,
             "empty": self.protocol.empty,
             "no_target": self.protocol.no_target,
             "precision_comparison": self.protocol.compare if self.protocol.precisions else None,
@@ -277,6 +278,7 @@ class Report:
                     **rows.facts(position),
                     "words": len(words_of(rows.text[position])),
                     "threshold": result.protocol.threshold,
+                    "threshold_source": result.protocol.threshold_source,
                     **self._origin(),
                 }
                 if result.protocol.boundary:

@@ -127,9 +127,12 @@ def _protocol(name: str, records: list[dict[str, Any]], *, path: Path) -> Protoc
     if len(thresholds) > 1:
         raise DataError(f"{path}: the rows of {name} have several thresholds: {sorted(thresholds)}")
     protocol = get_protocol(name)
+    sources = {record.get("threshold_source") for record in records}
     for threshold in thresholds:
-        if threshold != protocol.threshold:
-            protocol = protocol.with_threshold(threshold)
+        if sources == {"recipe"} or sources == {"option"}:
+            protocol = protocol.with_threshold(threshold, source=sources.pop())
+        elif threshold != protocol.threshold:
+            protocol = protocol.with_threshold(threshold, source="saved")
     return protocol
 
 

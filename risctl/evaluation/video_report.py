@@ -17,7 +17,7 @@ from risctl.evaluation.sample_image import SampleImage
 from risctl.evaluation.video_evaluator import StoredVideo, VideoReport, predictor_of
 from risctl.inference.encoded_image import evaluation_mode
 from risctl.metrics.breakdowns import Breakdown
-from risctl.metrics.protocols import VIDEOS
+from risctl.metrics.protocols import VIDEOS, Protocol
 from risctl.metrics.rows import rows_of
 from risctl.systems.base import System
 from risctl.vision import rle
@@ -29,7 +29,7 @@ def report_of(
     *,
     split: str,
     text_field: TextField,
-    threshold: float,
+    protocol: Protocol = VIDEOS,
     limit: int | None = None,
     checkpoint: str | None = None,
     device: torch.device | str = "cpu",
@@ -44,7 +44,7 @@ def report_of(
         store: The store that it evaluated.
         split: Its split.
         text_field: Its form of the expressions.
-        threshold: Its threshold.
+        protocol: `VIDEOS` at the threshold of the evaluation.
         limit: Its limit.
         checkpoint: The hash to report.
         device: The device to report.
@@ -60,7 +60,6 @@ def report_of(
         | {"targeted": True, "predicted_none": not row.predicted, **facts[one.ref]}
         for row, one in zip(ordered, sentences, strict=True)
     ]
-    protocol = VIDEOS.with_threshold(threshold)
     if measured.clip_length > 1:
         clip = f"; in clips of {measured.clip_length} frames, the query chosen for each {measured.query}"
         protocol = replace(protocol, remark=protocol.remark + clip)

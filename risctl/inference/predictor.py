@@ -50,7 +50,7 @@ class Predictor:
         Args:
             loaded: What `load_checkpoint` returned.
             threshold: In [0, 1): a pixel belongs to the mask if its probability is above it. None takes
-                `eval.threshold` of the checkpoint's recipe, else the threshold of its protocol.
+                that of its recipe's protocol, if the protocol fixes one, else `eval.threshold` of the recipe, else 0.5.
             no_target_threshold: In [0, 1]: a phrase whose score is below it gets an empty mask and
                 `Prediction.matched` is False; 0 gives every phrase a mask. None takes the model's own.
 
@@ -60,8 +60,8 @@ class Predictor:
         if no_target_threshold is not None and not 0 <= no_target_threshold <= 1:
             raise UsageError(f"expected a no-target threshold between 0 and 1, got {no_target_threshold:g}")
         settings = loaded.recipe.eval
-        chosen = settings.threshold if threshold is None else threshold
-        self.threshold: float = get_protocol(settings.protocol).with_threshold(chosen).threshold
+        self._protocol = get_protocol(settings.protocol).at_threshold(given=threshold, recipe=settings.threshold)
+        self.threshold: float = self._protocol.threshold
         self.system: System = loaded.system
         if no_target_threshold is not None:
             self.system.no_target_threshold = no_target_threshold
@@ -204,7 +204,7 @@ class Predictor:
             f"{count / 1e6:.1f} M parameters",
             f"{self.path}" + (f" at step {step}" if step is not None else ""),
             device_name(self.device),
-            f"mask where probability > {self.threshold:g}",
+            f"mask where {self._protocol.threshold_text()}",
         ]
         return ", ".join(parts)
 

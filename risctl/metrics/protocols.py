@@ -14,6 +14,7 @@ import numpy as np
 from risctl.errors import UsageError, unknown_name
 
 Resolution = Literal["original"] | tuple[int, int]
+ThresholdSource = Literal["protocol", "recipe", "option", "saved"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,11 @@ class Protocol:
         resolution: Where masks are compared: the image's own size, or (height, width), to which the target is resized
             by nearest neighbour.
         threshold: A pixel is in the mask if its probability is above it.
-        threshold_rule: What the threshold means; see `describe`.
+        threshold_rule: Whether the convention as published fixes the threshold ("fixed", "argmax" of two classes) or
+            leaves it to the model ("open").
+        threshold_source: Where the threshold comes from: "protocol", the model's "recipe", an "option" that was given,
+            or "saved" rows that do not say.
+        other_threshold: The threshold of the model's recipe, where the protocol's own takes its place.
         empty: The IoU (or J) of a sample where both masks are empty.
         no_target: "ordinary" treats samples without a target like all others; "counted" puts them into the mean by the
             rules of gRefCOCO; "apart" keeps them out of oIoU, mIoU and Pr@X, and reports gIoU, cIoU, T-acc and N-acc
@@ -45,7 +50,9 @@ class Protocol:
     source: str
     resolution: Resolution = "original"
     threshold: float = 0.5
-    threshold_rule: Literal["fixed", "argmax", "own", "given"] = "fixed"
+    threshold_rule: Literal["fixed", "argmax", "open"] = "fixed"
+    threshold_source: ThresholdSource = "protocol"
+    other_threshold: float | None = None
     empty: Literal[0, 1] = 0
     no_target: Literal["ordinary", "counted", "apart"] = "ordinary"
     compare: Literal[">=", ">"] = ">="
@@ -57,7 +64,27 @@ class Protocol:
     boundary: bool = False
     remark: str = ""
 
-    def with_threshold(self, threshold: float | None) -> Protocol:
+    def at_threshold(self, *, given: float | None, recipe: float | None) -> Protocol:
+        """Returns the protocol at the threshold that holds: the one given, else its own, else the recipe's, else 0.5.
+
+        Its own comes first only where the convention as published fixes one.
+
+        Args:
+            given: The threshold that a user gave, if any.
+            recipe: The threshold of the model's recipe, if it has one.
+
+        Raises:
+            UsageError: A threshold is not within [0, 1).
+        """
+        if given is not None:
+            return self.with_threshold(given)
+        if recipe is None:
+            return self
+        if self.threshold_rule == "open":
+            return self.with_threshold(recipe, source="recipe")
+        return self if recipe == self.threshold else replace(self, other_threshold=recipe)
+
+    def with_threshold(self, threshold: float | None, *, source: ThresholdSource = "option") -> Protocol:
         """Returns the protocol at another threshold, which `describe` then states; None changes nothing.
 
         Raises:
@@ -67,11 +94,11 @@ class Protocol:
             return self
         if not 0 <= threshold < 1:
             raise UsageError(f"a threshold is a probability in [0, 1); got {threshold}")
-        return replace(self, threshold=threshold, threshold_rule="own" if self.threshold_rule == "own" else "given")
+        return replace(self, threshold=threshold, threshold_source=source, other_threshold=None)
 
     def describe(self) -> str:
         """Returns the one line that is printed with every figure."""
-        parts = [self._where(), self._threshold(), *self._samples()]
+        parts = [self._where(), self.threshold_text(), *self._samples()]
         return f"{self.name} ({self.source}): {'; '.join(parts)}"
 
     def where(self) -> str:
@@ -86,14 +113,22 @@ class Protocol:
             return "compared at original size"
         return f"compared at {self.where()}, target by nearest, prediction by bilinear resizing"
 
-    def _threshold(self) -> str:
-        meanings = {
-            "fixed": f"probability > {self.threshold:g}",
-            "argmax": f"argmax of two classes (probability > {self.threshold:g})",
-            "own": f"the model's own threshold (probability > {self.threshold:g})",
-            "given": f"probability > {self.threshold:g} as given, not the protocol's own",
-        }
-        return meanings[self.threshold_rule]
+    def threshold_text(self) -> str:
+        """Returns the threshold in words, with where it comes from."""
+        fixed = self.threshold_rule != "open"
+        bound = f"probability > {self.threshold:g}"
+        if self.threshold_source == "option":
+            return f"{bound} as given" + (", not the protocol's own" if fixed else "")
+        if self.threshold_source == "recipe":
+            return f"{bound}, from the model's recipe"
+        if self.threshold_source == "saved":
+            return f"{bound}, as the rows say" + (", not the protocol's own" if fixed else "")
+        if not fixed:
+            return f"{bound}, the default"
+        other = "" if self.other_threshold is None else f", not {self.other_threshold:g} of the model's recipe"
+        if self.threshold_rule == "argmax":
+            bound = f"argmax of two classes ({bound})"
+        return f"{bound}, fixed by the protocol {self.name}{other}"
 
     def _samples(self) -> list[str]:
         measure = "J" if self.boundary else "IoU"
@@ -125,6 +160,7 @@ _ALL = (
     Protocol(
         name="original",
         source="the default here",
+        threshold_rule="open",
         no_target="apart",
         precisions=FIFTHS,
     ),
@@ -165,7 +201,7 @@ _ALL = (
     Protocol(
         name="mmdet",
         source="MMDetection RefSegMetric",
-        threshold_rule="own",
+        threshold_rule="open",
         sentences="first",
         single=True,
         remark="published as cIoU: the oIoU here",
@@ -173,7 +209,7 @@ _ALL = (
     Protocol(
         name="a2d",
         source="MTTR and ReferFormer on A2D-Sentences and JHMDB",
-        threshold_rule="own",
+        threshold_rule="open",
         empty=1,
         compare=">",
         precisions=FIFTHS,
@@ -187,7 +223,7 @@ _ALL = (
     Protocol(
         name="davis",
         source="DAVIS 2017",
-        threshold_rule="own",
+        threshold_rule="open",
         empty=1,
         boundary=True,
         remark="per object and frame, F within 0.008 of the diagonal",
@@ -195,13 +231,13 @@ _ALL = (
     Protocol(
         name="zsris",
         source="Zero-shot-RIS Compute_IoU",
-        threshold_rule="own",
+        threshold_rule="open",
         single=True,
     ),
     Protocol(
         name="phrasecut",
         source="PhraseCut evaluator, masks",
-        threshold_rule="own",
+        threshold_rule="open",
         compare=">",
         precisions=FIFTHS,
     ),
@@ -210,7 +246,7 @@ _ALL = (
 VIDEOS = Protocol(
     name="videos",
     source="Ref-YouTube-VOS, Ref-DAVIS17",
-    threshold_rule="own",
+    threshold_rule="open",
     empty=1,
     boundary=True,
     remark="J and F of an expression are means over all frames of its video, void pixels aside, F within 0.008 of the "

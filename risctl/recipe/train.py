@@ -72,7 +72,8 @@ class EvalSection(Section):
 
     protocol: ProtocolName = Field(default="original", description="The evaluation protocol.")
     threshold: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
-        default=None, description="Probability above which a pixel belongs to the mask; null: the protocol's own."
+        default=None,
+        description="Probability above which a pixel belongs to the mask, where the protocol fixes none; null: 0.5.",
     )
     text_batch: int = Field(
         default=16, ge=1, le=4096, description="Expressions decoded at a time for one encoded image."

@@ -13,7 +13,7 @@ from risctl.data.store.reader import Store
 from risctl.errors import DataError, UsageError, unknown_name
 from risctl.evaluation.image_evaluator import Progress, evaluate
 from risctl.evaluation.video_evaluator import evaluate_videos
-from risctl.metrics.protocols import get_protocol
+from risctl.metrics.protocols import VIDEOS, get_protocol
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 
@@ -59,7 +59,7 @@ class Validation:
         self.recipe = recipe
         self.store = store
         self.device = device
-        self.protocol = get_protocol(recipe.eval.protocol)
+        self.protocol = get_protocol(recipe.eval.protocol).at_threshold(given=None, recipe=recipe.eval.threshold)
         self.count = len(store.sentences(recipe.data.val_split))
         if not self.count:
             raise DataError(f"the split {recipe.data.val_split!r} of {store.path} has no sentence to evaluate on")
@@ -87,7 +87,6 @@ class Validation:
             text_field=self.recipe.data.text_field,
             device=self.device,
             text_batch=self.recipe.eval.text_batch,
-            threshold=self.recipe.eval.threshold,
             limit=self.recipe.train.eval_limit,
             workers=self.recipe.data.workers,
             progress=progress,
@@ -101,7 +100,7 @@ class Validation:
             self.store,
             split=self.recipe.data.val_split,
             text_field=self.recipe.data.text_field,
-            threshold=self.recipe.eval.threshold or 0.5,
+            threshold=VIDEOS.at_threshold(given=None, recipe=self.recipe.eval.threshold).threshold,
             limit=self.recipe.train.eval_limit,
             progress=progress,
         )

@@ -7,15 +7,22 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers.command_line import Run
 from PIL import Image
 
+from risctl.checkpoints.checkpoint import save_checkpoint
+from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.data.store.writer import write_store
+from risctl.evaluation.model_evaluation import evaluate
+from risctl.inference.predictor import Predictor
 from risctl.metrics.protocols import get_protocol
 from risctl.vision import rle
 
@@ -85,6 +92,62 @@ def test_json_and_rows_of_several_protocols(risctl: Run, tiny_checkpoint: Path, 
     assert len(rows) == 7 + 4
     mean = 100 * np.mean([row["iou"] for row in rows if row["protocol"] == "cris"])
     assert told["figures"]["mIoU"] == pytest.approx(mean)
+
+
+@pytest.fixture(scope="module")
+def own_threshold(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes a run folder with the weights of `tiny_checkpoint`, whose recipe has these evaluation options."""
+
+    def made(**options: Any) -> Path:
+        loaded = load_checkpoint(tiny_checkpoint, torch.device("cpu"))
+        recipe = loaded.recipe.model_copy(update={"eval": loaded.recipe.eval.model_copy(update=options)})
+        run = tmp_path_factory.mktemp("own") / "run"
+        run.mkdir()
+        path = run / "best.safetensors"
+        save_checkpoint(path, system=loaded.system, recipe=recipe, vocabulary=loaded.vocabulary, extra={"step": 7})
+        return run
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("named", "recipe", "options", "threshold", "said"),
+    [
+        ("original", {"threshold": 0.35}, (), 0.35, "probability > 0.35, from the model's recipe"),
+        ("original", {}, (), 0.5, "probability > 0.5, the default"),
+        (
+            "mcn",
+            {"protocol": "mcn", "threshold": 0.4},
+            (),
+            0.35,
+            "probability > 0.35, fixed by the protocol mcn, not 0.4",
+        ),
+        ("mcn", {"protocol": "mcn"}, ("--threshold", "0.2"), 0.2, "probability > 0.2 as given, not the protocol's own"),
+        ("original", {"threshold": 0.35}, ("--threshold", "0"), 0.0, "probability > 0 as given;"),
+    ],
+)
+def test_naming_the_default_protocol_changes_nothing(
+    risctl: Run,
+    store: Path,
+    own_threshold: Callable[..., Path],
+    named: str,
+    recipe: dict[str, Any],
+    options: tuple[str, ...],
+    threshold: float,
+    said: str,
+) -> None:
+    run = own_threshold(**recipe)
+    command = ("eval", "-m", run, "-d", store, "--device", "cpu", "--json", "-q", *options)
+    unnamed, as_named = (json.loads(risctl(*command, *more).out) for more in ((), ("--protocol", named)))
+    assert unnamed["figures"] == as_named["figures"]
+    [result] = unnamed["protocols"].values()
+    assert result == as_named["protocols"][named]
+    assert result["threshold"] == threshold and said in result["protocol"]
+    given = float(options[1]) if options else None
+    predictor = Predictor.load(run, device="cpu", threshold=given)
+    assert predictor.threshold == threshold and said.rstrip(";") in predictor.describe()
+    report = evaluate(run, store, threshold=given, device="cpu")
+    assert report.figures == pytest.approx(unnamed["figures"])
 
 
 def test_a_limit_is_stated(risctl: Run, tiny_checkpoint: Path, store: Path) -> None:

@@ -26,7 +26,7 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert run.origin["fingerprint"] == "ab" * 6 and run.checkpoint == "cd" * 6
     assert run.protocols["lavt"].describe() == read_run(tmp_path).protocols["lavt"].describe()
     given = read_run(write_rows(tmp_path / "other.jsonl", BEFORE, threshold=0.4)).protocols["original"]
-    assert (given.threshold, given.threshold_rule) == (0.4, "given")
+    assert (given.threshold, given.threshold_source) == (0.4, "option")
 
 
 def test_a_report_names_its_rows(tmp_path: Path) -> None:

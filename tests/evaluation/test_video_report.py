@@ -44,7 +44,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         perfect(system, store)
         system.predict = lambda output, **given: super(type(system), system).predict(output, **given)
         measured = evaluate_videos(system, store, split="test", clip_length=8)
-        report = report_of(measured, store, split="test", text_field="sent", threshold=0.5, resamples=50)
+        report = report_of(measured, store, split="test", text_field="sent", resamples=50)
         drawn = MiddleFrames(system, store, measured, text_field="sent", threshold=0.5)
         listing = listing_of(report)
         pictures = image_samples(report, listing, store, masks_of=drawn.masks_of, image_of=drawn.image_of, each=2)

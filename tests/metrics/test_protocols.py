@@ -40,7 +40,22 @@ def test_a_given_threshold_is_stated_as_such() -> None:
     assert changed.threshold == 0.4
     assert "0.4 as given" in changed.describe()
     assert get_protocol("lavt").with_threshold(None) is get_protocol("lavt")
-    assert "the model's own threshold (probability > 0.4)" in get_protocol("mmdet").with_threshold(0.4).describe()
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_threshold_is_the_one_given_else_the_protocols_else_the_recipes(name: str) -> None:
+    protocol = PROTOCOLS[name]
+    fixed = {"lavt": 0.5, "rela": 0.5, "cris": 0.35, "mcn": 0.35}.get(name)
+    assert (protocol.threshold_rule == "open") == (fixed is None)
+    given = protocol.at_threshold(given=0.0, recipe=0.4)
+    assert given.threshold == 0 and "probability > 0 as given" in given.describe()
+    recipe = protocol.at_threshold(given=None, recipe=0.4)
+    assert recipe.threshold == (0.4 if fixed is None else fixed)
+    said = "0.4, from the model's recipe" if fixed is None else f"fixed by the protocol {name}, not 0.4 of the model's"
+    assert said in recipe.describe()
+    alone = protocol.at_threshold(given=None, recipe=None)
+    assert alone is protocol and alone.threshold == (fixed or 0.5)
+    assert ("0.5, the default" if fixed is None else f"fixed by the protocol {name};") in alone.describe()
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.0, float("nan")])

@@ -67,7 +67,9 @@ def evaluate_model(
     threshold: Annotated[
         float | None,
         typer.Option(
-            "--threshold", help="A pixel belongs to the mask if its probability exceeds this. Default: the protocol's."
+            "--threshold",
+            help="A pixel belongs to the mask if its probability exceeds this. Default: the protocol's, if it fixes "
+            "one, else the recipe's, else 0.5.",
         ),
     ] = None,
     text_field: TextFieldOption = None,

@@ -59,10 +59,11 @@ def evaluate_video_model(
     from risctl.evaluation.video_evaluator import evaluate_videos
     from risctl.metrics.protocols import VIDEOS
 
-    chosen = threshold or loaded.recipe.eval.threshold or 0.5
-    VIDEOS.with_threshold(chosen)  # An invalid threshold is an error before anything is computed.
+    protocol = VIDEOS.at_threshold(given=threshold, recipe=loaded.recipe.eval.threshold)
+    chosen = protocol.threshold
     if is_main:
-        console.say(f"{loaded.path} on {store.path}, split {split}, {device}, mask where probability > {chosen:g}")
+        told = protocol.threshold_text()
+        console.say(f"{loaded.path} on {store.path}, split {split}, {device}, mask where {told}")
     if submission is not None:
         if not is_main:
             return
@@ -114,6 +115,7 @@ def evaluate_video_model(
         "split": split,
         "text_field": text_field,
         "threshold": chosen,
+        "threshold_source": protocol.threshold_source,
         "figures": report.figures,
         "expressions": len(report.rows),
         "videos": report.videos,
@@ -134,7 +136,7 @@ def evaluate_video_model(
             store,
             split=split,
             text_field=text_field,
-            threshold=chosen,
+            protocol=protocol,
             limit=limit,
             checkpoint=checkpoint,
             device=device,

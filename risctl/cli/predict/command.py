@@ -45,7 +45,10 @@ def predict(
     out: OutFolderOption = Path("predictions"),
     threshold: Annotated[
         float | None,
-        typer.Option(help="A pixel belongs to the mask if its probability exceeds this. Default: the recipe's."),
+        typer.Option(
+            help="A pixel belongs to the mask if its probability exceeds this. Default: that of the recipe's protocol, "
+            "if it fixes one, else the recipe's, else 0.5."
+        ),
     ] = None,
     no_target_threshold: Annotated[
         float | None,

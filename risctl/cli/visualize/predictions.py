@@ -88,9 +88,7 @@ def predictions(
         torch_device = pick_device(device.value)
         loaded = load_checkpoint(model, torch_device)
         settings = loaded.recipe.eval
-        protocol = get_protocol(settings.protocol).with_threshold(
-            settings.threshold if threshold is None else threshold
-        )
+        protocol = get_protocol(settings.protocol).at_threshold(given=threshold, recipe=settings.threshold)
         field = text_field_of(text_field or loaded.recipe.data.text_field)
         keys = _samples(
             loaded, opened, split=split, show=show, count=count, rows=rows, limit=limit, seed=seed,
