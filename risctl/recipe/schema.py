@@ -7,8 +7,7 @@ from typing import Annotated, Any, Union
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from risctl.core.encoders.text.config import TextSection
-from risctl.core.encoders.visual.config import VisualSection
+from risctl.core.encoders.section import EncoderSection
 from risctl.recipe.data import DataSection
 from risctl.recipe.document import dump
 from risctl.recipe.optim import OptimSection
@@ -81,7 +80,7 @@ class Recipe(Section):
             MachineError: The hub cannot be reached.
         """
         sections = {name: getattr(self.model, name, None) for name in ("visual", "text")}
-        known = {name: one for name, one in sections.items() if isinstance(one, VisualSection | TextSection)}
+        known = {name: one for name, one in sections.items() if isinstance(one, EncoderSection)}
         update = {name: section.resolved() for name, section in known.items()}
         return self.model_copy(update={"model": self.model.model_copy(update=update)})
 

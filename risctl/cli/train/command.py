@@ -146,7 +146,7 @@ def _print_dry_run(
         **{f"also {number}": path for number, path in enumerate(resolved.data.also, start=1)},
         "init_weights": resolved.train.init_weights.checkpoint if resolved.train.init_weights else None,
         "weights": resolved.model.visual.weights,
-        "vectors": resolved.model.text.vectors,
+        "vectors": getattr(resolved.model.text, "vectors", None),
     }
     data = {"recipe": resolved.model_dump(mode="json"), **plan.to_json(), "paths": paths}
     console.result(_dry_run_text(resolved, plan, paths), data=data, as_json=as_json)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -27,11 +27,9 @@ class MiniVisualSection(VisualSection):
 class MiniTextSection(Section):
     """The word embeddings: one row per known word plus hashed character n-grams, all learned."""
 
-    tokens: ClassVar[None] = None
-    vectors: ClassVar[None] = None
-    extra_words: ClassVar[int] = 0
-    dim: ClassVar[int] = 0
-
+    name: Literal["hashed_words"] = Field(
+        default="hashed_words", description="The only text encoder that the box selector takes."
+    )
     buckets: int = Field(
         default=4096, ge=16, le=1_000_000, description="Number of buckets that the n-grams are hashed into."
     )

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from risctl.core.encoders.text.config import TextSection
 from risctl.core.encoders.visual.config import VisualSection
-from risctl.core.encoders.visual.registry import VisualInput
+from risctl.core.encoders.visual.registry import VisualInput, find_visual
 from risctl.section import ModelSection, multiple_of
 
 CELL = 8
@@ -19,7 +19,8 @@ Level = Annotated[int, Field(ge=1, le=5)]
 
 
 def _default_norms(data: dict[str, Any]) -> bool:
-    return data.get("weights") is not None and "frozen_norms" in VisualSection.options_of(data)
+    name = data.get("name")
+    return name is not None and data.get("weights") is not None and "frozen_norms" in find_visual(name).options
 
 
 class StepVisualSection(VisualSection):

@@ -29,8 +29,9 @@ class ZSIVisualSection(VisualSection):
 class ZSITextSection(Section):
     """The word vectors."""
 
-    tokens: ClassVar[None] = None
-
+    name: Literal["word_vectors"] = Field(
+        default="word_vectors", description="The only text encoder that fits: categories are compared by word vectors."
+    )
     vectors: FileName = Field(
         description="Word vectors: a word2vec, GloVe or fastText file, a compact file made from one, or the name of a "
         "spaCy model."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -17,10 +17,6 @@ class ToyVisualSection(Section):
 
 class ToyTextSection(Section):
     """The word embeddings, learned over the training split's words."""
-
-    tokens: ClassVar[None] = None
-    vectors: ClassVar[None] = None
-    extra_words: ClassVar[int] = 0
 
 
 class ToyModel(ModelSection):

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from risctl.core.encoders.text.registry import PRETRAINED, TEXT_ENCODERS, find_text
-from risctl.errors import RecipeError
-from risctl.section import FileName, Fraction, Section, divides
+from risctl.core.encoders.section import ANY_PRETRAINED, EncoderSection, default_of
+from risctl.core.encoders.text.registry import TEXT_ENCODERS, find_text
+from risctl.section import FileName, Fraction, divides
 
-_NUMBERS = ("dim", "hidden", "directions", "layers", "width", "heads", "feed_forward", "dropout")
 _OFF: dict[str, Any] = {
-    **dict.fromkeys((*_NUMBERS, "vectors", "tokens", "weights", "config")),
+    **dict.fromkeys(option for entry in TEXT_ENCODERS.values() for option in entry.options),
+    "config": None,
     "extra_words": 0,
     "freeze_vectors": False,
     "frozen": False,
@@ -25,26 +25,18 @@ Width = Annotated[int, Field(ge=1, le=16_384)]
 
 
 def _default(option: str) -> Callable[[dict[str, Any]], Any]:
-    """Returns what gives the default of a field, which depends on the encoder."""
-
-    def default(data: dict[str, Any]) -> Any:
-        name = data.get("name")
-        if name is None:
-            return _OFF[option]
-        if name.startswith(PRETRAINED) and option in ("tokens", "weights"):
-            return name.removeprefix(PRETRAINED)
-        return find_text(name).options.get(option, _OFF[option])
-
-    return default
+    return default_of(option, find_text, off=_OFF[option])
 
 
-class TextSection(Section):
+class TextSection(EncoderSection):
     """The text encoder. A field that the named encoder does not take is null, or off."""
+
+    off: ClassVar[Mapping[str, Any]] = _OFF
 
     name: str = Field(
         description="The text encoder: `bigru` as in VLT, `bilstm` as in STEP, `roberta` as in ReferFormer, or "
         "`hf:FOLDER_OR_ID` for any text encoder of transformers (BERT, RoBERTa, …).",
-        examples=[*TEXT_ENCODERS, f"{PRETRAINED}FOLDER_OR_ID"],
+        examples=[*TEXT_ENCODERS, ANY_PRETRAINED],
     )
     vectors: FileName | None = Field(
         default_factory=_default("vectors"),
@@ -104,38 +96,6 @@ class TextSection(Section):
         "checkpoints.",
     )
 
-    @field_validator("name")
-    @classmethod
-    def _encoder_exists(cls, value: str) -> str:
-        try:
-            find_text(value)
-        except RecipeError:
-            names = [*TEXT_ENCODERS, f"{PRETRAINED}FOLDER_OR_ID"]
-            raise PydanticCustomError("clash", "one of {names}", {"names": ", ".join(names)}) from None
-        return value
-
-    @field_validator(*_OFF)
-    @classmethod
-    def _encoder_takes_the_option(cls, value: Any, info: ValidationInfo) -> Any:
-        name, option = info.data.get("name"), str(info.field_name)
-        if name is None:
-            return value
-        options = find_text(name).options
-        if option not in options and value != _OFF[option]:
-            raise PydanticCustomError(
-                "clash",
-                "{off}: {name} has no `{option}`; it takes {options}",
-                {
-                    "off": "null" if _OFF[option] is None else str(_OFF[option]).lower(),
-                    "name": name,
-                    "option": option,
-                    "options": ", ".join(options),
-                },
-            )
-        if option in options and option in _NUMBERS and value is None:
-            raise PydanticCustomError("clash", "a value: {name} needs `{option}`", {"name": name, "option": option})
-        return value
-
     _heads_divide = field_validator("heads")(divides("width", named="model.text.width"))
 
     @field_validator("weights")
@@ -145,10 +105,19 @@ class TextSection(Section):
             raise PydanticCustomError("clash", "null: with `tokens: null` there are no weights for the words")
         return value
 
-    def resolved(self) -> TextSection:
-        """Returns the section with the configuration of an encoder of transformers filled in."""
-        if not self.name.startswith(PRETRAINED) or self.config is not None:
-            return self
+    @classmethod
+    def encoders(cls) -> list[str]:
+        """Returns the names of all text encoders."""
+        return [*TEXT_ENCODERS, ANY_PRETRAINED]
+
+    @classmethod
+    def options_of(cls, name: str) -> Mapping[str, Any]:
+        """Returns the fields that an encoder takes, with their defaults."""
+        return find_text(name).options
+
+    @classmethod
+    def read_config(cls, source: str) -> dict[str, Any]:
+        """Reads the configuration of a text encoder of transformers from its folder or the hub."""
         from risctl.core.encoders.text.transformers_text import read_config
 
-        return self.model_copy(update={"config": read_config(self.name.removeprefix(PRETRAINED))})
+        return read_config(source)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from risctl.core.encoders.section import PRETRAINED, is_pretrained
 from risctl.errors import RecipeError, UsageError, unknown_name
 
 if TYPE_CHECKING:  # reading a recipe must not import torch
@@ -19,9 +20,6 @@ if TYPE_CHECKING:  # reading a recipe must not import torch
 
 TextSection = Any
 """`risctl.core.encoders.text.config.TextSection`, which is checked by the entries below and stands above them."""
-
-PRETRAINED = "hf:"
-"""What the name of a text encoder of transformers begins with: `hf:FOLDER_OR_ID`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +104,7 @@ def read_tokenizer(name: str, source: str) -> Vocabulary:
         CheckpointError: The files are missing or damaged.
         MachineError: The hub cannot be reached.
     """
-    if not name.startswith(PRETRAINED):
+    if not is_pretrained(name):
         from risctl.language.byte_pairs import BytePairs
 
         return BytePairs.load(source)
@@ -117,7 +115,7 @@ def read_tokenizer(name: str, source: str) -> Vocabulary:
 
 def find_text(name: str) -> TextEntry:
     """Returns the entry of an encoder. Raises `RecipeError` for a name that there is not."""
-    if name.startswith(PRETRAINED) and name != PRETRAINED:
+    if is_pretrained(name):
         return _TRANSFORMERS
     if name not in TEXT_ENCODERS:
         raise RecipeError(unknown_name("text encoder", name, TEXT_ENCODERS))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from risctl.core.encoders.visual.registry import PRETRAINED, VISUAL_ENCODERS, VisualInput, find_visual, fitting
-from risctl.errors import RecipeError
-from risctl.section import FileName, Fraction, Section
+from risctl.core.encoders.section import ANY_PRETRAINED, EncoderSection, default_of
+from risctl.core.encoders.visual.registry import DILATED_OPTIONS, VISUAL_ENCODERS, VisualInput, find_visual, fitting
+from risctl.section import FileName, Fraction
 
 _OFF: dict[str, Any] = {
     "frozen_convolutions": 0,
@@ -22,33 +23,22 @@ _OFF: dict[str, Any] = {
 """What the fields of other encoders hold."""
 
 
-def _default_convolutions(data: dict[str, Any]) -> int:
-    return int(VisualSection.options_of(data).get("frozen_convolutions", 0))
-
-
-def _default_batch_statistics(data: dict[str, Any]) -> bool:
-    return bool(VisualSection.options_of(data).get("batch_statistics", False))
-
-
-def _default_drop_path(data: dict[str, Any]) -> float:
-    return float(VisualSection.options_of(data).get("drop_path", 0.0))
-
-
 def default_weights(data: dict[str, Any]) -> str | None:
     """Returns the weights of a backbone of transformers unless others are named: its own."""
-    name = data.get("name") or ""
-    return name.removeprefix(PRETRAINED) if name.startswith(PRETRAINED) else None
+    weights: str | None = default_of("weights", find_visual)(data)
+    return weights
 
 
-class VisualSection(Section):
+class VisualSection(EncoderSection):
     """The visual backbone. A system subclasses it to set its default name and what its fusion takes."""
 
+    off: ClassVar[Mapping[str, Any]] = _OFF
     wanted: ClassVar[VisualInput] = VisualInput()
 
     name: str = Field(
         description="The backbone: a name of this package, or `hf:FOLDER_OR_ID` for any vision backbone of "
         "transformers (Swin, ConvNeXt, DINOv2, DINOv3, ResNet, …).",
-        examples=[*VISUAL_ENCODERS, f"{PRETRAINED}FOLDER_OR_ID"],
+        examples=[*VISUAL_ENCODERS, ANY_PRETRAINED],
     )
     weights: FileName | None = Field(
         default_factory=default_weights,
@@ -58,14 +48,14 @@ class VisualSection(Section):
     )
     frozen: bool = Field(default=False, description="Train no parameter of the backbone.")
     frozen_convolutions: int = Field(
-        default_factory=_default_convolutions,
+        default_factory=default_of("frozen_convolutions", find_visual, off=0),
         ge=0,
         le=58,
         description="darknet53 only: how many of the first convolutions are frozen. Default: 56 for darknet53, 0 for "
         "every other backbone.",
     )
     batch_statistics: bool = Field(
-        default_factory=_default_batch_statistics,
+        default_factory=default_of("batch_statistics", find_visual, off=False),
         description="darknet53 only: in training, the norms of frozen convolutions normalise by the statistics of the "
         "batch, as the published Keras code does; false: by the stored ones, as in evaluation, which cached features "
         "need. Default: true for darknet53.",
@@ -82,7 +72,7 @@ class VisualSection(Section):
         "batches need it.",
     )
     drop_path: Fraction = Field(
-        default_factory=_default_drop_path,
+        default_factory=default_of("drop_path", find_visual, off=0.0),
         description="Swin only: stochastic depth of the last block, increasing linearly up to it. Default: 0.2.",
     )
     config: dict[str, Any] | None = Field(
@@ -90,18 +80,6 @@ class VisualSection(Section):
         description="`hf:` only: the model's configuration; read from the folder or hub when null, and stored in "
         "checkpoints.",
     )
-
-    @field_validator("name")
-    @classmethod
-    def _fits_the_fusion(cls, value: str) -> str:
-        names = fitting(cls.wanted)
-        try:
-            entry = find_visual(value)
-        except RecipeError:
-            entry = None
-        if entry is None or not (value.startswith(PRETRAINED) or entry.fits(cls.wanted)):
-            raise PydanticCustomError("clash", "one of {names}", {"names": ", ".join(names)})
-        return value
 
     @field_validator("weights")
     @classmethod
@@ -116,33 +94,20 @@ class VisualSection(Section):
             )
         return value
 
-    @field_validator(*_OFF)
     @classmethod
-    def _encoder_takes_the_option(cls, value: Any, info: ValidationInfo) -> Any:
-        name, option = info.data.get("name"), str(info.field_name)
-        if name is None or value == _OFF[option]:
-            return value
-        entry = find_visual(name)
-        taken = option in entry.options and (cls.wanted.dilated or not option.startswith(("frozen_s", "frozen_n")))
-        if not taken:
-            taking = [one for one, entry in VISUAL_ENCODERS.items() if option in entry.options]
-            raise PydanticCustomError(
-                "clash",
-                "{off}: {name} has no `{option}`" + (", only {taking}" if taking else ""),
-                {"off": str(_OFF[option]).lower(), "name": name, "option": option, "taking": ", ".join(taking)},
-            )
-        return value
+    def encoders(cls) -> list[str]:
+        """Returns the names of the encoders that have the maps that the fusion takes."""
+        return fitting(cls.wanted)
 
-    @staticmethod
-    def options_of(data: dict[str, Any]) -> dict[str, Any]:
-        """Returns the fields that the encoder named in `data` takes, with their defaults."""
-        name = data.get("name")
-        return {} if name is None else dict(find_visual(name).options)
+    @classmethod
+    def options_of(cls, name: str) -> Mapping[str, Any]:
+        """Returns the fields that an encoder takes, with their defaults."""
+        options = find_visual(name).options
+        return options if cls.wanted.dilated else {one: options[one] for one in options if one not in DILATED_OPTIONS}
 
-    def resolved(self) -> VisualSection:
-        """Returns the section with the configuration of a backbone of transformers filled in."""
-        if not self.name.startswith(PRETRAINED) or self.config is not None:
-            return self
+    @classmethod
+    def read_config(cls, source: str) -> dict[str, Any]:
+        """Reads the configuration of a backbone of transformers from its folder or the hub."""
         from risctl.core.encoders.visual.transformers_backbone import read_config
 
-        return self.model_copy(update={"config": read_config(self.name.removeprefix(PRETRAINED))})
+        return read_config(source)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from risctl.core.encoders.section import ANY_PRETRAINED, PRETRAINED, is_pretrained
 from risctl.errors import RecipeError, unknown_name
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ VisualSection = Any
 """`risctl.core.encoders.visual.config.VisualSection`, which is checked by the entries below and stands above them."""
 
 PYRAMID = (4, 8, 16, 32)
-PRETRAINED = "hf:"
-"""What the name of a backbone of transformers begins with: `hf:FOLDER_OR_ID`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +89,7 @@ def build_visual(section: VisualSection, *, wanted: VisualInput | None = None, p
     wanted = wanted or section.wanted
     encoder = find_visual(section.name).build(section, wanted)
     if pretrained and section.weights is not None and not next(encoder.parameters()).is_meta:
-        if section.name.startswith(PRETRAINED):
+        if is_pretrained(section.name):
             encoder.load(section.weights)  # type: ignore[operator]
         else:
             beyond = tuple(f"layer{number}." for number in range(wanted.depth, 5)) if wanted.dilated else ()
@@ -107,7 +106,7 @@ def build_visual(section: VisualSection, *, wanted: VisualInput | None = None, p
 
 def find_visual(name: str) -> VisualEntry:
     """Returns the entry of an encoder. Raises `RecipeError` for a name that there is not."""
-    if name.startswith(PRETRAINED) and name != PRETRAINED:
+    if is_pretrained(name):
         return _TRANSFORMERS
     if name not in VISUAL_ENCODERS:
         raise RecipeError(unknown_name("visual encoder", name, VISUAL_ENCODERS))
@@ -116,7 +115,7 @@ def find_visual(name: str) -> VisualEntry:
 
 def fitting(wanted: VisualInput) -> list[str]:
     """Returns the names of the encoders that have the maps that a fusion takes."""
-    return [name for name, entry in VISUAL_ENCODERS.items() if entry.fits(wanted)] + [f"{PRETRAINED}FOLDER_OR_ID"]
+    return [name for name, entry in VISUAL_ENCODERS.items() if entry.fits(wanted)] + [ANY_PRETRAINED]
 
 
 def _listed(strides: tuple[int, ...]) -> str:
@@ -189,20 +188,18 @@ def _transformers(section: VisualSection, wanted: VisualInput) -> nn.Module:
     return TransformersBackbone(config, strides=wanted.strides, frozen=section.frozen)
 
 
-_DILATED_OPTIONS = {"frozen_stages": 0, "frozen_norms": False}
+DILATED_OPTIONS = {"frozen_stages": 0, "frozen_norms": False}
 _TRANSFORMERS = VisualEntry(build=_transformers, options={"config": None})
 
 VISUAL_ENCODERS: dict[str, VisualEntry] = {
     "darknet53": VisualEntry(
         build=_darknet53, strides=(8, 16, 32), options={"frozen_convolutions": 56, "batch_statistics": True}
     ),
-    "small_cnn": VisualEntry(build=_small_cnn, dilated=True, options=_DILATED_OPTIONS),
-    "resnet18": VisualEntry(build=_resnet, dilated=True, options=_DILATED_OPTIONS, published=("imagenet",)),
-    "resnet50": VisualEntry(build=_resnet, dilated=True, options=_DILATED_OPTIONS, published=("imagenet", "deeplabv3")),
-    "resnet101": VisualEntry(
-        build=_resnet, dilated=True, options=_DILATED_OPTIONS, published=("imagenet", "deeplabv3")
-    ),
-    "deeplab_resnet101": VisualEntry(build=_dilated, strides=(), dilated=True, options=_DILATED_OPTIONS),
+    "small_cnn": VisualEntry(build=_small_cnn, dilated=True, options=DILATED_OPTIONS),
+    "resnet18": VisualEntry(build=_resnet, dilated=True, options=DILATED_OPTIONS, published=("imagenet",)),
+    "resnet50": VisualEntry(build=_resnet, dilated=True, options=DILATED_OPTIONS, published=("imagenet", "deeplabv3")),
+    "resnet101": VisualEntry(build=_resnet, dilated=True, options=DILATED_OPTIONS, published=("imagenet", "deeplabv3")),
+    "deeplab_resnet101": VisualEntry(build=_dilated, strides=(), dilated=True, options=DILATED_OPTIONS),
     "mobilenet_v2": VisualEntry(build=_mobilenet, published=("imagenet",)),
     "shufflenet": VisualEntry(build=_shufflenet),
     **{
