@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.small_models import recipe_of
-from systems.contract import SIZES, TEXTS, SystemContract, items_of
+from helpers.system_contract import SIZES, TEXTS, SystemContract, items_of
 
 from risctl.core.encoders.text.hashed_words import HashedWords
 from risctl.core.fusion.box_selector import BoxScores, BoxSelector

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.small_models import REFERFORMER, recipe_of
-from systems.contract import TEXTS, SystemContract
+from helpers.system_contract import TEXTS, SystemContract
 
 from risctl.core.encoders.base import VisualFeatures
 from risctl.data.batch import Batch, Item, collate

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.small_models import recipe_of
-from systems.contract import SIZES, WORDS, SystemContract, items_of
+from helpers.system_contract import SIZES, WORDS, SystemContract, items_of
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from risctl.core.encoders.load_weights import load_backbone, load_state

@@ -10,7 +10,7 @@ import pytest
 from helpers.small_models import recipe_of
 from helpers.tiny import tiny_store
 from helpers.toy_system.model import Toy
-from systems.contract import SystemContract
+from helpers.system_contract import SystemContract
 
 import risctl
 from risctl.checkpoints.loaded_model import load_checkpoint

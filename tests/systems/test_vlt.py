@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.small_models import recipe_of
-from systems.contract import TEXTS, SystemContract, items_of
+from helpers.system_contract import TEXTS, SystemContract, items_of
 
 from risctl.data.batch import collate
 from risctl.errors import UsageError

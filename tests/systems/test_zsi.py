@@ -12,7 +12,7 @@ import torch
 from helpers.small_models import ZSI as SMALL
 from helpers.small_models import recipe_of
 from helpers.tiny import tiny_store
-from systems.contract import WORDS, SystemContract, items_of
+from helpers.system_contract import WORDS, SystemContract, items_of
 
 from risctl.core.encoders.text.query_word import SIDE_NAMES
 from risctl.core.fusion.location_selector import select_by_location
