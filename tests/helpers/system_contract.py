@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,12 +64,12 @@ class SystemContract:
     def stir(self, system: System) -> None:
         """Change a new system where it begins at zeros, behind which nothing would get a gradient or matter."""
 
-    @pytest.fixture
+    @pytest.fixture(scope="class")
     def vocabulary(self) -> Vocabulary:
         return Vocabulary(WORDS)
 
-    @pytest.fixture
-    def system(self, vocabulary: Vocabulary) -> System:
+    @pytest.fixture(scope="class")
+    def built(self, vocabulary: Vocabulary) -> System:
         """A system that answers differently for different texts: its norms have seen a few batches."""
         torch.manual_seed(0)
         recipe = self.recipe()
@@ -79,6 +80,12 @@ class SystemContract:
             for seed in range(3):
                 system(self.batch(system, seed=seed))
         return system.eval()
+
+    @pytest.fixture
+    def system(self, built: System) -> System:
+        """A copy of the system, which a test may train."""
+        torch.manual_seed(0)
+        return copy.deepcopy(built)
 
     def items(self, system: System, *, texts: tuple[str, ...] = TEXTS, seed: int = 0) -> list[Item]:
         """Return an item a text, pictures of noise of several sizes."""
@@ -91,12 +98,23 @@ class SystemContract:
     def run(self, system: System, items: list[Item]) -> Output:
         return system(collate(items))
 
+    def test_it_keeps_to_the_contract_of_each_of_its_abilities(self, system: System) -> None:
+        from helpers.ability_contracts import CONTRACTS
+
+        needed = {contract for ability, contract in CONTRACTS.items() if isinstance(system, ability)}
+        inherited = {contract for contract in CONTRACTS.values() if isinstance(self, contract)}
+        assert inherited == needed, (
+            f"{type(self).__name__} inherits the contracts of other abilities than its system has"
+        )
+
     def test_a_batch_gives_what_single_samples_give(self, system: System) -> None:
         items = self.items(system)
         together = self.run(system, items)
         for row, item in enumerate(items):
             alone = self.run(system, [item])
             assert torch.allclose(alone.logits[0], together.logits[row], atol=TOLERANCE)
+            if alone.scores is not None and together.scores is not None:
+                assert torch.allclose(alone.scores[0], together.scores[row], atol=TOLERANCE)
             for name, values in together.maps.items():
                 assert torch.allclose(alone.maps[name][0], values[row], atol=TOLERANCE), name
 

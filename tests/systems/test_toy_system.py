@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.small_models import recipe_of
+from helpers.system_contract import SystemContract
 from helpers.tiny import tiny_store
 from helpers.toy_system.model import Toy
-from helpers.system_contract import SystemContract
 
 import risctl
 from risctl.checkpoints.loaded_model import load_checkpoint
@@ -31,14 +31,14 @@ train: {epochs: 1, max_steps: 1}
 """
 
 
-@pytest.fixture
-def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@pytest.fixture(scope="class")
+def toy() -> Iterator[None]:
     entry = registry.SystemEntry(
         config="helpers.toy_system.config:ToyModel", build="helpers.toy_system.build:build_toy"
     )
-    monkeypatch.setitem(registry.SYSTEMS, "toy", entry)
-    yield
-    monkeypatch.undo()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setitem(registry.SYSTEMS, "toy", entry)
+        yield
     recipe_json_schema()  # the schema forgets the toy
 
 

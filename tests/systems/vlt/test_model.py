@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.ability_contracts import CachedFeaturesContract, ExplainableContract
 from helpers.small_models import recipe_of
-from helpers.system_contract import TEXTS, SystemContract, items_of
+from helpers.system_contract import TEXTS, items_of
 
 from risctl.data.batch import collate
 from risctl.errors import UsageError
@@ -34,7 +35,7 @@ SMALL: dict[str, Any] = {
 }
 
 
-class VLTContract(SystemContract):
+class VLTContract(CachedFeaturesContract, ExplainableContract):
     """The reference reads padded words like words and the letterbox's border like the picture."""
 
     masks_padding = False

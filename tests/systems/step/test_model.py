@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.ability_contracts import CachedFeaturesContract, ExplainableContract
 from helpers.small_models import recipe_of
-from helpers.system_contract import SIZES, WORDS, SystemContract, items_of
+from helpers.system_contract import SIZES, WORDS, items_of
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from risctl.core.encoders.load_weights import load_backbone, load_state
@@ -61,7 +62,7 @@ def run(system: System, batch: Batch) -> Output:
     return system(batch)
 
 
-class StepContract(SystemContract):
+class StepContract(CachedFeaturesContract, ExplainableContract):
     """What lies in padding changes nothing, in any form."""
 
     def may_lack_gradient(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Any visual encoder goes with any text encoder in every system whose fusion takes its maps."""
+"""Any visual encoder goes with any text encoder in every system whose fusion takes them; a wrong pair is refused."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from risctl.core.encoders.visual.registry import VISUAL_ENCODERS
 from risctl.core.encoders.visual.transformers_backbone import TransformersBackbone, read_config
 from risctl.errors import CheckpointError, RecipeError, UsageError
 from risctl.inference.predictor import Predictor
+from risctl.language.coco_classes import SPLITS
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
@@ -40,7 +41,15 @@ MODELS: dict[str, dict[str, Any]] = {
         "short_side": 64, "hidden": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "feed_forward": 16,
         "mask_channels": 8, "queries": 2,
     },
+    "mini": {
+        "input_size": 64, "max_words": 6, "max_count": 4, "neck": 16, "mask_channels": 8, "channels": 16, "layers": 1,
+        "heads": 2,
+    },
+    "zsi": {"short_side": 64, "long_side": 96, "channels": 8, "hidden": 16, "vocabulary_words": 4, "proposals": 20},
 }  # fmt: skip
+READS_SEQUENCES = ("vlt", "step", "referformer")
+OWN_TEXT: dict[str, dict[str, Any]] = {"mini": {"buckets": 64}, "zsi": {"vectors": "given.txt", "dim": 4}}
+"""The text sections of the systems that read no sequence of words."""
 
 
 def recipe_of(system: str, *, store: Path | None = None, **sections: Any) -> Recipe:
@@ -53,8 +62,18 @@ def recipe_of(system: str, *, store: Path | None = None, **sections: Any) -> Rec
     return parse_recipe(values, source="test")
 
 
+def write_vectors(folder: Path) -> Path:
+    """Writes word vectors of the classes of ZSI's split, and returns their file."""
+    words = {word for name in (*SPLITS["48_17"].seen, *SPLITS["48_17"].unseen) for word in name.split()}
+    generator = np.random.default_rng(0)
+    lines = [" ".join([word, *map(str, generator.standard_normal(4).round(3))]) for word in sorted(words)]
+    path = folder / "vectors.txt"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
 @pytest.mark.parametrize("text", TEXT)
-@pytest.mark.parametrize("system", MODELS)
+@pytest.mark.parametrize("system", READS_SEQUENCES)
 def test_every_text_encoder_goes_with_every_fusion(system: str, text: str) -> None:
     recipe = recipe_of(system, visual={"name": "small_cnn", "weights": None}, text=TEXT[text])
     built = build_system(recipe.model, vocabulary=WORDS).eval()
@@ -68,15 +87,16 @@ def test_every_text_encoder_goes_with_every_fusion(system: str, text: str) -> No
 @pytest.mark.parametrize("system", MODELS)
 def test_visual_encoders_go_with_the_fusions_that_take_their_maps(system: str, name: str) -> None:
     visual = {"name": name, "weights": None}
-    if system == "referformer" and 4 not in VISUAL_ENCODERS[name].strides:
-        with pytest.raises(RecipeError, match=r"model\.visual\.name: expected one of small_cnn"):
-            recipe_of(system, visual=visual)
+    text = OWN_TEXT.get(system, TEXT["bilstm"])
+    if system in ("referformer", "mini", "zsi") and 4 not in VISUAL_ENCODERS[name].strides:
+        with pytest.raises(RecipeError, match=r"model\.visual\.name: expected one of small_cnn.*, hf:FOLDER_OR_ID"):
+            recipe_of(system, visual=visual, text=text)
         return
-    built = build_system(recipe_of(system, visual=visual, text=TEXT["bilstm"]).model, vocabulary=WORDS).eval()
+    built = build_system(recipe_of(system, visual=visual, text=text).model, vocabulary=WORDS).eval()
     with torch.no_grad():
         features = built.encode_image(torch.rand(1, 3, 64, 64), torch.zeros(1, 64, 64, dtype=torch.bool))
-        ids = torch.tensor([[2, 3, 0]] if system != "vlt" else [[2, 3, 0, 0, 0, 0]])
-        assert bool(built.decode(features, built.encode_text(ids, ids > 0)).logits.isfinite().all())
+        ids, mask = built.preprocess.text("red box")
+        assert bool(built.decode(features, built.encode_text(ids[None], mask[None])).logits.isfinite().all())
 
 
 @pytest.mark.parametrize("kind", VISUAL)
@@ -102,10 +122,13 @@ def test_transformers_encoders_train_and_predict_from_the_checkpoint_alone(
 ) -> None:
     visual, text = write_visual(tmp_path / kind, kind), write_text(tmp_path / "bert")
     sections: dict[str, Any] = {"visual": {"name": f"hf:{visual}"}, "text": {"name": f"hf:{text}"}}
+    if system in OWN_TEXT:
+        sections["text"] = OWN_TEXT[system] | ({"vectors": str(write_vectors(tmp_path))} if system == "zsi" else {})
     if system == "step" and kind == "dinov2":
         sections["input_size"] = 56
     recipe = recipe_of(system, store=tiny_store(tmp_path), **sections)
-    assert recipe.model.visual.weights == str(visual) and recipe.model.text.tokens == str(text)
+    assert recipe.model.visual.weights == str(visual)
+    assert getattr(recipe.model.text, "tokens", str(text)) == str(text)
     done = train(recipe, out=tmp_path / "run", device="cpu")
     pixels = np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8)
     before = Predictor.load(done.run, device="cpu").predict(pixels, ["the red box"])[0]
@@ -135,6 +158,34 @@ def test_trained_weights_of_a_folder_are_those_that_training_starts_from(tmp_pat
     random = build_system(recipe_of("referformer", **sections).model, vocabulary=WORDS)
     same = [torch.equal(one, first.state_dict()[name]) for name, one in random.state_dict().items() if "conv" in name]
     assert not all(same)
+
+
+@pytest.mark.parametrize(
+    ("system", "text", "fits"),
+    [
+        ("mini", "hf:bert-base-uncased", "hashed_words"),
+        ("zsi", "bigru", "word_vectors"),
+        ("vlt", "hashed_words", "one of bigru, bilstm, roberta, hf:FOLDER_OR_ID"),
+    ],
+)
+def test_a_text_encoder_that_the_system_cannot_read_is_refused_with_those_that_fit(
+    system: str, text: str, fits: str
+) -> None:
+    with pytest.raises(RecipeError) as raised:
+        recipe_of(system, text={"vectors": "given.txt", "name": text} if system == "zsi" else {"name": text})
+    [problem] = raised.value.problems
+    assert problem.startswith("model.text.name: expected") and fits in problem and text in problem
+
+
+@pytest.mark.parametrize("system", ["vlt", "referformer", "mini", "zsi"])
+def test_a_backbone_whose_maps_do_not_fit_is_refused_with_those_that_do(tmp_path: Path, system: str) -> None:
+    folder = write_visual(tmp_path / "swin", "swin")
+    visual = {"name": f"hf:{folder}", "weights": None, "config": read_config(str(folder)) | {"patch_size": 2}}
+    model = recipe_of(system, visual=visual, text=OWN_TEXT.get(system, TEXT["bigru"])).model
+    with pytest.raises(
+        RecipeError, match=r"strides .*8, 16, 32; hf:.* has 2, 4, 8, 16. These fit: .*, hf:FOLDER_OR_ID"
+    ):
+        build_system(model, vocabulary=WORDS)
 
 
 def test_what_is_no_encoder_is_refused_in_words(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.ability_contracts import CachedFeaturesContract, ExplainableContract, QuerySelectorContract, VideoContract
 from helpers.small_models import REFERFORMER, recipe_of
-from helpers.system_contract import TEXTS, SystemContract
+from helpers.system_contract import TEXTS
 
-from risctl.core.encoders.base import VisualFeatures
 from risctl.data.batch import Batch, Item, collate
 from risctl.data.records import SampleIds
 from risctl.errors import UsageError
@@ -33,7 +33,7 @@ def system_of(**changes: Any) -> ReferFormer:
     return system.eval()
 
 
-class TestReferFormer(SystemContract):
+class TestReferFormer(CachedFeaturesContract, ExplainableContract, QuerySelectorContract, VideoContract):
     """On pictures of one size: with several, group norms and convolutions see the padding, as in the published code."""
 
     sizes = ((40, 60), (40, 60), (40, 60), (40, 60))
@@ -80,17 +80,6 @@ def clips_of(system: ReferFormer, *, frames: int = 3, sizes: tuple[tuple[int, in
     return collate(items)
 
 
-def test_a_picture_is_a_clip_of_one_frame() -> None:
-    system = system_of()
-    clip = clips_of(system, frames=1)
-    picture = replace(clip, images=clip.images[:, 0])
-    with torch.no_grad():
-        first, second = system(clip), system(picture)
-    assert first.logits.shape == (1, 1, *second.logits.shape[1:])
-    assert torch.allclose(first.logits[:, 0], second.logits, atol=1e-5)
-    assert torch.allclose(first.boxes[:, 0], second.boxes, atol=1e-6)
-
-
 @pytest.mark.parametrize("name", ["small_cnn", "resnet18", "swin_t", "video_swin_t"])
 def test_every_kind_of_backbone_takes_clips(name: str) -> None:
     system = system_of(visual={"name": name})
@@ -133,16 +122,6 @@ def test_every_layer_is_trained_and_the_last_alone_predicts() -> None:
         assert len(system(batch).extras["layers"]) == 1
         output = system.train()(batch)
     assert set(system.loss(output, batch)) >= {"mask", "mask_0", "dice_0"}
-
-
-def test_the_answer_is_the_query_with_the_highest_mean_score() -> None:
-    system = system_of()
-    with torch.no_grad():
-        output = system(clips_of(system))
-    scores = output.maps["query_scores"].mean(1)
-    best = int(scores[0].argmax())
-    assert output.scores[0] == scores[0, best]
-    assert torch.allclose(output.logits[0].sigmoid(), output.maps["query_masks"][0, :, best])
 
 
 def test_a_frame_without_the_object_is_no_frame_of_the_class_loss() -> None:
@@ -192,20 +171,6 @@ def test_of_several_classes_a_query_stands_for_its_surest() -> None:
     assert int(again.maps["query_scores"][0].mean(0).argmax()) == 1
     assert again.scores is not None and again.scores[0].item() == pytest.approx(0.6, abs=1e-4)
     assert torch.allclose(again.maps["query_scores"][0, :, 0], torch.tensor([0.9, 0.0]), atol=1e-4)
-
-
-def test_features_of_a_clip_are_selected_like_those_of_a_picture() -> None:
-    system = system_of()
-    batch = clips_of(system)
-    with torch.no_grad():
-        visual = system.encode_image(batch.images, batch.padding)
-        assert isinstance(visual, VisualFeatures)
-        many = visual.select(torch.zeros(2, dtype=torch.int64))
-        words = torch.stack([system.preprocess.text(text)[0] for text in ("the red cup", "left")])
-        mask = torch.stack([system.preprocess.text(text)[1] for text in ("the red cup", "left")])
-        logits = system.decode(many, system.encode_text(words, mask)).logits
-    assert logits.shape[0] == 2
-    assert not torch.allclose(logits[0], logits[1])
 
 
 def test_the_last_layer_alone_predicts_as_among_all() -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.ability_contracts import DetectorContract, InstanceLearnerContract
 from helpers.small_models import ZSI as SMALL
 from helpers.small_models import recipe_of
+from helpers.system_contract import WORDS, items_of
 from helpers.tiny import tiny_store
-from helpers.system_contract import WORDS, SystemContract, items_of
 
 from risctl.core.encoders.text.query_word import SIDE_NAMES
 from risctl.core.fusion.location_selector import select_by_location
@@ -70,7 +71,7 @@ def batch_of(system: ZSI, *, sizes: tuple[tuple[int, int], ...] = ((40, 60), (70
     return collate(items_of(system, sizes=sizes, seed=seed))
 
 
-class ZSIContract(SystemContract):
+class ZSIContract(DetectorContract, InstanceLearnerContract):
     """On pictures that share an input's size, some with a border in it; several sizes have a test of their own."""
 
     sizes = ((40, 60), (50, 80), (40, 58), (30, 45))
