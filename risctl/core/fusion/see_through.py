@@ -39,9 +39,10 @@ class AtrousContext(nn.Module):
 class PixelProjection(nn.Module):
     """Projections of a level's pixels: `attend` for attention to words (v~), `embed` into the co-embedding (phi)."""
 
-    def __init__(self, channels: int, *, attention: int = 400, embedding: int = 1000) -> None:
+    def __init__(self, channels: int, *, attention: int | None = 400, embedding: int = 1000) -> None:
+        """Builds it; without `attention`, v~ is phi, for a text vector that does not read it."""
         super().__init__()
-        self.attend = _point(channels, attention)
+        self.attend = None if attention is None else _point(channels, attention)
         self.embed = _point(channels, embedding)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,7 +51,8 @@ class PixelProjection(nn.Module):
         Returns:
             v~ (B, attention, H, W) and phi = L2norm(tanh(W_v v + b_v)) (B, embedding, H, W).
         """
-        return self.attend(x), functional.normalize(self.embed(x).tanh(), dim=1)
+        embedded = functional.normalize(self.embed(x).tanh(), dim=1)
+        return embedded if self.attend is None else self.attend(x), embedded
 
 
 class TextEmbedding(nn.Module):
@@ -100,6 +102,18 @@ class TextVector(nn.Module):
         """
         weights = attention @ regions[..., None]  # (B, L, 1)
         return (weights * words).sum(dim=1), weights[..., 0]
+
+
+class MeanTextVector(TextVector):
+    """The mean of the hidden states: the text vector without attention, an ablation of the paper."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+
+    def attention(self, pixels: Tensor, words: Tensor, mask: Tensor) -> Tensor:
+        """Returns the same weight for every word, (B, L, H W), which sums to 1 over L."""
+        share = mask.to(words.dtype) / mask.sum(dim=1, keepdim=True).clamp(min=1)
+        return share[..., None].expand(-1, -1, pixels.shape[2] * pixels.shape[3])
 
 
 def region_weights(probability: Tensor, inside: Tensor) -> Tensor:

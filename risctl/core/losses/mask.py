@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,16 +20,25 @@ def summed_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return total / logits.shape[0]
 
 
-def mean_cross_entropy(logits: Tensor, targets: Tensor, padding: Tensor) -> Tensor:
+def mean_cross_entropy(
+    predicted: Tensor, targets: Tensor, padding: Tensor | None, *, probabilities: bool = False
+) -> Tensor:
     """Returns the binary cross-entropy, averaged over each image's pixels, then over the batch.
 
-    Computed in float32 whatever the logits' dtype.
+    Computed in float32 whatever the dtype.
 
     Args:
-        logits: (B, h, w).
+        predicted: Logits (B, h, w), or probabilities.
         targets: (B, h, w) in [0, 1]; may be soft.
-        padding: (B, h, w), True outside the image.
+        padding: (B, h, w), True outside the image; None counts all pixels.
+        probabilities: Whether `predicted` holds probabilities.
     """
-    entropy = functional.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="none")
-    inside = (~padding).float()
+    targets = targets.float().clamp(0, 1)  # a resized target can exceed 1 by rounding
+    with torch.autocast(predicted.device.type, enabled=False):  # on probabilities, cross-entropy refuses autocast
+        entropy = (
+            functional.binary_cross_entropy(predicted.float(), targets, reduction="none")
+            if probabilities
+            else functional.binary_cross_entropy_with_logits(predicted.float(), targets, reduction="none")
+        )
+    inside = torch.ones_like(entropy) if padding is None else (~padding).float()
     return ((entropy * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1)).mean()

@@ -12,7 +12,7 @@ import numpy as np
 from risctl.core.encoders.text.registry import build_text
 from risctl.core.encoders.visual.registry import build_visual, find_visual
 from risctl.core.fusion.conv_gru import ConvGRU, RunningMean
-from risctl.core.fusion.see_through import TextEmbedding, TextVector
+from risctl.core.fusion.see_through import MeanTextVector, TextEmbedding, TextVector
 from risctl.data.batch import Preprocess
 from risctl.data.transforms.preprocess import LetterboxPreprocess, LongestSidePreprocess
 from risctl.errors import RecipeError
@@ -36,13 +36,14 @@ def build_step(model: StepModel, vocabulary: Vocabulary, vectors: np.ndarray | N
                 visual.channels[number - 1],
                 context=model.context_channels,
                 rate=model.context_rate,
+                coordinates=model.coordinates != "none",
                 rectified=model.context_activation == "relu",
-                attention=model.attention,
+                attention=model.attention if model.text_attention else None,
                 embedding=model.embedding,
             )
             for number in model.levels
         },
-        text_vector=TextVector(text.channels, model.attention),
+        text_vector=TextVector(text.channels, model.attention) if model.text_attention else MeanTextVector(),
         text_embedding=TextEmbedding(text.channels, model.embedding),
         refinement=(
             ConvGRU(
@@ -62,6 +63,8 @@ def build_step(model: StepModel, vocabulary: Vocabulary, vectors: np.ndarray | N
         whole_input=model.input_fit == "square",
         unit_coordinates=model.coordinates == "unit",
         central_start=model.first_map == "centre",
+        loss_pixels=model.loss_pixels,
+        upsampled=model.upsampled,
     )
     # Only the dilated backbones keep what lies in the padding of a batch from reaching an image.
     system.padding_changes_features = model.input_fit == "longest" and not find_visual(model.visual.name).dilated

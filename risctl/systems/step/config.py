@@ -15,6 +15,11 @@ from risctl.section import ModelSection, multiple_of
 CELL = 8
 """Input pixels per cell of the coarsest map of a dilated backbone."""
 
+
+def _default_pixels(data: dict[str, Any]) -> Literal["all", "image"]:
+    return "image" if data.get("input_fit") == "longest" else "all"
+
+
 Level = Annotated[int, Field(ge=1, le=5)]
 
 
@@ -59,9 +64,20 @@ class StepModel(ModelSection):
         description="`square`: the image is letterboxed into a square of `input_size`; `longest`: its longest side "
         "becomes `input_size`, so that images of several sizes make a batch.",
     )
-    coordinates: Literal["signed", "unit"] = Field(
+    coordinates: Literal["signed", "unit", "none"] = Field(
         default="signed",
-        description="Range of the corners and the centre among the eight coordinates of a cell: -1 to 1, or 0 to 1.",
+        description="Range of the corners and the centre among the eight coordinates of a cell: -1 to 1, or 0 to 1; "
+        "`none`: the maps have no coordinates.",
+    )
+    loss_pixels: Literal["all", "image"] = Field(
+        default_factory=_default_pixels,
+        description="Pixels that the loss is averaged over: all of the input, as the paper says, or those of the image "
+        "without padding. Default: `all`, with `input_fit: longest` `image`.",
+    )
+    upsampled: Literal["probability", "logits"] = Field(
+        default="probability",
+        description="What the loss resizes to the input's size: the probability of the last step, as the paper says, "
+        "or its logits.",
     )
     max_words: int = Field(
         default=20, ge=1, le=200, description="Number of words after which an expression is truncated."
@@ -82,6 +98,10 @@ class StepModel(ModelSection):
     reweighted_text: bool = Field(
         default=True,
         description="Weight the regions of the text vector by the previous map; false: uniform weights at every step.",
+    )
+    text_attention: bool = Field(
+        default=True,
+        description="Regions attend to words; false: the text vector is the mean of the words' states.",
     )
     first_map: Literal["uniform", "centre"] = Field(
         default="uniform",
@@ -106,8 +126,11 @@ class StepModel(ModelSection):
     filters: int = Field(default=32, ge=1, le=512, description="Filters of the ConvGRU.")
     attention: int = Field(default=400, ge=1, le=4096, description="Width of the attention between pixels and words.")
     embedding: int = Field(default=1000, ge=1, le=8192, description="Width of the co-embedding of pixels and text.")
-    context_rate: int = Field(
-        default=3, ge=1, le=64, description="Dilation rate of the atrous convolutions on the maps."
+    context_rate: int | None = Field(
+        default=3,
+        ge=1,
+        le=64,
+        description="Dilation rate of the atrous convolutions on the maps; null: the maps have no convolution.",
     )
     context_channels: int | None = Field(
         default=None,

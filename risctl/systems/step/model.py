@@ -6,6 +6,7 @@ What the paper leaves open is taken from related codebases (text_objseg, RMI, RR
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -41,20 +42,36 @@ class StepLevel(nn.Module):
         channels: int,
         *,
         context: int | None,
-        rate: int,
+        rate: int | None,
+        coordinates: bool = True,
         rectified: bool = True,
-        attention: int = 400,
+        attention: int | None = 400,
         embedding: int = 1000,
     ) -> None:
+        """Builds the level.
+
+        Args:
+            channels: Channels of the map.
+            context: Output channels of the atrous convolution; None: as many as its input has.
+            rate: Dilation rate of the atrous convolution; None: there is no convolution.
+            coordinates: Whether the coordinates of each cell are read.
+            rectified: Whether a ReLU follows the convolution.
+            attention: Width of v~; None if the text vector does not read it.
+            embedding: Width of phi.
+        """
         super().__init__()
-        inputs = channels + COORDINATES
+        self.coordinates = coordinates
+        inputs = channels + COORDINATES if coordinates else channels
         outputs = inputs if context is None else context
-        self.context = AtrousContext(inputs, outputs, rate=rate, rectified=rectified)
-        self.project = PixelProjection(outputs, attention=attention, embedding=embedding)
+        self.context = None if rate is None else AtrousContext(inputs, outputs, rate=rate, rectified=rectified)
+        width = inputs if self.context is None else outputs
+        self.project = PixelProjection(width, attention=attention, embedding=embedding)
 
     def forward(self, x: Tensor, coordinates: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
         """Returns v~ (B, attention, H, W) and phi (B, embedding, H, W) of a map (B, C, H, W) with coordinates."""
-        return self.project(self.context(torch.cat([x, coordinates], dim=1), inside))
+        if self.coordinates:
+            x = torch.cat([x, coordinates], dim=1)
+        return self.project(x if self.context is None else self.context(x, inside))
 
 
 class Step(FeatureCacheable):
@@ -92,6 +109,8 @@ class Step(FeatureCacheable):
         whole_input: bool = True,
         unit_coordinates: bool = False,
         central_start: bool = False,
+        loss_pixels: Literal["all", "image"] = "all",
+        upsampled: Literal["probability", "logits"] = "probability",
     ) -> None:
         """Composes the model.
 
@@ -110,6 +129,8 @@ class Step(FeatureCacheable):
             whole_input: Whether coordinates run over the whole input, padding included, instead of over each image.
             unit_coordinates: Whether coordinates run from 0 to 1, instead of from -1.
             central_start: Whether P_0 is highest in the centre, instead of constant.
+            loss_pixels: Over which pixels the loss is averaged: all of the input, or those of the image.
+            upsampled: What the loss resizes to the input's size: the probability P_T, or its logits.
         """
         super().__init__()
         self.preprocess = preprocess
@@ -127,6 +148,8 @@ class Step(FeatureCacheable):
         self.whole_input = whole_input
         self.unit_coordinates = unit_coordinates
         self.central_start = central_start
+        self.loss_pixels = loss_pixels
+        self.upsampled = upsampled
 
     def after_backbone(self, features: VisualFeatures) -> VisualFeatures:
         """Returns two maps per level, v~ and phi, at strides 4, 4, 8, 8, 8, of the backbone's features."""
@@ -179,12 +202,18 @@ class Step(FeatureCacheable):
         return explain_steps(frames[0], self.preprocess)
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Returns "mask": the mean cross-entropy of P_T over the pixels of the images, at the input's size."""
+        """Returns "mask": the mean cross-entropy of P_T over pixels, at the input's size."""
         if batch.targets is None:
             raise ValueError("expected a batch with targets")
-        inside = image_mask_at(batch.padding, *output.logits.shape[-2:])[:, 0]
-        logits = resize_within(output.logits.float(), inside, size=_size(batch.targets))
-        return {"mask": mean_cross_entropy(logits, batch.targets, batch.padding)}
+        whole = self.loss_pixels == "all"
+        probabilities = self.upsampled == "probability"
+        x = output.logits.float().sigmoid() if probabilities else output.logits.float()
+        inside = image_mask_at(batch.padding, *x.shape[-2:])[:, 0]
+        if whole:
+            inside = torch.ones_like(inside)
+        x = resize_within(x, inside, size=_size(batch.targets))
+        padding = None if whole else batch.padding
+        return {"mask": mean_cross_entropy(x, batch.targets, padding, probabilities=probabilities)}
 
     def _first_map(self, padding: Tensor) -> Tensor:
         """Returns P_0 (B, H/state_stride, W/state_stride) of padding (B, H, W)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,42 @@ class TestAblated(StepContract):
         values = np.random.default_rng(0).standard_normal((len(vocabulary), recipe.model.text.dim))
         values[:2] = 0
         return values.astype(np.float32)
+
+
+class TestBare(StepContract):
+    """Without attention to words, context and coordinates: three rows of the paper's ablation together."""
+
+    def recipe(self) -> Recipe:
+        return recipe_of(SMALL | {"text_attention": False, "context_rate": None, "coordinates": "none"})
+
+
+@pytest.mark.parametrize("change", [{"text_attention": False}, {"context_rate": None}, {"coordinates": "none"}])
+def test_a_part_that_is_ablated_changes_the_output(change: dict[str, Any]) -> None:
+    published, ablated = settled(system_of()), settled(system_of(**change))
+    shared = {
+        name: value
+        for name, value in published.state_dict().items()
+        if name in ablated.state_dict() and ablated.state_dict()[name].shape == value.shape
+    }
+    ablated.load_state_dict(shared, strict=False)
+    batch = batch_of(published)
+    assert not torch.allclose(run(published, batch).logits, run(ablated, batch).logits, atol=1e-4)
+
+
+def test_the_loss_is_the_papers_mean_over_all_pixels_of_the_resized_probability() -> None:
+    system = settled(system_of())
+    batch = batch_of(system, sizes=((64, 20), (30, 60)))
+    output = run(system, batch)
+    output = replace(output, logits=(output.logits - output.logits.mean()) / output.logits.std())
+    assert batch.padding.any() and batch.targets is not None
+    resized = torch.nn.functional.interpolate(
+        output.logits.sigmoid()[:, None], size=batch.targets.shape[1:], mode="bilinear", align_corners=False
+    )[:, 0]
+    chosen = torch.where(batch.targets > 0.5, resized, 1 - resized)
+    assert torch.allclose(system.loss(output, batch)["mask"], -chosen.log().mean(), atol=1e-5)
+    for change in ({"loss_pixels": "image"}, {"upsampled": "logits"}):
+        other = system_of(**change).loss(output, batch)["mask"]
+        assert not torch.allclose(other, system.loss(output, batch)["mask"], atol=1e-4)
 
 
 def test_the_published_size() -> None:
