@@ -69,6 +69,7 @@ def warm(image: Path, model: str | None, *, repeats: int, threads: int, clock: C
     import risctl
     from risctl.core.encoders.base import VisualFeatures
     from risctl.inference.output_files import PredictionFolder
+    from risctl.output_files import OutputFiles
     from risctl.vision.images import read_image
 
     torch.set_num_threads(threads)
@@ -79,7 +80,6 @@ def warm(image: Path, model: str | None, *, repeats: int, threads: int, clock: C
     inputs = prepared[None], geometry.padding()[None]
     texts = [tuple(one[None] for one in system.preprocess.text(phrase)) for phrase in PHRASES]
     with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
-        files = PredictionFolder(Path(folder), model="mini")
 
         def first() -> None:
             more(system.encode_image(*inputs), texts[0])
@@ -89,7 +89,8 @@ def warm(image: Path, model: str | None, *, repeats: int, threads: int, clock: C
 
         def whole() -> None:
             [prediction] = predictor.predict(image, PHRASES[0])
-            files.write(prediction, image=str(image), name=image.stem)
+            files = PredictionFolder(Path(folder), outputs=OutputFiles(overwrite=True))
+            files.write(prediction, image=str(image), name=image.stem, model="mini")
 
         for turn in range(5 * repeats + 2):
             visual = system.encode_image(*inputs)

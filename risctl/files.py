@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import socket
@@ -20,17 +21,25 @@ from risctl.errors import DataError, MachineError
 # A writer that has not touched its file for this long counts as dead; on this machine its process id is checked.
 STALE_SECONDS = 24 * 3600.0
 
+# In bytes. File systems stop at 255, of which the temporary name needs its part for the writer.
+_LONGEST_NAME = 120
+
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, keep_existing: bool = False) -> Iterator[Path]:
     """Yields a temporary path to write to; on leaving, it is synced and renamed to `path`.
 
     If the block raises, the temporary file is removed and `path` is unchanged. Of two writers of one path the last to
-    finish wins. Files that a user asks for are written through `output_files.OutputFiles`, which calls this.
+    finish wins. A symlink at `path` is replaced, not followed. Files that a user asks for are written through
+    `output_files.OutputFiles`, which calls this.
+
+    Args:
+        path: The file to write.
+        keep_existing: Whether a file that is at `path` at the end, by whomever it was written, is kept: an error.
 
     Raises:
         MachineError: The disk is full.
-        DataError: The folder cannot be written.
+        DataError: The folder cannot be written, or a file is to be kept.
     """
     path = path.absolute()
     try:
@@ -40,7 +49,7 @@ def replacing(path: Path) -> Iterator[Path]:
     if path.is_dir():
         raise DataError(f"{path} is a folder; name a file to write")
     remove_stale(path)
-    part = path.with_name(f".{path.name}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.part")
+    part = path.with_name(f"{_prefix(path)}{_host()}-{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         mode = _usual_mode(part)
         yield part
@@ -48,13 +57,38 @@ def replacing(path: Path) -> Iterator[Path]:
         part.chmod(mode)
         with part.open("rb+") as handle:
             os.fsync(handle.fileno())
-        part.replace(path)
+        if keep_existing:
+            _rename_to_new(part, path)
+        else:
+            part.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
         raise as_error(error, path) from error
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _rename_to_new(part: Path, path: Path) -> None:
+    """Renames `part` to `path`. Raises `DataError` if something is there by now."""
+    try:
+        os.link(part, path)
+        return
+    except OSError as error:
+        if os.path.lexists(path):
+            raise DataError(
+                f"{path} was written by another program meanwhile and is kept; name another file"
+            ) from error
+    part.replace(path)  # a file system without hard links
+
+
+def _prefix(path: Path) -> str:
+    """Returns how the temporary files of `path` begin; a long name is shortened, so that they fit the file system."""
+    name = path.name
+    encoded = os.fsencode(name)
+    if len(encoded) > _LONGEST_NAME:
+        name = f"{name[: _LONGEST_NAME // 4]}-{hashlib.sha256(encoded).hexdigest()[:16]}"
+    return f".{name}."
 
 
 def _usual_mode(part: Path) -> int:
@@ -77,11 +111,12 @@ def as_error(error: OSError, path: Path) -> DataError | MachineError:
 def remove_stale(path: Path) -> list[Path]:
     """Removes the unfinished files that dead writers of `path` left next to it, and returns them."""
     removed = []
-    prefix, suffix = f".{path.name}.", ".part"
-    for left in path.parent.iterdir():
-        if not (left.name.startswith(prefix) and left.name.endswith(suffix)):
+    prefix, suffix = _prefix(path), ".part"
+    for name in os.listdir(path.parent):  # noqa: PTH208  a folder of results has many files, and this runs for each
+        if not (name.startswith(prefix) and name.endswith(suffix)):
             continue
-        owner = left.name[len(prefix) : -len(suffix)]
+        left = path.parent / name
+        owner = name[len(prefix) : -len(suffix)]
         with contextlib.suppress(OSError):
             if _is_dead(owner) or time.time() - left.stat().st_mtime > STALE_SECONDS:
                 left.unlink()
@@ -113,7 +148,7 @@ def _is_dead(owner: str) -> bool:
 
 
 def _host() -> str:
-    return "".join(character for character in socket.gethostname() if character.isalnum()) or "host"
+    return "".join(character for character in socket.gethostname() if character.isalnum())[:40] or "host"
 
 
 def _sync_folder(folder: Path) -> None:

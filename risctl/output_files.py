@@ -18,25 +18,33 @@ from typing import Any
 from risctl.errors import UsageError
 from risctl.files import replacing
 
+DETECTIONS = "classes"
+"""What the files of detections by category are named after, in place of a text; no text has this name."""
+
 # In bytes. File systems stop at 255, of which the text and the endings need their part.
 _LONGEST_NAME = 100
 _LONGEST_SLUG = 60
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff<>:"/\\|?*]')
 
 
 class OutputFiles:
-    """The files that one command writes: never one of its inputs, and none twice.
+    """The files that one command writes: never one of its inputs, none twice, and none that was there before.
 
     Args:
         inputs: Files that the command reads; None and folders are ignored.
         overwrite: Whether files that were there before the command began may be replaced.
+        option: What allows that, for messages.
     """
 
-    def __init__(self, *, inputs: Iterable[Path | None] = (), overwrite: bool = True) -> None:
+    def __init__(
+        self, *, inputs: Iterable[Path | None] = (), overwrite: bool = False, option: str = "--overwrite"
+    ) -> None:
         self.overwrite = overwrite
+        self._option = option
         self._inputs: set[Hashable] = set()
         self._claimed: set[Path] = set()
-        self._written: dict[Path, Hashable] = {}
-        self._sources: dict[Path, str] = {}
+        self._written: set[Path] = set()
+        self._sources: dict[str, str] = {}
         self.add_inputs(inputs)
 
     def add_inputs(self, paths: Iterable[Path | None]) -> None:
@@ -62,17 +70,29 @@ class OutputFiles:
         key = _key(path)
         if key in self._claimed:
             raise UsageError(f"{path} is named twice; each output needs a file of its own")
-        self._check_input(path)
-        check_replaceable(path, overwrite=self.overwrite)
+        self.check(path)
         self._claimed.add(key)
 
+    def check(self, path: Path) -> None:
+        """Raises `UsageError` if the path is an input, or exists and may not be replaced."""
+        self._check_input(path)
+        check_replaceable(path, overwrite=self.overwrite, option=self._option)
+
+    def check_folder(self, path: Path) -> None:
+        """Raises `UsageError` if a folder of files to write is a symlink, or holds something that must stay."""
+        if path.is_symlink():
+            raise UsageError(
+                f"{path} is a symlink, which is not followed; remove it, or name another folder with --out"
+            )
+        if not self.overwrite and path.is_dir() and any(path.iterdir()):
+            raise UsageError(f"{path} holds files already; replace them with {self._option}, or name another output")
+
     @contextlib.contextmanager
-    def writing(self, path: Path, *, owner: Hashable = None) -> Iterator[Path]:
+    def writing(self, path: Path) -> Iterator[Path]:
         """Yields a temporary path beside `path`; on leaving, it replaces `path`. If the block raises, it is removed.
 
         Args:
             path: The file to write.
-            owner: What the file is of. The same owner may write it again; without one, it is written once.
 
         Raises:
             UsageError: The path is an input, was written already, or exists and may not be replaced.
@@ -81,18 +101,16 @@ class OutputFiles:
         """
         key = _key(path)
         if key in self._written:
-            if owner is None or self._written[key] != owner:
-                raise UsageError(f"{path} was already written by this command; name another output")
-        elif key not in self._claimed:
-            self._check_input(path)
-            check_replaceable(path, overwrite=self.overwrite)
-        with replacing(path) as part:
+            raise UsageError(f"{path} was already written by this command; name another output")
+        if key not in self._claimed:
+            self.check(path)
+        with replacing(path, keep_existing=not self.overwrite) as part:
             yield part
-        self._written[key] = owner
+        self._written.add(key)
 
-    def write_text(self, path: Path, text: str, *, owner: Hashable = None) -> None:
+    def write_text(self, path: Path, text: str) -> None:
         """Writes UTF-8 text. See `writing` for the errors."""
-        with self.writing(path, owner=owner) as part:
+        with self.writing(path) as part:
             part.write_text(text, encoding="utf-8", errors="replace", newline="\n")
 
     def write_json_lines(self, path: Path, rows: Iterable[Mapping[str, Any]], *, allow_nan: bool = False) -> None:
@@ -101,27 +119,34 @@ class OutputFiles:
             for row in rows:
                 file.write(json.dumps(row, ensure_ascii=False, allow_nan=allow_nan) + "\n")
 
-    def base_name(self, folder: Path, stem: str, label: str, *, source: str, key: str) -> str:
+    def base_name(self, folder: Path, stem: str, label: str, *, source: str, key: str = "image") -> str:
         """Returns the name, without ending, of the files of one source and label in a folder.
 
         It is `STEM.LABEL`, and `STEM-DIGEST.LABEL` where another source has files of that name, from this command or
-        an earlier one. The earlier one's is read from `STEM.LABEL.json`.
+        an earlier one. The earlier one's is read from `STEM.LABEL.json`. Names that differ by capitals only count as
+        the same, as they do on some file systems.
 
         Args:
             folder: The folder to write into.
             stem: The name of the source without its ending.
             label: What distinguishes files of one source, made by `slug`.
-            source: The source itself, for instance the path of the image.
-            key: The field of the JSON record that holds the source.
+            source: The source itself: the path of its file, as records keep it under `file_name`.
+            key: A field that records of this kind of source have, and others have not.
+
+        Raises:
+            UsageError: All such names are taken by others.
         """
-        base = f"{short_stem(stem)}.{label}"
-        taken = self._sources.get(_key(folder / base))
-        if taken is None:
-            taken = _recorded_source(folder / f"{base}.json", key)
-        if taken not in (None, source):
-            base = f"{short_stem(stem)}-{digest(source)}.{label}"
-        self._sources[_key(folder / base)] = source
-        return base
+        short = safe_stem(stem)
+        for name in (short, f"{short}-{digest(source)}", f"{short}-{digest(source, length=32)}"):
+            base = f"{name}.{label}"
+            folded = unicodedata.normalize("NFC", str(folder / base)).casefold()
+            taken = self._sources.get(folded)
+            if taken is None:
+                taken = _recorded_source(folder / base, key)
+            if taken in (None, source):
+                self._sources[folded] = source
+                return base
+        raise UsageError(f"{folder} has other files of the names {short}.{label}.*; name another folder with --out")
 
     def _check_input(self, path: Path) -> None:
         if self._inputs & _identities(path):
@@ -132,19 +157,27 @@ def check_replaceable(path: Path, *, overwrite: bool, description: str = "", opt
     """Raises `UsageError` if a file is there and may not be replaced: the one place where this is decided.
 
     Args:
-        path: The file to write.
+        path: The file to write. A symlink there is a file as well, wherever it leads.
         overwrite: Whether the user allowed replacing it.
         description: What is there, for the message.
         option: The option that allows replacing it.
     """
-    if path.is_file() and not overwrite:
+    if not overwrite and os.path.lexists(path) and not path.is_dir():
         about = f" ({description})" if description else ""
-        raise UsageError(f"{path} is there already{about}; replace it with {option}, or name another file with --out")
+        raise UsageError(f"{path} is there already{about}; replace it with {option}, or name another output")
 
 
-def short_stem(name: str) -> str:
-    """Returns the name of an image or video as part of a file name: a long one is shortened and gets a digest."""
-    return name if len(name.encode()) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME // 4]}-{digest(name)}"
+def safe_stem(name: str) -> str:
+    """Returns the name of an image or video as part of a file name.
+
+    Characters that some file system or terminal does not take become hyphens, and a long name is shortened; both get a
+    digest, so that two names never become one.
+    """
+    plain = _UNSAFE.sub("-", name)
+    if plain == name and len(name.encode()) <= _LONGEST_NAME:
+        return name
+    encoded = plain.encode()[: _LONGEST_NAME // 2] if len(plain.encode()) > _LONGEST_NAME else plain.encode()
+    return f"{encoded.decode(errors='ignore')}-{digest(name)}"
 
 
 def slug(text: str) -> str:
@@ -155,39 +188,48 @@ def slug(text: str) -> str:
     """
     plain = unicodedata.normalize("NFKD", text).encode("ascii", errors="ignore").decode().lower()
     short = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_LONGEST_SLUG].strip("-")
-    if short and short.replace("-", " ") == text:
+    if short and short.replace("-", " ") == text and short != DETECTIONS:
         return short
     return f"{short}-{digest(text)}" if short else digest(text)
 
 
-def digest(text: str) -> str:
-    """Returns eight letters and digits that tell `text` from others."""
-    return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()[:8]
+def digest(text: str, *, length: int = 8) -> str:
+    """Returns letters and digits that tell `text` from others."""
+    return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()[:length]
 
 
 def _key(path: Path) -> Path:
-    return Path(os.path.normcase(path.resolve()))
+    return Path(os.path.normcase(path.parent.resolve() / path.name))
 
 
 def _identities(path: Path) -> set[Hashable]:
-    """Returns the resolved path, and the file itself, which may have several names."""
+    """Returns the path, also with its symlinks resolved, and the file itself, which may have several names."""
     found: set[Hashable] = {_key(path)}
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeError):
+        found.add(_key(path.resolve()))
         status = path.stat()
         if status.st_ino:
             found.add((status.st_dev, status.st_ino))
     return found
 
 
-def _recorded_source(file: Path, key: str) -> str | None:
-    """Returns the source of the record in `file`: None without one, an empty string for a file of another kind."""
+def _recorded_source(base: Path, key: str) -> str | None:
+    """Returns the source of the records of `base`: None without any, an empty string for files of another kind."""
+    file = base.with_name(f"{base.name}.json")
     try:
+        if not file.is_file():
+            return None
         record = json.loads(file.read_text(encoding="utf-8"))
         if isinstance(record, list):
-            record = record[0] if record else {key: None}
-        source = record[key]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError):
+            record = record[0] if record else _header_of_png(base.with_name(f"{base.name}.png"))
+        return str(record["file_name"] or "") if key in record else ""
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
-    return None if source is None else str(source)
+
+
+def _header_of_png(file: Path) -> Mapping[str, Any]:
+    """Returns the file name that a PNG file notes: lists of detections may be empty, and name no source then."""
+    from PIL import Image
+
+    with Image.open(file, formats=("PNG",)) as image:
+        return {"image": file, "file_name": image.info.get("file_name")}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from risctl.errors import UsageError
-from risctl.files import replacing
+from risctl.output_files import OutputFiles
 from risctl.vision import rle
 from risctl.vision.geometry import Geometry
 
@@ -152,10 +152,10 @@ class Prediction:
             raise UsageError(
                 f"expected a file that ends in {', '.join(_FORMATS)}, got {path.name!r}; the suffix names the format"
             )
-        if path.exists() and not overwrite:
-            raise UsageError(f"{path} exists; name another file, or pass overwrite=True")
+        outputs = OutputFiles(overwrite=overwrite, option="overwrite=True")
+        outputs.claim(path)
         data = write(self)
-        with replacing(path) as part:
+        with outputs.writing(path) as part:
             part.write_bytes(data)
         return path
 

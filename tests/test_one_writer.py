@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
+import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -11,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import risctl
-from risctl.errors import UsageError
-from risctl.output_files import OutputFiles, check_replaceable, slug
+from risctl.errors import DataError, UsageError
+from risctl.files import remove_stale, replacing
+from risctl.output_files import DETECTIONS, OutputFiles, check_replaceable, digest, safe_stem, slug
 
 # Rooms whose files are asked for by a user; the others keep state (runs, caches, downloads) or write a format.
 ROOMS = ("cli", "evaluation", "inference", "visualization", "zeroshot", "environment")
@@ -69,24 +73,81 @@ def test_a_file_is_claimed_and_written_once(tmp_path: Path) -> None:
     assert (tmp_path / "a.json").read_text() == "first"
 
 
-def test_an_owner_may_write_its_file_again(tmp_path: Path) -> None:
-    outputs = OutputFiles()
-    for text in ("first", "second"):
-        outputs.write_text(tmp_path / "a.json", text, owner="photo.jpg")
-    with pytest.raises(UsageError, match="already written"):
-        outputs.write_text(tmp_path / "a.json", "third", owner="other.jpg")
-    assert (tmp_path / "a.json").read_text() == "second"
-
-
 def test_without_overwrite_what_is_there_stays(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text("old")
-    with pytest.raises(UsageError, match="is there already; replace it with --overwrite"):
-        OutputFiles(overwrite=False).claim(path)
+    for outputs in (OutputFiles(), OutputFiles(overwrite=False)):
+        with pytest.raises(UsageError, match="is there already; replace it with --overwrite"):
+            outputs.claim(path)
+        with pytest.raises(UsageError, match="is there already; replace it with --overwrite"):
+            outputs.write_text(path, "new")
+    with pytest.raises(UsageError, match="overwrite=True"):
+        OutputFiles(option="overwrite=True").claim(path)
+    assert path.read_text() == "old"
     with pytest.raises(UsageError, match=r"is there already \(a store\); replace it with --force"):
         check_replaceable(path, overwrite=False, description="a store", option="--force")
-    OutputFiles().write_text(path, "new")
+    OutputFiles(overwrite=True).write_text(path, "new")
     assert path.read_text() == "new"
+
+
+def test_a_file_that_appears_while_another_is_written_is_kept(tmp_path: Path) -> None:
+    outputs = OutputFiles()
+    outputs.claim(tmp_path / "a.json")
+    with (
+        pytest.raises(DataError, match="written by another program meanwhile"),
+        outputs.writing(tmp_path / "a.json") as part,
+    ):
+        part.write_text("mine")
+        (tmp_path / "a.json").write_text("theirs")
+    assert (tmp_path / "a.json").read_text() == "theirs"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_without_hard_links_what_is_there_stays_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refuse)
+    OutputFiles().write_text(tmp_path / "a.json", "first")
+    assert (tmp_path / "a.json").read_text() == "first"
+    with pytest.raises(DataError, match="meanwhile"), replacing(tmp_path / "a.json", keep_existing=True) as part:
+        part.write_text("second")
+    assert (tmp_path / "a.json").read_text() == "first"
+
+
+@pytest.mark.parametrize("target", ["notes.txt", "nowhere.txt"])
+def test_symlinks_are_not_followed(tmp_path: Path, target: str) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    link = tmp_path / "a.json"
+    link.symlink_to(tmp_path / target)
+    with pytest.raises(UsageError, match="is there already"):
+        OutputFiles().claim(link)
+    OutputFiles(overwrite=True).write_text(link, "new")
+    assert not link.is_symlink() and link.read_text() == "new"
+    assert (tmp_path / "notes.txt").read_text() == "mine" and not (tmp_path / "nowhere.txt").exists()
+
+
+def test_folders_of_masks_are_not_followed_either(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "film.dog").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="is a symlink"):
+        OutputFiles(overwrite=True).check_folder(tmp_path / "film.dog")
+    (tmp_path / "elsewhere" / "0.png").write_text("mask")
+    with pytest.raises(UsageError, match="holds files already; replace them with --overwrite"):
+        OutputFiles().check_folder(tmp_path / "elsewhere")
+    OutputFiles(overwrite=True).check_folder(tmp_path / "elsewhere")
+
+
+def test_long_names_are_written_and_their_leftovers_found(tmp_path: Path) -> None:
+    path = tmp_path / f"{'w' * 245}.jsonl"
+    OutputFiles().write_text(path, "rows")
+    assert path.read_text() == "rows"
+    with pytest.raises(KeyboardInterrupt), replacing(path) as part:
+        part.write_text("half")
+        left = part.with_name(part.name.replace(f"-{os.getpid()}-", "-999999999-"))
+        part.rename(left)
+        raise KeyboardInterrupt
+    assert remove_stale(path) == [left]
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
@@ -97,14 +158,41 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
 
 def test_sources_of_one_name_get_files_of_their_own(tmp_path: Path) -> None:
     outputs = OutputFiles()
-    first = outputs.base_name(tmp_path, "photo", "classes", source="a/photo.png", key="image")
-    second = outputs.base_name(tmp_path, "photo", "classes", source="b/photo.jpg", key="image")
+    first = outputs.base_name(tmp_path, "photo", "classes", source="/a/photo.png")
+    second = outputs.base_name(tmp_path, "photo", "classes", source="/b/photo.jpg")
     assert (first, second[:6]) == ("photo.classes", "photo-")
-    assert outputs.base_name(tmp_path, "photo", "classes", source="a/photo.png", key="image") == first
-    outputs.write_text(tmp_path / f"{first}.json", json.dumps([{"image": "a/photo.png"}]))
+    assert outputs.base_name(tmp_path, "photo", "classes", source="/a/photo.png") == first
+    outputs.write_text(tmp_path / f"{first}.json", json.dumps([{"image": "photo.png", "file_name": "/a/photo.png"}]))
     later = OutputFiles()
-    assert later.base_name(tmp_path, "photo", "classes", source="b/photo.jpg", key="image") == second
-    assert later.base_name(tmp_path, "photo", "classes", source="a/photo.png", key="image") == first
+    assert later.base_name(tmp_path, "photo", "classes", source="/b/photo.jpg") == second
+    assert later.base_name(tmp_path, "photo", "classes", source="/a/photo.png") == first
+    video = OutputFiles().base_name(tmp_path, "photo", "classes", source="/a/photo.png", key="video")
+    assert video not in (first, second)
+
+
+@pytest.mark.parametrize("content", ["notes", "[" * 100_000, '{"image": "photo.png"}', "[3]", '{"file_name": 3}'])
+def test_files_of_another_kind_take_a_name_too(tmp_path: Path, content: str) -> None:
+    (tmp_path / "photo.cup.json").write_text(content)
+    assert OutputFiles().base_name(tmp_path, "photo", "cup", source="/a/photo.png") != "photo.cup"
+
+
+def test_names_that_differ_by_capitals_or_accents_alone_are_told_apart(tmp_path: Path) -> None:
+    outputs = OutputFiles()
+    stems = ("Photo", "photo", "caf\u00e9", "cafe\u0301", f"photo-{digest('/photo')}")
+    names = [outputs.base_name(tmp_path, stem, "cup", source=f"/{stem}") for stem in stems]
+    assert len({unicodedata.normalize("NFC", name).casefold() for name in names}) == len(stems)
+
+
+@given(st.text(min_size=1, max_size=300), st.text(min_size=1, max_size=300))
+def test_stems_become_safe_and_stay_apart(first: str, second: str) -> None:
+    name = safe_stem(first)
+    assert (name == safe_stem(second)) == (first == second)
+    assert len(name.encode()) <= 120
+    assert not set(name) & set('\n\t\x1b\x7f/\\:*?"<>|')
+
+
+def test_no_text_takes_the_name_of_detections() -> None:
+    assert slug("classes") != DETECTIONS
 
 
 def test_results_are_written_through_the_one_writer() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from risctl.cli import console
-from risctl.cli.options import JsonOption, QuietOption
+from risctl.cli.options import JsonOption, OverwriteOption, QuietOption
 from risctl.cli.report_option import claim_outputs
 
 EXAMPLE = "Example: risctl compare a.jsonl b.jsonl --report comparison.html"
@@ -45,6 +45,7 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    overwrite: OverwriteOption = False,
     flips: Annotated[
         int, typer.Option("--flips", min=0, help="How many gained and how many lost samples are printed.")
     ] = 10,
@@ -66,7 +67,7 @@ def compare(
     from risctl.evaluation.saved_rows import read_run
     from risctl.visualization.comparison import as_text
 
-    outputs = claim_outputs(inputs=runs, reports=report)
+    outputs = claim_outputs(inputs=runs, overwrite=overwrite, reports=report)
     with console.quiet_if(quiet):
         saved = [read_run(path) for path in runs]
         outputs.add_inputs(run.path for run in saved)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from risctl.cli import console
-from risctl.cli.options import JsonOption, QuietOption, RootOption
+from risctl.cli.options import JsonOption, OverwriteOption, QuietOption, RootOption
 from risctl.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ def show(
             show_default=False,
         ),
     ] = None,
+    overwrite: OverwriteOption = False,
     images: ImagesOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -134,7 +135,7 @@ def show(
     from risctl.cli.visualize.contact_sheets import ContactSheetFile
     from risctl.data.targets import targets_of
 
-    drawn = None if sheet is None else ContactSheetFile.claim(sheet, "", inputs=[source])
+    drawn = None if sheet is None else ContactSheetFile.claim(sheet, "", overwrite=overwrite, inputs=[source])
     with console.quiet_if(quiet), _opened(source, images) as opened:
         found = [
             (target, index)

@@ -47,6 +47,10 @@ ThresholdOption = Annotated[
         "of the recipe's protocol, if it fixes one, else the recipe's, else 0.5.",
     ),
 ]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace files that are there already. Without it, such a file is an error."),
+]
 OutFolderOption = Annotated[Path, typer.Option("--out", "-o", help="The folder to write to; created if absent.")]
 
 StoreOption = Annotated[

@@ -61,11 +61,13 @@ def copy(
             metavar="DEST", help="The file or folder to write. Default: NAME.yaml here.", show_default=False
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace an existing file.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", "--force", "-f", help="Replace a file that is there already.")
+    ] = False,
 ) -> None:
     """Copy a shipped recipe to edit it, and print the path of the copy."""
     from risctl.errors import UsageError, unknown_name
-    from risctl.output_files import OutputFiles, check_replaceable
+    from risctl.output_files import OutputFiles
     from risctl.recipe.shipped import shipped_recipes
 
     shipped = shipped_recipes()
@@ -74,8 +76,7 @@ def copy(
     target = destination or Path(f"{name}.yaml")
     if target.is_dir():
         target = target / f"{name}.yaml"
-    check_replaceable(target, overwrite=force, option="--force")
-    with OutputFiles(inputs=[shipped[name]]).writing(target) as part:
+    with OutputFiles(inputs=[shipped[name]], overwrite=overwrite).writing(target) as part:
         part.write_bytes(shipped[name].read_bytes())
     console.result(str(target), data=None, as_json=False)
 

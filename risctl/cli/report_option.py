@@ -34,12 +34,17 @@ PicturesOption = Annotated[
 
 
 def claim_outputs(
-    *, inputs: Iterable[Path | None], reports: Sequence[Path] | None = None, others: Iterable[Path | None] = ()
+    *,
+    inputs: Iterable[Path | None],
+    overwrite: bool,
+    reports: Sequence[Path] | None = None,
+    others: Iterable[Path | None] = (),
 ) -> OutputFiles:
     """Checks the files that a command is to write before anything is computed.
 
     Args:
         inputs: Files that the command reads.
+        overwrite: Whether files that are there already may be replaced.
         reports: The files of `--report`.
         others: Further files to write; None is ignored.
 
@@ -47,7 +52,7 @@ def claim_outputs(
         The guard to write them through.
 
     Raises:
-        UsageError: A report has an unknown ending, or a file is an input, or is named twice.
+        UsageError: A report has an unknown ending, or a file is an input, is named twice, or is there already.
     """
     from risctl.output_files import OutputFiles
 
@@ -55,7 +60,7 @@ def claim_outputs(
         from risctl.visualization.report.files import check_report_paths
 
         check_report_paths(reports)
-    outputs = OutputFiles(inputs=inputs)
+    outputs = OutputFiles(inputs=inputs, overwrite=overwrite)
     for path in (*(reports or ()), *others):
         outputs.claim(path)
     return outputs

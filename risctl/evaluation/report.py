@@ -301,9 +301,21 @@ class Report:
             "checkpoint": self.checkpoint[:12] if self.checkpoint else None,
         }
 
-    def write_rows(self, path: Path, *, outputs: OutputFiles | None = None) -> None:
-        """Writes `rows` to `path` as JSON Lines, whole or not at all. Raises `DataError` or `MachineError`."""
-        (outputs or OutputFiles()).write_json_lines(path, self.rows())
+    def write_rows(self, path: Path, *, overwrite: bool = False, outputs: OutputFiles | None = None) -> None:
+        """Writes `rows` as JSON Lines, whole or not at all.
+
+        Args:
+            path: The file.
+            overwrite: Whether a file of this name is replaced.
+            outputs: The guard of the command's output files, in place of `overwrite`.
+
+        Raises:
+            UsageError: The file exists.
+            DataError: The file cannot be written.
+            MachineError: The disk is full.
+        """
+        guard = outputs or OutputFiles(overwrite=overwrite, option="overwrite=True")
+        guard.write_json_lines(path, self.rows())
 
     def _first_sentences_only(self) -> bool:
         return all(result.protocol.sentences == "first" for result in self.results.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Hashable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,58 +21,90 @@ _OVERLAY_PIXELS = 16_000_000
 _JPEG_SIDE = 65_500
 
 
+_ENDINGS = (".mask.png", ".overlay.jpg", ".overlay.png", ".json")
+
+
 class PredictionFolder:
     """A folder of predictions, three files a picture and text, named after both.
 
     `photo.the-red-cup.mask.png` (8 bits, 0 and 255, at the picture's size), `photo.the-red-cup.overlay.jpg` (scaled
     down to 16 megapixels where the picture has more) and `photo.the-red-cup.json`, the record that `write` returns.
-    The same picture and text are written again in place; other texts and other pictures of the same name never are:
-    where a name does not tell them apart, a digest is added. Each file is written beside its place and renamed.
+    Other texts and other pictures of the same name get files of their own: where a name does not tell them apart, a
+    digest is added. What is there already is replaced only if `outputs` may replace it.
     """
 
-    def __init__(self, folder: Path, *, model: str, outputs: OutputFiles | None = None) -> None:
+    def __init__(self, folder: Path, *, outputs: OutputFiles | None = None) -> None:
         """Writes into `folder`, which is made at the first prediction.
 
         Args:
             folder: The folder to write into.
-            model: The model's name or path, noted in every record.
             outputs: The guard of the command's output files.
         """
         self.folder = folder
-        self._model = model
         self._outputs = outputs or OutputFiles()
 
-    def write(self, prediction: Prediction, *, image: str, name: str) -> dict[str, Any]:
-        """Writes the files of a prediction that kept its picture, and return its record, ready for JSON.
+    def check(self, *, name: str, file_name: str, texts: Iterable[str], sheets: bool = False) -> None:
+        """Raises `UsageError` if files of a picture and one of the texts are there already and must stay.
 
-        image: what the record calls the picture; name: what its files are named after (a file's stem). The record has
-        `image`, `text`, `matched` (False where the model says that there is no such object; the mask is then empty),
-        `score`, `box` [x, y, width, height] or None, `area` in pixels, `segmentation` (COCO RLE), `threshold`, `model`,
-        and the paths `mask` and `overlay`. Raises `DataError` or `MachineError` if the folder cannot be written.
+        Args:
+            name: What the files are named after, as in `write`.
+            file_name: The picture's file.
+            texts: The expressions.
+            sheets: Whether a contact sheet is written beside each, `.sheet.jpg`.
         """
-        label = slug(prediction.text)
-        base = self._outputs.base_name(self.folder, name, label, source=image, key="image")
-        owner = (image, prediction.text)
+        endings = (*_ENDINGS, ".sheet.jpg") if sheets else _ENDINGS
+        for text in texts:
+            base = self._base(name, text, file_name)
+            for ending in endings:
+                self._outputs.check(self.folder / f"{base}{ending}")
+
+    def write(
+        self, prediction: Prediction, *, image: str, name: str, file_name: str | None = None, model: str
+    ) -> dict[str, Any]:
+        """Writes the files of a prediction that kept its picture.
+
+        Args:
+            prediction: The prediction.
+            image: What the record calls the picture.
+            name: What the files are named after: the stem of the picture's file.
+            file_name: The picture's file, by its full path, which tells it from others; `image` by default.
+            model: The model's name or path.
+
+        Returns:
+            The record, ready for JSON: `image`, `file_name`, `text`, `matched` (False where the model says that there
+            is no such object; the mask is then empty), `score`, `box` [x, y, width, height] or None, `area` in pixels,
+            `segmentation` (COCO RLE), `threshold`, `model`, and the paths `mask` and `overlay`.
+
+        Raises:
+            UsageError: A file is there already and must stay.
+            DataError: The folder cannot be written.
+            MachineError: The disk is full.
+        """
+        base = self._base(name, prediction.text, file_name or image)
         mask = prediction.mask
         drawn = _drawn(prediction, mask)
         kind = "jpg" if max(drawn.shape) <= _JPEG_SIDE else "png"
         mask_path, overlay_path = self.folder / f"{base}.mask.png", self.folder / f"{base}.overlay.{kind}"
         record = {
             "image": image,
+            "file_name": file_name or image,
             **prediction.to_dict(),
-            "model": self._model,
+            "model": model,
             "mask": str(mask_path),
             "overlay": str(overlay_path),
         }
-        self._save(mask.astype(np.uint8) * 255, mask_path, kind="PNG", owner=owner)
-        self._save(drawn, overlay_path, kind="JPEG" if kind == "jpg" else "PNG", owner=owner)
+        self._save(mask.astype(np.uint8) * 255, mask_path, kind="PNG")
+        self._save(drawn, overlay_path, kind="JPEG" if kind == "jpg" else "PNG")
         text = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
-        self._outputs.write_text(self.folder / f"{base}.json", text, owner=owner)
+        self._outputs.write_text(self.folder / f"{base}.json", text)
         return record
 
-    def _save(self, pixels: np.ndarray, path: Path, *, kind: str, owner: Hashable) -> None:
+    def _base(self, name: str, text: str, source: str) -> str:
+        return self._outputs.base_name(self.folder, name, slug(text), source=source)
+
+    def _save(self, pixels: np.ndarray, path: Path, *, kind: str) -> None:
         options: dict[str, Any] = {"quality": 92, "subsampling": 0} if kind == "JPEG" else {"compress_level": 6}
-        with self._outputs.writing(path, owner=owner) as part:
+        with self._outputs.writing(path) as part:
             Image.fromarray(pixels).save(part, kind, **options)
 
 

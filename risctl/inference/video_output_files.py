@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -27,7 +28,8 @@ class VideoPredictions:
     text, rate, threshold, model, complete; of each frame its name, time in seconds or null, whether the text
     was matched, score, box and COCO RLE).
     Leaving early, by an error or Ctrl-C, keeps what was finished: the overlay ends there, and the JSON says
-    `"complete": false`. If nothing was, nothing is written.
+    `"complete": false`. If nothing was, nothing is written. What is there already is replaced only if `outputs` may
+    replace it.
     """
 
     def __init__(
@@ -45,9 +47,11 @@ class VideoPredictions:
         self.frames = 0
         self._outputs = outputs or OutputFiles()
         self._name = _printable(video.path)
-        self._bases = {text: self._base(text) for text in texts}
+        self._bases = self.check(folder, video, texts=texts, outputs=self._outputs)
+        self._written: set[str] = set()
         self._stack = contextlib.ExitStack()
         self._parts: list[tuple[Path, VideoWriter, TextIO]] = []
+        self._earlier: list[list[Path]] = []
         self._complete = False
 
     def __enter__(self) -> VideoPredictions:
@@ -55,8 +59,8 @@ class VideoPredictions:
             for text, base in self._bases.items():
                 masks = self.folder / base
                 masks.mkdir(parents=True, exist_ok=True)
-                for name in _frames_of(self.folder / f"{base}.json"):  # an earlier answer may have had more
-                    (masks / f"{Path(name).name}.png").unlink(missing_ok=True)
+                earlier = _frames_of(self.folder / f"{base}.json")  # of a video that had more frames, perhaps
+                self._earlier.append([masks / f"{Path(name).name}.png" for name in earlier])
                 film = stack.enter_context(self._outputs.writing(self.folder / f"{base}.overlay.mp4"))
                 listed = stack.enter_context(self._outputs.writing(self.folder / f"{base}.json"))
                 writer = stack.enter_context(VideoWriter(film, rate=self.video.rate))
@@ -75,8 +79,27 @@ class VideoPredictions:
         """
         return self._bases[text]
 
-    def _base(self, text: str) -> str:
-        return self._outputs.base_name(self.folder, self.video.name, slug(text), source=self._name, key="video")
+    @staticmethod
+    def check(folder: Path, video: Video, *, texts: Sequence[str], outputs: OutputFiles) -> dict[str, str]:
+        """Returns what the files of each text are named after.
+
+        Args:
+            folder: The folder to write into.
+            video: The video.
+            texts: The expressions.
+            outputs: The guard of the command's output files.
+
+        Raises:
+            UsageError: Files of the video and a text are there already and must stay.
+        """
+        source = _printable(video.path.resolve())
+        bases = {}
+        for text in texts:
+            base = bases[text] = outputs.base_name(folder, video.name, slug(text), source=source, key="video")
+            for ending in (".overlay.mp4", ".json"):
+                outputs.check(folder / f"{base}{ending}")
+            outputs.check_folder(folder / base)
+        return bases
 
     def add(self, answers: FramePredictions) -> None:
         """Writes a frame's answers, of all texts or, if the program is killed, of some; Ctrl-C waits for the last."""
@@ -88,7 +111,7 @@ class VideoPredictions:
     def _write(self, answers: FramePredictions) -> None:
         for (masks, writer, table), prediction in zip(self._parts, answers.predictions, strict=True):
             mask = prediction.mask
-            with self._outputs.writing(masks / f"{answers.frame.name}.png", owner=prediction.text) as beside:
+            with self._outputs.writing(masks / f"{answers.frame.name}.png") as beside:
                 Image.fromarray(mask.astype(np.uint8) * 255).save(beside, "PNG")
             drawn = overlay(answers.frame.pixels, [mask], [prediction.text], beneath=True)
             writer.add(drawn, time=answers.frame.time)
@@ -102,6 +125,7 @@ class VideoPredictions:
             }
             table.write(f"{',' if self.frames else ''}\n{json.dumps(record, allow_nan=False)}")
         self.frames += 1
+        self._written.add(answers.frame.name)
 
     def done(self) -> None:
         """Says that every frame was added."""
@@ -128,6 +152,9 @@ class VideoPredictions:
         if self.frames:
             # Whatever ended the work, the files are finished and stay: an error would have them removed.
             self._stack.close()
+            for path in (path for paths in self._earlier for path in paths):
+                if path.stem not in self._written:
+                    path.unlink(missing_ok=True)
             return
         self._stack.__exit__(kind, error, trace)
         for masks, _, _ in self._parts:
@@ -137,6 +164,7 @@ class VideoPredictions:
     def _head(self, text: str) -> str:
         head = {
             "video": self._name,
+            "file_name": _printable(self.video.path.resolve()),
             "text": text,
             "rate": self.video.rate,
             "threshold": self.threshold,

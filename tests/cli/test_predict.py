@@ -63,12 +63,14 @@ def test_json_prints_the_records_and_quiet_says_nothing_else(risctl: Run, photo:
 def test_a_threshold_changes_the_mask(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None:
     areas = []
     for threshold in ("0", "0.9999"):
-        result = risctl("predict", photo, "cup", "-m", tiny_checkpoint, "--json", "--threshold", threshold)
+        result = risctl(
+            "predict", photo, "cup", "-m", tiny_checkpoint, "--json", "--overwrite", "--threshold", threshold
+        )
         [record] = json.loads(result.out)
         areas.append(record["area"])
     assert areas == [5400, 0]
     assert record["box"] is None and record["score"] == 0
-    result = risctl("predict", photo, "cup", "-m", tiny_checkpoint, "--threshold", "0.9999")
+    result = risctl("predict", photo, "cup", "-m", tiny_checkpoint, "--overwrite", "--threshold", "0.9999")
     assert result.out.split("\t")[2] == "nothing found"
     assert risctl("predict", photo, "cup", "-m", tiny_checkpoint, "--threshold", "1.5").code == 2
 
@@ -89,22 +91,23 @@ def test_texts_that_would_share_a_name_do_not(risctl: Run, photo: Path, tiny_che
     assert "only the first 6 of 100 words are read" in result.err
 
 
-def test_a_second_run_replaces_its_own_and_nothing_else(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None:
-    def run(picture: object, *texts: str) -> list[str]:
-        return [
-            load["mask"] for load in json.loads(risctl("predict", picture, *texts, "-m", tiny_checkpoint, "--json").out)
-        ]
+def test_a_second_run_replaces_its_own_when_told_so_and_nothing_else(
+    risctl: Run, photo: Path, tiny_checkpoint: Path
+) -> None:
+    def run(picture: object, *given: str) -> list[str]:
+        answer = risctl("predict", picture, *given, "-m", tiny_checkpoint, "--json")
+        return [record["mask"] for record in json.loads(answer.out)]
 
     first = run("photo.png", "cup", "left")
-    assert run("photo.png", "cup") == first[:1]
+    assert run("photo.png", "cup", "--overwrite") == first[:1]
     Path("other").mkdir()
     Image.new("RGB", (40, 30), "red").save("other/photo.png")
     [second] = run("other/photo.png", "cup")
     assert second not in first
     assert Image.open(first[0]).size == (90, 60) and Image.open(second).size == (40, 30)
-    assert run("other/photo.png", "cup") == [second]
+    assert run("other/photo.png", "cup", "--overwrite") == [second]
     (Path("predictions") / "photo.right.json").write_text("my own notes")
-    [third] = run("photo.png", "right")
+    [third] = run("photo.png", "right", "--overwrite")
     assert (Path("predictions") / "photo.right.json").read_text() == "my own notes"
     assert third != "predictions/photo.right.mask.png"
 
@@ -127,6 +130,72 @@ def test_a_folder_with_unreadable_pictures(risctl: Run, tmp_path: Path, tiny_che
     assert "notes.txt" not in result.err
 
 
+def test_a_phrase_that_cannot_be_read_does_not_take_the_others(
+    risctl: Run, photo: Path, tiny_checkpoint: Path, tiny_mini: Path
+) -> None:
+    for number, model in enumerate((tiny_checkpoint, tiny_mini)):
+        common = ("--model", model, "--json", "--out", f"out{number}")
+        result = risctl("predict", photo, "left cup", "!!!", "  ", "red cup", *common)
+        assert result.code == 4
+        assert [record["text"] for record in json.loads(result.out)] == ["left cup", "red cup"]
+        assert "at least one word, got '!!!'" in result.err and "a phrase is empty" in result.err
+        assert "2 of 4 phrases could not be read" in result.err
+        none = risctl("predict", photo, "!!!", "?", *common)
+        assert (none.code, none.out) == (4, "") and "2 of 2 phrases" in none.err
+
+
+def test_a_second_run_is_refused_before_the_model_is_loaded(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None:
+    assert risctl("predict", photo, "cup", "--model", tiny_checkpoint, "--quiet").code == 0
+    before = {path: path.read_bytes() for path in Path("predictions").iterdir()}
+    again = risctl("predict", photo, "cup", "left", "--model", "absent")
+    assert again.code == 2 and len(again.err.splitlines()) == 1
+    assert "predictions/photo.cup.mask.png is there already; replace it with --overwrite" in again.err
+    assert {path: path.read_bytes() for path in Path("predictions").iterdir()} == before
+
+
+def test_a_mask_of_ones_own_is_not_replaced(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None:
+    Path("predictions").mkdir()
+    Path("predictions/photo.cup.mask.png").write_text("drawn by hand")
+    assert risctl("predict", photo, "cup", "--model", tiny_checkpoint).code == 2
+    assert Path("predictions/photo.cup.mask.png").read_text() == "drawn by hand"
+
+
+def test_one_name_in_two_working_folders(
+    risctl: Run, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = []
+    for name, side in (("a", 30), ("b", 40)):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        Image.new("RGB", (side, 20), "blue").save("photo.png")
+        ran = risctl("predict", "photo.png", "cup", "-m", tiny_checkpoint, "--out", tmp_path / "out", "--json")
+        records += json.loads(ran.out)
+    assert [record["file_name"] for record in records] == [str(tmp_path / name / "photo.png") for name in "ab"]
+    assert [Image.open(record["mask"]).width for record in records] == [30, 40]
+
+
+def test_a_picture_that_is_named_twice_is_predicted_once(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None:
+    ran = risctl("predict", photo, "photo.png", "./photo.png", "cup", "-m", tiny_checkpoint, "--json")
+    assert ran.code == 0 and len(json.loads(ran.out)) == 1
+
+
+def test_a_mask_of_the_whole_picture_is_remarked_on(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None:
+    whole = risctl("predict", photo, "cup", "-m", tiny_checkpoint, "--threshold", "0")
+    assert whole.code == 0 and "'cup': the mask covers 100% of" in whole.err
+    part = risctl("predict", photo, "cup", "-m", tiny_checkpoint, "--threshold", "0.9999", "--overwrite")
+    assert "covers" not in part.err
+
+
+def test_words_without_quotes_are_remarked_on(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None:
+    loose = risctl("predict", photo, "the", "red", "cup", "-m", tiny_checkpoint)
+    assert (
+        loose.code == 0
+        and '3 phrases of one word each; if they are one phrase, put it in quotes: "the red cup"' in loose.err
+    )
+    meant = risctl("predict", photo, "red", "cup", "-m", tiny_checkpoint, "--out", "other")
+    assert "quotes" not in meant.err
+
+
 def test_a_single_unreadable_picture_is_one_line(risctl: Run, tmp_path: Path, tiny_checkpoint: Path) -> None:
     (tmp_path / "page.jpg").write_bytes(b"<html>not found</html>")
     result = risctl("predict", "page.jpg", "cup", "--model", tiny_checkpoint, "--quiet")
@@ -138,7 +207,7 @@ def test_patterns_quoted_and_expanded(risctl: Run, tmp_path: Path, tiny_checkpoi
     (tmp_path / "photos" / "deep").mkdir(parents=True)
     for name in ("a.jpg", "b.jpg", "deep/a.jpg"):
         Image.new("RGB", (30, 20), "blue").save(tmp_path / "photos" / name)
-    common = ("cup", "--model", tiny_checkpoint, "--json")
+    common = ("cup", "--model", tiny_checkpoint, "--json", "--overwrite")
     quoted = json.loads(risctl("predict", "photos/*.jpg", *common).out)
     expanded = json.loads(risctl("predict", "photos/a.jpg", "photos/b.jpg", *common).out)
     assert quoted == expanded and len(quoted) == 2
@@ -180,7 +249,11 @@ def test_an_animation_is_said_to_be_one(risctl: Run, tmp_path: Path, tiny_checkp
     [
         (["photo.png"], 2, "no phrase given"),
         (["photo.png", ""], 2, "a phrase is empty"),
-        (["photo.png", "cup", "--text", "  "], 2, "a phrase is empty"),
+        (["photo.png", "", "--text", "  "], 2, "a phrase is empty"),
+        (["", "cup"], 2, "the picture's name is empty"),
+        (["", "--classes", "cup"], 2, "the picture's name is empty"),
+        (["the red cup", "photo.png"], 2, "'the red cup' is no file, and 'photo.png' is a picture"),
+        (["photo.png", "!!!"], 2, "at least one word"),
         (["photo.png", "other.jpg", "cup"], 2, "'other.jpg' is named like a picture"),
         (["phto.png", "cup"], 4, "no picture at phto.png; did you mean photo.png?"),
         (["empty", "cup"], 4, "the folder empty holds no pictures"),
@@ -301,7 +374,9 @@ def test_no_match_is_an_answer(risctl: Run, photo: Path, tiny_mini: Path) -> Non
     assert record["matched"] is False and record["box"] is None and record["area"] == 0
     assert record["score"] == pytest.approx(float(score), abs=1e-3)
     for always in (("--always",), ("--no-target-threshold", "0"), ()):  # the model's own threshold is 0
-        [record] = json.loads(risctl("predict", photo, "the elephant", "-m", tiny_mini, "--json", *always).out)
+        [record] = json.loads(
+            risctl("predict", photo, "the elephant", "-m", tiny_mini, "--json", "--overwrite", *always).out
+        )
         assert record["matched"] is True and record["area"] > 0
         assert record["score"] == pytest.approx(float(score), abs=1e-3)
 
@@ -321,5 +396,5 @@ def test_the_model_need_not_be_named(
     assert record["model"] == str(tiny_mini / "last.safetensors")
     found = json.loads(risctl("predict", photo, "--classes", "person, cup, dog", "--min-score", "0", "--json").out)
     assert found and {one["category"] for one in found} <= {"person", "cup", "dog"}
-    unknown = risctl("predict", photo, "--classes", "doog")
+    unknown = risctl("predict", photo, "--classes", "doog", "--overwrite")
     assert unknown.code == 2 and "did you mean 'dog'" in unknown.err

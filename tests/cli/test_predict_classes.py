@@ -63,9 +63,40 @@ def test_things_by_name(predict: Run, checkpoint: Path, capfd: pytest.CaptureFix
     ]
     with Image.open("predictions/photo_000012.classes.png") as drawn:
         assert drawn.width >= 90
-    code, out, err = predict(*asked[:-1], "--min-score", 1)
+    code, out, err = predict(*asked[:-1], "--min-score", 1, "--overwrite")
     assert (code, out) == (0, "")
     assert "no object of these categories was found" in err
+
+
+def test_pictures_of_one_name_and_one_that_cannot_be_read(predict: Run, checkpoint: Path, tmp_path: Path) -> None:
+    """All but the damaged one are done; files and numbers are told apart; what is there stays."""
+    long = f"{'w' * 241}.png"
+    for name in ("a/photo.png", "b/photo.jpg", "b/photo7.png", "c/photo7.png", long):
+        Path(name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)).save(name)
+    Path("b/photo.jpg").write_bytes(Path("b/photo.jpg").read_bytes()[:200])
+    Image.new("RGB", (40, 30), "red").save("a/photo.jpg")
+    pictures = ("a/photo.png", "b/photo.jpg", "a/photo.jpg", "b/photo7.png", "c/photo7.png", long)
+    common = ("--classes", "zebra,castle", "--model", checkpoint, "--json", "--min-score", 0)
+    code, out, err = predict(*pictures, *common)
+    assert code == 4 and "b/photo.jpg is a damaged or truncated picture" in err and "1 of 6 pictures" in err
+    numbers = {result["file_name"]: result["image_id"] for result in json.loads(out)}
+    assert set(numbers) == {str(tmp_path / name) for name in pictures if name != "b/photo.jpg"}
+    assert len(set(numbers.values())) == 5 and numbers[str(tmp_path / "b/photo7.png")] == 7
+    written = [json.loads(path.read_text()) for path in Path("predictions").glob("*.json")]
+    assert {results[0]["file_name"] for results in written} == set(numbers)
+    assert all(len({result["image_id"] for result in results}) == 1 for results in written)
+    code, out, err = predict(*pictures, *common)
+    assert (code, out) == (2, "") and "--overwrite" in err
+
+
+def test_a_picture_in_which_nothing_was_found_keeps_its_files(predict: Run, checkpoint: Path) -> None:
+    for name in ("a/photo.png", "b/photo.png"):
+        Path(name).parent.mkdir()
+        Image.new("RGB", (90, 60), "red").save(name)
+        common = ("--classes", "zebra", "--model", checkpoint, "--min-score", 1, "--overwrite")
+        assert predict(name, *common).code == predict(name, *common).code == 0
+    assert len(list(Path("predictions").glob("*.json"))) == 2
 
 
 def test_a_phrase_is_answered(predict: Run, checkpoint: Path) -> None:

@@ -202,12 +202,14 @@ def test_another_video_of_that_name_gets_names_of_its_own(model: Path, film: Pat
         for pixels in pictures(3):
             writer.add(pixels)
     options = ("dog", "--model", str(model), "-o", str(tmp_path / "out"), "--json")
-    for source, frames in ((film, 11), (other, 3), (film, 11)):
-        [record] = json.loads(run(str(source), *options).stdout)
+    for source, frames, allowed in ((film, 11, ()), (other, 3, ()), (film, 11, ("--overwrite",))):
+        [record] = json.loads(run(str(source), *options, *allowed).stdout)
         assert record["frames"] == len(list(Path(record["masks"]).iterdir())) == frames
     assert len(list((tmp_path / "out").glob("*.json"))) == 2
     film.write_bytes(other.read_bytes())
-    [record] = json.loads(run(str(film), *options).stdout)
+    again = run(str(film), *options)
+    assert isinstance(again.exception, UsageError) and "--overwrite" in str(again.exception)
+    [record] = json.loads(run(str(film), *options, "--overwrite").stdout)
     assert len(list(Path(record["masks"]).iterdir())) == 3  # no mask of the longer one stays
 
 
@@ -314,7 +316,7 @@ def test_an_interrupt_while_a_frame_is_written_waits_for_it(
     film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of two texts none has a frame more than the other."""
-    frame = next(Video.open(film).frames())
+    first, second, *_ = Video.open(film).frames()
     found = [
         Prediction(text=text, probability=np.ones((60, 90), np.float32), threshold=0.5, score=1.0, box=None)
         for text in ("dog", "cup")
@@ -327,10 +329,10 @@ def test_an_interrupt_while_a_frame_is_written_waits_for_it(
 
     files = VideoPredictions(tmp_path / "out", Video.open(film), texts=["dog", "cup"], model="m", threshold=0.5)
     with pytest.raises(KeyboardInterrupt), files:
-        files.add(FramePredictions(frame=frame, predictions=tuple(found)))
+        files.add(FramePredictions(frame=first, predictions=tuple(found)))
         calls = iter((interrupted, whole))
         monkeypatch.setattr(VideoWriter, "add", lambda self, *given, **options: next(calls)(self, *given, **options))
-        files.add(FramePredictions(frame=frame, predictions=tuple(found)))
+        files.add(FramePredictions(frame=second, predictions=tuple(found)))
     for record in files.records():
         assert len(json.loads(Path(record["rle"]).read_text())["frames"]) == record["frames"] == 2
 

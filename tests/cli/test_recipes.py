@@ -68,9 +68,10 @@ def test_cp_overwrites_only_when_told(risctl: Run, tmp_path: Path) -> None:
     target.write_text("precious", encoding="utf-8")
     ran = risctl("recipes", "cp", "vlt-scenes", "mine.yaml")
     assert ran.code == 2
-    assert "--force" in ran.err
+    assert "--overwrite" in ran.err
     assert target.read_text(encoding="utf-8") == "precious"
-    assert risctl("recipes", "cp", "vlt-scenes", "mine.yaml", "--force").code == 0
+    for option in ("--overwrite", "--force"):
+        assert risctl("recipes", "cp", "vlt-scenes", "mine.yaml", option).code == 0
     assert target.read_text(encoding="utf-8").startswith("# A small VLT")
     (tmp_path / "folder").mkdir()
     assert risctl("recipes", "cp", "vlt-scenes", "folder").out.strip() == str(Path("folder/vlt-scenes.yaml"))

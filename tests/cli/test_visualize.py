@@ -200,5 +200,5 @@ def test_proposals_are_drawn_with_their_scores(shown: Shown, picture: Path, tmp_
     assert first["chosen"] and not second["chosen"] and first["score"] >= second["score"]
     # The answer's outline is orange, the other one's sky blue.
     assert all((sheet == colour).all(axis=2).sum() > 100 for colour in ((230, 159, 0), (86, 180, 233)))
-    none, _ = shown("proposals", *options, "--min-score", 0.95)
+    none, _ = shown("proposals", *options, "--min-score", 0.95, "--overwrite")
     assert none["proposals"] == []

@@ -28,7 +28,7 @@ def test_a_sheet_is_written(risctl: Run, store: Path, tmp_path: Path) -> None:
         (("--unseen",), {*SPLITS["48_17"].unseen}),
         (("--classes", "castle, zebra"), {"castle", "zebra"}),
     ):
-        told = json.loads(risctl(*common, *more, "--out", sheet, "--json").out)
+        told = json.loads(risctl(*common, *more, "--out", sheet, "--json", "--overwrite").out)
         assert len(told["pictures"]) == 2
         for picture in told["pictures"]:
             scores = [one["score"] for one in picture["found"]]

@@ -65,6 +65,19 @@ def test_predict_writes_masks_and_explains(zeroshot: Run, clip: Path, picture: P
     assert "the shipped English parser" in ran.err or "en_core_web" in ran.err
 
 
+def test_what_cannot_be_read_does_not_take_the_others(zeroshot: Run, clip: Path, picture: Path) -> None:
+    damaged = picture.with_name("damaged.png")
+    damaged.write_bytes(picture.read_bytes()[:60])
+    options = ("--proposals", picture.with_suffix(".npz"), "--clip", clip, "--json")
+    ran = zeroshot("predict", damaged, picture, "the red box", "!!!", *options)
+    assert ran.code == 4
+    assert [record["text"] for record in json.loads(ran.out)] == ["the red box"]
+    assert "damaged.png is a damaged or truncated picture" in ran.err and "got '!!!'" in ran.err
+    assert "1 of 2 pictures and 1 of 2 phrases could not be read" in ran.err
+    again = zeroshot("predict", picture, "the red box", *options, "--clip", "absent")
+    assert again.code == 2 and "--overwrite" in again.err
+
+
 @pytest.mark.parametrize("method", ["cropping", "region-token", "score-map", "gradcam"])
 def test_baselines_and_spatial_words(zeroshot: Run, clip: Path, picture: Path, method: str) -> None:
     options = ("--proposals", picture.with_suffix(".npz"), "--clip", clip, "--json", "--spatial", 100)
@@ -106,7 +119,9 @@ def test_instances_found_without_a_download_are_the_default(
     monkeypatch.setattr("risctl.checkpoints.loaded_model.SHIPPED", Path(__file__))
     monkeypatch.setattr("risctl.zeroshot.proposals.detector.shipped_predictor", Shipped)
     for options in ((), ("--proposals", "embedded")):
-        ran = zeroshot("predict", picture, "box on the left", "--clip", clip, "--spatial", 100, "--json", *options)
+        ran = zeroshot(
+            "predict", picture, "box on the left", "--clip", clip, "--spatial", 100, "--json", "--overwrite", *options
+        )
         assert ran.code == 0, ran.err
         [record] = json.loads(ran.out)
         # Best first: the red one is the second.

@@ -15,6 +15,7 @@ from risctl.cli.options import (
     Device,
     DeviceOption,
     JsonOption,
+    OverwriteOption,
     QuietOption,
     RowsOption,
     SplitOption,
@@ -94,6 +95,7 @@ def evaluate_model(
             show_default=False,
         ),
     ] = None,
+    overwrite: OverwriteOption = False,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that decode images.")] = 0,
     device: DeviceOption = Device.auto,
     as_json: JsonOption = False,
@@ -114,7 +116,7 @@ def evaluate_model(
     from risctl.inference.batched_inference import predicted_masks
 
     requested_field = None if text_field is None else text_field_of(text_field)
-    outputs = claim_outputs(inputs=[data, model], reports=report, others=[rows, submission])
+    outputs = claim_outputs(inputs=[data, model], overwrite=overwrite, reports=report, others=[rows, submission])
     with console.quiet_if(quiet), Store(data) as store:
         store.sentences(split)  # An unknown split is an error before a model is loaded.
         torch_device, is_main = _process_device(device)

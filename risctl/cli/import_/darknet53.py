@@ -9,7 +9,7 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.import_.out_option import OutOption, claim
-from risctl.cli.options import JsonOption, QuietOption
+from risctl.cli.options import JsonOption, OverwriteOption, QuietOption
 
 EXAMPLE = "Example: risctl import darknet53 yolov3.weights --out darknet53.safetensors"
 
@@ -19,13 +19,14 @@ def import_darknet53(
         Path, typer.Argument(help="YOLOv3's weights: Darknet's .weights or Keras .h5.", show_default=False)
     ],
     out: OutOption,
+    overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Convert YOLOv3's weights (Darknet-53 and its first head) into a backbone for `model.visual.weights`."""
     from risctl.checkpoints import import_backbone
 
-    claim(out, source)
+    claim(out, source, overwrite=overwrite)
     with console.quiet_if(quiet):
         count = import_backbone.import_darknet53(source, out)
         console.say(f"Darknet-53: {count:,} parameters")

@@ -9,7 +9,7 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.import_.out_option import OutOption, claim
-from risctl.cli.options import JsonOption, QuietOption
+from risctl.cli.options import JsonOption, OverwriteOption, QuietOption
 
 EXAMPLE = "Example: risctl import deeplab-resnet101 deeplab_resnet.ckpt --out backbone.safetensors"
 
@@ -23,6 +23,7 @@ def import_deeplab(
         ),
     ],
     out: OutOption,
+    overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -32,7 +33,7 @@ def import_deeplab(
     """
     from risctl.checkpoints import import_backbone
 
-    claim(out, source)
+    claim(out, source, overwrite=overwrite)
     with console.quiet_if(quiet):
         count = import_backbone.import_deeplab(source, out)
         console.say(f"DeepLab ResNet-101: {count:,} parameters")

@@ -9,7 +9,7 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.import_.out_option import OutOption, claim
-from risctl.cli.options import JsonOption, QuietOption
+from risctl.cli.options import JsonOption, OverwriteOption, QuietOption
 
 EXAMPLE = "Example: risctl import referformer r50_ytvos.pth --out referformer-r50.safetensors"
 
@@ -26,6 +26,7 @@ def import_referformer(
     a2d: Annotated[
         bool, typer.Option("--a2d", help="Predict as on A2D-Sentences: longest side 640, the centre frame of a clip.")
     ] = False,
+    overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -36,7 +37,7 @@ def import_referformer(
     """
     from risctl.checkpoints import import_referformer as importing
 
-    claim(out, source)
+    claim(out, source, overwrite=overwrite)
     with console.quiet_if(quiet):
         imported = importing.import_referformer(source, out, tokenizer=tokenizer, new_classes=new_classes, a2d=a2d)
         console.say(

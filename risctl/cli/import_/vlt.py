@@ -9,7 +9,7 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.import_.out_option import OutOption, claim
-from risctl.cli.options import JsonOption, QuietOption
+from risctl.cli.options import JsonOption, OverwriteOption, QuietOption
 
 EXAMPLE = "Example: risctl import vlt best_map.h5 --out vlt.safetensors --vectors glove.840B.300d.zip"
 
@@ -35,6 +35,7 @@ def import_vlt(
         int | None,
         typer.Option(min=1, help="The expected number of queries. Default: as in the file.", show_default=False),
     ] = None,
+    overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,7 +46,7 @@ def import_vlt(
     """
     from risctl.checkpoints.import_vlt import import_vlt as convert
 
-    claim(out, source, data, vectors)
+    claim(out, source, data, vectors, overwrite=overwrite)
     with console.quiet_if(quiet):
         if vectors is None:
             console.warn("without --vectors the checkpoint knows no words and is good for inspection only")

@@ -10,7 +10,7 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.import_.out_option import claim
-from risctl.cli.options import JsonOption, QuietOption
+from risctl.cli.options import JsonOption, OverwriteOption, QuietOption
 
 EXAMPLE = (
     "Example: risctl import zsi epoch_12.pth --split 48_17 --vocabulary GoogleNews-vectors-negative300.bin "
@@ -55,6 +55,7 @@ def import_zsi(
     extra_words: Annotated[
         int, typer.Option(min=0, help="How many of the most frequent words of the vectors can be detected.")
     ] = 20_000,
+    overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -65,7 +66,9 @@ def import_zsi(
     """
     from risctl.checkpoints import import_zsi
 
-    target = claim(out or Path(f"{source.stem}.safetensors"), source, words, class_vectors, vocabulary)
+    target = claim(
+        out or Path(f"{source.stem}.safetensors"), source, words, class_vectors, vocabulary, overwrite=overwrite
+    )
     with console.quiet_if(quiet):
         imported = import_zsi.import_zsi(
             source,

@@ -10,8 +10,17 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.announce import announce_model
-from risctl.cli.options import AnyModelOption, Device, DeviceOption, JsonOption, OutFolderOption, QuietOption
+from risctl.cli.options import (
+    AnyModelOption,
+    Device,
+    DeviceOption,
+    JsonOption,
+    OutFolderOption,
+    OverwriteOption,
+    QuietOption,
+)
 from risctl.cli.predict.inputs import find_images, split_arguments
+from risctl.cli.predict.skipped import Skipped, remark_on_phrases
 from risctl.errors import UsageError
 
 EXAMPLE = 'Example: risctl predict photo.jpg "the red cup" "the chair on the left"'
@@ -43,6 +52,7 @@ def predict(
         typer.Option("--text", "-t", help="A further phrase; may be repeated.", show_default=False),
     ] = None,
     out: OutFolderOption = Path("predictions"),
+    overwrite: OverwriteOption = False,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -107,8 +117,10 @@ def predict(
     phrases. A picture is encoded once for all its phrases.
 
     Masks match the picture as a viewer shows it: EXIF orientation is applied,
-    and an animation is read at its first frame. A picture that cannot be read
-    is reported; the others are still predicted, and the exit code is 4.
+    and an animation is read at its first frame. A picture or phrase of several
+    that cannot be read is reported; the others are still predicted, and the
+    exit code is 4. Files that are there already are replaced only with
+    --overwrite.
 
     A video (.mp4, .webm and so on, or with --video a folder of frames or a
     GIF) gives, for each phrase, a folder of masks VIDEO.PHRASE/FRAME.png,
@@ -123,46 +135,75 @@ def predict(
         raise UsageError("--always answers every phrase, --no-target-threshold does not; give one of them")
     no_target = 0.0 if always else no_target_threshold
     with console.quiet_if(quiet):
+        from risctl.output_files import OutputFiles
+
         if classes is not None:
-            from risctl.cli.predict.classes import parse_names, predict_classes
-            from risctl.inference.predictor import Predictor
+            from risctl.cli.predict.classes import DetectionFolder, parse_names, predict_classes
 
             if text or video or always or no_target_threshold is not None:
                 raise UsageError(
                     "--classes detects by category; it goes without --text, --video, --always, --no-target-threshold"
                 )
             names, images = parse_names(classes), find_images(arguments, out=out)
+            outputs = OutputFiles(inputs=[*(image.path for image in images), model], overwrite=overwrite)
+            detections = DetectionFolder(out, images, outputs=outputs)
+            from risctl.inference.predictor import Predictor
+
             predictor = announce_model(Predictor.load(model, device=device.value), ())
-            predict_classes(predictor, images, names, out=out, score=min_score, as_json=as_json)
+            predict_classes(
+                predictor,
+                images,
+                names,
+                folder=detections,
+                skipped=Skipped(pictures=len(images)),
+                score=min_score,
+                as_json=as_json,
+            )
             return
         specs, phrases = split_arguments(arguments, text or ())
+        remark_on_phrases(phrases)
         if video or _is_video(specs[0]):
             from risctl.cli.predict.video import open_video, predict_video
+            from risctl.inference.video_output_files import VideoPredictions
 
             if len(specs) > 1:
                 raise UsageError("one video at a time: name the video first, then the phrases")
             opened = open_video(specs[0], out=out)
+            outputs = OutputFiles(inputs=[opened.path, *opened.images, model], overwrite=overwrite)
+            VideoPredictions.check(out, opened, texts=phrases, outputs=outputs)
             from risctl.inference.predictor import Predictor
 
             predictor = Predictor.load(model, device=device.value, threshold=threshold, no_target_threshold=no_target)
+            skipped = Skipped(phrases=len(phrases))
+            usable = skipped.usable_phrases(phrases, check=predictor.warnings)
             predict_video(
-                announce_model(predictor, phrases),
+                announce_model(predictor, usable),
                 opened,
-                phrases,
+                usable,
                 out=out,
+                outputs=outputs,
+                skipped=skipped,
                 clip_length=clip_len,
                 overlap=overlap,
                 query=query.value,
                 as_json=as_json,
             )
             return
-        from risctl.cli.predict.images import predict_images
+        from risctl.cli.predict.images import check_outputs, predict_images
+        from risctl.inference.output_files import PredictionFolder
 
         images = find_images(specs, out=out)
+        outputs = OutputFiles(inputs=[*(image.path for image in images), model], overwrite=overwrite)
+        folder = PredictionFolder(out, outputs=outputs)
+        check_outputs(folder, images, phrases)
         from risctl.inference.predictor import Predictor
 
         predictor = Predictor.load(model, device=device.value, threshold=threshold, no_target_threshold=no_target)
-        predict_images(announce_model(predictor, phrases), images, phrases, out=out, as_json=as_json)
+        skipped = Skipped(pictures=len(images), phrases=len(phrases))
+        usable = skipped.usable_phrases(phrases, check=predictor.warnings)
+        predict_images(
+            announce_model(predictor, usable), images, usable, folder=folder, skipped=skipped, as_json=as_json
+        )
 
 
 def _is_video(spec: str) -> bool:

@@ -38,6 +38,13 @@ class InputImage:
         """Its file, None for standard input."""
         return self.source if isinstance(self.source, Path) else None
 
+    @property
+    def file_name(self) -> str:
+        """The full path of its file, `-` for standard input: what tells it from others, and where to find it."""
+        if isinstance(self.source, bytes):
+            return self.shown
+        return decodable(str(self.source.parent.resolve() / self.source.name))
+
 
 def split_arguments(arguments: Sequence[str], further: Sequence[str] = ()) -> tuple[list[str], list[str]]:
     """Divides the positional arguments into pictures and phrases.
@@ -52,10 +59,13 @@ def split_arguments(arguments: Sequence[str], further: Sequence[str] = ()) -> tu
         The pictures' specifications and the distinct phrases, in order.
 
     Raises:
-        UsageError: There is no phrase, a phrase is empty, or one is named like a picture: that is a mistyped path.
+        UsageError: There is no phrase, no phrase but empty ones, or one is named like a picture: that is a mistyped
+            path.
     """
     from risctl.vision.images import is_image_name
 
+    if not arguments[0]:
+        raise UsageError(f"the picture's name is empty; {_ORDER}")
     count = 1
     while count < len(arguments) and is_image_name(arguments[count]) and Path(arguments[count]).is_file():
         count += 1
@@ -68,14 +78,16 @@ def split_arguments(arguments: Sequence[str], further: Sequence[str] = ()) -> tu
             )
     phrases = list(dict.fromkeys(decodable(text) for text in (*positional, *further)))
     if not phrases:
+        if len(specs) > 1 and not Path(specs[0]).exists():
+            raise UsageError(f"{specs[0]!r} is no file, and {specs[1]!r} is a picture; {_ORDER}")
         raise UsageError(f"no phrase given; {_ORDER}")
-    if not all(phrase.strip() for phrase in phrases):
+    if not any(phrase.strip() for phrase in phrases):
         raise UsageError("a phrase is empty; say what to look for")
     return specs, phrases
 
 
 def find_images(specs: Sequence[str], *, out: Path) -> list[InputImage]:
-    """Returns the images of files, folders, patterns and `-` for standard input.
+    """Returns the images of files, folders, patterns and `-` for standard input, each once.
 
     Raises:
         DataError: A specification names no image.
@@ -85,6 +97,8 @@ def find_images(specs: Sequence[str], *, out: Path) -> list[InputImage]:
 
     images: list[InputImage] = []
     for spec in specs:
+        if not spec:
+            raise UsageError("the picture's name is empty; name a file, a folder or a pattern")
         if spec == "-":
             images.append(_from_stdin())
             continue
@@ -92,7 +106,7 @@ def find_images(specs: Sequence[str], *, out: Path) -> list[InputImage]:
         if not Path(spec).is_file() and any(path.parent.resolve() == out.resolve() for path in paths):
             raise UsageError(f"{out} is also a folder of the pictures; name another folder with --out")
         images.extend(InputImage(shown=decodable(str(path)), stem=decodable(path.stem), source=path) for path in paths)
-    return images
+    return list({image.file_name: image for image in reversed(images)}.values())[::-1]
 
 
 def read_image(image: InputImage) -> np.ndarray:

@@ -1,11 +1,15 @@
-"""The line that `risctl predict` and `risctl zeroshot predict` print for each phrase."""
+"""What `risctl predict` and `risctl zeroshot predict` print for each phrase."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 from risctl.cli import console
+
+# A mask of this share of the picture or more says that nothing was told apart.
+_WHOLE = 0.95
 
 
 def result_line(record: Mapping[str, Any]) -> str:
@@ -17,3 +21,13 @@ def result_line(record: Mapping[str, Any]) -> str:
     else:
         box = ",".join(f"{side:g}" for side in record["box"])
     return console.line_of((" ".join(record["text"].split()), f"{record['score']:.3f}", box, record["mask"]))
+
+
+def remark_on_mask(record: Mapping[str, Any], *, image: str) -> None:
+    """Says so where the mask is nearly the whole picture, which a person might take for a find."""
+    share = record["area"] / prod(record["segmentation"]["size"])
+    if share >= _WHOLE:
+        console.say(
+            f"{record['text']!r}: the mask covers {share:.0%} of {image}: the model has told nothing apart, unless the "
+            "object fills the picture"
+        )

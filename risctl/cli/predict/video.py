@@ -9,7 +9,9 @@ from risctl.cli import console
 from risctl.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from risctl.cli.predict.skipped import Skipped
     from risctl.inference.predictor import Predictor
+    from risctl.output_files import OutputFiles
     from risctl.vision.video_frames import Video
 
 
@@ -38,6 +40,8 @@ def predict_video(
     phrases: list[str],
     *,
     out: Path,
+    outputs: OutputFiles,
+    skipped: Skipped,
     clip_length: int,
     overlap: int,
     query: Literal["clip", "video"],
@@ -50,6 +54,8 @@ def predict_video(
         video: The video.
         phrases: The expressions.
         out: The folder to write to.
+        outputs: The guard of the command's output files.
+        skipped: Counts the expressions that were left out.
         clip_length: Frames that the model sees at once.
         overlap: Frames that consecutive clips share.
         query: Whether the answering query is chosen in each clip or over the whole video.
@@ -61,7 +67,6 @@ def predict_video(
     """
     from risctl.inference.video_output_files import VideoPredictions
     from risctl.inference.video_predictor import VideoPredictor
-    from risctl.output_files import OutputFiles
     from risctl.systems.protocols import takes_clips
 
     video_predictor = VideoPredictor(
@@ -78,7 +83,7 @@ def predict_video(
         texts=phrases,
         model=str(predictor.path),
         threshold=predictor.threshold,
-        outputs=OutputFiles(inputs=[video.path]),
+        outputs=outputs,
     )
     stopped: BaseException | None = None
     try:
@@ -100,3 +105,4 @@ def predict_video(
     if stopped is not None:
         console.say(f"stopped before the end; the {files.frames} finished frames are kept in {out}")
         raise stopped
+    skipped.raise_if_any()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from risctl.cli import console
-from risctl.cli.options import JsonOption, QuietOption, RootOption
+from risctl.cli.options import JsonOption, OverwriteOption, QuietOption, RootOption
 from risctl.cli.prepare.store_output import check_file
 
 EPILOG = "Example: risctl prepare box-phrases --refcoco-sample refcoco_train_sample --keep-away refcoco_eval"
@@ -39,7 +39,7 @@ def box_phrases(
         Path | None,
         typer.Option("--out", "-o", help="The file to write; default: DATA_ROOT/NAME-boxes.jsonl.", show_default=False),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there already.")] = False,
+    overwrite: OverwriteOption = False,
     data_root: RootOption = Path("data"),
     quiet: QuietOption = False,
     as_json: JsonOption = False,

@@ -9,11 +9,10 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.data import WARNINGS, CustomArgument, ImagesOption
-from risctl.cli.options import JsonOption, QuietOption, RootOption
+from risctl.cli.options import JsonOption, OverwriteOption, QuietOption, RootOption
 from risctl.cli.prepare.store_output import (
     SHARES,
     LinkOption,
-    OverwriteOption,
     SharesOption,
     check_output,
     out_option,

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from risctl.cli import console
-from risctl.cli.options import JsonOption, QuietOption, RootOption
+from risctl.cli.options import JsonOption, OverwriteOption, QuietOption, RootOption
 from risctl.cli.prepare.store_output import (
     LinkOption,
     MissingOption,
-    OverwriteOption,
     check_output,
     out_option,
     report_store,

@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 from risctl.cli import console
-from risctl.cli.options import JsonOption, QuietOption, RootOption
+from risctl.cli.options import JsonOption, OverwriteOption, QuietOption, RootOption
 from risctl.cli.prepare.store_output import (
     OBJECTS,
-    OverwriteOption,
     ability_counts,
     check_output,
     out_option,
@@ -57,15 +56,19 @@ def scenes(
     """Make scenes of everyday objects with expressions for them, in train, val and test. Needs no download."""
     import os
 
-    from risctl.data.datasets.scenes.export import write_images
+    from risctl.data.datasets.scenes.export import check_images, write_images
     from risctl.data.datasets.scenes.generate import make_scenes
     from risctl.data.datasets.scenes.moving import make_moving_scenes
+    from risctl.output_files import OutputFiles
 
     shape = _size(size)
     count = count or (200 if video else 2000)
     out = check_output(out or data_root / ("moving-scenes.h5" if video else "scenes.h5"), overwrite=overwrite)
     if video and pictures is not None:
         raise UsageError("--pictures writes single pictures; leave it out with --video")
+    outputs = OutputFiles(overwrite=overwrite)
+    if pictures is not None:
+        check_images(pictures, count=picture_count, outputs=outputs)
     # The processes take seconds to start, which a few scenes do not repay.
     processes = workers or (1 if count < (50 if video else 200) else min(4, os.cpu_count() or 1))
     make = partial(make_moving_scenes, frames=frames) if video else make_scenes
@@ -79,7 +82,9 @@ def scenes(
             lines = [f"{count} videos of {frames} frames", needed]
             report_store(info, counted=OBJECTS, lines=lines, more={"abilities": abilities}, as_json=as_json)
         else:
-            shown = write_images(pictures, count=picture_count, seed=seed, size=shape) if pictures else []
+            shown = []
+            if pictures is not None:
+                shown = write_images(pictures, count=picture_count, seed=seed, size=shape, outputs=outputs)
             paths = [str(path) for path in shown]
             more = {"abilities": abilities, "pictures": paths}
             report_store(info, lines=[needed, *paths], more=more, as_json=as_json)

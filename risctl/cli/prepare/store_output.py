@@ -23,7 +23,6 @@ SharesOption = Annotated[
     str, typer.Option("--splits", metavar="NAME=SHARE,...", help="Shares of the pictures that the splits get.")
 ]
 SHARES = "train=0.8,val=0.1,test=0.1"
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the store if it is there already.")]
 
 
 def out_option(default: str) -> Any:

@@ -37,16 +37,19 @@ class ContactSheetFile:
     outputs: OutputFiles
 
     @classmethod
-    def claim(cls, out: Path | None, default: str, *, inputs: Iterable[Path | None] = ()) -> ContactSheetFile:
+    def claim(
+        cls, out: Path | None, default: str, *, overwrite: bool, inputs: Iterable[Path | None] = ()
+    ) -> ContactSheetFile:
         """Claims `out`, or a file named `default` in the current folder.
 
         Args:
             out: The requested file.
             default: The name of the file if none was requested.
+            overwrite: Whether a file that is there already may be replaced.
             inputs: Files that the command reads.
 
         Raises:
-            UsageError: It has another ending, cannot be written, or is one of the inputs.
+            UsageError: It has another ending, cannot be written, is one of the inputs, or is there already.
         """
         from risctl.output_files import OutputFiles
 
@@ -55,7 +58,7 @@ class ContactSheetFile:
             raise UsageError(f"expected an output that ends in .png or .jpg, got {path}")
         if path.is_dir() or not path.absolute().parent.is_dir():
             raise UsageError(f"cannot write {path}: name a file in an existing folder")
-        outputs = OutputFiles(inputs=inputs)
+        outputs = OutputFiles(inputs=inputs, overwrite=overwrite)
         outputs.claim(path)
         return cls(path, outputs)
 

@@ -7,7 +7,15 @@ from typing import Annotated
 import typer
 
 from risctl.cli import console
-from risctl.cli.options import JsonOption, QuietOption, SeedOption, SplitOption, StoreArgument, text_field_of
+from risctl.cli.options import (
+    JsonOption,
+    OverwriteOption,
+    QuietOption,
+    SeedOption,
+    SplitOption,
+    StoreArgument,
+    text_field_of,
+)
 from risctl.cli.visualize.contact_sheets import ContactSheetFile, OutOption
 
 EXAMPLE = "Example: risctl visualize data scenes.h5 --split val -n 24"
@@ -23,6 +31,7 @@ def data(
         str, typer.Option("--text-field", help="Which form of the text: sent, raw or raw_lower.")
     ] = "sent",
     out: OutOption = None,
+    overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -34,7 +43,7 @@ def data(
     from risctl.visualization.dataset_contact_sheet import dataset_contact_sheet
 
     with console.quiet_if(quiet), Store(store) as opened:
-        sheet = ContactSheetFile.claim(out, f"{store.stem}.{split}.png", inputs=[store])
+        sheet = ContactSheetFile.claim(out, f"{store.stem}.{split}.png", overwrite=overwrite, inputs=[store])
         drawn = dataset_contact_sheet(
             opened, split=split, count=count, seed=seed, text_field=text_field_of(text_field), columns=columns
         )

@@ -12,6 +12,7 @@ from risctl.cli.options import (
     DeviceOption,
     JsonOption,
     ModelOption,
+    OverwriteOption,
     QuietOption,
     SeedOption,
     SplitOption,
@@ -46,6 +47,7 @@ def detections(
     seed: SeedOption = 0,
     columns: Annotated[int, typer.Option("--columns", min=1, max=8, help="Pictures in a row.")] = 2,
     out: OutOption = None,
+    overwrite: OverwriteOption = False,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -63,7 +65,9 @@ def detections(
     from risctl.visualization.detection_contact_sheet import detection_contact_sheet
 
     with console.quiet_if(quiet), Store(store) as opened:
-        sheet = ContactSheetFile.claim(out, f"{store.stem}.{split}.detections.png", inputs=[store, model])
+        sheet = ContactSheetFile.claim(
+            out, f"{store.stem}.{split}.detections.png", overwrite=overwrite, inputs=[store, model]
+        )
         rows = random_samples([int(row) for row in opened.images(split)], count=count, seed=seed)
         loaded = load_checkpoint(model, pick_device(device.value))
         groups = _category_groups(loaded.system, opened, classes, unseen=unseen)

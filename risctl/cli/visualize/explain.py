@@ -11,7 +11,15 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.announce import announce_model
-from risctl.cli.options import Device, DeviceOption, JsonOption, ModelOption, QuietOption, ThresholdOption
+from risctl.cli.options import (
+    Device,
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    OverwriteOption,
+    QuietOption,
+    ThresholdOption,
+)
 from risctl.cli.visualize.contact_sheets import ContactSheetFile, OutOption
 
 ImageArgument = Annotated[Path, typer.Argument(help="The picture.", show_default=False)]
@@ -97,19 +105,22 @@ def command_of(view: View) -> Callable[..., None]:
         phrase: PhraseArgument,
         model: ModelOption,
         out: OutOption = None,
+        overwrite: OverwriteOption = False,
         threshold: ThresholdOption = None,
         device: DeviceOption = Device.auto,
         quiet: QuietOption = False,
         as_json: JsonOption = False,
     ) -> None:
         with console.quiet_if(quiet):
-            _draw(view, image, phrase, model, out=out, threshold=threshold, device=device, as_json=as_json)
+            options: dict[str, Any] = {"threshold": threshold, "device": device, "as_json": as_json}
+            _draw(view, image, phrase, model, out=out, overwrite=overwrite, **options)
 
     def draw_source(
         source: SourceArgument,
         phrase: PhraseArgument,
         model: ModelOption,
         out: OutOption = None,
+        overwrite: OverwriteOption = False,
         frames: FramesOption = 6,
         threshold: ThresholdOption = None,
         device: DeviceOption = Device.auto,
@@ -118,7 +129,7 @@ def command_of(view: View) -> Callable[..., None]:
     ) -> None:
         with console.quiet_if(quiet):
             options: dict[str, Any] = {"threshold": threshold, "device": device, "as_json": as_json}
-            _draw(view, source, phrase, model, out=out, max_frames=frames, **options)
+            _draw(view, source, phrase, model, out=out, overwrite=overwrite, max_frames=frames, **options)
 
     return draw_source if view.takes_videos else draw_image
 
@@ -130,12 +141,13 @@ def _draw(
     model: Path,
     *,
     out: Path | None,
+    overwrite: bool,
     threshold: float | None,
     device: Device,
     as_json: bool,
     **frames: int,
 ) -> None:
-    sheet = ContactSheetFile.claim(out, f"{source.stem}.{view.name}.png", inputs=[source, model])
+    sheet = ContactSheetFile.claim(out, f"{source.stem}.{view.name}.png", overwrite=overwrite, inputs=[source, model])
     from risctl.inference.explanation import explain
     from risctl.inference.predictor import Predictor
     from risctl.visualization.explain.sheets import explanation_contact_sheet

@@ -14,6 +14,7 @@ from risctl.cli.options import (
     Device,
     DeviceOption,
     JsonOption,
+    OverwriteOption,
     QuietOption,
     SeedOption,
     SplitOption,
@@ -62,6 +63,7 @@ def predictions(
     threshold: ThresholdOption = None,
     text_field: TextFieldOption = None,
     out: OutOption = None,
+    overwrite: OverwriteOption = False,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -81,7 +83,9 @@ def predictions(
     from risctl.visualization.prediction_contact_sheet import prediction_contact_sheet
 
     with console.quiet_if(quiet), Store(store) as opened:
-        sheet = ContactSheetFile.claim(out, f"{store.stem}.{split}.{show}.png", inputs=[store, model, rows])
+        sheet = ContactSheetFile.claim(
+            out, f"{store.stem}.{split}.{show}.png", overwrite=overwrite, inputs=[store, model, rows]
+        )
         if is_video_store(opened):
             raise UsageError(f"{store} holds videos; `risctl predict VIDEO PHRASE` draws predictions in one")
         opened.sentences(split)  # An unknown split is an error before a model is loaded.

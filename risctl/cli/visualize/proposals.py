@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from risctl.cli import console
-from risctl.cli.options import Device, DeviceOption, JsonOption, QuietOption
+from risctl.cli.options import Device, DeviceOption, JsonOption, OverwriteOption, QuietOption
 from risctl.cli.visualize.contact_sheets import ContactSheetFile, OutOption
 from risctl.cli.zeroshot.open_predictor import open_predictor
 from risctl.cli.zeroshot.options import Choices, with_choices
@@ -24,6 +24,7 @@ def proposals(
     choices: Choices,
     shown: Annotated[int, typer.Option("--shown", min=1, max=60, help="How many of the best proposals are drawn.")] = 8,
     out: OutOption = None,
+    overwrite: OverwriteOption = False,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -33,7 +34,7 @@ def proposals(
     It is that of `risctl zeroshot predict --explain`. Prints the path of the sheet; --json adds the scores.
     """
     with console.quiet_if(quiet):
-        sheet = ContactSheetFile.claim(out, f"{image.stem}.proposals.png", inputs=[image])
+        sheet = ContactSheetFile.claim(out, f"{image.stem}.proposals.png", overwrite=overwrite, inputs=[image])
         from risctl.errors import UsageError
         from risctl.vision.images import read_image
         from risctl.visualization.explain.proposals import proposal_contact_sheet, proposal_records

@@ -12,6 +12,7 @@ from risctl.cli.options import (
     Device,
     DeviceOption,
     JsonOption,
+    OverwriteOption,
     QuietOption,
     RowsOption,
     SplitOption,
@@ -41,6 +42,7 @@ def evaluate(
     rows: RowsOption = None,
     report: ReportOption = None,
     pictures: PicturesOption = 12,
+    overwrite: OverwriteOption = False,
     text_field: Annotated[
         str, typer.Option("--text-field", help="Which form of the text: sent, raw or raw_lower.")
     ] = "sent",
@@ -55,7 +57,7 @@ def evaluate(
     from risctl.metrics.protocols import get_protocols
 
     field = text_field_of(text_field)
-    outputs = claim_outputs(inputs=[data], reports=report, others=[rows])
+    outputs = claim_outputs(inputs=[data], overwrite=overwrite, reports=report, others=[rows])
     with console.quiet_if(quiet), Store(data) as store:
         protocols = get_protocols(protocol)
         store.sentences(split)  # An unknown split is an error before a model is loaded.
