@@ -153,7 +153,7 @@ def test_a_url_is_fetched_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None
         for name in ("/image.png", "/moved"):
             np.testing.assert_array_equal(read_input(site.url(name)), PIXELS)
         for name, message in (
-            ("/local", "not allowed"),
+            ("/local", "no http or https"),
             ("/ftp", "no http or https"),
             ("/absent", "404"),
             ("/page", "web page"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from risctl.metrics.figures import sample_ious
+from risctl.metrics.figures import has_iou, sample_ious
 from risctl.metrics.protocols import Protocol
 from risctl.metrics.rows import Rows
 
@@ -65,5 +65,4 @@ def histogram(rows: Rows, protocol: Protocol) -> Histogram:
 
 
 def _counted(rows: Rows, protocol: Protocol) -> np.ndarray:
-    iou = sample_ious(rows, protocol)
-    return iou if protocol.no_target == "ordinary" else iou[rows.targeted]
+    return sample_ious(rows, protocol)[has_iou(rows, protocol)]

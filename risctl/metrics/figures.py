@@ -63,6 +63,11 @@ def sample_ious(rows: Rows, protocol: Protocol) -> np.ndarray:
     return _grefcoco(rows, protocol)[0]
 
 
+def has_iou(rows: Rows, protocol: Protocol) -> np.ndarray:
+    """Returns which samples have an IoU, (N,) bool: all, or those with a target where the others are kept apart."""
+    return rows.targeted if protocol.no_target != "ordinary" else np.ones(len(rows), dtype=bool)
+
+
 def figures(rows: Rows, protocol: Protocol) -> dict[str, float]:
     """Returns the figures of `protocol` in percent; NaN where there is nothing to measure."""
     found = {name: 100 * ratio(top.sum(), bottom.sum()) for name, (top, bottom) in terms(rows, protocol).items()}

@@ -10,7 +10,8 @@ import select
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,16 @@ class Browser:
     def prefer(self, scheme: str) -> None:
         """Make the reader prefer "light" or "dark"."""
         self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    @contextmanager
+    def width(self, pixels: int) -> Iterator[None]:
+        """Give the window this width for the block."""
+        size = {"width": pixels, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self._call("Emulation.setDeviceMetricsOverride", **size)
+        try:
+            yield
+        finally:
+            self._call("Emulation.clearDeviceMetricsOverride")
 
     def picture(self, path: Path, *, vision: str = "none") -> None:
         """Save what the window shows as PNG, as eyes see it that have the deficiency `vision`."""

@@ -49,7 +49,9 @@ def test_json_holds_all_that_the_figures_rest_on(report: Report, tmp_path: Path)
     assert parts["ability"]["colour"]["few"] is True
     low, high = parts["ability"]["colour"]["interval"]
     assert low <= parts["ability"]["colour"]["figures"]["gIoU"] <= high
-    assert [one["iou"] for one in told["worst"]] == sorted(one["iou"] for one in told["worst"])
+    known = [one["iou"] for one in told["worst"] if one["iou"] is not None]
+    # Of a sample without a target there is no IoU.
+    assert known == sorted(known) and len(known) < len(told["worst"])
     assert told["best"][0]["iou"] == 1
 
 

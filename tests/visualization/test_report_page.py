@@ -9,16 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from helpers.browser import Browser, find_chromium
 from helpers.colour_finder import SIDE, ColourFinder, picture, stripe
 
+from risctl.core.encoders.base import TextFeatures, VisualFeatures
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
 from risctl.evaluation.image_evaluator import evaluate
 from risctl.evaluation.report import Report
 from risctl.inference.batched_inference import predicted_masks
+from risctl.systems.base import Output
 from risctl.vision import rle
+from risctl.visualization.report.figure_names import report_title
 from risctl.visualization.report.files import write_report
 from risctl.visualization.report.sample_images import image_samples, listing_of
 
@@ -155,6 +159,53 @@ def test_a_picture_shows_the_mask_that_was_measured(made: tuple[Path, Report], t
     assert [int(masks[row["sample"]].sum()) for row in rows] == [row["predicted"] for row in rows]
 
 
+class Everywhere(ColourFinder):
+    """Answers every expression with the whole image."""
+
+    def decode(self, visual: VisualFeatures, text: TextFeatures) -> Output:
+        return Output(logits=torch.full((len(text.sentence), SIDE, SIDE), 20.0))
+
+
+def test_cards_lists_and_charts_agree_on_samples_without_a_target(tmp_path: Path) -> None:
+    """Of a sample without a target no IoU is told where the chart says that it has none."""
+    with Store(made_store(tmp_path)) as store:
+        # Also where nothing is meant, something is found.
+        masks = {row: np.ones((SIDE, SIDE), dtype=bool) for row in store.sentences("val").tolist()}
+        report = evaluate(Everywhere(), store, split="val", protocols=["original", "lavt"], resamples=0)
+        listing = listing_of(report)
+        pictures = image_samples(
+            report, listing, store, masks_of=lambda rows: [(row, masks[row]) for row in rows], each=4
+        )
+    targeted = np.array(listing.columns["targeted"], dtype=bool)
+    assert (~targeted).sum() == 4
+    by_original = np.array([iou is not None for iou in listing.ious["original"]])
+    assert (by_original == targeted).all() and None not in listing.ious["lavt"]
+    assert [rank for rank, own in zip(listing.ranks["original"], targeted, strict=True) if not own] == [0.0] * 4
+    write_report(tmp_path / "report.html", report, about={}, pictures=pictures, listing=listing)
+    write_report(tmp_path / "report.md", report, about={"model": "runs/mine/best.safetensors"})
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "4 samples without a target have no IoU" in page
+    cards = re.findall(r"<q dir=.auto.>blue thing</q> <span class=.small.>([^<]*)</span>", page)
+    assert len(cards) == 4 and set(cards) == {"no target"}
+    markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert markdown.startswith("# mine on refcoco")
+    assert len(re.findall(r"^\| s\d+ \| no target \| blue thing", markdown, flags=re.MULTILINE)) == 4
+
+
+@pytest.mark.parametrize(
+    ("model", "title"),
+    [
+        (None, "d (unc), split val"),
+        ("runs/vlt/best.safetensors", "vlt on d (unc), split val"),
+        ("risctl/models/mini.safetensors", "mini on d (unc), split val"),
+        ("last.safetensors", "last on d (unc), split val"),
+    ],
+)
+def test_the_title_names_the_model(model: str | None, title: str) -> None:
+    dataset = {"name": "d", "split_by": "unc"}
+    assert report_title({"model": model, "dataset": dataset, "split": "val"}) == title
+
+
 def test_pictures_are_bounded_and_long_lists_cut(made: tuple[Path, Report], tmp_path: Path) -> None:
     _, report = made
     listing = listing_of(report, max_count=6)
@@ -272,6 +323,22 @@ def test_a_link_leads_to_a_sample(opened: Browser, made: tuple[Path, Report]) ->
     assert "no sample s99999" in opened.texts("#detail")[0]
     assert opened.ask("window.hacked") is None
     assert opened.problems == []
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_nothing_is_cut_off(opened: Browser, width: int) -> None:
+    with opened.width(width):
+        assert opened.ask("document.documentElement.scrollWidth") <= width
+        cut = "[...document.querySelectorAll('.wide')].filter((one) => one.scrollWidth > one.clientWidth).length"
+        assert opened.ask(cut) == 0
+        cells = "#breakdowns [data-protocol=original] tbody td, #figures [data-protocol=original] tbody td"
+        edges = (
+            f"Math.max(...[...document.querySelectorAll('{cells}')].map((one) => one.getBoundingClientRect().right))"
+        )
+        assert opened.ask(edges) <= width
+        if width == 400:
+            before = f"getComputedStyle(document.querySelector('{cells.split(',')[0]}'), '::before').content"
+            assert "samples" in opened.ask(before), "each cell stands with its label"
 
 
 def test_another_protocol_shows_its_own_figures(opened: Browser, made: tuple[Path, Report]) -> None:

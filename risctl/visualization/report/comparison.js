@@ -1,6 +1,13 @@
 // Filters and sorts a comparison's tables. What comes from data is read as text only.
 "use strict";
 (() => {
+  // On a narrow screen each cell stands with the title of its column.
+  for (const table of document.querySelectorAll(".wide > table")) {
+    const titles = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
+    for (const row of table.tBodies[0].rows) {
+      [...row.cells].forEach((cell, place) => { if (titles[place]) cell.dataset.label = titles[place]; });
+    }
+  }
   for (const box of document.querySelectorAll("input[type=search]")) {
     const rows = [...document.getElementById(box.dataset.table).tBodies[0].rows];
     const counter = document.getElementById(`${box.id}-count`);

@@ -56,7 +56,7 @@ def _figures(comparison: Json, letter: str, against: Json) -> Markup:
         element("tr", element("th", name, scope="row"), *_cells(one, reach=reach))
         for name, one in against["figures"].items()
     ]
-    return _table(("figure", *_titles(comparison, letter)), rows, class_="figures")
+    return element("div", _table(("figure", *_titles(comparison, letter)), rows, class_="figures"), class_="wide")
 
 
 def _breakdowns(comparison: Json, letter: str, against: Json) -> list[Markup]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 from typing import Any
 
 MEANINGS = {
@@ -44,6 +45,22 @@ def figures_in_breakdowns(figures: Iterable[str], *, headline: str) -> list[str]
     """Returns which of `figures` a breakdown's table shows, `headline` first."""
     there = set(figures)
     return [name for name in (headline, *(one for one in _IN_BREAKDOWNS if one != headline)) if name in there]
+
+
+def dataset_name(report: Mapping[str, Any]) -> str:
+    """Returns the name of an evaluation's dataset, with whose division into splits it is."""
+    dataset = report["dataset"]
+    return f"{dataset['name']} ({dataset['split_by']})" if dataset["split_by"] else str(dataset["name"])
+
+
+def report_title(report: Mapping[str, Any]) -> str:
+    """Returns the title of an evaluation: the model, where it is known, and what it was evaluated on."""
+    data = f"{dataset_name(report)}, split {report['split']}"
+    model = str(report.get("model") or "")
+    path = PurePath(model)
+    # A run is known by its folder, another checkpoint by its own name.
+    name = path.parent.name if path.stem in ("best", "last") and path.parent.name else path.stem
+    return f"{name or model} on {data}" if model else data
 
 
 def beside_protocols(report: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from risctl import __version__
 from risctl.errors import UsageError
 from risctl.evaluation.report import Report
-from risctl.metrics.figures import sample_ious
+from risctl.metrics.figures import has_iou, sample_ious
 from risctl.output_files import OutputFiles
 from risctl.visualization.report.markdown import render_markdown
 from risctl.visualization.report.page import render_page
@@ -69,14 +69,17 @@ def write_report(
 
 
 def _extremes(report: Report) -> dict[str, list[dict[str, Any]]]:
-    """Returns the worst and the best samples under the first protocol, ready for JSON."""
+    """Returns the worst and the best samples under the first protocol, ready for JSON; null where there is no IoU."""
     result = next(iter(report.results.values()))
     rows = result.rows
-    iou = sample_ious(rows, result.protocol)
+    iou, known = sample_ious(rows, result.protocol), has_iou(rows, result.protocol)
     at = {int(key): position for position, key in enumerate(rows.key)}
 
     def records(keys: Sequence[int]) -> list[dict[str, Any]]:
-        samples = [{"sample": key, "iou": round(float(iou[at[key]]), 5), **rows.ids(at[key])} for key in keys]
+        samples = [
+            {"sample": key, "iou": round(float(iou[at[key]]), 5) if known[at[key]] else None, **rows.ids(at[key])}
+            for key in keys
+        ]
         return [
             sample | {"video": report.videos[sample["image_id"]]} if report.videos else sample for sample in samples
         ]

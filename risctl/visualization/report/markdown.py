@@ -6,7 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from risctl.visualization.report.figure_names import beside_protocols, curve_name, figures_in_breakdowns, meaning
+from risctl.visualization.report.figure_names import (
+    beside_protocols,
+    curve_name,
+    figures_in_breakdowns,
+    meaning,
+    report_title,
+)
 
 Json = Mapping[str, Any]
 
@@ -18,7 +24,6 @@ _BAR = 30
 def render_markdown(report: Json) -> str:
     """Returns an evaluation's JSON as Markdown, with its "worst" and "best" samples if it lists them."""
     dataset = report["dataset"]
-    name = f"{dataset['name']} ({dataset['split_by']})" if dataset["split_by"] else dataset["name"]
     unit = report["unit"]
     facts = {
         "Model": report.get("model"),
@@ -33,7 +38,7 @@ def render_markdown(report: Json) -> str:
         "Written by": report.get("written_by"),
     }
     parts = [
-        f"# {plain(name)}, split {plain(report['split'])}",
+        f"# {plain(report_title(report))}",
         "\n".join(f"- {key}: {plain(value)}" for key, value in facts.items() if value),
     ]
     if report["warnings"]:
@@ -107,10 +112,14 @@ def _breakdown(breakdown: Json, headline: str) -> list[str]:
 def _samples(kind: str, samples: Sequence[Json], *, unit: str) -> str:
     where = "video" if unit == "video" else "image_id"
     rows = [
-        [f"s{sample['sample']}", f"{sample['iou']:.3f}", sample["text"], str(sample[where]), str(sample["ref_id"])]
+        [f"s{sample['sample']}", _iou(sample["iou"]), sample["text"], str(sample[where]), str(sample["ref_id"])]
         for sample in samples
     ]
     return f"## {kind.capitalize()} samples\n\n" + _table(["sample", "IoU", "expression", unit, "ref"], rows, numbers=0)
+
+
+def _iou(value: float | None) -> str:
+    return "no target" if value is None else f"{value:.3f}"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> str:

@@ -27,6 +27,7 @@
 
   const value = (row, column) => {
     if (column === "iou") return data.iou[state.protocol][row];
+    if (column === "rank") return data.rank[state.protocol][row];
     if (column === "ability") return abilities[row];
     if (column === "category") return categories[row];
     return columns[column][row];
@@ -69,7 +70,9 @@
   };
 
   const compareRows = (a, b) => {
-    const x = value(a, state.column), y = value(b, state.column);
+    // A sample without a target has no IoU, but it is right or wrong.
+    const column = state.column === "iou" ? "rank" : state.column;
+    const x = value(a, column), y = value(b, column);
     if (x === null || y === null) return (x === null) - (y === null) || a - b;
     const order = typeof x === "string" ? collator.compare(x, y) : x - y;
     return (state.down ? -order : order) || a - b;
@@ -84,6 +87,7 @@
   const shownNumber = (one, digits) => one === null || one === undefined ? "–" : one.toFixed(digits);
   const percent = (one) => one === null ? "–" : `${(100 * one).toFixed(one >= 0.1 ? 0 : one >= 0.01 ? 1 : 2)}%`;
 
+  const labels = [...document.querySelectorAll("#sample-table thead th")].map((cell) => cell.textContent);
   const rowOf = (row) => {
     const line = made("tr", undefined, { "data-row": row });
     const link = made("td", undefined, { class: "num" });
@@ -103,6 +107,7 @@
         made("td", columns.image[row], { class: "num" }),
       ]),
     );
+    [...line.cells].forEach((cell, place) => { cell.dataset.label = labels[place]; });
     if (row === state.current) line.className = "current";
     return line;
   };
@@ -132,16 +137,19 @@
     state.order = [];
     let sum = 0, known = 0;
     for (let row = 0; row < count; row += 1) {
-      const iou = value(row, "iou");
-      if (iou === null || !tests.every((test) => test(row))) continue;
+      if (value(row, "rank") === null || !tests.every((test) => test(row))) continue;
       state.order.push(row);
+      const iou = value(row, "iou");
+      if (iou === null) continue;
       sum += iou;
       known += 1;
     }
     state.order.sort(compareRows);
     state.shown = STEP;
+    const shown = state.order.length, without = shown - known;
     const mean = known ? `, mean of their IoU ${(100 * sum / known).toFixed(2)}%` : "";
-    byId("count").textContent = `${known.toLocaleString("en")} of ${count.toLocaleString("en")} samples${mean}`;
+    const rest = without ? `, ${without.toLocaleString("en")} without a target and an IoU` : "";
+    byId("count").textContent = `${shown.toLocaleString("en")} of ${count.toLocaleString("en")} samples${mean}${rest}`;
     draw();
   };
 

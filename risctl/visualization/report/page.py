@@ -11,7 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from risctl.visualization.report.charts import histogram_chart, interval_bar, precision_chart
-from risctl.visualization.report.figure_names import beside_protocols, curve_name, figures_in_breakdowns, meaning
+from risctl.visualization.report.figure_names import (
+    beside_protocols,
+    curve_name,
+    dataset_name,
+    figures_in_breakdowns,
+    meaning,
+    report_title,
+)
 from risctl.visualization.report.frame import framed
 from risctl.visualization.report.markup import Markup, data_block, element, joined
 from risctl.visualization.report.samples import IllustratedSample, Listing
@@ -27,7 +34,7 @@ def render_page(report: Json, *, listing: Listing, pictures: Sequence[Illustrate
         listing: The samples that are listed.
         pictures: Samples with images.
     """
-    title = f"{_dataset(report)}, split {report['split']}"
+    title = report_title(report)
     protocols: Mapping[str, Json] = report["protocols"]
     unit: str = report["unit"]
     body = joined(
@@ -60,17 +67,12 @@ def render_page(report: Json, *, listing: Listing, pictures: Sequence[Illustrate
     return framed(body, title=f"risctl: {title}", style="page.css", script="page.js")
 
 
-def _dataset(report: Json) -> str:
-    dataset = report["dataset"]
-    return f"{dataset['name']} ({dataset['split_by']})" if dataset["split_by"] else str(dataset["name"])
-
-
 def _header(report: Json, title: str) -> Markup:
     facts = {
         "Model": report.get("model"),
         "Checkpoint (SHA-256)": report["checkpoint"] or "none",
         "Data": report.get("data"),
-        "Dataset": f"{_dataset(report)}, fingerprint {report['dataset']['fingerprint']}",
+        "Dataset": f"{dataset_name(report)}, fingerprint {report['dataset']['fingerprint']}",
         "Split": report["split"],
         "Counts": f"{report['images']:,} {report['unit']}s, {report['refs']:,} refs, {report['sentences']:,} sentences"
         + (
@@ -112,7 +114,8 @@ def _chooser(names: Sequence[str]) -> Markup:
 
 
 _WITHOUT_TARGET = (
-    "A sample without a target has the IoU that the protocol gives it: 0, or 1 if nothing was predicted there."
+    "A sample without a target has no IoU where the protocol keeps such samples apart; it is sorted as 1 if nothing "
+    "was predicted there, else as 0."
 )
 
 
@@ -139,8 +142,8 @@ def _figures(result: Json, *, unit: str) -> Markup:
                 "tr",
                 element("th", figure, scope="row"),
                 element("td", _percent(value), class_="num", data_figure=figure),
-                element("td", _interval(low, high), class_="num"),
-                element("td", interval_bar(value, low, high)),
+                element("td", _interval(low, high), class_="num", data_label="95%"),
+                element("td", interval_bar(value, low, high), class_="scale"),
                 element("td", meaning(figure, compare=result["precision_comparison"]), class_="meaning"),
             )
         )
@@ -191,7 +194,7 @@ def _breakdown(result: Json, *, unit: str) -> Callable[[Json], Markup]:
         heads = [element("th", breakdown["title"], scope="col")]
         heads += [element("th", name, scope="col", class_=None if "interval" in name else "num") for name in columns]
         rows = [
-            _group(group, headline=headline, rest=rest, index=index, of=breakdown["name"])
+            _group(group, headline=headline, rest=rest, index=index, of=breakdown["name"], unit=unit)
             for index, group in enumerate(groups)
         ]
         body = joined(element("thead", element("tr", *heads)), element("tbody", *rows))
@@ -206,7 +209,7 @@ def _breakdown(result: Json, *, unit: str) -> Callable[[Json], Markup]:
     return render
 
 
-def _group(group: Json, *, headline: str, rest: Sequence[str], index: int, of: str) -> Markup:
+def _group(group: Json, *, headline: str, rest: Sequence[str], index: int, of: str, unit: str) -> Markup:
     figures = group["figures"]
     low, high = group["interval"] or (None, None)
     written = group["name"].replace('"', "")
@@ -216,18 +219,28 @@ def _group(group: Json, *, headline: str, rest: Sequence[str], index: int, of: s
     return element(
         "tr",
         element("th", name, few, scope="row", data_value=index),
-        element("td", f"{group['samples']:,}", class_="num", data_value=group["samples"]),
-        element("td", f"{group['images']:,}", class_="num", data_value=group["images"]),
-        _figure_cell(figures.get(headline)),
+        _cell("samples", f"{group['samples']:,}", value=group["samples"]),
+        _cell(f"{unit}s", f"{group['images']:,}", value=group["images"]),
+        _figure_cell(headline, figures),
         element(
-            "td", bar, element("span", _interval(low, high), class_="small"), class_="line", data_value=_sortable(low)
+            "td",
+            bar,
+            element("span", _interval(low, high), class_="small"),
+            class_="line",
+            data_label="95%",
+            data_value=_sortable(low),
         ),
-        *(_figure_cell(figures.get(one)) for one in rest),
+        *(_figure_cell(one, figures) for one in rest),
     )
 
 
-def _figure_cell(value: float | None) -> Markup:
-    return element("td", _percent(value), class_="num", data_value=_sortable(value))
+def _figure_cell(name: str, figures: Mapping[str, float | None]) -> Markup:
+    value = figures.get(name)
+    return _cell(name, _percent(value), value=_sortable(value))
+
+
+def _cell(label: str, content: str, *, value: object) -> Markup:
+    return element("td", content, class_="num", data_label=label, data_value=value)
 
 
 def _gallery(listing: Listing, pictures: Sequence[IllustratedSample], protocol: str) -> Markup:
@@ -255,12 +268,13 @@ def _card(listing: Listing, one: IllustratedSample, protocol: str) -> Markup:
     expression = listing.columns["text"][one.position]
     source = "data:image/jpeg;base64," + base64.b64encode(one.jpeg).decode("ascii")
     iou = listing.ious[protocol][one.position]
-    summary = f"IoU {iou:.3f}" if iou is not None else ""
+    # Without an IoU, the image's note says that there is no target.
+    summary = [] if iou is None else [f"IoU {iou:.3f}"]
     caption = element(
         "figcaption",
         element("a", f"s{number}", href=f"#s{number}"), " ",
         element("q", expression, dir="auto"), " ",
-        element("span", summary + (f", {one.note}" if one.note else ""), class_="small"),
+        element("span", ", ".join([*summary, one.note] if one.note else summary), class_="small"),
     )  # fmt: skip
     picture = element(
         "img", src=source, width=one.width, height=one.height, alt=f"target and prediction for: {expression}"
@@ -319,6 +333,7 @@ def _data(listing: Listing, pictures: Sequence[IllustratedSample]) -> dict[str, 
     return {
         "columns": {name: list(values) for name, values in listing.columns.items()},
         "iou": {name: list(values) for name, values in listing.ious.items()},
+        "rank": {name: list(values) for name, values in listing.ranks.items()},
         "groups": {
             name: {"names": list(one.names), "of": [list(own) for own in one.of]}
             for name, one in listing.groups.items()

@@ -14,7 +14,7 @@ from risctl.data.store.reader import Store
 from risctl.evaluation.report import Report, Result
 from risctl.evaluation.sample_image import SampleImage
 from risctl.language.tokens import words_of
-from risctl.metrics.figures import sample_ious
+from risctl.metrics.figures import has_iou, sample_ious
 from risctl.metrics.rows import Rows
 from risctl.vision import rle
 from risctl.vision.drawing.side_by_side import side_by_side
@@ -37,11 +37,15 @@ def listing_of(report: Report, *, max_count: int = MAX_LISTED) -> Listing:
     rows = fullest.rows.subset(kept)
     position = {int(key): number for number, key in enumerate(rows.key)}
     ious: dict[str, list[float | None]] = {}
+    ranks: dict[str, list[float | None]] = {}
     for name, result in report.results.items():
-        ious[name] = [None] * len(rows)
-        for key, iou in zip(result.rows.key.tolist(), sample_ious(result.rows, result.protocol).tolist(), strict=True):
-            if key in position:
-                ious[name][position[key]] = round(iou, 5)
+        ious[name], ranks[name] = [None] * len(rows), [None] * len(rows)
+        known = has_iou(result.rows, result.protocol)
+        values = zip(result.rows.key, sample_ious(result.rows, result.protocol), known, strict=True)
+        for key, iou, is_known in values:
+            if int(key) in position:
+                ranks[name][position[int(key)]] = round(float(iou), 5)
+                ious[name][position[int(key)]] = round(float(iou), 5) if is_known else None
     groups = {}
     for breakdown, _ in fullest.breakdowns:
         members = [chosen[kept] for chosen in breakdown.groups.values()]
@@ -53,7 +57,7 @@ def listing_of(report: Report, *, max_count: int = MAX_LISTED) -> Listing:
         names = list(dict.fromkeys(columns["video"]))
         at = {name: number for number, name in enumerate(names)}
         groups["video"] = Groups(names=names, of=[[at[name]] for name in columns["video"]])
-    return Listing(columns=columns, ious=ious, groups=groups, total=len(fullest.rows))
+    return Listing(columns=columns, ious=ious, ranks=ranks, groups=groups, total=len(fullest.rows))
 
 
 def worst_and_best(result: Result, *, each: int) -> tuple[list[int], list[int]]:

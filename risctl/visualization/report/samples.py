@@ -28,13 +28,17 @@ class Listing:
         columns: N values each, None where unknown: "sample" (the number in links), "text", "image", "ref", "sentence",
             "words", "area" (as a fraction of the image), "distractors", "score", "targeted"; where it is measured "f";
             for videos "video" (the name).
-        ious: N values in [0, 1] by protocol, None for a sample that the protocol leaves out.
+        ious: N values in [0, 1] by protocol, None for a sample that the protocol leaves out, or that has no target
+            where the protocol keeps such samples apart.
+        ranks: N values in [0, 1] by protocol, by which samples are sorted: the IoU, else 1 for a sample without a
+            target in which nothing was predicted and 0 for another; None for a sample that the protocol leaves out.
         groups: The groups of each breakdown, by its name.
         total: How many samples there are; if they are too many, those with the lowest IoU are listed.
     """
 
     columns: Mapping[str, Sequence[Any]]
     ious: Mapping[str, Sequence[float | None]]
+    ranks: Mapping[str, Sequence[float | None]]
     groups: Mapping[str, Groups]
     total: int
 
