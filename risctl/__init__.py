@@ -91,6 +91,9 @@ def load(
         >>> left.save("left.png").name
         'left.png'
     """
+    from risctl.threads import watch
+
+    watch()
     from risctl.inference.predictor import Predictor
 
     return Predictor.load(model, device=device, threshold=threshold, no_target_threshold=no_target_threshold)

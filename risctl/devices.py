@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from risctl.errors import MachineError, UsageError, unknown_name
+from risctl.threads import choose_threads
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """Returns a device by name.
+    """Returns a device by name. For the CPU, the number of threads is chosen too: see `choose_threads`.
 
     Args:
         name: `cpu`, `cuda`, `mps`, one of several GPUs such as `cuda:1`, or `auto`: CUDA, else MPS, else the CPU.
@@ -24,6 +25,13 @@ def pick_device(name: str = "auto") -> torch.device:
         UsageError: The name is unknown.
         MachineError: The machine has no such device.
     """
+    device = _device(name)
+    if device.type == "cpu":
+        choose_threads()
+    return device
+
+
+def _device(name: str) -> torch.device:
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -36,6 +36,7 @@ ROOMS = (
     "output_files",
     "network",
     "files",
+    "threads",
     "section",
     "errors",
 )

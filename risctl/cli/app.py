@@ -196,7 +196,9 @@ def main() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     from risctl.cli.streams import standard_streams
+    from risctl.threads import watch
 
+    watch()
     raise_on_sigterm()
     with standard_streams():
         code = _exit_code()

@@ -10,36 +10,49 @@ from typing import Any, Literal
 
 from risctl.environment.probes import ProbeResult
 from risctl.environment.report import GIB, Finding, size
+from risctl.threads import EXPLICIT, usable_cores
 
 LITTLE_SPACE = 2 * GIB
 """Free bytes below which a disk is noted: a checkpoint of VLT with its optimizer takes about one GB."""
 
 
-def examine_devices(torch_probe: ProbeResult) -> Iterator[Finding]:
-    """Yields the GPUs, CPU cores and memory."""
+def examine_devices(probes: Mapping[str, ProbeResult], *, free: float) -> Iterator[Finding]:
+    """Yields the GPUs, CPU cores and memory.
+
+    Args:
+        probes: The results of `torch` and `gpus`.
+        free: How many cores nobody else is using.
+    """
 
     def finding(name: str, value: str, **more: Any) -> Finding:
         return Finding(section="Devices", name=name, value=value, **more)
 
-    found = torch_probe.found
-    cards: list[dict[str, Any]] = found.get("cuda", [])
+    found, gpus = probes["torch"].found, probes["gpus"]
+    cards: list[dict[str, Any]] = gpus.found.get("cuda", [])
     for index, card in enumerate(cards):
         yield finding(f"cuda:{index}", f"{card['name']}, {size(card['free'])} of {size(card['total'])} free")
     if not cards and "torch" in found:
+        error = gpus.found.get("error") or gpus.failed
         if found.get("cuda_build") is None:
             yield finding("cuda", "none; this torch is built without CUDA")
-        elif found.get("cuda_error"):
-            yield finding(
-                "cuda", f"does not answer: {found['cuda_error']}", state="note", remedy="check the GPU driver"
-            )
+        elif error:
+            yield finding("cuda", f"does not answer: {error}", state="note", remedy="check the GPU driver")
         else:
             yield finding("cuda", f"no usable GPU; this torch is built for CUDA {found['cuda_build']}")
-    yield finding("mps", "available" if found.get("mps") else "none")
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = f", torch uses {found['threads']} threads" if "threads" in found else ""
-    yield finding("cpu", f"{usable} of {os.cpu_count()} cores{threads}")
+    if "mps" in found:
+        yield finding("mps", "available" if found["mps"] else "none")
+    usable = usable_cores()
+    yield finding("cpu", f"{usable} of {os.cpu_count()} cores, {min(free, usable):.1f} of them free")
+    yield finding("threads", _threads(found.get("threads", usable), free=free))
     memory = _memory()
     yield finding("memory", size(memory) if memory else "unknown")
+
+
+def _threads(most: int, *, free: float) -> str:
+    explicit = [f"{name}={os.environ[name]}" for name in EXPLICIT if os.environ.get(name)]
+    if explicit:
+        return f"{most}, by {' and '.join(explicit)}"
+    return f"{max(1, min(most, round(free)))} on the CPU, by the free cores; OMP_NUM_THREADS sets another number"
 
 
 def _memory() -> int | None:

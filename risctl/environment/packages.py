@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,11 @@ REINSTALL_PAIR = (
     "reinstall both from one source: `pip install --force-reinstall torch torchvision` "
     "(with the same --index-url for both, if you use one for CPU-only or CUDA builds)"
 )
+
+WAIT = "`risctl doctor --full` waits for it"
+
+# What is said when torchvision's operators were compiled for another torch.
+_OF_ANOTHER_BUILD = ("torchvision::nms does not exist", "undefined symbol", "cannot open shared object file")
 
 # The extras of risctl and what they are for.
 EXTRAS = {
@@ -39,10 +45,13 @@ def examine_packages(probes: Mapping[str, ProbeResult]) -> Iterator[Finding]:
 
     yield finding("python", f"{platform.python_version()} ({platform.platform()}, {platform.machine()})")
     yield finding("risctl", f"{risctl.__version__} at {Path(risctl.__file__).parent}")
-    others = probes["others"]
-    errors: dict[str, str] = dict(others.found.get("errors", {}))
-    if others.failed:
-        yield finding("other packages", others.failed, state="broken", remedy="reinstall risctl in a new environment")
+    compiled = probes["compiled"]
+    errors: dict[str, str] = {}
+    for probe in (compiled, probes.get("slow", ProbeResult())):
+        errors.update(probe.found.get("errors", {}))
+        if probe.failed and not probe.is_late:
+            remedy = "reinstall risctl in a new environment"
+            yield finding("other packages", probe.failed, state="broken", remedy=remedy)
     for requirement in _requirements():
         name = requirement.name
         module = {"pillow": "PIL", "pycocotools": "pycocotools.mask"}.get(name, name)
@@ -51,20 +60,26 @@ def examine_packages(probes: Mapping[str, ProbeResult]) -> Iterator[Finding]:
         except importlib.metadata.PackageNotFoundError:
             yield finding(name, "not installed", state="broken", remedy=f"pip install '{requirement}'")
             continue
-        if name == "h5py" and "hdf5" in others.found:
-            version += f" (HDF5 {others.found['hdf5']})"
+        if name == "h5py" and "hdf5" in compiled.found:
+            version += f" (HDF5 {compiled.found['hdf5']})"
         if name == "torch":
-            version = probes["torch"].found.get("torch", version)
+            version = probes["torch"].found.get("torch") or _version_in_files("torch") or version
         if not requirement.specifier.contains(Version(version.split()[0]), prereleases=True):
             needed = str(requirement.specifier)
             yield finding(name, f"{version}, needs {needed}", state="broken", remedy=f"pip install '{requirement}'")
-        elif module in errors:
+        elif module in errors and name != "torchvision":
             remedy = REINSTALL_PAIR if "torchvision" in errors[module] else f"pip install --force-reinstall {name}"
             yield finding(name, f"{version}, but {errors[module]}", state="broken", remedy=remedy)
+        elif name == "torch" and probes["torch"].is_late:
+            yield finding(name, f"{version}, {_unexamined(probes['torch'])}", state="unexamined", remedy=WAIT)
         elif name == "torch" and probes["torch"].failed:
             yield finding(name, f"{version}, but {probes['torch'].failed}", state="broken", remedy=REINSTALL_PAIR)
         elif name != "torchvision":
             yield finding(name, version)
+
+
+def _unexamined(probe: ProbeResult) -> str:
+    return f"{probe.failed}: the machine is busy, or reads the package for the first time"
 
 
 def examine_extras() -> Iterator[Finding]:
@@ -120,14 +135,19 @@ def examine_torchvision(probes: Mapping[str, ProbeResult]) -> Iterator[Finding]:
     except importlib.metadata.PackageNotFoundError:
         return
     torch_version = probes["torch"].found.get("torch")
-    if torch_version is None:
+    probe = probes["torchvision"]
+    if torch_version is None and not probes["torch"].is_late:
         yield Finding(section="Versions", name="torchvision", value=f"{version}, not examined as torch does not work")
         return
-    probe = probes["torchvision"]
-    error = probe.failed or probe.found.get("error")
-    if error is None and not probe.found.get("nms"):
+    torch_version = torch_version or _version_in_files("torch") or importlib.metadata.version("torch")
+    error = None if probe.is_late else probe.failed or probe.found.get("error")
+    if error is None and probe.found.get("nms") is False:
         error = "nms gives a wrong answer"
-    yield judge_pair(torch=torch_version, torchvision=version, needs=needs, error=error)
+    error = error or probes.get("slow", ProbeResult()).found.get("errors", {}).get("torchvision")
+    finding = judge_pair(torch=torch_version, torchvision=version, needs=needs, error=error)
+    if probe.is_late and finding.state == "ok":
+        finding = replace(finding, value=f"{version}, {_unexamined(probe)}", state="unexamined", remedy=WAIT)
+    yield finding
 
 
 def judge_pair(*, torch: str, torchvision: str, needs: Sequence[str], error: str | None) -> Finding:
@@ -148,7 +168,7 @@ def judge_pair(*, torch: str, torchvision: str, needs: Sequence[str], error: str
         why = f"they come from different builds, {builds[0]} and {builds[1]}"
     else:
         why = ""
-    if error and "torchvision::nms does not exist" in error:
+    if error and any(sign in error for sign in _OF_ANOTHER_BUILD):
         why = (
             why or "they come from different builds, typically a CPU-only torch beside the package index's torchvision"
         )

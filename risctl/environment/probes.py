@@ -1,4 +1,4 @@
-"""Examines packages that may crash or hang when imported, each in a Python process of its own.
+"""Examines packages that may crash or hang when imported, in Python processes of their own.
 
 A broken torch can end the interpreter, so `doctor` never imports it itself.
 """
@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,37 +19,39 @@ import torch
 found["torch"] = torch.__version__
 found["cuda_build"] = torch.version.cuda
 found["threads"] = torch.get_num_threads()
+mps = getattr(torch.backends, "mps", None)
+found["mps"] = bool(mps and mps.is_available())
+"""
+
+# What differs between builds is in the compiled operators. All of torchvision takes seconds to import.
+_TORCHVISION = """
+import importlib.util, pathlib, torch
+folder = pathlib.Path(importlib.util.find_spec("torchvision").origin).parent
+compiled = sorted(file for file in folder.glob("_C*") if file.suffix in (".so", ".pyd", ".dylib"))
+try:
+    if compiled:
+        torch.ops.load_library(str(compiled[0]))
+    else:
+        import torchvision
+    found["nms"] = torch.ops.torchvision.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.ones(1), 0.5).tolist() == [0]
+except Exception as error:
+    found["error"] = f"{type(error).__name__}: {error}"
+"""
+
+_GPUS = """
+import torch
 found["cuda"] = []
 try:
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         free, total = torch.cuda.mem_get_info(index)
         found["cuda"].append({"name": torch.cuda.get_device_name(index), "free": free, "total": total})
 except Exception as error:
-    found["cuda_error"] = str(error)
-mps = getattr(torch.backends, "mps", None)
-found["mps"] = bool(mps and mps.is_available())
+    found["error"] = str(error)
 """
 
-_TORCHVISION = """
-import torch
-try:
-    import torchvision
-    found["torchvision"] = torchvision.__version__
-    boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
-    found["nms"] = torchvision.ops.nms(boxes, torch.ones(1), 0.5).tolist() == [0]
-except Exception as error:
-    found["error"] = f"{type(error).__name__}: {error}"
-"""
-
-_OTHERS = """
-import importlib, io
-found["errors"] = {}
-for name in ("numpy", "PIL", "h5py", "pycocotools.mask", "scipy", "safetensors", "accelerate", "transformers",
-             "spacy"):
-    try:
-        importlib.import_module(name)
-    except Exception as error:
-        found["errors"][name] = f"{type(error).__name__}: {error}"
+_COMPILED = """
+import io
+found["errors"] = imported("numpy", "PIL", "h5py", "pycocotools.mask", "scipy", "safetensors")
 if "h5py" not in found["errors"]:
     import h5py
     found["hdf5"] = h5py.version.hdf5_version
@@ -59,16 +63,44 @@ if "h5py" not in found["errors"]:
         found["errors"]["h5py"] = f"{type(error).__name__}: {error}"
 """
 
-PROBES: Mapping[str, str] = {"torch": _TORCH, "torchvision": _TORCHVISION, "others": _OTHERS}
+_SLOW = """
+found["errors"] = imported("torchvision", "accelerate", "transformers", "spacy")
+"""
+
+PROBES: Mapping[str, str] = {
+    "torch": _TORCH,
+    "torchvision": _TORCHVISION,
+    "gpus": _GPUS,
+    "compiled": _COMPILED,
+    "slow": _SLOW,
+}
+"""What each probe runs; it puts what it learns into the dict `found`."""
+
+QUICK = (("torch", "torchvision", "gpus"), ("compiled",))
+"""The probes that run one after another in one process, for each process."""
+
+FULL = (*QUICK, ("slow",))
+
+_BEGIN = """
+import importlib, json
+def imported(*names):
+    errors = {}
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            errors[name] = f"{type(error).__name__}: {error}"
+    return errors
+"""
 
 _FRAME = """
-import json, sys
 found = {{}}
+failed = None
 try:
 {body}
 except BaseException as error:
-    found["failed"] = f"{{type(error).__name__}}: {{error}}"
-print("\\n" + json.dumps(found))
+    failed = f"{{type(error).__name__}}: {{error}}"
+print("\\n" + json.dumps({{"probe": {name!r}, "found": found, "failed": failed}}), flush=True)
 """
 
 
@@ -79,33 +111,82 @@ class ProbeResult:
     Attributes:
         found: What it found.
         failed: Why it stopped early, None if it ended well.
+        is_late: Whether it was still running when the time was up: nothing is known then.
     """
 
     found: Mapping[str, Any] = field(default_factory=dict)
     failed: str | None = None
+    is_late: bool = False
 
 
-def run_probes(*, timeout: float = 180.0) -> dict[str, ProbeResult]:
-    """Runs all probes in parallel.
+class Probes:
+    """Probes that are running.
 
-    Args:
-        timeout: Seconds after which a probe is killed.
-
-    Returns:
-        The result of each probe by its name.
+    Attributes:
+        seconds: How long they may take.
     """
-    started = {name: _start(body) for name, body in PROBES.items()}
-    try:
-        return {name: _finish(process, timeout) for name, process in started.items()}
-    finally:
-        for process in started.values():  # an interrupt leaves none behind
+
+    def __init__(self, chains: Sequence[Sequence[str]], *, seconds: float) -> None:
+        self.seconds = seconds
+        self._deadline = time.monotonic() + seconds
+        self._processes = [(chain, _start(chain)) for chain in chains]
+        self._results: dict[str, ProbeResult] = {}
+
+    def result(self, name: str) -> ProbeResult:
+        """Waits for one probe, and those in its process, and returns its result."""
+        for chain, process in self._processes:
+            if name in chain and name not in self._results:
+                self._results.update(self._finish(chain, process))
+        return self._results[name]
+
+    def results(self) -> dict[str, ProbeResult]:
+        """Waits for all probes and returns the result of each by its name."""
+        return {name: self.result(name) for chain, _ in self._processes for name in chain}
+
+    def stop(self) -> None:
+        """Ends what is still running."""
+        for _, process in self._processes:
             if process.poll() is None:
                 process.kill()
                 process.communicate()
 
+    def _finish(self, chain: Sequence[str], process: subprocess.Popen[str]) -> Iterator[tuple[str, ProbeResult]]:
+        is_late = False
+        try:
+            out, errors = process.communicate(timeout=max(0.0, self._deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, errors = process.communicate()
+            is_late = True
+        finished = {answer["probe"]: answer for answer in _answers(out)}
+        for name in chain:
+            if name in finished:
+                yield name, ProbeResult(finished[name]["found"], finished[name]["failed"])
+            elif is_late:
+                yield name, ProbeResult(failed=f"no answer within {self.seconds:.1f} seconds", is_late=True)
+            else:
+                message = errors.strip().rpartition("\n")[2] or "no message"
+                yield name, ProbeResult(failed=f"the process ended with code {process.returncode}: {message}")
 
-def _start(body: str) -> subprocess.Popen[str]:
-    script = _FRAME.format(body="\n".join("    " + line for line in body.strip().splitlines()))
+
+@contextmanager
+def probing(chains: Sequence[Sequence[str]], *, seconds: float) -> Iterator[Probes]:
+    """Runs probes while the block examines other things; an interrupt leaves none of them behind.
+
+    Args:
+        chains: For each process the names of its probes.
+        seconds: How long they may take.
+    """
+    probes = Probes(chains, seconds=seconds)
+    try:
+        yield probes
+    finally:
+        probes.stop()
+
+
+def _start(chain: Sequence[str]) -> subprocess.Popen[str]:
+    bodies = {name: "\n".join("    " + line for line in PROBES[name].strip().splitlines()) for name in chain}
+    script = _BEGIN + "".join(_FRAME.format(body=body, name=name) for name, body in bodies.items())
     # -P: a folder called `torch` in the folder the command is run in is not torch.
     return subprocess.Popen(
         [sys.executable, "-P", "-W", "ignore", "-c", script],
@@ -117,17 +198,11 @@ def _start(body: str) -> subprocess.Popen[str]:
     )
 
 
-def _finish(process: subprocess.Popen[str], timeout: float) -> ProbeResult:
-    try:
-        out, errors = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        return ProbeResult(failed=f"no answer within {timeout:.0f} seconds")
-    last = out.strip().rpartition("\n")[2]
-    try:
-        found = json.loads(last)
-    except ValueError:
-        message = errors.strip().rpartition("\n")[2] or "no message"
-        return ProbeResult(failed=f"the process ended with code {process.returncode}: {message}")
-    return ProbeResult(found=found, failed=found.pop("failed", None))
+def _answers(out: str) -> Iterator[dict[str, Any]]:
+    """Yields the answers among the lines of what a process printed; packages print as well."""
+    for line in out.splitlines():
+        if line.startswith('{"probe": '):
+            try:
+                yield json.loads(line)
+            except ValueError:  # it was ended while it wrote
+                continue

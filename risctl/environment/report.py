@@ -20,14 +20,15 @@ class Finding:
         section: The heading that it stands under.
         name: What was examined.
         value: What was found.
-        state: `broken` if risctl cannot work like this, `note` if the user should know of it.
+        state: `broken` if risctl cannot work like this, `note` if the user should know of it, `unexamined` if it did
+            not answer in time.
         remedy: What to do, None if nothing.
     """
 
     section: str
     name: str
     value: str
-    state: Literal["ok", "note", "broken"] = "ok"
+    state: Literal["ok", "note", "broken", "unexamined"] = "ok"
     remedy: str | None = None
 
 
@@ -50,12 +51,16 @@ class Health:
             if finding.section != section:
                 section = finding.section
                 lines += ["", f"## {section}"]
-            mark = {"ok": "", "note": "NOTE ", "broken": "BROKEN "}[finding.state]
+            mark = {"ok": "", "note": "NOTE ", "broken": "BROKEN ", "unexamined": "NOT EXAMINED "}[finding.state]
             lines.append(f"- {mark}{finding.name}: {finding.value}")
             if finding.remedy:
-                lines.append(f"  - to repair: {finding.remedy}")
+                lines.append(f"  - {'more' if finding.state == 'unexamined' else 'to repair'}: {finding.remedy}")
         names = ", ".join(finding.name for finding in self.broken)
-        lines += ["", f"Broken: {names}." if names else "Nothing is broken."]
+        unexamined = ", ".join(finding.name for finding in self.findings if finding.state == "unexamined")
+        verdict = f"Broken: {names}." if names else "Nothing is broken."
+        if unexamined and not names:
+            verdict = f"Nothing broken was found; not examined: {unexamined}."
+        lines += ["", verdict]
         return _without_home("\n".join(lines))
 
     def to_dict(self) -> dict[str, Any]:

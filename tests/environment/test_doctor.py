@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 from risctl.environment import doctor, packages
 from risctl.environment.doctor import examine
 from risctl.environment.packages import REINSTALL_PAIR, judge_pair
-from risctl.environment.probes import ProbeResult, run_probes
+from risctl.environment.probes import FULL, PROBES, ProbeResult, probing
 from risctl.environment.resources import hub_cache, torch_cache
 
 NMS = "RuntimeError: operator torchvision::nms does not exist"
@@ -24,19 +26,33 @@ NMS = "RuntimeError: operator torchvision::nms does not exist"
 def healthy() -> dict[str, ProbeResult]:
     """Answers of a machine on which everything works."""
     return {
-        "torch": ProbeResult({"torch": "2.6.0", "cuda_build": None, "threads": 2, "cuda": [], "mps": False}),
-        "torchvision": ProbeResult({"torchvision": "0.21.0", "nms": True}),
-        "others": ProbeResult({"errors": {}, "hdf5": "1.14.4"}),
+        "torch": ProbeResult({"torch": "2.6.0", "cuda_build": None, "threads": 2, "mps": False}),
+        "torchvision": ProbeResult({"nms": True}),
+        "gpus": ProbeResult({"cuda": []}),
+        "compiled": ProbeResult({"errors": {}, "hdf5": "1.14.4"}),
     }
+
+
+class Answers:
+    """Stands in for the probes."""
+
+    def __init__(self, found: dict[str, ProbeResult]) -> None:
+        self._found = found
+
+    def result(self, name: str) -> ProbeResult:
+        return self._found[name]
+
+    def results(self) -> dict[str, ProbeResult]:
+        return self._found
 
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, ProbeResult]:
     """The answers that `examine` gets; a test may change them."""
     found = healthy()
-    monkeypatch.setattr(doctor, "run_probes", lambda: found)
-    monkeypatch.setattr(packages, "_version_in_files", lambda package: "0.21.0")
-    requires = ["torch>=2", "torchvision>=0.15", "h5py>=3"]
+    monkeypatch.setattr(doctor, "probing", lambda chains, *, seconds: nullcontext(Answers(found)))
+    monkeypatch.setattr(packages, "_version_in_files", {"torch": "2.6.0", "torchvision": "0.21.0"}.get)
+    requires = ["torch>=2", "torchvision>=0.15", "h5py>=3", "spacy>=3"]
     monkeypatch.setattr(
         packages.importlib.metadata, "requires", lambda name: requires if name == "risctl" else ["torch"]
     )
@@ -52,7 +68,7 @@ def test_a_torchvision_that_does_not_fit_torch_is_told_with_its_remedy(tmp_path:
     for slow in ("accelerate", "scipy", "spacy", "transformers"):
         (tmp_path / f"{slow}.py").touch()  # beside the point, and seconds to import
     ran = subprocess.run(
-        [sys.executable, "-m", "risctl", "doctor", "--json", "--data-root", str(tmp_path)],
+        [sys.executable, "-m", "risctl", "doctor", "--full", "--json", "--data-root", str(tmp_path)],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -106,7 +122,9 @@ def test_a_healthy_machine(answers: Mapping[str, ProbeResult], tmp_path: Path) -
         ("torch", ProbeResult(failed="the process ended with code -11: no message"), "torch"),
         ("torchvision", ProbeResult({"error": NMS}), "torchvision"),
         ("torchvision", ProbeResult({"nms": False}), "torchvision"),
-        ("others", ProbeResult({"errors": {"h5py": "ImportError: libhdf5.so"}}), "h5py"),
+        ("compiled", ProbeResult({"errors": {"h5py": "ImportError: libhdf5.so"}}), "h5py"),
+        ("slow", ProbeResult({"errors": {"spacy": "ValueError: numpy.dtype size changed"}}), "spacy"),
+        ("slow", ProbeResult({"errors": {"torchvision": NMS}}), "torchvision"),
     ],
 )
 def test_what_does_not_work_is_broken(
@@ -132,7 +150,8 @@ def test_packages_that_are_missing_or_too_old_are_broken(
 
 def test_gpus_are_named_with_their_memory(answers: dict[str, ProbeResult], tmp_path: Path) -> None:
     card = {"name": "Some GPU", "free": 3 * 2**30, "total": 8 * 2**30}
-    answers["torch"] = ProbeResult({**answers["torch"].found, "cuda": [card], "cuda_build": "12.4"})
+    answers["torch"] = ProbeResult({**answers["torch"].found, "cuda_build": "12.4"})
+    answers["gpus"] = ProbeResult({"cuda": [card]})
     values = {finding.name: finding.value for finding in examine(data=[tmp_path]).findings}
     assert values["cuda:0"] == "Some GPU, 3.0 GiB of 8.0 GiB free"
 
@@ -173,17 +192,67 @@ def test_the_home_folder_is_not_given_away(
 
 def test_a_question_that_crashes_hangs_or_babbles_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     questions: dict[str, Any] = {
+        "fine": "found['x'] = 1",
         "crash": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
         "raise": "found['before'] = 1\nraise SystemExit('gone')",
         "babble": "print('a line')\nfound['x'] = 2",
         "hang": "import time\ntime.sleep(60)",
+        "after": "found['x'] = 3",
     }
     monkeypatch.setattr("risctl.environment.probes.PROBES", questions)
-    found = run_probes(timeout=3.0)
-    assert "ended with code -9" in str(found["crash"].failed)
+    with probing((("fine", "crash", "after"), ("raise", "babble", "hang")), seconds=2.0) as probes:
+        found = probes.results()
+    # What was answered before a crash or a hang stands.
+    assert found["fine"] == ProbeResult({"x": 1})
+    assert all("ended with code -9" in str(found[name].failed) for name in ("crash", "after"))
     assert found["raise"] == ProbeResult({"before": 1}, "SystemExit: gone")
     assert found["babble"] == ProbeResult({"x": 2})
-    assert "no answer within 3 seconds" in str(found["hang"].failed)
+    assert found["hang"].is_late and "no answer within 2.0 seconds" in str(found["hang"].failed)
+
+
+def test_every_probe_that_is_asked_is_there() -> None:
+    assert {name for chain in FULL for name in chain} == set(PROBES)
+
+
+def test_what_does_not_answer_in_time_is_not_examined_rather_than_broken(
+    answers: dict[str, ProbeResult], tmp_path: Path
+) -> None:
+    late = ProbeResult(failed="no answer within 2.4 seconds", is_late=True)
+    answers.update(torch=late, torchvision=late, gpus=late)
+    health = examine(data=[tmp_path])
+    assert health.broken == []
+    assert [one.name for one in health.findings if one.state == "unexamined"] == ["torch", "torchvision"]
+    assert health.text().endswith("Nothing broken was found; not examined: torch, torchvision.")
+    assert "doctor --full" in health.text()
+
+
+def test_it_takes_three_seconds_though_torch_takes_a_minute(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("import time; time.sleep(60)", encoding="utf-8")
+    began = time.monotonic()
+    ran = subprocess.run(
+        [sys.executable, "-m", "risctl", "doctor", "--json"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    took = time.monotonic() - began
+    assert ran.returncode == 0, ran.stderr
+    states = {one["name"]: one["state"] for one in json.loads(ran.stdout)["findings"]}
+    assert states["torch"] == "unexamined" and states["h5py"] == "ok" and "mini" in states
+    assert took < 4.5  # 3 seconds, on a machine that runs other tests beside it
+
+
+def test_free_cores_and_the_threads_that_come_of_them_are_named(
+    answers: Mapping[str, ProbeResult], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(doctor, "free_cores", lambda: 0.4)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    values = {one.name: one.value for one in examine(data=[tmp_path]).findings}
+    assert f"of {os.cpu_count()} cores, 0.4 of them free" in values["cpu"]
+    assert values["threads"] == "2, by OMP_NUM_THREADS=7"
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert {one.name: one.value for one in examine(data=[tmp_path]).findings}["threads"].startswith("1 on the CPU")
 
 
 def test_the_shipped_model_and_missing_extras_are_named(
