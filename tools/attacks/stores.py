@@ -121,8 +121,8 @@ def _lengths(data: bytearray, random: Random, target: Path) -> tuple[bytes, bool
 
 def _head(data: bytearray, random: Random, target: Path) -> tuple[bytes, bool]:
     head = json.loads(bytes(data[:HEADER]).split(b"\n", 1)[0])
-    _replace_node(head, random)
-    line = _dumped(head)[: HEADER - 1] + b"\n"
+    replace_node(head, random)
+    line = dumped(head)[: HEADER - 1] + b"\n"
     data[:HEADER] = line.ljust(HEADER, b"\0")
     return bytes(data), True
 
@@ -130,7 +130,7 @@ def _head(data: bytearray, random: Random, target: Path) -> tuple[bytes, bool]:
 def _tree(data: bytearray, random: Random, target: Path) -> tuple[bytes, bool]:
     layout = layout_of(data)
     for _ in range(random.choice((1, 1, 2))):
-        _replace_node(layout, random)
+        replace_node(layout, random)
     return _rewritten(data, layout), True
 
 
@@ -236,13 +236,13 @@ _MUTATIONS: tuple[Mutation, ...] = (
 
 
 def _rewritten(data: bytearray, layout: Layout) -> bytes:
-    packed = _dumped(layout)
+    packed = dumped(layout)
     head = {"format": "risctl store", "schema": 1, "bytes": len(data) + len(packed)}
-    line = _dumped(head | {"layout": [len(data), len(packed), hashlib.sha256(packed).hexdigest()]}) + b"\n"
+    line = dumped(head | {"layout": [len(data), len(packed), hashlib.sha256(packed).hexdigest()]}) + b"\n"
     return line.ljust(HEADER, b"\0") + bytes(data[HEADER:]) + packed
 
 
-def _dumped(value: Any) -> bytes:
+def dumped(value: Any) -> bytes:
     """Returns JSON, in which a text "RAW:…" stands for itself."""
     text = json.dumps(value)
     for raw in JSON_VALUES:
@@ -251,7 +251,8 @@ def _dumped(value: Any) -> bytes:
     return text.encode()
 
 
-def _replace_node(tree: Any, random: Random) -> None:
+def replace_node(tree: Any, random: Random) -> None:
+    """Replaces or renames a random entry of a tree of JSON, more often one near its root."""
     nodes: list[tuple[Any, Any]] = []
     waiting = [tree]
     while waiting:

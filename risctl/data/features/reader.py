@@ -74,7 +74,10 @@ class FeatureFile:
         if group not in self.layout.groups:
             return []
         blob, offsets = self._checked(group, "keys/blob").tobytes(), self._checked(group, "keys/offsets").tolist()
-        return [blob[start:stop].decode("utf-8", errors="surrogatepass") for start, stop in pairwise(offsets)]
+        try:
+            return [blob[start:stop].decode("utf-8", errors="surrogatepass") for start, stop in pairwise(offsets)]
+        except UnicodeDecodeError as error:
+            raise self._damaged(f"a key of {group} is no text") from error
 
     def sample(self, group: str, row: int) -> list[np.ndarray]:
         """Returns the feature tensors of a sample, float16."""
@@ -82,8 +85,6 @@ class FeatureFile:
         lengths = [int(np.prod(shape, dtype=np.int64)) for shape in shapes]
         place = int(self._places(group)[row])
         total = sum(lengths)
-        if (total and place < schema.HEADER_BYTES) or total > self.layout.groups[group].numbers:
-            raise self._damaged(f"a sample of {group} is impossible")
         data = self._read(place, total * schema.NUMBER.itemsize)
         if zlib.crc32(data) != int(self._sums[group][row]):
             raise self._damaged(f"in row {row} of {group}")
@@ -105,8 +106,13 @@ class FeatureFile:
     def _checked(self, group: str, name: str) -> np.ndarray:
         if (group, name) not in self._cache:
             values = self._table(group, name)
-            if schema.table_sum(values) != self.layout.groups[group].sums.get(name):
+            described = self.layout.groups[group]
+            if schema.table_sum(values) != described.sums.get(name):
                 raise self._damaged(f"in {group}/{name}")
+            try:
+                schema.check_table(name, values, group=described, tables=described.tables, length=self.size)
+            except ValueError as error:
+                raise self._damaged(f"in {group}/{name}: {error}") from error
             self._cache[group, name] = values
         return self._cache[group, name]
 
@@ -161,6 +167,9 @@ class FeatureCache:
         if Path(name).name != name:
             raise DataError(f"{self.path} names a shard in another folder: {name}")
         file = FeatureFile(self.path.with_name(name))
+        if file.layout.shards:
+            file.close()
+            raise DataError(f"{self.path} joins {file.path}, which is no shard; join the shards again")
         if file.digest != digest:
             file.close()
             raise DataError(f"{file.path} is another shard than {self.path} was joined from; join the shards again")

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from risctl.data.store import strict_json
 from risctl.errors import DataError
 
 FORMAT = "risctl features"
@@ -150,36 +151,91 @@ class Layout:
     def from_bytes(cls, data: bytes, *, length: int) -> Layout:
         """Parses a layout. Raises `ValueError` if it is malformed, or does not fit in a file of `length` bytes."""
         try:
-            content = json.loads(data)
-            content["key"] = Key(**content["key"])
-            content["groups"] = {name: _group(one, length) for name, one in content["groups"].items()}
-            content["shard"] = tuple(content["shard"])
-            content["shards"] = tuple((str(name), str(digest)) for name, digest in content["shards"])
-            return cls(**content)
+            content = strict_json.parse(data)
+            content["key"] = _key(content["key"])
+            content["groups"] = {name: _group(group, length) for name, group in content["groups"].items()}
+            if not set(content["groups"]) <= {IMAGES, TEXTS}:
+                raise ValueError("it has other groups")
+            number, count = (strict_json.whole(one, name="the shard", most=2**31) for one in content["shard"])
+            content["shard"] = (number, count)
+            content["shards"] = tuple((_file_name(name), str(digest)) for name, digest in content["shards"])
+            for name in ("recipe", "store", "split"):
+                strict_json.text(content[name], name=name)
+            layout = cls(**content)
         except (TypeError, KeyError, AttributeError, ValueError) as error:
-            raise ValueError(f"its layout is malformed: {error}") from error
+            raise ValueError(f"its layout is malformed: {error}"[:300]) from error
+        tables = [table for group in layout.groups.values() for table in group.tables.values()]
+        if sum(table.length for table in tables) > length:
+            raise ValueError("its tables are longer than the file")
+        return layout
+
+
+def _key(content: dict[str, Any]) -> Key:
+    key = Key(**content)
+    for name, value in (("store", key.store), ("code", key.code)):
+        strict_json.text(value, name=name)
+    strict_json.whole(key.orientations, name="orientations", most=2)
+    if not isinstance(key.images, dict) or not isinstance(key.texts, dict):
+        raise ValueError("it has no key")
+    return key
+
+
+def _file_name(name: Any) -> str:
+    """Returns `name`, that of a shard. Raises `ValueError` if it could be no file beside the one that names it."""
+    if name in ("", ".", "..") or "\0" in strict_json.text(name, name="a shard"):
+        raise ValueError("a shard has no name")
+    return str(name)
 
 
 def _group(content: dict[str, Any], length: int) -> Group:
-    tables = {
-        name: Table(int(one["offset"]), str(one["kind"]), tuple(one["shape"]))
-        for name, one in content["tables"].items()
-    }
-    group = Group(**{**content, "tables": tables})
+    sizes = ("count", "numbers", "first", "total")
+    count, numbers, first, total = (strict_json.whole(content[name], name=name, most=2**62) for name in sizes)
+    tables = {name: _table(table, name=name, length=length) for name, table in content["tables"].items()}
+    sums = {name: strict_json.whole(value, name="a sum", most=2**32 - 1) for name, value in content["sums"].items()}
     if tables:
         if set(tables) != set(TABLES):
             raise ValueError("it has other tables")
-        rows = {"shapes": group.count, "places": group.count, "crc32": group.count, "done": group.count}
-        rows["keys/offsets"] = group.count + 1
+        rows = dict.fromkeys(("shapes", "places", "crc32", "done"), count) | {"keys/offsets": count + 1}
         for name, table in tables.items():
-            sound = all(isinstance(side, int) and side >= 0 for side in table.shape) and table.kind == TABLES[name]
-            if not sound or table.offset < 0 or table.offset + table.length > length:
-                raise ValueError(f"{name} is impossible")
-            if name in rows and table.shape[0] != rows[name]:
+            if len(table.shape) != (3 if name == "shapes" else 1) or table.shape[0] != rows.get(name, table.shape[0]):
                 raise ValueError(f"{name} has another number of rows")
-        if len(tables["shapes"].shape) != 3 or tables["shapes"].shape[2] != DIMENSIONS:
+        if tables["shapes"].shape[2] != DIMENSIONS:
             raise ValueError("shapes are impossible")
-    return group
+    return Group(count=count, numbers=numbers, first=first, total=total, tables=tables, sums=sums)
+
+
+def _table(content: dict[str, Any], *, name: str, length: int) -> Table:
+    shape = tuple(strict_json.whole(side, name=name, most=length) for side in content["shape"])
+    table = Table(strict_json.whole(content["offset"], name=name, most=length), str(content["kind"]), shape)
+    if table.kind != TABLES.get(name) or table.offset + table.length > length:
+        raise ValueError(f"{name[:30]} is impossible")
+    return table
+
+
+def check_table(name: str, values: np.ndarray, *, group: Group, tables: Mapping[str, Table], length: int) -> None:
+    """Raises `ValueError` unless the values of a table are possible in a file of `length` bytes.
+
+    Args:
+        name: Name of the table.
+        values: Its values.
+        group: Its group.
+        tables: Where the tables of the group lie.
+        length: Length of the file in bytes.
+    """
+    if name == "shapes":
+        # As real numbers, which do not overflow; -1 fills up.
+        sides = np.where(values == -1, 1, values).astype(np.float64)
+        too_many = (sides.prod(axis=2).sum(axis=1) > group.numbers).any()
+        if values.size and (values.min() < -1 or too_many or np.maximum(sides, 1).prod(axis=2).max() > 2**48):
+            raise ValueError("a shape is impossible")
+    elif name == "places":
+        last = length - group.numbers * NUMBER.itemsize
+        if group.numbers and values.size and (values.min() < HEADER_BYTES or values.max() > last):
+            raise ValueError("a place is impossible")
+    elif name == "keys/offsets":
+        end = tables["keys/blob"].shape[0]
+        if values[0] != 0 or values[-1] != end or (values[1:] < values[:-1]).any():
+            raise ValueError("the keys are not offsets")
 
 
 def header(length: int, *, layout_at: int, layout: bytes, sums: int | None) -> bytes:
@@ -206,24 +262,26 @@ def check_header(data: bytes, *, length: int, path: Path) -> Header:
         DataError: The file holds no features, is of another version, truncated or damaged.
     """
     try:
-        found = json.loads(data[:HEADER_BYTES].split(b"\n", 1)[0])
-    except (ValueError, UnicodeDecodeError):
-        found = None
-    if not isinstance(found, dict) or found.get("format") != FORMAT or len(data) < HEADER_BYTES:
+        found = strict_json.parse(data[:HEADER_BYTES].split(b"\n", 1)[0])
+    except ValueError:
+        found = {}
+    if found.get("format") != FORMAT or len(data) < HEADER_BYTES:
         raise DataError(f"{path} is not a file of features; make one with `risctl prepare features`")
     if found.get("schema") != VERSION:
         raise DataError(
-            f"{path} has features of schema {found.get('schema')}, this risctl reads {VERSION}; "
+            f"{path} has features of schema {str(found.get('schema')):.20}, this risctl reads {VERSION}; "
             "make them again with `risctl prepare features`"
         )
     if found.get("bytes") != length:
-        raise DataError(f"{path} should have {found.get('bytes')} bytes and has {length}: it is truncated or altered")
+        raise DataError(f"{path} should have {str(found.get('bytes')):.20} bytes and has {length}: it is truncated or altered")
     try:
         offset, size, digest = found["layout"]
         sums = found["sums"]
-        if not 0 <= offset <= offset + size <= length or not isinstance(sums, int | None):
-            raise ValueError
-        return Header(int(offset), int(size), str(digest), sums)
+        strict_json.whole(offset, name="its place", most=length)
+        strict_json.whole(size, name="its length", most=min(length - offset, strict_json.MAX_BYTES))
+        if sums is not None:
+            strict_json.whole(sums, name="its sum", most=2**32 - 1)
+        return Header(offset, size, str(digest), sums)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is damaged: its header names no layout") from error
 

@@ -184,6 +184,9 @@ class ShardWriter:
             same = (group.numbers, group.first, group.total) == (samples.numbers, samples.first, samples.total)
             if not same or any(group.sums.get(table) != schema.table_sum(values) for table, values in known.items()):
                 return False
+            places = self._table_of(group, "places")
+            if places is None or schema.table_sum(places) != group.sums.get("places"):
+                return False
         # Through JSON, which has no tuples.
         wanted = Layout.from_bytes(replace(plan, groups={}).to_bytes(), length=0)
         if replace(layout, groups={}) != wanted:
@@ -223,7 +226,14 @@ class ShardWriter:
         os.fsync(self._file.fileno())
 
     def _table(self, group: str, name: str) -> np.ndarray:
-        table = self._layout.groups[group].tables[name]
+        found = self._table_of(self._layout.groups[group], name)
+        assert found is not None  # of what was laid out, or resumed
+        return found
+
+    def _table_of(self, group: Group, name: str) -> np.ndarray | None:
+        table = group.tables.get(name)
+        if table is None:
+            return None
         return np.frombuffer(self._read(table.offset, table.length), dtype=table.kind).reshape(table.shape).copy()
 
     def _read(self, offset: int, length: int) -> bytes:
