@@ -269,11 +269,13 @@ def check_header(data: bytes, *, length: int, path: Path) -> Header:
         raise DataError(f"{path} is not a file of features; make one with `risctl prepare features`")
     if found.get("schema") != VERSION:
         raise DataError(
-            f"{path} has features of schema {str(found.get('schema')):.20}, this risctl reads {VERSION}; "
+            f"{path} has features of schema {found.get('schema')!s:.20}, this risctl reads {VERSION}; "
             "make them again with `risctl prepare features`"
         )
     if found.get("bytes") != length:
-        raise DataError(f"{path} should have {str(found.get('bytes')):.20} bytes and has {length}: it is truncated or altered")
+        raise DataError(
+            f"{path} should have {found.get('bytes')!s:.20} bytes and has {length}: it is truncated or altered"
+        )
     try:
         offset, size, digest = found["layout"]
         sums = found["sums"]
