@@ -79,6 +79,9 @@ class Item:
         target: The target, float32 (h', w'), or (T, h', w') of a clip; None at prediction.
         geometry: How the image lies in the input.
         text: The expression.
+        boxes: The box of the object as fractions of the image, float32 (4,), or (T, 4) of a clip: centre, width and
+            height, zeros where it is not seen; None: that of the target.
+        annotated: The frame of a clip that `target` (1, h', w') and `boxes` (1, 4) are of; None: all are annotated.
         ids: Where the sample comes from.
         instances: All annotated instances of the image, for systems that are trained on them.
         cached_visual: Features of the visual encoder's frozen layers, None if they are to be computed.
@@ -91,6 +94,8 @@ class Item:
     target: Tensor | None
     geometry: Geometry
     text: str
+    boxes: Tensor | None = None
+    annotated: int | None = None
     ids: SampleIds | None = None
     instances: InstanceTargets | None = None
     cached_visual: tuple[Tensor, ...] | None = None
@@ -111,6 +116,8 @@ class Batch:
         geometries: How each image lies in its input.
         texts: The expressions.
         ids: Where each sample comes from.
+        boxes: Boxes of the objects, float32 (B, 4) or (B, T, 4), as those of `Item`; None: those of the targets.
+        annotated: The frame of each clip that its target is of, int64 (B,); None: all frames are annotated.
         instances: All annotated instances of each image; None unless the system is trained on them.
         box_targets: Annotated boxes in place of images and masks, None otherwise.
         cached_visual: Features of the visual encoder's frozen layers, each (B, ...) of any precision; None if they are
@@ -126,6 +133,8 @@ class Batch:
     geometries: tuple[Geometry, ...]
     texts: tuple[str, ...]
     ids: tuple[SampleIds | None, ...]
+    boxes: Tensor | None = None
+    annotated: Tensor | None = None
     instances: tuple[InstanceTargets, ...] | None = None
     box_targets: BoxTargets | None = None
     cached_visual: tuple[Tensor, ...] | None = None
@@ -170,6 +179,8 @@ def collate(items: Sequence[Item]) -> Batch:
         word_mask[row, : item.words.shape[0]] = item.word_mask
     targets = [item.target for item in items if item.target is not None]
     instances = [item.instances for item in items if item.instances is not None]
+    boxes = [item.boxes for item in items if item.boxes is not None]
+    annotated = [item.annotated for item in items if item.annotated is not None]
     return Batch(
         images=_stack([item.image for item in items]),
         padding=_stack([item.geometry.padding() for item in items], fill=True),
@@ -179,6 +190,8 @@ def collate(items: Sequence[Item]) -> Batch:
         geometries=tuple(item.geometry for item in items),
         texts=tuple(item.text for item in items),
         ids=tuple(item.ids for item in items),
+        boxes=torch.stack(boxes) if len(boxes) == len(items) else None,
+        annotated=torch.tensor(annotated) if len(annotated) == len(items) else None,
         instances=tuple(instances) if len(instances) == len(items) else None,
         cached_visual=_stack_features([item.cached_visual for item in items]),
         cached_text=_stack_features([item.cached_text for item in items]),

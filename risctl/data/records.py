@@ -122,6 +122,7 @@ class Sample:
         instances: Category id and mask, bool (H, W), of every annotation of the image, where a system is trained on
             them.
         mirrored: Whether the sample was flipped horizontally.
+        box: The box of the target's annotations, xyxy in pixels, where a system is trained on it.
     """
 
     image: np.ndarray
@@ -132,3 +133,4 @@ class Sample:
     abilities: tuple[str, ...] = ()
     instances: tuple[tuple[int, np.ndarray], ...] = ()
     mirrored: bool = False
+    box: tuple[float, float, float, float] | None = None

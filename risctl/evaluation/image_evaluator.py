@@ -26,6 +26,7 @@ from risctl.metrics.accumulator import Accumulator
 from risctl.metrics.protocols import Protocol, get_protocol
 from risctl.results import Prediction
 from risctl.systems.base import System
+from risctl.systems.protocols import window_of
 from risctl.vision import rle
 
 Progress = Callable[[int, int], None]
@@ -101,7 +102,7 @@ def evaluate(
     predictor = BatchedPredictor(system, text_batch=text_batch, threshold=chosen[0].threshold)
     accumulator = Accumulator(chosen)
     with evaluation_mode(system):
-        images = prepared_images(store, list(own), system.preprocess, workers=workers)
+        images = prepared_images(store, list(own), system.preprocess, workers=workers, window=window_of(system))
         for done, image in enumerate(images, start=1):
             _score(accumulator, store, own[image.row], image, predictor, text_field)
             if progress is not None:

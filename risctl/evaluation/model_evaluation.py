@@ -75,7 +75,7 @@ def evaluate(
         store.sentences(split)  # an unknown split is an error before a model is loaded
         loaded = load_checkpoint(model, pick_device(device))
         recipe, place = loaded.recipe, pick_device(device)
-        field = text_field or recipe.data.text_field
+        field = text_field or recipe.eval_text_field
         checkpoint = sha256_of(loaded.path)
         if is_video_store(store):
             if protocol is not None:

@@ -11,7 +11,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from risctl.data.batch import Preprocess
+from risctl.data.loading.frame_sampling import frames_of_window
 from risctl.data.store.reader import Store, TextField
+from risctl.data.store.windows import FrameWindows
 from risctl.errors import RisctlError, UsageError
 from risctl.inference.encoded_image import (
     PreparedImage,
@@ -24,14 +26,15 @@ from risctl.inference.encoded_image import (
 )
 from risctl.results import Detection, Prediction
 from risctl.systems.base import System
-from risctl.systems.protocols import as_detector
+from risctl.systems.protocols import as_detector, window_of
 
 
 class _StoredImages(Dataset["PreparedImage | RisctlError"]):
     """Images of a store, prepared. An error is returned in place of its image: a loader's worker would bury it."""
 
-    def __init__(self, store: Store, rows: Sequence[int], preprocess: Preprocess) -> None:
-        self._store, self._rows, self._preprocess = store, rows, preprocess
+    def __init__(self, store: Store, rows: Sequence[int], preprocess: Preprocess, *, window: int) -> None:
+        self._store, self._rows, self._preprocess, self._window = store, rows, preprocess, window
+        self._windows = FrameWindows(store)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -39,21 +42,41 @@ class _StoredImages(Dataset["PreparedImage | RisctlError"]):
     def __getitem__(self, index: int) -> PreparedImage | RisctlError:
         row = self._rows[index]
         try:
+            if self._window > 1:
+                return self._with_frames_around(row)
             return prepare(self._preprocess, self._store.pixels(row), row=row)
         except RisctlError as error:
             return error
 
+    def _with_frames_around(self, row: int) -> PreparedImage:
+        number, rows = self._windows.around(row)
+        numbers = frames_of_window(tuple(rows), centre=number, length=self._window)
+        frames = {one: self._preprocess.image(self._store.pixels(rows[one])) for one in set(numbers)}
+        return PreparedImage(
+            tensor=torch.stack([frames[one][0] for one in numbers]),
+            geometry=frames[number][1],
+            row=row,
+            frame=numbers.index(number),
+        )
+
 
 def prepared_images(
-    store: Store, rows: Sequence[int], preprocess: Preprocess, *, workers: int
+    store: Store, rows: Sequence[int], preprocess: Preprocess, *, workers: int, window: int = 1
 ) -> Iterator[PreparedImage]:
     """Yields the images of `rows`, prepared by `workers` processes (0: in this one).
 
+    Args:
+        store: The store.
+        rows: Rows of images.
+        preprocess: The system's preprocess.
+        workers: Processes that decode images; 0 for none.
+        window: Frames that each image is prepared with, those around it (see `FrameWindows`); 1: the image alone.
+
     Raises:
-        DataError: An image is damaged.
+        DataError: An image is damaged, or the store keeps no frames around it.
     """
     loader: DataLoader[PreparedImage | RisctlError] = DataLoader(
-        _StoredImages(store, rows, preprocess),
+        _StoredImages(store, rows, preprocess, window=window),
         batch_size=None,
         num_workers=workers,
         worker_init_fn=_ignore_interrupts,
@@ -123,7 +146,8 @@ def predicted_masks(
     predictor = BatchedPredictor(system, text_batch=8, threshold=threshold)
     by_image = sentences_by_image(store, sentences)
     with evaluation_mode(system):
-        for image in prepared_images(store, list(by_image), system.preprocess, workers=0):
+        window = window_of(system)
+        for image in prepared_images(store, list(by_image), system.preprocess, workers=0, window=window):
             rows = by_image[image.row]
             texts = [store.sentence(row).text(text_field) for row in rows]
             for row, prediction in zip(rows, predictor.predict(image, texts), strict=True):

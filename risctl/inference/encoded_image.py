@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
 from risctl.data.batch import Preprocess
 from risctl.systems.base import Output, System
+from risctl.systems.protocols import WindowEncoder
 from risctl.vision.geometry import Geometry
 
 Tokens = tuple[Tensor, Tensor]
@@ -25,14 +26,16 @@ class PreparedImage:
     """An image as a network takes it.
 
     Attributes:
-        tensor: The network's input, (3, h, w).
+        tensor: The network's input, (3, h, w), or (T, 3, h, w) of a frame and those around it.
         geometry: How the image lies in that input.
         row: The image's row in its store; -1 if it comes from elsewhere.
+        frame: Where the image stands among T frames, None of an image alone.
     """
 
     tensor: Tensor
     geometry: Geometry
     row: int = -1
+    frame: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,17 @@ def encode(system: System, image: PreparedImage) -> EncodedImage:
     """Encodes one image on the device of `system`."""
     device = device_of(system)
     padding = image.geometry.padding()[None].to(device, torch.bool)
+    if image.frame is not None:
+        assert isinstance(system, WindowEncoder)
+        frame = torch.tensor([image.frame], device=device)
+        features = system.encode_window(image.tensor[None].to(device), padding, frame)
+        return EncodedImage(features=_of_image(features), geometry=image.geometry)
     return EncodedImage(features=system.encode_image(image.tensor[None].to(device), padding), geometry=image.geometry)
+
+
+def _of_image(features: VisualFeatures) -> VisualFeatures:
+    """Returns the features of clips of one frame as those of images."""
+    return replace(features, maps=tuple(feature_map[:, 0] for feature_map in features.maps))
 
 
 def encode_frames(system: System, frames: Sequence[PreparedImage], *, as_clip: bool) -> EncodedImage:

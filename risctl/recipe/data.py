@@ -9,9 +9,11 @@ from pydantic_core import PydanticCustomError
 
 from risctl.section import FileName, Fraction, Section
 
+Sizes = Annotated[tuple[Annotated[int, Field(ge=32, le=2048)], ...], Field(strict=False)]
+
 
 class CropSection(Section):
-    """A random crop that keeps part of the object, sized as if the image had been resized first."""
+    """A random crop, sized as if the image had been resized first."""
 
     probability: Fraction = Field(default=0.5, description="Probability that a sample is cropped.")
     short_sides: Annotated[tuple[Annotated[int, Field(ge=32, le=4096)], ...], Field(strict=False, min_length=1)] = (
@@ -24,6 +26,26 @@ class CropSection(Section):
         default=384, ge=16, le=4096, description="Smallest side of the crop, in pixels of the resized image."
     )
     max_size: int = Field(default=600, ge=16, le=4096, description="Largest side of the crop.")
+    sizes: Sizes = Field(
+        default=(),
+        description="Short sides of the input after a crop, one chosen at random; empty: `data.augment.sizes`.",
+    )
+    longest: int | None = Field(
+        default=None,
+        ge=32,
+        le=4096,
+        description="Upper limit of the long side at `sizes`; null: the limit in `model`.",
+    )
+    keep_object: bool = Field(
+        default=False,
+        description="Draw a crop again, up to ten times, until it shows part of the object. Without it another sample "
+        "takes the place of one whose object is not seen, as published for ReferFormer.",
+    )
+    boxes: Literal["clipped", "refitted"] = Field(
+        default="clipped",
+        description="The box of an object that is cropped: `clipped`: its annotated box, clipped, as published for "
+        "ReferFormer; `refitted`: the box of what is left of its mask.",
+    )
 
     @field_validator("max_size")
     @classmethod
@@ -50,8 +72,18 @@ class AugmentSection(Section):
         description="Photometric distortion as in SSD: brightness by up to 32 of 255, contrast and saturation by up to "
         "a half, hue by up to 18 degrees, each with probability 0.5.",
     )
+    photometric_per_frame: bool = Field(
+        default=True,
+        description="With `photometric`: distort each frame of a clip on its own, as published for ReferFormer, or "
+        "all alike.",
+    )
+    swap_channels: Fraction = Field(
+        default=0.5,
+        description="With `photometric`: probability that the colour channels are permuted, as published for "
+        "ReferFormer. 0 keeps the colours that expressions name.",
+    )
     crop: CropSection | None = Field(default=None, description="Random crops; null: always the full image.")
-    sizes: Annotated[tuple[Annotated[int, Field(ge=32, le=2048)], ...], Field(strict=False)] = Field(
+    sizes: Sizes = Field(
         default=(),
         description="Multi-scale training: short sides of the input, one chosen at random in place of "
         "`model.short_side`, for a system whose inputs keep the aspect ratio; empty: always `model.short_side`.",
@@ -105,7 +137,12 @@ class DataSection(Section):
     also: Annotated[tuple[FileName, ...], Field(strict=False)] = Field(
         default=(),
         description="Further stores to train on: an epoch covers all samples of all stores once, shuffled together. "
-        "Images that another of them holds outside its training split are left out. `data.store` is evaluated on.",
+        "`data.store` is evaluated on.",
+    )
+    evaluation_images: Literal["left_out", "kept"] = Field(
+        default="left_out",
+        description="With `also`: whether images that another of the stores holds outside its training split are left "
+        "out of training, or kept, as published for ReferFormer.",
     )
     train_split: str = Field(default="train", min_length=1, description="The split to train on.")
     val_split: str = Field(default="val", min_length=1, description="The split that selects the best checkpoint.")
@@ -129,8 +166,8 @@ class DataSection(Section):
     sentences: Literal["random", "all", "clips"] = Field(
         default="random",
         description="What an epoch covers: `random`: each ref once, with one of its sentences at random; `all`: each "
-        "sentence once; `clips`: for videos, each sentence once for every `frames` frames of its video, for images as "
-        "`random`.",
+        "sentence once; `clips`: for videos, each sentence once at every `frames`-th frame of its video, as published "
+        "for ReferFormer, for images as `all`.",
     )
     text_field: Literal["sent", "raw", "raw_lower"] = Field(
         default="sent",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, Literal, Union
 
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -65,6 +65,11 @@ class Recipe(Section):
                     {"path": f"stages.{name}", "where": where, "why": first["msg"]},
                 ) from None
         return self
+
+    @property
+    def eval_text_field(self) -> Literal["sent", "raw", "raw_lower"]:
+        """The form of the sentences that is read in evaluation."""
+        return self.eval.text_field or self.data.text_field
 
     def stage(self, name: str) -> Recipe:
         """Returns the recipe of the stage `name`, which has no stages itself. Raises `KeyError` if there is none."""

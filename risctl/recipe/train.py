@@ -75,6 +75,9 @@ class EvalSection(Section):
         default=None,
         description="Probability above which a pixel belongs to the mask, where the protocol fixes none; null: 0.5.",
     )
+    text_field: Literal["sent", "raw", "raw_lower"] | None = Field(
+        default=None, description="Which text is read in evaluation; null: `data.text_field`."
+    )
     text_batch: int = Field(
         default=16, ge=1, le=4096, description="Expressions decoded at a time for one encoded image."
     )

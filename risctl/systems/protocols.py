@@ -98,6 +98,20 @@ class VideoSystem(Protocol):
 
 
 @runtime_checkable
+class WindowEncoder(Protocol):
+    """Encodes a frame together with those around it, and decodes that frame alone.
+
+    Attributes:
+        window: Frames that are encoded together when predicting; 1: the frame alone.
+    """
+
+    window: int
+
+    def encode_window(self, images: Tensor, padding: Tensor, frame: Tensor) -> VisualFeatures:
+        """Encodes clips (B, T, 3, H, W) with padding (B, H, W); the features are of the frames `frame` (B,) alone."""
+
+
+@runtime_checkable
 class InstanceLearner(Protocol):
     """Can be trained on all annotated instances of an image (`Batch.instances`), without expressions.
 
@@ -122,6 +136,11 @@ class CategoryLearner(Protocol):
 def takes_clips(system: object) -> bool:
     """Returns whether `system` encodes clips and decodes every frame of them."""
     return isinstance(system, VideoSystem) and system.takes_clips
+
+
+def window_of(system: object) -> int:
+    """Returns how many frames `system` is given to predict a single one."""
+    return system.window if isinstance(system, WindowEncoder) else 1
 
 
 def as_detector(system: object) -> Detector:

@@ -7,7 +7,12 @@ from itertools import pairwise
 from typing import Any
 
 from risctl.data.box_grounding.dataset import BoxGroundingDataset
-from risctl.data.loading.clip_dataset import PseudoClipDataset, ReferringVideoDataset
+from risctl.data.loading.clip_dataset import (
+    AnnotatedFrameDataset,
+    ClipDataset,
+    PseudoClipDataset,
+    ReferringVideoDataset,
+)
 from risctl.data.loading.image_dataset import ReferringImageDataset, Resizable
 from risctl.data.loading.instance_dataset import InstanceDataset
 from risctl.data.loading.joint_dataset import JointDataset, held_back_files
@@ -19,7 +24,7 @@ from risctl.language.coco_classes import CLASSES
 from risctl.recipe.data import AugmentSection
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
-from risctl.systems.protocols import CategoryLearner, InstanceLearner, takes_clips
+from risctl.systems.protocols import CategoryLearner, InstanceLearner, WindowEncoder, takes_clips
 from risctl.training.box_grounding_dataset import box_grounding_dataset
 
 
@@ -44,9 +49,11 @@ def training_dataset(
     first = _of_store(recipe, store, system)
     if not also:
         return first
-    held_back = held_back_files((store, *also), recipe.data.train_split)
     parts = [first, *(_of_store(recipe, one, system) for one in also)]
-    left_out = sum(part.leave_out(held_back) for part in parts)
+    left_out = 0
+    if recipe.data.evaluation_images == "left_out":
+        held_back = held_back_files((store, *also), recipe.data.train_split)
+        left_out = sum(part.leave_out(held_back) for part in parts)
     for before, part in pairwise(parts):
         part.first = before.first + len(before)
     return JointDataset(parts, held_back=left_out)
@@ -89,19 +96,33 @@ def _of_store(recipe: Recipe, store: Store, system: System) -> ReferringImageDat
     options["augmentations"] = augmentations
     if data.frames is None:
         return ReferringImageDataset(store, data.train_split, system.preprocess, **options)
+    dataset_class: type[ClipDataset] = ReferringVideoDataset if is_video_store(store) else PseudoClipDataset
     if not takes_clips(system) and data.frames > 1:
-        raise UsageError(f"data.frames={data.frames}, but this {recipe.model.system} takes one frame; set it to 1")
-    dataset_class = ReferringVideoDataset if is_video_store(store) else PseudoClipDataset
+        if not isinstance(system, WindowEncoder) or is_video_store(store):
+            raise UsageError(f"data.frames={data.frames}, but this {recipe.model.system} takes one frame; set it to 1")
+        if augment and augment.colour:
+            raise UsageError("data.augment.colour changes images alone, not frames around them; use photometric")
+        dataset_class = AnnotatedFrameDataset
     return dataset_class(store, data.train_split, system.preprocess, frames=data.frames, **options)
 
 
 def _augmentations(augment: AugmentSection | None, system: System) -> Augmentations:
     if augment is None:
         return Augmentations()
-    if augment.sizes and not isinstance(system.preprocess, Resizable):
-        raise UsageError("data.augment.sizes: this model has inputs of one size; take the key out")
-    crop = None if augment.crop is None else RandomCrop(**augment.crop.model_dump())
-    return Augmentations(photometric=augment.photometric, crop=crop, sizes=augment.sizes, longest=augment.longest)
+    if not isinstance(system.preprocess, Resizable):
+        for key, sizes in (("sizes", augment.sizes), ("crop.sizes", augment.crop.sizes if augment.crop else ())):
+            if sizes:
+                raise UsageError(f"data.augment.{key}: this model has inputs of one size; take the key out")
+    crop = augment.crop
+    return Augmentations(
+        photometric=augment.photometric,
+        per_frame=augment.photometric_per_frame,
+        swap_channels=augment.swap_channels,
+        crop=None if crop is None else RandomCrop(**crop.model_dump(exclude={"boxes"})),
+        sizes=augment.sizes,
+        longest=augment.longest,
+        clipped_boxes=crop is not None and crop.boxes == "clipped",
+    )
 
 
 def _check_categories(system: System, stores: Sequence[Store]) -> None:

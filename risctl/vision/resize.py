@@ -6,7 +6,7 @@ direction. Masks are compared at the image's original size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -215,3 +215,133 @@ class ResizeShortest(ResizeGeometry):
         """Maps predictions (N, h, w) back to the original image, (N, height, width), bilinearly in one step."""
         size = (self.height, self.width)
         return functional.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaddedShortest(ResizeShortest):
+    """An image resized to a shortest side, at the top left of an input whose sides are multiples of a number.
+
+    Predictions come back in two steps: bilinearly to the input's size, then to the image's.
+
+    Attributes:
+        nearest: Whether the second step takes the nearest pixel, as the published code of ReferFormer does for RefCOCO
+            and A2D-Sentences; a threshold may then come before or after it. Otherwise it is bilinear too.
+    """
+
+    nearest: bool = False
+
+    @classmethod
+    def padded(cls, geometry: ResizeShortest, *, multiple: int, nearest: bool) -> PaddedShortest:
+        """Returns `geometry` with padding on the right and below up to multiples of `multiple`."""
+        padded = [-(-side // multiple) * multiple for side in (geometry.inner_height, geometry.inner_width)]
+        numbers = _numbers(geometry) | {"input_height": padded[0], "input_width": padded[1]}
+        return cls(**numbers, nearest=nearest)
+
+    def image(self, image: np.ndarray) -> Tensor:
+        """Resizes an image, uint8 (height, width, 3), to (3, input_height, input_width), padded with zeros."""
+        padded = torch.zeros((3, self.input_height, self.input_width))
+        padded[:, self.rows, self.columns] = ResizeShortest.image(self, image)
+        return padded
+
+    def mask(self, mask: np.ndarray) -> Tensor:
+        """Resizes a mask, bool (height, width), to a target (input_height, input_width) of 0 and 1, nearest."""
+        padded = torch.zeros((self.input_height, self.input_width))
+        padded[self.rows, self.columns] = ResizeShortest.mask(self, mask)
+        return padded
+
+    def invert(self, maps: Tensor) -> Tensor:
+        """Maps predictions (N, h, w) of the whole input back to the original image, (N, height, width)."""
+        if not self.nearest:
+            return ResizeGeometry.invert(self, maps)
+        size = (self.input_height, self.input_width)
+        full = functional.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)
+        inner = full[..., self.rows, self.columns]
+        return functional.interpolate(inner, size=(self.height, self.width), mode="nearest")[:, 0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRegion:
+    """A part of an image that was drawn on a resized copy of it: there its sides are whole pixels.
+
+    Attributes:
+        top: Where it begins, in pixels of the image.
+        left: Likewise.
+        bottom: Where it ends, in pixels of the image.
+        right: Likewise.
+        height: Its height in pixels of the resized copy.
+        width: Its width in pixels of the resized copy.
+    """
+
+    top: float
+    left: float
+    bottom: float
+    right: float
+    height: int
+    width: int
+
+    @classmethod
+    def of_resized(cls, resized: ResizeShortest, *, rows: slice, columns: slice) -> ImageRegion:
+        """Returns the part of the image that `rows` and `columns` of its resized copy show."""
+        down, across = resized.height / resized.inner_height, resized.width / resized.inner_width
+        return cls(
+            top=rows.start * down,
+            left=columns.start * across,
+            bottom=rows.stop * down,
+            right=columns.stop * across,
+            height=rows.stop - rows.start,
+            width=columns.stop - columns.start,
+        )
+
+    def pixels(self) -> tuple[slice, slice]:
+        """Returns the rows and columns of the image that it covers, to whole pixels, one at least."""
+        top, left = int(self.top), int(self.left)
+        return slice(top, max(top + 1, round(self.bottom))), slice(left, max(left + 1, round(self.right)))
+
+    def box(self, box: np.ndarray) -> np.ndarray:
+        """Returns boxes (..., 4), xyxy in pixels of the image, cut to the part, as fractions of it."""
+        start = np.array([self.left, self.top] * 2)
+        extent = np.array([self.right - self.left, self.bottom - self.top] * 2)
+        return ((box - start) / extent).clip(0, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResizedRegion(ResizeShortest):
+    """A part of an image resized to a shortest side, without padding; `height` and `width` are those of the part.
+
+    It is for training: masks of the input go back to the part, not to the image.
+
+    Attributes:
+        region: The part.
+    """
+
+    region: ImageRegion
+
+    @classmethod
+    def of(cls, region: ImageRegion, *, short: int, longest: int | None) -> ResizedRegion:
+        """Returns the geometry of a part whose shortest side becomes `short`, or less; see `ResizeShortest.fit`."""
+        sized = ResizeShortest.fit(height=region.height, width=region.width, short=short, longest=longest)
+        return cls(**_numbers(sized), region=region)
+
+    def image(self, image: np.ndarray) -> Tensor:
+        """Resizes the part of an image, uint8 (H, W, 3), as PIL's BILINEAR does."""
+        region = self.region
+        box = (region.left, region.top, min(region.right, image.shape[1]), min(region.bottom, image.shape[0]))
+        size = (self.inner_width, self.inner_height)
+        pixels = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, box=box))
+        return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float().div_(255)
+
+    def mask(self, mask: np.ndarray) -> Tensor:
+        """Resizes the part of a mask, bool (H, W), to (input_height, input_width) of 0 and 1, nearest."""
+        region = self.region
+        rows = _nearest(region.top, region.bottom, count=self.inner_height, length=mask.shape[0])
+        columns = _nearest(region.left, region.right, count=self.inner_width, length=mask.shape[1])
+        return torch.from_numpy(mask[rows][:, columns].astype(np.float32))
+
+
+def _numbers(geometry: ResizeGeometry) -> dict[str, int]:
+    return {field.name: getattr(geometry, field.name) for field in fields(ResizeGeometry)}
+
+
+def _nearest(start: float, stop: float, *, count: int, length: int) -> np.ndarray:
+    places = np.floor(start + np.arange(count) * ((stop - start) / count)).astype(np.int64)
+    return places.clip(0, length - 1)

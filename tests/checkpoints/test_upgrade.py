@@ -44,7 +44,8 @@ def test_a_recipe_of_version_1_has_the_keys_of_today() -> None:
         "typos": 0.5,
     }
     assert recipe.data.augment is not None and recipe.data.augment.crop is not None
-    assert tuple(recipe.data.augment.crop.model_dump().values()) == (0.25, (64,), 32, 48)
+    crop = recipe.data.augment.crop
+    assert (crop.probability, crop.short_sides, crop.min_size, crop.max_size) == (0.25, (64,), 32, 48)
     assert recipe.train.init_weights is not None
     assert (recipe.train.init_weights.include, recipe.train.init_weights.exclude) == (("box_selector",), ("detector",))
     assert recipe.optim.multipliers == {"detector.backbone": 0.05, "detector.head": 0.5, "detector": 1.0}

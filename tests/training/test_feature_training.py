@@ -63,7 +63,16 @@ REFERFORMER = {
     "feed_forward": 16,
     "mask_channels": 8,
     "visual": {"name": "small_cnn", "frozen": True},
-    "text": {"tokens": None, "weights": None, "layers": 1, "width": 16, "heads": 2, "feed_forward": 16, "frozen": True},
+    "text": {
+        "tokens": None,
+        "weights": None,
+        "layers": 1,
+        "width": 16,
+        "heads": 2,
+        "feed_forward": 16,
+        "frozen": True,
+        "frozen_dropout": False,
+    },
 }
 TEXTS_ALONE = REFERFORMER | {"visual": {"name": "small_cnn"}}
 # Like a published recipe whose backbone is a known one and whose own part is small.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from helpers.annotated_frames import annotated_frames_dataset
 from helpers.tiny import tiny_dataset
 from helpers.video_files import write_youtube
 
@@ -17,7 +19,7 @@ from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
 from risctl.evaluation.image_evaluator import evaluate
 from risctl.language.vocabulary import Vocabulary
-from risctl.recipe.load import load_recipe
+from risctl.recipe.load import load_recipe, shipped_recipes
 from risctl.recipe.schema import Recipe
 from risctl.systems.registry import build_system
 from risctl.training.run import train
@@ -41,11 +43,13 @@ SMALL = [
     "model.text.heads=2",
     "model.text.feed_forward=16",
     "data.workers=0",
+    "optim.accumulate=1",
     "data.augment.sizes=[32,48]",
     "data.augment.longest=80",
     "data.augment.crop.min_size=24",
     "data.augment.crop.max_size=48",
     "data.augment.crop.short_sides=[40,48]",
+    "data.augment.crop.sizes=[]",
     "train.max_steps=1",
     "train.eval_limit=1",
 ]
@@ -57,13 +61,15 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("stages")
     write_store(read_ref_youtube_vos(write_youtube(folder / "set")), folder / "ref-youtube-vos.h5")
     found = {"data/ref-youtube-vos.h5": folder / "ref-youtube-vos.h5"}
-    for name in ("refcoco_unc", "refcoco+_unc", "refcocog_umd", "a2d"):
+    for name in ("refcoco_unc", "refcoco+_unc", "refcocog_umd"):
         dataset = tiny_dataset(images=4, validation=1)
         dataset.name = name
         dataset.categories = {90: "toothbrush"}
         dataset.annotations = {key: replace(one, category_id=90) for key, one in dataset.annotations.items()}
         write_store(dataset, folder / f"{name}.h5")
         found[f"data/{name}.h5"] = folder / f"{name}.h5"
+    write_store(annotated_frames_dataset(), folder / "a2d.h5")
+    found["data/a2d.h5"] = folder / "a2d.h5"
     return found
 
 
@@ -81,7 +87,7 @@ def test_pictures_then_videos_then_actors(stores: dict[str, Path], tmp_path: Pat
     first = train(small("referformer-pretrain", stores), out=pretrained, device="cpu")
     assert "oIoU" in first.figures
     before = load_checkpoint(pretrained).system
-    assert before.classes[0].out_features == 91
+    assert before.classes[0].out_features == 1
     for name, figure in (("referformer-ref-youtube-vos", "J&F"), ("referformer-a2d", "mIoU")):
         start = f"train.init_weights.checkpoint={pretrained}"
         result = train(small(name, stores, start, "optim.lr=1e-9"), out=tmp_path / name, device="cpu")
@@ -119,43 +125,82 @@ def test_every_query_is_a_candidate_in_the_precision_of_a2d(stores: dict[str, Pa
                 assert any(wanted == pytest.approx(candidate, rel=1e-4, abs=2) for candidate in candidates)
 
 
+VIDEO_SIZES = (288, 320, 352, 392, 416, 448, 480, 512)
 STAGES: dict[str, dict[str, Any]] = {
-    "referformer-pretrain": {"epochs": 12, "drops": (9, 11), "batch": 2, "frames": None, "classes": 91},
-    "referformer-ref-youtube-vos": {"epochs": 6, "drops": (4, 6), "batch": 1, "frames": 5, "frozen": True},
-    "referformer-joint": {"epochs": 12, "drops": (9, 11), "batch": 1, "frames": 5, "frozen": True},
-    "referformer-a2d": {"epochs": 6, "drops": (4, 6), "batch": 2, "frames": None, "frozen": True},
-    "referformer-a2d-scratch": {
-        "epochs": 12,
-        "drops": (9, 11),
-        "batch": 1,
-        "frames": None,
-        "dropout": 0.0,
-        "frozen": True,
-    },
+    "referformer-pretrain": {"epochs": 12, "drops": (9, 11), "batch": 2, "frames": None, "sentences": "all"},
+    "referformer-ref-youtube-vos": {"epochs": 6, "drops": (4, 6), "batch": 1, "frames": 5, "sentences": "clips"},
+    "referformer-joint": {"epochs": 12, "drops": (9, 11), "batch": 1, "frames": 5, "sentences": "clips"},
+    "referformer-a2d": {"epochs": 6, "drops": (4, 6), "batch": 2, "frames": 5, "sentences": "all"},
+    "referformer-a2d-scratch": {"epochs": 12, "drops": (9, 11), "batch": 1, "frames": 6, "sentences": "all"},
 }
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_stages_have_the_published_settings(name: str) -> None:
+    """As opts.py, the scripts and the loaders of the published code have them."""
     recipe, stage = load_recipe(name), STAGES[name]
-    assert (recipe.train.epochs, recipe.optim.schedule.milestones) == (stage["epochs"], stage["drops"])
-    assert (recipe.data.batch_size, recipe.data.frames) == (stage["batch"], stage["frames"])
-    assert (recipe.data.sentences == "clips") == (stage["frames"] is not None)
-    optim, model, augment = recipe.optim, recipe.model, recipe.data.augment
-    assert (optim.name, optim.lr, optim.clip_norm) == ("adamw", 1e-4, 0.1)
+    data, optim, model, augment = recipe.data, recipe.optim, recipe.model, recipe.data.augment
+    assert (recipe.train.epochs, optim.schedule.milestones) == (stage["epochs"], stage["drops"])
+    assert (data.batch_size, data.frames, data.sentences) == (stage["batch"], stage["frames"], stage["sentences"])
+    assert (optim.name, optim.lr, optim.clip_norm, optim.accumulate) == ("adamw", 1e-4, 0.1, 8)  # eight GPUs
     assert optim.weight_decay == (1e-4 if "scratch" in name else 5e-4)
     assert optim.decay_all
     assert optim.multipliers == {"visual": 0.5, "text.roberta": 0.1}  # 5e-5 and 1e-5
-    assert model.classes == stage.get("classes", 1) and model.text.frozen == stage.get("frozen", False)
-    assert model.dropout == stage.get("dropout", 0.1)
-    assert augment is not None and augment.flip == 0.5 and augment.photometric
-    assert augment.sizes == (288, 320, 352, 392, 416, 448, 480, 512) and augment.longest == 640
-    assert augment.crop is not None and augment.crop.short_sides == (400, 500, 600)
+    assert model.classes == 1 and data.text_field == "sent"
+    assert model.dropout == (0.0 if "scratch" in name else 0.1)
+    pretraining, videos = "pretrain" in name, "youtube" in name or "joint" in name
+    assert model.text.frozen != pretraining and model.text.frozen_dropout and model.text.dropout == 0.1
+    assert augment is not None and augment.crop is not None and augment.flip == 0.5
+    assert augment.crop.short_sides == (400, 500, 600) and augment.crop.boxes == "clipped"
     assert (augment.crop.min_size, augment.crop.max_size, augment.crop.probability) == (384, 600, 0.5)
+    assert not augment.crop.keep_object
+    if pretraining:
+        assert not augment.photometric
+        assert augment.sizes == tuple(range(480, 769, 32)) and augment.longest == 800
+        assert augment.crop.sizes == (296, 328, 360, 392, 416, 448, 480, 512) and augment.crop.longest == 640
+    else:
+        assert augment.photometric and augment.photometric_per_frame and augment.swap_channels == 0.5
+        assert augment.sizes == VIDEO_SIZES and augment.longest == 640 and augment.crop.sizes == ()
+    if data.also:
+        assert data.evaluation_images == "kept"
+    # Evaluation: videos by their text as typed and without padding; images and A2D's frames by nearest pixels.
+    assert (model.short_side, model.longest_side) == (360, None if videos else 640)
+    assert (model.mask_resize, model.input_multiple) == (("bilinear", 1) if videos else ("nearest", 32))
+    assert (model.lowercase, recipe.eval_text_field) == ((False, "raw") if videos else (True, "sent"))
+    assert (model.centre_only, model.window) == ((True, data.frames) if "a2d" in name else (False, 1))
     started = name in ("referformer-ref-youtube-vos", "referformer-a2d")
     assert (recipe.train.init_weights is not None) == started
     if recipe.train.init_weights is not None:
         assert recipe.train.init_weights.exclude == ("classes",)
+
+
+@pytest.mark.parametrize("name", ["referformer-refcoco", "referformer-refcoco+", "referformer-refcocog"])
+def test_pretraining_on_one_set_differs_in_the_set_alone(name: str) -> None:
+    one, three = (load_recipe(which).model_dump() for which in (name, "referformer-pretrain"))
+    assert {key: one[key] for key in ("model", "optim", "train", "eval")} == {
+        key: three[key] for key in ("model", "optim", "train", "eval")
+    }
+    differing = {key for key, value in one["data"].items() if value != three["data"][key]}
+    assert differing <= {"store", "also", "evaluation_images"}
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_recipes() if name.startswith("referformer-")])
+def test_what_differs_stands_in_one_list_with_the_keys_as_they_are(name: str) -> None:
+    text = shipped_recipes()[name].read_text(encoding="utf-8")
+    if "scenes" in name:
+        assert "Reproduces no publication" in text
+        return
+    assert text.count("# Differs from the published run:\n#   - ") == 1
+    listed = text.split("# Differs from the published run:\n")[1].split("\nname:")[0]
+    assert all(line.startswith(("#   - ", "#     ")) for line in listed.splitlines())
+    recipe = load_recipe(name)
+    keys = re.findall(r"\b((?:model|data|optim|train|eval)(?:\.\w+)+)=([\w.]+)", listed)
+    assert ("optim.accumulate", "8") in keys
+    for key, value in keys:
+        found: Any = recipe
+        for part in key.split("."):
+            found = getattr(found, part)
+        assert str(found) == value, key
 
 
 @pytest.mark.parametrize(("every", "spared"), [(False, 0.0), (True, 0.5)])

@@ -122,7 +122,7 @@ def evaluate_model(
         torch_device, is_main = _process_device(device)
         loaded = load_checkpoint(model, torch_device)
         outputs.add_inputs([loaded.path])
-        field = requested_field or loaded.recipe.data.text_field
+        field = requested_field or loaded.recipe.eval_text_field
         if is_video_store(store):
             from risctl.cli.eval.videos import evaluate_video_model
 

@@ -93,7 +93,7 @@ def predictions(
         loaded = load_checkpoint(model, torch_device)
         settings = loaded.recipe.eval
         protocol = get_protocol(settings.protocol).at_threshold(given=threshold, recipe=settings.threshold)
-        field = text_field_of(text_field or loaded.recipe.data.text_field)
+        field = text_field_of(text_field or loaded.recipe.eval_text_field)
         keys = _samples(
             loaded, opened, split=split, show=show, count=count, rows=rows, limit=limit, seed=seed,
             protocol=protocol, field=field, device=torch_device,

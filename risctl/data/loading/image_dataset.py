@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import compress
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,24 +17,32 @@ from risctl.data.loading.loader import KeyedDataset
 from risctl.data.records import Sample
 from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store, TextField
-from risctl.data.transforms.augmentations import Augmentations, augment
+from risctl.data.transforms.augmentations import Augmentations, DrawnAugmentations, augment
 from risctl.errors import DataError
 from risctl.language.tokens import words_of
 from risctl.vision.geometry import Geometry
+from risctl.vision.resize import ImageRegion
 
 # First entries of the seeds of an item's draws, so that no two kinds of draws share a stream. The other datasets use
 # 3 (clips, boxes), 4 and 5 (zoom, paste) and 7 (motion); the order of an epoch is 1.
-ITEM_STREAM, AUGMENTATION_STREAM = 2, 6
+ITEM_STREAM, AUGMENTATION_STREAM, _REPLACEMENT_STREAM = 2, 6, 8
+
+Draw = tuple[int, ...]
+"""What the random draws of an item depend on: (epoch, index), and the attempt from the second on."""
 
 _NO_AUGMENTATIONS = Augmentations()
+_ATTEMPTS = 100
 
 
 @runtime_checkable
 class Resizable(Preprocess, Protocol):
     """A `Preprocess` that keeps the image's aspect ratio and can produce inputs of another size."""
 
-    def with_size(self, short: int, *, longest: int | None) -> Preprocess:
-        """Returns it with a shortest side of `short` pixels, the other one at most `longest`."""
+    short: int
+    """Shortest side of the input in pixels."""
+
+    def with_size(self, short: int, *, longest: int | None, region: ImageRegion | None = None) -> Preprocess:
+        """Returns it with a shortest side of `short` pixels, the other one at most `longest`, showing `region` only."""
 
 
 class ReferringImageDataset(KeyedDataset[Item]):
@@ -64,7 +73,7 @@ class ReferringImageDataset(KeyedDataset[Item]):
             split: Name of the split.
             preprocess: The system's preprocess.
             sentences: "random": an item per referred object, with one of its sentences at random; "all": an item per
-                sentence; "clips": of videos as many items per sentence as the video has clips, of images as "random".
+                sentence; "clips": of videos as many items per sentence as the video has clips, of images as "all".
             text_field: Which form of a sentence is read.
             flip: Probability of a horizontal flip.
             colour: Strength of the colour jitter.
@@ -86,17 +95,15 @@ class ReferringImageDataset(KeyedDataset[Item]):
         self.augmentations = augmentations
         self.seed = seed
         self.first = first
-        rows = [int(row) for row in store.sentences(split)]
-        texts = store.texts(split, text_field)
-        wordless = {row for row, text in zip(rows, texts, strict=True) if not words_of(text)}
-        self.left_out = len(wordless)
+        rows = store.sentences(split).tolist()
+        worded = [bool(words_of(text)) for text in store.texts(split, text_field)]
+        self.left_out = len(rows) - sum(worded)
         # Sentence rows by item: one of them is drawn each time.
-        if sentences == "all":
-            self._choices: list[tuple[int, ...]] = [(row,) for row in rows if row not in wordless]
+        self._choices: list[tuple[int, ...]]
+        if sentences == "random":
+            self._choices = _by_ref(store, split, rows=rows, kept=worded)
         else:
-            refs = [[int(row) for row in store.ref(int(ref)).sentences] for ref in store.refs(split)]
-            kept = (tuple(row for row in ref if row not in wordless) for ref in refs)
-            self._choices = [ref for ref in kept if ref]
+            self._choices = list(zip(compress(rows, worded)))
         if not self._choices:
             raise DataError(f"the split {split!r} of {store.path} has no sentence with a word to train on")
 
@@ -112,48 +119,120 @@ class ReferringImageDataset(KeyedDataset[Item]):
         Raises:
             DataError: Nothing is left.
         """
+        names = self.store.file_names()
+        excluded = np.array([name in files for name in names], dtype=bool)
         images = self.store.numbers("refs/image")[self.store.numbers("sentences/ref")]
-        names: dict[int, str] = {}
-        kept = []
-        for choices in self._choices:
-            row = int(images[choices[0]])
-            name = names.get(row) or names.setdefault(row, self.store.image(row).file_name)
-            if name not in files:
-                kept.append(choices)
-        count = len(self._choices) - len(kept)
-        self._choices = kept
-        if not kept:
+        left = ~excluded[images[[choices[0] for choices in self._choices]]]
+        self._keep(left.tolist())
+        if not self._choices:
             raise DataError(f"every image of {self.split!r} of {self.store.path} is held back by another store")
-        return count
+        return int(len(left) - left.sum())
+
+    def _keep(self, kept: Sequence[bool]) -> None:
+        self._choices = list(compress(self._choices, kept))
 
     def item(self, epoch: int, index: int) -> Item:
-        """Returns item `index` as it is in `epoch`. Raises `DataError` if the store cannot provide it."""
-        sample = self.drawn_sample(epoch, index)
+        """Returns item `index` as it is in `epoch`.
+
+        Where nothing of its object is seen, in a crop or in the frames of a clip, a random other one takes its place.
+
+        Raises:
+            DataError: The store cannot provide it, or nothing is seen of any object.
+        """
+        found = self.drawn_item(index, (epoch, index))
+        for attempt in range(1, _ATTEMPTS):
+            if found is not None:
+                return found
+            other = int(self.generator(_REPLACEMENT_STREAM, epoch, index, attempt).integers(len(self)))
+            found = self.drawn_item(other, (epoch, index, attempt))
+        if found is None:
+            raise DataError(
+                f"none of {_ATTEMPTS} samples of {self.split!r} of {self.store.path} shows its object once cropped; "
+                "set data.augment.crop.keep_object=true, or take data.augment.crop out"
+            )
+        return found
+
+    def drawn_item(self, chosen: int, draw: Draw) -> Item | None:
+        """Returns item `chosen` with the random draws of `draw`, None where nothing of its object is seen."""
+        sample = self.drawn_sample(chosen, draw)
         if not self.augmentations:
             return to_item(sample, self.preprocess, features=self.features)
-        drawn = self.augmentations.draw(sample.mask, self.generator(AUGMENTATION_STREAM, epoch, index))
-        augmented = replace(sample, image=drawn.image(sample.image), mask=drawn.masks(sample.mask))
-        return to_item(augmented, self.resized(drawn.short), features=self.features)
+        drawn = self.augmentations.draw(sample.mask, self.generator(AUGMENTATION_STREAM, *draw))
+        preprocess, region = self.fitted(drawn), drawn.region
+        box = None
+        if self.augmentations.clipped_boxes:
+            box = relative_boxes(np.array(sample.box or (0.0,) * 4), region, size=sample.mask.shape)
+        seen = sample.mask[region.pixels()].any() if box is None and region is not None else box is None or box.any()
+        if not seen and sample.mask.any():
+            return None
+        image, mask = drawn.colours(sample.image), sample.mask
+        if not isinstance(preprocess, Resizable):
+            image, mask = drawn.cut(image), drawn.cut_masks(mask)
+        item = to_item(replace(sample, image=image, mask=mask), preprocess, features=self.features)
+        return item if box is None else replace(item, boxes=box)
 
-    def drawn_sample(self, epoch: int, index: int) -> Sample:
-        """Returns the sample of item `index` in `epoch`, one of its sentences drawn, flipped or not."""
-        generator = self.generator(ITEM_STREAM, epoch, index)
-        choices = self._choices[index]
+    def drawn_sample(self, chosen: int, draw: Draw) -> Sample:
+        """Returns the sample of item `chosen` with the random draws of `draw`, one of its sentences, flipped or not."""
+        generator = self.generator(ITEM_STREAM, *draw)
+        choices = self._choices[chosen]
         row = choices[int(generator.integers(len(choices)))]
         pixels = self.features is None or not self.features.has_images
         sample = self.store.sample(row, text_field=self.text_field, pixels=pixels)
+        if self.augmentations.clipped_boxes:
+            sample = replace(sample, box=self._annotated_box(row))
         return augment(sample, flip_share=self.flip, colour=self.colour, generator=generator)
 
-    def generator(self, stream: int, epoch: int, index: int) -> np.random.Generator:
-        """Returns the random generator of one kind of draws for item `index` in `epoch`."""
-        return np.random.default_rng((stream, self.seed, epoch, self.first + index))
+    def _annotated_box(self, row: int) -> tuple[float, float, float, float] | None:
+        """Returns the box around all annotations of a sentence's ref, xyxy in pixels; None if it has none."""
+        annotations = list(self.store.ref(int(self.store.numbers("sentences/ref")[row])).annotations)
+        if not annotations:
+            return None
+        boxes = self.store.numbers("annotations/box")[annotations]
+        left, top = boxes[:, :2].min(0).tolist()
+        right, bottom = (boxes[:, :2] + boxes[:, 2:]).max(0).tolist()
+        return left, top, right, bottom
 
-    def resized(self, short: int | None) -> Preprocess:
-        """Returns the preprocess with inputs of that shortest side in pixels; None: unchanged."""
-        if short is None:
+    def generator(self, stream: int, epoch: int, index: int, *attempt: int) -> np.random.Generator:
+        """Returns the random generator of one kind of draws for item `index` in `epoch`, at the attempt of a `Draw`."""
+        return np.random.default_rng((stream, self.seed, epoch, self.first + index, *attempt))
+
+    def fitted(self, drawn: DrawnAugmentations) -> Preprocess:
+        """Returns the preprocess for inputs of a drawn size and part of the image."""
+        if (drawn.short is None and drawn.region is None) or not isinstance(self.preprocess, Resizable):
             return self.preprocess
-        assert isinstance(self.preprocess, Resizable)
-        return self.preprocess.with_size(short, longest=self.augmentations.longest)
+        return self.preprocess.with_size(
+            drawn.short or self.preprocess.short, longest=drawn.longest, region=drawn.region
+        )
+
+
+def relative_boxes(boxes: np.ndarray, region: ImageRegion | None, *, size: tuple[int, ...]) -> Tensor:
+    """Returns boxes as an item holds them: cut to the part of the image that is kept, as centre and size.
+
+    Args:
+        boxes: (..., 4), xyxy in pixels of an image.
+        region: The part, None for all of the image.
+        size: Height and width of the image.
+
+    Returns:
+        float32 (..., 4), fractions of the part; zeros for a box of which nothing is left.
+    """
+    if region is None:
+        clipped = (boxes / np.array([size[1], size[0]] * 2)).clip(0, 1)
+    else:
+        clipped = region.box(boxes)
+    start, stop = clipped[..., :2], clipped[..., 2:]
+    found = np.concatenate([(start + stop) / 2, stop - start], axis=-1)
+    return torch.from_numpy((found * (stop > start).all(-1, keepdims=True)).astype(np.float32))
+
+
+def _by_ref(store: Store, split: str, *, rows: Sequence[int], kept: Sequence[bool]) -> list[tuple[int, ...]]:
+    """Returns for each ref of a split the rows of its sentences that are kept; refs without any are left out."""
+    refs = store.numbers("sentences/ref")[list(rows)].tolist()
+    groups: dict[int, list[int]] = {}
+    for row, ref, is_kept in zip(rows, refs, kept, strict=True):
+        if is_kept:
+            groups.setdefault(ref, []).append(row)
+    return [tuple(group) for _, group in sorted(groups.items())]
 
 
 def to_item(sample: Sample, preprocess: Preprocess, *, features: CachedFeatures | None = None) -> Item:

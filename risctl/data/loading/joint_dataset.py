@@ -42,10 +42,10 @@ def held_back_files(stores: Sequence[Store], split: str) -> frozenset[str]:
 
     RefCOCO, RefCOCO+ and RefCOCOg divide the same images, each in its own way.
     """
-    return frozenset(
-        store.image(int(row)).file_name
-        for store in stores
-        for other in store.splits
-        if not matches(split, other)
-        for row in store.images(other)
-    )
+    found: set[str] = set()
+    for store in stores:
+        names = store.file_names()
+        found.update(
+            names[row] for other in store.splits if not matches(split, other) for row in store.images(other).tolist()
+        )
+    return frozenset(found)

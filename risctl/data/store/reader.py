@@ -189,6 +189,10 @@ class Store:
         selected = [texts[row] for row in self.sentences(split)]
         return [text.lower() for text in selected] if text_field == "raw_lower" else selected
 
+    def file_names(self) -> list[str]:
+        """Returns the file names of all images, in the order of their rows."""
+        return self._texts("images/file_name")
+
     # Rows.
 
     def image(self, row: int) -> ImageRow:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 from torch import Tensor
 from torch.nn import functional
@@ -9,7 +11,14 @@ from torch.nn import functional
 from risctl.data.batch import checked_geometry
 from risctl.language.vocabulary import Vocabulary
 from risctl.vision.geometry import Geometry
-from risctl.vision.resize import Letterbox, ResizeLongest, ResizeShortest
+from risctl.vision.resize import (
+    ImageRegion,
+    Letterbox,
+    PaddedShortest,
+    ResizedRegion,
+    ResizeLongest,
+    ResizeShortest,
+)
 
 
 class _VocabularyPreprocess:
@@ -121,9 +130,22 @@ class BoundedSidesPreprocess(LongestSidePreprocess):
 
 
 class ShortSidePreprocess(_VocabularyPreprocess):
-    """Resizes images to a shortest side, without padding; a `Resizable` one. Targets have the input's size."""
+    """Resizes images to a shortest side; a `Resizable` one. Targets have the input's size."""
 
-    def __init__(self, *, short: int, longest: int | None, max_words: int, vocabulary: Vocabulary) -> None:
+    region: ImageRegion | None = None
+    """The part of each image that is shown, None for all of it."""
+
+    def __init__(
+        self,
+        *,
+        short: int,
+        longest: int | None,
+        max_words: int,
+        vocabulary: Vocabulary,
+        multiple: int = 1,
+        nearest: bool = False,
+        lowercase: bool = True,
+    ) -> None:
         """Creates the preprocess.
 
         Args:
@@ -131,19 +153,30 @@ class ShortSidePreprocess(_VocabularyPreprocess):
             longest: Pixels that the other side must not exceed; the shortest becomes less instead. None: no bound.
             max_words: Number of tokens after which an expression is truncated.
             vocabulary: Maps words to ids.
+            multiple: Number that the sides of the input are padded to multiples of; parts of images are not padded.
+            nearest: Whether masks are brought from the input's size to the image's by the nearest pixel.
+            lowercase: Whether expressions are put in lower case.
         """
         self.short = short
         self.longest = longest
+        self.multiple = multiple
+        self.nearest = nearest
+        self.lowercase = lowercase
         super().__init__(max_words=max_words, vocabulary=vocabulary)
 
-    def with_size(self, short: int, *, longest: int | None) -> ShortSidePreprocess:
-        """Returns this preprocess with another shortest side, and another bound unless `longest` is None."""
-        return ShortSidePreprocess(
-            short=short,
-            longest=self.longest if longest is None else longest,
-            max_words=self.max_words,
-            vocabulary=self.vocabulary,
-        )
+    def with_size(self, short: int, *, longest: int | None, region: ImageRegion | None = None) -> ShortSidePreprocess:
+        """Returns this preprocess with another shortest side, and another bound unless `longest` is None.
+
+        Args:
+            short: Shortest side of the input in pixels.
+            longest: Pixels that the other side must not exceed.
+            region: The part of each image that is shown, None for all of it.
+        """
+        changed = copy.copy(self)
+        changed.short = short
+        changed.longest = self.longest if longest is None else longest
+        changed.region = region
+        return changed
 
     def image(self, image: np.ndarray) -> tuple[Tensor, ResizeShortest]:
         """Returns the input (3, h, w), RGB in [0, 1], of an image, uint8 (H, W, 3), and its geometry."""
@@ -152,12 +185,17 @@ class ShortSidePreprocess(_VocabularyPreprocess):
 
     def fit(self, *, height: int, width: int) -> ResizeShortest:
         """Returns the geometry of an image of this size."""
-        return ResizeShortest.fit(height=height, width=width, short=self.short, longest=self.longest)
+        if self.region is not None:
+            return ResizedRegion.of(self.region, short=self.short, longest=self.longest)
+        geometry = ResizeShortest.fit(height=height, width=width, short=self.short, longest=self.longest)
+        if self.multiple == 1 and not self.nearest:
+            return geometry
+        return PaddedShortest.padded(geometry, multiple=self.multiple, nearest=self.nearest)
 
     def text(self, text: str) -> tuple[Tensor, Tensor]:
         """Returns token ids, int64 (L,), and their mask, bool (L,). Raises `UsageError` if the text has no word."""
-        # As published: RoBERTa distinguishes cases, and the texts that it was fine-tuned on were lowercase.
-        return super().text(text.lower())
+        # RoBERTa distinguishes cases, and the texts that it was fine-tuned on are lowercase.
+        return super().text(text.lower() if self.lowercase else text)
 
     def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
         """Returns the target, float32 (h, w) of 0 and 1, of a mask, bool (H, W)."""

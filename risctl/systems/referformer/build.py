@@ -29,6 +29,9 @@ def build_referformer(
             longest=model.longest_side,
             max_words=model.max_words,
             vocabulary=vocabulary,
+            multiple=model.input_multiple,
+            nearest=model.mask_resize == "nearest",
+            lowercase=model.lowercase,
         ),
         visual=visual,
         text=build_text(model.text, vocabulary, vectors=vectors, channels=model.hidden, pretrained=pretrained),
@@ -57,4 +60,5 @@ def build_referformer(
         queries=model.queries,
         hidden=model.hidden,
         centre_only=model.centre_only,
+        window=model.window,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from risctl.core.encoders.text.config import TextSection
 from risctl.core.encoders.visual.config import VisualSection
@@ -39,6 +40,30 @@ class ReferFormerModel(ModelSection):
         default=False,
         description="Only the centre frame of a clip reaches the transformer, as for A2D-Sentences.",
     )
+    window: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="Frames around a single annotated one that reach the backbone in evaluation, where the store keeps "
+        "them (`risctl prepare a2d --window`); in training `data.frames`. For video backbones with `centre_only`.",
+    )
+    input_multiple: int = Field(
+        default=1,
+        ge=1,
+        le=128,
+        description="Inputs are padded to multiples of it; published: 32 for RefCOCO and A2D, 1 for videos. Training "
+        "inputs are padded to multiples of 32 in any case.",
+    )
+    mask_resize: Literal["bilinear", "nearest"] = Field(
+        default="bilinear",
+        description="How predicted masks are brought to the image's size. Published: `bilinear` for videos; for "
+        "RefCOCO and A2D `nearest`, after the mask was brought to the input's size bilinearly and thresholded.",
+    )
+    lowercase: bool = Field(
+        default=True,
+        description="Put expressions in lower case before they are encoded. Published: so in training and for "
+        "A2D-Sentences; for Ref-YouTube-VOS and Ref-DAVIS17 they are evaluated as typed (`eval.text_field: raw`).",
+    )
     max_words: int = Field(
         default=50,
         ge=3,
@@ -70,5 +95,12 @@ class ReferFormerModel(ModelSection):
         default_factory=ReferFormerVisualSection, description="The visual backbone."
     )
     text: ReferFormerTextSection = Field(default_factory=ReferFormerTextSection, description="The text encoder.")
+
+    @field_validator("window")
+    @classmethod
+    def _only_the_centre_has_a_window(cls, value: int, info: ValidationInfo) -> int:
+        if value > 1 and not info.data.get("centre_only"):
+            raise PydanticCustomError("clash", "1 unless `model.centre_only` is true")
+        return value
 
     _heads_divide = field_validator("heads")(divides("hidden", named="model.hidden"))

@@ -70,6 +70,7 @@ class ReferFormer(FeatureCacheable):
         queries: int,
         hidden: int,
         centre_only: bool = False,
+        window: int = 1,
     ) -> None:
         """Composes the model.
 
@@ -86,7 +87,8 @@ class ReferFormer(FeatureCacheable):
             mask_head: The dynamic mask head.
             queries: The number of object queries.
             hidden: The width of the transformer.
-            centre_only: Whether to decode only the middle frame of a clip.
+            centre_only: Whether to decode only the middle frame of a clip, or the annotated one.
+            window: Frames around a single annotated one that the backbone is given when predicting.
         """
         super().__init__()
         self.preprocess = preprocess
@@ -103,6 +105,7 @@ class ReferFormer(FeatureCacheable):
         self.hidden = hidden
         self.num_categories = _outputs(classes)
         self.centre_only = centre_only
+        self.window = window
         # A model that decodes the middle frame alone is run frame by frame.
         self.takes_clips = not centre_only
 
@@ -112,13 +115,24 @@ class ReferFormer(FeatureCacheable):
         Returns:
             The backbone's map at stride 4 and the projected maps at strides 8 to 64.
         """
-        features = self.visual(*self.before_backbone(images, padding))
         if self.centre_only and images.ndim == 5:
-            middle = images.shape[1] // 2
-            features = replace(
-                features, maps=tuple(feature_map[:, middle : middle + 1] for feature_map in features.maps)
-            )
-        return self.after_backbone(features)
+            middle = torch.full((len(images),), images.shape[1] // 2, device=images.device)
+            return self.encode_window(images, padding, middle)
+        return super().encode_image(images, padding)
+
+    def encode_window(self, images: Tensor, padding: Tensor, frame: Tensor) -> VisualFeatures:
+        """Encodes clips (B, T, 3, H, W) with padding (B, H, W); the features are of the frames `frame` (B,) alone."""
+        features = self.visual(*self.before_backbone(images, padding))
+        rows = torch.arange(len(frame), device=frame.device)
+        maps = tuple(feature_map[rows, frame][:, None] for feature_map in features.maps)
+        return self.after_backbone(replace(features, maps=maps))
+
+    def forward(self, batch: Batch) -> Output:
+        """Returns the output for each pair of `batch`; of clips with one annotated frame, for that frame."""
+        if batch.annotated is None:
+            return super().forward(batch)
+        visual = self.encode_window(batch.images, batch.padding, batch.annotated)
+        return self.decode(visual, self.encode_text(batch.words, batch.word_mask))
 
     def before_backbone(self, images: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
         """Returns images and padding, padded to multiples of 32 while training, as the published code does."""
@@ -186,10 +200,12 @@ class ReferFormer(FeatureCacheable):
             raise ValueError("expected a batch with targets")
         layers = output.extras["layers"]
         targets = batch.targets if batch.targets.ndim == 4 else batch.targets[:, None]
-        if self.centre_only and targets.shape[1] > 1:
+        if self.centre_only and targets.shape[1] > 1:  # of clips whose frames are all annotated
             middle = targets.shape[1] // 2
             targets = targets[:, middle : middle + 1]
-        clip_target = clip_targets(targets, batch.padding, like=layers[0].masks)
+            batch = replace(batch, boxes=None if batch.boxes is None else batch.boxes[:, middle : middle + 1])
+        boxes = batch.boxes if batch.boxes is None or batch.boxes.ndim == 3 else batch.boxes[:, None]
+        clip_target = clip_targets(targets, batch.padding, boxes=boxes, like=layers[0].masks)
         if self.num_categories > 1:
             clip_target = replace(clip_target, labels=self._labels(batch))
         return layer_losses(layers, clip_target)
@@ -285,16 +301,17 @@ class _FullSize:
         return maps
 
 
-def clip_targets(masks: Tensor, padding: Tensor, *, like: Tensor) -> ClipTargets:
+def clip_targets(masks: Tensor, padding: Tensor, *, like: Tensor, boxes: Tensor | None = None) -> ClipTargets:
     """Returns the training targets of clips.
 
-    As published, each cell is compared with one pixel, the third of its four in rows and columns. Boxes are those of
-    the masks, in shares of each image.
+    As published, each cell is compared with one pixel, the third of its four in rows and columns.
 
     Args:
         masks: (B, T, H, W) in [0, 1], at the input's size.
         padding: Bool (B, H, W).
         like: Predicted masks (B, T, Q, h, w).
+        boxes: (B, T, 4), centre and size as fractions of each image, zeros where nothing is seen; None: the boxes of
+            the masks.
     """
     height, width = like.shape[3] * STRIDE, like.shape[4] * STRIDE
     whole = functional.pad(masks, (0, width - masks.shape[3], 0, height - masks.shape[2]))
@@ -303,8 +320,8 @@ def clip_targets(masks: Tensor, padding: Tensor, *, like: Tensor) -> ClipTargets
     extent = torch.stack([columns, rows, columns, rows], dim=1)[:, None]
     return ClipTargets(
         masks=whole[..., STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE],
-        boxes=masks_to_cxcywh(shown) / extent,
-        valid=shown.flatten(2).any(2),
+        boxes=masks_to_cxcywh(shown) / extent if boxes is None else boxes.to(masks.dtype),
+        valid=shown.flatten(2).any(2) if boxes is None else boxes.any(2),
         labels=torch.zeros(len(masks), dtype=torch.int64, device=masks.device),
     )
 

@@ -118,8 +118,9 @@ def check_augmentation(recipe: Recipe, encoders: dict[str, nn.Module]) -> None:
     augment = recipe.data.augment
     if augment is None or IMAGES not in encoders:
         return
+    unchanged = type(augment)().model_dump()
     for name, value in augment.model_dump().items():
-        if name != "flip" and value:
+        if name != "flip" and value != unchanged[name]:
             raise UsageError(
                 f"data.augment.{name} changes the pictures at random, which features computed before cannot follow; "
                 f"take it out (~data.augment.{name}) or set data.features=null. data.augment.flip goes: both "

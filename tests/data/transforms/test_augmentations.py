@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from helpers.tiny import tiny_store
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from torch.nn import functional
 
 from risctl.data.loading.clip_dataset import PseudoClipDataset
-from risctl.data.loading.image_dataset import ReferringImageDataset
+from risctl.data.loading.image_dataset import Draw, ReferringImageDataset
 from risctl.data.loading.pseudo_clips import Motion, pseudo_clip
+from risctl.data.records import Sample
 from risctl.data.store.reader import Store
-from risctl.data.transforms.augmentations import Augmentations, PhotometricDistortion, RandomCrop
+from risctl.data.transforms.augmentations import Augmentations, RandomCrop
+from risctl.data.transforms.photometric import PhotometricDistortion
 from risctl.data.transforms.preprocess import ShortSidePreprocess
 from risctl.language.vocabulary import Vocabulary
+from risctl.vision.resize import ImageRegion, ResizedRegion, ResizeShortest
 
 
 @pytest.fixture(scope="module")
@@ -56,37 +63,125 @@ def test_distortions_are_drawn_half_of_the_time_and_within_bounds() -> None:
         assert 150 < len(moved) < 250 and 0.8 * most < max(moved) <= most
 
 
+def test_channels_are_permuted_as_often_as_asked_in_all_six_orders() -> None:
+    generator = np.random.default_rng(2)
+    drawn = [PhotometricDistortion.draw(generator, swap_channels=0.5).channels for _ in range(600)]
+    assert len(set(drawn)) == 6
+    # Half of the time one of six orders, one of which changes nothing.
+    assert 200 < sum(channels != (0, 1, 2) for channels in drawn) < 300
+    pixels = np.full((2, 2, 3), (200, 100, 50), dtype=np.uint8)
+    assert PhotometricDistortion(channels=(1, 2, 0)).image(pixels)[0, 0].tolist() == [100, 50, 200]
+    never = np.random.default_rng(3)
+    assert {PhotometricDistortion.draw(never).channels for _ in range(50)} == {(0, 1, 2)}
+
+
 @given(st.integers(20, 300), st.integers(20, 300), st.integers(16, 200), st.integers(0, 200), st.integers(0, 2**32 - 1))
 def test_a_part_lies_within_and_shows_the_object(height: int, width: int, least: int, more: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
     shown = np.zeros((height, width), dtype=bool)
     shown[generator.integers(height), generator.integers(width)] = True
-    crop = RandomCrop(probability=1.0, short_sides=(100, 150), min_size=least, max_size=least + more)
+    crop = RandomCrop(
+        probability=1.0, short_sides=(100, 150), min_size=least, max_size=least + more, keep_object=bool(seed % 2)
+    )
     part = crop.draw(shown, generator)
     if part is None:
         return
-    assert shown[part].any()
-    for side, own, length in zip(part, shown[part].shape, shown.shape, strict=True):
-        assert 0 <= side.start < side.stop <= length and own == side.stop - side.start
+    assert shown[part.pixels()].any() or not crop.keep_object
+    assert 0 <= part.top < part.bottom <= height + 1e-6 and 0 <= part.left < part.right <= width + 1e-6
+    for side, length in zip(part.pixels(), shown.shape, strict=True):
+        assert 0 <= side.start < side.stop <= length
 
 
-def test_parts_have_the_sides_of_the_scaled_picture_and_come_as_often_as_asked() -> None:
-    shown = np.ones((240, 320), dtype=bool)
-    crop = RandomCrop(probability=0.5, short_sides=(480,), min_size=200, max_size=400)  # the picture twice as large
-    generator = np.random.default_rng(3)
-    parts = [crop.draw(shown, generator) for _ in range(300)]
-    kept = [part for part in parts if part is not None]
-    assert 110 < len(kept) < 190
-    sides = [side.stop - side.start for part in kept for side in part]
-    assert min(sides) >= 100 and max(sides) <= 200 and len(set(sides)) > 20
-    # What is nowhere may be cut anywhere.
-    nothing = np.zeros((240, 320), dtype=bool)
-    assert RandomCrop(probability=1.0, short_sides=(480,)).draw(nothing, np.random.default_rng(5)) is not None
+def published_size(height: int, width: int, short: int, longest: int | None) -> tuple[int, int]:
+    """Return the size that `resize` of the published transforms gives an image (DETR's code)."""
+    if longest is not None and max(height, width) / min(height, width) * short > longest:
+        short = round(longest * min(height, width) / max(height, width))
+    if min(height, width) == short:
+        return height, width
+    return (int(short * height / width), short) if width < height else (short, int(short * width / height))
+
+
+PRETRAINING = Augmentations(
+    sizes=tuple(range(480, 769, 32)),
+    longest=800,
+    crop=RandomCrop(sizes=(296, 328, 360, 392, 416, 448, 480, 512), longest=640),
+)
+
+
+@pytest.mark.parametrize(("height", "width"), [(480, 640), (640, 427), (375, 500), (333, 500)])
+def test_pretraining_draws_the_two_published_branches(height: int, width: int) -> None:
+    """refexp.py: one of ten sizes up to 800, or a crop of 384 to 600 and one of eight sizes up to 640."""
+    generator = np.random.default_rng(height)
+    preprocess = ShortSidePreprocess(short=360, longest=640, max_words=4, vocabulary=Vocabulary(["left"]))
+    whole, cropped, shorts, crops = set(), 0, set(), []
+    for _ in range(400):
+        drawn = PRETRAINING.draw(np.ones((height, width), dtype=bool), generator)
+        assert drawn.short is not None
+        geometry = preprocess.with_size(drawn.short, longest=drawn.longest, region=drawn.region).fit(
+            height=height, width=width
+        )
+        size = (geometry.input_height, geometry.input_width)
+        if drawn.region is None:
+            whole.add(drawn.short)
+            assert size == published_size(height, width, drawn.short, 800)
+            continue
+        cropped += 1
+        shorts.add(drawn.short)
+        region = drawn.region
+        assert size == published_size(region.height, region.width, drawn.short, 640)
+        # The part lies on whole pixels of one of three resized copies.
+        copies = [published_size(height, width, short, None) for short in (400, 500, 600)]
+        fitting = [
+            copy
+            for copy in copies
+            if all(
+                abs(value * resized / own - round(value * resized / own)) < 1e-6
+                for values, own, resized in (
+                    ((region.top, region.bottom), height, copy[0]),
+                    ((region.left, region.right), width, copy[1]),
+                )
+                for value in values
+            )
+            and round((region.bottom - region.top) * copy[0] / height) == region.height
+            and round((region.right - region.left) * copy[1] / width) == region.width
+        ]
+        assert fitting
+        assert 384 <= region.height <= 600 and 384 <= region.width <= 600
+        crops += [region.height, region.width]
+    assert whole == set(range(480, 769, 32)) and shorts == {296, 328, 360, 392, 416, 448, 480, 512}
+    assert 160 < cropped < 240 and min(crops) < 395 and max(crops) > 560
+
+
+def test_a_part_is_resized_once_to_what_resizing_twice_shows() -> None:
+    """The part of a smooth image: within a few levels of resizing, cutting and resizing again, and the same mask."""
+    rows, columns = np.mgrid[0:240, 0:320]
+    image = np.stack([rows, columns // 2, (rows + columns) // 3], axis=2).astype(np.uint8)
+    mask = (rows > 100) & (columns > 130) & (columns < 260)
+    resized = ResizeShortest.fit(height=240, width=320, short=400)
+    region = ImageRegion.of_resized(resized, rows=slice(7, 392), columns=slice(101, 501))
+    once = ResizedRegion.of(region, short=296, longest=640)
+    size = (resized.inner_width, resized.inner_height)
+    twice = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR).crop((101, 7, 501, 392))
+    twice = twice.resize((once.inner_width, once.inner_height), Image.Resampling.BILINEAR)
+    difference = once.image(image) * 255 - torch.from_numpy(np.asarray(twice).copy()).permute(2, 0, 1)
+    assert difference.abs().max() <= 3
+    first = functional.interpolate(torch.from_numpy(mask).float()[None, None], size=size[::-1])
+    second = functional.interpolate(first[..., 7:392, 101:501], size=(once.inner_height, once.inner_width))[0, 0]
+    assert (second != once.mask(mask)).float().mean() < 0.01
+    # Boxes are cut to the part and are fractions of it.
+    box = region.box(np.array([130.0, 100.0, 260.0, 240.0]))
+    scale = 400 / 240
+    assert box == pytest.approx(
+        [(130 * scale - 101) / 400, (100 * scale - 7) / 385, (260 * scale - 101) / 400, 1.0], abs=2e-3
+    )
 
 
 def test_items_are_changed_and_stay_functions_of_their_key(store: Store) -> None:
     changes = Augmentations(
-        photometric=True, crop=RandomCrop(short_sides=(60,), min_size=30, max_size=60), sizes=(32, 64), longest=90
+        photometric=True,
+        crop=RandomCrop(short_sides=(60,), min_size=30, max_size=60, keep_object=True),
+        sizes=(32, 64),
+        longest=90,
     )
     plain = ReferringImageDataset(store, "train", preprocess_of(store), seed=4)
     changed, again = (
@@ -104,25 +199,27 @@ def test_items_are_changed_and_stay_functions_of_their_key(store: Store) -> None
     assert {min(plain.item(0, index).image.shape[1:]) for index in range(5)} == {48}
 
 
-def test_all_frames_of_a_clip_are_changed_alike(store: Store) -> None:
-    changes = Augmentations(
-        photometric=True, crop=RandomCrop(probability=1.0, short_sides=(60,), min_size=30, max_size=60), sizes=(32, 64)
-    )
+@pytest.mark.parametrize("per_frame", [False, True])
+def test_frames_of_a_clip_are_cut_alike_and_coloured_each_on_its_own(store: Store, per_frame: bool) -> None:
+    crop = RandomCrop(probability=1.0, short_sides=(60,), min_size=30, max_size=60)
+    changes = Augmentations(photometric=True, per_frame=per_frame, crop=crop, sizes=(32, 64))
     still = PseudoClipDataset(store, "train", preprocess_of(store), frames=1, augmentations=changes, seed=2)
     item = still.item(1, 3)
     assert item.image.ndim == 4 and len(item.image) == 1 and item.target is not None and item.target.any()
 
     class Unmoved(PseudoClipDataset):
-        def drawn_sample(self, epoch: int, index: int):  # type: ignore[no-untyped-def]
-            sample = super().drawn_sample(epoch, index)
+        def drawn_sample(self, chosen: int, draw: Draw) -> Sample:
+            sample = super().drawn_sample(chosen, draw)
             flat = np.full_like(sample.image, (150, 90, 40))
-            return type(sample)(image=flat, text=sample.text, mask=np.ones_like(sample.mask), ids=sample.ids)
+            return replace(sample, image=flat, mask=np.ones_like(sample.mask))
 
+    differing = 0
     for index in range(6):
         frames = (
             Unmoved(store, "train", preprocess_of(store), frames=4, augmentations=changes, seed=2).item(0, index).image
         )
-        assert torch.equal(frames, frames[:1].expand_as(frames))
+        differing += not torch.equal(frames, frames[:1].expand_as(frames))
+    assert differing == 6 * per_frame
 
 
 def test_a_picture_moves_slowly_and_its_mask_with_it() -> None:

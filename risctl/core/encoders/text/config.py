@@ -18,6 +18,7 @@ _OFF: dict[str, Any] = {
     "extra_words": 0,
     "freeze_vectors": False,
     "frozen": False,
+    "frozen_dropout": False,
 }
 """What the fields of other encoders hold."""
 
@@ -89,6 +90,11 @@ class TextSection(EncoderSection):
     frozen: bool = Field(
         default=False,
         description="roberta, `hf:`: do not train the transformer; the resizer after it always trains.",
+    )
+    frozen_dropout: bool = Field(
+        default_factory=_default("frozen_dropout"),
+        description="roberta: dropout acts in training within a frozen transformer too, as published for ReferFormer. "
+        "False: its output never changes, and `risctl prepare features` can compute it once.",
     )
     config: dict[str, Any] | None = Field(
         default=None,

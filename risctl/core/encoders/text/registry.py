@@ -163,7 +163,7 @@ def _roberta(given: TextBuild) -> nn.Module:
     encoder = RobertaEncoder(
         vocabulary=len(given.vocabulary),
         channels=given.channels or int(section.width or 0),
-        **given.options("layers", "width", "heads", "feed_forward", "dropout", "frozen"),
+        **given.options("layers", "width", "heads", "feed_forward", "dropout", "frozen", "frozen_dropout"),
     )
     if given.pretrained and section.weights is not None and not next(encoder.parameters()).is_meta:
         load_state(encoder.roberta, roberta_state(section.weights), source=section.weights)
@@ -204,6 +204,7 @@ TEXT_ENCODERS: dict[str, TextEntry] = {
             "feed_forward": 3072,
             "dropout": 0.1,
             "frozen": False,
+            "frozen_dropout": True,
         },
         narrows=True,
     ),

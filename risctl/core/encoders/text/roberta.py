@@ -34,8 +34,22 @@ class RobertaEncoder(nn.Module):
         positions: int = POSITIONS,
         dropout: float = 0.1,
         frozen: bool = False,
+        frozen_dropout: bool = False,
     ) -> None:
-        """Builds it with random weights for `vocabulary` token ids; `frozen` freezes RoBERTa, never the resizer."""
+        """Builds it with random weights for `vocabulary` token ids.
+
+        Args:
+            vocabulary: Number of token ids.
+            channels: Width of words and sentence.
+            layers: Layers of RoBERTa.
+            width: Width of its layers.
+            heads: Its attention heads.
+            feed_forward: Inner width of its feed-forward layers.
+            positions: Number of positions, those that padding takes included.
+            dropout: Dropout within it and after the resizer.
+            frozen: Whether RoBERTa is not trained; the resizer always is.
+            frozen_dropout: Whether dropout acts in training within a RoBERTa that is not trained.
+        """
         super().__init__()
         # Not above: every command would wait for it.
         from transformers import RobertaConfig, RobertaModel
@@ -58,13 +72,16 @@ class RobertaEncoder(nn.Module):
         self.resizer = nn.Sequential(nn.Linear(width, channels), nn.LayerNorm(channels, eps=1e-12), nn.Dropout(dropout))
         self.channels = channels
         self.frozen = frozen
+        self.frozen_dropout = frozen and frozen_dropout and dropout > 0
         self.train()
 
     def train(self, mode: bool = True) -> RobertaEncoder:
-        """Sets the training mode; a frozen RoBERTa stays in evaluation mode."""
+        """Sets the training mode; a frozen RoBERTa stays in evaluation mode unless its dropout acts."""
         super().train(mode)
         if self.frozen:
             freeze((self.roberta,))
+        if self.frozen_dropout:
+            self.roberta.train(mode)
         return self
 
     def forward(self, words: Tensor, mask: Tensor) -> TextFeatures:
@@ -72,8 +89,8 @@ class RobertaEncoder(nn.Module):
         return self.finish(self.begin(words, mask), mask)
 
     def frozen_part(self) -> tuple[nn.Module, ...]:
-        """Returns RoBERTa if it is frozen."""
-        return (self.roberta,) if self.frozen else ()
+        """Returns RoBERTa if its output never changes."""
+        return (self.roberta,) if self.frozen and not self.frozen_dropout else ()
 
     def begin(self, words: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         """Returns RoBERTa's states (B, L, width) and its pooled first token (B, width)."""

@@ -1,6 +1,7 @@
 """Reads A2D-Sentences and JHMDB-Sentences in their published layouts.
 
-Both are measured on single annotated frames, so they become datasets of images: a ref is an actor in a frame.
+Both are measured on single annotated frames, so they become datasets of images: a ref is an actor in a frame. Further
+images are the frames around the annotated ones, for systems whose backbone sees several frames; no ref is about them.
 
 A2D: `a2d_annotation.txt` (video, instance, query), `Release/videoset.csv` (its last column: 0 train, 1 test),
 `Release/CLIPS320/VIDEO.mp4` (or `clips320H`), `text_annotations/a2d_annotation_with_instances/VIDEO/FRAME.h5` (frames
@@ -33,18 +34,23 @@ from risctl.vision.images import image_size
 from risctl.vision.video_frames import Video
 
 Progress = Callable[[int, int | None], None]
+WINDOW = 3
+"""Frames kept before and after an annotated one: those that ReferFormer's published code sees in evaluation with clips
+of up to six frames, and near the annotated one in training."""
+
 _ACTOR = 1
 _QUALITY = 95
 _INSTANCE = re.compile(r"\s*(\d+)\s*(\(copy\))?\s*")
 
 
-def read_a2d(root: Path, *, progress: Progress | None = None) -> Dataset:
-    """Reads A2D-Sentences: its annotated frames, decoded from the videos and kept as JPEG.
+def read_a2d(root: Path, *, window: int = WINDOW, progress: Progress | None = None) -> Dataset:
+    """Reads A2D-Sentences: its annotated frames and those around them, decoded from the videos and kept as JPEG.
 
     Instances without a mask in a frame are left out and counted.
 
     Args:
         root: The folder of the published files.
+        window: Frames that are kept before and after each annotated one.
         progress: Called with (done, total) videos.
 
     Raises:
@@ -62,12 +68,14 @@ def read_a2d(root: Path, *, progress: Progress | None = None) -> Dataset:
             continue
         files = {int(file.stem): file for file in sorted((masks / name).glob("*.h5"))}
         video = Video.open(videos_folder / f"{name}.mp4")
-        last = max(files, default=0)
+        wanted = {number + distance for number in files for distance in range(-window, window + 1)}
+        last = max(wanted, default=0)
         for frame in video.frames():
             number = frame.index + 1
+            if number in wanted:
+                image = builder.add_image(f"{name}/{number:05d}.jpg", pixels=frame.pixels)
             if number in files:
                 masks_of = _a2d_masks(files[number], size=frame.pixels.shape[:2])
-                image = builder.add_image(f"{name}/{number:05d}.jpg", pixels=frame.pixels)
                 for instance, text in queries:
                     builder.add_ref(image, splits[name], masks_of.get(instance), text)
             if number >= last:
@@ -77,11 +85,12 @@ def read_a2d(root: Path, *, progress: Progress | None = None) -> Dataset:
     return builder.build()
 
 
-def read_jhmdb(root: Path, *, progress: Progress | None = None) -> Dataset:
+def read_jhmdb(root: Path, *, window: int = WINDOW, progress: Progress | None = None) -> Dataset:
     """Reads JHMDB-Sentences, all of it in the split `test`, with its frames as files.
 
     Args:
         root: The folder of the published files.
+        window: Frames that are kept before and after each annotated one.
         progress: Called with (done, total) frames.
 
     Raises:
@@ -98,13 +107,18 @@ def read_jhmdb(root: Path, *, progress: Progress | None = None) -> Dataset:
     for done, (video, frame, text) in enumerate(entries, start=1):
         # The file has absolute paths of the machine it was made on: only what follows the dataset's own folders counts.
         action = frame.parent.parent.name
-        path = root / "Rename_Images" / action / video / frame.name
+        folder = root / "Rename_Images" / action / video
         where = root / "puppet_mask" / action / video / "puppet_mask.mat"
         if cached is None or cached[0] != where:
             cached = (where, _puppets(where))
         number = int(frame.stem) - 1
         mask = cached[1][..., number] > 0 if number < cached[1].shape[2] else None
-        builder.add_ref(builder.add_image(f"{action}/{video}/{frame.name}", path=path), "test", mask, text)
+        for near in range(number + 1 - window, number + 2 + window):
+            path = folder / f"{near:05d}{frame.suffix}"
+            if near != number + 1 and path.is_file():
+                builder.add_image(f"{action}/{video}/{path.name}", path=path)
+        image = builder.add_image(f"{action}/{video}/{frame.name}", path=folder / frame.name)
+        builder.add_ref(image, "test", mask, text)
         if progress:
             progress(done, len(entries))
     return builder.build()
@@ -121,10 +135,13 @@ class _Builder:
         self.records: list[Record] = []
         self.name = name
         self._sizes: dict[int, tuple[int, int]] = {}
+        self._numbers: dict[str, int] = {}
 
     def add_image(self, name: str, *, pixels: np.ndarray | None = None, path: Path | None = None) -> int:
-        """Adds an image, from its pixels or its file, and returns its id."""
-        number = len(self._sizes) + 1
+        """Adds an image, from its pixels or its file, unless it was added before, and returns its id."""
+        if name in self._numbers:
+            return self._numbers[name]
+        number = self._numbers.setdefault(name, len(self._sizes) + 1)
         data = None
         if pixels is not None:
             height, width = pixels.shape[:2]
