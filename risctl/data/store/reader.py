@@ -191,7 +191,7 @@ class Store:
 
     def file_names(self) -> list[str]:
         """Returns the file names of all images, in the order of their rows."""
-        return self._texts("images/file_name")
+        return self._columns.texts("images/file_name")
 
     # Rows.
 
