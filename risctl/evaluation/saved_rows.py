@@ -127,10 +127,11 @@ def _protocol(name: str, records: list[dict[str, Any]], *, path: Path) -> Protoc
     if len(thresholds) > 1:
         raise DataError(f"{path}: the rows of {name} have several thresholds: {sorted(thresholds)}")
     protocol = get_protocol(name)
-    sources = {record.get("threshold_source") for record in records}
+    said = records[0].get("threshold_source")
+    source = next((one for one in ("recipe", "option") if said == one), None)
     for threshold in thresholds:
-        if sources == {"recipe"} or sources == {"option"}:
-            protocol = protocol.with_threshold(threshold, source=sources.pop())
+        if source and all(record.get("threshold_source") == source for record in records):
+            protocol = protocol.with_threshold(threshold, source=source)
         elif threshold != protocol.threshold:
             protocol = protocol.with_threshold(threshold, source="saved")
     return protocol

@@ -212,3 +212,10 @@ def test_no_output_replaces_the_store_or_another_output(risctl: Run, store: Path
     ran = risctl("eval", "--data", store, "--report", "same.json", "--rows", "./same.json")
     assert ran.code == 2 and "named twice" in ran.err
     assert store.read_bytes() == before and not Path("same.json").exists()
+
+
+def test_options_that_detection_would_ignore_are_refused(risctl: Run, tiny_checkpoint: Path, store: Path) -> None:
+    command = ("eval", "-m", tiny_checkpoint, "-d", store, "--protocol", "zsi")
+    result = risctl(*command, "--threshold", "0.3", "--rows", "rows.jsonl")
+    assert result.code == 2 and "leave --rows and --threshold out" in result.err
+    assert not Path("rows.jsonl").exists()

@@ -199,6 +199,10 @@ def test_cards_lists_and_charts_agree_on_samples_without_a_target(tmp_path: Path
         ("runs/vlt/best.safetensors", "vlt on d (unc), split val"),
         ("risctl/models/mini.safetensors", "mini on d (unc), split val"),
         ("last.safetensors", "last on d (unc), split val"),
+        (
+            "Grounding DINO a/dino + sam2 a/sam, mask where …",
+            "Grounding DINO a/dino + sam2 a/sam on d (unc), split val",
+        ),
     ],
 )
 def test_the_title_names_the_model(model: str | None, title: str) -> None:

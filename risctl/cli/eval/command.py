@@ -158,6 +158,10 @@ def evaluate_model(
 
             if report:
                 raise UsageError(f"--report is for phrases; with protocol {protocol}, --json prints everything")
+            _refuse_options(
+                f"the protocol {protocol} measures detections by category, not phrases",
+                {"--rows": rows, "--threshold": threshold, "--text-field": text_field, "--text-batch": text_batch},
+            )
             evaluate_detector(
                 loaded,
                 store,
@@ -205,6 +209,15 @@ def evaluate_model(
             report, evaluation, about=about, store=store, masks_of=find, pictures=pictures, outputs=outputs
         )
         console.result(evaluation.to_text(), data={**about, **evaluation.to_dict(), **written}, as_json=as_json)
+
+
+def _refuse_options(why: str, options: dict[str, object]) -> None:
+    """Raises `UsageError` if one of the options was given, which would be ignored."""
+    from risctl.errors import UsageError
+
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise UsageError(f"{why}; leave {' and '.join(given)} out")
 
 
 def _process_device(device: Device) -> tuple[torch.device, bool]:

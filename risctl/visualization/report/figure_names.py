@@ -57,10 +57,14 @@ def report_title(report: Mapping[str, Any]) -> str:
     """Returns the title of an evaluation: the model, where it is known, and what it was evaluated on."""
     data = f"{dataset_name(report)}, split {report['split']}"
     model = str(report.get("model") or "")
+    if not model:
+        return data
     path = PurePath(model)
+    if path.suffix != ".safetensors":
+        # A zero-shot model is described in words, its name first.
+        return f"{model.partition(',')[0]} on {data}"
     # A run is known by its folder, another checkpoint by its own name.
-    name = path.parent.name if path.stem in ("best", "last") and path.parent.name else path.stem
-    return f"{name or model} on {data}" if model else data
+    return f"{path.parent.name if path.stem in ('best', 'last') and path.parent.name else path.stem} on {data}"
 
 
 def beside_protocols(report: Mapping[str, Any]) -> str:
