@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from risctl.errors import DataError, UsageError
-from risctl.metrics.protocols import PROTOCOLS, Protocol, get_protocol
+from risctl.metrics.protocols import PROTOCOLS, Protocol, ThresholdSource, get_protocol
 from risctl.metrics.rows import Rows, rows_of
 
 ROWS = "rows.jsonl"
@@ -128,7 +128,8 @@ def _protocol(name: str, records: list[dict[str, Any]], *, path: Path) -> Protoc
         raise DataError(f"{path}: the rows of {name} have several thresholds: {sorted(thresholds)}")
     protocol = get_protocol(name)
     said = records[0].get("threshold_source")
-    source = next((one for one in ("recipe", "option") if said == one), None)
+    known: tuple[ThresholdSource, ...] = ("recipe", "option")
+    source = next((one for one in known if said == one), None)
     for threshold in thresholds:
         if source and all(record.get("threshold_source") == source for record in records):
             protocol = protocol.with_threshold(threshold, source=source)
