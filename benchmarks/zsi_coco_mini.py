@@ -1,6 +1,6 @@
 """Measures what word vectors transfer: ZSI trained on 48 classes of a few hundred COCO images, tested on 17 unseen.
 
-    risctl prepare coco-zsi-48-17 --instances instances.json --images images     # writes data/coco-zsi-48-17.h5
+    risctl prepare coco-zsi-48-17 --instances instances.json --images images --held-out 0.1
     python benchmarks/zsi_coco_mini.py --vectors word_w2v_withbg_48_17.txt
 
 Two trainings of the recipe zsi-coco-mini: with the classes' word vectors, and with the same vectors randomly reassigned

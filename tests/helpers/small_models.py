@@ -36,6 +36,7 @@ REFERFORMER: dict[str, Any] = {
 }
 ZSI: dict[str, Any] = {
     "system": "zsi",
+    "border_anchors": True,  # anchors of coarse maps reach beyond small images
     "short_side": 64,
     "long_side": 96,
     "max_words": 8,

@@ -81,15 +81,20 @@ def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
         seen=seen,
         unseen=unseen,
         conventions=BoxConvention(model.conventions),
-        proposing=ProposalFilter(
-            pre_nms_count=model.proposals, post_nms_count=model.proposals, max_count=model.proposals
-        ),
+        proposing=_proposal_filter(model.proposals),
+        training_proposing=_proposal_filter(model.training_proposals),
+        border_anchors=model.border_anchors,
+        loss_pooling=model.loss_pooling,
         learned_regions=model.regions,
         learned_masks=model.masks,
         mask_background_sync=model.mask_background_sync,
         unseen_boxes=model.unseen_boxes,
         classes=split,
     )
+
+
+def _proposal_filter(count: int) -> ProposalFilter:
+    return ProposalFilter(pre_nms_count=count, post_nms_count=count, max_count=count)
 
 
 def class_vectors(names: Sequence[str], vocabulary: Vocabulary, vectors: Tensor) -> Tensor:

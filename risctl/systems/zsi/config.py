@@ -99,6 +99,21 @@ class ZSIModel(ModelSection):
         description="Number of words that the semantic encoder compares with: the first of the vocabulary.",
     )
     proposals: int = Field(default=1000, ge=1, le=10_000, description="Number of region proposals per image.")
+    training_proposals: int = Field(
+        default=2000,
+        ge=1,
+        le=10_000,
+        description="Number of region proposals per image in training, of which `regions` are drawn.",
+    )
+    border_anchors: bool = Field(
+        default=False,
+        description="Train anchors that reach across the border of the image, too; the published code leaves them out.",
+    )
+    loss_pooling: Literal["batch", "image"] = Field(
+        default="batch",
+        description="`batch`: losses are means over the anchors and regions of all images of a device's batch, as "
+        "published; `image`: means of the means of each image.",
+    )
     regions: int = Field(
         default=512,
         ge=4,

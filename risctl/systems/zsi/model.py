@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from risctl.results import Detection
 from risctl.systems.base import Output
 from risctl.systems.zsi.network import STRIDES, ZSINetwork
 from risctl.systems.zsi.regions import RegionFeatures, Regions
-from risctl.systems.zsi.targets import Instances, mask_targets, sample_anchors, sample_regions
+from risctl.systems.zsi.targets import Instances, joined, mask_targets, sample_anchors, sample_regions
 from risctl.vision import rle
 from risctl.vision.geometry import Geometry
 
@@ -69,17 +70,19 @@ class ZSI(ZSINetwork):
         )
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Returns the loss terms of proposals, regions and masks, averaged over the images.
+        """Returns the loss terms of proposals, regions and masks, averaged over the batch (section 3.5 of the paper).
 
         Instances of unseen or unknown categories are ignored: training images should show none. Without annotated
         instances, the target of each expression is the one instance, of the seen category closest to its noun.
         """
-        terms: dict[str, list[Tensor]] = {}
-        for row, regions in enumerate(output.extras["regions"]):
-            instances = self._instances(row, regions, output.extras["sentence_vectors"][row], batch)
-            for name, value in self._image_loss(regions, instances).items():
-                terms.setdefault(name, []).append(value)
-        return {name: torch.stack(values).mean() for name, values in terms.items()}
+        sampled = [
+            self._sample(regions, self._instances(row, regions, output.extras["sentence_vectors"][row], batch))
+            for row, regions in enumerate(output.extras["regions"])
+        ]
+        if self.loss_pooling == "batch":
+            return self._losses([joined(parts) for parts in zip(*sampled, strict=True)])
+        terms = [self._losses(parts) for parts in sampled]
+        return {name: torch.stack([term[name] for term in terms]).mean() for name in terms[0]}
 
     def detect(
         self, features: VisualFeatures, groups: Sequence[Sequence[str]], *, geometry: Geometry, min_score: float
@@ -200,8 +203,9 @@ class ZSI(ZSINetwork):
         target = batch.targets[row, : regions.height, : regions.width]
         return Instances.of_masks(target[None] > 0.5, self.nearest_seen(sentence_vector[None, : self.seen.shape[1]]))
 
-    def _image_loss(self, regions: Regions, instances: Instances) -> dict[str, Tensor]:
-        terms = sample_anchors(
+    def _sample(self, regions: Regions, instances: Instances) -> tuple[Any, ...]:
+        """Returns the anchors and regions that an image is trained on, both heads' outputs, and the masks' targets."""
+        anchors = sample_anchors(
             regions.logits,
             regions.deltas,
             self.conventions.anchors(regions.maps, STRIDES),
@@ -209,15 +213,20 @@ class ZSI(ZSINetwork):
             conventions=self.conventions,
             height=regions.height,
             width=regions.width,
-        ).losses()
+            border=self.border_anchors,
+        )
         sampled = sample_regions(
             regions.corners, instances, count=self.learned_regions, conventions=self.conventions, stds=STDS
         )
-        terms |= sampled.losses(self.compare(regions.maps, sampled.corners))
+        boxes = self.compare(regions.maps, sampled.corners)
         masked = sampled.at_instances(self.learned_masks)
         masks = self.look(regions.maps, masked.corners)
+        return anchors, sampled, boxes, masks, mask_targets(masked, instances, size=masks.meaning.shape[-1])
+
+    def _losses(self, sampled: Sequence[Any]) -> dict[str, Tensor]:
+        anchors, regions, boxes, masks, targets = sampled
         logits = masks.of_seen(self.mask_vectors(self.seen, generalised=False))
-        return terms | mask_targets(masked, instances, size=logits.shape[-1]).losses(masks, logits)
+        return anchors.losses() | regions.losses(boxes) | targets.losses(masks, logits)
 
 
 def _whole(side: int) -> int:

@@ -51,6 +51,9 @@ class ZSINetwork(System):
         unseen: Tensor,
         conventions: BoxConvention,
         proposing: ProposalFilter,
+        training_proposing: ProposalFilter | None = None,
+        border_anchors: bool = False,
+        loss_pooling: Literal["batch", "image"] = "batch",
         learned_regions: int = 512,
         learned_masks: int | None = None,
         mask_background_sync: Literal["always", "never", "generalised"] = "always",
@@ -72,6 +75,9 @@ class ZSINetwork(System):
             unseen: (U + 1, D), the same of the unseen ones.
             conventions: What a box is.
             proposing: Selects proposals.
+            training_proposing: Selects them in training; None: as otherwise.
+            border_anchors: Whether anchors that reach across the image's border are trained.
+            loss_pooling: Over what the losses are means: all samples of a batch, or those of each image first.
             learned_regions: Regions per image that the heads are trained on.
             learned_masks: How many of them at most train the mask head; None: all that match an instance.
             mask_background_sync: When the mask head takes its background vector from the proposals.
@@ -90,6 +96,9 @@ class ZSINetwork(System):
         self.register_buffer("unseen", unseen)
         self.conventions = conventions
         self.proposing = proposing
+        self.training_proposing = training_proposing or proposing
+        self.border_anchors = border_anchors
+        self.loss_pooling = loss_pooling
         self.learned_regions = learned_regions
         self.learned_masks = learned_masks
         self.detecting = DetectionFilter()
@@ -109,7 +118,8 @@ class ZSINetwork(System):
         named = self.neck({str(level): one for level, one in enumerate(maps)})
         pyramid = tuple(named.values())
         logits, deltas = self.rpn(pyramid)
-        proposals = self.proposing(
+        select = self.training_proposing if self.training else self.proposing
+        proposals = select(
             [logit[0] for logit in logits],
             [delta[0] for delta in deltas],
             self.conventions.anchors(pyramid, STRIDES),

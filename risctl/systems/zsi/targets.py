@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from risctl.core.heads.semantic_box import SemanticBoxes
 from risctl.core.heads.semantic_mask import SemanticMasks
 from risctl.core.losses.zero_shot_detection import mask_losses, proposal_losses, region_losses
 
+Part = TypeVar("Part", bound=Any)
 _ANCHORS = 256
 _ANCHOR_SHARE, _REGION_SHARE = 0.5, 0.25
 _BACKGROUND, _IGNORED = -1, -2
@@ -107,6 +109,12 @@ class MaskTargets:
         return mask_losses(masks, logits, self.labels, self.squares)
 
 
+def joined(parts: Sequence[Part]) -> Part:
+    """Returns samples or outputs of several images, dataclasses of tensors, as those of one."""
+    names = [field.name for field in fields(parts[0])]
+    return type(parts[0])(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+
+
 @torch.no_grad()
 def match(overlaps: Tensor, *, high: float, low: float, keep_best: bool) -> Tensor:
     """Matches A boxes with N instances.
@@ -149,11 +157,12 @@ def sample_anchors(
     conventions: BoxConvention,
     height: int,
     width: int,
+    border: bool,
 ) -> SampledAnchors:
-    """Samples 256 anchors, at most half of them matched; with mmdet1's conventions only those within the image."""
+    """Samples 256 anchors of an image, at most half of them matched; without `border` only those within the image."""
     boxes = torch.cat(list(anchors))
     matches = match(conventions.iou(instances.boxes, boxes), high=0.7, low=0.3, keep_best=True)
-    if conventions.name == "mmdet1":
+    if not border:
         within = (boxes[:, :2] >= 0).all(1) & (boxes[:, 2] < width) & (boxes[:, 3] < height)
         matches = matches.masked_fill(~within, _IGNORED)
     chosen = sample(matches, count=_ANCHORS, share=_ANCHOR_SHARE)

@@ -18,6 +18,7 @@ from helpers.tiny import tiny_store
 from risctl.core.encoders.text.query_word import SIDE_NAMES
 from risctl.core.fusion.location_selector import select_by_location
 from risctl.core.heads.background_rpn import Proposals
+from risctl.core.heads.box_conventions import BoxConvention
 from risctl.core.heads.semantic_box import STDS
 from risctl.data.batch import Batch, InstanceTargets, collate
 from risctl.data.loading.instance_dataset import InstanceDataset
@@ -30,7 +31,7 @@ from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 from risctl.systems.registry import build_system
 from risctl.systems.zsi.model import ZSI
-from risctl.systems.zsi.targets import Instances, sample_regions
+from risctl.systems.zsi.targets import Instances, sample_anchors, sample_regions
 
 REFERENCE: dict[str, Any] = {
     "conventions": "mmdet1",
@@ -38,6 +39,7 @@ REFERENCE: dict[str, Any] = {
     "encoder_kernel": 3,
     "mask_background_sync": "generalised",
     "unseen_boxes": "reference",
+    "border_anchors": False,
 }
 CLASS_WORDS = " ".join((*SPLITS["48_17"].seen, *SPLITS["48_17"].unseen)).split()
 
@@ -124,6 +126,60 @@ def test_the_backbone_is_trained_as_published() -> None:
     assert frozen == {"conv1", "bn1", "layer1"}
     assert backbone.layer2[0].bn1.weight.requires_grad
     assert not backbone.layer3[1].bn2.weight.any() and backbone.layer3[1].bn1.weight.all()
+
+
+def test_anchors_across_the_border_are_trained_only_if_the_recipe_says_so() -> None:
+    anchors = torch.tensor([[-4.0, 8, 28, 40], [8, 8, 40, 40], [40, 40, 72, 60], [30, 0, 60, 62]])
+    instances = Instances(
+        boxes=anchors.clone(), labels=torch.ones(4, dtype=torch.long), masks=torch.ones(4, 64, 64) > 0
+    )
+    count = {}
+    for border in (True, False):
+        sampled = sample_anchors(
+            [torch.zeros(2, 2, 2)],
+            [torch.zeros(4, 2, 2)],
+            [anchors],
+            instances,
+            conventions=BoxConvention("torchvision"),
+            height=64,
+            width=64,
+            border=border,
+        )
+        count[border] = int(sampled.labels.sum())
+    assert count == {True: 4, False: 2}
+
+
+def test_proposals_in_training_are_twice_as_many_as_published() -> None:
+    model = recipe_of({"system": "zsi", "text": {"vectors": "given.txt", "vocabulary": "given.txt"}}).model
+    assert (model.training_proposals, model.proposals) == (2000, 1000)
+    system = system_of(proposals=5, training_proposals=9)
+    maps = system._seen_maps(torch.rand(1, 3, 64, 64), torch.zeros(1, 64, 64, dtype=torch.bool))[0][0]
+    assert len(system.eval().propose(maps, height=64, width=64).corners) == 5
+    assert len(system.train().propose(maps, height=64, width=64).corners) == 9
+
+
+def test_losses_are_means_over_the_samples_of_the_batch() -> None:
+    """An image with more matched regions counts more than another; only pooled over each image they count alike."""
+    system = system_of(loss_pooling="image").train()
+    batch = batch_of(system)
+    output = system(batch)
+    terms = {}
+    for pooling in ("image", "batch"):
+        torch.manual_seed(0)
+        system.loss_pooling = pooling
+        terms[pooling] = system.loss(output, batch)
+    torch.manual_seed(0)
+    rows = range(len(batch.images))
+    instances = [
+        system._instances(row, output.extras["regions"][row], output.extras["sentence_vectors"][row], batch)
+        for row in rows
+    ]
+    parts = [system._sample(output.extras["regions"][row], instances[row]) for row in rows]
+    counts = torch.tensor([float(len(regions.labels)) for _, regions, *_ in parts])
+    means = torch.stack([system._losses(part)["class"] for part in parts])
+    assert torch.allclose(terms["batch"]["class"], (counts * means).sum() / counts.sum(), atol=1e-5)
+    assert torch.allclose(terms["image"]["class"], means.mean(), atol=1e-5)
+    assert set(terms["batch"]) == set(terms["image"])
 
 
 def test_the_published_size() -> None:

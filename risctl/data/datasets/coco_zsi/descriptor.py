@@ -18,7 +18,9 @@ _OPTIONS = (
         help="Instances to test on. Default: the training pictures that show an unseen class.",
     ),
     DatasetOption(name="test_images", type=Path, help="The folder of the test pictures. Default: --images."),
-    DatasetOption(name="held_out", type=float, help="Share of training pictures kept as split val.", default=0.1),
+    DatasetOption(
+        name="held_out", type=float, help="Share of training pictures kept as split val; published: none.", default=0.0
+    ),
     DatasetOption(name="seed", type=int, help="Decides which are held out.", default=0),
 )
 

@@ -31,7 +31,7 @@ def make_coco_zsi(
     training: InstanceFolder,
     *,
     test: InstanceFolder | None = None,
-    held_out: float = 0.1,
+    held_out: float = 0.0,
     seed: int = 0,
     on_missing: OnMissing = "refuse",
     progress: Progress | None = None,
