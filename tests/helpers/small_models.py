@@ -21,6 +21,18 @@ VLT: dict[str, Any] = {
     "visual": {"name": "small_cnn"},
     "text": {"hidden": 8, "dim": 8},
 }
+STEP: dict[str, Any] = {
+    "system": "step",
+    "input_size": 64,
+    "max_words": 8,
+    "folds": 1,
+    "filters": 32,
+    "attention": 8,
+    "embedding": 12,
+    "context_channels": 8,
+    "visual": {"name": "small_cnn"},
+    "text": {"hidden": 10, "dim": 12},
+}
 REFERFORMER: dict[str, Any] = {
     "system": "referformer",
     "short_side": 48,

@@ -17,16 +17,14 @@ from helpers.system_contract import TEXTS, items_of
 
 from risctl.core.encoders.text.hashed_words import HashedWords
 from risctl.core.fusion.box_selector import BoxScores, BoxSelector
-from risctl.core.fusion.colour_histograms import APPEARANCE, colour_histograms
-from risctl.core.heads.detection import BINS, CellPredictions
-from risctl.core.heads.detector import InstanceDetector, select_detections
+from risctl.core.fusion.colour_histograms import APPEARANCE
+from risctl.core.heads.detector import InstanceDetector
 from risctl.data.batch import Batch, Item, collate
 from risctl.errors import UsageError
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 from risctl.systems.mini.model import DetectedFeatures, Mini
 from risctl.systems.mini.preprocess import MiniPreprocess
-from risctl.vision.colour_names import NAMES
 
 WORDS = ("the", "man", "left", "red", "cup")
 
@@ -129,35 +127,6 @@ def test_the_loss_reaches_every_part(mini: Mini) -> None:
         mini.box_selector.look,
     )
     assert all(any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters()) for part in parts)
-
-
-def test_picking_keeps_one_a_place_within_the_picture() -> None:
-    sides = torch.full((1, 3, 4, BINS), -50.0)
-    sides[..., 2] = 0
-    cells = CellPredictions(
-        scores=torch.tensor([[[2.0, -9], [-9, 1.0], [0.0, -9]]]),
-        sides=sides,
-        centres=torch.tensor([[20.0, 20], [21, 20], [60, 20]]),
-        strides=torch.full((3,), 8.0),
-    )
-    things = select_detections(cells, extents=torch.tensor([[0.0, 10, 64, 64]]), max_count=5)
-    assert things.mask.tolist() == [[True, True]]
-    assert things.corners[0].tolist() == [[4, 10, 36, 36], [44, 10, 64, 36]]
-    assert things.scores[0].argmax(1).tolist() == [0, 0]
-    assert select_detections(cells, extents=torch.tensor([[0.0, 10, 64, 64]]), max_count=1).mask.tolist() == [[True]]
-    assert select_detections(
-        cells, extents=torch.tensor([[0.0, 10, 64, 64]]), max_count=5, score_threshold=0.99
-    ).mask.shape == (1, 0)
-
-
-def test_a_box_knows_its_colours() -> None:
-    image = torch.full((1, 3, 64, 64), 0.5)
-    image[0, :, 8:36, 8:56] = torch.tensor([0.8, 0.1, 0.1])[:, None, None]
-    image[0, :, 36:60, 8:56] = torch.tensor([0.1, 0.1, 0.8])[:, None, None]
-    shares = colour_histograms(image, torch.tensor([[[8.0, 8, 56, 60]]]))[0, 0].view(2, len(NAMES))
-    assert NAMES[int(shares[0].argmax())] == "red" and NAMES[int(shares[1].argmax())] == "blue"
-    assert float(shares.sum(1).max()) <= 1 + 1e-5
-    assert colour_histograms(image, torch.zeros(1, 0, 4)).shape == (1, 0, APPEARANCE)
 
 
 def test_several_instances_are_selected_where_several_are_probable(mini: Mini) -> None:

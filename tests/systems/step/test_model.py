@@ -3,40 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from helpers.ability_contracts import CachedFeaturesContract, ExplainableContract
+from helpers.small_models import STEP as SMALL
 from helpers.small_models import recipe_of
 from helpers.system_contract import SIZES, WORDS, items_of
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from risctl.core.encoders.load_weights import load_backbone, load_state
-from risctl.core.encoders.text.bilstm import BiLSTMEncoder
-from risctl.core.encoders.visual import published_weights
-from risctl.core.encoders.visual.dilated_resnet import DilatedResNet
 from risctl.data.batch import Batch, collate
-from risctl.errors import RecipeError
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import Output, System
 from risctl.systems.registry import build_system
 
-SMALL: dict[str, Any] = {
-    "system": "step",
-    "input_size": 64,
-    "max_words": 8,
-    "folds": 1,
-    "filters": 32,
-    "attention": 8,
-    "embedding": 12,
-    "context_channels": 8,
-    "visual": {"name": "small_cnn"},
-    "text": {"hidden": 10, "dim": 12},
-}
 TOLERANCE = 1e-5
 
 
@@ -162,56 +144,6 @@ def test_the_published_size() -> None:
     ]
     assert system.text.channels == 2000
     assert len(system.course) == 25
-
-
-def test_the_backbone_is_torchvisions() -> None:
-    """Its dilated ResNet-101 gives the same maps, from the same names."""
-    from torchvision.models import resnet101
-
-    torch.manual_seed(0)
-    published = resnet101(weights=None, replace_stride_with_dilation=[False, True, True]).eval()
-    backbone = DilatedResNet("resnet101").eval()
-    load_state(backbone, published.state_dict(), source="torchvision", ignored=("fc.",))
-    images = torch.rand(1, 3, 64, 48)
-    with torch.no_grad():
-        maps = backbone(images, torch.zeros(1, 64, 48, dtype=torch.bool)).maps
-        x = published.maxpool(
-            published.relu(published.bn1(published.conv1((images - backbone.mean) / backbone.deviation)))
-        )
-        for layer, one in zip(("layer1", "layer2", "layer3", "layer4", ""), maps, strict=True):
-            assert torch.allclose(x, one, atol=TOLERANCE * float(x.abs().max()))
-            x = getattr(published, layer)(x) if layer else x
-
-
-def test_the_backbone_of_torchvisions_deeplabv3_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From its file, and by its name."""
-    from torchvision.models.segmentation import deeplabv3_resnet50
-
-    published = deeplabv3_resnet50(weights=None, weights_backbone=None, aux_loss=True).state_dict()
-    torch.save(published, tmp_path / "deeplabv3.pth")
-    monkeypatch.setattr(published_weights, "_fetched", lambda weights: published)
-    for weights in (str(tmp_path / "deeplabv3.pth"), "deeplabv3"):
-        backbone = DilatedResNet("resnet50", depth=4)
-        load_backbone(backbone, "resnet50", weights, ignored=("layer4.",))
-        assert torch.equal(backbone.layer3[5].conv3.weight, published["backbone.layer3.5.conv3.weight"])
-
-
-def test_the_reader_is_a_packed_bidirectional_lstm() -> None:
-    """torch's own, given the lengths; its states are zero where no word is."""
-    torch.manual_seed(0)
-    reader = BiLSTMEncoder(embedding=torch.nn.Embedding(9, 6), dim=6, hidden=5).eval()
-    own = torch.nn.LSTM(6, 5, batch_first=True, bidirectional=True)
-    state = dict(reader.ahead.state_dict())
-    own.load_state_dict(state | {f"{name}_reverse": one for name, one in reader.back.state_dict().items()})
-    words = torch.randint(0, 9, (3, 7))
-    lengths = torch.tensor([4, 7, 1])
-    mask = torch.arange(7)[None] < lengths[:, None]
-    with torch.no_grad():
-        read = reader(words, mask)
-        packed = pack_padded_sequence(reader.embedding(words), lengths, batch_first=True, enforce_sorted=False)
-        states, (last, _) = own(packed)
-    assert torch.allclose(read.words, pad_packed_sequence(states, batch_first=True)[0], atol=1e-6)
-    assert torch.allclose(read.sentence, torch.cat([last[0], last[1]], dim=1), atol=1e-6)
 
 
 def test_maps_show_every_step() -> None:
@@ -346,25 +278,3 @@ def test_frozen_parts_of_the_backbone_stay() -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
     trained = {name.split(".")[0] for name, one in system.visual.named_parameters() if one.grad is not None}
     assert trained == {"layer2", "layer3", "layer4"}
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"input_size": 100}, "a multiple of 8, for instance 96 or 104"),
-        ({"levels": [3, 1]}, "ascending order"),
-        ({"levels": [6]}, "model.levels"),
-        ({"visual": {"name": "deeplab_resnet101", "weights": "imagenet"}}, "weights of resnet18, resnet50"),
-        ({"visual": {"name": "resnet18", "weights": "deeplabv3"}}, "weights of resnet50, resnet101 only"),
-    ],
-)
-def test_recipes_refuse(changes: dict[str, Any], says: str) -> None:
-    with pytest.raises(RecipeError, match=says):
-        recipe_of(SMALL | changes)
-
-
-def test_norms_are_kept_with_loaded_weights_by_default() -> None:
-    def norms(**visual: Any) -> bool:
-        return recipe_of(SMALL | {"visual": {"name": "resnet50", **visual}}).model.visual.frozen_norms
-
-    assert (norms(), norms(weights="imagenet"), norms(weights="imagenet", frozen_norms=False)) == (False, True, False)

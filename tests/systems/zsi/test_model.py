@@ -15,17 +15,13 @@ from helpers.small_models import recipe_of
 from helpers.system_contract import WORDS, items_of
 from helpers.tiny import tiny_store
 
-from risctl.core.encoders.text.query_word import SIDE_NAMES
-from risctl.core.fusion.location_selector import select_by_location
 from risctl.core.heads.background_rpn import Proposals
 from risctl.core.heads.box_conventions import BoxConvention
 from risctl.core.heads.semantic_box import STDS
 from risctl.data.batch import Batch, InstanceTargets, collate
 from risctl.data.loading.instance_dataset import InstanceDataset
 from risctl.data.store.reader import Store
-from risctl.errors import RecipeError
 from risctl.language.coco_classes import CLASSES, SPLITS
-from risctl.language.location_phrases import place_of
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
@@ -41,6 +37,8 @@ REFERENCE: dict[str, Any] = {
     "unseen_boxes": "reference",
     "border_anchors": False,
 }
+
+
 CLASS_WORDS = " ".join((*SPLITS["48_17"].seen, *SPLITS["48_17"].unseen)).split()
 
 
@@ -295,34 +293,6 @@ def test_seen_classes_asked_for_make_a_question_generalised(monkeypatch: pytest.
         told.clear()
         assert system.detect(visual, parts, geometry=geometry, min_score=-1.0)
         assert set(told) == {generalised}
-
-
-def test_places_choose_among_what_is_nearly_as_good_as_the_best() -> None:
-    boxes = torch.tensor([[40.0, 10, 60, 30], [0, 10, 20, 30], [80, 10, 99, 29], [0, 60, 5, 65]])
-    scores = torch.tensor([0.5, 0.45, 0.4, 0.1])
-
-    def chosen(phrase: str) -> int:
-        place = place_of(phrase.split())
-        named = torch.tensor([float(name in place.sides) for name in SIDE_NAMES] + [float(place.rank)])
-        return select_by_location(boxes, scores, named, height=100, width=100)
-
-    assert (chosen("the zebra"), chosen("left zebra"), chosen("rightmost zebra")) == (0, 1, 2)
-    assert (chosen("second zebra"), chosen("third zebra"), chosen("first zebra")) == (0, 2, 0)
-    assert (chosen("second from left"), chosen("zebra in the middle"), chosen("smallest zebra")) == (0, 0, 2)
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"long_side": 32}, "no less than `model.short_side`"),
-        ({"split": "60_20"}, "model.split"),
-        ({"visual": {"name": "small_cnn", "weights": "imagenet"}}, "weights of resnet18"),
-        ({"text": {"dim": 12}}, "model.text.vectors"),
-    ],
-)
-def test_recipes_refuse(changes: dict[str, Any], says: str) -> None:
-    with pytest.raises(RecipeError, match=says):
-        recipe_of(SMALL | changes)
 
 
 def _one(system: ZSI) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from risctl.core.encoders.text.hashed_words import GRAMS, HashedWords, WordIds, gram_buckets, split_words
+from risctl.core.encoders.text.hashed_words import HashedWords, WordIds
 from risctl.core.fusion.box_selector import BoxScores, BoxSelector, box_feature_count, box_features, pair_features
 from risctl.data.box_grounding.boxes import Boxes
 
 WORDS = ("left", "right", "second", "from", "big", "dog", "cat", "on", "the", "red", "blue")
+
+
 IDS = WordIds(WORDS)
 
 
@@ -36,32 +38,6 @@ def box_selector(**settings: int | float) -> BoxSelector:
 
 def choose(model: BoxSelector, ids: torch.Tensor, some: Boxes) -> BoxScores:
     return model(*model.encode_text(ids), some)
-
-
-def test_text_is_split_into_words() -> None:
-    assert split_words("The man's T-shirt, 2nd from LEFT!") == ["the", "man", "s", "t", "shirt", "2nd", "from", "left"]
-    assert split_words("  ... ") == []
-    assert len(split_words("word " * 50, max_words=20)) == 20
-
-
-def test_similar_words_share_n_grams() -> None:
-    assert len(set(gram_buckets("zebra", buckets=4096)) & set(gram_buckets("zebras", buckets=4096))) >= 6
-    assert not set(gram_buckets("zebra", buckets=4096)) & set(gram_buckets("truck", buckets=4096))
-    assert len(gram_buckets("a" * 90, buckets=64)) == GRAMS
-    # A checkpoint's rows are these wherever it is read.
-    assert gram_buckets("left", buckets=4096) == [1178, 217, 2525, 4057, 462, 1896, 3814]
-
-
-def test_ids_and_embeddings_of_words() -> None:
-    ids_of = WordIds(WORDS, max_words=5)
-    words = HashedWords(len(WORDS), channels=8, max_words=5)
-    ids = ids_of("left zebras")
-    assert ids.shape == (5, 1 + GRAMS)
-    assert ids[0, 0] == 2 and ids[1, 0] == 1 and not ids[2:].any()
-    vectors = words(ids)
-    assert not vectors[2:].any()
-    # Unknown words differ by their letters.
-    assert not torch.equal(words(ids_of("zebras"))[0], words(ids_of("trucks"))[0])
 
 
 def test_box_features_have_the_stated_number_and_are_finite() -> None:
