@@ -24,6 +24,9 @@ Source = str | Path | bytes | Image.Image | np.ndarray
 
 # Twice Pillow's own limit: where Pillow refuses to go on.
 MAX_PIXELS = 178_956_970
+# The longest side that JPEG has. A picture of one row and millions of columns is no picture, and what is computed of it
+# takes far more memory than its area tells.
+MAX_SIDE = 65_535
 # File name suffixes of images. HEIC cannot be read, but is better refused by name than passed over.
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"),
@@ -267,6 +270,11 @@ def _check_size(size: tuple[int, int], *, name: str, max_pixels: int) -> None:
     width, height = size
     if width < 1 or height < 1:
         raise DataError(f"{name} has no pixels: {width}x{height}")
+    if max(width, height) > MAX_SIDE:
+        raise DataError(
+            f"{name} has {width}x{height} pixels, a side longer than the limit of {MAX_SIDE:,}; "
+            "scale it down or crop it first"
+        )
     if width * height > max_pixels:
         raise DataError(
             f"{name} has {width * height:,} pixels ({width}x{height}), more than the limit of {max_pixels:,}; "

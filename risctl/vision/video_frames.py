@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,7 +16,8 @@ import numpy as np
 
 from risctl.errors import DataError, MachineError
 from risctl.vision.image_files import find_images
-from risctl.vision.images import read_image
+from risctl.vision.images import MAX_SIDE, read_image
+from risctl.vision.video_length import missing_part
 
 SUFFIXES = frozenset(
     (
@@ -26,6 +28,10 @@ SUFFIXES = frozenset(
 FOLDER_RATE = 24.0
 """Frames per second that are assumed of a folder of images."""
 
+MAX_FRAME_PIXELS = 8192 * 4320
+"""The most pixels that a frame of a video file may have, those of 8K; a clip holds several frames."""
+
+_RATES = (0.01, 1000.0)  # what a damaged header states beyond is no rate
 _TICKS = 60_000
 """Clock ticks per second of written videos: the usual rates divide it, and MPEG-4 allows at most 65,535."""
 
@@ -36,7 +42,8 @@ class Frame:
 
     Attributes:
         index: Its number, from 0.
-        name: Name of its file in a folder, without suffix; else its number in five digits.
+        name: Name of its file in a folder, without suffix where that tells it from the others; else its number in five
+            digits.
         pixels: RGB pixels, uint8 (H, W, 3).
         time: Seconds from the first frame, None if unknown.
     """
@@ -56,12 +63,14 @@ class Video:
         rate: Mean frames per second.
         count: Number of frames as the file declares it, None if it does not.
         images: The files of a folder, in order.
+        missing: What the file lacks at its end, None if nothing is known to be missing.
     """
 
     path: Path
     rate: float
     count: int | None
     images: tuple[Path, ...] = ()
+    missing: str | None = None
 
     @property
     def name(self) -> str:
@@ -82,16 +91,20 @@ class Video:
             return cls(path=path, rate=FOLDER_RATE, count=len(images), images=images)
         if not path.is_file():
             raise DataError(f"no video at {path}")
-        with _opened(path) as container:
+        missing = missing_part(path)
+        with _opened(path, missing=missing) as container:
             stream = container.streams.video[0]
             rate = float(stream.average_rate or FOLDER_RATE)
-            return cls(path=path, rate=rate, count=stream.frames or _frames_in(container.duration, rate))
+            rate = rate if _RATES[0] <= rate <= _RATES[1] else FOLDER_RATE
+            count = stream.frames or _frames_in(container.duration, rate)
+            return cls(path=path, rate=rate, count=count, missing=missing)
 
     def frames(self) -> Iterator[Frame]:
         """Yields the frames in order, as a viewer shows them, transparent ones over white; one is in memory at a time.
 
         Raises:
-            DataError: A frame cannot be read or differs in size from the first.
+            DataError: A frame cannot be read or differs in size from the first, or the file breaks off; the frames
+                before are yielded first.
         """
         size = first = None
         for index, (name, pixels, time) in enumerate(self._from_images() if self.images else self._from_file()):
@@ -104,18 +117,25 @@ class Video:
                 )
             since = None if time is None or first is None else max(0.0, time - first)
             yield Frame(index=index, name=name or f"{index:05d}", pixels=pixels, time=since)
+        breaks_off = "" if self.missing is None else f"breaks off: {self.missing}; take another copy"
         if size is None:
-            raise DataError(f"{self.path} has no frame that can be read")
+            raise DataError(f"{self.path} has no frame that can be read" + (f"; it {breaks_off}" if breaks_off else ""))
+        if breaks_off:
+            raise DataError(f"{self.path} {breaks_off}")
 
     def _from_images(self) -> Iterator[tuple[str, np.ndarray, float | None]]:
+        stems = Counter(path.stem for path in self.images)
         for path in self.images:
-            yield path.stem, read_image(path), None
+            yield (path.stem if stems[path.stem] == 1 else path.name), read_image(path), None
 
     def _from_file(self) -> Iterator[tuple[str, np.ndarray, float | None]]:
         import av
 
-        with _opened(self.path) as container:
-            container.streams.video[0].thread_type = "AUTO"
+        with _opened(self.path, missing=self.missing) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            # The header's size was checked, but frames may come that have another one.
+            stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
             try:
                 for frame in container.decode(video=0):
                     # A phone held upright writes rotated frames and a note.
@@ -211,13 +231,27 @@ def _av() -> Any:
     return av
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path, *, missing: str | None) -> Any:
     av = _av()
+    breaks_off = "" if missing is None else f"; it breaks off: {missing}"
     try:
-        container = av.open(str(path))
-    except (av.FFmpegError, OSError) as error:
-        raise DataError(f"{path} cannot be read as a video: {error}") from error
-    if not container.streams.video:
+        container = av.open(str(path), metadata_errors="replace")
+    except (av.FFmpegError, OSError, ValueError, OverflowError) as error:
+        raise DataError(f"{path} cannot be read as a video: {error}{breaks_off}") from error
+    try:
+        if not container.streams.video:
+            only = ", only sound" if container.streams.audio else ""
+            raise DataError(f"{path} has no picture{only}{breaks_off}")
+        context = container.streams.video[0].codec_context
+        if context is None:
+            raise DataError(f"{path} has pictures in a format that PyAV cannot read{breaks_off}")
+        width, height = context.width, context.height
+        if max(width, height) > MAX_SIDE or width * height > MAX_FRAME_PIXELS:
+            raise DataError(
+                f"{path} has frames of {width}x{height} pixels, more than the limit of {MAX_FRAME_PIXELS:,}; "
+                "scale it down first"
+            )
+    except DataError:
         container.close()
-        raise DataError(f"{path} has no picture, only sound")
+        raise
     return container

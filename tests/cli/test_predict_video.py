@@ -23,6 +23,7 @@ from risctl.inference.predictor import Predictor
 from risctl.inference.video_output_files import VideoPredictions
 from risctl.inference.video_predictor import FramePredictions, VideoPredictor, clips_of
 from risctl.language.vocabulary import Vocabulary
+from risctl.output_files import OutputFiles
 from risctl.results import Prediction
 from risctl.systems.registry import build_system
 from risctl.vision import rle
@@ -233,6 +234,40 @@ def test_a_video_that_breaks_off_keeps_what_came_before(model: Path, tmp_path: P
     [record] = json.loads(done.stdout)
     assert record["frames"] == 4 and not record["complete"]
     assert "4 finished frames are kept" in done.stderr
+
+
+def test_a_film_that_was_cut_is_not_called_complete(model: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.mkv"
+    noise = list(np.random.default_rng(0).integers(0, 256, (12, 60, 90, 3), dtype=np.uint8))
+    write_encoded(whole, noise, codec="mpeg4", layout="yuv420p", times=[0.1 * n for n in range(12)])
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: int(0.6 * whole.stat().st_size)])
+    done = run(str(cut), "red", "!!!", "--model", str(model), "-o", str(tmp_path / "out"), "--json")
+    assert isinstance(done.exception, DataError) and "breaks off: the file ends after" in str(done.exception)
+    assert "cut.mkv breaks off" in done.stderr and "got '!!!'" in done.stderr
+    [record] = json.loads(done.stdout)
+    assert 0 < record["frames"] < 12 and record["complete"] is False
+    assert json.loads(Path(record["rle"]).read_text())["complete"] is False
+
+
+def test_a_bad_phrase_does_not_take_the_others(model: Path, film: Path, tmp_path: Path) -> None:
+    done = run(str(film), "red", "!!!", "--model", str(model), "-o", str(tmp_path / "out"), "--json")
+    assert isinstance(done.exception, DataError) and "1 of 2 phrases" in str(done.exception)
+    [record] = json.loads(done.stdout)
+    assert record["complete"] is True and record["frames"] == 11
+
+
+def test_an_interrupt_before_the_first_frame_keeps_what_was_there(model: Path, film: Path, tmp_path: Path) -> None:
+    options = ("dog", "--model", str(model), "-o", str(tmp_path / "out"), "--quiet")
+    assert run(str(film), *options).exit_code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    outputs = OutputFiles(overwrite=True)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        VideoPredictions(tmp_path / "out", Video.open(film), texts=["dog"], model="m", threshold=0.5, outputs=outputs),
+    ):
+        raise KeyboardInterrupt
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
 
 
 def answers(model: Path, film: Path, **options: Any) -> list[np.ndarray]:

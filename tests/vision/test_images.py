@@ -231,6 +231,21 @@ def test_enormous_pictures_are_refused_from_the_header(tmp_path: Path) -> None:
     assert before == Image.MAX_IMAGE_PIXELS
 
 
+@pytest.mark.parametrize(("width", "height"), [(178_956_970, 1), (1, 65_536), (65_536, 2)])
+def test_pictures_of_few_rows_and_millions_of_columns_are_refused_from_the_header(width: int, height: int) -> None:
+    data = png(width=width, height=height, depth=8, colour=2, rows=b"")
+    for read in (read_image, decode_stored):
+        with pytest.raises(DataError, match=rf"{width}x{height} pixels, a side longer than the limit of 65,535; scale"):
+            read(data)
+    with pytest.raises(DataError, match="a side longer"):
+        read_image(np.zeros((height, width), dtype=np.uint8))
+
+
+def test_the_longest_side_is_read() -> None:
+    for size in ((65_535, 1), (1, 65_535)):
+        assert read_image(encoded(Image.new("1", size), "PNG")).shape == (size[1], size[0], 3)
+
+
 def test_the_limit_can_be_set() -> None:
     data = encoded(Image.fromarray(CORNERS), "PNG")
     assert read_image(data, max_pixels=32 * 48).shape == (32, 48, 3)

@@ -31,6 +31,8 @@ def open_video(source: str, *, out: Path) -> Video:
     video = Video.open(Path(source))
     if video.images and out.resolve() == video.path.resolve():
         raise UsageError(f"{out} is the folder of the frames; name another folder with --out")
+    if video.missing is not None:
+        console.warn(f"{source} breaks off: {video.missing}; the frames before are predicted")
     return video
 
 
