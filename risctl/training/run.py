@@ -21,6 +21,7 @@ from risctl.data.store.reader import Store
 from risctl.devices import determinism, device_name, pick_device
 from risctl.errors import MachineError, UsageError
 from risctl.recipe.schema import Recipe
+from risctl.threads import keep_threads
 from risctl.training.callback import NullCallback, ProgressCallback
 from risctl.training.datasets import training_dataset
 from risctl.training.ema import EMA
@@ -134,6 +135,15 @@ def resume(path: Path, *, recipe: Recipe | None = None, **options: Unpack[TrainO
     return _run(recipe or own, run=run, out=None, **options)
 
 
+def device_of_run(name: str, run: RunFolder | None) -> torch.device:
+    """Returns a device by name; on the CPU, a run that has begun computes with as many threads as it did before."""
+    device = pick_device(name)
+    threads = None if run is None else run.threads()
+    if threads is not None and device.type == "cpu":
+        keep_threads(threads)
+    return device
+
+
 def _run(
     recipe: Recipe,
     *,
@@ -144,7 +154,7 @@ def _run(
     callback: ProgressCallback | None = None,
     build: Builder | None = None,
 ) -> TrainingResult:
-    accelerator = _accelerator(pick_device(device), recipe.train.precision)
+    accelerator = _accelerator(device_of_run(device, run), recipe.train.precision)
     is_first = accelerator.is_main_process
     resumption = None if run is None else Resumption.read(run)
     with ExitStack() as opened:

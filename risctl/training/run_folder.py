@@ -90,6 +90,14 @@ class RunFolder:
         with replacing(self.path / "versions.json") as file:
             file.write_text(json.dumps(versions(), indent=2) + "\n", encoding="utf-8")
 
+    def threads(self) -> int | None:
+        """Returns how many threads the run's last start computed with, None if that is not known."""
+        try:
+            count = json.loads((self.path / "versions.json").read_text(encoding="utf-8"))["threads"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return count if isinstance(count, int) and count > 0 else None
+
     def _write_recipe(self, recipe: Recipe) -> None:
         with replacing(self.recipe_file) as file:
             file.write_text(recipe.to_yaml(), encoding="utf-8")

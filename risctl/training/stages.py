@@ -49,6 +49,8 @@ def resume(path: Path, *, recipe: Recipe | None = None, **options: Unpack[TrainO
 
 
 def _run_stages(recipe: Recipe, run: RunFolder, **options: Unpack[TrainOptions]) -> TrainingResult:
+    # Before the note, which holds the number of threads.
+    training.device_of_run(options.get("device", "auto"), run)
     run.note_start(recipe, options.get("command", ""))
     callback = options.get("callback") or NullCallback()
     done, began = _finished(run), time.monotonic()

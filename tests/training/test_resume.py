@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from helpers.tiny import PROCESSES, assert_same_tensors, build_tiny, tiny_recipe, tiny_store, train_tiny, weights_of
 
 from risctl.checkpoints.checkpoint import read_tensors
 from risctl.errors import UsageError
 from risctl.interrupts import Terminated
 from risctl.recipe.schema import Recipe
+from risctl.threads import EXPLICIT
 from risctl.training.run import resume, train
 from risctl.training.run_folder import RunFolder
 
@@ -204,6 +206,30 @@ def test_a_longer_run_goes_on_from_a_shorter_one(store: Path, tmp_path: Path) ->
     resume(tmp_path / "short", recipe=longer, device="cpu", build=build_tiny)
     assert_same_runs(tmp_path / "long", tmp_path / "short")
     assert RunFolder(tmp_path / "short").recipe() == longer
+
+
+@pytest.mark.parametrize("explicit", [False, True])
+def test_a_resumed_run_keeps_its_number_of_threads(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, explicit: bool
+) -> None:
+    """Another number rounds sums differently; on a machine that is busier by then, it would be another run."""
+    recipe = make_recipe(store, epochs=1, eval_every=None)
+    train(recipe, out=tmp_path / "run", device="cpu", build=build_tiny)
+    noted = tmp_path / "run" / "versions.json"
+    began = json.loads(noted.read_text())
+    assert began["threads"] == torch.get_num_threads()
+    noted.write_text(json.dumps(began | {"threads": 3}))
+    for name in EXPLICIT:
+        monkeypatch.delenv(name, raising=False)
+    if explicit:
+        monkeypatch.setenv("OMP_NUM_THREADS", str(began["threads"]))
+    longer = make_recipe(store, epochs=2, eval_every=None)
+    try:
+        resume(tmp_path / "run", recipe=longer, device="cpu", build=build_tiny)
+        assert torch.get_num_threads() == (began["threads"] if explicit else 3)
+    finally:
+        torch.set_num_threads(began["threads"])
+    assert json.loads(noted.read_text())["threads"] == (began["threads"] if explicit else 3)
 
 
 def test_two_processes_do_not_train_in_one_folder(store: Path, tmp_path: Path) -> None:
