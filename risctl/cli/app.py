@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from risctl import __version__
-from risctl.errors import EXIT_CODES, RisctlError
+from risctl.errors import EXIT_CODES, MachineError, RisctlError
 from risctl.interrupts import Terminated, raise_on_sigterm
 
 DESCRIPTION = "Referring image segmentation: give it a picture and a phrase, get the mask."
@@ -125,12 +127,19 @@ class LazyGroup(TyperGroup):
         return name, self.load(name) if name in SUBCOMMANDS else command, rest
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the subcommand. Typer would give SIGTERM, a kind of KeyboardInterrupt here, the code of Ctrl-C."""
+        """Runs the subcommand.
+
+        Typer would give SIGTERM, a kind of KeyboardInterrupt here, the code of Ctrl-C, and would end in silence at a
+        pipe to a process that is gone.
+        """
         try:
             with _escaped_usage_errors():
                 return super().invoke(ctx)
         except Terminated as error:
             raise typer.Exit(error.exit_code) from error
+        except OSError as error:
+            where = f": {os.fspath(error.filename)!r}" if isinstance(error.filename, str | os.PathLike) else ""
+            raise MachineError(f"{error.strerror or error}{where}") from error
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parses the options of the top level."""
@@ -200,7 +209,8 @@ def main() -> None:
 
     watch()
     raise_on_sigterm()
-    with standard_streams():
+    with standard_streams(), warnings.catch_warnings():
+        warnings.showwarning = _show_warning
         code = _exit_code()
         try:
             sys.stdout.flush()
@@ -223,7 +233,18 @@ def _exit_code() -> int:
         code = exiting.code if isinstance(exiting.code, int) else int(exiting.code is not None)
         # Typer turns Ctrl-C into this code by itself, without a message.
         return _fail(_SIGNALLED[code], code) if code in _SIGNALLED else code
+    except MemoryError:
+        return _fail("not enough memory; `risctl doctor` says how much there is", MachineError.exit_code)
+    except Exception:
+        # A mistake of risctl's. Its text may hold names too.
+        return _fail(f"unexpected; please report it with what `risctl doctor` says\n{traceback.format_exc()}", 1)
     return 0
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    from risctl.cli import console
+
+    console.warn(str(message))
 
 
 def _fail(message: str, code: int) -> int:

@@ -162,7 +162,7 @@ def test_a_signal_ends_the_command_and_what_it_started(
     marks = tmp_path / "marks"
     marks.mkdir()
     process = subprocess.Popen(
-        [sys.executable, "-m", "risctl", "doctor"],
+        [sys.executable, "-m", "risctl", "doctor", "--full"],
         env={**os.environ, "PYTHONPATH": str(tmp_path), "MARKS": str(marks)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -7,9 +7,11 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+from helpers.command_line import Run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,3 +97,30 @@ def test_what_stays_and_what_is_written_out() -> None:
     assert escaped(os.fsdecode(b"\xff\x9b.png")) == "\\xff\\x9b.png"
     assert escaped("\u202egnp.exe\u2066") == "\\u202egnp.exe\\u2066"
     assert escaped("é 熊 👩\u200d🚀 \\n") == "é 熊 👩\u200d🚀 \\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (BrokenPipeError(32, "Broken pipe"), 5, "error: Broken pipe\n"),
+        (OSError(28, "No space left on device", "a\x1b.h5"), 5, "error: No space left on device: 'a\\x1b.h5'\n"),
+        (MemoryError(), 5, "error: not enough memory; `risctl doctor` says how much there is\n"),
+        (ValueError("a \x1b[2J mistake"), 1, "ValueError: a \\x1b[2J mistake\n"),
+    ],
+)
+def test_what_nobody_foresaw_is_told_too(
+    risctl: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, says: str
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("risctl.cli.console.result", fails)
+    ran = risctl("data", "format")
+    assert (ran.code, ran.out) == (code, "")
+    assert ran.err.startswith("error: ") and says in ran.err and "\x1b" not in ran.err
+    assert ("Traceback" in ran.err) == (code == 1)
+
+
+def test_a_warning_of_a_library_is_one_line(risctl: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("risctl.cli.console.result", lambda *_, **__: warnings.warn("\x1b[2J odd", stacklevel=1))
+    assert risctl("data", "format").err == "warning: \\x1b[2J odd\n"
