@@ -8,6 +8,7 @@ all frames inform each other within the pyramid (and a video backbone), and one 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from risctl.core.encoders.base import TextFeatures
-from risctl.errors import UsageError
+from risctl.errors import DataError, UsageError
 from risctl.inference.encoded_image import decode, encode_frames, encode_texts, prepare
 from risctl.inference.predictor import Predictor
 from risctl.results import Prediction
@@ -143,18 +144,20 @@ class VideoPredictor:
 
     def _choose_queries(
         self, video: Video, texts: Sequence[TextFeatures], count: Callable[[int], None]
-    ) -> list[Tensor]:
+    ) -> list[Tensor | None]:
         """Returns for each text the query (1,) whose score, averaged over all frames, is highest; counts the frames."""
         totals: list[Tensor | None] = [None] * len(texts)
-        for frames, first in clips_of(video.frames(), length=self.clip_length, overlap=self.overlap):
-            for index, output in enumerate(self._outputs(frames, texts)[0]):
-                if "query_scores" not in output.maps:
-                    raise UsageError("this model has one answer to a text: --query video needs one with queries")
-                scores = output.maps["query_scores"][0, first:].sum(0)
-                before = totals[index]
-                totals[index] = scores if before is None else before + scores
-            count(len(frames) - first)
-        return [total.argmax()[None] for total in totals if total is not None]
+        # Where the frames break off, so they do in the second pass, after all that could be read.
+        with contextlib.suppress(DataError):
+            for frames, first in clips_of(video.frames(), length=self.clip_length, overlap=self.overlap):
+                for index, output in enumerate(self._outputs(frames, texts)[0]):
+                    if "query_scores" not in output.maps:
+                        raise UsageError("this model has one answer to a text: --query video needs one with queries")
+                    scores = output.maps["query_scores"][0, first:].sum(0)
+                    before = totals[index]
+                    totals[index] = scores if before is None else before + scores
+                count(len(frames) - first)
+        return [None if total is None else total.argmax()[None] for total in totals]
 
     @torch.inference_mode()
     def _outputs(self, frames: Sequence[Frame], texts: Sequence[TextFeatures]) -> tuple[Iterator[Output], Geometry]:
@@ -193,14 +196,24 @@ class VideoPredictor:
 
 
 def clips_of(frames: Iterator[Frame], *, length: int, overlap: int) -> Iterator[tuple[list[Frame], int]]:
-    """Yields (frames of a clip, index of the first that no clip before had); the last clip may be shorter."""
+    """Yields (frames of a clip, index of the first that no clip before had); the last clip may be shorter.
+
+    Raises:
+        DataError: The frames break off; those before are yielded first.
+    """
     held: list[Frame] = []
     first = 0
-    for frame in frames:
-        held.append(frame)
-        if len(held) == length:
-            yield held, first
-            held = held[length - overlap :]
-            first = len(held)
+    stopped = None
+    try:
+        for frame in frames:
+            held.append(frame)
+            if len(held) == length:
+                yield held, first
+                held = held[length - overlap :]
+                first = len(held)
+    except DataError as error:
+        stopped = error
     if len(held) > first:
         yield held, first
+    if stopped is not None:
+        raise stopped

@@ -236,13 +236,15 @@ def test_a_video_that_breaks_off_keeps_what_came_before(model: Path, tmp_path: P
     assert "4 finished frames are kept" in done.stderr
 
 
-def test_a_film_that_was_cut_is_not_called_complete(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("query", ["clip", "video"])
+def test_a_film_that_was_cut_is_not_called_complete(model: Path, tmp_path: Path, query: str) -> None:
     whole = tmp_path / "whole.mkv"
     noise = list(np.random.default_rng(0).integers(0, 256, (12, 60, 90, 3), dtype=np.uint8))
     write_encoded(whole, noise, codec="mpeg4", layout="yuv420p", times=[0.1 * n for n in range(12)])
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(whole.read_bytes()[: int(0.6 * whole.stat().st_size)])
-    done = run(str(cut), "red", "!!!", "--model", str(model), "-o", str(tmp_path / "out"), "--json")
+    options = ("--model", str(model), "-o", str(tmp_path / "out"), "--json", "--query", query)
+    done = run(str(cut), "red", "!!!", *options)
     assert isinstance(done.exception, DataError) and "breaks off: the file ends after" in str(done.exception)
     assert "cut.mkv breaks off" in done.stderr and "got '!!!'" in done.stderr
     [record] = json.loads(done.stdout)
