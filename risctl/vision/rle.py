@@ -66,9 +66,20 @@ def decode(rle: RLE) -> np.ndarray:
     """Decodes `rle` to a mask, bool (H, W), in column-major (Fortran) order in memory."""
     if len(rle["counts"]) > _LONG_COUNTS:
         return coco_mask.decode(_packed(rle)).view(bool)
+    return _filled(rle["size"], runs(rle))
+
+
+def decode_checked(rle: RLE) -> np.ndarray | None:
+    """Decodes `rle` as `decode` does; returns None unless `is_sound`. It takes less time than both."""
+    lengths = _sound_runs(rle)
+    if lengths is None:
+        return None
+    return decode(rle) if len(rle["counts"]) > _LONG_COUNTS else _filled(rle["size"], lengths)
+
+
+def _filled(size: Sequence[int], lengths: np.ndarray) -> np.ndarray:
     # pycocotools writes pixel by pixel, which takes two to five times as long.
-    height, width = rle["size"]
-    lengths = runs(rle)
+    height, width = size
     if len(lengths) > _FEW_RUNS and lengths.min() >= 0 and lengths.sum() == height * width:
         return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape((height, width), order="F")
     # The few runs of most instance masks are filled faster one by one.
@@ -88,8 +99,11 @@ def runs(rle: RLE) -> np.ndarray:
     if not len(codes):
         return codes
     ends = np.flatnonzero(codes & 32 == 0)
-    if not len(ends):
-        return ends
+    return _run_lengths(codes, ends) if len(ends) else ends
+
+
+def _run_lengths(codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Returns the run lengths of codes, int64; `ends` are the places of the last ones of each run."""
     lengths = np.diff(ends, prepend=-1)
     starts = ends - lengths + 1
     shifts = 5 * (np.arange(ends[-1] + 1) - starts.repeat(lengths))
@@ -103,22 +117,27 @@ def runs(rle: RLE) -> np.ndarray:
 def is_sound(rle: RLE) -> bool:
     """Returns whether the counts of `rle` are well formed and cover its size, which is positive, exactly.
 
-    It says what `check` says of the counts, in a third of the time where they are long.
+    It says what `check` says of the counts, in less time where they are long.
     """
-    pixels, counts = math.prod(rle["size"]), rle["counts"]
-    if len(counts) < _LONG_TO_CHECK:
-        return _run_total(counts) == pixels
-    if not counts.isascii():
-        return False
-    codes = np.frombuffer(counts.encode("ascii"), dtype=np.uint8)
-    ends = np.flatnonzero((codes - 48) & 32 == 0)
-    if codes.min() < 48 or codes.max() >= 48 + 64 or not len(ends) or ends[-1] != len(codes) - 1:
-        return False
+    if len(rle["counts"]) < _LONG_TO_CHECK:
+        return _run_total(rle["counts"]) == math.prod(rle["size"])
+    return _sound_runs(rle) is not None
+
+
+def _sound_runs(rle: RLE) -> np.ndarray | None:
+    """Returns the run lengths; None unless they are well formed and cover the size."""
+    if not rle["counts"].isascii():
+        return None
+    codes = np.frombuffer(rle["counts"].encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero(codes & 32 == 0)
+    if not len(ends) or ends[-1] != len(codes) - 1 or codes.min() < 0 or codes.max() >= 64:
+        return None
     if ends[0] >= _LONGEST_RUN or np.diff(ends).max(initial=0) > _LONGEST_RUN:
-        return False
-    # None is above `pixels`, so that neither the sums in `runs` nor this one can overflow unnoticed.
-    lengths = runs(rle)
-    return bool(lengths.min() >= 0 and lengths.max() <= pixels and lengths.sum() == pixels)
+        return None
+    # None is above `pixels`, so that neither these sums nor those of differences can overflow unnoticed.
+    lengths, pixels = _run_lengths(codes, ends), math.prod(rle["size"])
+    sound = lengths.min() >= 0 and lengths.max() <= pixels and lengths.sum() == pixels
+    return lengths if sound else None
 
 
 def area(rle: RLE) -> int:

@@ -2,8 +2,8 @@
 
 A store has one CRC-32 of each column. Columns of numbers are compared with theirs when they are first read, then they
 stay in memory. Columns of texts and masks stay in the file: their first use reads them once, compares the whole with
-its sum, and takes a sum of every row on the way, with which each later read is compared. So a file that is damaged
-while it is in use is noticed as well, for 4 bytes of memory a row.
+its sum, and takes a sum of every few rows on the way, with which each later read is compared. So a file that is damaged
+while it is in use is noticed as well.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import zlib
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,7 +23,24 @@ from risctl.errors import DataError
 _PIECE_BYTES = 4 * 2**20
 """A column is summed in pieces of so many bytes."""
 
+_BLOCK_BYTES, _MOST_ROWS = 512, 8
+"""Rows of about so many bytes have one sum: few enough to read with each, and enough to keep sums few."""
+
 TOKENS = "tokens"
+
+
+class _Blocks(NamedTuple):
+    """The blocks of a text column.
+
+    Attributes:
+        rows: Rows of a block; the last one may have fewer.
+        sums: The CRC-32 of each block.
+        edges: Where each row begins, and where the last one ends, in bytes.
+    """
+
+    rows: int
+    sums: np.ndarray
+    edges: np.ndarray
 
 
 class Columns:
@@ -33,8 +51,7 @@ class Columns:
         self._file, self._path = file, path
         self.layout: Layout
         self._numbers: dict[str, np.ndarray] = {}
-        self._edges: dict[str, np.ndarray] = {}
-        self._sums: dict[str, np.ndarray] = {}
+        self._blocks: dict[str, _Blocks] = {}
 
     def read(self, offset: int, length: int) -> bytes:
         """Returns `length` bytes from `offset` on."""
@@ -109,34 +126,37 @@ class Columns:
             raise self.damaged(f"row {row} of {name} is no text") from error
 
     def _row(self, name: str, row: int) -> bytes:
-        """Returns the bytes of a row, compared with their sum; of tokens, those of a sentence."""
-        sums = self._sums.get(name)
-        if sums is None:
-            sums = self._sums[name] = self._summed(name, row)
-        edges = self._edges[name]
-        start, stop = int(edges[row]), int(edges[row + 1])
-        data = self.read(self.layout.columns[f"{name}/blob"].offset + start, stop - start)
-        if zlib.crc32(data) != sums[row]:
+        """Returns the bytes of a row, whose block is compared with its sum; of tokens, those of a sentence."""
+        blocks = self._blocks.get(name)
+        if blocks is None:
+            blocks = self._blocks[name] = self._summed(name, row)
+        block, edges = row // blocks.rows, blocks.edges
+        own = edges[block * blocks.rows : (block + 1) * blocks.rows + 1].tolist()
+        first, last, place = own[0], own[-1], row - block * blocks.rows
+        data = self.read(self.layout.columns[f"{name}/blob"].offset + first, last - first)
+        if zlib.crc32(data) != blocks.sums[block]:
             raise self.damaged(f"in row {row} of {name}, since it was opened")
-        return data
+        return data[own[place] - first : own[place + 1] - first]
 
-    def _summed(self, name: str, wanted: int) -> np.ndarray:
-        """Returns the CRC-32 of every row of a text column whose whole has the sum that was written."""
+    def _summed(self, name: str, wanted: int) -> _Blocks:
+        """Returns the CRC-32 of every block of a text column whose whole has the sum that was written."""
         edges = self.numbers(f"{name}/offsets")
         if name == TOKENS:
             edges = edges[self.numbers("sentences/tokens/offsets")]
-        self._edges[name] = edges
+        count, length = len(edges) - 1, int(edges[-1])
+        rows = max(1, min(_MOST_ROWS, _BLOCK_BYTES * count // max(1, length)))
+        places = np.append(edges[:-1:rows], length)
         column = self.layout.columns[f"{name}/blob"]
-        sums = np.zeros(len(edges) - 1, dtype=np.uint32)
-        total = row = 0
-        while row < len(sums):
-            # As many rows as fit into a piece, but at least one.
-            stop = max(row + 1, int(np.searchsorted(edges, edges[row] + _PIECE_BYTES, side="right")) - 1)
-            places = (edges[row : stop + 1] - edges[row]).tolist()
-            data = memoryview(self.read(column.offset + int(edges[row]), places[-1]))
+        sums: list[int] = []
+        total = block = 0
+        while block < len(places) - 1:
+            # As many blocks as fit into a piece, but at least one.
+            stop = max(block + 1, int(np.searchsorted(places, places[block] + _PIECE_BYTES, side="right")) - 1)
+            ends = (places[block : stop + 1] - places[block]).tolist()
+            data = memoryview(self.read(column.offset + int(places[block]), ends[-1]))
             total = zlib.crc32(data, total)
-            sums[row:stop] = [zlib.crc32(data[start:end]) for start, end in pairwise(places)]
-            row = stop
+            sums += [zlib.crc32(data[start:end]) for start, end in pairwise(ends)]
+            block = stop
         if total != column.crc32:
             raise self.damaged(f"in {name}, of which row {wanted} is wanted")
-        return sums
+        return _Blocks(rows, np.array(sums, dtype=np.uint32), edges)

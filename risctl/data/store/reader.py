@@ -294,16 +294,35 @@ class Store:
         image = self.numbers("refs/image")[row]
         return rle.empty(int(self.numbers("images/height")[image]), int(self.numbers("images/width")[image]))
 
+    def _decoded_mask(self, ref_row: int) -> np.ndarray:
+        """Returns the mask of a ref, bool (H, W); most are of one annotation, which is checked while it is decoded."""
+        annotations = self._annotations_of_ref(ref_row)
+        if len(annotations) != 1 or self._sound_masks[annotations[0]]:
+            return rle.decode(self.mask(ref_row))
+        mask = self._unchecked_mask(annotations[0])
+        decoded = rle.decode_checked(mask)
+        if decoded is None:
+            raise self._unsound(annotations[0], mask)
+        self._sound_masks[annotations[0]] = True
+        return decoded
+
     def _mask(self, row: int) -> RLE:
-        image = self.numbers("annotations/image")[row]
-        size = [int(self.numbers("images/height")[image]), int(self.numbers("images/width")[image])]
-        mask: RLE = {"size": size, "counts": self._columns.text("annotations/counts", row)}
+        mask = self._unchecked_mask(row)
         # Once for each mask: then its bytes are known to be the same.
         if not self._sound_masks[row]:
             if not rle.is_sound(mask):
-                raise self._columns.damaged(f"the mask of annotation row {row} does not fill {size[0]}x{size[1]}")
+                raise self._unsound(row, mask)
             self._sound_masks[row] = True
         return mask
+
+    def _unchecked_mask(self, row: int) -> RLE:
+        image = self.numbers("annotations/image")[row]
+        size = [int(self.numbers("images/height")[image]), int(self.numbers("images/width")[image])]
+        return {"size": size, "counts": self._columns.text("annotations/counts", row)}
+
+    def _unsound(self, row: int, mask: RLE) -> DataError:
+        height, width = mask["size"]
+        return self._columns.damaged(f"the mask of annotation row {row} does not fill {height}x{width}")
 
     @cached_property
     def _sound_masks(self) -> np.ndarray:
@@ -334,7 +353,7 @@ class Store:
         """
         sentence = self.sentence(sentence_row)
         ref = self.ref(sentence.ref)
-        mask = rle.decode(self.mask(sentence.ref))
+        mask = self._decoded_mask(sentence.ref)
         return Sample(
             image=self.pixels(sentence.image) if pixels else np.zeros((*mask.shape, 0), dtype=np.uint8),
             text=sentence.text(text_field),
