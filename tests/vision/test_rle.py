@@ -217,3 +217,25 @@ def test_real_annotations_are_read_as_pycocotools_reads_them(refer_mini) -> None
         theirs = coco_mask.merge(theirs) if isinstance(theirs, list) else theirs
         assert read["counts"] == theirs["counts"].decode()
         rle.check(read)
+
+
+@given(blocks, st.data())
+def test_sound_counts_are_told_from_others_as_the_check_tells_them(
+    block: tuple[int, int, list[tuple[int, int]]], data: st.DataObject
+) -> None:
+    encoded = rle.encode(blocky(*block))
+    counts = list(encoded["counts"])
+    for _ in range(data.draw(st.integers(0, 2))):
+        place = data.draw(st.integers(0, len(counts)))
+        counts[place : place + data.draw(st.integers(0, 1))] = data.draw(st.text("0PQoq_4é\x00", max_size=40))
+    changed: rle.RLE = {"size": encoded["size"], "counts": "".join(counts)}
+    try:
+        rle.check(changed)
+        sound = True
+    except DataError:
+        sound = False
+    assert rle.is_sound(changed) is (rle._sound_runs(changed) is not None) is sound
+    decoded = rle.decode_checked(changed)
+    assert (decoded is not None) is sound
+    if decoded is not None:
+        np.testing.assert_array_equal(decoded, coco_mask.decode({**changed, "counts": changed["counts"].encode()}))
