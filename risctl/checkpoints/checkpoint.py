@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from risctl import __version__
+from risctl.checkpoints.header import FORMAT_VERSION, parse_header
 from risctl.checkpoints.upgrade import upgraded_names, upgraded_recipe
 from risctl.errors import CheckpointError, MachineError, RecipeError, UsageError
 from risctl.files import replacing
@@ -29,9 +30,25 @@ from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
+from risctl.weights.budget import check_regular
+from risctl.weights.skeleton import check_fit
+from risctl.weights.tensor_checks import Layout, check_finite, layouts_of
 
-FORMAT_VERSION = 2
 MODEL, MEAN, TRAINING = "model.", "mean.", "training."
+Value = TypeVar("Value")
+
+_DTYPES = {
+    "BOOL": torch.bool,
+    "U8": torch.uint8,
+    "I8": torch.int8,
+    "I16": torch.int16,
+    "I32": torch.int32,
+    "I64": torch.int64,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+}
 
 
 def save_checkpoint(
@@ -76,6 +93,78 @@ def save_checkpoint(
             raise MachineError(f"cannot write {path}: {error}; check free space and permissions") from error
 
 
+class CheckpointFile:
+    """An open checkpoint: its header is checked, its tensors are not read yet.
+
+    Attributes:
+        path: The file.
+        header: The header.
+    """
+
+    def __init__(self, file: Any, path: Path) -> None:
+        """Reads the header of a file that `open_checkpoint` opened."""
+        self.path = path
+        self.header = parse_header((file.metadata() or {}).get("risctl"), path)
+        self._file = file
+        self._system = str(self.header["recipe"]["model"].get("system"))
+
+    def layouts(self, prefixes: tuple[str, ...]) -> dict[str, Layout]:
+        """Returns what the file says of the tensors of some groups, by their names of today."""
+        return self._renamed({name: self._layout(name) for name in self._names(prefixes)})
+
+    def read(self, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+        """Returns the tensors of some groups by their names of today, on the CPU.
+
+        Raises:
+            CheckpointError: They differ from their digest, or are no finite numbers.
+        """
+        names = self._names(prefixes)
+        for name in names:
+            if self._layout(name).dtype is None:
+                kind = self._file.get_slice(name).get_dtype()
+                raise CheckpointError(f"{self.path} is refused: {name} holds numbers of type {kind}, no model's")
+        tensors = {name: self._file.get_tensor(name) for name in names}
+        for prefix in prefixes:
+            if _digest(tensors, prefix) != self.header["sha256"].get(prefix):
+                raise CheckpointError(
+                    f"{self.path} is damaged: its {prefix}* tensors differ from their digest; take another copy"
+                )
+        # The optimizer's moments may overflow; its next step tells.
+        weights = ((name, tensor) for name, tensor in tensors.items() if name.startswith((MODEL, MEAN)))
+        check_finite(weights, source=self.path)
+        return self._renamed(tensors)
+
+    def _names(self, prefixes: tuple[str, ...]) -> list[str]:
+        return [name for name in self._file.keys() if name.startswith(prefixes)]  # noqa: SIM118  no mapping
+
+    def _layout(self, name: str) -> Layout:
+        tensor = self._file.get_slice(name)
+        return Layout(tuple(tensor.get_shape()), _DTYPES.get(tensor.get_dtype()))
+
+    def _renamed(self, tensors: Mapping[str, Value]) -> dict[str, Value]:
+        renamed = upgraded_names(tensors, system=self._system, version=self.header["format_version"])
+        if len(renamed) != len(tensors):
+            raise CheckpointError(f"{self.path} is damaged: it holds tensors under their old and new names")
+        return renamed
+
+
+@contextmanager
+def open_checkpoint(path: Path) -> Iterator[CheckpointFile]:
+    """Opens a checkpoint and reads its header.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, not risctl's, or written by a newer version.
+    """
+    check_regular(path, what="a checkpoint file")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            yield CheckpointFile(file, path)
+    except (SafetensorError, OSError, UnicodeError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or no safetensors file: {error}; weights of other programs go through `risctl import`"
+        ) from error
+
+
 def read_tensors(path: Path, *, prefixes: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Reads the header and the tensors of some groups, each compared with its digest.
 
@@ -87,18 +176,11 @@ def read_tensors(path: Path, *, prefixes: tuple[str, ...]) -> tuple[dict[str, An
         The header, and the tensors by name, group prefix included, on the CPU.
 
     Raises:
-        CheckpointError: The file is missing, damaged, not risctl's, or written by a newer version.
+        CheckpointError: The file is missing, damaged, not risctl's, or written by a newer version; or its weights are
+            no finite numbers.
     """
-    with _opened(path) as file:
-        header = _header(file, path)
-        tensors = {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefixes)}  # noqa: SIM118
-    for prefix in prefixes:
-        if _digest(tensors, prefix) != header["sha256"].get(prefix):
-            raise CheckpointError(
-                f"{path} is damaged: its {prefix}* tensors differ from their digest; take another copy"
-            )
-    system = str(header["recipe"].get("model", {}).get("system"))
-    return header, upgraded_names(tensors, system=system, version=header["format_version"])
+    with open_checkpoint(path) as file:
+        return file.header, file.read(prefixes)
 
 
 def recipe_of(header: Mapping[str, Any], path: Path) -> Recipe:
@@ -122,29 +204,19 @@ def vocabulary_of(header: Mapping[str, Any], path: Path) -> Vocabulary:
     Raises:
         CheckpointError: The header holds none.
     """
-    words = header["vocabulary"]
-    if not isinstance(words, list):
-        raise CheckpointError(f"{path} is damaged: expected a list of words, got {type(words).__name__}")
-    return vocabulary_from_list(words)
+    try:
+        return vocabulary_from_list(header["vocabulary"])
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
 
 
 def fill(system: torch.nn.Module, weights: Mapping[str, Tensor], *, source: Path) -> None:
     """Copies `weights` into `system`; `source` names them in errors.
 
     Raises:
-        CheckpointError: Names or shapes differ; the first few are named.
+        CheckpointError: Names, shapes or kinds of numbers differ; the first few are named.
     """
-    own = system.state_dict()
-    problems = [f"{name} is missing" for name in own if name not in weights]
-    problems += [f"{name} is not of this model" for name in weights if name not in own]
-    problems += [
-        f"{name} is {tuple(weights[name].shape)}, expected {tuple(tensor.shape)}"
-        for name, tensor in own.items()
-        if name in weights and weights[name].shape != tensor.shape
-    ]
-    if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise CheckpointError(f"{source} does not fit the model of its recipe: {'; '.join(problems[:3])}{more}")
+    check_fit(system.state_dict(), layouts_of(weights), source=source)
     system.load_state_dict(dict(weights))
 
 
@@ -157,43 +229,6 @@ def checked_output(out: Path) -> Path:
     if out.suffix != ".safetensors" or out.is_dir():
         raise UsageError(f"expected an output file that ends in .safetensors, got {out}")
     return out
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    if not path.is_file():
-        raise CheckpointError(f"no checkpoint file at {path}")
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            yield file
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path} is damaged or no safetensors file: {error}; weights of other programs go through `risctl import`"
-        ) from error
-
-
-def _header(file: Any, path: Path) -> dict[str, Any]:
-    text = (file.metadata() or {}).get("risctl")
-    if text is None:
-        raise CheckpointError(f"{path} was not written by risctl: it has no risctl header; see `risctl import`")
-    try:
-        header = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged: its header is no JSON ({error})") from error
-    version = header.get("format_version") if isinstance(header, dict) else None
-    if not isinstance(version, int):
-        raise CheckpointError(f"{path} is damaged: its header has no format version")
-    if version > FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path} was written by risctl {header.get('risctl')} (format {version}); this is risctl {__version__} "
-            f"(format {FORMAT_VERSION}): upgrade it to read the file"
-        )
-    absent = [key for key in ("recipe", "vocabulary", "sha256", "risctl") if key not in header]
-    if absent:
-        raise CheckpointError(f"{path} is damaged: its header lacks {', '.join(absent)}")
-    if not isinstance(header["recipe"], dict) or not isinstance(header["recipe"].get("model"), dict):
-        raise CheckpointError(f"{path} is damaged: its header has no recipe")
-    return header
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

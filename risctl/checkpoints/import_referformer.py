@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from risctl.checkpoints.checkpoint import checked_output, save_checkpoint
-from risctl.errors import CheckpointError, UsageError
+from risctl.errors import UsageError
 from risctl.language.byte_pairs import BytePairs
 from risctl.recipe.load import parse_recipe
 from risctl.systems.referformer.published import read_referformer, referformer_model, referformer_state
 from risctl.systems.registry import build_system
+from risctl.weights.skeleton import build_skeleton
+from risctl.weights.tensor_checks import check_finite, check_kinds
 
 TOKENIZER = "roberta-base"
 """The tokenizer of every published checkpoint."""
@@ -74,10 +77,13 @@ def import_referformer(
         },
         source="the imported model",
     )
-    system = build_system(recipe.model, vocabulary=pairs, pretrained=False)
+    build = partial(build_system, recipe.model, vocabulary=pairs, pretrained=False)
+    skeleton = build_skeleton(build, tensors=len(published), source=source)
+    state = referformer_state(published, skeleton.state_dict(), source=source, new_classes=new_classes)
+    check_kinds(state, skeleton.state_dict(), source=source)
+    check_finite(state.items(), source=source)
+    system = build()
     state = referformer_state(published, system.state_dict(), source=source, new_classes=new_classes)
-    if any(not value.isfinite().all() for value in state.values() if value.is_floating_point()):
-        raise CheckpointError(f"{source} holds numbers that are not finite; take another copy")
     system.load_state_dict(state)
     save_checkpoint(out, system=system, recipe=recipe, vocabulary=pairs, extra={"imported_from": source.name})
     count = sum(parameter.numel() for parameter in system.parameters())

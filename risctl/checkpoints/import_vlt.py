@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from risctl.checkpoints.checkpoint import checked_output, save_checkpoint
-from risctl.core.encoders.load_weights import load_state
+from risctl.core.encoders.load_weights import check_state, load_state
 from risctl.data.store.reader import Store
 from risctl.errors import UsageError
 from risctl.language.tokens import words_of
@@ -20,6 +21,7 @@ from risctl.recipe.schema import Recipe
 from risctl.systems.registry import build_system
 from risctl.systems.vlt.published import vlt_model, vlt_state
 from risctl.weights.keras_h5 import read_keras_weights
+from risctl.weights.skeleton import build_skeleton, without_initial_values
 
 PUBLISHED_VECTORS = "en_vectors_web_lg"
 """The spaCy model whose vectors the published VLT was trained with."""
@@ -77,8 +79,12 @@ def import_vlt(
     section["text"]["vectors"] = vectors or PUBLISHED_VECTORS
     vocabulary, table = _words(vectors, extra_words=extra_words, data=data, dim=section["text"]["dim"])
     recipe = _recipe(section, data)
-    system = build_system(recipe.model, vocabulary=vocabulary, vectors=table, pretrained=False)
+    build = partial(build_system, recipe.model, vocabulary=vocabulary, vectors=table, pretrained=False)
     state = vlt_state(arrays, source=source)
+    skeleton = build_skeleton(build, tensors=len(state), source=source)
+    check_state(skeleton, state, source=str(source), absent=("text.embedding.",))
+    with without_initial_values():
+        system = build()
     own = system.state_dict()
     embedding = {name: own[name] for name in own if name.startswith("text.embedding.")}
     load_state(system, state | embedding, source=str(source))

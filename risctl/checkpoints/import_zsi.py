@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from risctl.checkpoints.checkpoint import checked_output, save_checkpoint
-from risctl.core.encoders.load_weights import load_state
+from risctl.core.encoders.load_weights import check_state, load_state
 from risctl.errors import CheckpointError, UsageError
 from risctl.language.class_vectors import read_matrix
 from risctl.language.class_words import class_words
@@ -22,6 +23,10 @@ from risctl.language.word_vectors import WordVectors
 from risctl.recipe.load import parse_recipe
 from risctl.systems.registry import build_system
 from risctl.systems.zsi.published import read_zsi, zsi_model, zsi_state
+from risctl.weights.skeleton import build_skeleton, without_initial_values
+
+_OURS = ("box_head.vocabulary", "text.vectors", "unseen")
+"""What no published file needs to hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,10 +112,14 @@ def import_zsi(
         },
         source="the imported model",
     )
-    system = build_system(recipe.model, vocabulary=known, vectors=table, pretrained=False)
+    build = partial(build_system, recipe.model, vocabulary=known, pretrained=False)
+    given = zsi_state(published, source=str(source))
+    skeleton = build_skeleton(build, tensors=len(given), source=source)
+    check_state(skeleton, given, source=str(source), absent=_OURS)
+    with without_initial_values():
+        system = build(vectors=table)
     own = system.state_dict()
-    state = {name: own[name] for name in ("box_head.vocabulary", "text.vectors", "unseen")}
-    state |= zsi_state(published, source=str(source))
+    state = {name: own[name] for name in _OURS} | given
     if class_vectors is not None:
         state["unseen"] = _unseen(class_vectors, classes=len(classes), seen=len(SPLITS[split].seen), dim=dim)
     state["text.vectors"] = _with_classes(state["text.vectors"], known, classes, state)

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from risctl.checkpoints.checkpoint import MEAN, MODEL, fill, read_tensors, recipe_of, vocabulary_of
+from risctl.checkpoints.checkpoint import MEAN, MODEL, fill, open_checkpoint, recipe_of, vocabulary_of
 from risctl.errors import CheckpointError, nearest
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 from risctl.systems.registry import build_system
+from risctl.weights.skeleton import build_skeleton, check_buffers, check_fit, without_initial_values
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 SHIPPED_NAME = "mini"
 SHIPPED = Path(__file__).resolve().parents[1] / "models" / f"{SHIPPED_NAME}.safetensors"
 """The model that the package comes with. Its weights have half precision and are computed with in float32."""
 
+Value = TypeVar("Value")
 Builder = Callable[..., System]
 """`builder(model_section, *, vocabulary, vectors, pretrained) → System`, as `risctl.systems.registry.build_system`."""
 
@@ -58,11 +61,23 @@ def load_checkpoint(
     Raises:
         CheckpointError: The file is missing, damaged, not risctl's, or written by a newer version.
     """
-    path, header, weights = read_weights(model)
-    recipe, vocabulary = recipe_of(header, path), vocabulary_of(header, path)
-    system = (build or build_system)(recipe.model, vocabulary=vocabulary, vectors=None, pretrained=False)
+    path = resolve_checkpoint(model)
+    with open_checkpoint(path) as file:
+        recipe, vocabulary = recipe_of(file.header, path), vocabulary_of(file.header, path)
+        builder = partial(build or build_system, recipe.model, vocabulary=vocabulary, vectors=None, pretrained=False)
+        # What the recipe asks for is compared with what the file says it holds before either takes memory.
+        layouts = file.layouts((MODEL, MEAN))
+        skeleton = build_skeleton(builder, tensors=len(layouts), source=path)
+        for last in (MODEL, MEAN):
+            check_fit(skeleton.state_dict(), _by_parameter(layouts, last=last), source=path)
+        check_buffers(skeleton, source=path)
+        weights = _by_parameter(file.read((MODEL, MEAN)))
+    with without_initial_values():
+        system = builder()
     fill(system, weights, source=path)
-    return LoadedModel(system=system.to(device).eval(), recipe=recipe, vocabulary=vocabulary, header=header, path=path)
+    return LoadedModel(
+        system=system.to(device).eval(), recipe=recipe, vocabulary=vocabulary, header=file.header, path=path
+    )
 
 
 def read_weights(model: str | Path | None) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
@@ -75,10 +90,19 @@ def read_weights(model: str | Path | None) -> tuple[Path, dict[str, Any], dict[s
         CheckpointError: As `load_checkpoint` raises it.
     """
     path = resolve_checkpoint(model)
-    header, tensors = read_tensors(path, prefixes=(MODEL, MEAN))
-    weights = {name.removeprefix(MODEL): tensor for name, tensor in tensors.items() if name.startswith(MODEL)}
-    weights.update((name.removeprefix(MEAN), tensor) for name, tensor in tensors.items() if name.startswith(MEAN))
-    return path, header, weights
+    with open_checkpoint(path) as file:
+        return path, file.header, _by_parameter(file.read((MODEL, MEAN)))
+
+
+def _by_parameter(tensors: Mapping[str, Value], *, last: str = MEAN) -> dict[str, Value]:
+    """Returns the tensors by parameter; where the file has two of one, that of the group `last`."""
+    groups = [prefix for prefix in (MODEL, MEAN) if prefix != last] + [last]
+    return {
+        name.removeprefix(prefix): tensor
+        for prefix in groups
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def resolve_checkpoint(model: str | Path | None) -> Path:

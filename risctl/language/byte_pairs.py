@@ -6,12 +6,12 @@ as in GPT-2.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from risctl.errors import CheckpointError, MachineError, RisctlError
+from risctl.json_text import parse_json
 from risctl.language.pretrained_tokens import MARK as TOKENIZER_MARK
 from risctl.language.pretrained_tokens import PretrainedTokens
 from risctl.language.subword_vocabulary import SubwordVocabulary
@@ -80,10 +80,12 @@ class BytePairs(SubwordVocabulary):
         folder = Path(source).expanduser()
         paths = [folder / name if folder.is_dir() else _from_hub(source, name) for name in ("vocab.json", "merges.txt")]
         try:
-            table = json.loads(paths[0].read_text(encoding="utf-8"))
+            table = parse_json(paths[0].read_text(encoding="utf-8"))
             lines = paths[1].read_text(encoding="utf-8").splitlines()
+            if not isinstance(table, dict) or not all(type(number) is int for number in table.values()):
+                raise ValueError("vocab.json maps no tokens to their numbers")
             tokens = sorted(table, key=table.__getitem__)
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, ValueError) as error:
             raise CheckpointError(f"expected vocab.json and merges.txt of RoBERTa in {source}; {error}") from error
         if [table[token] for token in tokens] != list(range(len(tokens))):
             raise CheckpointError(f"{paths[0]}: expected the ids 0 to {len(tokens) - 1}, each once")

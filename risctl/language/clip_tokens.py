@@ -15,6 +15,7 @@ from risctl.errors import CheckpointError, UsageError
 START, END = "<|startoftext|>", "<|endoftext|>"
 MERGES_FILE = "bpe_simple_vocab_16e6.txt.gz"
 # OpenAI's file lists more merges than were used: with 256 bytes, each also at a word's end, and two marks, 49,408.
+_MERGES_BYTES = 2**25
 _MERGES = 49_408 - 2 * 256 - 2
 
 
@@ -83,8 +84,11 @@ def load_tokens(path: Path, *, context: int) -> ClipTokens:
         # The hint says list[str]; the tokenizer hands the merges on to tokenizers' BPE, which takes pairs only.
         tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges)  # type: ignore[arg-type]
         return ClipTokens(tokenizer, context=context)
-    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
-        raise CheckpointError(f"{path} cannot be read as CLIP's vocabulary: {str(error).splitlines()[0]}") from error
+    except CheckpointError:
+        raise
+    except Exception as error:  # the tokenizers library raises plain Exception
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(f"{path} cannot be read as CLIP's vocabulary: {first}") from error
 
 
 def is_tokenizer_folder(path: Path) -> bool:
@@ -95,7 +99,12 @@ def is_tokenizer_folder(path: Path) -> bool:
 def _published(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Returns the vocabulary and merges of OpenAI's file, gzipped or not."""
     data = path.read_bytes()
-    text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8")
+    if data[:2] == b"\x1f\x8b":
+        with gzip.open(path) as file:
+            data = file.read(_MERGES_BYTES + 1)
+    if len(data) > _MERGES_BYTES:
+        raise ValueError(f"it has more than {_MERGES_BYTES:,} bytes of merges")
+    text = data.decode("utf-8")
     lines = [tuple(line.split()) for line in text.split("\n")[1 : _MERGES + 1]]
     merges = [(line[0], line[1]) for line in lines if len(line) == 2]
     if len(merges) != _MERGES:

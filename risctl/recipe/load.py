@@ -14,7 +14,7 @@ from risctl.recipe import document
 from risctl.recipe.keys import known_keys
 from risctl.recipe.overrides import apply_overrides
 from risctl.recipe.problems import problems_of
-from risctl.recipe.schema import Recipe, recipe_json_schema
+from risctl.recipe.schema import Recipe, include_systems, recipe_json_schema
 from risctl.recipe.shipped import shipped_recipes
 from risctl.section import expand_home
 from risctl.systems.registry import SYSTEMS
@@ -92,12 +92,17 @@ def find_recipe(path_or_name: str | Path) -> Path:
 def _validate(values: Any, *, source: str, overrides: Sequence[str], origins: dict[tuple[str, ...], str]) -> Recipe:
     if not isinstance(values, Mapping):
         raise RecipeError(f"{source} is not a recipe: expected keys such as `model:`, got {type(values).__name__}")
-    schema = recipe_json_schema(installed=not _names_only_shipped_systems(values, overrides))
+    installed = not _names_only_shipped_systems(values, overrides)
+    include_systems(installed=installed)
     changed = copy.deepcopy(dict(values))
-    problems = apply_overrides(changed, overrides, known=known_keys(schema, changed), origins=origins)
+    problems = []
+    if overrides:
+        known = known_keys(recipe_json_schema(installed=installed), changed)
+        problems = apply_overrides(changed, overrides, known=known, origins=origins)
     try:
         recipe = Recipe.model_validate(changed)
     except ValidationError as error:
+        schema = recipe_json_schema(installed=installed)
         problems += problems_of(error, schema=schema, values=changed, origins=origins)
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"

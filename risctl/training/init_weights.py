@@ -15,6 +15,7 @@ from risctl.core.encoders.text.embedding import FrozenVectors, LearnedVectors
 from risctl.errors import CheckpointError, RecipeError, nearest
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.train import InitWeightsSection
+from risctl.weights.tensor_checks import check_kinds
 
 _SHOWN = 5
 
@@ -68,6 +69,7 @@ class InitWeights:
             if name in given and given[name].shape != value.shape
         ]
         self._refuse(problems)
+        check_kinds(given, wanted, source=self.path)
         system.load_state_dict(given, strict=False)
         rest = len(own) - len(wanted)
         return (

@@ -44,6 +44,13 @@ def kind_problem(name: str, given: torch.dtype | None, own: torch.dtype) -> str:
     return f"{name} holds {got}, expected {'floating-point numbers' if own in FLOATS else 'integers'}"
 
 
+def check_kinds(given: Mapping[str, Tensor], own: Mapping[str, Tensor], *, source: Any) -> None:
+    """Raises `CheckpointError` if a tensor of a file holds integers where the model has floats, or the reverse."""
+    for name, tensor in given.items():
+        if name in own and not fits_kind(tensor.dtype, own[name].dtype):
+            raise CheckpointError(f"{source} is of another model: {kind_problem(name, tensor.dtype, own[name].dtype)}")
+
+
 def all_finite(tensor: Tensor) -> bool:
     """Returns whether a tensor holds neither NaN nor infinity."""
     if not tensor.is_floating_point() or tensor.is_meta:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from risctl.errors import CheckpointError, nearest
 from risctl.weights.pytorch_file import read_state
-from risctl.weights.tensor_checks import check_finite, check_plain, fits_kind, kind_problem
+from risctl.weights.tensor_checks import check_finite, check_kinds, check_plain
 
 _PUBLISHED = ("imagenet", "deeplabv3")
 _SHOWN = 3
@@ -58,10 +59,30 @@ def load_state(module: nn.Module, state: dict[str, Tensor], *, source: str, igno
     Raises:
         CheckpointError: Tensors are missing, unknown, or of another shape or kind, or hold numbers that are not finite.
     """
-    own = module.state_dict()
     state = {key: value for key, value in state.items() if not key.startswith(ignored)} if ignored else state
+    check_state(module, state, source=source)
+    module.load_state_dict(state, strict=False)
+
+
+def check_state(module: nn.Module, state: Mapping[str, Tensor], *, source: str, absent: tuple[str, ...] = ()) -> None:
+    """Checks that a state dict fits `module`, which may be on the meta device, and that its numbers are finite.
+
+    Args:
+        module: The module.
+        state: The state dict.
+        source: Where it is from, for errors.
+        absent: Prefixes of keys that it may lack.
+
+    Raises:
+        CheckpointError: As `load_state` raises it.
+    """
+    own = module.state_dict()
     # Files of other libraries may lack the norms' step counters, which change nothing at a fixed momentum.
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    missing = [
+        key
+        for key in own
+        if key not in state and not key.endswith("num_batches_tracked") and not (absent and key.startswith(absent))
+    ]
     unknown = [key for key in state if key not in own]
     shapes = [
         f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
@@ -70,15 +91,8 @@ def load_state(module: nn.Module, state: dict[str, Tensor], *, source: str, igno
     ]
     if missing or unknown or shapes:
         raise CheckpointError(f"{source} is of another model: {describe_difference(missing, unknown, shapes)}")
-    kinds = [
-        kind_problem(key, value.dtype, own[key].dtype)
-        for key, value in state.items()
-        if not fits_kind(value.dtype, own[key].dtype)
-    ]
-    if kinds:
-        raise CheckpointError(f"{source} is of another model: {kinds[0]}")
+    check_kinds(state, own, source=source)
     check_finite(state.items(), source=source)
-    module.load_state_dict(state, strict=False)
 
 
 def describe_difference(missing: list[str], unknown: list[str], shapes: list[str]) -> str:

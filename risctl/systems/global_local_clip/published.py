@@ -9,17 +9,19 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
 
 from risctl.core.encoders.clip import CLIP
-from risctl.core.encoders.load_weights import load_state
+from risctl.core.encoders.load_weights import check_state, load_state
 from risctl.core.encoders.text.clip_text import CLIPText
 from risctl.core.encoders.visual.clip_resnet import CLIPResNet
 from risctl.core.encoders.visual.clip_vit import CLIPViT
 from risctl.errors import CheckpointError
 from risctl.weights.budget import check_regular
 from risctl.weights.pytorch_file import read_state, state_of
+from risctl.weights.skeleton import build_skeleton, without_initial_values
 from risctl.weights.torchscript import is_torchscript, read_torchscript
 
 _HEAD_CHANNELS = 64
@@ -80,13 +82,24 @@ def build_published_clip(state: Mapping[str, Tensor], *, source: str) -> CLIP:
         CheckpointError: Names are missing or unknown, or shapes are not those of a CLIP.
     """
     state = {name: one for name, one in state.items() if name not in _SETTINGS}
+    scale = state.get("logit_scale")
+    if scale is None or scale.numel() != 1:
+        raise CheckpointError(f"{source} is no CLIP by OpenAI's names: it has no number logit_scale")
+    named = _named(state)
+
+    def build() -> CLIP:
+        visual = _resnet(state) if "visual.layer1.0.conv1.weight" in state else _vit(state)
+        return CLIP(visual=visual, text=_text(state), logit_scale=torch.zeros(()))
+
     try:
-        text, visual = _text(state), _resnet(state) if "visual.layer1.0.conv1.weight" in state else _vit(state)
-        scale = state["logit_scale"]
-    except (KeyError, ValueError, ZeroDivisionError, IndexError) as error:
+        # The sizes of a crafted file may fit together in no model, or in one much larger than the file.
+        skeleton = build_skeleton(build, tensors=len(named), source=source)
+    except CheckpointError as error:
         raise CheckpointError(f"{source} is no CLIP by OpenAI's names: {error}") from None
-    model = CLIP(visual=visual, text=text, logit_scale=scale)
-    load_state(model, _named(state), source=source)
+    check_state(skeleton, named, source=source)
+    with without_initial_values():
+        model = build()
+    load_state(model, named, source=source)
     return model.eval()
 
 
