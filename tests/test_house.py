@@ -37,6 +37,7 @@ ROOMS = (
     "network",
     "files",
     "threads",
+    "json_text",
     "section",
     "errors",
 )
