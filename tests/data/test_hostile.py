@@ -1,11 +1,11 @@
 """Files made to do harm, beyond those that each reader's own tests have: bombs, absurd sizes, numbers that are none.
 
 Where each kind is tested (paths below `tests/data` unless they name more):
-crafted pickles: `test_pickles`, by the command in `tests/cli/test_prepare_command`;
+crafted pickles: `test_pickles`, by the command in `tests/cli/prepare/test_dataset_command`;
 names that lead out of an archive, links in it, more than it says: `download/test_archives`; links to links: here;
 decompression bombs: here (images, archives, word vectors), `datasets/test_custom`, `tests/vision/test_images`;
 absurd sizes: here, `test_pickles`, `datasets/test_refer` (lists without end), `store/test_store` (layouts);
-wrong checksums: `download/test_mirrors`, `store/test_store`, `features/test_features`, `tests/cli/test_cache`;
+wrong checksums: `download/test_mirrors`, `store/test_store`, `features/test_features`, `tests/environment/test_caches`;
 polygons with NaN or two points, RLE that does not fit: here, `datasets/test_published_sets`, `tests/vision/test_rle`;
 duplicate ids: here, `datasets/test_refer`, `datasets/test_custom`, `store/test_store`;
 files cut at any byte: `store/test_store`, `features/test_features` (alone, and joined of shards), `test_pickles`;
