@@ -100,21 +100,24 @@ class Prediction:
 
         return outlines(self.mask, holes=holes)
 
-    def overlay(self, image: np.ndarray | None = None) -> np.ndarray:
+    def overlay(self, image: np.ndarray | None = None, *, label: bool = True) -> np.ndarray:
         """Returns the image with the mask drawn on it.
 
         Args:
             image: Uint8 RGB (H, W, 3), in place of the image that was kept.
+            label: Whether the text is drawn too.
 
         Returns:
-            Uint8 RGB (H', W', 3): the image, and below it the text where the image has no room for it.
+            Uint8 RGB (H', W', 3): the image, and below it the text where the image has no room for it; (H, W, 3)
+            without the text.
 
         Raises:
             ValueError: No image was kept and none is given.
         """
         from risctl.vision.drawing.overlays import overlay  # drawing is loaded only where something is drawn
 
-        return overlay(self._image("overlay") if image is None else image, [self.mask], [self.text])
+        labels = [self.text] if label else None
+        return overlay(self._image("overlay") if image is None else image, [self.mask], labels)
 
     def cutout(self, image: np.ndarray | None = None) -> np.ndarray:
         """Returns the image, transparent outside the mask.

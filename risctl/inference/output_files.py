@@ -33,14 +33,16 @@ class PredictionFolder:
     digest is added. What is there already is replaced only if `outputs` may replace it.
     """
 
-    def __init__(self, folder: Path, *, outputs: OutputFiles | None = None) -> None:
+    def __init__(self, folder: Path, *, labels: bool = True, outputs: OutputFiles | None = None) -> None:
         """Writes into `folder`, which is made at the first prediction.
 
         Args:
             folder: The folder to write into.
+            labels: Whether overlays show the text. Without it they have the picture's size.
             outputs: The guard of the command's output files.
         """
         self.folder = folder
+        self._labels = labels
         self._outputs = outputs or OutputFiles()
 
     def check(self, *, name: str, file_name: str, texts: Iterable[str], sheets: bool = False) -> None:
@@ -82,7 +84,7 @@ class PredictionFolder:
         """
         base = self._base(name, prediction.text, file_name or image)
         mask = prediction.mask
-        drawn = _drawn(prediction, mask)
+        drawn = _drawn(prediction, mask, label=self._labels)
         kind = "jpg" if max(drawn.shape) <= _JPEG_SIDE else "png"
         mask_path, overlay_path = self.folder / f"{base}.mask.png", self.folder / f"{base}.overlay.{kind}"
         record = {
@@ -108,12 +110,12 @@ class PredictionFolder:
             Image.fromarray(pixels).save(part, kind, **options)
 
 
-def _drawn(prediction: Prediction, mask: np.ndarray) -> np.ndarray:
+def _drawn(prediction: Prediction, mask: np.ndarray, *, label: bool) -> np.ndarray:
     """Returns the overlay of a prediction that kept its picture, uint8 (H, W, 3), of at most `_OVERLAY_PIXELS`."""
     if prediction.image is None or mask.size <= _OVERLAY_PIXELS:
-        return prediction.overlay()
+        return prediction.overlay(label=label)
     scale = math.sqrt(_OVERLAY_PIXELS / mask.size)
     size = (max(1, int(mask.shape[1] * scale)), max(1, int(mask.shape[0] * scale)))
     small = Image.fromarray(prediction.image).resize(size, Image.Resampling.BOX)
     where = Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)
-    return overlay(np.asarray(small), [np.asarray(where)], [prediction.text])
+    return overlay(np.asarray(small), [np.asarray(where)], [prediction.text] if label else None)

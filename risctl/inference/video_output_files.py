@@ -40,11 +40,13 @@ class VideoPredictions:
         texts: list[str],
         model: str,
         threshold: float,
+        labels: bool = True,
         outputs: OutputFiles | None = None,
     ) -> None:
         self.folder, self.video, self.texts = folder, video, texts
         self.model, self.threshold = model, threshold
         self.frames = 0
+        self._labels = labels
         self._outputs = outputs or OutputFiles()
         self._name = _printable(video.path)
         self._bases = self.check(folder, video, texts=texts, outputs=self._outputs)
@@ -113,7 +115,7 @@ class VideoPredictions:
             mask = prediction.mask
             with self._outputs.writing(masks / f"{answers.frame.name}.png") as beside:
                 Image.fromarray(mask.astype(np.uint8) * 255).save(beside, "PNG")
-            drawn = overlay(answers.frame.pixels, [mask], [prediction.text], beneath=True)
+            drawn = overlay(answers.frame.pixels, [mask], [prediction.text] if self._labels else None, beneath=True)
             writer.add(drawn, time=answers.frame.time)
             record = {
                 "frame": answers.frame.name,

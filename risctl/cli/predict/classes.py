@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _MAX_DRAWN = 20
 _LARGEST_COCO_ID = 90
+_LEAST_SCORE = 0.05  # as COCO's evaluation takes it; what scores less is not even mentioned
 _MAX_DIGITS = 15  # of a number that JSON's readers keep exactly
 
 
@@ -64,7 +65,8 @@ def predict_classes(
             predictor.set_image(pixels)
         if attempt.failed:
             continue
-        detections = predictor.detect(names, min_score=score)
+        found = predictor.detect(names, min_score=min(score, _LEAST_SCORE))
+        detections = [detection for detection in found if detection.score > score]
         number = image_numbers[image.file_name]
         entries = [
             _result(detection, image=image, image_id=number, category_id=category_numbers[detection.name])
@@ -73,7 +75,8 @@ def predict_classes(
         drawn = folder.write(image, pixels, detections, entries)
         results.extend(entries)
         if not detections:
-            console.warn(f"{image.shown}: no object of these categories was found")
+            weaker = f" above {score:g}; the best scores {found[0].score:.3f}, see --min-score" if found else ""
+            console.warn(f"{image.shown}: no object of these categories was found{weaker}")
         if not as_json:
             for detection in detections:
                 box = ",".join(f"{side:.1f}" for side in detection.box)
@@ -90,10 +93,10 @@ class DetectionFolder:
     Raises `UsageError` at once if files of one of the images are there already and must stay.
     """
 
-    def __init__(self, folder: Path, images: Sequence[InputImage], *, outputs: OutputFiles) -> None:
+    def __init__(self, folder: Path, images: Sequence[InputImage], *, labels: bool, outputs: OutputFiles) -> None:
         from risctl.output_files import DETECTIONS
 
-        self._outputs = outputs
+        self._labels, self._outputs = labels, outputs
         self._bases = {
             image.file_name: folder / outputs.base_name(folder, image.stem, DETECTIONS, source=image.file_name)
             for image in images
@@ -113,7 +116,8 @@ class DetectionFolder:
 
         best = detections[:_MAX_DRAWN]
         masks = [rle.decode(detection.segmentation) for detection in best]
-        drawn = overlay(pixels, masks, [f"{detection.name} {detection.score:.2f}" for detection in best])
+        names = [f"{detection.name} {detection.score:.2f}" for detection in best]
+        drawn = overlay(pixels, masks, names if self._labels else None)
         # Where nothing was found, the JSON names no image.
         about = PngImagePlugin.PngInfo()
         about.add_itxt("file_name", image.file_name)

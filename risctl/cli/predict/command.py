@@ -96,8 +96,21 @@ def predict(
         ),
     ] = None,
     min_score: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="With --classes: only detections that score more than this.")
-    ] = 0.05,
+        float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="With --classes: only detections that score more than this; 0.05 for figures as COCO computes them.",
+        ),
+    ] = 0.25,
+    labels: Annotated[
+        bool,
+        typer.Option(
+            "--labels/--no-labels",
+            help="Draw phrases and categories on the overlays, below the picture where it has no room. Without them, "
+            "overlays have the picture's size.",
+        ),
+    ] = True,
     device: DeviceOption = Device.auto,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -146,7 +159,7 @@ def predict(
                 )
             names, images = parse_names(classes), find_images(arguments, out=out)
             outputs = OutputFiles(inputs=[*(image.path for image in images), model], overwrite=overwrite)
-            detections = DetectionFolder(out, images, outputs=outputs)
+            detections = DetectionFolder(out, images, labels=labels, outputs=outputs)
             from risctl.inference.predictor import Predictor
 
             predictor = announce_model(Predictor.load(model, device=device.value), ())
@@ -181,6 +194,7 @@ def predict(
                 opened,
                 usable,
                 out=out,
+                labels=labels,
                 outputs=outputs,
                 skipped=skipped,
                 clip_length=clip_len,
@@ -194,7 +208,7 @@ def predict(
 
         images = find_images(specs, out=out)
         outputs = OutputFiles(inputs=[*(image.path for image in images), model], overwrite=overwrite)
-        folder = PredictionFolder(out, outputs=outputs)
+        folder = PredictionFolder(out, labels=labels, outputs=outputs)
         check_outputs(folder, images, phrases)
         from risctl.inference.predictor import Predictor
 

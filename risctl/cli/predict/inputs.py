@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +115,9 @@ def read_image(image: InputImage) -> np.ndarray:
     from risctl.vision.images import read_image_with_notes
 
     try:
-        picture = read_image_with_notes(image.source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of damaged tags that say nothing about the pixels
+            picture = read_image_with_notes(image.source)
     except DataError as error:
         if image.path is not None:
             raise

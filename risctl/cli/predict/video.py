@@ -42,6 +42,7 @@ def predict_video(
     phrases: list[str],
     *,
     out: Path,
+    labels: bool,
     outputs: OutputFiles,
     skipped: Skipped,
     clip_length: int,
@@ -56,6 +57,7 @@ def predict_video(
         video: The video.
         phrases: The expressions.
         out: The folder to write to.
+        labels: Whether overlays show the expression.
         outputs: The guard of the command's output files.
         skipped: Counts the expressions that were left out.
         clip_length: Frames that the model sees at once.
@@ -85,6 +87,7 @@ def predict_video(
         texts=phrases,
         model=str(predictor.path),
         threshold=predictor.threshold,
+        labels=labels,
         outputs=outputs,
     )
     stopped: BaseException | None = None

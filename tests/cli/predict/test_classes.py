@@ -32,7 +32,16 @@ def predict(risctl: Run) -> Run:
 def test_things_by_name(predict: Run, checkpoint: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A seen class, an unseen one and a word of no class: COCO's results, masks of the picture's size, an overlay."""
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)).save("photo_000012.png")
-    asked = ("photo_000012.png", "--classes", "Zebra, skateboard,castle", "--model", checkpoint, "--json")
+    asked = (
+        "photo_000012.png",
+        "--classes",
+        "Zebra, skateboard,castle",
+        "--model",
+        checkpoint,
+        "--min-score",
+        0.05,
+        "--json",
+    )
     code, out, err = predict(*asked)
     assert code == 0, err
     results = json.loads(out)
@@ -63,9 +72,9 @@ def test_things_by_name(predict: Run, checkpoint: Path, capfd: pytest.CaptureFix
     ]
     with Image.open("predictions/photo_000012.classes.png") as drawn:
         assert drawn.width >= 90
-    code, out, err = predict(*asked[:-1], "--min-score", 1, "--overwrite")
+    code, out, err = predict(*asked[:-1], "--min-score", 0.99, "--overwrite")
     assert (code, out) == (0, "")
-    assert "no object of these categories was found" in err
+    assert "no object of these categories was found above 0.99; the best scores 0." in err and "--min-score" in err
 
 
 def test_pictures_of_one_name_and_one_that_cannot_be_read(predict: Run, checkpoint: Path, tmp_path: Path) -> None:

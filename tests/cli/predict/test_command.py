@@ -186,6 +186,16 @@ def test_a_mask_of_the_whole_picture_is_remarked_on(risctl: Run, photo: Path, ti
     assert "covers" not in part.err
 
 
+def test_overlays_without_labels_have_the_pictures_size(
+    risctl: Run, photo: Path, tiny_checkpoint: Path, tiny_mini: Path
+) -> None:
+    common = (photo, "-m", tiny_mini, "--json", "--no-labels", "--min-score", "0")
+    for given in (("the red cup", "--threshold", "0"), ("--classes", "cup, dog")):
+        assert risctl("predict", *common, *given).code == 0
+    for name in ("photo.the-red-cup.overlay.jpg", "photo.classes.png"):
+        assert Image.open(Path("predictions") / name).size == (90, 60)
+
+
 def test_words_without_quotes_are_remarked_on(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None:
     loose = risctl("predict", photo, "the", "red", "cup", "-m", tiny_checkpoint)
     assert (
