@@ -26,7 +26,7 @@ _LONGEST_NAME = 120
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, keep_existing: bool = False) -> Iterator[Path]:
+def replacing(path: Path, *, keep_existing: bool = False, old: Path | None = None) -> Iterator[Path]:
     """Yields a temporary path to write to; on leaving, it is synced and renamed to `path`.
 
     If the block raises, the temporary file is removed and `path` is unchanged. Of two writers of one path the last to
@@ -36,6 +36,7 @@ def replacing(path: Path, *, keep_existing: bool = False) -> Iterator[Path]:
     Args:
         path: The file to write.
         keep_existing: Whether a file that is at `path` at the end, by whomever it was written, is kept: an error.
+        old: What the old file is called afterwards, if there is one; a file of that name is replaced.
 
     Raises:
         MachineError: The disk is full.
@@ -49,7 +50,7 @@ def replacing(path: Path, *, keep_existing: bool = False) -> Iterator[Path]:
     if path.is_dir():
         raise DataError(f"{path} is a folder; name a file to write")
     remove_stale(path)
-    part = path.with_name(f"{_prefix(path)}{_host()}-{os.getpid()}-{secrets.token_hex(4)}.part")
+    part = _beside(path)
     try:
         mode = _usual_mode(part)
         yield part
@@ -57,6 +58,8 @@ def replacing(path: Path, *, keep_existing: bool = False) -> Iterator[Path]:
         part.chmod(mode)
         with part.open("rb+") as handle:
             os.fsync(handle.fileno())
+        if old is not None and path.is_file():
+            _keep_as(path, old.absolute(), beside=_beside(path))
         if keep_existing:
             _rename_to_new(part, path)
         else:
@@ -91,6 +94,24 @@ def _prefix(path: Path) -> str:
     return f".{name}."
 
 
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{_prefix(path)}{_host()}-{os.getpid()}-{secrets.token_hex(4)}.part")
+
+
+def _keep_as(path: Path, old: Path, *, beside: Path) -> None:
+    """Gives a file a second name, so that a kill finds it under the first until that is taken by another."""
+    try:
+        os.link(path, beside)
+        beside.replace(old)
+    except OSError:
+        # Some file systems know no second names; a kill before `path` is written anew then finds the old one only.
+        path.replace(old)
+    finally:
+        # A rename onto another name of the same file, which a kill may have left, does nothing.
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
 def _usual_mode(part: Path) -> int:
     """Returns the permissions of a new file in this folder; the umask cannot be read without setting it."""
     part.touch(exist_ok=False)
@@ -118,7 +139,7 @@ def remove_stale(path: Path) -> list[Path]:
         left = path.parent / name
         owner = name[len(prefix) : -len(suffix)]
         with contextlib.suppress(OSError):
-            if _is_dead(owner) or time.time() - left.stat().st_mtime > STALE_SECONDS:
+            if _is_stale(left, owner):
                 left.unlink()
                 removed.append(left)
     return removed
@@ -131,18 +152,27 @@ def is_leftover(file: Path) -> bool:
     owner = file.name.removesuffix(".part").rpartition(".")[2]
     if owner.count("-") != 2:
         return False
-    return _is_dead(owner) or time.time() - file.stat().st_mtime > STALE_SECONDS
+    return _is_stale(file, owner)
 
 
-def _is_dead(owner: str) -> bool:
-    host, _, rest = owner.rpartition("-")[0].rpartition("-")
-    if os.name != "posix" or host != _host() or not rest.isdigit():
-        return False
+def _is_stale(file: Path, owner: str) -> bool:
+    dead = _is_dead(owner)
+    return time.time() - file.stat().st_mtime > STALE_SECONDS if dead is None else dead
+
+
+def _is_dead(owner: str) -> bool | None:
+    """Returns whether the process of a writer is gone; None if it was on another machine, so that only age tells.
+
+    Age never decides on this machine: a clock that is set forward would make every writer an old one.
+    """
+    host, _, process = owner.rpartition("-")[0].rpartition("-")
+    if os.name != "posix" or host != _host() or not process.isdigit():
+        return None
     try:
-        os.kill(int(rest), 0)
+        os.kill(int(process), 0)
     except ProcessLookupError:
         return True
-    except OSError:
+    except (OSError, OverflowError):
         return False
     return False
 

@@ -60,6 +60,7 @@ def save_checkpoint(
     extra: Mapping[str, Any] | None = None,
     mean: Mapping[str, Tensor] | None = None,
     training: Mapping[str, Tensor] | None = None,
+    old: Path | None = None,
 ) -> None:
     """Writes a checkpoint, whole or not at all.
 
@@ -71,6 +72,7 @@ def save_checkpoint(
         extra: Further header entries, JSON values (`dataset`, `protocol`, `step`, `metrics`, …).
         mean: The EMA of weights, by the weights' names.
         training: Tensors that only a resume needs.
+        old: What the checkpoint that is replaced is called afterwards; None: it is removed.
 
     Raises:
         MachineError: The disk refuses.
@@ -86,7 +88,7 @@ def save_checkpoint(
         "sha256": {prefix: _digest(tensors, prefix) for prefix, _ in groups},
     }
     text = json.dumps(header, ensure_ascii=False, allow_nan=False)
-    with replacing(path) as beside:
+    with replacing(path, old=old) as beside:
         try:
             save_file(tensors, beside, metadata={"risctl": text})
         except SafetensorError as error:

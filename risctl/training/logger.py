@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from risctl.errors import MachineError
 from risctl.files import replacing
 from risctl.training.callback import ProgressCallback
 from risctl.training.run_folder import RunFolder
@@ -21,24 +22,43 @@ class Logger:
         self.active = active
         self._board: Any = None
 
-    def rewind(self, step: int, *, evaluated: int) -> None:
-        """Removes entries after `step`, and evaluations after `evaluated`, which a resumed run writes again."""
+    def rewind(self, step: int, *, evaluated: int) -> str | None:
+        """Removes entries after `step`, and evaluations after `evaluated`, which a resumed run writes again.
+
+        Returns:
+            What to log about entries that are lost, if any are.
+        """
         if not self.active:
-            return
+            return None
+        note = None
         if self.run.metrics_file.exists():
-            kept = [line for line in self._lines() if _is_kept(line, step=step, evaluated=evaluated)]
+            if not self.run.metrics_file.is_file():
+                raise MachineError(f"{self.run.metrics_file} is no regular file; a run writes its metrics there")
+            lines = self._lines()
+            entries = [_place(line) for line in lines]
+            kept = [
+                line
+                for line, entry in zip(lines, entries, strict=True)
+                if entry is not None and entry[1] <= (evaluated if entry[0] == "eval" else step)
+            ]
+            # The last line of a killed run may be cut.
+            if damaged := sum(entry is None for entry in entries[:-1]):
+                note = f"metrics.jsonl is damaged: {damaged} lines that cannot be read were left out"
             with replacing(self.run.metrics_file) as file:
                 file.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        elif step:
+            note = f"metrics.jsonl is missing: it begins anew after step {step}"
         # TensorBoard is a convenience: a broken installation of it must not stop a run.
         with contextlib.suppress(Exception):
             from torch.utils.tensorboard import SummaryWriter
 
             self._board = SummaryWriter(str(self.run.path / "tensorboard"), purge_step=step + 1)
+        return note
 
     def line(self, text: str, *, routine: bool = False) -> None:
         """Appends `text` to log.txt and passes it to the callback."""
         if self.active:
-            with self.run.log_file.open("a", encoding="utf-8") as file:
+            with self.run.appending(self.run.log_file) as file:
                 file.write(f"{text}\n")
             self.callback.line(text, routine=routine)
 
@@ -53,12 +73,16 @@ class Logger:
         """
         if not self.active:
             return
-        with self.run.metrics_file.open("a", encoding="utf-8") as file:
+        with self.run.appending(self.run.metrics_file) as file:
             file.write(json.dumps({"kind": kind, "step": step, **values}, allow_nan=False) + "\n")
         if self._board is not None:
-            for name, value in scalars.items():
-                self._board.add_scalar(f"{kind}/{name}", value, step)
-            self._board.flush()
+            try:
+                for name, value in scalars.items():
+                    self._board.add_scalar(f"{kind}/{name}", value, step)
+                self._board.flush()
+            except Exception as error:  # whatever it is, metrics.jsonl has the values
+                self._board = None
+                self.line(f"TensorBoard's files are written no further: {error}")
 
     def step(self, step: int, total: int, *, loss: float, seconds_left: float | None) -> None:
         """Tells the callback that `step` of `total` steps are done."""
@@ -73,19 +97,20 @@ class Logger:
     def close(self) -> None:
         """Closes TensorBoard's file."""
         if self._board is not None:
-            self._board.close()
+            with contextlib.suppress(Exception):
+                self._board.close()
 
     def _lines(self) -> list[str]:
         return self.run.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
-def _is_kept(line: str, *, step: int, evaluated: int) -> bool:
+def _place(line: str) -> tuple[str, int] | None:
+    """Returns the kind and the step of an entry; None if it cannot be read."""
     try:
         entry = json.loads(line)
-        return bool(entry["step"] <= (evaluated if entry["kind"] == "eval" else step))
-    except (ValueError, KeyError, TypeError):
-        # The last line of a killed run may be cut.
-        return False
+        return str(entry["kind"]), int(entry["step"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None
 
 
 def duration(seconds: float) -> str:

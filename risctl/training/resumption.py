@@ -1,8 +1,11 @@
-"""Restores a run from its `last` checkpoint."""
+"""Restores a run from its `last` save, or by name from the one before if `last` is damaged or missing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from risctl.checkpoints.checkpoint import MEAN, MODEL, TRAINING, fill, read_tensors, vocabulary_of
+from risctl.checkpoints.checkpoint import MEAN, MODEL, TRAINING, fill, read_tensors, recipe_of, vocabulary_of
 from risctl.checkpoints.loaded_model import Builder
 from risctl.data.store.reader import Store
 from risctl.errors import CheckpointError, DataError, UsageError
@@ -34,19 +37,57 @@ class Resumption:
         path: The file.
         header: Its header.
         tensors: Weights, EMA and optimizer state by prefixed name.
+        note: What to log if it is not `last`; None otherwise.
+        is_last_damaged: Whether `last` is there and cannot be used.
     """
 
     path: Path
     header: dict[str, Any]
     tensors: dict[str, Tensor]
+    note: str | None = None
+    is_last_damaged: bool = False
 
     @classmethod
     def read(cls, run: RunFolder) -> Resumption | None:
-        """Reads the `last` checkpoint of a run; returns None if it was killed before its first save."""
-        if not run.last.is_file():
+        """Reads the newest save of a run that can be used; returns None if the run was killed before it began.
+
+        Raises:
+            CheckpointError: There is none, and a new beginning would replace what the run has left.
+        """
+        problems: list[str] = []
+        for path in (run.last, run.previous):
+            try:
+                header, tensors = _read_save(path)
+            except CheckpointError as error:
+                problems.append(str(error))
+                continue
+            note = None
+            if problems:
+                note = f"{problems[0]}; the run continues from {path.name}, the save before it, after step "
+                note += str(header["state"]["step"])
+                if not os.path.lexists(run.last) and not run.best.exists() and not header["state"]["step"]:
+                    note = f"the run was stopped before its first save of {run.last.name}: it begins again"
+            damaged = bool(problems) and run.last.exists()
+            return cls(path=path, header=header, tensors=tensors, note=note, is_last_damaged=damaged)
+        if not run.has_begun():
             return None
-        header, tensors = read_tensors(run.last, prefixes=(MODEL, MEAN, TRAINING))
-        return cls(path=run.last, header=header, tensors=tensors)
+        raise CheckpointError(
+            f"{run.path} holds no save to continue from, and is not begun anew, which would replace its metrics and "
+            f"`best`: {'; '.join(problems)}. Bring back one of the two files, or start a new run with another --out"
+        )
+
+    def check_recipe(self, recipe: Recipe, *, changeable: frozenset[str]) -> None:
+        """Checks that nothing has changed in the recipe that makes it another run.
+
+        Raises:
+            UsageError: Something has: recipe.yaml was edited.
+        """
+        trained = recipe_of(self.header, self.path).model_dump(mode="json")
+        if forbidden := sorted(differences(trained, recipe.model_dump(mode="json")) - changeable):
+            raise UsageError(
+                f"{self.path} was trained with another recipe: {', '.join(forbidden)} differ, so recipe.yaml was "
+                "edited; take that back, or start a new run"
+            )
 
     def check_stores(self, stores: Sequence[Store]) -> None:
         """Checks the stores.
@@ -71,9 +112,7 @@ class Resumption:
         Raises:
             UsageError: The run had another number of steps per epoch or of processes.
         """
-        position = self.header.get("position")
-        if not isinstance(position, dict):
-            raise CheckpointError(f"{self.path} holds no training state; it can be used, but not be resumed")
+        position = self.header["position"]
         for name, value in {"steps_per_epoch": steps_per_epoch, "processes": processes}.items():
             if position.get(name) != value:
                 raise UsageError(
@@ -97,7 +136,7 @@ class Resumption:
 
     def restore(self, system: System, optimizer: Optimizer, *, ema: EMA | None, scaler: Any | None) -> TrainingState:
         """Restores the optimizer, the EMA and the gradient scaler, and returns the state of the run."""
-        state = TrainingState.from_json(self.header.get("state"))
+        state = TrainingState.from_json(self.header["state"])
         load_optimizer(optimizer, system, self._group(TRAINING), source=self.path)
         if ema is not None:
             ema.load(self._group(MEAN))
@@ -107,3 +146,44 @@ class Resumption:
 
     def _group(self, prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): one for name, one in self.tensors.items() if name.startswith(prefix)}
+
+
+HEADER_SUM = "resume_sha256"
+# Entries that the checkpoint's format adds by itself.
+_FORMAT = frozenset({"format_version", "risctl", "sha256", HEADER_SUM})
+
+
+def header_sum(header: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of the entries of a save's header; the sums of a checkpoint are of its tensors alone."""
+    entries = {name: value for name, value in header.items() if name not in _FORMAT}
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
+
+
+def differences(first: Any, second: Any, *, path: str = "") -> set[str]:
+    """Returns the dotted paths whose values differ."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        keys = [*first, *(key for key in second if key not in first)]
+        return {
+            one
+            for key in keys
+            for one in differences(first.get(key), second.get(key), path=f"{path}.{key}" if path else str(key))
+        }
+    return set() if first == second else {path}
+
+
+def _read_save(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Returns the header and the tensors of a save.
+
+    Raises:
+        CheckpointError: It is missing, damaged, or no save but another checkpoint.
+    """
+    if not os.path.lexists(path):
+        raise CheckpointError(f"{path.name} is missing")
+    header, tensors = read_tensors(path, prefixes=(MODEL, MEAN, TRAINING))
+    # Saves of risctl 0.1 have no such sum.
+    if HEADER_SUM in header and header[HEADER_SUM] != header_sum(header):
+        raise CheckpointError(f"{path} is damaged: its header differs from its digest")
+    state = TrainingState.from_json(header.get("state"))
+    if not isinstance(header.get("position"), dict) or not isinstance(state.step, int):
+        raise CheckpointError(f"{path} holds no training state; it can be used, but not be resumed")
+    return header, tensors

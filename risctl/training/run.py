@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 import torch
 from accelerate import Accelerator
@@ -29,7 +29,7 @@ from risctl.training.features.attach_features import attach_features
 from risctl.training.initial_system import initial_system
 from risctl.training.logger import Logger, duration
 from risctl.training.optimizer import build_optimizer
-from risctl.training.resumption import Resumption
+from risctl.training.resumption import Resumption, differences
 from risctl.training.run_folder import RunFolder
 from risctl.training.state import BestEvaluation, TrainingState
 from risctl.training.train_step import TrainStep
@@ -112,7 +112,10 @@ def train(recipe: Recipe, *, out: Path | None = None, **options: Unpack[TrainOpt
 
 
 def resume(path: Path, *, recipe: Recipe | None = None, **options: Unpack[TrainOptions]) -> TrainingResult:
-    """Resumes a run exactly where its `last` checkpoint stands; a run killed before its first save starts over.
+    """Resumes a run exactly where its last save stands.
+
+    A `last` that is damaged or missing is told, and the save before it taken in its place. A run that was killed before
+    it saved anything begins, which is told as well.
 
     Args:
         path: The run folder.
@@ -121,11 +124,12 @@ def resume(path: Path, *, recipe: Recipe | None = None, **options: Unpack[TrainO
 
     Raises:
         UsageError: `recipe` is that of another run.
+        CheckpointError: There is no usable save, though the run had begun.
         RisctlError: As `train` does.
     """
     run = RunFolder.open(path)
     own = run.recipe()
-    changed = _differences(own.model_dump(mode="json"), (recipe or own).model_dump(mode="json"))
+    changed = differences(own.model_dump(mode="json"), (recipe or own).model_dump(mode="json"))
     forbidden = sorted(changed - _CHANGEABLE)
     if forbidden:
         raise UsageError(
@@ -156,26 +160,39 @@ def _run(
 ) -> TrainingResult:
     accelerator = _accelerator(device_of_run(device, run), recipe.train.precision)
     is_first = accelerator.is_main_process
-    resumption = None if run is None else Resumption.read(run)
     with ExitStack() as opened:
+        resumption = None
+        if run is not None:
+            # Before the save is read: the run that writes it now must end first.
+            opened.enter_context(run.locked(active=is_first))
+            resumption = Resumption.read(run)
+            if resumption is not None:
+                resumption.check_recipe(recipe, changeable=_CHANGEABLE)
         stores = tuple(opened.enter_context(Store(Path(path))) for path in recipe.data.stores)
         opened.enter_context(determinism(recipe.train.deterministic))
         trainer, notes = _assemble(
             recipe, stores, accelerator, resumption, run=run, out=out, callback=callback, build=build
         )
+        is_new = run is None
         run, logger, state = trainer.parts.run, trainer.parts.logger, trainer.state
-        with run.locked(active=is_first):
-            if is_first:
-                run.note_start(recipe, command)
-            logger.rewind(state.step, evaluated=state.evaluated)
-            for line in _opening(trainer, notes, resumed=resumption is not None):
-                logger.line(line)
-            try:
-                state = trainer.run()
-            finally:
-                logger.close()
-            logger.line(_closing(state, run))
-            checkpoint = run.best if run.best.exists() else run.last
+        if is_new:
+            opened.enter_context(run.locked(active=is_first))
+        elif resumption is None:
+            notes.insert(0, "nothing of the run was saved yet: it begins")
+        elif resumption.note is not None:
+            notes.insert(0, resumption.note)
+        if is_first:
+            run.note_start(recipe, command)
+        lost = logger.rewind(state.step, evaluated=state.evaluated)
+        notes += [] if lost is None else [lost]
+        for line in _opening(trainer, notes, resumed=resumption is not None):
+            logger.line(line)
+        try:
+            state = trainer.run()
+        finally:
+            logger.close()
+        logger.line(_closing(state, run))
+        checkpoint = run.best if run.best.exists() else run.last
     accelerator.end_training()
     return TrainingResult(
         run=run.path,
@@ -253,7 +270,10 @@ def _assemble(
         logger=Logger(run, callback or NullCallback(), active=accelerator.is_main_process),
     )
     notes = (initial.vocabulary.note, initial.note, features, unevaluated)
-    return Trainer(components, state), [note for note in notes if note is not None]
+    trainer = Trainer(components, state, has_saved=resumption is not None)
+    if resumption is not None and resumption.is_last_damaged:
+        trainer.keep_previous()
+    return trainer, [note for note in notes if note is not None]
 
 
 def _accelerator(device: torch.device, precision: str) -> Accelerator:
@@ -275,18 +295,6 @@ def _new_run(recipe: Recipe, *, out: Path | None, accelerator: Accelerator) -> R
     if accelerator.num_processes > 1:
         broadcast_object_list(path)
     return RunFolder(Path(path[0]))
-
-
-def _differences(first: Any, second: Any, *, path: str = "") -> set[str]:
-    """Returns the dotted paths whose values differ."""
-    if isinstance(first, dict) and isinstance(second, dict):
-        keys = [*first, *(key for key in second if key not in first)]
-        return {
-            difference
-            for key in keys
-            for difference in _differences(first.get(key), second.get(key), path=f"{path}.{key}" if path else str(key))
-        }
-    return set() if first == second else {path}
 
 
 def _opening(trainer: Trainer, notes: Sequence[str], *, resumed: bool) -> tuple[str, ...]:

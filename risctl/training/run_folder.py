@@ -6,31 +6,37 @@ versions.json      of everything that computes, as of the last start
 metrics.jsonl      one JSON object a line: `kind` is `train` or `eval`
 log.txt            what was said
 tensorboard/       where TensorBoard is installed
-last.safetensors   where a resume goes on; best.safetensors: the weights with the best figure
+last.safetensors   where a resume goes on
+previous.safetensors   the save before it, for when `last` is damaged; at first, the state before the first step
+best.safetensors   the weights with the best figure
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
 from risctl import __version__
 from risctl.checkpoints.loaded_model import BEST, LAST
 from risctl.checkpoints.upgrade import upgraded_recipe
-from risctl.errors import MachineError, UsageError
-from risctl.files import replacing
+from risctl.errors import MachineError, RisctlError, UsageError
+from risctl.files import as_error, replacing
 from risctl.recipe.load import load_recipe
 from risctl.recipe.schema import Recipe
 
 RUNS = Path("runs")
+PREVIOUS = "previous.safetensors"
+_LOCK = ".lock"
 _PACKAGES = ("torch", "torchvision", "accelerate", "safetensors", "transformers", "numpy", "h5py", "pillow", "pydantic")
 
 
@@ -44,13 +50,14 @@ class RunFolder:
         self.log_file = path / "log.txt"
         self.best = path / BEST
         self.last = path / LAST
+        self.previous = path / PREVIOUS
 
     @classmethod
     def create(cls, recipe: Recipe, *, out: Path | None = None) -> RunFolder:
         """Makes a new folder: `out`, or the first free `runs/<recipe>-<n>`.
 
         Raises:
-            UsageError: `out` exists and is not empty.
+            UsageError: `out` exists and is not empty, or another process has just made it.
             MachineError: The disk refuses.
         """
         try:
@@ -58,7 +65,16 @@ class RunFolder:
         except OSError as error:
             raise MachineError(f"cannot make a run folder: {error}") from error
         run = cls(path)
-        run._write_recipe(recipe)
+        with run.locked():
+            # Of two processes that find the folder empty, the second to lock it sees what the first wrote.
+            _check_empty(path)
+            try:
+                run._write_recipe(recipe)
+            except RisctlError:
+                with contextlib.suppress(OSError):
+                    (path / _LOCK).unlink()
+                    path.rmdir()
+                raise
         return run
 
     @classmethod
@@ -82,10 +98,30 @@ class RunFolder:
         """
         return load_recipe(self.recipe_file, upgrade=partial(upgraded_recipe, version=1))
 
+    def has_begun(self) -> bool:
+        """Returns whether there is anything of the run that a new beginning would replace."""
+        with contextlib.suppress(OSError):
+            if self.metrics_file.stat().st_size:
+                return True
+        return any(os.path.lexists(path) for path in (self.last, self.previous, self.best))
+
+    @contextmanager
+    def appending(self, path: Path) -> Iterator[TextIO]:
+        """Opens a file of the run to append text to it.
+
+        Raises:
+            MachineError: The disk refuses.
+        """
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                yield file
+        except OSError as error:
+            raise MachineError(str(as_error(error, path))) from error
+
     def note_start(self, recipe: Recipe, command: str) -> None:
         """Record how and with what the run is started or goes on."""
         self._write_recipe(recipe)
-        with (self.path / "command.txt").open("a", encoding="utf-8") as file:
+        with self.appending(self.path / "command.txt") as file:
             file.write(f"{command}\n")
         with replacing(self.path / "versions.json") as file:
             file.write_text(json.dumps(versions(), indent=2) + "\n", encoding="utf-8")
@@ -111,6 +147,7 @@ class RunFolder:
 
         Raises:
             UsageError: Another run is training in it.
+            MachineError: The folder cannot be written.
         """
         if not active:
             yield
@@ -120,7 +157,16 @@ class RunFolder:
         except ImportError:  # Windows has no such lock; two trainings in one folder are then up to the user.
             yield
             return
-        with (self.path / ".lock").open("w", encoding="utf-8") as file:
+        path = self.path / _LOCK
+        try:
+            # Neither emptied nor through a link: what lies there may be anything.
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise MachineError(
+                f"{as_error(error, path)}; a run needs a folder that can be written: mend its permissions, or copy the "
+                "run to another disk"
+            ) from error
+        with os.fdopen(handle, "r+b", buffering=0) as file:
             try:
                 # A record lock, unlike flock, is not inherited: loader workers that outlive a killed run hold nothing.
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -170,9 +216,15 @@ def _claimed_next(name: str) -> Path:
 
 
 def _claimed(out: Path) -> Path:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists():
+        _check_empty(out)
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def _check_empty(out: Path) -> None:
+    """Raises `UsageError` unless `out` is a folder with nothing in it but, perhaps, the lock of one who gave up."""
+    if not out.is_dir() or any(one.name != _LOCK for one in out.iterdir()):
         raise UsageError(
             f"{out} is there and not empty; name another --out, or go on with `risctl train --resume {out}`"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    return out

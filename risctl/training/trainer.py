@@ -28,6 +28,7 @@ from risctl.training.ema import EMA
 from risctl.training.logger import Logger, duration
 from risctl.training.lr_schedule import LRSchedule
 from risctl.training.optimizer import optimizer_tensors, set_rate
+from risctl.training.resumption import HEADER_SUM, header_sum
 from risctl.training.run_folder import RunFolder
 from risctl.training.seeding import seed_step
 from risctl.training.state import BestEvaluation, TrainingError, TrainingState
@@ -77,7 +78,14 @@ class TrainerComponents:
 class Trainer:
     """Trains from where the state stands to the end of the run."""
 
-    def __init__(self, parts: TrainerComponents, state: TrainingState) -> None:
+    def __init__(self, parts: TrainerComponents, state: TrainingState, *, has_saved: bool = False) -> None:
+        """Creates the trainer.
+
+        Args:
+            parts: What it works with.
+            state: Where the run stands.
+            has_saved: Whether there is a save of this state already.
+        """
         self.parts = parts
         self.state = state
         self.recipe = parts.recipe
@@ -90,10 +98,16 @@ class Trainer:
             workers=self.recipe.data.workers,
             pin=parts.accelerator.device.type == "cuda",
         )
+        self._has_saved = has_saved
+        self._keep: Path | None = parts.run.previous
         self._saved = state.step
         self._first = state.step
         # Start times of this session, of what `state.seconds` lacks, and of the current line of the log.
         self._began = self._counted = self._window_start = time.monotonic()
+
+    def keep_previous(self) -> None:
+        """Lets the next save leave the save before last as it is, and take the place of a damaged `last`."""
+        self._keep = None
 
     def run(self) -> TrainingState:
         """Trains to the end.
@@ -106,6 +120,9 @@ class Trainer:
             KeyboardInterrupt: After Ctrl-C, or `Terminated` after SIGTERM, with the step finished and `last` saved.
         """
         with Interrupts() as interrupts:
+            if not self._has_saved:
+                # A run that has begun has a save: one without can then be told from one that lost its saves.
+                self._save_resumable(self.parts.run.previous)
             with contextlib.suppress(_Stopped):
                 self._run(interrupts)
             if interrupts.requested:
@@ -203,6 +220,11 @@ class Trainer:
                 self._save(self.parts.run.best, figures=figures, resumable=False)
 
     def _save_last(self) -> None:
+        self._save_resumable(self.parts.run.last, keep=self._keep)
+        self._keep = self.parts.run.previous
+        self._saved = self.state.step
+
+    def _save_resumable(self, path: Path, *, keep: Path | None = None) -> None:
         # A save by one process while others go on would see their collective calls out of step.
         self.parts.accelerator.wait_for_everyone()
         if self.parts.accelerator.is_main_process:
@@ -211,10 +233,9 @@ class Trainer:
             self._counted = now
             scaler = self.parts.accelerator.scaler
             self.state.scaler = None if scaler is None else scaler.state_dict()
-            self._save(self.parts.run.last, figures=self.state.figures, resumable=True)
-        self._saved = self.state.step
+            self._save(path, figures=self.state.figures, resumable=True, keep=keep)
 
-    def _save(self, path: Path, *, figures: dict[str, float], resumable: bool) -> None:
+    def _save(self, path: Path, *, figures: dict[str, float], resumable: bool, keep: Path | None = None) -> None:
         parts, state = self.parts, self.state
         for name, tensor in parts.system.state_dict().items():
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
@@ -242,6 +263,8 @@ class Trainer:
                 "steps_per_epoch": self.steps_per_epoch,
                 "processes": parts.accelerator.num_processes,
             }
+            own = {"recipe": self.recipe.model_dump(mode="json"), "vocabulary": parts.vocabulary.to_list()}
+            extra[HEADER_SUM] = header_sum({**extra, **own})
             training = optimizer_tensors(parts.train_step.optimizer, parts.system)
             mean = None if parts.ema is None else parts.ema.tensors
         save_checkpoint(
@@ -252,6 +275,7 @@ class Trainer:
             extra=extra,
             mean=mean,
             training=training,
+            old=keep,
         )
 
     def _log(self, rate: float) -> None:
