@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ class Stopper:
 
 def recipe_of(store: Path, **train_keys: Any) -> Recipe:
     """20 steps, evaluated after 10 and 20, saved every 3 steps and after an evaluation."""
-    keys = {"epochs": 4, "eval_every": 2, "save_every": 3, "ema": 0.9, **train_keys}
+    keys = {"epochs": 4, "eval_every": 2, "save_every": 3, "eval_limit": 2, "ema": 0.9, **train_keys}
     return tiny_recipe(store, optim={"schedule": {"name": "cosine"}}, train=keys)
 
 
@@ -64,8 +65,11 @@ def uninterrupted(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def stopped(store: Path, out: Path, *, at: int = 14) -> RunFolder:
     """Return a run that was stopped by a crash: at step 14 it has saved after 10 and 12, and evaluated after 10."""
-    with pytest.raises(StopHereError):
-        train(recipe_of(store), out=out, device="cpu", build=build_tiny, callback=Stopper(at))
+    made = store.parent / f"stopped-{at}"
+    if not made.exists():
+        with pytest.raises(StopHereError):
+            train(recipe_of(store), out=made, device="cpu", build=build_tiny, callback=Stopper(at))
+    shutil.copytree(made, out)
     return RunFolder(out)
 
 
@@ -209,7 +213,7 @@ def test_killed_at_every_moment_of_saving(store: Path, tmp_path: Path) -> None:
     train(recipe, out=tmp_path / "whole", device="cpu", build=build_tiny)
     values, run = recipe.model_dump(mode="json"), RunFolder(tmp_path / "run")
     kills = 0
-    for change in (0, 1, 2, 3, 2, 1000):
+    for change in (0, 2, 1, 3, 1000):
         going = run.recipe_file.exists()
         process = PROCESSES.Process(
             target=train_killed, args=(values, run.path), kwargs={"resumed": going, "change": change}
@@ -220,7 +224,7 @@ def test_killed_at_every_moment_of_saving(store: Path, tmp_path: Path) -> None:
             break
         assert process.exitcode == -signal.SIGKILL
         kills += 1
-    assert process.exitcode == 0 and kills == 5
+    assert process.exitcode == 0 and kills == 4
     assert_same_runs(run.path, tmp_path / "whole")
     assert not [path for path in run.path.iterdir() if path.name.endswith(".part")]
 
