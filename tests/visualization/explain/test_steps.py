@@ -8,7 +8,6 @@ import pytest
 from risctl.inference.explanation import ExplainedPrediction
 from risctl.results import Prediction
 from risctl.systems.step.explain import Steps, StepView
-from risctl.vision.drawing.heatmap import heatmap_overlay, outline, viridis
 from risctl.visualization.explain.steps import steps_contact_sheet
 
 WORDS = ("the", "red", "cup")
@@ -70,22 +69,3 @@ def test_pictures_of_any_shape(shape: tuple[int, int]) -> None:
 def test_no_step_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least one step"):
         sheet_of([])
-
-
-def test_colours_rise_in_lightness() -> None:
-    colours = viridis(np.linspace(0, 1, 50))
-    light = colours @ np.array([0.299, 0.587, 0.114], np.float32)
-    assert (np.diff(light) > 0).all()
-    assert np.array_equal(viridis(np.array([-1.0, 2.0, np.nan])), viridis(np.array([0.0, 1.0, 0.0])))
-    warm = heatmap_overlay(np.zeros((4, 4, 3), np.uint8), np.eye(4, dtype=np.float32))
-    assert warm.dtype == np.uint8
-    assert warm[0, 0, 0] > warm[0, 1, 0]
-
-
-def test_an_outline_is_the_border_within() -> None:
-    mask = np.zeros((6, 8), bool)
-    mask[1:4, 2:6] = True
-    line = outline(mask)
-    assert line.sum() == 10
-    assert not line[2, 3:5].any()
-    assert not outline(np.ones((3, 3), bool)).any()
