@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-SUITE_COUNT = 40
+SUITE_COUNT = 30
 
 SIZE = 60_000
 DATES = ("Mon, 01 Jan 2024 00:00:00 GMT", "Tue, 02 Jan 2024 00:00:00 GMT")
@@ -28,9 +28,9 @@ _MARK = b"END."
 
 
 def prepare(folder: Path) -> None:
-    """Writes two versions of the file, each with a mark at its end."""
+    """Writes two versions of the file, of one length, each with a mark at its end."""
     for number in (0, 1):
-        (folder / str(number)).write_bytes(random.Random(number).randbytes(SIZE + 500 * number) + _MARK)
+        (folder / str(number)).write_bytes(random.Random(number).randbytes(SIZE) + _MARK)
 
 
 class Server(BaseHTTPRequestHandler):
@@ -400,5 +400,5 @@ def _download(url: str, case: dict[str, Any], bodies: tuple[bytes, bytes], folde
         if left or victim.read_bytes() != b"not yours" or not str(error).isprintable():
             return "wrong"
         raise
-    accepted = bodies[:1] if case["known"] in ("size", "sha256") else bodies
+    accepted = bodies[:1] if case["known"] == "sha256" else bodies
     return "right" if found.path.read_bytes() in accepted and victim.read_bytes() == b"not yours" else "wrong"

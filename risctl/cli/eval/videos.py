@@ -152,4 +152,5 @@ def evaluate_video_model(
             pictures=pictures,
             outputs=outputs,
         )
-    console.result(report.to_text(), data=data, as_json=as_json)
+    text = f"{report.to_text()}\nmask where {protocol.threshold_text()}"
+    console.result(text, data=data, as_json=as_json)

@@ -110,6 +110,7 @@ def predictions(
         )
         sheet.write(drawn.pixels)
         record = {"model": str(loaded.path), "data": str(store), "split": split, "show": show.value}
+        record |= {"threshold": protocol.threshold, "threshold_source": protocol.threshold_source}
         record |= {"sheet": str(sheet.path)}
         console.result(str(sheet.path), data={**record, "samples": drawn.entries}, as_json=as_json)
 

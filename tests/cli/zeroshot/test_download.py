@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import os
@@ -76,8 +77,14 @@ class _Hub(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def hub(models: Path) -> Iterator[str]:
     """The address of a hub that has `models`."""
-    handler = type("Handler", (_Hub,), {"folder": models})
+    with _serving(type("Handler", (_Hub,), {"folder": models})) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def _serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -85,13 +92,17 @@ def hub(models: Path) -> Iterator[str]:
     thread.join()
 
 
+def _environment(address: str, cache: Path) -> dict[str, str]:
+    """Return the environment in which the hub is at `address`."""
+    environment = {name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")}
+    return environment | {"HF_ENDPOINT": address, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
+
+
 def _apart(picture: Path, address: str, cache: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run `predict` in a process of its own, in which the hub's address is read anew."""
     out = str(cache / "out")
     command = [sys.executable, "-m", "risctl", "zeroshot", "predict", str(picture), "a cup", "--out", out, *options]
-    environment = {name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")}
-    environment |= {"HF_ENDPOINT": address, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=_environment(address, cache))
 
 
 def test_weights_are_downloaded_once(hub: str, picture: Path, tmp_path: Path) -> None:
@@ -122,3 +133,32 @@ def test_without_weights_and_network_it_says_what_it_wants(picture: Path, tmp_pa
         assert said in ran.stderr
     assert "Traceback" not in ran.stderr
     assert ran.stdout == ""
+
+
+class _EndlessHub(_Hub):
+    """States the length of a file and sends without end."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if "/resolve/" not in self.path:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("ETag", f'"{hashlib.sha256(self.path.encode()).hexdigest()}"')
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(b"%x\r\n%s\r\n" % (1 << 16, bytes(1 << 16)))
+
+
+def test_a_hub_that_sends_without_end_is_bounded(models: Path, tmp_path: Path) -> None:
+    with _serving(type("Handler", (_EndlessHub,), {"folder": models})) as address:
+        code = "from risctl.data.download.hub import MODEL, model_folder; model_folder('a/b', MODEL, option='--clip')"
+        environment = _environment(address, tmp_path / "cache") | {"RISCTL_MAX_DOWNLOAD_GB": "0.02"}
+        ran = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment, timeout=120
+        )
+    assert "MachineError" in ran.stderr and "it sent more than 20,000,000 bytes" in ran.stderr
