@@ -101,7 +101,19 @@ def _environment(address: str, cache: Path) -> dict[str, str]:
 def _apart(picture: Path, address: str, cache: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run `predict` in a process of its own, in which the hub's address is read anew."""
     out = str(cache / "out")
-    command = [sys.executable, "-m", "risctl", "zeroshot", "predict", str(picture), "a cup", "--out", out, *options]
+    command = [
+        sys.executable,
+        "-m",
+        "risctl",
+        "zeroshot",
+        "predict",
+        str(picture),
+        "a cup",
+        "--out",
+        out,
+        "--overwrite",
+        *options,
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=_environment(address, cache))
 
 
@@ -156,7 +168,7 @@ class _EndlessHub(_Hub):
 
 def test_a_hub_that_sends_without_end_is_bounded(models: Path, tmp_path: Path) -> None:
     with _serving(type("Handler", (_EndlessHub,), {"folder": models})) as address:
-        code = "from risctl.data.download.hub import MODEL, model_folder; model_folder('a/b', MODEL, option='--clip')"
+        code = "from risctl.data.download import hub; hub.model_folder('tiny/clip', hub.MODEL, option='--clip')"
         environment = _environment(address, tmp_path / "cache") | {"RISCTL_MAX_DOWNLOAD_GB": "0.02"}
         ran = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment, timeout=120
