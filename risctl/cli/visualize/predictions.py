@@ -109,7 +109,7 @@ def predictions(
             columns=columns,
         )
         sheet.write(drawn.pixels)
-        record = {"model": str(loaded.path), "data": str(store), "split": split, "show": show.value}
+        record: dict[str, Any] = {"model": str(loaded.path), "data": str(store), "split": split, "show": show.value}
         record |= {"threshold": protocol.threshold, "threshold_source": protocol.threshold_source}
         record |= {"sheet": str(sheet.path)}
         console.result(str(sheet.path), data={**record, "samples": drawn.entries}, as_json=as_json)
