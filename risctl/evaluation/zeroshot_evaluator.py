@@ -40,7 +40,8 @@ class ZeroShotReport:
         report: The figures by protocol.
         answerer: The model, in words.
         extra: Further figures by name, in percent; NaN where there was nothing to measure.
-        without_proposals: Images, refs and sentences without a proposal; they count as IoU 0.
+        without_proposals: Images, refs and sentences without a proposal.
+        skipped: Whether these are left out of the figures; otherwise they count as IoU 0.
         proposals_per_image: The mean number of proposals.
         seconds: Per image, by part.
         unchanged: How many choices were the same fast and exactly, and how many were compared; None if none were.
@@ -51,6 +52,7 @@ class ZeroShotReport:
     answerer: str
     extra: dict[str, float]
     without_proposals: dict[str, int]
+    skipped: bool
     proposals_per_image: float
     seconds: dict[str, float]
     unchanged: tuple[int, int] | None
@@ -68,6 +70,7 @@ class ZeroShotReport:
             "zeroshot": extra,
             "definitions": DEFINITIONS,
             "without_proposals": self.without_proposals,
+            "without_proposals_are": "skipped" if self.skipped else "counted as IoU 0",
             "proposals_per_image": self.proposals_per_image,
             "seconds_per_image": self.seconds,
             "unchanged_choices": None if self.unchanged is None else list(self.unchanged),
@@ -82,7 +85,7 @@ class ZeroShotReport:
         missing = self.without_proposals
         lines.append(
             f"  no proposal: {missing['images']} images, {missing['refs']} refs, {missing['sentences']} sentences, "
-            f"counted as IoU 0; {self.proposals_per_image:.1f} proposals an image"
+            f"{'skipped' if self.skipped else 'counted as IoU 0'}; {self.proposals_per_image:.1f} proposals an image"
         )
         parts = ", ".join(f"{name} {value:.3f}" for name, value in self.seconds.items())
         lines.append(f"  seconds an image: {parts}")
@@ -133,6 +136,7 @@ def evaluate_zero_shot(
     protocols: Sequence[Protocol],
     text_field: TextField = "sent",
     limit: int | None = None,
+    skip_without_proposals: bool = False,
     compare: int = 0,
     device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
@@ -148,13 +152,15 @@ def evaluate_zero_shot(
         protocols: The protocols.
         text_field: Which form of the sentences is read.
         limit: Evaluates the first so many images only.
+        skip_without_proposals: Leaves images without a proposal out of the figures, as the published code does,
+            instead of counting IoU 0.
         compare: On how many images the choices of `--fast` are compared with the exact ones, outside the seconds.
         device: The device to report.
         progress: Called with the numbers of images that are done and that there are.
 
     Raises:
         UsageError: The split is unknown.
-        DataError: The split has no sentence.
+        DataError: The split has no sentence, or all images are skipped.
     """
     began = time.monotonic()
     images = store.images(split)[:limit]
@@ -167,9 +173,21 @@ def evaluate_zero_shot(
         raise DataError(f"the split {split!r} of {store.path} has no sentence to evaluate")
     accumulator, sums = Accumulator(list(protocols)), _Sums()
     for done, (image, refs) in enumerate(by_image.items(), start=1):
-        _one_image(answerer, store, image, refs, accumulator, sums, text_field, compare=done <= compare)
+        _one_image(
+            answerer,
+            store,
+            image,
+            refs,
+            accumulator,
+            sums,
+            text_field,
+            skip=skip_without_proposals,
+            compare=done <= compare,
+        )
         if progress is not None:
             progress(done, len(by_image))
+    if skip_without_proposals and sums.missing["images"] == len(by_image):
+        raise DataError(f"no image of the split {split!r} has a proposal, so there is nothing to evaluate")
     report = Report.of(
         store,
         [Result.of(accumulator.rows(protocol.name), protocol) for protocol in protocols],
@@ -183,6 +201,7 @@ def evaluate_zero_shot(
         report=replace(report, images=len(by_image), refs=sum(map(len, by_image.values()))),
         answerer=answerer.describe(),
         extra=sums.extra(bounded=isinstance(answerer, ZeroShotPredictor)),
+        skipped=skip_without_proposals,
         without_proposals={name: sums.missing[name] for name in ("images", "refs", "sentences")},
         proposals_per_image=sums.proposals / len(by_image),
         seconds={name: answerer.seconds[name] / len(by_image) for name in ("proposals", "visual", "text")},
@@ -220,27 +239,30 @@ def _one_image(
     sums: _Sums,
     text_field: TextField,
     *,
+    skip: bool,
     compare: bool,
 ) -> None:
     picture = _picture(store, image)
     proposals = answerer.set_image(picture)
     sums.proposals += len(proposals)
-    asked = [(ref, int(one)) for ref in refs for one in store.ref(ref).sentences]
-    texts = [store.sentence(sentence).text(text_field) for _, sentence in asked]
+    tasks = [(ref, int(one)) for ref in refs for one in store.ref(ref).sentences]
+    texts = [store.sentence(sentence).text(text_field) for _, sentence in tasks]
     # A sentence without a word means nothing: it gets an empty mask, as in `risctl eval`.
     known = [position for position, text in enumerate(texts) if text.strip()]
-    answers = dict(zip(known, answerer.predict([texts[name] for name in known]), strict=True)) if known else {}
-    sums.cut += sum(answerer.is_truncated(texts[name]) for name in known)
+    answers = dict(zip(known, answerer.predict([texts[position] for position in known]), strict=True)) if known else {}
+    sums.cut += sum(answerer.is_truncated(texts[position]) for position in known)
     needs_proposals = isinstance(answerer, ZeroShotPredictor)
     if needs_proposals and not len(proposals):
-        sums.missing.update(images=1, refs=len(refs), sentences=len(asked))
+        sums.missing.update(images=1, refs=len(refs), sentences=len(tasks))
+        if skip:
+            return
     annotations = [store.annotation(int(annotation)) for annotation in store.annotations_of(image)]
     masks = [(annotation.category_id, rle.decode(annotation.mask)) for annotation in annotations]
     targets = {ref: np.ascontiguousarray(rle.decode(store.mask(ref))) for ref in refs}
     best = {ref: _best(proposals, target) for ref, target in targets.items()}
     facts = {ref: attributes_of(store, store.ref(ref), target=target) for ref, target in targets.items()}
     nothing = np.zeros(picture.size, dtype=bool)
-    for position, (ref, sentence) in enumerate(asked):
+    for position, (ref, sentence) in enumerate(tasks):
         answer = answers.get(position)
         mask = nothing if answer is None else answer.prediction.mask
         about = store.ref(ref)
@@ -267,7 +289,7 @@ def _one_image(
         and len(proposals)
         and known
     ):
-        exact = answerer.exact_choices([texts[name] for name in known])
+        exact = answerer.exact_choices([texts[position] for position in known])
         sums.compared += len(known)
         sums.same += sum(answers[one].chosen == choice for one, choice in zip(known, exact, strict=True))
 

@@ -121,6 +121,7 @@ class ZeroShotPredictor:
         source: ProposalSource,
         method: Method = "global-local",
         visual_weight: float = VISUAL_WEIGHT,
+        text_weight: float = TEXT_WEIGHT,
         shortlist: int | None = None,
         strategies: Strategies | None = None,
     ) -> None:
@@ -132,7 +133,8 @@ class ZeroShotPredictor:
             phraser: Finds the noun phrase of an expression.
             source: Finds the proposals of an image.
             method: The paper's method, or one of its baselines.
-            visual_weight: Weight of the global visual feature.
+            visual_weight: Weight of the global visual feature (alpha in the paper).
+            text_weight: Weight of the expression against its noun phrase (beta in the paper).
             shortlist: How many proposals per expression get local features; None for all (exact).
             strategies: Extensions beyond the paper.
 
@@ -150,6 +152,7 @@ class ZeroShotPredictor:
         self.strategies = strategies or Strategies()
         self._tokens, self._phraser, self._source = tokens, phraser, source
         self._visual_weight = visual_weight
+        self._text_weight = text_weight
         self._features: dict[str, Tensor] = {}
         self._current_image: _CurrentImage | None = None
 
@@ -159,7 +162,7 @@ class ZeroShotPredictor:
         visual = f"visual {self._visual_weight:g}, " if self.method == "global-local" else ""
         fast = "" if self.shortlist is None else f", fast: {self.shortlist} with local features"
         return (
-            f"{self.method} ({kind} CLIP, weights: {visual}text {TEXT_WEIGHT:g}{fast}); "
+            f"{self.method} ({kind} CLIP, weights: {visual}text {self._text_weight:g}{fast}); "
             f"proposals: {self._source.name}; noun phrases: {self._phraser.name}"
         )
 
@@ -287,7 +290,7 @@ class ZeroShotPredictor:
         nouns = [phrase.phrase for phrase in phrases]
         # One pass over all that is new, so that batches are full.
         features = self._prompted([*texts, *nouns])
-        return global_local.combine(features[: len(texts)], features[len(texts) :], TEXT_WEIGHT)
+        return global_local.combine(features[: len(texts)], features[len(texts) :], self._text_weight)
 
     def _prompted(self, texts: Sequence[str]) -> Tensor:
         """Returns the features (N, E) of N texts, each averaged over the prompts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from risctl.cli.options import (
 )
 from risctl.cli.report_option import PicturesOption, ReportOption, claim_outputs, write_reports
 from risctl.cli.zeroshot.open_predictor import open_predictor
-from risctl.cli.zeroshot.options import Choices, with_choices
+from risctl.cli.zeroshot.options import BoxRule, Choices, with_choices
 
 EXAMPLE = "Example: risctl zeroshot eval --data refcoco.h5 --split val --proposals gt --fast"
 
@@ -44,8 +45,16 @@ def evaluate(
     pictures: PicturesOption = 12,
     overwrite: OverwriteOption = False,
     text_field: Annotated[
-        str, typer.Option("--text-field", help="Which form of the text: sent, raw or raw_lower.")
-    ] = "sent",
+        str | None, typer.Option("--text-field", help="Which form of the text: sent (default), raw or raw_lower.")
+    ] = None,
+    as_published: Annotated[
+        bool,
+        typer.Option(
+            "--as-published",
+            help="As the published code does: raw texts, estimated boxes (--box reference), and samples of pictures "
+            "without a proposal are skipped instead of counted as IoU 0.",
+        ),
+    ] = False,
     device: DeviceOption = Device.auto,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -56,7 +65,9 @@ def evaluate(
     from risctl.evaluation.zeroshot_evaluator import answered_masks, evaluate_zero_shot
     from risctl.metrics.protocols import get_protocols
 
-    field = text_field_of(text_field)
+    field = text_field_of(text_field or ("raw" if as_published else "sent"))
+    if as_published:
+        choices = replace(choices, box=BoxRule.reference)
     outputs = claim_outputs(inputs=[data], overwrite=overwrite, reports=report, others=[rows])
     with console.quiet_if(quiet), Store(data) as store:
         protocols = get_protocols(protocol)
@@ -71,6 +82,7 @@ def evaluate(
                 protocols=protocols,
                 text_field=field,
                 limit=limit,
+                skip_without_proposals=as_published,
                 compare=compare if choices.fast else 0,
                 device=str(pick_device(device.value)),
                 progress=progress,

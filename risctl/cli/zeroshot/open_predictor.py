@@ -45,7 +45,9 @@ def open_predictor(
         return load_baseline(choices.method.value, source=choices.clip, segmenter=choices.sam, device=torch_device)
     choices.refuse({"sam"}, "it segments the boxes of --method grounded-sam into masks")
     if choices.method is not Method.global_local:
-        choices.refuse({"fast", "visual_weight"}, f"{choices.method} has no global and local features to weigh")
+        choices.refuse(
+            {"fast", "visual_weight", "masked_blocks"}, f"{choices.method} has no global and local features to weigh"
+        )
     return _zero_shot(choices, device=torch_device, store=store)
 
 
@@ -68,12 +70,15 @@ def _zero_shot(choices: Choices, *, device: torch.device, store: Store | None) -
     dtypes = {Precision.fp32: torch.float32, Precision.fp16: torch.float16, Precision.bf16: torch.bfloat16}
     published = VISUAL_WEIGHT if store is None else VISUAL_WEIGHTS.get(store.name, VISUAL_WEIGHT)
     return ZeroShotPredictor(
-        GlobalLocalCLIP(model.to(device, dtypes[choices.precision]), box=choices.box.value),
+        GlobalLocalCLIP(
+            model.to(device, dtypes[choices.precision]), box=choices.box.value, masked_blocks=choices.masked_blocks
+        ),
         tokens=tokens,
         phraser=phraser,
         source=source,
         method=cast("SystemMethod", choices.method.value),
         visual_weight=published if choices.visual_weight is None else choices.visual_weight,
+        text_weight=choices.text_weight,
         shortlist=choices.shortlist if choices.fast else None,
         strategies=strategies,
     )

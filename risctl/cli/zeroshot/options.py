@@ -126,6 +126,18 @@ class Choices:
             help="Weight of the global feature. Default: 0.95, and 0.85 on RefCOCOg (paper).",
         ),
     ] = None
+    text_weight: Annotated[
+        float,
+        typer.Option(
+            "--text-weight", min=0, max=1, help="Weight of the phrase against its noun phrase (beta in the paper)."
+        ),
+    ] = 0.5
+    masked_blocks: Annotated[
+        int,
+        typer.Option(
+            "--masked-blocks", min=0, help="Last blocks of a ViT that see the proposal alone (k in the paper)."
+        ),
+    ] = 3
     box: Annotated[
         BoxRule,
         typer.Option("--box", help="How a proposal's box is computed: tight, or as the reference code estimates it."),

@@ -166,7 +166,40 @@ def test_images_without_proposals_count_as_nothing(zeroshot: Run, clip: Path, st
     assert report["without_proposals"] == {"images": 2, "refs": 4, "sentences": 8}
     assert report["zeroshot"]["upper bound mIoU"] == report["zeroshot"]["MC-Acc"] == 0
     text = zeroshot("eval", "--data", store, "--proposals", "none.json", "--clip", clip, "--limit", 2).out
-    assert "no proposal: 2 images, 4 refs, 8 sentences" in text
+    assert "no proposal: 2 images, 4 refs, 8 sentences, counted as IoU 0" in text
+
+
+def test_the_published_way_skips_images_without_proposals_and_reads_raw_text(
+    zeroshot: Run, clip: Path, store: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "none.json").write_text("[]")
+    options = ("eval", "--data", store, "--clip", clip, "--limit", 2, "--as-published")
+    ran = zeroshot(*options, "--proposals", "none.json")
+    assert ran.code == 4 and "has a proposal" in ran.err
+    ran = zeroshot(*options, "--proposals", "gt", "--json")
+    assert ran.code == 0, ran.err
+    report = json.loads(ran.out)
+    assert report["without_proposals_are"] == "skipped" and report["text_field"] == "raw"
+
+
+def test_weights_of_the_papers_ablations_change_the_scores(zeroshot: Run, clip: Path, picture: Path) -> None:
+    scores = {}
+    changes = ((), ("--text-weight", 0), ("--masked-blocks", 0), ("--visual-weight", 0))
+    for change in changes:
+        ran = zeroshot(
+            "predict",
+            picture,
+            "the cup on the left of a table",
+            "-P",
+            picture.with_suffix(".npz"),
+            "--clip",
+            clip,
+            "--json",
+            *change,
+        )
+        assert ran.code == 0, ran.err
+        scores[change] = json.loads(ran.out)[0]["score"]
+    assert len(set(scores.values())) == len(changes)
 
 
 @pytest.fixture(scope="module")
