@@ -45,7 +45,10 @@ def expand_home(value: str) -> str:
 
 
 def _path_text(value: object) -> object:
-    return str(value) if isinstance(value, Path) else value
+    text = str(value) if isinstance(value, Path) else value
+    if isinstance(text, str) and "\0" in text:
+        raise PydanticCustomError("clash", "a path without NUL characters")
+    return text
 
 
 FileName = Annotated[str, Field(min_length=1), BeforeValidator(_path_text), AfterValidator(expand_home)]

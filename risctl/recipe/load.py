@@ -38,6 +38,12 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = (), *, upgr
     """
     file = find_recipe(path_or_name)
     try:
+        size = file.stat().st_size
+        if size > 4 * document.MAX_CHARACTERS:
+            raise RecipeError(
+                f"{file} is not a recipe: it has {size:,} bytes, and a recipe at most "
+                f"{document.MAX_CHARACTERS:,} characters"
+            )
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"cannot read the recipe {file}: {error}") from None
@@ -78,8 +84,9 @@ def find_recipe(path_or_name: str | Path) -> Path:
     try:
         if file.is_file():
             return file
-    except OSError as error:
-        raise RecipeError(f"cannot look for the recipe {str(path_or_name)[:80]!r}: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # a NUL in a path is a ValueError
+        what = getattr(error, "strerror", None) or error
+        raise RecipeError(f"cannot look for the recipe {str(path_or_name)[:80]!r}: {what}") from None
     shipped = shipped_recipes()
     if str(path_or_name) in shipped:
         return shipped[str(path_or_name)]

@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from risctl.recipe import document
-from risctl.recipe.keys import Key, suggest
+from risctl.recipe.keys import Key, in_yaml, suggest
 
 Path = tuple[str, ...]
+
+_MOST_PARTS = 20
 
 
 def apply_overrides(
@@ -34,8 +36,12 @@ def apply_overrides(
     for text in overrides:
         problem = _remove(values, text, known, origins) if text.startswith("~") else _set(values, text, known, origins)
         if problem:
-            problems.append(f"override {text!r}: {problem}")
+            problems.append(f"{_shown(text)}: {problem}")
     return problems
+
+
+def _shown(text: str) -> str:
+    return f"override {text if len(text) <= 100 else f'{text[:97]}...'!r}"
 
 
 def _split(dotted: str, known: Mapping[Path, Key]) -> Path:
@@ -53,6 +59,8 @@ def _set(values: dict[str, Any], text: str, known: Mapping[Path, Key], origins: 
     path = _split(dotted.strip(), known)
     if not equals or not all(path):
         return "expected key=value or ~key"
+    if len(path) > _MOST_PARTS:
+        return f"expected a key of at most {_MOST_PARTS} parts, got {len(path):,}"
     try:
         value, _ = document.read(plain)
     except document.DocumentError as error:
@@ -63,11 +71,11 @@ def _set(values: dict[str, Any], text: str, known: Mapping[Path, Key], origins: 
         if inner is None:
             inner = section[part] = {}
         if not isinstance(inner, dict):
-            return f"{'.'.join(path[:depth])} is not a section; the recipe has {inner!r} there"
+            return f"{'.'.join(path[:depth])} is not a section; the recipe has {in_yaml(inner)} there"
         section = inner
     section[path[-1]] = value
     _forget(path, origins)
-    origins[path] = f"override {text!r}"
+    origins[path] = _shown(text)
     return None
 
 
@@ -82,11 +90,11 @@ def _remove(values: dict[str, Any], text: str, known: Mapping[Path, Key], origin
     if not present and path not in known:
         meant = suggest(path, known)
         hint = f"; did you mean ~{'.'.join(meant.path)}?" if meant else ""
-        return f"unknown key {'.'.join(path)}{hint}"
+        return f"unknown key {'.'.join(path):.200}{hint}"
     if present:
         del section[path[-1]]
         _forget(path, origins)
-        origins[path] = f"override {text!r}"
+        origins[path] = _shown(text)
     return None
 
 

@@ -13,6 +13,9 @@ from risctl.recipe.keys import Key, Schema, in_yaml, known_keys, resolve_path, s
 
 Path = tuple[str, ...]
 
+MOST_PROBLEMS = 50
+"""Problems that are told in full: for each unknown key the nearest known one is looked for."""
+
 
 def problems_of(error: ValidationError, *, schema: Schema, values: Any, origins: Mapping[Path, str]) -> list[str]:
     """Returns one line per problem, in the order of the file.
@@ -25,7 +28,8 @@ def problems_of(error: ValidationError, *, schema: Schema, values: Any, origins:
     """
     known = known_keys(schema, values)
     found = []
-    for problem in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    for problem in errors[:MOST_PROBLEMS]:
         if problem["type"] == "default_factory_not_called":
             continue  # the default depends on a key that is reported itself
         moved = problem.get("ctx", {}).get("path")
@@ -38,7 +42,8 @@ def problems_of(error: ValidationError, *, schema: Schema, values: Any, origins:
         found.append((line, ".".join(path) or "the recipe", where, what))
     found.sort(key=lambda row: row[0])
     lines = [f"{dotted} ({where}): {what}" if where else f"{dotted}: {what}" for _, dotted, where, what in found]
-    return list(dict.fromkeys(lines))
+    rest = len(errors) - MOST_PROBLEMS
+    return [*dict.fromkeys(lines), *([f"and {rest:,} more problems"] if rest > 0 else [])]
 
 
 def _where(path: Path, origins: Mapping[Path, str]) -> tuple[str, float]:
@@ -72,7 +77,7 @@ def _what(error: Any, *, path: Path, value: Any, known: Mapping[Path, Key], miss
         item = around.item if around else None
         expected = key.expects if key else item or error["msg"]
     text = " (text)" if isinstance(value, str) and re.fullmatch(r"[-+.\d][\d.eE+-]*|true|false|null", value) else ""
-    return f"expected {expected}; got {in_yaml(value)}{text}{_default(key)}"
+    return f"expected {expected:.300}; got {in_yaml(value)}{text}{_default(key)}"
 
 
 def _default(key: Key | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -304,3 +305,40 @@ def test_suggestions(typed: str, meant: str) -> None:
     found = suggest(tuple(typed.split(".")), known_keys(recipe_json_schema()))
     assert found is not None
     assert ".".join(found.path) == meant
+
+
+def test_a_file_too_large_for_a_recipe_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "long.yaml").write_text("key: 1\n" * 1_500_000)
+    with pytest.raises(RecipeError, match=r"it has 10,500,000 bytes, and a recipe at most 100,000 characters"):
+        load_recipe(tmp_path / "long.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("optim.lr=" + "9" * 5000, "at most 400 digits"),
+        ("optim.lr=!!int abc", "expected a whole number, got 'abc'"),
+        ("optim.lr=" + "[" * 5000, "nested more than 40 levels"),
+        ("a." * 5000 + "b=1", "at most 20 parts"),
+        ("optim.lr=" + "x" * 200_000, "at most 100,000 characters"),
+        ("data.store='a\\0b'", "data.store"),
+        ('data.store="a\\0b"', "a path without NUL characters"),
+        ("train.seed=" + "9" * 399, "train.seed"),
+    ],
+)
+def test_hostile_overrides_are_short_lines(override: str, says: str) -> None:
+    try:
+        load_recipe("vlt-refcoco", [override])
+    except RecipeError as error:
+        assert says in str(error) and all(len(problem) < 700 for problem in error.problems)
+    else:
+        assert override.startswith("data.store='")
+
+
+def test_thousands_of_unknown_keys_are_told_in_seconds(tmp_path: Path) -> None:
+    text = "".join(f"unheard{number}: 1\n" for number in range(4000))
+    (tmp_path / "many.yaml").write_text(text)
+    start = time.process_time()
+    with pytest.raises(RecipeError, match="more problems"):
+        load_recipe(tmp_path / "many.yaml")
+    assert time.process_time() - start < 10
