@@ -18,8 +18,17 @@ from risctl.errors import DataError, UsageError
 from risctl.files import remove_stale, replacing
 from risctl.output_files import DETECTIONS, OutputFiles, check_replaceable, digest, safe_stem, slug
 
-# Rooms whose files are asked for by a user; the others keep state (runs, caches, downloads) or write a format.
-ROOMS = ("cli", "evaluation", "inference", "visualization", "zeroshot", "environment")
+# Files that keep state which is replaced as it goes on: runs, caches, downloads, remembered folders.
+STATE = (
+    *("training/stages.py", "training/run_folder.py", "training/logger.py", "data/features/joining.py"),
+    *("data/store/linked_images.py", "data/download/hub_tables.py", "data/download/transfer.py"),
+    "data/download/mirrors.py",
+)
+# Writers of a format, for whose file the command asks the guard before it begins: stores, weights, boxes.
+CLAIMED = (
+    *("checkpoints/import_backbone.py", "checkpoints/checkpoint.py", "data/box_grounding/files.py"),
+    "data/store/writer.py",
+)
 
 
 @given(st.text(max_size=80), st.text(max_size=80))
@@ -197,12 +206,32 @@ def test_no_text_takes_the_name_of_detections() -> None:
 
 def test_results_are_written_through_the_one_writer() -> None:
     package = Path(risctl.__file__).parent
-    direct = [
+    direct = {
         str(file.relative_to(package))
-        for room in ROOMS
-        for file in (package / room).rglob("*.py")
+        for file in package.rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.ImportFrom) and node.module == "risctl.files"
         if any(alias.name == "replacing" for alias in node.names)
+    }
+    assert direct <= {"output_files.py", *STATE, *CLAIMED}
+
+
+GUARDS = ("OutputFiles", "claim_outputs", "claim")
+
+
+def test_every_guard_of_a_command_is_told_whether_to_overwrite() -> None:
+    commands = Path(risctl.__file__).parent / "cli"
+    calls = [
+        (file.name, node)
+        for file in commands.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in GUARDS
     ]
-    assert direct == []
+    untold = [
+        f"{name}:{node.lineno}"
+        for name, node in calls
+        if getattr(getattr(node.func, "value", None), "id", "") != "outputs"  # of a guard that was told
+        if not (isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Call))
+        if all(keyword.arg != "overwrite" for keyword in node.keywords)
+    ]
+    assert len(calls) > 20 and untold == []

@@ -54,7 +54,7 @@ def box_phrases(
     if (refcoco_sample is None) == (referitgame is None):
         raise UsageError("name one source: --refcoco-sample DIR or --referitgame DIR")
     name = "refcoco" if refcoco_sample is not None else "referitgame"
-    path = check_file(out or data_root / f"{name}-boxes.jsonl", overwrite=overwrite)
+    path = check_file(out or data_root / f"{name}-boxes.jsonl", overwrite=overwrite, inputs=[exclude])
     with console.quiet_if(quiet):
         if refcoco_sample is not None:
             away = set() if keep_away is None else evaluation_images(keep_away)

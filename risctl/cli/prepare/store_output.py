@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,11 +38,20 @@ def check_output(out: Path, *, overwrite: bool) -> Path:
     return out
 
 
-def check_file(path: Path, *, overwrite: bool) -> Path:
-    """Returns `path` if a file that is no store may be written there. Raises `UsageError` if one must stay there."""
-    from risctl.output_files import check_replaceable
+def check_file(path: Path, *, overwrite: bool, inputs: Iterable[Path | None] = ()) -> Path:
+    """Returns `path` if a file that is no store may be written there.
 
-    check_replaceable(path, overwrite=overwrite)
+    Args:
+        path: The file to write.
+        overwrite: Whether a file that is there already may be replaced.
+        inputs: Files that the command reads.
+
+    Raises:
+        UsageError: A file must stay there, or it is one of the inputs.
+    """
+    from risctl.output_files import OutputFiles
+
+    OutputFiles(inputs=inputs, overwrite=overwrite).claim(path)
     return path
 
 

@@ -44,16 +44,16 @@ class ContactSheetFile:
 
         Args:
             out: The requested file.
-            default: The name of the file if none was requested.
+            default: The name of the file if none was requested, a .png.
             overwrite: Whether a file that is there already may be replaced.
             inputs: Files that the command reads.
 
         Raises:
             UsageError: It has another ending, cannot be written, is one of the inputs, or is there already.
         """
-        from risctl.output_files import OutputFiles
+        from risctl.output_files import OutputFiles, safe_stem
 
-        path = out if out is not None else Path(default)
+        path = out if out is not None else Path(safe_stem(default.removesuffix(".png")) + ".png")
         if path.suffix.lower() not in ENDINGS:
             raise UsageError(f"expected an output that ends in .png or .jpg, got {path}")
         if path.is_dir() or not path.absolute().parent.is_dir():

@@ -212,6 +212,23 @@ def test_no_output_replaces_the_store_or_another_output(risctl: Run, store: Path
     ran = risctl("eval", "--data", store, "--report", "same.json", "--rows", "./same.json")
     assert ran.code == 2 and "named twice" in ran.err
     assert store.read_bytes() == before and not Path("same.json").exists()
+    ran = risctl("eval", "--data", store, option, linked, "--overwrite")
+    assert ran.code == 2 and "would be replaced; name another output" in ran.err
+    assert store.read_bytes() == before
+
+
+def test_earlier_rows_and_reports_stay_unless_told_otherwise(risctl: Run, tiny_checkpoint: Path, store: Path) -> None:
+    command = ("eval", "-m", tiny_checkpoint, "-d", store, "--limit", 2)
+    for option, name in (("--rows", "rows.jsonl"), ("--report", "report.json")):
+        Path(name).write_text("of last week")
+        ran = risctl("eval", "-m", "absent", "-d", store, option, name)
+        assert ran.code == 2 and f"{name} is there already; replace it with --overwrite" in ran.err
+        assert Path(name).read_text() == "of last week"
+        assert risctl(*command, option, name, "--overwrite").code == 0
+        assert Path(name).read_text() != "of last week"
+    weights = tiny_checkpoint / "best.safetensors"
+    ran = risctl(*command, "--rows", weights, "--overwrite")
+    assert ran.code == 2 and "is an input of this command" in ran.err
 
 
 def test_options_that_detection_would_ignore_are_refused(risctl: Run, tiny_checkpoint: Path, store: Path) -> None:

@@ -33,6 +33,11 @@ def test_a_store_and_pictures_are_written_and_told_as_json(
     assert told["abilities"]["colour"] == needed > 0
     assert [Path(path).name for path in told["pictures"]] == ["scene_000009.png"]
     assert Path(told["pictures"][0]).with_suffix(".json").is_file()
+    Path(told["pictures"][0]).write_text("mine")
+    again = ("-n", "10", "--out", str(tmp_path / "other.h5"), "--pictures", str(tmp_path / "p"), "--picture-count", "1")
+    with pytest.raises(UsageError, match=r"scene_000009\.png is there already; replace it with --overwrite"):
+        run(*again)
+    assert Path(told["pictures"][0]).read_text() == "mine" and not (tmp_path / "other.h5").exists()
 
 
 def test_the_same_seed_gives_the_same_fingerprint_whoever_draws(
