@@ -195,6 +195,7 @@ def test_weights_of_the_papers_ablations_change_the_scores(zeroshot: Run, clip: 
             "--clip",
             clip,
             "--json",
+            "--overwrite",
             *change,
         )
         assert ran.code == 0, ran.err
