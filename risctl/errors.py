@@ -68,10 +68,26 @@ class DataError(RisctlError):
     exit_code = 4
 
 
+class UnreadableImageError(DataError):
+    """An image of a store is missing, damaged or not what it should be.
+
+    Attributes:
+        image: Which image: its id, its file's name and its store.
+    """
+
+    def __init__(self, message: str, *, image: str = "") -> None:
+        super().__init__(message)
+        self.image = image
+
+
 class MachineError(RisctlError):
     """The machine lacks something: a device, a package, memory, disk space."""
 
     exit_code = 5
+
+
+class WorkerKilledError(MachineError):
+    """A process that loads data was killed, for instance for want of memory."""
 
 
 class CheckpointError(RisctlError):

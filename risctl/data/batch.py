@@ -103,6 +103,19 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SkippedImage:
+    """An image that could not be read, whose sample another one stands for.
+
+    Attributes:
+        image: Which image: its id, its file's name and its store.
+        problem: Why it could not be read.
+    """
+
+    image: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """The inputs and targets of one forward pass.
 
@@ -123,6 +136,7 @@ class Batch:
         cached_visual: Features of the visual encoder's frozen layers, each (B, ...) of any precision; None if they are
             to be computed.
         cached_text: Features of the text encoder's frozen layers, likewise.
+        skipped: The images that could not be read, in whose place other samples are.
     """
 
     images: Tensor
@@ -139,6 +153,7 @@ class Batch:
     box_targets: BoxTargets | None = None
     cached_visual: tuple[Tensor, ...] | None = None
     cached_text: tuple[Tensor, ...] | None = None
+    skipped: tuple[SkippedImage, ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)

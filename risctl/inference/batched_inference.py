@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from risctl.data.batch import Preprocess
 from risctl.data.loading.frame_sampling import frames_of_window
+from risctl.data.loading.loader import batches
 from risctl.data.store.reader import Store, TextField
 from risctl.data.store.windows import FrameWindows
 from risctl.errors import RisctlError, UsageError
@@ -83,10 +84,7 @@ def prepared_images(
         # The loader draws a seed for its workers: not from torch's global state, which a training run continues from.
         generator=torch.Generator().manual_seed(0),
     )
-    for image in loader:
-        if isinstance(image, RisctlError):
-            raise image
-        yield image
+    yield from batches(loader)
 
 
 class BatchedPredictor:

@@ -59,6 +59,13 @@ class TrainSection(Section):
     )
     best: str = Field(default="mIoU", min_length=1, description="The metric that selects `best`; higher is better.")
     log_every: int = Field(default=20, ge=1, description="Steps between lines of metrics.jsonl.")
+    skip_corrupt: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="How many training images that cannot be read a run goes on past; the next sample of the data that "
+        "can be read takes their place, and they are named in the log and the result. 0: the first one ends the run.",
+    )
     deterministic: bool = Field(default=True, description="Use deterministic operations where there are any.")
     ema: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
         default=None,

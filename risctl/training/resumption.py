@@ -148,6 +148,14 @@ class Resumption:
         return {name.removeprefix(prefix): one for name, one in self.tensors.items() if name.startswith(prefix)}
 
 
+def skipped_until(path: Path) -> list[dict[str, Any]]:
+    """Returns the images that a run had skipped until a save; empty if the save tells nothing of it."""
+    try:
+        return TrainingState.from_json(read_tensors(path, prefixes=())[0].get("state")).skipped
+    except CheckpointError:
+        return []
+
+
 HEADER_SUM = "resume_sha256"
 # Entries that the checkpoint's format adds by itself.
 _FORMAT = frozenset({"format_version", "risctl", "sha256", HEADER_SUM})

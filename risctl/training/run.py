@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import torch
 from accelerate import Accelerator
@@ -31,6 +31,7 @@ from risctl.training.logger import Logger, duration
 from risctl.training.optimizer import build_optimizer
 from risctl.training.resumption import Resumption, differences
 from risctl.training.run_folder import RunFolder
+from risctl.training.skipped_images import describe_skipped
 from risctl.training.state import BestEvaluation, TrainingState
 from risctl.training.train_step import TrainStep
 from risctl.training.trainer import Trainer, TrainerComponents
@@ -52,6 +53,7 @@ _CHANGEABLE = frozenset(
         "train.eval_limit",
         "train.save_every",
         "train.log_every",
+        "train.skip_corrupt",
         "eval.text_batch",
     }
 )
@@ -84,6 +86,7 @@ class TrainingResult:
         seconds: Training time.
         figures: The metrics of the last evaluation.
         best: The evaluation that the checkpoint `best` is from, if any.
+        skipped: The training images that could not be read: `image`, `problem`, and the `step` that first lacked them.
         is_first: Whether this is the first of the run's processes, the one that reports.
     """
 
@@ -93,6 +96,7 @@ class TrainingResult:
     seconds: float
     figures: dict[str, float]
     best: BestEvaluation | None
+    skipped: tuple[dict[str, Any], ...] = ()
     is_first: bool = True
 
 
@@ -181,6 +185,8 @@ def _run(
             notes.insert(0, "nothing of the run was saved yet: it begins")
         elif resumption.note is not None:
             notes.insert(0, resumption.note)
+        if skipped := describe_skipped(state.skipped):
+            notes.append(f"until here {skipped}")
         if is_first:
             run.note_start(recipe, command)
         lost = logger.rewind(state.step, evaluated=state.evaluated)
@@ -201,6 +207,7 @@ def _run(
         seconds=state.seconds,
         figures=state.figures,
         best=state.best,
+        skipped=tuple(state.skipped),
         is_first=is_first,
     )
 
@@ -327,4 +334,5 @@ def _opening(trainer: Trainer, notes: Sequence[str], *, resumed: bool) -> tuple[
 
 def _closing(state: TrainingState, run: RunFolder) -> str:
     best = f"; best {state.best.figure} {state.best.value:.2f} at step {state.best.step}" if state.best else ""
-    return f"done: {state.step} steps in {duration(state.seconds)}{best}; {run.path}"
+    skipped = describe_skipped(state.skipped)
+    return f"done: {state.step} steps in {duration(state.seconds)}{best}{f'; {skipped}' if skipped else ''}; {run.path}"

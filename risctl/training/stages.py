@@ -10,15 +10,16 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from risctl.checkpoints.checkpoint import save_checkpoint
 from risctl.checkpoints.loaded_model import Builder, load_checkpoint
-from risctl.errors import UsageError
+from risctl.errors import CheckpointError, UsageError
 from risctl.files import replacing
 from risctl.recipe.schema import Recipe
 from risctl.training import run as training
 from risctl.training.callback import NullCallback
+from risctl.training.resumption import skipped_until
 from risctl.training.run import TrainingResult, TrainOptions
 from risctl.training.run_folder import RunFolder
 
@@ -52,16 +53,19 @@ def _run_stages(recipe: Recipe, run: RunFolder, **options: Unpack[TrainOptions])
     # Before the note, which holds the number of threads.
     training.device_of_run(options.get("device", "auto"), run)
     run.note_start(recipe, options.get("command", ""))
+    _check_stages(recipe, run)
     callback = options.get("callback") or NullCallback()
     done, began = _finished(run), time.monotonic()
     before: Path | None = None
     result: TrainingResult | None = None
     steps = 0
+    skipped: dict[str, dict[str, Any]] = {}
     for number, name in enumerate(recipe.stages, start=1):
         folder = RunFolder(run.path / f"{number}-{name}")
         if name in done:
             before = folder.last
             steps += done[name]
+            skipped.update((entry["image"], entry) for entry in skipped_until(folder.last))
             continue
         callback.line(f"stage {number} of {len(recipe.stages)}: {name}")
         if folder.recipe_file.is_file():
@@ -70,16 +74,38 @@ def _run_stages(recipe: Recipe, run: RunFolder, **options: Unpack[TrainOptions])
             result = training.train(_beginning(recipe.stage(name), before), out=folder.path, **options)
         before = folder.last
         steps += result.steps
+        skipped.update((entry["image"], entry) for entry in result.skipped)
         done[name] = result.steps
         if result.is_first:
             _note(run, done)
     if result is None or result.is_first:
         last = RunFolder(run.path / f"{len(recipe.stages)}-{list(recipe.stages)[-1]}")
         _keep(recipe, run, source=last, build=options.get("build"))
-    finished = run.best if run.best.exists() else run.last
+    finished, images = run.best if run.best.exists() else run.last, tuple(skipped.values())
     if result is None:
-        return TrainingResult(run=run.path, checkpoint=finished, steps=steps, seconds=0.0, figures={}, best=None)
-    return replace(result, run=run.path, checkpoint=finished, steps=steps, seconds=time.monotonic() - began)
+        return TrainingResult(
+            run=run.path, checkpoint=finished, steps=steps, seconds=0.0, figures={}, best=None, skipped=images
+        )
+    seconds = time.monotonic() - began
+    return replace(result, run=run.path, checkpoint=finished, steps=steps, seconds=seconds, skipped=images)
+
+
+def _check_stages(recipe: Recipe, run: RunFolder) -> None:
+    """Checks that no stage would be trained anew whose weights later ones began with.
+
+    Raises:
+        CheckpointError: The folder of a stage is gone, and what came after it is there.
+    """
+    after: Path | None = next((path for path in (run.last, run.best) if path.exists()), None)
+    for number, name in reversed(list(enumerate(recipe.stages, start=1))):
+        folder = run.path / f"{number}-{name}"
+        if folder.exists():
+            after = folder
+        elif after is not None:
+            raise CheckpointError(
+                f"the stage {folder} is missing, but {after} is there, which came of it; it is not trained anew. Bring "
+                "the folder back, or start a new run with another --out"
+            )
 
 
 def _beginning(stage: Recipe, before: Path | None) -> Recipe:
@@ -111,6 +137,10 @@ def _finished(run: RunFolder) -> dict[str, int]:
         return {str(name): int(steps) for name, steps in json.loads((run.path / _DONE).read_text("utf-8")).items()}
     except FileNotFoundError:
         return {}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(
+            f"{run.path / _DONE} is damaged ({error}); remove it: stages that are done are then known by their saves"
+        ) from error
 
 
 def _note(run: RunFolder, done: dict[str, int]) -> None:

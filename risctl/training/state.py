@@ -35,6 +35,7 @@ class TrainingState:
         window: Sums of the loss terms since the last line of the log.
         window_steps: The number of steps in `window`.
         scaler: The state of the gradient scaler, with fp16.
+        skipped: The images that could not be read: `image`, `problem`, and the `step` that first lacked them.
     """
 
     step: int = 0
@@ -45,6 +46,7 @@ class TrainingState:
     window: dict[str, float] = field(default_factory=dict)
     window_steps: int = 0
     scaler: dict[str, Any] | None = None
+    skipped: list[dict[str, Any]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the state as JSON values."""

@@ -18,8 +18,9 @@ from accelerate import Accelerator
 
 from risctl.checkpoints.checkpoint import save_checkpoint
 from risctl.data.batch import Batch
-from risctl.data.loading.loader import EpochSampler, batches, make_loader
+from risctl.data.loading.loader import EpochSampler, SkippingDataset, batches, make_loader
 from risctl.data.store.reader import Store
+from risctl.errors import DataError, RisctlError, WorkerKilledError
 from risctl.interrupts import Interrupts
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
@@ -31,9 +32,13 @@ from risctl.training.optimizer import optimizer_tensors, set_rate
 from risctl.training.resumption import HEADER_SUM, header_sum
 from risctl.training.run_folder import RunFolder
 from risctl.training.seeding import seed_step
+from risctl.training.skipped_images import gather_skipped, note_skipped
 from risctl.training.state import BestEvaluation, TrainingError, TrainingState
 from risctl.training.train_step import TrainStep
 from risctl.training.validation import Validation
+
+# How long a signal may take to reach the main process after it has reached a loader process.
+_SIGNAL_SECONDS = 1.0
 
 
 class _Stopped(Exception):  # noqa: N818 - no error: leaves an evaluation that Ctrl-C ended
@@ -92,8 +97,9 @@ class Trainer:
         self.steps_per_epoch = len(parts.sampler) // self.recipe.optim.accumulate
         self.total = total_steps(self.recipe, self.steps_per_epoch)
         self.schedule = LRSchedule.of(self.recipe.optim, steps_per_epoch=self.steps_per_epoch, total=self.total)
+        most = self.recipe.train.skip_corrupt
         self._loader = make_loader(
-            parts.dataset,
+            SkippingDataset(parts.dataset, most=most) if most else parts.dataset,
             parts.sampler,
             workers=self.recipe.data.workers,
             pin=parts.accelerator.device.type == "cuda",
@@ -117,14 +123,20 @@ class Trainer:
 
         Raises:
             TrainingError: The loss or the weights are no longer finite.
+            DataError: An image cannot be read, and is one more than `train.skip_corrupt`. The run was saved.
+            WorkerKilledError: A loader process was killed. The run was saved.
             KeyboardInterrupt: After Ctrl-C, or `Terminated` after SIGTERM, with the step finished and `last` saved.
         """
         with Interrupts() as interrupts:
             if not self._has_saved:
                 # A run that has begun has a save: one without can then be told from one that lost its saves.
                 self._save_resumable(self.parts.run.previous)
-            with contextlib.suppress(_Stopped):
+            try:
                 self._run(interrupts)
+            except _Stopped:
+                pass
+            except (DataError, WorkerKilledError) as error:
+                self._leave(error, interrupts)
             if interrupts.requested:
                 self._save_last()
                 how = "terminated" if interrupts.terminated else "interrupted"
@@ -134,6 +146,27 @@ class Trainer:
                 )
                 interrupts.raise_if_requested()
         return self.state
+
+    def _leave(self, error: RisctlError, interrupts: Interrupts) -> None:
+        """Saves a run whose data ended; returns if that is because the processes were told to stop.
+
+        Raises:
+            RisctlError: `error`, with what was saved.
+        """
+        if self.parts.accelerator.num_processes > 1:
+            # They cannot save without each other.
+            raise error
+        if isinstance(error, WorkerKilledError):
+            # A signal to all processes of a job reaches its loaders, too, perhaps before this one has seen its own.
+            deadline = time.monotonic() + _SIGNAL_SECONDS
+            while not interrupts.requested and "SIGTERM" in str(error) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            if interrupts.requested:
+                return
+        if self.state.step > self._saved:
+            self._save_last()
+        step, run = self.state.step, self.parts.run.path
+        raise type(error)(f"{error}; saved after step {step}; go on with: risctl train --resume {run}") from error
 
     def _run(self, interrupts: Interrupts) -> None:
         state, stream = self.state, self._stream()
@@ -151,10 +184,14 @@ class Trainer:
 
     def _step(self, stream: Iterator[Batch]) -> None:
         state, parts = self.state, self.parts
+        # All of them before the first is used: where one cannot be had, the run stands between two steps.
+        taken = [next(stream) for _ in range(self.recipe.optim.accumulate)]
+        for line in note_skipped(state, taken, most=self.recipe.train.skip_corrupt):
+            parts.logger.line(line)
         seed_step(self.recipe.train.seed, state.step, rank=parts.accelerator.process_index)
         rate = self.recipe.optim.lr * self.schedule(state.step)
         set_rate(parts.train_step.optimizer, rate)
-        terms = parts.train_step.step(stream, number=state.step + 1)
+        terms = parts.train_step.step(iter(taken), number=state.step + 1)
         state.step += 1
         if parts.ema is not None:
             parts.ema.update(parts.system, updates=state.step)
@@ -225,6 +262,9 @@ class Trainer:
         self._saved = self.state.step
 
     def _save_resumable(self, path: Path, *, keep: Path | None = None) -> None:
+        if self.recipe.train.skip_corrupt and self.parts.accelerator.num_processes > 1:
+            for line in gather_skipped(self.state, most=self.recipe.train.skip_corrupt):
+                self.parts.logger.line(line)
         # A save by one process while others go on would see their collective calls out of step.
         self.parts.accelerator.wait_for_everyone()
         if self.parts.accelerator.is_main_process:

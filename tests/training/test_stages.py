@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from helpers.tiny import assert_same_tensors, build_tiny, tiny_recipe, tiny_store, weights_of
 
 from risctl.checkpoints.loaded_model import load_checkpoint
-from risctl.errors import RecipeError, UsageError
+from risctl.errors import CheckpointError, RecipeError, UsageError
 from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
 from risctl.training import stages
@@ -146,3 +147,10 @@ def test_a_recipe_without_stages_is_one_run(store: Path, tmp_path: Path) -> None
 def test_a_stage_that_is_no_recipe_is_named(store: Path) -> None:
     with pytest.raises(RecipeError, match=r"stages\.second.*batch_size"):
         staged(store, stages={"first": {}, "second": {"data": {"batch_size": 0}}})
+
+
+def test_a_stage_whose_folder_is_gone_is_not_trained_anew(store: Path, tmp_path: Path) -> None:
+    stages.train(staged(store), out=tmp_path / "run", device="cpu", build=build_tiny)
+    shutil.rmtree(tmp_path / "run" / "2-second")
+    with pytest.raises(CheckpointError, match=r"the stage .*2-second is missing, but .*3-third is there"):
+        stages.resume(tmp_path / "run", device="cpu", build=build_tiny)

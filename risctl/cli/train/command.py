@@ -182,7 +182,10 @@ def _bytes(size: int) -> str:
 def _result_text(result: TrainingResult) -> str:
     best = result.best
     figure = "" if best is None else f"\nbest {best.figure} {best.value:.2f} at step {best.step}: {result.checkpoint}"
-    return f"{result.run}{figure}"
+    from risctl.training.skipped_images import describe_skipped
+
+    skipped = describe_skipped(result.skipped)
+    return f"{result.run}{figure}" + (f"\n{skipped}" if skipped else "")
 
 
 def _result_data(result: TrainingResult) -> dict[str, Any]:
@@ -194,6 +197,7 @@ def _result_data(result: TrainingResult) -> dict[str, Any]:
         "seconds": round(result.seconds, 1),
         "figures": result.figures,
         "best": None if best is None else {"figure": best.figure, "value": best.value, "step": best.step},
+        "skipped": list(result.skipped),
     }
 
 

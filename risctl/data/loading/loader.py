@@ -8,17 +8,22 @@ epochs.
 from __future__ import annotations
 
 import signal
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from typing import Any, Literal, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from risctl.data.batch import Batch, collate
-from risctl.errors import RisctlError, UsageError
+from risctl.data.batch import Batch, SkippedImage, collate
+from risctl.errors import RisctlError, UnreadableImageError, UsageError, WorkerKilledError
 
 T = TypeVar("T")
 
@@ -59,6 +64,46 @@ class KeyedDataset(Dataset[T | RisctlError]):
             return self.item(epoch, index)
         except RisctlError as error:
             return error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Substitute:
+    """An item in the place of another whose image could not be read."""
+
+    item: Any
+    skipped: tuple[SkippedImage, ...]
+
+
+class SkippingDataset(KeyedDataset[Any]):
+    """Gives an item whose image cannot be read the next one that can, in the order of the dataset.
+
+    Which one that is, and how it is augmented, depends on (epoch, index) alone, so neither on the number of loader
+    processes nor on where a run was resumed.
+    """
+
+    def __init__(self, dataset: KeyedDataset[Any], *, most: int) -> None:
+        """Wraps `dataset`; more than `most` images that cannot be read in a row are an error."""
+        self.dataset = dataset
+        self.most = most
+        if hasattr(dataset, "collate"):
+            self.collate = dataset.collate
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def item(self, epoch: int, index: int) -> Any:
+        """Returns item `index` as it is in `epoch`, or the one that stands for it."""
+        skipped: dict[str, SkippedImage] = {}
+        for further in range(len(self)):
+            try:
+                item = self.dataset.item(epoch, (index + further) % len(self))
+            except UnreadableImageError as error:
+                skipped.setdefault(error.image, SkippedImage(image=error.image, problem=str(error)))
+                if len(skipped) > self.most or further == len(self) - 1:
+                    raise
+                continue
+            return _Substitute(item=item, skipped=tuple(skipped.values())) if skipped else item
+        raise IndexError(index)
 
 
 class EpochSampler:
@@ -175,17 +220,72 @@ def make_loader(
     )
 
 
-def batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
-    """Yields the batches of one pass. Raises the `RisctlError` of an item that could not be loaded."""
-    for batch in loader:
-        if isinstance(batch, RisctlError):
-            raise batch
-        yield batch
+def batches(loader: DataLoader[T | RisctlError] | DataLoader[T]) -> Iterator[T]:
+    """Yields what a loader loads in one pass.
+
+    Raises:
+        RisctlError: That of an item which could not be loaded.
+        WorkerKilledError: A loader process was killed.
+    """
+    iterator = None
+    while True:
+        try:
+            if iterator is None:
+                iterator = _started(loader)
+            loaded = next(iterator)
+        except StopIteration:
+            return
+        except (RuntimeError, OSError, EOFError) as error:
+            # A worker's last item may have been on its way, so that its death shows as many an error.
+            if killed := [process for process in _PROCESSES.get(loader, ()) if not process.is_alive()]:
+                raise WorkerKilledError(_told(killed[0].exitcode)) from error
+            raise
+        if isinstance(loaded, RisctlError):
+            raise loaded
+        yield loaded
+
+
+# The processes of each loader. They live on between passes where they are persistent.
+_PROCESSES: WeakKeyDictionary[Any, tuple[BaseProcess, ...]] = WeakKeyDictionary()
+
+
+def _started(loader: Any) -> Iterator[Any]:
+    """Begins a pass without the handler that torch installs with it.
+
+    At the death of a worker that handler raises wherever the main thread is, be it in the middle of an update or of a
+    save. Without it the death is noticed within seconds where the next batch is waited for.
+    """
+    before = set(active_children())
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGCHLD) if in_main and hasattr(signal, "SIGCHLD") else None
+    try:
+        iterator = iter(loader)
+    finally:
+        if handler is not None:
+            signal.signal(signal.SIGCHLD, handler)
+    if begun := tuple(process for process in active_children() if process not in before):
+        _PROCESSES[loader] = begun
+    return iterator
+
+
+def _told(exit_code: int | None) -> str:
+    if exit_code is None or exit_code >= 0:
+        return f"a loader process ended by itself (exit code {exit_code}); see its message above"
+    hints = {
+        "SIGKILL": "often for want of memory: take fewer workers or smaller batches",
+        "SIGBUS": "often for want of shared memory (/dev/shm): take fewer workers",
+    }
+    name = signal.Signals(-exit_code).name
+    return f"a loader process was killed ({name}{', ' if name in hints else ''}{hints.get(name, '')})"
 
 
 def _collate(items: Sequence[Any], *, into: Callable[[Sequence[Any]], Batch]) -> Batch | RisctlError:
     error = next((item for item in items if isinstance(item, RisctlError)), None)
-    return into(items) if error is None else error
+    if error is not None:
+        return error
+    skipped = {one.image: one for item in items if isinstance(item, _Substitute) for one in item.skipped}
+    batch = into([item.item if isinstance(item, _Substitute) else item for item in items])
+    return replace(batch, skipped=tuple(skipped.values())) if skipped else batch
 
 
 def _start_worker(_: int) -> None:

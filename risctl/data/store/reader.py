@@ -22,7 +22,7 @@ from risctl.data.records import Sample, SampleIds
 from risctl.data.store import linked_images, schema
 from risctl.data.store.columns import Columns
 from risctl.data.store.rows import TEXT_FIELDS, AnnotationRow, ImageRow, RefRow, SentenceRow, TextField
-from risctl.errors import DataError, UsageError, unknown_name
+from risctl.errors import DataError, UnreadableImageError, UsageError, unknown_name
 from risctl.vision import rle
 from risctl.vision.images import WrongSizeError, decode_stored
 from risctl.vision.rle import RLE
@@ -223,16 +223,24 @@ class Store:
         return data
 
     def pixels(self, row: int) -> np.ndarray:
-        """Returns the image of `row`, RGB uint8 (H, W, 3), in the orientation of its annotations."""
+        """Returns the image of `row`, RGB uint8 (H, W, 3), in the orientation of its annotations.
+
+        Raises:
+            UnreadableImageError: It is missing, damaged or of another size.
+        """
         image = self.image(row)
+        named = f"image {image.image_id} ({image.file_name}) of {self.path.name}"
         try:
             return decode_stored(self.image_bytes(row), size=(image.height, image.width))
         except WrongSizeError as error:
             height, width = error.size
-            raise DataError(
+            raise UnreadableImageError(
                 f"image {image.image_id} of {self.path} has {height}x{width} pixels; its annotations are for "
-                f"{image.height}x{image.width} (height x width)"
+                f"{image.height}x{image.width} (height x width)",
+                image=named,
             ) from error
+        except DataError as error:
+            raise UnreadableImageError(str(error), image=named) from error
 
     def annotation(self, row: int) -> AnnotationRow:
         """Returns the annotation of `row`, with its mask."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from risctl.data.batch import Preprocess
+from risctl.data.loading.loader import batches
 from risctl.data.store.reader import Store
 from risctl.errors import RisctlError
 
@@ -31,10 +32,7 @@ def image_inputs(store: Store, preprocess: Preprocess, keys: Sequence[str], *, w
     loader: DataLoader[Prepared | RisctlError] = DataLoader(
         _Pictures(store, preprocess, keys), batch_size=None, num_workers=workers
     )
-    for prepared in loader:
-        if isinstance(prepared, RisctlError):
-            raise prepared
-        yield prepared
+    yield from batches(loader)
 
 
 def text_inputs(preprocess: Preprocess, texts: Sequence[str]) -> Iterator[Prepared]:
