@@ -137,9 +137,7 @@ class WrongSizeError(DataError):
         size: Its (height, width).
     """
 
-    def __init__(self, size: tuple[int, int], *, expected: tuple[int, int]) -> None:
-        self.size = size
-        super().__init__(f"the stored image has {size[0]}x{size[1]} pixels, not {expected[0]}x{expected[1]}")
+    size = (0, 0)
 
 
 def decode_stored(data: bytes, *, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -155,7 +153,9 @@ def decode_stored(data: bytes, *, size: tuple[int, int] | None = None) -> np.nda
     """
     with _opened(data, name="the stored image") as image:
         if size is not None and image.size != size[::-1]:
-            raise WrongSizeError((image.height, image.width), expected=size)
+            wrong = WrongSizeError(f"the stored image has {image.height}x{image.width} pixels, not {size[0]}x{size[1]}")
+            wrong.size = (image.height, image.width)
+            raise wrong
         _check_size(image.size, name="the stored image", max_pixels=MAX_PIXELS)
         return _pixels(_decoded(image, name="the stored image"), name="the stored image")
 

@@ -29,6 +29,16 @@ _BLOCK_BYTES, _MOST_ROWS = 512, 8
 TOKENS = "tokens"
 
 
+class DamagedStoreError(DataError):
+    """A store is damaged.
+
+    Attributes:
+        where: Which column and row, in words.
+    """
+
+    where = ""
+
+
 class _Blocks(NamedTuple):
     """The blocks of a text column.
 
@@ -64,12 +74,14 @@ class Columns:
             raise DataError(f"{self._path} was cut short while in use; prepare or copy the store again")
         return data
 
-    def damaged(self, where: str) -> DataError:
+    def damaged(self, where: str) -> DamagedStoreError:
         """Returns the error to raise for what is damaged."""
-        return DataError(
+        error = DamagedStoreError(
             f"{self._path} is damaged ({where}); prepare or copy the store again "
             f"(`risctl prepare verify` lists what is damaged)"
         )
+        error.where = where  # no argument of its own, so that it crosses from a loader's process like any error
+        return error
 
     def numbers(self, name: str) -> np.ndarray:
         """Returns a column of `schema.columns()`, read-only; it then stays in memory."""

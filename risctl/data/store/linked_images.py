@@ -21,6 +21,10 @@ _MOST_FOLDERS = 8  # images of more folders are remembered by the folder that ho
 _NAMED = 3  # roots that a message names
 
 
+class UnnamedFolderError(DataError):
+    """A linked store names a file outside of all folders that were named."""
+
+
 def remembered_file() -> Path:
     """Returns the file of the folders that were linked to: `risctl/image_roots` in the user's configuration folder."""
     folder = os.environ.get("XDG_CONFIG_HOME")
@@ -74,7 +78,8 @@ def read(link: str, *, length: int, roots: Sequence[str], store: Path) -> bytes:
         store: The store, for messages.
 
     Raises:
-        DataError: It is missing, lies elsewhere, is no regular file, or has another length.
+        UnnamedFolderError: It lies elsewhere.
+        DataError: It is missing, is no regular file, or has another length.
     """
     try:
         real = os.path.realpath(link, strict=True)
@@ -82,7 +87,7 @@ def read(link: str, *, length: int, roots: Sequence[str], store: Path) -> bytes:
             raise DataError(f"{store} links to {link}, which is no absolute path; prepare the store again")
         if not _lies_below(real, roots):
             shown = ", ".join(roots[:_NAMED]) + (", …" if len(roots) > _NAMED else "")
-            raise DataError(
+            raise UnnamedFolderError(
                 f"{store} links to {real}, which is in none of the folders that it may read ({shown}); if you trust "
                 f"this store, name the folder of its pictures: {VARIABLE}={os.path.dirname(real)}"  # noqa: PTH120
             )

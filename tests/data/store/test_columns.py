@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import zlib
 from pathlib import Path
 from typing import Any
@@ -206,3 +207,27 @@ def test_a_pipe_is_no_store(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.h5")
     with pytest.raises(DataError, match="no regular file"):
         Store(tmp_path / "pipe.h5")
+
+
+def test_the_error_of_a_loader_process_arrives_whole(stored: Path) -> None:
+    rewritten(stored, {"images/height": [-1]})
+    with Store(stored) as store, pytest.raises(DataError) as caught:
+        store.image(0)
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert str(copy) == str(caught.value) and type(copy) is type(caught.value)
+
+
+def test_verify_lists_all_that_is_damaged(stored: Path) -> None:
+    places = layout_of(stored)["columns"]
+    data = bytearray(stored.read_bytes())
+    for name in ("refs/image", "annotations/box", "tokens/blob"):
+        data[places[name]["offset"]] ^= 1
+    stored.write_bytes(data)
+    with Store(stored) as store:
+        assert verify_store(store).failures == ["in annotations/box", "in refs/image", "in tokens/blob"]
+    write_store(store_files.dataset(images=6), stored)
+    rewritten(stored, {"annotations/counts/blob": list(b"oooo"), "sentences/sent/blob": [255]})
+    with Store(stored) as store:
+        failures = verify_store(store).failures
+    assert any("mask of annotation row 0" in failure for failure in failures)
+    assert "row 0 of sentences/sent is no text" in failures
