@@ -73,10 +73,11 @@ class Item:
     """One preprocessed sample.
 
     Attributes:
-        image: The input, float32 (3, h, w), or (T, 3, h, w) of a clip; empty, (3, 0, 0), where `cached_visual` is set.
+        image: The input, (3, h, w) or (T, 3, h, w) of a clip, float32 in [0, 1] or uint8; empty, (3, 0, 0), where
+            `cached_visual` is set.
         words: Word ids, int64 (L,).
         word_mask: True where a word is, bool (L,).
-        target: The target, float32 (h', w'), or (T, h', w') of a clip; None at prediction.
+        target: The target, float32 in [0, 1] or bool, (h', w') or (T, h', w') of a clip; None at prediction.
         geometry: How the image lies in the input.
         text: The expression.
         boxes: The box of the object as fractions of the image, float32 (4,), or (T, 4) of a clip: centre, width and
@@ -120,12 +121,13 @@ class Batch:
     """The inputs and targets of one forward pass.
 
     Attributes:
-        images: Inputs, float32 (B, 3, H, W) or (B, T, 3, H, W); empty, (B, 3, 0, 0), where `cached_visual` or
-            `box_targets` is set.
+        images: Inputs, float32 in [0, 1], (B, 3, H, W) or (B, T, 3, H, W), or uint8 until `to` moves them;
+            empty, (B, 3, 0, 0), where `cached_visual` or `box_targets` is set.
         padding: True where there is no image, bool (B, H, W).
         words: Word ids, int64 (B, L).
         word_mask: True where a word is, bool (B, L).
-        targets: Targets, float32 (B, h, w) or (B, T, h, w) in [0, 1]; None at prediction.
+        targets: Targets, float32 (B, h, w) or (B, T, h, w) in [0, 1], or bool until `to` moves them; None at
+            prediction.
         geometries: How each image lies in its input.
         texts: The expressions.
         ids: Where each sample comes from.
@@ -159,8 +161,15 @@ class Batch:
         return len(self.texts)
 
     def to(self, device: torch.device | str) -> Batch:
-        """Returns the batch with its tensors on `device`."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True), lambda targets: targets.to(device))
+        """Returns the batch with its tensors on `device`, images and targets as floats.
+
+        Until then they may be bytes, a quarter of the size to pad, to hand over between processes and to move.
+        """
+        moved = self._map(lambda tensor: tensor.to(device, non_blocking=True), lambda targets: targets.to(device))
+        images, targets = moved.images, moved.targets
+        if images.dtype == torch.uint8:
+            images = images.float().div_(255)
+        return replace(moved, images=images, targets=None if targets is None else targets.float())
 
     def pin_memory(self) -> Batch:
         """Returns the batch in page-locked memory; torch's loader calls it."""
@@ -218,11 +227,17 @@ def _stack(tensors: Sequence[Tensor], *, fill: bool = False) -> Tensor:
     shapes = [tensor.shape for tensor in tensors]
     if all(shape == shapes[0] for shape in shapes):
         return torch.stack(list(tensors))
+    if len({tensor.dtype for tensor in tensors}) > 1:
+        tensors = [_as_float(tensor) for tensor in tensors]
     largest = [max(sides) for sides in zip(*shapes, strict=True)]
     stacked = tensors[0].new_full((len(tensors), *largest), fill)
     for row, tensor in enumerate(tensors):
         stacked[row][tuple(slice(side) for side in tensor.shape)] = tensor
     return stacked
+
+
+def _as_float(tensor: Tensor) -> Tensor:
+    return tensor / 255 if tensor.dtype == torch.uint8 else tensor.float()
 
 
 def _stack_features(features: Sequence[tuple[Tensor, ...] | None]) -> tuple[Tensor, ...] | None:

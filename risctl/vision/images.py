@@ -310,6 +310,8 @@ def _decoded(image: Image.Image, *, name: str) -> Image.Image:
 
 def _pixels(image: Image.Image, *, name: str) -> np.ndarray:
     """Converts an image of any mode to RGB, uint8 (H, W, 3)."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return np.array(image)
     if image.mode.startswith(("I", "F")):
         return _from_wide(np.asarray(image), name=name)
     try:

@@ -261,87 +261,107 @@ class PaddedShortest(ResizeShortest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRegion:
-    """A part of an image that was drawn on a resized copy of it: there its sides are whole pixels.
+    """A part of an image, drawn on a resized copy of it.
 
     Attributes:
-        top: Where it begins, in pixels of the image.
-        left: Likewise.
-        bottom: Where it ends, in pixels of the image.
-        right: Likewise.
-        height: Its height in pixels of the resized copy.
-        width: Its width in pixels of the resized copy.
+        image_height: Height of the image.
+        image_width: Width of the image.
+        resized_height: Height of the resized copy.
+        resized_width: Width of the resized copy.
+        rows: The rows of the copy that the part covers.
+        columns: The columns of the copy that it covers.
     """
 
-    top: float
-    left: float
-    bottom: float
-    right: float
-    height: int
-    width: int
+    image_height: int
+    image_width: int
+    resized_height: int
+    resized_width: int
+    rows: slice
+    columns: slice
 
-    @classmethod
-    def of_resized(cls, resized: ResizeShortest, *, rows: slice, columns: slice) -> ImageRegion:
-        """Returns the part of the image that `rows` and `columns` of its resized copy show."""
-        down, across = resized.height / resized.inner_height, resized.width / resized.inner_width
-        return cls(
-            top=rows.start * down,
-            left=columns.start * across,
-            bottom=rows.stop * down,
-            right=columns.stop * across,
-            height=rows.stop - rows.start,
-            width=columns.stop - columns.start,
-        )
+    @property
+    def height(self) -> int:
+        """Height of the part in pixels of the resized copy."""
+        return int(self.rows.stop - self.rows.start)
+
+    @property
+    def width(self) -> int:
+        """Width of the part in pixels of the resized copy."""
+        return int(self.columns.stop - self.columns.start)
 
     def pixels(self) -> tuple[slice, slice]:
         """Returns the rows and columns of the image that it covers, to whole pixels, one at least."""
-        top, left = int(self.top), int(self.left)
-        return slice(top, max(top + 1, round(self.bottom))), slice(left, max(left + 1, round(self.right)))
+        found = []
+        for side, length, resized in (
+            (self.rows, self.image_height, self.resized_height),
+            (self.columns, self.image_width, self.resized_width),
+        ):
+            start = side.start * length // resized
+            found.append(slice(start, max(start + 1, round(side.stop * length / resized))))
+        return found[0], found[1]
 
-    def box(self, box: np.ndarray) -> np.ndarray:
+    def boxes(self, boxes: np.ndarray) -> np.ndarray:
         """Returns boxes (..., 4), xyxy in pixels of the image, cut to the part, as fractions of it."""
-        start = np.array([self.left, self.top] * 2)
-        extent = np.array([self.right - self.left, self.bottom - self.top] * 2)
-        return ((box - start) / extent).clip(0, 1)
+        scale = np.array([self.resized_width / self.image_width, self.resized_height / self.image_height] * 2)
+        start = np.array([self.columns.start, self.rows.start] * 2)
+        return ((boxes * scale - start) / np.array([self.width, self.height] * 2)).clip(0, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResizedRegion(ResizeShortest):
-    """A part of an image resized to a shortest side, without padding; `height` and `width` are those of the part.
+class TrainingResize(ResizeShortest):
+    """An image, or a part of it, resized to a shortest side for training; `height` and `width` are those of the part.
 
-    It is for training: masks of the input go back to the part, not to the image.
+    A part is resized twice, as it was drawn: the whole image first. Images are resized as PIL's BILINEAR does up to
+    rounding, in a third of the time. Masks of the input go back to the part, not to the image.
 
     Attributes:
-        region: The part.
+        region: The part, None for all of the image.
     """
 
-    region: ImageRegion
+    region: ImageRegion | None = None
 
     @classmethod
-    def of(cls, region: ImageRegion, *, short: int, longest: int | None) -> ResizedRegion:
-        """Returns the geometry of a part whose shortest side becomes `short`, or less; see `ResizeShortest.fit`."""
-        sized = ResizeShortest.fit(height=region.height, width=region.width, short=short, longest=longest)
-        return cls(**_numbers(sized), region=region)
+    def of(cls, geometry: ResizeShortest, *, region: ImageRegion | None) -> TrainingResize:
+        """Returns `geometry`, that of the part `region` or of a whole image, for training."""
+        return cls(**_numbers(geometry), region=region)
 
     def image(self, image: np.ndarray) -> Tensor:
-        """Resizes the part of an image, uint8 (H, W, 3), as PIL's BILINEAR does."""
-        region = self.region
-        box = (region.left, region.top, min(region.right, image.shape[1]), min(region.bottom, image.shape[0]))
-        size = (self.inner_width, self.inner_height)
-        pixels = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, box=box))
-        return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float().div_(255)
+        """Resizes an image, uint8 (H, W, 3), to uint8 (3, input_height, input_width)."""
+        mirrored = image.strides[1] < 0  # a view, which torch does not take
+        pixels = torch.from_numpy(image[:, ::-1] if mirrored else image).permute(2, 0, 1)[None]
+        if mirrored and self.region is None:
+            return _resized(pixels, self.inner_height, self.inner_width)[0].flip(-1)
+        if self.region is not None:
+            pixels = _resized(pixels, self.region.resized_height, self.region.resized_width)
+            columns = self.region.columns
+            if mirrored:
+                width = self.region.resized_width
+                columns = slice(width - columns.stop, width - columns.start)
+            pixels = pixels[..., self.region.rows, columns]
+            pixels = pixels.flip(-1) if mirrored else pixels
+        return _resized(pixels, self.inner_height, self.inner_width)[0]
 
     def mask(self, mask: np.ndarray) -> Tensor:
-        """Resizes the part of a mask, bool (H, W), to (input_height, input_width) of 0 and 1, nearest."""
-        region = self.region
-        rows = _nearest(region.top, region.bottom, count=self.inner_height, length=mask.shape[0])
-        columns = _nearest(region.left, region.right, count=self.inner_width, length=mask.shape[1])
-        return torch.from_numpy(mask[rows][:, columns].astype(np.float32))
+        """Resizes a mask, bool (H, W), to a target, bool (input_height, input_width), nearest."""
+        rows, columns = _nearest(self.inner_height, of=self.height), _nearest(self.inner_width, of=self.width)
+        if self.region is not None:
+            region = self.region
+            rows = _nearest(region.resized_height, of=region.image_height)[region.rows][rows]
+            columns = _nearest(region.resized_width, of=region.image_width)[region.columns][columns]
+        # Masks lie in memory by columns, as run-length encodings do.
+        return torch.from_numpy(mask.T[columns][:, rows].T)
+
+
+def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
+    if pixels.shape[-2:] == (height, width):
+        return pixels
+    return functional.interpolate(pixels, size=(height, width), mode="bilinear", align_corners=False, antialias=True)
+
+
+def _nearest(count: int, *, of: int) -> np.ndarray:
+    """Returns which of `of` pixels each of `count` shows, as torch's `interpolate` picks them."""
+    return (np.arange(count) * np.float32(of / count)).astype(np.int64).clip(max=of - 1)
 
 
 def _numbers(geometry: ResizeGeometry) -> dict[str, int]:
     return {field.name: getattr(geometry, field.name) for field in fields(ResizeGeometry)}
-
-
-def _nearest(start: float, stop: float, *, count: int, length: int) -> np.ndarray:
-    places = np.floor(start + np.arange(count) * ((stop - start) / count)).astype(np.int64)
-    return places.clip(0, length - 1)

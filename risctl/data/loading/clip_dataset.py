@@ -16,7 +16,6 @@ from risctl.data.loading.image_dataset import (
     AUGMENTATION_STREAM,
     Draw,
     ReferringImageDataset,
-    Resizable,
     relative_boxes,
 )
 from risctl.data.loading.pseudo_clips import pseudo_clip
@@ -81,7 +80,7 @@ class ClipDataset(ReferringImageDataset):
             if self.augmentations.clipped_boxes:
                 boxes = relative_boxes(_boxes(masks), drawn.region, size=masks.shape[1:])
             whole = drawn.cut_masks(masks)
-            if not isinstance(preprocess, Resizable):
+            if not self.resizes:
                 images, masks = [drawn.cut(image) for image in images], whole
         if not (whole.any() if boxes is None else boxes.any()):
             return None

@@ -42,7 +42,10 @@ class Resizable(Preprocess, Protocol):
     """Shortest side of the input in pixels."""
 
     def with_size(self, short: int, *, longest: int | None, region: ImageRegion | None = None) -> Preprocess:
-        """Returns it with a shortest side of `short` pixels, the other one at most `longest`, showing `region` only."""
+        """Returns it with a shortest side of `short` pixels, the other one at most `longest`, showing `region` only.
+
+        Its images may be uint8, and its targets bool, until the batch is moved.
+        """
 
 
 class ReferringImageDataset(KeyedDataset[Item]):
@@ -89,6 +92,7 @@ class ReferringImageDataset(KeyedDataset[Item]):
         self.store = store
         self.split = split
         self.preprocess = preprocess
+        self.resizes = isinstance(preprocess, Resizable)
         self.text_field: TextField = text_field
         self.flip = flip
         self.colour = colour
@@ -166,7 +170,7 @@ class ReferringImageDataset(KeyedDataset[Item]):
         if not seen and sample.mask.any():
             return None
         image, mask = drawn.colours(sample.image), sample.mask
-        if not isinstance(preprocess, Resizable):
+        if not self.resizes:
             image, mask = drawn.cut(image), drawn.cut_masks(mask)
         item = to_item(replace(sample, image=image, mask=mask), preprocess, features=self.features)
         return item if box is None else replace(item, boxes=box)
@@ -198,8 +202,9 @@ class ReferringImageDataset(KeyedDataset[Item]):
 
     def fitted(self, drawn: DrawnAugmentations) -> Preprocess:
         """Returns the preprocess for inputs of a drawn size and part of the image."""
-        if (drawn.short is None and drawn.region is None) or not isinstance(self.preprocess, Resizable):
+        if (drawn.short is None and drawn.region is None) or not self.resizes:
             return self.preprocess
+        assert isinstance(self.preprocess, Resizable)
         return self.preprocess.with_size(
             drawn.short or self.preprocess.short, longest=drawn.longest, region=drawn.region
         )
@@ -219,7 +224,7 @@ def relative_boxes(boxes: np.ndarray, region: ImageRegion | None, *, size: tuple
     if region is None:
         clipped = (boxes / np.array([size[1], size[0]] * 2)).clip(0, 1)
     else:
-        clipped = region.box(boxes)
+        clipped = region.boxes(boxes)
     start, stop = clipped[..., :2], clipped[..., 2:]
     found = np.concatenate([(start + stop) / 2, stop - start], axis=-1)
     return torch.from_numpy((found * (stop > start).all(-1, keepdims=True)).astype(np.float32))

@@ -23,9 +23,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomCrop:
-    """A crop whose size is drawn as if the image were first resized to one of the shortest sides `short_sides`.
-
-    The image is resized once, from the part itself to the input, and not twice: sizes are those of resizing twice.
+    """A crop of the image resized to one of the shortest sides `short_sides`.
 
     Attributes:
         probability: Probability that a sample is cropped.
@@ -64,7 +62,14 @@ class RandomCrop:
         for _ in range(_TRIES if self.keep_object else 1):
             columns = self._side(resized.inner_width, generator)
             rows = self._side(resized.inner_height, generator)
-            region = ImageRegion.of_resized(resized, rows=rows, columns=columns)
+            region = ImageRegion(
+                image_height=height,
+                image_width=width,
+                resized_height=resized.inner_height,
+                resized_width=resized.inner_width,
+                rows=rows,
+                columns=columns,
+            )
             if not self.keep_object or mask[region.pixels()].any() or not mask.any():
                 return region
         return None
@@ -154,10 +159,11 @@ class Augmentations:
 def flip(sample: Sample) -> Sample:
     """Returns `sample` flipped horizontally, "left" and "right" exchanged in its text."""
     width, box = sample.mask.shape[1], sample.box
+    # Views: turning the pixels of a whole image costs as much as decoding it, and much less once it is resized.
     return replace(
         sample,
-        image=sample.image[:, ::-1].copy(),
-        mask=sample.mask[:, ::-1].copy(),
+        image=sample.image[:, ::-1],
+        mask=sample.mask[:, ::-1],
         instances=tuple((category, mask[:, ::-1].copy()) for category, mask in sample.instances),
         text=swap_left_right(sample.text),
         mirrored=not sample.mirrored,

@@ -15,9 +15,9 @@ from risctl.vision.resize import (
     ImageRegion,
     Letterbox,
     PaddedShortest,
-    ResizedRegion,
     ResizeLongest,
     ResizeShortest,
+    TrainingResize,
 )
 
 
@@ -135,6 +135,9 @@ class ShortSidePreprocess(_VocabularyPreprocess):
     region: ImageRegion | None = None
     """The part of each image that is shown, None for all of it."""
 
+    training = False
+    """Whether it prepares images for training, whose inputs go back to no image."""
+
     def __init__(
         self,
         *,
@@ -165,7 +168,9 @@ class ShortSidePreprocess(_VocabularyPreprocess):
         super().__init__(max_words=max_words, vocabulary=vocabulary)
 
     def with_size(self, short: int, *, longest: int | None, region: ImageRegion | None = None) -> ShortSidePreprocess:
-        """Returns this preprocess with another shortest side, and another bound unless `longest` is None.
+        """Returns this preprocess for training, with another shortest side and, unless it is None, another bound.
+
+        Its images are uint8, and its targets bool, until the batch is moved.
 
         Args:
             short: Shortest side of the input in pixels.
@@ -175,19 +180,24 @@ class ShortSidePreprocess(_VocabularyPreprocess):
         changed = copy.copy(self)
         changed.short = short
         changed.longest = self.longest if longest is None else longest
-        changed.region = region
+        changed.region, changed.training = region, True
         return changed
 
     def image(self, image: np.ndarray) -> tuple[Tensor, ResizeShortest]:
-        """Returns the input (3, h, w), RGB in [0, 1], of an image, uint8 (H, W, 3), and its geometry."""
+        """Returns the input (3, h, w), RGB, of an image, uint8 (H, W, 3), and its geometry.
+
+        Values are in [0, 1], or uint8 of a preprocess for training.
+        """
         geometry = self.fit(height=image.shape[0], width=image.shape[1])
         return geometry.image(image), geometry
 
     def fit(self, *, height: int, width: int) -> ResizeShortest:
         """Returns the geometry of an image of this size."""
         if self.region is not None:
-            return ResizedRegion.of(self.region, short=self.short, longest=self.longest)
+            height, width = self.region.height, self.region.width
         geometry = ResizeShortest.fit(height=height, width=width, short=self.short, longest=self.longest)
+        if self.training:
+            return TrainingResize.of(geometry, region=self.region)
         if self.multiple == 1 and not self.nearest:
             return geometry
         return PaddedShortest.padded(geometry, multiple=self.multiple, nearest=self.nearest)
@@ -198,5 +208,5 @@ class ShortSidePreprocess(_VocabularyPreprocess):
         return super().text(text.lower() if self.lowercase else text)
 
     def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
-        """Returns the target, float32 (h, w) of 0 and 1, of a mask, bool (H, W)."""
+        """Returns the target (h, w) of a mask, bool (H, W): float32 of 0 and 1, or bool where it is for training."""
         return checked_geometry(geometry, ResizeShortest).mask(mask)

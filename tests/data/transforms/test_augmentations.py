@@ -22,7 +22,7 @@ from risctl.data.transforms.augmentations import Augmentations, RandomCrop
 from risctl.data.transforms.photometric import PhotometricDistortion
 from risctl.data.transforms.preprocess import ShortSidePreprocess
 from risctl.language.vocabulary import Vocabulary
-from risctl.vision.resize import ImageRegion, ResizedRegion, ResizeShortest
+from risctl.vision.resize import ImageRegion, ResizeShortest, TrainingResize
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,8 @@ def test_a_part_lies_within_and_shows_the_object(height: int, width: int, least:
     if part is None:
         return
     assert shown[part.pixels()].any() or not crop.keep_object
-    assert 0 <= part.top < part.bottom <= height + 1e-6 and 0 <= part.left < part.right <= width + 1e-6
+    for side, length in zip((part.rows, part.columns), (part.resized_height, part.resized_width), strict=True):
+        assert 0 <= side.start < side.stop <= length
     for side, length in zip(part.pixels(), shown.shape, strict=True):
         assert 0 <= side.start < side.stop <= length
 
@@ -129,51 +130,48 @@ def test_pretraining_draws_the_two_published_branches(height: int, width: int) -
         shorts.add(drawn.short)
         region = drawn.region
         assert size == published_size(region.height, region.width, drawn.short, 640)
-        # The part lies on whole pixels of one of three resized copies.
         copies = [published_size(height, width, short, None) for short in (400, 500, 600)]
-        fitting = [
-            copy
-            for copy in copies
-            if all(
-                abs(value * resized / own - round(value * resized / own)) < 1e-6
-                for values, own, resized in (
-                    ((region.top, region.bottom), height, copy[0]),
-                    ((region.left, region.right), width, copy[1]),
-                )
-                for value in values
-            )
-            and round((region.bottom - region.top) * copy[0] / height) == region.height
-            and round((region.right - region.left) * copy[1] / width) == region.width
-        ]
-        assert fitting
+        assert (region.resized_height, region.resized_width) in copies
         assert 384 <= region.height <= 600 and 384 <= region.width <= 600
         crops += [region.height, region.width]
     assert whole == set(range(480, 769, 32)) and shorts == {296, 328, 360, 392, 416, 448, 480, 512}
     assert 160 < cropped < 240 and min(crops) < 395 and max(crops) > 560
 
 
-def test_a_part_is_resized_once_to_what_resizing_twice_shows() -> None:
-    """The part of a smooth image: within a few levels of resizing, cutting and resizing again, and the same mask."""
+def test_parts_are_resized_twice_as_published() -> None:
+    """Image, mask and box as torchvision's resize and crop, and the published `crop`, make them; up to rounding."""
+    generator = np.random.default_rng(4)
+    image = generator.integers(0, 256, (240, 320, 3), dtype=np.uint8)
     rows, columns = np.mgrid[0:240, 0:320]
-    image = np.stack([rows, columns // 2, (rows + columns) // 3], axis=2).astype(np.uint8)
     mask = (rows > 100) & (columns > 130) & (columns < 260)
-    resized = ResizeShortest.fit(height=240, width=320, short=400)
-    region = ImageRegion.of_resized(resized, rows=slice(7, 392), columns=slice(101, 501))
-    once = ResizedRegion.of(region, short=296, longest=640)
-    size = (resized.inner_width, resized.inner_height)
-    twice = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR).crop((101, 7, 501, 392))
-    twice = twice.resize((once.inner_width, once.inner_height), Image.Resampling.BILINEAR)
-    difference = once.image(image) * 255 - torch.from_numpy(np.asarray(twice).copy()).permute(2, 0, 1)
-    assert difference.abs().max() <= 3
-    first = functional.interpolate(torch.from_numpy(mask).float()[None, None], size=size[::-1])
-    second = functional.interpolate(first[..., 7:392, 101:501], size=(once.inner_height, once.inner_width))[0, 0]
-    assert (second != once.mask(mask)).float().mean() < 0.01
-    # Boxes are cut to the part and are fractions of it.
-    box = region.box(np.array([130.0, 100.0, 260.0, 240.0]))
-    scale = 400 / 240
-    assert box == pytest.approx(
-        [(130 * scale - 101) / 400, (100 * scale - 7) / 385, (260 * scale - 101) / 400, 1.0], abs=2e-3
+    region = ImageRegion(
+        image_height=240,
+        image_width=320,
+        resized_height=400,
+        resized_width=533,
+        rows=slice(7, 392),
+        columns=slice(101, 501),
     )
+    once = ResizeShortest.fit(height=385, width=400, short=296, longest=640)
+    geometry = TrainingResize.of(once, region=region)
+    twice = Image.fromarray(image).resize((533, 400), Image.Resampling.BILINEAR).crop((101, 7, 501, 392))
+    twice = twice.resize((once.inner_width, once.inner_height), Image.Resampling.BILINEAR)
+    wanted = torch.from_numpy(np.asarray(twice).copy()).permute(2, 0, 1)
+    found = geometry.image(image)
+    assert found.dtype == torch.uint8 and (found.int() - wanted.int()).abs().max() <= 2
+    first = functional.interpolate(torch.from_numpy(mask).float()[None, None], size=(400, 533))
+    second = functional.interpolate(first[..., 7:392, 101:501], size=(once.inner_height, once.inner_width))[0, 0]
+    assert torch.equal(second, geometry.mask(mask))
+    # Boxes are cut to the part and are fractions of it.
+    box = region.boxes(np.array([130.0, 100.0, 260.0, 240.0]))
+    across, down = 533 / 320, 400 / 240
+    left, top, right = (130 * across - 101) / 400, (100 * down - 7) / 385, (260 * across - 101) / 400
+    assert box == pytest.approx([left, top, right, 1.0])
+    # Without a part, as PIL resizes the whole image.
+    whole = ResizeShortest.fit(height=240, width=320, short=360)
+    quick = TrainingResize.of(whole, region=None)
+    assert (quick.image(image) - (whole.image(image) * 255).round()).abs().max() <= 2
+    assert torch.equal(quick.mask(mask), whole.mask(mask))
 
 
 def test_items_are_changed_and_stay_functions_of_their_key(store: Store) -> None:
