@@ -17,6 +17,7 @@ from typing import Any
 
 from risctl.errors import UsageError
 from risctl.files import replacing
+from risctl.json_text import parse_json
 
 DETECTIONS = "classes"
 """What the files of detections by category are named after, in place of a text; no text has this name."""
@@ -219,7 +220,7 @@ def _recorded_source(base: Path, key: str) -> str | None:
     try:
         if not file.is_file():
             return None
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = parse_json(file.read_text(encoding="utf-8"))
         if isinstance(record, list):
             record = record[0] if record else _header_of_png(base.with_name(f"{base.name}.png"))
         return str(record["file_name"] or "") if key in record else ""

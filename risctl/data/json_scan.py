@@ -27,7 +27,10 @@ class Scanner:
     def value(self) -> Any:
         """Parses the next value and returns it."""
         self._skip()
-        value, self._position = _DECODER.raw_decode(self.text, self._position)
+        try:
+            value, self._position = _DECODER.raw_decode(self.text, self._position)
+        except RecursionError:
+            raise self._error("Nested too deeply") from None
         return value
 
     def members(self) -> Iterator[str]:

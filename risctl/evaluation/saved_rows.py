@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from risctl.errors import DataError, UsageError
+from risctl.json_text import parse_json
 from risctl.metrics.protocols import PROTOCOLS, Protocol, ThresholdSource, get_protocol
 from risctl.metrics.rows import Rows, rows_of
 
@@ -16,6 +19,40 @@ ROWS = "rows.jsonl"
 
 _SHARED = ("dataset", "split_by", "split", "fingerprint", "text_field")
 """What the runs of a comparison must agree in."""
+
+
+def _whole(value: Any) -> bool:
+    return type(value) is int and abs(value) < 2**53
+
+
+def _number(value: Any) -> bool:
+    return value is None or _whole(value) or (type(value) is float and math.isfinite(value))
+
+
+def _list(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str | int) for one in value)
+
+
+def _lists(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, list) and all(map(_number, one)) for one in value)
+
+
+_WHOLE = ("a whole number", _whole)
+_COUNT = ("a whole number or null", lambda value: value is None or _whole(value))
+_NUMBER = ("a number or null", _number)
+_NAMES = ("a list of names", _list)
+_TEXT = ("text", lambda value: value is None or isinstance(value, str))
+_FLAG = ("true or false", lambda value: isinstance(value, bool))
+_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(("sample", "image_id", "ref_id", "sentence_id", "intersection", "union", "predicted"), _WHOLE),
+    **dict.fromkeys(("targets", "distractors"), _COUNT),
+    **dict.fromkeys(("score", "boundary", "region", "area", "threshold"), _NUMBER),
+    **dict.fromkeys(("abilities", "categories"), _NAMES),
+    **dict.fromkeys(("text", "checkpoint", *_SHARED), _TEXT),
+    **dict.fromkeys(("targeted", "predicted_none"), _FLAG),
+    "others": ("a list of lists of numbers", _lists),
+}
+"""What the values of a row are, and how that is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +133,7 @@ def _rows_file(source: Path) -> Path:
     if source.suffix.lower() != ".json":
         return source
     try:
-        named = json.loads(source.read_text(encoding="utf-8")).get("rows")
+        named = parse_json(source.read_text(encoding="utf-8")).get("rows")
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(f"{source} is no report of `risctl eval --json`: {error}") from error
     if not isinstance(named, str):
@@ -110,13 +147,16 @@ def _rows_file(source: Path) -> Path:
 
 def _record(line: str, *, where: str) -> dict[str, Any]:
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except ValueError:
         record = None
     if isinstance(record, dict) and "video" in record:
         raise UsageError(f"{where} is of a video; only evaluations of pictures can be compared")
     if not isinstance(record, dict) or not isinstance(record.get("protocol"), str) or "sample" not in record:
         raise DataError(f"{where}: expected a row that `risctl eval --rows` wrote, got {line.strip()[:60]!r}")
+    for name, (expected, fits) in _FIELDS.items():
+        if name in record and not fits(record[name]):
+            raise DataError(f"{where}: expected {name} to be {expected}, got {json.dumps(record[name])[:60]}")
     return record
 
 

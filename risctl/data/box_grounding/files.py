@@ -20,6 +20,7 @@ import numpy as np
 from risctl.data.box_grounding.samples import UNKNOWN, BoxGroundingSample, ImageBoxes
 from risctl.errors import DataError
 from risctl.files import replacing
+from risctl.json_text import parse_json
 
 
 def write_box_grounding(path: Path, samples: Iterable[BoxGroundingSample]) -> int:
@@ -75,7 +76,7 @@ def read_box_grounding(path: Path, *, classes: int) -> list[BoxGroundingSample]:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     try:
-                        samples.extend(_samples_of(json.loads(line), classes=classes))
+                        samples.extend(_samples_of(parse_json(line), classes=classes))
                     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
                         raise DataError(
                             f"{path}, line {number}: expected the boxes and phrases of an image; {error!s:.120}"

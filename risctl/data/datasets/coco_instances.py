@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from risctl.data.datasets.problems import Problems
 from risctl.data.records import Annotation, ImageRecord
 from risctl.errors import DataError
+from risctl.json_text import parse_json
 from risctl.vision import rle
 
 Progress = Callable[[int, int], None]
@@ -61,7 +61,7 @@ def read_instances(path: Path, problems: Problems) -> Instances:
     Raises `DataError` naming the file, and the entry, if it is missing, not valid JSON, or not of COCO's form.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:

@@ -7,7 +7,6 @@ the boxes of all annotated regions, whose class is known only by what people cal
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from risctl.data.box_grounding.samples import UNKNOWN, BoxGroundingSample, ImageBoxes
 from risctl.data.datasets.coco_phrases.lexicon import NOUNS, nouns, plural
 from risctl.errors import DataError
+from risctl.json_text import parse_json
 from risctl.vision.colour_names import NAMES
 
 # COCO's ids of its 80 classes leave out 10 of 90.
@@ -195,7 +195,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return parse_json(path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:

@@ -5,13 +5,13 @@ The address of the hub, its cache and its token are those of `huggingface_hub` (
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from risctl.errors import CheckpointError, MachineError, RisctlError
+from risctl.json_text import parse_json
 from risctl.network.http_client import printable
 from risctl.network.hub import HubBoundError, HubSession, within_bounds
 
@@ -66,7 +66,7 @@ def _holds(folder: Path, names: str) -> bool:
 def _parts(index: Path) -> list[str]:
     """Returns the names of the files that an index lists. Raises `CheckpointError` if it is none."""
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(parse_json(index.read_text(encoding="utf-8"))["weight_map"].values()))
         plain = all(Path(name).name == name for name in names)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{index} cannot be read as the list of a model's parts") from error

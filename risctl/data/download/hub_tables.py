@@ -15,6 +15,7 @@ from risctl.data.download.hub import copies_from_hub
 from risctl.data.download.mirrors import sha256_of
 from risctl.errors import DataError, MachineError
 from risctl.files import replacing
+from risctl.json_text import parse_json
 from risctl.language.coco_classes import CLASSES
 
 # The hub's names of splits that are not the published ones; "test" is one of several in two of the sets.
@@ -70,7 +71,7 @@ def _rows(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
 
 def _entry(text: str) -> dict[str, Any]:
     """Returns the object of a JSON column, alone or as the only one of a list."""
-    value = json.loads(text)
+    value = parse_json(text)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if not isinstance(value, dict):

@@ -6,7 +6,6 @@ The proposals of an image are found by its id, else by its file's name, stem, or
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from risctl.errors import DataError
+from risctl.json_text import parse_json
 from risctl.vision.rle import from_segmentation
 from risctl.zeroshot.proposals.base import InputImage, Proposals, from_rles, no_proposals
 
@@ -40,7 +40,7 @@ class JsonProposals:
         self.path = path
         self.name = f"file {path}"
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read as JSON proposals: {error}") from error
         files: dict[Any, str] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from risctl.core.encoders.model_config import read_model_config
 from risctl.core.encoders.visual.clip_frames import features_of, normalised
 from risctl.data.download.hub import MODEL, model_folder
 from risctl.errors import CheckpointError, RecipeError
+from risctl.json_text import parse_json
 
 _PROBE = 448
 """Side of the input with which strides are measured: a multiple of the strides 4 to 32 and of patches of 14."""
@@ -136,7 +136,7 @@ def read_config(source: str) -> dict[str, Any]:
 
 def _normalisation(folder: Path) -> dict[str, Any]:
     try:
-        values = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+        values = parse_json((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         values = {}
     mean, deviation = values.get("image_mean") or _MEAN, values.get("image_std") or _DEVIATION

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from PIL import Image
 from risctl.data.datasets.image_buffer import ImageBuffer
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.errors import DataError
+from risctl.json_text import parse_json
 from risctl.language.tokens import words_of
 from risctl.vision import rle
 from risctl.vision.images import image_size
@@ -98,7 +98,7 @@ def read_jhmdb(root: Path, *, window: int = WINDOW, progress: Progress | None = 
     """
     file = _find(root, "jhmdb_sentences_samples_metadata.json")
     try:
-        samples = json.loads(file.read_text(encoding="utf-8"))
+        samples = parse_json(file.read_text(encoding="utf-8"))
         entries = [(str(sample[0]), Path(str(sample[1])), str(sample[4])) for sample in samples]
     except (OSError, ValueError, IndexError, TypeError) as error:
         raise DataError(f"expected lists of video, frame, masks, frames, query in {file}: {error}") from error

@@ -9,7 +9,6 @@ also as published with DAVIS, in the folder or in `DAVIS` within it: `JPEGImages
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +22,7 @@ from PIL import Image
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.data.store.clips import PER_VIDEO, VIDEOS
 from risctl.errors import DataError
+from risctl.json_text import parse_json
 from risctl.language.tokens import words_of
 from risctl.vision import rle
 from risctl.vision.image_files import find_images
@@ -333,7 +333,7 @@ def _text(data: bytes) -> str:
 
 def _videos(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {file}: {error}") from error
     return _table(_table(content, what=str(file)).get("videos"), what=f"videos in {file}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from risctl.data.datasets.problems import Problems
 from risctl.data.pickles import read_pickle
 from risctl.data.records import Expression
 from risctl.errors import DataError
+from risctl.json_text import parse_json
 
 # Far above any published set; a crafted pickle can repeat one list a great many times at no cost of its own.
 MAX_SENTENCES = 5_000_000
@@ -49,7 +49,7 @@ def _loaded(path: Path) -> Any:
     if path.suffix != ".json":
         return read_pickle(path)
     try:
-        return json.loads(path.read_bytes())
+        return parse_json(path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
