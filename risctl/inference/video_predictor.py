@@ -25,7 +25,7 @@ from risctl.results import Prediction
 from risctl.systems.base import Output, System
 from risctl.systems.protocols import QuerySelector, takes_clips
 from risctl.vision.geometry import Geometry
-from risctl.vision.video_frames import Frame, Video
+from risctl.vision.video_frames import Frame, OnDamaged, Video
 
 Query = Literal["clip", "video"]
 Progress = Callable[[int, int | None], None]
@@ -97,7 +97,12 @@ class VideoPredictor:
         return cls(opened.system, threshold=opened.threshold, clip_length=clip_length, overlap=overlap, query=query)
 
     def predict(
-        self, video: Video | str | Path, texts: str | Sequence[str], *, progress: Progress | None = None
+        self,
+        video: Video | str | Path,
+        texts: str | Sequence[str],
+        *,
+        progress: Progress | None = None,
+        on_damaged: OnDamaged | None = None,
     ) -> Iterator[FramePredictions]:
         """Yields the predictions frame by frame.
 
@@ -106,6 +111,8 @@ class VideoPredictor:
             texts: One phrase or several.
             progress: Called with the numbers of frames that are done and that there are, None if that is unknown. In
                 two passes each frame counts twice.
+            on_damaged: Called with the error of each frame that cannot be read, in every pass; it is left out. None:
+                such a frame ends the predictions.
 
         Raises:
             UsageError: A phrase has no word, or the system has no queries to choose over the whole video.
@@ -127,8 +134,8 @@ class VideoPredictor:
 
         count(0)
         if self.query == "video":
-            queries = self._choose_queries(video, encoded, count)
-        for frames, first in clips_of(video.frames(), length=self.clip_length, overlap=self.overlap):
+            queries = self._choose_queries(video, encoded, count, on_damaged)
+        for frames, first in clips_of(_frames(video, on_damaged), length=self.clip_length, overlap=self.overlap):
             outputs, geometry = self._outputs(frames, encoded)
             predictions: list[list[Prediction]] = [[] for _ in frames[first:]]
             for output, text, query in zip(outputs, phrases, queries, strict=True):
@@ -143,13 +150,17 @@ class VideoPredictor:
         return encode_texts(self.system, [self.system.preprocess.text(text)])
 
     def _choose_queries(
-        self, video: Video, texts: Sequence[TextFeatures], count: Callable[[int], None]
+        self,
+        video: Video,
+        texts: Sequence[TextFeatures],
+        count: Callable[[int], None],
+        on_damaged: OnDamaged | None,
     ) -> list[Tensor | None]:
         """Returns for each text the query (1,) whose score, averaged over all frames, is highest; counts the frames."""
         totals: list[Tensor | None] = [None] * len(texts)
         # Where the frames break off, so they do in the second pass, after all that could be read.
         with contextlib.suppress(DataError):
-            for frames, first in clips_of(video.frames(), length=self.clip_length, overlap=self.overlap):
+            for frames, first in clips_of(_frames(video, on_damaged), length=self.clip_length, overlap=self.overlap):
                 for index, output in enumerate(self._outputs(frames, texts)[0]):
                     if "query_scores" not in output.maps:
                         raise UsageError("this model has one answer to a text: --query video needs one with queries")
@@ -193,6 +204,10 @@ class VideoPredictor:
             )
             predictions.append(prediction)
         return predictions
+
+
+def _frames(video: Video, on_damaged: OnDamaged | None) -> Iterator[Frame]:
+    return video.frames() if on_damaged is None else video.readable_frames(on_damaged)
 
 
 def clips_of(frames: Iterator[Frame], *, length: int, overlap: int) -> Iterator[tuple[list[Frame], int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -34,6 +34,9 @@ MAX_FRAME_PIXELS = 8192 * 4320
 _RATES = (0.01, 1000.0)  # what a damaged header states beyond is no rate
 _TICKS = 60_000
 """Clock ticks per second of written videos: the usual rates divide it, and MPEG-4 allows at most 65,535."""
+
+OnDamaged = Callable[[DataError], None]
+"""What is told of each frame that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,15 +109,32 @@ class Video:
             DataError: A frame cannot be read or differs in size from the first, or the file breaks off; the frames
                 before are yielded first.
         """
+        return self.readable_frames(_raise)
+
+    def readable_frames(self, on_damaged: OnDamaged) -> Iterator[Frame]:
+        """Yields the frames that can be read and are of the first one's size, as `frames` does.
+
+        Args:
+            on_damaged: Called with the error of each other frame; it is left out.
+
+        Raises:
+            DataError: There is no such frame, or the file breaks off; the frames before are yielded first.
+        """
         size = first = None
-        for index, (name, pixels, time) in enumerate(self._from_images() if self.images else self._from_file()):
+        found = self._from_images(on_damaged) if self.images else self._from_file(on_damaged)
+        for index, (name, pixels, time) in enumerate(found):
+            if pixels is None:
+                continue
             size = size or pixels.shape
             first = time if first is None else first
             if pixels.shape != size:
-                raise DataError(
-                    f"frame {name} of {self.path} has {pixels.shape[1]}x{pixels.shape[0]} pixels, the first "
-                    f"{size[1]}x{size[0]} (width x height)"
+                on_damaged(
+                    DataError(
+                        f"frame {name or index} of {self.path} has {pixels.shape[1]}x{pixels.shape[0]} pixels, the "
+                        f"first {size[1]}x{size[0]} (width x height)"
+                    )
                 )
+                continue
             since = None if time is None or first is None else max(0.0, time - first)
             yield Frame(index=index, name=name or f"{index:05d}", pixels=pixels, time=since)
         breaks_off = "" if self.missing is None else f"breaks off: {self.missing}; take another copy"
@@ -123,12 +143,17 @@ class Video:
         if breaks_off:
             raise DataError(f"{self.path} {breaks_off}")
 
-    def _from_images(self) -> Iterator[tuple[str, np.ndarray, float | None]]:
+    def _from_images(self, on_damaged: OnDamaged) -> Iterator[tuple[str, np.ndarray | None, float | None]]:
         stems = Counter(path.stem for path in self.images)
         for path in self.images:
-            yield (path.stem if stems[path.stem] == 1 else path.name), read_image(path), None
+            pixels = None
+            try:
+                pixels = read_image(path)
+            except DataError as error:
+                on_damaged(error)
+            yield (path.stem if stems[path.stem] == 1 else path.name), pixels, None
 
-    def _from_file(self) -> Iterator[tuple[str, np.ndarray, float | None]]:
+    def _from_file(self, on_damaged: OnDamaged) -> Iterator[tuple[str, np.ndarray | None, float | None]]:
         import av
 
         with _opened(self.path, missing=self.missing) as container:
@@ -137,12 +162,22 @@ class Video:
             # The header's size was checked, but frames may come that have another one.
             stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
             try:
-                for frame in container.decode(video=0):
-                    # A phone held upright writes rotated frames and a note.
-                    turns = round(frame.rotation / 90) % 4
-                    yield "", np.ascontiguousarray(np.rot90(_pixels(frame), turns)), frame.time
+                for number, packet in enumerate(container.demux(stream)):
+                    try:
+                        frames = packet.decode()
+                    except av.FFmpegError as error:
+                        on_damaged(DataError(f"{self.path} is damaged near packet {number}: {error}"))
+                        continue
+                    for frame in frames:
+                        # A phone held upright writes rotated frames and a note.
+                        turns = round(frame.rotation / 90) % 4
+                        yield "", np.ascontiguousarray(np.rot90(_pixels(frame), turns)), frame.time
             except av.FFmpegError as error:
                 raise DataError(f"{self.path} is damaged: {error}") from error
+
+
+def _raise(error: DataError) -> None:
+    raise error
 
 
 class VideoWriter:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from risctl.cli import console
 from risctl.errors import DataError, MachineError, UsageError
 
+_NAMED_FRAMES = 20  # a damaged video may have thousands
+
 
 @dataclass
 class Attempt:
@@ -34,6 +36,7 @@ class Skipped:
     pictures: int = 1
     phrases: int = 1
     _counts: Counter[str] = field(default_factory=Counter)
+    _frames: dict[str, None] = field(default_factory=dict)
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Attempt]:
@@ -98,9 +101,27 @@ class Skipped:
             self.raise_if_any()
         return usable
 
+    def frame(self, error: DataError) -> None:
+        """Names a frame of a video that cannot be read; one that a second pass meets again is counted once."""
+        message = str(error)
+        if message not in self._frames:
+            self._frames[message] = None
+            if len(self._frames) <= _NAMED_FRAMES:
+                console.fail(message)
+
+    @property
+    def frames(self) -> int:
+        """How many frames were left out."""
+        return len(self._frames)
+
     def raise_if_any(self) -> None:
         """Raises `DataError` if anything was left out."""
-        parts = [f"{self._counts[kind]} of {getattr(self, kind)} {kind}" for kind in sorted(self._counts, reverse=True)]
+        parts = [f"{self.frames} frame{'s' if self.frames > 1 else ''}"] if self._frames else []
+        parts += [
+            f"{self._counts[kind]} of {getattr(self, kind)} {kind}"
+            for kind in ("pictures", "phrases")
+            if self._counts[kind]
+        ]
         if parts:
             raise DataError(f"{' and '.join(parts)} could not be read; they are named above")
 

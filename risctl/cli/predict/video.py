@@ -59,7 +59,7 @@ def predict_video(
         out: The folder to write to.
         labels: Whether overlays show the expression.
         outputs: The guard of the command's output files.
-        skipped: Counts the expressions that were left out.
+        skipped: Counts the expressions that were left out, and the frames that are.
         clip_length: Frames that the model sees at once.
         overlap: Frames that consecutive clips share.
         query: Whether the answering query is chosen in each clip or over the whole video.
@@ -67,7 +67,7 @@ def predict_video(
 
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM; the finished frames are kept.
-        DataError: The video breaks off; the finished frames are kept.
+        DataError: The video breaks off, or frames could not be read; the finished frames are kept.
     """
     from risctl.inference.video_output_files import VideoPredictions
     from risctl.inference.video_predictor import VideoPredictor
@@ -93,9 +93,10 @@ def predict_video(
     stopped: BaseException | None = None
     try:
         with files, console.counting(video.name) as progress:
-            for answers in video_predictor.predict(video, phrases, progress=progress):
+            for answers in video_predictor.predict(video, phrases, progress=progress, on_damaged=skipped.frame):
                 files.add(answers)
-            files.done()
+            if not skipped.frames:
+                files.done()
     except (KeyboardInterrupt, DataError) as error:
         if not files.frames:
             raise

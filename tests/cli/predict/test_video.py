@@ -225,15 +225,33 @@ def test_progress_counts_every_frame_of_every_pass(model: Path, film: Path, quer
     assert {total for _, total in told} == {passes * 11}
 
 
-def test_a_video_that_breaks_off_keeps_what_came_before(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("query", ["clip", "video"])
+def test_a_frame_that_cannot_be_read_does_not_take_the_others(model: Path, tmp_path: Path, query: str) -> None:
     for number, pixels in enumerate(pictures(6)):
-        Image.fromarray(pixels if number < 4 else pixels[:50]).save(tmp_path / f"{number}.png")
-    out = tmp_path / "out"
-    done = run(str(tmp_path), "red", "--video", "--model", str(model), "-o", str(out), "--clip-len", "2", "--json")
-    assert isinstance(done.exception, DataError)
+        Image.fromarray(pixels if number != 4 else pixels[:50]).save(tmp_path / f"{number}.png")
+    (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes()[:60])
+    options = ("--model", str(model), "-o", str(tmp_path / "out"), "--clip-len", "2", "--json", "--query", query)
+    done = run(str(tmp_path), "red", "--video", *options)
+    assert isinstance(done.exception, DataError) and "2 frames could not be read" in str(done.exception)
+    assert done.stderr.count("1.png is a damaged or truncated picture") == 1
+    assert "frame 4 of" in done.stderr and "90x50" in done.stderr
     [record] = json.loads(done.stdout)
-    assert record["frames"] == 4 and not record["complete"]
-    assert "4 finished frames are kept" in done.stderr
+    assert record["frames"] == 4 and record["complete"] is False
+    assert sorted(path.stem for path in Path(record["masks"]).iterdir()) == ["0", "2", "3", "5"]
+
+
+def test_frames_after_a_damaged_part_of_a_film_are_predicted(model: Path, tmp_path: Path) -> None:
+    film = tmp_path / "film.avi"
+    write_encoded(film, list(pictures(8)), codec="png", layout="rgb24", times=[0.1 * n for n in range(8)])
+    data = bytearray(film.read_bytes())
+    starts = [at for at in range(len(data)) if data.startswith(b"\x89PNG", at)]
+    data[starts[3] : starts[3] + 40] = bytes(40)
+    film.write_bytes(data)
+    done = run(str(film), "red", "--model", str(model), "-o", str(tmp_path / "out"), "--json")
+    assert isinstance(done.exception, DataError) and "1 frame could not be read" in str(done.exception)
+    assert "film.avi is damaged near packet" in done.stderr
+    [record] = json.loads(done.stdout)
+    assert record["frames"] == 7 and record["complete"] is False
 
 
 @pytest.mark.parametrize("query", ["clip", "video"])
