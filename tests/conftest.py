@@ -85,7 +85,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder with the checkpoint of a small, untrained mini that finds things in any picture.
+    """A run folder with the checkpoint of a small, untrained mini that finds things in any image.
 
     Its recipe names data and weights that do not exist.
     """

@@ -155,12 +155,12 @@ def test_the_shipped_model_is_small_and_whole(shipped: Path) -> None:
 
 
 def test_the_shipped_model_finds_what_is_plain_to_see(shipped: Path) -> None:
-    """A picture that an installed dependency ships: a woman's portrait."""
+    """An image that an installed dependency ships: a woman's portrait."""
     cbook = pytest.importorskip("matplotlib.cbook", reason="its sample data has the picture")
     predictor = risctl.load(device="cpu")
     with cbook.get_sample_data("grace_hopper.jpg") as file:
-        picture = file.read()
-    woman, elephant = predictor.predict(picture, ["the woman", "the elephant"])
+        image = file.read()
+    woman, elephant = predictor.predict(image, ["the woman", "the elephant"])
     assert woman.matched and woman.mask.mean() > 0.3
     assert elephant.score < woman.score
     [person, *_] = predictor.detect(["person"])

@@ -35,7 +35,7 @@ train: {epochs: 1, max_steps: 3, log_every: 1}
 
 
 def test_check_reports_all_with_lines_and_leaves_with_4(tmp_path: Path) -> None:
-    path = custom_files.sound(tmp_path, pictures=2)
+    path = custom_files.sound(tmp_path, images=2)
     sound = runner.invoke(app, ["data", "check", str(path)])
     assert sound.exit_code == 0 and "0 problems, 2 warnings; 6 texts of 2 pictures" in sound.stdout
     assert "warning: no picture falls to split val" in sound.stdout
@@ -63,7 +63,7 @@ def test_a_store_is_not_checked_as_a_file_of_ones_own(tmp_path: Path) -> None:
 
 def test_own_data_is_prepared_trained_on_and_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    path = custom_files.sound(tmp_path, pictures=10)
+    path = custom_files.sound(tmp_path, images=10)
     prepared = runner.invoke(app, ["prepare", "custom", str(path), "--out", "own.h5", "--json"])
     assert prepared.exit_code == 0, prepared.output
     counts = json.loads(prepared.stdout)["counts"]
@@ -88,7 +88,7 @@ def test_own_data_with_problems_is_refused_by_line(tmp_path: Path) -> None:
 
 
 def test_stats_are_what_was_written(tmp_path: Path) -> None:
-    path = custom_files.sound(tmp_path, pictures=4)
+    path = custom_files.sound(tmp_path, images=4)
     command = ["data", "stats", str(path), "--json"]
     data = json.loads(runner.invoke(app, command).stdout)
     total = {kind: sum(row[kind] for row in data["counts"].values()) for kind in ("images", "targets", "sentences")}
@@ -108,7 +108,7 @@ def test_stats_are_what_was_written(tmp_path: Path) -> None:
 def test_a_store_has_the_stats_of_what_it_was_made_from(tmp_path: Path, refer_mini: Path) -> None:
     from risctl.data.datasets.registry import DATASETS
 
-    own = check_custom(custom_files.sound(tmp_path, pictures=5)).dataset
+    own = check_custom(custom_files.sound(tmp_path, images=5)).dataset
     assert own is not None
     for number, dataset in enumerate((own, DATASETS["refcoco"].read(refer_mini), make_scenes(count=12, seed=0))):
         path = write_store(dataset, tmp_path / f"{number}.h5").path
@@ -134,7 +134,7 @@ def test_a_target_of_a_video_is_one_thing_however_many_frames_show_it(tmp_path: 
 
 
 def test_show_lists_texts_with_what_they_are_about(tmp_path: Path) -> None:
-    path = custom_files.sound(tmp_path, pictures=4)
+    path = custom_files.sound(tmp_path, images=4)
     told = runner.invoke(app, ["data", "show", str(path), "-n", "3"]).stdout.splitlines()
     assert told[0].endswith("photos/0.jpg 'the red cup' (cup 20x20 at 10,5: 16.7%)")
     assert told[2].endswith("'a zebra' (nothing there)")
@@ -152,8 +152,8 @@ def test_show_lists_texts_with_what_they_are_about(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_show_draws_a_sheet_of_a_file_or_a_store(tmp_path: Path, stored: bool) -> None:
-    source = custom_files.sound(tmp_path, pictures=5)
-    custom_files.picture(tmp_path / "photos/1.jpg", height=60, width=40, turned=6)
+    source = custom_files.sound(tmp_path, images=5)
+    custom_files.write_image(tmp_path / "photos/1.jpg", height=60, width=40, turned=6)
     if stored:
         assert runner.invoke(app, ["prepare", "custom", str(source), "--out", str(tmp_path / "s.h5")]).exit_code == 0
         source = tmp_path / "s.h5"

@@ -66,7 +66,7 @@ def test_a_mask_that_is_none_is_refused_or_left_out_by_name(tmp_path: Path, whic
 
 
 @pytest.mark.parametrize("side", [0, -1, 10**9, 2**63, 2**70, NAN, 1.5, "9", None])
-def test_a_picture_of_an_absurd_size_is_refused(tmp_path: Path, side: Any) -> None:
+def test_an_image_of_an_absurd_size_is_refused(tmp_path: Path, side: Any) -> None:
     refs, instances = refer_files.published()
     instances["images"][1]["height"] = side
     with pytest.raises(DataError, match=r"height|size"):
@@ -98,7 +98,7 @@ def _enormous_png(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", squeezed) + _chunk(b"IEND", b"")
 
 
-def test_a_picture_that_is_a_bomb_is_refused_from_its_header(tmp_path: Path) -> None:
+def test_an_image_that_is_a_bomb_is_refused_from_its_header(tmp_path: Path) -> None:
     dataset = store_files.dataset()
     first = next(iter(dataset.images))
     bomb = replace(dataset.images[first], data=_enormous_png(100_000))

@@ -51,7 +51,7 @@ def test_all_three_extracts_together_have_the_counts_told_of_them(refer_mini: Pa
     assert sum(total["sentences"] for total in totals) == 90
 
 
-def test_a_missing_picture_is_refused_or_left_out(tmp_path: Path) -> None:
+def test_a_missing_image_is_refused_or_left_out(tmp_path: Path) -> None:
     root = refer_files.write(tmp_path / "root")
     out = tmp_path / "s.h5"
     prepare_dataset(find_dataset("refcoco"), source=root, out=out)
@@ -196,8 +196,8 @@ def test_the_many_gigabytes_are_asked_for(
         prepare_dataset(refcoco, out=tmp_path / "s.h5", downloads=replace(downloads, agree=refuse))
     assert len(asked) == 1 and "0.0 GB" in asked[0]
     assert site.count("/train2014.zip") == 0
-    pictures = tmp_path / "published" / "images" / "train2014"
-    prepare_dataset(refcoco, out=tmp_path / "s.h5", images=pictures, downloads=replace(downloads, agree=refuse))
+    images = tmp_path / "published" / "images" / "train2014"
+    prepare_dataset(refcoco, out=tmp_path / "s.h5", images=images, downloads=replace(downloads, agree=refuse))
     assert len(asked) == 1
 
 

@@ -120,7 +120,7 @@ def test_unknown_names_and_empty_splits(path: Path) -> None:
             evaluate(ColourFinder(), store, split="val", protocols=[])
 
 
-def test_a_damaged_picture_stops_it_by_name(path: Path, tmp_path: Path) -> None:
+def test_a_damaged_image_stops_it_by_name(path: Path, tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     start = data.index(b"\x89PNG") + 40
     data[start : start + 8] = b"\0" * 8

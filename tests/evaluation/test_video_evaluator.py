@@ -1,4 +1,4 @@
-"""Training on clips and measuring on videos, through the same doors as pictures."""
+"""Training on clips and measuring on videos, through the same doors as images."""
 
 from __future__ import annotations
 
@@ -130,8 +130,8 @@ def test_a_submission_holds_a_mask_of_every_expression_in_every_frame(store: Pat
     assert json.loads(done.stdout)["masks"] == 2 * 4 * 5
     with zipfile.ZipFile(zipped) as file:
         names = set(file.namelist())
-        with file.open("Annotations/aa/0/00005.png") as one, Image.open(one) as picture:
-            assert picture.size == (64, 48)
+        with file.open("Annotations/aa/0/00005.png") as one, Image.open(one) as image:
+            assert image.size == (64, 48)
     assert names == {
         f"Annotations/{video}/{number}/{5 * frame:05d}.png"
         for video in ("aa", "bb")

@@ -1,4 +1,4 @@
-"""The report of an evaluation on videos: the same forms as of pictures, the samples in their middle frames."""
+"""The report of an evaluation on videos: the same forms as of images, the samples in their middle frames."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         report = report_of(measured, store, split="test", text_field="sent", resamples=50)
         drawn = MiddleFrames(system, store, measured, text_field="sent", threshold=0.5)
         listing = listing_of(report)
-        pictures = image_samples(report, listing, store, masks_of=drawn.masks_of, image_of=drawn.image_of, each=2)
+        images = image_samples(report, listing, store, masks_of=drawn.masks_of, image_of=drawn.image_of, each=2)
         for ending in ("html", "md", "json"):
             path = folder / f"report.{ending}"
-            write_report(path, report, about={"model": "runs/clips"}, pictures=pictures, listing=listing)
+            write_report(path, report, about={"model": "runs/clips"}, pictures=images, listing=listing)
         yield folder / "report.html", measured, report, drawn
 
 
@@ -76,7 +76,7 @@ def test_the_figures_are_those_measured_with_intervals_over_videos(made: Made) -
     assert "image" not in text.lower()
 
 
-def test_a_picture_is_of_the_middle_frame_that_shows_the_object(made: Made) -> None:
+def test_an_image_is_of_the_middle_frame_that_shows_the_object(made: Made) -> None:
     _, measured, _, drawn = made
     rows = {row.sample: row for row in measured.rows if row.video == "aa" and row.j > 0.5}
     found = dict(drawn.masks_of(list(rows)))

@@ -24,7 +24,7 @@ SIDE = 32
 
 
 class Plain:
-    """Pictures as they are (all are squares of one size), the first known colour of a text as its only word."""
+    """Images as they are (all are squares of one size), the first known colour of a text as its only word."""
 
     def image(self, image: np.ndarray) -> tuple[Tensor, Letterbox]:
         pixels = torch.from_numpy(image).permute(2, 0, 1).float() / 255
@@ -73,7 +73,7 @@ def stripe(first: int, last: int) -> np.ndarray:
     return mask
 
 
-def picture(*masks: np.ndarray) -> bytes:
+def png(*masks: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.stack(masks, axis=-1).astype(np.uint8) * 255).save(file, "PNG")
     return file.getvalue()
@@ -89,7 +89,7 @@ def made_store(folder: Path, *, images: int = 6, name: str = "toy") -> Path:
     for k in range(images):
         blue = stripe(30, 32) if k % 2 and k > 1 else stripe(0, 0)
         pictures[k] = ImageRecord(
-            image_id=k, file_name=f"{k}.png", height=SIDE, width=SIDE, data=picture(stripe(0, 8), stripe(20, 24), blue)
+            image_id=k, file_name=f"{k}.png", height=SIDE, width=SIDE, data=png(stripe(0, 8), stripe(20, 24), blue)
         )
         for place, mask in enumerate((stripe(0, 8 + k), stripe(20, 24))):
             number = 10 * k + place

@@ -15,8 +15,8 @@ HEIGHT, WIDTH = 40, 60
 SQUARE = [10, 5, 30, 5, 30, 25, 10, 25]
 
 
-def picture(path: Path, *, seed: int = 0, height: int = HEIGHT, width: int = WIDTH, turned: int = 1) -> Path:
-    """Write a picture of noise; `turned` is its EXIF orientation."""
+def write_image(path: Path, *, seed: int = 0, height: int = HEIGHT, width: int = WIDTH, turned: int = 1) -> Path:
+    """Write an image of noise; `turned` is its EXIF orientation."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     exif = Image.Exif()
@@ -61,11 +61,11 @@ def lines(path: Path, entries: Sequence[Any]) -> Path:
     return path
 
 
-def sound(folder: Path, *, pictures: int = 10) -> Path:
-    """Write a sound file of several pictures, with two texts of a thing and one of nothing each; return it."""
+def sound(folder: Path, *, images: int = 10) -> Path:
+    """Write a sound file of several images, with two texts of a thing and one of nothing each; return it."""
     entries = []
-    for number in range(pictures):
-        picture(folder / f"photos/{number}.jpg", seed=number)
+    for number in range(images):
+        write_image(folder / f"photos/{number}.jpg", seed=number)
         polygon = [value + number % 4 for value in SQUARE]
         name = f"photos/{number}.jpg"
         entries.append({"image": name, "texts": ["the red cup", "cup"], "mask": polygon, "category": "cup"})

@@ -14,7 +14,7 @@ from PIL import Image
 SIZES = {1: (40, 60), 2: (50, 30), 3: (32, 32)}  # image id -> (height, width)
 
 
-def picture(height: int, width: int, *, seed: int = 0) -> bytes:
+def jpeg(height: int, width: int, *, seed: int = 0) -> bytes:
     """Return a JPEG of noise."""
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     buffer = io.BytesIO()
@@ -23,7 +23,7 @@ def picture(height: int, width: int, *, seed: int = 0) -> bytes:
 
 
 def file_name(image_id: int) -> str:
-    """Return the name of a picture as COCO has it."""
+    """Return the name of an image as COCO has it."""
     return f"COCO_train2014_{image_id:012d}.jpg"
 
 
@@ -60,7 +60,7 @@ def square(annotation_id: int, image: int, x: float, y: float, side: float) -> d
 
 
 def published() -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return (refs, instances) of a small, sound set: three pictures, four refs, six sentences."""
+    """Return (refs, instances) of a small, sound set: three images, four refs, six sentences."""
     refs = [
         ref(10, image=1, annotation=100, split="train", sentences=[sentence(0, "left cup"), sentence(1, "the cup")]),
         ref(11, image=1, annotation=101, split="train", sentences=[sentence(2, "right cup")]),
@@ -102,8 +102,8 @@ def write(
         pickle.dumps(refs if refs is not None else sound_refs, protocol=protocol)
     )
     (data / "instances.json").write_text(json.dumps(instances if instances is not None else sound_instances))
-    pictures = root / images
-    pictures.mkdir(parents=True, exist_ok=True)
+    image_folder = root / images
+    image_folder.mkdir(parents=True, exist_ok=True)
     for one, (height, width) in SIZES.items():
-        (pictures / file_name(one)).write_bytes(picture(height, width, seed=one))
+        (image_folder / file_name(one)).write_bytes(jpeg(height, width, seed=one))
     return root

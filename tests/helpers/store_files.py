@@ -12,16 +12,16 @@ from risctl.vision import rle
 
 
 def dataset(*, images: int = 4, seed: int = 0, folder: Path | None = None, side: int = 24) -> Dataset:
-    """Return a dataset of noise pictures: one target, a target of two annotations and no target, in turns.
+    """Return a dataset of noise images: one target, a target of two annotations and no target, in turns.
 
-    With `folder` the pictures are files there, without they are bytes.
+    With `folder` the images are files there, without they are bytes.
     """
     random = np.random.default_rng(seed)
     pictures, annotations, records = {}, {}, []
     for row in range(images):
         image_id = 1000 + 7 * row
         height, width = side + row % 3, side + row % 5
-        data = refer_files.picture(height, width, seed=seed + row)
+        data = refer_files.jpeg(height, width, seed=seed + row)
         name = f"{image_id}.jpg"
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)

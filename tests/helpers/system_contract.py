@@ -30,7 +30,7 @@ TOLERANCE = 1e-5
 def items_of(
     system: System, *, texts: Sequence[str] = TEXTS, sizes: Sequence[tuple[int, int]] = SIZES, seed: int = 0
 ) -> list[Item]:
-    """Return an item a text, pictures of noise of `sizes` (height, width)."""
+    """Return an item a text, images of noise of `sizes` (height, width)."""
     generator = np.random.default_rng(seed)
     items = []
     for text, (height, width) in zip(texts, sizes, strict=False):
@@ -88,7 +88,7 @@ class SystemContract:
         return copy.deepcopy(built)
 
     def items(self, system: System, *, texts: tuple[str, ...] = TEXTS, seed: int = 0) -> list[Item]:
-        """Return an item a text, pictures of noise of several sizes."""
+        """Return an item a text, images of noise of several sizes."""
         return items_of(system, texts=texts, sizes=self.sizes, seed=seed)
 
     def batch(self, system: System, *, texts: tuple[str, ...] = TEXTS, seed: int = 0) -> Batch:
@@ -128,10 +128,10 @@ class SystemContract:
                 one = system.decode(visual, text.select(torch.tensor([row])))
                 assert torch.allclose(one.logits[0], many.logits[row], atol=TOLERANCE)
 
-    def test_text_and_picture_both_matter(self, system: System) -> None:
+    def test_text_and_image_both_matter(self, system: System) -> None:
         """A system that ignored one of its inputs would keep every other clause of the contract."""
-        same_picture = self.items(system, texts=("the man",)) + self.items(system, texts=("red cup",))
-        logits = self.run(system, same_picture).logits
+        same_image = self.items(system, texts=("the man",)) + self.items(system, texts=("red cup",))
+        logits = self.run(system, same_image).logits
         assert (logits[0] - logits[1]).abs().max() > 10 * TOLERANCE
         same_text = self.items(system, texts=("the man",)) + self.items(system, texts=("the man",), seed=1)
         logits = self.run(system, same_text).logits
@@ -141,7 +141,7 @@ class SystemContract:
         """What lies in padding changes nothing.
 
         Where the reference processes padding (`masks_padding` False), padding must be the same for a sample in every
-        company: one length of words, one size and fill of pictures, whatever the text and the picture.
+        company: one length of words, one size and fill of images, whatever the text and the image.
         """
         items = self.items(system)
         if self.masks_padding:
@@ -189,7 +189,7 @@ class SystemContract:
         again = self.run(loaded.system, self.items(loaded.system))
         assert torch.equal(self.run(system, items).logits, again.logits)
 
-    def test_predictions_have_the_size_of_the_pictures(self, system: System) -> None:
+    def test_predictions_have_the_size_of_the_images(self, system: System) -> None:
         batch = self.batch(system)
         with torch.no_grad():
             output = system(batch)

@@ -1,4 +1,4 @@
-"""A system of a few thousand parameters and a store of a few pictures, for tests of the engine."""
+"""A system of a few thousand parameters and a store of a few images, for tests of the engine."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def tiny_recipe(store: Path, **sections: dict[str, Any]) -> Recipe:
 
 
 def tiny_dataset(*, images: int = 12, validation: int = 2) -> Dataset:
-    """Return pictures with a left and a right box of two colours each; a ref a box, two sentences a ref."""
+    """Return images with a left and a right box of two colours each; a ref a box, two sentences a ref."""
     generator = np.random.default_rng(7)
     dataset = Dataset(name="tiny", split_by="fixed", categories={1: "box"}, images={}, annotations={}, records=[])
     for image in range(images):

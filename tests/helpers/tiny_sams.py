@@ -106,7 +106,7 @@ def tiny_sam(
             if kind == "sam2":
                 model = Sam2Model(Sam2Config(**settings))
             else:
-                # The published checkpoints are of videos; pictures use a part of their weights.
+                # The published checkpoints are of videos; images use a part of their weights.
                 memory = {
                     "memory_attention_hidden_size": 8, "memory_attention_num_layers": 1,
                     "memory_attention_feed_forward_hidden_size": 8, "memory_encoder_hidden_size": 8,

@@ -1,6 +1,6 @@
 """A dataset from outside the package: its descriptor and its reader, in one file.
 
-Its published form is a file `toy.json`, a list of {"split", "text", "box"}: a white picture of 32 x 24 pixels for each
+Its published form is a file `toy.json`, a list of {"split", "text", "box"}: a white image of 32 x 24 pixels for each
 entry, with a black box (x, y, width, height) that the text refers to.
 """
 

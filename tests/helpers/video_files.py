@@ -21,7 +21,7 @@ def labels_of(frame: int, *, height: int, width: int) -> np.ndarray:
 
 
 def write_film(pictures: Path, masks: Path, *, frames: int = 5, height: int = 48, width: int = 64) -> None:
-    """Write the frames and label pictures of a video with two boxes."""
+    """Write the frames and label images of a video with two boxes."""
     for folder in (pictures, masks):
         folder.mkdir(parents=True)
     for frame in range(frames):
@@ -30,9 +30,9 @@ def write_film(pictures: Path, masks: Path, *, frames: int = 5, height: int = 48
         for number, colour in enumerate(COLOURS, start=1):
             pixels[labels == number] = colour
         Image.fromarray(pixels).save(pictures / f"{5 * frame:05d}.jpg", quality=95)
-        picture = Image.fromarray(labels)
-        picture.putpalette([value for number in range(256) for value in (number, 0, 255 - number)])
-        picture.save(masks / f"{5 * frame:05d}.png")
+        image = Image.fromarray(labels)
+        image.putpalette([value for number in range(256) for value in (number, 0, 255 - number)])
+        image.save(masks / f"{5 * frame:05d}.png")
 
 
 def write_youtube(root: Path, *, videos: dict[str, tuple[str, ...]] | None = None) -> Path:

@@ -37,7 +37,7 @@ def test_the_files_say_what_the_record_says(tmp_path: Path) -> None:
     assert record["box"] == [40, 30, 40, 30] and record["area"] == 1200
 
 
-def test_overlays_of_large_pictures_are_scaled_down_and_masks_are_not(
+def test_overlays_of_large_images_are_scaled_down_and_masks_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(output_files, "_OVERLAY_PIXELS", 30_000)

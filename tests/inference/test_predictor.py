@@ -20,7 +20,7 @@ TEXTS = ["the red cup", "second book from the right", "left", "the blue cup on t
 
 
 @pytest.fixture
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (70, 113, 3), dtype=np.uint8)
 
 
@@ -29,9 +29,9 @@ def predictor(tiny_checkpoint: Path) -> Predictor:
     return Predictor.load(tiny_checkpoint, device="cpu")
 
 
-def test_load_and_predict_as_in_a_notebook(tiny_checkpoint: Path, picture: np.ndarray) -> None:
+def test_load_and_predict_as_in_a_notebook(tiny_checkpoint: Path, image: np.ndarray) -> None:
     model = risctl.load(str(tiny_checkpoint), device="cpu", threshold=0.4)
-    predictions = model.predict(picture, TEXTS)
+    predictions = model.predict(image, TEXTS)
     assert [prediction.text for prediction in predictions] == TEXTS
     for prediction in predictions:
         assert prediction.mask.shape == (70, 113) and prediction.mask.dtype == bool
@@ -50,7 +50,7 @@ def test_load_and_predict_as_in_a_notebook(tiny_checkpoint: Path, picture: np.nd
     )
 
 
-def test_an_image_is_encoded_once_and_texts_in_chunks(predictor: Predictor, picture: np.ndarray, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_an_image_is_encoded_once_and_texts_in_chunks(predictor: Predictor, image: np.ndarray, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     calls: list[int] = []
     chunks: list[int] = []
     encode, decode = predictor.system.encode_image, predictor.system.decode
@@ -65,50 +65,50 @@ def test_an_image_is_encoded_once_and_texts_in_chunks(predictor: Predictor, pict
 
     monkeypatch.setattr(predictor.system, "encode_image", counted_encode)
     monkeypatch.setattr(predictor.system, "decode", counted_decode)
-    predictor.predict(picture, TEXTS)
+    predictor.predict(image, TEXTS)
     predictor.predict_texts("left")
     assert calls == [1]
     assert chunks == [3, 2, 1]  # `eval.text_batch` is 3
 
 
-def test_many_texts_answer_as_each_alone(predictor: Predictor, picture: np.ndarray) -> None:
-    together = predictor.predict(picture, TEXTS)
+def test_many_texts_answer_as_each_alone(predictor: Predictor, image: np.ndarray) -> None:
+    together = predictor.predict(image, TEXTS)
     for text, one in zip(TEXTS, together, strict=True):
-        alone = predictor.predict(picture, text)[0]
+        alone = predictor.predict(image, text)[0]
         np.testing.assert_allclose(alone.probability, one.probability, atol=1e-5)
 
 
-def test_every_source_answers_alike(predictor: Predictor, picture: np.ndarray, tmp_path: Path) -> None:
+def test_every_source_answers_alike(predictor: Predictor, image: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
-    Image.fromarray(picture).save(path)
-    expected = predictor.predict(picture, "cup")[0].probability
+    Image.fromarray(image).save(path)
+    expected = predictor.predict(image, "cup")[0].probability
     for source in (path, str(path), path.read_bytes(), Image.open(path)):
         np.testing.assert_array_equal(predictor.predict(source, "cup")[0].probability, expected)
 
 
-def test_masks_are_of_the_picture_as_it_is_shown(predictor: Predictor, picture: np.ndarray) -> None:
+def test_masks_are_of_the_image_as_it_is_shown(predictor: Predictor, image: np.ndarray) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG", exif=exif)
+    Image.fromarray(image).save(buffer, "PNG", exif=exif)
     turned = predictor.predict(buffer.getvalue(), "cup")[0]
     assert turned.mask.shape == (113, 70)
-    shown = predictor.predict(np.rot90(picture, -1), "cup")[0]
+    shown = predictor.predict(np.rot90(image, -1), "cup")[0]
     np.testing.assert_array_equal(turned.probability, shown.probability)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (2000, 30)])
-def test_pictures_of_any_shape(predictor: Predictor, shape: tuple[int, int]) -> None:
+def test_images_of_any_shape(predictor: Predictor, shape: tuple[int, int]) -> None:
     one = predictor.predict(np.full((*shape, 3), 99, dtype=np.uint8), "the cup")[0]
     assert one.mask.shape == shape
     one.overlay()
 
 
-def test_the_picture_in_hand(tiny_checkpoint: Path, picture: np.ndarray) -> None:
+def test_the_image_in_hand(tiny_checkpoint: Path, image: np.ndarray) -> None:
     fresh = Predictor.load(tiny_checkpoint / "best.safetensors", device="cpu")
     with pytest.raises(UsageError, match="set_image"):
         fresh.predict_texts("cup")
-    fresh.set_image(picture)
+    fresh.set_image(image)
     first = fresh.predict_texts("cup")[0]
     with pytest.raises(DataError):
         fresh.set_image(b"no picture")
@@ -118,8 +118,8 @@ def test_the_picture_in_hand(tiny_checkpoint: Path, picture: np.ndarray) -> None
         fresh.predict_texts("cup")
 
 
-def test_answers_leave_torch_as_it_was(predictor: Predictor, picture: np.ndarray) -> None:
-    predictor.set_image(picture)
+def test_answers_leave_torch_as_it_was(predictor: Predictor, image: np.ndarray) -> None:
+    predictor.set_image(image)
     answers = predictor.iter_predictions(TEXTS)
     next(answers)
     assert not torch.is_inference_mode_enabled() and torch.is_grad_enabled()
@@ -127,7 +127,7 @@ def test_answers_leave_torch_as_it_was(predictor: Predictor, picture: np.ndarray
 
 
 @pytest.mark.parametrize("texts", ["", "   ", [], ["cup", ""], ["cup", 5]])
-def test_texts_without_a_word_are_refused_before_the_picture_is_read(predictor: Predictor, texts: object) -> None:
+def test_texts_without_a_word_are_refused_before_the_image_is_read(predictor: Predictor, texts: object) -> None:
     with pytest.raises(UsageError):
         predictor.predict("no such picture.jpg", texts)  # type: ignore[arg-type]
 

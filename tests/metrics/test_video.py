@@ -44,7 +44,7 @@ def test_f_is_matching_within_a_dilated_outline(seed: int, height: int, width: i
     assert boundary_measure(found, wanted) == pytest.approx(expected, abs=1e-12)
 
 
-def test_an_outline_is_one_pixel_wide_and_not_the_pictures_border() -> None:
+def test_an_outline_is_one_pixel_wide_and_not_the_images_border() -> None:
     assert not outline(np.ones((4, 5), dtype=bool)).any()
     half = np.zeros((3, 4), dtype=bool)
     half[:, :2] = True

@@ -92,7 +92,7 @@ def test_masks_decide_by_their_pixels_not_by_their_boxes() -> None:
     assert (of_masks["recall@100 0.4"], of_masks["recall@100 0.6"]) == (pytest.approx(100), 0)
 
 
-def test_a_hundred_things_of_a_picture_count() -> None:
+def test_a_hundred_things_of_an_image_count() -> None:
     """The right one is the 101st by score: not found. As the hundredth it is."""
     there = truth((1, 3, [80, 80, 20, 20]))
     wrong = [found(1, 3, [0, 0, 5, 5], 0.9 - number / 1000) for number in range(100)]
@@ -109,8 +109,8 @@ def test_one_thing_is_found_once() -> None:
     assert zsi_figures(there, twice, unseen=UNSEEN, of="bbox")["recall@100 0.5"] == pytest.approx(50)
 
 
-def test_recall_by_pictures() -> None:
-    """Found of class 3: one of two in the first picture, none of one in the second; of 4, which is there once, all."""
+def test_recall_by_images() -> None:
+    """Found of class 3: one of two in the first image, none of one in the second; of 4, which is there once, all."""
     there = truth((1, 3, [0, 0, 20, 20]), (1, 3, [50, 50, 20, 20]), (2, 3, [0, 0, 9, 9]), (2, 4, [20, 0, 50, 20]))
     results = [found(1, 3, [0, 0, 20, 20], 0.9), found(2, 4, [20, 0, 27, 20], 0.9)]
     counted = matches(there, results, classes=UNSEEN, of="bbox")

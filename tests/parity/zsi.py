@@ -200,7 +200,7 @@ def _masks(
 
 
 def _clip_size(case: Mapping[str, Any]) -> tuple[int, int]:
-    """Return height and width of the picture that the case's regions lie in, which it says in words."""
+    """Return height and width of the image that the case's regions lie in, which it says in words."""
     [said] = [one["what"] for one in case["inputs"] if one["name"] == "in.rois"]
     height, width = re.findall(r"(\d+) x (\d+)", said)[0]
     return int(height), int(width)

@@ -44,7 +44,7 @@ def mini_of(recipe: Recipe) -> Mini:
 
 
 class Knowing(Mini):
-    """Finds the true boxes of the store's pictures, told apart by their shape, a little off, and one more."""
+    """Finds the true boxes of the store's images, told apart by their shape, a little off, and one more."""
 
     truth: dict[tuple[int, int], list[tuple[float, ...]]]
 
@@ -65,7 +65,7 @@ class Knowing(Mini):
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """Pictures of different shapes, and one phrase that means nothing there."""
+    """Images of different shapes, and one phrase that means nothing there."""
     dataset = tiny_dataset(images=4, validation=1)
     dataset.records.append(
         Record(
@@ -126,7 +126,7 @@ def test_what_was_not_found_is_not_asked_for(store: Store) -> None:
     assert [sample.text for sample in detected_box_samples(system, store, split="train")] == ["cat"]
 
 
-def test_boxes_become_a_picture_with_their_two_likeliest_classes() -> None:
+def test_boxes_become_an_image_with_their_two_likeliest_classes() -> None:
     boxes = Boxes(
         corners=torch.tensor([[[0.1, 0.2, 1.2, 0.9], [0, 0, 0, 0]]]),
         classes=torch.tensor([[[0.1, 0.3, 0.6], [0.0, 0, 0]]]),
@@ -150,10 +150,8 @@ def test_boxes_become_a_picture_with_their_two_likeliest_classes() -> None:
 
 def test_a_recipe_asks_for_files_made_and_found_ones(store: Store, tmp_path: Path) -> None:
     corners = np.array([[0.1, 0.1, 0.3, 0.9], [0.6, 0.1, 0.9, 0.9]], dtype=np.float32)
-    picture = ImageBoxes(corners=corners, category_ids=np.array([0, 16]), aspect=1.0)
-    write_box_grounding(
-        tmp_path / "boxes.jsonl", [BoxGroundingSample(boxes=picture, text="left man", targets=(0,))] * 3
-    )
+    image = ImageBoxes(corners=corners, category_ids=np.array([0, 16]), aspect=1.0)
+    write_box_grounding(tmp_path / "boxes.jsonl", [BoxGroundingSample(boxes=image, text="left man", targets=(0,))] * 3)
     recipe = recipe_of(store.path, files=[str(tmp_path / "boxes.jsonl")], generated=4, detected=True)
     system = mini_of(recipe)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Which changes of pictures a recipe may ask for depends on what its system is trained on."""
+"""Which changes of images a recipe may ask for depends on what its system is trained on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from risctl.training.datasets import training_dataset
 
 
 @pytest.mark.parametrize("key", ["zoom", "paste"])
-def test_pictures_are_composed_for_those_who_learn_from_all_things(tmp_path: Path, key: str) -> None:
+def test_images_are_composed_for_those_who_learn_from_all_things(tmp_path: Path, key: str) -> None:
     path = tiny_store(tmp_path, images=4, validation=1)
     recipe = tiny_recipe(path, data={"augment": {key: 0.5}})
     with Store(path) as store:

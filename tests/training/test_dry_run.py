@@ -75,7 +75,7 @@ def test_initial_weights_are_read_before_training_is_promised(store: Path, tmp_p
 
 
 def test_a_store_of_one_split_is_trained_on_without_evaluation(store: Path, tmp_path: Path) -> None:
-    """As `risctl prepare custom … --splits train=1` makes it of a person's own pictures."""
+    """As `risctl prepare custom … --splits train=1` makes it of a person's own images."""
     (tmp_path / "own").mkdir()
     own = tiny_store(tmp_path / "own", validation=0)
     recipe = tiny_recipe(own, train={"epochs": 1})

@@ -1,4 +1,4 @@
-"""Pictures and videos in one training: as clips, measured on the first store, resumed exactly."""
+"""Images and videos in one training: as clips, measured on the first store, resumed exactly."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from risctl.training.vocabulary import gather_vocabulary
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A store of videos and one of pictures."""
+    """A store of videos and one of images."""
     folder = tmp_path_factory.mktemp("joint")
     write_store(read_ref_youtube_vos(write_youtube(folder / "set")), folder / "videos.h5")
     return folder / "videos.h5", tiny_store(folder)
@@ -48,7 +48,7 @@ def joint(stores: tuple[Path, Path], **data: Any) -> Recipe:
     return recipe_of(stores[0], data=keys, train={"epochs": 1, "save_every": 2, "eval_limit": 1})
 
 
-def test_pictures_and_videos_are_trained_on_together_and_resumed_exactly(
+def test_images_and_videos_are_trained_on_together_and_resumed_exactly(
     stores: tuple[Path, Path], tmp_path: Path
 ) -> None:
     recipe = joint(stores)
@@ -91,8 +91,8 @@ def test_pictures_and_videos_are_trained_on_together_and_resumed_exactly(
 def test_each_store_becomes_clips_in_its_way(stores: tuple[Path, Path]) -> None:
     recipe = joint(stores)
     system = build_system(recipe.model, vocabulary=Vocabulary(["red"]))
-    with Store(stores[0]) as videos, Store(stores[1]) as pictures:
-        items = training_dataset(recipe, videos, system, also=[pictures])
+    with Store(stores[0]) as videos, Store(stores[1]) as images:
+        items = training_dataset(recipe, videos, system, also=[images])
         assert isinstance(items, JointDataset)
         assert [type(part) for part in items.parts] == [ReferringVideoDataset, PseudoClipDataset]
         assert items.parts[1].first == len(items.parts[0]) == 4
@@ -104,9 +104,9 @@ def test_what_joint_training_cannot_do_is_told(stores: tuple[Path, Path]) -> Non
     recipe = joint(stores)
     several = recipe.model_copy(update={"model": recipe.model.model_copy(update={"classes": 91})})
     system = build_system(several.model, vocabulary=Vocabulary(["red"]))
-    with Store(stores[0]) as videos, Store(stores[1]) as pictures:
+    with Store(stores[0]) as videos, Store(stores[1]) as images:
         with pytest.raises(UsageError, match=r"category 1 is 'box' in one store|set model\.classes=1"):
-            training_dataset(several, pictures, system, also=[_Renamed(pictures)])
+            training_dataset(several, images, system, also=[_Renamed(images)])
         few = build_system(recipe.model.model_copy(update={"classes": 2}), vocabulary=Vocabulary(["red"]))
         with pytest.raises(UsageError, match="set it to 3 or more"):
             training_dataset(recipe, videos, few)
@@ -115,7 +115,7 @@ def test_what_joint_training_cannot_do_is_told(stores: tuple[Path, Path]) -> Non
             vocabulary=Vocabulary(["red"]),
         )
         with pytest.raises(UsageError, match=r"data\.augment\.sizes"):
-            training_dataset(recipe, pictures, letterboxed)
+            training_dataset(recipe, images, letterboxed)
 
 
 def test_what_another_store_evaluates_on_is_told(stores: tuple[Path, Path], tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_what_another_store_evaluates_on_is_told(stores: tuple[Path, Path], tmp_
 
     with pytest.raises(StopIteration):
         train(recipe, out=tmp_path / "run", device="cpu", callback=Watcher())
-    # Four refs of the two pictures that the one trains on and the other keeps.
+    # Four refs of the two images that the one trains on and the other keeps.
     assert any(
         "36 samples" in line and "4 left out whose images another of the stores evaluates on" in line for line in lines
     )
@@ -180,7 +180,7 @@ def test_the_plan_counts_the_memory_of_clips(stores: tuple[Path, Path]) -> None:
     weights = {parameter.untyped_storage().data_ptr() for parameter in (*system.parameters(), *system.buffers())}
     counted = sum(one.untyped_storage().nbytes() for address, one in kept.items() if address not in weights)
     assert foreseen == pytest.approx(counted, rel=0.1)
-    pictures = recipe_of(stores[1], data={"frames": None, "batch_size": 4, "val_split": "val"}, train={"best": "mIoU"})
-    assert foreseen > 2 * dry_run(pictures).memory["activations"]
+    images = recipe_of(stores[1], data={"frames": None, "batch_size": 4, "val_split": "val"}, train={"best": "mIoU"})
+    assert foreseen > 2 * dry_run(images).memory["activations"]
     larger = recipe_of(stores[0], data={"frames": 3, "batch_size": 4, "augment": {"sizes": [32, 96]}})
     assert dry_run(larger).memory["activations"] > 2.5 * foreseen

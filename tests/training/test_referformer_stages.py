@@ -1,4 +1,4 @@
-"""ReferFormer's published stages, as shipped but small: pretraining on pictures, then videos, A2D, or all together."""
+"""ReferFormer's published stages, as shipped but small: pretraining on images, then videos, A2D, or all together."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Videos, and three stores of pictures with COCO's categories."""
+    """Videos, and three stores of images with COCO's categories."""
     folder = tmp_path_factory.mktemp("stages")
     write_store(read_ref_youtube_vos(write_youtube(folder / "set")), folder / "ref-youtube-vos.h5")
     found = {"data/ref-youtube-vos.h5": folder / "ref-youtube-vos.h5"}
@@ -82,7 +82,7 @@ def small(name: str, stores: dict[str, Path], *overrides: str) -> Recipe:
     return load_recipe(name, [*SMALL, *there, *overrides])
 
 
-def test_pictures_then_videos_then_actors(stores: dict[str, Path], tmp_path: Path) -> None:
+def test_images_then_videos_then_actors(stores: dict[str, Path], tmp_path: Path) -> None:
     pretrained = tmp_path / "pretrained"
     first = train(small("referformer-pretrain", stores), out=pretrained, device="cpu")
     assert "oIoU" in first.figures

@@ -1,4 +1,4 @@
-"""Pictures of every kind and condition that people have, made here."""
+"""Images of every kind and condition that people have, made here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from PIL import Image
 from risctl.errors import DataError
 from risctl.vision.images import decode_stored, image_size, is_image_name, read_image, read_image_with_notes
 
-# Four flat corners: red, green / blue, white. What is where tells how a picture was turned.
+# Four flat corners: red, green / blue, white. What is where tells how an image was turned.
 CORNERS = np.zeros((32, 48, 3), dtype=np.uint8)
 CORNERS[:16, :24] = (255, 0, 0)
 CORNERS[:16, 24:] = (0, 255, 0)
@@ -163,7 +163,7 @@ def test_sixteen_bit_colour() -> None:
     assert pixels.tolist() == [[[255, 0, 128], [1, 2, 3]]]
 
 
-def test_floating_point_pictures_need_a_known_scale() -> None:
+def test_floating_point_images_need_a_known_scale() -> None:
     assert read_image(Image.fromarray(np.array([[0.0, 0.5, 1.0]], dtype=np.float32)))[0, :, 1].tolist() == [0, 128, 255]
     with pytest.raises(DataError, match="floating-point"):
         read_image(Image.fromarray(np.array([[0.0, 4000.0]], dtype=np.float32)))
@@ -176,21 +176,21 @@ def test_the_first_frame_of_an_animation_is_taken_and_said_so(kind: str) -> None
     frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "lime", "blue")]
     options = {"lossless": True} if kind == "WEBP" else {}
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
-    picture = read_image_with_notes(data)
-    assert picture.pixels[3, 3].tolist() == [255, 0, 0]
-    assert picture.notes == ("is animated; its first frame is used (`risctl predict --video` takes all)",)
+    image = read_image_with_notes(data)
+    assert image.pixels[3, 3].tolist() == [255, 0, 0]
+    assert image.notes == ("is animated; its first frame is used (`risctl predict --video` takes all)",)
     assert read_image_with_notes(encoded(frames[0], kind)).notes == ()
 
 
 def test_a_document_of_several_pages_is_said_so() -> None:
     pages = [Image.new("RGB", (8, 6), "red"), Image.new("RGB", (8, 6), "lime")]
-    picture = read_image_with_notes(encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
-    assert picture.pixels[0, 0].tolist() == [255, 0, 0]
-    assert picture.notes == ("has several pages; the first is used",)
+    image = read_image_with_notes(encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
+    assert image.pixels[0, 0].tolist() == [255, 0, 0]
+    assert image.notes == ("has several pages; the first is used",)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"])
-def test_truncated_pictures_are_refused_by_name(kind: str, tmp_path: Path) -> None:
+def test_truncated_images_are_refused_by_name(kind: str, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     data = encoded(Image.fromarray(noise), kind)
     path = tmp_path / "cut"
@@ -217,7 +217,7 @@ def test_every_flipped_byte_is_either_read_or_refused() -> None:
             assert pixels.ndim == 3 and pixels.dtype == np.uint8
 
 
-def test_enormous_pictures_are_refused_from_the_header(tmp_path: Path) -> None:
+def test_enormous_images_are_refused_from_the_header(tmp_path: Path) -> None:
     path = tmp_path / "huge.png"
     path.write_bytes(png(width=60_000, height=50_000, depth=8, colour=2, rows=b""))
     before = Image.MAX_IMAGE_PIXELS
@@ -232,7 +232,7 @@ def test_enormous_pictures_are_refused_from_the_header(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(178_956_970, 1), (1, 65_536), (65_536, 2)])
-def test_pictures_of_few_rows_and_millions_of_columns_are_refused_from_the_header(width: int, height: int) -> None:
+def test_images_of_few_rows_and_millions_of_columns_are_refused_from_the_header(width: int, height: int) -> None:
     data = png(width=width, height=height, depth=8, colour=2, rows=b"")
     for read in (read_image, decode_stored):
         with pytest.raises(DataError, match=rf"{width}x{height} pixels, a side longer than the limit of 65,535; scale"):
@@ -281,7 +281,7 @@ def test_threads_leave_pillows_limit_as_it_was() -> None:
         (b"\x00\x01\x02\x80\xff" * 40, "no picture format that is known here"),
     ],
 )
-def test_what_is_not_a_picture_says_what_it_seems_to_be(data: bytes, said: str, tmp_path: Path) -> None:
+def test_what_is_not_an_image_says_what_it_seems_to_be(data: bytes, said: str, tmp_path: Path) -> None:
     path = tmp_path / "thing.jpg"
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"thing\.jpg is not a picture") as refusal:
@@ -290,7 +290,7 @@ def test_what_is_not_a_picture_says_what_it_seems_to_be(data: bytes, said: str, 
     assert "\n" not in str(refusal.value)
 
 
-def test_a_picture_of_no_pixels_is_refused() -> None:
+def test_an_image_of_no_pixels_is_refused() -> None:
     with pytest.raises(DataError, match=r"damaged|no pixels"):
         read_image(png(width=0, height=5, depth=8, colour=2, rows=b""))
     with pytest.raises(DataError, match="no pixels"):
@@ -336,7 +336,7 @@ def test_a_named_pipe_can_be_read(tmp_path: Path) -> None:
         (np.full((4, 4, 3), np.nan), r"\[0, 1\]"),
     ],
 )
-def test_arrays_that_are_no_pictures(array: np.ndarray, said: str) -> None:
+def test_arrays_that_are_no_images(array: np.ndarray, said: str) -> None:
     with pytest.raises(DataError, match=said):
         read_image(array)
 
@@ -347,7 +347,7 @@ def test_arrays_of_other_kinds() -> None:
     assert read_image(np.full((1, 1, 4), 65535, dtype=np.uint16)).tolist() == [[[255] * 3]]
 
 
-def test_real_pictures_are_read_as_pillow_shows_them(refer_mini: Path) -> None:
+def test_real_images_are_read_as_pillow_shows_them(refer_mini: Path) -> None:
     path = sorted((refer_mini / "images" / "train2014").glob("*.jpg"))[0]
     with Image.open(path) as image:
         expected = np.asarray(image.convert("RGB"))
@@ -356,6 +356,6 @@ def test_real_pictures_are_read_as_pillow_shows_them(refer_mini: Path) -> None:
     assert image_size(path) == expected.shape[:2]
 
 
-def test_names_of_pictures() -> None:
+def test_names_of_images() -> None:
     assert is_image_name("A.JPG") and is_image_name("x.heic")
     assert not is_image_name("notes.txt") and not is_image_name("jpg")

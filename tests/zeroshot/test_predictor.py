@@ -27,7 +27,7 @@ class _Given:
         self.masks = masks
         self.asked = 0
 
-    def __call__(self, picture: InputImage) -> Proposals:
+    def __call__(self, image: InputImage) -> Proposals:
         self.asked += 1
         return Proposals(masks=self.masks, scores=np.ones(len(self.masks), dtype=np.float32))
 
@@ -48,7 +48,7 @@ def _masks(count: int = 12, *, height: int = 50, width: int = 70) -> np.ndarray:
     return masks
 
 
-PICTURE = InputImage(pixels=np.random.default_rng(1).integers(0, 255, (50, 70, 3), dtype=np.uint8), name="noise.png")
+IMAGE = InputImage(pixels=np.random.default_rng(1).integers(0, 255, (50, 70, 3), dtype=np.uint8), name="noise.png")
 
 
 def _zero_shot(tokens: ClipTokens, *, kind: str = "vit", batch: int = 32, masks: np.ndarray | None = None, **options):
@@ -61,8 +61,8 @@ def _zero_shot(tokens: ClipTokens, *, kind: str = "vit", batch: int = 32, masks:
 @pytest.mark.parametrize("kind", ["vit", "resnet"])
 def test_answers_do_not_depend_on_batches_or_company(tokens: ClipTokens, kind: str) -> None:
     first, second = _zero_shot(tokens, kind=kind), _zero_shot(tokens, kind=kind, batch=5)
-    first.set_image(PICTURE)
-    second.set_image(PICTURE)
+    first.set_image(IMAGE)
+    second.set_image(IMAGE)
     together = first.predict(TEXTS)
     for text, answer in zip(TEXTS, together, strict=True):
         [alone] = second.predict([text])
@@ -77,10 +77,10 @@ def test_answers_do_not_depend_on_batches_or_company(tokens: ClipTokens, kind: s
 def test_scores_are_the_papers(tokens: ClipTokens) -> None:
     """The whole of it in four lines, from the features on."""
     zero_shot = _zero_shot(tokens)
-    zero_shot.set_image(PICTURE)
+    zero_shot.set_image(IMAGE)
     [answer] = zero_shot.predict(["the red cup on the left"])
     assert answer.noun_phrase == "the red cup"
-    encoded = zero_shot.system.encode_image(PICTURE.pixels, zero_shot.proposals.masks)
+    encoded = zero_shot.system.encode_image(IMAGE.pixels, zero_shot.proposals.masks)
     sentence, noun = zero_shot.system.encode_text(*tokens(["the red cup on the left", "the red cup"]))
     visual, text = 0.95 * encoded.context + 0.05 * encoded.local, 0.5 * sentence + 0.5 * noun
     plain = zero_shot.system.clip.logit_scale.exp() * functional.cosine_similarity(visual, text[None])
@@ -90,7 +90,7 @@ def test_scores_are_the_papers(tokens: ClipTokens) -> None:
 def test_a_shortlist_is_exact_if_long_and_looks_at_few_if_short(tokens: ClipTokens) -> None:
     exact, long, short = (_zero_shot(tokens, shortlist=length) for length in (None, 12, 2))
     for one in (exact, long, short):
-        one.set_image(PICTURE)
+        one.set_image(IMAGE)
     wanted = exact.predict(TEXTS)
     assert [answer.chosen for answer in long.predict(TEXTS)] == [answer.chosen for answer in wanted]
     few = short.predict(TEXTS[:1])
@@ -104,9 +104,9 @@ def test_a_shortlist_is_exact_if_long_and_looks_at_few_if_short(tokens: ClipToke
 @pytest.mark.parametrize("kind", ["vit", "resnet"])
 def test_a_shortlist_does_not_depend_on_company(tokens: ClipTokens, kind: str) -> None:
     together, alone = (_zero_shot(tokens, kind=kind, masks=_masks(40), shortlist=2) for _ in range(2))
-    together.set_image(PICTURE)
+    together.set_image(IMAGE)
     for answer, text in zip(together.predict(TEXTS), TEXTS, strict=True):
-        alone.set_image(PICTURE)
+        alone.set_image(IMAGE)
         [other] = alone.predict([text])
         assert np.array_equal(np.isfinite(answer.scores), np.isfinite(other.scores))
         assert np.isfinite(other.scores).sum() == 2
@@ -116,11 +116,11 @@ def test_a_shortlist_does_not_depend_on_company(tokens: ClipTokens, kind: str) -
         assert alone._encoded().num_local == 2
 
 
-def test_a_picture_is_looked_at_once(tokens: ClipTokens) -> None:
+def test_an_image_is_looked_at_once(tokens: ClipTokens) -> None:
     zero_shot = _zero_shot(tokens)
     with pytest.raises(UsageError, match="no image"):
         zero_shot.predict(TEXTS)
-    zero_shot.set_image(PICTURE)
+    zero_shot.set_image(IMAGE)
     zero_shot.predict(TEXTS)
     encoded = zero_shot._encoded()
     zero_shot.predict(TEXTS[:2])
@@ -131,7 +131,7 @@ def test_a_picture_is_looked_at_once(tokens: ClipTokens) -> None:
 
 def test_without_proposals_the_mask_is_empty(tokens: ClipTokens) -> None:
     zero_shot = _zero_shot(tokens, masks=np.zeros((0, 50, 70), dtype=bool))
-    zero_shot.set_image(PICTURE)
+    zero_shot.set_image(IMAGE)
     [answer] = zero_shot.predict(["a man"])
     assert answer.chosen is None
     assert not answer.prediction.mask.any()
@@ -142,8 +142,8 @@ def test_without_proposals_the_mask_is_empty(tokens: ClipTokens) -> None:
 def test_half_precision_is_near(tokens: ClipTokens) -> None:
     full, half = _zero_shot(tokens), _zero_shot(tokens)
     half.system.clip.to(torch.bfloat16)
-    full.set_image(PICTURE)
-    half.set_image(PICTURE)
+    full.set_image(IMAGE)
+    half.set_image(IMAGE)
     for one, other in zip(full.predict(TEXTS), half.predict(TEXTS), strict=True):
         assert np.allclose(one.scores, other.scores, atol=0.5)
         assert not np.array_equal(one.scores, other.scores)
@@ -156,7 +156,7 @@ def test_strategies_change_scores_and_the_default_is_the_paper(tokens: ClipToken
     )
     rows = []
     for one in (plain, prompted, negative):
-        one.set_image(PICTURE)
+        one.set_image(IMAGE)
         rows.append(one.predict(["the red cup"])[0].scores)
     assert not np.allclose(rows[0], rows[1])
     assert not np.allclose(rows[0], rows[2])
@@ -175,7 +175,7 @@ def test_strategies_and_a_shortlist_go_together(tokens: ClipTokens, strategies: 
         _zero_shot(tokens, masks=masks, shortlist=length, strategies=strategies) for length in (None, 40, 3)
     )
     for one in (exact, long, short):
-        one.set_image(PICTURE)
+        one.set_image(IMAGE)
     wanted, found, few = exact.predict(TEXTS), long.predict(TEXTS), short.predict(TEXTS)
     for one, other, third in zip(wanted, found, few, strict=True):
         assert np.allclose(one.scores, other.scores, atol=1e-3)
@@ -191,7 +191,7 @@ def test_strategies_and_a_shortlist_go_together(tokens: ClipTokens, strategies: 
 
 def test_explanations_are_in_order_and_complete(tokens: ClipTokens) -> None:
     zero_shot = _zero_shot(tokens, shortlist=3)
-    zero_shot.set_image(PICTURE)
+    zero_shot.set_image(IMAGE)
     [answer] = zero_shot.predict(["the red cup"])
     best = zero_shot.explain(answer)
     assert len(best) == 3

@@ -21,7 +21,7 @@ from risctl.zeroshot.baselines import BASELINES, TextPromptedPredictor, load_bas
 from risctl.zeroshot.proposals.base import InputImage
 from risctl.zeroshot.proposals.box_segmentation import load_box_segmentation
 
-PICTURE = InputImage(pixels=np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8), name="noise.png")
+IMAGE = InputImage(pixels=np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8), name="noise.png")
 TEXTS = ["the red cup", "a man", "the blue box on the left", "dog", "a red shirt on the right"]
 WEIGHTS = {"clipseg": "clipseg", "sam3": "sam3", "grounded-sam": "grounding-dino"}
 
@@ -41,7 +41,7 @@ def _baseline(folders: dict[str, str], name: str) -> TextPromptedPredictor:
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_an_answer_does_not_depend_on_its_company(folders: dict[str, str], name: str) -> None:
     baseline = _baseline(folders, name)
-    assert len(baseline.set_image(PICTURE)) == 0
+    assert len(baseline.set_image(IMAGE)) == 0
     together = baseline.predict(TEXTS)
     for text, answer in zip(TEXTS, together, strict=True):
         [alone] = baseline.predict([text])
@@ -60,7 +60,7 @@ def test_an_answer_does_not_depend_on_its_company(folders: dict[str, str], name:
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_a_long_text_is_cut_and_told(folders: dict[str, str], name: str) -> None:
     baseline = _baseline(folders, name)
-    baseline.set_image(PICTURE)
+    baseline.set_image(IMAGE)
     long = "the red cup on the left " * 40
     assert baseline.is_truncated(long)
     assert not baseline.is_truncated("the red cup")
@@ -72,12 +72,12 @@ def test_sam_3_takes_the_surest_instance_as_the_library_gives_it(folders: dict[s
     from transformers import Sam3Model, Sam3Processor
 
     model, processor = (of.from_pretrained(folders["sam3"]) for of in (Sam3Model, Sam3Processor))
-    inputs = processor(images=Image.fromarray(PICTURE.pixels), text="the red cup", return_tensors="pt")
+    inputs = processor(images=Image.fromarray(IMAGE.pixels), text="the red cup", return_tensors="pt")
     output = model.eval()(**{name: inputs[name] for name in ("pixel_values", "input_ids", "attention_mask")})
     [found] = processor.post_process_instance_segmentation(output, threshold=0.0, target_sizes=[(40, 60)])
     best = int(found["scores"].argmax())
     baseline = _baseline(folders, "sam3")
-    baseline.set_image(PICTURE)
+    baseline.set_image(IMAGE)
     [answer] = baseline.predict(["the red cup"])
     assert answer.prediction.score == pytest.approx(float(found["scores"][best]), abs=1e-5)
     assert np.array_equal(answer.prediction.mask, found["masks"][best].numpy().astype(bool))
@@ -94,7 +94,7 @@ def test_sam_3_is_read_out_of_the_videos_model(folders: dict[str, str], tmp_path
     answers = []
     for folder in (folders["sam3"], str(tmp_path / "video")):
         baseline = load_baseline("sam3", source=folder)
-        baseline.set_image(PICTURE)
+        baseline.set_image(IMAGE)
         answers.append(baseline.predict(["the red cup"])[0].prediction.probability)
     assert np.array_equal(*answers)
 
@@ -106,18 +106,18 @@ def test_grounding_dino_takes_the_best_box_as_the_library_gives_it(folders: dict
     folder = folders["grounded-sam"]
     model = GroundingDinoForObjectDetection.from_pretrained(folder).eval()
     processor = GroundingDinoProcessor.from_pretrained(folder)
-    inputs = processor(images=Image.fromarray(PICTURE.pixels), text="the red cup.", return_tensors="pt")
+    inputs = processor(images=Image.fromarray(IMAGE.pixels), text="the red cup.", return_tensors="pt")
     [found] = processor.post_process_grounded_object_detection(
         model(**inputs), inputs["input_ids"], threshold=0.0, target_sizes=[(40, 60)]
     )
     best = int(found["scores"].argmax())
     baseline = _baseline(folders, "grounded-sam")
-    boxes, scores = baseline._network.boxes(PICTURE.pixels, ["The red cup"])  # type: ignore[attr-defined]
+    boxes, scores = baseline._network.boxes(IMAGE.pixels, ["The red cup"])  # type: ignore[attr-defined]
     assert scores[0] == pytest.approx(float(found["scores"][best]), abs=1e-5)
     limits = np.array([60, 40, 60, 40])
     assert np.allclose(boxes[0], found["boxes"][best].numpy().clip(0, limits), atol=1e-3)
-    masks = load_box_segmentation(folders["sam"], option="--sam")(PICTURE.pixels, boxes)
-    baseline.set_image(PICTURE)
+    masks = load_box_segmentation(folders["sam"], option="--sam")(IMAGE.pixels, boxes)
+    baseline.set_image(IMAGE)
     [answer] = baseline.predict(["The red cup"])
     assert np.allclose(answer.prediction.probability, masks[0], atol=1e-4)
 
@@ -130,10 +130,10 @@ def test_masks_of_boxes_are_the_models(tmp_path: Path, kind: str) -> None:
     model, processor = tiny_sam(kind, gain=1e5)
     source = load_box_segmentation(str(write_sam(tmp_path, kind, gain=1e5)), option="--sam")
     boxes = np.array([[5.0, 4.0, 30.0, 20.0], [20.0, 10.0, 58.0, 39.0]])
-    found = source(PICTURE.pixels, boxes)
+    found = source(IMAGE.pixels, boxes)
     assert found.shape == (2, 40, 60)
     assert not np.array_equal(found[0], found[1])
-    inputs = processor(images=Image.fromarray(PICTURE.pixels), input_boxes=[[boxes[1].tolist()]], return_tensors="pt")
+    inputs = processor(images=Image.fromarray(IMAGE.pixels), input_boxes=[[boxes[1].tolist()]], return_tensors="pt")
     output = model(pixel_values=inputs["pixel_values"], input_boxes=inputs["input_boxes"], multimask_output=False)
     sizes = [inputs["original_sizes"].tolist()]
     if "reshaped_input_sizes" in inputs:
@@ -142,7 +142,7 @@ def test_masks_of_boxes_are_the_models(tmp_path: Path, kind: str) -> None:
     else:
         masks = processor.image_processor.post_process_masks(output.pred_masks, sizes[0])
     assert np.array_equal(found[1] > 0.5, masks[0][0, 0].numpy())
-    assert source(PICTURE.pixels, np.zeros((0, 4))).shape == (0, 40, 60)
+    assert source(IMAGE.pixels, np.zeros((0, 4))).shape == (0, 40, 60)
 
 
 def test_mistakes_are_told(folders: dict[str, str]) -> None:

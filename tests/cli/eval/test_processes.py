@@ -54,13 +54,13 @@ def test_two_processes_tell_what_one_does(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    pictures = tiny_store(tmp_path, images=7, validation=3)
+    images = tiny_store(tmp_path, images=7, validation=3)
     videos = {"train": ("aa",), "test": ("bb", "cc", "dd")}
     write_store(read_ref_youtube_vos(write_youtube(tmp_path / "set", videos=videos)), tmp_path / "set.h5")
     common = ("--device", "cpu", "--json", "--quiet")
     asked = [
-        # Seven pictures, 27 sentences, three videos: none can be halved.
-        ["-m", tiny_checkpoint, "-d", pictures, "-s", "all", "--limit", 27, "--threshold", 0.2, "-p", "original,lavt"],
+        # Seven images, 27 sentences, three videos: none can be halved.
+        ["-m", tiny_checkpoint, "-d", images, "-s", "all", "--limit", 27, "--threshold", 0.2, "-p", "original,lavt"],
         ["-m", video_model, "-d", tmp_path / "set.h5", "-s", "test"],
     ]
 

@@ -112,7 +112,7 @@ def test_a_second_run_replaces_its_own_when_told_so_and_nothing_else(
     assert third != "predictions/photo.right.mask.png"
 
 
-def test_a_folder_with_unreadable_pictures(risctl: Run, tmp_path: Path, tiny_checkpoint: Path) -> None:
+def test_a_folder_with_unreadable_images(risctl: Run, tmp_path: Path, tiny_checkpoint: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in ("a.jpg", "c.png"):
@@ -174,19 +174,19 @@ def test_one_name_in_two_working_folders(
     assert [Image.open(record["mask"]).width for record in records] == [30, 40]
 
 
-def test_a_picture_that_is_named_twice_is_predicted_once(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None:
+def test_an_image_that_is_named_twice_is_predicted_once(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None:
     ran = risctl("predict", photo, "photo.png", "./photo.png", "cup", "-m", tiny_checkpoint, "--json")
     assert ran.code == 0 and len(json.loads(ran.out)) == 1
 
 
-def test_a_mask_of_the_whole_picture_is_remarked_on(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None:
+def test_a_mask_of_the_whole_image_is_remarked_on(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None:
     whole = risctl("predict", photo, "cup", "-m", tiny_checkpoint, "--threshold", "0")
     assert whole.code == 0 and "'cup': the mask covers 100% of" in whole.err
     part = risctl("predict", photo, "cup", "-m", tiny_checkpoint, "--threshold", "0.9999", "--overwrite")
     assert "covers" not in part.err
 
 
-def test_overlays_without_labels_have_the_pictures_size(
+def test_overlays_without_labels_have_the_images_size(
     risctl: Run, photo: Path, tiny_checkpoint: Path, tiny_mini: Path
 ) -> None:
     common = (photo, "-m", tiny_mini, "--json", "--no-labels", "--min-score", "0")
@@ -206,7 +206,7 @@ def test_words_without_quotes_are_remarked_on(risctl: Run, photo: Path, tiny_che
     assert "quotes" not in meant.err
 
 
-def test_a_single_unreadable_picture_is_one_line(risctl: Run, tmp_path: Path, tiny_checkpoint: Path) -> None:
+def test_a_single_unreadable_image_is_one_line(risctl: Run, tmp_path: Path, tiny_checkpoint: Path) -> None:
     (tmp_path / "page.jpg").write_bytes(b"<html>not found</html>")
     result = risctl("predict", "page.jpg", "cup", "--model", tiny_checkpoint, "--quiet")
     assert result.code == 4 and result.out == ""
@@ -237,7 +237,7 @@ def test_standard_input(risctl: Run, photo: Path, tiny_checkpoint: Path) -> None
     assert empty.code == 4 and "standard input is not a picture: it seems to be an empty file" in empty.err
 
 
-def test_masks_are_turned_as_a_viewer_turns_the_picture(risctl: Run, tmp_path: Path, tiny_checkpoint: Path) -> None:
+def test_masks_are_turned_as_a_viewer_turns_the_image(risctl: Run, tmp_path: Path, tiny_checkpoint: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (90, 60), "green").save(tmp_path / "phone.jpg", exif=exif)
@@ -283,7 +283,7 @@ def test_mistakes_and_their_exit_codes(
     assert result.out == "" and "Traceback" not in result.err
 
 
-def test_what_is_a_picture_and_what_is_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_an_image_and_what_is_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("a.jpg", "b.png", "cup"):
         (tmp_path / name).write_bytes(b"")

@@ -392,7 +392,7 @@ def test_an_interrupt_while_a_frame_is_written_waits_for_it(
         assert len(json.loads(Path(record["rle"]).read_text())["frames"]) == record["frames"] == 2
 
 
-def test_a_picture_model_answers_frame_by_frame(tiny_checkpoint: Path, film: Path) -> None:
+def test_an_image_model_answers_frame_by_frame(tiny_checkpoint: Path, film: Path) -> None:
     predictor = Predictor.load(tiny_checkpoint, device="cpu")
     [*found] = VideoPredictor(predictor.system, clip_length=3).predict(Video.open(film), ["red cup"])
     assert len(found) == 11

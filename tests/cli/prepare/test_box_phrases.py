@@ -18,7 +18,7 @@ def run(*arguments: str) -> None:
 
 
 def boxes_of(*ids: int) -> dict[str, Any]:
-    """Pictures of 100x50 with a person on the left and a dog on the right."""
+    """Images of 100x50 with a person on the left and a dog on the right."""
     entry = {"width": 100, "height": 50, "boxes": [[1, 10, 10, 20, 30], [18, 60, 10, 30, 30]]}
     return {str(number): entry for number in ids}
 
@@ -66,7 +66,7 @@ def test_the_sample_becomes_one_file_told_as_json(
     assert found[0].boxes.corners[0].tolist() == pytest.approx([0.1, 0.2, 0.3, 0.8])
 
 
-def test_pictures_of_evaluations_and_named_ones_are_left_out(
+def test_images_of_evaluations_and_named_ones_are_left_out(
     sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     away = tmp_path / "evaluation"

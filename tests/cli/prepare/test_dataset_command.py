@@ -86,7 +86,7 @@ def test_verify_checks_a_store_against_the_published_files(refer_mini: Path, tmp
     assert isinstance(broken.exception, DataError) and "is damaged" in str(broken.exception)
 
 
-def test_without_a_terminal_the_pictures_are_not_downloaded(
+def test_without_a_terminal_the_images_are_not_downloaded(
     refer_mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The annotations lie in the data root already; the 13.5 GB are asked for, and nobody answers."""

@@ -52,7 +52,7 @@ def step(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image(tmp_path: Path) -> Path:
     path = tmp_path / "photo.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 90, 3), dtype=np.uint8)).save(path)
     return path
@@ -78,8 +78,8 @@ def shown(visualize: Run) -> Shown:
     return draw
 
 
-def test_a_sheet_is_written(shown: Shown, step: Path, picture: Path) -> None:
-    told, sheet = shown("steps", picture, "the red cup", "--model", step, "--device", "cpu")
+def test_a_sheet_is_written(shown: Shown, step: Path, image: Path) -> None:
+    told, sheet = shown("steps", image, "the red cup", "--model", step, "--device", "cpu")
     assert told["sheet"] == "photo.steps.png" and sheet.shape[1] > 1000
     assert [(one["step"], one["level"]) for one in told["steps"]] == list(enumerate([1, 2, 3, 4, 5] * 2, start=1))
     for one in told["steps"]:
@@ -87,8 +87,8 @@ def test_a_sheet_is_written(shown: Shown, step: Path, picture: Path) -> None:
         assert sum(one["words"].values()) == pytest.approx(1, abs=1e-4)
 
 
-def test_other_systems_have_no_steps(visualize: Run, tiny_checkpoint: Path, picture: Path, tmp_path: Path) -> None:
-    ran = visualize("steps", picture, "the red cup", "--model", tiny_checkpoint, "--out", "a.png")
+def test_other_systems_have_no_steps(visualize: Run, tiny_checkpoint: Path, image: Path, tmp_path: Path) -> None:
+    ran = visualize("steps", image, "the red cup", "--model", tiny_checkpoint, "--out", "a.png")
     assert ran.code == 2 and "expected a model that shows steps" in ran.err
     assert not (tmp_path / "a.png").exists()
 
@@ -101,8 +101,8 @@ def test_other_systems_have_no_steps(visualize: Run, tiny_checkpoint: Path, pict
         ("  ", "a.png", 2, "at least one word"),
     ],
 )
-def test_refused(visualize: Run, step: Path, picture: Path, text: str, out: str, code: int, says: str) -> None:
-    ran = visualize("steps", picture, text, "--model", step, "--out", out, "--quiet")
+def test_refused(visualize: Run, step: Path, image: Path, text: str, out: str, code: int, says: str) -> None:
+    ran = visualize("steps", image, text, "--model", step, "--out", out, "--quiet")
     assert ran.code == code and says in ran.err
 
 
@@ -111,7 +111,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_store(tmp_path_factory.mktemp("store"), images=6, validation=4)
 
 
-def test_pictures_of_a_store_are_drawn_with_their_expressions(shown: Shown, store: Path) -> None:
+def test_images_of_a_store_are_drawn_with_their_expressions(shown: Shown, store: Path) -> None:
     told, sheet = shown("data", store, "--split", "val", "-n", 3)
     assert told["sheet"] == "tiny.val.png" and len(told["pictures"]) == 3
     with Store(store) as opened:
@@ -151,25 +151,25 @@ def test_rows_rank_without_asking_again(
     assert ran.code == 2 and "of another split (train)" in ran.err
 
 
-def test_words_of_a_vlt_are_drawn(shown: Shown, picture: Path, tiny_checkpoint: Path) -> None:
-    told, sheet = shown("words", picture, "the red cup", "--model", tiny_checkpoint, "--device", "cpu")
+def test_words_of_a_vlt_are_drawn(shown: Shown, image: Path, tiny_checkpoint: Path) -> None:
+    told, sheet = shown("words", image, "the red cup", "--model", tiny_checkpoint, "--device", "cpu")
     assert told["sheet"] == "photo.words.png" and len(told["queries"]) == 2
     for one in told["queries"]:
         assert list(one["words"]) == ["1 the", "2 red", "3 cup", "(padding)"]
         assert sum(one["words"].values()) == pytest.approx(1, abs=1e-4)
         assert 0 <= one["confidence"] <= 1
-    same, again = shown("attention", picture, "the red cup", "--model", tiny_checkpoint, "--device", "cpu")
+    same, again = shown("attention", image, "the red cup", "--model", tiny_checkpoint, "--device", "cpu")
     assert (same["sheet"], same["kind"], same["queries"]) == ("photo.attention.png", "words", told["queries"])
     assert np.array_equal(sheet, again)
 
 
-def test_attention_is_what_the_model_has(shown: Shown, picture: Path, step: Path) -> None:
-    told, _ = shown("attention", picture, "the red cup", "--model", step, "--device", "cpu")
+def test_attention_is_what_the_model_has(shown: Shown, image: Path, step: Path) -> None:
+    told, _ = shown("attention", image, "the red cup", "--model", step, "--device", "cpu")
     assert told["kind"] == "steps" and len(told["steps"]) == 10
 
 
-def test_things_that_a_mini_chose_from_are_drawn(shown: Shown, picture: Path, tiny_mini: Path) -> None:
-    told, sheet = shown("attention", picture, "the red cup", "--model", tiny_mini)
+def test_things_that_a_mini_chose_from_are_drawn(shown: Shown, image: Path, tiny_mini: Path) -> None:
+    told, sheet = shown("attention", image, "the red cup", "--model", tiny_mini)
     probabilities = [one["probability"] for one in told["things"]]
     assert told["kind"] == "choices" and 1 <= len(probabilities) <= 6 and sheet.shape[1] > 800
     assert probabilities == sorted(probabilities, reverse=True)
@@ -178,22 +178,20 @@ def test_things_that_a_mini_chose_from_are_drawn(shown: Shown, picture: Path, ti
         assert 0 <= left <= right <= 90 and 0 <= top <= bottom <= 50
 
 
-def test_what_a_model_lacks_is_not_drawn(
-    visualize: Run, step: Path, picture: Path, store: Path, tmp_path: Path
-) -> None:
-    ran = visualize("words", picture, "cup", "--model", step, "-o", "a.png")
+def test_what_a_model_lacks_is_not_drawn(visualize: Run, step: Path, image: Path, store: Path, tmp_path: Path) -> None:
+    ran = visualize("words", image, "cup", "--model", step, "-o", "a.png")
     assert ran.code == 2 and "expected a model that shows words" in ran.err
     ran = visualize("data", store, "--split", "vall", "-o", "a.png")
     assert ran.code == 2 and "did you mean 'val'" in ran.err
     assert not (tmp_path / "a.png").exists()
 
 
-def test_proposals_are_drawn_with_their_scores(shown: Shown, picture: Path, tmp_path: Path) -> None:
+def test_proposals_are_drawn_with_their_scores(shown: Shown, image: Path, tmp_path: Path) -> None:
     masks = np.zeros((3, 50, 90), dtype=bool)
     masks[0, 5:20, 5:30] = masks[1, 20:45, 40:80] = masks[2, 2:9, 50:60] = True
     np.savez(tmp_path / "masks.npz", masks=masks, scores=np.array([0.9, 0.8, 0.7]))
     clip = write_hugging_face(tmp_path / "clip")
-    options = (picture, "the red cup", "-P", tmp_path / "masks.npz", "--clip", clip, "--device", "cpu")
+    options = (image, "the red cup", "-P", tmp_path / "masks.npz", "--clip", clip, "--device", "cpu")
     told, sheet = shown("proposals", *options, "--shown", 2)
     assert (told["sheet"], told["count"], told["noun_phrase"]) == ("photo.proposals.png", 3, "the red cup")
     first, second = told["proposals"]

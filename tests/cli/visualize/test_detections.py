@@ -30,10 +30,10 @@ def test_a_sheet_is_written(risctl: Run, store: Path, tmp_path: Path) -> None:
     ):
         told = json.loads(risctl(*common, *more, "--out", sheet, "--json", "--overwrite").out)
         assert len(told["pictures"]) == 2
-        for picture in told["pictures"]:
-            scores = [one["score"] for one in picture["found"]]
+        for image in told["pictures"]:
+            scores = [one["score"] for one in image["found"]]
             assert 0 < len(scores) <= 3 and scores == sorted(scores, reverse=True)
-            assert {one["class"] for one in picture["found"]} <= names
+            assert {one["class"] for one in image["found"]} <= names
         with Image.open(sheet) as drawn:
             assert drawn.width > 400
 

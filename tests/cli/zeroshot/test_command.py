@@ -39,7 +39,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    """A picture with two coloured boxes, and their masks in an npz beside it."""
+    """An image with two coloured boxes, and their masks in an npz beside it."""
     pixels, masks = np.full((60, 90, 3), 90, dtype=np.uint8), np.zeros((2, 60, 90), dtype=bool)
     masks[0][RED] = masks[1][BLUE] = True
     pixels[masks[0]], pixels[masks[1]] = (220, 40, 40), (40, 60, 220)
@@ -135,7 +135,7 @@ def test_eval_on_ground_truth(zeroshot: Run, clip: Path, store: Path) -> None:
     assert ran.code == 0, ran.err
     report = json.loads(ran.out)
     extra = report["zeroshot"]
-    # Both boxes of a picture are annotated, of one category.
+    # Both boxes of an image are annotated, of one category.
     assert extra["upper bound oIoU"] == extra["upper bound mIoU"] == extra["MC-Acc"] == 100
     assert report["proposals_per_image"] == 2
     assert report["without_proposals"] == {"images": 0, "refs": 0, "sentences": 0}

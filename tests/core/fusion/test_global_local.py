@@ -42,14 +42,14 @@ def test_leaving_out_patches_changes_nothing(last: int, patch: int) -> None:
 @given(st.integers(2, 40), st.integers(2, 40), st.integers(0, 2**31), st.sampled_from(["tight", "reference"]))
 def test_crops_equal_the_published_loop(height: int, width: int, seed: int, how: str) -> None:
     generator = torch.Generator().manual_seed(seed)
-    picture = torch.randn(1, 3, height, width, generator=generator)
+    image = torch.randn(1, 3, height, width, generator=generator)
     masks = torch.rand(3, height, width, generator=generator) > 0.8
     masks[:, height // 2, width // 2] = True
     boxes = global_local.integer_boxes(global_local.mask_boxes(masks, how), height=height, width=width)
-    found = global_local.masked_crops(picture, masks, boxes, size=24)
+    found = global_local.masked_crops(image, masks, boxes, size=24)
     mean = torch.tensor(global_local.MEAN)[:, None, None]
     for number, (left, top, right, bottom) in enumerate(boxes.tolist()):
-        whole = picture[0] * masks[number] + mean * ~masks[number]
+        whole = image[0] * masks[number] + mean * ~masks[number]
         plain = functional.interpolate(whole[None, :, top:bottom, left:right], size=(24, 24), mode="bilinear")
         assert torch.allclose(found[number], plain[0], atol=1e-4)
 

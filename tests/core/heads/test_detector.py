@@ -48,7 +48,7 @@ def test_outputs_equal_the_published_detector(shared: Path, start_tool: ModuleTy
     assert torch.allclose(cells.sides.flatten(2), sides, atol=1e-4)
 
 
-def test_picking_keeps_one_a_place_within_the_picture() -> None:
+def test_picking_keeps_one_a_place_within_the_image() -> None:
     sides = torch.full((1, 3, 4, BINS), -50.0)
     sides[..., 2] = 0
     cells = CellPredictions(

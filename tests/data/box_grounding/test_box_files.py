@@ -21,8 +21,8 @@ COLOURS = st.one_of(st.none(), st.lists(st.sampled_from(["red", "blue"]), max_si
 
 
 @st.composite
-def pictures(draw: st.DrawFn) -> list[BoxGroundingSample]:
-    """Phrases about one picture, which may have no box."""
+def images(draw: st.DrawFn) -> list[BoxGroundingSample]:
+    """Phrases about one image, which may have no box."""
     count = draw(st.integers(0, 4))
     shares = st.lists(st.floats(0, 1, width=32), min_size=4, max_size=4)
     corners = np.array([draw(shares) for _ in range(count)], dtype=np.float32).reshape(-1, 4)
@@ -36,7 +36,7 @@ def pictures(draw: st.DrawFn) -> list[BoxGroundingSample]:
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(some=st.lists(pictures(), max_size=4))
+@given(some=st.lists(images(), max_size=4))
 def test_what_is_written_is_read_back(tmp_path: Path, some: list[list[BoxGroundingSample]]) -> None:
     samples = [one for image_boxes in some for one in image_boxes]
     path = tmp_path / "folder" / "boxes.jsonl"
@@ -49,7 +49,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, some: list[list[BoxGroundi
         assert after.boxes.corners.dtype == np.float32 and after.boxes.corners.shape[1] == 4
         assert np.array_equal(after.boxes.category_ids, before.boxes.category_ids)
         assert after.boxes.aspect == pytest.approx(before.boxes.aspect, abs=1e-6)
-    # Phrases of one picture share it: one picture in memory, however many phrases.
+    # Phrases of one image share it: one image in memory, however many phrases.
     assert len({id(one.boxes) for one in found}) == len(some)
     assert [one.name for one in path.parent.iterdir()] == ["boxes.jsonl"]
 

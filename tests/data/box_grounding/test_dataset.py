@@ -24,7 +24,7 @@ STRONG = BoxNoise(flip=0.5, drop=0.5, detector=0.5, colours=0.5, typo=0.5)
 NONE = BoxNoise(flip=0.0, jitter=0.0, drop=0.0)
 
 
-def picture(count: int = 5, *, seed: int = 0, kinds: int = 2) -> ImageBoxes:
+def image(count: int = 5, *, seed: int = 0, kinds: int = 2) -> ImageBoxes:
     generator = np.random.default_rng(seed)
     low = generator.random((count, 2)) * 0.7
     corners = np.concatenate([low, low + 0.1 + 0.2 * generator.random((count, 2))], 1).astype(np.float32)
@@ -33,7 +33,7 @@ def picture(count: int = 5, *, seed: int = 0, kinds: int = 2) -> ImageBoxes:
 
 def samples(count: int, *, text: str = "left man") -> list[BoxGroundingSample]:
     return [
-        BoxGroundingSample(boxes=picture(2 + index % 5, seed=index), text=text, targets=(index % 2,))
+        BoxGroundingSample(boxes=image(2 + index % 5, seed=index), text=text, targets=(index % 2,))
         for index in range(count)
     ]
 
@@ -100,12 +100,12 @@ def test_lengths_are_those_of_the_boxes() -> None:
     assert dataset.lengths.tolist() == sizes and len(dataset) == 26
 
 
-def test_made_questions_are_new_in_every_epoch_and_about_the_asked_pictures() -> None:
+def test_made_questions_are_new_in_every_epoch_and_about_the_asked_images() -> None:
     dataset = make_set(noise=NONE)
-    pictures = {id(one.boxes) for one in dataset.annotated}
+    images = {id(one.boxes) for one in dataset.annotated}
     made = [[dataset.item(epoch, 12 + index).sample for index in range(10)] for epoch in (0, 1)]
     assert [one.text for one in made[0]] != [one.text for one in made[1]]
-    assert all(id(one.boxes) in pictures for epoch in made for one in epoch)
+    assert all(id(one.boxes) in images for epoch in made for one in epoch)
     assert len({id(one.boxes) for one in made[0]}) > 5
 
 
@@ -154,9 +154,9 @@ def test_a_batch_says_what_its_questions_say() -> None:
 
 
 def test_tensors_say_what_the_questions_say() -> None:
-    known = BoxGroundingSample(boxes=picture(3), text="left man", targets=(0, 2))
+    known = BoxGroundingSample(boxes=image(3), text="left man", targets=(0, 2))
     unknown = BoxGroundingSample(
-        boxes=ImageBoxes(corners=picture(1).corners, category_ids=np.array([UNKNOWN]), aspect=0.5),
+        boxes=ImageBoxes(corners=image(1).corners, category_ids=np.array([UNKNOWN]), aspect=0.5),
         text="dog",
         targets=(),
     )
@@ -170,7 +170,7 @@ def test_tensors_say_what_the_questions_say() -> None:
 
 
 def test_doubt_blends_and_appearances_come_through() -> None:
-    own = picture(2, kinds=1)
+    own = image(2, kinds=1)
     looks = np.eye(2, 4, dtype=np.float32)
     doubtful = replace(
         own,

@@ -173,15 +173,15 @@ def test_a_mixture_has_no_name_and_a_person_that_of_the_shirt() -> None:
 
 @pytest.fixture
 def coco(tmp_path: Path) -> Path:
-    """A COCO file of 10 pictures, each with a red cup left, a blue one right and a white dog."""
+    """A COCO file of 10 images, each with a red cup left, a blue one right and a white dog."""
     folder = tmp_path / "images"
     folder.mkdir()
     images, annotations = [], []
     for image_id in range(1, 11):
-        picture = np.full((120, 160, 3), 128, dtype=np.uint8)
+        image = np.full((120, 160, 3), 128, dtype=np.uint8)
         places = ((10, 20, 40, 40, RED, 47), (100, 30, 40, 40, BLUE, 47), (60, 70, 40, 40, WHITE, 18))
         for x, y, width, height, colour, category in places:
-            picture[y : y + height, x : x + width] = colour
+            image[y : y + height, x : x + width] = colour
             corners = [x, y, x + width, y, x + width, y + height, x, y + height]
             annotations.append(
                 {
@@ -193,7 +193,7 @@ def coco(tmp_path: Path) -> Path:
                     "iscrowd": 0,
                 }
             )
-        Image.fromarray(picture).save(folder / f"{image_id}.png")
+        Image.fromarray(image).save(folder / f"{image_id}.png")
         images.append({"id": image_id, "file_name": f"{image_id}.png", "height": 120, "width": 160})
     categories = [{"id": 47, "name": "cup"}, {"id": 18, "name": "dog"}, {"id": 22, "name": "elephant"}]
     path = tmp_path / "instances.json"
@@ -223,7 +223,7 @@ def test_the_seed_decides(coco: Path) -> None:
     assert first.records != other.records
 
 
-def test_excluded_and_missing_pictures(coco: Path, tmp_path: Path) -> None:
+def test_excluded_and_missing_images(coco: Path, tmp_path: Path) -> None:
     listed = tmp_path / "ids.txt"
     listed.write_text("1, 2\n000000000003\n")
     images = coco.parent / "images"
@@ -244,7 +244,7 @@ def test_excluded_and_missing_pictures(coco: Path, tmp_path: Path) -> None:
         make_coco_phrases(coco, images=images, shares={"train": 0})
 
 
-def test_held_out_pictures_are_the_test_split(coco: Path) -> None:
+def test_held_out_images_are_the_test_split(coco: Path) -> None:
     images = coco.parent / "images"
     dataset = make_coco_phrases(coco, images=images, held_out={2, 5, 99}, shares={"train": 0.5, "val": 0.5}, seed=1)
     of_split: dict[str, set[int]] = {}
@@ -274,7 +274,7 @@ def test_the_command_writes_a_store(coco: Path, tmp_path: Path) -> None:
         assert sample.abilities and sample.image.shape == (120, 160, 3)
 
 
-def test_real_pictures_get_phrases_of_every_kind(shared: Path) -> None:
+def test_real_images_get_phrases_of_every_kind(shared: Path) -> None:
     folder = shared / "data" / "coco_mini"
     content = json.loads((folder / "instances.json").read_text())
     others = {image["id"] for image in content["images"][40:]}

@@ -34,7 +34,7 @@ SHOWN = {
 def instances(
     folder: Path, shown: dict[int, tuple[str, ...]], name: str = "instances.json", *, crowds: tuple[int, ...] = ()
 ) -> InstanceFolder:
-    """Write pictures that show things of the classes named; the last thing of those in `crowds` is a crowd."""
+    """Write images that show things of the classes named; the last thing of those in `crowds` is a crowd."""
     ids = {name: number for number, name in CLASSES.items()}
     annotations: list[dict[str, Any]] = []
     for image, names in shown.items():
@@ -73,7 +73,7 @@ def test_the_published_divisions(shared: Path) -> None:
     assert found == [*SPLITS["48_17"].seen, *SPLITS["48_17"].unseen]
 
 
-def test_training_pictures_show_no_unseen_class(tmp_path: Path) -> None:
+def test_training_images_show_no_unseen_class(tmp_path: Path) -> None:
     dataset = make_coco_zsi("48_17", instances(tmp_path, SHOWN), held_out=0.0)
     shown = {record.image_id: [] for record in dataset.records}
     for record in dataset.records:
@@ -95,7 +95,7 @@ def test_training_pictures_show_no_unseen_class(tmp_path: Path) -> None:
 
 
 def test_an_unseen_crowd_is_an_unseen_object(tmp_path: Path) -> None:
-    """Its picture is not trained on; the crowd is no target, and what is found of it no mistake."""
+    """Its image is not trained on; the crowd is no target, and what is found of it no mistake."""
     shown = SHOWN | {1: ("person", "dog"), 3: ("zebra", "zebra"), 7: ("cup",)}
     dataset = make_coco_zsi("48_17", instances(tmp_path, shown, crowds=(1, 3, 7)), held_out=0.0)
     split_of = {record.image_id: record.split for record in dataset.records}
@@ -185,7 +185,7 @@ class Oracle:
     ],
 )
 def test_what_is_found_is_measured(tmp_path: Path, knows: tuple[str, ...], zsi: int, seen: int, unseen: int) -> None:
-    """On the test pictures: a person with a dog, and a cat."""
+    """On the test images: a person with a dog, and a cat."""
     write_store(make_coco_zsi("48_17", instances(tmp_path, SHOWN), held_out=0.0), tmp_path / "zsi.h5")
     with Store(tmp_path / "zsi.h5") as store:
         report = evaluate_classes(Oracle(store, knows), store, split="test", generalised=False)  # type: ignore[arg-type]

@@ -32,8 +32,8 @@ from risctl.vision import rle
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with a picture, `1.jpg`, and a PNG of a square in it, `m.png`."""
-    custom_files.picture(tmp_path / "1.jpg")
+    """A folder with an image, `1.jpg`, and a PNG of a square in it, `m.png`."""
+    custom_files.write_image(tmp_path / "1.jpg")
     custom_files.mask_file(tmp_path / "m.png", custom_files.square())
     return tmp_path
 
@@ -50,7 +50,7 @@ def dataset_of(checked: CheckedFile) -> Dataset:
 def test_the_documented_examples_are_read_as_documented(tmp_path: Path) -> None:
     examples = [line.strip() for line in FORMAT.splitlines() if line.startswith('  {"image"')]
     assert len(examples) == 4
-    custom_files.picture(tmp_path / "photos/1.jpg", height=480, width=640)
+    custom_files.write_image(tmp_path / "photos/1.jpg", height=480, width=640)
     custom_files.mask_file(tmp_path / "masks/1-cup.png", custom_files.square(height=480, width=640))
     dataset = dataset_of(check(tmp_path, *examples))
     assert [len(record.expressions) for record in dataset.records] == [1, 2, 1, 1]
@@ -92,7 +92,7 @@ def test_a_mask_may_be_a_png_of_any_kind(folder: Path, mode: str) -> None:
 
 
 def test_texts_splits_kinds_abilities_and_ids_come_through(folder: Path) -> None:
-    custom_files.picture(folder / "sub/2.png")
+    custom_files.write_image(folder / "sub/2.png")
     checked = check(
         folder,
         {"image": "1.jpg", "texts": ["The  LEFT Cup", "cup"], "mask": "m.png", "split": "train", "category": "cup"},
@@ -112,8 +112,8 @@ def test_texts_splits_kinds_abilities_and_ids_come_through(folder: Path) -> None
     assert dataset.records[0].annotation_ids == dataset.records[1].annotation_ids
 
 
-def test_pictures_without_a_split_are_shared_out_whole(tmp_path: Path) -> None:
-    path = custom_files.sound(tmp_path, pictures=20)
+def test_images_without_a_split_are_shared_out_whole(tmp_path: Path) -> None:
+    path = custom_files.sound(tmp_path, images=20)
     dataset = dataset_of(check_custom(path, shares={"train": 3, "test": 1}, seed=5))
     counts = dataset.counts()
     assert (counts["train"]["images"], counts["test"]["images"]) == (15, 5)
@@ -130,8 +130,8 @@ def test_pictures_without_a_split_are_shared_out_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_a_turned_picture_is_stored_as_viewers_show_it(tmp_path: Path, suffix: str) -> None:
-    path = custom_files.picture(tmp_path / f"1{suffix}", height=40, width=60, turned=6)
+def test_a_turned_image_is_stored_as_viewers_show_it(tmp_path: Path, suffix: str) -> None:
+    path = custom_files.write_image(tmp_path / f"1{suffix}", height=40, width=60, turned=6)
     upright = custom_files.square(height=60, width=40)
     checked = check(tmp_path, {"image": path.name, "text": "x", "mask": dict(rle.encode(upright))})
     info = write_store(dataset_of(checked), tmp_path / "s.h5")
@@ -228,8 +228,8 @@ def test_each_problem_alone_is_refused_by_name_of_the_line(littered: Path, entry
     assert "line 2: " in str(refused.value) and "risctl data check" in str(refused.value)
 
 
-def test_ids_are_unique_and_a_picture_keeps_its_own(folder: Path) -> None:
-    custom_files.picture(folder / "2.jpg")
+def test_ids_are_unique_and_an_image_keeps_its_own(folder: Path) -> None:
+    custom_files.write_image(folder / "2.jpg")
     checked = check(
         folder,
         {**GOOD, "id": 5, "image_id": 1},
@@ -291,7 +291,7 @@ def bomb(path: Path, *, width: int, height: int) -> Path:
     return path
 
 
-def test_pictures_and_masks_of_absurd_size_are_refused_undecoded(folder: Path) -> None:
+def test_images_and_masks_of_absurd_size_are_refused_undecoded(folder: Path) -> None:
     bomb(folder / "bomb.png", width=60_000, height=60_000)
     bomb(folder / "long.png", width=2**31 - 1, height=1)
     checked = check(
@@ -307,7 +307,7 @@ def test_pictures_and_masks_of_absurd_size_are_refused_undecoded(folder: Path) -
 
 
 def test_real_coco_annotations_are_read_as_their_own_reader_reads_them(shared: Path, tmp_path: Path) -> None:
-    """Polygons of several parts, and crowds as RLE, of real pictures: the masks are those of the COCO reader."""
+    """Polygons of several parts, and crowds as RLE, of real images: the masks are those of the COCO reader."""
     source = shared / "data" / "coco_mini"
     content = json.loads((source / "instances.json").read_bytes())
     crowds = {value["image_id"] for value in content["annotations"] if value.get("iscrowd")}
@@ -322,7 +322,7 @@ def test_real_coco_annotations_are_read_as_their_own_reader_reads_them(shared: P
     dataset = dataset_of(check_custom(tmp_path / "d.json", images=source / "images"))
     instances = read_instances(tmp_path / "d.json", Problems())
     expected, broken = rasterise(instances, of_images=chosen)
-    # Pictures that no text is about are left out, with what is in them.
+    # Images that no text is about are left out, with what is in them.
     assert not broken and dataset.annotations.keys() == {
         key for key, one in expected.items() if one.image_id in dataset.images
     }
@@ -357,8 +357,8 @@ def test_refcoco_written_as_json_lines_is_the_same_dataset(refer_mini: Path, tmp
         assert mask == published.annotations[record.annotation_ids[0]].mask
 
 
-def test_pictures_may_lie_elsewhere(folder: Path) -> None:
-    custom_files.picture(folder / "elsewhere/deep/3.jpg")
+def test_images_may_lie_elsewhere(folder: Path) -> None:
+    custom_files.write_image(folder / "elsewhere/deep/3.jpg")
     entry = {"image": "deep/3.jpg", "text": "x", "mask": "m.png"}
     assert check(folder, entry).dataset is None
     dataset_of(check(folder, entry, images=folder / "elsewhere"))
@@ -388,7 +388,7 @@ def test_no_entry_whatever_breaks_the_check(folder: Path, entry: dict[str, Any])
 
 
 def document(**changes: Any) -> dict[str, Any]:
-    """A small COCO-style document: two cups and a dog in one picture; four texts."""
+    """A small COCO-style document: two cups and a dog in one image; four texts."""
     sound = {
         "info": {"year": 2024},
         "images": [{"id": 9, "file_name": "1.jpg", "height": HEIGHT, "width": WIDTH, "license": 3}],

@@ -43,7 +43,7 @@ SIZES = {25: (40, 60), 19579: (30, 30), 31: (50, 40)}
 
 
 def refclef(root: Path, *, pictures: str = "images/saiapr_tc-12/{name}", split_by: str = "unc") -> Path:
-    """Write a small RefClef: masks as lists of RLEs, three test splits, one of the pictures that are broken."""
+    """Write a small RefClef: masks as lists of RLEs, three test splits, one of the images that are broken."""
     images, annotations, refs = [], [], []
     for number, (image_id, (height, width)) in enumerate(SIZES.items()):
         mask = np.zeros((height, width), dtype=bool)
@@ -70,7 +70,7 @@ def refclef(root: Path, *, pictures: str = "images/saiapr_tc-12/{name}", split_b
         )
         path = root / pictures.format(name=f"{image_id}.jpg", folder=f"{image_id % 40:02d}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = refer_files.picture(height, width, seed=image_id)
+        whole = refer_files.jpeg(height, width, seed=image_id)
         path.write_bytes(whole if image_id != 19579 else whole[:20])
     instances = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "sky"}]}
     (root / "refclef").mkdir(exist_ok=True)
@@ -83,7 +83,7 @@ def refclef(root: Path, *, pictures: str = "images/saiapr_tc-12/{name}", split_b
     "pictures",
     ["images/saiapr_tc-12/{name}", "saiapr_tc-12/{folder}/images/{name}", "images/saiapr_tc-12/{folder}/images/{name}"],
 )
-def test_refclef_is_prepared_whatever_way_its_pictures_lie(tmp_path: Path, pictures: str) -> None:
+def test_refclef_is_prepared_whatever_way_its_images_lie(tmp_path: Path, pictures: str) -> None:
     root = refclef(tmp_path / "root", pictures=pictures)
     prepared = prepare_dataset(find_dataset("refclef"), source=root, out=tmp_path / "s.h5", verify=True)
     assert prepared.warnings == ("1 pictures broken as published, left out with their refs",)
@@ -104,7 +104,7 @@ def test_refclef_is_split_by_berkeley_too(tmp_path: Path) -> None:
         prepare_dataset(find_dataset("refclef"), source=root, out=tmp_path / "s.h5")
 
 
-def test_a_picture_of_refclef_that_is_not_known_to_be_broken_is_missed(tmp_path: Path) -> None:
+def test_an_image_of_refclef_that_is_not_known_to_be_broken_is_missed(tmp_path: Path) -> None:
     root = refclef(tmp_path / "root")
     (root / "images/saiapr_tc-12/31.jpg").unlink()
     with pytest.raises(DataError, match=r"1 pictures missing \(.*31\.jpg\)"):
@@ -217,7 +217,7 @@ def test_grefcoco_without_its_test_splits_is_told_to_be_of_the_first_release(tmp
 @pytest.mark.parametrize("name", ["refcoco", "refcocog"])
 def test_googles_splits_are_prepared_and_what_they_share_is_told(tmp_path: Path, name: str) -> None:
     refs, _ = refer_files.published()
-    # Google splits things, not pictures: the first picture is both trained on and tested on.
+    # Google splits things, not images: the first image is both trained on and tested on.
     for ref, split in zip(refs, ("train", "val", "val", "train" if name == "refcocog" else "test"), strict=True):
         ref["split"] = split
     root = refer_files.write(tmp_path / "root", refs=refs, folder=name, split_by="google")
@@ -263,21 +263,21 @@ TASKS = {
 }
 
 
-def phrase_cut(root: Path, tasks: Any = TASKS, *, pictures: tuple[str, ...] = ("images",)) -> Path:
-    """Write a small PhraseCut; pictures go to the folders in turn."""
+def phrase_cut(root: Path, tasks: Any = TASKS, *, images: tuple[str, ...] = ("images",)) -> Path:
+    """Write a small PhraseCut; images go to the folders in turn."""
     root.mkdir(parents=True, exist_ok=True)
     for split, listed in tasks.items():
         (root / f"refer_{split}.json").write_text(json.dumps(listed, indent=1))
     for place, (image_id, (height, width)) in enumerate(refer_files.SIZES.items()):
-        path = root / pictures[place % len(pictures)] / f"{image_id}.jpg"
+        path = root / images[place % len(images)] / f"{image_id}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(refer_files.picture(height, width, seed=image_id))
+        path.write_bytes(refer_files.jpeg(height, width, seed=image_id))
     return root
 
 
 @pytest.mark.parametrize("pictures", [("images",), ("VG_100K", "VG_100K_2"), ("images/VG_100K", "images/VG_100K_2")])
-def test_phrasecut_is_prepared_from_one_folder_of_pictures_or_two(tmp_path: Path, pictures: tuple[str, ...]) -> None:
-    root = phrase_cut(tmp_path / "root" / "VGPhraseCut_v0", pictures=pictures)
+def test_phrasecut_is_prepared_from_one_folder_of_images_or_two(tmp_path: Path, pictures: tuple[str, ...]) -> None:
+    root = phrase_cut(tmp_path / "root" / "VGPhraseCut_v0", images=pictures)
     prepared = prepare_dataset(find_dataset("phrasecut"), source=root, out=tmp_path / "s.h5", verify=True)
     assert prepared.warnings == ("1 phrases published twice, first kept",)
     assert prepared.counts["val + miniv"] == {"images": 2, "refs": 2, "sentences": 2}
@@ -375,10 +375,10 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[http_server.Site]:
         yield running
 
 
-def test_phrasecut_is_fetched_file_by_file_and_its_pictures_in_two_archives(
+def test_phrasecut_is_fetched_file_by_file_and_its_images_in_two_archives(
     site: http_server.Site, tmp_path: Path
 ) -> None:
-    published = phrase_cut(tmp_path / "published", pictures=("VG_100K", "VG_100K_2"))
+    published = phrase_cut(tmp_path / "published", images=("VG_100K", "VG_100K_2"))
     annotations, images = [], []
     for split in ("train", "val", "test", "miniv"):
         name = f"refer_{split}.json"
@@ -434,7 +434,7 @@ def test_phrasecut_is_fetched_file_by_file_and_its_pictures_in_two_archives(
 SPLITS = ("train", "val", "test", "miniv")
 
 
-def test_instances_of_coco_are_fetched_with_their_pictures(site: http_server.Site, tmp_path: Path) -> None:
+def test_instances_of_coco_are_fetched_with_their_images(site: http_server.Site, tmp_path: Path) -> None:
     published = refer_files.write(tmp_path / "published")
     files = {
         "annotations.zip": {"annotations/instances_train2014.json": published / "refcoco/instances.json"},
@@ -476,12 +476,12 @@ def test_grefcoco_is_fetched_from_the_hub(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(hub, "_downloaded", downloaded)
     downloads = Downloads(root=tmp_path / "data")
-    pictures = published / "images" / "train2014"
-    prepared = prepare_dataset(find_dataset("grefcoco"), out=tmp_path / "s.h5", images=pictures, downloads=downloads)
+    images = published / "images" / "train2014"
+    prepared = prepare_dataset(find_dataset("grefcoco"), out=tmp_path / "s.h5", images=images, downloads=downloads)
     assert prepared.counts["total"]["of_nothing"] == 1
     assert asked == [("FudanCVL/gRefCOCO", "grefs(unc).json"), ("FudanCVL/gRefCOCO", "instances.json")]
     assert len(json.loads((tmp_path / "data/grefcoco/instances.json.json").read_text())["sha256"]) == 64
-    prepare_dataset(find_dataset("grefcoco"), out=tmp_path / "s.h5", images=pictures, downloads=downloads)
+    prepare_dataset(find_dataset("grefcoco"), out=tmp_path / "s.h5", images=images, downloads=downloads)
     assert len(asked) == 2
 
 
@@ -547,8 +547,8 @@ def test_the_hubs_table_stands_in_where_no_archive_is_to_be_had(
     refer_mini: Path, tmp_path: Path, tables: Callable[[Path], dict[str, Any]]
 ) -> None:
     offered = tables(table(refer_mini, "refcoco", tmp_path / "hub"))
-    pictures = refer_mini / "images" / "train2014"
-    prepared = prepare_dataset(**offered, out=tmp_path / "s.h5", images=pictures, verify=True)
+    images = refer_mini / "images" / "train2014"
+    prepared = prepare_dataset(**offered, out=tmp_path / "s.h5", images=images, verify=True)
     whole = prepare_dataset(find_dataset("refcoco"), out=tmp_path / "whole.h5", source=refer_mini)
     assert prepared.counts == whole.counts
     assert any("10 pictures with nothing but what is referred to" in line for line in prepared.warnings)
@@ -563,7 +563,7 @@ def test_the_hubs_table_stands_in_where_no_archive_is_to_be_had(
     record = json.loads((tmp_path / "data/downloads/refcoco.table.json").read_text())
     assert record["dataset"] == "jxu124/refcoco" and all(len(one["sha256"]) == 64 for one in record["files"])
     # It is there now: nothing is asked for again.
-    again = prepare_dataset(**offered, out=tmp_path / "t.h5", images=pictures)
+    again = prepare_dataset(**offered, out=tmp_path / "t.h5", images=images)
     assert again.store.fingerprint == prepared.store.fingerprint
 
 

@@ -111,7 +111,7 @@ def test_videos_of_the_test_set_are_none_of_valid(tmp_path: Path) -> None:
     assert len(dataset.images) == 3 * 5 and len(dataset.records) == 3 * 2
 
 
-def test_a_listed_frame_without_a_picture_is_named(tmp_path: Path) -> None:
+def test_a_listed_frame_without_an_image_is_named(tmp_path: Path) -> None:
     root = write_youtube(tmp_path / "set", videos={"train": ("aa",)})
     (root / "train" / "JPEGImages" / "aa" / "00010.jpg").unlink()
     with pytest.raises(DataError, match="1 of the 5 frames of aa, the first 00010"):
@@ -218,7 +218,7 @@ def test_clips_are_the_same_for_the_same_seed_and_mirrored_as_one(store: Store) 
     assert other.target.equal(one.target.flip(-1))
 
 
-def test_pictures_and_videos_are_not_mistaken_for_each_other(store: Store) -> None:
+def test_images_and_videos_are_not_mistaken_for_each_other(store: Store) -> None:
     preprocess = ShortSidePreprocess(short=48, longest=None, max_words=10, vocabulary=Vocabulary([]))
     with pytest.raises(DataError, match=r"data\.frames"):
         ReferringImageDataset(store, "train", preprocess)

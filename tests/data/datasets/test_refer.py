@@ -77,7 +77,7 @@ def test_every_public_layout_is_found(tmp_path: Path, layout: dict[str, str], di
 
 
 @pytest.mark.parametrize("given", ["mine", "mine/images", "mine/images/train2014"])
-def test_pictures_elsewhere_are_found_by_their_folder_or_one_around_it(tmp_path: Path, given: str) -> None:
+def test_images_elsewhere_are_found_by_their_folder_or_one_around_it(tmp_path: Path, given: str) -> None:
     root = refer_files.write(tmp_path / "root")
     (tmp_path / "mine").mkdir()
     shutil.move(root / "images", tmp_path / "mine" / "images")
@@ -99,7 +99,7 @@ def test_a_folder_of_another_set_is_not_taken(tmp_path: Path) -> None:
         read_refer(tmp_path / "absent", name="refcoco")
 
 
-def test_only_pictures_that_refs_are_about_are_kept_with_all_their_annotations(tmp_path: Path) -> None:
+def test_only_images_that_refs_are_about_are_kept_with_all_their_annotations(tmp_path: Path) -> None:
     refs, instances = refer_files.published()
     root = refer_files.write(tmp_path, refs=[ref for ref in refs if ref["image_id"] != 1], instances=instances)
     dataset = read_refer(root, name="refcoco")
@@ -125,16 +125,16 @@ def test_repeated_ids_are_renumbered_and_no_sentence_is_lost(tmp_path: Path) -> 
     assert dataset.notes == {"repeated sentence ids, renumbered": 2, "repeated ref ids, renumbered": 1}
 
 
-def _missing_picture(root: Path, refs: list[Any], instances: dict[str, Any]) -> None:
+def _missing_image(root: Path, refs: list[Any], instances: dict[str, Any]) -> None:
     (root / "images/train2014" / refer_files.file_name(2)).unlink()
 
 
-def _no_picture(root: Path, refs: list[Any], instances: dict[str, Any]) -> None:
+def _no_image(root: Path, refs: list[Any], instances: dict[str, Any]) -> None:
     (root / "images/train2014" / refer_files.file_name(2)).write_text("<html>")
 
 
 def _other_size(root: Path, refs: list[Any], instances: dict[str, Any]) -> None:
-    (root / "images/train2014" / refer_files.file_name(2)).write_bytes(refer_files.picture(25, 15))
+    (root / "images/train2014" / refer_files.file_name(2)).write_bytes(refer_files.jpeg(25, 15))
 
 
 def _no_image_entry(root: Path, refs: list[Any], instances: dict[str, Any]) -> None:
@@ -145,7 +145,7 @@ def _no_annotation(root: Path, refs: list[Any], instances: dict[str, Any]) -> No
     instances["annotations"] = [instance for instance in instances["annotations"] if instance["id"] != 102]
 
 
-def _of_another_picture(root: Path, refs: list[Any], instances: dict[str, Any]) -> None:
+def _of_another_image(root: Path, refs: list[Any], instances: dict[str, Any]) -> None:
     refs[2]["ann_id"] = 103
 
 
@@ -158,12 +158,12 @@ def _runs_that_do_not_fill(root: Path, refs: list[Any], instances: dict[str, Any
 
 
 LOSSES = {
-    "pictures missing": _missing_picture,
-    "files that are no pictures": _no_picture,
+    "pictures missing": _missing_image,
+    "files that are no pictures": _no_image,
     "pictures of another size than annotated": _other_size,
     "refs to a picture that instances.json lacks": _no_image_entry,
     "refs to an annotation that instances.json lacks": _no_annotation,
-    "refs to an annotation of another picture": _of_another_picture,
+    "refs to an annotation of another picture": _of_another_image,
     "refs to an annotation without a valid mask": _two_points,
     "refs to an annotation without a valid mask ": _runs_that_do_not_fill,
 }
@@ -174,13 +174,13 @@ def test_a_loss_is_refused_by_name_or_left_out_and_counted(tmp_path: Path, what:
     refs, instances = refer_files.published()
     refer_files.write(tmp_path)
     LOSSES[what](tmp_path, refs, instances)
-    picture = (tmp_path / "images/train2014" / refer_files.file_name(2)).read_bytes() if "missing" not in what else None
+    image = (tmp_path / "images/train2014" / refer_files.file_name(2)).read_bytes() if "missing" not in what else None
     refer_files.write(tmp_path, refs=refs, instances=instances)
     lost = tmp_path / "images/train2014" / refer_files.file_name(2)
-    if picture is None:
+    if image is None:
         lost.unlink()
     else:
-        lost.write_bytes(picture)
+        lost.write_bytes(image)
     with pytest.raises(DataError, match=f"1 {what.strip()}.*--allow-missing") as caught:
         read_refer(tmp_path, name="refcoco")
     assert "12" in str(caught.value) or "000000000002" in str(caught.value)
@@ -216,7 +216,7 @@ def test_a_referred_mask_without_a_pixel_is_kept_and_counted(tmp_path: Path) -> 
     assert dataset.notes == {"refs whose mask has no pixel, kept": 1}
 
 
-def test_pictures_shared_by_train_and_val_are_told(tmp_path: Path) -> None:
+def test_images_shared_by_train_and_val_are_told(tmp_path: Path) -> None:
     refs, _ = refer_files.published()
     refs[1]["split"] = "val"
     dataset = read_refer(refer_files.write(tmp_path, refs=refs, split_by="google"), name="refcoco", split_by="google")
@@ -314,7 +314,7 @@ def test_a_difference_from_the_published_counts_is_explained(
     assert explanation("mine", "random", counts) is None
 
 
-def test_the_refs_file_name_is_not_taken_for_the_pictures(refer_mini: Path) -> None:
+def test_the_refs_file_name_is_not_taken_for_the_images(refer_mini: Path) -> None:
     published = json.loads((refer_mini / "refcoco" / "instances.json").read_text())
     names = {one["id"]: one["file_name"] for one in published["images"]}
     for image in read_refer(refer_mini, name="refcoco").images.values():

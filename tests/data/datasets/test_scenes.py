@@ -130,7 +130,7 @@ def test_splits_are_disjoint_in_fixed_shares_and_ids_are_unique(dataset: Dataset
             assert ("absent" in expression.abilities) == (record.annotation_ids == ())
 
 
-def test_pictures_are_jpeg_of_the_stated_size_and_masks_do_not_overlap(dataset: Dataset) -> None:
+def test_images_are_jpeg_of_the_stated_size_and_masks_do_not_overlap(dataset: Dataset) -> None:
     for image in dataset.images.values():
         picture = Image.open(io.BytesIO(image.data or b""))
         assert (picture.format, picture.size) == ("JPEG", (image.width, image.height))
@@ -145,7 +145,7 @@ def test_pictures_are_jpeg_of_the_stated_size_and_masks_do_not_overlap(dataset: 
             assert (x + width, y + height) == (columns.max() + 1, rows.max() + 1)
 
 
-def test_the_stored_picture_and_masks_are_those_of_the_scene(dataset: Dataset) -> None:
+def test_the_stored_image_and_masks_are_those_of_the_scene(dataset: Dataset) -> None:
     for image in list(dataset.images.values())[:10]:
         scene = make_scene(image.image_id - 1, seed=SEED)
         decoded = np.asarray(Image.open(io.BytesIO(image.data or b"")), dtype=int)
@@ -165,7 +165,7 @@ def test_masks_are_what_is_seen_of_each_object(made: list[tuple[RenderedScene, V
         assert np.array_equal(painted, scene.index_map)
 
 
-def test_an_object_taken_away_changes_the_picture_where_its_mask_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_taken_away_changes_the_image_where_its_mask_is(monkeypatch: pytest.MonkeyPatch) -> None:
     from risctl.data.datasets.scenes import layout
 
     whole = render(np.random.default_rng([SEED, 0, 0]))
@@ -298,7 +298,7 @@ def test_a_size_asked_for_is_kept() -> None:
     assert scene.pixels.shape == (200, 400, 3)
 
 
-def test_pictures_come_with_their_expressions(tmp_path: Path) -> None:
+def test_images_come_with_their_expressions(tmp_path: Path) -> None:
     written = write_images(tmp_path, count=2, seed=SEED)
     assert [path.name for path in written] == ["scene_000009.png", "scene_000019.png"]
     scene = make_scene(9, seed=SEED)

@@ -88,11 +88,11 @@ SHAPES = ((2, 3, 4), (5, 2, 2))
 
 @pytest.fixture
 def content() -> dict[str, dict[str, Tensors]]:
-    """Five pictures of two maps each, one of them smaller, and three texts."""
+    """Five images of two maps each, one of them smaller, and three texts."""
     shapes = [SHAPES, SHAPES, ((2, 1, 2), (5, 1, 1)), SHAPES, SHAPES]
-    pictures = dict(zip(["7", "7 mirrored", "9", "-3", "12"], numbers(shapes), strict=True))
+    images = dict(zip(["7", "7 mirrored", "9", "-3", "12"], numbers(shapes), strict=True))
     texts = dict(zip(["the man", "café", ""], numbers([((3, 4), (4,)), ((2, 4), (4,)), ((1, 4), (4,))]), strict=True))
-    return {"images": pictures, "texts": texts}
+    return {"images": images, "texts": texts}
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ PREPROCESS = ShortSidePreprocess(short=32, longest=None, max_words=4, vocabulary
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> list[Store]:
-    """The same pictures in two stores; the second keeps other ones for validation."""
+    """The same images in two stores; the second keeps other ones for validation."""
     folder = tmp_path_factory.mktemp("stores")
     found = []
     for name, kept in (("first", (10, 11)), ("second", (0, 1, 2))):
@@ -57,7 +57,7 @@ def test_every_item_of_every_store_comes_once_an_epoch(stores: list[Store]) -> N
     assert min(halves) >= 4  # mixed, not one store after the other
 
 
-def test_equal_pictures_of_two_stores_are_drawn_apart(stores: list[Store]) -> None:
+def test_equal_images_of_two_stores_are_drawn_apart(stores: list[Store]) -> None:
     dataset = joint([stores[0], stores[0]])
     same = [torch.equal(dataset.item(0, index).image, dataset.item(0, 20 + index).image) for index in range(20)]
     assert 3 < sum(same) < 17

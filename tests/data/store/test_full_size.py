@@ -1,6 +1,6 @@
 """The whole text sets at their full size: 57,457 expressions of RefCOCO's evaluation splits, 120,081 of ReferItGame.
 
-Their pictures are not at hand. RefCOCO's are written in the published layout with black pictures of the right sizes and
+Their images are not at hand. RefCOCO's are written in the published layout with black images of the right sizes and
 boxes in place of outlines, and prepared as a user would prepare them.
 """
 

@@ -26,15 +26,15 @@ def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def images(tmp_path: Path) -> Path:
     return tmp_path / "far" / "pictures"
 
 
 @pytest.fixture
-def linked(tmp_path: Path, pictures: Path) -> Path:
-    """A linked store whose pictures lie elsewhere."""
+def linked(tmp_path: Path, images: Path) -> Path:
+    """A linked store whose images lie elsewhere."""
     (tmp_path / "near").mkdir()
-    write_store(store_files.dataset(folder=pictures), tmp_path / "near" / "linked.h5", link=True)
+    write_store(store_files.dataset(folder=images), tmp_path / "near" / "linked.h5", link=True)
     return tmp_path / "near" / "linked.h5"
 
 
@@ -42,58 +42,58 @@ def forget(configuration: Path) -> None:
     shutil.rmtree(configuration)
 
 
-def test_what_this_user_linked_is_read_without_a_word(linked: Path, pictures: Path, configuration: Path) -> None:
-    assert (configuration / "risctl" / "image_roots").read_text() == f"{pictures}\n"
+def test_what_this_user_linked_is_read_without_a_word(linked: Path, images: Path, configuration: Path) -> None:
+    assert (configuration / "risctl" / "image_roots").read_text() == f"{images}\n"
     with Store(linked) as store:
         assert store.pixels(0).shape[2] == 3
     before = (configuration / "risctl" / "image_roots").read_bytes()
-    write_store(store_files.dataset(folder=pictures / "below"), linked.with_name("again.h5"), link=True)
+    write_store(store_files.dataset(folder=images / "below"), linked.with_name("again.h5"), link=True)
     assert (configuration / "risctl" / "image_roots").read_bytes() == before, "a folder below is known already"
 
 
 def test_a_store_from_elsewhere_reads_only_below_folders_that_are_named(
-    linked: Path, pictures: Path, configuration: Path, monkeypatch: pytest.MonkeyPatch
+    linked: Path, images: Path, configuration: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forget(configuration)
     with Store(linked) as store, pytest.raises(DataError, match=r"RISCTL_IMAGE_ROOTS=") as caught:
         store.pixels(0)
-    assert str(pictures) in str(caught.value) and str(linked) in str(caught.value)
-    with Store(linked, image_roots=[pictures]) as store, pickle.loads(pickle.dumps(store)) as copy:
+    assert str(images) in str(caught.value) and str(linked) in str(caught.value)
+    with Store(linked, image_roots=[images]) as store, pickle.loads(pickle.dumps(store)) as copy:
         assert copy.pixels(0).shape == store.pixels(0).shape
-    monkeypatch.setenv(linked_images.VARIABLE, os.pathsep.join(["/nowhere", str(pictures.parent)]))
+    monkeypatch.setenv(linked_images.VARIABLE, os.pathsep.join(["/nowhere", str(images.parent)]))
     with Store(linked) as store:
         store.pixels(0)
-    monkeypatch.setenv(linked_images.VARIABLE, str(pictures)[:-1])
+    monkeypatch.setenv(linked_images.VARIABLE, str(images)[:-1])
     with Store(linked) as store, pytest.raises(DataError, match="none of the folders"):
         store.pixels(0)
 
 
-def test_the_folder_of_the_store_needs_no_name(pictures: Path, configuration: Path) -> None:
-    write_store(store_files.dataset(folder=pictures), pictures.parent / "linked.h5", link=True)
+def test_the_folder_of_the_store_needs_no_name(images: Path, configuration: Path) -> None:
+    write_store(store_files.dataset(folder=images), images.parent / "linked.h5", link=True)
     forget(configuration)
-    with Store(pictures.parent / "linked.h5") as store:
+    with Store(images.parent / "linked.h5") as store:
         store.pixels(0)
 
 
 @pytest.mark.parametrize("what", ["pipe", "device", "folder", "escape", "loop", "longer", "absent", "relative"])
-def test_only_the_regular_file_is_opened(linked: Path, pictures: Path, tmp_path: Path, what: str) -> None:
-    picture = pictures / "1000.jpg"
-    data = picture.read_bytes()
-    picture.unlink()
+def test_only_the_regular_file_is_opened(linked: Path, images: Path, tmp_path: Path, what: str) -> None:
+    image = images / "1000.jpg"
+    data = image.read_bytes()
+    image.unlink()
     if what == "pipe":
-        os.mkfifo(picture)
+        os.mkfifo(image)
     elif what == "device":
-        picture.symlink_to("/dev/zero")
+        image.symlink_to("/dev/zero")
     elif what == "folder":
-        picture.mkdir()
+        image.mkdir()
     elif what == "escape":
         (tmp_path / "secret.jpg").write_bytes(data)
-        picture.symlink_to(tmp_path / "secret.jpg")
+        image.symlink_to(tmp_path / "secret.jpg")
     elif what == "loop":
-        picture.symlink_to(picture)
+        image.symlink_to(image)
     elif what == "longer":
-        picture.touch()
-        os.truncate(picture, 1 << 40)
+        image.touch()
+        os.truncate(image, 1 << 40)
     with Store(linked) as store, pytest.raises(DataError, match=r"1000\.jpg|/dev/zero|secret\.jpg"):
         store.image_bytes(0)
 
@@ -104,12 +104,12 @@ def test_paths_that_are_none_are_refused(tmp_path: Path, link: str) -> None:
         linked_images.read(link, length=5, roots=(str(tmp_path),), store=tmp_path / "s.h5")
 
 
-def test_a_picture_that_links_out_of_its_folder_is_refused_when_the_store_is_written(
-    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_image_that_links_out_of_its_folder_is_refused_when_the_store_is_written(
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = store_files.dataset(folder=pictures)
-    shutil.move(pictures / "1000.jpg", tmp_path / "aside.jpg")
-    (pictures / "1000.jpg").symlink_to(tmp_path / "aside.jpg")
+    dataset = store_files.dataset(folder=images)
+    shutil.move(images / "1000.jpg", tmp_path / "aside.jpg")
+    (images / "1000.jpg").symlink_to(tmp_path / "aside.jpg")
     (tmp_path / "near").mkdir()
     with pytest.raises(DataError, match=r"symbolic link out of its folder.*aside\.jpg"):
         write_store(dataset, tmp_path / "near" / "linked.h5", link=True)
@@ -119,13 +119,13 @@ def test_a_picture_that_links_out_of_its_folder_is_refused_when_the_store_is_wri
         store.pixels(0)
 
 
-def test_a_folder_that_is_a_symbolic_link_is_followed(tmp_path: Path, pictures: Path, configuration: Path) -> None:
-    store_files.dataset(folder=pictures)
+def test_a_folder_that_is_a_symbolic_link_is_followed(tmp_path: Path, images: Path, configuration: Path) -> None:
+    store_files.dataset(folder=images)
     (tmp_path / "near").mkdir()
-    (tmp_path / "near" / "images").symlink_to(pictures, target_is_directory=True)
+    (tmp_path / "near" / "images").symlink_to(images, target_is_directory=True)
     dataset: Dataset = store_files.dataset(folder=tmp_path / "near" / "images")
     write_store(dataset, tmp_path / "near" / "linked.h5", link=True)
-    assert (configuration / "risctl" / "image_roots").read_text() == f"{pictures}\n"
+    assert (configuration / "risctl" / "image_roots").read_text() == f"{images}\n"
     with Store(tmp_path / "near" / "linked.h5") as store:
         store.pixels(0)
 
@@ -137,9 +137,7 @@ def test_many_folders_are_remembered_by_the_one_that_holds_them(tmp_path: Path) 
     assert linked_images.remembered_file().read_text() == f"{tmp_path / 'videos'}\n"
 
 
-def test_where_nothing_can_be_remembered_the_writer_says_so(
-    tmp_path: Path, pictures: Path, configuration: Path
-) -> None:
+def test_where_nothing_can_be_remembered_the_writer_says_so(tmp_path: Path, images: Path, configuration: Path) -> None:
     configuration.write_text("no folder")
-    info = write_store(store_files.dataset(folder=pictures), tmp_path / "linked.h5", link=True)
+    info = write_store(store_files.dataset(folder=images), tmp_path / "linked.h5", link=True)
     assert "RISCTL_IMAGE_ROOTS" in info.warnings[0]

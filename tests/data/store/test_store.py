@@ -171,7 +171,7 @@ def test_the_published_extract_comes_back_and_verifies(refer_mini: Path, tmp_pat
         }
 
 
-def test_a_sample_is_picture_mask_text_and_ids(stored: Path) -> None:
+def test_a_sample_is_image_mask_text_and_ids(stored: Path) -> None:
     dataset = store_files.dataset()
     with Store(stored) as store:
         row = int(store.sentences("val")[0])
@@ -350,11 +350,11 @@ def test_a_store_cut_while_it_is_open_gives_an_error_and_no_data(stored: Path) -
             store.image_bytes(0)
 
 
-def test_a_changed_picture_byte_is_noticed_on_reading(stored: Path) -> None:
+def test_a_changed_image_byte_is_noticed_on_reading(stored: Path) -> None:
     with Store(stored) as store:
-        picture = store.image_bytes(1)
+        image = store.image_bytes(1)
     data = bytearray(stored.read_bytes())
-    data[bytes(data).index(picture) + len(picture) // 2] ^= 1
+    data[bytes(data).index(image) + len(image) // 2] ^= 1
     stored.write_bytes(data)
     with Store(stored) as store:
         store.image_bytes(0)

@@ -56,7 +56,7 @@ def test_target_wants_its_own_geometry(preprocess: LetterboxPreprocess) -> None:
         preprocess.target(np.zeros((3, 3), dtype=bool), object())  # type: ignore[arg-type]
 
 
-def test_flip_mirrors_picture_mask_and_words() -> None:
+def test_flip_mirrors_image_mask_and_words() -> None:
     sample = make_sample()
     mirrored = flip(sample)
     assert mirrored.text == "right box"

@@ -1,4 +1,4 @@
-"""Parts of pictures and pasted things: pixels and masks go together, and only what can be seen is there."""
+"""Parts of images and pasted things: pixels and masks go together, and only what can be seen is there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GREY = 60
 
 
 def picture(*places: tuple[int, int, int, int, int], height: int = 60, width: int = 90) -> Sample:
-    """A grey picture with a box of the category's colour for each (category, top, left, height, width)."""
+    """A grey image with a box of the category's colour for each (category, top, left, height, width)."""
     image = np.full((height, width, 3), GREY, dtype=np.uint8)
     things: list[zoom_paste.Thing] = []
     for category, top, left, high, wide in places:
@@ -87,7 +87,7 @@ def test_pasted_things_hide_what_is_under_them(seed: int) -> None:
     assert (before.image != after.image).any() and (before.image[before.instances[0][1]] == COLOURS[1]).all()
 
 
-def test_what_is_too_small_or_fills_its_picture_is_not_pasted() -> None:
+def test_what_is_too_small_or_fills_its_image_is_not_pasted() -> None:
     before = picture((1, 5, 5, 30, 30))
     other = picture((2, 0, 0, 60, 80), (3, 2, 82, 3, 3))
     after = zoom_paste.paste(before, other.instances, pixels=other.image, generator=np.random.default_rng(0))
@@ -122,7 +122,7 @@ def test_items_depend_on_seed_epoch_and_index_alone(store: Store) -> None:
 
 
 def test_one_change_leaves_the_draws_of_another(store: Store) -> None:
-    """Colours are jittered and pictures mirrored alike, with a share of pasting or without."""
+    """Colours are jittered and images mirrored alike, with a share of pasting or without."""
     plain, pasting = (things_of(store, flip=0.5, paste=share) for share in (0.0, 1.0))
     for index in range(len(plain)):
         first, second = plain.item(0, index), pasting.item(0, index)
@@ -145,7 +145,7 @@ def test_categories_count_by_id_and_name(store: Store) -> None:
         assert things is not None and things.categories.tolist() == [category] * 2
 
 
-def test_a_picture_with_crowds_alone_has_no_things(tmp_path: Path) -> None:
+def test_an_image_with_crowds_alone_has_no_things(tmp_path: Path) -> None:
     dataset = tiny_dataset(images=3, validation=1)
     for key, one in dataset.annotations.items():
         dataset.annotations[key] = replace(one, crowd=True)

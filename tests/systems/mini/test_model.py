@@ -78,10 +78,10 @@ class TestMini(BoxGrounderContract, DetectorContract, ExplainableContract, Insta
             made.append(replace(item, target=target))
         return made
 
-    def test_text_and_picture_both_matter(self, system: System) -> None:
+    def test_text_and_image_both_matter(self, system: System) -> None:
         """Of a box selector that has learned nothing, the shares tell texts apart before the choice does."""
-        same_picture = super().items(system, texts=("the man",)) + super().items(system, texts=("red cup",))
-        shares = self.run(system, same_picture).maps["choice"]
+        same_image = super().items(system, texts=("the man",)) + super().items(system, texts=("red cup",))
+        shares = self.run(system, same_image).maps["choice"]
         assert (shares[0] - shares[1]).abs().max() > 1e-4
         same_text = super().items(system, texts=("the man",)) + super().items(system, texts=("the man",), seed=1)
         logits = self.run(system, same_text).logits
@@ -93,7 +93,7 @@ class TestMini(BoxGrounderContract, DetectorContract, ExplainableContract, Insta
         return name in ("box_selector.nameless", "box_selector.unseen") or name.startswith("detector.head.")
 
 
-def test_a_picture_in_which_nothing_is_found(mini: Mini) -> None:
+def test_an_image_in_which_nothing_is_found(mini: Mini) -> None:
     with torch.no_grad():
         for tower in mini.detector.head.towers:
             tower.leave.bias.fill_(-20)

@@ -1,4 +1,4 @@
-"""ReferFormer: the contract on pictures, and what is its own: clips, padding, queries."""
+"""ReferFormer: the contract on images, and what is its own: clips, padding, queries."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def system_of(**changes: Any) -> ReferFormer:
 
 
 class TestReferFormer(CachedFeaturesContract, ExplainableContract, QuerySelectorContract, VideoContract):
-    """On pictures of one size: with several, group norms and convolutions see the padding, as in the published code."""
+    """On images of one size: with several, group norms and convolutions see the padding, as in the published code."""
 
     sizes = ((40, 60), (40, 60), (40, 60), (40, 60))
 
@@ -58,18 +58,18 @@ def clips_of(system: ReferFormer, *, frames: int = 3, sizes: tuple[tuple[int, in
     generator = np.random.default_rng(1)
     items = []
     for text, (height, width) in zip(TEXTS, sizes, strict=False):
-        pictures, targets = [], []
+        images, targets = [], []
         for frame in range(frames):
             pixels = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
             image, geometry = system.preprocess.image(pixels)
             mask = np.zeros((height, width), dtype=bool)
             mask[8:30, 8 + 4 * frame : 30 + 4 * frame] = True
-            pictures.append(image)
+            images.append(image)
             targets.append(system.preprocess.target(mask, geometry))
         words, word_mask = system.preprocess.text(text)
         items.append(
             Item(
-                image=torch.stack(pictures),
+                image=torch.stack(images),
                 words=words,
                 word_mask=word_mask,
                 target=torch.stack(targets),

@@ -176,8 +176,8 @@ def test_padding_words_never_take_attention() -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"state_stride": 8, "gru_input": "heatmap_xy"}, {"refinement": "none"}])
-def test_a_picture_is_seen_alike_in_a_batch_of_other_sizes(changes: dict[str, Any]) -> None:
-    """Inputs of several sizes: a batch pads them, and the masks are those that each picture gets alone."""
+def test_an_image_is_seen_alike_in_a_batch_of_other_sizes(changes: dict[str, Any]) -> None:
+    """Inputs of several sizes: a batch pads them, and the masks are those that each image gets alone."""
     system = settled(system_of(input_fit="longest", **changes))
     items = items_of(system, sizes=((40, 60), (90, 30), (64, 50)))
     assert len({item.image.shape for item in items}) == 3
@@ -194,8 +194,8 @@ def test_a_picture_is_seen_alike_in_a_batch_of_other_sizes(changes: dict[str, An
 
 
 @pytest.mark.parametrize("fit", ["square", "longest"])
-def test_pictures_of_one_row_or_pixel(fit: str) -> None:
-    """Letterboxed, a picture of one row covers less than a cell; it still is one."""
+def test_images_of_one_row_or_pixel(fit: str) -> None:
+    """Letterboxed, an image of one row covers less than a cell; it still is one."""
     system = settled(system_of(input_fit=fit))
     batch = batch_of(system, sizes=((1, 400), (300, 1), (1, 1)))
     output = run(system, batch)

@@ -36,7 +36,7 @@ SMALL: dict[str, Any] = {
 
 
 class VLTContract(CachedFeaturesContract, ExplainableContract):
-    """The reference reads padded words like words and the letterbox's border like the picture."""
+    """The reference reads padded words like words and the letterbox's border like the image."""
 
     masks_padding = False
 

@@ -72,7 +72,7 @@ def batch_of(system: ZSI, *, sizes: tuple[tuple[int, int], ...] = ((40, 60), (70
 
 
 class ZSIContract(DetectorContract, InstanceLearnerContract):
-    """On pictures that share an input's size, some with a border in it; several sizes have a test of their own."""
+    """On images that share an input's size, some with a border in it; several sizes have a test of their own."""
 
     sizes = ((40, 60), (50, 80), (40, 58), (30, 45))
 
@@ -105,7 +105,7 @@ class TestReference(ZSIContract):
         return recipe_of(SMALL | REFERENCE | {"visual": {"name": "resnet18"}})
 
     def may_lack_gradient(self, name: str) -> bool:
-        """The anchors of the coarse maps reach beyond so small a picture, so they are not trained."""
+        """The anchors of the coarse maps reach beyond so small an image, so they are not trained."""
         return name.startswith(("neck.layer_blocks.1.", "neck.layer_blocks.2.", "neck.layer_blocks.3."))
 
 
@@ -192,7 +192,7 @@ def test_the_published_size() -> None:
         assert tuple(system.seen.shape) == (boxes // 4, 300)
 
 
-def test_a_picture_is_seen_alike_in_a_batch_of_other_sizes() -> None:
+def test_an_image_is_seen_alike_in_a_batch_of_other_sizes() -> None:
     system = system_of()
     items = items_of(system, sizes=((40, 60), (90, 40), (64, 64)))
     assert len({item.image.shape for item in items}) == 3
@@ -362,8 +362,8 @@ def test_masks_are_learned_in_so_many_of_them(
     assert looked == [expected] and terms["mask"] > 0
 
 
-def test_training_items_are_pictures_with_all_their_things(tmp_path: Path) -> None:
-    """A flipped picture has flipped masks, and a batch keeps them."""
+def test_training_items_are_images_with_all_their_things(tmp_path: Path) -> None:
+    """A flipped image has flipped masks, and a batch keeps them."""
     store = Store(tiny_store(tmp_path, images=4, validation=1))
     system = system_of()
     items = {flip: InstanceDataset(store, "train", system.preprocess, flip=flip) for flip in (0.0, 1.0)}

@@ -1,4 +1,4 @@
-"""Training on features computed before is training on the pictures; whatever makes them others is refused by name."""
+"""Training on features computed before is training on the images; whatever makes them others is refused by name."""
 
 from __future__ import annotations
 
@@ -124,27 +124,27 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
     ],
 )
-def test_losses_are_those_of_the_pictures(
+def test_losses_are_those_of_the_images(
     store: Path, tmp_path: Path, model: dict[str, Any], augment: dict[str, float] | None, noise: float
 ) -> None:
     own = tmp_path / "own.h5"
     shutil.copy(store, own)
     given: dict[str, Any] = {"augment": augment} if augment else {}
     if model is REFERFORMER:
-        given["batch_size"] = 1  # pictures of several sizes would be padded, which leaves its trace in their features
-    with_pictures = losses(recipe_of(own, model, data=given), tmp_path / "pictures")
+        given["batch_size"] = 1  # images of several sizes would be padded, which leaves its trace in their features
+    with_images = losses(recipe_of(own, model, data=given), tmp_path / "pictures")
     recipe = recipe_of(own, model, data=given | {"features": "auto"})
     path = prepare(recipe)
     assert path == default_path(recipe, own) == tmp_path / "own.tried.features.h5"
     with_features = losses(recipe, tmp_path / "features")
     assert len(with_features) == 3
-    assert with_features == pytest.approx(with_pictures, rel=noise)
-    assert with_features != with_pictures, "fp16 leaves its trace, or the features were not used"
+    assert with_features == pytest.approx(with_images, rel=noise)
+    assert with_features != with_images, "fp16 leaves its trace, or the features were not used"
     log = (tmp_path / "features" / "log.txt").read_text()
     assert f"features: {path}" in log
 
 
-def test_a_cached_training_reads_no_picture_and_resumes_exactly(
+def test_a_cached_training_reads_no_image_and_resumes_exactly(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = recipe_of(store, VLT, data={"features": str(tmp_path / "f.h5"), "augment": {"flip": 0.5}})
@@ -197,7 +197,7 @@ def test_what_is_there_is_not_computed_again_and_what_is_stale_is(store: Path, t
     assert path.stat().st_mtime_ns != before
 
 
-def test_without_a_file_auto_trains_on_pictures_and_says_so(store: Path, tmp_path: Path) -> None:
+def test_without_a_file_auto_trains_on_images_and_says_so(store: Path, tmp_path: Path) -> None:
     recipe = recipe_of(store, VLT, data={"features": "auto"}, train={"max_steps": 1})
     train(recipe, out=tmp_path / "run", device="cpu")
     log = (tmp_path / "run" / "log.txt").read_text()
@@ -286,7 +286,7 @@ def test_where_no_features_can_be_auto_goes_without_and_a_named_file_is_refused(
             FeatureRun(recipe, opened)
 
 
-def test_a_backbone_that_is_let_loose_later_trains_on_pictures_again(store: Path, tmp_path: Path) -> None:
+def test_a_backbone_that_is_let_loose_later_trains_on_images_again(store: Path, tmp_path: Path) -> None:
     own = tmp_path / "own.h5"
     shutil.copy(store, own)
     prepare(recipe_of(own, VLT))
@@ -295,7 +295,7 @@ def test_a_backbone_that_is_let_loose_later_trains_on_pictures_again(store: Path
     assert "features: none, so the encoders run whole at every step" in (tmp_path / "run" / "log.txt").read_text()
 
 
-def test_pictures_of_several_sizes_that_fill_up_a_batch_keep_auto_away(store: Path, tmp_path: Path) -> None:
+def test_images_of_several_sizes_that_fill_up_a_batch_keep_auto_away(store: Path, tmp_path: Path) -> None:
     own = tmp_path / "own.h5"
     shutil.copy(store, own)
     path = prepare(recipe_of(own, REFERFORMER, data={"features": "auto"}))
@@ -316,7 +316,7 @@ def test_joined_stores_have_a_file_each(store: Path, tmp_path: Path) -> None:
     said = [replace(record, expressions=tuple(map(_said_otherwise, record.expressions))) for record in dataset.records]
     write_store(replace(dataset, name="other", records=said), other)
     data = {"also": [str(other)], "augment": {"flip": 0.5}, "batch_size": 1}
-    with_pictures = losses(recipe_of(own, REFERFORMER, data=data), tmp_path / "pictures")
+    with_images = losses(recipe_of(own, REFERFORMER, data=data), tmp_path / "pictures")
     recipe = recipe_of(own, REFERFORMER, data=data | {"features": "auto"})
     with Store(own) as first, Store(other) as second:
         run = FeatureRun(recipe, first, also=[second])
@@ -327,7 +327,7 @@ def test_joined_stores_have_a_file_each(store: Path, tmp_path: Path) -> None:
         second_path = run.write(run.plan(second), device=CPU)
     assert [first_path.name, second_path.name] == ["own.tried.features.h5", "other.tried.features.h5"]
     with_features = losses(recipe, tmp_path / "features")
-    assert len(with_features) == 3 and with_features == pytest.approx(with_pictures, rel=2e-3)
+    assert len(with_features) == 3 and with_features == pytest.approx(with_images, rel=2e-3)
     log = (tmp_path / "features" / "log.txt").read_text()
     assert f"features: {first_path}, 20 images" in log and f"; {second_path}, 10 images" in log
     with pytest.raises(UsageError, match=r"each with its own; set data\.features=auto"):

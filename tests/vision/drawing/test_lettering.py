@@ -1,4 +1,4 @@
-"""Text on pictures."""
+"""Text on images."""
 
 from __future__ import annotations
 

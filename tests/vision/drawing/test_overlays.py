@@ -1,4 +1,4 @@
-"""Overlays: what is drawn where, at any size of picture."""
+"""Overlays: what is drawn where, at any size of image."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def test_the_object_is_tinted_evenly_and_the_rest_left_alone() -> None:
     assert (drawn[outer] == GREY).all()
 
 
-def test_the_tint_lets_the_picture_show_through() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
+def test_the_tint_lets_the_image_show_through() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
     mask = np.ones((100, 100), dtype=bool)
-    drawn = overlay(picture, [mask])
+    drawn = overlay(image, [mask])
     for channel in range(3):
-        assert np.corrcoef(picture[..., channel].ravel(), drawn[..., channel].ravel())[0, 1] > 0.99
+        assert np.corrcoef(image[..., channel].ravel(), drawn[..., channel].ravel())[0, 1] > 0.99
 
 
 def test_the_outline_lies_outside_the_object_in_its_colour() -> None:
@@ -62,12 +62,12 @@ def test_one_pixel_objects_can_be_seen() -> None:
 
 
 def test_the_input_is_not_changed() -> None:
-    picture, mask = grey(50, 60), disc(50, 60, y=20, x=20, radius=9)
-    overlay(picture, [mask], ["a cup"])
-    assert (picture == GREY).all() and mask.sum() == disc(50, 60, y=20, x=20, radius=9).sum()
+    image, mask = grey(50, 60), disc(50, 60, y=20, x=20, radius=9)
+    overlay(image, [mask], ["a cup"])
+    assert (image == GREY).all() and mask.sum() == disc(50, 60, y=20, x=20, radius=9).sum()
 
 
-def test_a_label_stands_beside_the_object_within_the_picture() -> None:
+def test_a_label_stands_beside_the_object_within_the_image() -> None:
     mask = disc(240, 320, y=140, x=160, radius=50)
     with_label = overlay(grey(240, 320), [mask], ["the red cup"])
     without = overlay(grey(240, 320), [mask])
@@ -95,7 +95,7 @@ def test_labels_never_cover_an_object(height: int, width: int, discs: list[tuple
     assert not (changed & np.logical_or.reduce(masks)).any()
 
 
-def test_an_object_that_fills_the_picture_is_named_below_it() -> None:
+def test_an_object_that_fills_the_image_is_named_below_it() -> None:
     drawn = overlay(grey(240, 320), [np.ones((240, 320), dtype=bool)], ["everything"])
     assert drawn.shape[0] > 240 and drawn.shape[1] == 320
     np.testing.assert_array_equal(drawn[:240], overlay(grey(240, 320), [np.ones((240, 320), dtype=bool)]))
@@ -104,7 +104,7 @@ def test_an_object_that_fills_the_picture_is_named_below_it() -> None:
     assert near(bar, COLOURS[0]).any() and (bar < 60).all(axis=2).any()
 
 
-def test_nothing_found_is_said_below_the_picture() -> None:
+def test_nothing_found_is_said_below_the_image() -> None:
     nothing = np.zeros((240, 320), dtype=bool)
     drawn = overlay(grey(240, 320), [nothing], ["the unicorn"])
     assert (drawn[:240] == GREY).all()
@@ -131,7 +131,7 @@ def test_labels_are_legible_at_any_size(shape: tuple[int, int]) -> None:
     assert rows[-1] - rows[0] >= 8, "letters are at least 9 pixels high"
 
 
-def test_letters_grow_with_the_picture() -> None:
+def test_letters_grow_with_the_image() -> None:
     heights = []
     for side in (200, 800, 2000):
         drawn = overlay(grey(side, side), [np.ones((side, side), dtype=bool)], ["the cup"])

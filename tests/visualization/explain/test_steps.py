@@ -57,12 +57,12 @@ def test_what_is_drawn_follows_the_numbers() -> None:
 
 
 @pytest.mark.parametrize("shape", [(400, 20), (20, 400), (1, 1), (2000, 1500)])
-def test_pictures_of_any_shape(shape: tuple[int, int]) -> None:
+def test_images_of_any_shape(shape: tuple[int, int]) -> None:
     sheet = sheet_of([view(peak=0.0)], image=np.zeros((*shape, 3), np.uint8) if min(shape) > 25 else None)
     assert sheet.shape[1] >= 760
     if min(shape) <= 25:
-        picture = np.zeros((*shape, 3), np.uint8)
-        sheet = sheet_of([view(words=0)], image=picture, text="x " * 80, words=())
+        image = np.zeros((*shape, 3), np.uint8)
+        sheet = sheet_of([view(words=0)], image=image, text="x " * 80, words=())
         assert sheet.ndim == 3
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.colour_finder import SIDE, ColourFinder, made_store, picture, stripe
+from helpers.colour_finder import SIDE, ColourFinder, made_store, png, stripe
 
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.data.store.reader import Store
@@ -55,11 +55,9 @@ def test_json_holds_all_that_the_figures_rest_on(report: Report, tmp_path: Path)
     assert told["best"][0]["iou"] == 1
 
 
-def test_pictures_that_are_in_the_training_split_too_are_told(tmp_path: Path) -> None:
+def test_images_that_are_in_the_training_split_too_are_told(tmp_path: Path) -> None:
     images = {
-        number: ImageRecord(
-            image_id=number, file_name="a.png", height=SIDE, width=SIDE, data=picture(*[stripe(0, 4)] * 3)
-        )
+        number: ImageRecord(image_id=number, file_name="a.png", height=SIDE, width=SIDE, data=png(*[stripe(0, 4)] * 3))
         for number in (1, 2)
     }
     mask = rle.encode(stripe(0, 4))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.browser import Browser, find_chromium
-from helpers.colour_finder import SIDE, ColourFinder, picture, stripe
+from helpers.colour_finder import SIDE, ColourFinder, png, stripe
 
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
@@ -36,9 +36,9 @@ CATEGORIES = {1: "stripe", 2: 'wine "glass" <b>'}
 
 
 def made_store(folder: Path) -> Path:
-    """Eight pictures; in picture k a red stripe that is annotated k columns too wide, one more red and one green.
+    """Eight images; in image k a red stripe that is annotated k columns too wide, one more red and one green.
 
-    The sentence about green is right, those about red have an IoU of 8 / (8 + k); odd pictures also have a blue one
+    The sentence about green is right, those about red have an IoU of 8 / (8 + k); odd images also have a blue one
     without a target, none of which is found.
     """
     pictures, annotations, records = {}, {}, []
@@ -48,7 +48,7 @@ def made_store(folder: Path) -> Path:
             file_name=f"{k}.png",
             height=SIDE,
             width=SIDE,
-            data=picture(stripe(0, 8), stripe(20, 24), stripe(0, 0)),
+            data=png(stripe(0, 8), stripe(20, 24), stripe(0, 0)),
         )
         masks = (stripe(0, 8 + k), stripe(20, 24), stripe(28, 29))
         for place, (mask, category) in enumerate(zip(masks, (1, 2, 1), strict=True)):
@@ -100,9 +100,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
         system = ColourFinder()
         report = evaluate(system, store, split="val", protocols=["original", "lavt"], resamples=50)
         listing = listing_of(report)
-        pictures = image_samples(report, listing, store, masks_of=asked(system, store), each=3)
+        images = image_samples(report, listing, store, masks_of=asked(system, store), each=3)
     path = folder / "report.html"
-    write_report(path, report, about={"model": "runs/<script>x</script>"}, pictures=pictures, listing=listing)
+    write_report(path, report, about={"model": "runs/<script>x</script>"}, pictures=images, listing=listing)
     return path, report
 
 
@@ -137,7 +137,7 @@ def test_the_page_needs_nothing_and_runs_nothing_from_data(made: tuple[Path, Rep
     assert "http://" not in content and "https://" not in content
 
 
-def test_the_worst_and_the_best_are_shown_one_a_picture(made: tuple[Path, Report]) -> None:
+def test_the_worst_and_the_best_are_shown_one_an_image(made: tuple[Path, Report]) -> None:
     path, report = made
     content = path.read_text(encoding="utf-8")
     worst, best = content.split("<h3>Best</h3>")
@@ -152,7 +152,7 @@ def test_the_worst_and_the_best_are_shown_one_a_picture(made: tuple[Path, Report
     assert content.count("data:image/jpeg") == 6
 
 
-def test_a_picture_shows_the_mask_that_was_measured(made: tuple[Path, Report], tmp_path: Path) -> None:
+def test_an_image_shows_the_mask_that_was_measured(made: tuple[Path, Report], tmp_path: Path) -> None:
     rows = [row for row in made[1].rows() if row["protocol"] == "original"]
     with Store(made_store(tmp_path)) as store:
         masks = dict(asked(ColourFinder(), store)([row["sample"] for row in rows]))
@@ -173,7 +173,7 @@ def test_cards_lists_and_charts_agree_on_samples_without_a_target(tmp_path: Path
         masks = {row: np.ones((SIDE, SIDE), dtype=bool) for row in store.sentences("val").tolist()}
         report = evaluate(Everywhere(), store, split="val", protocols=["original", "lavt"], resamples=0)
         listing = listing_of(report)
-        pictures = image_samples(
+        images = image_samples(
             report, listing, store, masks_of=lambda rows: [(row, masks[row]) for row in rows], each=4
         )
     targeted = np.array(listing.columns["targeted"], dtype=bool)
@@ -181,7 +181,7 @@ def test_cards_lists_and_charts_agree_on_samples_without_a_target(tmp_path: Path
     by_original = np.array([iou is not None for iou in listing.ious["original"]])
     assert (by_original == targeted).all() and None not in listing.ious["lavt"]
     assert [rank for rank, own in zip(listing.ranks["original"], targeted, strict=True) if not own] == [0.0] * 4
-    write_report(tmp_path / "report.html", report, about={}, pictures=pictures, listing=listing)
+    write_report(tmp_path / "report.html", report, about={}, pictures=images, listing=listing)
     write_report(tmp_path / "report.md", report, about={"model": "runs/mine/best.safetensors"})
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "4 samples without a target have no IoU" in page
@@ -210,7 +210,7 @@ def test_the_title_names_the_model(model: str | None, title: str) -> None:
     assert report_title({"model": model, "dataset": dataset, "split": "val"}) == title
 
 
-def test_pictures_are_bounded_and_long_lists_cut(made: tuple[Path, Report], tmp_path: Path) -> None:
+def test_images_are_bounded_and_long_lists_cut(made: tuple[Path, Report], tmp_path: Path) -> None:
     _, report = made
     listing = listing_of(report, max_count=6)
     assert (len(listing), listing.total) == (6, 28)
@@ -316,7 +316,7 @@ def test_a_link_leads_to_a_sample(opened: Browser, made: tuple[Path, Report]) ->
     [panel] = opened.texts("#detail")
     assert f"s{row['sample']}: {EVIL[3]}" in panel
     assert f"IoU (original){row['iou']:.4f}" in panel
-    assert opened.ask("document.querySelectorAll('#detail img').length") == 1  # One of the worst: it has a picture.
+    assert opened.ask("document.querySelectorAll('#detail img').length") == 1  # One of the worst: it has an image.
     top = opened.ask("document.querySelector('#detail').getBoundingClientRect().top")
     assert 0 < top < 100
     assert opened.texts("#sample-table tr.current td:nth-child(1)") == [f"s{row['sample']}"]

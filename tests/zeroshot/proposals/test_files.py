@@ -20,7 +20,7 @@ from risctl.zeroshot.proposals.ground_truth import GroundTruth
 MASKS = np.zeros((2, 6, 8), dtype=bool)
 MASKS[0, 1:3, 2:5] = True
 MASKS[1, 4:, :] = True
-PICTURE = InputImage(pixels=np.zeros((6, 8, 3), dtype=np.uint8), name="COCO_train2014_000000000042.jpg")
+IMAGE = InputImage(pixels=np.zeros((6, 8, 3), dtype=np.uint8), name="COCO_train2014_000000000042.jpg")
 
 
 def test_coco_results(tmp_path: Path) -> None:
@@ -34,39 +34,39 @@ def test_coco_results(tmp_path: Path) -> None:
             ]
         )
     )
-    found = open_proposal_files(path)(PICTURE)
+    found = open_proposal_files(path)(IMAGE)
     assert np.array_equal(found.masks, MASKS)
     assert found.scores.tolist() == [0.5, 0.25]
     assert found.categories.tolist() == [3, 0]
-    assert len(open_proposal_files(path)(InputImage(pixels=PICTURE.pixels, name="9.jpg"))) == 0
-    assert len(open_proposal_files(path)(InputImage(pixels=PICTURE.pixels, name="x.jpg", image_id=7))) == 1
+    assert len(open_proposal_files(path)(InputImage(pixels=IMAGE.pixels, name="9.jpg"))) == 0
+    assert len(open_proposal_files(path)(InputImage(pixels=IMAGE.pixels, name="x.jpg", image_id=7))) == 1
 
 
 def test_a_coco_dataset_by_file_name(tmp_path: Path) -> None:
     path = tmp_path / "set.json"
-    images = [{"id": 1, "file_name": PICTURE.name}]
+    images = [{"id": 1, "file_name": IMAGE.name}]
     entries = [{"image_id": 1, "segmentation": rle.encode(MASKS[1])}]
     path.write_text(json.dumps({"images": images, "annotations": entries}))
-    assert np.array_equal(open_proposal_files(path)(PICTURE).masks, MASKS[1:])
+    assert np.array_equal(open_proposal_files(path)(IMAGE).masks, MASKS[1:])
 
 
 def test_npz_and_pngs(tmp_path: Path) -> None:
     np.savez(tmp_path / "one.npz", masks=MASKS, scores=np.array([0.1, 0.2]))
-    assert open_proposal_files(tmp_path / "one.npz")(PICTURE).scores.tolist() == np.float32([0.1, 0.2]).tolist()
+    assert open_proposal_files(tmp_path / "one.npz")(IMAGE).scores.tolist() == np.float32([0.1, 0.2]).tolist()
     folder = tmp_path / "npz"
     folder.mkdir()
     np.savez(folder / "42.npz", masks=MASKS.astype(np.float32))
-    assert np.array_equal(open_proposal_files(folder)(PICTURE).masks, MASKS)
+    assert np.array_equal(open_proposal_files(folder)(IMAGE).masks, MASKS)
     pngs = tmp_path / "png"
     (pngs / "42").mkdir(parents=True)
     for number, mask in enumerate(MASKS):
         Image.fromarray(mask.astype(np.uint8) * 255).save(pngs / "42" / f"{number}.png")
-    assert np.array_equal(open_proposal_files(pngs)(PICTURE).masks, MASKS)
+    assert np.array_equal(open_proposal_files(pngs)(IMAGE).masks, MASKS)
     numbered = tmp_path / "numbered"
     numbered.mkdir()
     Image.fromarray((MASKS[0] * 1 + MASKS[1] * 2).astype(np.uint8)).save(numbered / "42.png")
-    assert np.array_equal(open_proposal_files(numbered)(PICTURE).masks, MASKS)
-    assert len(open_proposal_files(numbered)(InputImage(pixels=PICTURE.pixels, name="other.jpg"))) == 0
+    assert np.array_equal(open_proposal_files(numbered)(IMAGE).masks, MASKS)
+    assert len(open_proposal_files(numbered)(InputImage(pixels=IMAGE.pixels, name="other.jpg"))) == 0
 
 
 def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
@@ -77,10 +77,10 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
         open_proposal_files(tmp_path / "bad.json")
     np.savez(tmp_path / "bad.npz", masks=np.zeros((1, 3, 3)))
     with pytest.raises(DataError, match=r"\(N, 6, 8\)"):
-        open_proposal_files(tmp_path / "bad.npz")(PICTURE)
+        open_proposal_files(tmp_path / "bad.npz")(IMAGE)
     (tmp_path / "size.json").write_text(json.dumps([{"image_id": 42, "segmentation": rle.empty(3, 3)}]))
     with pytest.raises(DataError, match=r"\[3, 3\] does not fit"):
-        open_proposal_files(tmp_path / "size.json")(PICTURE)
+        open_proposal_files(tmp_path / "size.json")(IMAGE)
 
 
 def test_ground_truth_is_the_stores_own(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from risctl.zeroshot.proposals.mask2former import Mask2Former, load_mask2former
 from risctl.zeroshot.proposals.mask_rcnn import MaskRCNN, load_mask_rcnn
 from risctl.zeroshot.proposals.segment_anything import load_segment_anything
 
-PICTURE = InputImage(pixels=np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8), name="noise.png")
+IMAGE = InputImage(pixels=np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8), name="noise.png")
 
 
 def test_mask2former(tmp_path: Path) -> None:
@@ -39,10 +39,10 @@ def test_mask2former(tmp_path: Path) -> None:
     processor = Mask2FormerImageProcessor(size={"shortest_edge": 32, "longest_edge": 64}, ignore_index=255)
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
-    found = load_mask2former(str(tmp_path))(PICTURE)
+    found = load_mask2former(str(tmp_path))(IMAGE)
     assert found.masks.shape == (5, 40, 60)
     assert (np.diff(found.scores) <= 0).all()
-    assert np.array_equal(found.masks, Mask2Former(model, processor, name="m")(PICTURE).masks)
+    assert np.array_equal(found.masks, Mask2Former(model, processor, name="m")(IMAGE).masks)
     with pytest.raises(CheckpointError, match="SAM family"):
         load_segment_anything(str(tmp_path))
 
@@ -55,7 +55,7 @@ def test_mask_rcnn(tmp_path: Path) -> None:
         weights=None, weights_backbone=None, num_classes=3, min_size=64, max_size=96, box_score_thresh=0.0,
         box_detections_per_img=4,
     )  # fmt: skip
-    found = MaskRCNN(model, name="m")(PICTURE)
+    found = MaskRCNN(model, name="m")(IMAGE)
     assert found.masks.shape[1:] == (40, 60)
     assert len(found.masks) == len(found.scores) <= 4
     (tmp_path / "weights.pth").write_text("no weights")

@@ -14,7 +14,7 @@ from risctl.errors import CheckpointError, MachineError
 from risctl.zeroshot.proposals.base import InputImage
 from risctl.zeroshot.proposals.segment_anything import DEFAULTS, SegmentAnything, load_segment_anything
 
-PICTURE = InputImage(pixels=np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8), name="noise.png")
+IMAGE = InputImage(pixels=np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8), name="noise.png")
 FAMILY = {"sam": "sam", "sam2": "sam2", "sam2_video": "sam2", "sam_hq": "sam-hq", "edgetam": "edgetam"}
 ANYTHING = {"predicted_iou": -1e9, "stability": -1e9}
 
@@ -26,21 +26,21 @@ def test_a_model_proposes_from_its_folder(tmp_path: Path, kind: str) -> None:
         source = load_segment_anything(folder, family=family, points=2)
         assert source.name == f"{kind} {folder}"
     # Random weights are sure of nothing.
-    assert len(source(PICTURE)) == 0
+    assert len(source(IMAGE)) == 0
 
 
 @pytest.mark.parametrize("kind", ["sam", "sam2", "sam_hq", "edgetam"])
 @torch.no_grad()
 def test_proposals_are_the_models_masks_at_the_grids_points(kind: str) -> None:
-    """Against the model asked about one point through its own processor: in a picture that is not square."""
+    """Against the model asked about one point through its own processor: in an image that is not square."""
     model, processor = tiny_sam(kind)
     source = SegmentAnything(model, processor.image_processor, name=kind, points=1, **ANYTHING)
-    found = source(PICTURE)
+    found = source(IMAGE)
     assert found.masks.dtype == bool
     assert found.masks.shape[1:] == (40, 60)
     assert len(found) == len(found.scores) > 0
     assert (np.diff(found.scores) <= 0).all()
-    image = Image.fromarray(PICTURE.pixels)
+    image = Image.fromarray(IMAGE.pixels)
     for points, same in (([[[[30, 20]]]], True), ([[[[3, 37]]]], False)):
         inputs = processor(images=image, input_points=points, return_tensors="pt")
         outputs = model(**{name: inputs[name] for name in ("pixel_values", "input_points")})
@@ -53,10 +53,10 @@ def test_proposals_are_the_models_masks_at_the_grids_points(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "side"), [("sam", (32, 21)), ("sam2", (64, 64)), ("edgetam", (64, 64))])
-def test_the_grid_covers_a_picture_that_is_not_square(kind: str, side: tuple[int, int]) -> None:
+def test_the_grid_covers_an_image_that_is_not_square(kind: str, side: tuple[int, int]) -> None:
     model, processor = tiny_sam(kind)
     source = SegmentAnything(model, processor.image_processor, name=kind)
-    image = Image.fromarray(PICTURE.pixels)
+    image = Image.fromarray(IMAGE.pixels)
     chunks = list(source._pipeline.preprocess(image, points_per_crop=4, points_per_batch=6))
     assert [chunk["input_points"].shape[1] for chunk in chunks] == [6, 6, 4]
     points = torch.cat([chunk["input_points"] for chunk in chunks], dim=1).reshape(16, 2)
@@ -71,7 +71,7 @@ def test_batches_of_points_change_nothing() -> None:
         SegmentAnything(model, processor.image_processor, name="m", points=3, points_per_batch=size, **ANYTHING)
         for size in (64, 2)
     )
-    assert np.array_equal(every(PICTURE).masks, few(PICTURE).masks)
+    assert np.array_equal(every(IMAGE).masks, few(IMAGE).masks)
 
 
 def test_edgetam_with_timms_backbone(tmp_path: Path) -> None:

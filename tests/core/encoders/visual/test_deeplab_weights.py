@@ -164,7 +164,7 @@ def test_what_cannot_be_read_is_told(tmp_path: Path, name: str) -> None:
 
 
 def test_same_padding_and_strides_are_those_of_the_published_network() -> None:
-    """Of an even side, the first convolution begins two pixels before the picture, the pooling at it, 1x1 strides at 0.
+    """Of an even side, the first convolution begins two pixels before the image, the pooling at it, 1x1 strides at 0.
 
     The features F1 to F5 of a random network were compared with TensorFlow's own: 2e-6 of the largest value apart.
     """

@@ -7,7 +7,7 @@ import torch
 from risctl.core.encoders.visual.resnet import ResNet
 
 
-def test_resnet_norms_the_picture_itself() -> None:
+def test_resnet_norms_the_image_itself() -> None:
     backbone = ResNet("resnet18").eval()
     seen: list[torch.Tensor] = []
     backbone.conv1.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
