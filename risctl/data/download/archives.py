@@ -5,10 +5,12 @@ from __future__ import annotations
 import secrets
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO
 
 from risctl.data.free_space import require_space
 from risctl.errors import DataError
@@ -23,14 +25,30 @@ MAX_BYTES = 200 * 10**9
 
 _BLOCK = 1 << 20
 
+# LZMA's own header asks for up to 4 GB of memory, whatever the file holds.
+_METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated", zipfile.ZIP_BZIP2: "bzip2"}
+
+# What zipfile and the decompressors raise on damaged files, beside OSError; RuntimeError: a password is needed.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    IndexError,
+    OverflowError,
+)
+
 
 def check_zip(path: Path) -> None:
     """Raises `DataError` unless the file `path` is a zip with its table of contents, which lies at the very end."""
     try:
         with zipfile.ZipFile(path) as archive:
             archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise DataError(f"it is not a complete zip archive ({error})") from error
+    except (*_DAMAGED, OSError) as error:
+        raise DataError(f"it is not a complete zip archive ({_first_line(error)})") from error
 
 
 def unpack(
@@ -69,8 +87,8 @@ def unpack(
             aside.mkdir()
             _extract(archive, entries, aside, path, progress)
         return [_move(aside / name, folder / name) for name in entries]
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{path} is damaged ({error}); download it again") from error
+    except _DAMAGED as error:
+        raise DataError(f"{path} is damaged ({_first_line(error)}); download it again") from error
     except OSError as error:
         raise as_error(error, folder) from error
     finally:
@@ -94,6 +112,10 @@ def _checked(
             raise DataError(f"{path} holds {info.filename!r}, a link or device; only files are unpacked")
         if info.flag_bits & 0x1:
             raise DataError(f"{path} holds {info.filename!r} encrypted")
+        if info.compress_type not in _METHODS:
+            raise DataError(
+                f"{path} holds {info.filename!r}, packed by another method than {', '.join(_METHODS.values())}"
+            )
         if info.is_dir() or name.parts[0] == "__MACOSX":
             continue
         if name in entries:
@@ -132,7 +154,7 @@ def _extract(
         target.parent.mkdir(parents=True, exist_ok=True)
         written = 0
         with archive.open(info) as packed, target.open("xb") as handle:
-            while block := packed.read(_BLOCK):
+            while block := _read(packed):
                 written += len(block)
                 # The table of contents is the archive's own claim.
                 if written > info.file_size:
@@ -141,6 +163,19 @@ def _extract(
         done += written
         if progress:
             progress(done, total)
+
+
+def _read(packed: IO[bytes]) -> bytes:
+    try:
+        return packed.read(_BLOCK)
+    except OSError as error:
+        # bzip2 raises it on damaged data; what is raised by writing is another matter.
+        raise zipfile.BadZipFile(_first_line(error)) from error
+
+
+def _first_line(error: Exception) -> str:
+    shown = "".join(character if character.isprintable() else "?" for character in str(error).partition("\n")[0])
+    return shown[:200] or type(error).__name__
 
 
 def _move(source: Path, target: Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from risctl.data.datasets.descriptor import AnnotationFiles, DatasetDescriptor
 from risctl.data.datasets.image_folders import ImageFolders, find_images, sampled
-from risctl.data.download.archives import check_zip, unpack
+from risctl.data.download.archives import MAX_BYTES, check_zip, unpack
 from risctl.data.download.hub import NotOnHubError
 from risctl.data.download.hub_tables import fetch_table
 from risctl.data.download.mirrors import RetryPolicy, download
@@ -140,7 +140,7 @@ def fetch(source: Source, downloads: Downloads, stage: Stage) -> None:
         )
     if source.is_archive:
         with stage(f"unpacking {source.file_name}") as advance:
-            unpack(found.path, folder, progress=advance)
+            unpack(found.path, folder, max_bytes=min(MAX_BYTES, max(10 * source.about, 10**9)), progress=advance)
         found.path.unlink()
 
 

@@ -132,3 +132,26 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path) -> None:
         unpack(archive, tmp_path / "data")
     assert not list((tmp_path / "data").iterdir())
     assert len(unpack(archive, tmp_path / "data")) == 2
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_damaged_contents_are_one_error_whatever_the_method(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "a.zip"
+    content = bytes(range(256)) * 200
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a.txt", content)
+    assert [one.read_bytes() for one in unpack(path, tmp_path / "whole")] == [content]
+    data = bytearray(path.read_bytes())
+    for place in (60, 61, len(data) // 2):
+        data[place] ^= 0x55
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="damaged.*download it again"):
+        unpack(path, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_lzma_which_may_ask_for_any_memory_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.txt", "text")
+    with pytest.raises(DataError, match="another method than stored, deflated, bzip2"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
