@@ -145,7 +145,7 @@ def test_damaged_contents_are_one_error_whatever_the_method(tmp_path: Path, meth
     for place in (60, 61, len(data) // 2):
         data[place] ^= 0x55
     path.write_bytes(data)
-    with pytest.raises(DataError, match="damaged.*download it again"):
+    with pytest.raises(DataError, match=r"damaged.*download it again"):
         unpack(path, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 
