@@ -20,6 +20,7 @@ TOKENIZER = "roberta-base"
 """The tokenizer of every published checkpoint."""
 
 _A2D_LONGEST = 640
+_A2D_WINDOW = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,8 @@ def import_referformer(
         out: The checkpoint to write.
         tokenizer: RoBERTa's tokenizer, a folder or hub id; the checkpoint then holds it.
         new_classes: Whether it begins with one new class output, for fine-tuning after the pretraining with many.
-        a2d: Whether it predicts as for A2D-Sentences: longest side 640, the centre frame of a clip alone.
+        a2d: Whether it predicts as for A2D-Sentences: longest side 640, the centre frame of a clip alone, which a video
+            backbone sees with two frames on either side.
 
     Raises:
         CheckpointError: The file is of another model; unknown and missing keys are named.
@@ -61,7 +63,8 @@ def import_referformer(
     if new_classes:
         section["classes"] = 1
     if a2d:
-        section |= {"centre_only": True, "longest_side": _A2D_LONGEST}
+        section |= {"centre_only": True, "longest_side": _A2D_LONGEST, "input_multiple": 32, "mask_resize": "nearest"}
+        section["window"] = _A2D_WINDOW if section["visual"]["name"].startswith("video_") else 1
     section["text"]["tokens"] = tokenizer
     pairs = BytePairs.load(tokenizer)
     words = len(published["text_encoder.embeddings.word_embeddings.weight"])

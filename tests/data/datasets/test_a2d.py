@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 from risctl.cli.app import app
 from risctl.data.datasets.a2d.reader import read_a2d, read_jhmdb
 from risctl.data.store.reader import Store
+from risctl.data.store.windows import FrameWindows
 from risctl.data.store.writer import write_store
-from risctl.errors import DataError
+from risctl.errors import DataError, UsageError
 from risctl.vision import rle
 from risctl.vision.video_frames import VideoWriter
 
@@ -135,3 +136,29 @@ def test_the_commands_write_stores(name: str, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["prepare", name, "--from", str(root), "--out", str(out), "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["counts"]["test"]["refs"] == (2 if name == "a2d" else 1)
+
+
+def test_frames_around_the_annotated_ones_are_kept(tmp_path: Path) -> None:
+    """Of six frames, annotated in the second and the fifth; JHMDB's of forty, in the third."""
+    root = write_a2d(tmp_path / "a2d", TEXTS)
+    for window, kept in ((0, [2, 5]), (1, [1, 2, 3, 4, 5, 6]), (3, [1, 2, 3, 4, 5, 6])):
+        dataset = read_a2d(root, window=window)
+        names = [image.file_name for image in dataset.images.values()]
+        assert names == [f"{video}/{number:05d}.jpg" for video in ("one", "two") for number in kept]
+        assert len(dataset.records) == 6 and len(dataset.annotations) == 6
+    write_store(read_a2d(root), tmp_path / "a2d.h5")
+    with Store(tmp_path / "a2d.h5") as store:
+        assert store.counts()["train"]["images"] == 2  # those that are annotated
+        number, rows = FrameWindows(store).around(store.sentence(0).image)
+        assert number == 2 and list(rows) == [1, 2, 3, 4, 5, 6]
+        assert [abs(int(store.pixels(row).mean()) - 30 * (one - 1)) < 6 for one, row in rows.items()] == [True] * 6
+    path = "/elsewhere/Rename_Images/pullup/v/00003.png"
+    entries: list[list[object]] = [["v", path, "masks", 40, "a man"], ["v", path, "masks", 40, "the man"]]
+    dataset = read_jhmdb(write_jhmdb(tmp_path / "set", entries))
+    names = sorted(image.file_name for image in dataset.images.values())
+    assert names == [f"pullup/v/{number:05d}.png" for number in range(1, 7)]
+    assert len({record.image_id for record in dataset.records}) == 1
+    done = CliRunner().invoke(
+        app, ["prepare", "a2d", "--from", str(root), "--out", str(tmp_path / "no.h5"), "--window", "-1"]
+    )
+    assert isinstance(done.exception, UsageError) and not (tmp_path / "no.h5").exists()

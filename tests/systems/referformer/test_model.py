@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from helpers.system_contract import TEXTS
 
 from risctl.data.batch import Batch, Item, collate
 from risctl.data.records import SampleIds
+from risctl.data.store.reader import Store
+from risctl.data.store.writer import write_store
 from risctl.errors import UsageError
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
@@ -186,3 +189,97 @@ def test_the_last_layer_alone_predicts_as_among_all() -> None:
     last = among.extras["layers"][-1]
     assert torch.allclose(alone.extras["layers"][-1].masks, last.masks, atol=1e-4)
     assert torch.allclose(alone.logits, among.logits, atol=1e-4)
+
+
+def test_the_annotated_frame_is_decoded_wherever_it_stands() -> None:
+    """Video backbones see all frames; the transformer, and the loss, the annotated one."""
+    system = system_of(centre_only=True, window=3, visual={"name": "video_swin_t"})
+    clip = clips_of(system, frames=3, sizes=((48, 64), (48, 64)))
+    assert clip.targets is not None
+    frame = torch.tensor([2, 0])
+    targets = clip.targets[torch.arange(2), frame][:, None]
+    batch = replace(clip, annotated=frame, targets=targets, boxes=torch.tensor([[[0.5, 0.5, 0.2, 0.4]]] * 2))
+    with torch.no_grad():
+        output = system(batch)
+        middle = system(replace(batch, annotated=torch.tensor([1, 1])))
+        alone = system(replace(batch, images=clip.images[torch.arange(2), frame], annotated=None))
+    assert output.logits.shape[:2] == (2, 1)
+    assert not torch.allclose(output.logits, middle.logits)
+    assert not torch.allclose(output.logits[:, 0], alone.logits)  # the frames around it are seen
+    assert all(value.isfinite() for value in system.loss(output, batch).values())
+
+
+def test_an_annotated_frame_is_evaluated_with_those_around_it(tmp_path: Path) -> None:
+    from helpers.annotated_frames import annotated_frames_dataset
+
+    from risctl.evaluation.image_evaluator import evaluate
+
+    write_store(annotated_frames_dataset(), tmp_path / "a2d.h5")
+    system = system_of(centre_only=True, window=5, visual={"name": "video_swin_t"})
+    seen = []
+    encode = system.encode_window
+    system.encode_window = lambda images, padding, frame: (  # type: ignore[method-assign]
+        seen.append((images.shape[1], int(frame))) or encode(images, padding, frame)
+    )
+    with Store(tmp_path / "a2d.h5") as store:
+        report = evaluate(system, store, split="val", protocols="a2d", resamples=0)
+    assert seen == [(5, 2), (5, 2)] and report.results["a2d"].figures
+
+
+def test_boxes_of_a_batch_take_the_place_of_those_of_the_masks() -> None:
+    masks = torch.zeros(1, 2, 32, 32)
+    masks[0, 0, 8:16, 4:12] = 1
+    like, padding = torch.zeros(1, 2, 3, 8, 8), torch.zeros(1, 32, 32, dtype=torch.bool)
+    boxes = torch.tensor([[[0.4, 0.4, 0.5, 0.5], [0.0, 0.0, 0.0, 0.0]]])
+    target = clip_targets(masks, padding, like=like, boxes=boxes)
+    assert torch.equal(target.boxes, boxes) and target.valid.tolist() == [[True, False]]
+
+
+def test_masks_of_images_come_back_as_the_published_postprocessor_brings_them() -> None:
+    """PostProcessSegm: logits four times larger, threshold, cut to the resized image, nearest to the original."""
+    system = system_of(input_multiple=32, mask_resize="nearest", longest_side=None)
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    image, geometry = system.preprocess.image(pixels)
+    assert image.shape == (3, 64, 96) and geometry.padding()[:, 67:].all() and geometry.padding()[48:].all()
+    logits = torch.randn(2, 16, 24)
+    larger = torch.nn.functional.interpolate(logits[:, None], size=(64, 96), mode="bilinear", align_corners=False)
+    cut = (larger.sigmoid() > 0.5)[..., :48, :67].float()
+    wanted = torch.nn.functional.interpolate(cut, size=(50, 70), mode="nearest")[:, 0] > 0.5
+    assert torch.equal(geometry.invert(logits).sigmoid() > 0.5, wanted)
+    output = system(collate([Item(image=image, target=None, geometry=geometry, text="the cup", **_words(system))]))
+    [prediction] = system.predict(output, geometries=[geometry], texts=["the cup"], threshold=0.5)
+    assert np.array_equal(prediction.mask, geometry.invert(output.logits)[0].detach().sigmoid().numpy() > 0.5)
+
+
+def _words(system: ReferFormer) -> dict[str, Any]:
+    words, mask = system.preprocess.text("the cup")
+    return {"words": words, "word_mask": mask}
+
+
+def test_case_is_kept_where_the_recipe_says_so() -> None:
+    vocabulary = Vocabulary(["the", "cup", "Cup"])
+    lower, typed = (
+        build_system(ReferFormerModel.model_validate(SMALL | {"lowercase": lowercase}), vocabulary=vocabulary)
+        for lowercase in (True, False)
+    )
+    assert lower.preprocess.lowercase and not typed.preprocess.lowercase  # type: ignore[attr-defined]
+    assert lower.preprocess.text("The Cup")[0].tolist() == lower.preprocess.text("the cup")[0].tolist()
+
+
+def test_dropout_acts_within_a_frozen_roberta_in_training_alone() -> None:
+    text = SMALL["text"] | {"frozen": True, "dropout": 0.5}
+    system, still = (system_of(text=text | {"frozen_dropout": acts}) for acts in (True, False))
+    words, mask = system.preprocess.text("the red cup")
+    for model, acts in ((system, True), (still, False)):
+        encoder = model.train().text
+        assert not any(parameter.requires_grad for parameter in encoder.roberta.parameters())
+        states = [encoder.begin(words[None], mask[None])[0] for _ in range(2)]
+        assert torch.equal(*states) != acts
+        assert bool(encoder.frozen_part()) != acts
+        encoder = model.eval().text
+        assert torch.equal(*[encoder.begin(words[None], mask[None])[0] for _ in range(2)])
+
+
+def test_a_window_belongs_to_models_of_the_centre_frame() -> None:
+    with pytest.raises(ValueError, match="centre_only"):
+        ReferFormerModel.model_validate(SMALL | {"window": 5})
