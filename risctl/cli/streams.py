@@ -17,8 +17,9 @@ from typing import Any
 
 from risctl.errors import ClosedOutputError, MachineError
 
-# What a terminal takes for a command, what turns text around or breaks its lines, and bytes that are no text.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# What a terminal takes for a command, what turns text around or breaks its lines, and bytes that are no text. Compiled
+# when it is needed first, which help does not.
+_UNSAFE = "[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _CLOSED = (errno.EPIPE, errno.EBADF)
 
@@ -30,12 +31,12 @@ def escaped(text: str, *, keep: str = "") -> str:
         text: Any text. A byte of a file name that is no UTF-8 is written out as `\xff` is.
         keep: The control characters that stay: newline and tab, where they are not from data.
     """
-    return _UNSAFE.sub(lambda match: match[0] if match[0] in keep else _written_out(match[0]), text)
+    return re.sub(_UNSAFE, lambda match: match[0] if match[0] in keep else _written_out(match[0]), text)
 
 
 def escaped_json(text: str) -> str:
     """Returns JSON that means the same with its control characters written out as JSON does it."""
-    return _UNSAFE.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text)
+    return re.sub(_UNSAFE, lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text)
 
 
 def _written_out(character: str) -> str:
