@@ -54,7 +54,7 @@ def verify_caches(
                 outcome = "damaged"
             rows.append((entry, outcome))
     data = {"entries": [_record(entry) | {"verified": outcome} for entry, outcome in rows], "damaged": damaged}
-    console.result("\n".join(f"{entry.path}: {outcome}" for entry, outcome in rows), data=data, as_json=as_json)
+    console.result([f"{entry.path}: {outcome}" for entry, outcome in rows], data=data, as_json=as_json)
     if damaged:
         more = f", and {len(damaged) - _SHOWN} more" if len(damaged) > _SHOWN else ""
         raise DataError(f"{len(damaged)} damaged: {'; '.join(damaged[:_SHOWN])}{more}. `risctl cache gc` removes them")
@@ -88,7 +88,7 @@ def clear_caches(
     total = sum(entry.bytes for entry in removed)
     lines.append(f"{'would free' if dry_run else 'freed'} {_bytes(total)} in {len(removed)} entries")
     data = {"removed": [_record(entry) for entry in removed], "bytes": total, "dry_run": dry_run}
-    console.result("\n".join(lines), data=data, as_json=as_json)
+    console.result(lines, data=data, as_json=as_json)
 
 
 def _table(entries: Sequence[CacheEntry]) -> str:

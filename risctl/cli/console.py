@@ -3,7 +3,7 @@
 A command calls `say` for messages on the way and `result` for what it was run for. Nothing else writes to stdout, so
 that a result is the same bytes in a terminal, a pipe and a file. Control characters of data are written out everywhere:
 `result`, `say`, `warn` and `fail` see to it for whole texts, in which newlines and tabs stay; `table` and `line_of` for
-cells, of which these would break the shape.
+cells, and `result` for lines, of which these would break the shape.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ def fail(message: str) -> None:
     print(f"error: {escaped(message, keep=_LAYOUT)}", file=sys.stderr, flush=True)
 
 
-def result(text: str, *, data: Any, as_json: bool) -> None:
+def result(text: str | Sequence[str], *, data: Any, as_json: bool) -> None:
     """Prints the result of the command on stdout.
 
     Args:
-        text: The result for a person.
+        text: The result for a person: a text, or lines, of which each is one.
         data: The result for a program.
         as_json: Whether `data` is printed, as JSON, instead of `text`.
 
@@ -73,7 +73,12 @@ def result(text: str, *, data: Any, as_json: bool) -> None:
         ClosedOutputError: Nobody reads stdout any more.
         MachineError: The disk that stdout goes to is full.
     """
-    shown = _json(data) if as_json else escaped(text, keep=_LAYOUT)
+    if as_json:
+        shown = _json(data)
+    elif isinstance(text, str):
+        shown = escaped(text, keep=_LAYOUT)
+    else:
+        shown = "\n".join(escaped(line, keep="\t") for line in text)
     if not shown:
         return
     # On the same screen, the bar makes room for the result. Never through rich, which would wrap lines.

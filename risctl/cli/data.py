@@ -84,7 +84,7 @@ def check(
             "warnings": [{"line": warning.line, "message": warning.message} for warning in checked.warnings],
             "counts": counts,
         }
-        console.result("\n".join(lines), data=data, as_json=as_json)
+        console.result(lines, data=data, as_json=as_json)
     if checked.problems:
         raise typer.Exit(DataError.exit_code)
 
@@ -153,7 +153,7 @@ def show(
             _draw(opened, drawn, split=split, count=count, seed=seed or 0)
             lines.append(str(drawn.path))
         data = {"texts": rows, "of": len(found), "sheet": str(drawn.path) if drawn else None}
-        console.result("\n".join(lines), data=data, as_json=as_json)
+        console.result(lines, data=data, as_json=as_json)
 
 
 def _draw(source: Store | Dataset, file: ContactSheetFile, *, split: str, count: int, seed: int) -> None:

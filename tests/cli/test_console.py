@@ -178,6 +178,12 @@ def test_a_progress_label_is_no_markup(screen: Screen) -> None:
     assert b"[/red]\\x1b[2Jred\\x9b31m\\x07" in said and b":cup: [red]x[/red]" in said
 
 
+def test_lines_are_one_each(risctl: Run, tmp_path: Path) -> None:
+    (tmp_path / "two\nlines.jsonl").write_text("nothing\n")
+    ran = risctl("data", "check", "two\nlines.jsonl")
+    assert ran.code == 4 and ran.out and all(line.startswith("two\\nlines.jsonl") for line in ran.out.splitlines())
+
+
 def test_cells_keep_their_columns() -> None:
     assert console.line_of(["a\tb", "c\nd", "e\x1bf", "熊"]) == "a\\tb\tc\\nd\te\\x1bf\t熊"
     assert console.table([["a\tb", "x"], ["c", "y"]]) == "a\\tb  x\nc     y"

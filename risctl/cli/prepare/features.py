@@ -92,7 +92,7 @@ def features(
         if join:
             paths = [out or default_path(chosen, one.path) for one in stores]
             joined = [str(_joined(path, count=part[1])) for path in paths]
-            console.result("\n".join(joined), data=_together([{"features": one} for one in joined]), as_json=as_json)
+            console.result(joined, data=_together([{"features": one} for one in joined]), as_json=as_json)
             return
         run = FeatureRun(chosen, stores[0], also=stores[1:], dry=dry_run)
         plans = [run.plan(one, path=out, shard=part) for one in stores]
@@ -126,7 +126,7 @@ def features(
             changes.append(f"data.features={plans[0].path if differs or not _is_default(plans, chosen) else 'auto'}")
             lines.append(f"use it: {shlex.join(['risctl', 'train', recipe, *changes])}")
         data = [_data(plan) | {"written": str(plan.out)} for plan in plans]
-        console.result("\n".join(lines), data=_together(data), as_json=as_json)
+        console.result(lines, data=_together(data), as_json=as_json)
 
 
 def _is_default(plans: Sequence[FeaturePlan], recipe: Recipe) -> bool:

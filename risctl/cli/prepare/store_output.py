@@ -102,7 +102,7 @@ def report_store(
         "notes": dict(info.notes),
         **(more or {}),
     }
-    console.result("\n".join(report), data=data, as_json=as_json)
+    console.result(report, data=data, as_json=as_json)
 
 
 def ability_counts(dataset: Dataset) -> dict[str, int]:
