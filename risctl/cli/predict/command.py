@@ -102,7 +102,7 @@ def predict(
             max=1.0,
             help="With --classes: only detections that score more than this; 0.05 for figures as COCO computes them.",
         ),
-    ] = 0.25,
+    ] = 0.3,
     labels: Annotated[
         bool,
         typer.Option(

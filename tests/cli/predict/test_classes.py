@@ -77,6 +77,15 @@ def test_things_by_name(predict: Run, checkpoint: Path, capfd: pytest.CaptureFix
     assert "no object of these categories was found above 0.99; the best scores 0." in err and "--min-score" in err
 
 
+def test_two_bears_are_two_lines(predict: Run, shared: Path) -> None:
+    """By default what a person would count, and not the many boxes of little score that COCO's AP is fed with."""
+    photo = shared / "data" / "coco_mini" / "images" / "000000318080.jpg"
+    sure = predict(photo, "--classes", "bear, dog", "--out", "sure", "--quiet")
+    assert [line.split("\t")[0] for line in sure.out.splitlines()] == ["bear", "bear"], sure.err
+    every = predict(photo, "--classes", "bear, dog", "--out", "every", "--quiet", "--min-score", 0.05)
+    assert len(every.out.splitlines()) > 10
+
+
 def test_pictures_of_one_name_and_one_that_cannot_be_read(predict: Run, checkpoint: Path, tmp_path: Path) -> None:
     """All but the damaged one are done; files and numbers are told apart; what is there stays."""
     long = f"{'w' * 241}.png"
