@@ -169,10 +169,9 @@ def _memory(recipe: Recipe, system: System, notes: list[str]) -> dict[str, int]:
         memory["running mean"] = state
     try:
         activations = _activations(recipe, system)
-    except (NotImplementedError, RuntimeError) as error:
-        notes.append(
-            f"activations not counted: the model does not run on the meta device ({str(error).splitlines()[0]})"
-        )
+    except (NotImplementedError, RuntimeError):
+        # What torch says of it is advice to torch's own developers.
+        notes.append(f"activations not counted: how many {recipe.model.system} needs depends on what is in an image")
     else:
         memory["activations"] = activations * recipe.data.batch_size // _PROBE
         half = "" if recipe.train.precision == "fp32" else f"; {recipe.train.precision} takes down to half of them"

@@ -113,3 +113,9 @@ def test_the_shipped_vlt_is_counted_in_full() -> None:
     # The published count of trainable parameters, with Darknet's first 56 convolutions frozen.
     assert plan.trainable == 38_235_398
     assert plan.memory["weights"] > 4 * plan.parameters
+
+
+def test_what_cannot_be_counted_is_said_without_advice_to_torchs_developers() -> None:
+    plan = dry_run(load_recipe("mini"))
+    [note] = [note for note in plan.notes if "not counted" in note]
+    assert "mini" in note and "torch" not in note and "meta" not in note
