@@ -14,6 +14,7 @@ from risctl.data.batch import collate
 from risctl.data.loading.image_dataset import ReferringImageDataset
 from risctl.data.store.reader import Store
 from risctl.errors import CheckpointError, RecipeError, UsageError
+from risctl.recipe.load import load_recipe
 from risctl.recipe.schema import Recipe
 from risctl.training.dry_run import dry_run
 from risctl.training.run import train
@@ -106,8 +107,6 @@ def test_an_absent_store_is_said_and_an_unknown_split_refused(store: Path, tmp_p
 
 
 def test_the_shipped_vlt_is_counted_in_full() -> None:
-    from risctl.recipe.load import load_recipe
-
     recipe = load_recipe("vlt-refcoco", ["data.store=nowhere.h5", "data.batch_size=1"])
     plan = dry_run(recipe)
     # The published count of trainable parameters, with Darknet's first 56 convolutions frozen.
