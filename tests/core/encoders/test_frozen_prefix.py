@@ -63,7 +63,7 @@ def test_a_backbone_begun_and_finished_apart_gives_what_it_gives_at_once(which: 
             assert torch.allclose(mine[0], theirs[row], atol=1e-4), "a frozen part knows no company"
 
 
-def test_a_frozen_reader_is_finished_by_its_resizer() -> None:
+def test_a_frozen_text_encoder_is_finished_by_its_resizer() -> None:
     torch.manual_seed(0)
     reader = roberta(frozen=True).train()
     reader.resizer[2].p = 0.0

@@ -54,7 +54,7 @@ def test_nms_equals_torchvision(count: int) -> None:
     assert len(kept) == count if count < 2 else 1 < len(kept) < count
 
 
-def test_mini_is_built_without_torchvision_and_other_slow_things() -> None:
+def test_mini_is_built_without_slow_imports_such_as_torchvision() -> None:
     asked = (
         "import sys; import risctl.inference.predictor, risctl.inference.output_files, risctl.systems.mini.build; "
         "print(sorted({'torchvision', 'torch._dynamo', 'transformers', 'accelerate', 'h5py', 'spacy', 'scipy'}"

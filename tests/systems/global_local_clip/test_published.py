@@ -66,7 +66,7 @@ def test_the_vit_is_hugging_faces_own_forward() -> None:
     assert clip.visual.model.config.hidden_act == "quick_gelu"
 
 
-def test_a_file_of_something_else_is_told(tmp_path: Path) -> None:
+def test_a_file_without_a_clip_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="found no file"):
         read_published_clip(tmp_path / "none.pt")
     (tmp_path / "text.pt").write_text("hello")
@@ -85,7 +85,7 @@ def test_a_file_of_something_else_is_told(tmp_path: Path) -> None:
         build_published_clip({"weight": torch.zeros(1)}, source="other")
 
 
-def test_a_damaged_or_crafted_archive_is_told(tmp_path: Path) -> None:
+def test_a_damaged_or_crafted_archive_is_refused(tmp_path: Path) -> None:
     _script(openai_state("resnet"), tmp_path / "jit.pt")
     whole = (tmp_path / "jit.pt").read_bytes()
     (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])

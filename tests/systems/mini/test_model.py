@@ -93,7 +93,7 @@ class TestMini(BoxGrounderContract, DetectorContract, ExplainableContract, Insta
         return name in ("box_selector.nameless", "box_selector.unseen") or name.startswith("detector.head.")
 
 
-def test_an_image_in_which_nothing_is_found(mini: Mini) -> None:
+def test_an_image_without_detections(mini: Mini) -> None:
     with torch.no_grad():
         for tower in mini.detector.head.towers:
             tower.leave.bias.fill_(-20)
@@ -145,7 +145,7 @@ def test_several_instances_are_selected_where_several_are_probable(mini: Mini) -
     assert mini._selected(choice, torch.zeros(4, 0, dtype=torch.bool)).shape == (4, 0)
 
 
-def test_several_things_are_drawn_as_their_union(mini: Mini, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_instances_are_drawn_as_their_union(mini: Mini, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = collate(items(mini, "both men"))
     with torch.no_grad():
         mini.detector.masks.leave.bias.fill_(1)

@@ -105,7 +105,7 @@ def test_what_lies_in_padding_changes_nothing() -> None:
         assert torch.equal(system(batch).logits, system(replace(batch, images=noisy)).logits)
 
 
-def test_the_centre_frame_alone_is_decoded_where_asked() -> None:
+def test_with_centre_only_the_centre_frame_alone_is_decoded() -> None:
     system, whole = system_of(centre_only=True), system_of()
     whole.load_state_dict(system.state_dict())
     batch = clips_of(system, frames=3)

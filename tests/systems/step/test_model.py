@@ -176,7 +176,7 @@ def test_padding_words_never_take_attention() -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"state_stride": 8, "gru_input": "heatmap_xy"}, {"refinement": "none"}])
-def test_an_image_is_seen_alike_in_a_batch_of_other_sizes(changes: dict[str, Any]) -> None:
+def test_an_image_is_segmented_alike_in_a_batch_of_other_sizes(changes: dict[str, Any]) -> None:
     """Inputs of several sizes: a batch pads them, and the masks are those that each image gets alone."""
     system = settled(system_of(input_fit="longest", **changes))
     items = items_of(system, sizes=((40, 60), (90, 30), (64, 50)))

@@ -192,7 +192,7 @@ def test_the_published_size() -> None:
         assert tuple(system.seen.shape) == (boxes // 4, 300)
 
 
-def test_an_image_is_seen_alike_in_a_batch_of_other_sizes() -> None:
+def test_an_image_is_segmented_alike_in_a_batch_of_other_sizes() -> None:
     system = system_of()
     items = items_of(system, sizes=((40, 60), (90, 40), (64, 64)))
     assert len({item.image.shape for item in items}) == 3
@@ -252,7 +252,7 @@ def test_a_phrase_is_what_its_noun_and_its_place_say() -> None:
     assert asked[12:].tolist() == [1, 0, 0, 0, 0, 0, 0, 1]
 
 
-def test_a_phrase_asks_with_the_vector_that_was_trained() -> None:
+def test_an_expression_is_encoded_by_the_vector_that_was_trained() -> None:
     """A class has the split's own vector, in the plural and of two words too; who knows no word asks for nothing."""
     system = system_of("traffic", "light", "dogs", "far", "right", split="65_15")
     system.unseen += 1
@@ -271,7 +271,7 @@ def test_a_phrase_asks_with_the_vector_that_was_trained() -> None:
     assert not asked("xyzzy")[:12].any()
 
 
-def test_seen_classes_asked_for_make_a_question_generalised(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seen_categories_among_the_queried_make_detection_generalised(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the published 48/17 has it: the mask head's background is that of the proposals only then."""
     system = system_of(mask_background_sync="generalised")
     image, geometry = system.preprocess.image(np.zeros((50, 70, 3), dtype=np.uint8))
@@ -300,7 +300,7 @@ def _one(system: ZSI) -> tuple[torch.Tensor, torch.Tensor]:
     return batch.images, batch.padding
 
 
-def test_everything_annotated_is_learned_from() -> None:
+def test_all_annotated_instances_of_seen_categories_are_targets() -> None:
     """Of a batch with things: seen classes count, with their boxes; unseen and other ones are no targets."""
     system = system_of().train()
     batch = batch_of(system, sizes=((40, 60),))
@@ -343,7 +343,7 @@ def test_the_heads_learn_from_so_many_regions() -> None:
 
 
 @pytest.mark.parametrize(("masks", "expected"), [(None, 4), (1, 1), (9, 4)])
-def test_masks_are_learned_in_so_many_of_them(
+def test_masks_are_trained_in_a_limited_number_of_regions(
     masks: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
@@ -362,7 +362,7 @@ def test_masks_are_learned_in_so_many_of_them(
     assert looked == [expected] and terms["mask"] > 0
 
 
-def test_training_items_are_images_with_all_their_things(tmp_path: Path) -> None:
+def test_training_items_are_images_with_all_their_instances(tmp_path: Path) -> None:
     """A flipped image has flipped masks, and a batch keeps them."""
     store = Store(tiny_store(tmp_path, images=4, validation=1))
     system = system_of()

@@ -104,7 +104,7 @@ def test_an_object_that_fills_the_image_is_named_below_it() -> None:
     assert near(bar, COLOURS[0]).any() and (bar < 60).all(axis=2).any()
 
 
-def test_nothing_found_is_said_below_the_image() -> None:
+def test_an_empty_answer_is_named_below_the_image() -> None:
     nothing = np.zeros((240, 320), dtype=bool)
     drawn = overlay(grey(240, 320), [nothing], ["the unicorn"])
     assert (drawn[:240] == GREY).all()

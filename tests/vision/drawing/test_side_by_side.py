@@ -22,7 +22,7 @@ def test_each_side_shows_its_own_mask_only() -> None:
     assert left[15, 15, 2] > left[15, 15, 0] and right[30, 45, 0] > right[30, 45, 2]
 
 
-def test_a_tiny_thing_in_a_large_image_stays_visible() -> None:
+def test_a_tiny_mask_in_a_large_image_stays_visible() -> None:
     image = np.zeros((2000, 3000, 3), dtype=np.uint8)
     target = np.zeros((2000, 3000), dtype=bool)
     target[700, 900] = True

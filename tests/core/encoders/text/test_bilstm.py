@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from risctl.core.encoders.text.bilstm import BiLSTMEncoder
 
 
-def test_the_reader_is_a_packed_bidirectional_lstm() -> None:
+def test_the_encoder_is_a_packed_bidirectional_lstm() -> None:
     """torch's own, given the lengths; its states are zero where no word is."""
     torch.manual_seed(0)
     reader = BiLSTMEncoder(embedding=torch.nn.Embedding(9, 6), dim=6, hidden=5).eval()

@@ -156,7 +156,7 @@ def test_other_networks_are_refused(tensorflow: Arrays, tmp_path: Path, change: 
 
 
 @pytest.mark.parametrize("name", ["absent.ckpt", "backbone.npy", "backbone.npz", "backbone.caffemodel", "backbone.h5"])
-def test_what_cannot_be_read_is_told(tmp_path: Path, name: str) -> None:
+def test_an_unreadable_file_is_refused(tmp_path: Path, name: str) -> None:
     if not name.startswith("absent"):
         (tmp_path / name).write_bytes(struct.pack("<16I", *range(16)))
     with pytest.raises(CheckpointError, match=r"found no file|cannot be read|expected a TensorFlow|holds no layer"):
