@@ -167,7 +167,11 @@ class Video:
                         frames = packet.decode()
                     except av.FFmpegError as error:
                         on_damaged(DataError(f"{self.path} is damaged near packet {number}: {error}"))
-                        continue
+                        # With several threads the error is of an earlier packet, and this one was not taken.
+                        try:
+                            frames = packet.decode()
+                        except av.FFmpegError:
+                            continue
                     for frame in frames:
                         # A phone held upright writes rotated frames and a note.
                         turns = round(frame.rotation / 90) % 4
