@@ -109,6 +109,9 @@ class CheckpointFile:
         self.header = parse_header((file.metadata() or {}).get("risctl"), path)
         self._file = file
         self._system = str(self.header["recipe"]["model"].get("system"))
+        for name in file.keys():  # noqa: SIM118  no mapping
+            if not name.startswith((MODEL, MEAN, TRAINING)):
+                raise CheckpointError(f"{path} is damaged: its tensor {name!r:.80} is of no group, and has no digest")
 
     def layouts(self, prefixes: tuple[str, ...]) -> dict[str, Layout]:
         """Returns what the file says of the tensors of some groups, by their names of today."""

@@ -190,3 +190,8 @@ def test_tokenizer_files_of_something_else(tmp_path: Path, table: str) -> None:
     (tmp_path / "merges.txt").write_text("a b\n")
     with pytest.raises(CheckpointError, match=r"vocab\.json"):
         BytePairs.load(str(tmp_path))
+
+
+def test_a_tensor_without_a_digest_is_refused(saved: Path) -> None:
+    with pytest.raises(CheckpointError, match="its tensor 'more' is of no group"):
+        load_checkpoint(rewrite(saved, tensors={"more": torch.zeros(2)}))
