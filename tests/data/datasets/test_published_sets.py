@@ -383,7 +383,7 @@ def test_phrasecut_is_fetched_file_by_file_and_its_images_in_two_archives(
     for split in ("train", "val", "test", "miniv"):
         name = f"refer_{split}.json"
         body = (published / name).read_bytes() if split in TASKS else b"[]"
-        site.answers[f"/{name}"] = http_server.serve(body, drop_after=100)
+        site.answers[f"/{name}"] = http_server.serve(body, drop_after=300)
         site.answers[f"/page/{name}"] = http_server.serve(b"<html>Confirm the download</html>")
         mirrors = (site.url(f"/page/{name}"), site.url(f"/{name}"))
         provides = f"phrasecut/{name}"
