@@ -110,7 +110,8 @@ class _NoInitialValues(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if getattr(func, "__module__", "") == "torch.nn.init":
+        # Some functions of `torch.nn.init` are seen as a whole, of others what they do to the tensor.
+        if getattr(func, "__module__", "") == "torch.nn.init" or func in (Tensor.normal_, Tensor.uniform_):
             tensor = args[0] if args else kwargs.get("tensor")
             if isinstance(tensor, nn.Parameter):
                 return tensor

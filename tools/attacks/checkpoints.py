@@ -34,7 +34,7 @@ from risctl.systems.zsi.published import read_zsi
 from risctl.weights.keras_h5 import read_keras_weights
 from risctl.weights.npz import read_npz
 
-SUITE_COUNT = 120
+SUITE_COUNT = 40
 FILES = ("run.safetensors", "new.pth", "old.pth", "w.h5", "packed.h5", "w.npz", "packed.npz")
 MODEL = {
     "system": "mini",

@@ -13,7 +13,7 @@ from random import Random
 from risctl.recipe.document import read
 from risctl.recipe.load import load_recipe, parse_recipe, shipped_recipes
 
-SUITE_COUNT = 120
+SUITE_COUNT = 40
 FRAGMENTS = (
     *("!!int abc", "!!int 7", "!!float x", "!!float 3", "!!bool maybe", "!!timestamp 2024-01-01", "!!timestamp x"),
     *("!!binary aGk=", "!!null x", "!!set {a}", "!!omap [a: 1]", "!!python/object/apply:os.system [ls]", "!mine 1"),
