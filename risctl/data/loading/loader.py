@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import active_children
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
@@ -237,12 +238,19 @@ def batches(loader: DataLoader[T | RisctlError] | DataLoader[T]) -> Iterator[T]:
             return
         except (RuntimeError, OSError, EOFError) as error:
             # A worker's last item may have been on its way, so that its death shows as many an error.
-            if killed := [process for process in _PROCESSES.get(loader, ()) if not process.is_alive()]:
+            if killed := _ended(_PROCESSES.get(loader, ())):
                 raise WorkerKilledError(_told(killed[0].exitcode)) from error
             raise
         if isinstance(loaded, RisctlError):
             raise loaded
         yield loaded
+
+
+def _ended(processes: Sequence[BaseProcess]) -> list[BaseProcess]:
+    # The pipe of a killed process closes a moment before the process can be waited for.
+    if processes:
+        wait([process.sentinel for process in processes], timeout=1.0)
+    return [process for process in processes if not process.is_alive()]
 
 
 # The processes of each loader. They live on between passes where they are persistent.
