@@ -9,19 +9,21 @@ MAX_DEPTH = 64
 """Lists and mappings within each other, at most."""
 
 
-def parse_json(text: str | bytes, *, max_depth: int | None = None) -> Any:
+def parse_json(text: str | bytes, *, max_depth: int | None = None, not_finite: bool = False) -> Any:
     """Returns the value of a JSON text.
 
     Args:
         text: The text; bytes are UTF-8, -16 or -32.
         max_depth: How deep lists and mappings may be nested; None: as deep as can be parsed, some 900 levels.
+        not_finite: Whether `NaN` and `Infinity` are taken, which some programs write, for readers that check each
+            number and name the entry.
 
     Raises:
         ValueError: The text is no JSON (`NaN` and `Infinity` are none), is nested too deeply, or has a number of
             thousands of digits.
     """
     try:
-        value = json.loads(text, parse_constant=_not_json)
+        value = json.loads(text, parse_constant=None if not_finite else _not_json)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if max_depth is not None and not within_depth(value, max_depth):

@@ -61,7 +61,7 @@ def read_instances(path: Path, problems: Problems) -> Instances:
     Raises `DataError` naming the file, and the entry, if it is missing, not valid JSON, or not of COCO's form.
     """
     try:
-        content = parse_json(path.read_bytes())
+        content = parse_json(path.read_bytes(), not_finite=True)  # entries are checked, and named, one by one
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
