@@ -197,16 +197,16 @@ def _check_data(base: MeasuredRun, other: MeasuredRun) -> None:
             )
 
 
-def _protocol(runs: Sequence[MeasuredRun], asked: str | None) -> str:
+def _protocol(runs: Sequence[MeasuredRun], requested: str | None) -> str:
     base = runs[0]
     shared = [name for name in base.protocols if all(name in run.protocols for run in runs)]
-    if asked is None:
+    if requested is None:
         if not shared:
             told = "; ".join(f"{run.path} by {', '.join(run.protocols)}" for run in runs)
             raise UsageError(f"runs are compared under one protocol, and none is in all: {told}; evaluate both by one")
         name = shared[0]
     else:
-        name = asked
+        name = requested
         for run in runs:
             if name not in run.protocols:
                 raise UsageError(f"{run.path}: {unknown_name('protocol of its rows', name, run.protocols)}")

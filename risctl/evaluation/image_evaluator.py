@@ -98,15 +98,15 @@ def evaluate(
     if not plan:
         raise DataError(f"the split {split!r} of {store.path} has no sentence to evaluate")
     rank, world = rank_and_world_size()
-    own = dict(list(plan.items())[rank::world])
+    assigned = dict(list(plan.items())[rank::world])
     predictor = BatchedPredictor(system, text_batch=text_batch, threshold=chosen[0].threshold)
     accumulator = Accumulator(chosen)
     with evaluation_mode(system):
-        images = prepared_images(store, list(own), system.preprocess, workers=workers, window=window_of(system))
+        images = prepared_images(store, list(assigned), system.preprocess, workers=workers, window=window_of(system))
         for done, image in enumerate(images, start=1):
-            _score(accumulator, store, own[image.row], image, predictor, text_field)
+            _score(accumulator, store, assigned[image.row], image, predictor, text_field)
             if progress is not None:
-                progress(done, len(own))
+                progress(done, len(assigned))
     accumulator, warnings = _gathered(accumulator, predictor.warnings)
     results = [Result.of(accumulator.rows(protocol.name), protocol, resamples=resamples) for protocol in chosen]
     return Report.of(
@@ -200,9 +200,9 @@ def trained_on(store: Store, split: str) -> list[str]:
     """Returns a warning if images of `split` are also in the store's training split, else nothing."""
     if "train" not in store.splits or split in ("train", "all"):
         return []
-    own, learnt = store.images(split), store.images("train")
-    both = len(np.intersect1d(own, learnt))
-    return [f"contamination: {both} of the {len(own)} images of {split} are in train too"] if both else []
+    evaluated, trained = store.images(split), store.images("train")
+    both = len(np.intersect1d(evaluated, trained))
+    return [f"contamination: {both} of the {len(evaluated)} images of {split} are in train too"] if both else []
 
 
 def _gathered(accumulator: Accumulator, oddities: Counter[str]) -> tuple[Accumulator, Counter[str]]:

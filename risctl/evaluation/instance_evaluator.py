@@ -76,10 +76,10 @@ def evaluate_classes(
     rows = [int(row) for row in store.images(split)][:limit]
     groups = [classes.seen, classes.unseen] if generalised else [classes.unseen]
     rank, world = rank_and_world_size()
-    own = detection_results(system, store, rows[rank::world], groups, progress=progress)
+    assigned = detection_results(system, store, rows[rank::world], groups, progress=progress)
     # In the order of the images, whichever process detected them: detections of equal score are ranked as they come.
     order = {row: number for number, row in enumerate(rows)}
-    results = sorted((one for part in gather(own) for one in part), key=lambda one: order[one["image_id"]])
+    results = sorted((one for part in gather(assigned) for one in part), key=lambda one: order[one["image_id"]])
     truth = truth_of(store, rows)
     if generalised:
         figures = gzsi_figures(truth, results, seen=seen, unseen=unseen)

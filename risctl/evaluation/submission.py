@@ -83,19 +83,19 @@ def write_submission(
             by_video.setdefault(ref.video, []).append((number, sentence.text(text_field)))
     expected = {
         _entry(name, number, store.image(frame).file_name)
-        for name, asked in by_video.items()
-        for number, _ in asked
+        for name, expressions in by_video.items()
+        for number, _ in expressions
         for frame in frames[name]
     }
     query: Query = "video" if takes_clips(system) else "clip"
     predictor = VideoPredictor(system, threshold=threshold, clip_length=clip_length, query=query)
     with evaluation_mode(system), (outputs or OutputFiles()).writing(out) as beside:
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as file:
-            for done, (name, asked) in enumerate(by_video.items(), start=1):
+            for done, (name, expressions) in enumerate(by_video.items(), start=1):
                 video = StoredVideo.of(store, name, frames[name])
-                for answers in predictor.predict(video, [text for _, text in asked]):
+                for answers in predictor.predict(video, [text for _, text in expressions]):
                     image = store.image(frames[name][answers.frame.index])
-                    for (number, _), prediction in zip(asked, answers.predictions, strict=True):
+                    for (number, _), prediction in zip(expressions, answers.predictions, strict=True):
                         file.writestr(_entry(name, number, image.file_name), _png(prediction.mask))
                 if progress is not None:
                     progress(done, len(by_video))
@@ -107,7 +107,7 @@ def write_submission(
                 f"the submission is not complete: {len(missing)} of {len(expected)} masks are missing"
                 + (f", the first {missing[0]}" if missing else "; expressions repeat")
             )
-    count = sum(len(asked) for asked in by_video.values())
+    count = sum(len(expressions) for expressions in by_video.values())
     return Submission(path=out, videos=len(by_video), expressions=count, masks=len(expected))
 
 

@@ -179,9 +179,9 @@ def evaluate_videos(
     own = list(plan.items())[rank::world]
     found: dict[str, _Measured] = {}
     with evaluation_mode(system):
-        for done, (video, asked) in enumerate(own, start=1):
-            predictor = predictor_of(system, asked[0].ref, threshold=threshold, clip_length=length, query=query)
-            found[video] = _measured(clips, video, asked, predictor, davis=davis)
+        for done, (video, tasks) in enumerate(own, start=1):
+            predictor = predictor_of(system, tasks[0].ref, threshold=threshold, clip_length=length, query=query)
+            found[video] = _measured(clips, video, tasks, predictor, davis=davis)
             if progress is not None:
                 progress(done, len(own))
     every = {video: one for part in gather(found) for video, one in part.items()}
@@ -200,7 +200,7 @@ def evaluate_videos(
         figures=figures,
         rows=tuple(rows),
         videos=len(plan),
-        frames=sum(len(asked[0].ref.frames) for asked in plan.values()),
+        frames=sum(len(tasks[0].ref.frames) for tasks in plan.values()),
         clip_length=length if takes_clips(system) else 1,
         query=query,
         seconds=time.monotonic() - began,
@@ -242,24 +242,24 @@ def _plan(clips: ClipStore, split: str, *, text_field: TextField, limit: int | N
 
 
 def _measured(
-    clips: ClipStore, name: str, asked: Sequence[_ClipTask], predictor: VideoPredictor, *, davis: bool
+    clips: ClipStore, name: str, tasks: Sequence[_ClipTask], predictor: VideoPredictor, *, davis: bool
 ) -> _Measured:
-    frames = asked[0].ref.frames
+    frames = tasks[0].ref.frames
     video = StoredVideo.of(clips.store, name, frames)
-    j = np.zeros((len(asked), len(frames)))
+    j = np.zeros((len(tasks), len(frames)))
     f = np.zeros_like(j)
-    pixels = np.zeros((len(asked), 3), dtype=np.int64)
-    objects = list(dict.fromkeys(one.ref.row for one in asked))
+    pixels = np.zeros((len(tasks), 3), dtype=np.int64)
+    objects = list(dict.fromkeys(one.ref.row for one in tasks))
     label_of = {row: number for number, row in enumerate(objects, start=1)}
     labels: dict[str, list[np.ndarray]] = {one: [] for one in _ANNOTATORS} if davis else {}
     true_labels: list[np.ndarray] = []
-    refs = {one.ref.row: one.ref for one in asked}
-    for answers in predictor.predict(video, [one.text for one in asked]):
+    refs = {one.ref.row: one.ref for one in tasks}
+    for answers in predictor.predict(video, [one.text for one in tasks]):
         place = answers.frame.index
         true = {row: clips.masks(ref, [frames[place]])[0] for row, ref in refs.items()}
         void = clips.void(frames[place])
         counted = True if void is None else ~void
-        for number, (one, prediction) in enumerate(zip(asked, answers.predictions, strict=True)):
+        for number, (one, prediction) in enumerate(zip(tasks, answers.predictions, strict=True)):
             j[number, place] = region_measure(prediction.mask, true[one.ref.row], void=void)
             f[number, place] = boundary_measure(prediction.mask, true[one.ref.row], void=void)
             both = overlap_of_masks(prediction.mask & counted, true[one.ref.row] & counted)
@@ -275,7 +275,7 @@ def _measured(
             for annotator, own in labels.items():
                 layers = np.zeros((len(objects) + 1, *shape), dtype=np.float32)
                 layers[0] = _BACKGROUND
-                for one, prediction in zip(asked, answers.predictions, strict=True):
+                for one, prediction in zip(tasks, answers.predictions, strict=True):
                     if one.annotator == annotator:
                         kept = np.where(prediction.probability < _KEPT, 0.0, prediction.probability)
                         layers[label_of[one.ref.row]] = kept
@@ -293,7 +293,7 @@ def _measured(
             union=int(pixels[number, 1]),
             predicted=int(pixels[number, 2]),
         )
-        for number, one in enumerate(asked)
+        for number, one in enumerate(tasks)
     ]
     measured: dict[tuple[Task, str], ClipMeasures] = {}
     for annotator, own in labels.items():

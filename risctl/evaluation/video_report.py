@@ -119,13 +119,13 @@ class MiddleFrames:
 
     def masks_of(self, sentences: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Yields (row, bool mask (H, W)) that the system predicts for that frame, as when it was evaluated."""
-        asked: dict[str, list[tuple[int, ClipRef]]] = {}
+        refs_by_video: dict[str, list[tuple[int, ClipRef]]] = {}
         for row in sorted(sentences):
             ref = self._ref(row)
-            asked.setdefault(ref.video, []).append((row, ref))
+            refs_by_video.setdefault(ref.video, []).append((row, ref))
         length, query = self._measured.clip_length, self._measured.query
         with evaluation_mode(self._system):
-            for name, own in asked.items():
+            for name, own in refs_by_video.items():
                 ref = own[0][1]
                 predictor = predictor_of(self._system, ref, threshold=self._threshold, clip_length=length, query=query)
                 texts = [self._clips.store.sentence(row).text(self._text_field) for row, _ in own]

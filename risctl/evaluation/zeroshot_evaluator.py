@@ -215,17 +215,17 @@ def answered_masks(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yields (row, bool mask (H, W)) for the sentences of these rows, image by image."""
     for image, rows in sentences_by_image(store, sentences).items():
-        picture = _picture(store, image)
-        answerer.set_image(picture)
+        input_image = _input_image(store, image)
+        answerer.set_image(input_image)
         texts = {row: store.sentence(row).text(text_field) for row in rows}
         known = [row for row in rows if texts[row].strip()]
         answers = answerer.predict([texts[row] for row in known]) if known else []
         found = {row: answer.prediction.mask for row, answer in zip(known, answers, strict=True)}
         for row in rows:
-            yield row, found.get(row, np.zeros(picture.size, dtype=bool))
+            yield row, found.get(row, np.zeros(input_image.size, dtype=bool))
 
 
-def _picture(store: Store, image: int) -> InputImage:
+def _input_image(store: Store, image: int) -> InputImage:
     row = store.image(image)
     return InputImage(pixels=store.pixels(image), name=row.file_name, image_id=row.image_id, row=image)
 
@@ -242,8 +242,8 @@ def _one_image(
     skip: bool,
     compare: bool,
 ) -> None:
-    picture = _picture(store, image)
-    proposals = answerer.set_image(picture)
+    input_image = _input_image(store, image)
+    proposals = answerer.set_image(input_image)
     sums.proposals += len(proposals)
     tasks = [(ref, int(one)) for ref in refs for one in store.ref(ref).sentences]
     texts = [store.sentence(sentence).text(text_field) for _, sentence in tasks]
@@ -261,7 +261,7 @@ def _one_image(
     targets = {ref: np.ascontiguousarray(rle.decode(store.mask(ref))) for ref in refs}
     best = {ref: _best(proposals, target) for ref, target in targets.items()}
     facts = {ref: attributes_of(store, store.ref(ref), target=target) for ref, target in targets.items()}
-    nothing = np.zeros(picture.size, dtype=bool)
+    nothing = np.zeros(input_image.size, dtype=bool)
     for position, (ref, sentence) in enumerate(tasks):
         answer = answers.get(position)
         mask = nothing if answer is None else answer.prediction.mask

@@ -1,4 +1,4 @@
-"""Taking features computed before in the place of pictures: what `data.features` of a recipe does to a training."""
+"""Lets training read cached features in place of images, as `data.features` of a recipe says."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ def attach_features(
         DataError: The features are stale, damaged or of other samples.
         UsageError: A file is named that the recipe cannot be trained on.
     """
-    asked = recipe.data.features
-    if asked is None:
+    setting = recipe.data.features
+    if setting is None:
         return None
-    if asked != AUTO and len(stores) > 1:
+    if setting != AUTO and len(stores) > 1:
         raise UsageError(
-            f"data.features={asked} is one file, and there are {len(stores)} stores, each with its own; set "
+            f"data.features={setting} is one file, and there are {len(stores)} stores, each with its own; set "
             "data.features=auto, which takes those beside them, or null"
         )
-    paths = [default_path(recipe, one.path) if asked == AUTO else Path(asked) for one in stores]
-    missing = [path for path in paths if not path.exists()] if asked == AUTO else []
+    paths = [default_path(recipe, one.path) if setting == AUTO else Path(setting) for one in stores]
+    missing = [path for path in paths if not path.exists()] if setting == AUTO else []
     again = f"make them again: {_command(recipe, stores)}"
     try:
         keys = [key_of(recipe, one, system, weighed=not missing) for one in stores]
     except UsageError as error:
-        if asked != AUTO:
+        if setting != AUTO:
             raise
         return f"features: none, so the encoders run whole at every step: {error}"
-    if asked == AUTO and keys[0].images and differs_in_batches(recipe, stores, system):
+    if setting == AUTO and keys[0].images and differs_in_batches(recipe, stores, system):
         return (
             "features: none, so the encoders run whole at every step: pictures of several sizes are filled up in a "
             "batch, which shows in what the backbone makes of them; features are of each alone. Set data.batch_size=1 "
@@ -131,7 +131,7 @@ def check_key(cache: FeatureCache, key: Key, *, again: str) -> None:
 
 
 def _check_first(cache: FeatureCache, store: Store, system: System, *, device: torch.device, again: str) -> None:
-    """Compute the first sample of each kind anew: what no key tells, as another decoder of pictures, shows here."""
+    """Compares the first sample of each group with one computed now: a change that no key records shows here."""
     cacheable = as_cacheable(system)
     for group, encoder in frozen_encoders(cacheable).items():
         keys = cache.keys(group)

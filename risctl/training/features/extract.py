@@ -1,4 +1,4 @@
-"""Running a recipe's frozen encoders once over a store: what `risctl prepare features` does."""
+"""Runs a recipe's frozen encoders once over a store, for `risctl prepare features`."""
 
 from __future__ import annotations
 
@@ -39,10 +39,19 @@ LARGEST = float(np.finfo(np.float16).max)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeaturePlan:
-    """What is to be written, foreseen: where, of which store, of what, and how much.
+    """Describes a feature file before it is written.
 
-    path: of all features; shard: number from 1, of how many; total: samples a group over all shards; need: bytes of
-    this shard, need_all: of all; free: bytes free there; each: bytes of one picture, with both orientations.
+    Attributes:
+        store: The store whose images and texts are encoded.
+        path: The file of all features.
+        layout: What the file of this shard holds.
+        samples: The samples to encode, by group.
+        total: Samples of each group over all shards.
+        pictures: How many images are encoded.
+        need: Bytes of this shard.
+        need_all: Bytes of all shards.
+        free: Bytes free on the disk.
+        each: Bytes of one image, in both orientations if it is flipped.
     """
 
     store: Store
@@ -63,7 +72,7 @@ class FeaturePlan:
 
 
 class FeatureRun:
-    """A recipe's system with its frozen encoders, on the stores that it is trained on.
+    """Runs the frozen encoders of a recipe's system on the stores that it is trained on.
 
     The weights are those that training starts from: the same seed, files and vocabulary.
 

@@ -1,9 +1,9 @@
-"""What frozen encoders are run on: pictures of a store and texts by their keys, in batches of one size.
+"""Loads the inputs of frozen encoders, the images and texts of a store by key, in batches of one size.
 
-So features are those of each picture alone, as when predicting. Where pictures of several sizes make a batch
-(ReferFormer), training without features pads them to the largest, and a backbone's layers carry the padding some way
-into the picture: there, and only there, features differ by more than their precision from what such a batch gives, and
-`data.features: auto` goes without them.
+Cached features are therefore those of each image alone, as in prediction. Where images of several sizes make a batch
+(ReferFormer), training without cached features pads them to the largest, and a backbone's layers carry the padding some
+way into the image. Only there do the features of such a batch differ by more than their precision, and
+`data.features: auto` does not use cached ones.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from risctl.data.store.reader import Store
 from risctl.errors import RisctlError
 
 Prepared = tuple[Tensor, Tensor]
-"""What an encoder takes: a picture (3, h, w) with its padding, or word ids (L,) with their mask."""
+"""What an encoder takes: an image (3, h, w) with its padding, or word ids (L,) with their mask."""
 
 
 def image_inputs(store: Store, preprocess: Preprocess, keys: Sequence[str], *, workers: int) -> Iterator[Prepared]:
@@ -53,7 +53,7 @@ def batches_of_one_size(inputs: Iterable[Prepared], *, most: int) -> Iterator[tu
 
 
 class _Pictures(Dataset["Prepared | RisctlError"]):
-    """Pictures by key, preprocessed, with their padding. An error is returned in place of its picture."""
+    """Images by key, preprocessed, with their padding. An error is returned in place of its image."""
 
     def __init__(self, store: Store, preprocess: Preprocess, keys: Sequence[str]) -> None:
         rows = {one: row for row, one in enumerate(store.numbers("images/id").tolist())}

@@ -1,4 +1,4 @@
-"""What a recipe's features are made by: which encoders are frozen, and the key that tells a stale cache."""
+"""Computes the key of cached features, by which a stale cache is recognised, and finds the frozen encoders."""
 
 from __future__ import annotations
 
