@@ -1,4 +1,4 @@
-"""What a command says of the model before it is run."""
+"""Describes the model before a command runs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What preparing a dataset would do, reported before anything moves: downloads, sizes, and the space for them."""
+"""Reports what preparing a dataset would do, before anything moves: downloads, sizes, and the space for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training run would be, without running it: the model built on the meta device, memory counted, not used."""
+"""Reports what a training run would take, without running it: the model built on the meta device, memory counted, not used."""
 
 from __future__ import annotations
 

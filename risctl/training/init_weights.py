@@ -1,4 +1,4 @@
-"""Beginning a training with the weights of another: all of them, or only those of some parts."""
+"""Initialises a system with the weights of another training: all of them, or those of some parts."""
 
 from __future__ import annotations
 

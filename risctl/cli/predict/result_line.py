@@ -1,4 +1,4 @@
-"""What `risctl predict` and `risctl zeroshot predict` print for each phrase."""
+"""Formats the line that `risctl predict` and `risctl zeroshot predict` print for each phrase."""
 
 from __future__ import annotations
 

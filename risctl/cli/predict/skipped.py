@@ -1,4 +1,4 @@
-"""What of many pictures and phrases cannot be used: each is named, and the others are done."""
+"""Names the pictures and phrases that cannot be used, so that the others are done."""
 
 from __future__ import annotations
 

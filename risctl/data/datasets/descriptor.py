@@ -1,4 +1,4 @@
-"""What is known of a dataset before any of its files is read.
+"""Defines dataset descriptors: what is known of a dataset before any of its files is read.
 
 Descriptors are literals and import nothing heavy, so that the command line can list them fast; readers are imported
 when they are called.

@@ -1,4 +1,4 @@
-"""What people call the objects of COCO's categories, and how often.
+"""Lists what people call the objects of COCO's categories, and how often.
 
 The weights are counts: how often each noun was the head of an expression about an object of that category among 10,231
 RefCOCO train expressions (misspellings and parts of objects left out). Rare categories have their plain names.

@@ -1,4 +1,4 @@
-"""What is wrong with a custom dataset file, line by line."""
+"""Collects the problems of a custom dataset file, line by line."""
 
 from __future__ import annotations
 
