@@ -1,4 +1,4 @@
-"""Reports what a training run would take, without running it: the model built on the meta device, memory counted, not used."""
+"""Reports what a training run would take, without running it: the model is built on the meta device."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _TICKS = 60_000
 """Clock ticks per second of written videos: the usual rates divide it, and MPEG-4 allows at most 65,535."""
 
 OnDamaged = Callable[[DataError], None]
-"""Receives a line about each frame that cannot be read."""
+"""Receives the error of each frame that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Defines what the `prepare` commands share: options, the check of the output path, and the report of what was written."""
+"""Defines what the `prepare` commands share: options, the check of the output path, and the report of a store."""
 
 from __future__ import annotations
 
