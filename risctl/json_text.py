@@ -31,6 +31,45 @@ def parse_json(text: str | bytes, *, max_depth: int | None = None, not_finite: b
     return value
 
 
+def parse_object(data: bytes, *, max_bytes: int) -> dict[str, Any]:
+    """Returns the object that a JSON text holds.
+
+    Args:
+        data: The text.
+        max_bytes: Its length in bytes, at most.
+
+    Raises:
+        ValueError: The text is longer, no JSON (see `parse_json`), or holds something else than an object.
+    """
+    if len(data) > max_bytes:
+        raise ValueError(f"{len(data):,} bytes are too many")
+    try:
+        value = parse_json(data)
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not text") from error
+    if not isinstance(value, dict):
+        raise ValueError("it is not a JSON object")
+    return value
+
+
+def whole_number(value: Any, *, name: str, most: int) -> int:
+    """Returns `value`, a whole number from 0 to `most`. Raises `ValueError`, which has `name`, for anything else."""
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError(f"{name} is impossible")
+    return value
+
+
+def writable_text(value: Any, *, name: str) -> str:
+    """Returns `value`, a text that can be encoded. Raises `ValueError`, which has `name`, for anything else."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is not text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} has half of a character (a lone surrogate)") from error
+    return value
+
+
 def within_depth(value: Any, depth: int) -> bool:
     """Returns whether lists and mappings in `value` are nested at most `depth` levels deep."""
     level = [value]

@@ -52,7 +52,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("targeted", "predicted_none"), _FLAG),
     "others": ("a list of lists of numbers", _lists),
 }
-"""What the values of a row are, and how that is told."""
+"""What the values of a row are, and how messages describe it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from risctl.recipe.keys import Key, Schema, in_yaml, known_keys, resolve_path, s
 Path = tuple[str, ...]
 
 MOST_PROBLEMS = 50
-"""Problems that are told in full: for each unknown key the nearest known one is looked for."""
+"""Problems that are listed in full: for each unknown key the nearest known one is looked for."""
 
 
 def problems_of(error: ValidationError, *, schema: Schema, values: Any, origins: Mapping[Path, str]) -> list[str]:

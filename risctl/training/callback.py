@@ -1,4 +1,4 @@
-"""Defines who is told about the progress of a run."""
+"""Defines the callbacks of a run, which receive its progress."""
 
 from __future__ import annotations
 

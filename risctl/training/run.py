@@ -65,7 +65,7 @@ class TrainOptions(TypedDict, total=False):
     Attributes:
         device: `auto` if not given.
         command: The command to record in the run folder.
-        callback: Is told about the progress.
+        callback: Receives the progress.
         build: Replaces `build_system`.
     """
 
@@ -118,8 +118,8 @@ def train(recipe: Recipe, *, out: Path | None = None, **options: Unpack[TrainOpt
 def resume(path: Path, *, recipe: Recipe | None = None, **options: Unpack[TrainOptions]) -> TrainingResult:
     """Resumes a run exactly where its last save stands.
 
-    A `last` that is damaged or missing is told, and the save before it taken in its place. A run that was killed before
-    it saved anything begins, which is told as well.
+    A `last` that is damaged or missing is reported, and the save before it takes its place. A run that was killed
+    before it saved anything begins, which is reported as well.
 
     Args:
         path: The run folder.

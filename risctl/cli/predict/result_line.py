@@ -8,7 +8,7 @@ from typing import Any
 
 from risctl.cli import console
 
-# A mask of this share of the picture or more says that nothing was told apart.
+# A mask of this share of the picture or more means that the model distinguished nothing.
 _WHOLE = 0.95
 
 
@@ -28,6 +28,6 @@ def remark_on_mask(record: Mapping[str, Any], *, image: str) -> None:
     share = record["area"] / prod(record["segmentation"]["size"])
     if share >= _WHOLE:
         console.say(
-            f"{record['text']!r}: the mask covers {share:.0%} of {image}: the model has told nothing apart, unless the "
+            f"{record['text']!r}: the mask covers {share:.0%} of {image}: the model distinguishes nothing, unless the "
             "object fills the picture"
         )

@@ -15,7 +15,7 @@ _NAMED_FRAMES = 20  # a damaged video may have thousands
 
 @dataclass
 class Attempt:
-    """One try at a picture.
+    """One attempt to read a picture.
 
     Attributes:
         failed: Whether it could not be read.
@@ -46,7 +46,7 @@ class Skipped:
             name: What the message calls the picture.
 
         Yields:
-            Whether it failed, to be asked after the block.
+            The attempt, whose `failed` holds after the block whether the picture could not be read.
 
         Raises:
             DataError: It cannot be read and is the only one.

@@ -266,7 +266,7 @@ def _beyond_end(answer: Answer, partial: PartialFile, *, start: int) -> None:
     if match and int(match[1]) == start == state.get("total") and _validator(answer) in ("", state.get("validator")):
         return
     partial.forget()
-    raise AnotherVersionError("it has not the rest of the file")
+    raise AnotherVersionError("it does not have the rest of the file")
 
 
 def _retry_after(answer: Answer) -> float | None:

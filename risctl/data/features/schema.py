@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from risctl.data.store import strict_json
+from risctl.data.store.schema import MAX_LAYOUT_BYTES
 from risctl.errors import DataError
+from risctl.json_text import parse_object, whole_number, writable_text
 
 FORMAT = "risctl features"
 VERSION = 1
@@ -151,16 +152,16 @@ class Layout:
     def from_bytes(cls, data: bytes, *, length: int) -> Layout:
         """Parses a layout. Raises `ValueError` if it is malformed, or does not fit in a file of `length` bytes."""
         try:
-            content = strict_json.parse(data)
+            content = parse_object(data, max_bytes=MAX_LAYOUT_BYTES)
             content["key"] = _key(content["key"])
             content["groups"] = {name: _group(group, length) for name, group in content["groups"].items()}
             if not set(content["groups"]) <= {IMAGES, TEXTS}:
                 raise ValueError("it has other groups")
-            number, count = (strict_json.whole(one, name="the shard", most=2**31) for one in content["shard"])
+            number, count = (whole_number(one, name="the shard", most=2**31) for one in content["shard"])
             content["shard"] = (number, count)
             content["shards"] = tuple((_file_name(name), str(digest)) for name, digest in content["shards"])
             for name in ("recipe", "store", "split"):
-                strict_json.text(content[name], name=name)
+                writable_text(content[name], name=name)
             layout = cls(**content)
         except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise ValueError(f"its layout is malformed: {error}"[:300]) from error
@@ -173,8 +174,8 @@ class Layout:
 def _key(content: dict[str, Any]) -> Key:
     key = Key(**content)
     for name, value in (("store", key.store), ("code", key.code)):
-        strict_json.text(value, name=name)
-    strict_json.whole(key.orientations, name="orientations", most=2)
+        writable_text(value, name=name)
+    whole_number(key.orientations, name="orientations", most=2)
     if not isinstance(key.images, dict) or not isinstance(key.texts, dict):
         raise ValueError("it has no key")
     return key
@@ -182,16 +183,16 @@ def _key(content: dict[str, Any]) -> Key:
 
 def _file_name(name: Any) -> str:
     """Returns `name`, that of a shard. Raises `ValueError` if it could be no file beside the one that names it."""
-    if name in ("", ".", "..") or "\0" in strict_json.text(name, name="a shard"):
+    if name in ("", ".", "..") or "\0" in writable_text(name, name="a shard"):
         raise ValueError("a shard has no name")
     return str(name)
 
 
 def _group(content: dict[str, Any], length: int) -> Group:
     sizes = ("count", "numbers", "first", "total")
-    count, numbers, first, total = (strict_json.whole(content[name], name=name, most=2**62) for name in sizes)
+    count, numbers, first, total = (whole_number(content[name], name=name, most=2**62) for name in sizes)
     tables = {name: _table(table, name=name, length=length) for name, table in content["tables"].items()}
-    sums = {name: strict_json.whole(value, name="a sum", most=2**32 - 1) for name, value in content["sums"].items()}
+    sums = {name: whole_number(value, name="a sum", most=2**32 - 1) for name, value in content["sums"].items()}
     if tables:
         if set(tables) != set(TABLES):
             raise ValueError("it has other tables")
@@ -205,8 +206,8 @@ def _group(content: dict[str, Any], length: int) -> Group:
 
 
 def _table(content: dict[str, Any], *, name: str, length: int) -> Table:
-    shape = tuple(strict_json.whole(side, name=name, most=length) for side in content["shape"])
-    table = Table(strict_json.whole(content["offset"], name=name, most=length), str(content["kind"]), shape)
+    shape = tuple(whole_number(side, name=name, most=length) for side in content["shape"])
+    table = Table(whole_number(content["offset"], name=name, most=length), str(content["kind"]), shape)
     if table.kind != TABLES.get(name) or table.offset + table.length > length:
         raise ValueError(f"{name[:30]} is impossible")
     return table
@@ -262,7 +263,7 @@ def check_header(data: bytes, *, length: int, path: Path) -> Header:
         DataError: The file holds no features, is of another version, truncated or damaged.
     """
     try:
-        found = strict_json.parse(data[:HEADER_BYTES].split(b"\n", 1)[0])
+        found = parse_object(data[:HEADER_BYTES].split(b"\n", 1)[0], max_bytes=HEADER_BYTES)
     except ValueError:
         found = {}
     if found.get("format") != FORMAT or len(data) < HEADER_BYTES:
@@ -279,10 +280,10 @@ def check_header(data: bytes, *, length: int, path: Path) -> Header:
     try:
         offset, size, digest = found["layout"]
         sums = found["sums"]
-        strict_json.whole(offset, name="its place", most=length)
-        strict_json.whole(size, name="its length", most=min(length - offset, strict_json.MAX_BYTES))
+        whole_number(offset, name="its place", most=length)
+        whole_number(size, name="its length", most=min(length - offset, MAX_LAYOUT_BYTES))
         if sums is not None:
-            strict_json.whole(sums, name="its sum", most=2**32 - 1)
+            whole_number(sums, name="its sum", most=2**32 - 1)
         return Header(offset, size, str(digest), sums)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is damaged: its header names no layout") from error

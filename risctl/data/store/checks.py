@@ -43,7 +43,7 @@ def check(name: str, values: np.ndarray, *, layout: Layout, numbers: Numbers) ->
         if (ordered[1:] == ordered[:-1]).any():
             raise ValueError(f"{name.partition('/')[0]} have repeated ids")
     elif name == "annotations/box":
-        _require(np.isfinite(values).all(axis=1), f"{name} has a number that is none", values)
+        _require(np.isfinite(values).all(axis=1), f"{name} has a number that is not finite", values)
     elif name == "images/height":
         # A mask may be read without its image, so the size is bounded here, and not only by what is decoded.
         _require(values > 0, f"{name} is no height", values)

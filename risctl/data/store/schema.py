@@ -25,12 +25,14 @@ from typing import Any
 
 import numpy as np
 
-from risctl.data.store import strict_json
 from risctl.errors import DataError
+from risctl.json_text import parse_object, whole_number, writable_text
 
 FORMAT = "risctl store"
 VERSION = 1
 HEADER_BYTES = 512
+MAX_LAYOUT_BYTES = 16 * 2**20
+"""A layout has some 100 bytes for each 64 MB of images, so this is that of many terabytes."""
 PART_BYTES = 64 * 2**20
 VIDEOS = "videos"  # `split_by` of a store whose images are frames of videos
 
@@ -162,7 +164,7 @@ class Layout:
     def from_bytes(cls, data: bytes, *, length: int) -> Layout:
         """Parses a layout. Raises `ValueError` if it is malformed, or does not fit in a file of `length` bytes."""
         try:
-            return cls._from_json(strict_json.parse(data), length=length)
+            return cls._from_json(parse_object(data, max_bytes=MAX_LAYOUT_BYTES), length=length)
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"its layout is malformed: {error}") from error
         except ValueError as error:
@@ -185,14 +187,14 @@ class Layout:
             raise ValueError("its columns are longer than the file")
         content["parts"] = parts
         for name in ("name", "split_by"):
-            if "\0" in strict_json.text(content[name], name=name):
+            if "\0" in writable_text(content[name], name=name):
                 raise ValueError(f"{name} has a zero byte")
         if not isinstance(content["fingerprint"], str) or not re.fullmatch("[0-9a-f]{64}", content["fingerprint"]):
             raise ValueError("its fingerprint is none")
         if type(content["linked"]) is not bool:
             raise ValueError("linked is neither true nor false")
         for name, count in content["notes"].items():
-            strict_json.whole(count, name=strict_json.text(name, name="a note"), most=2**63)
+            whole_number(count, name=writable_text(name, name="a note"), most=2**63)
         layout = cls(**content)
         layout._check_rows()
         return layout
@@ -218,14 +220,14 @@ class Layout:
 
 def _column(content: dict[str, Any], kind: tuple[str, int], *, length: int, name: str) -> Column:
     """Parses where a column of `kind`, (type, values a row), lies in a file of `length` bytes."""
-    shape = [strict_json.whole(side, name=f"the shape of {name}", most=length) for side in content["shape"]]
+    shape = [whole_number(side, name=f"the shape of {name}", most=length) for side in content["shape"]]
     if content["kind"] != kind[0] or len(shape) not in (1, 2) or shape[1:] != ([kind[1]] if kind[1] > 1 else []):
         raise ValueError(f"it has no column {name} of {kind[0]}")
     column = Column(
-        strict_json.whole(content["offset"], name=f"the place of {name}", most=length),
+        whole_number(content["offset"], name=f"the place of {name}", most=length),
         kind[0],
         tuple(shape),
-        strict_json.whole(content["crc32"], name=f"the sum of {name}", most=2**32 - 1),
+        whole_number(content["crc32"], name=f"the sum of {name}", most=2**32 - 1),
     )
     if column.offset + column.length > length:
         raise ValueError(f"{name} ends beyond the file")
@@ -271,8 +273,8 @@ def check_header(data: bytes, *, length: int, path: Path) -> tuple[int, int, str
         )
     try:
         offset, size, digest = found["layout"]
-        strict_json.whole(offset, name="its place", most=length)
-        strict_json.whole(size, name="its length", most=min(length - offset, strict_json.MAX_BYTES))
+        whole_number(offset, name="its place", most=length)
+        whole_number(size, name="its length", most=min(length - offset, MAX_LAYOUT_BYTES))
         return offset, size, str(digest)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is damaged: its header names no layout; prepare or copy the store again") from error
@@ -285,7 +287,7 @@ def is_of_a_store(data: bytes) -> bool:
 
 def _parse_header(data: bytes) -> dict[str, Any] | None:
     try:
-        found = strict_json.parse(data[:HEADER_BYTES].split(b"\n", 1)[0])
+        found = parse_object(data[:HEADER_BYTES].split(b"\n", 1)[0], max_bytes=HEADER_BYTES)
     except ValueError:
         return None
     if found.get("format") != FORMAT or len(data) < HEADER_BYTES:
