@@ -52,9 +52,9 @@ def parse_object(data: bytes, *, max_bytes: int) -> dict[str, Any]:
     return value
 
 
-def whole_number(value: Any, *, name: str, most: int) -> int:
-    """Returns `value`, a whole number from 0 to `most`. Raises `ValueError`, which has `name`, for anything else."""
-    if type(value) is not int or not 0 <= value <= most:
+def whole_number(value: Any, *, name: str, maximum: int) -> int:
+    """Returns `value`, a whole number from 0 to `maximum`. Raises `ValueError`, which has `name`, for anything else."""
+    if type(value) is not int or not 0 <= value <= maximum:
         raise ValueError(f"{name} is impossible")
     return value
 

@@ -48,11 +48,11 @@ def examine_devices(probes: Mapping[str, ProbeResult], *, free: float) -> Iterat
     yield finding("memory", size(memory) if memory else "unknown")
 
 
-def _threads(most: int, *, free: float) -> str:
+def _threads(usable: int, *, free: float) -> str:
     explicit = [f"{name}={os.environ[name]}" for name in EXPLICIT if os.environ.get(name)]
     if explicit:
-        return f"{most}, by {' and '.join(explicit)}"
-    return f"{max(1, min(most, round(free)))} on the CPU, by the free cores; OMP_NUM_THREADS sets another number"
+        return f"{usable}, by {' and '.join(explicit)}"
+    return f"{max(1, min(usable, round(free)))} on the CPU, by the free cores; OMP_NUM_THREADS sets another number"
 
 
 def _memory() -> int | None:

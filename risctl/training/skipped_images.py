@@ -13,40 +13,40 @@ from risctl.training.state import TrainingState
 _SHOWN = 5
 
 
-def note_skipped(state: TrainingState, batches: Iterable[Batch], *, most: int) -> list[str]:
+def note_skipped(state: TrainingState, batches: Iterable[Batch], *, max_count: int) -> list[str]:
     """Adds the images that `batches`, those of the next step, could not read and that are not known yet.
 
     Returns:
         A line for the log for each of them.
 
     Raises:
-        DataError: There are more than `most` by now; `state` is unchanged.
+        DataError: There are more than `max_count` by now; `state` is unchanged.
     """
     known = {entry["image"] for entry in state.skipped}
     new = {one.image: one for batch in batches for one in batch.skipped if one.image not in known}
     entries = [{"image": one.image, "problem": one.problem, "step": state.step + 1} for one in new.values()]
-    _check([*state.skipped, *entries], most=most)
+    _check([*state.skipped, *entries], max_count=max_count)
     state.skipped = [*state.skipped, *entries]
-    return _lines(entries, before=len(known), most=most)
+    return _lines(entries, before=len(known), max_count=max_count)
 
 
-def gather_skipped(state: TrainingState, *, most: int) -> list[str]:
+def gather_skipped(state: TrainingState, *, max_count: int) -> list[str]:
     """Joins what all processes could not read. All processes must call it.
 
     Returns:
         A line for the log for each image that this process learns of.
 
     Raises:
-        DataError: There are more than `most` images.
+        DataError: There are more than `max_count` images.
     """
     known = {entry["image"]: entry for entry in state.skipped}
     found = [entry for entries in gather(state.skipped) for entry in entries]
     joined: dict[str, dict[str, Any]] = {}
     for entry in sorted(found, key=lambda entry: (entry["step"], entry["image"])):
         joined.setdefault(entry["image"], entry)
-    _check(list(joined.values()), most=most)
+    _check(list(joined.values()), max_count=max_count)
     state.skipped = list(joined.values())
-    return _lines([one for one in state.skipped if one["image"] not in known], before=len(known), most=most)
+    return _lines([one for one in state.skipped if one["image"] not in known], before=len(known), max_count=max_count)
 
 
 def describe_skipped(skipped: Sequence[Mapping[str, Any]]) -> str | None:
@@ -56,18 +56,18 @@ def describe_skipped(skipped: Sequence[Mapping[str, Any]]) -> str | None:
     return f"{_images(len(skipped))} that could not be read skipped: {_names(skipped)}"
 
 
-def _check(skipped: Sequence[Mapping[str, Any]], *, most: int) -> None:
-    if len(skipped) > most:
+def _check(skipped: Sequence[Mapping[str, Any]], *, max_count: int) -> None:
+    if len(skipped) > max_count:
         raise DataError(
-            f"{_images(len(skipped))} cannot be read, more than train.skip_corrupt={most}: {_names(skipped)}; "
+            f"{_images(len(skipped))} cannot be read, more than train.skip_corrupt={max_count}: {_names(skipped)}; "
             f"{skipped[-1]['problem']}"
         )
 
 
-def _lines(entries: Sequence[Mapping[str, Any]], *, before: int, most: int) -> list[str]:
+def _lines(entries: Sequence[Mapping[str, Any]], *, before: int, max_count: int) -> list[str]:
     return [
-        f"step {entry['step']}: skipped {entry['image']}, {number} of at most {most} "
-        f"(train.skip_corrupt={most}): {entry['problem']}"
+        f"step {entry['step']}: skipped {entry['image']}, {number} of at most {max_count} "
+        f"(train.skip_corrupt={max_count}): {entry['problem']}"
         for number, entry in enumerate(entries, start=before + 1)
     ]
 

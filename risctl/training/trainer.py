@@ -97,9 +97,9 @@ class Trainer:
         self.steps_per_epoch = len(parts.sampler) // self.recipe.optim.accumulate
         self.total = total_steps(self.recipe, self.steps_per_epoch)
         self.schedule = LRSchedule.of(self.recipe.optim, steps_per_epoch=self.steps_per_epoch, total=self.total)
-        most = self.recipe.train.skip_corrupt
+        max_count = self.recipe.train.skip_corrupt
         self._loader = make_loader(
-            SkippingDataset(parts.dataset, most=most) if most else parts.dataset,
+            SkippingDataset(parts.dataset, max_count=max_count) if max_count else parts.dataset,
             parts.sampler,
             workers=self.recipe.data.workers,
             pin=parts.accelerator.device.type == "cuda",
@@ -186,7 +186,7 @@ class Trainer:
         state, parts = self.state, self.parts
         # All of them before the first is used: where one cannot be had, the run stands between two steps.
         taken = [next(stream) for _ in range(self.recipe.optim.accumulate)]
-        for line in note_skipped(state, taken, most=self.recipe.train.skip_corrupt):
+        for line in note_skipped(state, taken, max_count=self.recipe.train.skip_corrupt):
             parts.logger.line(line)
         seed_step(self.recipe.train.seed, state.step, rank=parts.accelerator.process_index)
         rate = self.recipe.optim.lr * self.schedule(state.step)
@@ -263,7 +263,7 @@ class Trainer:
 
     def _save_resumable(self, path: Path, *, keep: Path | None = None) -> None:
         if self.recipe.train.skip_corrupt and self.parts.accelerator.num_processes > 1:
-            for line in gather_skipped(self.state, most=self.recipe.train.skip_corrupt):
+            for line in gather_skipped(self.state, max_count=self.recipe.train.skip_corrupt):
                 self.parts.logger.line(line)
         # A save by one process while others go on would see their collective calls out of step.
         self.parts.accelerator.wait_for_everyone()

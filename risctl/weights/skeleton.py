@@ -147,15 +147,15 @@ def _stacked(tensors: Any, dim: int = 0) -> Tensor:
 
 
 @contextmanager
-def _counted_parts(most: int) -> Iterator[None]:
-    """Raises `_TooManyPartsError` once this thread has made more modules, parameters and buffers than `most`."""
+def _counted_parts(max_count: int) -> Iterator[None]:
+    """Raises `_TooManyPartsError` once this thread has made more modules, parameters and buffers than `max_count`."""
     thread, count = threading.get_ident(), 0
 
     def part(*_: Any) -> None:
         nonlocal count
         if threading.get_ident() == thread:
             count += 1
-            if count > most:
+            if count > max_count:
                 raise _TooManyPartsError
 
     with ExitStack() as stack:

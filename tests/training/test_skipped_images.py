@@ -130,7 +130,7 @@ def test_an_image_that_is_pasted_is_told_from_the_one_pasted_on(tmp_path: Path) 
 
     system = build_tiny(recipe.model, vocabulary=Vocabulary(("red", "box")))
     with Store(made) as opened:
-        dataset = SkippingDataset(InstanceDataset(opened, "train", system.preprocess, paste=1.0), most=1)
+        dataset = SkippingDataset(InstanceDataset(opened, "train", system.preprocess, paste=1.0), max_count=1)
         found = [dataset.item(epoch, index) for epoch in range(4) for index in range(len(dataset))]
     skipped = {one.image for item in found if hasattr(item, "skipped") for one in item.skipped}
     assert skipped == {"image 3 (3.png) of tiny.h5"}

@@ -157,7 +157,7 @@ class Layout:
             content["groups"] = {name: _group(group, length) for name, group in content["groups"].items()}
             if not set(content["groups"]) <= {IMAGES, TEXTS}:
                 raise ValueError("it has other groups")
-            number, count = (whole_number(one, name="the shard", most=2**31) for one in content["shard"])
+            number, count = (whole_number(one, name="the shard", maximum=2**31) for one in content["shard"])
             content["shard"] = (number, count)
             content["shards"] = tuple((_file_name(name), str(digest)) for name, digest in content["shards"])
             for name in ("recipe", "store", "split"):
@@ -175,7 +175,7 @@ def _key(content: dict[str, Any]) -> Key:
     key = Key(**content)
     for name, value in (("store", key.store), ("code", key.code)):
         writable_text(value, name=name)
-    whole_number(key.orientations, name="orientations", most=2)
+    whole_number(key.orientations, name="orientations", maximum=2)
     if not isinstance(key.images, dict) or not isinstance(key.texts, dict):
         raise ValueError("it has no key")
     return key
@@ -190,9 +190,9 @@ def _file_name(name: Any) -> str:
 
 def _group(content: dict[str, Any], length: int) -> Group:
     sizes = ("count", "numbers", "first", "total")
-    count, numbers, first, total = (whole_number(content[name], name=name, most=2**62) for name in sizes)
+    count, numbers, first, total = (whole_number(content[name], name=name, maximum=2**62) for name in sizes)
     tables = {name: _table(table, name=name, length=length) for name, table in content["tables"].items()}
-    sums = {name: whole_number(value, name="a sum", most=2**32 - 1) for name, value in content["sums"].items()}
+    sums = {name: whole_number(value, name="a sum", maximum=2**32 - 1) for name, value in content["sums"].items()}
     if tables:
         if set(tables) != set(TABLES):
             raise ValueError("it has other tables")
@@ -206,8 +206,8 @@ def _group(content: dict[str, Any], length: int) -> Group:
 
 
 def _table(content: dict[str, Any], *, name: str, length: int) -> Table:
-    shape = tuple(whole_number(side, name=name, most=length) for side in content["shape"])
-    table = Table(whole_number(content["offset"], name=name, most=length), str(content["kind"]), shape)
+    shape = tuple(whole_number(side, name=name, maximum=length) for side in content["shape"])
+    table = Table(whole_number(content["offset"], name=name, maximum=length), str(content["kind"]), shape)
     if table.kind != TABLES.get(name) or table.offset + table.length > length:
         raise ValueError(f"{name[:30]} is impossible")
     return table
@@ -280,10 +280,10 @@ def check_header(data: bytes, *, length: int, path: Path) -> Header:
     try:
         offset, size, digest = found["layout"]
         sums = found["sums"]
-        whole_number(offset, name="its place", most=length)
-        whole_number(size, name="its length", most=min(length - offset, MAX_LAYOUT_BYTES))
+        whole_number(offset, name="its place", maximum=length)
+        whole_number(size, name="its length", maximum=min(length - offset, MAX_LAYOUT_BYTES))
         if sums is not None:
-            whole_number(sums, name="its sum", most=2**32 - 1)
+            whole_number(sums, name="its sum", maximum=2**32 - 1)
         return Header(offset, size, str(digest), sums)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is damaged: its header names no layout") from error

@@ -82,10 +82,10 @@ class SkippingDataset(KeyedDataset[Any]):
     processes nor on where a run was resumed.
     """
 
-    def __init__(self, dataset: KeyedDataset[Any], *, most: int) -> None:
-        """Wraps `dataset`; more than `most` images that cannot be read in a row are an error."""
+    def __init__(self, dataset: KeyedDataset[Any], *, max_count: int) -> None:
+        """Wraps `dataset`; more than `max_count` images that cannot be read in a row are an error."""
         self.dataset = dataset
-        self.most = most
+        self.max_count = max_count
         if hasattr(dataset, "collate"):
             self.collate = dataset.collate
 
@@ -100,7 +100,7 @@ class SkippingDataset(KeyedDataset[Any]):
                 item = self.dataset.item(epoch, (index + further) % len(self))
             except UnreadableImageError as error:
                 skipped.setdefault(error.image, SkippedImage(image=error.image, problem=str(error)))
-                if len(skipped) > self.most or further == len(self) - 1:
+                if len(skipped) > self.max_count or further == len(self) - 1:
                     raise
                 continue
             return _Substitute(item=item, skipped=tuple(skipped.values())) if skipped else item

@@ -194,7 +194,7 @@ class Layout:
         if type(content["linked"]) is not bool:
             raise ValueError("linked is neither true nor false")
         for name, count in content["notes"].items():
-            whole_number(count, name=writable_text(name, name="a note"), most=2**63)
+            whole_number(count, name=writable_text(name, name="a note"), maximum=2**63)
         layout = cls(**content)
         layout._check_rows()
         return layout
@@ -220,14 +220,14 @@ class Layout:
 
 def _column(content: dict[str, Any], kind: tuple[str, int], *, length: int, name: str) -> Column:
     """Parses where a column of `kind`, (type, values a row), lies in a file of `length` bytes."""
-    shape = [whole_number(side, name=f"the shape of {name}", most=length) for side in content["shape"]]
+    shape = [whole_number(side, name=f"the shape of {name}", maximum=length) for side in content["shape"]]
     if content["kind"] != kind[0] or len(shape) not in (1, 2) or shape[1:] != ([kind[1]] if kind[1] > 1 else []):
         raise ValueError(f"it has no column {name} of {kind[0]}")
     column = Column(
-        whole_number(content["offset"], name=f"the place of {name}", most=length),
+        whole_number(content["offset"], name=f"the place of {name}", maximum=length),
         kind[0],
         tuple(shape),
-        whole_number(content["crc32"], name=f"the sum of {name}", most=2**32 - 1),
+        whole_number(content["crc32"], name=f"the sum of {name}", maximum=2**32 - 1),
     )
     if column.offset + column.length > length:
         raise ValueError(f"{name} ends beyond the file")
@@ -273,8 +273,8 @@ def check_header(data: bytes, *, length: int, path: Path) -> tuple[int, int, str
         )
     try:
         offset, size, digest = found["layout"]
-        whole_number(offset, name="its place", most=length)
-        whole_number(size, name="its length", most=min(length - offset, MAX_LAYOUT_BYTES))
+        whole_number(offset, name="its place", maximum=length)
+        whole_number(size, name="its length", maximum=min(length - offset, MAX_LAYOUT_BYTES))
         return offset, size, str(digest)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is damaged: its header names no layout; prepare or copy the store again") from error

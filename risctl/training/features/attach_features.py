@@ -147,8 +147,8 @@ def _check_first(cache: FeatureCache, store: Store, system: System, *, device: t
             now = frozen_prefix.begin(encoder, inputs.to(device), mask.to(device))
         for mine, theirs in zip(now, cache.sample(group, keys[0]), strict=True):
             wanted, kept = mine[0].float().cpu().numpy(), theirs.astype(np.float32)
-            most = float(np.abs(wanted).max(initial=0.0))
-            if wanted.shape != kept.shape or float(np.abs(wanted - kept).max(initial=0.0)) > _NOISE * most + 1e-6:
+            largest = float(np.abs(wanted).max(initial=0.0))
+            if wanted.shape != kept.shape or float(np.abs(wanted - kept).max(initial=0.0)) > _NOISE * largest + 1e-6:
                 raise DataError(
                     f"the features {cache.path} are stale: {group} {keys[0]!r} gives others now than are kept. "
                     f"{again}, or data.features=null"

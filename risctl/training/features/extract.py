@@ -166,7 +166,7 @@ class FeatureRun:
                 inputs_of = text_inputs(self.system.preprocess, keys)
                 if name == IMAGES:
                     inputs_of = image_inputs(plan.store, self.system.preprocess, keys, workers=workers)
-                for places, inputs, mask in batches_of_one_size(inputs_of, most=batch):
+                for places, inputs, mask in batches_of_one_size(inputs_of, batch_size=batch):
                     parts = self._run(name, inputs.to(device), mask.to(device))
                     halved = [_halved(parts, number, keys[place]) for number, place in enumerate(places)]
                     writer.put(name, [rows[place] for place in places], halved)
@@ -251,10 +251,11 @@ def _halved(parts: frozen_prefix.PrefixOutput, place: int, key: str) -> list[np.
         DataError: float16 cannot hold them.
     """
     whole = [part[place].float().cpu().numpy() for part in parts]
-    most = max(float(np.abs(array).max(initial=0.0)) for array in whole)
-    if not most <= LARGEST:
+    largest = max(float(np.abs(array).max(initial=0.0)) for array in whole)
+    if not largest <= LARGEST:
         raise DataError(
-            f"the features of {key!r} reach {most:.3g}, and fp16 holds {LARGEST:,.0f} at most; set data.features=null"
+            f"the features of {key!r} reach {largest:.3g}, and fp16 holds {LARGEST:,.0f} at most; "
+            "set data.features=null"
         )
     return [array.astype(schema.NUMBER) for array in whole]
 

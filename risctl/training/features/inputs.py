@@ -40,11 +40,11 @@ def text_inputs(preprocess: Preprocess, texts: Sequence[str]) -> Iterator[Prepar
     return (preprocess.text(text) for text in texts)
 
 
-def batches_of_one_size(inputs: Iterable[Prepared], *, most: int) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+def batches_of_one_size(inputs: Iterable[Prepared], *, batch_size: int) -> Iterator[tuple[list[int], Tensor, Tensor]]:
     """Yields neighbours of one size together, at most a batch at once: their positions, inputs and masks."""
     waiting: list[tuple[int, Tensor, Tensor]] = []
     for place, (one, mask) in enumerate(inputs):
-        if waiting and (len(waiting) == most or waiting[0][1].shape != one.shape):
+        if waiting and (len(waiting) == batch_size or waiting[0][1].shape != one.shape):
             yield _together(waiting)
             waiting = []
         waiting.append((place, one, mask))
