@@ -26,18 +26,35 @@ def raise_on_sigterm() -> None:
 
     Forked processes end at once as they would without this. A SIGTERM that the caller had ignored stays ignored.
     """
+    global _forks_are_watched
     if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
         return
-    owner = os.getpid()
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    if hasattr(os, "register_at_fork") and not _forks_are_watched:
+        _forks_are_watched = True
+        os.register_at_fork(before=_hold_sigterm, after_in_parent=_release_sigterm, after_in_child=_end_on_sigterm)
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != owner:
-            # A worker that its pool ends must not print a traceback.
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.raise_signal(signal.SIGTERM)
-        raise Terminated
 
-    signal.signal(signal.SIGTERM, handle)
+_forks_are_watched = False
+
+
+def _raise_terminated(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _hold_sigterm() -> None:
+    # Python forgets the signals that reach a child while it is forked, so a pool that ends it then would wait for ever.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _release_sigterm() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def _end_on_sigterm() -> None:
+    if signal.getsignal(signal.SIGTERM) is _raise_terminated:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _release_sigterm()
 
 
 class Interrupts:
