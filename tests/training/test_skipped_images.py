@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import time
@@ -195,6 +196,28 @@ def test_a_killed_loader_ends_the_run_in_one_line_and_saved(tmp_path: Path) -> N
     assert state_of(tmp_path / "run" / "last.safetensors")["step"] >= 12
     resume(tmp_path / "run", device="cpu", build=build_tiny)
     assert_same_tensors(*(weights_of(tmp_path / name / "last.safetensors") for name in ("whole", "run")))
+
+
+def _closes_its_pipes_and_ends_later() -> None:
+    os.closerange(3, 1024)
+    time.sleep(0.3)
+    os._exit(9)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs fork")
+def test_a_process_whose_pipes_are_closed_is_waited_for() -> None:
+    from risctl.data.loading.loader import _ended
+
+    context = multiprocessing.get_context("fork")
+    ending = context.Process(target=_closes_its_pipes_and_ends_later)
+    going_on = context.Process(target=time.sleep, args=(30,))
+    ending.start()
+    going_on.start()
+    try:
+        assert _ended([ending, going_on]) == [ending]
+    finally:
+        going_on.kill()
+        going_on.join()
 
 
 def test_the_command_tells_what_was_skipped(store: Path, tmp_path: Path) -> None:

@@ -247,9 +247,11 @@ def batches(loader: DataLoader[T | RisctlError] | DataLoader[T]) -> Iterator[T]:
 
 
 def _ended(processes: Sequence[BaseProcess]) -> list[BaseProcess]:
-    # The pipe of a killed process closes a moment before the process can be waited for.
-    if processes:
-        wait([process.sentinel for process in processes], timeout=1.0)
+    # The pipes of a killed process close a moment before it can be waited for.
+    closed = wait([process.sentinel for process in processes], timeout=1.0) if processes else []
+    for process in processes:
+        if process.sentinel in closed:
+            process.join(timeout=10.0)
     return [process for process in processes if not process.is_alive()]
 
 
