@@ -78,7 +78,9 @@ class BytePairs(SubwordVocabulary):
             CheckpointError: The files are damaged.
         """
         folder = Path(source).expanduser()
-        paths = [folder / name if folder.is_dir() else _from_hub(source, name) for name in ("vocab.json", "merges.txt")]
+        paths = [
+            folder / name if folder.is_dir() else tokenizer_file(source, name) for name in ("vocab.json", "merges.txt")
+        ]
         try:
             table = parse_json(paths[0].read_text(encoding="utf-8"))
             lines = paths[1].read_text(encoding="utf-8").splitlines()
@@ -125,7 +127,12 @@ def vocabulary_from_list(words: Sequence[str]) -> Vocabulary:
     return BytePairs(words[1:middle], words[middle + 1 :])
 
 
-def _from_hub(source: str, name: str) -> Path:
+def tokenizer_file(source: str, name: str) -> Path:
+    """Returns the file `name` of a tokenizer on the hub, from the hub's cache if it is there.
+
+    Raises:
+        MachineError: It is neither cached nor reachable.
+    """
     try:
         return hub_file(source, name)
     except RisctlError:

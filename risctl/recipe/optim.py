@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from risctl.section import Fraction, Section
 
 Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
+NamePart = Annotated[str, Field(min_length=1)]
 Epoch = Annotated[int, Field(ge=2, le=100_000)]
 
 
@@ -22,6 +23,10 @@ class ScheduleSection(Section):
         description="`steps`: multiplied by `factor` at each of `milestones`; `cosine` and `poly`: from 1 down to "
         "`final` over all steps, `poly` as (1 - t)^power.",
     )
+    milestone_steps: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = Field(
+        default=(),
+        description="Steps in place of epochs: after so many, the rate is multiplied by `factor`. Only for `steps`.",
+    )
     milestones: Annotated[tuple[Epoch, ...], Field(strict=False)] = Field(
         default=(),
         description="Epochs, counted from 1, at whose start the rate is multiplied by `factor`: with 40, epoch 39 is "
@@ -31,16 +36,20 @@ class ScheduleSection(Section):
     power: float = Field(default=0.9, gt=0.0, le=10.0, description="Exponent of `poly`.")
     final: Fraction = Field(default=0.0, description="Final rate of `cosine` and `poly`, as a share of `optim.lr`.")
 
-    @field_validator("milestones")
+    @field_validator("milestone_steps", "milestones")
     @classmethod
     def _milestones_belong_to_steps(cls, value: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
-        name = info.data.get("name")
-        if name == "steps" and not value:
-            raise PydanticCustomError("clash", "at least one epoch, as the schedule is `steps`")
+        name, what = info.data.get("name"), "epochs" if info.field_name == "milestones" else "steps"
         if name is not None and name != "steps" and value:
             raise PydanticCustomError("clash", "no milestones, as the schedule is `{name}`", {"name": name})
         if any(later <= earlier for earlier, later in pairwise(value)):
-            raise PydanticCustomError("clash", "epochs in ascending order, each once")
+            raise PydanticCustomError("clash", "{what} in ascending order, each once", {"what": what})
+        if info.field_name == "milestones":
+            steps = info.data.get("milestone_steps")
+            if value and steps:
+                raise PydanticCustomError("clash", "none beside `optim.schedule.milestone_steps`")
+            if name == "steps" and not value and steps == ():
+                raise PydanticCustomError("clash", "at least one epoch, as the schedule is `steps`")
         return value
 
 
@@ -77,4 +86,13 @@ class OptimSection(Section):
         default_factory=dict,
         description="Factors of `lr` for parameters whose names start with a prefix, as {prefix: factor}; the longest "
         "prefix wins.",
+    )
+    undecayed: Annotated[tuple[NamePart, ...], Field(strict=False)] = Field(
+        default=(),
+        description="No weight decay for parameters with one of these in their name, such as [norm].",
+    )
+    excluded: Annotated[tuple[NamePart, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Parameters whose names start with one of these are never optimised, nor counted in the gradient's "
+        "norm, as if a published optimizer had not been given them.",
     )

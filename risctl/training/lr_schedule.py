@@ -34,7 +34,7 @@ class LRSchedule:
         return cls(
             name=course.name,
             total=total,
-            milestones=tuple((epoch - 1) * steps_per_epoch for epoch in course.milestones),
+            milestones=course.milestone_steps or tuple((epoch - 1) * steps_per_epoch for epoch in course.milestones),
             factor=course.factor,
             power=course.power,
             final=course.final,

@@ -18,22 +18,30 @@ def build_optimizer(system: nn.Module, optim: OptimSection) -> Optimizer:
 
     Each group has a `multiplier` of the learning rate: that of the longest prefix in `optim.multipliers` that the
     parameter's name begins with. With `adamw`, parameters of one dimension (norms, biases) do not decay unless
-    `optim.decay_all`.
+    `optim.decay_all`, nor do those of `optim.undecayed`. Those of `optim.excluded` take no gradient from here on.
 
     Raises:
-        RecipeError: A prefix is no parameter's, or nothing is trainable.
+        RecipeError: A prefix or part is in no parameter's name, or nothing is trainable.
     """
     names = [name for name, _ in system.named_parameters()]
-    lost = [prefix for prefix in optim.multipliers if not any(name.startswith(prefix) for name in names)]
-    if lost:
-        raise RecipeError(
-            "optim.multipliers: no parameter's name begins so",
-            problems=[f"{prefix!r}; nearest: {_nearest_prefix(prefix, names)!r}" for prefix in lost],
-        )
+    for option, prefixes in (("multipliers", tuple(optim.multipliers)), ("excluded", optim.excluded)):
+        lost = [prefix for prefix in prefixes if not any(name.startswith(prefix) for name in names)]
+        if lost:
+            raise RecipeError(
+                f"optim.{option}: no parameter's name begins so",
+                problems=[f"{prefix!r}; nearest: {_nearest_prefix(prefix, names)!r}" for prefix in lost],
+            )
+    absent = [part for part in optim.undecayed if not any(part in name for name in names)]
+    if absent:
+        raise RecipeError(f"optim.undecayed: no parameter's name has {', '.join(map(repr, absent))} in it")
+    for name, parameter in system.named_parameters():
+        if name.startswith(optim.excluded):
+            parameter.requires_grad_(False)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in system.named_parameters():
         if parameter.requires_grad:
             spared = optim.name == "adamw" and parameter.ndim < 2 and not optim.decay_all
+            spared = spared or any(part in name for part in optim.undecayed)
             decay = 0.0 if spared else optim.weight_decay
             groups.setdefault((_multiplier(name, optim.multipliers), decay), []).append(parameter)
     if not groups:

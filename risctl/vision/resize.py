@@ -217,6 +217,32 @@ class ResizeShortest(ResizeGeometry):
         return functional.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
+class Square(ResizeGeometry):
+    """An image resized to a square, its aspect ratio not kept, as LAVT and ReLA do."""
+
+    __slots__ = ()
+
+    @classmethod
+    def fit(cls, *, height: int, width: int, size: int) -> Square:
+        """Returns the geometry of an image of `height` x `width` in a square of side `size`."""
+        sides = {"inner_height": size, "inner_width": size, "input_height": size, "input_width": size}
+        return cls(height=height, width=width, **sides)
+
+    def image(self, image: np.ndarray) -> Tensor:
+        """Resizes an image, uint8 (height, width, 3), as PIL's BILINEAR does, to (3, size, size) in [0, 1]."""
+        pixels = np.asarray(Image.fromarray(image).resize(self._size, Image.Resampling.BILINEAR))
+        return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float().div_(255)
+
+    def mask(self, mask: np.ndarray) -> Tensor:
+        """Resizes a mask, bool (height, width), as PIL's NEAREST does, to a target (size, size) of 0 and 1."""
+        pixels = np.asarray(Image.fromarray(mask.astype(np.uint8)).resize(self._size, Image.Resampling.NEAREST))
+        return torch.from_numpy(pixels.astype(np.float32))
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self.inner_width, self.inner_height
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaddedShortest(ResizeShortest):
     """An image resized to a shortest side, at the top left of an input whose sides are multiples of a number.

@@ -64,6 +64,14 @@ def test_only_darknet_has_frozen_convolutions_by_default() -> None:
         ({"optim": {"lr": float("nan")}}, ("optim", "lr")),
         ({"optim": {"betas": [0.9, 1.0]}}, ("optim", "betas", 1)),
         ({"optim": {"schedule": {"name": "steps"}}}, ("optim", "schedule", "milestones")),
+        (
+            {"optim": {"schedule": {"name": "steps", "milestones": [2], "milestone_steps": [9]}}},
+            ("optim", "schedule", "milestones"),
+        ),
+        (
+            {"optim": {"schedule": {"name": "steps", "milestone_steps": [9, 9]}}},
+            ("optim", "schedule", "milestone_steps"),
+        ),
         ({"optim": {"schedule": {"name": "cosine", "milestones": [2]}}}, ("optim", "schedule", "milestones")),
         ({"optim": {"schedule": {"name": "steps", "milestones": [3, 2]}}}, ("optim", "schedule", "milestones")),
         ({"optim": {"schedule": {"name": "steps", "milestones": [4]}}}, ("train",)),

@@ -26,6 +26,11 @@ def test_milestones_are_first_epochs_at_the_new_rate() -> None:
     assert schedule(389) == 1 and schedule(390) == pytest.approx(0.1)
 
 
+def test_milestones_can_be_steps() -> None:
+    schedule = make(500, schedule={"name": "steps", "milestone_steps": (110, 140), "factor": 0.1})
+    assert [schedule(step) for step in (0, 109, 110, 139, 140)] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+
+
 def test_cosine_and_poly_go_from_one_to_final() -> None:
     cosine = make(100, schedule={"name": "cosine", "final": 0.1})
     assert [cosine(0), cosine(50), cosine(100)] == pytest.approx([1, 0.55, 0.1])

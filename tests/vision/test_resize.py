@@ -7,9 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch.nn import functional
 
-from risctl.vision.resize import Letterbox, ResizeLongest, ResizeShortest
+from risctl.vision.resize import Letterbox, ResizeLongest, ResizeShortest, Square
 
 sides = st.one_of(st.integers(1, 64), st.integers(1, 2000))
 
@@ -147,3 +148,17 @@ def test_the_short_side_is_met_unless_the_long_side_is_bounded(height: int, widt
         image = fitted.image(np.full((height, width, 3), 255, np.uint8))
         assert image.shape == (3, fitted.inner_height, fitted.inner_width) and not fitted.padding().any()
         assert fitted.invert(fitted.mask(np.ones((height, width), bool))[None]).min() > 1 - 1e-5
+
+
+@given(st.integers(1, 200), st.integers(1, 200), st.sampled_from([32, 64]))
+def test_a_square_is_pils_resizing_there_and_bilinear_back(height: int, width: int, size: int) -> None:
+    generator = np.random.default_rng(0)
+    image = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    geometry = Square.fit(height=height, width=width, size=size)
+    expected = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+    assert np.array_equal((geometry.image(image) * 255).round().byte().permute(1, 2, 0).numpy(), expected)
+    mask = image[..., 0] > 128
+    nearest = np.asarray(Image.fromarray(mask.astype(np.uint8)).resize((size, size), Image.Resampling.NEAREST))
+    assert np.array_equal(geometry.mask(mask).numpy(), nearest)
+    assert not geometry.padding().any()
+    assert geometry.invert(torch.ones(2, size // 4, size // 4)).shape == (2, height, width)

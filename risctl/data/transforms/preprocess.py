@@ -17,8 +17,12 @@ from risctl.vision.resize import (
     PaddedShortest,
     ResizeLongest,
     ResizeShortest,
+    Square,
     TrainingResize,
 )
+
+_LONGEST_TEXT = 1024
+"""Tokens of a text that are encoded before it is cut, so that what ends it is cut with the rest."""
 
 
 class _VocabularyPreprocess:
@@ -83,6 +87,44 @@ class LetterboxPreprocess(_VocabularyPreprocess):
     def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
         """Returns the soft target, float32 (target_size, target_size) in [0, 1], of a mask, bool (H, W)."""
         return checked_geometry(geometry, Letterbox).mask(mask, size=self.target_size)
+
+
+class SquarePreprocess(_VocabularyPreprocess):
+    """Resizes images to a square, their aspect ratio not kept; a `Preprocess`. Targets have the input's size.
+
+    Expressions have `max_words` tokens, padded with 0. A longer one is cut as published: its end token is cut off too.
+    """
+
+    def __init__(self, *, size: int, max_words: int, vocabulary: Vocabulary) -> None:
+        """Creates the preprocess.
+
+        Args:
+            size: Side of the input in pixels.
+            max_words: Number of tokens, start and end included, of every expression.
+            vocabulary: Maps words to ids.
+        """
+        self.size = size
+        super().__init__(max_words=max_words, vocabulary=vocabulary)
+
+    def image(self, image: np.ndarray) -> tuple[Tensor, Square]:
+        """Returns the input (3, size, size), RGB in [0, 1], of an image, uint8 (H, W, 3), and its geometry."""
+        geometry = self.fit(height=image.shape[0], width=image.shape[1])
+        return geometry.image(image), geometry
+
+    def fit(self, *, height: int, width: int) -> Square:
+        """Returns the geometry of an image of this size."""
+        return Square.fit(height=height, width=width, size=self.size)
+
+    def text(self, text: str) -> tuple[Tensor, Tensor]:
+        """Returns token ids, int64 (max_words,), and their mask. Raises `UsageError` if the text has no word."""
+        ids, mask = self.vocabulary.encode(text, max_words=max(self.max_words, _LONGEST_TEXT))
+        ids, mask = ids[: self.max_words], mask[: self.max_words]
+        missing = self.max_words - len(ids)
+        return functional.pad(ids, (0, missing)), functional.pad(mask, (0, missing))
+
+    def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
+        """Returns the target, float32 (size, size) of 0 and 1, of a mask, bool (H, W): its nearest pixels."""
+        return checked_geometry(geometry, Square).mask(mask)
 
 
 class LongestSidePreprocess(_VocabularyPreprocess):

@@ -31,10 +31,11 @@ TEXT: dict[str, dict[str, Any]] = {
     "bigru": {"name": "bigru", "hidden": 8, "dim": 8},
     "bilstm": {"name": "bilstm", "hidden": 8, "dim": 8},
     "roberta": {"name": "roberta", "tokens": None, "weights": None, "layers": 1, "width": 16, "heads": 2},
+    "bert": {"name": "bert", "tokens": None, "weights": None, "layers": 1, "width": 16, "heads": 2},
 }
 
 
-TEXT["roberta"]["feed_forward"] = 16
+TEXT["roberta"]["feed_forward"] = TEXT["bert"]["feed_forward"] = 16
 
 
 MODELS: dict[str, dict[str, Any]] = {
@@ -161,7 +162,7 @@ def test_trained_weights_of_a_folder_are_those_that_training_starts_from(tmp_pat
     [
         ("mini", "hf:bert-base-uncased", "hashed_words"),
         ("zsi", "bigru", "word_vectors"),
-        ("vlt", "hashed_words", "one of bigru, bilstm, roberta, hf:FOLDER_OR_ID"),
+        ("vlt", "hashed_words", "one of bigru, bilstm, roberta, bert, hf:FOLDER_OR_ID"),
     ],
 )
 def test_a_text_encoder_that_the_system_cannot_read_is_refused_with_those_that_fit(

@@ -104,6 +104,10 @@ def read_tokenizer(name: str, source: str) -> Vocabulary:
         CheckpointError: The files are missing or damaged.
         MachineError: The hub cannot be reached.
     """
+    if name == "bert":
+        from risctl.language.wordpiece import read_wordpiece
+
+        return read_wordpiece(source)
     if not is_pretrained(name):
         from risctl.language.byte_pairs import BytePairs
 
@@ -170,6 +174,20 @@ def _roberta(given: TextBuild) -> nn.Module:
     return encoder
 
 
+def _bert(given: TextBuild) -> nn.Module:
+    from risctl.core.encoders.load_weights import load_state
+    from risctl.core.encoders.text.bert import BertEncoder, bert_state
+
+    section = given.section
+    encoder = BertEncoder(
+        vocabulary=len(given.vocabulary),
+        **given.options("layers", "width", "heads", "feed_forward", "dropout", "frozen"),
+    )
+    if given.pretrained and section.weights is not None and not next(encoder.parameters()).is_meta:
+        load_state(encoder.bert, bert_state(section.weights), source=section.weights)
+    return encoder
+
+
 def _transformers(given: TextBuild) -> nn.Module:
     from risctl.core.encoders.text.transformers_text import TransformersText, read_config
 
@@ -207,6 +225,19 @@ TEXT_ENCODERS: dict[str, TextEntry] = {
             "frozen_dropout": True,
         },
         narrows=True,
+    ),
+    "bert": TextEntry(
+        build=_bert,
+        options={
+            "tokens": "bert-base-uncased",
+            "weights": "bert-base-uncased",
+            "layers": 12,
+            "width": 768,
+            "heads": 12,
+            "feed_forward": 3072,
+            "dropout": 0.1,
+            "frozen": False,
+        },
     ),
 }
 """The text encoders by the name that `model.text.name` holds."""
