@@ -9,6 +9,7 @@ takes token ids (B, L) and their mask (B, L), True where there is a token, and r
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -56,6 +57,26 @@ class TextFeatures:
     def select(self, index: Tensor) -> TextFeatures:
         """Returns the features of the texts `index` (N,)."""
         return replace(self, words=self.words[index], mask=self.mask[index], sentence=self.sentence[index])
+
+
+class StagedBackbone(Protocol):
+    """A visual encoder that can be run stage by stage; LAVT and ReLA put their language gates between the stages.
+
+    Attributes:
+        channels: The channels of the maps of the stages.
+        strides: Their strides.
+        frozen: Whether no parameter trains.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    frozen: bool
+
+    def before_stages(self, images: Tensor, padding: Tensor) -> Tensor:
+        """Returns the input of the first stage, channels last, of images (B, 3, H, W) with padding (B, H, W)."""
+
+    def run_stage(self, x: Tensor, number: int) -> Tensor:
+        """Maps what the stage before `number` gave, (B, H, W, C), to this stage's map, channels last."""
 
 
 def padding_at(padding: Tensor, *, height: int, width: int) -> Tensor:

@@ -129,7 +129,7 @@ def _read(path: Path, name: str) -> dict[str, Tensor]:
             f"risctl import {name.replace('_', '-')} {path} --out {path.with_suffix('.safetensors').name}"
         )
     if path.suffix != ".safetensors":
-        return read_state(path, what=f"weights of {name}", inside=())
+        return read_state(path, what=f"weights of {name}", inside=("model",))
     try:
         state = load_file(path)
     except Exception as error:  # damaged names and types come as other errors than the library's own

@@ -49,8 +49,9 @@ class EncoderSection(Section):
     @field_validator("name", check_fields=False)
     @classmethod
     def _system_takes_the_encoder(cls, value: str) -> str:
-        if value not in cls.encoders() and not is_pretrained(value):
-            raise PydanticCustomError("clash", "one of {names}", {"names": ", ".join(cls.encoders())})
+        names = cls.encoders()
+        if value not in names and not (is_pretrained(value) and ANY_PRETRAINED in names):
+            raise PydanticCustomError("clash", "one of {names}", {"names": ", ".join(names)})
         return value
 
     @field_validator("*")

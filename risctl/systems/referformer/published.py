@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from risctl.core.encoders.visual.swin_names import swin_name
 from risctl.errors import CheckpointError
 from risctl.weights.pytorch_file import read_state
 
@@ -44,15 +45,6 @@ _PYRAMID = {
     "linear2": "feed_forward.second",
     "norm3": "feed_forward.norm",
 }
-_SWIN_BLOCK = {
-    "attn.relative_position_bias_table": "attention.table",
-    "attn.qkv": "attention.qkv",
-    "attn.proj": "attention.out",
-    "mlp.fc1": "first",
-    "mlp.fc2": "second",
-    "norm1": "norm1",
-    "norm2": "norm2",
-}
 _TOPS = (
     (r"transformer\.level_embed$", "transformer.level"),
     (r"transformer\.reference_points\.", "transformer.reference."),
@@ -66,11 +58,6 @@ _TOPS = (
     (r"fusion_module\.multihead_attn\.", "fusion.attention."),
     (r"pixel_decoder\.mask_features\.", "pyramid.out."),
     (r"controller\.", "mask_head.controller."),
-    (r"backbone\.0\.body\.patch_embed\.proj\.", "visual.patches."),
-    (r"backbone\.0\.body\.patch_embed\.norm\.", "visual.patch_norm."),
-    (r"backbone\.0\.body\.norm(\d)\.", r"visual.norms.\1."),
-    (r"backbone\.0\.body\.layers\.(\d)\.downsample\.", r"visual.merges.\1."),
-    (r"backbone\.0\.body\.downsamples\.(\d)\.", r"visual.merges.\1."),
     (r"backbone\.0\.body\.((?:conv|bn)1\.|layer\d\.)", r"visual.\1"),
 )
 _IGNORED = re.compile(
@@ -78,6 +65,7 @@ _IGNORED = re.compile(
     r"transformer\.decoder\.(bbox|class)_embed\.|.*\.relative_position_index$|.*\.attn_mask$"
     r"|.*num_batches_tracked$|text_encoder\.embeddings\.(position_ids|token_type_ids)$"
 )
+_BODY = "backbone.0.body."
 _WIDTHS = {96: "s", 128: "b", 192: "l"}
 
 
@@ -187,7 +175,6 @@ def our_name(name: str) -> str | None:
     for pattern, table, prefix in (
         (r"transformer\.encoder\.layers\.(\d+)\.", _ENCODER, r"transformer.encoder.\1."),
         (r"transformer\.decoder\.layers\.(\d+)\.", _DECODER, r"transformer.decoder.\1."),
-        (r"backbone\.0\.body\.layers\.(\d)\.blocks\.(\d+)\.", _SWIN_BLOCK, r"visual.stages.\1.\2."),
     ):
         match = re.match(pattern, name)
         if match:
@@ -203,7 +190,8 @@ def our_name(name: str) -> str | None:
         match = re.match(pattern, name)
         if match:
             return match.expand(prefix) + name[match.end() :]
-    return None
+    swin = swin_name(name.removeprefix(_BODY)) if name.startswith(_BODY) else None
+    return None if swin is None else f"visual.{swin}"
 
 
 def _replaced(rest: str, table: Mapping[str, str], prefix: str) -> str | None:
@@ -219,16 +207,15 @@ def _count(state: Mapping[str, Tensor], pattern: str) -> int:
 
 
 def _backbone(state: Mapping[str, Tensor], *, source: Path) -> str:
-    body = "backbone.0.body."
-    if f"{body}layer1.0.conv1.weight" in state:
-        blocks = _count(state, rf"{re.escape(body)}layer3\.(\d+)\.")
+    if f"{_BODY}layer1.0.conv1.weight" in state:
+        blocks = _count(state, rf"{re.escape(_BODY)}layer3\.(\d+)\.")
         for name, depth in (("resnet50", 6), ("resnet101", 23)):
             if blocks == depth:
                 return name
-    elif f"{body}patch_embed.proj.weight" in state:
-        patches = state[f"{body}patch_embed.proj.weight"]
-        blocks = _count(state, rf"{re.escape(body)}layers\.2\.blocks\.(\d+)\.")
+    elif f"{_BODY}patch_embed.proj.weight" in state:
+        patches = state[f"{_BODY}patch_embed.proj.weight"]
+        blocks = _count(state, rf"{re.escape(_BODY)}layers\.2\.blocks\.(\d+)\.")
         size = "t" if blocks == 6 else _WIDTHS.get(patches.shape[0])
         if size is not None:
             return f"{'video_' if patches.ndim == 5 else ''}swin_{size}"
-    raise CheckpointError(f"{source}: the backbone under {body} is none of the nine published ones")
+    raise CheckpointError(f"{source}: the backbone under {_BODY} is none of the nine published ones")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -18,6 +18,7 @@ _OFF: dict[str, Any] = {
     "frozen_stages": 0,
     "frozen_norms": False,
     "drop_path": 0.0,
+    "window": None,
     "config": None,
 }
 """What the fields of other encoders hold."""
@@ -74,6 +75,11 @@ class VisualSection(EncoderSection):
     drop_path: Fraction = Field(
         default_factory=default_of("drop_path", find_visual, off=0.0),
         description="Swin only: stochastic depth of the last block, increasing linearly up to it. Default: 0.2.",
+    )
+    window: Annotated[int, Field(ge=1, le=64)] | None = Field(
+        default_factory=default_of("window", find_visual),
+        description="Swin for images only: side of an attention window in cells, 12 for weights trained at 384 pixels. "
+        "Default: 7.",
     )
     config: dict[str, Any] | None = Field(
         default=None,

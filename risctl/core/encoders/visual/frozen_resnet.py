@@ -42,10 +42,23 @@ class FrozenResNet(ResNet):
 
     def forward(self, images: Tensor, padding: Tensor) -> VisualFeatures:
         """Encodes images (B, 3, H, W) or clips (B, T, 3, H, W), RGB in [0, 1], with padding (B, H, W)."""
-        x = normalised(images, padding, mean=self.mean, deviation=self.deviation)
-        x = self.maxpool(self.bn1(self.conv1(x.flatten(0, 1) if images.ndim == 5 else x)).relu_())
-        maps = []
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
-            maps.append(x)
+        x = self._quarter(images, padding)
+        maps = [x := stage(x) for stage in self._stages()]
         return features_of(maps, images, padding, strides=self.strides)
+
+    def before_stages(self, images: Tensor, padding: Tensor) -> Tensor:
+        """Returns the input of the first stage, channels last, of images (B, 3, H, W) with padding (B, H, W)."""
+        return self._quarter(images, padding).permute(0, 2, 3, 1)
+
+    def run_stage(self, x: Tensor, number: int) -> Tensor:
+        """Maps what the stage before `number` gave, (B, H, W, C), to this stage's map, channels last."""
+        y: Tensor = self._stages()[number](x.permute(0, 3, 1, 2))
+        return y.permute(0, 2, 3, 1)
+
+    def _quarter(self, images: Tensor, padding: Tensor) -> Tensor:
+        x = normalised(images, padding, mean=self.mean, deviation=self.deviation)
+        quarter: Tensor = self.maxpool(self.bn1(self.conv1(x.flatten(0, 1) if images.ndim == 5 else x)).relu_())
+        return quarter
+
+    def _stages(self) -> tuple[nn.Module, ...]:
+        return self.layer1, self.layer2, self.layer3, self.layer4

@@ -33,6 +33,7 @@ class VisualInput:
             scales and shifts trained, as in mmdetection.
         norm_momentum: Momentum of the batch norms of encoders that leave it to the system (Darknet-53).
         depth: How many maps a dilated encoder is built with.
+        staged: Whether the system runs the encoder stage by stage (`StagedBackbone`), to put something between stages.
     """
 
     strides: tuple[int, ...] = PYRAMID
@@ -40,6 +41,7 @@ class VisualInput:
     norms: Literal["trained", "frozen", "scales"] = "frozen"
     norm_momentum: float = 0.1
     depth: int = 5
+    staged: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,7 @@ class VisualEntry:
         dilated: Whether it has a dilated form.
         options: The recipe fields that it takes beside `name`, `weights` and `frozen`, with their defaults.
         published: The names of weights that `weights` can hold in place of a file.
+        staged: Whether it can be run stage by stage.
     """
 
     build: Callable[[VisualSection, VisualInput], nn.Module]
@@ -59,9 +62,12 @@ class VisualEntry:
     dilated: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     published: tuple[str, ...] = ()
+    staged: bool = False
 
     def fits(self, wanted: VisualInput) -> bool:
         """Says whether the encoder has the maps that a fusion takes."""
+        if wanted.staged and not self.staged:
+            return False
         if wanted.dilated and self.dilated:
             return True
         return bool(self.strides) and set(wanted.strides) <= set(self.strides)
@@ -115,7 +121,8 @@ def find_visual(name: str) -> VisualEntry:
 
 def fitting(wanted: VisualInput) -> list[str]:
     """Returns the names of the encoders that have the maps that a fusion takes."""
-    return [name for name, entry in VISUAL_ENCODERS.items() if entry.fits(wanted)] + [ANY_PRETRAINED]
+    names = [name for name, entry in VISUAL_ENCODERS.items() if entry.fits(wanted)]
+    return names if wanted.staged else [*names, ANY_PRETRAINED]
 
 
 def _listed(strides: tuple[int, ...]) -> str:
@@ -172,7 +179,13 @@ def _mobilenet(section: VisualSection, wanted: VisualInput) -> nn.Module:
 def _swin(section: VisualSection, wanted: VisualInput) -> nn.Module:
     from risctl.core.encoders.visual import swin
 
-    return swin.Swin(swin.NUMBERS[section.name], frozen=section.frozen, drop_path=section.drop_path)
+    return swin.Swin(
+        swin.NUMBERS[section.name],
+        window=section.window or _WINDOW,
+        frozen=section.frozen,
+        drop_path=section.drop_path,
+        output_norms=not wanted.staged,
+    )
 
 
 def _shufflenet(section: VisualSection, wanted: VisualInput) -> nn.Module:
@@ -188,6 +201,7 @@ def _transformers(section: VisualSection, wanted: VisualInput) -> nn.Module:
     return TransformersBackbone(config, strides=wanted.strides, frozen=section.frozen)
 
 
+_WINDOW = 7
 DILATED_OPTIONS = {"frozen_stages": 0, "frozen_norms": False}
 _TRANSFORMERS = VisualEntry(build=_transformers, options={"config": None})
 
@@ -195,18 +209,21 @@ VISUAL_ENCODERS: dict[str, VisualEntry] = {
     "darknet53": VisualEntry(
         build=_darknet53, strides=(8, 16, 32), options={"frozen_convolutions": 56, "batch_statistics": True}
     ),
-    "small_cnn": VisualEntry(build=_small_cnn, dilated=True, options=DILATED_OPTIONS),
-    "resnet18": VisualEntry(build=_resnet, dilated=True, options=DILATED_OPTIONS, published=("imagenet",)),
-    "resnet50": VisualEntry(build=_resnet, dilated=True, options=DILATED_OPTIONS, published=("imagenet", "deeplabv3")),
-    "resnet101": VisualEntry(build=_resnet, dilated=True, options=DILATED_OPTIONS, published=("imagenet", "deeplabv3")),
+    "small_cnn": VisualEntry(build=_small_cnn, dilated=True, options=DILATED_OPTIONS, staged=True),
+    "resnet18": VisualEntry(build=_resnet, dilated=True, options=DILATED_OPTIONS, published=("imagenet",), staged=True),
+    "resnet50": VisualEntry(
+        build=_resnet, dilated=True, options=DILATED_OPTIONS, published=("imagenet", "deeplabv3"), staged=True
+    ),
+    "resnet101": VisualEntry(
+        build=_resnet, dilated=True, options=DILATED_OPTIONS, published=("imagenet", "deeplabv3"), staged=True
+    ),
     "deeplab_resnet101": VisualEntry(build=_dilated, strides=(), dilated=True, options=DILATED_OPTIONS),
     "mobilenet_v2": VisualEntry(build=_mobilenet, published=("imagenet",)),
     "shufflenet": VisualEntry(build=_shufflenet),
     **{
-        f"{kind}swin_{size}": VisualEntry(build=_swin, options={"drop_path": 0.2})
-        for kind in ("", "video_")
+        f"swin_{size}": VisualEntry(build=_swin, options={"drop_path": 0.2, "window": _WINDOW}, staged=True)
         for size in "tsbl"
-        if (kind, size) != ("video_", "l")
     },
+    **{f"video_swin_{size}": VisualEntry(build=_swin, options={"drop_path": 0.2}) for size in "tsb"},
 }
 """The visual encoders by the name that `model.visual.name` holds."""

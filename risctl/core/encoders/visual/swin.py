@@ -1,11 +1,12 @@
 """Implements Swin (Liu et al., ICCV 2021) and Video Swin (CVPR 2022) as visual encoders.
 
-An image is a clip of one frame, so both are one network over clips: windows of (1, 7, 7) for images, (8, 7, 7) for
-clips. They differ in what the published code does at the edges, which `SwinNumbers` names.
+An image is a clip of one frame, so both are one network over clips: windows of (1, 7, 7) for images (12 for weights of
+384 pixels), (8, 7, 7) for clips. They differ in what the published code does at the edges, which `SwinNumbers` names.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ from torchvision.ops import StochasticDepth
 from risctl.core.blocks import freeze
 from risctl.core.encoders.base import VisualFeatures
 from risctl.core.encoders.visual.clip_frames import features_of, normalised
+from risctl.core.encoders.visual.swin_names import swin_name
 from risctl.core.encoders.visual.windows import (
     Extent,
     cut_windows,
@@ -166,17 +168,27 @@ class Swin(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, numbers: SwinNumbers, *, frozen: bool = False, drop_path: float = 0.2) -> None:
+    def __init__(
+        self,
+        numbers: SwinNumbers,
+        *,
+        window: int = 7,
+        frozen: bool = False,
+        drop_path: float = 0.2,
+        output_norms: bool = True,
+    ) -> None:
         """Builds it with random weights.
 
         Args:
             numbers: The variant, such as `NUMBERS["swin_t"]`.
+            window: Side of a window in cells.
             frozen: Whether no parameter trains.
             drop_path: Stochastic depth of the last block, increasing linearly up to it.
+            output_norms: Whether the maps of images are normalised; those of clips never are.
         """
         super().__init__()
         self.video = numbers.video
-        window: Extent = (8, 7, 7) if numbers.video else (1, 7, 7)
+        extent: Extent = (8 if numbers.video else 1, window, window)
         self.channels = tuple(numbers.width * 2**stage for stage in range(4))
         self.patches = nn.Conv2d(3, numbers.width, PATCH, stride=PATCH)
         self.patch_norm = nn.LayerNorm(numbers.width)
@@ -190,7 +202,7 @@ class Swin(nn.Module):
                         Block(
                             channels,
                             heads=numbers.heads[stage],
-                            window=window,
+                            window=extent,
                             shifted=number % 2 == 1,
                             shrink=numbers.video,
                             drop=drops[first + number],
@@ -202,7 +214,8 @@ class Swin(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.merges = nn.ModuleList(Merge(channels) for channels in self.channels[:-1])
         self.norms = nn.ModuleList(
-            nn.Identity() if numbers.video else nn.LayerNorm(channels) for channels in self.channels
+            nn.LayerNorm(channels) if output_norms and not numbers.video else nn.Identity()
+            for channels in self.channels
         )
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
@@ -223,16 +236,59 @@ class Swin(nn.Module):
 
     def forward(self, images: Tensor, padding: Tensor) -> VisualFeatures:
         """Encodes images (B, 3, H, W) or clips (B, T, 3, H, W), RGB in [0, 1], of any size, with padding (B, H, W)."""
+        clip = self._clip(images, padding)
+        maps = []
+        for number in range(len(self.stages)):
+            clip = self._stage(clip, number)
+            maps.append(self.norms[number](clip).flatten(0, 1).permute(0, 3, 1, 2).contiguous())
+        return features_of(maps, images, padding, strides=self.strides)
+
+    def before_stages(self, images: Tensor, padding: Tensor) -> Tensor:
+        """Returns the patches (B, H/4, W/4, C) of images (B, 3, H, W), RGB in [0, 1], with padding (B, H, W)."""
+        return self._clip(images, padding)[:, 0]
+
+    def run_stage(self, x: Tensor, number: int) -> Tensor:
+        """Maps what the stage before `number` gave, (B, H, W, C), to this stage's map, channels last."""
+        return self._stage(x[:, None], number)[:, 0]
+
+    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Returns the published weights of a classifier under our names, without its head.
+
+        Tables of relative positions of another window are resized bicubically, as Swin's code does. A classifier has
+        no norms of the single maps: they stay as built.
+        """
+        own = self.state_dict()
+        if "patch_embed.proj.weight" not in state:
+            return state
+        named = {}
+        for name, value in state.items():
+            if name.startswith(("head.", "norm.")) or name.endswith((".relative_position_index", ".attn_mask")):
+                continue
+            ours = swin_name(name) or name
+            named[ours] = resized_table(value, own[ours]) if ours.endswith(".table") and ours in own else value
+        return {name: own[name] for name in own if name.startswith("norms.")} | named
+
+    def _clip(self, images: Tensor, padding: Tensor) -> Tensor:
+        """Returns the patches of images or clips, (B, T, H/4, W/4, C)."""
         x = normalised(images, padding, mean=self.mean, deviation=self.deviation)
         frames = images.shape[1] if images.ndim == 5 else 1
         x = x.flatten(0, 1) if images.ndim == 5 else x
         x = functional.pad(x, (0, -x.shape[3] % PATCH, 0, -x.shape[2] % PATCH))
         clip = self.patch_norm(self.patches(x).permute(0, 2, 3, 1))
-        clip = clip.unflatten(0, (-1, frames if self.video else 1))  # (B, T, H/4, W/4, C)
-        maps = []
-        for number, stage in enumerate(self.stages):
-            clip = stage(clip)
-            maps.append(self.norms[number](clip).flatten(0, 1).permute(0, 3, 1, 2).contiguous())
-            if number < len(self.merges):
-                clip = self.merges[number](clip)
-        return features_of(maps, images, padding, strides=self.strides)
+        return clip.unflatten(0, (-1, frames if self.video else 1))
+
+    def _stage(self, clip: Tensor, number: int) -> Tensor:
+        """Merges the cells of the stage before, and runs the blocks of stage `number`."""
+        clip = self.merges[number - 1](clip) if number else clip
+        stage: Tensor = self.stages[number](clip)
+        return stage
+
+
+def resized_table(table: Tensor, wanted: Tensor) -> Tensor:
+    """Returns a table of relative positions ((2 w - 1)^2, heads) at the size of `wanted`, resized bicubically."""
+    before, after = math.isqrt(len(table)), math.isqrt(len(wanted))
+    if table.ndim != 2 or before == after or before**2 != len(table) or table.shape[1] != wanted.shape[1]:
+        return table
+    square = table.T.reshape(1, -1, before, before).float()
+    resized = functional.interpolate(square, size=(after, after), mode="bicubic", align_corners=False)
+    return resized.flatten(2)[0].T

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 from torchvision.models.swin_transformer import SwinTransformer
 from torchvision.models.video.swin_transformer import PatchEmbed3d, SwinTransformer3d
 
+from risctl.core.encoders.load_weights import load_backbone
 from risctl.core.encoders.visual.swin import NUMBERS, Swin, SwinNumbers
+from risctl.errors import CheckpointError
 
 SMALL = SwinNumbers(width=24, depths=(2, 2, 2, 2), heads=(2, 2, 4, 4), video=True)
 
@@ -133,3 +138,49 @@ def test_the_seven_variants_have_their_published_widths() -> None:
         "video_swin_s": (96, 24, True),
         "video_swin_b": (128, 24, True),
     }
+
+
+def published_classifier(window: int) -> dict[str, torch.Tensor]:
+    """Returns a state with the names of Swin's published classifiers, of the network SMALL_IMAGE."""
+    torch.manual_seed(window)
+    inverse = {"attention.table": "attn.relative_position_bias_table", "attention.qkv.": "attn.qkv."}
+    inverse |= {"attention.out.": "attn.proj.", "first.": "mlp.fc1.", "second.": "mlp.fc2."}
+    state = {"head.weight": torch.zeros(3, 64), "norm.weight": torch.ones(64), "norm.bias": torch.zeros(64)}
+    for name, value in Swin(SMALL_IMAGE, window=window, output_norms=False).state_dict().items():
+        published = re.sub(r"^stages\.(\d)\.", r"layers.\1.blocks.", name)
+        published = re.sub(r"^merges\.(\d)\.", r"layers.\1.downsample.", published)
+        published = re.sub(r"^patches\.", "patch_embed.proj.", published).replace("patch_norm.", "patch_embed.norm.")
+        for ours, theirs in inverse.items():
+            published = published.replace(ours, theirs)
+        state[published] = torch.randn_like(value)
+    state["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(window**2, window**2, dtype=torch.int64)
+    state["layers.0.blocks.1.attn_mask"] = torch.zeros(1, window**2, window**2)
+    return state
+
+
+SMALL_IMAGE = SwinNumbers(width=8, depths=(2, 1, 1, 1), heads=(1, 2, 2, 2))
+
+
+def test_published_classifiers_are_initial_weights(tmp_path: Path) -> None:
+    state = published_classifier(window=4)
+    torch.save({"model": state}, tmp_path / "swin.pth")
+    ours = Swin(SMALL_IMAGE, window=4)
+    load_backbone(ours, "swin_t", str(tmp_path / "swin.pth"))
+    assert torch.equal(ours.stages[0][1].first.weight, state["layers.0.blocks.1.mlp.fc1.weight"])
+    assert torch.equal(ours.merges[1].reduction.weight, state["layers.1.downsample.reduction.weight"])
+    assert torch.equal(ours.norms[0].weight, torch.ones(8))
+    table = state["layers.0.blocks.0.attn.relative_position_bias_table"]
+    assert torch.equal(ours.stages[0][0].attention.table, table)
+
+    wider = Swin(SMALL_IMAGE, window=6, output_norms=False)
+    load_backbone(wider, "swin_t", str(tmp_path / "swin.pth"))
+    resized = wider.stages[0][0].attention.table
+    assert resized.shape == (121, 1)
+    square = torch.nn.functional.interpolate(table.T.reshape(1, 1, 7, 7), size=(11, 11), mode="bicubic")
+    assert torch.equal(resized, square.reshape(1, -1).T)
+
+
+def test_a_classifier_of_another_size_is_refused(tmp_path: Path) -> None:
+    torch.save({"model": published_classifier(window=4)}, tmp_path / "swin.pth")
+    with pytest.raises(CheckpointError, match="another model"):
+        load_backbone(Swin(SMALL), "swin_t", str(tmp_path / "swin.pth"))
