@@ -5,6 +5,8 @@ The processes are those of torch.distributed, which accelerate sets up; without 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from torch import distributed
@@ -34,3 +36,36 @@ def gather(local: T) -> list[T]:
     parts: list[T | None] = [None] * world_size
     distributed.all_gather_object(parts, local)
     return [part for part in parts if part is not None]
+
+
+@contextmanager
+def failing_together() -> Iterator[None]:
+    """Raises in all processes, after the block, what the block raises in one of them; the first rank's, if in several.
+
+    A process that left alone would leave the others waiting for it. All processes must enter the block, in which none
+    may wait for another; at its end each waits for all.
+    """
+    error: Exception | None = None
+    try:
+        yield
+    except Exception as caught:
+        if rank_and_world_size()[1] == 1:
+            raise
+        error = caught
+    raise_together(error)
+
+
+def raise_together(error: Exception | None) -> None:
+    """Raises the first error that a process has, if any has one, in all processes. All processes must call it.
+
+    Args:
+        error: That of this process, if it has one. Errors of this package, and of the system, are raised as they are;
+            of others the others learn the text alone, for they may not fit through a pipe.
+    """
+    rank, _ = rank_and_world_size()
+    told = error
+    if error is not None and not (type(error).__module__.startswith("risctl.") or type(error) is OSError):
+        told = RuntimeError(f"{type(error).__name__} in process {rank}: {error}")
+    first = next(iter(gather((rank, told) if told is not None else None)), None)
+    if first is not None:
+        raise error if error is not None and first[0] == rank else first[1]

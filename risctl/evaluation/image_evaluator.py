@@ -16,11 +16,11 @@ import torch
 
 from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store, TextField
-from risctl.distributed import gather, rank_and_world_size
+from risctl.distributed import failing_together, gather, rank_and_world_size
 from risctl.errors import DataError, UsageError
 from risctl.evaluation.report import Report, Result
 from risctl.evaluation.target_attributes import attributes_of
-from risctl.inference.batched_inference import BatchedPredictor, prepared_images
+from risctl.inference.batched_inference import BatchedPredictor, UnreadableImages, prepared_images
 from risctl.inference.encoded_image import PreparedImage, evaluation_mode
 from risctl.metrics.accumulator import Accumulator
 from risctl.metrics.protocols import Protocol, get_protocol
@@ -63,6 +63,7 @@ def evaluate(
     progress: Progress | None = None,
     checkpoint: str | None = None,
     resamples: int = 1000,
+    unreadable: UnreadableImages | None = None,
 ) -> Report:
     """Evaluates a system on a split of a store, by all protocols in one pass.
 
@@ -85,10 +86,12 @@ def evaluate(
         progress: Called with the numbers of images that are done and that there are.
         checkpoint: The hash to report.
         resamples: How often images are drawn again for the intervals; 0 for none.
+        unreadable: Called with the error of each image that cannot be read, whose sentences are then left out; None:
+            the first is raised.
 
     Raises:
         UsageError: The split or a protocol is unknown.
-        DataError: The split has no sentence, or the store is damaged.
+        DataError: The split has no sentence or no image that can be read, or the store is damaged.
     """
     if is_video_store(store):
         raise UsageError(f"{store.path} holds videos, which are measured by evaluate_videos")
@@ -101,13 +104,22 @@ def evaluate(
     assigned = dict(list(plan.items())[rank::world])
     predictor = BatchedPredictor(system, text_batch=text_batch, threshold=chosen[0].threshold)
     accumulator = Accumulator(chosen)
-    with evaluation_mode(system):
-        images = prepared_images(store, list(assigned), system.preprocess, workers=workers, window=window_of(system))
+    with evaluation_mode(system), failing_together():
+        images = prepared_images(
+            store,
+            list(assigned),
+            system.preprocess,
+            workers=workers,
+            window=window_of(system),
+            unreadable=unreadable,
+        )
         for done, image in enumerate(images, start=1):
             _score(accumulator, store, assigned[image.row], image, predictor, text_field)
             if progress is not None:
                 progress(done, len(assigned))
     accumulator, warnings = _gathered(accumulator, predictor.warnings)
+    if not len(accumulator):
+        raise DataError(f"no image of the split {split!r} of {store.path} can be read")
     results = [Result.of(accumulator.rows(protocol.name), protocol, resamples=resamples) for protocol in chosen]
     return Report.of(
         store,

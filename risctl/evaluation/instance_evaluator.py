@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from risctl.data.store.reader import Store
-from risctl.distributed import gather, rank_and_world_size
+from risctl.distributed import failing_together, gather, rank_and_world_size
 from risctl.errors import DataError, UsageError
 from risctl.inference.encoded_image import encode, prepare
 from risctl.metrics.zero_shot import gzsi_figures, zsi_figures
@@ -76,7 +76,8 @@ def evaluate_classes(
     rows = [int(row) for row in store.images(split)][:limit]
     groups = [classes.seen, classes.unseen] if generalised else [classes.unseen]
     rank, world = rank_and_world_size()
-    assigned = detection_results(system, store, rows[rank::world], groups, progress=progress)
+    with failing_together():
+        assigned = detection_results(system, store, rows[rank::world], groups, progress=progress)
     # In the order of the images, whichever process detected them: detections of equal score are ranked as they come.
     order = {row: number for number, row in enumerate(rows)}
     results = sorted((one for part in gather(assigned) for one in part), key=lambda one: order[one["image_id"]])

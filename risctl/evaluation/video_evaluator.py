@@ -16,8 +16,9 @@ import numpy as np
 
 from risctl.data.store.clips import ClipRef, ClipStore
 from risctl.data.store.reader import Store, TextField
-from risctl.distributed import gather, rank_and_world_size
-from risctl.errors import DataError
+from risctl.distributed import failing_together, gather, rank_and_world_size
+from risctl.errors import DataError, UnreadableImageError
+from risctl.inference.batched_inference import UnreadableImages
 from risctl.inference.encoded_image import evaluation_mode
 from risctl.inference.video_predictor import CLIP_LENGTH, Query, VideoPredictor
 from risctl.language.tokens import words_of
@@ -146,6 +147,7 @@ def evaluate_videos(
     threshold: float = 0.5,
     limit: int | None = None,
     progress: Progress | None = None,
+    unreadable: UnreadableImages | None = None,
 ) -> VideoReport:
     """Evaluates a system on a split of a store of videos.
 
@@ -162,10 +164,12 @@ def evaluate_videos(
         threshold: Pixels whose probability is above it belong to the mask.
         limit: Evaluates the first so many expressions only, without Ref-DAVIS17's own figures.
         progress: Called with the numbers of videos that are done and that there are.
+        unreadable: Called with the error of a frame that cannot be read, whose video is then left out; None: it is
+            raised.
 
     Raises:
         UsageError: The split is unknown.
-        DataError: There is nothing to evaluate.
+        DataError: There is nothing to evaluate, or a frame is damaged.
     """
     began = time.monotonic()
     clips = ClipStore(store)
@@ -178,13 +182,21 @@ def evaluate_videos(
     rank, world = rank_and_world_size()
     own = list(plan.items())[rank::world]
     found: dict[str, _Measured] = {}
-    with evaluation_mode(system):
+    with evaluation_mode(system), failing_together():
         for done, (video, tasks) in enumerate(own, start=1):
             predictor = predictor_of(system, tasks[0].ref, threshold=threshold, clip_length=length, query=query)
-            found[video] = _measured(clips, video, tasks, predictor, davis=davis)
+            try:
+                found[video] = _measured(clips, video, tasks, predictor, davis=davis)
+            except UnreadableImageError as error:
+                if unreadable is None:
+                    raise
+                unreadable(error)
             if progress is not None:
                 progress(done, len(own))
     every = {video: one for part in gather(found) for video, one in part.items()}
+    plan = {video: tasks for video, tasks in plan.items() if video in every}
+    if not plan:
+        raise DataError(f"no video of the split {split!r} of {store.path} can be read")
     # In the order of the plan, whoever measured them.
     rows = [row for video in plan for row in every[video].rows]
     measured: dict[tuple[Task, str], list[ClipMeasures]] = {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from risctl.data.loading.frame_sampling import frames_of_window
 from risctl.data.loading.loader import batches
 from risctl.data.store.reader import Store, TextField
 from risctl.data.store.windows import FrameWindows
-from risctl.errors import RisctlError, UsageError
+from risctl.errors import RisctlError, UnreadableImageError, UsageError
 from risctl.inference.encoded_image import (
     PreparedImage,
     Tokens,
@@ -29,23 +30,41 @@ from risctl.results import Detection, Prediction
 from risctl.systems.base import System
 from risctl.systems.protocols import as_detector, window_of
 
+UnreadableImages = Callable[[UnreadableImageError], None]
+"""Called with the error of an image that cannot be read, and is left out."""
 
-class _StoredImages(Dataset["PreparedImage | RisctlError"]):
+
+@dataclass(frozen=True, slots=True)
+class _LeftOut:
+    """Stands for an image that cannot be read."""
+
+    error: UnreadableImageError
+
+
+_Loaded = PreparedImage | RisctlError | _LeftOut
+
+
+class _StoredImages(Dataset[_Loaded]):
     """Images of a store, prepared. An error is returned in place of its image: a loader's worker would bury it."""
 
-    def __init__(self, store: Store, rows: Sequence[int], preprocess: Preprocess, *, window: int) -> None:
+    def __init__(
+        self, store: Store, rows: Sequence[int], preprocess: Preprocess, *, window: int, leaves_out: bool
+    ) -> None:
         self._store, self._rows, self._preprocess, self._window = store, rows, preprocess, window
         self._windows = FrameWindows(store)
+        self._leaves_out = leaves_out
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int) -> PreparedImage | RisctlError:
+    def __getitem__(self, index: int) -> _Loaded:
         row = self._rows[index]
         try:
             if self._window > 1:
                 return self._with_frames_around(row)
             return prepare(self._preprocess, self._store.pixels(row), row=row)
+        except UnreadableImageError as error:
+            return _LeftOut(error) if self._leaves_out else error
         except RisctlError as error:
             return error
 
@@ -62,7 +81,13 @@ class _StoredImages(Dataset["PreparedImage | RisctlError"]):
 
 
 def prepared_images(
-    store: Store, rows: Sequence[int], preprocess: Preprocess, *, workers: int, window: int = 1
+    store: Store,
+    rows: Sequence[int],
+    preprocess: Preprocess,
+    *,
+    workers: int,
+    window: int = 1,
+    unreadable: UnreadableImages | None = None,
 ) -> Iterator[PreparedImage]:
     """Yields the images of `rows`, prepared by `workers` processes (0: in this one).
 
@@ -72,19 +97,26 @@ def prepared_images(
         preprocess: The system's preprocess.
         workers: Processes that decode images; 0 for none.
         window: Frames that each image is prepared with, those around it (see `FrameWindows`); 1: the image alone.
+        unreadable: Called with the error of each image that cannot be read, which is then left out; None: the first is
+            raised.
 
     Raises:
         DataError: An image is damaged, or the store keeps no frames around it.
     """
-    loader: DataLoader[PreparedImage | RisctlError] = DataLoader(
-        _StoredImages(store, rows, preprocess, window=window),
+    loader: DataLoader[_Loaded] = DataLoader(
+        _StoredImages(store, rows, preprocess, window=window, leaves_out=unreadable is not None),
         batch_size=None,
         num_workers=workers,
         worker_init_fn=_ignore_interrupts,
         # The loader draws a seed for its workers: not from torch's global state, which a training run continues from.
         generator=torch.Generator().manual_seed(0),
     )
-    yield from batches(loader)
+    images: Iterator[PreparedImage | _LeftOut] = batches(loader)
+    for loaded in images:
+        if not isinstance(loaded, _LeftOut):
+            yield loaded
+        elif unreadable is not None:
+            unreadable(loaded.error)
 
 
 class BatchedPredictor:

@@ -19,10 +19,12 @@ from risctl.checkpoints.loaded_model import Builder
 from risctl.data.loading.loader import EpochSampler
 from risctl.data.store.reader import Store
 from risctl.devices import determinism, device_name, pick_device
+from risctl.distributed import failing_together
 from risctl.errors import MachineError, UsageError
 from risctl.recipe.schema import Recipe
 from risctl.threads import keep_threads
 from risctl.training.callback import NullCallback, ProgressCallback
+from risctl.training.components import TrainerComponents
 from risctl.training.datasets import training_dataset
 from risctl.training.ema import EMA
 from risctl.training.features.attach_features import attach_features
@@ -34,7 +36,7 @@ from risctl.training.run_folder import RunFolder
 from risctl.training.skipped_images import describe_skipped
 from risctl.training.state import BestEvaluation, TrainingState
 from risctl.training.train_step import TrainStep
-from risctl.training.trainer import Trainer, TrainerComponents
+from risctl.training.trainer import Trainer
 from risctl.training.validation import validation_of
 
 _PRECISIONS = {"fp32": "no", "fp16": "fp16", "bf16": "bf16"}
@@ -67,12 +69,14 @@ class TrainOptions(TypedDict, total=False):
         command: The command to record in the run folder.
         callback: Receives the progress.
         build: Replaces `build_system`.
+        continues: Whether the processes go on together afterwards, as in another stage.
     """
 
     device: str
     command: str
     callback: ProgressCallback | None
     build: Builder | None
+    continues: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +90,7 @@ class TrainingResult:
         seconds: Training time.
         figures: The metrics of the last evaluation.
         best: The evaluation that the checkpoint `best` is from, if any.
-        skipped: The training images that could not be read: `image`, `problem`, and the `step` that first lacked them.
+        skipped: The images that could not be read: `image`, `problem`, and the `step` that first lacked them.
         is_first: Whether this is the first of the run's processes, the one that reports.
     """
 
@@ -161,14 +165,16 @@ def _run(
     command: str = "",
     callback: ProgressCallback | None = None,
     build: Builder | None = None,
+    continues: bool = False,
 ) -> TrainingResult:
-    accelerator = _accelerator(device_of_run(device, run), recipe.train.precision)
+    accelerator = start_processes(device_of_run(device, run), recipe.train.precision)
     is_first = accelerator.is_main_process
     with ExitStack() as opened:
         resumption = None
         if run is not None:
             # Before the save is read: the run that writes it now must end first.
-            opened.enter_context(run.locked(active=is_first))
+            with failing_together():
+                opened.enter_context(run.locked(active=is_first))
             resumption = Resumption.read(run)
             if resumption is not None:
                 resumption.check_recipe(recipe, changeable=_CHANGEABLE)
@@ -180,26 +186,29 @@ def _run(
         is_new = run is None
         run, logger, state = trainer.parts.run, trainer.parts.logger, trainer.state
         if is_new:
-            opened.enter_context(run.locked(active=is_first))
+            with failing_together():
+                opened.enter_context(run.locked(active=is_first))
         elif resumption is None:
             notes.insert(0, "nothing of the run was saved yet: it begins")
         elif resumption.note is not None:
             notes.insert(0, resumption.note)
         if skipped := describe_skipped(state.skipped):
             notes.append(f"until here {skipped}")
-        if is_first:
-            run.note_start(recipe, command)
-        lost = logger.rewind(state.step, evaluated=state.evaluated)
-        notes += [] if lost is None else [lost]
-        for line in _opening(trainer, notes, resumed=resumption is not None):
-            logger.line(line)
+        with failing_together():
+            if is_first:
+                run.note_start(recipe, command)
+            lost = logger.rewind(state.step, evaluated=state.evaluated)
+            notes += [] if lost is None else [lost]
+            for line in _opening(trainer, notes, resumed=resumption is not None):
+                logger.line(line)
         try:
             state = trainer.run()
         finally:
             logger.close()
         logger.line(_closing(state, run))
         checkpoint = run.best if run.best.exists() else run.last
-    accelerator.end_training()
+    if not continues:
+        accelerator.end_training()
     return TrainingResult(
         run=run.path,
         checkpoint=checkpoint,
@@ -253,7 +262,7 @@ def _assemble(
     state = TrainingState()
     if resumption is not None:
         state = resumption.restore(system, optimizer, ema=ema, scaler=accelerator.scaler)
-    run = run or _new_run(recipe, out=out, accelerator=accelerator)
+    run = run or new_run(recipe, out=out, accelerator=accelerator)
     components = TrainerComponents(
         recipe=recipe,
         run=run,
@@ -283,22 +292,36 @@ def _assemble(
     return trainer, [note for note in notes if note is not None]
 
 
-def _accelerator(device: torch.device, precision: str) -> Accelerator:
+def start_processes(device: torch.device, precision: str) -> Accelerator:
+    """Lets the processes that `torchrun` or `accelerate launch` started find each other; one alone needs none.
+
+    Raises:
+        UsageError: The device is one GPU by its number.
+        MachineError: The device has no such precision.
+    """
     if device.index is not None:
         raise UsageError(f"training takes cuda, not {device}; choose a GPU with the variable CUDA_VISIBLE_DEVICES")
     if precision == "fp16" and device.type == "cpu":
         raise MachineError("train.precision=fp16 needs a GPU; on a CPU take fp32 or bf16")
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        # accelerate keeps one state a process; a second training in a notebook may want another device or precision.
-        AcceleratorState._reset_state(reset_partial_state=True)
+    # accelerate keeps one state a process; a second training in a notebook may want another device or precision, and
+    # another stage another precision.
+    AcceleratorState._reset_state(reset_partial_state=int(os.environ.get("WORLD_SIZE", "1")) == 1)
     # The other processes wait while the first evaluates, which may take hours.
     patience = InitProcessGroupKwargs(timeout=timedelta(hours=12))
     return Accelerator(cpu=device.type == "cpu", mixed_precision=_PRECISIONS[precision], kwargs_handlers=[patience])
 
 
-def _new_run(recipe: Recipe, *, out: Path | None, accelerator: Accelerator) -> RunFolder:
-    """Makes the run folder in the first process and broadcasts its path to the others."""
-    path = [str(RunFolder.create(recipe, out=out).path) if accelerator.is_main_process else ""]
+def new_run(recipe: Recipe, *, out: Path | None, accelerator: Accelerator) -> RunFolder:
+    """Makes the run folder in the first process and broadcasts its path to the others.
+
+    Raises:
+        UsageError: `out` exists and is not empty.
+        MachineError: The disk refuses.
+    """
+    path = [""]
+    with failing_together():
+        if accelerator.is_main_process:
+            path = [str(RunFolder.create(recipe, out=out).path)]
     if accelerator.num_processes > 1:
         broadcast_object_list(path)
     return RunFolder(Path(path[0]))

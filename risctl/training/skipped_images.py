@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from risctl.data.batch import Batch
+from risctl.data.batch import SkippedImage
 from risctl.distributed import gather
 from risctl.errors import DataError
 from risctl.training.state import TrainingState
@@ -13,8 +13,14 @@ from risctl.training.state import TrainingState
 _SHOWN = 5
 
 
-def note_skipped(state: TrainingState, batches: Iterable[Batch], *, max_count: int) -> list[str]:
-    """Adds the images that `batches`, those of the next step, could not read and that are not known yet.
+def note_skipped(state: TrainingState, images: Iterable[SkippedImage], *, step: int, max_count: int) -> list[str]:
+    """Adds the images that could not be read and that are not known yet.
+
+    Args:
+        state: The state of the run.
+        images: The images.
+        step: The step that lacks them, or after which an evaluation does.
+        max_count: How many images a run may lack.
 
     Returns:
         A line for the log for each of them.
@@ -23,8 +29,8 @@ def note_skipped(state: TrainingState, batches: Iterable[Batch], *, max_count: i
         DataError: There are more than `max_count` by now; `state` is unchanged.
     """
     known = {entry["image"] for entry in state.skipped}
-    new = {one.image: one for batch in batches for one in batch.skipped if one.image not in known}
-    entries = [{"image": one.image, "problem": one.problem, "step": state.step + 1} for one in new.values()]
+    new = {one.image: one for one in images if one.image not in known}
+    entries = [{"image": one.image, "problem": one.problem, "step": step} for one in new.values()]
     _check([*state.skipped, *entries], max_count=max_count)
     state.skipped = [*state.skipped, *entries]
     return _lines(entries, before=len(known), max_count=max_count)

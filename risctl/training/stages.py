@@ -12,8 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
+from accelerate import Accelerator
+
 from risctl.checkpoints.checkpoint import save_checkpoint
 from risctl.checkpoints.loaded_model import Builder, load_checkpoint
+from risctl.distributed import failing_together, gather
 from risctl.errors import CheckpointError, UsageError
 from risctl.files import replacing
 from risctl.recipe.schema import Recipe
@@ -31,7 +34,9 @@ def train(recipe: Recipe, *, out: Path | None = None, **options: Unpack[TrainOpt
     recipe = recipe.resolved()
     if not recipe.stages:
         return training.train(recipe, out=out, **options)
-    return _run_stages(recipe, RunFolder.create(recipe, out=out), **options)
+    accelerator = training.start_processes(training.device_of_run(options.get("device", "auto"), None), "fp32")
+    run = training.new_run(recipe, out=out, accelerator=accelerator)
+    return _run_stages(recipe, run, accelerator, **options)
 
 
 def resume(path: Path, *, recipe: Recipe | None = None, **options: Unpack[TrainOptions]) -> TrainingResult:
@@ -46,16 +51,21 @@ def resume(path: Path, *, recipe: Recipe | None = None, **options: Unpack[TrainO
         return training.resume(path, recipe=recipe, **options)
     if recipe is not None and recipe != own:
         raise UsageError(f"{path} is a run with stages, which is resumed with its own recipe; leave out the changes")
-    return _run_stages(own, run, **options)
+    # Before the note of the start, which holds the number of threads.
+    accelerator = training.start_processes(training.device_of_run(options.get("device", "auto"), run), "fp32")
+    return _run_stages(own, run, accelerator, **options)
 
 
-def _run_stages(recipe: Recipe, run: RunFolder, **options: Unpack[TrainOptions]) -> TrainingResult:
-    # Before the note, which holds the number of threads.
-    training.device_of_run(options.get("device", "auto"), run)
-    run.note_start(recipe, options.get("command", ""))
-    _check_stages(recipe, run)
-    callback = options.get("callback") or NullCallback()
-    done, began = _finished(run), time.monotonic()
+def _run_stages(
+    recipe: Recipe, run: RunFolder, accelerator: Accelerator, **options: Unpack[TrainOptions]
+) -> TrainingResult:
+    is_first = accelerator.is_main_process
+    with failing_together():
+        if is_first:
+            run.note_start(recipe, options.get("command", ""))
+        _check_stages(recipe, run)
+        done = _finished(run)
+    callback, began = options.get("callback") or NullCallback(), time.monotonic()
     before: Path | None = None
     result: TrainingResult | None = None
     steps = 0
@@ -67,8 +77,11 @@ def _run_stages(recipe: Recipe, run: RunFolder, **options: Unpack[TrainOptions])
             steps += done[name]
             skipped.update((entry["image"], entry) for entry in skipped_until(folder.last))
             continue
-        callback.line(f"stage {number} of {len(recipe.stages)}: {name}")
-        if folder.recipe_file.is_file():
+        if is_first:
+            callback.line(f"stage {number} of {len(recipe.stages)}: {name}")
+        options["continues"] = True
+        # As the first process sees it, before it makes the folder.
+        if gather(folder.recipe_file.is_file())[0]:
             result = training.resume(folder.path, **options)
         else:
             result = training.train(_beginning(recipe.stage(name), before), out=folder.path, **options)
@@ -76,15 +89,25 @@ def _run_stages(recipe: Recipe, run: RunFolder, **options: Unpack[TrainOptions])
         steps += result.steps
         skipped.update((entry["image"], entry) for entry in result.skipped)
         done[name] = result.steps
-        if result.is_first:
-            _note(run, done)
-    if result is None or result.is_first:
-        last = RunFolder(run.path / f"{len(recipe.stages)}-{list(recipe.stages)[-1]}")
-        _keep(recipe, run, source=last, build=options.get("build"))
+        with failing_together():
+            if is_first:
+                _note(run, done)
+    with failing_together():
+        if is_first:
+            last = RunFolder(run.path / f"{len(recipe.stages)}-{list(recipe.stages)[-1]}")
+            _keep(recipe, run, source=last, build=options.get("build"))
+    accelerator.end_training()
     finished, images = run.best if run.best.exists() else run.last, tuple(skipped.values())
     if result is None:
         return TrainingResult(
-            run=run.path, checkpoint=finished, steps=steps, seconds=0.0, figures={}, best=None, skipped=images
+            run=run.path,
+            checkpoint=finished,
+            steps=steps,
+            seconds=0.0,
+            figures={},
+            best=None,
+            skipped=images,
+            is_first=is_first,
         )
     seconds = time.monotonic() - began
     return replace(result, run=run.path, checkpoint=finished, steps=steps, seconds=seconds, skipped=images)

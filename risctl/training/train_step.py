@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from risctl.data.batch import Batch
+from risctl.distributed import raise_together
 from risctl.systems.base import System
 from risctl.training.state import TrainingError
 
@@ -69,7 +70,7 @@ class TrainStep:
                 with self.accelerator.autocast():
                     terms = self.system.loss(self.model(batch), batch)
                 total = torch.stack([term.float() for term in terms.values()]).sum()
-                self._check(total, terms, batch, number=number)
+                self._check(self._problem(total, terms, batch, number=number))
                 self.accelerator.backward(total / self.accumulate)
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(term.detach()) / self.accumulate
@@ -79,13 +80,22 @@ class TrainStep:
         self.optimizer.zero_grad()
         return sums
 
-    def _check(self, total: Tensor, terms: dict[str, Tensor], batch: Batch, *, number: int) -> None:
+    def _check(self, problem: TrainingError | None) -> None:
+        """Raises `problem` or that of another process: one that left alone would leave the others waiting for it."""
+        if self.accelerator.num_processes > 1:
+            flag = torch.tensor([float(problem is not None)], device=self.accelerator.device)
+            if float(self.accelerator.reduce(flag, reduction="sum")) > 0:
+                raise_together(problem)
+        elif problem is not None:
+            raise problem
+
+    def _problem(self, total: Tensor, terms: dict[str, Tensor], batch: Batch, *, number: int) -> TrainingError | None:
         if math.isfinite(float(total.detach())):
-            return
+            return None
         values = json.dumps({name: str(float(term.detach())) for name, term in terms.items()})
         sentences = [identity.sentence_id for identity in batch.ids if identity is not None]
         shown = ", ".join(str(sentence) for sentence in sentences[:8]) + (", …" if len(sentences) > 8 else "")
-        raise TrainingError(
+        return TrainingError(
             f"the loss is not finite at step {number}: {values} (sentence ids {shown}). Try a smaller optim.lr, "
             f"a longer optim.warmup_steps, optim.clip_norm=1.0 or train.precision=fp32"
         )

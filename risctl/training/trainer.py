@@ -8,34 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 
 from risctl.checkpoints.checkpoint import save_checkpoint
-from risctl.data.batch import Batch
-from risctl.data.loading.loader import EpochSampler, SkippingDataset, batches, make_loader
+from risctl.data.batch import Batch, SkippedImage
+from risctl.data.loading.loader import SkippingDataset, batches, make_loader
 from risctl.data.store.reader import Store
-from risctl.errors import DataError, RisctlError, WorkerKilledError
+from risctl.distributed import failing_together, gather, raise_together
+from risctl.errors import DataError, RisctlError, UnreadableImageError, WorkerKilledError
 from risctl.interrupts import Interrupts
-from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
-from risctl.systems.base import System
-from risctl.training.ema import EMA
-from risctl.training.logger import Logger, duration
+from risctl.training.agreement import agreed
+from risctl.training.components import TrainerComponents
+from risctl.training.logger import duration
 from risctl.training.lr_schedule import LRSchedule
 from risctl.training.optimizer import optimizer_tensors, set_rate
 from risctl.training.resumption import HEADER_SUM, header_sum
-from risctl.training.run_folder import RunFolder
 from risctl.training.seeding import seed_step
 from risctl.training.skipped_images import gather_skipped, note_skipped
 from risctl.training.state import BestEvaluation, TrainingError, TrainingState
-from risctl.training.train_step import TrainStep
-from risctl.training.validation import Validation
 
 # How long a signal may take to reach the main process after it has reached a loader process.
 _SIGNAL_SECONDS = 1.0
@@ -43,41 +39,6 @@ _SIGNAL_SECONDS = 1.0
 
 class _Stopped(Exception):  # noqa: N818 - no error: leaves an evaluation that Ctrl-C ended
     pass
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainerComponents:
-    """What a trainer works with, assembled by `risctl.training.run`.
-
-    Attributes:
-        recipe: The recipe.
-        run: The run folder.
-        stores: The stores to train on; the first is evaluated on, too.
-        vocabulary: The vocabulary.
-        without_vector: The words that should have a vector and have none.
-        system: The system, in training mode and on its device.
-        train_step: Updates the system.
-        ema: Averages its weights, if at all.
-        sampler: Orders the samples.
-        dataset: The training samples.
-        validation: Evaluates the system, if there is something to evaluate it on.
-        accelerator: The accelerator.
-        logger: Logs the run.
-    """
-
-    recipe: Recipe
-    run: RunFolder
-    stores: tuple[Store, ...]
-    vocabulary: Vocabulary
-    without_vector: tuple[str, ...]
-    system: System
-    train_step: TrainStep
-    ema: EMA | None
-    sampler: EpochSampler
-    dataset: Any
-    validation: Validation | None
-    accelerator: Accelerator
-    logger: Logger
 
 
 class Trainer:
@@ -137,7 +98,8 @@ class Trainer:
                 pass
             except (DataError, WorkerKilledError) as error:
                 self._leave(error, interrupts)
-            if interrupts.requested:
+            stopping, _ = agreed(interrupts, self.parts.accelerator)
+            if stopping:
                 self._save_last()
                 how = "terminated" if interrupts.terminated else "interrupted"
                 self.parts.logger.line(
@@ -153,15 +115,12 @@ class Trainer:
         Raises:
             RisctlError: `error`, with what was saved.
         """
-        if self.parts.accelerator.num_processes > 1:
-            # They cannot save without each other.
-            raise error
         if isinstance(error, WorkerKilledError):
             # A signal to all processes of a job reaches its loaders, too, perhaps before this one has seen its own.
             deadline = time.monotonic() + _SIGNAL_SECONDS
             while not interrupts.requested and "SIGTERM" in str(error) and time.monotonic() < deadline:
                 time.sleep(0.01)
-            if interrupts.requested:
+            if agreed(interrupts, self.parts.accelerator)[0]:
                 return
         if self.state.step > self._saved:
             self._save_last()
@@ -178,16 +137,39 @@ class Trainer:
                 self._save_last()
             if state.step >= self.total:
                 return
-            if self._is_stopping(interrupts):
-                raise _Stopped
-            self._step(stream)
+            self._step(self._taken(stream, interrupts))
 
-    def _step(self, stream: Iterator[Batch]) -> None:
+    def _taken(self, stream: Iterator[Batch], interrupts: Interrupts) -> list[Batch]:
+        """Returns the batches of the next step.
+
+        All of them are there before the first is used: where one cannot be had, the run stands between two steps. All
+        processes leave before the same step, whichever of them was told to stop or lacks a batch.
+
+        Raises:
+            _Stopped: A process was told to stop.
+            RisctlError: A process cannot have its batches.
+        """
+        alone = self.parts.accelerator.num_processes == 1
+        if alone and interrupts.requested:
+            raise _Stopped
+        taken, error = [], None
+        try:
+            taken = [next(stream) for _ in range(self.recipe.optim.accumulate)]
+            self._note_skipped([one for batch in taken for one in batch.skipped], step=self.state.step + 1)
+        except Exception as caught:
+            if alone:
+                raise
+            error = caught
+        if not alone:
+            stopping, failed = agreed(interrupts, self.parts.accelerator, failed=error is not None)
+            if stopping:
+                raise _Stopped
+            if failed:
+                raise_together(error)
+        return taken
+
+    def _step(self, taken: list[Batch]) -> None:
         state, parts = self.state, self.parts
-        # All of them before the first is used: where one cannot be had, the run stands between two steps.
-        taken = [next(stream) for _ in range(self.recipe.optim.accumulate)]
-        for line in note_skipped(state, taken, max_count=self.recipe.train.skip_corrupt):
-            parts.logger.line(line)
         seed_step(self.recipe.train.seed, state.step, rank=parts.accelerator.process_index)
         rate = self.recipe.optim.lr * self.schedule(state.step)
         set_rate(parts.train_step.optimizer, rate)
@@ -200,7 +182,8 @@ class Trainer:
         state.window_steps += 1
         parts.logger.step(state.step, self.total, loss=sum(terms.values()), seconds_left=self._seconds_left())
         if state.step % self.recipe.train.log_every == 0 or state.step == self.total:
-            self._log(rate)
+            with failing_together():
+                self._log(rate)
 
     def _stream(self) -> Iterator[Batch]:
         """Yields the batches of the rest of the run, beginning with the one that the next step needs."""
@@ -226,27 +209,39 @@ class Trainer:
         """Evaluates the system, all processes together, and saves it if it is the best."""
         parts, state, validation = self.parts, self.state, self.parts.validation
         assert validation is not None
-        alone = parts.accelerator.num_processes == 1
 
         def progress(done: int, total: int) -> None:
-            # One of several processes cannot leave alone: the others would wait for its share.
-            if interrupts.requested and alone:
+            if interrupts.requested:
                 raise _Stopped
             parts.logger.evaluating(done, total)
 
+        left_out: set[str] = set()
+
+        def skip(error: UnreadableImageError) -> None:
+            left_out.add(error.image)
+            self._note_skipped([SkippedImage(image=error.image, problem=str(error))], step=state.step)
+
         started = time.monotonic()
         with parts.ema.applied(parts.system) if parts.ema is not None else contextlib.nullcontext():
-            state.figures = validation.figures(parts.system, progress=progress)
-            self._keep_if_best(state.figures)
+            state.figures = validation.figures(
+                parts.system, progress=progress, unreadable=skip if self.recipe.train.skip_corrupt else None
+            )
+            self._gather_skipped()
+            left_out = set().union(*gather(left_out))
+            with failing_together():
+                self._keep_if_best(state.figures)
         state.evaluated = state.step
         seconds = time.monotonic() - started
         self._window_start += seconds
         values = {"epoch": self._epoch(), "figures": state.figures, "evaluation_seconds": round(seconds, 3)}
-        parts.logger.record("eval", state.step, values, scalars=state.figures)
+        if left_out:
+            values["left_out"] = sorted(left_out)
         is_best = state.best is not None and state.best.step == state.step
         shown = ", ".join(f"{figure} {value:.2f}" for figure, value in state.figures.items())
         mark = f"; the best {self.recipe.train.best} so far" if is_best else ""
-        parts.logger.line(f"step {state.step}: {validation.describe()}: {shown}{mark}")
+        with failing_together():
+            parts.logger.record("eval", state.step, values, scalars=state.figures)
+            parts.logger.line(f"step {state.step}: {validation.describe(left_out=len(left_out))}: {shown}{mark}")
 
     def _keep_if_best(self, figures: dict[str, float]) -> None:
         name, state = self.recipe.train.best, self.state
@@ -262,18 +257,28 @@ class Trainer:
         self._saved = self.state.step
 
     def _save_resumable(self, path: Path, *, keep: Path | None = None) -> None:
+        """Saves the run; all processes wait for the one that writes, so that none ends before there is a save."""
+        self._gather_skipped()
+        with failing_together():
+            if self.parts.accelerator.is_main_process:
+                now = time.monotonic()
+                self.state.seconds += now - self._counted
+                self._counted = now
+                scaler = self.parts.accelerator.scaler
+                self.state.scaler = None if scaler is None else scaler.state_dict()
+                self._save(path, figures=self.state.figures, resumable=True, keep=keep)
+
+    def _note_skipped(self, images: Sequence[SkippedImage], *, step: int) -> None:
+        for line in note_skipped(self.state, images, step=step, max_count=self.recipe.train.skip_corrupt):
+            self.parts.logger.line(line)
+
+    def _gather_skipped(self) -> None:
+        """Joins what the processes could not read. All processes must call it."""
         if self.recipe.train.skip_corrupt and self.parts.accelerator.num_processes > 1:
-            for line in gather_skipped(self.state, max_count=self.recipe.train.skip_corrupt):
-                self.parts.logger.line(line)
-        # A save by one process while others go on would see their collective calls out of step.
-        self.parts.accelerator.wait_for_everyone()
-        if self.parts.accelerator.is_main_process:
-            now = time.monotonic()
-            self.state.seconds += now - self._counted
-            self._counted = now
-            scaler = self.parts.accelerator.scaler
-            self.state.scaler = None if scaler is None else scaler.state_dict()
-            self._save(path, figures=self.state.figures, resumable=True, keep=keep)
+            lines = gather_skipped(self.state, max_count=self.recipe.train.skip_corrupt)
+            with failing_together():
+                for line in lines:
+                    self.parts.logger.line(line)
 
     def _save(self, path: Path, *, figures: dict[str, float], resumable: bool, keep: Path | None = None) -> None:
         parts, state = self.parts, self.state
@@ -348,15 +353,6 @@ class Trainer:
     def _seconds_left(self) -> float | None:
         done = self.state.step - self._first
         return (time.monotonic() - self._began) / done * (self.total - self.state.step) if done else None
-
-    def _is_stopping(self, interrupts: Interrupts) -> bool:
-        """Returns whether any process was told to stop: all must leave before the same step."""
-        accelerator = self.parts.accelerator
-        if accelerator.num_processes > 1:
-            flags = torch.tensor([interrupts.requested, interrupts.terminated], dtype=torch.float32)
-            told = accelerator.reduce(flags.to(accelerator.device), reduction="sum").tolist()
-            interrupts.requested, interrupts.terminated = told[0] > 0, told[1] > 0
-        return interrupts.requested
 
 
 def _store_entry(store: Store) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from risctl.data.store.reader import Store
 from risctl.errors import DataError, UsageError, unknown_name
 from risctl.evaluation.image_evaluator import Progress, evaluate
 from risctl.evaluation.video_evaluator import evaluate_videos
+from risctl.inference.batched_inference import UnreadableImages
 from risctl.metrics.protocols import VIDEOS, get_protocol
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
@@ -66,19 +67,28 @@ class Validation:
         if recipe.train.eval_limit is not None:
             self.count = min(self.count, recipe.train.eval_limit)
 
-    def figures(self, system: System, *, progress: Progress | None = None) -> dict[str, float]:
+    def figures(
+        self, system: System, *, progress: Progress | None = None, unreadable: UnreadableImages | None = None
+    ) -> dict[str, float]:
         """Evaluates `system` and leaves it in training mode.
 
         With several processes all must call it: each evaluates a share.
+
+        Args:
+            system: The system.
+            progress: Called with the numbers of images that are done and that there are.
+            unreadable: Called with the error of an image that cannot be read, which is then left out, of a video with
+                its whole video; None: the first is raised.
 
         Returns:
             The finite metrics by name.
 
         Raises:
             UsageError: `train.best` names no metric of the protocol.
+            DataError: An image cannot be read, or none can.
         """
         if is_video_store(self.store):
-            return self._checked(self._videos(system, progress))
+            return self._checked(self._videos(system, progress, unreadable))
         report = evaluate(
             system,
             self.store,
@@ -91,10 +101,13 @@ class Validation:
             workers=self.recipe.data.workers,
             progress=progress,
             resamples=0,
+            unreadable=unreadable,
         )
         return self._checked(report.results[self.protocol.name].figures)
 
-    def _videos(self, system: System, progress: Progress | None) -> dict[str, float]:
+    def _videos(
+        self, system: System, progress: Progress | None, unreadable: UnreadableImages | None
+    ) -> dict[str, float]:
         report = evaluate_videos(
             system,
             self.store,
@@ -103,6 +116,7 @@ class Validation:
             threshold=VIDEOS.at_threshold(given=None, recipe=self.recipe.eval.threshold).threshold,
             limit=self.recipe.train.eval_limit,
             progress=progress,
+            unreadable=unreadable,
         )
         return report.figures
 
@@ -111,6 +125,8 @@ class Validation:
             raise UsageError(f"train.best: {unknown_name('figure', self.recipe.train.best, figures)}")
         return {name: float(value) for name, value in figures.items() if math.isfinite(value)}
 
-    def describe(self) -> str:
-        """Returns what is evaluated, for a line of the log."""
-        return f"{self.recipe.data.val_split}, {self.count} sentences, protocol {self.protocol.name}"
+    def describe(self, *, left_out: int = 0) -> str:
+        """Returns what is evaluated, for a line of the log; `left_out` images could not be read."""
+        images = f"{left_out} image{'s' if left_out > 1 else ''}"
+        less = f" less those of {images} that cannot be read" if left_out else ""
+        return f"{self.recipe.data.val_split}, {self.count} sentences{less}, protocol {self.protocol.name}"

@@ -18,6 +18,7 @@ from torch.nn import functional
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
 from risctl.data.batch import Batch
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
+from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
 from risctl.data.transforms.preprocess import LetterboxPreprocess
 from risctl.language.vocabulary import Vocabulary
@@ -134,6 +135,17 @@ def tiny_store(folder: Path, **numbers: int) -> Path:
     path = folder / "tiny.h5"
     write_store(tiny_dataset(**numbers), path)
     return path
+
+
+def damaged(store: Path, rows: tuple[int, ...]) -> Path:
+    """Flip a bit in the middle of some images of a store."""
+    with Store(store) as opened:
+        parts = [opened.image_bytes(row) for row in rows]
+    data = bytearray(store.read_bytes())
+    for part in parts:
+        data[data.index(part) + len(part) // 2] ^= 1
+    store.write_bytes(data)
+    return store
 
 
 def weights_of(path: Path) -> dict[str, Tensor]:

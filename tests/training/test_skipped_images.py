@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.tiny import assert_same_tensors, build_tiny, tiny_recipe, tiny_store, weights_of
+from helpers.tiny import assert_same_tensors, build_tiny, damaged, tiny_recipe, tiny_store, weights_of
 
 from risctl.data.store.reader import Store
 from risctl.errors import DataError, UnreadableImageError, WorkerKilledError
@@ -22,17 +22,6 @@ from risctl.training.run import TrainingResult, resume, train
 from risctl.training.run_folder import RunFolder
 
 BAD = (2, 7)
-
-
-def damaged(store: Path, rows: tuple[int, ...]) -> Path:
-    """Flip a bit in the middle of some images of a store."""
-    with Store(store) as opened:
-        parts = [opened.image_bytes(row) for row in rows]
-    data = bytearray(store.read_bytes())
-    for part in parts:
-        data[data.index(part) + len(part) // 2] ^= 1
-    store.write_bytes(data)
-    return store
 
 
 @pytest.fixture(scope="module")

@@ -184,11 +184,10 @@ def copies_from_hub(repository: str, suffix: str) -> list[Path]:
 
 def _downloaded(repository: str, wanted: Callable[[str], bool], *, what: str) -> list[Path]:
     """Returns the cached files of a dataset whose names (without folders) are wanted; at least one."""
-    from huggingface_hub import HfApi
 
     def every_file(hub: HubSession) -> list[Path]:
         _reach()
-        files = HfApi().list_repo_files(repository, repo_type="dataset")
+        files = hub.dataset_files(repository)
         held = [file for file in files if wanted(PurePosixPath(file).name)]
         if not held:
             raise NotOnHubError(f"the dataset {repository} has no {what}; it has {', '.join(files[:5])}")
