@@ -11,6 +11,7 @@ from risctl.checkpoints.checkpoint import checked_output
 from risctl.core.encoders.visual.darknet53_weights import read_darknet53
 from risctl.core.encoders.visual.deeplab_weights import read_deeplab
 from risctl.files import replacing
+from risctl.systems.mini.published import read_nanodet_plus
 
 
 def import_darknet53(source: Path, out: Path) -> int:
@@ -43,6 +44,22 @@ def import_deeplab(source: Path, out: Path) -> int:
         CheckpointError: The file is of another network.
     """
     return _write(read_deeplab(source), out, source=source, backbone="deeplab_resnet101")
+
+
+def import_nanodet_plus(source: Path, out: Path) -> int:
+    """Writes NanoDet-Plus-m's backbone, neck and head for `model.visual.weights` of mini.
+
+    Args:
+        source: ncnn's `.param` file, with its `.bin` beside it.
+        out: The safetensors file to write.
+
+    Returns:
+        How many numbers were written.
+
+    Raises:
+        CheckpointError: The file is of another network.
+    """
+    return _write(read_nanodet_plus(source), out, source=source, backbone="nanodet-plus")
 
 
 def _write(state: dict[str, Tensor], out: Path, *, source: Path, backbone: str) -> int:

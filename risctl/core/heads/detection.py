@@ -1,7 +1,8 @@
 """An anchor-free detection head: class scores and a box at every cell of every level.
 
-Li et al., "Generalized Focal Loss" (2020), in the light form of NanoDet-m: the score of a class is also the expected
-quality of the box, and each side of a box is the mean of a distribution over 8 distances.
+Li et al., "Generalized Focal Loss" (2020), in the light form of NanoDet-m and NanoDet-Plus-m (RangiLyu, 2020 and 2021):
+the score of a class is also the expected quality of the box, and each side of a box is the mean of a distribution over
+8 distances.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ class CellPredictions:
 
 
 class _Tower(nn.Module):
-    def __init__(self, channels: int, outputs: int, *, depth: int) -> None:
+    def __init__(self, channels: int, outputs: int, *, depth: int, kernel: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            layer for _ in range(depth) for layer in (spread(channels), point(channels, channels))
+            layer for _ in range(depth) for layer in (spread(channels, kernel=kernel), point(channels, channels))
         )
         self.leave = point(channels, outputs)
 
@@ -57,7 +58,16 @@ class _Tower(nn.Module):
 class DetectionHead(nn.Module):
     """A small convolutional tower per level, as in NanoDet-m."""
 
-    def __init__(self, channels: int, *, classes: int, strides: Sequence[int], depth: int = 2) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        classes: int,
+        strides: Sequence[int],
+        depth: int = 2,
+        kernel: int = 3,
+        cell_centre: float = 0.5,
+    ) -> None:
         """Builds the head.
 
         Args:
@@ -65,11 +75,17 @@ class DetectionHead(nn.Module):
             classes: Number of categories K.
             strides: Stride of each level in input pixels.
             depth: Depthwise separable convolutions per tower.
+            kernel: Side of their kernels.
+            cell_centre: Where in its cell the point lies from which distances are measured, in strides: in the middle,
+                or at 0, its upper left corner, as NanoDet-Plus has it.
         """
         super().__init__()
+        self.cell_centre = cell_centre
         self.strides = tuple(strides)
         self.classes = classes
-        self.towers = nn.ModuleList(_Tower(channels, classes + 4 * BINS, depth=depth) for _ in self.strides)
+        self.towers = nn.ModuleList(
+            _Tower(channels, classes + 4 * BINS, depth=depth, kernel=kernel) for _ in self.strides
+        )
 
     def forward(self, maps: Sequence[Tensor]) -> CellPredictions:
         """Predicts scores and boxes from maps (B, C, H_i, W_i), one per stride."""
@@ -77,8 +93,8 @@ class DetectionHead(nn.Module):
         for stride, tower, x in zip(self.strides, self.towers, maps, strict=True):
             outputs.append(tower(x).flatten(2).transpose(1, 2))  # (B, H W, K + 4 BINS)
             height, width = x.shape[-2:]
-            rows = (torch.arange(height, device=x.device) + 0.5) * stride
-            columns = (torch.arange(width, device=x.device) + 0.5) * stride
+            rows = (torch.arange(height, device=x.device) + self.cell_centre) * stride
+            columns = (torch.arange(width, device=x.device) + self.cell_centre) * stride
             grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)  # (H, W, 2)
             centres.append(grid.view(-1, 2).to(x.dtype))
             strides.append(torch.full((height * width,), float(stride), device=x.device, dtype=x.dtype))

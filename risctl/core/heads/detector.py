@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from risctl.core.encoders.visual.shufflenet import ShuffleNet
+from risctl.core.fusion.ghost_pan import KERNEL, GhostPathAggregation
 from risctl.core.fusion.pan import PathAggregation
 from risctl.core.heads.detection import CellPredictions, DetectionHead
 from risctl.core.heads.instance_masks import InstanceMaskHead, MaskFeatures
@@ -33,7 +34,13 @@ class InstanceDetector(nn.Module):
     """Backbone, path aggregation, detection head and mask head: about 1.1 M parameters with ShuffleNetV2."""
 
     def __init__(
-        self, backbone: nn.Module | None = None, *, classes: int = 80, neck: int = 96, channels: int = 64
+        self,
+        backbone: nn.Module | None = None,
+        *,
+        classes: int = 80,
+        neck: int = 96,
+        channels: int = 64,
+        plus: bool = False,
     ) -> None:
         """Builds the detector.
 
@@ -42,12 +49,20 @@ class InstanceDetector(nn.Module):
             classes: Number of categories K.
             neck: Channels of the neck.
             channels: Channels of the mask features.
+            plus: Whether neck and head are those of NanoDet-Plus-m, else those of NanoDet-m.
         """
         super().__init__()
         self.backbone = ShuffleNet() if backbone is None else backbone
         finest, *coarser = tuple(self.backbone.channels)  # type: ignore[arg-type]
-        self.neck = PathAggregation(tuple(coarser), channels=neck)
-        self.head = DetectionHead(neck, classes=classes, strides=ShuffleNet.strides[1:])
+        strides = ShuffleNet.strides[1:]
+        if plus:
+            self.neck: nn.Module = GhostPathAggregation(tuple(coarser), channels=neck)
+            self.head = DetectionHead(
+                neck, classes=classes, strides=(*strides, 2 * strides[-1]), kernel=KERNEL, cell_centre=0.0
+            )
+        else:
+            self.neck = PathAggregation(tuple(coarser), channels=neck)
+            self.head = DetectionHead(neck, classes=classes, strides=strides)
         self.features = MaskFeatures(finest, neck, levels=3, channels=channels)
         self.masks = InstanceMaskHead(channels)
 

@@ -23,7 +23,9 @@ def build_mini(model: MiniModel, vocabulary: Vocabulary, vectors: np.ndarray | N
     words = vocabulary.words[UNK_ID + 1 :]
     whole_detector = model.visual.name == "shufflenet"
     backbone = build_visual(model.visual, pretrained=pretrained and not whole_detector)
-    detector = InstanceDetector(backbone, neck=model.neck, channels=model.mask_channels)
+    detector = InstanceDetector(
+        backbone, neck=model.neck, channels=model.mask_channels, plus=model.detector == "nanodet-plus"
+    )
     on_meta = next(detector.parameters()).is_meta
     if whole_detector and pretrained and model.visual.weights is not None and not on_meta:
         # The masks' parts are not in it: no published detector of this shape has any.

@@ -55,6 +55,11 @@ class MiniModel(ModelSection):
         description="Score below which the expression is taken to refer to nothing in the image; the mask is then "
         "empty.",
     )
+    detector: Literal["nanodet", "nanodet-plus"] = Field(
+        default="nanodet",
+        description="The detector's neck and head: NanoDet-m's, or NanoDet-Plus-m's with ghost blocks and a fourth "
+        "level, which detects better and takes a little longer.",
+    )
     neck: int = Field(default=96, ge=8, le=1024, description="Channels of the detector's feature pyramid.")
     mask_channels: int = Field(default=64, ge=8, le=1024, description="Channels of the mask features.")
     channels: int = Field(default=128, ge=8, le=2048, description="Width of the box selector.")

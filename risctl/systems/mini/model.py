@@ -285,7 +285,10 @@ class Mini(System):
             from risctl.core.losses.instances import instance_losses
 
             images = torch.where(batch.padding[:, None], FILL, batch.images)
-            return instance_losses(self.detector, images, batch.padding, batch.instances, class_of=_CLASS_OF)
+            learns = any(parameter.requires_grad for parameter in self.detector.head.parameters())
+            return instance_losses(
+                self.detector, images, batch.padding, batch.instances, class_of=_CLASS_OF, detect=learns
+            )
         choice = output.extras["choice"]
         if batch.box_targets is not None:
             return box_selection_losses(choice, batch.box_targets)

@@ -29,3 +29,9 @@ def test_cell_centres_lie_at_half_strides() -> None:
     cells = head([torch.rand(1, 8, 2, 3), torch.rand(1, 8, 1, 2)])
     assert cells.centres.tolist() == [[4, 4], [12, 4], [20, 4], [4, 12], [12, 12], [20, 12], [8, 8], [24, 8]]
     assert cells.scores.shape == (1, 8, 3) and cells.sides.shape == (1, 8, 4, BINS)
+
+
+def test_cell_centres_may_lie_at_the_corners() -> None:
+    head = DetectionHead(8, classes=3, strides=(8,), kernel=5, cell_centre=0.0)
+    cells = head([torch.rand(1, 8, 2, 2)])
+    assert cells.centres.tolist() == [[0, 0], [8, 0], [0, 8], [8, 8]]

@@ -31,9 +31,9 @@ def point(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 1)
 
 
-def spread(channels: int, *, stride: int = 1) -> nn.Conv2d:
-    """Returns a 3x3 depthwise convolution."""
-    return nn.Conv2d(channels, channels, 3, stride=stride, padding=1, groups=channels)
+def spread(channels: int, *, stride: int = 1, kernel: int = 3) -> nn.Conv2d:
+    """Returns a depthwise convolution."""
+    return nn.Conv2d(channels, channels, kernel, stride=stride, padding=kernel // 2, groups=channels)
 
 
 class _Unit(nn.Module):
