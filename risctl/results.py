@@ -32,6 +32,8 @@ class Prediction:
         maps: Named arrays that explain the prediction (attention, scores of queries, …).
         image: The RGB image, uint8 (H, W, 3), where the predictor kept it.
         geometry: How the image lies in the network's input; its `invert` brings `maps` to the image's size.
+        input_probability: Float32 (h, w) at the size of the network's input, of systems whose published figures are
+            measured there; a protocol of that resolution compares it.
 
     Example:
         >>> prediction
@@ -51,6 +53,7 @@ class Prediction:
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
     image: np.ndarray | None = None
     geometry: Geometry | None = None
+    input_probability: np.ndarray | None = None
 
     @property
     def mask(self) -> np.ndarray:

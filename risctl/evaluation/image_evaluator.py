@@ -191,6 +191,7 @@ def _score(
             first=one.first,
             facts=facts[one.ref],
             others=_others(prediction) if precise else (),
+            at_input=prediction.input_probability,
         )
 
 

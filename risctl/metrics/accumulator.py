@@ -93,6 +93,7 @@ class Accumulator:
         first: bool = True,
         facts: Facts = UNKNOWN,
         others: Sequence[tuple[float, np.ndarray]] = (),
+        at_input: np.ndarray | None = None,
     ) -> None:
         """Measures one sample.
 
@@ -111,13 +112,14 @@ class Accumulator:
             first: Whether this is the first expression of its ref.
             facts: What the data says of the target, for breakdowns.
             others: Score and probability map (H, W) of the system's further candidates, for average precision.
+            at_input: The probability map at the size of the system's input; protocols of that resolution compare it.
 
         Raises:
             ValueError: The key came before, or the sizes differ. Nothing is added then.
         """
         if key in self._keys:
             raise ValueError(f"sample {key} was added before; each counts once")
-        measured = self._measure(prediction, target)
+        measured = self._measure(prediction, target, at_input)
         further = {setting: self._measure_others(others, target, setting) for setting in self._precise}
         if targeted is None:
             targeted = rle.area(target) > 0 if isinstance(target, dict) else bool(target.any())
@@ -213,10 +215,12 @@ class Accumulator:
         resolution, threshold = setting
         return tuple((score, *_Sides(one, target).overlap(resolution, threshold)) for score, one in others)
 
-    def _measure(self, prediction: Mask, target: Mask) -> dict[Setting, tuple[Overlap, float]]:
+    def _measure(
+        self, prediction: Mask, target: Mask, at_input: np.ndarray | None
+    ) -> dict[Setting, tuple[Overlap, float]]:
         if size_of(prediction) != size_of(target):
             raise ValueError(f"prediction {size_of(prediction)} and target {size_of(target)} differ in (height, width)")
-        sides = _Sides(prediction, target)
+        sides = _Sides(prediction, target, at_input)
         # Only probabilities meet a threshold: for masks, protocols that differ in nothing else share the work.
         probable = is_probable(prediction)
         found: dict[tuple[Resolution, float | None], Overlap] = {}
@@ -236,10 +240,12 @@ class Accumulator:
 class _Sides:
     """A prediction and its target, each brought to a resolution once, when it is first needed."""
 
-    def __init__(self, prediction: Mask, target: Mask) -> None:
+    def __init__(self, prediction: Mask, target: Mask, at_input: np.ndarray | None = None) -> None:
         self._prediction, self._target = prediction, target
         self._wanted: dict[Resolution, np.ndarray] = {}
         self._maps: dict[Resolution, np.ndarray] = {}
+        if at_input is not None:
+            self._maps[size_of(at_input)] = at_input
 
     def overlap(self, resolution: Resolution, threshold: float) -> Overlap:
         if resolution == "original" and isinstance(self._prediction, dict) and isinstance(self._target, dict):

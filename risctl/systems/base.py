@@ -48,10 +48,13 @@ class System(nn.Module, ABC):
     Attributes:
         preprocess: Turns images, expressions and masks into tensors; a subclass sets it in its constructor.
         no_target_threshold: Expressions that score below it get an empty mask; at 0 every expression gets its mask.
+        compares_at_input: Whether its published figures are measured at the size of its input, so that its predictions
+            keep their probabilities there.
     """
 
     preprocess: Preprocess
     no_target_threshold: float = 0.0
+    compares_at_input: bool = False
 
     @abstractmethod
     def encode_image(self, images: Tensor, padding: Tensor) -> VisualFeatures:
@@ -112,6 +115,9 @@ class System(nn.Module, ABC):
             if not matched:
                 probability = np.zeros_like(probability)
             mask = probability > threshold
+            at_input = None
+            if self.compares_at_input:
+                at_input = (probabilities[row, :height, :width] * matched).cpu().numpy()
             if score is None:
                 score = float(probability[mask].mean()) if mask.any() else 0.0
             predictions.append(
@@ -124,6 +130,7 @@ class System(nn.Module, ABC):
                     matched=matched,
                     maps={name: values[row].float().cpu().numpy() for name, values in output.maps.items()},
                     geometry=geometry,
+                    input_probability=at_input,
                 )
             )
         return predictions

@@ -39,6 +39,7 @@ SYSTEMS: dict[str, SystemEntry] = {
         config="risctl.systems.referformer.config:ReferFormerModel",
         build="risctl.systems.referformer.build:build_referformer",
     ),
+    "lavt": SystemEntry(config="risctl.systems.lavt.config:LAVTModel", build="risctl.systems.lavt.build:build_lavt"),
     "zsi": SystemEntry(config="risctl.systems.zsi.config:ZSIModel", build="risctl.systems.zsi.build:build_zsi"),
     "mini": SystemEntry(config="risctl.systems.mini.config:MiniModel", build="risctl.systems.mini.build:build_mini"),
 }

@@ -46,6 +46,15 @@ REFERFORMER: dict[str, Any] = {
     "visual": {"name": "small_cnn"},
     "text": {"tokens": None, "weights": None, "layers": 1, "width": 16, "heads": 2, "feed_forward": 16},
 }
+LAVT: dict[str, Any] = {
+    "system": "lavt",
+    "input_size": 64,
+    "max_words": 6,
+    "fusion_heads": [1, 2, 2, 2],
+    "decoder_channels": 16,
+    "visual": {"name": "small_cnn"},
+    "text": {"tokens": None, "weights": None, "layers": 1, "width": 16, "heads": 2, "feed_forward": 16, "dropout": 0.0},
+}
 ZSI: dict[str, Any] = {
     "system": "zsi",
     "border_anchors": True,  # anchors of coarse maps reach beyond small images

@@ -106,6 +106,18 @@ def test_probabilities_meet_each_protocols_threshold() -> None:
     assert accumulator.figures("cris")["oIoU"] == pytest.approx(100, abs=1e-3)
 
 
+def test_a_protocol_of_the_inputs_size_compares_what_was_predicted_there() -> None:
+    accumulator = Accumulator([get_protocol("lavt"), get_protocol("original")])
+    target = np.zeros((480, 960), dtype=bool)
+    target[:, :480] = True
+    found = np.zeros((480, 480), dtype=np.float32)
+    found[:, :240] = 1
+    accumulator.add(np.zeros((480, 960), dtype=np.float32), target, key=0, image_id=0, at_input=found)
+    accumulator.add(np.zeros((480, 960), dtype=np.float32), target, key=1, image_id=0, at_input=found[:100])
+    assert accumulator.figures("lavt")["mIoU"] == 50
+    assert accumulator.figures("original")["mIoU"] == 0
+
+
 def test_an_empty_accumulator_measures_nothing() -> None:
     assert all(np.isnan(value) for name in PROTOCOLS for value in Accumulator(EVERY).figures(name).values())
 

@@ -29,6 +29,7 @@ MODULES = {
     "ReferFormer": "referformer",
     "Global-Local CLIP": "global_local_clip",
     "ZSI (zero-shot instance segmentation)": "zsi",
+    "LAVT": "lavt",
 }
 """By the case's `system` (or `family`), or by its `kind` if that has no entry: the file that computes our outputs."""
 

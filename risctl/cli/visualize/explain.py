@@ -1,4 +1,4 @@
-"""`risctl visualize attention`, `words`, `steps` and `queries`: draws how a model arrived at its answer."""
+"""`risctl visualize attention`, `words`, `steps`, `stages` and `queries`: draws how a model arrived at its answer."""
 
 from __future__ import annotations
 
@@ -73,11 +73,21 @@ VIEWS = (
         example='photo.jpg "the red cup" --model runs/vlt-scenes',
     ),
     View(
+        name="stages",
+        help="""
+        Draw what each stage of a LAVT reads, word by word, and how far its gates open, on one contact sheet.
+
+        Prints the path of the sheet; --json adds the words' shares and the gates as numbers.
+        """,
+        example='photo.jpg "the red cup" --model runs/lavt-scenes',
+    ),
+    View(
         name="attention",
         help="""
         Draw whatever a model can show of how it arrived at its answer.
 
-        For a VLT that is `words`, for a STEP `steps`, for a ReferFormer `queries`; these subcommands draw the same.
+        For a VLT that is `words`, for a STEP `steps`, for a LAVT `stages`, for a ReferFormer `queries`; these
+        subcommands draw the same.
         For a mini it is the detections and the probability that each is the referred object. The proposals of
         Global-Local CLIP, which has no checkpoint of its own, are drawn by `proposals`.
         """,

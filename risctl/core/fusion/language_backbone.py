@@ -19,14 +19,13 @@ class LanguageMaps:
     Attributes:
         maps: The fused maps after their layer norms, (B, C_i, H_i, W_i).
         attention: The attention of each cell to the words, mean over heads, (B, H_i, W_i, L); where asked for.
-        gates: The gates of the stages, (B, H_i, W_i, C_i), that of the last stage too; where asked for.
-        gated: What flows on after the stages, (B, H_i, W_i, C_i), after the last one too; where asked for.
+        openings: How far the gate behind each stage but the last opens, the mean absolute value over channels,
+            (B, H_i, W_i); where asked for.
     """
 
     maps: tuple[Tensor, ...]
     attention: tuple[Tensor, ...] = ()
-    gates: tuple[Tensor, ...] = ()
-    gated: tuple[Tensor, ...] = ()
+    openings: tuple[Tensor, ...] = ()
 
 
 class LanguageBackbone(nn.Module):
@@ -91,11 +90,11 @@ class LanguageBackbone(nn.Module):
         Args:
             visual: What the forward gave for each image.
             text: The words of each expression.
-            detailed: Whether attention, gates and what flows on are returned as well.
+            detailed: Whether attention and openings are returned as well.
         """
         x, first_visual, first_query = (feature_map.permute(0, 2, 3, 1) for feature_map in visual.maps)
         begun = first_visual, first_query
-        maps, attention, gates, gated = [], [], [], []
+        maps, attention, openings = [], [], []
         last = len(self.gates) - 1
         for number, (gate, norm) in enumerate(zip(self._gates(), self.norms, strict=True)):
             if number:
@@ -103,13 +102,13 @@ class LanguageBackbone(nn.Module):
                 begun = gate.begin(x)
             fused, seen = gate.fuse(begun, text.words, text.mask)
             maps.append(norm(fused).permute(0, 3, 1, 2))
-            if number < last or detailed:
-                x, opened = gate.gated(x, fused)
             if detailed:
                 attention.append(seen.mean(dim=1).unflatten(1, fused.shape[1:3]))
-                gates.append(opened)
-                gated.append(x)
-        return LanguageMaps(maps=tuple(maps), attention=tuple(attention), gates=tuple(gates), gated=tuple(gated))
+            if number < last:
+                x, opened = gate.gated(x, fused)
+                if detailed:
+                    openings.append(opened.abs().mean(dim=3))
+        return LanguageMaps(maps=tuple(maps), attention=tuple(attention), openings=tuple(openings))
 
     def _gates(self) -> list[LanguageGate]:
         return [gate for gate in self.gates if isinstance(gate, LanguageGate)]

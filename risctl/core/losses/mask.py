@@ -42,3 +42,19 @@ def mean_cross_entropy(
         )
     inside = torch.ones_like(entropy) if padding is None else (~padding).float()
     return ((entropy * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1)).mean()
+
+
+def weighted_cross_entropy(logits: Tensor, targets: Tensor, *, weights: tuple[float, float] = (0.9, 1.1)) -> Tensor:
+    """Returns the cross-entropy of two classes, weighted by class and divided by the sum of the weights.
+
+    It is torch's `cross_entropy` with class weights, on the difference of the two classes' logits. Computed in float32.
+    Source: the published code of LAVT (CVPR 2022) and ReLA (CVPR 2023).
+
+    Args:
+        logits: The second class's logit minus the first one's, any shape.
+        targets: The same shape, 1 where the second class is, else 0.
+        weights: Weights of the two classes.
+    """
+    share = torch.where(targets > 0.5, weights[1], weights[0]).float()
+    entropy = functional.binary_cross_entropy_with_logits(logits.float(), (targets > 0.5).float(), reduction="none")
+    return (entropy * share).sum() / share.sum()

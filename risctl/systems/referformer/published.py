@@ -13,6 +13,7 @@ from torch import Tensor
 from risctl.core.encoders.visual.swin_names import swin_name
 from risctl.errors import CheckpointError
 from risctl.weights.pytorch_file import read_state
+from risctl.weights.renaming import renamed_state
 
 _ENCODER = {
     "self_attn.sampling_offsets": "attention.offsets",
@@ -137,37 +138,20 @@ def referformer_state(
         CheckpointError: Tensors are unknown or of another shape (listed by their published names), or missing (listed
             by ours).
     """
-    state: dict[str, Tensor] = {}
-    origin: dict[str, str] = {}
-    unknown = []
-    for name, value in published.items():
-        if _IGNORED.match(name):
-            continue
-        ours = our_name(name)
-        if ours is None or ours not in expected:
-            unknown.append(name)
-            continue
-        if ours == "visual.patches.weight" and value.ndim == 5:
-            # Video Swin's patches span one frame here; the Kinetics weights span two and are summed over them.
-            value = value.sum(2)
-        state[ours], origin[ours] = value, name
-    for name, value in expected.items():
-        if name.endswith("num_batches_tracked") or (new_classes and name.startswith("classes.")):
-            state[name] = value
-    missing = [name for name in expected if name not in state]
-    shapes = [
-        f"{origin.get(name, name)} {tuple(value.shape)} instead of {tuple(expected[name].shape)}"
-        for name, value in state.items()
-        if value.shape != expected[name].shape
-    ]
-    if missing or unknown or shapes:
-        raise CheckpointError(f"{source} is of another model: {_listed(missing, unknown, shapes)}")
-    return state
+    return renamed_state(
+        published,
+        expected,
+        rename=our_name,
+        source=source,
+        ignored=_IGNORED,
+        reshape=_summed_patches,
+        kept=("classes.",) if new_classes else (),
+    )
 
 
-def _listed(missing: list[str], unknown: list[str], shapes: list[str]) -> str:
-    kinds = (("missing", missing), ("unknown", unknown), ("of another shape", shapes))
-    return "; ".join(f"{len(names)} {kind}: {', '.join(names)}" for kind, names in kinds if names)
+def _summed_patches(ours: str, value: Tensor) -> Tensor:
+    # Video Swin's patches span one frame here; the Kinetics weights span two and are summed over them.
+    return value.sum(2) if ours == "visual.patches.weight" and value.ndim == 5 else value
 
 
 def our_name(name: str) -> str | None:

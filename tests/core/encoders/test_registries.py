@@ -199,7 +199,7 @@ def test_what_is_no_encoder_is_refused_in_words(tmp_path: Path) -> None:
         recipe_of("vlt", text={"name": "bigru", "layers": 2})
     with pytest.raises(RecipeError, match=r"model\.visual\.frozen_stages: expected 0: resnet18 has no"):
         recipe_of("vlt", visual={"name": "resnet18", "frozen_stages": 2})
-    with pytest.raises(RecipeError, match="expected one of bigru, bilstm, roberta, hf:FOLDER_OR_ID"):
+    with pytest.raises(RecipeError, match="expected one of bigru, bilstm, roberta, bert, hf:FOLDER_OR_ID"):
         recipe_of("vlt", text={"name": "gru"})
     with pytest.raises(UsageError, match="word vectors"):
         build_system(recipe_of("vlt", text=TEXT["bigru"]).model, vocabulary=WORDS, vectors=np.zeros((2, 2)))

@@ -1,0 +1,1 @@
+"""LAVT: language-aware vision transformer (Yang et al., CVPR 2022)."""
