@@ -29,6 +29,10 @@ class Prediction:
         box: (x, y, width, height) of the mask in pixels; None if the mask is empty.
         matched: False where the system says that the expression refers to nothing in the image; the mask is then
             empty.
+        said_none: Whether the system says that there is no target, where it decides that apart from the mask; None:
+            an empty mask says so.
+        uncleared: Float32 (H, W), the probabilities before an answer "none" cleared them, where the system's published
+            figures count them; None: `probability`.
         maps: Named arrays that explain the prediction (attention, scores of queries, …).
         image: The RGB image, uint8 (H, W, 3), where the predictor kept it.
         geometry: How the image lies in the network's input; its `invert` brings `maps` to the image's size.
@@ -50,6 +54,8 @@ class Prediction:
     score: float
     box: tuple[float, float, float, float] | None
     matched: bool = True
+    said_none: bool | None = None
+    uncleared: np.ndarray | None = None
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
     image: np.ndarray | None = None
     geometry: Geometry | None = None

@@ -110,27 +110,58 @@ class System(nn.Module, ABC):
                 for cells, size, total in zip(probabilities.shape[-2:], sizes[row], largest, strict=True)
             )
             probability = geometry.invert(probabilities[row : row + 1, :height, :width])[0].cpu().numpy()
-            score = None if output.scores is None else float(output.scores[row])
-            matched = score is None or score >= self.no_target_threshold
-            if not matched:
-                probability = np.zeros_like(probability)
-            mask = probability > threshold
-            at_input = None
-            if self.compares_at_input:
-                at_input = (probabilities[row, :height, :width] * matched).cpu().numpy()
-            if score is None:
-                score = float(probability[mask].mean()) if mask.any() else 0.0
+            at_input = probabilities[row, :height, :width].cpu().numpy() if self.compares_at_input else None
             predictions.append(
-                Prediction(
-                    text=text,
+                self.prediction(
+                    output,
+                    row,
                     probability=probability,
-                    threshold=threshold,
-                    score=score,
-                    box=rle.box(rle.encode(mask)) if mask.any() else None,
-                    matched=matched,
-                    maps={name: values[row].float().cpu().numpy() for name, values in output.maps.items()},
+                    at_input=at_input,
                     geometry=geometry,
-                    input_probability=at_input,
+                    text=text,
+                    threshold=threshold,
                 )
             )
         return predictions
+
+    def prediction(
+        self,
+        output: Output,
+        row: int,
+        *,
+        probability: np.ndarray,
+        at_input: np.ndarray | None,
+        geometry: Geometry,
+        text: str,
+        threshold: float,
+    ) -> Prediction:
+        """Returns the prediction of one row of an output whose probabilities have the image's size.
+
+        Args:
+            output: The output.
+            row: Which of its rows.
+            probability: Float32 (H, W); cleared where the row's score is below `no_target_threshold`.
+            at_input: Float32 (h, w) of the input, likewise; None where no figures are measured there.
+            geometry: How the image lies in its input.
+            text: The expression.
+            threshold: Pixels whose probability is above it belong to the mask.
+        """
+        score = None if output.scores is None else float(output.scores[row])
+        matched = score is None or score >= self.no_target_threshold
+        if not matched:
+            probability = np.zeros_like(probability)
+            at_input = None if at_input is None else np.zeros_like(at_input)
+        mask = probability > threshold
+        if score is None:
+            score = float(probability[mask].mean()) if mask.any() else 0.0
+        return Prediction(
+            text=text,
+            probability=probability,
+            threshold=threshold,
+            score=score,
+            box=rle.box(rle.encode(mask)) if mask.any() else None,
+            matched=matched,
+            maps={name: values[row].float().cpu().numpy() for name, values in output.maps.items()},
+            geometry=geometry,
+            input_probability=at_input,
+        )

@@ -197,6 +197,30 @@ def from_segmentation(segmentation: Any, *, height: int, width: int) -> RLE:
     return _text(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width), intersect=False))
 
 
+def rescaled(polygons: Sequence[Sequence[float]], *, height: int, width: int, size: tuple[int, int]) -> RLE:
+    """Rasterises polygons after they were brought to another size, as detectron2's dataset mappers do.
+
+    Args:
+        polygons: Lists x, y, … of at least three points each; they are united.
+        height: Height of the image that they are of, in pixels.
+        width: Its width.
+        size: (height, width) of the mask.
+
+    Raises:
+        DataError: A polygon is malformed.
+    """
+    across, down = size[1] * 1.0 / width, size[0] * 1.0 / height
+    scaled = []
+    for polygon in polygons:
+        points = np.array(_checked_polygon(list(polygon)))
+        points[0::2] *= across
+        points[1::2] *= down
+        scaled.append(points.tolist())
+    if not scaled:
+        return empty(*size)
+    return _text(coco_mask.merge(coco_mask.frPyObjects(scaled, *size), intersect=False))
+
+
 def _checked_polygon(part: Any) -> list[float]:
     if not isinstance(part, list) or len(part) < 6 or len(part) % 2:
         raise DataError(f"a polygon is a list of at least three x, y pairs; got {_short(part)}")

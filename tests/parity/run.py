@@ -27,6 +27,7 @@ MODULES = {
     "STEP parts": "step",
     "metrics": "metrics",
     "ReferFormer": "referformer",
+    "ReLA": "rela",
     "Global-Local CLIP": "global_local_clip",
     "ZSI (zero-shot instance segmentation)": "zsi",
     "LAVT": "lavt",

@@ -109,6 +109,19 @@ class EncoderLayer(nn.Module):
         return self.feed_forward(self.norm(tokens + self.dropout(read)))
 
 
+PUBLISHED_ENCODER_NAMES = {
+    "self_attn.sampling_offsets": "attention.offsets",
+    "self_attn.attention_weights": "attention.weights",
+    "self_attn.value_proj": "attention.value",
+    "self_attn.output_proj": "attention.out",
+    "norm1": "norm",
+    "linear1": "feed_forward.first",
+    "linear2": "feed_forward.second",
+    "norm2": "feed_forward.norm",
+}
+"""The parameters of an encoder layer as Deformable DETR's code and its descendants name them, and ours."""
+
+
 class DecoderLayer(nn.Module):
     """Self-attention over the queries, deformable attention to the memory, then a feed-forward network."""
 
@@ -137,6 +150,36 @@ class DecoderLayer(nn.Module):
         queries = self.self_norm(queries + self.dropout(seen))
         read = self.attention(queries + position, references, memory.tokens, memory.shapes, memory.padding)
         return self.feed_forward(self.norm(queries + self.dropout(read)))
+
+
+def encode_levels(
+    layers: nn.ModuleList,
+    levels: Tensor,
+    maps: Sequence[Tensor],
+    paddings: Sequence[Tensor],
+    positions: Sequence[Tensor],
+) -> EncoderMemory:
+    """Encodes the maps of N frames together.
+
+    Args:
+        layers: `EncoderLayer`s.
+        levels: The embedding of each level, (levels, C).
+        maps: (N, C, h, w), one per level.
+        paddings: (N, h, w) bool, True outside the image.
+        positions: Position encodings (N, C, h, w).
+    """
+    shapes = tuple((feature_map.shape[2], feature_map.shape[3]) for feature_map in maps)
+    tokens = torch.cat([feature_map.flatten(2).transpose(1, 2) for feature_map in maps], dim=1)
+    position = torch.cat(
+        [one.flatten(2).transpose(1, 2) + level for one, level in zip(positions, levels, strict=True)], dim=1
+    )
+    valid_ratios = torch.stack([_valid_ratio(one) for one in paddings], dim=1)
+    padding = torch.cat([one.flatten(1) for one in paddings], dim=1)
+    references = _cell_centres(shapes, valid_ratios)
+    memory = EncoderMemory(tokens=tokens, padding=padding, shapes=shapes, valid_ratios=valid_ratios)
+    for layer in layers:
+        tokens = layer(tokens, position, references, memory)
+    return EncoderMemory(tokens=tokens, padding=padding, shapes=shapes, valid_ratios=valid_ratios)
 
 
 class DeformableTransformer(nn.Module):
@@ -187,18 +230,7 @@ class DeformableTransformer(nn.Module):
             paddings: (N, h, w) bool, True outside the image.
             positions: Position encodings (N, C, h, w).
         """
-        shapes = tuple((feature_map.shape[2], feature_map.shape[3]) for feature_map in maps)
-        tokens = torch.cat([feature_map.flatten(2).transpose(1, 2) for feature_map in maps], dim=1)
-        position = torch.cat(
-            [one.flatten(2).transpose(1, 2) + level for one, level in zip(positions, self.level, strict=True)], dim=1
-        )
-        valid_ratios = torch.stack([_valid_ratio(one) for one in paddings], dim=1)
-        padding = torch.cat([one.flatten(1) for one in paddings], dim=1)
-        references = _cell_centres(shapes, valid_ratios)
-        memory = EncoderMemory(tokens=tokens, padding=padding, shapes=shapes, valid_ratios=valid_ratios)
-        for layer in self.encoder:
-            tokens = layer(tokens, position, references, memory)
-        return EncoderMemory(tokens=tokens, padding=padding, shapes=shapes, valid_ratios=valid_ratios)
+        return encode_levels(self.encoder, self.level, maps, paddings, positions)
 
     def decode(self, queries: Tensor, position: Tensor, memory: EncoderMemory, boxes: nn.ModuleList) -> DecoderOutput:
         """Decodes queries against the memory.

@@ -11,23 +11,25 @@ _EPSILON = 1e-6
 _TEMPERATURE = 10_000.0
 
 
-def sine_position_2d(padding: Tensor, *, channels: int) -> Tensor:
+def sine_position_2d(padding: Tensor, *, channels: int, shift: float = 0.5) -> Tensor:
     """Returns position encodings of maps: half of the channels for y, then half for x.
 
-    A cell's coordinate is its centre as a fraction of the image's own extent, times 2π. In rows and columns that are
+    A cell's coordinate is its place as a fraction of the image's own extent, times 2π. In rows and columns that are
     all padding the published code divides by 1e-6, which amplifies rounding errors; this function does the same, so
     that published weights see the values of their training.
 
     Args:
         padding: (B, H, W) bool, True outside the image.
         channels: Number of channels.
+        shift: How far before its end a cell's place lies: 0.5 for its centre, as in Deformable DETR; 0 for its end, as
+            in DETR and Mask2Former.
 
     Returns:
         (B, channels, H, W).
     """
     present = ~padding
-    y = _share(present.cumsum(1, dtype=torch.float32), axis=1, shift=0.5)
-    x = _share(present.cumsum(2, dtype=torch.float32), axis=2, shift=0.5)
+    y = _share(present.cumsum(1, dtype=torch.float32), axis=1, shift=shift)
+    x = _share(present.cumsum(2, dtype=torch.float32), axis=2, shift=shift)
     return torch.cat([_waves(y, channels // 2), _waves(x, channels // 2)], dim=3).permute(0, 3, 1, 2)
 
 

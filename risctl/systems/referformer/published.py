@@ -11,20 +11,11 @@ from typing import Any
 from torch import Tensor
 
 from risctl.core.encoders.visual.swin_names import swin_name
+from risctl.core.fusion.deformable_transformer import PUBLISHED_ENCODER_NAMES
 from risctl.errors import CheckpointError
 from risctl.weights.pytorch_file import read_state
 from risctl.weights.renaming import renamed_state
 
-_ENCODER = {
-    "self_attn.sampling_offsets": "attention.offsets",
-    "self_attn.attention_weights": "attention.weights",
-    "self_attn.value_proj": "attention.value",
-    "self_attn.output_proj": "attention.out",
-    "norm1": "norm",
-    "linear1": "feed_forward.first",
-    "linear2": "feed_forward.second",
-    "norm2": "feed_forward.norm",
-}
 _DECODER = {
     "cross_attn.sampling_offsets": "attention.offsets",
     "cross_attn.attention_weights": "attention.weights",
@@ -157,7 +148,7 @@ def _summed_patches(ours: str, value: Tensor) -> Tensor:
 def our_name(name: str) -> str | None:
     """Returns our name of a published key, None if it has none."""
     for pattern, table, prefix in (
-        (r"transformer\.encoder\.layers\.(\d+)\.", _ENCODER, r"transformer.encoder.\1."),
+        (r"transformer\.encoder\.layers\.(\d+)\.", PUBLISHED_ENCODER_NAMES, r"transformer.encoder.\1."),
         (r"transformer\.decoder\.layers\.(\d+)\.", _DECODER, r"transformer.decoder.\1."),
     ):
         match = re.match(pattern, name)

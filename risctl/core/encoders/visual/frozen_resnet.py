@@ -14,16 +14,31 @@ class FrozenResNet(ResNet):
     """Encodes images or clips as maps at strides 4, 8, 16 and 32.
 
     Batch norms keep their statistics, and their scales and shifts unless `learned_scales`; the first convolution and
-    stage do not train either. Sides need not be multiples of 32.
+    stage do not train either unless `trained_stem`. Sides need not be multiples of 32.
     """
 
     strides = (4, 8, 16, 32)  # type: ignore[assignment]
 
     def __init__(
-        self, name: str, *, frozen: bool = False, learned_scales: bool = False, zero_residual: bool = False
+        self,
+        name: str,
+        *,
+        frozen: bool = False,
+        learned_scales: bool = False,
+        zero_residual: bool = False,
+        trained_stem: bool = False,
     ) -> None:
-        """Builds `name`, one of `resnet.NAMES`, with random weights; `frozen`: no parameter trains."""
+        """Builds it with random weights.
+
+        Args:
+            name: One of `resnet.NAMES`.
+            frozen: Whether no parameter trains.
+            learned_scales: Whether the norms' scales and shifts train.
+            zero_residual: Whether each block starts as the identity.
+            trained_stem: Whether the first convolution and stage train, as in Mask2Former.
+        """
         self.learned_scales = learned_scales
+        self.trained_stem = trained_stem
         super().__init__(name, frozen=frozen, zero_residual=zero_residual)
         width = 64 if name == "resnet18" else 256
         self.channels = (width, 2 * width, 4 * width, 8 * width)  # type: ignore[assignment]
@@ -31,7 +46,8 @@ class FrozenResNet(ResNet):
     def train(self, mode: bool = True) -> FrozenResNet:
         """Sets the training mode of everything that is not frozen."""
         super().train(mode)
-        freeze((self.conv1, self.bn1, self.layer1))
+        if not self.trained_stem:
+            freeze((self.conv1, self.bn1, self.layer1))
         norms = [part for part in self.modules() if isinstance(part, nn.BatchNorm2d)]
         if self.learned_scales:
             for norm in norms:

@@ -31,6 +31,7 @@ class VisualInput:
         dilated: Whether an encoder that has a dilated form (five maps at strides 4, 4, 8, 8, 8) is built in it.
         norms: How the batch norms of a ResNet train: `trained`; `frozen`, as in DETR; `scales`: statistics frozen,
             scales and shifts trained, as in mmdetection.
+        trained_stem: Whether the first convolution and stage of a ResNet with frozen norms train.
         norm_momentum: Momentum of the batch norms of encoders that leave it to the system (Darknet-53).
         depth: How many maps a dilated encoder is built with.
         staged: Whether the system runs the encoder stage by stage (`StagedBackbone`), to put something between stages.
@@ -39,6 +40,7 @@ class VisualInput:
     strides: tuple[int, ...] = PYRAMID
     dilated: bool = False
     norms: Literal["trained", "frozen", "scales"] = "frozen"
+    trained_stem: bool = False
     norm_momentum: float = 0.1
     depth: int = 5
     staged: bool = False
@@ -156,7 +158,13 @@ def _resnet(section: VisualSection, wanted: VisualInput) -> nn.Module:
     if wanted.norms == "trained":
         return ResNet(section.name, frozen=section.frozen)
     scales = wanted.norms == "scales"
-    return FrozenResNet(section.name, frozen=section.frozen, learned_scales=scales, zero_residual=scales)
+    return FrozenResNet(
+        section.name,
+        frozen=section.frozen,
+        learned_scales=scales,
+        zero_residual=scales,
+        trained_stem=wanted.trained_stem,
+    )
 
 
 def _dilated(section: VisualSection, wanted: VisualInput) -> nn.Module:

@@ -1,0 +1,1 @@
+"""ReLA: generalised referring expression segmentation (Liu et al., CVPR 2023)."""
