@@ -31,8 +31,8 @@ class Prediction:
             empty.
         said_none: Whether the system says that there is no target, where it decides that apart from the mask; None:
             an empty mask says so.
-        uncleared: Float32 (H, W), the probabilities before an answer "none" cleared them, where the system's published
-            figures count them; None: `probability`.
+        uncleared: `probability` and `input_probability` before an answer "none" cleared them, where the system's
+            published figures count them; None: nothing was cleared.
         maps: Named arrays that explain the prediction (attention, scores of queries, …).
         image: The RGB image, uint8 (H, W, 3), where the predictor kept it.
         geometry: How the image lies in the network's input; its `invert` brings `maps` to the image's size.
@@ -55,7 +55,7 @@ class Prediction:
     box: tuple[float, float, float, float] | None
     matched: bool = True
     said_none: bool | None = None
-    uncleared: np.ndarray | None = None
+    uncleared: tuple[np.ndarray, np.ndarray | None] | None = None
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
     image: np.ndarray | None = None
     geometry: Geometry | None = None

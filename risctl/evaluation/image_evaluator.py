@@ -68,9 +68,9 @@ def evaluate(
     """Evaluates a system on a split of a store, by all protocols in one pass.
 
     With the protocol `original`, refs without a target stay out of oIoU, mIoU and Pr@X, and gIoU, cIoU, T-acc and N-acc
-    are reported beside; a system is taken to say "none" where its mask is empty. A sentence without a word, or a
-    prediction that is not finite, counts as an empty mask, and the report warns of it. The system is left in the mode
-    (training or evaluation) that it was in.
+    are reported beside. A system says "none" where its mask is empty, unless it decides that apart from the mask, as
+    ReLA does. A sentence without a word, or a prediction that is not finite, counts as an empty mask, and the report
+    warns of it. The system is left in the mode (training or evaluation) that it was in.
 
     Args:
         system: The system, already on `device`.
@@ -188,6 +188,8 @@ def _score(
             abilities=sentence.abilities,
             score=prediction.score,
             targeted=bool(ref.annotations),
+            predicted_none=prediction.said_none,
+            uncleared=prediction.uncleared,
             first=one.first,
             facts=facts[one.ref],
             others=_others(prediction) if precise else (),

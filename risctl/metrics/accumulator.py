@@ -27,12 +27,13 @@ from risctl.metrics.rows import UNKNOWN, Facts, Rows, objects
 from risctl.metrics.video import boundary_measure
 from risctl.vision import rle
 
-Setting = tuple[Resolution, float]
+Setting = tuple[Resolution, float, bool]
+"""Resolution, threshold, and whether the mask of an answer "none" counts."""
 
 
 @dataclass(slots=True)
 class _Overlaps:
-    """The columns that differ between settings (resolution, threshold): one value per sample."""
+    """The columns that differ between settings: one value per sample."""
 
     intersection: array[int] = field(default_factory=lambda: array("q"))
     union: array[int] = field(default_factory=lambda: array("q"))
@@ -90,6 +91,7 @@ class Accumulator:
         score: float = 1.0,
         targeted: bool | None = None,
         predicted_none: bool | None = None,
+        uncleared: tuple[np.ndarray, np.ndarray | None] | None = None,
         first: bool = True,
         facts: Facts = UNKNOWN,
         others: Sequence[tuple[float, np.ndarray]] = (),
@@ -109,6 +111,8 @@ class Accumulator:
             score: The confidence of the prediction.
             targeted: Whether the expression has a target; by default, whether the target has a pixel.
             predicted_none: Whether the system says that there is no target; by default, whether its mask is empty.
+            uncleared: What an answer "none" cleared, which counts by the rules of gRefCOCO: the probability maps at the
+                image's and at the input's size; by default, the prediction.
             first: Whether this is the first expression of its ref.
             facts: What the data says of the target, for breakdowns.
             others: Score and probability map (H, W) of the system's further candidates, for average precision.
@@ -119,7 +123,7 @@ class Accumulator:
         """
         if key in self._keys:
             raise ValueError(f"sample {key} was added before; each counts once")
-        measured = self._measure(prediction, target, at_input)
+        measured = self._measure(prediction, target, at_input, uncleared)
         further = {setting: self._measure_others(others, target, setting) for setting in self._precise}
         if targeted is None:
             targeted = rle.area(target) > 0 if isinstance(target, dict) else bool(target.any())
@@ -212,27 +216,34 @@ class Accumulator:
     def _measure_others(
         self, others: Sequence[tuple[float, np.ndarray]], target: Mask, setting: Setting
     ) -> tuple[tuple[float, int, int, int], ...]:
-        resolution, threshold = setting
+        resolution, threshold, _ = setting
         return tuple((score, *_Sides(one, target).overlap(resolution, threshold)) for score, one in others)
 
     def _measure(
-        self, prediction: Mask, target: Mask, at_input: np.ndarray | None
+        self,
+        prediction: Mask,
+        target: Mask,
+        at_input: np.ndarray | None,
+        uncleared: tuple[np.ndarray, np.ndarray | None] | None,
     ) -> dict[Setting, tuple[Overlap, float]]:
-        if size_of(prediction) != size_of(target):
-            raise ValueError(f"prediction {size_of(prediction)} and target {size_of(target)} differ in (height, width)")
-        sides = _Sides(prediction, target, at_input)
+        for mask in (prediction, *(() if uncleared is None else uncleared[:1])):
+            if size_of(mask) != size_of(target):
+                raise ValueError(f"prediction {size_of(mask)} and target {size_of(target)} differ in (height, width)")
+        sides = {False: _Sides(prediction, target, at_input)}
+        sides[True] = sides[False] if uncleared is None else _Sides(uncleared[0], target, uncleared[1])
         # Only probabilities meet a threshold: for masks, protocols that differ in nothing else share the work.
         probable = is_probable(prediction)
-        found: dict[tuple[Resolution, float | None], Overlap] = {}
+        found: dict[tuple[Resolution, float | None, _Sides], Overlap] = {}
         measured = {}
         for setting in self._overlaps:
-            resolution, threshold = setting
-            same = (resolution, threshold if probable else None)
+            resolution, threshold, counts_cleared = setting
+            side = sides[counts_cleared]
+            same = (resolution, threshold if probable else None, side)
             if same not in found:
-                found[same] = sides.overlap(resolution, threshold)
+                found[same] = side.overlap(resolution, threshold)
             boundary = float("nan")
             if setting in self._with_boundary:
-                boundary = boundary_measure(sides.found(resolution, threshold), sides.wanted(resolution))
+                boundary = boundary_measure(side.found(resolution, threshold), side.wanted(resolution))
             measured[setting] = (found[same], boundary)
         return measured
 
@@ -266,4 +277,4 @@ class _Sides:
 
 
 def _setting(protocol: Protocol) -> Setting:
-    return protocol.resolution, protocol.threshold
+    return protocol.resolution, protocol.threshold, protocol.no_target == "counted"

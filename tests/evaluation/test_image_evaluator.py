@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from risctl.data.store.reader import Store
 from risctl.errors import DataError, UsageError
 from risctl.evaluation.image_evaluator import evaluate
 from risctl.evaluation.report import Report
+from risctl.results import Prediction
 from risctl.systems.base import Output
 
 
@@ -47,6 +50,26 @@ def test_known_figures_under_the_default_protocol(path: Path) -> None:
     assert {name: part.samples for name, part in result.abilities.items()} == {"absent": 2, "colour": 20}
     assert result.abilities["colour"].figures["mIoU"] == pytest.approx(found["mIoU"])
     assert result.abilities["absent"].figures["gIoU"] == 50
+
+
+def test_a_system_may_say_none_apart_from_its_mask(path: Path) -> None:
+    class Decides(ColourFinder):
+        """Says of blue that it is not there, whatever it finds, and of green never."""
+
+        def predict(self, output: Output, **given: Any) -> list[Prediction]:
+            made = super().predict(output, **given)
+            return [
+                replace(one, said_none=one.text.startswith("blue"), matched=not one.text.startswith("blue"))
+                for one in made
+            ]
+
+    with Store(path) as store:
+        plain, decided = (
+            evaluate(system(), store, split="val", protocols="rela") for system in (ColourFinder, Decides)
+        )
+    assert (plain.figures["N-acc"], decided.figures["N-acc"]) == (50, 100)
+    assert decided.figures["T-acc"] == 100
+    assert decided.figures["gIoU"] > plain.figures["gIoU"]
 
 
 @pytest.mark.parametrize("text_batch", [1, 2, 16])

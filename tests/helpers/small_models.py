@@ -55,6 +55,23 @@ LAVT: dict[str, Any] = {
     "visual": {"name": "small_cnn"},
     "text": {"tokens": None, "weights": None, "layers": 1, "width": 16, "heads": 2, "feed_forward": 16, "dropout": 0.0},
 }
+RELA: dict[str, Any] = {
+    "system": "rela",
+    "input_size": 64,
+    "max_words": 8,
+    "regions": 4,
+    "hidden": 32,
+    "heads": 4,
+    "pixel_layers": 1,
+    "pixel_feed_forward": 32,
+    "points": 2,
+    "mask_channels": 16,
+    "layers": 3,
+    "feed_forward": 32,
+    "visual": {"name": "small_cnn"},
+    "language_gates": True,
+    "text": {"tokens": None, "weights": None, "layers": 1, "width": 16, "heads": 2, "feed_forward": 16},
+}
 ZSI: dict[str, Any] = {
     "system": "zsi",
     "border_anchors": True,  # anchors of coarse maps reach beyond small images

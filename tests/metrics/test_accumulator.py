@@ -85,6 +85,23 @@ def test_a_stated_none_overrules_the_mask() -> None:
     assert (found["T-acc"], found["N-acc"]) == (0, 50)
 
 
+def test_what_an_answer_none_cleared_counts_in_grefcoco_alone() -> None:
+    """ReLA's code takes away the intersection of a target that is called absent, and keeps its union."""
+    shown = bar(0, 8).astype(np.float32)
+    accumulator = Accumulator([get_protocol("rela"), get_protocol("original")])
+    for key, wanted in enumerate((bar(4, 10), NOTHING)):
+        cleared = np.zeros_like(shown)
+        accumulator.add(cleared, wanted, key=key, image_id=key, predicted_none=True, uncleared=(shown, None))
+    accumulator.add(shown, bar(0, 8), key=2, image_id=2, predicted_none=False)
+    area, united = int(bar(0, 8).sum()), int((bar(0, 8) | bar(4, 10)).sum())
+    rows = accumulator.rows("original")
+    assert rows.union.tolist() == [int(bar(4, 10).sum()), 0, area]
+    found = accumulator.figures("rela")
+    assert found["cIoU"] == pytest.approx(100 * area / (area + united), rel=0.05)  # at 480 x 480
+    assert found["gIoU"] == pytest.approx(100 * 2 / 3)
+    assert (found["T-acc"], found["N-acc"]) == (50, 100)
+
+
 def test_a_target_may_have_an_empty_mask() -> None:
     accumulator = Accumulator(get_protocol("original"))
     accumulator.add(NOTHING, NOTHING, key=0, image_id=0, targeted=True)

@@ -82,12 +82,22 @@ VIEWS = (
         example='photo.jpg "the red cup" --model runs/lavt-scenes',
     ),
     View(
+        name="regions",
+        help="""
+        Draw the regions of a ReLA on one contact sheet.
+
+        The minimap (how probably each region is target), how much each region's mask counts, and the masks of the
+        strongest four. Prints the path of the sheet; --json adds both maps as numbers.
+        """,
+        example='photo.jpg "the red cups" --model runs/rela-scenes',
+    ),
+    View(
         name="attention",
         help="""
         Draw whatever a model can show of how it arrived at its answer.
 
-        For a VLT that is `words`, for a STEP `steps`, for a LAVT `stages`, for a ReferFormer `queries`; these
-        subcommands draw the same.
+        For a VLT that is `words`, for a STEP `steps`, for a LAVT `stages`, for a ReferFormer `queries`, for a ReLA
+        `regions`; these subcommands draw the same.
         For a mini it is the detections and the probability that each is the referred object. The proposals of
         Global-Local CLIP, which has no checkpoint of its own, are drawn by `proposals`.
         """,

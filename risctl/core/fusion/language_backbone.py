@@ -33,11 +33,17 @@ class LanguageBackbone(nn.Module):
 
     Its forward computes what does not depend on words: the first stage. `read` computes the rest for each expression.
     A decoder is given the normalised fused maps, not what flows on; the gate of the last stage feeds nothing, is kept
-    for published checkpoints and does not train.
+    for LAVT's published checkpoints and does not train.
     """
 
     def __init__(
-        self, backbone: Any, *, words: int = 768, heads: Sequence[int] = (1, 1, 1, 1), zero_gates: bool = False
+        self,
+        backbone: Any,
+        *,
+        words: int = 768,
+        heads: Sequence[int] = (1, 1, 1, 1),
+        zero_gates: bool = False,
+        last_gate: bool = True,
     ) -> None:
         """Puts gates behind the stages of a backbone.
 
@@ -46,6 +52,7 @@ class LanguageBackbone(nn.Module):
             words: Width of the words.
             heads: Attention heads of the gates of the stages.
             zero_gates: Whether the gates start at zero, see `LanguageGate`.
+            last_gate: Whether the last stage has a gate too: in LAVT's published checkpoints it has, in ReLA's not.
         """
         super().__init__()
         self.backbone = backbone
@@ -56,6 +63,8 @@ class LanguageBackbone(nn.Module):
             for channels, count in zip(self.channels, heads, strict=True)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for channels in self.channels)
+        if not last_gate:
+            self.gates[-1].gate = nn.Sequential()
         for name, parameter in self.gates[-1].named_parameters():
             if name.startswith("gate."):
                 parameter.requires_grad_(False)

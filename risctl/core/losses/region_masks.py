@@ -5,9 +5,10 @@ Follows the published code (henghuiding/ReLA, 3ca9551), which weighs the classes
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional
+
+from risctl.core.losses.mask import weighted_cross_entropy
 
 CLASS_WEIGHTS = (0.9, 1.1)
 """Of background and target, and likewise of "there is a target" and "there is none"."""
@@ -39,11 +40,10 @@ def region_losses(
         grid: Rows and columns of the regions.
     """
     full = functional.interpolate(mask_logits.float(), size=masks.shape[1:], mode="bilinear", align_corners=False)
-    weight = torch.tensor(CLASS_WEIGHTS, device=full.device)
     return {
-        "mask": functional.cross_entropy(full, (masks > 0.5).long(), weight=weight),
-        "minimap": functional.cross_entropy(
-            minimap.float().transpose(1, 2), minimap_targets(masks, grid), weight=weight
+        "mask": weighted_cross_entropy(full[:, 1] - full[:, 0], masks, weights=CLASS_WEIGHTS),
+        "minimap": weighted_cross_entropy(
+            minimap[..., 1] - minimap[..., 0], minimap_targets(masks, grid), weights=CLASS_WEIGHTS
         ),
-        "no_target": functional.cross_entropy(no_target.float(), absent.long(), weight=weight),
+        "no_target": weighted_cross_entropy(no_target[:, 1] - no_target[:, 0], absent.float(), weights=CLASS_WEIGHTS),
     }

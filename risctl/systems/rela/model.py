@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
 from risctl.core.fusion.deformable_pixel_decoder import DeformablePixelDecoder, PixelFeatures
@@ -37,12 +38,14 @@ class ReLA(FeatureCacheable):
     target against background, have a quarter of the input's size; `scores` are the probabilities that there is a
     target.
 
-    Maps of an output, in evaluation mode only: "minimap" (B, rows, columns), the probability of target in each region;
+    Maps of an output, in evaluation mode only: "class_logits" (B, 2, H/4, W/4), of background and target; "minimap"
+    (B, rows, columns), the probability of target in each region;
     "region_weights" (B, rows, columns), how each region's filter counts for the target against the background;
     "strongest" (B, 4), the regions with the largest weights, and "region_masks" (B, 4, H/4, W/4), their own masks.
     """
 
     explanation_kind = "regions"
+    compares_at_input = True
 
     def __init__(
         self,
@@ -139,14 +142,25 @@ class ReLA(FeatureCacheable):
         sigmoids of the two: where both are 1 in float32, the pixel is background, and it is so here. It keeps the mask
         of an answer "none" in its figures; the prediction has it as `uncleared`.
         """
-        pairs = output.extras["regions"].mask_logits.float()
+        pairs = output.maps.get("class_logits")
+        if pairs is None:  # only the difference of the two is known, as of a single map that is handed on
+            pairs = torch.stack([torch.zeros_like(output.logits), output.logits], dim=1)
         predictions = []
         for row, (geometry, text) in enumerate(zip(geometries, texts, strict=True)):
-            probability = target_probability(geometry.invert(pairs[row])).cpu().numpy()
+            pair = pairs[row].float()
+            size = tuple(geometry.padding().shape)
+            full = functional.interpolate(pair[None], size=size, mode="bilinear", align_corners=False)[0]
+            probability, at_input = (target_probability(one).cpu().numpy() for one in (geometry.invert(pair), full))
             made = self.prediction(
-                output, row, probability=probability, geometry=geometry, text=text, threshold=threshold
+                output,
+                row,
+                probability=probability,
+                at_input=at_input,
+                geometry=geometry,
+                text=text,
+                threshold=threshold,
             )
-            cleared = None if made.matched else probability
+            cleared = None if made.matched else (probability, at_input)
             predictions.append(replace(made, said_none=not made.matched, uncleared=cleared))
         return predictions
 
@@ -156,6 +170,7 @@ class ReLA(FeatureCacheable):
         strongest = weights.topk(min(_STRONGEST, weights.shape[1]), dim=1).indices
         filters = regions.filters.take_along_dim(strongest[..., None], dim=1)
         return {
+            "class_logits": regions.mask_logits,
             "minimap": weights.sigmoid().unflatten(1, self.grid),
             "region_weights": weights.unflatten(1, self.grid),
             "strongest": strongest,

@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
-from risctl.core.encoders.load_weights import describe_difference
 from risctl.core.encoders.visual.swin import NUMBERS
 from risctl.core.fusion.deformable_transformer import PUBLISHED_ENCODER_NAMES
 from risctl.core.fusion.language_names import CONSTANTS, as_linear, language_backbone_name
 from risctl.errors import CheckpointError
 from risctl.weights.pytorch_file import read_pytorch, state_of
+from risctl.weights.renaming import renamed_state
 
 _PIXELS, _REGIONS = "sem_seg_head.pixel_decoder.", "sem_seg_head.predictor."
 _HEADS = 8
@@ -53,7 +53,8 @@ _STAGE = re.compile(r"backbone\.res([2-5])\.(\d+)\.(conv[123]|shortcut)\.(norm\.
 _ENCODER = re.compile(rf"{re.escape(_PIXELS)}transformer\.encoder\.layers\.(\d+)\.")
 _IGNORED = re.compile(
     # Constants, what old transformers and detectron2 kept beside the weights, and the loss's class weights.
-    r"text_encoder\.embeddings\.(position_ids|token_type_ids)$|pixel_(mean|std)$|criterion\.|.*num_batches_tracked$"
+    rf"text_encoder\.embeddings\.(position_ids|token_type_ids)$|pixel_(mean|std)$|criterion\.|{CONSTANTS.pattern}"
+    r"|.*num_batches_tracked$"
 )
 _WIDTHS = {96: "t", 128: "b", 192: "l"}
 
@@ -165,29 +166,7 @@ def rela_state(published: Mapping[str, Tensor], expected: Mapping[str, Tensor], 
         CheckpointError: Tensors are unknown or of another shape (listed by their published names), or missing (listed
             by ours).
     """
-    state: dict[str, Tensor] = {}
-    origin: dict[str, str] = {}
-    unknown = []
-    for name, value in published.items():
-        if _IGNORED.match(name) or CONSTANTS.match(name):
-            continue
-        ours = our_name(name)
-        if ours is None or ours not in expected:
-            unknown.append(name)
-            continue
-        state[ours], origin[ours] = as_linear(ours, value), name
-    for name, value in expected.items():
-        if name.endswith("num_batches_tracked"):
-            state[name] = value
-    missing = [name for name in expected if name not in state]
-    shapes = [
-        f"{origin.get(name, name)} {tuple(value.shape)} instead of {tuple(expected[name].shape)}"
-        for name, value in state.items()
-        if value.shape != expected[name].shape
-    ]
-    if missing or unknown or shapes:
-        raise CheckpointError(f"{source} is of another model: {describe_difference(missing, unknown, shapes)}")
-    return state
+    return renamed_state(published, expected, rename=our_name, source=source, ignored=_IGNORED, reshape=as_linear)
 
 
 def our_name(name: str) -> str | None:

@@ -10,6 +10,7 @@ import numpy as np
 from risctl.inference.explanation import ExplainedPrediction
 from risctl.visualization.explain.choices import choices_contact_sheet
 from risctl.visualization.explain.queries import queries_contact_sheet
+from risctl.visualization.explain.regions import regions_contact_sheet
 from risctl.visualization.explain.stages import stages_contact_sheet
 from risctl.visualization.explain.steps import steps_contact_sheet
 from risctl.visualization.explain.words import words_contact_sheet
@@ -18,6 +19,7 @@ SHEETS: Mapping[str, Callable[[ExplainedPrediction[Any]], np.ndarray]] = {
     "steps": steps_contact_sheet,
     "words": words_contact_sheet,
     "queries": queries_contact_sheet,
+    "regions": regions_contact_sheet,
     "choices": choices_contact_sheet,
     "stages": stages_contact_sheet,
 }
