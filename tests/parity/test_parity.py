@@ -21,7 +21,9 @@ def cases(shared: Path) -> Path:
     return shared / "parity"
 
 
-@pytest.mark.parametrize("folder", ["vlt", "step_parts", "metrics", "global_local_clip", "referformer", "zsi", "lavt"])
+@pytest.mark.parametrize(
+    "folder", ["vlt", "step_parts", "metrics", "global_local_clip", "referformer", "zsi", "lavt", "rela"]
+)
 def test_every_case_of_a_system_passes(cases: Path, folder: str) -> None:
     if not cases.is_dir():
         pytest.skip(f"no parity cases at {cases}")

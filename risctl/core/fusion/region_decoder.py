@@ -108,9 +108,9 @@ class RegionDecoder(nn.Module):
         self.image_attention = nn.ModuleList(ResidualAttention(hidden, heads=heads) for _ in range(layers))
         self.region_attention = nn.ModuleList(ResidualAttention(hidden, heads=heads) for _ in range(layers))
         self.feed_forward = nn.ModuleList(FeedForward(hidden, feed_forward, dropout=0.0) for _ in range(layers))
-        for layer in self.feed_forward:
-            nn.init.xavier_uniform_(layer.first.weight)
-            nn.init.xavier_uniform_(layer.second.weight)
+        for parameter in self.feed_forward.parameters():
+            if parameter.ndim > 1:
+                nn.init.xavier_uniform_(parameter)
         # As published, the language is without effect at first.
         self.words = nn.Linear(words, hidden, bias=False)
         nn.init.zeros_(self.words.weight)

@@ -48,6 +48,10 @@ MODELS: dict[str, dict[str, Any]] = {
         "short_side": 64, "hidden": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "feed_forward": 16,
         "mask_channels": 8, "queries": 2,
     },
+    "rela": {
+        "input_size": 64, "max_words": 6, "regions": 4, "hidden": 32, "heads": 2, "pixel_layers": 1, "feed_forward": 16,
+        "pixel_feed_forward": 16, "layers": 1, "mask_channels": 8,
+    },
     "mini": {
         "input_size": 64, "max_words": 6, "max_count": 4, "neck": 16, "mask_channels": 8, "channels": 16, "layers": 1,
         "heads": 2,
@@ -56,7 +60,7 @@ MODELS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-READS_SEQUENCES = ("vlt", "step", "referformer")
+READS_SEQUENCES = ("vlt", "step", "referformer", "rela")
 
 
 OWN_TEXT: dict[str, dict[str, Any]] = {"mini": {"buckets": 64}, "zsi": {"vectors": "given.txt", "dim": 4}}
@@ -101,7 +105,7 @@ def test_every_text_encoder_goes_with_every_fusion(system: str, text: str) -> No
 def test_visual_encoders_go_with_the_fusions_that_take_their_maps(system: str, name: str) -> None:
     visual = {"name": name, "weights": None}
     text = OWN_TEXT.get(system, TEXT["bilstm"])
-    if system in ("referformer", "mini", "zsi") and 4 not in VISUAL_ENCODERS[name].strides:
+    if system in ("referformer", "rela", "mini", "zsi") and 4 not in VISUAL_ENCODERS[name].strides:
         with pytest.raises(RecipeError, match=r"model\.visual\.name: expected one of small_cnn.*, hf:FOLDER_OR_ID"):
             recipe_of(system, visual=visual, text=text)
         return

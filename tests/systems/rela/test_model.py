@@ -95,14 +95,14 @@ def test_gates_need_a_backbone_of_stages() -> None:
     assert not ReLAModel.model_validate({"system": "rela", "visual": {"name": "mobilenet_v2"}}).language_gates
 
 
-def test_gates_that_start_at_zero_leave_the_backbone_as_it_is() -> None:
+def test_gates_start_at_zero_and_the_last_stage_has_none() -> None:
     system = system_of()
     images, padding = torch.rand(1, 3, 64, 64), torch.zeros(1, 64, 64, dtype=torch.bool)
     visual = system.encode_image(images, padding)
     ids, mask = torch.tensor([[2, 3, 0]]), torch.tensor([[True, True, False]])
-    flows = system.visual.read(visual, system.encode_text(ids, mask), detailed=True).gated[2]
-    plain = system.visual.backbone(images, padding).maps[2]
-    assert torch.allclose(flows.permute(0, 3, 1, 2), plain, atol=1e-5)
+    read = system.visual.read(visual, system.encode_text(ids, mask), detailed=True)
+    assert len(read.openings) == 3 and not any(one.any() for one in read.openings)
+    assert not any(name.startswith("visual.gates.3.gate.") for name in system.state_dict())
 
 
 def test_a_region_does_not_attend_to_what_its_mask_leaves_out() -> None:
