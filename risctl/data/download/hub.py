@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
+from risctl.data.download.model_files import check_files
 from risctl.errors import CheckpointError, MachineError, RisctlError
 from risctl.json_text import parse_json
 from risctl.network.http_client import printable
@@ -30,7 +31,7 @@ TOKENIZER: Wanted = (("tokenizer.json", "vocab.json+merges.txt"),)
 
 
 def model_folder(source: str, wanted: Wanted, *, option: str) -> Path:
-    """Returns the folder with the files of a model; what is not in the hub's cache is downloaded.
+    """Returns the folder with the files of a model, checked; what is not in the hub's cache is downloaded.
 
     Args:
         source: A folder, or a hub id OWNER/NAME.
@@ -38,7 +39,7 @@ def model_folder(source: str, wanted: Wanted, *, option: str) -> Path:
         option: The option that names the model, for messages.
 
     Raises:
-        CheckpointError: The folder lacks files, or there is no such model.
+        CheckpointError: The folder lacks files or has some that no model has, or there is no such model.
         MachineError: The files are neither here nor to be had; the message names them and where to put them.
     """
     folder = Path(source).expanduser()
@@ -48,10 +49,13 @@ def model_folder(source: str, wanted: Wanted, *, option: str) -> Path:
         ]
         if missing:
             raise CheckpointError(f"{folder} lacks {', '.join(missing)}")
+        check_files(folder)
         return folder
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", source) or source.startswith((".", "/", "~")):
         raise CheckpointError(f"expected a folder or a hub id OWNER/NAME for {option}, found nothing at {source}")
-    return _from_hub(source, wanted, option=option)
+    folder = _from_hub(source, wanted, option=option)
+    check_files(folder)
+    return folder
 
 
 def _holds(folder: Path, names: str) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from risctl.data.download.hub import Wanted, model_folder
-from risctl.errors import CheckpointError, MachineError
+from risctl.data.download.model_files import check_model_fits
+from risctl.errors import CheckpointError, MachineError, RisctlError
 
 
 class Pretrained:
@@ -37,14 +39,22 @@ class Pretrained:
         self._what = what
         self.folder = model_folder(source, wanted, option=option)
         with self._reading():
-            self.kind: str = AutoConfig.from_pretrained(str(self.folder)).model_type
+            config = AutoConfig.from_pretrained(str(self.folder), local_files_only=True, trust_remote_code=False)
+            self.kind: str = config.model_type
         if self.kind not in kinds:
             raise CheckpointError(f"expected {what} ({' or '.join(kinds)}) at {source}, got {self.kind}")
 
     def model(self, of: Any) -> Any:
-        """Returns the model, by a class of transformers. Raises `CheckpointError` if tensors are missing."""
+        """Returns the model, by a class of transformers.
+
+        Raises:
+            CheckpointError: Tensors are missing, or the configuration asks for more than the weights can fill.
+        """
         with self._reading():
-            model, report = of.from_pretrained(str(self.folder), local_files_only=True, output_loading_info=True)
+            check_model_fits(self.folder, lambda: _by_configuration(of, self.folder))
+            model, report = of.from_pretrained(
+                str(self.folder), local_files_only=True, output_loading_info=True, **_no_code(of)
+            )
         missing = sorted(report["missing_keys"])
         if missing:
             raise CheckpointError(
@@ -55,27 +65,52 @@ class Pretrained:
     def part(self, of: Any) -> Any:
         """Returns its processor or tokenizer, by a class of transformers."""
         with self._reading():
-            return of.from_pretrained(str(self.folder), local_files_only=True)
+            return of.from_pretrained(str(self.folder), local_files_only=True, **_no_code(of))
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        import safetensors
-        from transformers.utils import logging
-
-        bars = logging.is_progress_bar_enabled()
-        # The library's own bars would be drawn even where nobody looks.
-        logging.disable_progress_bar()
         try:
-            yield
+            with quietly():
+                yield
+        except RisctlError:
+            raise
         except ImportError as error:
             raise MachineError(
                 f"{self._what} of {self.folder} needs a package that is not installed: {_first_line(error)}"
             ) from error
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        except Exception as error:  # the library checks little of what it reads
             raise CheckpointError(f"{self.folder} cannot be read as {self._what}: {_first_line(error)}") from error
-        finally:
-            if bars:
-                logging.enable_progress_bar()
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keeps transformers from drawing bars and tables of its own within the block; what matters is told as an error."""
+    from transformers.utils import logging
+
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _no_code(of: Any) -> dict[str, Any]:
+    """Returns the options by which transformers never asks whether to run the code of a folder."""
+    return {"trust_remote_code": False} if of.__name__.startswith("Auto") else {}
+
+
+def _by_configuration(of: Any, folder: Path) -> Any:
+    """Returns the model that a folder's configuration describes, without its weights."""
+    if hasattr(of, "from_config"):
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        return of.from_config(config, trust_remote_code=False)
+    return of(of.config_class.from_pretrained(str(folder), local_files_only=True))
 
 
 def _first_line(error: Exception) -> str:

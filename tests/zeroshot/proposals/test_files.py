@@ -94,3 +94,54 @@ def test_ground_truth_is_the_stores_own(tmp_path: Path) -> None:
         assert np.array_equal(found.masks, np.stack(wanted))
         with pytest.raises(UsageError, match="a store only"):
             source(InputImage(pixels=pixels))
+
+
+def packed(path: Path, **arrays: np.ndarray) -> Path:
+    np.savez_compressed(path, **arrays)
+    return path
+
+
+def test_an_npz_is_bounded_before_it_is_unpacked(tmp_path: Path) -> None:
+    """Masks compress a thousandfold, so that their size is told by their shapes and not by the file."""
+    many = packed(tmp_path / "many.npz", masks=np.zeros((20_000, 6, 8), dtype=bool))
+    with pytest.raises(DataError, match=r"many\.npz has 20,000 proposals .*; at most 10,000"):
+        open_proposal_files(many)(IMAGE)
+    large = packed(tmp_path / "large.npz", masks=np.zeros((2, 6, 8), dtype=bool), other=np.zeros(2**26, dtype=bool))
+    assert large.stat().st_size < 2**17
+    assert len(open_proposal_files(large)(IMAGE)) == 2
+    other = packed(tmp_path / "other.npz", masks=np.zeros((2, 9000, 9000), dtype=bool))
+    with pytest.raises(DataError, match=r"masks of shape \(N, 6, 8\), got \(2, 9000, 9000\)"):
+        open_proposal_files(other)(IMAGE)
+    odd = packed(tmp_path / "odd.npz", masks=MASKS, scores=np.array([0.5, np.nan]))
+    with pytest.raises(DataError, match="finite scores"):
+        open_proposal_files(odd)(IMAGE)
+
+
+def test_a_png_is_compared_with_its_image_before_it_is_decoded(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((6000, 9000), dtype=np.uint8)).save(tmp_path / "42.png")
+    with pytest.raises(DataError, match="has 9000x6000 pixels, its image 8x6"):
+        open_proposal_files(tmp_path)(IMAGE)
+
+
+def test_the_name_of_an_image_leads_to_no_file_elsewhere(tmp_path: Path) -> None:
+    folder = tmp_path / "found"
+    folder.mkdir()
+    np.savez(tmp_path / "secret.npz", masks=MASKS)
+    np.savez(folder / "1.npz", masks=MASKS)
+    source = open_proposal_files(folder)
+    for name in ("../secret", str(tmp_path / "secret"), "a\0b", "x" * 5000):
+        assert len(source(InputImage(pixels=IMAGE.pixels, name=name))) == 0
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"score": "high"}, {"score": [1]}, {"score": float("nan")}, {"category_id": "cup"}, {"category_id": [2**70]}],
+)
+def test_an_entry_that_cannot_be_meant_is_refused(entry: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "found.json"
+    path.write_text(json.dumps([{"image_id": 42, "segmentation": rle.encode(MASKS[0]), **entry}]))
+    with pytest.raises(DataError, match=r'found\.json does not fit .*"(score|category_id)"'):
+        open_proposal_files(path)(IMAGE)
+    path.write_text(json.dumps({"images": [3], "annotations": []}))
+    with pytest.raises(DataError, match="a list of images"):
+        open_proposal_files(path)(IMAGE)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from risctl.core.blocks import freeze
 from risctl.core.encoders.base import TextFeatures
 from risctl.data.download.hub import MODEL, model_folder
+from risctl.data.download.pretrained import quietly
 from risctl.errors import MachineError
 
 POSITIONS = 512
@@ -97,7 +98,8 @@ def bert_state(source: str) -> dict[str, Tensor]:
 
     folder = model_folder(source, MODEL, option="model.text.weights")
     try:
-        model = BertModel.from_pretrained(str(folder), local_files_only=True, add_pooling_layer=False)
+        with quietly():
+            model = BertModel.from_pretrained(str(folder), local_files_only=True, add_pooling_layer=False)
     except (OSError, ValueError) as error:
         raise MachineError(
             f"expected BERT's weights in the folder {source!r}, in the hub's cache or on the net, got: "

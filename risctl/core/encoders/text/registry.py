@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from risctl.core.encoders.section import PRETRAINED, is_pretrained
@@ -189,11 +190,15 @@ def _bert(given: TextBuild) -> nn.Module:
 
 
 def _transformers(given: TextBuild) -> nn.Module:
+    from risctl.core.encoders.model_config import check_fits
     from risctl.core.encoders.text.transformers_text import TransformersText, read_config
 
     section = given.section
     config = section.config or read_config(section.name.removeprefix(PRETRAINED))
-    encoder = TransformersText(config, channels=given.channels, **given.options("dropout", "frozen"))
+    build = partial(TransformersText, config, channels=given.channels, **given.options("dropout", "frozen"))
+    if given.pretrained and section.weights is not None:
+        check_fits(section.weights, build, option="model.text.weights")
+    encoder = build()
     if given.pretrained and section.weights is not None and not next(encoder.parameters()).is_meta:
         encoder.load(section.weights)
     return encoder

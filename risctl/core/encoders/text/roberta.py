@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from risctl.core.blocks import freeze
 from risctl.core.encoders.base import TextFeatures
 from risctl.data.download.hub import MODEL, model_folder
+from risctl.data.download.pretrained import quietly
 from risctl.errors import MachineError
 
 POSITIONS = 514
@@ -120,7 +121,8 @@ def roberta_state(source: str) -> dict[str, Tensor]:
 
     folder = model_folder(source, MODEL, option="model.text.weights")
     try:
-        model = RobertaModel.from_pretrained(str(folder), local_files_only=True)
+        with quietly():
+            model = RobertaModel.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError) as error:
         raise MachineError(
             f"expected RoBERTa's weights in the folder {source!r}, in the hub's cache or on the net, got: "

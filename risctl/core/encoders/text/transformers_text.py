@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from risctl.core.blocks import freeze
 from risctl.core.encoders.base import TextFeatures
 from risctl.core.encoders.load_weights import load_state
-from risctl.core.encoders.model_config import read_model_config
+from risctl.core.encoders.model_config import read_model_config, unreadable
 from risctl.data.download.hub import MODEL, model_folder
-from risctl.errors import CheckpointError, RecipeError
+from risctl.data.download.pretrained import quietly
+from risctl.errors import RecipeError
 from risctl.language.pretrained_tokens import PretrainedTokens
 
 _OPTION = "model.text.name"
@@ -73,9 +74,10 @@ class TransformersText(nn.Module):
 
         folder = model_folder(source, MODEL, option="model.text.weights")
         try:
-            model = AutoModel.from_pretrained(str(folder), local_files_only=True)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise CheckpointError(f"{folder} cannot be read as a text encoder: {str(error).splitlines()[0]}") from error
+            with quietly():
+                model = AutoModel.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        except Exception as error:  # the library checks little of what it reads
+            raise unreadable(folder, error, what="a text encoder") from error
         load_state(self.model, dict(_encoder_of(model).state_dict()), source=source)
 
     def forward(self, words: Tensor, mask: Tensor) -> TextFeatures:
@@ -127,10 +129,10 @@ def read_tokens(source: str) -> PretrainedTokens:
 
     folder = model_folder(source, (_TOKENIZERS,), option="model.text.tokens")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
         return PretrainedTokens(tokenizer.backend_tokenizer.to_str())
-    except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
-        raise CheckpointError(f"{folder} cannot be read as a tokenizer: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # the library checks little of what it reads
+        raise unreadable(folder, error, what="a tokenizer") from error
 
 
 def _encoder_of(model: Any) -> Any:

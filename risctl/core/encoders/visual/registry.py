@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from risctl.core.encoders.section import ANY_PRETRAINED, PRETRAINED, is_pretrained
@@ -95,7 +96,13 @@ def build_visual(section: VisualSection, *, wanted: VisualInput | None = None, p
     from risctl.core.encoders.visual.adapted import adapted
 
     wanted = wanted or section.wanted
-    encoder = find_visual(section.name).build(section, wanted)
+    build = partial(find_visual(section.name).build, section, wanted)
+    if pretrained and section.weights is not None and is_pretrained(section.name):
+        from risctl.core.encoders.model_config import check_fits
+
+        # Without its configuration, the name is what is read first.
+        check_fits(section.weights, build, option=f"model.visual.{'weights' if section.config else 'name'}")
+    encoder = build()
     if pretrained and section.weights is not None and not next(encoder.parameters()).is_meta:
         if is_pretrained(section.name):
             encoder.load(section.weights)  # type: ignore[operator]

@@ -13,9 +13,10 @@ from torch.nn import functional
 from risctl.core.blocks import freeze
 from risctl.core.encoders.base import VisualFeatures
 from risctl.core.encoders.load_weights import load_state
-from risctl.core.encoders.model_config import read_model_config
+from risctl.core.encoders.model_config import read_model_config, unreadable
 from risctl.core.encoders.visual.clip_frames import features_of, normalised
 from risctl.data.download.hub import MODEL, model_folder
+from risctl.data.download.pretrained import quietly
 from risctl.errors import CheckpointError, RecipeError
 from risctl.json_text import parse_json
 
@@ -82,11 +83,12 @@ class TransformersBackbone(nn.Module):
         """Loads the weights of a folder or hub id. Raises `CheckpointError` if they are those of another model."""
         folder = model_folder(source, MODEL, option="model.visual.weights")
         try:
-            model, report = type(self.backbone).from_pretrained(
-                str(folder), config=self.backbone.config, local_files_only=True, output_loading_info=True
-            )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise CheckpointError(f"{folder} cannot be read as a backbone: {str(error).splitlines()[0]}") from error
+            with quietly():
+                model, report = type(self.backbone).from_pretrained(
+                    str(folder), config=self.backbone.config, local_files_only=True, output_loading_info=True
+                )
+        except Exception as error:  # the library checks little of what it reads
+            raise unreadable(folder, error, what="a backbone") from error
         state = model.state_dict()
         # Norms of a backbone's outputs are not part of a classifier's weights; they start from 1 and 0.
         if 2 * len(report["missing_keys"]) > len(state):
@@ -137,10 +139,18 @@ def read_config(source: str) -> dict[str, Any]:
 def _normalisation(folder: Path) -> dict[str, Any]:
     try:
         values = parse_json((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except FileNotFoundError:
         values = {}
-    mean, deviation = values.get("image_mean") or _MEAN, values.get("image_std") or _DEVIATION
-    return {"image_mean": list(mean), "image_std": list(deviation)}
+    except (OSError, ValueError) as error:
+        raise unreadable(folder / "preprocessor_config.json", error, what="JSON") from error
+    given = values if isinstance(values, dict) else {}
+    found = {"image_mean": given.get("image_mean") or _MEAN, "image_std": given.get("image_std") or _DEVIATION}
+    for key, numbers in found.items():
+        if not isinstance(numbers, list | tuple) or [type(one) in (int, float) for one in numbers] != [True] * 3:
+            raise CheckpointError(f"expected three numbers as {key} in {folder / 'preprocessor_config.json'}")
+        if not all(abs(one) < 1e6 for one in numbers) or (key == "image_std" and min(numbers) <= 0):
+            raise CheckpointError(f"{key} in {folder / 'preprocessor_config.json'} is no {key} of images")
+    return {key: [float(one) for one in numbers] for key, numbers in found.items()}
 
 
 def _backbone_config(config: Mapping[str, Any]) -> Any:

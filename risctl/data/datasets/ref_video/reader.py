@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.data.store.clips import PER_VIDEO, VIDEOS
@@ -27,6 +26,7 @@ from risctl.language.tokens import words_of
 from risctl.vision import rle
 from risctl.vision.image_files import find_images
 from risctl.vision.images import image_size
+from risctl.vision.label_images import read_labels
 
 Progress = Callable[[int, int | None], None]
 ANNOTATORS = ("1", "1_full_video", "2", "2_full_video")
@@ -311,13 +311,7 @@ class _Builder:
         if not path.is_file():
             self.notes["frames without a mask file"] += 1
             return None
-        try:
-            with Image.open(path) as opened:
-                labels = np.asarray(opened if opened.mode in ("P", "L") else opened.convert("L"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"cannot read the masks {path}: {error}") from error
-        if labels.shape != size:
-            raise DataError(f"{path} has {labels.shape[1]}x{labels.shape[0]} pixels, its frame {size[1]}x{size[0]}")
+        labels = read_labels(path, size=size, grey=True)
         # DAVIS 2016 draws its one object white; 255 is void only where other labels stand beside it.
         values = set(np.unique(labels).tolist())
         return (labels == _VOID).astype(np.uint8) if values <= {0, _VOID} else labels
