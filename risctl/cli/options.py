@@ -22,6 +22,12 @@ class Device(StrEnum):
     mps = "mps"
 
 
+class Beside(StrEnum):
+    """What figures are laid beside."""
+
+    published = "published"
+
+
 DeviceOption = Annotated[
     Device, typer.Option("--device", help="The device to compute on; auto takes CUDA, else MPS, else the CPU.")
 ]
@@ -69,6 +75,15 @@ TextFieldOption = Annotated[
 RowsOption = Annotated[
     Path | None,
     typer.Option("--rows", help="Write one JSON line per sample to this file.", show_default=False),
+]
+BesideOption = Annotated[
+    Beside | None,
+    typer.Option(
+        "--beside",
+        help="published: print the papers' figures of the same dataset, split and protocol beside, with the difference "
+        "and what differs.",
+        show_default=False,
+    ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the random choice.")]
 RootOption = Annotated[

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from risctl.data.store.reader import Store
+    from risctl.evaluation.published.beside import Trained
     from risctl.evaluation.report import Report
     from risctl.evaluation.sample_image import SampleImage
     from risctl.output_files import OutputFiles
@@ -70,6 +71,7 @@ def write_reports(
     paths: Sequence[Path] | None,
     report: Report,
     *,
+    trained: Trained,
     about: Mapping[str, Any],
     store: Store,
     masks_of: Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]],
@@ -81,7 +83,8 @@ def write_reports(
 
     Args:
         paths: Their files; None or empty for no report.
-        report: The evaluation.
+        report: The evaluation. Published figures stand beside its own wherever there are any.
+        trained: What is known of the model.
         about: Further facts to state, such as the model.
         store: The store of the samples.
         masks_of: Yields (row, predicted bool mask (H, W)) of the sentences of the given rows.
@@ -97,6 +100,9 @@ def write_reports(
     from risctl.visualization.report.files import write_report
     from risctl.visualization.report.sample_images import image_samples, listing_of
 
+    if report.published is None:
+        beside = report.beside_published(trained)
+        report = beside if beside.published is not None and beside.published.rows else report
     listing, shown = None, []
     if any(path.suffix.lower() == ".html" for path in paths):
         listing = listing_of(report)

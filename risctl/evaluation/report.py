@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from risctl.evaluation.published.beside import Measured, PublishedComparison, Trained, beside_published
 from risctl.evaluation.text_table import aligned
 from risctl.language.tokens import words_of
 from risctl.metrics.bootstrap import Interval, intervals
@@ -139,6 +140,7 @@ class Report:
         processes: How many processes shared the work.
         notes: Warnings that arose on the way.
         videos: Names of the videos by image id, where samples are of videos.
+        published: The figures beside the published ones, where they were asked for.
     """
 
     dataset: str
@@ -157,6 +159,7 @@ class Report:
     processes: int = 1
     notes: tuple[str, ...] = field(default=())
     videos: Mapping[int, str] = field(default_factory=dict)
+    published: PublishedComparison | None = None
 
     @classmethod
     def of(
@@ -191,6 +194,32 @@ class Report:
             processes=processes,
             notes=tuple(notes),
         )
+
+    def beside_published(self, trained: Trained, *, departures: tuple[str, ...] = ()) -> Report:
+        """Returns the report with its figures beside the published ones of the same dataset, split and protocol.
+
+        Args:
+            trained: What is known of the evaluated model.
+            departures: How the evaluation departs from what was published, beside a threshold of its own.
+        """
+        measured = [
+            Measured(
+                protocol=name,
+                figures=result.figures,
+                intervals=result.intervals,
+                departures=(*_given_threshold(result.protocol), *departures),
+            )
+            for name, result in self.results.items()
+        ]
+        published = beside_published(
+            measured,
+            dataset=self.dataset,
+            split_by=self.split_by,
+            split=self.split,
+            sentences=self.sentences,
+            trained=trained,
+        )
+        return replace(self, published=published)
 
     @property
     def unit(self) -> str:
@@ -243,6 +272,7 @@ class Report:
             "seconds": round(self.seconds, 3),
             "device": self.device,
             "processes": self.processes,
+            **({} if self.published is None else {"published": self.published.to_dict()}),
         }
 
     def to_text(self) -> str:
@@ -255,6 +285,7 @@ class Report:
             f"{self.seconds:.1f} s on {self.device} ({speed})",
         ]
         blocks = ["\n".join(head), *(result.to_text() for result in self.results.values())]
+        blocks += [self.published.to_text()] if self.published is not None else []
         blocks += ["\n".join(f"warning: {line}" for line in self.warnings)] if self.warnings else []
         return "\n\n".join(blocks)
 
@@ -319,6 +350,10 @@ class Report:
 
     def _first_sentences_only(self) -> bool:
         return all(result.protocol.sentences == "first" for result in self.results.values())
+
+
+def _given_threshold(protocol: Protocol) -> tuple[str, ...]:
+    return (protocol.threshold_text(),) if protocol.threshold_source == "option" else ()
 
 
 def _breakdown(breakdown: Breakdown, parts: dict[str, Part]) -> dict[str, Any]:

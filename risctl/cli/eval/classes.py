@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from risctl.cli import console
 
@@ -22,6 +22,7 @@ def evaluate_detector(
     generalised: bool,
     device: torch.device,
     limit: int | None,
+    beside: bool,
     is_main: bool,
     as_json: bool,
 ) -> None:
@@ -34,10 +35,12 @@ def evaluate_detector(
         generalised: Whether seen and unseen categories compete (GZSI) or only unseen ones are detected (ZSI).
         device: The device of this process.
         limit: The first so many images only.
+        beside: Whether the published figures stand beside.
         is_main: Whether this process prints; each of several evaluates a share.
         as_json: Whether the figures are printed as JSON.
     """
     from risctl.evaluation.instance_evaluator import evaluate_classes
+    from risctl.evaluation.published.beside import Measured, Trained, beside_published
 
     if is_main:
         console.say(f"{loaded.path} on {store.path}, split {split}, {device}")
@@ -56,7 +59,7 @@ def evaluate_detector(
     objects = ", ".join(f"{count:,} objects of {part} categories" for part, count in report.instances.items())
     lines = [f"protocol {protocol}: masks, {report.images:,} images, {objects}, {report.detections:,} found"]
     lines += [f"{name:<22}{'-' if math.isnan(value) else f'{value:.2f}'}" for name, value in report.figures.items()]
-    data = {
+    data: dict[str, Any] = {
         "protocol": protocol,
         "split": split,
         "images": report.images,
@@ -64,4 +67,16 @@ def evaluate_detector(
         "found": report.detections,
         "figures": {name: None if math.isnan(value) else value for name, value in report.figures.items()},
     }
+    if beside:
+        departures = () if limit is None else (f"the first {report.images:,} images",)
+        published = beside_published(
+            [Measured(protocol=protocol, figures=report.figures, departures=departures)],
+            dataset=store.name,
+            split_by=store.split_by,
+            split=split,
+            sentences=None,
+            trained=Trained.of(loaded.recipe),
+        )
+        lines += ["", published.to_text()]
+        data["published"] = published.to_dict()
     console.result("\n".join(lines), data=data, as_json=as_json)

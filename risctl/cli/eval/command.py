@@ -12,6 +12,8 @@ import typer
 from risctl.cli import console
 from risctl.cli.options import (
     AnyModelOption,
+    Beside,
+    BesideOption,
     Device,
     DeviceOption,
     JsonOption,
@@ -77,6 +79,7 @@ def evaluate_model(
     text_batch: Annotated[
         int | None, typer.Option("--text-batch", min=1, help="Sentences decoded together. Default: the checkpoint's.")
     ] = None,
+    beside: BesideOption = None,
     submission: Annotated[
         Path | None,
         typer.Option(
@@ -113,6 +116,7 @@ def evaluate_model(
     from risctl.errors import UsageError
     from risctl.evaluation.image_evaluator import evaluate
     from risctl.evaluation.model_evaluation import recipe_protocols
+    from risctl.evaluation.published.beside import Trained
     from risctl.inference.batched_inference import predicted_masks
 
     requested_field = None if text_field is None else text_field_of(text_field)
@@ -123,14 +127,16 @@ def evaluate_model(
         loaded = load_checkpoint(model, torch_device)
         outputs.add_inputs([loaded.path])
         field = requested_field or loaded.recipe.eval_text_field
+        trained = Trained.of(loaded.recipe)
         if is_video_store(store):
             from risctl.cli.eval.videos import evaluate_video_model
 
             if protocol is not None or text_batch is not None:
                 raise UsageError("a store of videos is evaluated by J and F; leave --protocol and --text-batch out")
-            if submission is not None and (limit is not None or rows is not None or report):
+            if submission is not None and (limit is not None or rows is not None or report or beside):
                 raise UsageError(
-                    "a submission covers the whole split, without figures; leave --limit, --rows and --report out"
+                    "a submission covers the whole split, without figures; leave --limit, --rows, --report and "
+                    "--beside out"
                 )
             evaluate_video_model(
                 loaded,
@@ -143,6 +149,7 @@ def evaluate_model(
                 rows=rows,
                 reports=report,
                 pictures=pictures,
+                beside=beside is Beside.published,
                 checkpoint=sha256_of(loaded.path) if report else None,
                 submission=submission,
                 clip_length=clip_len,
@@ -169,6 +176,7 @@ def evaluate_model(
                 generalised=protocol == "gzsi",
                 device=torch_device,
                 limit=limit,
+                beside=beside is Beside.published,
                 is_main=is_main,
                 as_json=as_json,
             )
@@ -192,6 +200,8 @@ def evaluate_model(
             )
         if not is_main:
             return
+        if beside is Beside.published:
+            evaluation = evaluation.beside_published(trained)
         written: dict[str, Any] = {}
         if rows is not None:
             evaluation.write_rows(rows, outputs=outputs)
@@ -206,7 +216,14 @@ def evaluate_model(
             threshold=protocols[0].threshold,
         )
         written |= write_reports(
-            report, evaluation, about=about, store=store, masks_of=find, pictures=pictures, outputs=outputs
+            report,
+            evaluation,
+            trained=trained,
+            about=about,
+            store=store,
+            masks_of=find,
+            pictures=pictures,
+            outputs=outputs,
         )
         console.result(evaluation.to_text(), data={**about, **evaluation.to_dict(), **written}, as_json=as_json)
 

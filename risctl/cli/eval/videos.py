@@ -29,6 +29,7 @@ def evaluate_video_model(
     rows: Path | None,
     reports: list[Path] | None,
     pictures: int,
+    beside: bool,
     checkpoint: str | None,
     submission: Path | None,
     clip_length: int | None,
@@ -49,6 +50,7 @@ def evaluate_video_model(
         rows: A file for one JSON line per expression.
         reports: The files of the report.
         pictures: How many worst and how many best samples a page shows.
+        beside: Whether the published figures stand beside.
         checkpoint: The checkpoint's hash, stated in the report.
         submission: The zip file of a submission, instead of figures.
         clip_length: Frames that the model sees at once.
@@ -127,10 +129,13 @@ def evaluate_video_model(
     if rows is not None:
         outputs.write_json_lines(rows, (asdict(row) for row in report.rows), allow_nan=True)
         data["rows"] = str(rows)
-    if reports:
+    text = f"{report.to_text()}\nmask where {protocol.threshold_text()}"
+    if reports or beside:
+        from risctl.evaluation.published.beside import Trained
         from risctl.evaluation.video_report import MiddleFrames, report_of
 
         middle = MiddleFrames(loaded.system, store, report, text_field=text_field, threshold=chosen)
+        trained = Trained.of(loaded.recipe)
         full_report = report_of(
             report,
             store,
@@ -141,10 +146,16 @@ def evaluate_video_model(
             checkpoint=checkpoint,
             device=device,
         )
+        if beside:
+            full_report = full_report.beside_published(trained)
+        if full_report.published is not None:
+            text = f"{text}\n\n{full_report.published.to_text()}"
+            data["published"] = full_report.published.to_dict()
         about = {"model": str(loaded.path), "data": str(store.path)}
         data |= write_reports(
             reports,
             full_report,
+            trained=trained,
             about=about,
             store=store,
             masks_of=middle.masks_of,
@@ -152,5 +163,4 @@ def evaluate_video_model(
             pictures=pictures,
             outputs=outputs,
         )
-    text = f"{report.to_text()}\nmask where {protocol.threshold_text()}"
     console.result(text, data=data, as_json=as_json)

@@ -10,6 +10,8 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.options import (
+    Beside,
+    BesideOption,
     Device,
     DeviceOption,
     JsonOption,
@@ -43,6 +45,7 @@ def evaluate(
     rows: RowsOption = None,
     report: ReportOption = None,
     pictures: PicturesOption = 12,
+    beside: BesideOption = None,
     overwrite: OverwriteOption = False,
     text_field: Annotated[
         str | None, typer.Option("--text-field", help="Which form of the text: sent (default), raw or raw_lower.")
@@ -62,6 +65,7 @@ def evaluate(
     """Evaluate zero-shot predictions: oIoU, mIoU, MC-Acc, CC-oIoU, the proposals' upper bound, time by part."""
     from risctl.data.store.reader import Store
     from risctl.devices import pick_device
+    from risctl.evaluation.published.beside import Trained
     from risctl.evaluation.zeroshot_evaluator import answered_masks, evaluate_zero_shot
     from risctl.metrics.protocols import get_protocols
 
@@ -87,6 +91,15 @@ def evaluate(
                 device=str(pick_device(device.value)),
                 progress=progress,
             )
+        trained = Trained(system="global_local_clip", weights=evaluation.answerer, data="no training here")
+        if beside is Beside.published:
+            own = {
+                f"{field} texts, not raw ones": field != "raw",
+                "tight boxes, not the published estimate": choices.box is not BoxRule.reference,
+                "samples of images without a proposal count as IoU 0": not as_published,
+            }
+            departures = tuple(text for text, holds in own.items() if holds)
+            evaluation = replace(evaluation, report=evaluation.report.beside_published(trained, departures=departures))
         written: dict[str, Any] = {}
         if rows is not None:
             evaluation.report.write_rows(rows, outputs=outputs)
@@ -95,6 +108,7 @@ def evaluate(
         written |= write_reports(
             report,
             evaluation.report,
+            trained=trained,
             about={**evaluation.extra_to_dict(), "model": evaluation.answerer, "data": str(data)},
             store=store,
             masks_of=partial(answered_masks, predictor, store, text_field=field),

@@ -13,6 +13,7 @@ from risctl.visualization.report.figure_names import (
     meaning,
     report_title,
 )
+from risctl.visualization.report.published import COLUMNS, TITLE, row_cells, row_notes, row_title
 
 Json = Mapping[str, Any]
 
@@ -45,8 +46,19 @@ def render_markdown(report: Json) -> str:
         parts += ["## Warnings", "\n".join(f"- {plain(line)}" for line in report["warnings"])]
     for protocol, result in report["protocols"].items():
         parts += [f"## Protocol {plain(protocol)}", plain(result["protocol"]), *_result(result, unit=unit)]
+    parts += _published(report.get("published"))
     parts += [_samples(kind, report[kind], unit=unit) for kind in ("worst", "best") if report.get(kind)]
     return "\n\n".join(parts) + "\n"
+
+
+def _published(published: Json | None) -> list[str]:
+    if not published:
+        return []
+    parts = [f"## {TITLE}"]
+    for row in published["rows"]:
+        parts += [f"### {plain(row_title(row))}", _table(COLUMNS, row_cells(row), numbers=4)]
+        parts.append("\n".join(f"- {plain(note)}" for note in row_notes(row)))
+    return parts + [plain(line) for line in published["missing"]]
 
 
 def plain(value: object) -> str:

@@ -21,6 +21,7 @@ from risctl.visualization.report.figure_names import (
 )
 from risctl.visualization.report.frame import framed
 from risctl.visualization.report.markup import Markup, data_block, element, joined
+from risctl.visualization.report.published import published_section
 from risctl.visualization.report.samples import IllustratedSample, Listing
 
 Json = Mapping[str, Any]
@@ -49,6 +50,7 @@ def render_page(report: Json, *, listing: Listing, pictures: Sequence[Illustrate
                 *(_protocol(name, _figures(result, unit=unit)) for name, result in protocols.items()),
                 id="figures",
             ),
+            published_section(report.get("published")),
             element(
                 "section",
                 element("h2", "Breakdowns"),
@@ -87,6 +89,7 @@ def _header(report: Json, title: str) -> Markup:
     entries = [element("div", element("dt", name), element("dd", value)) for name, value in facts.items() if value]
     links = [
         ("#figures", "Figures"),
+        *([("#published", "Published")] if report.get("published") else []),
         ("#breakdowns", "Breakdowns"),
         ("#gallery", "Worst and best"),
         ("#samples", "Samples"),

@@ -1,0 +1,104 @@
+"""`--beside published`: one row's numbers in the terminal, in JSON and in every form of report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.command_line import Run
+from helpers.tiny import tiny_dataset
+
+from risctl.data.store.writer import write_store
+
+
+def stored(folder: Path, **changes: Any) -> Path:
+    path = folder / "store.h5"
+    write_store(replace(tiny_dataset(images=4, validation=3), **changes), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def refcoco(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return stored(tmp_path_factory.mktemp("refcoco"), name="refcoco", split_by="unc")
+
+
+def test_a_row_stands_beside_in_terminal_and_json(risctl: Run, tiny_checkpoint: Path, refcoco: Path) -> None:
+    command = ("eval", "-m", tiny_checkpoint, "-d", refcoco, "-p", "mcn", "--device", "cpu", "-q")
+    plain = risctl(*command)
+    assert plain.code == 0 and "beside" not in plain.out
+    beside = risctl(*command, "--beside", "published")
+    told = json.loads(risctl(*command, "--beside", "published", "--json").out)
+    [row] = told["published"]["rows"]
+    assert (row["system"], row["split"], row["protocol"]) == ("vlt", "val", "mcn")
+    figure = row["figures"]["mIoU"]
+    assert figure["published"] == 65.65 and figure["ours"] == told["figures"]["mIoU"]
+    assert figure["difference"] == pytest.approx(figure["ours"] - 65.65)
+    assert figure["interval"] == told["intervals"]["mIoU"]
+    assert [one["what"] for one in row["differs"]] == ["weights", "data", "data"]
+    assert row["differs"][2]["published"] == "10,834 sentences" and row["differs"][2]["ours"] == "12 of them"
+    low, high = figure["interval"]
+    wanted = [
+        "mIoU",
+        f"{figure['ours']:.2f}",
+        f"{low:.2f}",
+        "to",
+        f"{high:.2f}",
+        "65.65",
+        f"{figure['difference']:+.2f}",
+    ]
+    assert wanted in [line.split() for line in beside.out.splitlines()]
+    assert "source: Ding et al., Multimodal Referring Segmentation" in beside.out
+    assert beside.out.startswith(plain.out.split("\n\n")[0].split("\n")[0])
+
+
+def test_a_row_stands_in_every_form_of_report(
+    risctl: Run, tiny_checkpoint: Path, refcoco: Path, tmp_path: Path
+) -> None:
+    reports = [tmp_path / f"report.{ending}" for ending in ("html", "md", "json")]
+    options = [part for path in reports for part in ("--report", path)]
+    command = ("eval", "-m", tiny_checkpoint, "-d", refcoco, "-p", "lavt", "--device", "cpu", "-q", *options)
+    result = risctl(*command, "--pictures", "0")
+    assert result.code == 0 and "beside" not in result.out  # the terminal has it with --beside alone
+    [row] = json.loads(reports[2].read_text(encoding="utf-8"))["published"]["rows"]
+    assert row["system"] == "lavt" and len(row["figures"]) == 7
+    page, text = (path.read_text(encoding="utf-8") for path in reports[:2])
+    for name, figure in row["figures"].items():
+        own, published = f"{figure['ours']:.2f}", f"{figure['published']:.2f}"
+        assert f'data-label="published">{published}</td>' in page and f">{figure['difference']:+.2f}</td>" in page
+        lines = [line for line in text.replace("\\", "").splitlines() if line.startswith(f"| {name} | {own} | ")]
+        assert any(f"| {published} | {figure['difference']:+.2f} |" in line for line in lines)
+    assert "Differs in weights: LAVT, Swin-B" in page and "README of yz93/LAVT-RIS" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "protocol", "told"),
+    [
+        ({"name": "refcoco", "split_by": "unc"}, "davis", "by cris, lavt, mcn, original, rela or zsris there are"),
+        ({"name": "refclef", "split_by": "berkeley"}, "original", "there are rows for its split test"),
+        ({"name": "scenes", "split_by": "seed0"}, "original", "there are rows for a2d, coco-zsi-48-17, "),
+    ],
+)
+def test_where_no_row_matches_a_line_says_which_there_are(
+    risctl: Run, tiny_checkpoint: Path, tmp_path: Path, changes: dict[str, str], protocol: str, told: str
+) -> None:
+    data = stored(tmp_path, **changes)
+    report = tmp_path / "report.json"
+    options = ("--beside", "published", "--json", "--report", report)
+    result = risctl("eval", "-m", tiny_checkpoint, "-d", data, "-p", protocol, "--device", "cpu", "-q", *options)
+    published = json.loads(result.out)["published"]
+    assert published["rows"] == [] and len(published["missing"]) == 1
+    assert told in published["missing"][0] and "\n" not in published["missing"][0]
+    assert json.loads(report.read_text(encoding="utf-8"))["published"] == published
+
+
+def test_a_threshold_of_ones_own_is_named_as_a_difference(risctl: Run, tiny_checkpoint: Path, refcoco: Path) -> None:
+    command = ("eval", "-m", tiny_checkpoint, "-d", refcoco, "-p", "cris,mcn", "--threshold", "0.2", "--device", "cpu")
+    told = json.loads(risctl(*command, "-q", "--beside", "published", "--json").out)
+    systems = [row["system"] for row in told["published"]["rows"]]
+    assert systems == ["vlt", "cris", "cris"]  # the model's own system comes first
+    for row in told["published"]["rows"]:
+        [given] = [one for one in row["differs"] if one["what"] == "protocol"]
+        assert "probability > 0.2 as given" in given["ours"]
