@@ -78,7 +78,7 @@ def test_a_row_stands_in_every_form_of_report(
     [
         ({"name": "refcoco", "split_by": "unc"}, "davis", "by cris, lavt, mcn, original, rela or zsris there are"),
         ({"name": "refclef", "split_by": "berkeley"}, "original", "there are rows for its split test"),
-        ({"name": "scenes", "split_by": "seed0"}, "original", "there are rows for a2d, coco-zsi-48-17, "),
+        ({"name": "scenes", "split_by": "seed0"}, "original", "there are rows for a2d, coco-zsi-48-17 (class), "),
     ],
 )
 def test_where_no_row_matches_a_line_says_which_there_are(
