@@ -2,7 +2,7 @@
 
 ZSI: detections of unseen classes alone; recall is the mean over classes with at most 100 detections per image. GZSI:
 seen and unseen classes are detected together, and the figures of both are joined by their harmonic mean.
-Source: Zheng et al., "Zero-Shot Instance Segmentation" (CVPR 2021), section 4.
+Source: Zheng et al., "Zero-Shot Instance Segmentation" (CVPR 2021).
 """
 
 from __future__ import annotations

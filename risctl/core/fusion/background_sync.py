@@ -1,4 +1,4 @@
-"""Synchronised background of ZSI (Zheng et al., CVPR 2021, section 3.4).
+"""Synchronised background of ZSI (Zheng et al., CVPR 2021).
 
 The region proposal network learns a vector for background; all heads that compare with word vectors use it as theirs.
 """

@@ -1,4 +1,4 @@
-"""Background-aware region proposal network of ZSI (Zheng et al., CVPR 2021, section 3.4).
+"""Background-aware region proposal network of ZSI (Zheng et al., CVPR 2021).
 
 Each cell is mapped to a word vector and compared, for each of three anchors, with two learned vectors: background,
 which is initialised with the mean word vector of the classes, and foreground.

@@ -1,4 +1,4 @@
-"""The zero-shot detector of ZSI (Zheng et al., CVPR 2021, section 3.2): compares regions with word vectors."""
+"""The zero-shot detector of ZSI (Zheng et al., CVPR 2021): compares regions with word vectors."""
 
 from __future__ import annotations
 

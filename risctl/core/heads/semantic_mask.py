@@ -1,4 +1,4 @@
-"""The semantic mask head of ZSI (Zheng et al., CVPR 2021, section 3.3): compares pixels with word vectors."""
+"""The semantic mask head of ZSI (Zheng et al., CVPR 2021): compares pixels with word vectors."""
 
 from __future__ import annotations
 

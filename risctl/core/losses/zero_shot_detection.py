@@ -1,4 +1,4 @@
-"""ZSI's losses of proposals, regions and masks (Zheng et al., CVPR 2021, section 3.5)."""
+"""ZSI's losses of proposals, regions and masks (Zheng et al., CVPR 2021)."""
 
 from __future__ import annotations
 

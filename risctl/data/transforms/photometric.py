@@ -17,7 +17,7 @@ _PERMUTATIONS = (_CHANNELS, (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhotometricDistortion:
-    """The colour distortion of SSD (Liu et al. 2016, section 2.2), with the values drawn for it.
+    """The colour distortion of SSD (Liu et al. 2016), with the values drawn for it.
 
     Attributes:
         brightness: Added to the pixels, of 255.

@@ -19,7 +19,7 @@ class ProposalScores:
     Attributes:
         proposal: The proposal's index.
         score: Its score; higher is better.
-        context: Of the global visual feature (paper, section 3.2) with the combined text feature.
+        context: Of the global visual feature with the combined text feature.
         local: Of the local visual feature with the combined text feature.
         sentence: Of the combined visual feature with the feature of the whole expression.
         noun: Of the combined visual feature with the feature of the noun phrase.

@@ -27,8 +27,8 @@ METHODS: tuple[Method, ...] = ("global-local", "cropping", "region-token", "scor
 VISUAL_WEIGHTS = {"refcocog": 0.85}
 VISUAL_WEIGHT = 0.95
 TEXT_WEIGHT = 0.5
-"""The published weights: alpha of the global visual feature, 0.85 for RefCOCOg, else 0.95 (section 3.2), and beta of
-the whole expression (section 3.3)."""
+"""The published weights: alpha of the global visual feature, 0.85 for RefCOCOg, else 0.95, and beta of
+the whole expression."""
 
 PREVIEW_SCALE = 4 / 7
 """The side of a preview, relative to that of a crop."""
@@ -65,7 +65,7 @@ class EncodedProposals:
 
     @property
     def context(self) -> Tensor:
-        """The global features (N, E) (section 3.2): of the whole image, masked within CLIP."""
+        """The global-context features (N, E): of the whole image, masked within CLIP."""
         if self._context is None:
             visual = self._system.clip.visual
             grid = global_local.resize(self.masks[:, None].to(self.small.dtype), visual.grid, visual.grid)[:, 0]
@@ -81,7 +81,7 @@ class EncodedProposals:
 
     @property
     def local(self) -> Tensor:
-        """The local features (N, E) (section 3.2): of a masked crop per proposal."""
+        """The local-context features (N, E): of a masked crop per proposal."""
         return self.local_features(range(len(self)))
 
     @property
@@ -133,7 +133,7 @@ class GlobalLocalCLIP(nn.Module):
         Args:
             clip: The CLIP.
             box: How a proposal's box is found: "tight", or the estimate of the published code.
-            masked_blocks: The k last blocks of a ViT in which tokens outside the mask are ignored (section 3.2).
+            masked_blocks: The k last blocks of a ViT in which tokens outside the mask are ignored.
             batch: Crops that are encoded together.
         """
         super().__init__()
@@ -209,7 +209,7 @@ class GlobalLocalCLIP(nn.Module):
         return refined(scores, shortlist, image.local_features)
 
     def score_with(self, method: Method, image: EncodedProposals, texts: Tensor, *, visual_weight: float) -> Tensor:
-        """Returns the scores (T, N) by the paper's method or one of the baselines that it reports (section 4)."""
+        """Returns the scores (T, N) by the paper's method or one of the baselines that it reports."""
         if method == "global-local":
             return self.score(image, texts, visual_weight=visual_weight)
         if method == "cropping":

@@ -14,7 +14,7 @@ from risctl.results import Prediction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueriesOverTime:
-    """All queries in T frames (Wu et al., CVPR 2022, section 3.3).
+    """All queries in T frames (Wu et al., CVPR 2022).
 
     Attributes:
         scores: (T, Q) in [0, 1].

@@ -43,7 +43,7 @@ class ReferFormer(FeatureCacheable):
 
     The sentence embedding, repeated, initialises a few object queries; each query follows one object through the frames
     and generates the dynamic convolutions that segment it. The query with the highest class score, averaged over the
-    frames, is the answer (section 3 of the paper). Logits have a quarter of the input's size: (B, h, w) of images,
+    frames, is the answer. Logits have a quarter of the input's size: (B, h, w) of images,
     (B, T, h, w) of clips; boxes are (B, 4) or (B, T, 4), in shares of the image.
 
     Maps of an output, in evaluation mode only: "query_scores" (B, T, Q), "query_boxes" (B, T, Q, 4) and "query_masks"

@@ -32,7 +32,7 @@ class StepView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
-    """All steps of a prediction (Chen et al., ICCV 2019, section 3).
+    """All steps of a prediction (Chen et al., ICCV 2019).
 
     Attributes:
         words: The words that the steps weigh, in order.

@@ -75,7 +75,7 @@ class StepLevel(nn.Module):
 
 
 class Step(FeatureCacheable):
-    """Segments the object that an expression refers to, over T = folds x levels steps (section 3 of the paper).
+    """Segments the object that an expression refers to, over T = folds x levels steps.
 
     Each step re-reads the expression by the regions that the previous map P_t shows, computes a heatmap Q_t of it in
     the next level of the image, and refines a recurrent map with it. The modules of a level serve all folds. What no

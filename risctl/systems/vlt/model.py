@@ -30,7 +30,7 @@ class VLT(FeatureCacheable):
     """Segments the object that an expression refers to.
 
     Query generation reads the expression in several ways; the transformer decodes each query over the fused map, and
-    query balance weighs the responses before they become the mask (section 3 of the paper). Inputs are squares of one
+    query balance weighs the responses before they become the mask. Inputs are squares of one
     size, a multiple of 32, as the cells of the map are the channels of two linear layers. Logits have half the input's
     size.
 

@@ -35,7 +35,7 @@ class ZSI(ZSINetwork):
 
     A category is a word vector, so any word with a vector can be detected. For an expression, the category or word that
     it is about is detected, and its words of location select among the detections. Logits have the input's size;
-    `scores` are those of the selected detection. See section 3 of the paper for the zero-shot detector and mask head;
+    `scores` are those of the selected detection. See the paper for the zero-shot detector and mask head;
     expressions are this project's addition.
     """
 
@@ -70,7 +70,7 @@ class ZSI(ZSINetwork):
         )
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Returns the loss terms of proposals, regions and masks, averaged over the batch (section 3.5 of the paper).
+        """Returns the loss terms of proposals, regions and masks, averaged over the batch (the losses of the paper).
 
         Instances of unseen or unknown categories are ignored: training images should show none. Without annotated
         instances, the target of each expression is the one instance, of the seen category closest to its noun.

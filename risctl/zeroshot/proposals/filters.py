@@ -1,4 +1,4 @@
-"""Filters proposals by score, area, overlap and number, and by matrix NMS (SOLOv2, section 3.3)."""
+"""Filters proposals by score, area, overlap and number, and by matrix NMS (SOLOv2)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def filter_proposals(proposals: Proposals, criteria: ProposalFilter) -> Proposal
 
 
 def matrix_nms(proposals: Proposals, *, sigma: float, min_decayed_score: float) -> Proposals:
-    """Decays the scores of proposals that overlap better ones of the same category (SOLOv2, section 3.3).
+    """Decays the scores of proposals that overlap better ones of the same category (SOLOv2).
 
     A score is multiplied by exp(-sigma iou^2) / exp(-sigma worst^2), the least over all better proposals, where `iou`
     is the overlap with the better one and `worst` the largest overlap of that one with those better than itself.

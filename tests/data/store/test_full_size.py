@@ -21,9 +21,11 @@ from PIL import Image
 
 from risctl.data.datasets.refcoco_boxes import read_referitgame
 from risctl.data.datasets.registry import find_dataset
+from risctl.data.loading.image_dataset import ReferringImageDataset
 from risctl.data.prepare import prepare_dataset
 from risctl.data.stats import stats_of
 from risctl.data.store.reader import Store
+from risctl.data.transforms.preprocess import ShortSidePreprocess
 from risctl.language.flips import swap_left_right
 from risctl.language.vocabulary import Vocabulary
 from risctl.vision import rle
@@ -104,6 +106,15 @@ def test_every_evaluation_expression_is_prepared(shared: Path, tmp_path: Path, n
             found = rle.box(store.mask(store.sentence(row).ref))
             assert np.abs(np.subtract(found, expressions[number][2])).max() <= 2.0
         stats = stats_of(store)
+        preprocess = ShortSidePreprocess(short=32, longest=None, max_words=4, vocabulary=Vocabulary([]))
+        for split in splits:  # an epoch has an item per sentence, in the order of the file, or one per ref
+            published = find_dataset(name).published[split_by][split]
+            every = ReferringImageDataset(store, split, preprocess, sentences="all")
+            assert len(every) == published["sentences"]
+            assert [row for (row,) in every._choices] == store.sentences(split).tolist()
+            by_ref = ReferringImageDataset(store, split, preprocess, sentences="random")
+            assert len(by_ref) == published["refs"]
+            assert sorted(row for rows in by_ref._choices for row in rows) == sorted(store.sentences(split).tolist())
     assert sum(row["sentences"] for row in stats.counts.values()) == sentences
     assert stats.words is not None and 3 < stats.words.mean < 9
 

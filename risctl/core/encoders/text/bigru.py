@@ -56,7 +56,7 @@ class BiGRUEncoder(nn.Module):
     """Encodes word ids as words (B, L, hidden), and their attended sum as the sentence (B, hidden).
 
     The attention weights the words for each channel separately: softmax over the words of tanh(Linear(words)). Source:
-    the published code of VLT (Ding et al., ICCV 2021, section 3.1).
+    the published code of VLT (Ding et al., ICCV 2021).
     """
 
     def __init__(self, *, embedding: nn.Module, dim: int, hidden: int = 1024, dropout: float = 0.1) -> None:

@@ -13,7 +13,7 @@ class BiLSTMEncoder(nn.Module):
 
     `channels` is 2 hidden, or hidden where the directions are summed. The sentence (B, channels) is the last state of
     each direction. The backward direction starts at a text's last word: it reads the text reversed within its length,
-    so that padding changes nothing and no lengths leave the device. Source: Chen et al., ICCV 2019, section 3.
+    so that padding changes nothing and no lengths leave the device. Source: Chen et al., ICCV 2019.
     """
 
     def __init__(

@@ -120,7 +120,7 @@ class CLIPViT(nn.Module):
     def dense(self, images: Tensor) -> Tensor:
         """Returns an embedding per patch, (N, width, grid, grid): the last block's values, without its attention.
 
-        The counterpart of a ResNet's "v_proj, then c_proj" (MaskCLIP, ECCV 2022, section 3.2).
+        The counterpart of a ResNet's "v_proj, then c_proj" (MaskCLIP, ECCV 2022).
         """
         tokens = self.backbone(images, blocks=self.depth - 1)
         layer = self._layer(-1)

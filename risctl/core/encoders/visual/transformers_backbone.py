@@ -32,7 +32,7 @@ class TransformersBackbone(nn.Module):
 
     A plain vision transformer (DINOv2, DINOv3), whose stages all have the patch's stride, gives the maps of four layers
     at equal distances; for a fusion that takes a pyramid they are resampled to its strides, as in ViTDet's simple
-    feature pyramid (Li et al., ECCV 2022, section 3) without its convolutions. Parameters are named as in transformers.
+    feature pyramid (Li et al., ECCV 2022) without its convolutions. Parameters are named as in transformers.
     """
 
     mean: Tensor
