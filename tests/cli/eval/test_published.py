@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 from helpers.command_line import Run
 from helpers.tiny import tiny_dataset
+from helpers.tiny_clip import write_hugging_face
+from helpers.tiny_zsi import tiny_zsi
 
 from risctl.data.store.writer import write_store
+from risctl.language.coco_classes import SPLITS
 
 
 def stored(folder: Path, **changes: Any) -> Path:
@@ -102,3 +105,30 @@ def test_a_threshold_of_ones_own_is_named_as_a_difference(risctl: Run, tiny_chec
     for row in told["published"]["rows"]:
         [given] = [one for one in row["differs"] if one["what"] == "protocol"]
         assert "probability > 0.2 as given" in given["ours"]
+
+
+def test_detection_by_category_stands_beside_zsis_rows(risctl: Run, tmp_path: Path) -> None:
+    dataset = tiny_dataset(images=2, validation=2)
+    records = [replace(record, split="test") for record in dataset.records]
+    data = tmp_path / "zsi.h5"
+    split = SPLITS["48_17"]
+    categories = dict(enumerate((*split.unseen, *split.seen), start=1))  # the boxes are of the first
+    write_store(replace(dataset, name="coco-zsi-48-17", split_by="class", categories=categories, records=records), data)
+    options = ("-s", "test", "-p", "zsi", "--device", "cpu", "-q", "--beside", "published")
+    told = json.loads(risctl("eval", "-m", tiny_zsi(tmp_path), "-d", data, *options, "--json").out)
+    [row] = told["published"]["rows"]
+    assert row["figures"]["mAP 0.5"]["published"] == 9.0 and row["checked"] is False
+    assert row["figures"]["recall@100 0.4"]["ours"] == told["figures"]["recall@100 0.4"]
+
+
+def test_zero_shot_figures_stand_beside_the_papers(risctl: Run, tmp_path: Path) -> None:
+    data = stored(tmp_path, name="refcoco", split_by="unc")
+    clip = write_hugging_face(tmp_path / "clip")
+    command = ("zeroshot", "eval", "-d", data, "-P", "gt", "--clip", clip, "-p", "zsris", "--device", "cpu", "-q")
+    [row] = json.loads(risctl(*command, "--beside", "published", "--json").out)["published"]["rows"]
+    assert row["system"] == "global_local_clip" and row["figures"]["mIoU"]["published"] == 26.20
+    departures = [one["ours"] for one in row["differs"] if one["what"] == "protocol"]
+    assert len(departures) == 3 and "tight boxes" in departures[1]
+    published = risctl(*command, "--beside", "published", "--as-published", "--json")
+    [row] = json.loads(published.out)["published"]["rows"]
+    assert not [one for one in row["differs"] if one["what"] == "protocol"]
