@@ -95,6 +95,21 @@ def mask_grid_loss(squares: Tensor, targets: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(squares, targets) + dice.mean()
 
 
+def target_mask_loss(squares: Tensor, targets: Tensor, boxes: Tensor, *, stride: int) -> Tensor:
+    """Returns the loss of mask grids against targets of the whole image, sampled within the boxes.
+
+    Args:
+        squares: Logits (M, G, G).
+        targets: (M, h, w) in [0, 1].
+        boxes: (M, 4) xyxy in input pixels, not expanded.
+        stride: Stride of the targets in input pixels.
+    """
+    index = torch.arange(len(boxes), device=boxes.device, dtype=boxes.dtype)
+    rois = torch.cat([index[:, None], expand_boxes(boxes.detach())], 1)
+    crops = roi_align(targets[:, None], rois, squares.shape[-1], spatial_scale=1 / stride, aligned=True)[:, 0]
+    return mask_grid_loss(squares.float(), crops.clamp(0, 1))
+
+
 def _detection_terms(cells: CellPredictions, boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> dict[str, Tensor]:
     rows = [row for row, classes in enumerate(labels) if bool((classes >= 0).all())]
     if not rows:

@@ -51,5 +51,7 @@ def build_mini(model: MiniModel, vocabulary: Vocabulary, vectors: np.ndarray | N
         ),
         max_count=model.max_count,
         score_threshold=model.score_threshold,
+        iou_threshold=model.iou_threshold,
+        even_score=model.even_score,
         no_target_threshold=model.no_target_threshold,
     )

@@ -50,6 +50,14 @@ class MiniModel(ModelSection):
         default=40, ge=1, le=1000, description="Detections of an image that the box selector sees, at most."
     )
     score_threshold: Fraction = Field(default=0.05, description="Lowest score of a detection that it sees.")
+    iou_threshold: Fraction = Field(
+        default=0.6, description="Overlap above which the lower-scored of two detections is suppressed, of any classes."
+    )
+    even_score: Fraction = Field(
+        default=0.4,
+        description="Score at which a detection is taken to be an instance as probably as not: of `nanodet` 0.4, of "
+        "`nanodet-plus` 0.45.",
+    )
     no_target_threshold: Fraction = Field(
         default=0.0,
         description="Score below which the expression is taken to refer to nothing in the image; the mask is then "
