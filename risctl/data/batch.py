@@ -52,20 +52,24 @@ class InstanceTargets:
     Attributes:
         categories: Category ids of the dataset, int64 (N,).
         masks: Masks in the input's frame, bool (N, h, w).
+        boxes_only: Whether the masks are only the instances' boxes.
     """
 
     categories: Tensor
     masks: Tensor
+    boxes_only: bool = False
 
     def to(self, device: torch.device | str) -> InstanceTargets:
         """Returns the targets on `device`."""
-        return InstanceTargets(
-            categories=self.categories.to(device, non_blocking=True), masks=self.masks.to(device, non_blocking=True)
+        return replace(
+            self,
+            categories=self.categories.to(device, non_blocking=True),
+            masks=self.masks.to(device, non_blocking=True),
         )
 
     def pin_memory(self) -> InstanceTargets:
         """Returns the targets in page-locked memory."""
-        return InstanceTargets(categories=self.categories.pin_memory(), masks=self.masks.pin_memory())
+        return replace(self, categories=self.categories.pin_memory(), masks=self.masks.pin_memory())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,6 +139,11 @@ class DataSection(Section):
         description="Further stores to train on: an epoch covers all samples of all stores once, shuffled together. "
         "`data.store` is evaluated on.",
     )
+    boxes_only: Annotated[tuple[FileName, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Those of `store` and `also` whose masks are only the boxes of their instances. With "
+        "`items: instances` masks are learned from them by their boxes and colours, as BoxInst does.",
+    )
     evaluation_images: Literal["left_out", "kept"] = Field(
         default="left_out",
         description="With `also`: whether images that another of the stores holds outside its training split are left "
@@ -188,6 +193,15 @@ class DataSection(Section):
     augment: AugmentSection | None = Field(
         default=None, description="Random augmentations of the training images; null: none."
     )
+
+    @field_validator("boxes_only")
+    @classmethod
+    def _boxes_are_of_stores(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        stores = (info.data.get("store"), *info.data.get("also", ()))
+        other = next((name for name in value if name not in stores), None)
+        if other is not None:
+            raise PydanticCustomError("clash", "files of `data.store` and `data.also`, not {other}", {"other": other})
+        return value
 
     @property
     def stores(self) -> tuple[str, ...]:

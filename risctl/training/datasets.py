@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from risctl.data.box_grounding.dataset import BoxGroundingDataset
@@ -87,6 +88,7 @@ def _of_store(recipe: Recipe, store: Store, system: System) -> ReferringImageDat
         options |= {"zoom": augment.zoom, "paste": augment.paste} if augment else {}
         # A drawn cup is not a photographed one: categories with other ids or names are unknown.
         known = CLASSES if data.items == "instances" else None
+        options["boxes_only"] = any(Path(name).resolve() == store.path.resolve() for name in data.boxes_only)
         return InstanceDataset(store, data.train_split, system.preprocess, known=known, **options)
     if augment and (augment.zoom or augment.paste):
         raise UsageError(

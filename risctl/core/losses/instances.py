@@ -16,6 +16,7 @@ from torchvision.ops import masks_to_boxes, roi_align
 from risctl.core.heads.detection import CellPredictions
 from risctl.core.heads.detector import InstanceDetector
 from risctl.core.heads.instance_masks import expand_boxes
+from risctl.core.losses.box_masks import box_mask_loss, rgb_to_lab
 from risctl.core.losses.detection import detection_losses
 from risctl.data.batch import InstanceTargets
 
@@ -37,7 +38,8 @@ def instance_losses(
     """Returns the terms "quality", "overlap", "sides" (of detection) and "mask", each a float32 scalar.
 
     An image with an instance of no known class trains masks only, since detection would learn that instance as
-    background. Draws from torch's global generator.
+    background. Where the masks are boxes, `box_mask_loss` takes the place of `mask_grid_loss`. Draws from torch's
+    global generator.
 
     Args:
         detector: The detector.
@@ -59,7 +61,15 @@ def instance_losses(
     terms = _detection_terms(cells, boxes, labels) if detect else {}
     zero = features.float().sum() * 0
     return {name: terms.get(name, zero) for name in ("quality", "overlap", "sides")} | {
-        "mask": _mask_loss(detector, features.float(), boxes, masks, per_image=per_image, width=images.shape[-1])
+        "mask": _mask_loss(
+            detector,
+            features.float(),
+            images,
+            boxes,
+            masks,
+            boxes_only=[one.boxes_only for one in instances],
+            per_image=per_image,
+        )
     }
 
 
@@ -127,14 +137,15 @@ def _detection_terms(cells: CellPredictions, boxes: Sequence[Tensor], labels: Se
 def _mask_loss(
     detector: InstanceDetector,
     features: Tensor,
+    images: Tensor,
     boxes: Sequence[Tensor],
     masks: Sequence[Tensor],
     *,
+    boxes_only: Sequence[bool],
     per_image: int,
-    width: int,
 ) -> Tensor:
     """Returns the loss of the masks of sampled instances, 0 if there is none."""
-    side = 2 * detector.masks.grid
+    side, width = 2 * detector.masks.grid, images.shape[-1]
     sampled_boxes, image_indices, targets = [], [], []
     for row, (own_boxes, own_masks) in enumerate(zip(boxes, masks, strict=True)):
         if not len(own_boxes):
@@ -151,8 +162,22 @@ def _mask_loss(
         targets.append(crops[:, 0].clamp(0, 1))
     if not sampled_boxes:
         return features.sum() * 0
-    squares = detector.masks(features, torch.cat(sampled_boxes), torch.cat(image_indices))
-    return mask_grid_loss(squares.float(), torch.cat(targets))
+    rois, rows, wanted = torch.cat(sampled_boxes), torch.cat(image_indices), torch.cat(targets)
+    squares = detector.masks(features, rois, rows).float()
+    boxed = torch.tensor(boxes_only, device=rows.device)[rows]
+    if not boxed.any():
+        return mask_grid_loss(squares, wanted)
+    colours = roi_align(
+        rgb_to_lab(images.float()),
+        torch.cat([rows[:, None], expand_boxes(rois)], 1)[boxed],
+        side,
+        sampling_ratio=2,
+        aligned=True,
+    )
+    loss = box_mask_loss(squares[boxed], wanted[boxed], colours) * boxed.sum()
+    if not boxed.all():
+        loss = loss + mask_grid_loss(squares[~boxed], wanted[~boxed]) * (~boxed).sum()
+    return loss / len(boxed)
 
 
 def _jitter(boxes: Tensor) -> Tensor:

@@ -46,6 +46,7 @@ class InstanceDataset(ReferringImageDataset):
         zoom: float = 0.0,
         paste: float = 0.0,
         known: Mapping[int, str] | None = None,
+        boxes_only: bool = False,
         **options: Any,
     ) -> None:
         """Creates the dataset.
@@ -58,13 +59,15 @@ class InstanceDataset(ReferringImageDataset):
             paste: Probability that instances of another image of the split are pasted on an item.
             known: Names by id of the categories that the system learns, None for all. An instance of another, by id or
                 by name, has the category `UNKNOWN`, so that a store with its own ids does no harm.
+            boxes_only: Whether the store's masks are only the boxes of its instances. None are pasted then.
             options: Further arguments of `ReferringImageDataset`.
         """
         super().__init__(store, split, preprocess, **options)
         names = store.categories
         self._category = {name: name if known is None or known.get(name) == names[name] else UNKNOWN for name in names}
         self.zoom = zoom
-        self.paste = paste
+        self.paste = 0.0 if boxes_only else paste
+        self.boxes_only = boxes_only
         by_image: dict[int, list[int]] = {}
         for choices in self._choices:
             for row in choices:
@@ -107,4 +110,4 @@ class InstanceDataset(ReferringImageDataset):
             masks = self.preprocess.instance_masks(np.stack([mask for _, mask in sample.instances]), item.geometry)
         else:
             masks = torch.stack([self.preprocess.target(mask, item.geometry) > 0.5 for _, mask in sample.instances])
-        return InstanceTargets(categories=categories, masks=masks)
+        return InstanceTargets(categories=categories, masks=masks, boxes_only=self.boxes_only)

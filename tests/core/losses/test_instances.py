@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -129,3 +131,16 @@ def test_masks_are_learned(detector: InstanceDetector) -> None:
         )
     shared, joint = (drawn & shape[0]).sum(), (drawn | shape[0]).sum()
     assert shared / joint > 0.85
+
+
+def test_masks_that_are_boxes_are_learned_as_boxes(detector: InstanceDetector) -> None:
+    things = some_things((16, 16, 64, 64))
+    boxes = replace(things, boxes_only=True)
+    apart = {
+        name: float(losses(detector, *some)["mask"].detach())
+        for name, some in {"masks": (things, things), "boxes": (boxes, boxes), "both": (things, boxes)}.items()
+    }
+    assert apart["boxes"] != pytest.approx(apart["masks"], rel=1e-3)
+    assert min(apart["masks"], apart["boxes"]) < apart["both"] < max(apart["masks"], apart["boxes"])
+    losses(detector, boxes)["mask"].backward()
+    assert any(bool(parameter.grad.abs().sum() > 0) for parameter in detector.masks.parameters())
