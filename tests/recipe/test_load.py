@@ -165,7 +165,7 @@ def test_overrides_hold_in_their_order(file: Path) -> None:
         ("optim.lr=abc", "optim.lr (override 'optim.lr=abc'): expected a number above 0 and at most 10; got \"abc\""),
         ("optim.betas=[0.9", "the value is not YAML"),
         ("~data.store", "data.store (override '~data.store'): missing; expected text that is not empty"),
-        ("model.system=lavt", "expected system: one of vlt, step"),
+        ("model.system=mcn", "expected system: one of vlt, step"),
         ("optim=3", "optim (override 'optim=3'): expected a section with keys; got 3"),
     ],
 )

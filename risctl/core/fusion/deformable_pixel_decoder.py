@@ -79,16 +79,19 @@ class DeformablePixelDecoder(nn.Module):
         self._initialise()
 
     def forward(self, maps: Sequence[Tensor]) -> PixelFeatures:
-        """Decodes maps (B, C_i, H_i, W_i) at strides 4, 8, 16 and 32, finest first. No cell counts as padding."""
-        finest, *coarser = maps
-        sources = [project(one) for project, one in zip(self.projections, reversed(coarser), strict=True)]
-        paddings = [one.new_zeros((len(one), *one.shape[2:]), dtype=torch.bool) for one in sources]
-        positions = [sine_position_2d(padding, channels=self.hidden, shift=0.0) for padding in paddings]
-        levels = tuple(encode_levels(self.encoder, self.level, sources, paddings, positions).maps())
-        upsampled = functional.interpolate(levels[-1], size=finest.shape[2:], mode="bilinear", align_corners=False)
-        return PixelFeatures(
-            mask_features=self.mask_features(self.out(self.lateral(finest) + upsampled)), levels=levels
-        )
+        """Decodes maps (B, C_i, H_i, W_i) at strides 4, 8, 16 and 32, finest first, in float32, as published.
+
+        No cell counts as padding.
+        """
+        with torch.autocast(maps[0].device.type, enabled=False):
+            finest, *coarser = (one.float() for one in maps)
+            sources = [project(one) for project, one in zip(self.projections, reversed(coarser), strict=True)]
+            paddings = [one.new_zeros((len(one), *one.shape[2:]), dtype=torch.bool) for one in sources]
+            positions = [sine_position_2d(padding, channels=self.hidden, shift=0.0) for padding in paddings]
+            levels = tuple(encode_levels(self.encoder, self.level, sources, paddings, positions).maps())
+            upsampled = functional.interpolate(levels[-1], size=finest.shape[2:], mode="bilinear", align_corners=False)
+            mask_features = self.mask_features(self.out(self.lateral(finest) + upsampled))
+        return PixelFeatures(mask_features=mask_features, levels=levels)
 
     def _initialise(self) -> None:
         for name, parameter in self.encoder.named_parameters():

@@ -115,6 +115,17 @@ def rasterise(
     return annotations, broken
 
 
+def without_short_polygons(segmentation: Any) -> Any:
+    """Returns a segmentation without polygons of fewer than three points, as detectron2 leaves them out.
+
+    What has no other polygon, or is of another form, is returned as it is.
+    """
+    if not isinstance(segmentation, list):
+        return segmentation
+    kept = [one for one in segmentation if not isinstance(one, list) or (len(one) >= 6 and len(one) % 2 == 0)]
+    return kept or segmentation
+
+
 def _annotation(entry: dict[str, Any], instances: Instances) -> Annotation:
     image = instances.images[entry["image_id"]]
     if entry["category_id"] not in instances.categories:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from risctl.data.datasets.coco_instances import read_instances
+from risctl.data.datasets.coco_instances import read_instances, without_short_polygons
 from risctl.data.datasets.problems import Problems
 from risctl.data.store import schema
 from risctl.data.store.columns import DamagedStoreError
@@ -108,7 +108,8 @@ def verify_masks(store: Store, instances: Path, *, progress: Progress | None = N
             found.failures.append(f"annotation {stored.annotation_id} is not in {instances}")
         else:
             height, width = stored.mask["size"]
-            mask = rle.from_segmentation(entry.get("segmentation"), height=height, width=width)
+            polygons = without_short_polygons(entry.get("segmentation"))
+            mask = rle.from_segmentation(polygons, height=height, width=width)
             if mask != stored.mask:
                 found.failures.append(f"the mask of annotation {stored.annotation_id} is not what {instances} says")
             if entry["category_id"] != stored.category_id or entry["image_id"] != store.image(stored.image).image_id:

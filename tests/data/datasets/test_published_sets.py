@@ -204,6 +204,29 @@ def test_json_that_is_none_is_refused(tmp_path: Path) -> None:
         prepare_dataset(find_dataset("grefcoco"), source=root, out=tmp_path / "s.h5")
 
 
+def test_grefcoco_is_read_as_rela_reads_it(tmp_path: Path) -> None:
+    """Crowds are left out of a ref, and polygons of fewer than three points out of an annotation, both counted."""
+    refs = gref()
+    refs[1]["ann_id"] = [100, 101]
+    refs.append({**refs[0], "ref_id": 9, "ann_id": [101]})
+    root = grefcoco(tmp_path / "root", refs)
+    path = root / "grefcoco" / "instances.json"
+    content = json.loads(path.read_text())
+    entries = {entry["id"]: entry for entry in content["annotations"]}
+    entries[100]["segmentation"] += [[1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]]
+    entries[101]["iscrowd"] = 1
+    path.write_text(json.dumps(content))
+    prepared = prepare_dataset(find_dataset("grefcoco"), source=root, out=tmp_path / "s.h5", verify=True)
+    for told in (
+        "1 annotations with polygons of fewer than three points, which are dropped",
+        "1 refs to crowds and others, of which the others are taken",
+        "1 refs to nothing but crowds, dropped",
+    ):
+        assert told in prepared.warnings
+    with Store(tmp_path / "s.h5") as store:
+        assert [len(store.ref(row).annotations) for row in range(4)] == [1, 1, 0, 1]
+
+
 def test_grefcoco_without_its_test_splits_is_told_to_be_of_the_first_release(tmp_path: Path) -> None:
     prepared = prepare_dataset(
         find_dataset("grefcoco"), source=grefcoco(tmp_path / "root", gref()[:3]), out=tmp_path / "s.h5"

@@ -10,6 +10,7 @@ from risctl.data.datasets.descriptor import ImageCollection
 from risctl.data.datasets.image_collections import COCO_TRAIN2014, SAIAPR_TC12
 from risctl.data.datasets.image_folders import find_images, sampled, size_of
 from risctl.data.datasets.problems import OnMissing, Problems
+from risctl.data.datasets.refer.generalised import as_rela_reads
 from risctl.data.datasets.refer.layout import SPLIT_BY, find_annotations, search_folders
 from risctl.data.datasets.refer.refs import Ref, read_refs
 from risctl.data.records import Annotation, Dataset, Record
@@ -57,6 +58,8 @@ def read_refer(
     problems = Problems()
     instances = read_instances(instances_path, problems)
     refs = read_refs(refs_path, generalised=name == GENERALISED, problems=problems)
+    if name == GENERALISED:
+        refs = as_rela_reads(refs, instances, problems)
     wanted = {ref.image_id for ref in refs}
     listed = [image for image in instances.images.values() if image.image_id in wanted]
     around = search_folders(root, instances_path)
