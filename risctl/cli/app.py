@@ -66,6 +66,11 @@ SUBCOMMANDS = {
         help="Evaluate a trained model: oIoU, mIoU and Pr@X with their protocol, counts and confidence intervals.",
         panel=WORKFLOW,
     ),
+    "score": Subcommand(
+        module="risctl.cli.score",
+        help="Judge masks that any other tool wrote: figures, rows and report as `eval` gives them, without a model.",
+        panel=WORKFLOW,
+    ),
     "compare": Subcommand(
         module="risctl.cli.compare",
         help="Compare evaluations sample by sample, with confidence intervals of the differences.",

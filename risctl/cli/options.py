@@ -101,6 +101,14 @@ def text_field_of(name: str) -> TextField:
     return cast("TextField", name)
 
 
+def complete_protocol(incomplete: str) -> list[str]:
+    """Returns the completions of a list of protocols."""
+    from risctl.metrics.protocols import PROTOCOLS
+
+    named, comma, begun = incomplete.rpartition(",")
+    return [f"{named}{comma}{name}" for name in PROTOCOLS if name.startswith(begun)]
+
+
 def complete_recipe(incomplete: str) -> list[str]:
     """Returns the completions of a recipe: shipped names, and the folders and YAML files under the cursor."""
     from risctl.recipe.shipped import shipped_recipes

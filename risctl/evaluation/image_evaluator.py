@@ -173,7 +173,7 @@ def _score(
     refs = {row: store.ref(row) for row in {task.ref for task in tasks}}
     # By rows in memory, as predictions are: decoded RLEs lie by columns, and comparing across orders is slow.
     targets = {row: np.ascontiguousarray(rle.decode(store.mask(row))) for row in refs}
-    facts = {row: attributes_of(store, ref, target=targets[row]) for row, ref in refs.items()}
+    facts = {row: attributes_of(store, ref, pixels=int(np.count_nonzero(targets[row]))) for row, ref in refs.items()}
     precise = any(protocol.average_precision for protocol in accumulator.protocols.values())
     for one, sentence, prediction in zip(tasks, sentences, predictor.predict(image, texts), strict=True):
         ref = refs[one.ref]

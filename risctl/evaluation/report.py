@@ -139,6 +139,7 @@ class Report:
         device: The device.
         processes: How many processes shared the work.
         notes: Warnings that arose on the way.
+        predictions: What was scored, where another tool predicted it; empty for a model.
         videos: Names of the videos by image id, where samples are of videos.
         published: The figures beside the published ones, where they were asked for.
     """
@@ -158,6 +159,7 @@ class Report:
     device: str
     processes: int = 1
     notes: tuple[str, ...] = field(default=())
+    predictions: str = ""
     videos: Mapping[int, str] = field(default_factory=dict)
     published: PublishedComparison | None = None
 
@@ -174,6 +176,7 @@ class Report:
         device: object,
         processes: int = 1,
         notes: Sequence[str] = (),
+        predictions: str = "",
     ) -> Report:
         """Returns the report of `results` on a split of `store`; it counts the samples of the longest result."""
         rows = max((result.rows for result in results), key=len)
@@ -193,6 +196,7 @@ class Report:
             device=str(device),
             processes=processes,
             notes=tuple(notes),
+            predictions=predictions,
         )
 
     def beside_published(self, trained: Trained, *, departures: tuple[str, ...] = ()) -> Report:
@@ -281,7 +285,8 @@ class Report:
         name = f"{self.dataset} ({self.split_by})" if self.split_by else self.dataset
         head = [
             f"{name}, split {self.split}: {self.images} images, {self.refs} refs, {self.sentences} sentences",
-            f"texts: {self.text_field}; data {_short(self.fingerprint)}; checkpoint {_short(self.checkpoint)}",
+            f"texts: {self.text_field}; data {_short(self.fingerprint)}; "
+            + (f"predictions {self.predictions}" if self.predictions else f"checkpoint {_short(self.checkpoint)}"),
             f"{self.seconds:.1f} s on {self.device} ({speed})",
         ]
         blocks = ["\n".join(head), *(result.to_text() for result in self.results.values())]

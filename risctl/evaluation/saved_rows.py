@@ -168,7 +168,7 @@ def _protocol(name: str, records: list[dict[str, Any]], *, path: Path) -> Protoc
         raise DataError(f"{path}: the rows of {name} have several thresholds: {sorted(thresholds)}")
     protocol = get_protocol(name)
     said = records[0].get("threshold_source")
-    known: tuple[ThresholdSource, ...] = ("recipe", "option")
+    known: tuple[ThresholdSource, ...] = ("recipe", "option", "masks")
     source = next((one for one in known if said == one), None)
     for threshold in thresholds:
         if source and all(record.get("threshold_source") == source for record in records):

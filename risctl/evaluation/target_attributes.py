@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from risctl.data.store.reader import Store
 from risctl.data.store.rows import RefRow
 from risctl.metrics.rows import Facts
 
 
-def attributes_of(store: Store, ref: RefRow, *, target: np.ndarray) -> Facts:
-    """Returns the attributes of the target of `ref`, whose mask is `target`, bool (H, W)."""
+def attributes_of(store: Store, ref: RefRow, *, pixels: int) -> Facts:
+    """Returns the attributes of the target of `ref`, whose mask has `pixels` set pixels."""
+    size = int(store.numbers("images/height")[ref.image]) * int(store.numbers("images/width")[ref.image])
     there = store.annotations_of(ref.image)
     wanted = set(ref.category_ids)
     categories = store.numbers("annotations/category")[there].tolist()
@@ -22,6 +21,6 @@ def attributes_of(store: Store, ref: RefRow, *, target: np.ndarray) -> Facts:
                 store.categories.get(category_id, f"category {category_id}") for category_id in ref.category_ids
             )
         ),
-        area=float(np.count_nonzero(target)) / max(1, target.size),
+        area=pixels / max(1, size),
         distractors=len(set(alike) - set(ref.annotations)),
     )

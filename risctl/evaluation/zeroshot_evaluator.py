@@ -260,7 +260,10 @@ def _one_image(
     masks = [(annotation.category_id, rle.decode(annotation.mask)) for annotation in annotations]
     targets = {ref: np.ascontiguousarray(rle.decode(store.mask(ref))) for ref in refs}
     best = {ref: _best(proposals, target) for ref, target in targets.items()}
-    facts = {ref: attributes_of(store, store.ref(ref), target=target) for ref, target in targets.items()}
+    facts = {
+        ref: attributes_of(store, store.ref(ref), pixels=int(np.count_nonzero(target)))
+        for ref, target in targets.items()
+    }
     nothing = np.zeros(input_image.size, dtype=bool)
     for position, (ref, sentence) in enumerate(tasks):
         answer = answers.get(position)

@@ -100,7 +100,8 @@ class Accumulator:
         """Measures one sample.
 
         Args:
-            prediction: A probability map (H, W) of a float type, a bool mask (H, W), or an RLE.
+            prediction: A probability map (H, W) of a float type, a bool mask (H, W), or an RLE. A mask may also have
+                the size at which all protocols compare.
             target: A bool mask (H, W), or an RLE.
             key: Which sample of the dataset this is.
             image_id: The publisher's id of the image.
@@ -227,8 +228,11 @@ class Accumulator:
         uncleared: tuple[np.ndarray, np.ndarray | None] | None,
     ) -> dict[Setting, tuple[Overlap, float]]:
         for mask in (prediction, *(() if uncleared is None else uncleared[:1])):
-            if size_of(mask) != size_of(target):
-                raise ValueError(f"prediction {size_of(mask)} and target {size_of(target)} differ in (height, width)")
+            size = size_of(mask)
+            # A mask may have the size already at which it is compared.
+            ready = not is_probable(mask) and all(resolution == size for resolution, _, _ in self._overlaps)
+            if size != size_of(target) and not ready:
+                raise ValueError(f"prediction {size} and target {size_of(target)} differ in (height, width)")
         sides = {False: _Sides(prediction, target, at_input)}
         sides[True] = sides[False] if uncleared is None else _Sides(uncleared[0], target, uncleared[1])
         # Only probabilities meet a threshold: for masks, protocols that differ in nothing else share the work.

@@ -14,7 +14,7 @@ import numpy as np
 from risctl.errors import UsageError, unknown_name
 
 Resolution = Literal["original"] | tuple[int, int]
-ThresholdSource = Literal["protocol", "recipe", "option", "saved"]
+ThresholdSource = Literal["protocol", "recipe", "option", "saved", "masks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class Protocol:
         threshold_rule: Whether the convention as published fixes the threshold ("fixed", "argmax" of two classes) or
             leaves it to the model ("open").
         threshold_source: Where the threshold comes from: "protocol", the model's "recipe", an "option" that was given,
-            or "saved" rows that do not say.
+            "saved" rows that do not say, or nowhere as predictions came as "masks".
         other_threshold: The threshold of the model's recipe, where the protocol's own takes its place.
         empty: The IoU (or J) of a sample where both masks are empty.
         no_target: "ordinary" treats samples without a target like all others; "counted" puts them into the mean by the
@@ -111,10 +111,13 @@ class Protocol:
     def _where(self) -> str:
         if self.resolution == "original":
             return "compared at original size"
-        return f"compared at {self.where()}, target by nearest, prediction by bilinear resizing"
+        how = "masks by nearest" if self.threshold_source == "masks" else "target by nearest, prediction by bilinear"
+        return f"compared at {self.where()}, {how} resizing"
 
     def threshold_text(self) -> str:
         """Returns the threshold in words, with where it comes from."""
+        if self.threshold_source == "masks":
+            return "masks as predicted, which meet no threshold"
         fixed = self.threshold_rule != "open"
         bound = f"probability > {self.threshold:g}"
         if self.threshold_source == "option":

@@ -244,9 +244,10 @@ def _from_one(part: dict[str, Any], *, height: int, width: int) -> RLE:
         return _text(coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width))
     if isinstance(counts, bytes):
         counts = counts.decode("ascii", errors="replace")
-    if not isinstance(counts, str) or _run_total(counts) != height * width:
+    mask: RLE | None = {"size": [height, width], "counts": counts} if isinstance(counts, str) else None
+    if mask is None or not is_sound(mask):
         raise DataError(f"the counts of an RLE do not fill {height}x{width}: {_short(counts)}")
-    return {"size": [height, width], "counts": counts}
+    return mask
 
 
 def _run_total(counts: str) -> int:

@@ -23,6 +23,7 @@ from risctl.cli.options import (
     SplitOption,
     StoreOption,
     TextFieldOption,
+    complete_protocol,
     text_field_of,
 )
 from risctl.cli.report_option import PicturesOption, ReportOption, claim_outputs, write_reports
@@ -34,14 +35,6 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: risctl eval --model runs/vlt-scenes --data scenes.h5 --split val --protocol original,lavt"
 
 app = typer.Typer()
-
-
-def complete_protocol(incomplete: str) -> list[str]:
-    """Returns the completions of a list of protocols."""
-    from risctl.metrics.protocols import PROTOCOLS
-
-    named, comma, begun = incomplete.rpartition(",")
-    return [f"{named}{comma}{name}" for name in PROTOCOLS if name.startswith(begun)]
 
 
 @app.command("eval", epilog=EXAMPLE)

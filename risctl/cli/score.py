@@ -1,0 +1,204 @@
+"""`risctl score`: judges masks that any other tool wrote."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from risctl.cli import console
+from risctl.cli.options import (
+    JsonOption,
+    OverwriteOption,
+    QuietOption,
+    RowsOption,
+    SplitOption,
+    TextFieldOption,
+    complete_protocol,
+    text_field_of,
+)
+from risctl.cli.report_option import PicturesOption, ReportOption, claim_outputs, write_reports
+
+if TYPE_CHECKING:
+    from risctl.data.store.reader import TextField
+
+EXAMPLE = "Example: risctl score masks.jsonl --data refcoco-unc.h5 --split val --protocol lavt,original"
+
+app = typer.Typer()
+
+
+class KeyName(StrEnum):
+    """What names the expressions in a file of predictions."""
+
+    sent_id = "sent_id"
+    ref_id = "ref_id"
+    text = "text"
+    image_id = "image_id"
+
+
+class MissingRule(StrEnum):
+    """What becomes of sentences without a prediction."""
+
+    refuse = "refuse"
+    empty = "empty"
+    skip = "skip"
+
+
+class ResizeRule(StrEnum):
+    """How masks of another size than their image are brought to it."""
+
+    nearest = "nearest"
+
+
+@app.command("score", epilog=EXAMPLE)
+def score(
+    predictions: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[PREDICTIONS]",
+            help="COCO results (.json), JSON Lines with `segmentation` (RLE or polygons), a folder or zip of "
+            "SENTID.png or REFID_INDEX.png, or a .npz of such arrays.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", "-d", help="A store made by `risctl prepare`.", show_default=False)
+    ] = None,
+    split: SplitOption = "val",
+    protocol: Annotated[
+        str,
+        typer.Option(
+            "--protocol",
+            "-p",
+            metavar="NAME[,NAME…]",
+            help="The protocols of the figures, all in one pass: original, lavt, cris, mcn, rela, mmdet, a2d, davis, "
+            "zsris, phrasecut.",
+            autocompletion=complete_protocol,
+        ),
+    ] = "original",
+    key: Annotated[
+        KeyName | None,
+        typer.Option(
+            "--key",
+            help="What names the expressions: sent_id; ref_id (with sent_index); text (with image_id); image_id, where "
+            "each image has one. Default: the first of them that the predictions have.",
+            show_default=False,
+        ),
+    ] = None,
+    missing: Annotated[
+        MissingRule | None,
+        typer.Option(
+            "--missing",
+            help="Sentences without a prediction: refuse, count as empty masks, or skip. Default: refuse.",
+            show_default=False,
+        ),
+    ] = None,
+    resize: Annotated[
+        ResizeRule | None,
+        typer.Option(
+            "--resize",
+            help="Bring masks of another size to that of their image, if its shape is the same to a pixel.",
+            show_default=False,
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold", min=0.0, max=1.0, help="For arrays of probabilities: a mask is where they exceed this."
+        ),
+    ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Refuse unknown predictions, several of a sentence, and masks that are empty."),
+    ] = False,
+    lenient: Annotated[
+        bool, typer.Option("--lenient", help="Count predictions that cannot be read as missing, as empty masks.")
+    ] = False,
+    template: Annotated[
+        Path | None,
+        typer.Option(
+            "--template",
+            metavar="STORE",
+            help="Print what the split of this store asks instead, as JSON Lines for another tool to fill in.",
+            show_default=False,
+        ),
+    ] = None,
+    rows: RowsOption = None,
+    report: ReportOption = None,
+    pictures: PicturesOption = 12,
+    text_field: TextFieldOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Judge masks that any other tool wrote: figures, rows and report as `eval` gives them, without a model.
+
+    Predictions are matched by what names their expression, never by their order. Missing, unknown, broken and wrongly
+    sized ones are counted and named. `--rows` can be compared with those of other runs by `risctl compare`.
+    """
+    from risctl.data.store.reader import Store
+    from risctl.errors import UsageError
+    from risctl.evaluation.scoring.open_source import ACCEPTED, open_predictions
+    from risctl.evaluation.scoring.score import score_predictions
+    from risctl.metrics.protocols import get_protocols
+
+    field: TextField = "sent" if text_field is None else text_field_of(text_field)
+    if template is not None:
+        if predictions is not None or data is not None:
+            raise UsageError("--template prints what is asked; leave PREDICTIONS and --data out")
+        _print_template(template, split=split, text_field=field)
+        return
+    if predictions is None or data is None:
+        raise UsageError(f"name the predictions and --data STORE; predictions are {ACCEPTED}")
+    protocols = get_protocols(protocol)
+    outputs = claim_outputs(inputs=[predictions, data], overwrite=overwrite, reports=report, others=[rows])
+    with console.quiet_if(quiet), Store(data) as store:
+        store.sentences(split)  # An unknown split is an error before the predictions are read.
+        source = open_predictions(predictions)
+        try:
+            console.say(f"{predictions}, {source.kind}, on {data}, split {split}")
+            with console.counting("score") as progress:
+                evaluation, coverage, masks = score_predictions(
+                    source,
+                    store,
+                    split=split,
+                    protocols=protocols,
+                    text_field=field,
+                    key=None if key is None else key.value,
+                    missing=None if missing is None else missing.value,
+                    resize=None if resize is None else "nearest",
+                    threshold=threshold,
+                    strict=strict,
+                    lenient=lenient,
+                    progress=progress,
+                )
+            written: dict[str, Any] = {}
+            if rows is not None:
+                evaluation.write_rows(rows, outputs=outputs)
+                console.say(f"rows: {rows}")
+                written["rows"] = str(rows)
+            about = {"predictions": str(predictions), "data": str(data)}
+            written |= write_reports(
+                report,
+                evaluation,
+                about=about,
+                store=store,
+                masks_of=masks.decoded,
+                pictures=pictures,
+                outputs=outputs,
+            )
+        finally:
+            source.close()
+        coverage_data = {"predictions": coverage.to_dict(), "data": str(data)}
+        console.result(evaluation.to_text(), data={**evaluation.to_dict(), **coverage_data, **written}, as_json=as_json)
+
+
+def _print_template(path: Path, *, split: str, text_field: TextField) -> None:
+    from risctl.data.store.reader import Store
+    from risctl.evaluation.scoring.template import template
+
+    with Store(path) as store:
+        for record in template(store, split=split, text_field=text_field):
+            console.result("", data=record, as_json=True)
