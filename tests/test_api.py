@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.http_server import running, serve, status
+from helpers.prediction_files import asked, json_lines, shifted_targets
 from helpers.small_models import VLT
 from helpers.tiny import tiny_store
 from PIL import Image
@@ -24,7 +25,7 @@ from risctl.vision import image_inputs
 from risctl.vision.image_inputs import read_input
 
 # `resume` and `evaluate` go on from what the example of `train` leaves.
-DOCUMENTED = ("load", "train", "resume", "evaluate", "Predictor", "VideoPredictor", "Prediction", "Store")
+DOCUMENTED = ("load", "train", "resume", "evaluate", "score", "Predictor", "VideoPredictor", "Prediction", "Store")
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("photo.jpg", "table.jpg", *(f"street/{index}.jpg" for index in range(2))):
         Image.fromarray(pixels).save(folder / name)
     store = tiny_store(folder).rename(folder / "data.h5")
+    json_lines(folder, asked(store, "val"), shifted_targets(store, "val")).rename(folder / "masks.jsonl")
     recipe = parse_recipe(
         {
             "name": "small",

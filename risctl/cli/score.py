@@ -179,7 +179,7 @@ def score(
                 evaluation.write_rows(rows, outputs=outputs)
                 console.say(f"rows: {rows}")
                 written["rows"] = str(rows)
-            about = {"predictions": str(predictions), "data": str(data)}
+            about = {"data": str(data)}
             written |= write_reports(
                 report,
                 evaluation,
@@ -191,8 +191,8 @@ def score(
             )
         finally:
             source.close()
-        coverage_data = {"predictions": coverage.to_dict(), "data": str(data)}
-        console.result(evaluation.to_text(), data={**evaluation.to_dict(), **coverage_data, **written}, as_json=as_json)
+        told = {**about, **evaluation.to_dict(), "coverage": coverage.to_dict(), **written}
+        console.result(evaluation.to_text(), data=told, as_json=as_json)
 
 
 def _print_template(path: Path, *, split: str, text_field: TextField) -> None:

@@ -268,6 +268,7 @@ class Report:
             "total_sentences": self.total_sentences,
             "text_field": self.text_field,
             "checkpoint": self.checkpoint,
+            "predictions": self.predictions or None,
             "protocol": next(iter(self.results)),
             "figures": first["figures"],
             "intervals": first["intervals"],

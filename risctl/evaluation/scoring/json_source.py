@@ -77,6 +77,8 @@ class JsonSource:
     def _entry(self, position: Position, text: bytes) -> Entry:
         try:
             record = parse_json(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"it is not JSON ({error.msg} at character {error.pos + 1:,})") from None
         except ValueError as error:
             raise ValueError(f"it is not JSON ({error})") from None
         if not isinstance(record, dict):

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
 
 from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store, TextField
@@ -16,163 +13,80 @@ from risctl.data.store.rows import RefRow
 from risctl.errors import DataError, UsageError
 from risctl.evaluation.image_evaluator import trained_on
 from risctl.evaluation.report import Report, Result
-from risctl.evaluation.scoring.masks import Resize, WrongSizeError, checked, united
-from risctl.evaluation.scoring.matching import Matches, Scored, Tally, match, sentence_names
+from risctl.evaluation.scoring.coverage import Coverage, Missing
+from risctl.evaluation.scoring.masks import Resize, WrongSizeError
+from risctl.evaluation.scoring.matching import Matches, Tally, match, sentence_names
+from risctl.evaluation.scoring.open_source import open_predictions
+from risctl.evaluation.scoring.predicted_masks import PredictedMasks
 from risctl.evaluation.scoring.source import PredictionSource, UnreadableMaskError, digest
 from risctl.evaluation.target_attributes import attributes_of
 from risctl.metrics.accumulator import Accumulator
-from risctl.metrics.overlaps import Mask, target_mask
-from risctl.metrics.protocols import Protocol
+from risctl.metrics.overlaps import Mask
+from risctl.metrics.protocols import Protocol, get_protocols
 from risctl.vision import rle
 
 Progress = Callable[[int, int], None]
-Missing = Literal["refuse", "empty", "skip"]
-MISSING: tuple[Missing, ...] = ("refuse", "empty", "skip")
-
-INSTANCE_THRESHOLD = 0.5
-"""Instances of a sentence are united from this score on."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Coverage:
-    """What was done with the predictions.
+def score(
+    predictions: str | Path,
+    data: str | Path,
+    *,
+    split: str = "val",
+    protocol: str = "original",
+    key: str | None = None,
+    missing: Missing | None = None,
+    resize: Resize | None = None,
+    threshold: float | None = None,
+    strict: bool = False,
+    lenient: bool = False,
+) -> Report:
+    """Judges masks that any other tool wrote, as `evaluate` judges a model.
 
-    Attributes:
-        path: The file or folder.
-        kind: What it is, in words.
-        key: What named the expressions.
-        sha256: Its digest.
-        predictions: How many it holds.
-        matched: Sentences that have a prediction.
-        missing: Sentences that have none.
-        missing_as: What was done with these.
-        unknown: Predictions of no sentence of the split.
-        broken: Predictions that could not be read.
-        united: Sentences with several instances.
-        resized: Masks that were resized.
-        empty: Empty masks of sentences that have a target.
+    Args:
+        predictions: COCO results (.json), JSON Lines with `segmentation`, a folder or zip of PNG files named after the
+            expressions, or a .npz of such arrays.
+        data: A store of images.
+        split: A split of the store, or `all`.
+        protocol: Names of protocols between commas.
+        key: What names the expressions: `sent_id`, `ref_id` (with `sent_index`), `text` (with `image_id`) or
+            `image_id`; None takes the first of them that the predictions have.
+        missing: `refuse`, `empty` or `skip`: what becomes of sentences without a prediction. None refuses them, or
+            takes them as empty masks with `lenient`.
+        resize: `nearest` brings masks of another size to that of their image, if its shape is the same to a pixel.
+        threshold: For arrays of probabilities: the mask is where they exceed this.
+        strict: Refuses unknown predictions, several of a sentence, and masks that are empty.
+        lenient: Counts predictions that cannot be read as missing.
+
+    Returns:
+        The report, as `evaluate` returns it.
+
+    Raises:
+        UsageError: A name is unknown, or the options exclude each other.
+        DataError: Predictions are missing, broken, ambiguous, of a wrong size, or of no sentence of the split.
+
+    Example:
+        >>> report = risctl.score("masks.jsonl", "data.h5", split="val", protocol="original,lavt")
+        >>> list(report.results)
+        ['original', 'lavt']
     """
-
-    path: Path
-    kind: str
-    key: str
-    sha256: str
-    predictions: int
-    matched: int
-    missing: int
-    missing_as: Missing
-    unknown: Tally
-    broken: Tally
-    united: int
-    resized: Tally = field(default_factory=Tally)
-    empty: Tally = field(default_factory=Tally)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the coverage, ready for JSON."""
-        return {
-            "path": str(self.path),
-            "kind": self.kind,
-            "key": self.key,
-            "sha256": self.sha256,
-            "predictions": self.predictions,
-            "matched": self.matched,
-            "missing": self.missing,
-            "missing_as": self.missing_as,
-            "unknown": self.unknown.count,
-            "broken": self.broken.count,
-            "several_instances": self.united,
-            "resized": self.resized.count,
-            "empty": self.empty.count,
-        }
-
-    def describe(self) -> str:
-        """Returns what was scored, in words."""
-        return (
-            f"{self.sha256[:12]} ({self.kind}), matched by {self.key}: {self.matched:,} of "
-            f"{self.matched + self.missing:,} sentences"
-        )
-
-    def notes(self) -> Iterator[str]:
-        """Yields what a reader of the figures must know of the predictions."""
-        if self.missing:
-            what = "count as empty masks" if self.missing_as == "empty" else "are left out of the figures"
-            yield f"missing: {self.missing:,} sentences without a prediction {what}"
-        if self.broken.count:
-            yield f"broken: {self.broken.text()} predictions could not be read and count as missing"
-        if self.unknown.count:
-            yield f"unknown: {self.unknown.text()} predictions are of no sentence of the split"
-        if self.united:
-            yield (
-                f"instances: {self.united:,} sentences have several; a mask is the union of those with a score of at "
-                f"least {INSTANCE_THRESHOLD:g}"
-            )
-        if self.resized.count:
-            yield f"resized by nearest neighbour to the size of their images: {self.resized.text()} masks"
-        if self.empty.count:
-            yield f"empty: {self.empty.text()} sentences with a target have an empty mask"
-
-
-class PredictedMasks:
-    """The masks of a source by sentence, checked: what `measure` and the pictures of a report read."""
-
-    def __init__(
-        self,
-        source: PredictionSource,
-        store: Store,
-        matches: Matches,
-        *,
-        protocols: Sequence[Protocol],
-        resize: Resize | None = None,
-        threshold: float | None = None,
-    ) -> None:
-        self._source, self._store, self._matches = source, store, matches
-        self._protocols, self._resize, self._threshold = protocols, resize, threshold
-        self._places = {int(row): place for place, row in enumerate(matches.rows)}
-        self.resized = Tally()
-
-    def of(self, row: int, *, size: tuple[int, int]) -> tuple[Mask, float, bool | None] | None:
-        """Returns mask, score and "says none" of the sentence of `row`; None where it has no prediction.
-
-        Args:
-            row: The sentence's row.
-            size: (height, width) of its image.
-
-        Raises:
-            WrongSizeError: The mask has another size than its image.
-            UnreadableMaskError: The mask cannot be read.
-        """
-        several = self._matches.of(self._places[row])
-        if not several:
-            return None
-        score = max((one.score for one in several if one.score is not None), default=1.0)
-        if self._matches.instances:
-            several = [one for one in several if one.score is not None and one.score >= INSTANCE_THRESHOLD]
-        masks = [self._mask(one, size) for one in several]
-        none = several[0].says_none if len(several) == 1 else None
-        return (united(masks) if masks else rle.empty(*size)), score, none
-
-    def _mask(self, one: Scored, size: tuple[int, int]) -> Mask:
-        where = self._source.where(one.position)
+    with Store(data) as store:
+        source = open_predictions(Path(predictions))
         try:
-            found = self._source.mask(one.position, height=size[0], width=size[1])
-            mask, resized = checked(
-                found, size=size, protocols=self._protocols, resize=self._resize, threshold=self._threshold
-            )
-        except WrongSizeError as error:
-            raise WrongSizeError(f"{where}: {error}") from None
-        except UnreadableMaskError as error:
-            raise UnreadableMaskError(f"{where}: {error}") from None
-        if resized:
-            self.resized.add(where)
-        return mask
-
-    def decoded(self, rows: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Yields (row, bool mask (H, W)) of sentences, at the size of their images, as pictures of a report need it."""
-        for row in rows:
-            image = self._store.image(self._store.sentence(row).image)
-            found = self.of(row, size=(image.height, image.width))
-            mask = np.zeros((image.height, image.width), dtype=bool) if found is None else _dense(found[0])
-            yield row, target_mask(mask, resolution=(image.height, image.width))
+            return score_predictions(
+                source,
+                store,
+                split=split,
+                protocols=get_protocols(protocol),
+                key=key,
+                missing=missing,
+                resize=resize,
+                threshold=threshold,
+                strict=strict,
+                lenient=lenient,
+            )[0]
+        finally:
+            source.close()
 
 
 def score_predictions(
@@ -311,7 +225,7 @@ def _measured(
             continue
         except UnreadableMaskError as error:
             if not lenient or missing == "refuse":
-                raise DataError(f"{error}; mend it, or count such predictions as missing with --lenient") from None
+                raise masks.error(f"{error}; mend it, or count such predictions as missing with --lenient") from None
             broken.add(str(error).partition(":")[0])
             found = None
         if found is None and missing == "skip":
@@ -337,7 +251,7 @@ def _measured(
         if progress is not None:
             progress(done, len(matches.rows))
     if wrong.count:
-        raise DataError(f"{wrong.count:,} masks have another size than their images: {wrong.first[0]}")
+        raise masks.error(f"{wrong.count:,} masks have another size than their images: {wrong.first[0]}")
     if not len(accumulator):
         raise DataError("no sentence has a prediction that can be read, so there is nothing to measure")
     return accumulator, broken, empty
@@ -345,10 +259,6 @@ def _measured(
 
 def _is_empty(mask: Mask) -> bool:
     return rle.area(mask) == 0 if isinstance(mask, dict) else not mask.any()
-
-
-def _dense(mask: Mask) -> np.ndarray:
-    return rle.decode(mask) if isinstance(mask, dict) else mask
 
 
 def _joined(one: Tally, other: Tally) -> Tally:

@@ -28,7 +28,8 @@ def render_markdown(report: Json) -> str:
     unit = report["unit"]
     facts = {
         "Model": report.get("model"),
-        "Checkpoint (SHA-256)": report["checkpoint"] or "none",
+        "Predictions": report.get("predictions"),
+        "Checkpoint (SHA-256)": report["checkpoint"] or (None if report.get("predictions") else "none"),
         "Data": report.get("data"),
         "Fingerprint of the data": dataset["fingerprint"],
         f"{unit.capitalize()}s, refs, sentences": f"{report['images']}, {report['refs']}, {report['sentences']} "

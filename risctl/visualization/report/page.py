@@ -72,7 +72,8 @@ def render_page(report: Json, *, listing: Listing, pictures: Sequence[Illustrate
 def _header(report: Json, title: str) -> Markup:
     facts = {
         "Model": report.get("model"),
-        "Checkpoint (SHA-256)": report["checkpoint"] or "none",
+        "Predictions": report.get("predictions"),
+        "Checkpoint (SHA-256)": report["checkpoint"] or (None if report.get("predictions") else "none"),
         "Data": report.get("data"),
         "Dataset": f"{dataset_name(report)}, fingerprint {report['dataset']['fingerprint']}",
         "Split": report["split"],
