@@ -74,7 +74,7 @@ def score(
             "-p",
             metavar="NAME[,NAME…]",
             help="The protocols of the figures, all in one pass: original, lavt, cris, mcn, rela, mmdet, a2d, davis, "
-            "zsris, phrasecut.",
+            "zsris, phrasecut, lisa, reasonseg.",
             autocompletion=complete_protocol,
         ),
     ] = "original",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from risctl.data.ignored import ignored_region
 from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store, TextField
 from risctl.distributed import failing_together, gather, rank_and_world_size
@@ -174,6 +175,7 @@ def _score(
     # By rows in memory, as predictions are: decoded RLEs lie by columns, and comparing across orders is slow.
     targets = {row: np.ascontiguousarray(rle.decode(store.mask(row))) for row in refs}
     facts = {row: attributes_of(store, ref, pixels=int(np.count_nonzero(targets[row]))) for row, ref in refs.items()}
+    ignored = ignored_region(store, sentences[0].image)
     precise = any(protocol.average_precision for protocol in accumulator.protocols.values())
     for one, sentence, prediction in zip(tasks, sentences, predictor.predict(image, texts), strict=True):
         ref = refs[one.ref]
@@ -194,6 +196,7 @@ def _score(
             facts=facts[one.ref],
             others=_others(prediction) if precise else (),
             at_input=prediction.input_probability,
+            ignored=ignored,
         )
 
 

@@ -96,6 +96,7 @@ class Accumulator:
         facts: Facts = UNKNOWN,
         others: Sequence[tuple[float, np.ndarray]] = (),
         at_input: np.ndarray | None = None,
+        ignored: Mask | None = None,
     ) -> None:
         """Measures one sample.
 
@@ -118,12 +119,17 @@ class Accumulator:
             facts: What the data says of the target, for breakdowns.
             others: Score and probability map (H, W) of the system's further candidates, for average precision.
             at_input: The probability map at the size of the system's input; protocols of that resolution compare it.
+            ignored: Pixels that count neither in the prediction nor in the target; by default none.
 
         Raises:
             ValueError: The key came before, or the sizes differ. Nothing is added then.
         """
         if key in self._keys:
             raise ValueError(f"sample {key} was added before; each counts once")
+        if ignored is not None:
+            prediction, target = _without(prediction, ignored), _without(target, ignored)
+            at_input = None if at_input is None else _without(at_input, ignored)
+            uncleared = None if uncleared is None else (_without(uncleared[0], ignored), uncleared[1])
         measured = self._measure(prediction, target, at_input, uncleared)
         further = {setting: self._measure_others(others, target, setting) for setting in self._precise}
         if targeted is None:
@@ -278,6 +284,13 @@ class _Sides:
         if resolution not in self._wanted:
             self._wanted[resolution] = target_mask(self._target, resolution=resolution)
         return self._wanted[resolution]
+
+
+def _without(mask: Mask, ignored: Mask) -> np.ndarray:
+    """Returns a mask or probability map that is 0 where `ignored` is set, which is resized to it if need be."""
+    dense = rle.decode(mask) if isinstance(mask, dict) else mask
+    left_out = target_mask(ignored, resolution=(dense.shape[0], dense.shape[1]))
+    return np.where(left_out, np.zeros((), dtype=dense.dtype), dense)
 
 
 def _setting(protocol: Protocol) -> Setting:

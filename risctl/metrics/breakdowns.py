@@ -158,7 +158,7 @@ def headline(protocol: Protocol) -> str:
     """Returns the name of the figure that stands for a protocol where there is room for one only."""
     if protocol.boundary:
         return "J&F"
-    return "gIoU" if protocol.no_target == "counted" else "mIoU"
+    return "gIoU" if protocol.no_target == "counted" else protocol.names[1]
 
 
 def measured(breakdown: Breakdown, rows: Rows, protocol: Protocol, *, resamples: int = 0) -> dict[str, Part]:

@@ -47,9 +47,12 @@ def terms(rows: Rows, protocol: Protocol) -> Terms:
         return _no_target_terms(rows, protocol)
     every = np.ones(len(rows))
     iou = ious(rows.intersection, rows.union, protocol)
+    # What is added to a sum is shared out among its terms.
+    more_union, more_samples = (value / max(1, len(rows)) for value in protocol.sum_smoothing)
+    of_sums, of_means = protocol.names
     found: Terms = {
-        "oIoU": (rows.intersection.astype(np.float64), rows.union.astype(np.float64)),
-        "mIoU": (iou, every),
+        of_sums: (rows.intersection.astype(np.float64), rows.union + more_union),
+        of_means: (iou, every + more_samples),
     }
     for name, bound in protocol.precisions:
         found[name] = (_reaches(iou, bound, protocol), every)

@@ -40,6 +40,8 @@ class Protocol:
         precisions: The thresholds of Pr@X, as (name, X).
         sentences: Whether all expressions of a ref count, or the first.
         smoothing: Added to intersection and union.
+        names: What the ratio of sums and the mean of ratios are called.
+        sum_smoothing: Added to the sum of unions, and to the number of samples.
         single: Whether IoUs are computed in float32.
         average_precision: Whether AP by COCO's evaluator is reported too.
         boundary: Whether J and F are reported in place of IoU.
@@ -59,6 +61,8 @@ class Protocol:
     precisions: tuple[tuple[str, float], ...] = ()
     sentences: Literal["all", "first"] = "all"
     smoothing: tuple[float, float] = (0.0, 0.0)
+    names: tuple[str, str] = ("oIoU", "mIoU")
+    sum_smoothing: tuple[float, float] = (0.0, 0.0)
     single: bool = False
     average_precision: bool = False
     boundary: bool = False
@@ -159,6 +163,16 @@ CRIS_PRECISIONS = tuple((name, float(np.float32(value))) for name, value in FIFT
 # MCN compares with numpy.arange(0.5, 1, 0.05), whose steps add up to slightly more than their names say.
 MCN_PRECISIONS = tuple((f"Pr@{value:.2f}", float(value)) for value in np.arange(0.5, 1, 0.05))
 
+_LISA = Protocol(
+    name="lisa",
+    source="LISA validate",
+    empty=1,
+    smoothing=(0.0, 1e-5),
+    names=("cIoU", "gIoU"),
+    sum_smoothing=(1e-10, 1e-5),
+    remark="ignored regions count in neither mask",
+)
+
 _ALL = (
     Protocol(
         name="original",
@@ -237,6 +251,8 @@ _ALL = (
         threshold_rule="open",
         single=True,
     ),
+    _LISA,
+    replace(_LISA, name="reasonseg", source="LISA validate on ReasonSeg", sentences="first"),
     Protocol(
         name="phrasecut",
         source="PhraseCut evaluator, masks",

@@ -22,7 +22,8 @@ def cases(shared: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "folder", ["vlt", "step_parts", "metrics", "global_local_clip", "referformer", "zsi", "lavt", "rela"]
+    "folder",
+    ["vlt", "step_parts", "metrics", "more_metrics", "global_local_clip", "referformer", "zsi", "lavt", "rela"],
 )
 def test_every_case_of_a_system_passes(cases: Path, folder: str) -> None:
     if not cases.is_dir():

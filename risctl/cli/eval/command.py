@@ -49,7 +49,8 @@ def evaluate_model(
             "-p",
             metavar="NAME[,NAME…]",
             help="The protocols of the figures, all in one pass: original, lavt, cris, mcn, rela, mmdet, a2d, davis, "
-            "zsris, phrasecut. Default: the checkpoint's. For detection by category: zsi or gzsi, alone.",
+            "zsris, phrasecut, lisa, reasonseg. Default: the checkpoint's. For detection by category: zsi or gzsi, "
+            "alone.",
             autocompletion=complete_protocol,
             show_default=False,
         ),

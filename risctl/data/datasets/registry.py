@@ -7,6 +7,7 @@ from risctl.data.datasets.coco_phrases.descriptor import COCO_PHRASES
 from risctl.data.datasets.coco_zsi.descriptor import COCO_ZSI_48_17, COCO_ZSI_65_15
 from risctl.data.datasets.descriptor import DatasetDescriptor
 from risctl.data.datasets.phrasecut.descriptor import PHRASECUT
+from risctl.data.datasets.reasonseg.descriptor import REASONSEG
 from risctl.data.datasets.ref_video.descriptor import REF_DAVIS17, REF_YOUTUBE_VOS
 from risctl.data.datasets.refer.descriptor import GREFCOCO, REFCLEF, REFCOCO, REFCOCO_PLUS, REFCOCOG
 from risctl.data.datasets.scenes.descriptor import SCENES
@@ -22,6 +23,7 @@ DATASETS: dict[str, DatasetDescriptor] = {
     "refclef": REFCLEF,
     "grefcoco": GREFCOCO,
     "phrasecut": PHRASECUT,
+    "reasonseg": REASONSEG,
     "scenes": SCENES,
     "coco-phrases": COCO_PHRASES,
     "coco-zsi-48-17": COCO_ZSI_48_17,

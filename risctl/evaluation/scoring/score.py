@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from risctl.data.ignored import ignored_region
 from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store, TextField
 from risctl.data.store.rows import RefRow
@@ -216,6 +217,7 @@ def _measured(
             target = store.mask(sentence.ref)
             size = (target["size"][0], target["size"][1])
             facts = attributes_of(store, ref, pixels=rle.area(target))
+            ignored = ignored_region(store, ref.image)
         if first_only and row != ref.sentences[0]:
             continue
         try:
@@ -247,6 +249,7 @@ def _measured(
             predicted_none=none,
             first=row == ref.sentences[0],
             facts=facts,
+            ignored=ignored,
         )
         if progress is not None:
             progress(done, len(matches.rows))

@@ -1,0 +1,1 @@
+"""ReasonSeg: images with questions that take reasoning, and regions that evaluation ignores."""
