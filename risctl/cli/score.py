@@ -10,6 +10,8 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.options import (
+    Beside,
+    BesideOption,
     JsonOption,
     OverwriteOption,
     QuietOption,
@@ -128,6 +130,7 @@ def score(
     rows: RowsOption = None,
     report: ReportOption = None,
     pictures: PicturesOption = 12,
+    beside: BesideOption = None,
     text_field: TextFieldOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -140,6 +143,7 @@ def score(
     """
     from risctl.data.store.reader import Store
     from risctl.errors import UsageError
+    from risctl.evaluation.published.beside import Trained
     from risctl.evaluation.scoring.open_source import ACCEPTED, open_predictions
     from risctl.evaluation.scoring.score import score_predictions
     from risctl.metrics.protocols import get_protocols
@@ -174,6 +178,9 @@ def score(
                     lenient=lenient,
                     progress=progress,
                 )
+            trained = Trained(system="", weights="unknown: another tool's predictions", data="unknown")
+            if beside is Beside.published:
+                evaluation = evaluation.beside_published(trained)
             written: dict[str, Any] = {}
             if rows is not None:
                 evaluation.write_rows(rows, outputs=outputs)
@@ -183,6 +190,7 @@ def score(
             written |= write_reports(
                 report,
                 evaluation,
+                trained=trained,
                 about=about,
                 store=store,
                 masks_of=masks.decoded,
