@@ -45,7 +45,7 @@ def test_a_given_threshold_is_stated_as_such() -> None:
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_threshold_is_the_one_given_else_the_protocols_else_the_recipes(name: str) -> None:
     protocol = PROTOCOLS[name]
-    fixed = {"lavt": 0.5, "rela": 0.5, "cris": 0.35, "mcn": 0.35}.get(name)
+    fixed = {"lavt": 0.5, "rela": 0.5, "lisa": 0.5, "reasonseg": 0.5, "cris": 0.35, "mcn": 0.35}.get(name)
     assert (protocol.threshold_rule == "open") == (fixed is None)
     given = protocol.at_threshold(given=0.0, recipe=0.4)
     assert given.threshold == 0 and "probability > 0 as given" in given.describe()
