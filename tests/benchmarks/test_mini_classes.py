@@ -1,4 +1,4 @@
-"""The benchmark of mini's boxes: what counts as right, false and neither."""
+"""The benchmark of the boxes that mini lists for classes: what counts as right, false and neither."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 _SPEC = importlib.util.spec_from_file_location(
-    "mini_boxes", Path(__file__).resolve().parents[2] / "benchmarks" / "mini_boxes.py"
+    "mini_classes", Path(__file__).resolve().parents[2] / "benchmarks" / "mini_classes.py"
 )
 assert _SPEC is not None and _SPEC.loader is not None
 _MODULE = importlib.util.module_from_spec(_SPEC)
-sys.modules["mini_boxes"] = _MODULE
+sys.modules["mini_classes"] = _MODULE
 _SPEC.loader.exec_module(_MODULE)
 Curve, box_ious, compared, judged = _MODULE.Curve, _MODULE.box_ious, _MODULE.compared, _MODULE.judged
 
