@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -31,7 +31,12 @@ class ModelSection(Section):
 
     A subclass declares `system: Literal["<its name>"]`, which tells the sections apart, and the sections `visual` and
     `text` of its encoders.
+
+    Attributes:
+        protocol: The evaluation protocol of recipes that name none.
     """
+
+    protocol: ClassVar[str] = "original"
 
     if TYPE_CHECKING:
         system: str

@@ -82,6 +82,17 @@ class UpsampleBlock(ConvBlock):
         return self.activate(torch.stack(rows, dim=3).flatten(4).flatten(2, 3))
 
 
+def conv_norm_relu(inputs: int, outputs: int, *, kernel: int = 1) -> nn.Sequential:
+    """Returns a convolution without bias that keeps the map's size, batch norm and ReLU."""
+    convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+def upsample_bilinear(x: Tensor) -> Tensor:
+    """Upsamples (B, C, H, W) to (B, C, 2 H, 2 W) bilinearly, corners not aligned."""
+    return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
 def dense(inputs: int, outputs: int) -> nn.Linear:
     """Returns a linear layer with Keras's default initialisation: Glorot uniform weights and zero biases."""
     layer = nn.Linear(inputs, outputs)

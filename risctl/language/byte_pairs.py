@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from risctl.errors import CheckpointError, MachineError, RisctlError
+from risctl.errors import CheckpointError
 from risctl.json_text import parse_json
+from risctl.language.clip_vocabulary import MARK as CLIP_MARK
+from risctl.language.clip_vocabulary import ClipVocabulary
 from risctl.language.pretrained_tokens import MARK as TOKENIZER_MARK
 from risctl.language.pretrained_tokens import PretrainedTokens
-from risctl.language.subword_vocabulary import SubwordVocabulary
+from risctl.language.subword_vocabulary import SubwordVocabulary, tokenizer_file
 from risctl.language.vocabulary import Vocabulary
-from risctl.network.hub import hub_file
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -119,26 +120,11 @@ def vocabulary_from_list(words: Sequence[str]) -> Vocabulary:
     """
     if words and words[0] == TOKENIZER_MARK:
         return PretrainedTokens.from_list(words)
+    if words and words[0] == CLIP_MARK:
+        return ClipVocabulary.from_list(words)
     if not words or words[0] != MARK:
         return Vocabulary.from_list(words)
     if words.count(MARK) != 2:
         raise CheckpointError("expected a byte-pair vocabulary of tokens and merges; it is damaged")
     middle = list(words).index(MARK, 1)
     return BytePairs(words[1:middle], words[middle + 1 :])
-
-
-def tokenizer_file(source: str, name: str) -> Path:
-    """Returns the file `name` of a tokenizer on the hub, from the hub's cache if it is there.
-
-    Raises:
-        MachineError: It is neither cached nor reachable.
-    """
-    try:
-        return hub_file(source, name)
-    except RisctlError:
-        raise
-    except Exception as error:  # anything the network and the hub can raise
-        raise MachineError(
-            f"expected {name} of {source!r} in a folder of that name, in the hub's cache or on the net, got: "
-            f"{str(error).splitlines()[0]}"
-        ) from error

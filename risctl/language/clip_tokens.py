@@ -69,6 +69,16 @@ def load_tokens(path: Path, *, context: int) -> ClipTokens:
     Raises:
         CheckpointError: None of these is there, or it cannot be read.
     """
+    return ClipTokens(_read_tokenizer(path), context=context)
+
+
+def tokenizer_definition(path: Path) -> str:
+    """Returns a tokenizer as JSON of the `tokenizers` library; arguments and errors as in `load_tokens`."""
+    definition: str = _read_tokenizer(path).backend_tokenizer.to_str()
+    return definition
+
+
+def _read_tokenizer(path: Path) -> Any:
     from transformers import CLIPTokenizer
 
     if path.is_dir() and (path / MERGES_FILE).is_file() and not is_tokenizer_folder(path):
@@ -79,11 +89,10 @@ def load_tokens(path: Path, *, context: int) -> ClipTokens:
                 raise CheckpointError(
                     f"expected tokenizer.json, or vocab.json and merges.txt, in {path}; found neither"
                 )
-            return ClipTokens(CLIPTokenizer.from_pretrained(str(path), local_files_only=True), context=context)
+            return CLIPTokenizer.from_pretrained(str(path), local_files_only=True)
         vocabulary, merges = _published(path)
         # The hint says list[str]; the tokenizer hands the merges on to tokenizers' BPE, which takes pairs only.
-        tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges)  # type: ignore[arg-type]
-        return ClipTokens(tokenizer, context=context)
+        return CLIPTokenizer(vocab=vocabulary, merges=merges)  # type: ignore[arg-type]
     except CheckpointError:
         raise
     except Exception as error:  # the tokenizers library raises plain Exception

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from risctl.errors import CheckpointError
 from risctl.language.subword_vocabulary import SubwordVocabulary
@@ -16,7 +16,13 @@ MARK = "<tokenizer>"
 
 
 class PretrainedTokens(SubwordVocabulary):
-    """The tokens of any fast tokenizer, start and end tokens included as the model wants them."""
+    """The tokens of any fast tokenizer, start and end tokens included as the model wants them.
+
+    Attributes:
+        mark: First entry of the list that a checkpoint keeps of it.
+    """
+
+    mark: ClassVar[str] = MARK
 
     def __init__(self, definition: str) -> None:
         """Builds the tokenizer from its JSON. Raises `CheckpointError` if it is none."""
@@ -31,25 +37,25 @@ class PretrainedTokens(SubwordVocabulary):
         self._ids = table
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, PretrainedTokens) and self.definition == other.definition
+        return type(other) is type(self) and self.definition == other.definition
 
     def __hash__(self) -> int:
         return hash(self.definition)
 
     def __repr__(self) -> str:
-        return f"PretrainedTokens({len(self)} tokens)"
+        return f"{type(self).__name__}({len(self)} tokens)"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.definition,))
 
     def to_list(self) -> list[str]:
         """Returns the mark and the tokenizer's JSON."""
-        return [MARK, self.definition]
+        return [self.mark, self.definition]
 
     @classmethod
-    def from_list(cls, words: Sequence[str]) -> PretrainedTokens:
+    def from_list(cls, words: Sequence[str]) -> Self:
         """Returns the tokenizer that `to_list` gave. Raises `CheckpointError` if it cannot be one."""
-        if len(words) != 2 or words[0] != MARK or not isinstance(words[1], str):
+        if len(words) != 2 or words[0] != cls.mark or not isinstance(words[1], str):
             raise CheckpointError("expected a tokenizer as JSON in the checkpoint; it is damaged")
         return cls(words[1])
 

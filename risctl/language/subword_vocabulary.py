@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from risctl.errors import UsageError
+from risctl.errors import MachineError, RisctlError, UsageError
 from risctl.language.vocabulary import Vocabulary
+from risctl.network.hub import hub_file
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -36,3 +38,24 @@ class SubwordVocabulary(Vocabulary):
         """Returns nothing: a subword tokenizer reads every text."""
         del text
         return []
+
+
+def tokenizer_file(source: str, name: str) -> Path:
+    """Returns a file of a tokenizer on the hub, from its cache or the net.
+
+    Args:
+        source: The hub id.
+        name: The file's name.
+
+    Raises:
+        MachineError: It is neither cached nor reachable.
+    """
+    try:
+        return hub_file(source, name)
+    except RisctlError:
+        raise
+    except Exception as error:  # anything the network and the hub can raise
+        raise MachineError(
+            f"expected {name} of {source!r} in a folder of that name, in the hub's cache or on the net, got: "
+            f"{str(error).splitlines()[0]}"
+        ) from error

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from risctl.errors import CheckpointError
-from risctl.language.byte_pairs import tokenizer_file
 from risctl.language.pretrained_tokens import PretrainedTokens
+from risctl.language.subword_vocabulary import tokenizer_file
 
 PAD, UNKNOWN, START, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 _SPECIAL = (PAD, UNKNOWN, START, END, MASK)

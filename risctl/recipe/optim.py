@@ -87,6 +87,12 @@ class OptimSection(Section):
         description="Factors of `lr` for parameters whose names start with a prefix, as {prefix: factor}; the longest "
         "prefix wins.",
     )
+    multipliers_from: int = Field(
+        default=1,
+        ge=1,
+        le=100_000,
+        description="Epoch, counted from 1, from which on `multipliers` hold; before it all parameters train at `lr`.",
+    )
     undecayed: Annotated[tuple[NamePart, ...], Field(strict=False)] = Field(
         default=(),
         description="No weight decay for parameters with one of these in their name, such as [norm].",

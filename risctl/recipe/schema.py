@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
@@ -38,6 +39,18 @@ class Recipe(Section):
         default_factory=dict,
         description="Stages of the training, in order, each with its changes; empty: the recipe in one stage.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _protocol_of_the_system(cls, values: Any) -> Any:
+        """Fills in the protocol of the system where a recipe names none."""
+        model, section = (values.get(name, {}) if isinstance(values, Mapping) else None for name in ("model", "eval"))
+        if not isinstance(model, Mapping) or not isinstance(section, Mapping) or "protocol" in section:
+            return values
+        name = model.get("system")
+        if not isinstance(name, str) or name not in known_systems(installed=False):
+            return values
+        return {**values, "eval": {"protocol": config_class(name).protocol, **section}}
 
     @field_validator("train")
     @classmethod

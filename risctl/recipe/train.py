@@ -54,6 +54,10 @@ class TrainSection(Section):
     eval_limit: int | None = Field(
         default=None, ge=1, description="Largest number of sentences to evaluate; null: all."
     )
+    eval_sentences: Literal["all", "first"] = Field(
+        default="all",
+        description="Sentences of each ref that are evaluated in training: `all`, or the `first`, as CRIS's code does.",
+    )
     save_every: int | None = Field(
         default=None, ge=1, description="Steps between saves of `last`; null: once an epoch."
     )
@@ -66,6 +70,11 @@ class TrainSection(Section):
         description="How many training images that cannot be read a run goes on past; the next sample of the data that "
         "can be read takes their place, and they are named in the log and the result. 0: the first one ends the run.",
     )
+    sync_norms: bool = Field(
+        default=False,
+        description="Batch norms take their statistics over the batches of all GPUs (SyncBatchNorm); without effect on "
+        "one device.",
+    )
     deterministic: bool = Field(default=True, description="Use deterministic operations where there are any.")
     ema: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
         default=None,
@@ -77,7 +86,11 @@ class TrainSection(Section):
 class EvalSection(Section):
     """How the model is evaluated, during the run and after it."""
 
-    protocol: ProtocolName = Field(default="original", description="The evaluation protocol.")
+    protocol: ProtocolName = Field(
+        default="original",
+        description="The evaluation protocol. Default: that of the system, `cris` for CRIS; `original` for systems "
+        "without one.",
+    )
     threshold: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
         default=None,
         description="Probability above which a pixel belongs to the mask, where the protocol fixes none; null: 0.5.",

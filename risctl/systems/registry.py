@@ -41,6 +41,7 @@ SYSTEMS: dict[str, SystemEntry] = {
     ),
     "lavt": SystemEntry(config="risctl.systems.lavt.config:LAVTModel", build="risctl.systems.lavt.build:build_lavt"),
     "rela": SystemEntry(config="risctl.systems.rela.config:ReLAModel", build="risctl.systems.rela.build:build_rela"),
+    "cris": SystemEntry(config="risctl.systems.cris.config:CRISModel", build="risctl.systems.cris.build:build_cris"),
     "zsi": SystemEntry(config="risctl.systems.zsi.config:ZSIModel", build="risctl.systems.zsi.build:build_zsi"),
     "mini": SystemEntry(config="risctl.systems.mini.config:MiniModel", build="risctl.systems.mini.build:build_mini"),
 }

@@ -56,10 +56,10 @@ def build_optimizer(system: nn.Module, optim: OptimSection) -> Optimizer:
     return kind(described, lr=optim.lr, betas=optim.betas, eps=optim.eps)
 
 
-def set_rate(optimizer: Optimizer, rate: float) -> None:
-    """Sets the learning rate of every group to `rate` times its multiplier."""
+def set_rate(optimizer: Optimizer, rate: float, *, multiplied: bool = True) -> None:
+    """Sets the learning rate of every group to `rate`, times its multiplier unless `multiplied` is False."""
     for group in optimizer.param_groups:
-        group["lr"] = rate * group["multiplier"]
+        group["lr"] = rate * group["multiplier"] if multiplied else rate
 
 
 def optimizer_tensors(optimizer: Optimizer, system: nn.Module) -> dict[str, Tensor]:

@@ -256,6 +256,8 @@ def _assemble(
     if resumption is not None:
         steps_per_epoch = len(sampler) // recipe.optim.accumulate
         resumption.check_position(steps_per_epoch=steps_per_epoch, processes=accelerator.num_processes)
+    if recipe.train.sync_norms and accelerator.num_processes > 1 and accelerator.device.type == "cuda":
+        torch.nn.SyncBatchNorm.convert_sync_batchnorm(system)
     model, optimizer = accelerator.prepare(system.train(), build_optimizer(system, recipe.optim))
     features = attach_features(recipe, stores, system, dataset, device=accelerator.device)
     ema = None if recipe.train.ema is None else EMA(system, decay=recipe.train.ema)

@@ -172,7 +172,8 @@ class Trainer:
         state, parts = self.state, self.parts
         seed_step(self.recipe.train.seed, state.step, rank=parts.accelerator.process_index)
         rate = self.recipe.optim.lr * self.schedule(state.step)
-        set_rate(parts.train_step.optimizer, rate)
+        epoch = state.step // self.steps_per_epoch + 1
+        set_rate(parts.train_step.optimizer, rate, multiplied=epoch >= self.recipe.optim.multipliers_from)
         terms = parts.train_step.step(iter(taken), number=state.step + 1)
         state.step += 1
         if parts.ema is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 
@@ -62,6 +63,9 @@ class Validation:
         self.device = device
         self.protocol = get_protocol(recipe.eval.protocol).at_threshold(given=None, recipe=recipe.eval.threshold)
         self.count = len(store.sentences(recipe.data.val_split))
+        if recipe.train.eval_sentences == "first":
+            self.protocol = replace(self.protocol, sentences="first")
+            self.count = len(store.refs(recipe.data.val_split))
         if not self.count:
             raise DataError(f"the split {recipe.data.val_split!r} of {store.path} has no sentence to evaluate on")
         if recipe.train.eval_limit is not None:

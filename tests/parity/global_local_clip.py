@@ -12,10 +12,11 @@ import torch
 from comparison import Row, compare
 from formula import values_of
 
+from risctl.core.encoders.clip_weights import read_published_clip
 from risctl.core.fusion import global_local
 from risctl.language.noun_phrases import noun_phrase_of
 from risctl.systems.global_local_clip.model import GlobalLocalCLIP
-from risctl.systems.global_local_clip.published import build_published_clip, read_published_clip
+from risctl.systems.global_local_clip.published import build_published_clip
 
 
 def rows(case: Mapping[str, Any], arrays: Mapping[str, np.ndarray], folder: Path) -> Iterator[Row]:

@@ -31,6 +31,7 @@ MODULES = {
     "Global-Local CLIP": "global_local_clip",
     "ZSI (zero-shot instance segmentation)": "zsi",
     "LAVT": "lavt",
+    "CRIS": "cris",
 }
 """By the case's `system` (or `family`), or by its `kind` if that has no entry: the file that computes our outputs."""
 

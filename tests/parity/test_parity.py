@@ -23,7 +23,10 @@ def cases(shared: Path) -> Path:
 
 @pytest.mark.parametrize(
     "folder",
-    ["vlt", "step_parts", "metrics", "more_metrics", "global_local_clip", "referformer", "zsi", "lavt", "rela"],
+    [
+        *("vlt", "step_parts", "metrics", "more_metrics", "global_local_clip", "referformer", "zsi", "lavt", "rela"),
+        "cris",
+    ],
 )
 def test_every_case_of_a_system_passes(cases: Path, folder: str) -> None:
     if not cases.is_dir():

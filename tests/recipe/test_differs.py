@@ -55,6 +55,17 @@ REFERFORMER = {
     "optim.lr": 1e-4, "optim.decay_all": True, "optim.schedule.name": "steps", "optim.schedule.factor": 0.1,
     "optim.clip_norm": 0.1, "optim.accumulate": 1,
 }  # fmt: skip
+CRIS = {
+    "model.input_size": 416, "model.hidden": 512, "model.heads": 8, "model.decoder_layers": 3,
+    "model.feed_forward": 2048, "model.dropout": 0.1, "model.visual.name": "clip_resnet50",
+    "model.visual.weights": "data/RN50.pt", "model.visual.frozen": False, "model.text.name": "clip",
+    "model.text.weights": "data/RN50.pt", "model.text.frozen": False, "model.text.tokens": "ftfy and CLIP's merges",
+    "data.batch_size": 64, "data.sentences": "random", "data.text_field": "sent", "data.augment": None,
+    "optim.name": "adam", "optim.lr": 1e-4, "optim.weight_decay": 0.0, "optim.schedule.name": "steps",
+    "optim.schedule.milestones": (36,), "optim.schedule.factor": 0.1, "optim.multipliers_from": 2,
+    "optim.clip_norm": None, "optim.accumulate": 1, "train.epochs": 50, "train.precision": "fp16",
+    "train.sync_norms": True, "train.eval_sentences": "first", "train.best": "mIoU", "eval.protocol": "cris",
+}  # fmt: skip
 THREE = ("data/refcoco+_unc.h5", "data/refcocog_umd.h5")
 PUBLISHED: dict[str, dict[str, Any]] = {
     **{
@@ -62,6 +73,10 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         for one, words in (("refcoco", 15), ("refcoco+", 15), ("refcocog", 20))
     },
     **{f"step-{one}": STEP for one in ("refcoco", "refcoco+", "refcocog-google", "refclef")},
+    **{
+        f"cris-{one}": {**CRIS, "model.max_words": words}
+        for one, words in (("refcoco", 17), ("refcoco+", 17), ("refcocog-umd", 22), ("refcocog-google", 22))
+    },
     "zsi-48-17": {
         **ZSI,
         "model.mask_background_sync": "generalised",
@@ -99,7 +114,9 @@ def value_at(recipe: BaseModel, key: str) -> Any:
 
 def test_every_recipe_that_claims_a_paper_is_compared() -> None:
     assert set(PUBLISHED) <= set(CLAIMING)
-    assert {name for name in CLAIMING if name.split("-")[0] in ("vlt", "step", "zsi", "referformer")} == set(PUBLISHED)
+    assert {name for name in CLAIMING if name.split("-")[0] in ("vlt", "step", "cris", "zsi", "referformer")} == set(
+        PUBLISHED
+    )
 
 
 @pytest.mark.parametrize("name", CLAIMING)

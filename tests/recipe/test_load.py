@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from risctl.core.encoders.text.registry import find_text
 from risctl.core.encoders.visual.registry import find_visual
 from risctl.errors import RecipeError
+from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.keys import known_keys, resolve_path, suggest
 from risctl.recipe.load import find_recipe, load_recipe, parse_recipe, shipped_recipes
 from risctl.recipe.problems import problems_of
 from risctl.recipe.schema import recipe_json_schema
+from risctl.systems.registry import build_system
+from risctl.training.optimizer import build_optimizer
 
 GOOD = """\
 # A comment.
@@ -78,7 +82,8 @@ def test_all_problems_at_once_in_the_order_of_the_file(file: Path) -> None:
         "model.input_size (line 5): expected a multiple of 32, for instance 96 or 128; got 100 (default: 416)",
         (
             "model.visual.name (line 6): expected one of darknet53, small_cnn, resnet18, resnet50, resnet101, "
-            "mobilenet_v2, shufflenet, swin_t, swin_s, swin_b, swin_l, video_swin_t, video_swin_s, video_swin_b, "
+            "mobilenet_v2, shufflenet, clip_resnet50, clip_resnet101, clip_resnet50x4, clip_resnet50x16, "
+            "clip_resnet50x64, swin_t, swin_s, swin_b, swin_l, video_swin_t, video_swin_s, video_swin_b, "
             'hf:FOLDER_OR_ID; got "smal_cnn" (default: "darknet53")'
         ),
         "data.batchsize (line 9): unknown key; did you mean data.batch_size? (default: 16)",
@@ -215,6 +220,34 @@ def test_headers_say_what_is_reproduced_and_the_command(name: str) -> None:
     assert "Published" in header or "Reproduces no publication" in header
 
 
+def test_the_recipes_of_cris_have_the_published_settings() -> None:
+    named = {"cris-refcoco": 17, "cris-refcoco+": 17, "cris-refcocog-umd": 22, "cris-refcocog-google": 22}
+    for name, words in named.items():
+        recipe = load_recipe(name)
+        assert (recipe.model.max_words, recipe.model.input_size, recipe.eval.protocol) == (words, 416, "cris")
+        assert (recipe.optim.name, recipe.optim.lr, recipe.optim.weight_decay) == ("adam", 1e-4, 0.0)
+        assert (recipe.optim.schedule.milestones, recipe.train.epochs, recipe.optim.clip_norm) == ((36,), 50, None)
+        assert (recipe.optim.multipliers_from, recipe.train.precision, recipe.data.augment) == (2, "fp16", None)
+        assert (recipe.train.sync_norms, recipe.train.eval_sentences, recipe.data.sentences) == (
+            True,
+            "first",
+            "random",
+        )
+
+
+def test_the_rates_of_cris_are_the_published_groups() -> None:
+    """325 tensors at a tenth, 124 at the full rate; CLIP's temperature, which no output depends on, is not built."""
+    recipe = load_recipe("cris-refcoco")
+    with torch.device("meta"):
+        system = build_system(recipe.model, vocabulary=Vocabulary(f"w{n}" for n in range(49_406)), pretrained=False)
+    optimizer = build_optimizer(system, recipe.optim)
+    # Queries, keys and values of the text transformer, packed in the published model, are six tensors instead of two.
+    apart = 4 * recipe.model.text.layers
+    found = {group["multiplier"]: group["params"] for group in optimizer.param_groups}
+    assert sum(one.numel() for one in found[1.0]) == 42_884_609 and len(found[1.0]) == 124
+    assert sum(one.numel() for one in found[0.1]) == 103_964_513 - 1 and len(found[0.1]) == 325 - 1 + apart
+
+
 def test_step_says_at_each_key_what_its_paper_does_not_state() -> None:
     """Recipes with the paper's settings give every key of the model, and mark those that are by analogy."""
     names = ("step-refcoco", "step-refcoco+", "step-refcocog-google", "step-refclef")
@@ -235,7 +268,8 @@ def test_step_says_at_each_key_what_its_paper_does_not_state() -> None:
 
 
 def test_small_recipes_of_step_and_vlt_have_one_budget() -> None:
-    step, vlt = load_recipe("step-scenes"), load_recipe("vlt-scenes")
+    step, vlt, cris = load_recipe("step-scenes"), load_recipe("vlt-scenes"), load_recipe("cris-scenes")
+    assert (cris.data, cris.optim, cris.train, cris.eval) == (vlt.data, vlt.optim, vlt.train, vlt.eval)
     assert (step.data, step.optim, step.train, step.eval) == (vlt.data, vlt.optim, vlt.train, vlt.eval)
     assert step.model.input_size == vlt.model.input_size
 

@@ -27,11 +27,13 @@ from risctl.data.batch import Batch
 from risctl.data.store.reader import Store
 from risctl.devices import pick_device
 from risctl.errors import DataError, MachineError, RecipeError, UsageError
+from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import Output
 from risctl.training.run import TrainingResult, resume, train
 from risctl.training.run_folder import RunFolder
 from risctl.training.state import TrainingError
+from risctl.training.validation import validation_of
 
 
 @pytest.fixture(scope="module")
@@ -282,3 +284,32 @@ def test_a_run_of_another_recipe_or_store_is_not_gone_on_with(store: Path, tmp_p
         resume(tmp_path / "run", recipe=tiny_recipe(other, train={"epochs": 1}), device="cpu", build=build_tiny)
     with pytest.raises(UsageError, match="does not exist"):
         resume(tmp_path / "nowhere", build=build_tiny)
+
+
+def test_multipliers_hold_from_their_epoch_on(store: Path, tmp_path: Path) -> None:
+    def backbone(name: str, *, epochs: int, first: int) -> dict[str, torch.Tensor]:
+        optim = {"multipliers": {"backbone": 0.0}, "multipliers_from": first}
+        train_keys = {"epochs": epochs, "eval_every": None}
+        run(tiny_recipe(store, optim=optim, train=train_keys), tmp_path / name)
+        tensors = model_tensors(RunFolder(tmp_path / name).last)
+        return {key: value for key, value in tensors.items() if key.startswith("model.backbone.0")}
+
+    held, free, later = (
+        backbone("held", epochs=1, first=1), backbone("free", epochs=1, first=2), backbone("later", epochs=2, first=2)
+    )  # fmt: skip
+    assert any(not torch.equal(free[name], held[name]) for name in held)
+    assert_same_tensors(free, later)
+
+
+def test_the_first_sentence_of_each_ref_can_be_evaluated_alone(store: Path) -> None:
+    recipe = tiny_recipe(store, train={"eval_sentences": "first"})
+    system = build_tiny(recipe.model, vocabulary=Vocabulary(["red"]))
+    texts: list[str] = []
+    original = system.preprocess.text
+    system.preprocess.text = lambda text: [texts.append(text), original(text)][1]
+    with Store(store) as opened:
+        validation, _ = validation_of(recipe, opened, device=torch.device("cpu"))
+        assert validation is not None and "val, 4 sentences" in validation.describe()
+        assert "mIoU" in validation.figures(system)
+        firsts = [opened.sentence(int(opened.ref(int(row)).sentences[0])).sent for row in opened.refs("val")]
+    assert sorted(texts) == sorted(firsts)

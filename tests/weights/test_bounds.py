@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import torch
 
+from risctl.core.encoders.clip_weights import read_published_clip
 from risctl.core.encoders.visual.deeplab_weights import read_deeplab
 from risctl.errors import CheckpointError
-from risctl.systems.global_local_clip.published import read_published_clip
 from risctl.systems.referformer.published import read_referformer
 from risctl.systems.zsi.published import read_zsi
 from risctl.weights.budget import SMALL, Budget

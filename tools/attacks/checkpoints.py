@@ -24,10 +24,10 @@ from safetensors.torch import load_file
 
 from risctl.checkpoints.checkpoint import save_checkpoint
 from risctl.checkpoints.loaded_model import load_checkpoint
+from risctl.core.encoders.clip_weights import read_published_clip
 from risctl.core.encoders.load_weights import load_state
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import parse_recipe
-from risctl.systems.global_local_clip.published import read_published_clip
 from risctl.systems.referformer.published import read_referformer
 from risctl.systems.registry import build_system
 from risctl.systems.zsi.published import read_zsi

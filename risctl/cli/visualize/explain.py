@@ -1,4 +1,4 @@
-"""`risctl visualize attention`, `words`, `steps`, `stages` and `queries`: draws how a model arrived at its answer."""
+"""`risctl visualize attention`, `words`, `steps`, `stages`, …: draws how a model arrived at its answer."""
 
 from __future__ import annotations
 
@@ -92,12 +92,22 @@ VIEWS = (
         example='photo.jpg "the red cups" --model runs/rela-scenes',
     ),
     View(
+        name="similarity",
+        help="""
+        Draw how a CRIS compares pixels with the phrase, with all of it and with each of its tokens, on one contact
+        sheet.
+
+        Prints the path of the sheet; --json adds each token's mean share in the mask and beside it.
+        """,
+        example='photo.jpg "the red cup" --model runs/cris-scenes',
+    ),
+    View(
         name="attention",
         help="""
         Draw whatever a model can show of how it arrived at its answer.
 
-        For a VLT that is `words`, for a STEP `steps`, for a LAVT `stages`, for a ReferFormer `queries`, for a ReLA
-        `regions`; these subcommands draw the same.
+        For a VLT that is `words`, for a STEP `steps`, for a LAVT `stages`, for a CRIS `similarity`, for a ReferFormer
+        `queries`, for a ReLA `regions`; these subcommands draw the same.
         For a mini it is the detections and the probability that each is the referred object. The proposals of
         Global-Local CLIP, which has no checkpoint of its own, are drawn by `proposals`.
         """,

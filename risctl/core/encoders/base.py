@@ -2,8 +2,9 @@
 
 A visual encoder is a module with `channels: tuple[int, ...]` and `strides: tuple[int, ...]`, finest first. Its forward
 takes images (B, 3, H, W) or clips (B, T, 3, H, W), RGB in [0, 1], and padding (B, H, W), True outside the image, and
-returns `VisualFeatures`; it normalises the images itself. A text encoder is a module with `channels: int`. Its forward
-takes token ids (B, L) and their mask (B, L), True where there is a token, and returns `TextFeatures`.
+returns `VisualFeatures`; it normalises the images itself. A text encoder is a module with `channels: int`, and with
+`sentence_channels: int` if its sentences are of another width than its words. Its forward takes token ids (B, L) and
+their mask (B, L), True where there is a token, and returns `TextFeatures`.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from risctl.core.encoders.clip_weights import read_published_clip
 from risctl.errors import CheckpointError, nearest
 from risctl.weights.pytorch_file import read_state
 from risctl.weights.tensor_checks import check_finite, check_kinds, check_plain
@@ -128,6 +129,8 @@ def _read(path: Path, name: str) -> dict[str, Tensor]:
             f"expected a .safetensors backbone, got {path}; convert it first: "
             f"risctl import {name.replace('_', '-')} {path} --out {path.with_suffix('.safetensors').name}"
         )
+    if path.suffix != ".safetensors" and name.startswith("clip_"):
+        return read_published_clip(path)
     if path.suffix != ".safetensors":
         return read_state(path, what=f"weights of {name}", inside=("model",))
     try:

@@ -50,7 +50,18 @@ class _VocabularyPreprocess:
         return self.vocabulary.encode(text, max_words=self.max_words)
 
 
-class LetterboxPreprocess(_VocabularyPreprocess):
+class PaddedTextPreprocess(_VocabularyPreprocess):
+    """What is shared by systems that read expressions of one length, padding included."""
+
+    def text(self, text: str) -> tuple[Tensor, Tensor]:
+        """Encodes an expression as every preprocess does, and pads it to `max_words` where the vocabulary does not."""
+        ids, mask = super().text(text)
+        missing = self.max_words - len(ids)
+        # VLT reads padding like words: expressions of one length make a result independent of its batch.
+        return functional.pad(ids, (0, missing)), functional.pad(mask, (0, missing))
+
+
+class LetterboxPreprocess(PaddedTextPreprocess):
     """Letterboxes images into a square; a `Preprocess`."""
 
     def __init__(self, *, size: int, fill: float, target_size: int, max_words: int, vocabulary: Vocabulary) -> None:
@@ -76,13 +87,6 @@ class LetterboxPreprocess(_VocabularyPreprocess):
     def fit(self, *, height: int, width: int) -> Letterbox:
         """Returns the geometry of an image of this size."""
         return Letterbox.fit(height=height, width=width, size=self.size)
-
-    def text(self, text: str) -> tuple[Tensor, Tensor]:
-        """Encodes an expression as every preprocess does, and pads it to `max_words` where the vocabulary does not."""
-        ids, mask = super().text(text)
-        missing = self.max_words - len(ids)
-        # VLT reads padding like words: expressions of one length make a result independent of its batch.
-        return functional.pad(ids, (0, missing)), functional.pad(mask, (0, missing))
 
     def target(self, mask: np.ndarray, geometry: Geometry) -> Tensor:
         """Returns the soft target, float32 (target_size, target_size) in [0, 1], of a mask, bool (H, W)."""

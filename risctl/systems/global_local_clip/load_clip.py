@@ -7,13 +7,14 @@ from pathlib import Path
 from transformers import CLIPModel
 
 from risctl.core.encoders.clip import CLIP
+from risctl.core.encoders.clip_weights import read_published_clip
 from risctl.core.encoders.text.clip_text import CLIPText
 from risctl.core.encoders.visual.clip_vit import CLIPViT
 from risctl.data.download.hub import MODEL, TOKENIZER
 from risctl.data.download.pretrained import Pretrained
 from risctl.errors import CheckpointError
 from risctl.language.clip_tokens import MERGES_FILE, ClipTokens, is_tokenizer_folder, load_tokens
-from risctl.systems.global_local_clip.published import build_published_clip, read_published_clip
+from risctl.systems.global_local_clip.published import build_published_clip
 
 DEFAULT = "openai/clip-vit-base-patch32"
 

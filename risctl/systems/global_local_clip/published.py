@@ -5,67 +5,29 @@ Sizes follow from shapes; attention heads have 64 channels in all published mode
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
 
 from risctl.core.encoders.clip import CLIP
+from risctl.core.encoders.clip_weights import (
+    HEAD_CHANNELS,
+    TEXT_TOWER,
+    VISUAL_TOWER,
+    blocks_in,
+    stages_in,
+    tower_names,
+)
 from risctl.core.encoders.load_weights import check_state, load_state
 from risctl.core.encoders.text.clip_text import CLIPText
 from risctl.core.encoders.visual.clip_resnet import CLIPResNet
 from risctl.core.encoders.visual.clip_vit import CLIPViT
 from risctl.errors import CheckpointError
-from risctl.weights.budget import check_regular
-from risctl.weights.pytorch_file import read_state, state_of
 from risctl.weights.skeleton import build_skeleton, without_initial_values
-from risctl.weights.torchscript import is_torchscript, read_torchscript
 
-_HEAD_CHANNELS = 64
 _SETTINGS = ("input_resolution", "context_length", "vocab_size")
-_IN_BLOCK = {
-    "attn.out_proj": "self_attn.out_proj",
-    "ln_1": "layer_norm1",
-    "ln_2": "layer_norm2",
-    "mlp.c_fc": "mlp.fc1",
-    "mlp.c_proj": "mlp.fc2",
-}
-_VISUAL = {
-    "class_embedding": "embeddings.class_embedding",
-    "positional_embedding": "embeddings.position_embedding.weight",
-    "conv1.weight": "embeddings.patch_embedding.weight",
-    "ln_pre.weight": "pre_layrnorm.weight",
-    "ln_pre.bias": "pre_layrnorm.bias",
-    "ln_post.weight": "post_layernorm.weight",
-    "ln_post.bias": "post_layernorm.bias",
-}
-_TEXT = {
-    "token_embedding.weight": "embeddings.token_embedding.weight",
-    "positional_embedding": "embeddings.position_embedding.weight",
-    "ln_final.weight": "final_layer_norm.weight",
-    "ln_final.bias": "final_layer_norm.bias",
-}
-
-
-def read_published_clip(path: Path) -> dict[str, Tensor]:
-    """Reads the tensors of a `.pt` file, a state dict or a TorchScript archive; no code in the file is run.
-
-    Returns:
-        The tensors by OpenAI's names, in float32.
-
-    Raises:
-        CheckpointError: The file is missing, damaged or something else.
-    """
-    what = "a CLIP checkpoint"
-    check_regular(path, what=what)
-    if is_torchscript(path):
-        tensors = state_of(read_torchscript(path), path=path, what=what)
-    else:
-        tensors = read_state(path, what=what, inside=("state_dict",))
-    return {name: one.float() if one.is_floating_point() else one for name, one in tensors.items()}
 
 
 def build_published_clip(state: Mapping[str, Tensor], *, source: str) -> CLIP:
@@ -109,8 +71,8 @@ def _text(state: Mapping[str, Tensor]) -> CLIPText:
         vocab_size=vocabulary,
         hidden_size=width,
         intermediate_size=state["transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
-        num_hidden_layers=_blocks(state, "transformer."),
-        num_attention_heads=width // _HEAD_CHANNELS,
+        num_hidden_layers=blocks_in(state, "transformer."),
+        num_attention_heads=width // HEAD_CHANNELS,
         max_position_embeddings=state["positional_embedding"].shape[0],
         hidden_act="quick_gelu",
     )
@@ -123,8 +85,8 @@ def _vit(state: Mapping[str, Tensor]) -> CLIPViT:
     config = CLIPVisionConfig(
         hidden_size=width,
         intermediate_size=state["visual.transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
-        num_hidden_layers=_blocks(state, "visual.transformer."),
-        num_attention_heads=width // _HEAD_CHANNELS,
+        num_hidden_layers=blocks_in(state, "visual.transformer."),
+        num_attention_heads=width // HEAD_CHANNELS,
         image_size=patch * round(cells**0.5),
         patch_size=patch,
         hidden_act="quick_gelu",
@@ -134,22 +96,15 @@ def _vit(state: Mapping[str, Tensor]) -> CLIPViT:
 
 def _resnet(state: Mapping[str, Tensor]) -> CLIPResNet:
     channels = state["visual.layer1.0.conv1.weight"].shape[0]
-    layers = [
-        len({name.split(".")[2] for name in state if name.startswith(f"visual.layer{number}.")})
-        for number in range(1, 5)
-    ]
+    layers = stages_in(state)
     cells = state["visual.attnpool.positional_embedding"].shape[0] - 1
     return CLIPResNet(
         layers,
         channels=channels,
         width=state["visual.attnpool.c_proj.weight"].shape[0],
-        heads=channels * 32 // _HEAD_CHANNELS,
+        heads=channels * 32 // HEAD_CHANNELS,
         resolution=32 * round(cells**0.5),
     )
-
-
-def _blocks(state: Mapping[str, Tensor], prefix: str) -> int:
-    return len({name.removeprefix(prefix).split(".")[1] for name in state if name.startswith(f"{prefix}resblocks.")})
 
 
 def _named(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -166,21 +121,7 @@ def _named(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif name.startswith("visual.") and is_resnet:
             named[name] = value
         elif name.startswith("visual."):
-            named |= _tower(name.removeprefix("visual."), value, _VISUAL, "visual.model.")
+            named |= tower_names(name.removeprefix("visual."), value, VISUAL_TOWER, "visual.model.")
         else:
-            named |= _tower(name, value, _TEXT, "text.model.")
+            named |= tower_names(name, value, TEXT_TOWER, "text.model.")
     return named
-
-
-def _tower(name: str, value: Tensor, names: Mapping[str, str], prefix: str) -> dict[str, Tensor]:
-    if name in names:
-        return {prefix + names[name]: value}
-    match = re.fullmatch(r"transformer\.resblocks\.(\d+)\.(.+)[._](weight|bias)", name)
-    if match is None:
-        return {prefix + name: value}
-    number, part, leaf = match.groups()
-    layer = f"{prefix}encoder.layers.{number}"
-    if part == "attn.in_proj":
-        pieces = zip("qkv", value.chunk(3), strict=True)
-        return {f"{layer}.self_attn.{letter}_proj.{leaf}": piece for letter, piece in pieces}
-    return {f"{layer}.{_IN_BLOCK.get(part, part)}.{leaf}": value}

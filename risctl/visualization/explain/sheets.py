@@ -11,6 +11,7 @@ from risctl.inference.explanation import ExplainedPrediction
 from risctl.visualization.explain.choices import choices_contact_sheet
 from risctl.visualization.explain.queries import queries_contact_sheet
 from risctl.visualization.explain.regions import regions_contact_sheet
+from risctl.visualization.explain.similarity import similarity_contact_sheet
 from risctl.visualization.explain.stages import stages_contact_sheet
 from risctl.visualization.explain.steps import steps_contact_sheet
 from risctl.visualization.explain.words import words_contact_sheet
@@ -22,6 +23,7 @@ SHEETS: Mapping[str, Callable[[ExplainedPrediction[Any]], np.ndarray]] = {
     "regions": regions_contact_sheet,
     "choices": choices_contact_sheet,
     "stages": stages_contact_sheet,
+    "similarity": similarity_contact_sheet,
 }
 """What draws each kind of explanation."""
 

@@ -44,6 +44,9 @@ MODELS: dict[str, dict[str, Any]] = {
         "queries": 2, "max_words": 6,
     },
     "step": {"input_size": 64, "folds": 1, "levels": [1, 2, 3], "attention": 8, "embedding": 8, "filters": 4},
+    "cris": {
+        "input_size": 64, "hidden": 16, "heads": 2, "decoder_layers": 1, "feed_forward": 16, "max_words": 6,
+    },
     "referformer": {
         "short_side": 64, "hidden": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "feed_forward": 16,
         "mask_channels": 8, "queries": 2,
@@ -60,7 +63,7 @@ MODELS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-READS_SEQUENCES = ("vlt", "step", "referformer", "rela")
+READS_SEQUENCES = ("vlt", "step", "cris", "referformer", "rela")
 
 
 OWN_TEXT: dict[str, dict[str, Any]] = {"mini": {"buckets": 64}, "zsi": {"vectors": "given.txt", "dim": 4}}
@@ -166,7 +169,7 @@ def test_trained_weights_of_a_folder_are_those_that_training_starts_from(tmp_pat
     [
         ("mini", "hf:bert-base-uncased", "hashed_words"),
         ("zsi", "bigru", "word_vectors"),
-        ("vlt", "hashed_words", "one of bigru, bilstm, roberta, bert, hf:FOLDER_OR_ID"),
+        ("vlt", "hashed_words", "one of bigru, bilstm, roberta, bert, clip, hf:FOLDER_OR_ID"),
     ],
 )
 def test_a_text_encoder_that_the_system_cannot_read_is_refused_with_those_that_fit(
@@ -203,7 +206,7 @@ def test_what_is_no_encoder_is_refused_in_words(tmp_path: Path) -> None:
         recipe_of("vlt", text={"name": "bigru", "layers": 2})
     with pytest.raises(RecipeError, match=r"model\.visual\.frozen_stages: expected 0: resnet18 has no"):
         recipe_of("vlt", visual={"name": "resnet18", "frozen_stages": 2})
-    with pytest.raises(RecipeError, match="expected one of bigru, bilstm, roberta, bert, hf:FOLDER_OR_ID"):
+    with pytest.raises(RecipeError, match="expected one of bigru, bilstm, roberta, bert, clip, hf:FOLDER_OR_ID"):
         recipe_of("vlt", text={"name": "gru"})
     with pytest.raises(UsageError, match="word vectors"):
         build_system(recipe_of("vlt", text=TEXT["bigru"]).model, vocabulary=WORDS, vectors=np.zeros((2, 2)))

@@ -11,9 +11,10 @@ import torch
 from helpers.tiny_clip import SIDE, openai_state, tiny_clip, write_hugging_face, write_tokenizer
 from torch import Tensor, nn
 
+from risctl.core.encoders.clip_weights import read_published_clip
 from risctl.errors import CheckpointError
 from risctl.systems.global_local_clip.load_clip import load_clip
-from risctl.systems.global_local_clip.published import build_published_clip, read_published_clip
+from risctl.systems.global_local_clip.published import build_published_clip
 from risctl.weights.torchscript import is_torchscript, read_torchscript
 
 

@@ -32,10 +32,17 @@ class CLIPText(nn.Module):
         Returns:
             Features (N, width), not normalised.
         """
+        states = self._layers(ids)[torch.arange(len(ids), device=ids.device), ends]
+        return self.projection(self.model.final_layer_norm(states))
+
+    def states(self, ids: Tensor) -> Tensor:
+        """Returns the states of all tokens after the last norm, (N, L, C), of token ids (N, L)."""
+        return self.model.final_layer_norm(self._layers(ids))
+
+    def _layers(self, ids: Tensor) -> Tensor:
         length = ids.shape[1]
         tokens = self.model.embeddings(input_ids=ids)
         bias = torch.full((length, length), -torch.inf, dtype=tokens.dtype, device=tokens.device).triu(1)[None, None]
         for layer in self.model.encoder.layers:
             tokens = layer(tokens, attention_mask=bias)
-        last = tokens[torch.arange(len(ids), device=ids.device), ends]
-        return self.projection(self.model.final_layer_norm(last))
+        return tokens

@@ -36,7 +36,8 @@ class TextSection(EncoderSection):
 
     name: str = Field(
         description="The text encoder: `bigru` as in VLT, `bilstm` as in STEP, `roberta` as in ReferFormer, "
-        "`bert` as in LAVT and ReLA, or `hf:FOLDER_OR_ID` for any text encoder of transformers (BERT, RoBERTa, …).",
+        "`bert` as in LAVT and ReLA, `clip` as in CRIS, or `hf:FOLDER_OR_ID` for any text encoder of transformers "
+        "(BERT, RoBERTa, …).",
         examples=[*TEXT_ENCODERS, ANY_PRETRAINED],
     )
     vectors: FileName | None = Field(
@@ -65,22 +66,30 @@ class TextSection(EncoderSection):
     )
     tokens: FileName | None = Field(
         default_factory=_default("tokens"),
-        description="roberta, bert, `hf:`: the tokenizer, a folder or hub id; of bert also a vocab.txt. With roberta "
-        "or bert null: the words of the training split.",
+        description="roberta, bert, clip, `hf:`: the tokenizer, a folder or hub id; of bert also a vocab.txt, of clip "
+        "OpenAI's bpe_simple_vocab_16e6.txt.gz. With roberta, bert or clip null: the words of the training split.",
     )
     weights: FileName | None = Field(
         default_factory=_default("weights"),
-        description="roberta, bert, `hf:`: pretrained weights, a folder or hub id; null: random weights.",
+        description="roberta, bert, `hf:`: pretrained weights, a folder or hub id; clip: OpenAI's .pt; null: random "
+        "weights.",
     )
     layers: Annotated[int, Field(ge=1, le=48)] | None = Field(
-        default_factory=_default("layers"), description="roberta, bert: transformer layers."
+        default_factory=_default("layers"), description="roberta, bert, clip: transformer layers."
     )
-    width: Width | None = Field(default_factory=_default("width"), description="roberta, bert: width of the layers.")
+    width: Width | None = Field(
+        default_factory=_default("width"), description="roberta, bert, clip: width of the layers."
+    )
     heads: Annotated[int, Field(ge=1, le=64)] | None = Field(
-        default_factory=_default("heads"), description="roberta, bert: attention heads; they divide `width` evenly."
+        default_factory=_default("heads"),
+        description="roberta, bert, clip: attention heads; they divide `width` evenly.",
     )
     feed_forward: Width | None = Field(
-        default_factory=_default("feed_forward"), description="roberta, bert: inner width of the feed-forward."
+        default_factory=_default("feed_forward"), description="roberta, bert, clip: inner width of the feed-forward."
+    )
+    projection: Width | None = Field(
+        default_factory=_default("projection"),
+        description="clip: width of CLIP's embedding, that of the sentence: 1024 with RN50, 512 with RN101.",
     )
     dropout: Fraction | None = Field(
         default_factory=_default("dropout"),
@@ -89,7 +98,7 @@ class TextSection(EncoderSection):
     )
     frozen: bool = Field(
         default=False,
-        description="roberta, bert, `hf:`: do not train the transformer; a resizer after it always trains.",
+        description="roberta, bert, clip, `hf:`: do not train the transformer; a resizer after it always trains.",
     )
     frozen_dropout: bool = Field(
         default_factory=_default("frozen_dropout"),
@@ -107,7 +116,11 @@ class TextSection(EncoderSection):
     @field_validator("weights")
     @classmethod
     def _words_have_no_weights(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None and info.data.get("name") in ("roberta", "bert") and info.data.get("tokens") is None:
+        if (
+            value is not None
+            and info.data.get("name") in ("roberta", "bert", "clip")
+            and info.data.get("tokens") is None
+        ):
             raise PydanticCustomError("clash", "null: with `tokens: null` there are no weights for the words")
         return value
 

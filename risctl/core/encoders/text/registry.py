@@ -67,6 +67,7 @@ def build_text(
     *,
     vectors: np.ndarray | None = None,
     channels: int | None = None,
+    sentence_apart: bool = False,
     pretrained: bool = True,
 ) -> nn.Module:
     """Builds the text encoder of a recipe's `model.text` section. On the meta device no weights are read.
@@ -77,6 +78,7 @@ def build_text(
         vectors: float32 (len(vocabulary), dim), word vectors; None: learned ones, or zeros for a checkpoint to fill in.
         channels: The width of words and sentence that the system's fusion takes; None: whatever the encoder has. An
             encoder of another width is followed by a linear layer and a layer norm.
+        sentence_apart: Whether the fusion takes a sentence of another width than the words have, as CLIP's can be.
         pretrained: Whether to read pretrained weights; False where a checkpoint follows.
 
     Returns:
@@ -91,11 +93,13 @@ def build_text(
     encoder = entry.build(
         TextBuild(section=section, vocabulary=vocabulary, vectors=vectors, channels=channels, pretrained=pretrained)
     )
-    if channels is None or entry.narrows or encoder.channels == channels:
+    wanted = encoder.channels if channels is None else channels
+    fits = sentence_apart or getattr(encoder, "sentence_channels", wanted) == wanted
+    if entry.narrows or (encoder.channels == wanted and fits):
         return encoder
     from risctl.core.encoders.text.resized import ResizedText
 
-    return ResizedText(encoder, channels)
+    return ResizedText(encoder, wanted)  # type: ignore[arg-type]
 
 
 def read_tokenizer(name: str, source: str) -> Vocabulary:
@@ -109,6 +113,10 @@ def read_tokenizer(name: str, source: str) -> Vocabulary:
         from risctl.language.wordpiece import read_wordpiece
 
         return read_wordpiece(source)
+    if name == "clip":
+        from risctl.language.clip_vocabulary import ClipVocabulary
+
+        return ClipVocabulary.load(source)
     if not is_pretrained(name):
         from risctl.language.byte_pairs import BytePairs
 
@@ -189,6 +197,18 @@ def _bert(given: TextBuild) -> nn.Module:
     return encoder
 
 
+def _clip(given: TextBuild) -> nn.Module:
+    from risctl.core.encoders.load_weights import load_state
+    from risctl.core.encoders.text.clip_encoder import CLIPTextEncoder, clip_text_state
+
+    section = given.section
+    options = given.options("layers", "width", "heads", "feed_forward", "projection", "frozen")
+    encoder = CLIPTextEncoder(vocabulary=len(given.vocabulary), **options)
+    if given.pretrained and section.weights is not None and not next(encoder.parameters()).is_meta:
+        load_state(encoder.clip, clip_text_state(section.weights), source=section.weights)
+    return encoder
+
+
 def _transformers(given: TextBuild) -> nn.Module:
     from risctl.core.encoders.model_config import check_fits
     from risctl.core.encoders.text.transformers_text import TransformersText, read_config
@@ -241,6 +261,19 @@ TEXT_ENCODERS: dict[str, TextEntry] = {
             "heads": 12,
             "feed_forward": 3072,
             "dropout": 0.1,
+            "frozen": False,
+        },
+    ),
+    "clip": TextEntry(
+        build=_clip,
+        options={
+            "tokens": "openai/clip-vit-base-patch32",
+            "weights": None,
+            "layers": 12,
+            "width": 512,
+            "heads": 8,
+            "feed_forward": 2048,
+            "projection": 1024,
             "frozen": False,
         },
     ),

@@ -9,7 +9,10 @@ from risctl.core.encoders.base import TextFeatures
 
 
 class ResizedText(nn.Module):
-    """A text encoder followed by a linear layer and a layer norm, which words and sentence share."""
+    """A text encoder followed by a linear layer and a layer norm.
+
+    Words and sentence share them where they are of one width.
+    """
 
     def __init__(self, encoder: nn.Module, channels: int) -> None:
         """Wraps `encoder`; words and sentence then have `channels` channels."""
@@ -17,6 +20,10 @@ class ResizedText(nn.Module):
         self.encoder = encoder
         width = int(encoder.channels)  # type: ignore[arg-type]
         self.resizer = nn.Sequential(nn.Linear(width, channels), nn.LayerNorm(channels))
+        sentence = int(getattr(encoder, "sentence_channels", width))
+        self.sentence_resizer: nn.Module | None = None
+        if sentence != width:
+            self.sentence_resizer = nn.Sequential(nn.Linear(sentence, channels), nn.LayerNorm(channels))
         self.channels = channels
         self.train()
 
@@ -30,4 +37,5 @@ class ResizedText(nn.Module):
     def forward(self, words: Tensor, mask: Tensor) -> TextFeatures:
         """Encodes word ids (B, L) with mask (B, L)."""
         read: TextFeatures = self.encoder(words, mask)
-        return TextFeatures(words=self.resizer(read.words), mask=mask, sentence=self.resizer(read.sentence))
+        of_sentence = self.resizer if self.sentence_resizer is None else self.sentence_resizer
+        return TextFeatures(words=self.resizer(read.words), mask=read.mask, sentence=of_sentence(read.sentence))

@@ -72,6 +72,29 @@ class AttentionPool(nn.Module):
         )
         return self.c_proj(joined.transpose(1, 2).flatten(2))[:, 0]
 
+    def spatial(self, maps: Tensor) -> Tensor:
+        """Attends from every cell to all cells, instead of from their mean, and so keeps the map (CRIS, CVPR 2022).
+
+        The mean's position is not used; those of the cells are resized bicubically to the map.
+
+        Args:
+            maps: (N, C, h, w).
+
+        Returns:
+            (N, width, h, w).
+        """
+        height, width = maps.shape[-2:]
+        grid = round((len(self.positional_embedding) - 1) ** 0.5)
+        positions = self.positional_embedding[1:].T.unflatten(1, (grid, grid))[None]
+        resized = functional.interpolate(positions, size=(height, width), mode="bicubic", align_corners=False)
+        tokens = (maps + resized.to(maps.dtype)).flatten(2).transpose(1, 2)
+        query, key, value = (
+            project(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        joined = functional.scaled_dot_product_attention(query, key, value)
+        return self.c_proj(joined.transpose(1, 2).flatten(2)).transpose(1, 2).unflatten(2, (height, width))
+
 
 class CLIPResNet(nn.Module):
     """OpenAI's ResNet.
@@ -122,13 +145,19 @@ class CLIPResNet(nn.Module):
 
     def maps(self, images: Tensor) -> Tensor:
         """Returns the last map (N, C, grid, grid)."""
+        return self.stages(images)[-1]
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """Returns the maps of the four stages, at strides 4, 8, 16 and 32, of images (N, 3, H, W) of any size."""
         x = images.to(self.dtype)
         for number in (1, 2, 3):
             x = functional.relu(getattr(self, f"bn{number}")(getattr(self, f"conv{number}")(x)))
         x = functional.avg_pool2d(x, 2)
+        found = []
         for number in (1, 2, 3, 4):
             x = getattr(self, f"layer{number}")(x)
-        return x
+            found.append(x)
+        return found
 
     def masked(self, maps: Tensor, masks: Tensor) -> Tensor:
         """Returns features (N, width), not normalised, of one map (1, C, grid, grid) through masks (N, grid, grid).

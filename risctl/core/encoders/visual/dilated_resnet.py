@@ -163,7 +163,7 @@ class DilatedResNet(nn.Module):
         super().train(mode)
         if self.frozen_norms:
             for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         freeze(self.frozen_part())
         return self

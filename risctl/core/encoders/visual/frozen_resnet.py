@@ -48,7 +48,7 @@ class FrozenResNet(ResNet):
         super().train(mode)
         if not self.trained_stem:
             freeze((self.conv1, self.bn1, self.layer1))
-        norms = [part for part in self.modules() if isinstance(part, nn.BatchNorm2d)]
+        norms = [part for part in self.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
         if self.learned_scales:
             for norm in norms:
                 norm.eval()

@@ -58,7 +58,7 @@ class MobileNetV2(nn.Module):
         elif self.trained:
             freeze(self.features[: _ENDS[0] + 1])
             for norm in self.modules():
-                if isinstance(norm, nn.BatchNorm2d):
+                if isinstance(norm, nn.modules.batchnorm._BatchNorm):
                     norm.eval()
         return self
 

@@ -36,6 +36,7 @@ class VisualInput:
         norm_momentum: Momentum of the batch norms of encoders that leave it to the system (Darknet-53).
         depth: How many maps a dilated encoder is built with.
         staged: Whether the system runs the encoder stage by stage (`StagedBackbone`), to put something between stages.
+        pooled: Whether the last map of CLIP's ResNets goes through their attention pool, as in CRIS.
     """
 
     strides: tuple[int, ...] = PYRAMID
@@ -45,6 +46,7 @@ class VisualInput:
     norm_momentum: float = 0.1
     depth: int = 5
     staged: bool = False
+    pooled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +211,18 @@ def _shufflenet(section: VisualSection, wanted: VisualInput) -> nn.Module:
     return ShuffleNet(frozen=section.frozen)
 
 
+def _clip_resnet(section: VisualSection, wanted: VisualInput) -> nn.Module:
+    from risctl.core.encoders.visual.clip_resnet_maps import NUMBERS, CLIPResNetMaps
+
+    return CLIPResNetMaps(
+        NUMBERS[section.name],
+        strides=wanted.strides or PYRAMID,
+        pooled=wanted.pooled,
+        norms=wanted.norms,
+        frozen=section.frozen,
+    )
+
+
 def _transformers(section: VisualSection, wanted: VisualInput) -> nn.Module:
     from risctl.core.encoders.visual.transformers_backbone import TransformersBackbone, read_config
 
@@ -235,6 +249,7 @@ VISUAL_ENCODERS: dict[str, VisualEntry] = {
     "deeplab_resnet101": VisualEntry(build=_dilated, strides=(), dilated=True, options=DILATED_OPTIONS),
     "mobilenet_v2": VisualEntry(build=_mobilenet, published=("imagenet",)),
     "shufflenet": VisualEntry(build=_shufflenet),
+    **{f"clip_resnet{size}": VisualEntry(build=_clip_resnet) for size in ("50", "101", "50x4", "50x16", "50x64")},
     **{
         f"swin_{size}": VisualEntry(build=_swin, options={"drop_path": 0.2, "window": _WINDOW}, staged=True)
         for size in "tsbl"

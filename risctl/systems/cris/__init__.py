@@ -1,0 +1,1 @@
+"""CRIS: CLIP-driven referring image segmentation (Wang et al., CVPR 2022)."""
