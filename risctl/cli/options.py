@@ -111,7 +111,7 @@ def complete_protocol(incomplete: str) -> list[str]:
 
 def complete_recipe(incomplete: str) -> list[str]:
     """Returns the completions of a recipe: shipped names, and the folders and YAML files under the cursor."""
-    from risctl.recipe.shipped import shipped_recipes
+    from risctl.recipe.shipped import shipped_ablations, shipped_recipes
 
     folder = Path(incomplete if incomplete.endswith(os.sep) else os.path.dirname(incomplete))  # noqa: PTH120  "a/" stays
     try:
@@ -121,18 +121,16 @@ def complete_recipe(incomplete: str) -> list[str]:
     start = incomplete[: incomplete.rfind(os.sep) + 1]
     files = [start + path.name for path in beside if path.suffix in (".yaml", ".yml")]
     folders = [start + path.name + os.sep for path in beside if path.is_dir()]
-    return [
-        shipped_recipe
-        for shipped_recipe in (*shipped_recipes(), *files, *folders)
-        if shipped_recipe.startswith(incomplete)
-    ]
+    # All ablations at once would hide the recipes: they are offered once a name is begun.
+    ablations = shipped_ablations() if incomplete else ()
+    return [known for known in (*shipped_recipes(), *ablations, *files, *folders) if known.startswith(incomplete)]
 
 
 def complete_shipped(incomplete: str) -> list[str]:
     """Returns the completions of a shipped recipe's name."""
-    from risctl.recipe.shipped import shipped_recipes
+    from risctl.recipe.shipped import shipped_ablations, shipped_recipes
 
-    return [name for name in shipped_recipes() if name.startswith(incomplete)]
+    return [name for name in (*shipped_recipes(), *shipped_ablations()) if name.startswith(incomplete)]
 
 
 RecipeArgument = Annotated[

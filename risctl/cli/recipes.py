@@ -18,11 +18,25 @@ app = typer.Typer(
 )
 
 
-@app.command("ls", epilog="Example: risctl recipes ls")
-def list_recipes(as_json: JsonOption = False) -> None:
-    """List the shipped recipes."""
+@app.command("ls", epilog="Example: risctl recipes ls; risctl recipes ls --paper step")
+def list_recipes(
+    paper: Annotated[
+        str | None,
+        typer.Option(
+            "--paper",
+            metavar="NAME",
+            help="List the rows of a paper's ablation tables instead: step, vlt, referformer, zsi, global-local-clip.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the shipped recipes, or the rows of a paper's tables with its figures."""
     from risctl.recipe.load import load_recipe, shipped_recipes
 
+    if paper is not None:
+        _list_ablations(paper, as_json=as_json)
+        return
     rows = []
     for name, file in shipped_recipes().items():
         recipe = load_recipe(file)
@@ -30,6 +44,23 @@ def list_recipes(as_json: JsonOption = False) -> None:
         rows.append({**row, "description": recipe.description, "file": str(file)})
     shown = ("name", "system", "dataset", "description")
     console.result(console.table([shown, *([row[key] for key in shown] for row in rows)]), data=rows, as_json=as_json)
+
+
+def _list_ablations(paper: str, *, as_json: bool) -> None:
+    from risctl.errors import UsageError, unknown_name
+    from risctl.recipe.ablations import ablations
+    from risctl.recipe.keys import in_yaml
+
+    known = ablations()
+    rows = [row for row in known if row.section.paper == paper]
+    if not rows:
+        raise UsageError(unknown_name("paper", paper, {row.section.paper for row in known}))
+    shown = [("table", "row", "name", "on", "changes", "published")]
+    for row in rows:
+        changes = " ".join(f"{key}={in_yaml(value)}" for key, value in row.changes.items())
+        section = row.section
+        shown.append((section.table, section.row, row.name, row.base, changes, section.published or "not found"))
+    console.result(console.table(shown), data=[row.to_dict() for row in rows], as_json=as_json)
 
 
 @app.command("show", epilog="Example: risctl recipes show vlt-refcoco --full optim.lr=3e-4")
@@ -42,13 +73,20 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Print a recipe, as in its file or with every key written out."""
+    from risctl.recipe.ablations import is_zeroshot_settings, read_zeroshot_settings
     from risctl.recipe.load import find_recipe, load_recipe
 
+    file = find_recipe(recipe)
+    if is_zeroshot_settings(file) and not (full or overrides):
+        settings = read_zeroshot_settings(file)
+        text = file.read_text(encoding="utf-8-sig")
+        console.result(text.rstrip(), data=settings.model_dump(mode="json"), as_json=as_json)
+        return
     read = load_recipe(recipe, overrides or ())
     if full or overrides or as_json:
         text = read.to_yaml()
     else:
-        text = find_recipe(recipe).read_text(encoding="utf-8-sig")
+        text = file.read_text(encoding="utf-8-sig")
     console.result(text.rstrip(), data=read.model_dump(mode="json"), as_json=as_json)
 
 
@@ -65,12 +103,12 @@ def copy(
         bool, typer.Option("--overwrite", "--force", "-f", help="Replace a file that is there already.")
     ] = False,
 ) -> None:
-    """Copy a shipped recipe to edit it, and print the path of the copy."""
+    """Copy a shipped recipe or ablation to edit it, and print the path of the copy."""
     from risctl.errors import UsageError, unknown_name
     from risctl.output_files import OutputFiles
-    from risctl.recipe.shipped import shipped_recipes
+    from risctl.recipe.shipped import shipped_ablations, shipped_recipes
 
-    shipped = shipped_recipes()
+    shipped = shipped_recipes() | shipped_ablations()
     if name not in shipped:
         raise UsageError(unknown_name("recipe", name, shipped))
     target = destination or Path(f"{name}.yaml")

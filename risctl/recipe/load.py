@@ -10,12 +10,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from risctl.errors import RecipeError, nearest
-from risctl.recipe import document
+from risctl.recipe.base import read_recipe_file
 from risctl.recipe.keys import known_keys
 from risctl.recipe.overrides import apply_overrides
 from risctl.recipe.problems import problems_of
 from risctl.recipe.schema import Recipe, include_systems, recipe_json_schema
-from risctl.recipe.shipped import shipped_recipes
+from risctl.recipe.shipped import shipped_ablations, shipped_recipes
 from risctl.section import expand_home
 from risctl.systems.registry import SYSTEMS
 
@@ -29,7 +29,7 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = (), *, upgr
     """Reads a recipe file and validates it.
 
     Args:
-        path_or_name: A YAML file, or the name of a shipped recipe.
+        path_or_name: A YAML file, which may name a `base`, or the name of a shipped recipe or ablation.
         overrides: Changes such as `optim.lr=3e-4` or, to remove a key, `~data.augment`.
         upgrade: Translates the values of a file that an earlier version wrote.
 
@@ -37,27 +37,16 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = (), *, upgr
         RecipeError: With all problems at once, those of the overrides included.
     """
     file = find_recipe(path_or_name)
-    try:
-        size = file.stat().st_size
-        if size > 4 * document.MAX_CHARACTERS:
-            raise RecipeError(
-                f"{file} is not a recipe: it has {size:,} bytes, and a recipe at most "
-                f"{document.MAX_CHARACTERS:,} characters"
-            )
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot read the recipe {file}: {error}") from None
-    try:
-        values, lines = document.read(text)
-    except document.DocumentError as error:
+    found = read_recipe_file(file)
+    values = found.values
+    if isinstance(values, Mapping) and "zeroshot" in values:
         raise RecipeError(
-            f"{file} is not a recipe: expected YAML", problems=[f"line {line}: {what}" for line, what in error.problems]
-        ) from None
+            f"{file} holds options of `risctl zeroshot eval` and `predict`, where nothing is trained: give it there as "
+            f"--settings {path_or_name}"
+        )
     if upgrade is not None and isinstance(values, Mapping):
         values = upgrade(values)
-    return _validate(
-        values, source=str(file), overrides=overrides, origins={path: f"line {line}" for path, line in lines.items()}
-    )
+    return _validate(values, source=str(file), overrides=overrides, origins=dict(found.origins))
 
 
 def parse_recipe(mapping: Mapping[str, Any], *, source: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -88,9 +77,11 @@ def find_recipe(path_or_name: str | Path) -> Path:
         what = getattr(error, "strerror", None) or error
         raise RecipeError(f"cannot look for the recipe {str(path_or_name)[:80]!r}: {what}") from None
     shipped = shipped_recipes()
-    if str(path_or_name) in shipped:
-        return shipped[str(path_or_name)]
-    match = nearest(file.stem if file.suffix in (".yaml", ".yml") else file.name, shipped)
+    ablations = shipped_ablations()
+    for known in (shipped, ablations):
+        if str(path_or_name) in known:
+            return known[str(path_or_name)]
+    match = nearest(file.stem if file.suffix in (".yaml", ".yml") else file.name, (*shipped, *ablations))
     hint = f"; did you mean the shipped recipe {match!r}?" if match else "."
     what = "a folder, not a recipe file" if file.is_dir() else "neither a recipe file nor a shipped recipe"
     raise RecipeError(f"{str(path_or_name)!r} is {what}{hint} Shipped: {', '.join(shipped) or 'none'}")

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_v
 from pydantic_core import PydanticCustomError
 
 from risctl.core.encoders.section import EncoderSection
+from risctl.recipe.ablation import AblationSection
 from risctl.recipe.data import DataSection
 from risctl.recipe.document import dump
 from risctl.recipe.optim import OptimSection
@@ -35,6 +36,9 @@ class Recipe(Section):
     optim: OptimSection = Field(default_factory=OptimSection, description="The optimizer.")
     train: TrainSection = Field(description="The training run.")
     eval: EvalSection = Field(default_factory=EvalSection, description="How the model is evaluated.")
+    ablation: AblationSection | None = Field(
+        default=None, description="The row of a paper's table that the recipe is; null: none."
+    )
     stages: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], StageSection] = Field(
         default_factory=dict,
         description="Stages of the training, in order, each with its changes; empty: the recipe in one stage.",

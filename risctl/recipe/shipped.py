@@ -20,5 +20,14 @@ def shipped_folder() -> Path | None:
 
 def shipped_recipes() -> dict[str, Path]:
     """Returns the shipped recipes, `{name: file}`, sorted by name."""
+    return _files(shipped_folder())
+
+
+def shipped_ablations() -> dict[str, Path]:
+    """Returns the shipped ablations, `{name: file}`, sorted by name: rows of the papers' tables, each on a base."""
     folder = shipped_folder()
+    return _files(folder / "ablations" if folder else None)
+
+
+def _files(folder: Path | None) -> dict[str, Path]:
     return {file.stem: file for file in sorted(folder.glob("*.yaml"), key=lambda file: file.stem)} if folder else {}

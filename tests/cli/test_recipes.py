@@ -102,3 +102,40 @@ def test_completion_offers_names_files_and_folders(monkeypatch: pytest.MonkeyPat
     assert complete_recipe("sub/") == ["sub/deep.yml"]
     assert complete_recipe("nowhere/x") == []
     assert complete_shipped("vlt-refcocog") == ["vlt-refcocog"]
+
+
+def test_ls_of_a_paper_lists_its_tables(risctl: Run) -> None:
+    ran = risctl("recipes", "ls", "--paper", "step")
+    assert (ran.code, ran.err) == (0, "")
+    head, *rows = ran.out.splitlines()
+    assert head.split() == ["table", "row", "name", "on", "changes", "published"]
+    tables = [row.split()[0] for row in rows]
+    assert tables == sorted(tables)
+    assert {"folds", "components"} <= set(tables)
+    assert next(row for row in rows if "step-folds-1" in row).endswith("val 56.58, testA 58.70, testB 55.39")
+    found = json.loads(risctl("recipes", "ls", "--paper", "step", "--json").out)
+    assert len(found) == len(rows)
+    one = next(row for row in found if row["name"] == "step-components-no-context")
+    assert (one["base"], one["settings"], one["published"]) == ("step-refcoco", {"model.context_rate": None}, None)
+    ran = risctl("recipes", "ls", "--paper", "stepp")
+    assert (ran.code, "did you mean 'step'?" in ran.err) == (2, True)
+
+
+def test_an_ablation_is_shown_copied_and_valid_where_it_is_put(risctl: Run, tmp_path: Path) -> None:
+    name = "vlt-queries-learned"
+    assert "base: vlt-refcoco" in risctl("recipes", "show", name).out
+    assert "query_source: learned" in risctl("recipes", "show", name, "--full").out
+    (tmp_path / "deep").mkdir()
+    assert risctl("recipes", "cp", name, "deep").out.strip() == str(Path(f"deep/{name}.yaml"))
+    assert load_recipe(tmp_path / "deep" / f"{name}.yaml") == load_recipe(name)
+    assert risctl("recipes", "validate", f"deep/{name}.yaml").out == f"valid: {name} (vlt)\n"
+    assert name in complete_shipped("vlt-queries")
+
+
+def test_options_of_zeroshot_are_shown_and_copied_and_no_recipe(risctl: Run) -> None:
+    name = "global-local-clip-text-sentence"
+    assert "text_weight: 1.0" in risctl("recipes", "show", name).out
+    assert json.loads(risctl("recipes", "show", name, "--json").out)["zeroshot"] == {"text_weight": 1.0}
+    assert risctl("recipes", "cp", name).code == 0
+    ran = risctl("recipes", "validate", name)
+    assert (ran.code, f"--settings {name}" in ran.err) == (3, True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -192,6 +192,16 @@ class Choices:
             rich_help_panel=_BEYOND,
         ),
     ] = None
+    settings: Annotated[
+        str | None,
+        typer.Option(
+            "--settings",
+            metavar="NAME|FILE",
+            help="Options from a file, such as a row of the paper's tables (`risctl recipes ls --paper "
+            "global-local-clip`). An option that is given here, other than at its default, goes before.",
+            show_default=False,
+        ),
+    ] = None
     spatial: Annotated[
         float,
         typer.Option(
@@ -205,6 +215,20 @@ class Choices:
     def given(self) -> set[str]:
         """Returns the names of the options that are not at their defaults."""
         return {field.name for field in fields(self) if getattr(self, field.name) != field.default}
+
+    def with_settings(self) -> Choices:
+        """Returns the choices with those of the file `settings`, if there is one.
+
+        Raises:
+            RecipeError: The file is not one, or has unknown options or values; with all problems at once.
+        """
+        if self.settings is None:
+            return self
+        from risctl.cli.zeroshot.settings import read_settings
+
+        found = read_settings(self.settings, Choices)
+        others = {name: value for name, value in found.items() if name not in self.given()}
+        return replace(self, settings=None, **others)
 
     def refuse(self, names: set[str], because: str) -> None:
         """Raises `UsageError` if options of `names` were given, with the reason `because`."""
@@ -221,7 +245,7 @@ def with_choices(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
-        command(choices=Choices(**{name: given.pop(name) for name in names}), **given)
+        command(choices=Choices(**{name: given.pop(name) for name in names}).with_settings(), **given)
 
     parameters = []
     for parameter in inspect.signature(command).parameters.values():

@@ -1,4 +1,4 @@
-"""STEP's refinement of heatmaps over time: a convolutional GRU, or for ablation their running mean."""
+"""STEP's refinement of heatmaps over time: a convolutional GRU, or for ablation a simpler recurrence."""
 
 from __future__ import annotations
 
@@ -97,6 +97,40 @@ class ConvGRU(nn.Module):
         """
         del step
         return self.compute_gates(x, state).hidden * inside
+
+    def logits(self, state: Tensor) -> Tensor:
+        """Returns the mask logits (B, H, W) of a state."""
+        return self.out(state)[:, 0]
+
+
+class ConvRNN(nn.Module):
+    """A recurrence of 3x3 convolutions without gates: h' = tanh(W * [h, x] + b). A ConvGRU whose gates are left out."""
+
+    def __init__(self, inputs: int = 1, filters: int = 32) -> None:
+        """Builds the cell.
+
+        Args:
+            inputs: Channels of the heatmaps.
+            filters: Channels F of the hidden state.
+        """
+        super().__init__()
+        self.inputs = inputs
+        self.filters = filters
+        self.candidate = nn.Conv2d(filters + inputs, filters, 3, padding=1)
+        self.out = nn.Conv2d(filters, 1, 1)
+        for layer in (self.candidate, self.out):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def initial_state(self, x: Tensor, *, inside: Tensor) -> Tensor:
+        """Returns h_0, zeros (B, F, H, W), for a first input x (B, C, H, W)."""
+        del inside
+        return x.new_zeros(x.shape[0], self.filters, *x.shape[2:])
+
+    def forward(self, x: Tensor, state: Tensor, *, step: int, inside: Tensor) -> Tensor:
+        """Returns the state after a step. See `ConvGRU.forward`."""
+        del step
+        return self.candidate(torch.cat([state, x], dim=1)).tanh() * inside
 
     def logits(self, state: Tensor) -> Tensor:
         """Returns the mask logits (B, H, W) of a state."""

@@ -32,16 +32,26 @@ class FPNStage(nn.Module):
     """One stage of the pyramid: a lateral convolution, fusion with the words, sum with the coarser stage, smoothing."""
 
     def __init__(
-        self, inputs: int, channels: int, *, heads: int, feed_forward: int, dropout: float, reduction: int
+        self,
+        inputs: int,
+        channels: int,
+        *,
+        heads: int,
+        feed_forward: int,
+        dropout: float,
+        reduction: int,
+        cross_modal: bool = True,
     ) -> None:
         super().__init__()
         self.adapter = NormedConv(inputs, channels, kernel=1)
-        self.block = CrossModalBlock(
-            channels, heads=heads, feed_forward=feed_forward, dropout=dropout, reduction=reduction
-        )
-        for parameter in self.block.parameters():
-            if parameter.ndim > 1:
-                nn.init.xavier_uniform_(parameter)
+        self.block: CrossModalBlock | None = None
+        if cross_modal:
+            self.block = CrossModalBlock(
+                channels, heads=heads, feed_forward=feed_forward, dropout=dropout, reduction=reduction
+            )
+            for parameter in self.block.parameters():
+                if parameter.ndim > 1:
+                    nn.init.xavier_uniform_(parameter)
         self.smooth = NormedConv(channels, channels, kernel=3)
 
     def forward(
@@ -59,8 +69,10 @@ class FPNStage(nn.Module):
         Returns:
             (B * T, channels, h, w).
         """
-        narrowed = self.adapter(clip.flatten(0, 1)).unflatten(0, tuple(clip.shape[:2]))
-        mixed = self.block(narrowed, position, padding, text).flatten(0, 1)
+        mixed = self.adapter(clip.flatten(0, 1))
+        if self.block is not None:
+            narrowed = mixed.unflatten(0, tuple(clip.shape[:2]))
+            mixed = self.block(narrowed, position, padding, text).flatten(0, 1)
         if coarser is not None:
             mixed = mixed + functional.interpolate(coarser, size=mixed.shape[-2:], mode="nearest")
         return self.smooth(mixed).relu()
@@ -78,6 +90,7 @@ class CrossModalFPN(nn.Module):
         feed_forward: int = 2048,
         dropout: float = 0.1,
         mask_channels: int = 256,
+        cross_modal: bool = True,
     ) -> None:
         """Builds the pyramid.
 
@@ -88,6 +101,7 @@ class CrossModalFPN(nn.Module):
             feed_forward: Width of the feed-forward networks.
             dropout: Dropout probability.
             mask_channels: Channels of the mask features.
+            cross_modal: Whether stages attend to the words; without, it is a plain feature pyramid.
         """
         super().__init__()
         self.stages = nn.ModuleList(
@@ -98,6 +112,7 @@ class CrossModalFPN(nn.Module):
                 feed_forward=feed_forward,
                 dropout=dropout,
                 reduction=reduction,
+                cross_modal=cross_modal,
             )
             for inputs, reduction in zip((finest, channels, channels, channels), REDUCTIONS, strict=True)
         )

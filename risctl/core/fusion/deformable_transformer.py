@@ -6,7 +6,7 @@ points are detached from the layers before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,11 +48,14 @@ class DecoderOutput:
         states: (layers, N, Q, C).
         initial: (N, Q, 2), the initial reference points.
         boxes: (layers, N, Q, 4), (cx, cy, w, h) after each layer as fractions of the image.
+        centres: (layers, N, Q, 2), where each layer's masks lie: the centres of its boxes, detached, or without
+            refinement the initial reference points.
     """
 
     states: Tensor
     initial: Tensor
     boxes: Tensor
+    centres: Tensor
 
 
 def inverse_sigmoid(x: Tensor, *, epsilon: float = 1e-5) -> Tensor:
@@ -232,7 +235,15 @@ class DeformableTransformer(nn.Module):
         """
         return encode_levels(self.encoder, self.level, maps, paddings, positions)
 
-    def decode(self, queries: Tensor, position: Tensor, memory: EncoderMemory, boxes: nn.ModuleList) -> DecoderOutput:
+    def decode(
+        self,
+        queries: Tensor,
+        position: Tensor,
+        memory: EncoderMemory,
+        boxes: Iterable[nn.Module],
+        *,
+        refine: bool = True,
+    ) -> DecoderOutput:
         """Decodes queries against the memory.
 
         Args:
@@ -240,10 +251,11 @@ class DeformableTransformer(nn.Module):
             position: Position embeddings of the queries, (Q, C).
             memory: The encoder's output.
             boxes: One module per layer, (N, Q, C) to (N, Q, 4), whose output refines the layer's reference points.
+            refine: Whether a layer's boxes are the next one's reference points; else all have the initial ones.
         """
         position = position[None].expand(len(queries), -1, -1)
         initial = references = self.reference(position).sigmoid()
-        states, refined = [], []
+        states, refined, centres = [], [], []
         for layer, box in zip(self.decoder, boxes, strict=True):
             valid_ratios = memory.valid_ratios.repeat(1, 1, references.shape[2] // 2)
             queries = layer(queries, position, references[:, :, None] * valid_ratios[:, None], memory)
@@ -253,9 +265,13 @@ class DeformableTransformer(nn.Module):
             else:
                 centre = moved[..., :2] + inverse_sigmoid(references)
                 refined.append(torch.cat([centre, moved[..., 2:]], dim=-1).sigmoid())
-            references = refined[-1].detach()
+            if refine:
+                references = refined[-1].detach()
+            centres.append(references[..., :2])
             states.append(queries)
-        return DecoderOutput(states=torch.stack(states), initial=initial, boxes=torch.stack(refined))
+        return DecoderOutput(
+            states=torch.stack(states), initial=initial, boxes=torch.stack(refined), centres=torch.stack(centres)
+        )
 
 
 def _valid_ratio(padding: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from risctl.core.blocks import ConvBlock, dense
@@ -108,3 +109,28 @@ class PlainQueryGeneration(nn.Module):
         query = self.query(self.visual(features)).relu()
         weights = (query @ self.key(words).relu().transpose(1, 2)).softmax(dim=2)
         return weights @ self.value(words).relu(), weights if need_weights else None
+
+
+class LearnedQueries(nn.Module):
+    """Queries that are parameters, the same for every expression and image: what query generation replaces."""
+
+    def __init__(self, *, queries: int = 16, hidden: int = 256) -> None:
+        """Builds the module.
+
+        Args:
+            queries: Number of queries Q.
+            hidden: Width of the queries.
+        """
+        super().__init__()
+        self.vectors = nn.Parameter(torch.randn(queries, hidden))
+
+    def forward(self, features: Tensor, words: Tensor, *, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Returns the queries (B, Q, hidden) and weights over the words, zeros: they read none.
+
+        Args:
+            features: (B, C, H, W), not used.
+            words: (B, L, D), whose number counts alone.
+            need_weights: Whether to return weights (B, Q, L).
+        """
+        queries = self.vectors.expand(len(features), -1, -1)
+        return queries, words.new_zeros(*queries.shape[:2], words.shape[1]) if need_weights else None

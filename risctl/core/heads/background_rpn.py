@@ -43,10 +43,11 @@ class BackgroundRPN(nn.Module):
         """
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-        self.to_words = nn.Conv2d(channels, dim, 1)
+        to_words = nn.Conv2d(channels, dim, 1)
+        self.to_words: nn.Module = to_words
         self.compare = nn.Conv2d(dim, 2 * _ANCHORS, 1, bias=False)
         self.deltas = nn.Conv2d(channels, 4 * _ANCHORS, 1)
-        for layer in (self.conv, self.to_words, self.deltas):
+        for layer in (self.conv, to_words, self.deltas):
             nn.init.normal_(layer.weight, std=0.01)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
@@ -58,8 +59,8 @@ class BackgroundRPN(nn.Module):
             self.compare.weight[0::2] = background[:, None, None]
 
     @property
-    def background(self) -> Tensor:
-        """The learned background vector v_b (D,), averaged over the anchors."""
+    def background(self) -> Tensor | None:
+        """The learned background vector v_b (D,), averaged over the anchors; None where nothing learns one."""
         return self.compare.weight[0::2, :, 0, 0].mean(0)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -74,6 +75,34 @@ class BackgroundRPN(nn.Module):
         """
         hidden = [self.conv(feature_map).relu() for feature_map in maps]
         return [self.compare(self.to_words(level)) for level in hidden], [self.deltas(level) for level in hidden]
+
+
+class PlainRPN(BackgroundRPN):
+    """The same network whose classifier knows no words, as in Faster R-CNN; it learns no background vector."""
+
+    def __init__(self, channels: int) -> None:
+        """Builds the network.
+
+        Args:
+            channels: Channels of the maps.
+        """
+        nn.Module.__init__(self)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.to_words = nn.Identity()
+        self.compare = nn.Conv2d(channels, 2 * _ANCHORS, 1)
+        self.deltas = nn.Conv2d(channels, 4 * _ANCHORS, 1)
+        for layer in (self.conv, self.compare, self.deltas):
+            nn.init.normal_(layer.weight, std=0.01)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def set_background(self, background: Tensor) -> None:
+        """Does nothing: there is no background vector."""
+
+    @property
+    def background(self) -> Tensor | None:
+        """None."""
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

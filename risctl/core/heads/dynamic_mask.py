@@ -34,22 +34,37 @@ class MLP(nn.Module):
 class DynamicMaskHead(nn.Module):
     """Predicts a query's mask from mask features, the query's vector and its box centre.
 
-    Three 1x1 convolutions, `inner` channels wide, over the features and each cell's offset to the query's centre in
-    pixels (not normalised, as published).
+    1x1 convolutions, `inner` channels wide, over the features and each cell's offset to the query's centre in pixels
+    (not normalised, as published).
     """
 
-    def __init__(self, channels: int, *, features: int = 256, inner: int = 8, stride: int = 4) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        features: int = 256,
+        inner: int = 8,
+        layers: int = 3,
+        relative: bool = True,
+        stride: int = 4,
+    ) -> None:
         """Builds the head.
 
         Args:
             channels: Width C of the queries.
             features: Channels F of the mask features.
             inner: Channels of the dynamic convolutions.
+            layers: Number of dynamic convolutions, at least 2.
+            relative: Whether the first one reads the offsets to the query's centre.
             stride: Stride of the mask features in input pixels.
         """
         super().__init__()
         self.inner, self.features, self.stride = inner, features, stride
-        self.sizes = ((features + 2) * inner, inner * inner, inner, inner, inner, 1)
+        self.layers, self.relative = layers, relative
+        self._inputs = features + 2 if relative else features
+        # All weights first, then all biases, as published.
+        weights = (self._inputs * inner, *[inner * inner] * (layers - 2), inner)
+        self.sizes = (*weights, *[inner] * (layers - 1), 1)
         self.controller = MLP(channels, channels, channels, sum(self.sizes))
         for name, parameter in self.controller.named_parameters():
             if name.endswith("bias"):
@@ -107,26 +122,37 @@ class DynamicMaskHead(nn.Module):
         return self._finish(projected.unflatten(2, tuple(maps.shape[2:])), kernels, centres)
 
     def _first(self, kernels: Tensor) -> Tensor:
-        """Returns the weights (N, Q, inner, F + 2) of the first convolution."""
-        return kernels[..., : self.sizes[0]].unflatten(2, (self.inner, self.features + 2))
+        """Returns the weights (N, Q, inner, F + 2) of the first convolution; F without relative coordinates."""
+        return kernels[..., : self.sizes[0]].unflatten(2, (self.inner, self._inputs))
 
     def _finish(self, projected: Tensor, kernels: Tensor, centres: Tensor) -> Tensor:
         """Returns mask logits (N, Q, h, w) given the first convolution of the features, (N, Q * inner, h, w)."""
         frames, queries = kernels.shape[:2]
         height, width = projected.shape[2:]
         inner = self.inner
-        projected = projected.view(frames, queries, inner, height, width)
+        parts = kernels.split(self.sizes, dim=2)
+        weights, biases = parts[1 : self.layers], parts[self.layers :]
+        hidden = projected.view(frames, queries, inner, height, width)
+        if self.relative:
+            across, down = self._offsets(kernels, centres, height=height, width=width)
+            hidden = hidden + across[..., None, :] + down[..., None]
+        hidden = (hidden + biases[0][..., None, None]).relu().flatten(0, 1).flatten(2)  # (N * Q, inner, h * w)
+        for number, (weight, bias) in enumerate(zip(weights, biases[1:], strict=True), start=2):
+            outputs = 1 if number == self.layers else inner
+            hidden = torch.baddbmm(
+                bias.reshape(-1, outputs, 1), weight.reshape(-1, outputs, weight.shape[2] // outputs), hidden
+            )
+            if number < self.layers:
+                hidden = hidden.relu()
+        return hidden.view(frames, queries, height, width)
+
+    def _offsets(self, kernels: Tensor, centres: Tensor, *, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Returns what the first convolution makes of offsets to the centres: (N, Q, inner, w), (N, Q, inner, h)."""
         first = self._first(kernels)
-        _, second, third, first_bias, second_bias, third_bias = kernels.split(self.sizes, dim=2)
         y, x = (
-            torch.arange(length, dtype=projected.dtype, device=projected.device) * self.stride + self.stride // 2
+            torch.arange(length, dtype=kernels.dtype, device=kernels.device) * self.stride + self.stride // 2
             for length in (height, width)
         )
         across = first[..., -2, None] * (centres[..., 0, None, None] - x)  # (N, Q, inner, w)
         down = first[..., -1, None] * (centres[..., 1, None, None] - y)
-        hidden = (projected + across[..., None, :] + down[..., None] + first_bias[..., None, None]).relu()
-        hidden = hidden.flatten(0, 1).flatten(2)  # (N * Q, inner, h * w)
-        weights = second.reshape(-1, inner, inner)
-        hidden = torch.baddbmm(second_bias.reshape(-1, inner, 1), weights, hidden).relu()
-        logits = torch.baddbmm(third_bias.reshape(-1, 1, 1), third.reshape(-1, 1, inner), hidden)
-        return logits.view(frames, queries, height, width)
+        return across, down

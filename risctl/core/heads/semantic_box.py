@@ -22,7 +22,7 @@ class SemanticBoxes:
         scores: (N, K + 1) logits of background and the seen classes.
         deltas: (N, 4 * (K + 1)) box deltas per class.
         shared: (N, H) features that the encoder reads.
-        restored: (N, H) their reconstruction by the decoder.
+        restored: (N, H) their reconstruction by the decoder; without a decoder `shared` itself.
     """
 
     scores: Tensor
@@ -49,7 +49,14 @@ class SemanticBoxHead(nn.Module):
     vocabulary: Tensor
 
     def __init__(
-        self, channels: int, *, hidden: int, classes: int, vocabulary: Tensor, encoder_std: float = 0.001
+        self,
+        channels: int,
+        *,
+        hidden: int,
+        classes: int,
+        vocabulary: Tensor,
+        encoder_std: float = 0.001,
+        decoder: bool = True,
     ) -> None:
         """Builds the head.
 
@@ -59,6 +66,7 @@ class SemanticBoxHead(nn.Module):
             classes: Number of seen classes K, without background.
             vocabulary: Word vectors (V, D).
             encoder_std: Standard deviation of the encoder's initial weights.
+            decoder: Whether there is a decoder T_d.
         """
         super().__init__()
         words, dim = vocabulary.shape
@@ -67,8 +75,8 @@ class SemanticBoxHead(nn.Module):
         self.shared = nn.ModuleList([first, second])
         self.to_words = nn.Linear(hidden, dim)
         self.from_vocabulary = nn.Linear(words, dim)
-        self.to_vocabulary = nn.Linear(dim, words)
-        self.from_words = nn.Linear(dim, hidden)
+        self.to_vocabulary = nn.Linear(dim, words) if decoder else None
+        self.from_words = nn.Linear(dim, hidden) if decoder else None
         self.deltas = nn.Linear(hidden, 4 * (classes + 1))
         for layer in (first, second):
             nn.init.xavier_uniform_(layer.weight)
@@ -89,7 +97,9 @@ class SemanticBoxHead(nn.Module):
         for layer in self.shared:
             shared = layer(shared).relu()
         meaning = self.from_vocabulary(self.to_words(shared) @ self.vocabulary.T)
-        restored = self.from_words(self.to_vocabulary(meaning) @ self.vocabulary)
+        restored = shared
+        if self.to_vocabulary is not None and self.from_words is not None:
+            restored = self.from_words(self.to_vocabulary(meaning) @ self.vocabulary)
         return SemanticBoxes(scores=meaning @ seen.T, deltas=self.deltas(shared), shared=shared, restored=restored)
 
 

@@ -21,7 +21,7 @@ class SemanticMasks:
     Attributes:
         shared: (N, C, 28, 28) features that the encoder reads.
         meaning: (N, D, 28, 28) vectors in the space of words.
-        restored: (N, C, 28, 28) the decoder's reconstruction of `shared`.
+        restored: (N, C, 28, 28) the decoder's reconstruction of `shared`; without a decoder `shared` itself.
     """
 
     shared: Tensor
@@ -46,7 +46,13 @@ class SemanticMaskHead(nn.Module):
     """Four convolutions, upsampling, and the encoder E with its decoder D."""
 
     def __init__(
-        self, channels: int, *, dim: int, tower: Literal["paper", "reference"] = "paper", kernel: Literal[1, 3] = 1
+        self,
+        channels: int,
+        *,
+        dim: int,
+        tower: Literal["paper", "reference"] = "paper",
+        kernel: Literal[1, 3] = 1,
+        decoder: bool = True,
     ) -> None:
         """Builds the head.
 
@@ -56,6 +62,7 @@ class SemanticMaskHead(nn.Module):
             tower: "paper" applies the four convolutions in sequence; "reference" only the last one, as a loop of the
                 published code does (the other three never train).
             kernel: Kernel size of encoder and decoder: 1 in the paper, 3 in the published code.
+            decoder: Whether there is a decoder D.
         """
         super().__init__()
         self.tower = tower
@@ -63,9 +70,11 @@ class SemanticMaskHead(nn.Module):
         self.up = nn.ConvTranspose2d(channels, channels, 2, stride=2)
         self.to_words = nn.Conv2d(channels, dim, kernel, padding=kernel // 2)
         self.encode = nn.Conv2d(dim, dim, kernel, padding=kernel // 2)
-        self.decode = nn.Conv2d(dim, dim, kernel, padding=kernel // 2)
-        self.from_words = nn.Conv2d(dim, channels, kernel, padding=kernel // 2)
+        self.decode = nn.Conv2d(dim, dim, kernel, padding=kernel // 2) if decoder else None
+        self.from_words = nn.Conv2d(dim, channels, kernel, padding=kernel // 2) if decoder else None
         for layer in (*self.convs, self.up, self.to_words, self.encode, self.decode, self.from_words):
+            if layer is None:
+                continue
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(layer.bias)
         if tower == "reference":
@@ -79,5 +88,7 @@ class SemanticMaskHead(nn.Module):
             x = layer(x).relu()
         shared = self.up(x).relu()
         meaning = self.encode(self.to_words(shared).relu())
-        restored = self.from_words(self.decode(meaning)).relu()
+        restored = shared
+        if self.decode is not None and self.from_words is not None:
+            restored = self.from_words(self.decode(meaning)).relu()
         return SemanticMasks(shared=shared, meaning=meaning, restored=restored)

@@ -53,8 +53,8 @@ class ClipTargets:
     labels: Tensor
 
 
-def match_costs(predicted: ClipPredictions, targets: ClipTargets) -> Tensor:
-    """Returns the cost (B, Q) of each query as the clip's object: the weighted sum of five costs.
+def match_costs(predicted: ClipPredictions, targets: ClipTargets, *, weights: Mapping[str, float] = WEIGHTS) -> Tensor:
+    """Returns the cost (B, Q) of each query as the clip's object: the sum of five costs, weighted by `weights`.
 
     The class cost averages over the frames that show the object, box costs over all frames, mask costs over the clip.
     """
@@ -73,13 +73,15 @@ def match_costs(predicted: ClipPredictions, targets: ClipTargets) -> Tensor:
     mask = focal_loss(masks, volume.expand_as(masks)).mean(-1)
     dice = -_dice_coefficient(masks.sigmoid(), volume)
     terms = {"class": classes, "box": boxes, "giou": giou, "mask": mask, "dice": dice}
-    return torch.stack([WEIGHTS[name] * value for name, value in terms.items()]).sum(0)
+    return torch.stack([weights[name] * value for name, value in terms.items()]).sum(0)
 
 
 @torch.no_grad()
-def match_queries(predicted: ClipPredictions, targets: ClipTargets) -> Tensor:
+def match_queries(
+    predicted: ClipPredictions, targets: ClipTargets, *, weights: Mapping[str, float] = WEIGHTS
+) -> Tensor:
     """Returns the index of the query of least cost for each clip, (B,) int64."""
-    return match_costs(predicted, targets).argmin(1)
+    return match_costs(predicted, targets, weights=weights).argmin(1)
 
 
 def clip_losses(
@@ -113,12 +115,20 @@ def clip_losses(
     }
 
 
-def layer_losses(layers: Sequence[ClipPredictions], targets: ClipTargets) -> dict[str, Tensor]:
+def layer_losses(
+    layers: Sequence[ClipPredictions],
+    targets: ClipTargets,
+    *,
+    weights: Mapping[str, float] = WEIGHTS,
+    match_weights: Mapping[str, float] = WEIGHTS,
+) -> dict[str, Tensor]:
     """Returns the weighted losses of all decoder layers, each matched on its own.
 
     Args:
         layers: Predictions per layer.
         targets: The targets.
+        weights: Weights of the losses.
+        match_weights: Weights of the costs by which queries are matched.
 
     Returns:
         Terms by name. Those of layers before the last carry the layer's index as a suffix.
@@ -126,9 +136,10 @@ def layer_losses(layers: Sequence[ClipPredictions], targets: ClipTargets) -> dic
     count = valid_count(targets.valid)
     terms: dict[str, Tensor] = {}
     for number, layer in enumerate(layers):
-        layer_terms = clip_losses(layer, targets, chosen=match_queries(layer, targets), count=count)
+        chosen = match_queries(layer, targets, weights=match_weights)
+        layer_terms = clip_losses(layer, targets, chosen=chosen, count=count)
         suffix = "" if number == len(layers) - 1 else f"_{number}"
-        terms |= {f"{name}{suffix}": WEIGHTS[name] * value for name, value in layer_terms.items()}
+        terms |= {f"{name}{suffix}": weights[name] * value for name, value in layer_terms.items()}
     return terms
 
 

@@ -14,8 +14,9 @@ from risctl.core.fusion.deformable_transformer import DeformableTransformer
 from risctl.core.heads.dynamic_mask import DynamicMaskHead
 from risctl.data.transforms.preprocess import ShortSidePreprocess
 from risctl.language.vocabulary import Vocabulary
-from risctl.systems.referformer.config import ReferFormerModel
-from risctl.systems.referformer.model import ReferFormer, box_heads, class_heads, level_projections
+from risctl.systems.referformer.config import ReferFormerModel, TermsSection
+from risctl.systems.referformer.heads import box_heads, class_heads, level_projections
+from risctl.systems.referformer.model import ReferFormer
 
 
 def build_referformer(
@@ -23,6 +24,7 @@ def build_referformer(
 ) -> ReferFormer:
     """Builds the ReferFormer of a `model` section; arguments as in `risctl.systems.registry.build_system`."""
     visual: Any = build_visual(model.visual, pretrained=pretrained)
+    heads = model.decoder_layers if model.box_refinement else 1
     return ReferFormer(
         preprocess=ShortSidePreprocess(
             short=model.short_side,
@@ -53,12 +55,34 @@ def build_referformer(
             feed_forward=model.feed_forward,
             dropout=model.dropout,
             mask_channels=model.mask_channels,
+            cross_modal=model.pyramid == "cross_modal",
         ),
-        classes=class_heads(model.hidden, classes=model.classes, layers=model.decoder_layers),
-        boxes=box_heads(model.hidden, layers=model.decoder_layers),
-        mask_head=DynamicMaskHead(model.hidden, features=model.mask_channels),
+        classes=class_heads(model.hidden, classes=model.classes, layers=heads, frozen=not model.auxiliary_losses),
+        boxes=box_heads(model.hidden, layers=heads, frozen=not model.auxiliary_losses),
+        mask_head=DynamicMaskHead(
+            model.hidden,
+            features=model.mask_channels,
+            inner=model.dynamic_channels,
+            layers=model.dynamic_layers,
+            relative=model.relative_coordinates,
+        ),
         queries=model.queries,
         hidden=model.hidden,
+        box_refinement=model.box_refinement,
+        auxiliary_losses=model.auxiliary_losses,
+        loss_weights=_terms(model.loss_weights),
+        match_weights=_terms(model.match_weights),
         centre_only=model.centre_only,
         window=model.window,
     )
+
+
+def _terms(section: TermsSection) -> dict[str, float]:
+    """Returns the weights by the names of the losses."""
+    return {
+        "class": section.classes,
+        "box": section.box,
+        "giou": section.giou,
+        "mask": section.mask,
+        "dice": section.dice,
+    }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from risctl.core.encoders.text.config import TextSection
 from risctl.core.encoders.visual.config import VisualSection
-from risctl.section import ModelSection, divides
+from risctl.section import ModelSection, Section, divides
 
 
 class ReferFormerVisualSection(VisualSection):
@@ -26,6 +26,19 @@ class ReferFormerTextSection(TextSection):
     """The text encoder."""
 
     name: str = Field(default="roberta", description="The text encoder. The published one is `roberta`.")
+
+
+Weight = Annotated[float, Field(ge=0.0, le=1.0e3)]
+
+
+class TermsSection(Section):
+    """Weights of the five terms that compare a query with the object; the defaults are the published ones."""
+
+    classes: Weight = Field(default=2.0, description="Focal loss of the class.")
+    box: Weight = Field(default=5.0, description="L1 distance of the boxes.")
+    giou: Weight = Field(default=2.0, description="Generalised IoU of the boxes.")
+    mask: Weight = Field(default=2.0, description="Focal loss of the mask.")
+    dice: Weight = Field(default=5.0, description="Dice loss of the mask.")
 
 
 class ReferFormerModel(ModelSection):
@@ -91,6 +104,28 @@ class ReferFormerModel(ModelSection):
     points: int = Field(default=4, ge=1, le=16, description="Sampling points per head and map.")
     mask_channels: int = Field(default=256, ge=8, le=2048, description="Channels of the mask features.")
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0, description="Dropout within the transformer and the pyramid.")
+    pyramid: Literal["cross_modal", "plain"] = Field(
+        default="cross_modal",
+        description="The feature pyramid of the masks: `cross_modal`: every stage attends to the words; `plain`: none.",
+    )
+    dynamic_layers: int = Field(default=3, ge=2, le=8, description="Dynamic convolutions of a query's mask.")
+    dynamic_channels: int = Field(default=8, ge=1, le=256, description="Channels of the dynamic convolutions.")
+    relative_coordinates: bool = Field(
+        default=True,
+        description="The dynamic convolutions read each cell's offset to the query's centre beside the mask features.",
+    )
+    box_refinement: bool = Field(
+        default=True,
+        description="Each decoder layer refines the boxes of the one before, with heads of its own; false: all layers "
+        "predict from the initial reference points, with the same heads.",
+    )
+    auxiliary_losses: bool = Field(
+        default=True, description="Train the predictions of every decoder layer; false: those of the last one alone."
+    )
+    match_weights: TermsSection = Field(
+        default_factory=TermsSection, description="Weights of the costs by which a query is matched with the object."
+    )
+    loss_weights: TermsSection = Field(default_factory=TermsSection, description="Weights of the losses.")
     visual: ReferFormerVisualSection = Field(
         default_factory=ReferFormerVisualSection, description="The visual backbone."
     )

@@ -6,8 +6,7 @@ frame.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,9 +19,9 @@ from risctl.core.fusion.cross_modal import EarlyFusion
 from risctl.core.fusion.cross_modal_fpn import CrossModalFPN
 from risctl.core.fusion.deformable_transformer import DecoderOutput, DeformableTransformer
 from risctl.core.fusion.sine_position import sine_position_2d
-from risctl.core.heads.dynamic_mask import MLP, DynamicMaskHead
+from risctl.core.heads.dynamic_mask import DynamicMaskHead
 from risctl.core.losses.boxes import cxcywh_to_xyxy, masks_to_cxcywh
-from risctl.core.losses.clip_queries import ClipPredictions, ClipTargets, layer_losses
+from risctl.core.losses.clip_queries import WEIGHTS, ClipPredictions, ClipTargets, layer_losses
 from risctl.data.batch import Batch, Preprocess
 from risctl.errors import UsageError
 from risctl.results import Prediction
@@ -69,6 +68,10 @@ class ReferFormer(FeatureCacheable):
         mask_head: DynamicMaskHead,
         queries: int,
         hidden: int,
+        box_refinement: bool = True,
+        auxiliary_losses: bool = True,
+        loss_weights: Mapping[str, float] = WEIGHTS,
+        match_weights: Mapping[str, float] = WEIGHTS,
         centre_only: bool = False,
         window: int = 1,
     ) -> None:
@@ -82,11 +85,15 @@ class ReferFormer(FeatureCacheable):
             fusion: Fuses each map with the words.
             transformer: The deformable transformer.
             pyramid: The cross-modal feature pyramid.
-            classes: A class head per decoder layer.
-            boxes: A box head per decoder layer.
+            classes: A class head per decoder layer; a single one serves all.
+            boxes: A box head per decoder layer; a single one serves all.
             mask_head: The dynamic mask head.
             queries: The number of object queries.
             hidden: The width of the transformer.
+            box_refinement: Whether each decoder layer refines the boxes of the one before.
+            auxiliary_losses: Whether every decoder layer is trained, or the last alone.
+            loss_weights: Weights of the losses, by their names.
+            match_weights: Weights of the costs by which queries are matched.
             centre_only: Whether to decode only the middle frame of a clip, or the annotated one.
             window: Frames around a single annotated one that the backbone is given when predicting.
         """
@@ -103,6 +110,10 @@ class ReferFormer(FeatureCacheable):
         self.mask_head = mask_head
         self.query_embedding = nn.Parameter(torch.randn(queries, hidden))
         self.hidden = hidden
+        self.box_refinement = box_refinement
+        self.auxiliary_losses = auxiliary_losses
+        self.loss_weights = dict(loss_weights)
+        self.match_weights = dict(match_weights)
         self.num_categories = _outputs(classes)
         self.centre_only = centre_only
         self.window = window
@@ -155,7 +166,7 @@ class ReferFormer(FeatureCacheable):
 
     def decode(self, visual: VisualFeatures, text: TextFeatures) -> Output:
         """Segments N clips by N expressions, row by row."""
-        return self.decode_layers(visual, text, every=self.training)
+        return self.decode_layers(visual, text, every=self.training and self.auxiliary_losses)
 
     def decode_layers(self, visual: VisualFeatures, text: TextFeatures, *, every: bool) -> Output:
         """Decodes as `decode` does; `every`: whether to predict from every decoder layer, for the loss, or the last."""
@@ -172,7 +183,9 @@ class ReferFormer(FeatureCacheable):
             [position.repeat_interleave(frames, 0) for position in positions[1:]],
         )
         queries = text.sentence[:, None].repeat_interleave(frames, 0).expand(-1, len(self.query_embedding), -1)
-        decoded = self.transformer.decode(queries, self.query_embedding, memory, self.boxes)
+        layers = len(self.transformer.decoder)
+        boxes = [_of_layer(self.boxes, number) for number in range(layers)]
+        decoded = self.transformer.decode(queries, self.query_embedding, memory, boxes, refine=self.box_refinement)
         encoded = [feature_map.unflatten(0, (batch, frames)) for feature_map in memory.maps()[:3]]
         inputs = ([clips[0], *encoded], positions[:4], paddings[:4], text)
         draw: Callable[[Tensor, Tensor], Tensor]
@@ -182,9 +195,8 @@ class ReferFormer(FeatureCacheable):
             # The masks of all layers share the features; for one layer alone it is cheaper not to compute them.
             draw = partial(self.mask_head.forward_with_projection, self.pyramid.out, self.pyramid.mix(*inputs))
         own = torch.stack([(~padding[:, 0]).sum(1), (~padding[:, :, 0]).sum(1)], dim=1)  # (B, 2): width, height
-        last = len(decoded.states) - 1
-        layers = tuple(self._predicted(decoded, number, draw, own) for number in range(0 if every else last, last + 1))
-        return self._answer(layers, single=single)
+        chosen = range(0 if every else layers - 1, layers)
+        return self._answer(tuple(self._predicted(decoded, number, draw, own) for number in chosen), single=single)
 
     def position(self, padding: Tensor) -> Tensor:
         """Returns the position encoding (B, C, h, w) of a map with padding (B, h, w)."""
@@ -208,7 +220,7 @@ class ReferFormer(FeatureCacheable):
         clip_target = clip_targets(targets, batch.padding, boxes=boxes, like=layers[0].masks)
         if self.num_categories > 1:
             clip_target = replace(clip_target, labels=self._labels(batch))
-        return layer_losses(layers, clip_target)
+        return layer_losses(layers, clip_target, weights=self.loss_weights, match_weights=self.match_weights)
 
     @torch.no_grad()
     def predict(
@@ -251,10 +263,10 @@ class ReferFormer(FeatureCacheable):
     ) -> ClipPredictions:
         states = decoded.states[number]
         batch, frames = len(own), len(states) // len(own)
-        centres = decoded.boxes[number].detach()[..., :2] * own.repeat_interleave(frames, 0)[:, None]
+        centres = decoded.centres[number] * own.repeat_interleave(frames, 0)[:, None]
         masks = draw(states, centres)
         return ClipPredictions(
-            classes=self.classes[number](states).unflatten(0, (batch, frames)),
+            classes=_of_layer(self.classes, number)(states).unflatten(0, (batch, frames)),
             boxes=decoded.boxes[number].unflatten(0, (batch, frames)),
             masks=masks.unflatten(0, (batch, frames)),
         )
@@ -332,42 +344,8 @@ def _outputs(classes: nn.ModuleList) -> int:
     return head.out_features
 
 
-def class_heads(hidden: int, *, classes: int, layers: int) -> nn.ModuleList:
-    """Returns the class heads of all decoder layers; their initial probability is 0.01."""
-    heads = [nn.Linear(hidden, classes) for _ in range(layers)]
-    for head in heads:
-        nn.init.constant_(head.bias, -math.log(99.0))
-    return nn.ModuleList(heads)
-
-
-def box_heads(hidden: int, *, layers: int) -> nn.ModuleList:
-    """Returns the box heads of all decoder layers; initially they refine nothing, from boxes of a tenth."""
-    heads = [MLP(hidden, hidden, hidden, 4) for _ in range(layers)]
-    for number, head in enumerate(heads):
-        nn.init.zeros_(head.last.weight)
-        nn.init.zeros_(head.last.bias)
-        if number == 0:
-            nn.init.constant_(head.last.bias[2:], -2.0)
-    return nn.ModuleList(heads)
-
-
-def level_projections(channels: Sequence[int], hidden: int) -> nn.ModuleList:
-    """Returns projections of maps at strides 8 to 32 to `hidden` channels, and of the last one to stride 64."""
-    convolutions = [nn.Conv2d(inputs, hidden, 1) for inputs in channels]
-    convolutions.append(nn.Conv2d(channels[-1], hidden, 3, stride=2, padding=1))
-    for convolution in convolutions:
-        nn.init.xavier_uniform_(convolution.weight)
-        if convolution.bias is not None:
-            nn.init.zeros_(convolution.bias)
-    return nn.ModuleList(nn.Sequential(convolution, _GroupNorm(32, hidden)) for convolution in convolutions)
-
-
-class _GroupNorm(nn.GroupNorm):
-    """A group norm that accepts a single cell; torch's own refuses it although groups have several channels."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps (N, C, h, w) to the same shape."""
-        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+def _of_layer(heads: nn.ModuleList, number: int) -> nn.Module:
+    return heads[min(number, len(heads) - 1)]
 
 
 def _per_frame(module: nn.Module, maps: Tensor) -> Tensor:

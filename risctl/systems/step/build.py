@@ -11,7 +11,7 @@ import numpy as np
 
 from risctl.core.encoders.text.registry import build_text
 from risctl.core.encoders.visual.registry import build_visual, find_visual
-from risctl.core.fusion.conv_gru import ConvGRU, RunningMean
+from risctl.core.fusion.conv_gru import ConvGRU, ConvRNN, RunningMean
 from risctl.core.fusion.see_through import MeanTextVector, TextEmbedding, TextVector
 from risctl.data.batch import Preprocess
 from risctl.data.transforms.preprocess import LetterboxPreprocess, LongestSidePreprocess
@@ -45,17 +45,7 @@ def build_step(model: StepModel, vocabulary: Vocabulary, vectors: np.ndarray | N
         },
         text_vector=TextVector(text.channels, model.attention) if model.text_attention else MeanTextVector(),
         text_embedding=TextEmbedding(text.channels, model.embedding),
-        refinement=(
-            ConvGRU(
-                3 if model.gru_input == "heatmap_xy" else 1,
-                model.filters,
-                gate_bias=model.gate_bias,
-                candidate_bias=model.candidate_bias,
-                learned_start=model.first_state == "learned",
-            )
-            if model.refinement == "convgru"
-            else RunningMean()
-        ),
+        refinement=_refinement(model),
         folds=model.folds,
         descending=model.order == "F5-F1",
         reweighted_text=model.reweighted_text,
@@ -69,6 +59,21 @@ def build_step(model: StepModel, vocabulary: Vocabulary, vectors: np.ndarray | N
     # Only the dilated backbones keep what lies in the padding of a batch from reaching an image.
     system.padding_changes_features = model.input_fit == "longest" and not find_visual(model.visual.name).dilated
     return system
+
+
+def _refinement(model: StepModel) -> ConvGRU | ConvRNN | RunningMean:
+    inputs = 3 if model.gru_input == "heatmap_xy" else 1
+    if model.refinement == "none":
+        return RunningMean()
+    if model.refinement == "convrnn":
+        return ConvRNN(inputs, model.filters)
+    return ConvGRU(
+        inputs,
+        model.filters,
+        gate_bias=model.gate_bias,
+        candidate_bias=model.candidate_bias,
+        learned_start=model.first_state == "learned",
+    )
 
 
 def _preprocess(model: StepModel, vocabulary: Vocabulary, *, cell: int) -> Preprocess:

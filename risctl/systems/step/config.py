@@ -91,9 +91,10 @@ class StepModel(ModelSection):
     order: Literal["F1-F5", "F5-F1"] = Field(
         default="F1-F5", description="Order of the levels within a fold: finest to deepest, or deepest to finest."
     )
-    refinement: Literal["convgru", "none"] = Field(
+    refinement: Literal["convgru", "convrnn", "none"] = Field(
         default="convgru",
-        description="`convgru`: a ConvGRU refines the heatmaps, top-down; `none`: their running mean replaces it.",
+        description="`convgru`: a ConvGRU refines the heatmaps, top-down; `convrnn`: the same without gates; `none`: "
+        "their running mean replaces it.",
     )
     reweighted_text: bool = Field(
         default=True,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
 from risctl.core.encoders.visual.dilated_resnet import image_mask_at
-from risctl.core.fusion.conv_gru import ConvGRU, RunningMean
+from risctl.core.fusion.conv_gru import ConvGRU, ConvRNN, RunningMean
 from risctl.core.fusion.coordinates import spatial_coordinates
 from risctl.core.fusion.see_through import (
     AtrousContext,
@@ -101,7 +101,7 @@ class Step(FeatureCacheable):
         levels: Mapping[int, StepLevel],
         text_vector: TextVector,
         text_embedding: TextEmbedding,
-        refinement: ConvGRU | RunningMean,
+        refinement: ConvGRU | ConvRNN | RunningMean,
         folds: int,
         descending: bool = False,
         reweighted_text: bool = True,

@@ -45,6 +45,21 @@ class VLTModel(ModelSection):
         default=15, ge=1, le=200, description="Number of words after which an expression is truncated."
     )
     queries: int = Field(default=16, ge=1, le=256, description="Number of queries generated for an expression (Nq).")
+    query_source: Literal["generated", "learned"] = Field(
+        default="generated",
+        description="`generated`: queries are generated from words and image; `learned`: they are parameters, the same "
+        "for every expression.",
+    )
+    query_balance: bool = Field(
+        default=True, description="Weight the response to each query by its confidence; false: all count alike."
+    )
+    convolutions: int | None = Field(
+        default=None,
+        ge=1,
+        le=24,
+        description="Number of 3x3 convolutions on the fused map that replace queries, transformer and balance; null: "
+        "the transformer.",
+    )
     hidden: int = Field(
         default=256, ge=8, le=2048, multiple_of=2, description="Width of the transformer and of the masks."
     )

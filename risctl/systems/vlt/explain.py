@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from risctl.data.batch import Preprocess
+from risctl.errors import UsageError
 from risctl.language.tokens import words_of
 from risctl.results import Prediction
 from risctl.systems.explanation import map_at_image_size
@@ -54,6 +55,8 @@ def explain_words(prediction: Prediction, preprocess: Preprocess) -> QueryWords:
     if prediction.geometry is None:
         raise ValueError("expected a prediction that kept its geometry")
     maps = prediction.maps
+    if "confidences" not in maps:
+        raise UsageError("expected a VLT with queries to show; this one has convolutions (model.convolutions)")
     count = int(preprocess.text(prediction.text)[1].sum())
     words, weights = words_of(prediction.text)[:count], maps["word_weights"][:, :count]
     beyond = maps["word_weights"][:, count:].sum(axis=1, keepdims=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
-from risctl.core.fusion.query_balance import QueryBalance
+from risctl.core.fusion.query_balance import NoBalance, QueryBalance
 from risctl.core.fusion.vlt_pyramid import VLTPyramid
 from risctl.core.fusion.vlt_transformer import VLTTransformer
 from risctl.core.heads.conv_mask import ConvMaskHead
@@ -34,8 +34,8 @@ class VLT(FeatureCacheable):
     size, a multiple of 32, as the cells of the map are the channels of two linear layers. Logits have half the input's
     size.
 
-    Maps of an output, in evaluation mode only: "confidences" (B, Q) of the queries; "word_weights" (B, Q, L), what each
-    query reads; "attention" (B, H/16, W/16), where the queries look, weighed by their confidences.
+    Maps of an output, in evaluation mode only and with queries: "confidences" (B, Q) of the queries; "word_weights"
+    (B, Q, L), what each query reads; "attention" (B, H/16, W/16), where the queries look, weighed by their confidences.
     """
 
     explanation_kind = "words"
@@ -47,10 +47,11 @@ class VLT(FeatureCacheable):
         visual: nn.Module,
         text: nn.Module,
         pyramid: VLTPyramid,
-        queries: nn.Module,
-        transformer: VLTTransformer,
-        balance: QueryBalance,
+        queries: nn.Module | None,
+        transformer: VLTTransformer | None,
+        balance: QueryBalance | NoBalance,
         head: ConvMaskHead,
+        convolutions: nn.Module | None = None,
         weight_penalty: float = 5e-4,
     ) -> None:
         """Composes the model.
@@ -60,10 +61,11 @@ class VLT(FeatureCacheable):
             visual: The backbone.
             text: The text encoder.
             pyramid: Fuses the maps with the sentence.
-            queries: A `QueryGeneration` or a `PlainQueryGeneration`.
-            transformer: Encodes the fused map and decodes the queries.
+            queries: A `QueryGeneration`, `PlainQueryGeneration` or `LearnedQueries`; None with `convolutions`.
+            transformer: Encodes the fused map and decodes the queries; None with `convolutions`.
             balance: Weighs the queries' responses.
             head: Turns them into the mask.
+            convolutions: Stand in for queries, transformer and balance: a map of the fused map's size goes to the head.
             weight_penalty: The factor of the weight penalty; 0: none.
         """
         super().__init__()
@@ -75,6 +77,7 @@ class VLT(FeatureCacheable):
         self.transformer = transformer
         self.balance = balance
         self.head = head
+        self.convolutions = convolutions
         self.weight_penalty = weight_penalty
 
     def encode_image(self, images: Tensor, padding: Tensor) -> VisualFeatures:
@@ -100,6 +103,9 @@ class VLT(FeatureCacheable):
         """Segments N images by N expressions, row by row, without `scores`: confidences rank queries, not masks."""
         show = not self.training
         fusion = self.pyramid.join(visual.maps, text.sentence)
+        if self.queries is None or self.transformer is None:
+            assert self.convolutions is not None
+            return Output(logits=self.head(self.convolutions(fusion.fused)))
         queries, read = self.queries(fusion.query_features, text.words, need_weights=show)
         memory = self.transformer.encode(fusion.fused)
         answers, seen = self.transformer.decode(queries, memory, need_weights=show)

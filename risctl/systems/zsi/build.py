@@ -11,12 +11,12 @@ from torch import Tensor
 
 from risctl.core.encoders.text.query_word import QueryWordEmbedding
 from risctl.core.encoders.visual.registry import build_visual
-from risctl.core.heads.background_rpn import BackgroundRPN, ProposalFilter
+from risctl.core.heads.background_rpn import BackgroundRPN, PlainRPN, ProposalFilter
 from risctl.core.heads.box_conventions import BoxConvention
 from risctl.core.heads.semantic_box import SemanticBoxHead
 from risctl.core.heads.semantic_mask import SemanticMaskHead
 from risctl.data.transforms.preprocess import BoundedSidesPreprocess
-from risctl.errors import UsageError
+from risctl.errors import RecipeError, UsageError
 from risctl.language.class_vectors import BACKGROUND
 from risctl.language.coco_classes import CLASSES, SPLITS
 from risctl.language.vocabulary import UNK_ID, Vocabulary
@@ -51,9 +51,11 @@ def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
     seen, unseen = torch.zeros(len(split.seen) + 1, dim), torch.zeros(len(split.unseen) + 1, dim)
     if vectors is not None:
         of_classes = class_vectors(classes, vocabulary, given)
+        if model.class_vectors == "one_hot":
+            background, of_classes = one_hot_vectors(len(classes), dim=dim)
         seen = torch.cat([background, of_classes[: len(split.seen)]])
         unseen = torch.cat([background, of_classes[len(split.seen) :]])
-    rpn = BackgroundRPN(model.channels, dim=dim)
+    rpn = BackgroundRPN(model.channels, dim=dim) if model.background_rpn else PlainRPN(model.channels)
     if vectors is not None:
         rpn.set_background(seen[0])
     backbone: Any = build_visual(model.visual, pretrained=pretrained)
@@ -75,8 +77,11 @@ def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
             classes=len(split.seen),
             vocabulary=first,
             encoder_std=model.encoder_std,
+            decoder=model.box_decoder,
         ),
-        mask_head=SemanticMaskHead(model.channels, dim=dim, tower=model.tower, kernel=model.encoder_kernel),
+        mask_head=SemanticMaskHead(
+            model.channels, dim=dim, tower=model.tower, kernel=model.encoder_kernel, decoder=model.mask_decoder
+        ),
         text=QueryWordEmbedding(vocabulary, given, classes=classes),
         seen=seen,
         unseen=unseen,
@@ -87,6 +92,7 @@ def build_zsi(model: ZSIModel, vocabulary: Vocabulary, vectors: np.ndarray | Non
         loss_pooling=model.loss_pooling,
         learned_regions=model.regions,
         learned_masks=model.masks,
+        box_background_sync=model.box_background_sync,
         mask_background_sync=model.mask_background_sync,
         unseen_boxes=model.unseen_boxes,
         classes=split,
@@ -116,6 +122,18 @@ def class_vectors(names: Sequence[str], vocabulary: Vocabulary, vectors: Tensor)
         words = vectors[[ids.get(word, UNK_ID) for word in name.split()]]
         means.append(whole if whole.any() else words.mean(0))
     return of_one_length(torch.stack(means))
+
+
+def one_hot_vectors(count: int, *, dim: int) -> tuple[Tensor, Tensor]:
+    """Returns a background vector (1, dim) and `count` class vectors (count, dim), no two alike, of the usual length.
+
+    Raises:
+        RecipeError: There are more vectors than numbers in each.
+    """
+    if count + 1 > dim:
+        raise RecipeError(f"model.text.dim: expected at least {count + 1} for model.class_vectors=one_hot; got {dim}")
+    vectors = WORD_NORM * torch.eye(count + 1, dim)
+    return vectors[:1], vectors[1:]
 
 
 def background_vector(vocabulary: Vocabulary, vectors: Tensor) -> Tensor:

@@ -68,6 +68,25 @@ class ZSIModel(ModelSection):
     encoder_kernel: Literal[1, 3] = Field(
         default=1, description="Kernel of the mask head's encoder and decoder: 1 in the paper, 3 in the published code."
     )
+    background_rpn: bool = Field(
+        default=True,
+        description="The region proposal network works in the space of words and learns a background vector (BA-RPN); "
+        "false: a plain one, and every head keeps the background vector that it has at first.",
+    )
+    box_background_sync: bool = Field(
+        default=True,
+        description="The box head uses the background vector of the region proposal network (Sync-bg).",
+    )
+    box_decoder: bool = Field(
+        default=True, description="The box head has a decoder T_d and its reconstruction loss L_R."
+    )
+    mask_decoder: bool = Field(
+        default=True, description="The mask head has a decoder D and its reconstruction loss L_R."
+    )
+    class_vectors: Literal["words", "one_hot"] = Field(
+        default="words",
+        description="What stands for a category: the vector of its word, or one number of `text.dim`, alike to none.",
+    )
     mask_background_sync: Literal["always", "never", "generalised"] = Field(
         default="always",
         description="Whether the mask head uses the background vector of the region proposal network; `generalised`: "

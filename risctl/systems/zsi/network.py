@@ -56,6 +56,7 @@ class ZSINetwork(System):
         loss_pooling: Literal["batch", "image"] = "batch",
         learned_regions: int = 512,
         learned_masks: int | None = None,
+        box_background_sync: bool = True,
         mask_background_sync: Literal["always", "never", "generalised"] = "always",
         unseen_boxes: Literal["nearest", "reference"] = "nearest",
         classes: ClassSplit | None = None,
@@ -80,6 +81,7 @@ class ZSINetwork(System):
             loss_pooling: Over what the losses are means: all samples of a batch, or those of each image first.
             learned_regions: Regions per image that the heads are trained on.
             learned_masks: How many of them at most train the mask head; None: all that match an instance.
+            box_background_sync: Whether the box head takes its background vector from the proposals.
             mask_background_sync: When the mask head takes its background vector from the proposals.
             unseen_boxes: Whose boxes unseen categories get.
             classes: The names of the categories.
@@ -102,6 +104,7 @@ class ZSINetwork(System):
         self.learned_regions = learned_regions
         self.learned_masks = learned_masks
         self.detecting = DetectionFilter()
+        self.box_background_sync = box_background_sync
         self.mask_background_sync = mask_background_sync
         self.unseen_boxes = unseen_boxes
         self.class_split = classes or ClassSplit(seen=(), unseen=())
@@ -109,9 +112,14 @@ class ZSINetwork(System):
         self._labels = {ids[name]: label for label, name in enumerate(self.class_split.seen, start=1)}
 
     @property
-    def background(self) -> Tensor:
-        """v_b (D,), without gradient."""
-        return self.rpn.background.detach()
+    def background(self) -> Tensor | None:
+        """v_b (D,), without gradient; None if the proposals learn none."""
+        learned = self.rpn.background
+        return None if learned is None else learned.detach()
+
+    def box_vectors(self, vectors: Tensor) -> Tensor:
+        """Returns class vectors (U + 1, D) as the box head compares with them."""
+        return with_background(vectors, self.background if self.box_background_sync else None)
 
     def propose(self, maps: Sequence[Tensor], *, height: int, width: int) -> Regions:
         """Proposes regions in one image, given the backbone's four maps (1, C_i, H_i, W_i)."""
@@ -146,7 +154,7 @@ class ZSINetwork(System):
 
     def compare(self, maps: Sequence[Tensor], corners: Tensor) -> SemanticBoxes:
         """Returns the box head's predictions for regions (N, 4)."""
-        return self.box_head(self.pool(maps, corners, BOX_POOLED), with_background(self.seen, self.background))
+        return self.box_head(self.pool(maps, corners, BOX_POOLED), self.box_vectors(self.seen))
 
     def look(self, maps: Sequence[Tensor], corners: Tensor) -> SemanticMasks:
         """Returns the mask head's features of regions (N, 4)."""
@@ -172,9 +180,7 @@ class ZSINetwork(System):
 
     def classify(self, boxes: SemanticBoxes, query: CategoryQuery) -> Tensor:
         """Returns scores (R, U + 1) of the queried categories, the first for background."""
-        return boxes.of_classes(
-            with_background(self.seen, self.background), with_background(query.vectors, self.background)
-        )
+        return boxes.of_classes(self.box_vectors(self.seen), self.box_vectors(query.vectors))
 
     def detect_in(
         self, regions: Regions, query: CategoryQuery, *, scale: float = 1.0, detecting: DetectionFilter | None = None
