@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -45,10 +45,11 @@ def evaluate_classes(
     *,
     split: str,
     generalised: bool,
+    of: Literal["segm", "bbox"] = "segm",
     limit: int | None = None,
     progress: Progress | None = None,
 ) -> ClassReport:
-    """Evaluates the detections of a system on the images of a split, by their masks.
+    """Evaluates the detections of a system on the images of a split, by their masks or boxes.
 
     With several processes, each evaluates a share of the images.
 
@@ -58,6 +59,7 @@ def evaluate_classes(
         split: The split of images.
         generalised: Whether seen categories are detected as well as unseen ones, each group with its own 100 detections
             per image (GZSI); else only unseen ones are (ZSI).
+        of: Whether masks (ZSI, GZSI) or boxes (ZSD, GZSD) are compared.
         limit: Evaluates the first so many images only.
         progress: Called with the numbers of images that are done and that there are.
 
@@ -83,14 +85,14 @@ def evaluate_classes(
     results = sorted((one for part in gather(assigned) for one in part), key=lambda one: order[one["image_id"]])
     truth = truth_of(store, rows)
     if generalised:
-        figures = gzsi_figures(truth, results, seen=seen, unseen=unseen)
+        figures = gzsi_figures(truth, results, seen=seen, unseen=unseen, of=of)
     else:
-        figures = zsi_figures(truth, results, unseen=unseen)
-    of = [record["category_id"] for record in truth["annotations"] if not record["iscrowd"]]
+        figures = zsi_figures(truth, results, unseen=unseen, of=of)
+    there = [record["category_id"] for record in truth["annotations"] if not record["iscrowd"]]
     return ClassReport(
         figures=figures,
         images=len(rows),
-        instances={"seen": sum(one in seen for one in of), "unseen": sum(one in unseen for one in of)},
+        instances={"seen": sum(one in seen for one in there), "unseen": sum(one in unseen for one in there)},
         detections=len(results),
     )
 

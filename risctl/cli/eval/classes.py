@@ -1,4 +1,4 @@
-"""`risctl eval --protocol zsi` and `gzsi`: evaluates detection by category."""
+"""`risctl eval --protocol zsi`, `gzsi`, `zsd` and `gzsd`: evaluates detection by category."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from risctl.cli import console
 
+PROTOCOLS = ("zsi", "gzsi", "zsd", "gzsd")
+"""Zero-shot instance segmentation and detection (of boxes); "g": seen and unseen categories compete."""
+
 if TYPE_CHECKING:
+    from typing import Literal
+
     import torch
 
     from risctl.checkpoints.loaded_model import LoadedModel
@@ -19,7 +24,7 @@ def evaluate_detector(
     store: Store,
     *,
     split: str,
-    generalised: bool,
+    protocol: str,
     device: torch.device,
     limit: int | None,
     beside: bool,
@@ -32,7 +37,7 @@ def evaluate_detector(
         loaded: The checkpoint.
         store: The store.
         split: The split.
-        generalised: Whether seen and unseen categories compete (GZSI) or only unseen ones are detected (ZSI).
+        protocol: One of `PROTOCOLS`.
         device: The device of this process.
         limit: The first so many images only.
         beside: Whether the published figures stand beside.
@@ -42,6 +47,7 @@ def evaluate_detector(
     from risctl.evaluation.instance_evaluator import evaluate_classes
     from risctl.evaluation.published.beside import Measured, Trained, beside_published
 
+    of: Literal["segm", "bbox"] = "bbox" if protocol.endswith("zsd") else "segm"
     if is_main:
         console.say(f"{loaded.path} on {store.path}, split {split}, {device}")
     with console.counting("evaluate") as progress:
@@ -49,15 +55,16 @@ def evaluate_detector(
             loaded.system,
             store,
             split=split,
-            generalised=generalised,
+            generalised=protocol.startswith("g"),
+            of=of,
             limit=limit,
             progress=progress,
         )
     if not is_main:
         return
-    protocol = "gzsi" if generalised else "zsi"
     objects = ", ".join(f"{count:,} objects of {part} categories" for part, count in report.instances.items())
-    lines = [f"protocol {protocol}: masks, {report.images:,} images, {objects}, {report.detections:,} found"]
+    compared = "boxes" if of == "bbox" else "masks"
+    lines = [f"protocol {protocol}: {compared}, {report.images:,} images, {objects}, {report.detections:,} found"]
     lines += [f"{name:<22}{'-' if math.isnan(value) else f'{value:.2f}'}" for name, value in report.figures.items()]
     data: dict[str, Any] = {
         "protocol": protocol,

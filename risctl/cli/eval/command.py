@@ -49,8 +49,8 @@ def evaluate_model(
             "-p",
             metavar="NAME[,NAME…]",
             help="The protocols of the figures, all in one pass: original, lavt, cris, mcn, rela, mmdet, a2d, davis, "
-            "zsris, phrasecut, lisa, reasonseg. Default: the checkpoint's. For detection by category: zsi or gzsi, "
-            "alone.",
+            "zsris, phrasecut, lisa, reasonseg. Default: the checkpoint's. For detection by category, alone: zsi or gzsi "
+            "(masks), zsd or gzsd (boxes).",
             autocompletion=complete_protocol,
             show_default=False,
         ),
@@ -154,9 +154,9 @@ def evaluate_model(
             return
         if submission is not None or clip_len is not None:
             raise UsageError(f"--submission and --clip-len are for videos; {data} holds images")
-        if protocol in ("zsi", "gzsi"):
-            from risctl.cli.eval.classes import evaluate_detector
+        from risctl.cli.eval.classes import PROTOCOLS, evaluate_detector
 
+        if protocol in PROTOCOLS:
             if report:
                 raise UsageError(f"--report is for phrases; with protocol {protocol}, --json prints everything")
             _refuse_options(
@@ -167,7 +167,7 @@ def evaluate_model(
                 loaded,
                 store,
                 split=split,
-                generalised=protocol == "gzsi",
+                protocol=protocol,
                 device=torch_device,
                 limit=limit,
                 beside=beside is Beside.published,

@@ -57,7 +57,7 @@ def test_the_row_of_ground_truth_proposals_runs(zeroshot: Run, clip: Path, tmp_p
     [row] = [row for row in ROWS if "proposals" in row.changes]
     ran = zeroshot("eval", "--settings", row.file, "--data", store, "--clip", clip, "--json")
     assert ran.code == 0, ran.err
-    assert "gt" in json.loads(ran.out)["model"]
+    assert "COCO ground truth" in json.loads(ran.out)["answerer"]
 
 
 def test_an_option_on_the_command_line_goes_before(zeroshot: Run, clip: Path, picture: Path, tmp_path: Path) -> None:

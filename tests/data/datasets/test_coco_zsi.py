@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from risctl.errors import DataError, UsageError
 from risctl.evaluation.instance_evaluator import evaluate_classes
 from risctl.language.coco_classes import CLASSES, SPLITS
 from risctl.results import Detection
+from risctl.vision import rle
 from risctl.vision.resize import ResizeLongest
 
 SHOWN = {
@@ -196,3 +198,21 @@ def test_what_is_found_is_measured(tmp_path: Path, knows: tuple[str, ...], zsi: 
         assert report.figures["unseen recall@100 0.5"] == pytest.approx(unseen)
         expected = 2 * seen * unseen / (seen + unseen)
         assert report.figures["HM mAP 0.5"] == pytest.approx(expected)
+
+
+def test_boxes_are_measured_apart_from_masks(tmp_path: Path) -> None:
+    """As the paper's ZSD figures: of masks that are empty the boxes still count."""
+    write_store(make_coco_zsi("48_17", instances(tmp_path, SHOWN), held_out=0.0), tmp_path / "zsi.h5")
+
+    class Hollow(Oracle):
+        def detect(self, *given: Any, **named: Any) -> list[Detection]:
+            nothing = rle.encode(np.zeros((30, 40), dtype=bool))
+            return [replace(one, segmentation=nothing) for one in super().detect(*given, **named)]
+
+    with Store(tmp_path / "zsi.h5") as store:
+        oracle = Hollow(store, ("dog", "cat"))
+        masks, boxes = (
+            evaluate_classes(oracle, store, split="test", generalised=False, of=of).figures  # type: ignore[arg-type]
+            for of in ("segm", "bbox")
+        )
+    assert (masks["mAP 0.5"], boxes["mAP 0.5"]) == (0, pytest.approx(100))
