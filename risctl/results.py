@@ -34,6 +34,8 @@ class Prediction:
         uncleared: `probability` and `input_probability` before an answer "none" cleared them, where the system's
             published figures count them; None: nothing was cleared.
         maps: Named arrays that explain the prediction (attention, scores of queries, …).
+        predicted_box: (x, y, width, height) in pixels that the system predicts beside the mask; None if it predicts
+            none.
         image: The RGB image, uint8 (H, W, 3), where the predictor kept it.
         geometry: How the image lies in the network's input; its `invert` brings `maps` to the image's size.
         input_probability: Float32 (h, w) at the size of the network's input, of systems whose published figures are
@@ -57,6 +59,7 @@ class Prediction:
     said_none: bool | None = None
     uncleared: tuple[np.ndarray, np.ndarray | None] | None = None
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
+    predicted_box: tuple[float, float, float, float] | None = None
     image: np.ndarray | None = None
     geometry: Geometry | None = None
     input_probability: np.ndarray | None = None

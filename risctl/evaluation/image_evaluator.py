@@ -17,6 +17,7 @@ import torch
 from risctl.data.ignored import ignored_region
 from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store, TextField
+from risctl.data.store.rows import RefRow
 from risctl.distributed import failing_together, gather, rank_and_world_size
 from risctl.errors import DataError, UsageError
 from risctl.evaluation.report import Report, Result
@@ -24,6 +25,7 @@ from risctl.evaluation.target_attributes import attributes_of
 from risctl.inference.batched_inference import BatchedPredictor, UnreadableImages, prepared_images
 from risctl.inference.encoded_image import PreparedImage, evaluation_mode
 from risctl.metrics.accumulator import Accumulator
+from risctl.metrics.overlaps import generalised_box_iou
 from risctl.metrics.protocols import Protocol, get_protocol
 from risctl.results import Prediction
 from risctl.systems.base import System
@@ -197,7 +199,15 @@ def _score(
             others=_others(prediction) if precise else (),
             at_input=prediction.input_probability,
             ignored=ignored,
+            box_overlap=_box_overlap(prediction, store, ref),
         )
+
+
+def _box_overlap(prediction: Prediction, store: Store, ref: RefRow) -> float:
+    """Returns the generalised IoU with the annotated box; NaN where no box or not one object is there."""
+    if prediction.predicted_box is None or len(ref.annotations) != 1:
+        return float("nan")
+    return generalised_box_iou(prediction.predicted_box, store.annotation(int(ref.annotations[0])).box)
 
 
 def _others(prediction: Prediction) -> list[tuple[float, np.ndarray]]:

@@ -320,6 +320,8 @@ class Report:
                 }
                 if result.protocol.boundary:
                     row["boundary"] = _number(float(rows.boundary[position]))
+                if np.isfinite(rows.box_overlap[position]):
+                    row["box_overlap"] = float(rows.box_overlap[position])
                 if rows.others[position]:
                     row["others"] = [list(other) for other in rows.others[position]]
                 yield row

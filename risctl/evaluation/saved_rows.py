@@ -46,7 +46,7 @@ _FLAG = ("true or false", lambda value: isinstance(value, bool))
 _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("sample", "image_id", "ref_id", "sentence_id", "intersection", "union", "predicted"), _WHOLE),
     **dict.fromkeys(("targets", "distractors"), _COUNT),
-    **dict.fromkeys(("score", "boundary", "region", "area", "threshold"), _NUMBER),
+    **dict.fromkeys(("score", "boundary", "region", "box_overlap", "area", "threshold"), _NUMBER),
     **dict.fromkeys(("abilities", "categories"), _NAMES),
     **dict.fromkeys(("text", "checkpoint", *_SHARED), _TEXT),
     **dict.fromkeys(("targeted", "predicted_none"), _FLAG),

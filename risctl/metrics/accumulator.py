@@ -67,6 +67,7 @@ class Accumulator:
         self._keys: dict[int, None] = {}
         self._ids = {name: array("q") for name in ("image_id", "ref_id", "sentence_id")}
         self._score = array("d")
+        self._box_overlap = array("d")
         # Whether the sample has a target, whether it is its ref's first sentence, whether the system itself said
         # "none": 1 or 0, -1 if it did not say.
         self._flags = {name: array("b") for name in ("targeted", "first", "said_none")}
@@ -97,6 +98,7 @@ class Accumulator:
         others: Sequence[tuple[float, np.ndarray]] = (),
         at_input: np.ndarray | None = None,
         ignored: Mask | None = None,
+        box_overlap: float = float("nan"),
     ) -> None:
         """Measures one sample.
 
@@ -120,6 +122,7 @@ class Accumulator:
             others: Score and probability map (H, W) of the system's further candidates, for average precision.
             at_input: The probability map at the size of the system's input; protocols of that resolution compare it.
             ignored: Pixels that count neither in the prediction nor in the target; by default none.
+            box_overlap: Generalised IoU of the predicted with the annotated box; NaN without one of them.
 
         Raises:
             ValueError: The key came before, or the sizes differ. Nothing is added then.
@@ -141,6 +144,7 @@ class Accumulator:
         for name, flag in zip(self._flags, (targeted, first, said_none), strict=True):
             self._flags[name].append(int(flag))
         self._score.append(score)
+        self._box_overlap.append(box_overlap)
         self._text.append(text)
         self._abilities.append(tuple(abilities))
         self._facts.append(facts)
@@ -169,6 +173,7 @@ class Accumulator:
         for name, flags in other._flags.items():
             self._flags[name].extend(flags)
         self._score.extend(other._score)
+        self._box_overlap.extend(other._box_overlap)
         self._text.extend(other._text)
         self._abilities.extend(other._abilities)
         self._facts.extend(other._facts)
@@ -201,6 +206,7 @@ class Accumulator:
             predicted=predicted,
             boundary=np.array(columns.boundary, dtype=np.float64),
             region=np.full(len(self), np.nan),
+            box_overlap=np.array(self._box_overlap, dtype=np.float64),
             targets=np.array([fact.targets for fact in self._facts], dtype=np.int64),
             categories=objects([fact.categories for fact in self._facts]),
             area=np.array([fact.area for fact in self._facts], dtype=np.float64),

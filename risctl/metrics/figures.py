@@ -16,6 +16,8 @@ from risctl.metrics.rows import Rows
 
 Value = TypeVar("Value", float, np.ndarray)
 
+_BOX_RIGHT = 0.5
+
 Terms = dict[str, tuple[np.ndarray, np.ndarray]]
 """By the name of the figure: numerator and denominator, each (N,) float64."""
 
@@ -44,7 +46,7 @@ def terms(rows: Rows, protocol: Protocol) -> Terms:
     if protocol.boundary:
         return _video_terms(rows, protocol)
     if protocol.no_target != "ordinary":
-        return _no_target_terms(rows, protocol)
+        return _no_target_terms(rows, protocol) | _box_terms(rows)
     every = np.ones(len(rows))
     iou = ious(rows.intersection, rows.union, protocol)
     # What is added to a sum is shared out among its terms.
@@ -56,7 +58,7 @@ def terms(rows: Rows, protocol: Protocol) -> Terms:
     }
     for name, bound in protocol.precisions:
         found[name] = (_reaches(iou, bound, protocol), every)
-    return found
+    return found | _box_terms(rows)
 
 
 def sample_ious(rows: Rows, protocol: Protocol) -> np.ndarray:
@@ -136,6 +138,18 @@ def _grefcoco(rows: Rows, protocol: Protocol) -> tuple[np.ndarray, np.ndarray, n
     union = np.where(rejected, 0, rows.union).astype(np.float64)
     iou = np.where(rows.targeted, ious(intersection, union, protocol), rejected.astype(np.float64))
     return iou, intersection, union
+
+
+def _box_terms(rows: Rows) -> Terms:
+    """Returns the terms of "box P@0.5", the share of predicted boxes that are right; none where none were predicted.
+
+    A box is right from a generalised IoU of 0.5 on, as in the published code of MDETR and ReferFormer.
+    """
+    known = np.isfinite(rows.box_overlap)
+    if not known.any():
+        return {}
+    right = np.where(known, rows.box_overlap, -1.0) >= _BOX_RIGHT
+    return {"box P@0.5": (right.astype(np.float64), known.astype(np.float64))}
 
 
 def _video_terms(rows: Rows, protocol: Protocol) -> Terms:

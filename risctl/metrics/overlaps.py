@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, TypeGuard
 
@@ -130,3 +131,22 @@ def _pillow_places(old: int, new: int) -> np.ndarray:
     places = np.asarray(line.resize((new, 1), Image.Resampling.NEAREST))[0].astype(np.int64)
     places.setflags(write=False)
     return places
+
+
+def generalised_box_iou(first: Sequence[float], second: Sequence[float]) -> float:
+    """Returns the generalised IoU (Rezatofighi et al., CVPR 2019) of two boxes, from -1 to 1.
+
+    Args:
+        first: (x, y, width, height).
+        second: (x, y, width, height).
+    """
+    shared, around = 1.0, 1.0
+    for axis in (0, 1):
+        starts = (first[axis], second[axis])
+        ends = (first[axis] + first[axis + 2], second[axis] + second[axis + 2])
+        shared *= max(0.0, min(ends) - max(starts))
+        around *= max(ends) - min(starts)
+    union = first[2] * first[3] + second[2] * second[3] - shared
+    if union <= 0 or around <= 0:
+        return -1.0
+    return shared / union - (around - union) / around

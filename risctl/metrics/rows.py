@@ -49,6 +49,7 @@ class Rows:
         boundary: F of the DAVIS protocol, float64 (N,); NaN elsewhere.
         region: J of a video, float64 (N,), a mean over its frames that does not follow from pixel counts; NaN
             elsewhere.
+        box_overlap: Generalised IoU of the predicted with the annotated box, float64 (N,); NaN without one of them.
         targets: See `Facts`, int64 (N,).
         categories: See `Facts`, object (N,) of tuples of str.
         area: See `Facts`, float64 (N,).
@@ -71,6 +72,7 @@ class Rows:
     predicted: np.ndarray
     boundary: np.ndarray
     region: np.ndarray
+    box_overlap: np.ndarray
     targets: np.ndarray
     categories: np.ndarray
     area: np.ndarray
@@ -149,6 +151,7 @@ def rows_of(records: Sequence[Mapping[str, Any]]) -> Rows:
         predicted=column("predicted", np.int64),
         boundary=column("boundary", np.float64, missing=float("nan")),
         region=column("region", np.float64, missing=float("nan")),
+        box_overlap=column("box_overlap", np.float64, missing=float("nan")),
         targets=column("targets", np.int64, missing=-1),
         categories=tuples("categories"),
         area=column("area", np.float64, missing=float("nan")),

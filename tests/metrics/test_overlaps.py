@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from risctl.metrics.overlaps import overlap, predicted_mask, target_mask
+from risctl.metrics.overlaps import generalised_box_iou, overlap, predicted_mask, target_mask
 from risctl.vision import rle
 
 
@@ -62,3 +62,18 @@ def test_sizes_must_agree() -> None:
         overlap(np.ones((2, 3), dtype=bool), rle.empty(3, 2))
     with pytest.raises(ValueError, match="shape"):
         overlap(np.ones((1, 2, 3), dtype=bool), np.ones((2, 3), dtype=bool))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ((2, 3, 4, 5), (2, 3, 4, 5), 1.0),
+        ((0, 0, 4, 2), (2, 0, 4, 2), 1 / 3),
+        ((0, 0, 1, 1), (3, 0, 1, 1), -0.5),
+        ((0, 0, 2, 2), (1, 1, 2, 2), 1 / 7 - 2 / 9),
+        ((1, 1, 0, 0), (1, 1, 0, 0), -1.0),
+    ],
+)
+def test_generalised_iou_of_boxes(first: tuple[float, ...], second: tuple[float, ...], expected: float) -> None:
+    assert generalised_box_iou(first, second) == pytest.approx(expected)
+    assert generalised_box_iou(second, first) == pytest.approx(expected)

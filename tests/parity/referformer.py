@@ -101,7 +101,7 @@ def run(system: ReferFormer, case: Mapping[str, Any], arrays: Mapping[str, np.nd
     hooks = [keep("mask_features", system.pyramid), keep("kernels", system.mask_head.controller)]
     encode, decode = system.transformer.encode, system.transformer.decode
     system.transformer.encode = lambda *given: seen.setdefault("memory", encode(*given))
-    system.transformer.decode = lambda *given: seen.setdefault("decoded", decode(*given))
+    system.transformer.decode = lambda *given, **named: seen.setdefault("decoded", decode(*given, **named))
     clips = [torch.from_numpy(arrays[f"in.clip{number}"]) for number in range(_clips(arrays))]
     images, padding = _padded(clips, padded="unpadded" not in _padding_words(case))
     backbone = system.visual(images, padding)

@@ -245,7 +245,8 @@ class ReferFormer(FeatureCacheable):
             )
             full_size = _FullSize(height=whole[row].shape[1], width=whole[row].shape[2])
             [prediction] = super().predict(single, geometries=[full_size], texts=[text], threshold=threshold)
-            predictions.append(replace(prediction, geometry=geometry))
+            box = None if output.boxes is None or output.boxes.ndim != 2 else _pixels(output.boxes[row], whole[row])
+            predictions.append(replace(prediction, geometry=geometry, predicted_box=box))
         return predictions
 
     def _labels(self, batch: Batch) -> Tensor:
@@ -342,6 +343,13 @@ def _outputs(classes: nn.ModuleList) -> int:
     head = classes[0]
     assert isinstance(head, nn.Linear)
     return head.out_features
+
+
+def _pixels(corners: Tensor, image: Tensor) -> tuple[float, float, float, float]:
+    """Returns a box (4,) xyxy, in shares of an image (1, H, W), as x, y, width and height in its pixels."""
+    height, width = image.shape[-2:]
+    left, top, right, bottom = corners.float().tolist()
+    return left * width, top * height, (right - left) * width, (bottom - top) * height
 
 
 def _of_layer(heads: nn.ModuleList, number: int) -> nn.Module:

@@ -210,9 +210,8 @@ def test_boxes_are_measured_apart_from_masks(tmp_path: Path) -> None:
             return [replace(one, segmentation=nothing) for one in super().detect(*given, **named)]
 
     with Store(tmp_path / "zsi.h5") as store:
-        oracle = Hollow(store, ("dog", "cat"))
         masks, boxes = (
-            evaluate_classes(oracle, store, split="test", generalised=False, of=of).figures  # type: ignore[arg-type]
+            evaluate_classes(Hollow(store, ("dog", "cat")), store, split="test", generalised=False, of=of).figures  # type: ignore[arg-type]
             for of in ("segm", "bbox")
         )
     assert (masks["mAP 0.5"], boxes["mAP 0.5"]) == (0, pytest.approx(100))
