@@ -5,11 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, get_args, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
-
 from risctl.errors import RecipeError, nearest
-from risctl.recipe.ablations import read_zeroshot_settings
-from risctl.recipe.keys import in_yaml
 
 
 def read_settings(path_or_name: str, choices: type) -> dict[str, Any]:
@@ -22,6 +18,11 @@ def read_settings(path_or_name: str, choices: type) -> dict[str, Any]:
     Raises:
         RecipeError: There is no such file, or it has unknown options or values; with all problems at once.
     """
+    from pydantic import TypeAdapter, ValidationError
+
+    from risctl.recipe.ablations import read_zeroshot_settings
+    from risctl.recipe.keys import in_yaml
+
     settings = read_zeroshot_settings(path_or_name)
     hints = get_type_hints(choices, include_extras=True)
     known = [field.name for field in fields(choices) if field.name != "settings"]
