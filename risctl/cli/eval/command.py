@@ -49,8 +49,8 @@ def evaluate_model(
             "-p",
             metavar="NAME[,NAME…]",
             help="The protocols of the figures, all in one pass: original, lavt, cris, mcn, rela, mmdet, a2d, davis, "
-            "zsris, phrasecut, lisa, reasonseg. Default: the checkpoint's. For detection by category, alone: zsi or gzsi "
-            "(masks), zsd or gzsd (boxes).",
+            "zsris, phrasecut, lisa, reasonseg. Default: the checkpoint's. For detection by category, alone: zsi or "
+            "gzsi (masks), zsd or gzsd (boxes).",
             autocompletion=complete_protocol,
             show_default=False,
         ),
