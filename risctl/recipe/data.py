@@ -159,6 +159,11 @@ class DataSection(Section):
         description="Samples of an epoch that fill no whole step: `drop`: they are left out; `wrap`: the first samples "
         "of the epoch fill the step, as VLT's published code does.",
     )
+    same_orientation: bool = Field(
+        default=False,
+        description="Whether the images of a batch are all wider than high or all not, as published for ZSI; the first "
+        "samples of each kind then fill its last step, whatever `last_batch` says.",
+    )
     workers: int = Field(default=2, ge=0, le=256, description="Data-loader processes; 0: load in the main process.")
     items: Literal["expressions", "instances", "box_grounding"] = Field(
         default="expressions",

@@ -17,6 +17,7 @@ from risctl.data.loading.clip_dataset import (
 from risctl.data.loading.image_dataset import ReferringImageDataset, Resizable
 from risctl.data.loading.instance_dataset import InstanceDataset
 from risctl.data.loading.joint_dataset import JointDataset, held_back_files
+from risctl.data.loading.loader import EpochSampler
 from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store
 from risctl.data.transforms.augmentations import Augmentations, RandomCrop
@@ -28,10 +29,10 @@ from risctl.systems.base import System
 from risctl.systems.protocols import CategoryLearner, InstanceLearner, WindowEncoder, takes_clips
 from risctl.training.box_grounding_dataset import box_grounding_dataset
 
+TrainingDataset = ReferringImageDataset | JointDataset | BoxGroundingDataset
 
-def training_dataset(
-    recipe: Recipe, store: Store, system: System, *, also: Sequence[Store] = ()
-) -> ReferringImageDataset | JointDataset | BoxGroundingDataset:
+
+def training_dataset(recipe: Recipe, store: Store, system: System, *, also: Sequence[Store] = ()) -> TrainingDataset:
     """Builds the training dataset of `recipe`.
 
     Args:
@@ -58,6 +59,34 @@ def training_dataset(
     for before, part in pairwise(parts):
         part.first = before.first + len(before)
     return JointDataset(parts, held_back=left_out)
+
+
+def epoch_sampler(recipe: Recipe, dataset: TrainingDataset, *, rank: int = 0, world: int = 1) -> EpochSampler:
+    """Returns the order in which a recipe's training goes through its dataset.
+
+    Args:
+        recipe: The recipe.
+        dataset: Its training dataset.
+        rank: This process, from 0.
+        world: Number of processes.
+
+    Raises:
+        UsageError: The samples fill no step, or have no orientation to group them by.
+    """
+    data = recipe.data
+    if data.same_orientation and isinstance(dataset, BoxGroundingDataset):
+        raise UsageError("data.same_orientation=true, but these samples are boxes without images; take it out")
+    return EpochSampler(
+        len(dataset),
+        data.batch_size,
+        seed=recipe.train.seed,
+        rank=rank,
+        world=world,
+        accumulate=recipe.optim.accumulate,
+        last_batch=data.last_batch,
+        lengths=getattr(dataset, "lengths", None),
+        kinds=None if isinstance(dataset, BoxGroundingDataset) or not data.same_orientation else dataset.orientations(),
+    )
 
 
 def _of_store(recipe: Recipe, store: Store, system: System) -> ReferringImageDataset:

@@ -15,7 +15,6 @@ from torch import Tensor
 from risctl.checkpoints.loaded_model import Builder
 from risctl.data.batch import Batch, collate
 from risctl.data.loading.image_dataset import Resizable, to_item
-from risctl.data.loading.loader import EpochSampler
 from risctl.data.records import Sample, SampleIds
 from risctl.data.store.reader import Store
 from risctl.language.tokens import words_of
@@ -24,7 +23,7 @@ from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 from risctl.systems.registry import build_system
 from risctl.systems.vocabulary import SubwordTokens, VectorWords, VocabularySpec, vocabulary_spec
-from risctl.training.datasets import training_dataset
+from risctl.training.datasets import epoch_sampler, training_dataset
 from risctl.training.init_weights import read_init_weights
 from risctl.training.trainer import total_steps
 from risctl.training.validation import validation_of
@@ -87,16 +86,10 @@ def dry_run(recipe: Recipe, *, build: Builder | None = None) -> DryRun:
             words = _count_words(recipe, stores, spec)
             system = _on_meta(recipe, words, build)
             # As in training, this refuses an unknown split; the preprocess is not used to count.
-            items = len(training_dataset(recipe, stores[0], system, also=stores[1:]))
+            dataset = training_dataset(recipe, stores[0], system, also=stores[1:])
+            items, sampler = len(dataset), epoch_sampler(recipe, dataset)
             _, unevaluated = validation_of(recipe, stores[0], device=torch.device("cpu"))
             notes += [] if unevaluated is None else [unevaluated]
-        sampler = EpochSampler(
-            items,
-            recipe.data.batch_size,
-            seed=0,
-            accumulate=recipe.optim.accumulate,
-            last_batch=recipe.data.last_batch,
-        )
         steps_per_epoch = len(sampler) // recipe.optim.accumulate
         steps = total_steps(recipe, steps_per_epoch)
     else:

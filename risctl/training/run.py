@@ -16,7 +16,6 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 
 from risctl.checkpoints.loaded_model import Builder
-from risctl.data.loading.loader import EpochSampler
 from risctl.data.store.reader import Store
 from risctl.devices import determinism, device_name, pick_device
 from risctl.distributed import failing_together
@@ -25,7 +24,7 @@ from risctl.recipe.schema import Recipe
 from risctl.threads import keep_threads
 from risctl.training.callback import NullCallback, ProgressCallback
 from risctl.training.components import TrainerComponents
-from risctl.training.datasets import training_dataset
+from risctl.training.datasets import epoch_sampler, training_dataset
 from risctl.training.ema import EMA
 from risctl.training.features.attach_features import attach_features
 from risctl.training.initial_system import initial_system
@@ -243,16 +242,7 @@ def _assemble(
     system = initial.system
     # After the weights: what is trained on may depend on what the system detects.
     dataset = training_dataset(recipe, stores[0], system, also=stores[1:])
-    sampler = EpochSampler(
-        len(dataset),
-        recipe.data.batch_size,
-        seed=recipe.train.seed,
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
-        accumulate=recipe.optim.accumulate,
-        last_batch=recipe.data.last_batch,
-        lengths=getattr(dataset, "lengths", None),
-    )
+    sampler = epoch_sampler(recipe, dataset, rank=accelerator.process_index, world=accelerator.num_processes)
     if resumption is not None:
         steps_per_epoch = len(sampler) // recipe.optim.accumulate
         resumption.check_position(steps_per_epoch=steps_per_epoch, processes=accelerator.num_processes)

@@ -44,7 +44,8 @@ ZSI = {
     "model.unseen_boxes": "reference", "model.mask_background_sync": "always", "model.short_side": 800,
     "model.long_side": 1333, "model.proposals": 1000, "model.training_proposals": 2000, "model.border_anchors": False,
     "model.loss_pooling": "batch", "model.visual.name": "resnet101", "model.visual.weights": "imagenet",
-    "data.batch_size": 2, "optim.accumulate": 1, "optim.name": "sgd", "optim.momentum": 0.9,
+    "data.batch_size": 2, "data.same_orientation": True, "optim.accumulate": 1, "optim.name": "sgd",
+    "optim.momentum": 0.9,
     "optim.weight_decay": 1e-4, "optim.schedule.name": "steps", "optim.schedule.milestones": (9, 12),
     "optim.schedule.factor": 0.1, "optim.clip_norm": 35.0, "train.epochs": 12, "data.augment.flip": 0.5,
 }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,15 @@ import pytest
 import torch
 from helpers.published_referformer import referformer_shapes
 from helpers.published_vlt import darknet_convolutions
+from helpers.tiny import tiny_store
 from torch import nn
 
 from risctl.data.datasets.registry import DATASETS
+from risctl.data.loading.image_dataset import ReferringImageDataset
+from risctl.data.loading.joint_dataset import JointDataset
 from risctl.data.loading.loader import EpochSampler
+from risctl.data.store.reader import Store
+from risctl.data.transforms.preprocess import ShortSidePreprocess
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import load_recipe
 from risctl.systems.base import System
@@ -239,3 +245,49 @@ def test_items_and_steps_of_an_epoch_at_full_size(name: str, items: int, steps: 
     assert sorted(found[:items]) == list(range(items))
     assert found[items:] == found[: len(found) - items]
     assert np.corrcoef(found[:items], np.arange(items))[0, 1] < 0.05
+
+
+def published_group_order(flags: np.ndarray, *, batch: int, gpus: int, rng: np.random.Generator) -> list[list[int]]:
+    """Batches of an epoch under mmdetection 1's DistributedGroupSampler, of all processes together."""
+    indices: list[int] = []
+    for flag in np.unique(flags):
+        own = rng.permutation(np.flatnonzero(flags == flag)).tolist()
+        whole = math.ceil(len(own) / batch / gpus) * batch * gpus
+        indices += own + own[: whole - len(own)]
+    starts = rng.permutation(len(indices) // batch)
+    return [indices[start * batch : (start + 1) * batch] for start in starts]
+
+
+@pytest.mark.parametrize(("upright", "wide"), [(21, 40), (5, 7), (0, 9), (16, 16)])
+def test_batches_of_zsi_hold_images_of_one_orientation_as_published(upright: int, wide: int) -> None:
+    recipe = load_recipe("zsi-48-17")
+    assert recipe.data.same_orientation
+    flags = np.random.default_rng(0).permutation([0] * upright + [1] * wide)
+    sampler = EpochSampler(len(flags), 2, seed=0, accumulate=4, last_batch="drop", kinds=flags)
+    published = published_group_order(flags, batch=2, gpus=4, rng=np.random.default_rng(1))
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        batches = [[index for _, index in batch] for batch in sampler]
+        assert len(batches) == len(sampler) == len(published)
+        assert all(len({flags[index] for index in batch}) == 1 for batch in batches)
+        # Every image comes, and as many of each kind are repeated as published; first those of the kind's own order.
+        times = np.bincount([index for batch in batches for index in batch], minlength=len(flags))
+        theirs = np.bincount([index for batch in published for index in batch], minlength=len(flags))
+        assert times.min() >= 1 and [times[flags == kind].sum() for kind in (0, 1)] == [
+            theirs[flags == kind].sum() for kind in (0, 1)
+        ]
+    orders = []
+    for _ in range(2):  # the order depends on the seed and the epoch alone, and can be gone on with
+        sampler.set_epoch(2)
+        orders.append(list(sampler))
+    sampler.set_epoch(2)
+    sampler.skip(3)
+    assert orders[0] == orders[1] and list(sampler) == orders[0][3:]
+
+
+def test_orientations_are_those_of_the_images(tmp_path: Path) -> None:
+    with Store(tiny_store(tmp_path)) as store:  # all of its images are wide
+        preprocess = ShortSidePreprocess(short=32, longest=None, max_words=4, vocabulary=Vocabulary(["left"]))
+        first, second = (ReferringImageDataset(store, split, preprocess) for split in ("train", "val"))
+        assert first.orientations().tolist() == [1] * len(first)
+        assert JointDataset([first, second]).orientations().shape == (len(first) + len(second),)

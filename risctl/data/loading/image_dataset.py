@@ -135,6 +135,12 @@ class ReferringImageDataset(KeyedDataset[Item]):
     def _keep(self, kept: Sequence[bool]) -> None:
         self._choices = list(compress(self._choices, kept))
 
+    def orientations(self) -> np.ndarray:
+        """Returns for each item whether its image is wider than high, int (length,)."""
+        images = self.store.numbers("refs/image")[self.store.numbers("sentences/ref")]
+        own = images[[choices[0] for choices in self._choices]]
+        return (self.store.numbers("images/width")[own] > self.store.numbers("images/height")[own]).astype(np.int64)
+
     def item(self, epoch: int, index: int) -> Item:
         """Returns item `index` as it is in `epoch`.
 

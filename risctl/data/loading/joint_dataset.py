@@ -6,6 +6,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
+import numpy as np
+
 from risctl.data.batch import Item
 from risctl.data.loading.image_dataset import ReferringImageDataset
 from risctl.data.loading.loader import KeyedDataset
@@ -30,6 +32,10 @@ class JointDataset(KeyedDataset[Item]):
 
     def __len__(self) -> int:
         return self._ends[-1]
+
+    def orientations(self) -> np.ndarray:
+        """Returns for each item whether its image is wider than high, int (length,)."""
+        return np.concatenate([part.orientations() for part in self.parts])
 
     def item(self, epoch: int, index: int) -> Item:
         """Returns item `index` as it is in `epoch`. Raises `DataError` if its store cannot provide it."""

@@ -121,6 +121,7 @@ class EpochSampler:
         accumulate: int = 1,
         last_batch: Literal["drop", "wrap"] = "drop",
         lengths: np.ndarray | None = None,
+        kinds: np.ndarray | None = None,
     ) -> None:
         """Creates the sampler.
 
@@ -135,12 +136,15 @@ class EpochSampler:
                 items of the epoch.
             lengths: Length of each item, int (length,). Items of similar length are then batched together, so that
                 little of a batch is padding.
+            kinds: Kind of each item, int (length,). The items of a batch are then of one kind, and the first items of
+                each kind fill its last step, as mmdetection 1's `DistributedGroupSampler` does.
 
         Raises:
             UsageError: The items fill no single step and are not wrapped around.
         """
         self.length = length
         self.lengths = lengths
+        self.kinds = kinds
         self.batch_size = batch_size
         self.seed = seed
         self.rank = rank
@@ -148,7 +152,10 @@ class EpochSampler:
         self.epoch = 0
         per_step = batch_size * world * accumulate
         self._last_batch = last_batch
+        self._per_step = per_step
         steps = length // per_step if last_batch == "drop" else -(-length // per_step)
+        if kinds is not None:
+            steps = sum(-(-int(count) // per_step) for count in np.unique(kinds, return_counts=True)[1])
         self._batches = steps * accumulate
         if self._batches == 0:
             raise UsageError(
@@ -179,6 +186,8 @@ class EpochSampler:
 
     def _order(self, generator: np.random.Generator) -> np.ndarray:
         order = generator.permutation(self.length)
+        if self.kinds is not None:
+            return self._batches_of_a_kind(order, generator)
         if self.lengths is None:
             return order
         group = self.batch_size * self.world
@@ -188,6 +197,16 @@ class EpochSampler:
             batches = chunk[np.argsort(self.lengths[chunk], kind="stable")].reshape(-1, group)
             order[start : start + chunk.size] = generator.permutation(batches).reshape(-1)
         return order
+
+    def _batches_of_a_kind(self, order: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Returns whole batches of one kind each, in a random order."""
+        assert self.kinds is not None
+        parts = []
+        for kind in np.unique(self.kinds):
+            own = order[self.kinds[order] == kind]
+            parts.append(np.resize(own, -(-len(own) // self._per_step) * self._per_step))
+        batches = np.concatenate(parts).reshape(-1, self.batch_size)
+        return generator.permutation(batches).reshape(-1)
 
 
 def make_loader(
