@@ -81,6 +81,11 @@ SUBCOMMANDS = {
         help="Segment what phrases refer to in pictures or a video.",
         panel=WORKFLOW,
     ),
+    "convert": Subcommand(
+        module="risctl.cli.convert",
+        help="Write a store's images, masks and phrases in the formats that annotation tools open.",
+        panel=WORKFLOW,
+    ),
     "visualize": Subcommand(
         module="risctl.cli.visualize.app",
         help="Draw datasets, predictions, and how a model arrived at its answer.",

@@ -32,6 +32,8 @@ MODULES = {
     "ZSI (zero-shot instance segmentation)": "zsi",
     "LAVT": "lavt",
     "CRIS": "cris",
+    "formats": "annotation_formats",
+    "datasets": "published_masks",
 }
 """By the case's `system` (or `family`), or by its `kind` if that has no entry: the file that computes our outputs."""
 

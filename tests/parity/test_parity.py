@@ -24,7 +24,17 @@ def cases(shared: Path) -> Path:
 @pytest.mark.parametrize(
     "folder",
     [
-        *("vlt", "step_parts", "metrics", "more_metrics", "global_local_clip", "referformer", "zsi", "lavt", "rela"),
+        "vlt",
+        "step_parts",
+        "metrics",
+        "more_metrics",
+        "formats",
+        "datasets",
+        "global_local_clip",
+        "referformer",
+        "zsi",
+        "lavt",
+        "rela",
         "cris",
     ],
 )

@@ -1,0 +1,65 @@
+"""Defines what every format is written from: images, and masks with the phrases that they answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from risctl.vision import rle
+from risctl.vision.rle import RLE
+
+LABEL = "target"
+"""The class of masks without a category: a phrase is free text, so it is never a class's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotatedMask:
+    """A mask of an image and what it answers.
+
+    Attributes:
+        mask: The mask, of the image's size.
+        phrases: The phrases that refer to it, at least one.
+        category: What it is, `LABEL` if that is not known.
+        ref_id: The publisher's id of the object referred to; -1 without one.
+        sentence_ids: The publisher's ids of the phrases, in their order; empty without any.
+        score: The confidence of a prediction; None of an annotation.
+    """
+
+    mask: RLE
+    phrases: tuple[str, ...]
+    category: str = LABEL
+    ref_id: int = -1
+    sentence_ids: tuple[int, ...] = ()
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotatedImage:
+    """An image with its masks.
+
+    Attributes:
+        image_id: Its id.
+        file_name: Its file below the folder of images, with forward slashes.
+        height: Its height in pixels.
+        width: Its width in pixels.
+        masks: Its masks, the empty ones (nothing is there) among them.
+    """
+
+    image_id: int
+    file_name: str
+    height: int
+    width: int
+    masks: tuple[AnnotatedMask, ...]
+
+
+def crop_box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Returns left, top, width and height in pixels of what is set in a mask (H, W) that is not empty."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    left, top = int(columns[0]), int(rows[0])
+    return left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1
+
+
+def decoded(one: AnnotatedMask) -> np.ndarray:
+    """Returns the mask of an annotation, bool (H, W)."""
+    return rle.decode(one.mask)
