@@ -1,9 +1,9 @@
 """Reads the columns of a store, nothing of which is used unchecked.
 
-A store has one CRC-32 of each column. Columns of numbers are compared with theirs when they are first read, then they
-stay in memory. Columns of texts and masks stay in the file: their first use reads them once, compares the whole with
-its sum, and takes a sum of every few rows on the way, with which each later read is compared. So a file that is damaged
-while it is in use is noticed as well.
+A store has one CRC-32 of each column. Columns of numbers, and of texts and masks up to `KEPT_BYTES`, are compared with
+theirs when they are first read, then they stay in memory. Longer ones stay in the file: their first use reads them
+once, compares the whole with its sum, and takes a sum of every few rows on the way, with which each later read is
+compared. So a file that is damaged while it is in use changes nothing that is read, or is noticed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from risctl.data.random_access import RandomAccessFile
 from risctl.data.store import checks, schema
 from risctl.data.store.schema import Layout
 from risctl.errors import DataError
+
+KEPT_BYTES = 8 * 2**20
+"""Texts and masks of so many bytes a column are kept in memory: the sentences of RefCOCO are 3 million."""
 
 _PIECE_BYTES = 4 * 2**20
 """A column is summed in pieces of so many bytes."""
@@ -37,6 +40,18 @@ class DamagedStoreError(DataError):
     """
 
     where = ""
+
+
+class _Kept(NamedTuple):
+    """A text column in memory.
+
+    Attributes:
+        data: Its bytes, which have the sum that was written.
+        edges: Where each row begins, and where the last one ends, in bytes.
+    """
+
+    data: bytes
+    edges: np.ndarray
 
 
 class _Blocks(NamedTuple):
@@ -61,7 +76,7 @@ class Columns:
         self._file, self._path = file, path
         self.layout: Layout
         self._numbers: dict[str, np.ndarray] = {}
-        self._blocks: dict[str, _Blocks] = {}
+        self._texts: dict[str, _Blocks | _Kept] = {}
 
     def read(self, offset: int, length: int) -> bytes:
         """Returns `length` bytes from `offset` on."""
@@ -138,10 +153,14 @@ class Columns:
             raise self.damaged(f"row {row} of {name} is no text") from error
 
     def _row(self, name: str, row: int) -> bytes:
-        """Returns the bytes of a row, whose block is compared with its sum; of tokens, those of a sentence."""
-        blocks = self._blocks.get(name)
+        """Returns the bytes of a row, compared with a sum; of tokens, those of a sentence."""
+        blocks = self._texts.get(name)
         if blocks is None:
-            blocks = self._blocks[name] = self._summed(name, row)
+            short = self.layout.columns[f"{name}/blob"].length <= KEPT_BYTES
+            blocks = self._texts[name] = self._kept(name, row) if short else self._summed(name, row)
+        if isinstance(blocks, _Kept):
+            start, stop = blocks.edges[row : row + 2].tolist()
+            return blocks.data[start:stop]
         block, edges = row // blocks.rows, blocks.edges
         own = edges[block * blocks.rows : (block + 1) * blocks.rows + 1].tolist()
         first, last, place = own[0], own[-1], row - block * blocks.rows
@@ -150,11 +169,21 @@ class Columns:
             raise self.damaged(f"in row {row} of {name}, since it was opened")
         return data[own[place] - first : own[place + 1] - first]
 
+    def _edges(self, name: str) -> np.ndarray:
+        edges = self.numbers(f"{name}/offsets")
+        return edges[self.numbers("sentences/tokens/offsets")] if name == TOKENS else edges
+
+    def _kept(self, name: str, wanted: int) -> _Kept:
+        """Returns a text column whose whole has the sum that was written."""
+        edges, column = self._edges(name), self.layout.columns[f"{name}/blob"]
+        data = self.read(column.offset, column.length)
+        if zlib.crc32(data) != column.crc32:
+            raise self.damaged(f"in {name}, of which row {wanted} is wanted")
+        return _Kept(data, edges)
+
     def _summed(self, name: str, wanted: int) -> _Blocks:
         """Returns the CRC-32 of every block of a text column whose whole has the sum that was written."""
-        edges = self.numbers(f"{name}/offsets")
-        if name == TOKENS:
-            edges = edges[self.numbers("sentences/tokens/offsets")]
+        edges = self._edges(name)
         count, length = len(edges) - 1, int(edges[-1])
         rows = max(1, min(_MOST_ROWS, _BLOCK_BYTES * count // max(1, length)))
         places = np.append(edges[:-1:rows], length)

@@ -74,7 +74,10 @@ def test_one_changed_bit_of_any_column_is_refused_by_its_name(stored: Path, name
         ("tokens", lambda store: store.sentence(5)),
     ],
 )
-def test_damage_of_an_open_store_is_noticed_by_its_row(stored: Path, name: str, read: Any) -> None:
+def test_damage_of_an_open_store_is_noticed_by_its_row(
+    stored: Path, name: str, read: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columns, "KEPT_BYTES", 0)
     column = layout_of(stored)["columns"][f"{name}/blob"]
     with Store(stored) as store:
         before = read(store)
@@ -88,11 +91,20 @@ def test_damage_of_an_open_store_is_noticed_by_its_row(stored: Path, name: str, 
             read(store)
 
 
+def test_damage_of_an_open_store_changes_nothing_that_is_kept(stored: Path) -> None:
+    with Store(stored) as store:
+        before = [store.sentence(row) for row in range(6)]
+        mask = store.annotation(3)
+        stored.write_bytes(bytes(stored.stat().st_size))
+        assert [store.sentence(row) for row in range(6)] == before and store.annotation(3) == mask
+
+
 def test_columns_longer_than_a_piece_and_rows_longer_than_a_block_are_read_right(
     stored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Store(stored) as store:
         expected = read_whole(store)
+    monkeypatch.setattr(columns, "KEPT_BYTES", 0)
     for piece, block, most in ((1, 1, 8), (50, 7, 3), (1000, 512, 1)):
         monkeypatch.setattr(columns, "_PIECE_BYTES", piece)
         monkeypatch.setattr(columns, "_BLOCK_BYTES", block)
