@@ -142,8 +142,10 @@ class LazyGroup(TyperGroup):
         Typer would give SIGTERM, a kind of KeyboardInterrupt here, the code of Ctrl-C, and would end in silence at a
         pipe to a process that is gone.
         """
+        from risctl.cli.streams import escaped_logs
+
         try:
-            with _escaped_usage_errors():
+            with _escaped_usage_errors(), escaped_logs():
                 return super().invoke(ctx)
         except Terminated as error:
             raise typer.Exit(error.exit_code) from error

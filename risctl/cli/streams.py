@@ -143,6 +143,26 @@ def standard_streams() -> Iterator[None]:
         sys.stdin, sys.stdout, sys.stderr = before
 
 
+@contextmanager
+def escaped_logs() -> Iterator[None]:
+    """Writes out the control characters of what libraries log within the block: it may be from a stranger's file."""
+    import logging
+
+    before = logging.getLogRecordFactory()
+
+    def record(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        made = before(*args, **kwargs)
+        with suppress(Exception):  # a message that does not fit its arguments is logging's to report
+            made.msg, made.args = escaped(made.getMessage(), keep="\n\t"), None
+        return made
+
+    logging.setLogRecordFactory(record)
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(before)
+
+
 def _fill_closed() -> None:
     """Opens the null device in the place of standard streams that the caller closed (`>&-`).
 

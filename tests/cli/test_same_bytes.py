@@ -87,7 +87,12 @@ def on_a_terminal(ran: Callable[[], int]) -> tuple[int, bytes]:
 def on_a_pipe(ran: Callable[[], int]) -> tuple[int, bytes]:
     reader, writer = os.pipe()
     found: list[bytes] = []
-    thread = threading.Thread(target=lambda: found.append(open(reader, "rb").read()))
+
+    def read() -> None:
+        with os.fdopen(reader, "rb") as file:
+            found.append(file.read())
+
+    thread = threading.Thread(target=read)
     thread.start()
     sys.stdout = io.TextIOWrapper(io.FileIO(writer, "w"), encoding="utf-8")
     code = ran()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -124,3 +127,27 @@ def test_what_nobody_foresaw_is_told_too(
 def test_a_warning_of_a_library_is_one_line(risctl: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("risctl.cli.console.result", lambda *_, **__: warnings.warn("\x1b[2J odd", stacklevel=1))
     assert risctl("data", "format").err == "warning: \\x1b[2J odd\n"
+
+
+def test_what_a_library_logs_of_a_file_commands_no_terminal(risctl: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def logs(*_: object, **__: object) -> None:
+        logging.getLogger("a.library").warning("a model of type %s", "\x1b[2Jevil")
+
+    monkeypatch.setattr("risctl.cli.console.result", logs)
+    with caught() as messages:
+        assert risctl("data", "format").code == 0
+    assert messages == ["a model of type \\x1b[2Jevil"]
+
+
+@contextmanager
+def caught() -> Iterator[list[str]]:
+    """Collects what is logged."""
+    messages: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("a.library")
+    logger.addHandler(handler)
+    try:
+        yield messages
+    finally:
+        logger.removeHandler(handler)
