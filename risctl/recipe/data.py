@@ -122,6 +122,28 @@ class BoxGroundingSection(Section):
         default=False,
         description="Add the store's expressions, about the boxes that the model detects in the store's images.",
     )
+    layouts: list[FileName] = Field(
+        default_factory=list,
+        description="Files of boxes without expressions, written by `risctl prepare box-phrases --layouts`: where "
+        "named, the generated expressions are about these.",
+    )
+    records: FileName | None = Field(
+        default=None,
+        description="A file of what a detector found (tools/detector_records.py): `detector_noise` draws from it.",
+    )
+    made: int = Field(
+        default=0,
+        ge=0,
+        le=10_000_000,
+        description="Expressions generated about the detections of `records` in each epoch, with their colours.",
+    )
+    absent: int = Field(
+        default=0,
+        ge=0,
+        le=10_000_000,
+        description="No-target expressions in each epoch: written about one image, asked of another without such "
+        "things.",
+    )
     box_dropout: Fraction = Field(default=0.1, description="Share of the samples that lose some of their boxes.")
     detector_noise: Fraction = Field(
         default=0.0, description="Share whose annotated boxes are disturbed to look like a detector's."

@@ -12,8 +12,9 @@ from torchvision.ops import box_iou
 
 from risctl.data.box_grounding.boxes import Boxes
 from risctl.data.box_grounding.dataset import BoxGroundingDataset
-from risctl.data.box_grounding.files import read_box_grounding
+from risctl.data.box_grounding.files import read_box_grounding, read_layouts
 from risctl.data.box_grounding.noise import BoxNoise
+from risctl.data.box_grounding.records import read_records
 from risctl.data.box_grounding.samples import BoxGroundingSample, ImageBoxes
 from risctl.data.store.reader import Store
 from risctl.errors import UsageError
@@ -50,6 +51,10 @@ def box_grounding_dataset(recipe: Recipe, stores: Iterable[Store], system: Syste
         ],
         generated=section.generated,
         detected=detected,
+        layouts=[boxes for file in section.layouts for boxes in read_layouts(Path(file), classes=spec.categories)],
+        records=None if section.records is None else read_records(Path(section.records), classes=spec.categories),
+        made=section.made,
+        absent=section.absent,
         noise=BoxNoise(
             flip=augment.flip if augment else 0.0,
             drop=section.box_dropout,

@@ -22,6 +22,15 @@ def box_phrases(
     referitgame: Annotated[
         Path | None, typer.Option("--referitgame", help="The folder of ReferItGame's files.", show_default=False)
     ] = None,
+    layouts: Annotated[
+        Path | None,
+        typer.Option(
+            "--layouts",
+            help="An .npz of all boxes of COCO's pictures (image_id, cls80, cxcywh): no phrases, these are generated.",
+            show_default=False,
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Pictures of --layouts, drawn at random.")] = 30_000,
     splits: Annotated[str, typer.Option("--splits", help="ReferItGame's splits, parted by commas.")] = "train,val",
     keep_away: Annotated[
         Path | None,
@@ -44,26 +53,35 @@ def box_phrases(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the expressions of RefCOCO's train sample, or of ReferItGame, with all boxes of their pictures."""
+    """Write expressions of RefCOCO or ReferItGame with all boxes of their pictures, or layouts alone."""
     from risctl.data.box_grounding.files import write_box_grounding
-    from risctl.data.box_grounding.samples import chance_accuracy
+    from risctl.data.box_grounding.samples import BoxGroundingSample, ImageBoxes, chance_accuracy
+    from risctl.data.datasets.coco_boxes import read_coco_boxes
     from risctl.data.datasets.coco_phrases.generate import read_ids
     from risctl.data.datasets.refcoco_boxes import evaluation_images, read_referitgame, read_train_sample
     from risctl.errors import UsageError
 
-    if (refcoco_sample is None) == (referitgame is None):
-        raise UsageError("name one source: --refcoco-sample DIR or --referitgame DIR")
-    name = "refcoco" if refcoco_sample is not None else "referitgame"
+    sources = {"refcoco": refcoco_sample, "referitgame": referitgame, "coco": layouts}
+    named = [name for name, source in sources.items() if source is not None]
+    if len(named) != 1:
+        raise UsageError("name one source: --refcoco-sample DIR, --referitgame DIR or --layouts FILE")
+    name = named[0]
     path = check_file(out or data_root / f"{name}-boxes.jsonl", overwrite=overwrite, inputs=[exclude])
+    samples: list[BoxGroundingSample] = []
+    without_phrases: list[ImageBoxes] = []
     with console.quiet_if(quiet):
+        away = set() if keep_away is None else evaluation_images(keep_away)
+        away |= set() if exclude is None else set(read_ids(exclude))
         if refcoco_sample is not None:
-            away = set() if keep_away is None else evaluation_images(keep_away)
-            away |= set() if exclude is None else set(read_ids(exclude))
             samples = read_train_sample(refcoco_sample, exclude=away)
+        elif layouts is not None:
+            without_phrases = read_coco_boxes(layouts, exclude=away, limit=limit)
         elif referitgame is not None:
             samples = [one for split in splits.split(",") for one in read_referitgame(referitgame, split=split)]
-        pictures = write_box_grounding(path, samples)
+        pictures = write_box_grounding(path, samples, layouts=without_phrases)
     chance = chance_accuracy(samples)
-    text = f"{len(samples):,} phrases about the boxes of {pictures:,} pictures; by chance {chance:.1%}\nwrote {path}"
+    about = f"the boxes of {pictures:,} pictures"
+    counted = f"{len(samples):,} phrases about {about}; by chance {chance:.1%}" if samples else f"{about}, no phrases"
+    text = f"{counted}\nwrote {path}"
     data = {"file": str(path), "phrases": len(samples), "pictures": pictures, "chance": round(chance, 4)}
     console.result(text, data=data, as_json=as_json)

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from risctl.data.batch import Batch, Preprocess
+from risctl.data.box_grounding.absent import AbsentTexts
 from risctl.data.box_grounding.boxes import Boxes, BoxTargets
 from risctl.data.box_grounding.noise import BoxNoise
+from risctl.data.box_grounding.records import DetectorRecords
 from risctl.data.box_grounding.samples import UNKNOWN, BoxGroundingSample, ImageBoxes
 from risctl.data.datasets.coco_phrases.about_boxes import phrases_about
 from risctl.data.loading.loader import KeyedDataset
@@ -21,6 +23,7 @@ from risctl.errors import DataError
 
 _ITEM_STREAM = 3  # first entry of every seed: no other dataset draws from this stream
 _TRIES = 4
+_ABSENT_LENGTH = 20  # boxes of an image, roughly: which one it is is drawn with the item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,10 @@ class BoxGroundingDataset(KeyedDataset[BoxGroundingItem]):
         annotated: Sequence[BoxGroundingSample] = (),
         generated: int = 0,
         detected: Sequence[BoxGroundingSample] = (),
+        layouts: Sequence[ImageBoxes] = (),
+        records: DetectorRecords | None = None,
+        made: int = 0,
+        absent: int = 0,
         noise: BoxNoise,
         per_word: int,
         classes: int,
@@ -58,6 +65,10 @@ class BoxGroundingDataset(KeyedDataset[BoxGroundingItem]):
             annotated: Samples that people wrote about annotated boxes.
             generated: Number of items with generated expressions about those boxes, new ones in every epoch.
             detected: Samples about boxes that a detector found; only `noise.flip` and `noise.typo` apply to them.
+            layouts: Boxes of known classes without expressions: where given, `generated` items are about these.
+            records: What a detector found; takes the place of `noise`'s detector.
+            made: Number of items with generated expressions about the detections of `records`, new ones in every epoch.
+            absent: Number of items with an annotated expression about what another image does not show.
             noise: How annotated and generated samples are perturbed.
             per_word: Ids per word in what the preprocess returns.
             classes: The number of classes of boxes.
@@ -72,7 +83,13 @@ class BoxGroundingDataset(KeyedDataset[BoxGroundingItem]):
         self.detected = [sample for sample in detected if _has_word(sample.text)]
         images = {id(sample.boxes): sample.boxes for sample in self.annotated}
         self.images = [boxes for boxes in images.values() if len(boxes) and (boxes.category_ids != UNKNOWN).all()]
+        annotated_images = self.images
+        self.images = list(layouts) or self.images
         self.generated = generated if self.images else 0
+        self.records = records
+        self.made = made if records is not None else 0
+        self.absent = absent
+        self._absent_texts = AbsentTexts(self.annotated, annotated_images) if absent else None
         self.noise = noise
         self.detected_noise = BoxNoise(flip=noise.flip, jitter=0.0, drop=0.0, typo=noise.typo)
         self.seed = seed
@@ -85,7 +102,7 @@ class BoxGroundingDataset(KeyedDataset[BoxGroundingItem]):
         )
 
     def __len__(self) -> int:
-        return len(self.annotated) + self.generated + len(self.detected)
+        return len(self.annotated) + self.generated + len(self.detected) + self.made + self.absent
 
     @property
     def lengths(self) -> np.ndarray:
@@ -93,21 +110,43 @@ class BoxGroundingDataset(KeyedDataset[BoxGroundingItem]):
         lengths = [len(sample.boxes) for sample in self.annotated]
         lengths.extend(len(self._image(index)) for index in range(self.generated))
         lengths.extend(len(sample.boxes) for sample in self.detected)
+        lengths.extend(len(self.records.detections(self._picture(index))) for index in range(self.made) if self.records)
+        lengths.extend([_ABSENT_LENGTH] * self.absent)
         return np.array(lengths)
 
     def item(self, epoch: int, index: int) -> BoxGroundingItem:
         """Returns item `index` as it is in `epoch`."""
         generator = np.random.default_rng((_ITEM_STREAM, self.seed, epoch, index))
-        noise = self.noise
-        if index < len(self.annotated):
-            sample = self.annotated[index]
-        elif index < len(self.annotated) + self.generated:
-            sample = self._generate(index - len(self.annotated), random.Random(f"{self.seed} {epoch} {index}"))
-        else:
-            sample, noise = self.detected[index - len(self.annotated) - self.generated], self.detected_noise
-        sample = noise(sample, generator, classes=self.classes)
+        sample, noise = self._sample(index, random.Random(f"{self.seed} {epoch} {index}"))
+        sample = noise(sample, generator, classes=self.classes, records=self.records)
         words, word_mask = self.preprocess.text(sample.text)
         return BoxGroundingItem(sample=sample, words=words, word_mask=word_mask)
+
+    def _sample(self, index: int, rng: random.Random) -> tuple[BoxGroundingSample, BoxNoise]:
+        """Returns the sample of an item and the noise that it gets."""
+        if index < len(self.annotated):
+            return self.annotated[index], self.noise
+        index -= len(self.annotated)
+        if index < self.generated:
+            return self._generate(index, rng), self.noise
+        index -= self.generated
+        if index < len(self.detected):
+            return self.detected[index], self.detected_noise
+        index -= len(self.detected)
+        if index >= self.made and self._absent_texts is not None:
+            return self._absent_texts.draw(rng), self.noise
+        return self._make(index, rng)
+
+    def _picture(self, index: int) -> int:
+        return index * 7919 % len(self.records) if self.records is not None else 0
+
+    def _make(self, index: int, rng: random.Random) -> tuple[BoxGroundingSample, BoxNoise]:
+        for _ in range(_TRIES):
+            made = None if self.records is None else self.records.made(self._picture(index), rng)
+            if made is not None:
+                return made, self.detected_noise
+            index += 1
+        return rng.choice(self.annotated), self.noise
 
     def _image(self, index: int) -> ImageBoxes:
         return self.images[index * 7919 % len(self.images)]  # a prime, so that all kinds of images come early

@@ -11,7 +11,7 @@ other objects).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,15 @@ from risctl.files import replacing
 from risctl.json_text import parse_json
 
 
-def write_box_grounding(path: Path, samples: Iterable[BoxGroundingSample]) -> int:
+def write_box_grounding(
+    path: Path, samples: Iterable[BoxGroundingSample], *, layouts: Iterable[ImageBoxes] = ()
+) -> int:
     """Writes samples to `path`, completely or not at all.
 
     Args:
         path: The file; its folder is created.
         samples: Samples that share one `ImageBoxes` object are written to one line.
+        layouts: Boxes of images without expressions, about which they can be generated.
 
     Returns:
         The number of images.
@@ -36,6 +39,7 @@ def write_box_grounding(path: Path, samples: Iterable[BoxGroundingSample]) -> in
     images: dict[int, tuple[ImageBoxes, list[BoxGroundingSample]]] = {}
     for sample in samples:
         images.setdefault(id(sample.boxes), (sample.boxes, []))[1].append(sample)
+    images.update((id(boxes), (boxes, [])) for boxes in layouts if id(boxes) not in images)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for boxes, of_image in images.values():
@@ -70,23 +74,30 @@ def read_box_grounding(path: Path, *, classes: int) -> list[BoxGroundingSample]:
     Raises:
         DataError: The file cannot be read, or a line, which is named, is malformed.
     """
-    samples = []
+    return [sample for _, samples in _images_of(path, classes=classes) for sample in samples]
+
+
+def read_layouts(path: Path, *, classes: int) -> list[ImageBoxes]:
+    """Returns the boxes of every image of a file, of those without expressions too; errors as `read_box_grounding`."""
+    return [boxes for boxes, _ in _images_of(path, classes=classes)]
+
+
+def _images_of(path: Path, *, classes: int) -> Iterator[tuple[ImageBoxes, list[BoxGroundingSample]]]:
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     try:
-                        samples.extend(_samples_of(parse_json(line), classes=classes))
+                        yield _image_of(parse_json(line), classes=classes)
                     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
                         raise DataError(
                             f"{path}, line {number}: expected the boxes and phrases of an image; {error!s:.120}"
                         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}; `risctl prepare box-phrases` writes such a file") from error
-    return samples
 
 
-def _samples_of(row: Any, *, classes: int) -> list[BoxGroundingSample]:
+def _image_of(row: Any, *, classes: int) -> tuple[ImageBoxes, list[BoxGroundingSample]]:
     corners = np.array(row["boxes"], dtype=np.float32).reshape(-1, 4)
     category_ids = np.array(row["kinds"], dtype=np.int64).reshape(-1)
     aspect = float(row["aspect"])
@@ -115,4 +126,4 @@ def _samples_of(row: Any, *, classes: int) -> list[BoxGroundingSample]:
                 colours=None if colours is None else tuple(str(colour) for colour in colours),
             )
         )
-    return samples
+    return boxes, samples

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from risctl.data.box_grounding.records import DetectorRecords
 from risctl.data.box_grounding.samples import UNKNOWN, BoxGroundingSample, ImageBoxes
 from risctl.vision.colour_names import NAMES
 
@@ -40,7 +41,12 @@ class BoxNoise:
     typo: float = 0.0
 
     def __call__(
-        self, sample: BoxGroundingSample, generator: np.random.Generator, *, classes: int
+        self,
+        sample: BoxGroundingSample,
+        generator: np.random.Generator,
+        *,
+        classes: int,
+        records: DetectorRecords | None = None,
     ) -> BoxGroundingSample:
         """Returns `sample` perturbed.
 
@@ -48,6 +54,7 @@ class BoxNoise:
             sample: The sample.
             generator: The only source of random draws.
             classes: The number of classes, for false boxes.
+            records: What a detector found; boxes that are made to look detected then look like these.
 
         Returns:
             A new sample that refers to the same boxes.
@@ -55,12 +62,16 @@ class BoxNoise:
         if generator.random() < self.drop and len(sample.boxes) > 3:
             sample = _keep(sample, generator.random(len(sample.boxes)) > 0.15)
         if generator.random() < self.detector and (sample.boxes.category_ids != UNKNOWN).all():
-            sample = with_detector_noise(sample, generator, classes=classes)
+            if records is None:
+                sample = with_detector_noise(sample, generator, classes=classes)
+            else:
+                sample = records(sample, generator)
         elif self.jitter:
             sample = replace(sample, boxes=_jittered(sample.boxes, generator, std=self.jitter))
         if generator.random() < self.flip:
             sample = sample.mirrored()
-        if generator.random() < self.colours:
+        # Boxes of `records` have their own colours.
+        if generator.random() < self.colours and sample.boxes.appearance is None:
             sample = with_colours(sample, generator)
         if generator.random() < self.typo:
             sample = replace(sample, text=_with_typo(sample.text, generator))

@@ -15,6 +15,7 @@ from risctl.language.vocabulary import UNK_ID, Vocabulary
 from risctl.systems.mini.config import MiniModel
 from risctl.systems.mini.model import Mini
 from risctl.systems.mini.preprocess import MiniPreprocess
+from risctl.systems.mini.presence import Presence
 
 
 def build_mini(model: MiniModel, vocabulary: Vocabulary, vectors: np.ndarray | None, pretrained: bool) -> Mini:
@@ -54,4 +55,11 @@ def build_mini(model: MiniModel, vocabulary: Vocabulary, vectors: np.ndarray | N
         iou_threshold=model.iou_threshold,
         even_score=model.even_score,
         no_target_threshold=model.no_target_threshold,
+        no_target_weight=model.no_target_weight,
+        presence=Presence(
+            kind=model.no_target_score,
+            scale=model.no_target_scale,
+            evidence=model.no_target_evidence,
+            shift=model.no_target_shift,
+        ),
     )

@@ -68,6 +68,20 @@ class MiniModel(ModelSection):
         description="The detector's neck and head: NanoDet-m's, or NanoDet-Plus-m's with ghost blocks and a fourth "
         "level, which detects better and takes a little longer.",
     )
+    no_target_score: Literal["product", "logistic"] = Field(
+        default="product",
+        description="What says that the expression refers to anything: `product`: the box selector's probability times "
+        "the evidence that the named category was detected; `logistic`: the logistic function of a weighted sum of "
+        "both.",
+    )
+    no_target_scale: float = Field(default=1.0, gt=0, le=100, description="`logistic`: weight of the selector's logit.")
+    no_target_evidence: float = Field(
+        default=0.0, ge=0, le=100, description="`logistic`: weight of the evidence's logarithm."
+    )
+    no_target_shift: float = Field(default=0.0, ge=-100, le=100, description="`logistic`: added to the sum.")
+    no_target_weight: float = Field(
+        default=0.1, ge=0, le=100, description="Weight of the loss of that score; the selection's has 1."
+    )
     neck: int = Field(default=96, ge=8, le=1024, description="Channels of the detector's feature pyramid.")
     mask_channels: int = Field(default=64, ge=8, le=1024, description="Channels of the mask features.")
     channels: int = Field(default=128, ge=8, le=2048, description="Width of the box selector.")

@@ -29,6 +29,7 @@ from risctl.results import Detection, Prediction
 from risctl.systems.base import Output, System
 from risctl.systems.mini.explain import BoxProbabilities, explain_boxes
 from risctl.systems.mini.preprocess import FILL, MiniPreprocess
+from risctl.systems.mini.presence import Presence
 from risctl.systems.protocols import BoxGroundingSpec
 from risctl.vision import rle
 from risctl.vision.geometry import Geometry
@@ -36,8 +37,6 @@ from risctl.vision.geometry import Geometry
 STRIDE = 4
 _TARGET_PROBABILITY = 0.5  # probability from which a box beside the best one is selected too
 _MIN_IOU = 0.5  # IoU from which a detection matches the target
-# Score from which a class counts as detected; chosen on the val splits of generated expressions and of scenes.
-_DETECTED_SCORE = 0.2
 # Measured on annotated images: of the first detector's boxes with score 0.4 half are instances, with 0.7 nearly all.
 _EVEN_SCORE, _SLOPE = 0.4, 11.0
 _CLASS_OF = {category: index for index, category in enumerate(sorted(CLASSES))}
@@ -97,6 +96,8 @@ class Mini(System):
         iou_threshold: float = 0.6,
         even_score: float = _EVEN_SCORE,
         no_target_threshold: float = 0.0,
+        no_target_weight: float = 0.1,
+        presence: Presence | None = None,
     ) -> None:
         """Composes the model.
 
@@ -109,6 +110,8 @@ class Mini(System):
             iou_threshold: Overlap above which the lower-scored of two of them is suppressed.
             even_score: Score at which a detection is an instance as probably as not.
             no_target_threshold: Expressions that score below it get an empty mask.
+            no_target_weight: Weight of the loss of the score that says so.
+            presence: How the score comes about; None: with its default values.
         """
         super().__init__()
         self.preprocess = preprocess
@@ -119,6 +122,8 @@ class Mini(System):
         self.iou_threshold = iou_threshold
         self.even_score = even_score
         self.no_target_threshold = no_target_threshold
+        self.no_target_weight = no_target_weight
+        self.presence = Presence() if presence is None else presence
         self.grounding_spec = BoxGroundingSpec(
             ids_per_word=1 + GRAMS,
             categories=box_selector.classes,
@@ -212,7 +217,7 @@ class Mini(System):
             logits = logits.scatter_reduce(0, index, logits_of_boxes.to(logits.dtype), reduce="amax")
         return Output(
             logits=logits.masked_fill(_padding_at(visual.padding, height, width), OUTSIDE),
-            scores=target_probability(choice, detections.mask) * _evidence(choice, detections),
+            scores=self.presence(choice, detections),
             maps={"boxes": visual.boxes.corners, "choice": shares},
             extras={"choice": choice, "visual": visual},
         )
@@ -301,7 +306,7 @@ class Mini(System):
             )
         choice = output.extras["choice"]
         if batch.box_targets is not None:
-            return box_selection_losses(choice, batch.box_targets)
+            return box_selection_losses(choice, batch.box_targets, presence=self.no_target_weight)
         if batch.targets is None:
             raise ValueError("expected a batch with targets")
         visual = output.extras["visual"]
@@ -323,14 +328,6 @@ class Mini(System):
             squares = self.detector.masks(visual.maps[0], corners, rows)
             terms["mask"] = target_mask_loss(squares, batch.targets[rows], corners, stride=STRIDE)
         return terms
-
-
-def _evidence(choice: BoxScores, detections: DetectionBatch) -> Tensor:
-    """Returns (B,) in [0, 1]: the evidence that the category named by the text was detected, even with a low score."""
-    if not detections.mask.shape[1]:
-        return choice.presence.new_zeros(len(choice.presence))
-    detected = (detections.scores * detections.mask[..., None]).amax(1)  # (B, K)
-    return ((choice.noun.float().softmax(-1) * detected).sum(-1) / _DETECTED_SCORE).clamp(max=1)
 
 
 def _as_detected(visual: VisualFeatures) -> DetectedFeatures:

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from risctl.cli import app
-from risctl.data.box_grounding.files import read_box_grounding
+from risctl.data.box_grounding.files import read_box_grounding, read_layouts
 from risctl.errors import DataError, UsageError
 
 
@@ -108,6 +109,18 @@ def test_referitgame_by_its_splits(tmp_path: Path, capsys: pytest.CaptureFixture
     run("--referitgame", str(folder), "--splits", "val", "-o", str(tmp_path / "val.jsonl"))
     assert len(read_box_grounding(tmp_path / "val.jsonl", classes=80)) == 2
     capsys.readouterr()
+
+
+def test_layouts_without_phrases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ids = np.repeat([7, 8, 9], 2).astype(np.int32)
+    corners = np.tile(np.array([0.5, 0.5, 0.2, 0.4], dtype=np.float16), (6, 1))
+    np.savez(tmp_path / "boxes.npz", image_id=ids, cls80=(ids - 7).astype(np.uint8), cxcywh=corners)
+    (tmp_path / "ids.txt").write_text("8\n")
+    out = tmp_path / "layouts.jsonl"
+    run("--layouts", str(tmp_path / "boxes.npz"), "--exclude", str(tmp_path / "ids.txt"), "-o", str(out))
+    assert "the boxes of 2 pictures, no phrases" in capsys.readouterr().out
+    assert sorted(one.category_ids.tolist() for one in read_layouts(out, classes=80)) == [[0, 0], [2, 2]]
+    assert read_box_grounding(out, classes=80) == []
 
 
 def test_refusals(sample: Path, tmp_path: Path) -> None:

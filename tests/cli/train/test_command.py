@@ -14,7 +14,10 @@ import torch
 from helpers.tiny import assert_same_tensors, tiny_store, weights_of
 from typer.testing import CliRunner, Result
 
+from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.cli import app as entry
+from risctl.data.datasets.scenes.generate import make_scenes
+from risctl.data.store.writer import write_store
 from risctl.errors import RisctlError, UsageError
 
 RECIPE = """
@@ -137,3 +140,18 @@ def test_a_resumed_run_takes_overrides_without_a_recipe(folder: Path, monkeypatc
     assert isinstance(refused, UsageError) and "optim.lr differ" in str(refused)
     both = invoke(folder, monkeypatch, "--resume", "run", "--out", "elsewhere").exception
     assert isinstance(both, UsageError) and "--out" in str(both)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_shipped_model_is_fine_tuned_by_its_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    """Only what selects among the boxes changes; the run is one that predicts."""
+    write_store(make_scenes(count=10, seed=0), tmp_path / "mine.h5")
+    overrides = ["data.store=mine.h5", "data.workers=0", "data.batch_size=2", "train.eval_every=null"]
+    overrides += ["train.max_steps=2", "optim.warmup_steps=0", f"train.precision={precision}"]
+    result = invoke(tmp_path, monkeypatch, "mini-finetune", *overrides, "--out", "run", "--json")
+    assert result.exit_code == 0, result.stderr
+    before, after = (load_checkpoint(model).system.state_dict() for model in ("mini", tmp_path / "run"))
+    changed = {name for name, value in after.items() if not torch.equal(value.float(), before[name].float())}
+    assert changed and all(name.startswith("box_selector.") for name in changed)

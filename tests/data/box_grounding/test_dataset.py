@@ -127,6 +127,25 @@ def test_found_boxes_are_mirrored_at_most() -> None:
         assert np.allclose(item.boxes.corners, own.mirrored().boxes.corners)
 
 
+def test_generated_items_are_about_the_layouts_where_there_are_any() -> None:
+    layouts = [image(4, seed=seed) for seed in range(20, 40)]
+    dataset = make_set(layouts=layouts, noise=NONE)
+    made = [dataset.item(0, 12 + index).sample for index in range(10)]
+    assert {id(one.boxes) for one in made} <= {id(boxes) for boxes in layouts}
+
+
+def test_no_target_items_come_last_and_are_about_images_without_the_noun() -> None:
+    dogs = [
+        replace(sample, boxes=replace(sample.boxes, category_ids=sample.boxes.category_ids * 0 + 16))
+        for sample in samples(3)
+    ]
+    dataset = make_set(annotated=[*samples(3), *dogs], absent=5, noise=NONE)
+    absent = [dataset.item(0, len(dataset) - 5 + index).sample for index in range(5)]
+    assert all(one.targets == () and one.text == "left man" and 0 not in one.boxes.category_ids for one in absent)
+    with pytest.raises(DataError, match=r"absent needs files"):
+        make_set(annotated=[], absent=5)
+
+
 def test_questions_without_a_word_are_left_out_and_counted() -> None:
     dataset = make_set(annotated=[*samples(3), *samples(2, text="...")], detected=samples(1, text=" _ "), generated=0)
     assert (len(dataset), dataset.left_out) == (3, 3)

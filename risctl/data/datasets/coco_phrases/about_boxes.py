@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from risctl.data.box_grounding.samples import UNKNOWN, BoxGroundingSample, ImageBoxes
 from risctl.data.datasets.coco_phrases.describe import Describer
@@ -18,13 +19,16 @@ _FILLED = 0.75  # roughly the share of its box that an object covers
 _NOTABLE = 0.035  # the share of the image from which RefCOCO's players referred to an object
 
 
-def phrases_about(boxes: ImageBoxes, rng: random.Random, *, count: int) -> list[BoxGroundingSample]:
+def phrases_about(
+    boxes: ImageBoxes, rng: random.Random, *, count: int, colours: Sequence[str | None] | None = None
+) -> list[BoxGroundingSample]:
     """Returns phrases about the boxes of an image, at most `count`: fewer where nothing tells the boxes apart.
 
     Args:
         boxes: Boxes of known classes.
         rng: Decides which phrases are made.
         count: How many at most.
+        colours: The colour of each box, None where it has no certain one; None: no colours are named.
 
     Raises:
         ValueError: The class of a box is not known.
@@ -36,8 +40,9 @@ def phrases_about(boxes: ImageBoxes, rng: random.Random, *, count: int) -> list[
             corners=(float(x1), float(y1), float(x2), float(y2)),
             category=CATEGORIES[category],
             area=float((x2 - x1) * (y2 - y1)) * _FILLED,
+            colour=None if colours is None else colours[index],
         )
-        for (x1, y1, x2, y2), category in zip(boxes.corners, boxes.category_ids, strict=True)
+        for index, ((x1, y1, x2, y2), category) in enumerate(zip(boxes.corners, boxes.category_ids, strict=True))
     ]
     describer = Describer(instances, rng)
     targets = describer.targets()

@@ -40,8 +40,13 @@ def colour_of(image: np.ndarray, mask: np.ndarray, *, category: str) -> str | No
         return None
     named = name_pixels(torch.from_numpy(pixels.astype(np.float32) / 255)).numpy()
     counts = np.bincount(named[named >= 0], minlength=len(NAMES))
-    best = int(counts.argmax())
-    if counts[best] <= _MIN_SHARE * len(pixels):
+    return named_shares(counts / len(pixels), category=category)
+
+
+def named_shares(shares: np.ndarray, *, category: str) -> str | None:
+    """Returns the colour of an instance whose pixels have these shares of `NAMES`; None if none dominates."""
+    best = int(shares.argmax())
+    if category in COLOURLESS or shares[best] <= _MIN_SHARE:
         return None
     # What a camera sees as red or orange fur is called brown.
     return "brown" if category in _FURRED and NAMES[best] in ("red", "orange") else NAMES[best]
