@@ -76,6 +76,7 @@ def run(installed: Path, folder: Path, *arguments: object) -> subprocess.Complet
 def test_the_wheel_holds_model_card_and_recipes(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"risctl/models/mini.safetensors", "risctl/models/mini.md", "risctl/recipes/mini.yaml"} <= names
+    assert "risctl/recipes/ablations/step-folds-1.yaml" in names
     assert not {name for name in names if name.startswith(("tests/", "tools/", "benchmarks/"))}
     assert wheel.stat().st_size < 20_000_000
 

@@ -19,6 +19,7 @@ from risctl.cli import app as entry
 from risctl.data.datasets.scenes.generate import make_scenes
 from risctl.data.store.writer import write_store
 from risctl.errors import RisctlError, UsageError
+from risctl.recipe.shipped import shipped_ablations
 
 RECIPE = """
 name: small
@@ -108,6 +109,26 @@ def test_dry_run_prints_and_makes_nothing(folder: Path, monkeypatch: pytest.Monk
     text = invoke(folder, monkeypatch, "small.yaml", "data.store=absent.h5", "--dry-run").stdout
     assert "absent.h5 (missing)" in text and "runs/small-1" in text and f"{data['parameters']:,}" not in text
     assert sorted(path.name for path in folder.iterdir()) == ["small.yaml", "tiny.h5"]
+
+
+def test_an_ablation_is_trained_by_its_file_and_resumed_without_its_base(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run folder holds the recipe written out, so that it goes on wherever the base is."""
+    small = [
+        "model.input_size=64", "model.max_words=4", "model.queries=2", "model.hidden=8", "model.heads=2",
+        "model.feed_forward=8", "model.fusion_channels=8", "model.head_channels=8", "model.visual={name: small_cnn}",
+        "model.text={hidden: 8, dim: 8}", "data.store=tiny.h5", "data.batch_size=5", "data.workers=0",
+        "train.epochs=50", "train.max_steps=1", "train.eval_every=null",
+    ]  # fmt: skip
+    file = shipped_ablations()["vlt-queries-learned"]
+    result = invoke(folder, monkeypatch, str(file), *small, "--out", "run", "--quiet")
+    assert result.exit_code == 0, result.stderr
+    written = (folder / "run/recipe.yaml").read_text()
+    assert "query_source: learned" in written and "base:" not in written
+    assert any(name.endswith("queries.vectors") for name in weights_of(folder / "run/last.safetensors"))
+    result = invoke(folder, monkeypatch, "--resume", "run", "train.max_steps=2", "--quiet")
+    assert result.exit_code == 0, result.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from risctl.data.transforms.preprocess import LetterboxPreprocess
+from risctl.errors import UsageError
 from risctl.language.vocabulary import Vocabulary
 from risctl.results import Prediction
 from risctl.systems.vlt.explain import PADDING, explain_words
@@ -61,3 +64,9 @@ def test_attention_has_the_images_shape_without_the_border() -> None:
 def test_a_prediction_without_its_geometry_cannot_be_explained() -> None:
     with pytest.raises(ValueError, match="geometry"):
         explain_words(prediction_of("red cup", geometry=None), PREPROCESS)
+
+
+def test_a_model_without_queries_says_that_it_has_none() -> None:
+    prediction = replace(prediction_of("red cup"), maps={})
+    with pytest.raises(UsageError, match="expected a VLT with queries to show"):
+        explain_words(prediction, PREPROCESS)
