@@ -61,7 +61,7 @@ def score(
         typer.Argument(
             metavar="[PREDICTIONS]",
             help="COCO results (.json), JSON Lines with `segmentation` (RLE or polygons), a folder or zip of "
-            "SENTID.png or REFID_INDEX.png, or a .npz of such arrays.",
+            "SENTID.png or REFID_INDEX.png, or a .npz of such arrays; for videos, of VIDEO/EXPRESSION/FRAME.png.",
             show_default=False,
         ),
     ] = None,
@@ -75,8 +75,8 @@ def score(
             "--protocol",
             "-p",
             metavar="NAME[,NAME…]",
-            help="The protocols of the figures, all in one pass: original, lavt, cris, mcn, rela, mmdet, a2d, davis, "
-            "zsris, phrasecut, lisa, reasonseg.",
+            help="The protocols of the figures of images, all in one pass: original, lavt, cris, mcn, rela, mmdet, "
+            "a2d, davis, zsris, phrasecut, lisa, reasonseg.",
             autocompletion=complete_protocol,
         ),
     ] = "original",
@@ -141,6 +141,7 @@ def score(
     Predictions are matched by what names their expression, never by their order. Missing, unknown, broken and wrongly
     sized ones are counted and named. `--rows` can be compared with those of other runs by `risctl compare`.
     """
+    from risctl.data.store.clips import is_video_store
     from risctl.data.store.reader import Store
     from risctl.errors import UsageError
     from risctl.evaluation.published.beside import Trained
@@ -160,6 +161,28 @@ def score(
     outputs = claim_outputs(inputs=[predictions, data], overwrite=overwrite, reports=report, others=[rows])
     with console.quiet_if(quiet), Store(data) as store:
         store.sentences(split)  # An unknown split is an error before the predictions are read.
+        if is_video_store(store):
+            from risctl.cli.score_videos import score_videos
+
+            if key is not None or resize is not None or threshold is not None or strict or lenient:
+                raise UsageError(
+                    "masks of videos are named VIDEO/EXPRESSION/FRAME.png; of the options that say how masks are "
+                    "matched, --missing alone is for them"
+                )
+            score_videos(
+                predictions,
+                store,
+                split=split,
+                text_field=field,
+                missing="refuse" if missing is None else missing.value,
+                rows=rows,
+                reports=report,
+                pictures=pictures,
+                beside=beside is Beside.published,
+                outputs=outputs,
+                as_json=as_json,
+            )
+            return
         source = open_predictions(predictions)
         try:
             console.say(f"{predictions}, {source.kind}, on {data}, split {split}")

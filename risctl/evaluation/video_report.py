@@ -87,11 +87,37 @@ def report_of(
     )
 
 
-class MiddleFrames:
-    """Shows each sample of a video evaluation by the middle one of the frames in which its object is annotated.
+class MiddleFrame:
+    """Finds the middle one of the frames in which a sample's object is annotated.
 
-    `masks_of` and `image_of` are those of `image_samples`.
+    Attributes:
+        clips: The store's clips.
     """
+
+    def __init__(self, store: Store) -> None:
+        self.clips = ClipStore(store)
+
+    def ref_of(self, sentence: int) -> ClipRef:
+        """Returns the object of the sentence of this row."""
+        return self.clips.ref(self.clips.store.sentence(sentence).ref)
+
+    def frame_of(self, sentence: int) -> int:
+        """Returns the image row of the sentence's middle frame."""
+        ref = self.ref_of(sentence)
+        return ref.frames[_middle(ref)]
+
+    def image_of(self, sentence: int) -> SampleImage:
+        """Returns the frame of the sentence of this row, and its object's mask in it."""
+        ref = self.ref_of(sentence)
+        number = _middle(ref)
+        frame = ref.frames[number]
+        target = self.clips.masks(ref, [frame])[0]
+        note = f"frame {number + 1} of {len(ref.frames)}"
+        return SampleImage(pixels=self.clips.store.pixels(frame), target=target, note=note)
+
+
+class MiddleFrames(MiddleFrame):
+    """Shows each sample of a model's evaluation by its middle frame: `image_of` and `masks_of`."""
 
     def __init__(
         self,
@@ -102,43 +128,31 @@ class MiddleFrames:
         text_field: TextField,
         threshold: float,
     ) -> None:
+        super().__init__(store)
         self._system = system
         self._threshold = threshold
-        self._clips = ClipStore(store)
         self._measured = measured
         self._text_field: TextField = text_field
-
-    def image_of(self, sentence: int) -> SampleImage:
-        """Returns the frame of the sentence of this row, and its object's mask in it."""
-        ref = self._ref(sentence)
-        number = _middle(ref)
-        frame = ref.frames[number]
-        target = self._clips.masks(ref, [frame])[0]
-        note = f"frame {number + 1} of {len(ref.frames)}"
-        return SampleImage(pixels=self._clips.store.pixels(frame), target=target, note=note)
 
     def masks_of(self, sentences: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Yields (row, bool mask (H, W)) that the system predicts for that frame, as when it was evaluated."""
         refs_by_video: dict[str, list[tuple[int, ClipRef]]] = {}
         for row in sorted(sentences):
-            ref = self._ref(row)
+            ref = self.ref_of(row)
             refs_by_video.setdefault(ref.video, []).append((row, ref))
         length, query = self._measured.clip_length, self._measured.query
         with evaluation_mode(self._system):
             for name, own in refs_by_video.items():
                 ref = own[0][1]
                 predictor = predictor_of(self._system, ref, threshold=self._threshold, clip_length=length, query=query)
-                texts = [self._clips.store.sentence(row).text(self._text_field) for row, _ in own]
+                texts = [self.clips.store.sentence(row).text(self._text_field) for row, _ in own]
                 wanted = [_middle(one) for _, one in own]
-                for answers in predictor.predict(StoredVideo.of(self._clips.store, name, ref.frames), texts):
+                for answers in predictor.predict(StoredVideo.of(self.clips.store, name, ref.frames), texts):
                     for (row, _), number, one in zip(own, wanted, answers.predictions, strict=True):
                         if number == answers.frame.index:
                             yield row, one.mask
                     if answers.frame.index == max(wanted):
                         break
-
-    def _ref(self, sentence: int) -> ClipRef:
-        return self._clips.ref(self._clips.store.sentence(sentence).ref)
 
 
 def _middle(ref: ClipRef) -> int:

@@ -15,7 +15,7 @@ from risctl.errors import DataError
 from risctl.evaluation.scoring.source import BrokenEntry, Entry, FoundMask, UnreadableMaskError
 
 _NAME = re.compile(r"(\d{1,18})(?:_(\d{1,9}))?")
-_MAX_BYTES = 2**26
+MAX_PNG_BYTES = 2**26
 """Bytes of a PNG at most: more than a mask of a hundred megapixels takes."""
 _SINGLE = ("1", "L", "P", "I;16", "I")
 _LARGER = 4
@@ -73,11 +73,11 @@ class PngSource:
         try:
             if self._zip is None:
                 path = self.path / name
-                if path.stat().st_size > _MAX_BYTES:
-                    raise UnreadableMaskError(f"it is larger than {_MAX_BYTES:,} bytes")
+                if path.stat().st_size > MAX_PNG_BYTES:
+                    raise UnreadableMaskError(f"it is larger than {MAX_PNG_BYTES:,} bytes")
                 return path.read_bytes()
-            if self._sizes[name] > _MAX_BYTES:
-                raise UnreadableMaskError(f"it is larger than {_MAX_BYTES:,} bytes")
+            if self._sizes[name] > MAX_PNG_BYTES:
+                raise UnreadableMaskError(f"it is larger than {MAX_PNG_BYTES:,} bytes")
             return self._zip.read(name)
         except OSError as error:
             raise UnreadableMaskError(str(error.strerror or error)) from error

@@ -1,0 +1,122 @@
+"""Masks of videos that others wrote, as Ref-YouTube-VOS and MeViS take them: measured as a model's are."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.command_line import Run, risctl
+from helpers.video_files import write_youtube
+from helpers.video_system import recipe_of
+from PIL import Image
+
+from risctl.data.datasets.ref_video.reader import read_ref_youtube_vos
+from risctl.data.store.reader import Store
+from risctl.data.store.writer import write_store
+from risctl.errors import DataError
+from risctl.evaluation.scoring.video_submission import VideoSubmission, score_submission
+from risctl.evaluation.submission import write_submission
+from risctl.evaluation.video_evaluator import evaluate_videos
+from risctl.language.vocabulary import Vocabulary
+from risctl.systems.registry import build_system
+
+__all__ = ["risctl"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    write_store(read_ref_youtube_vos(write_youtube(folder / "set")), folder / "set.h5")
+    return folder / "set.h5"
+
+
+@pytest.fixture(scope="module")
+def submitted(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
+    """A zip that a model wrote, and the figures of the same model."""
+    system = build_system(recipe_of(store).model, vocabulary=Vocabulary(["red", "left"]))
+    path = tmp_path_factory.mktemp("submission") / "submission.zip"
+    with Store(store) as opened:
+        figures = evaluate_videos(system, opened, split="test").figures
+        write_submission(system, opened, path, split="test")
+    return path, figures
+
+
+def score(path: Path, store: Path, **options: Any) -> Any:
+    submission = VideoSubmission(path)
+    try:
+        with Store(store) as opened:
+            return score_submission(submission, opened, split="test", **options)
+    finally:
+        submission.close()
+
+
+@pytest.fixture
+def folder(submitted: tuple[Path, dict[str, float]], tmp_path: Path) -> Path:
+    with zipfile.ZipFile(submitted[0]) as file:
+        file.extractall(tmp_path / "tree")
+    return tmp_path / "tree"
+
+
+def test_a_zip_and_a_folder_score_as_the_model_that_wrote_them(
+    submitted: tuple[Path, dict[str, float]], folder: Path, store: Path
+) -> None:
+    for path in (submitted[0], folder, folder / "Annotations"):
+        report, coverage, measured = score(path, store)
+        assert {name: report.figures[name] for name in ("J", "F", "J&F")} == submitted[1]
+        assert (coverage.matched, coverage.missing, len(measured.rows)) == (4, 0, 4)
+        assert "matched by video + expression: 4 of 4 sentences" in report.predictions
+
+
+def test_missing_frames_are_refused_empty_or_skipped(folder: Path, store: Path) -> None:
+    own = sorted((folder / "Annotations" / "cc").iterdir())
+    shutil.rmtree(own[0])
+    next(own[1].iterdir()).unlink()
+    with pytest.raises(DataError, match=r"lacks masks of 2 \(cc/0, cc/1\) of the 4 expressions .*--missing empty"):
+        score(folder, store)
+    _, coverage, measured = score(folder, store, missing="empty")
+    assert len(measured.rows) == 4 and coverage.missing == 2
+    assert next(row.predicted for row in measured.rows if row.sentence_id % 1000 == 0) == 0
+    assert len(score(folder, store, missing="skip")[2].rows) == 2
+
+
+def test_what_is_of_no_expression_is_counted(folder: Path, store: Path) -> None:
+    (folder / "Annotations" / "cc" / "77").mkdir()
+    Image.new("L", (64, 48)).save(folder / "Annotations" / "cc" / "77" / "00000.png")
+    Image.new("L", (64, 48)).save(folder / "stray.png")
+    report, _, _ = score(folder, store)
+    assert any("1 (cc/77) predictions are of no sentence" in note for note in report.notes)
+    assert any("stray.png" in note for note in report.notes)
+    shutil.move(folder / "Annotations" / "cc", folder / "Annotations" / "dd")
+    with pytest.raises(DataError, match=r"none of the 5 expressions .* is of the split 'test'"):
+        score(folder, store)
+
+
+def test_masks_of_another_size_or_damaged_are_named(folder: Path, store: Path) -> None:
+    first = min((folder / "Annotations" / "cc" / "0").iterdir())
+    Image.fromarray(np.zeros((24, 32), dtype=np.uint8)).save(first)
+    with pytest.raises(DataError, match=r"cc/0/00000.png has 24x32 pixels, its frame 48x64"):
+        score(folder, store)
+    first.write_bytes(b"\x89PNG")
+    with pytest.raises(DataError, match=r"cc/0/00000.png: it cannot be read as a PNG"):
+        score(folder, store)
+
+
+def test_the_command_writes_rows_and_a_page(
+    risctl: Run, submitted: tuple[Path, dict[str, float]], store: Path, tmp_path: Path
+) -> None:
+    rows, page = tmp_path / "rows.jsonl", tmp_path / "page.html"
+    code, out, err = risctl(
+        "score", submitted[0], "-d", store, "-s", "test", "--rows", rows, "--report", page, "--pictures", 1, "--json"
+    )
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["figures"]["J&F"] == pytest.approx(submitted[1]["J&F"]) and told["unit"] == "video"
+    assert len(rows.read_text().splitlines()) == 4
+    assert page.read_text(encoding="utf-8").count("data:image/jpeg") == 2
+    code, _, err = risctl("score", submitted[0], "-d", store, "-s", "test", "--strict")
+    assert code == 2 and "--missing alone is for them" in err
