@@ -118,6 +118,7 @@ class Sample:
         mask: The mask, bool (H, W), all False for a no-target sentence.
         ids: Where the sample comes from.
         category_ids: Categories of the target's annotations.
+        annotation_ids: The publisher's ids of the target's annotations.
         abilities: What it takes to understand the sentence, where known.
         instances: Category id and mask, bool (H, W), of every annotation of the image, where a system is trained on
             them.
@@ -130,6 +131,7 @@ class Sample:
     mask: np.ndarray
     ids: SampleIds
     category_ids: tuple[int, ...] = ()
+    annotation_ids: tuple[int, ...] = ()
     abilities: tuple[str, ...] = ()
     instances: tuple[tuple[int, np.ndarray], ...] = ()
     mirrored: bool = False

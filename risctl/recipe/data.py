@@ -205,6 +205,11 @@ class DataSection(Section):
         default="sent",
         description="Which text to use: as normalised by the dataset's publisher, as typed, or as typed in lower case.",
     )
+    polygons: Annotated[tuple[FileName, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Published `instances.json`, one for each store: training masks are rasterised from its polygons "
+        "at the input's size, as published for ReLA, rather than stored masks resized. For systems with square inputs.",
+    )
     frames: int | None = Field(
         default=None,
         ge=1,
@@ -228,6 +233,14 @@ class DataSection(Section):
         other = next((name for name in value if name not in stores), None)
         if other is not None:
             raise PydanticCustomError("clash", "files of `data.store` and `data.also`, not {other}", {"other": other})
+        return value
+
+    @field_validator("polygons")
+    @classmethod
+    def _each_store_has_its_polygons(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        count = 1 + len(info.data.get("also", ()))
+        if value and len(value) != count:
+            raise PydanticCustomError("clash", "one file for each of {count} stores, or none", {"count": count})
         return value
 
     @property

@@ -18,9 +18,11 @@ from risctl.data.loading.image_dataset import ReferringImageDataset, Resizable
 from risctl.data.loading.instance_dataset import InstanceDataset
 from risctl.data.loading.joint_dataset import JointDataset, held_back_files
 from risctl.data.loading.loader import EpochSampler
+from risctl.data.loading.published_polygons import PublishedPolygons
 from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store
 from risctl.data.transforms.augmentations import Augmentations, RandomCrop
+from risctl.data.transforms.preprocess import SquarePreprocess
 from risctl.errors import UsageError
 from risctl.language.coco_classes import CLASSES
 from risctl.recipe.data import AugmentSection
@@ -48,10 +50,11 @@ def training_dataset(recipe: Recipe, store: Store, system: System, *, also: Sequ
     if recipe.data.items == "box_grounding":
         return box_grounding_dataset(recipe, (store, *also), system)
     _check_categories(system, (store, *also))
-    first = _of_store(recipe, store, system)
+    parts = [_of_store(recipe, one, system) for one in (store, *also)]
+    for part, file in zip(parts, recipe.data.polygons, strict=False):
+        _attach_polygons(part, Path(file), recipe, system)
     if not also:
-        return first
-    parts = [first, *(_of_store(recipe, one, system) for one in also)]
+        return parts[0]
     left_out = 0
     if recipe.data.evaluation_images == "left_out":
         held_back = held_back_files((store, *also), recipe.data.train_split)
@@ -135,6 +138,22 @@ def _of_store(recipe: Recipe, store: Store, system: System) -> ReferringImageDat
             raise UsageError("data.augment.colour changes images alone, not frames around them; use photometric")
         dataset_class = AnnotatedFrameDataset
     return dataset_class(store, data.train_split, system.preprocess, frames=data.frames, **options)
+
+
+def _attach_polygons(dataset: ReferringImageDataset, file: Path, recipe: Recipe, system: System) -> None:
+    """Lets a dataset rasterise its targets from published polygons."""
+    if not isinstance(system.preprocess, SquarePreprocess):
+        raise UsageError(
+            f"data.polygons is for systems with square inputs; {recipe.model.system} has others: take it out"
+        )
+    if recipe.data.frames is not None or recipe.data.items != "expressions" or dataset.augmentations:
+        raise UsageError(
+            "data.polygons is for training on expressions about whole images: take data.frames and "
+            "data.augment.photometric, crop and sizes out"
+        )
+    store = dataset.store
+    ids = store.numbers("annotations/id")[store.numbers("refs/annotations/values")]
+    dataset.polygons = PublishedPolygons.read(file, annotation_ids=set(ids.tolist()))
 
 
 def _augmentations(augment: AugmentSection | None, system: System) -> Augmentations:

@@ -31,9 +31,9 @@ def build_optimizer(system: nn.Module, optim: OptimSection) -> Optimizer:
                 f"optim.{option}: no parameter's name begins so",
                 problems=[f"{prefix!r}; nearest: {_nearest_prefix(prefix, names)!r}" for prefix in lost],
             )
-    absent = [part for part in optim.undecayed if not any(part in name for name in names)]
-    if absent:
-        raise RecipeError(f"optim.undecayed: no parameter's name has {', '.join(map(repr, absent))} in it")
+    # Some may be of another backbone, such as its tables of positions; all of them are not.
+    if optim.undecayed and not any(part in name for part in optim.undecayed for name in names):
+        raise RecipeError(f"optim.undecayed: no parameter's name has {', '.join(map(repr, optim.undecayed))} in it")
     for name, parameter in system.named_parameters():
         if name.startswith(optim.excluded):
             parameter.requires_grad_(False)

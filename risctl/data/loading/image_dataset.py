@@ -14,6 +14,7 @@ from torch import Tensor
 from risctl.data.batch import Item, Preprocess
 from risctl.data.features.cached_features import CachedFeatures
 from risctl.data.loading.loader import KeyedDataset
+from risctl.data.loading.published_polygons import PublishedPolygons
 from risctl.data.records import Sample
 from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store, TextField
@@ -54,6 +55,9 @@ class ReferringImageDataset(KeyedDataset[Item]):
     of_videos = False
     features: CachedFeatures | None = None
     """Cached features in place of images and texts, where there are any."""
+
+    polygons: PublishedPolygons | None = None
+    """Published polygons in place of stored masks, where they are rasterised at the input's size."""
 
     def __init__(
         self,
@@ -166,7 +170,7 @@ class ReferringImageDataset(KeyedDataset[Item]):
         """Returns item `chosen` with the random draws of `draw`, None where nothing of its object is seen."""
         sample = self.drawn_sample(chosen, draw)
         if not self.augmentations:
-            return to_item(sample, self.preprocess, features=self.features)
+            return to_item(sample, self.preprocess, features=self.features, polygons=self.polygons)
         drawn = self.augmentations.draw(sample.mask, self.generator(AUGMENTATION_STREAM, *draw))
         preprocess, region = self.fitted(drawn), drawn.region
         box = None
@@ -246,13 +250,20 @@ def _by_ref(store: Store, split: str, *, rows: Sequence[int], kept: Sequence[boo
     return [tuple(group) for _, group in sorted(groups.items())]
 
 
-def to_item(sample: Sample, preprocess: Preprocess, *, features: CachedFeatures | None = None) -> Item:
+def to_item(
+    sample: Sample,
+    preprocess: Preprocess,
+    *,
+    features: CachedFeatures | None = None,
+    polygons: PublishedPolygons | None = None,
+) -> Item:
     """Preprocesses a sample.
 
     Args:
         sample: The sample.
         preprocess: The system's preprocess.
         features: Cached features; those that exist take the place of the image and the text.
+        polygons: What the target is rasterised from, at its own size, which the image fills; None: the stored mask.
 
     Returns:
         The item, ready to be collated.
@@ -272,14 +283,27 @@ def to_item(sample: Sample, preprocess: Preprocess, *, features: CachedFeatures 
     else:
         image, geometry = torch.zeros(3, 0, 0), preprocess.fit(height=sample.mask.shape[0], width=sample.mask.shape[1])
     words, word_mask = preprocess.text(sample.text)
+    target = preprocess.target(sample.mask, geometry)
+    if polygons is not None:
+        target = _rasterised(sample, polygons, target)
     return Item(
         image=image,
         words=words,
         word_mask=word_mask,
-        target=preprocess.target(sample.mask, geometry),
+        target=target,
         geometry=geometry,
         text=sample.text,
         ids=sample.ids,
         cached_visual=cached_visual,
         cached_text=cached_text,
     )
+
+
+def _rasterised(sample: Sample, polygons: PublishedPolygons, target: Tensor) -> Tensor:
+    """Returns the target from polygons, mirrored as the sample is; `target` where its object has no polygons."""
+    height, width = sample.mask.shape
+    size = (target.shape[0], target.shape[1])
+    mask = polygons.mask(sample.annotation_ids, height=height, width=width, size=size)
+    if mask is None:
+        return target
+    return torch.from_numpy(np.ascontiguousarray(mask[:, ::-1] if sample.mirrored else mask)).to(target.dtype)

@@ -373,5 +373,6 @@ class Store:
                 category_id=next(iter(ref.category_ids), None),
             ),
             category_ids=ref.category_ids,
+            annotation_ids=tuple(self.numbers("annotations/id")[list(ref.annotations)].tolist()),
             abilities=sentence.abilities,
         )
