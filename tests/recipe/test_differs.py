@@ -67,6 +67,19 @@ CRIS = {
     "optim.clip_norm": None, "optim.accumulate": 1, "train.epochs": 50, "train.precision": "fp16",
     "train.sync_norms": True, "train.eval_sentences": "first", "train.best": "mIoU", "eval.protocol": "cris",
 }  # fmt: skip
+RELA = {
+    "model.input_size": 480, "model.max_words": 20, "model.regions": 10, "model.hidden": 256, "model.heads": 8,
+    "model.pixel_layers": 6, "model.pixel_feed_forward": 1024, "model.points": 4, "model.mask_channels": 256,
+    "model.layers": 9, "model.feed_forward": 2048, "model.language_weight": 0.1, "model.no_target_threshold": 0.5,
+    "model.visual.name": "swin_b", "model.visual.window": 12, "model.visual.drop_path": 0.3,
+    "model.visual.weights": "data/swin_base_patch4_window12_384_22k.pth", "model.language_gates": True,
+    "model.text.name": "bert", "model.text.weights": "bert-base-uncased", "model.text.dropout": 0.1,
+    "data.sentences": "stream", "data.text_field": "raw", "data.same_orientation": True, "data.augment": None,
+    "optim.name": "adamw", "optim.lr": 1e-5, "optim.weight_decay": 0.05, "optim.decay_all": True,
+    "optim.multipliers": {}, "optim.schedule.name": "steps", "optim.schedule.milestone_steps": (110_000, 140_000),
+    "optim.schedule.factor": 0.1, "optim.warmup_steps": 0, "optim.clip_norm": 0.01, "optim.accumulate": 1,
+    "train.max_steps": 150_000, "train.precision": "fp16", "train.best": "last", "eval.protocol": "rela",
+}  # fmt: skip
 THREE = ("data/refcoco+_unc.h5", "data/refcocog_umd.h5")
 PUBLISHED: dict[str, dict[str, Any]] = {
     **{
@@ -78,6 +91,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         f"cris-{one}": {**CRIS, "model.max_words": words}
         for one, words in (("refcoco", 17), ("refcoco+", 17), ("refcocog-umd", 22), ("refcocog-google", 22))
     },
+    **{f"rela-{one}": RELA for one in ("grefcoco", "refcoco", "refcoco+", "refcocog")},
     "zsi-48-17": {
         **ZSI,
         "model.mask_background_sync": "generalised",
@@ -115,9 +129,9 @@ def value_at(recipe: BaseModel, key: str) -> Any:
 
 def test_every_recipe_that_claims_a_paper_is_compared() -> None:
     assert set(PUBLISHED) <= set(CLAIMING)
-    assert {name for name in CLAIMING if name.split("-")[0] in ("vlt", "step", "cris", "zsi", "referformer")} == set(
-        PUBLISHED
-    )
+    assert {
+        name for name in CLAIMING if name.split("-")[0] in ("vlt", "step", "cris", "rela", "zsi", "referformer")
+    } == set(PUBLISHED)
 
 
 @pytest.mark.parametrize("name", CLAIMING)

@@ -41,6 +41,8 @@ def _gated_by_default(data: dict[str, Any]) -> bool:
 class ReLAModel(ModelSection):
     """ReLA: generalised referring expression segmentation, of several targets or none (Liu et al., CVPR 2023)."""
 
+    protocol: ClassVar[str] = "rela"
+
     system: Literal["rela"] = Field(description="Name of the system, which decides the other keys of `model`.")
     input_size: int = Field(
         default=480,

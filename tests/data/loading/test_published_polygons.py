@@ -95,7 +95,7 @@ def test_what_cannot_be_is_refused(published: tuple[Path, Path], tmp_path: Path)
     path, instances = published
     with Store(path) as store:
         for changes, expected in (
-            ({"model": VLT}, "data.polygons is for square inputs, which vlt does not have"),
+            ({"model": VLT}, "data.polygons is for systems with square inputs; vlt has others"),
             ({"augment": {"crop": {}}}, "data.polygons is for training on expressions about whole images"),
         ):
             recipe = recipe_of(path, polygons=[str(instances)], **changes)
