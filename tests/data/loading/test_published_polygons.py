@@ -105,7 +105,7 @@ def test_what_cannot_be_is_refused(published: tuple[Path, Path], tmp_path: Path)
         content["annotations"] = content["annotations"][1:]
         (tmp_path / "other.json").write_text(json.dumps(content))
         recipe = recipe_of(path, polygons=[str(tmp_path / "other.json")])
-        with pytest.raises(DataError, match="has no annotation 100, as the store has"):
+        with pytest.raises(DataError, match="has no annotation 100, which the store has"):
             training_dataset(recipe, store, system_of(recipe))
     with pytest.raises(RecipeError) as raised:
         recipe_of(path, also=["more.h5"], polygons=["one.json"])
