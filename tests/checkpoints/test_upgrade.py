@@ -35,7 +35,6 @@ def test_a_recipe_of_version_1_has_the_keys_of_today() -> None:
     assert (model.max_count, model.score_threshold, model.no_target_threshold) == (7, 0.1, 0.4)
     assert recipe.data.items == "box_grounding"
     assert recipe.data.box_grounding.model_dump(exclude_defaults=True) == {
-        "files": [],
         "generated": 3,
         "detected": True,
         "box_dropout": 0.2,
