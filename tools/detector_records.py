@@ -42,6 +42,8 @@ def main() -> int:
     parser.add_argument("--exclude", type=Path)
     parser.add_argument("--limit", type=int, default=1500)
     arguments = parser.parse_args()
+    if arguments.out.exists():
+        sys.exit(f"{arguments.out} exists already; delete it or name another file")
     system = load_checkpoint(arguments.model).system.eval()
     exclude = set() if arguments.exclude is None else read_ids(arguments.exclude)
     rows = list(_records(system, arguments.images, arguments.boxes, exclude=exclude, limit=arguments.limit))
