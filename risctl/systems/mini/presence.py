@@ -21,8 +21,8 @@ class Presence:
     """Computes the score from what the box selector says.
 
     Attributes:
-        kind: "product": the box selector's probability times the evidence that the named category was detected;
-            "logistic": the logistic function of a weighted sum of the box selector's logit and the evidence's
+        kind: "product": the box selector's probability times the evidence that the named category was detected, which
+            is 1 from a low score on; "logistic": the logistic function of a weighted sum of the box selector's logit and the evidence's
             logarithm. The weights are fitted on expressions with and without a target, so that the score is a
             probability (Platt, 1999).
         scale: Weight of the logit.
@@ -37,17 +37,18 @@ class Presence:
 
     def __call__(self, choice: BoxScores, detections: DetectionBatch) -> Tensor:
         """Returns the score (B,) of B expressions, 0 where nothing is detected."""
+        evidence = evidence_of(choice, detections)
         if self.kind == "product":
-            return target_probability(choice, detections.mask) * evidence_of(choice, detections)
+            return target_probability(choice, detections.mask) * (evidence / _DETECTED_SCORE).clamp(max=1)
         logits = self.scale * choice.presence.float() + self.shift
         if self.evidence:
-            logits = logits + self.evidence * (evidence_of(choice, detections) + _LEAST).log()
+            logits = logits + self.evidence * (evidence + _LEAST).log()
         return target_probability(replace(choice, presence=logits), detections.mask)
 
 
 def evidence_of(choice: BoxScores, detections: DetectionBatch) -> Tensor:
-    """Returns (B,) in [0, 1]: the evidence that the category named by the text was detected, even with a low score."""
+    """Returns (B,) in [0, 1]: the best detection score of the category that the text names, in expectation."""
     if not detections.mask.shape[1]:
         return choice.presence.new_zeros(len(choice.presence))
     detected = (detections.scores * detections.mask[..., None]).amax(1)  # (B, K)
-    return ((choice.noun.float().softmax(-1) * detected).sum(-1) / _DETECTED_SCORE).clamp(max=1)
+    return (choice.noun.float().softmax(-1) * detected).sum(-1)

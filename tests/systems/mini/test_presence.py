@@ -28,7 +28,7 @@ def test_logistic_score_is_a_weighted_sum_of_logit_and_evidence() -> None:
     alone = Presence(kind="logistic", scale=2.0, shift=-1.0)(*inputs(detected=0.01))
     assert torch.allclose(alone, torch.tensor([1.0]).sigmoid())
     with_evidence = Presence(kind="logistic", evidence=0.5)(*inputs(detected=0.1))
-    assert torch.allclose(with_evidence, (1 + 0.5 * torch.tensor([0.501]).log()).sigmoid(), atol=1e-4)
+    assert torch.allclose(with_evidence, (1 + 0.5 * torch.tensor([0.101]).log()).sigmoid(), atol=1e-4)
 
 
 def test_nothing_detected_scores_zero() -> None:
