@@ -22,9 +22,9 @@ class Presence:
 
     Attributes:
         kind: "product": the box selector's probability times the evidence that the named category was detected, which
-            is 1 from a low score on; "logistic": the logistic function of a weighted sum of the box selector's logit and the evidence's
-            logarithm. The weights are fitted on expressions with and without a target, so that the score is a
-            probability (Platt, 1999).
+            is 1 from a low score on; "logistic": the logistic function of a weighted sum of the box selector's logit
+            and the evidence's logarithm. Its weights are fitted on expressions with and without a target, so that the
+            score is a probability (Platt, 1999).
         scale: Weight of the logit.
         evidence: Weight of the evidence.
         shift: Added to the sum.
