@@ -118,7 +118,7 @@ def _forward(system: CRIS, case: Mapping[str, Any], arrays: Mapping[str, np.ndar
         module.register_forward_hook(lambda _module, _inputs, output: seen.__setitem__(name, output))
 
     for name, module in (
-        ("visual", system.visual), ("neck", system.neck), ("decoder", system.decoder), ("map", system.head.pixels),
+        ("visual", system.visual), ("neck", system.neck), ("decoder", system.decoder), ("map", system.head.ups),
         ("kernel", system.head.kernel), *((f"layer{n}", layer) for n, layer in enumerate(system.decoder.layers)),
     ):  # fmt: skip
         keep(name, module)
@@ -150,7 +150,7 @@ def _forward(system: CRIS, case: Mapping[str, Any], arrays: Mapping[str, np.ndar
         "neck": seen["neck"],
         **{f"decoder_layer{n}": seen[f"layer{n}"][0].transpose(0, 1) for n in range(len(system.decoder.layers))},
         "decoder": seen["decoder"][0].flatten(2),
-        "projector_map": seen["map"],
+        "projector_map": system.head.pixels(seen["map"]),
         "projector_kernel": seen["kernel"],
         "logits": output.logits[:, None],
         "probability": resized,

@@ -20,6 +20,7 @@ import torch
 from risctl.core.encoders.clip_weights import read_published_clip
 from risctl.core.encoders.visual.deeplab_weights import read_deeplab
 from risctl.errors import CheckpointError
+from risctl.systems.cris.published import read_cris
 from risctl.systems.referformer.published import read_referformer
 from risctl.systems.zsi.published import read_zsi
 from risctl.weights.budget import SMALL, Budget
@@ -28,7 +29,7 @@ from risctl.weights.npz import read_npz
 from risctl.weights.pytorch_file import read_pytorch, read_state
 from risctl.weights.torchscript import read_torchscript
 
-READERS = {"zsi": read_zsi, "referformer": read_referformer, "clip": read_published_clip}
+READERS = {"zsi": read_zsi, "referformer": read_referformer, "cris": read_cris, "clip": read_published_clip}
 
 
 def keras_file(path: Path, store: Callable[[h5py.Group], Any], *, names: Any = (b"a/k",)) -> Path:

@@ -5,6 +5,7 @@ The paper writes the product of a pixel's vector and the sentence's; the publish
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,14 +32,16 @@ class SentenceKernelHead(nn.Module):
 
     def forward(self, decoded: Tensor, sentence: Tensor) -> Tensor:
         """Returns logits (B, 4 h, 4 w) of a map (B, C, h, w) and sentences (B, D)."""
-        pixels = self.pixels(self.ups(decoded))
-        kernel = self.kernel(sentence).to(pixels.dtype)
+        pixels = self.ups(decoded)
+        parts = self.kernel(sentence)
+        kernel = parts[:, :-1].unflatten(1, (-1, _KERNEL, _KERNEL))
+        # The 1x1 convolution before it is a part of the kernel: it costs a matrix, not a matrix a pixel.
+        joined = torch.einsum("bokl,oi->bikl", kernel, self.pixels.weight[:, :, 0, 0]).to(pixels.dtype)
         batch, channels, height, width = pixels.shape
         logits = functional.conv2d(
-            pixels.reshape(1, batch * channels, height, width),
-            kernel[:, :-1].reshape(batch, channels, _KERNEL, _KERNEL),
-            kernel[:, -1],
-            padding=_KERNEL // 2,
-            groups=batch,
+            pixels.reshape(1, batch * channels, height, width), joined, padding=_KERNEL // 2, groups=batch
         )
-        return logits[0]
+        # Its shift is the same at all pixels, but missing beyond the map.
+        shift = torch.einsum("bokl,o->bkl", kernel, self.pixels.bias)[:, None]
+        inside = functional.conv2d(shift.new_ones(1, 1, height, width), shift, padding=_KERNEL // 2)
+        return logits[0] + inside[0] + parts[:, -1, None, None]
