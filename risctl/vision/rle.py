@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -172,7 +172,9 @@ def overlap(first: RLE, second: RLE) -> tuple[int, int]:
     return shared, area(first) + area(second) - shared
 
 
-def from_segmentation(segmentation: Any, *, height: int, width: int) -> RLE:
+def from_segmentation(
+    segmentation: Any, *, height: int, width: int, overlaps: Literal["object", "background"] = "object"
+) -> RLE:
     """Converts a COCO `segmentation` to an RLE.
 
     Several polygons are united, as COCO does; the original REFER `getMask` sums them instead, and codebases differ on
@@ -182,6 +184,8 @@ def from_segmentation(segmentation: Any, *, height: int, width: int) -> RLE:
         segmentation: Polygons, an uncompressed RLE, a compressed RLE, or a list of RLEs.
         height: Height of the image in pixels.
         width: Width of the image in pixels.
+        overlaps: What pixels that several polygons cover are: part of the object, or background, as where LAVT and
+            others compare REFER's sum with 1.
 
     Raises:
         DataError: It is malformed: fewer than three points, numbers that are not finite, runs that do not fill the
@@ -194,7 +198,10 @@ def from_segmentation(segmentation: Any, *, height: int, width: int) -> RLE:
     if all(isinstance(part, dict) for part in segmentation):
         return union([_from_one(part, height=height, width=width) for part in segmentation])
     polygons = [_checked_polygon(part) for part in segmentation]
-    return _text(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width), intersect=False))
+    filled = coco_mask.frPyObjects(polygons, height, width)
+    if overlaps == "background" and len(filled) > 1:
+        return _text(coco_mask.encode(np.asfortranarray(coco_mask.decode(filled).sum(axis=2) == 1).view(np.uint8)))
+    return _text(coco_mask.merge(filled, intersect=False))
 
 
 def rescaled(polygons: Sequence[Sequence[float]], *, height: int, width: int, size: tuple[int, int]) -> RLE:

@@ -170,6 +170,9 @@ def test_polygons_are_united() -> None:
     apart = [rle.decode(rle.from_segmentation([one], height=10, width=12)) for one in (left, right)]
     np.testing.assert_array_equal(both, apart[0] | apart[1])
     assert apart[0][2, 2] and apart[1][7, 7] and not both[9, 11]
+    summed = rle.from_segmentation([left, right], height=10, width=12, overlaps="background")
+    np.testing.assert_array_equal(rle.decode(summed), apart[0] ^ apart[1])
+    assert rle.from_segmentation([left], height=10, width=12, overlaps="background") == rle.encode(apart[0])
     outside = rle.from_segmentation([[-20, -20, 40, -20, 40, 40, -20, 40]], height=10, width=12)
     assert rle.area(outside) == 120
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, Literal
 
 from risctl.data.datasets.problems import Problems
 from risctl.data.records import Annotation, ImageRecord
@@ -16,6 +16,11 @@ from risctl.vision import rle
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
+
+Overlaps = Literal["object", "background"]
+"""What pixels that several polygons of an instance cover are."""
+
+OVERLAPS: tuple[Overlaps, ...] = ("object", "background")
 
 MAX_SIDE = 65_535
 
@@ -96,18 +101,23 @@ def read_instances(path: Path, problems: Problems) -> Instances:
 
 
 def rasterise(
-    instances: Instances, *, of_images: Collection[int], progress: Progress | None = None
+    instances: Instances,
+    *,
+    of_images: Collection[int],
+    overlaps: Overlaps = "object",
+    progress: Progress | None = None,
 ) -> tuple[dict[int, Annotation], dict[int, str]]:
     """Returns the annotations of the images `of_images` with their masks, and those without one: id -> why.
 
-    The polygons of one instance are united, as COCO does.
+    The polygons of one instance are united, as COCO does; what several of them cover is background if `overlaps` says
+    so.
     """
     chosen = [annotation for annotation in instances.annotations.values() if annotation["image_id"] in of_images]
     annotations: dict[int, Annotation] = {}
     broken: dict[int, str] = {}
     for done, entry in enumerate(chosen, start=1):
         try:
-            annotations[entry["id"]] = _annotation(entry, instances)
+            annotations[entry["id"]] = _annotation(entry, instances, overlaps)
         except DataError as error:
             broken[entry["id"]] = str(error)
         if progress:
@@ -126,11 +136,11 @@ def without_short_polygons(segmentation: Any) -> Any:
     return kept or segmentation
 
 
-def _annotation(entry: dict[str, Any], instances: Instances) -> Annotation:
+def _annotation(entry: dict[str, Any], instances: Instances, overlaps: Overlaps) -> Annotation:
     image = instances.images[entry["image_id"]]
     if entry["category_id"] not in instances.categories:
         raise DataError(f"category {entry['category_id']} is not in the file's categories")
-    mask = rle.from_segmentation(entry.get("segmentation"), height=image.height, width=image.width)
+    mask = rle.from_segmentation(entry.get("segmentation"), height=image.height, width=image.width, overlaps=overlaps)
     return Annotation(
         annotation_id=entry["id"],
         image_id=image.image_id,

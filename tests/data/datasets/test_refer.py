@@ -17,6 +17,9 @@ from risctl.data.datasets.descriptor import JOINED, TOTAL
 from risctl.data.datasets.refer.descriptor import REFCOCO
 from risctl.data.datasets.refer.reader import read_refer
 from risctl.data.datasets.registry import DATASETS
+from risctl.data.store.reader import Store
+from risctl.data.store.verify import verify_masks
+from risctl.data.store.writer import write_store
 from risctl.errors import DataError, UsageError
 from risctl.vision import rle
 
@@ -319,3 +322,32 @@ def test_the_refs_file_name_is_not_taken_for_the_images(refer_mini: Path) -> Non
     names = {one["id"]: one["file_name"] for one in published["images"]}
     for image in read_refer(refer_mini, name="refcoco").images.values():
         assert image.file_name == names[image.image_id] == (image.path and image.path.name)
+
+
+def test_overlaps_of_polygons_can_be_background(tmp_path: Path) -> None:
+    refs, instances = refer_files.published()
+    second = refer_files.square(0, 1, 6, 6, 10)["segmentation"]
+    instances["annotations"][0]["segmentation"] += second
+    root = refer_files.write(tmp_path, refs=refs, instances=instances)
+    united, summed = (read_refer(root, name="refcoco", overlaps=rule).annotations for rule in ("object", "background"))
+    assert rle.area(united[100].mask) - rle.area(summed[100].mask) == 6 * 7
+    assert all(united[one].mask == summed[one].mask for one in united if one != 100)
+    with pytest.raises(UsageError, match="object or background, got 'nothing'"):
+        read_refer(root, name="refcoco", overlaps="nothing")
+
+
+@pytest.mark.parametrize("rule", ["object", "background"])
+def test_a_store_of_either_rule_is_what_its_polygons_say(tmp_path: Path, rule: str) -> None:
+    refs, instances = refer_files.published()
+    for number in (0, 1):
+        instances["annotations"][number]["segmentation"] += refer_files.square(0, 1, 6, 6, 26)["segmentation"]
+    root = refer_files.write(tmp_path, refs=refs, instances=instances)
+    dataset = read_refer(root, name="refcoco", overlaps=rule)
+    write_store(dataset, tmp_path / "s.h5")
+    with Store(tmp_path / "s.h5") as store:
+        assert not verify_masks(store, root / "refcoco" / "instances.json").failures
+    other = read_refer(root, name="refcoco", overlaps="background" if rule == "object" else "object")
+    dataset.annotations[101] = other.annotations[101]
+    write_store(dataset, tmp_path / "mixed.h5")
+    with Store(tmp_path / "mixed.h5") as store:
+        assert len(verify_masks(store, root / "refcoco" / "instances.json").failures) == 1

@@ -80,32 +80,49 @@ class WindowAttention(nn.Module):
         self.out = nn.Linear(channels, channels)
 
     def forward(self, windows: Tensor, regions: Tensor | None) -> Tensor:
-        """Maps windows (B, W, N, C) to the same shape; regions (W, N, N): bias that separates the regions of a window.
+        """Attends within windows.
 
-        Windows smaller than the full size use the first N rows and columns of the index, as published; this is correct
-        where only frames are missing.
+        The projections before and after, `qkv` and `out`, are the block's to apply, to the cells that padding does not
+        add. Windows smaller than the full size use the first N rows and columns of the index, as published; this is
+        correct where only frames are missing.
+
+        Args:
+            windows: Queries, keys and values (B, W, N, 3 C).
+            regions: (W, N, N), bias that separates the regions of a window.
+
+        Returns:
+            (B, W, N, C), not yet projected.
         """
-        batch, count, cells, channels = windows.shape
+        batch, count, cells, _ = windows.shape
         bias = self.table[self.index[:cells, :cells].reshape(-1)].view(cells, cells, -1).permute(2, 0, 1)
-        qkv = self.qkv(windows).view(batch, count, cells, 3, self.heads, -1)
+        qkv = windows.view(batch, count, cells, 3, self.heads, -1)
         query, key, value = qkv.permute(3, 0, 1, 4, 2, 5)  # each (B, W, heads, N, D)
-        if regions is None:
-            seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        if torch.is_grad_enabled():
+            mask = bias if regions is None else bias + regions[:, None]
+            seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        elif regions is None:
+            seen = _fused(query, key, value, bias[None])
         else:
-            size = count if torch.is_grad_enabled() else _CHUNK
+            size = max(1, _CHUNK // batch)
+            chunks = [slice(start, start + size) for start in range(0, count, size)]
             seen = torch.cat(
-                [
-                    functional.scaled_dot_product_attention(
-                        query[:, start : start + size],
-                        key[:, start : start + size],
-                        value[:, start : start + size],
-                        attn_mask=bias + regions[start : start + size, None],
-                    )
-                    for start in range(0, count, size)
-                ],
-                dim=1,
+                [_fused(query[:, one], key[:, one], value[:, one], bias + regions[one, None]) for one in chunks], dim=1
             )
-        return self.out(seen.transpose(2, 3).reshape(batch, count, cells, channels))
+        return seen.transpose(2, 3).flatten(3)
+
+
+def _fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+    """Attends within windows, each (B, W, heads, N, D), with a mask (W or 1, heads, N, N) that needs no gradient.
+
+    In this form, of four axes, PyTorch has a fused kernel on every device.
+    """
+    batch = query.shape[0]
+    if len(mask) > 1 and batch > 1:
+        mask = mask.expand(batch, *mask.shape).flatten(0, 1)
+    seen = functional.scaled_dot_product_attention(
+        query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), attn_mask=mask
+    )
+    return seen.unflatten(0, (batch, -1))
 
 
 class Block(nn.Module):
@@ -132,7 +149,13 @@ class Block(nn.Module):
                 0 if size <= limit else step for size, limit, step in zip(extent, self.window, shift, strict=True)
             )
         back, below, right = (-size % side for size, side in zip(extent, window, strict=True))
-        padded = functional.pad(self.norm1(clip), (0, 0, 0, right, 0, below, 0, back))
+        qkv = self.attention.qkv
+        if back or below or right:
+            # Padding comes after the norm, as zeros: the bias is all that the layer makes of them.
+            projected = functional.linear(self.norm1(clip), qkv.weight)
+            padded = functional.pad(projected, (0, 0, 0, right, 0, below, 0, back)) + qkv.bias
+        else:
+            padded = qkv(self.norm1(clip))
         full: Extent = (padded.shape[1], padded.shape[2], padded.shape[3])
         regions = None
         if any(shift):
@@ -141,7 +164,8 @@ class Block(nn.Module):
         seen = join_windows(self.attention(cut_windows(padded, window), regions), window, full)
         if any(shift):
             seen = seen.roll(list(shift), dims=(1, 2, 3))
-        clip = clip + self.drop(seen[:, : extent[0], : extent[1], : extent[2]])
+        seen = self.attention.out(seen[:, : extent[0], : extent[1], : extent[2]])
+        clip = clip + self.drop(seen)
         return clip + self.drop(self.second(functional.gelu(self.first(self.norm2(clip)))))
 
 

@@ -13,7 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from risctl.data.datasets.descriptor import TOTAL, AnnotationFiles, Counts, DatasetDescriptor, ImageCollection, counts
+from risctl.data.datasets.descriptor import (
+    TOTAL,
+    AnnotationFiles,
+    Counts,
+    DatasetDescriptor,
+    DatasetOption,
+    ImageCollection,
+    counts,
+)
 from risctl.data.datasets.image_collections import COCO_TRAIN2014, SAIAPR_TC12
 from risctl.data.datasets.refer.layout import SPLIT_BY, file_of_refs, find_annotations, search_folders
 from risctl.data.download.source import Source
@@ -23,6 +31,16 @@ if TYPE_CHECKING:
 
 _SERVER = "https://bvisionweb1.cs.unc.edu/licheng/referit/data"
 _EXAMPLE = "--from refer/data --images coco/train2014"
+
+
+_OVERLAPS = DatasetOption(
+    name="overlaps",
+    type=str,
+    help="What pixels are that several polygons of an object cover: object, as COCO's masks have it, or background, as "
+    "LAVT's code reads them.",
+    default="object",
+    metavar="object|background",
+)
 
 
 def _archive(name: str, *, snapshot: str, about: int, table: str | None = None) -> Source:
@@ -86,6 +104,7 @@ def _descriptor(
         find=find,
         image_names=listed_images,
         can_drop=True,
+        options=(_OVERLAPS,),
         **more,
     )
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from risctl.data.datasets.coco_instances import InstanceImage, Instances, Progress, rasterise, read_instances
+from risctl.data.datasets.coco_instances import (
+    OVERLAPS,
+    InstanceImage,
+    Instances,
+    Progress,
+    rasterise,
+    read_instances,
+)
 from risctl.data.datasets.descriptor import ImageCollection
 from risctl.data.datasets.image_collections import COCO_TRAIN2014, SAIAPR_TC12
 from risctl.data.datasets.image_folders import find_images, sampled, size_of
@@ -14,7 +21,7 @@ from risctl.data.datasets.refer.generalised import as_rela_reads
 from risctl.data.datasets.refer.layout import SPLIT_BY, find_annotations, search_folders
 from risctl.data.datasets.refer.refs import Ref, read_refs
 from risctl.data.records import Annotation, Dataset, Record
-from risctl.errors import DataError
+from risctl.errors import DataError, UsageError
 from risctl.vision import rle
 
 GENERALISED = "grefcoco"
@@ -33,6 +40,7 @@ def read_refer(
     split_by: str | None = None,
     images: Path | None = None,
     on_missing: OnMissing = "refuse",
+    overlaps: str = "object",
     progress: Progress | None = None,
 ) -> Dataset:
     """Reads a dataset with the images that refs are about and all annotations of these.
@@ -47,12 +55,17 @@ def read_refer(
         images: The folder of COCO train2014 or SAIAPR TC-12, looked for around `root` if None.
         on_missing: Whether refs whose image or annotation is missing, damaged or of another size are refused or left
             out.
+        overlaps: "background" leaves out of a mask what several polygons of its object cover, as LAVT's and others'
+            code does; "object" unites them, as COCO does.
         progress: Called with (done, total) annotations.
 
     Raises:
         DataError: A file is missing or broken; of losses, their number and the first few are named.
-        UsageError: An unknown dataset.
+        UsageError: An unknown dataset, or another word for `overlaps`.
     """
+    rule = next((one for one in OVERLAPS if one == overlaps), None)
+    if rule is None:
+        raise UsageError(f"expected --overlaps {' or '.join(OVERLAPS)}, got {overlaps!r:.40}")
     split_by = split_by or SPLIT_BY.get(name, ("unc",))[0]
     refs_path, instances_path = find_annotations(root, name=name, split_by=split_by)
     problems = Problems()
@@ -72,7 +85,7 @@ def read_refer(
         )
     paths = {entry.image_id: folders.path(entry.file_name) for entry in listed} if folders else {}
     usable = _usable(listed, paths, broken=BROKEN_UPSTREAM.get(name, frozenset()), problems=problems)
-    annotations, invalid = rasterise(instances, of_images=usable.keys(), progress=progress)
+    annotations, invalid = rasterise(instances, of_images=usable.keys(), overlaps=rule, progress=progress)
     records = _records(refs, instances=instances, usable=usable, annotations=annotations, problems=problems)
     if on_missing == "refuse":
         problems.refuse_losses(f"{name} ({split_by})")
