@@ -80,6 +80,19 @@ RELA = {
     "optim.schedule.factor": 0.1, "optim.warmup_steps": 0, "optim.clip_norm": 0.01, "optim.accumulate": 1,
     "train.max_steps": 150_000, "train.precision": "fp16", "train.best": "last", "eval.protocol": "rela",
 }  # fmt: skip
+LAVT = {
+    "model.input_size": 480, "model.max_words": 20, "model.fusion_heads": (1, 1, 1, 1),
+    "model.class_weights": (0.9, 1.1), "model.decoder_channels": None, "model.visual.name": "swin_b",
+    "model.visual.window": 12, "model.visual.weights": "data/swin_base_patch4_window12_384_22k.pth",
+    "model.visual.drop_path": 0.3, "model.text.name": "bert", "model.text.weights": "bert-base-uncased",
+    "model.text.dropout": 0.0, "data.batch_size": 8, "data.sentences": "random", "data.text_field": "raw",
+    "data.last_batch": "drop", "data.augment": None, "optim.name": "adamw", "optim.lr": 5e-5,
+    "optim.weight_decay": 0.01, "optim.decay_all": True, "optim.undecayed": ("norm", "attention.table"),
+    "optim.excluded": ("text.bert.embeddings.", "text.bert.encoder.layer.10.", "text.bert.encoder.layer.11."),
+    "optim.schedule.name": "poly", "optim.schedule.power": 0.9, "optim.warmup_steps": 0, "optim.clip_norm": None,
+    "optim.accumulate": 1, "train.epochs": 40, "train.precision": "fp32", "train.sync_norms": True,
+    "train.eval_sentences": "random", "train.best": "oIoU", "eval.protocol": "lavt",
+}  # fmt: skip
 THREE = ("data/refcoco+_unc.h5", "data/refcocog_umd.h5")
 PUBLISHED: dict[str, dict[str, Any]] = {
     **{
@@ -87,6 +100,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         for one, words in (("refcoco", 15), ("refcoco+", 15), ("refcocog", 20))
     },
     **{f"step-{one}": STEP for one in ("refcoco", "refcoco+", "refcocog-google", "refclef")},
+    **{f"lavt-{one}": LAVT for one in ("refcoco", "refcoco+", "refcocog-umd", "refcocog-google")},
     **{
         f"cris-{one}": {**CRIS, "model.max_words": words}
         for one, words in (("refcoco", 17), ("refcoco+", 17), ("refcocog-umd", 22), ("refcocog-google", 22))
@@ -130,7 +144,7 @@ def value_at(recipe: BaseModel, key: str) -> Any:
 def test_every_recipe_that_claims_a_paper_is_compared() -> None:
     assert set(PUBLISHED) <= set(CLAIMING)
     assert {
-        name for name in CLAIMING if name.split("-")[0] in ("vlt", "step", "cris", "rela", "zsi", "referformer")
+        name for name in CLAIMING if name.split("-")[0] in ("vlt", "step", "cris", "lavt", "rela", "zsi", "referformer")
     } == set(PUBLISHED)
 
 
