@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 import torch
-from benchmarks.beyond_plain.swin import PlainBert, PlainSwin
 from torch import Tensor, nn
 from torch.nn import functional
+
+from benchmarks.beyond_plain.swin import PlainBert, PlainSwin
 
 
 class Plain(nn.Module):
