@@ -53,7 +53,7 @@ def test_only_darknet_has_frozen_convolutions_by_default() -> None:
             ("model", "visual", "frozen_convolutions"),
         ),
         ({"model": {"visual": {"name": "darknet53", "weights": "imagenet"}}}, ("model", "visual", "weights")),
-        ({"model": {"system": "lavt"}}, ("model",)),
+        ({"model": {"system": "maskrcnn"}}, ("model",)),
         ({"data": {"batch_size": 0}}, ("data", "batch_size")),
         ({"data": {"batch_size": True}}, ("data", "batch_size")),
         ({"data": {"batch_size": "16"}}, ("data", "batch_size")),
