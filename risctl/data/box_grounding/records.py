@@ -18,7 +18,7 @@ from risctl.data.box_grounding.samples import BoxGroundingSample, ImageBoxes
 from risctl.data.datasets.coco_phrases.about_boxes import CATEGORIES, phrases_about
 from risctl.data.datasets.coco_phrases.colours import named_shares
 from risctl.errors import DataError
-from risctl.files import replacing
+from risctl.output_files import OutputFiles
 from risctl.vision.colour_names import NAMES
 from risctl.weights.npz import read_npz
 
@@ -62,10 +62,11 @@ class RecordArrays:
     confidence: np.ndarray
     appearance: np.ndarray
 
-    def write(self, path: Path) -> None:
-        """Writes them to `path`, completely or not at all."""
+    def write(self, path: Path, *, overwrite: bool = False) -> None:
+        """Writes them to `path`, completely or not at all. Raises `UsageError` if the file is there already."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary, temporary.open("wb") as file:
+        guard = OutputFiles(overwrite=overwrite, option="overwrite=True")
+        with guard.writing(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **{field.name: getattr(self, field.name) for field in fields(self)})
 
 

@@ -126,6 +126,6 @@ def test_file_reads_as_written(tmp_path: Path) -> None:
     ],
 )
 def test_malformed_file_is_named(tmp_path: Path, change: dict[str, np.ndarray]) -> None:
-    replace(arrays(), **change).write(tmp_path / "records.npz")
+    replace(arrays(), **change).write(tmp_path / "records.npz", overwrite=True)
     with pytest.raises(DataError, match=f"records.npz.*{next(iter(change))}"):
         read_records(tmp_path / "records.npz", classes=80)
