@@ -1,4 +1,4 @@
-"""Measures the forward of LAVT and ReLA beside a straightforward implementation, and what a second phrase costs.
+"""Measures the forward of LAVT, CRIS and ReLA beside a straightforward implementation, and what a second phrase costs.
 
     python benchmarks/beyond_seeds.py                       # all, published sizes, on the CPU
     python benchmarks/beyond_seeds.py lavt --size 224 --repeats 5
@@ -28,8 +28,8 @@ from risctl.recipe.load import load_recipe
 from risctl.systems.base import System
 from risctl.systems.registry import build_system
 
-RECIPES = {"lavt": "lavt-refcoco", "rela": "rela-grefcoco"}
-TOKENS = {"lavt": 30_522, "rela": 30_522}
+RECIPES = {"lavt": "lavt-refcoco", "cris": "cris-refcoco", "rela": "rela-grefcoco"}
+TOKENS = {"lavt": 30_522, "cris": 49_408, "rela": 30_522}
 WORDS = 8
 """Tokens of the phrase, start and end included; the others are padding."""
 TOLERANCE = 1e-3
