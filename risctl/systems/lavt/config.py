@@ -41,6 +41,8 @@ class LAVTTextSection(TextSection):
 class LAVTModel(ModelSection):
     """LAVT: language-aware vision transformer (Yang et al., CVPR 2022); LAVT-One computes the same function."""
 
+    protocol: ClassVar[str] = "lavt"
+
     system: Literal["lavt"] = Field(description="Name of the system, which decides the other keys of `model`.")
     input_size: int = Field(
         default=480, ge=32, le=2048, description="Side of the square input in pixels, a multiple of 32."
