@@ -42,6 +42,7 @@ def rows_of(intersection: np.ndarray, *, images: np.ndarray | None = None) -> Ro
         area=np.full(count, np.nan),
         distractors=np.full(count, -1),
         others=objects([()] * count),
+        box_overlap=np.full(count, np.nan),
     )
 
 

@@ -333,10 +333,13 @@ def test_a_killed_writer_is_gone_on_with_and_nothing_is_computed_twice(tmp_path:
     path = tmp_path / "a.features.h5"
     left, stopped = len(MANY["images"]), 0
     delays = random.Random(0)
-    for _ in range(12):
+    for trial in range(60):
+        if trial >= 12 and stopped:
+            break
         process = multiprocessing.get_context("fork").Process(target=_write_slowly, args=(path,))
         process.start()
-        time.sleep(delays.uniform(0.01, 0.06))
+        # A busy machine starts it late: then later trials fall into the writing.
+        time.sleep(delays.uniform(0.01, 0.06) * (1 + trial / 12))
         process.kill()
         process.join()
         if path.exists():
@@ -356,10 +359,12 @@ def test_a_killed_writer_is_gone_on_with_and_nothing_is_computed_twice(tmp_path:
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
 
 
-def _write_shard_slowly(path: Path, shard: tuple[int, int]) -> None:
+def _write_shard_slowly(path: Path, shard: tuple[int, int], hang_at: int | None = None) -> None:
     samples = samples_of(MANY["images"], shard)
     with ShardWriter(schema.shard_path(path, shard), plan(shard), {"images": samples}) as own:
-        for row in own.todo("images"):
+        for done, row in enumerate(own.todo("images")):
+            if done == hang_at:
+                time.sleep(600)  # until it is killed
             own.put("images", [row], [MANY["images"][samples.keys[row]]])
             time.sleep(0.005)
         own.finish()
@@ -369,7 +374,10 @@ def _write_shard_slowly(path: Path, shard: tuple[int, int]) -> None:
 def test_of_several_processes_one_is_killed_and_goes_on_before_the_shards_are_joined(tmp_path: Path) -> None:
     path = tmp_path / "a.features.h5"
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_write_shard_slowly, args=(path, (one, 3))) for one in (1, 2, 3)]
+    processes = [
+        context.Process(target=_write_shard_slowly, args=(path, (one, 3), hang_at))
+        for one, hang_at in ((1, None), (2, 15), (3, None))
+    ]
     for process in processes:
         process.start()
     killed = schema.shard_path(path, (2, 3))
