@@ -92,7 +92,7 @@ def curve(system: Mini, instances: Path, *, images: Path, ids: Path) -> Curve:
     scores, right, count = [], [], 0
     for image_id, name in files.items():
         with Image.open(images / name) as image:
-            pixels = np.asarray(image.convert("RGB"))
+            pixels = np.array(image.convert("RGB"))
         visual = _encoded(system, pixels)
         corners = visual.boxes.corners[0].numpy() * np.array([pixels.shape[1], pixels.shape[0]] * 2)
         best = visual.detections.scores[0].max(1) if visual.detections.mask.shape[1] else None

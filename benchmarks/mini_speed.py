@@ -51,7 +51,8 @@ def cold(image: Path, model: list[str], *, repeats: int, threads: int, clock: Cl
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     times: dict[str, list[float]] = {"import torch": [], "first mask": []}
     with tempfile.TemporaryDirectory() as folder:
-        predict = [sys.executable, "-m", "risctl", "predict", str(image), PHRASES[0], "-q", "-o", folder, *model]
+        command = [sys.executable, "-m", "risctl", "predict", str(image), PHRASES[0]]
+        predict = [*command, "-q", "--overwrite", "-o", folder, *model]
         commands = {"import torch": [sys.executable, "-c", "import torch"], "first mask": [*predict, "--device", "cpu"]}
         for turn in range(repeats + 1):
             for name, command in commands.items():
