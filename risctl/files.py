@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -70,6 +71,23 @@ def replacing(path: Path, *, keep_existing: bool = False, old: Path | None = Non
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def link_or_copy(source: Path, path: Path) -> None:
+    """Makes `path` another name of the file `source`, or a copy where the file system has no second names.
+
+    Args:
+        source: A file.
+        path: Its other name; a file of that name is replaced.
+
+    Raises:
+        OSError: Neither is possible.
+    """
+    path.unlink(missing_ok=True)
+    try:
+        path.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, path)
 
 
 def _rename_to_new(part: Path, path: Path) -> None:

@@ -67,6 +67,7 @@ def convert(
     from risctl.data.store.clips import is_video_store
     from risctl.data.store.reader import Store
     from risctl.errors import UsageError, unknown_name
+    from risctl.files import link_or_copy
     from risctl.output_files import OutputFiles
 
     field: TextField = "sent" if text_field is None else text_field_of(text_field)
@@ -97,5 +98,12 @@ def convert(
                 with outputs.writing(path) as part:
                     part.write_bytes(opened.image_bytes(row))
             written["images"] = len(files)
+            if "yolo-seg" in names:
+                # Its readers look for images beside the labels. The same file under another name takes no space.
+                for file in files.values():
+                    linked = out / "yolo-seg" / "images" / file
+                    linked.parent.mkdir(parents=True, exist_ok=True)
+                    with outputs.writing(linked) as part:
+                        link_or_copy(out / "images" / file, part)
     lines = [f"{out / name}: {count} file{'s' if count != 1 else ''}" for name, count in written.items()]
     console.result(lines, data={"out": str(out), "split": split, "files": written}, as_json=as_json)

@@ -33,6 +33,9 @@ def test_every_format_is_written_beside_the_images(risctl: Run, store: Path, tmp
     assert set(told) == {*NAMES, "images"} and told["images"] == 6
     with Store(store) as opened:
         assert (tmp_path / "out" / "images" / "1000.jpg").read_bytes() == opened.image_bytes(0)
+    copied = tmp_path / "out" / "yolo-seg" / "images" / "1000.jpg"
+    assert copied.read_bytes() == (tmp_path / "out" / "images" / "1000.jpg").read_bytes()
+    assert (tmp_path / "out" / "yolo-seg" / "labels" / "1000.txt").is_file()
     # What was written scores as what it is: the store's own masks.
     results = tmp_path / "out" / "coco-results" / "results.json"
     code, out, err = risctl("score", results, "--data", store, "--split", "all", "--json", "--quiet")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def _task(image: AnnotatedImage, one: AnnotatedMask, phrase: str) -> dict[str, A
             }
         ]
     task: dict[str, Any] = {
-        "data": {"image": f"{IMAGES}{image.file_name}", "phrase": phrase, "image_id": image.image_id}
+        "data": {"image": f"{IMAGES}{quote(image.file_name)}", "phrase": phrase, "image_id": image.image_id}
     }
     if one.score is None:
         task["annotations"] = [{"result": result}]

@@ -18,7 +18,10 @@ from risctl.vision.polygons import outlines
 
 
 def write_yolo_seg(images: Iterable[AnnotatedImage], folder: Path, outputs: OutputFiles) -> list[Path]:
-    """Writes `labels/all/NAME.txt`, `data.yaml` and `phrases.jsonl`, which has one line for each line of labels."""
+    """Writes `labels/NAME.txt`, `data.yaml` and `phrases.jsonl`, which has one line for each line of labels.
+
+    The images belong into `images/` beside `labels/`, where the tools that read the format look for them.
+    """
     categories: dict[str, int] = {}
     phrases, written = [], []
     for image in images:
@@ -41,12 +44,12 @@ def write_yolo_seg(images: Iterable[AnnotatedImage], folder: Path, outputs: Outp
                     "score": one.score,
                 }
             )
-        path = folder / "labels" / "all" / PurePosixPath(image.file_name).with_suffix(".txt")
+        path = folder / "labels" / PurePosixPath(image.file_name).with_suffix(".txt")
         path.parent.mkdir(parents=True, exist_ok=True)
         outputs.write_text(path, "".join(f"{line}\n" for line in lines))
         written.append(path)
     names = "".join(f"  {number}: {_quoted(name)}\n" for name, number in categories.items()) or "  0: target\n"
-    outputs.write_text(folder / "data.yaml", f"path: .\ntrain: images/all\nval: images/all\nnames:\n{names}")
+    outputs.write_text(folder / "data.yaml", f"path: .\ntrain: images\nval: images\nnames:\n{names}")
     outputs.write_json_lines(folder / "phrases.jsonl", phrases)
     return [*written, folder / "data.yaml", folder / "phrases.jsonl"]
 

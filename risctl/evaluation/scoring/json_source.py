@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from risctl.errors import DataError
-from risctl.evaluation.scoring.source import BrokenEntry, Entry, FoundMask, UnreadableMaskError
+from risctl.evaluation.scoring.source import BrokenEntry, Entry, FoundMask, UnreadableMaskError, check_size
 from risctl.json_text import parse_json
 from risctl.vision import rle
 
@@ -54,13 +54,16 @@ class JsonSource:
     def mask(self, position: Position, *, height: int, width: int) -> FoundMask:
         """Returns the mask of an entry; see `PredictionSource.mask`."""
         self._file.seek(position[0])
-        record = parse_json(self._file.read(position[1]))
-        segmentation = record.get("segmentation")
+        try:
+            segmentation = parse_json(self._file.read(position[1]))["segmentation"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnreadableMaskError("the file has changed since it was opened") from error
         if segmentation is None:
             return None
         try:
             size = segmentation.get("size") if isinstance(segmentation, dict) else None
             if size is not None and _is_size(size):
+                check_size((size[0], size[1]), height=height, width=width)
                 height, width = size
             return rle.from_segmentation(segmentation, height=height, width=width)
         except DataError as error:

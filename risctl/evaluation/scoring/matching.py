@@ -47,7 +47,8 @@ class Matches:
         key: What they were matched by.
         rows: The sentence rows of the split, int64 (N,).
         entries: How many predictions there are.
-        missing: Sentences without a prediction, as rows.
+        counted: Which of them any protocol counts, bool (N,).
+        missing: Counted sentences without a prediction, as rows.
         unknown: Predictions of no sentence of the split.
         broken: Predictions that cannot be read.
         instances: Whether several scored predictions of one sentence are instances, to be united.
@@ -57,6 +58,7 @@ class Matches:
     key: Key
     rows: np.ndarray
     entries: int
+    counted: np.ndarray
     missing: np.ndarray
     unknown: Tally
     broken: Tally
@@ -95,7 +97,13 @@ class Scored:
 
 
 def match(
-    source: PredictionSource, store: Store, *, split: str, key: str | None = None, lenient: bool = False
+    source: PredictionSource,
+    store: Store,
+    *,
+    split: str,
+    key: str | None = None,
+    first_only: bool = False,
+    lenient: bool = False,
 ) -> Matches:
     """Matches all entries of a source with the sentences of a split.
 
@@ -106,6 +114,7 @@ def match(
         store: The store.
         split: The split.
         key: See `pick_key`.
+        first_only: Whether only the first sentence of each ref counts; the others may lack a prediction.
         lenient: Whether entries that cannot be read are counted, and are errors otherwise.
 
     Raises:
@@ -172,11 +181,15 @@ def match(
             f"none of the {entries:,} predictions is of the split {split!r} of {store.path}; by {chosen.describe()} "
             f"they name {', '.join(unknown.first)}; see what is asked with `risctl score --template {store.path}`"
         )
+    counted = np.ones(len(rows), dtype=bool)
+    if first_only:
+        counted = rows == store.numbers("refs/sentences")[store.numbers("sentences/ref")[rows]]
     return Matches(
         key=chosen,
         rows=rows,
         entries=entries,
-        missing=rows[first == _NONE],
+        counted=counted,
+        missing=rows[counted & (first == _NONE)],
         unknown=unknown,
         broken=broken,
         instances=bool(several),

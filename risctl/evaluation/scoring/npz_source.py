@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from risctl.errors import DataError
-from risctl.evaluation.scoring.source import BrokenEntry, Entry, FoundMask, UnreadableMaskError
+from risctl.evaluation.scoring.source import (
+    BrokenEntry,
+    Entry,
+    FoundMask,
+    UnreadableMaskError,
+    check_size,
+    named_entry,
+)
 
-_NAME = re.compile(r"(\d{1,18})(?:_(\d{1,9}))?\.npy")
-_MAX_BYTES = 2**30
 _HEADER = 4096
 
 
@@ -37,21 +41,13 @@ class NpzSource:
     def entries(self) -> Iterator[Entry | BrokenEntry]:
         """Yields all arrays in order; see `PredictionSource.entries`."""
         for name in self._sizes:
-            match = _NAME.fullmatch(name)
-            if match is None:
-                yield BrokenEntry(
-                    where=self.where(name), problem="expected the name SENTID or REFID_INDEX, in decimal digits"
-                )
-            elif match.group(2) is None:
-                yield Entry(position=name, fields={"sent_id": int(match.group(1))})
-            else:
-                fields: dict[str, int | str] = {"ref_id": int(match.group(1)), "sent_index": int(match.group(2))}
-                yield Entry(position=name, fields=fields)
+            entry = named_entry(name.removesuffix(".npy"), name) if name.endswith(".npy") else None
+            yield entry or BrokenEntry(
+                where=self.where(name), problem="expected the name SENTID or REFID_INDEX, in decimal digits"
+            )
 
     def mask(self, position: str, *, height: int, width: int) -> FoundMask:
         """Returns an array, bool or float32 (H, W); see `PredictionSource.mask`."""
-        if self._sizes[position] > _MAX_BYTES:
-            raise UnreadableMaskError(f"it is larger than {_MAX_BYTES:,} bytes")
         try:
             with self._zip.open(position) as file:
                 version = np.lib.format.read_magic(file)
@@ -61,14 +57,15 @@ class NpzSource:
                     raise ValueError(f"it holds no numbers, but {dtype}")
                 if len(shape) != 2:
                     raise ValueError(f"expected one array (H, W), got the shape {shape}")
+                check_size(shape, height=height, width=width)
                 # Read before it is laid out: what is there decides, not what the header says.
                 if math.prod(shape) * dtype.itemsize > self._sizes[position]:
                     raise ValueError(f"it ends before its shape {shape} is filled")
-                data = file.read()
+                data = file.read(math.prod(shape) * dtype.itemsize + 1)
         except Exception as error:  # on damaged bytes zipfile and numpy raise nearly anything
             raise UnreadableMaskError(str(error) or type(error).__name__) from error
         if len(data) != math.prod(shape) * dtype.itemsize:
-            raise UnreadableMaskError(f"it has {len(data):,} bytes of numbers, which its shape {shape} does not fit")
+            raise UnreadableMaskError(f"its shape {shape} does not fit its bytes of numbers")
         array = np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if by_columns else "C")
         if dtype.kind != "f":
             return array != 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -12,14 +11,18 @@ import numpy as np
 from PIL import Image
 
 from risctl.errors import DataError
-from risctl.evaluation.scoring.source import BrokenEntry, Entry, FoundMask, UnreadableMaskError
+from risctl.evaluation.scoring.source import (
+    BrokenEntry,
+    Entry,
+    FoundMask,
+    UnreadableMaskError,
+    check_size,
+    named_entry,
+)
 
-_NAME = re.compile(r"(\d{1,18})(?:_(\d{1,9}))?")
 MAX_PNG_BYTES = 2**26
 """Bytes of a PNG at most: more than a mask of a hundred megapixels takes."""
 _SINGLE = ("1", "L", "P", "I;16", "I")
-_LARGER = 4
-"""How many times larger than its image a mask may be before it is decoded to be resized."""
 
 
 class PngSource:
@@ -56,14 +59,8 @@ class PngSource:
     def entries(self) -> Iterator[Entry | BrokenEntry]:
         """Yields all files in order of their names; see `PredictionSource.entries`."""
         for name in self._names:
-            match = _NAME.fullmatch(PurePosixPath(name).stem)
-            if match is None:
-                yield BrokenEntry(where=name, problem="expected the name SENTID.png or REFID_INDEX.png")
-            elif match.group(2) is None:
-                yield Entry(position=name, fields={"sent_id": int(match.group(1))})
-            else:
-                fields: dict[str, int | str] = {"ref_id": int(match.group(1)), "sent_index": int(match.group(2))}
-                yield Entry(position=name, fields=fields)
+            entry = named_entry(PurePosixPath(name).stem, name)
+            yield entry or BrokenEntry(where=name, problem="expected the name SENTID.png or REFID_INDEX.png")
 
     def mask(self, position: str, *, height: int, width: int) -> FoundMask:
         """Returns the mask of a file; see `PredictionSource.mask`."""
@@ -111,10 +108,7 @@ def read_png(data: bytes, *, height: int, width: int) -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             if image.mode not in _SINGLE:
                 raise UnreadableMaskError(f"expected one channel (or a palette), got a PNG of mode {image.mode}")
-            if image.width * image.height > _LARGER**2 * height * width:
-                raise UnreadableMaskError(
-                    f"it has {image.height}x{image.width} pixels (height x width), its image {height}x{width}"
-                )
+            check_size((image.height, image.width), height=height, width=width)
             return np.asarray(image) != 0
     except UnreadableMaskError:
         raise

@@ -142,10 +142,12 @@ def score_predictions(
     missing = missing or ("empty" if lenient else "refuse")
     began = time.monotonic()
     chosen = [replace(protocol, threshold_source="masks") for protocol in protocols]
-    matches = match(source, store, split=split, key=key, lenient=lenient)
+    first_only = all(protocol.sentences == "first" for protocol in chosen)
+    matches = match(source, store, split=split, key=key, first_only=first_only, lenient=lenient)
+    asked = int(matches.counted.sum())
     if len(matches.missing) and missing == "refuse":
         raise DataError(
-            f"{source.path} has no prediction of {len(matches.missing):,} of the {len(matches.rows):,} sentences of "
+            f"{source.path} has no prediction of {len(matches.missing):,} of the {asked:,} sentences of "
             f"the split {split!r}: {sentence_names(store, matches.missing.tolist())}; --missing empty counts them as "
             "empty masks, --missing skip leaves them out"
         )
@@ -164,7 +166,7 @@ def score_predictions(
         key=matches.key.describe(),
         sha256=digest(source.path),
         predictions=matches.entries,
-        matched=len(matches.rows) - len(matches.missing) - broken.count,
+        matched=asked - len(matches.missing) - broken.count,
         missing=len(matches.missing) + broken.count,
         missing_as=missing,
         unknown=matches.unknown,
@@ -208,9 +210,9 @@ def _measured(
     progress: Progress | None,
 ) -> tuple[Accumulator, Tally, Tally]:
     accumulator, wrong, broken, empty = Accumulator(protocols), Tally(), Tally(), Tally()
-    first_only = all(protocol.sentences == "first" for protocol in protocols)
+    rows = matches.rows[matches.counted].tolist()
     ref: RefRow | None = None
-    for done, row in enumerate(matches.rows.tolist(), start=1):
+    for done, row in enumerate(rows, start=1):
         sentence = store.sentence(row)
         if ref is None or ref.row != sentence.ref:
             ref = store.ref(sentence.ref)
@@ -218,8 +220,6 @@ def _measured(
             size = (target["size"][0], target["size"][1])
             facts = attributes_of(store, ref, pixels=rle.area(target))
             ignored = ignored_region(store, ref.image)
-        if first_only and row != ref.sentences[0]:
-            continue
         try:
             found = masks.of(row, size=size)
         except WrongSizeError as error:
@@ -252,7 +252,7 @@ def _measured(
             ignored=ignored,
         )
         if progress is not None:
-            progress(done, len(matches.rows))
+            progress(done, len(rows))
     if wrong.count:
         raise masks.error(f"{wrong.count:,} masks have another size than their images: {wrong.first[0]}")
     if not len(accumulator):

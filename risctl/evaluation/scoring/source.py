@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ FoundMask = RLE | np.ndarray | None
 """A mask as it was written: an RLE, an array (H, W) of bools or of probabilities, or None for "nothing predicted"."""
 
 _BLOCK = 2**20
+_TIMES, _FEW_PIXELS = 16, 2**22
+_NAME = re.compile(r"(\d{1,18})(?:_(\d{1,9}))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,31 @@ class PredictionSource(Protocol):
 
     def close(self) -> None:
         """Closes its files."""
+
+
+def check_size(size: tuple[int, int], *, height: int, width: int) -> None:
+    """Checks the size of a mask before it is decoded: a few bytes can stand for gigabytes.
+
+    Args:
+        size: Its (height, width).
+        height: Height of the image that it is of.
+        width: Its width.
+
+    Raises:
+        UnreadableMaskError: It has more than 4 megapixels, and more than 16 times those of its image.
+    """
+    if size[0] * size[1] > max(_TIMES * height * width, _FEW_PIXELS):
+        raise UnreadableMaskError(f"it has {size[0]}x{size[1]} pixels (height x width), its image {height}x{width}")
+
+
+def named_entry(name: str, position: Position) -> Entry | None:
+    """Returns the entry of a file or array called `SENTID` or `REFID_INDEX`; None for another name."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    if match[2] is None:
+        return Entry(position=position, fields={"sent_id": int(match[1])})
+    return Entry(position=position, fields={"ref_id": int(match[1]), "sent_index": int(match[2])})
 
 
 def digest(path: Path) -> str:

@@ -16,7 +16,7 @@ from risctl.data.store.reader import Store, TextField
 from risctl.errors import DataError
 from risctl.evaluation.report import Report
 from risctl.evaluation.scoring.coverage import Coverage, Missing
-from risctl.evaluation.scoring.matching import Tally
+from risctl.evaluation.scoring.matching import NAMED, Tally
 from risctl.evaluation.scoring.png_source import MAX_PNG_BYTES, read_png
 from risctl.evaluation.scoring.source import UnreadableMaskError, digest
 from risctl.evaluation.video_evaluator import ExpressionRow, Progress, VideoReport
@@ -209,7 +209,7 @@ def score_submission(
         missing=lacking.count,
         missing_as=missing,
         unknown=unknown,
-        broken=submission.misnamed,
+        broken=Tally(),
         united=0,
     )
     protocol = replace(VIDEOS, threshold_source="masks")
@@ -234,14 +234,15 @@ def _asked(
                 asked.append(_Asked(ref=ref, sample=sample, sentence_id=sentence.sentence_id, text=text, frames=frames))
     if not asked:
         raise DataError(f"the split {split!r} of {clips.store.path} has no expression with masks to score")
-    unknown = Tally()
+    unknown = Tally(submission.misnamed.count, list(submission.misnamed.first))
     for video, expression in submission.frames:
         if (video, expression) not in known:
             unknown.add(f"{video}/{expression}")
-    if unknown.count == len(submission.frames):
+    if not known & submission.frames.keys():
+        held = ", ".join(f"{video}/{number}" for video, number in list(submission.frames)[:NAMED])
         raise DataError(
-            f"none of the {unknown.count:,} expressions of {submission.path} is of the split {split!r} of "
-            f"{clips.store.path}; it holds {', '.join(unknown.first)}"
+            f"none of the {len(submission.frames):,} expressions of {submission.path} is of the split {split!r} of "
+            f"{clips.store.path}; it holds {held}"
         )
     return asked, unknown
 

@@ -115,12 +115,13 @@ def test_label_studio_has_a_task_a_phrase(images: list[AnnotatedImage], tmp_path
     assert [task["data"]["phrase"] for task in tasks] == [PHRASE, "it", "both cups", "a giraffe"]
     assert tasks[2]["predictions"][0]["score"] == 0.75 and tasks[3]["annotations"] == [{"result": []}]
     assert tasks[0]["annotations"][0]["result"][0]["value"]["rle"] == brush(RING)
+    assert tasks[0]["data"]["image"] == "/data/local-files/?d=images/a/photo%201.jpg"
 
 
 def test_yolo_rings_fill_back_nearly(images: list[AnnotatedImage], tmp_path: Path) -> None:
     folder = written("yolo-seg", images, tmp_path)
-    lines = (folder / "labels" / "all" / "a" / "photo 1.txt").read_text().splitlines()
-    assert (folder / "labels" / "all" / "b.txt").read_text() == ""
+    lines = (folder / "labels" / "a" / "photo 1.txt").read_text().splitlines()
+    assert (folder / "labels" / "b.txt").read_text() == ""
     for line, mask in zip(lines, (RING, PARTS), strict=True):
         shares = np.array([float(value) for value in line.split()[1:]]).reshape(-1, 2)
         assert shares.min() >= 0 and shares.max() <= 1
@@ -190,7 +191,7 @@ def test_cvat_s_own_package_reads_the_runs() -> None:
     assert np.array_equal(found, RING)
 
 
-def test_supervision_reads_coco_and_yolo(images: list[AnnotatedImage], tmp_path: Path) -> None:
+def test_supervision_reads_coco(images: list[AnnotatedImage], tmp_path: Path) -> None:
     supervision = pytest.importorskip("supervision")
     (tmp_path / "images" / "a").mkdir(parents=True)
     Image.new("RGB", (60, 40)).save(tmp_path / "images" / "a" / "photo 1.jpg")
@@ -203,3 +204,20 @@ def test_supervision_reads_coco_and_yolo(images: list[AnnotatedImage], tmp_path:
     )
     found = {Path(path).name: detections for path, _, detections in data}
     assert np.array_equal(found["photo 1.jpg"].mask, np.stack([RING, PARTS]))
+
+
+def test_supervision_reads_yolo(images: list[AnnotatedImage], tmp_path: Path) -> None:
+    supervision = pytest.importorskip("supervision")
+    folder = written("yolo-seg", images, tmp_path)
+    (folder / "images" / "a").mkdir(parents=True)
+    Image.new("RGB", (60, 40)).save(folder / "images" / "a" / "photo 1.jpg")
+    data = supervision.DetectionDataset.from_yolo(
+        images_directory_path=str(folder / "images" / "a"),
+        annotations_directory_path=str(folder / "labels" / "a"),
+        data_yaml_path=str(folder / "data.yaml"),
+        force_masks=True,
+    )
+    [(_, _, detections)] = list(data)
+    assert data.classes == ["dog", "target"] and detections.class_id.tolist() == [0, 1]
+    for found, mask in zip(detections.mask, (RING, PARTS), strict=True):
+        assert (found & mask).sum() / (found | mask).sum() > 0.8

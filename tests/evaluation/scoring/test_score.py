@@ -145,6 +145,33 @@ def test_missing_predictions_are_refused_counted_or_skipped(lines: Callable[...,
     assert any("are left out of the figures" in note for note in skipped.notes)
 
 
+def test_protocols_of_first_sentences_ask_for_no_others(lines: Callable[..., Path], store: Path, asked: Asked) -> None:
+    whole = score(lines(), store, protocol="mmdet")
+    path = lines(lambda place, record: record if asked[place]["sent_index"] == 0 else [])
+    report = score(path, store, protocol="mmdet,reasonseg")
+    assert report.sentences == sum(one["sent_index"] == 0 for one in asked) == 12
+    assert "12 of 12 sentences" in report.predictions
+    assert figures(report)["mmdet"] == whole.figures
+    with pytest.raises(DataError, match="no prediction of 6 of the 18 sentences"):
+        score(path, store, protocol="mmdet,original")
+
+
+def test_a_mask_of_gigabytes_is_refused_before_it_is_decoded(
+    lines: Callable[..., Path], store: Path, tmp_path: Path, asked: Asked
+) -> None:
+    side = 60_000
+    huge = {"size": [side, side], "counts": [side * side]}
+    path = lines(lambda place, record: record | {"segmentation": huge} if place == 2 else record)
+    with pytest.raises(DataError, match="line 3: it has 60000x60000 pixels"):
+        score(path, store, resize="nearest")
+    header = b"{'descr': '|b1', 'fortran_order': False, 'shape': (60000, 60000), }".ljust(117) + b"\n"
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as file:
+        data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(10**6)
+        file.writestr(f"{asked[0]['sent_id']}.npy", data)
+    with pytest.raises(DataError, match="60000x60000 pixels"):
+        score(tmp_path / "x.npz", store, missing="skip")
+
+
 def test_a_broken_line_is_named_and_counts_as_missing_only_if_told_so(lines: Callable[..., Path], store: Path) -> None:
     for broken, says in [
         ("{", r"line 3: it is not JSON"),
@@ -334,7 +361,7 @@ def test_damaged_masks_are_named(tmp_path: Path, store: Path, asked: Asked, mask
 
 
 def test_an_array_that_claims_more_than_its_file_holds_is_refused(tmp_path: Path, store: Path, asked: Asked) -> None:
-    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000), }".ljust(117) + b"\n"
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000, 1000), }".ljust(117) + b"\n"
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as file:
         file.writestr(f"{asked[0]['sent_id']}.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
     with pytest.raises(DataError, match="it ends before its shape"):
