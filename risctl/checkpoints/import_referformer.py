@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from risctl.checkpoints.checkpoint import checked_output, save_checkpoint
-from risctl.errors import UsageError
+from risctl.checkpoints.checkpoint import checked_output
+from risctl.checkpoints.imported import ImportedSystem, check_tokenizer, save_imported
 from risctl.language.byte_pairs import BytePairs
-from risctl.recipe.load import parse_recipe
 from risctl.systems.referformer.published import read_referformer, referformer_model, referformer_state
-from risctl.systems.registry import build_system
-from risctl.weights.skeleton import build_skeleton
-from risctl.weights.tensor_checks import check_finite, check_kinds
 
 TOKENIZER = "roberta-base"
 """The tokenizer of every published checkpoint."""
@@ -23,26 +16,9 @@ _A2D_LONGEST = 640
 _A2D_WINDOW = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportedReferFormer:
-    """What was written.
-
-    Attributes:
-        path: The checkpoint.
-        model: The recipe's `model` section.
-        tokens: How many tokens the tokenizer has.
-        parameters: How many parameters the model has.
-    """
-
-    path: Path
-    model: dict[str, Any]
-    tokens: int
-    parameters: int
-
-
 def import_referformer(
     source: Path, out: Path, *, tokenizer: str = TOKENIZER, new_classes: bool = False, a2d: bool = False
-) -> ImportedReferFormer:
+) -> ImportedSystem:
     """Writes a checkpoint of a published ReferFormer with any of its nine backbones.
 
     Args:
@@ -68,26 +44,14 @@ def import_referformer(
     section["text"]["tokens"] = tokenizer
     pairs = BytePairs.load(tokenizer)
     words = len(published["text_encoder.embeddings.word_embeddings.weight"])
-    if len(pairs) != words:
-        raise UsageError(f"expected a tokenizer of {words} tokens, as {source} has; {tokenizer} has {len(pairs)}")
-    recipe = parse_recipe(
-        {
-            "name": "referformer-imported",
-            "description": f"ReferFormer {section['visual']['name']}, published weights",
-            "model": section,
-            "data": {"store": "data/refcoco_unc.h5", "text_field": "raw_lower"},
-            "train": {"epochs": 1},
-        },
-        source="the imported model",
+    check_tokenizer(pairs, expected=words, name=tokenizer, source=source)
+    return save_imported(
+        source,
+        out,
+        title=f"ReferFormer {section['visual']['name']}",
+        model=section,
+        vocabulary=pairs,
+        tensors=len(published),
+        state_of=lambda expected: referformer_state(published, expected, source=source, new_classes=new_classes),
+        data={"store": "data/refcoco_unc.h5", "text_field": "raw_lower"},
     )
-    build = partial(build_system, recipe.model, vocabulary=pairs, pretrained=False)
-    skeleton = build_skeleton(build, tensors=len(published), source=source)
-    state = referformer_state(published, skeleton.state_dict(), source=source, new_classes=new_classes)
-    check_kinds(state, skeleton.state_dict(), source=source)
-    check_finite(state.items(), source=source)
-    system = build()
-    state = referformer_state(published, system.state_dict(), source=source, new_classes=new_classes)
-    system.load_state_dict(state)
-    save_checkpoint(out, system=system, recipe=recipe, vocabulary=pairs, extra={"imported_from": source.name})
-    count = sum(parameter.numel() for parameter in system.parameters())
-    return ImportedReferFormer(path=out, model=section, tokens=len(pairs), parameters=count)

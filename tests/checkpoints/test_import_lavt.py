@@ -88,7 +88,7 @@ def test_the_command_makes_a_checkpoint_that_predicts_unaided(tmp_path: Path, on
         file["model"] = {f"module.{name}": value for name, value in file["model"].items()}
         file["bert_model"]["embeddings.position_ids"] = torch.arange(512)[None]
     torch.save(file, source)
-    arguments = ["import", "lavt", str(source), "--out", str(out), "--tokens", str(folder / "vocab.txt")]
+    arguments = ["import", "lavt", str(source), "--out", str(out), "--tokenizer", str(folder / "vocab.txt")]
     done = CliRunner().invoke(app, [*arguments, "--input-size", "64", "--json"])
     assert done.exit_code == 0, done.output
     written = json.loads(done.stdout)
@@ -165,6 +165,6 @@ def test_a_tokenizer_of_another_size_is_refused(tmp_path: Path) -> None:
     torch.save(published_file(vocabulary=9), tmp_path / "refcoco.pth")
     out = tmp_path / "o.safetensors"
     done = CliRunner().invoke(
-        app, ["import", "lavt", str(tmp_path / "refcoco.pth"), "-o", str(out), "--tokens", str(folder)]
+        app, ["import", "lavt", str(tmp_path / "refcoco.pth"), "-o", str(out), "--tokenizer", str(folder)]
     )
     assert done.exit_code != 0 and not out.exists()

@@ -41,13 +41,7 @@ def import_cris(
     with console.quiet_if(quiet):
         imported = importing.import_cris(source, out, tokenizer=tokenizer, max_words=max_words, input_size=input_size)
         console.say(
-            f"CRIS {imported.model['visual']['name']}: {imported.parameters:,} parameters, "
+            f"{imported.title}: {imported.parameters:,} parameters, "
             f"input {imported.model['input_size']}, {imported.model['max_words']} of {imported.tokens:,} tokens"
         )
-        record = {
-            "path": str(imported.path),
-            "model": imported.model,
-            "tokens": imported.tokens,
-            "parameters": imported.parameters,
-        }
-        console.result(str(imported.path), data=record, as_json=as_json)
+        console.result(str(imported.path), data=imported.to_dict(), as_json=as_json)

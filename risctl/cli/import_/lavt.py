@@ -18,7 +18,7 @@ EXAMPLE = "Example: risctl import lavt refcoco.pth --out lavt-refcoco.safetensor
 def import_lavt(
     source: Annotated[Path, typer.Argument(help="The published PyTorch checkpoint (.pth).", show_default=False)],
     out: OutOption,
-    tokens: Annotated[
+    tokenizer: Annotated[
         str, typer.Option(help="BERT's tokenizer: a vocab.txt, a folder with one, or a hub id.")
     ] = "bert-base-uncased",
     mha: Annotated[
@@ -47,19 +47,12 @@ def import_lavt(
     if mha is not None and not re.fullmatch(r"[1-9]\d?(-[1-9]\d?){3}", mha):
         raise UsageError(f"expected four numbers of heads such as 1-2-4-8, got --mha {mha}")
     heads = tuple(int(part) for part in mha.split("-")) if mha else None
-    claim(out, source, tokens, overwrite=overwrite)
+    claim(out, source, tokenizer, overwrite=overwrite)
     with console.quiet_if(quiet):
-        imported = importing.import_lavt(source, out, tokens=tokens, heads=heads, input_size=input_size)
+        imported = importing.import_lavt(source, out, tokenizer=tokenizer, heads=heads, input_size=input_size)
         visual = imported.model["visual"]
         console.say(
-            f"LAVT{'-One' if imported.one else ''} {visual['name']}, window {visual['window']}: "
-            f"{imported.parameters:,} parameters, fusion heads {imported.model['fusion_heads']}, "
-            f"{imported.tokens:,} tokens"
+            f"{imported.title}, window {visual['window']}: {imported.parameters:,} parameters, "
+            f"fusion heads {imported.model['fusion_heads']}, {imported.tokens:,} tokens"
         )
-        record = {
-            "path": str(imported.path),
-            "model": imported.model,
-            "tokens": imported.tokens,
-            "parameters": imported.parameters,
-        }
-        console.result(str(imported.path), data=record, as_json=as_json)
+        console.result(str(imported.path), data=imported.to_dict(), as_json=as_json)

@@ -37,17 +37,11 @@ def import_referformer(
     """
     from risctl.checkpoints import import_referformer as importing
 
-    claim(out, source, overwrite=overwrite)
+    claim(out, source, tokenizer, overwrite=overwrite)
     with console.quiet_if(quiet):
         imported = importing.import_referformer(source, out, tokenizer=tokenizer, new_classes=new_classes, a2d=a2d)
         console.say(
-            f"ReferFormer {imported.model['visual']['name']}: {imported.parameters:,} parameters, "
+            f"{imported.title}: {imported.parameters:,} parameters, "
             f"{imported.model['queries']} queries, {imported.model['classes']} classes, {imported.tokens:,} tokens"
         )
-        record = {
-            "path": str(imported.path),
-            "model": imported.model,
-            "tokens": imported.tokens,
-            "parameters": imported.parameters,
-        }
-        console.result(str(imported.path), data=record, as_json=as_json)
+        console.result(str(imported.path), data=imported.to_dict(), as_json=as_json)

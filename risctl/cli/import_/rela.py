@@ -31,19 +31,13 @@ def import_rela(
     """
     from risctl.checkpoints import import_rela as importing
 
-    claim(out, source, overwrite=overwrite)
+    claim(out, source, tokenizer, overwrite=overwrite)
     with console.quiet_if(quiet):
         imported = importing.import_rela(source, out, tokenizer=tokenizer)
         visual = imported.model["visual"]
         window = f", window {visual['window']}" if "window" in visual else ""
         console.say(
-            f"ReLA {visual['name']}{window}: {imported.parameters:,} parameters, "
+            f"{imported.title}{window}: {imported.parameters:,} parameters, "
             f"{imported.model['regions']}x{imported.model['regions']} regions, {imported.tokens:,} tokens"
         )
-        record = {
-            "path": str(imported.path),
-            "model": imported.model,
-            "tokens": imported.tokens,
-            "parameters": imported.parameters,
-        }
-        console.result(str(imported.path), data=record, as_json=as_json)
+        console.result(str(imported.path), data=imported.to_dict(), as_json=as_json)

@@ -10,9 +10,7 @@ from torch import Tensor, nn
 
 from risctl.core.blocks import freeze
 from risctl.core.encoders.base import TextFeatures
-from risctl.data.download.hub import MODEL, model_folder
-from risctl.data.download.pretrained import quietly
-from risctl.errors import MachineError
+from risctl.core.encoders.text.transformers_bert import attended, pretrained_state
 
 POSITIONS = 512
 PAD = 0
@@ -80,10 +78,7 @@ class BertEncoder(nn.Module):
     def forward(self, words: Tensor, mask: Tensor) -> TextFeatures:
         """Encodes token ids (B, L) with mask (B, L); what lies beyond the mask gets features too, from its position."""
         ids = torch.where(mask, words, torch.full_like(words, PAD))
-        attended = mask.long()
-        if mask.is_meta:  # transformers would look whether anything is masked; a mask of all pairs is taken as it is
-            attended = mask[:, None, None].expand(-1, -1, words.shape[1], -1)
-        states = self.bert(input_ids=ids, attention_mask=attended).last_hidden_state
+        states = self.bert(input_ids=ids, attention_mask=attended(mask)).last_hidden_state
         return TextFeatures(words=states, mask=mask, sentence=states[:, 0])
 
 
@@ -96,13 +91,4 @@ def bert_state(source: str) -> dict[str, Tensor]:
     """
     from transformers import BertModel
 
-    folder = model_folder(source, MODEL, option="model.text.weights")
-    try:
-        with quietly():
-            model = BertModel.from_pretrained(str(folder), local_files_only=True, add_pooling_layer=False)
-    except (OSError, ValueError) as error:
-        raise MachineError(
-            f"expected BERT's weights in the folder {source!r}, in the hub's cache or on the net, got: "
-            f"{str(error).splitlines()[0]}; give model.text.weights a folder, or null"
-        ) from error
-    return dict(model.state_dict())
+    return pretrained_state(BertModel, source, name="BERT", add_pooling_layer=False)

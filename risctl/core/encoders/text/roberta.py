@@ -7,9 +7,7 @@ from torch import Tensor, nn
 
 from risctl.core.blocks import freeze
 from risctl.core.encoders.base import TextFeatures
-from risctl.data.download.hub import MODEL, model_folder
-from risctl.data.download.pretrained import quietly
-from risctl.errors import MachineError
+from risctl.core.encoders.text.transformers_bert import attended, pretrained_state
 
 POSITIONS = 514
 PAD = 1
@@ -98,10 +96,7 @@ class RobertaEncoder(nn.Module):
         ids = torch.where(mask, words, torch.full_like(words, PAD))
         # Given explicitly, so that they depend on the mask alone.
         positions = torch.where(mask, mask.cumsum(1) + PAD, torch.full_like(words, PAD))
-        attended = mask.long()
-        if mask.is_meta:  # transformers would look whether anything is masked; a mask of all pairs is taken as it is
-            attended = mask[:, None, None].expand(-1, -1, words.shape[1], -1)
-        read = self.roberta(input_ids=ids, attention_mask=attended, position_ids=positions)
+        read = self.roberta(input_ids=ids, attention_mask=attended(mask), position_ids=positions)
         return read.last_hidden_state, read.pooler_output
 
     def finish(self, parts: tuple[Tensor, ...], mask: Tensor) -> TextFeatures:
@@ -119,13 +114,4 @@ def roberta_state(source: str) -> dict[str, Tensor]:
     """
     from transformers import RobertaModel
 
-    folder = model_folder(source, MODEL, option="model.text.weights")
-    try:
-        with quietly():
-            model = RobertaModel.from_pretrained(str(folder), local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise MachineError(
-            f"expected RoBERTa's weights in the folder {source!r}, in the hub's cache or on the net, got: "
-            f"{str(error).splitlines()[0]}; give model.text.weights a folder, or null"
-        ) from error
-    return dict(model.state_dict())
+    return pretrained_state(RobertaModel, source, name="RoBERTa")
