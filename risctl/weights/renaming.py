@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -61,3 +61,14 @@ def renamed_state(
         listed = "; ".join(f"{len(names)} {kind}: {', '.join(names)}" for kind, names in kinds if names)
         raise CheckpointError(f"{source} is of another model: {listed}")
     return state
+
+
+def count_numbered(names: Iterable[str], pattern: str) -> int:
+    """Returns how many numbered parts a checkpoint has: one more than the highest number that `pattern` captures.
+
+    Args:
+        names: The names of its tensors.
+        pattern: Matches the beginning of a name; its first group is the number.
+    """
+    matches = [re.match(pattern, name) for name in names]
+    return max((int(match[1]) for match in matches if match), default=-1) + 1

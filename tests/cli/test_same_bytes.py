@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from helpers.command_line import Run
 from helpers.published_zsi import WORDS, write_checkpoint, write_vectors
+from helpers.small_models import SMALL_VLT
 from helpers.terminal import Screen, stderr_on
 from helpers.tiny import tiny_store
 from helpers.tiny_clip import write_hugging_face
@@ -22,24 +23,10 @@ from PIL import Image
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals")
 
-RECIPE = """
-name: small
-model:
-  system: vlt
-  input_size: 64
-  max_words: 4
-  queries: 2
-  hidden: 8
-  heads: 2
-  encoder_layers: 1
-  decoder_layers: 1
-  feed_forward: 8
-  fusion_channels: 8
-  visual: {name: small_cnn}
-  text: {hidden: 8, dim: 8}
-data: {store: tiny.h5, batch_size: 5, workers: 0}
-optim: {lr: 0.01}
-train: {epochs: 1, eval_limit: 2}
+RECIPE = f"""{SMALL_VLT}
+data: {{store: tiny.h5, batch_size: 5, workers: 0}}
+optim: {{lr: 0.01}}
+train: {{epochs: 1, eval_limit: 2}}
 """
 COMMANDS = {
     "zeroshot predict": "zeroshot predict a.png b.png cup box --proposals boxes.npz --clip clip",

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from helpers.published_shapes import Shapes, attention, linear, norm
 from torch import Tensor
-
-Shapes = dict[str, tuple[int, ...]]
 
 
 def cris_shapes(
@@ -33,28 +32,28 @@ def cris_shapes(
     _resnet(shapes, layers, channels, projection, grid)
     for number in range(text_layers):
         block = f"backbone.transformer.resblocks.{number}"
-        _attention(shapes, f"{block}.attn", width)
-        _norm(shapes, f"{block}.ln_1", width)
-        _linear(shapes, f"{block}.mlp.c_fc", width, 4 * width)
-        _linear(shapes, f"{block}.mlp.c_proj", 4 * width, width)
-        _norm(shapes, f"{block}.ln_2", width)
+        attention(shapes, f"{block}.attn.", width)
+        norm(shapes, f"{block}.ln_1", width)
+        linear(shapes, f"{block}.mlp.c_fc", width, 4 * width)
+        linear(shapes, f"{block}.mlp.c_proj", 4 * width, width)
+        norm(shapes, f"{block}.ln_2", width)
     shapes["backbone.token_embedding.weight"] = (vocabulary, width)
-    _norm(shapes, "backbone.ln_final", width)
+    norm(shapes, "backbone.ln_final", width)
     _neck(shapes, channels, projection, hidden)
     for number in range(decoder_layers):
         layer = f"decoder.layers.{number}"
         for name in ("self_attn_norm", "cross_attn_norm", "norm1", "norm2", "norm3"):
-            _norm(shapes, f"{layer}.{name}", hidden)
-        _attention(shapes, f"{layer}.self_attn", hidden)
-        _attention(shapes, f"{layer}.multihead_attn", hidden)
-        _linear(shapes, f"{layer}.ffn.0", hidden, feed_forward)
-        _norm(shapes, f"{layer}.ffn.3", feed_forward)
-        _linear(shapes, f"{layer}.ffn.4", feed_forward, hidden)
-    _norm(shapes, "decoder.norm", hidden)
+            norm(shapes, f"{layer}.{name}", hidden)
+        attention(shapes, f"{layer}.self_attn.", hidden)
+        attention(shapes, f"{layer}.multihead_attn.", hidden)
+        linear(shapes, f"{layer}.ffn.0", hidden, feed_forward)
+        norm(shapes, f"{layer}.ffn.3", feed_forward)
+        linear(shapes, f"{layer}.ffn.4", feed_forward, hidden)
+    norm(shapes, "decoder.norm", hidden)
     _block(shapes, "proj.vis.1", hidden, hidden, 3)
     _block(shapes, "proj.vis.3", hidden, hidden // 2, 3)
     shapes |= {"proj.vis.4.weight": (hidden // 2, hidden // 2, 1, 1), "proj.vis.4.bias": (hidden // 2,)}
-    _linear(shapes, "proj.txt", projection, hidden // 2 * 9 + 1)
+    linear(shapes, "proj.txt", projection, hidden // 2 * 9 + 1)
     return shapes
 
 
@@ -101,7 +100,7 @@ def _resnet(shapes: Shapes, layers: Sequence[int], channels: int, projection: in
             inputs = 4 * inner
     shapes[f"{visual}.attnpool.positional_embedding"] = (grid * grid + 1, inputs)
     for name, outputs in (("k_proj", inputs), ("q_proj", inputs), ("v_proj", inputs), ("c_proj", projection)):
-        _linear(shapes, f"{visual}.attnpool.{name}", inputs, outputs)
+        linear(shapes, f"{visual}.attnpool.{name}", inputs, outputs)
     shapes[f"{visual}.attnpool.connect.0.weight"] = (projection, inputs, 1, 1)
     _batch_norm(shapes, f"{visual}.attnpool.connect.1", projection)
 
@@ -135,16 +134,3 @@ def _batch_norm(shapes: Shapes, name: str, width: int) -> None:
     for leaf in ("weight", "bias", "running_mean", "running_var"):
         shapes[f"{name}.{leaf}"] = (width,)
     shapes[f"{name}.num_batches_tracked"] = ()
-
-
-def _norm(shapes: Shapes, name: str, width: int) -> None:
-    shapes |= {f"{name}.weight": (width,), f"{name}.bias": (width,)}
-
-
-def _linear(shapes: Shapes, name: str, inputs: int, outputs: int) -> None:
-    shapes |= {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
-
-
-def _attention(shapes: Shapes, name: str, width: int) -> None:
-    shapes |= {f"{name}.in_proj_weight": (3 * width, width), f"{name}.in_proj_bias": (3 * width,)}
-    _linear(shapes, f"{name}.out_proj", width, width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-Shapes = dict[str, tuple[int, ...]]
+from helpers.published_shapes import Shapes, attention, linear, norm
 
 RESNETS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 SWINS = {
@@ -45,53 +45,40 @@ def referformer_shapes(
         encoder, decoder = (f"transformer.{part}.layers.{number}." for part in ("encoder", "decoder"))
         _deformable(shapes, f"{encoder}self_attn.", hidden)
         _deformable(shapes, f"{decoder}cross_attn.", hidden)
-        _attention(shapes, f"{decoder}self_attn.", hidden)
+        attention(shapes, f"{decoder}self_attn.", hidden)
         for prefix, norms in ((encoder, 2), (decoder, 3)):
             _block(shapes, prefix, hidden, feed_forward, norms=norms)
         for top in ("transformer.decoder.bbox_embed.", "bbox_embed."):
             for layer, outputs in enumerate((hidden, hidden, 4)):
-                _linear(shapes, f"{top}{number}.layers.{layer}", hidden, outputs)
-        _linear(shapes, f"class_embed.{number}", hidden, classes)
-    _linear(shapes, "transformer.reference_points", hidden, 2)
+                linear(shapes, f"{top}{number}.layers.{layer}", hidden, outputs)
+        linear(shapes, f"class_embed.{number}", hidden, classes)
+    linear(shapes, "transformer.reference_points", hidden, 2)
     shapes["query_embed.weight"] = (queries, hidden)
     backbone, channels = _resnet(backbone) if backbone in RESNETS else _swin(backbone)
     shapes |= {f"backbone.0.body.{name}": shape for name, shape in backbone.items()}
     for level, (inputs, kernel) in enumerate(((channels[1], 1), (channels[2], 1), (channels[3], 1), (channels[3], 3))):
         shapes[f"input_proj.{level}.0.weight"] = (hidden, inputs, kernel, kernel)
         shapes[f"input_proj.{level}.0.bias"] = (hidden,)
-        _norm(shapes, f"input_proj.{level}.1", hidden)
+        norm(shapes, f"input_proj.{level}.1", hidden)
     _roberta(shapes, text_layers, text_width, words)
-    _linear(shapes, "resizer.fc", text_width, hidden)
-    _norm(shapes, "resizer.layer_norm", hidden)
-    _attention(shapes, "fusion_module.multihead_attn.", hidden)
+    linear(shapes, "resizer.fc", text_width, hidden)
+    norm(shapes, "resizer.layer_norm", hidden)
+    attention(shapes, "fusion_module.multihead_attn.", hidden)
     for stage in (1, 2, 3, 4):
         inputs = channels[0] if stage == 1 else hidden
         shapes[f"pixel_decoder.adapter_{stage}.weight"] = (hidden, inputs, 1, 1)
         shapes[f"pixel_decoder.layer_{stage}.weight"] = (hidden, hidden, 3, 3)
         for part in ("adapter", "layer"):
-            _norm(shapes, f"pixel_decoder.{part}_{stage}.norm", hidden)
+            norm(shapes, f"pixel_decoder.{part}_{stage}.norm", hidden)
         block = f"pixel_decoder.cross_attn_{stage}."
-        _attention(shapes, f"{block}self_attn.", hidden)
-        _attention(shapes, f"{block}multihead_attn.", hidden)
+        attention(shapes, f"{block}self_attn.", hidden)
+        attention(shapes, f"{block}multihead_attn.", hidden)
         _block(shapes, block, hidden, feed_forward, norms=3)
     shapes["pixel_decoder.mask_features.weight"] = (hidden, hidden, 3, 3)
     shapes["pixel_decoder.mask_features.bias"] = (hidden,)
     for layer, outputs in enumerate((hidden, hidden, (hidden + 2) * 8 + 64 + 8 + 8 + 8 + 1)):
-        _linear(shapes, f"controller.layers.{layer}", hidden, outputs)
+        linear(shapes, f"controller.layers.{layer}", hidden, outputs)
     return shapes
-
-
-def _linear(shapes: Shapes, name: str, inputs: int, outputs: int) -> None:
-    shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (outputs, inputs), (outputs,)
-
-
-def _norm(shapes: Shapes, name: str, channels: int) -> None:
-    shapes[f"{name}.weight"] = shapes[f"{name}.bias"] = (channels,)
-
-
-def _attention(shapes: Shapes, prefix: str, hidden: int) -> None:
-    shapes[f"{prefix}in_proj_weight"], shapes[f"{prefix}in_proj_bias"] = (3 * hidden, hidden), (3 * hidden,)
-    _linear(shapes, f"{prefix}out_proj", hidden, hidden)
 
 
 def _deformable(shapes: Shapes, prefix: str, hidden: int) -> None:
@@ -101,14 +88,14 @@ def _deformable(shapes: Shapes, prefix: str, hidden: int) -> None:
         ("value_proj", hidden),
         ("output_proj", hidden),
     ):
-        _linear(shapes, prefix + name, hidden, outputs)
+        linear(shapes, prefix + name, hidden, outputs)
 
 
 def _block(shapes: Shapes, prefix: str, hidden: int, feed_forward: int, *, norms: int) -> None:
-    _linear(shapes, f"{prefix}linear1", hidden, feed_forward)
-    _linear(shapes, f"{prefix}linear2", feed_forward, hidden)
+    linear(shapes, f"{prefix}linear1", hidden, feed_forward)
+    linear(shapes, f"{prefix}linear2", feed_forward, hidden)
     for number in range(1, norms + 1):
-        _norm(shapes, f"{prefix}norm{number}", hidden)
+        norm(shapes, f"{prefix}norm{number}", hidden)
 
 
 def _resnet(backbone: str) -> tuple[Shapes, tuple[int, ...]]:
@@ -143,26 +130,26 @@ def _swin(backbone: str) -> tuple[Shapes, tuple[int, ...]]:
         "patch_embed.proj.weight": (width, 3, 1, 4, 4) if video else (width, 3, 4, 4),
         "patch_embed.proj.bias": (width,),
     }
-    _norm(shapes, "patch_embed.norm", width)
+    norm(shapes, "patch_embed.norm", width)
     cells, places = (392, 15 * 13 * 13) if video else (49, 13 * 13)
     for stage, blocks in enumerate(depths):
         channels = width * 2**stage
         for block in range(blocks):
             prefix = f"layers.{stage}.blocks.{block}."
-            _norm(shapes, f"{prefix}norm1", channels)
+            norm(shapes, f"{prefix}norm1", channels)
             shapes[f"{prefix}attn.relative_position_bias_table"] = (places, channels // 32)
             shapes[f"{prefix}attn.relative_position_index"] = (cells, cells)
-            _linear(shapes, f"{prefix}attn.qkv", channels, 3 * channels)
-            _linear(shapes, f"{prefix}attn.proj", channels, channels)
-            _norm(shapes, f"{prefix}norm2", channels)
-            _linear(shapes, f"{prefix}mlp.fc1", channels, 4 * channels)
-            _linear(shapes, f"{prefix}mlp.fc2", 4 * channels, channels)
+            linear(shapes, f"{prefix}attn.qkv", channels, 3 * channels)
+            linear(shapes, f"{prefix}attn.proj", channels, channels)
+            norm(shapes, f"{prefix}norm2", channels)
+            linear(shapes, f"{prefix}mlp.fc1", channels, 4 * channels)
+            linear(shapes, f"{prefix}mlp.fc2", 4 * channels, channels)
         if stage < 3:
             merge = f"downsamples.{stage}." if video else f"layers.{stage}.downsample."
             shapes[f"{merge}reduction.weight"] = (2 * channels, 4 * channels)
-            _norm(shapes, f"{merge}norm", 4 * channels)
+            norm(shapes, f"{merge}norm", 4 * channels)
         if not video:
-            _norm(shapes, f"norm{stage}", channels)
+            norm(shapes, f"norm{stage}", channels)
     return shapes, tuple(width * 2**stage for stage in range(4))
 
 
@@ -170,14 +157,14 @@ def _roberta(shapes: Shapes, layers: int, width: int, words: int) -> None:
     prefix = "text_encoder.embeddings."
     for name, rows in (("word", words), ("token_type", 1), ("position", 514)):
         shapes[f"{prefix}{name}_embeddings.weight"] = (rows, width)
-    _norm(shapes, f"{prefix}LayerNorm", width)
+    norm(shapes, f"{prefix}LayerNorm", width)
     for layer in range(layers):
         prefix = f"text_encoder.encoder.layer.{layer}."
         for name in ("query", "key", "value"):
-            _linear(shapes, f"{prefix}attention.self.{name}", width, width)
-        _linear(shapes, f"{prefix}attention.output.dense", width, width)
-        _norm(shapes, f"{prefix}attention.output.LayerNorm", width)
-        _linear(shapes, f"{prefix}intermediate.dense", width, 4 * width)
-        _linear(shapes, f"{prefix}output.dense", 4 * width, width)
-        _norm(shapes, f"{prefix}output.LayerNorm", width)
-    _linear(shapes, "text_encoder.pooler.dense", width, width)
+            linear(shapes, f"{prefix}attention.self.{name}", width, width)
+        linear(shapes, f"{prefix}attention.output.dense", width, width)
+        norm(shapes, f"{prefix}attention.output.LayerNorm", width)
+        linear(shapes, f"{prefix}intermediate.dense", width, 4 * width)
+        linear(shapes, f"{prefix}output.dense", 4 * width, width)
+        norm(shapes, f"{prefix}output.LayerNorm", width)
+    linear(shapes, "text_encoder.pooler.dense", width, width)

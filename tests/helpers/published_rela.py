@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from helpers.published_referformer import RESNETS
-
-Shapes = dict[str, tuple[int, ...]]
+from helpers.published_shapes import Shapes, attention, linear, norm
 
 SWINS = {"swin_t": (96, (2, 2, 6, 2)), "swin_s": (96, (2, 2, 18, 2)), "swin_b": (128, (2, 2, 18, 2))}
 """Width and blocks of the stages."""
@@ -35,35 +34,22 @@ def rela_shapes(
     return shapes
 
 
-def _linear(shapes: Shapes, name: str, inputs: int, outputs: int) -> None:
-    shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (outputs, inputs), (outputs,)
-
-
-def _norm(shapes: Shapes, name: str, channels: int) -> None:
-    shapes[f"{name}.weight"] = shapes[f"{name}.bias"] = (channels,)
-
-
-def _attention(shapes: Shapes, prefix: str, hidden: int) -> None:
-    shapes[f"{prefix}in_proj_weight"], shapes[f"{prefix}in_proj_bias"] = (3 * hidden, hidden), (3 * hidden,)
-    _linear(shapes, f"{prefix}out_proj", hidden, hidden)
-
-
 def _swin(shapes: Shapes, width: int, depths: tuple[int, ...], *, window: int, words: int) -> tuple[int, int, int, int]:
     shapes |= {"backbone.patch_embed.proj.weight": (width, 3, 4, 4), "backbone.patch_embed.proj.bias": (width,)}
-    _norm(shapes, "backbone.patch_embed.norm", width)
+    norm(shapes, "backbone.patch_embed.norm", width)
     for stage, blocks in enumerate(depths):
         channels = width * 2**stage
         top = f"backbone.layers.{stage}."
         for block in range(blocks):
             prefix = f"{top}blocks.{block}."
-            _norm(shapes, f"{prefix}norm1", channels)
+            norm(shapes, f"{prefix}norm1", channels)
             shapes[f"{prefix}attn.relative_position_bias_table"] = ((2 * window - 1) ** 2, channels // 32)
             shapes[f"{prefix}attn.relative_position_index"] = (window**2, window**2)
-            _linear(shapes, f"{prefix}attn.qkv", channels, 3 * channels)
-            _linear(shapes, f"{prefix}attn.proj", channels, channels)
-            _norm(shapes, f"{prefix}norm2", channels)
-            _linear(shapes, f"{prefix}mlp.fc1", channels, 4 * channels)
-            _linear(shapes, f"{prefix}mlp.fc2", 4 * channels, channels)
+            linear(shapes, f"{prefix}attn.qkv", channels, 3 * channels)
+            linear(shapes, f"{prefix}attn.proj", channels, channels)
+            norm(shapes, f"{prefix}norm2", channels)
+            linear(shapes, f"{prefix}mlp.fc1", channels, 4 * channels)
+            linear(shapes, f"{prefix}mlp.fc2", 4 * channels, channels)
         for name, inputs in (
             ("vis_project", channels),
             ("image_lang_att.f_key", words),
@@ -77,8 +63,8 @@ def _swin(shapes: Shapes, width: int, depths: tuple[int, ...], *, window: int, w
         if stage < 3:
             shapes[f"{top}res_gate.0.weight"] = shapes[f"{top}res_gate.2.weight"] = (channels, channels)
             shapes[f"{top}downsample.reduction.weight"] = (2 * channels, 4 * channels)
-            _norm(shapes, f"{top}downsample.norm", 4 * channels)
-        _norm(shapes, f"backbone.norm{stage}", channels)
+            norm(shapes, f"{top}downsample.norm", 4 * channels)
+        norm(shapes, f"backbone.norm{stage}", channels)
     return width, 2 * width, 4 * width, 8 * width
 
 
@@ -108,7 +94,7 @@ def _pixel_decoder(shapes: Shapes, channels: tuple[int, int, int, int], hidden: 
     for number, inputs in enumerate(reversed(channels[1:])):
         shapes[f"{top}input_proj.{number}.0.weight"] = (hidden, inputs, 1, 1)
         shapes[f"{top}input_proj.{number}.0.bias"] = (hidden,)
-        _norm(shapes, f"{top}input_proj.{number}.1", hidden)
+        norm(shapes, f"{top}input_proj.{number}.1", hidden)
     shapes[f"{top}transformer.level_embed"] = (3, hidden)
     for number in range(layers):
         prefix = f"{top}transformer.encoder.layers.{number}."
@@ -118,54 +104,54 @@ def _pixel_decoder(shapes: Shapes, channels: tuple[int, int, int, int], hidden: 
             ("value_proj", hidden),
             ("output_proj", hidden),
         ):
-            _linear(shapes, f"{prefix}self_attn.{name}", hidden, outputs)
-        _norm(shapes, f"{prefix}norm1", hidden)
-        _linear(shapes, f"{prefix}linear1", hidden, 1024)
-        _linear(shapes, f"{prefix}linear2", 1024, hidden)
-        _norm(shapes, f"{prefix}norm2", hidden)
+            linear(shapes, f"{prefix}self_attn.{name}", hidden, outputs)
+        norm(shapes, f"{prefix}norm1", hidden)
+        linear(shapes, f"{prefix}linear1", hidden, 1024)
+        linear(shapes, f"{prefix}linear2", 1024, hidden)
+        norm(shapes, f"{prefix}norm2", hidden)
     shapes[f"{top}mask_features.weight"], shapes[f"{top}mask_features.bias"] = (256, hidden, 1, 1), (256,)
     shapes[f"{top}adapter_1.weight"], shapes[f"{top}layer_1.weight"] = (
         (hidden, channels[0], 1, 1),
         (hidden, hidden, 3, 3),
     )
     for name in ("adapter_1", "layer_1"):
-        _norm(shapes, f"{top}{name}.norm", hidden)
+        norm(shapes, f"{top}{name}.norm", hidden)
 
 
 def _predictor(shapes: Shapes, hidden: int, feed_forward: int, *, layers: int, regions: int, words: int) -> None:
     top = "sem_seg_head.predictor."
     shapes[f"{top}lang_weight"] = ()
     for number in range(layers):
-        _attention(shapes, f"{top}RLA_vision.{number}.self_attn.", hidden)
-        _attention(shapes, f"{top}RIA_layers.{number}.multihead_attn.", hidden)
-        _linear(shapes, f"{top}transformer_ffn_layers.{number}.linear1", hidden, feed_forward)
-        _linear(shapes, f"{top}transformer_ffn_layers.{number}.linear2", feed_forward, hidden)
+        attention(shapes, f"{top}RLA_vision.{number}.self_attn.", hidden)
+        attention(shapes, f"{top}RIA_layers.{number}.multihead_attn.", hidden)
+        linear(shapes, f"{top}transformer_ffn_layers.{number}.linear1", hidden, feed_forward)
+        linear(shapes, f"{top}transformer_ffn_layers.{number}.linear2", feed_forward, hidden)
         for name in ("RLA_vision", "RIA_layers", "transformer_ffn_layers"):
-            _norm(shapes, f"{top}{name}.{number}.norm", hidden)
-    _norm(shapes, f"{top}decoder_norm", hidden)
+            norm(shapes, f"{top}{name}.{number}.norm", hidden)
+    norm(shapes, f"{top}decoder_norm", hidden)
     for name, rows in (("query_feat", regions), ("query_embed", regions), ("level_embed", 3)):
         shapes[f"{top}{name}.weight"] = (rows, hidden)
     shapes[f"{top}lang_proj.weight"] = (hidden, words)
-    _attention(shapes, f"{top}RLA_lang_att.multihead_attn.", hidden)
-    _norm(shapes, f"{top}RLA_lang_att.norm", hidden)
-    _linear(shapes, f"{top}minimap_embed", hidden, 2)
+    attention(shapes, f"{top}RLA_lang_att.multihead_attn.", hidden)
+    norm(shapes, f"{top}RLA_lang_att.norm", hidden)
+    linear(shapes, f"{top}minimap_embed", hidden, 2)
     for number, outputs in enumerate((hidden, 2)):
-        _linear(shapes, f"{top}nt_embed.layers.{number}", hidden, outputs)
+        linear(shapes, f"{top}nt_embed.layers.{number}", hidden, outputs)
     for number, outputs in enumerate((hidden, hidden, 256)):
-        _linear(shapes, f"{top}mask_embed.layers.{number}", hidden, outputs)
+        linear(shapes, f"{top}mask_embed.layers.{number}", hidden, outputs)
 
 
 def _bert(shapes: Shapes, layers: int, width: int, words: int) -> None:
     prefix = "text_encoder.embeddings."
     for name, rows in (("word", words), ("position", 512), ("token_type", 2)):
         shapes[f"{prefix}{name}_embeddings.weight"] = (rows, width)
-    _norm(shapes, f"{prefix}LayerNorm", width)
+    norm(shapes, f"{prefix}LayerNorm", width)
     for layer in range(layers):
         prefix = f"text_encoder.encoder.layer.{layer}."
         for name in ("query", "key", "value"):
-            _linear(shapes, f"{prefix}attention.self.{name}", width, width)
-        _linear(shapes, f"{prefix}attention.output.dense", width, width)
-        _norm(shapes, f"{prefix}attention.output.LayerNorm", width)
-        _linear(shapes, f"{prefix}intermediate.dense", width, 4 * width)
-        _linear(shapes, f"{prefix}output.dense", 4 * width, width)
-        _norm(shapes, f"{prefix}output.LayerNorm", width)
+            linear(shapes, f"{prefix}attention.self.{name}", width, width)
+        linear(shapes, f"{prefix}attention.output.dense", width, width)
+        norm(shapes, f"{prefix}attention.output.LayerNorm", width)
+        linear(shapes, f"{prefix}intermediate.dense", width, 4 * width)
+        linear(shapes, f"{prefix}output.dense", 4 * width, width)
+        norm(shapes, f"{prefix}output.LayerNorm", width)

@@ -91,3 +91,22 @@ def recipe_of(model: dict[str, Any]) -> Recipe:
     """Return a recipe with the section `model`, about a store that does not exist."""
     mapping = {"name": "small", "model": model, "data": {"store": "none.h5"}, "train": {"epochs": 1}}
     return parse_recipe(mapping, source="test")
+
+
+SMALL_VLT = """
+name: small
+model:
+  system: vlt
+  input_size: 64
+  max_words: 4
+  queries: 2
+  hidden: 8
+  heads: 2
+  encoder_layers: 1
+  decoder_layers: 1
+  feed_forward: 8
+  fusion_channels: 8
+  visual: {name: small_cnn}
+  text: {hidden: 8, dim: 8}
+"""
+"""The first sections of a recipe that trains in a second."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from comparison import Row
+from helpers.brush import decoded_brush
 from PIL import Image
 
 from risctl.data.formats.annotated import AnnotatedMask, crop_box
@@ -51,26 +52,6 @@ def rows(case: dict[str, Any], arrays: Mapping[str, np.ndarray], folder: Path) -
         }
         for encoding, value in found.items():
             yield f"{name}.{encoding}", float(value != wanted[encoding]), 0.0
-
-
-def decoded_brush(data: list[int]) -> list[int]:
-    """Return the values of Label Studio's run lengths, read bit by bit."""
-    bits = "".join(f"{byte:08b}" for byte in data)
-    place = 0
-
-    def take(count: int) -> int:
-        nonlocal place
-        place += count
-        return int(bits[place - count : place], 2)
-
-    count, size = take(32), take(5) + 1
-    sizes = [take(4) + 1 for _ in range(4)]
-    values: list[int] = []
-    while len(values) < count:
-        equal = take(1)
-        length = take(sizes[take(2)]) + 1
-        values += [take(size)] * length if equal else [take(size) for _ in range(length)]
-    return values
 
 
 def _png(text: str) -> list[list[bool]]:

@@ -13,6 +13,7 @@ from risctl.core.encoders.clip_weights import HEAD_CHANNELS, blocks_in, stages_i
 from risctl.core.encoders.visual.clip_resnet_maps import NUMBERS
 from risctl.errors import CheckpointError, nearest
 from risctl.weights.pytorch_file import read_state
+from risctl.weights.renaming import count_numbered
 
 _BACKBONE = "backbone."
 _CONNECT = "backbone.visual.attnpool.connect."
@@ -87,7 +88,7 @@ def cris_model(state: Mapping[str, Tensor], *, source: Path) -> dict[str, Any]:
     return {
         "system": "cris",
         "hidden": shape("neck.f2_v_proj.0.weight", 4)[0],
-        "decoder_layers": _count(state, r"decoder\.layers\.(\d+)\."),
+        "decoder_layers": count_numbered(state, r"decoder\.layers\.(\d+)\."),
         "feed_forward": shape("decoder.layers.0.ffn.0.weight", 2)[0],
         "visual": {"name": _backbone(state, shape, source=source)},
         "text": {
@@ -154,8 +155,3 @@ def _backbone(state: Mapping[str, Tensor], shape: Any, *, source: Path) -> str:
         f"{source}: expected one of CLIP's ResNets ({', '.join(NUMBERS)}), got one of {'-'.join(map(str, layers))} "
         f"blocks, {channels} channels, an embedding of {width} and an input of {resolution}"
     )
-
-
-def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    matches = [re.match(pattern, name) for name in state]
-    return max((int(match[1]) for match in matches if match), default=-1) + 1

@@ -15,7 +15,7 @@ from torch import Tensor
 from risctl.core.fusion.language_names import CONSTANTS, as_linear, language_backbone_name
 from risctl.errors import CheckpointError
 from risctl.weights.pytorch_file import read_pytorch, state_of
-from risctl.weights.renaming import renamed_state
+from risctl.weights.renaming import count_numbered, renamed_state
 
 _WHAT = "a LAVT checkpoint"
 _TEXT = "text_encoder."
@@ -85,7 +85,7 @@ def lavt_model(
         return tuple(state[name].shape)
 
     width = shape("backbone.patch_embed.proj.weight", 4)[0]
-    blocks = _count(state, r"backbone\.layers\.2\.blocks\.(\d+)\.")
+    blocks = count_numbered(state, r"backbone\.layers\.2\.blocks\.(\d+)\.")
     if (width, blocks) not in _SIZES:
         raise CheckpointError(
             f"{source}: the backbone, {width} channels and {blocks} blocks in its third stage, is none of "
@@ -105,7 +105,7 @@ def lavt_model(
         "text": {
             "name": "bert",
             "weights": None,
-            "layers": _count(state, rf"{re.escape(_TEXT)}encoder\.layer\.(\d+)\."),
+            "layers": count_numbered(state, rf"{re.escape(_TEXT)}encoder\.layer\.(\d+)\."),
             "width": text_width,
             "heads": max(1, text_width // _BERT_HEAD),
             "feed_forward": shape(f"{_TEXT}encoder.layer.0.intermediate.dense.weight", 2)[0],
@@ -149,8 +149,3 @@ def _heads(text: Any) -> tuple[int, ...] | None:
     if not isinstance(text, str) or not re.fullmatch(r"\d{1,2}(-\d{1,2}){3}", text):
         return None
     return tuple(int(part) for part in text.split("-"))
-
-
-def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    matches = [re.match(pattern, name) for name in state]
-    return max((int(match[1]) for match in matches if match), default=-1) + 1

@@ -14,7 +14,7 @@ from risctl.core.encoders.visual.swin_names import swin_name
 from risctl.core.fusion.deformable_transformer import PUBLISHED_ENCODER_NAMES
 from risctl.errors import CheckpointError
 from risctl.weights.pytorch_file import read_state
-from risctl.weights.renaming import renamed_state
+from risctl.weights.renaming import count_numbered, renamed_state
 
 _DECODER = {
     "cross_attn.sampling_offsets": "attention.offsets",
@@ -97,8 +97,8 @@ def referformer_model(state: Mapping[str, Tensor], *, source: Path) -> dict[str,
         "classes": shape("class_embed.0.weight")[0],
         "hidden": hidden,
         "heads": heads,
-        "encoder_layers": _count(state, r"transformer\.encoder\.layers\.(\d+)\."),
-        "decoder_layers": _count(state, r"transformer\.decoder\.layers\.(\d+)\."),
+        "encoder_layers": count_numbered(state, r"transformer\.encoder\.layers\.(\d+)\."),
+        "decoder_layers": count_numbered(state, r"transformer\.decoder\.layers\.(\d+)\."),
         "feed_forward": feed_forward,
         "points": shape("transformer.encoder.layers.0.self_attn.attention_weights.weight")[0] // (heads * levels),
         "mask_channels": shape("pixel_decoder.mask_features.weight")[0],
@@ -106,7 +106,7 @@ def referformer_model(state: Mapping[str, Tensor], *, source: Path) -> dict[str,
         "text": {
             "tokens": "roberta-base",
             "weights": None,
-            "layers": _count(state, r"text_encoder\.encoder\.layer\.(\d+)\."),
+            "layers": count_numbered(state, r"text_encoder\.encoder\.layer\.(\d+)\."),
             "width": width,
             "heads": max(1, width // 64),
             "feed_forward": shape("text_encoder.encoder.layer.0.intermediate.dense.weight")[0],
@@ -176,20 +176,15 @@ def _replaced(rest: str, table: Mapping[str, str], prefix: str) -> str | None:
     return None
 
 
-def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    matches = [re.match(pattern, name) for name in state]
-    return max((int(match[1]) for match in matches if match), default=-1) + 1
-
-
 def _backbone(state: Mapping[str, Tensor], *, source: Path) -> str:
     if f"{_BODY}layer1.0.conv1.weight" in state:
-        blocks = _count(state, rf"{re.escape(_BODY)}layer3\.(\d+)\.")
+        blocks = count_numbered(state, rf"{re.escape(_BODY)}layer3\.(\d+)\.")
         for name, depth in (("resnet50", 6), ("resnet101", 23)):
             if blocks == depth:
                 return name
     elif f"{_BODY}patch_embed.proj.weight" in state:
         patches = state[f"{_BODY}patch_embed.proj.weight"]
-        blocks = _count(state, rf"{re.escape(_BODY)}layers\.2\.blocks\.(\d+)\.")
+        blocks = count_numbered(state, rf"{re.escape(_BODY)}layers\.2\.blocks\.(\d+)\.")
         size = "t" if blocks == 6 else _WIDTHS.get(patches.shape[0])
         if size is not None:
             return f"{'video_' if patches.ndim == 5 else ''}swin_{size}"

@@ -14,7 +14,7 @@ from risctl.core.fusion.deformable_transformer import PUBLISHED_ENCODER_NAMES
 from risctl.core.fusion.language_names import CONSTANTS, as_linear, language_backbone_name
 from risctl.errors import CheckpointError
 from risctl.weights.pytorch_file import read_pytorch, state_of
-from risctl.weights.renaming import renamed_state
+from risctl.weights.renaming import count_numbered, renamed_state
 
 _PIXELS, _REGIONS = "sem_seg_head.pixel_decoder.", "sem_seg_head.predictor."
 _HEADS = 8
@@ -116,18 +116,18 @@ def rela_model(state: Mapping[str, Tensor], *, source: Path) -> dict[str, Any]:
         "regions": side,
         "hidden": hidden,
         "heads": _HEADS,
-        "pixel_layers": _count(state, _ENCODER.pattern),
+        "pixel_layers": count_numbered(state, _ENCODER.pattern),
         "pixel_feed_forward": shape(f"{_PIXELS}transformer.encoder.layers.0.linear1.weight", 2)[0],
         "points": weights // (_HEADS * levels),
         "mask_channels": shape(f"{_PIXELS}mask_features.weight", 4)[0],
-        "layers": _count(state, rf"{re.escape(_REGIONS)}RIA_layers\.(\d+)\."),
+        "layers": count_numbered(state, rf"{re.escape(_REGIONS)}RIA_layers\.(\d+)\."),
         "feed_forward": shape(f"{_REGIONS}transformer_ffn_layers.0.linear1.weight", 2)[0],
         "visual": visual,
         "language_gates": visual["name"].startswith("swin_"),
         "text": {
             "name": "bert",
             "weights": None,
-            "layers": _count(state, r"text_encoder\.encoder\.layer\.(\d+)\."),
+            "layers": count_numbered(state, r"text_encoder\.encoder\.layer\.(\d+)\."),
             "width": words[1],
             "heads": max(1, words[1] // 64),
             "feed_forward": shape("text_encoder.encoder.layer.0.intermediate.dense.weight", 2)[0],
@@ -138,7 +138,7 @@ def rela_model(state: Mapping[str, Tensor], *, source: Path) -> dict[str, Any]:
 def _backbone(state: Mapping[str, Tensor], *, source: Path) -> dict[str, Any]:
     if "backbone.patch_embed.proj.weight" in state:
         width = state["backbone.patch_embed.proj.weight"].shape[0]
-        depth = _count(state, r"backbone\.layers\.2\.blocks\.(\d+)\.")
+        depth = count_numbered(state, r"backbone\.layers\.2\.blocks\.(\d+)\.")
         size = "s" if (width, depth) == (96, 18) else _WIDTHS.get(width, "")
         numbers = NUMBERS.get(f"swin_{size}")
         table = state.get("backbone.layers.0.blocks.0.attn.relative_position_bias_table")
@@ -148,7 +148,7 @@ def _backbone(state: Mapping[str, Tensor], *, source: Path) -> dict[str, Any]:
             )
         # A window of n has (2n - 1)² relative positions.
         return {"name": f"swin_{size}", "window": (round(len(table) ** 0.5) + 1) // 2}
-    blocks = _count(state, r"backbone\.res4\.(\d+)\.")
+    blocks = count_numbered(state, r"backbone\.res4\.(\d+)\.")
     if "backbone.stem.conv1.weight" in state and blocks in (6, 23):
         return {"name": "resnet50" if blocks == 6 else "resnet101"}
     raise CheckpointError(f"{source} is no ReLA checkpoint: expected a Swin or a ResNet under backbone.")
@@ -192,8 +192,3 @@ def our_name(name: str) -> str | None:
             return match.expand(prefix) + name[match.end() :]
     swin = language_backbone_name(name.removeprefix("backbone.")) if name.startswith("backbone.") else None
     return None if swin is None else f"visual.{swin}"
-
-
-def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    found = [int(match[1]) for name in state if (match := re.match(pattern, name))]
-    return max(found, default=-1) + 1

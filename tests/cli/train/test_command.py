@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.small_models import SMALL_VLT
 from helpers.tiny import assert_same_tensors, tiny_store, weights_of
 from typer.testing import CliRunner, Result
 
@@ -21,24 +22,10 @@ from risctl.data.store.writer import write_store
 from risctl.errors import RisctlError, UsageError
 from risctl.recipe.shipped import shipped_ablations
 
-RECIPE = """
-name: small
-model:
-  system: vlt
-  input_size: 64
-  max_words: 4
-  queries: 2
-  hidden: 8
-  heads: 2
-  encoder_layers: 1
-  decoder_layers: 1
-  feed_forward: 8
-  fusion_channels: 8
-  visual: {name: small_cnn}
-  text: {hidden: 8, dim: 8}
-data: {store: tiny.h5, batch_size: 5, workers: 1}
-optim: {lr: 0.01}
-train: {epochs: 3, log_every: 1, eval_every: 3, eval_limit: 2}
+RECIPE = f"""{SMALL_VLT}
+data: {{store: tiny.h5, batch_size: 5, workers: 1}}
+optim: {{lr: 0.01}}
+train: {{epochs: 3, log_every: 1, eval_every: 3, eval_limit: 2}}
 """
 
 

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from helpers.brush import decoded_brush
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -149,33 +150,13 @@ def test_davis_indices_and_colours(images: list[AnnotatedImage], tmp_path: Path)
 def test_runs_and_brushes_give_any_mask_back(mask: np.ndarray) -> None:
     runs = row_runs(mask)
     assert np.array_equal(np.repeat(np.arange(len(runs)) % 2 == 1, runs), mask.reshape(-1))
-    assert bits_of(brush(mask)) == np.repeat(mask.reshape(-1).astype(int) * 255, 4).tolist()
+    assert decoded_brush(brush(mask)) == np.repeat(mask.reshape(-1).astype(int) * 255, 4).tolist()
     if mask.any():
         points = ring(mask)
         assert points.min() >= 0 and (points.max(0) <= mask.shape[::-1]).all()
         # A ring goes around as much as the mask covers: bridges are walked both ways.
         x, y = points.T
         assert abs(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2 == mask.sum()
-
-
-def bits_of(data: list[int]) -> list[int]:
-    """Reads Label Studio's run lengths."""
-    bits = "".join(f"{byte:08b}" for byte in data)
-    place = 0
-
-    def take(count: int) -> int:
-        nonlocal place
-        place += count
-        return int(bits[place - count : place], 2)
-
-    count, size = take(32), take(5) + 1
-    sizes = [take(4) + 1 for _ in range(4)]
-    values: list[int] = []
-    while len(values) < count:
-        equal = take(1)
-        length = take(sizes[take(2)]) + 1
-        values += [take(size)] * length if equal else [take(size) for _ in range(length)]
-    return values
 
 
 def test_label_studio_s_own_package_reads_the_brush() -> None:
