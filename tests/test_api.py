@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.http_server import running, serve, status
-from helpers.prediction_files import asked, json_lines, shifted_targets
+from helpers.prediction_files import expressions, json_lines, shifted_targets
 from helpers.small_models import VLT
 from helpers.tiny import tiny_store
 from PIL import Image
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("photo.jpg", "table.jpg", *(f"street/{index}.jpg" for index in range(2))):
         Image.fromarray(pixels).save(folder / name)
     store = tiny_store(folder).rename(folder / "data.h5")
-    json_lines(folder, asked(store, "val"), shifted_targets(store, "val")).rename(folder / "masks.jsonl")
+    json_lines(folder, expressions(store, "val"), shifted_targets(store, "val")).rename(folder / "masks.jsonl")
     recipe = parse_recipe(
         {
             "name": "small",

@@ -1,4 +1,4 @@
-"""Writes the checkpoint of a published model whose tokenizer is not in its file: what its importers have in common."""
+"""Builds a published model, fills it with its tensors and writes it as a checkpoint, for the importers of systems."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def score(
         typer.Option(
             "--template",
             metavar="STORE",
-            help="Print what the split of this store asks instead, as JSON Lines for another tool to fill in.",
+            help="Print the expressions of this store's split instead, as JSON Lines for another tool to fill in.",
             show_default=False,
         ),
     ] = None,
@@ -152,7 +152,7 @@ def score(
     field: TextField = "sent" if text_field is None else text_field_of(text_field)
     if template is not None:
         if predictions is not None or data is not None:
-            raise UsageError("--template prints what is asked; leave PREDICTIONS and --data out")
+            raise UsageError("--template prints a store's expressions; leave PREDICTIONS and --data out")
         _print_template(template, split=split, text_field=field)
         return
     if predictions is None or data is None:
@@ -222,8 +222,8 @@ def score(
             )
         finally:
             source.close()
-        told = {**about, **evaluation.to_dict(), "coverage": coverage.to_dict(), **written}
-        console.result(evaluation.to_text(), data=told, as_json=as_json)
+        result = {**about, **evaluation.to_dict(), "coverage": coverage.to_dict(), **written}
+        console.result(evaluation.to_text(), data=result, as_json=as_json)
 
 
 def _print_template(path: Path, *, split: str, text_field: TextField) -> None:

@@ -78,5 +78,5 @@ def score_videos(
         )
     finally:
         submission.close()
-    told = {**about, **report.to_dict(), "coverage": coverage.to_dict(), **written}
-    console.result(report.to_text(), data=told, as_json=as_json)
+    result = {**about, **report.to_dict(), "coverage": coverage.to_dict(), **written}
+    console.result(report.to_text(), data=result, as_json=as_json)

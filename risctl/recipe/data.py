@@ -141,8 +141,8 @@ class BoxGroundingSection(Section):
         default=0,
         ge=0,
         le=10_000_000,
-        description="No-target expressions in each epoch: written about one image, asked of another without such "
-        "things.",
+        description="No-target expressions in each epoch: written about one image, paired with another that "
+        "shows nothing of the kind.",
     )
     box_dropout: Fraction = Field(default=0.1, description="Share of the samples that lose some of their boxes.")
     detector_noise: Fraction = Field(

@@ -21,8 +21,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def masks(store: Path, tmp_path: Path) -> Path:
-    asked = prediction_files.asked(store, "val")
-    return prediction_files.json_lines(tmp_path, asked, prediction_files.shifted_targets(store, "val"))
+    expressions = prediction_files.expressions(store, "val")
+    return prediction_files.json_lines(tmp_path, expressions, prediction_files.shifted_targets(store, "val"))
 
 
 def test_figures_rows_and_report_are_those_of_an_evaluation(

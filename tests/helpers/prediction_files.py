@@ -16,12 +16,12 @@ from risctl.data.store.reader import Store
 from risctl.evaluation.scoring.template import template
 from risctl.vision import rle
 
-Asked = list[dict[str, Any]]
+Expressions = list[dict[str, Any]]
 Masks = Sequence[np.ndarray]
 
 
-def asked(store: Path, split: str) -> Asked:
-    """Returns what a split asks."""
+def expressions(store: Path, split: str) -> Expressions:
+    """Returns what names each expression of a split."""
     with Store(store) as opened:
         return list(template(opened, split=split))
 
@@ -39,15 +39,18 @@ def _lines(path: Path, records: Sequence[dict[str, Any]]) -> Path:
     return path
 
 
-def json_lines(folder: Path, asked: Asked, masks: Masks) -> Path:
+def json_lines(folder: Path, expressions: Expressions, masks: Masks) -> Path:
     """JSON Lines by sentence id, compressed RLE."""
     return _lines(
         folder / "a.jsonl",
-        [{"sent_id": one["sent_id"], "segmentation": rle.encode(mask)} for one, mask in zip(asked, masks, strict=True)],
+        [
+            {"sent_id": one["sent_id"], "segmentation": rle.encode(mask)}
+            for one, mask in zip(expressions, masks, strict=True)
+        ],
     )
 
 
-def shuffled_lines(folder: Path, asked: Asked, masks: Masks) -> Path:
+def shuffled_lines(folder: Path, expressions: Expressions, masks: Masks) -> Path:
     """JSON Lines by image and text, in any order, uncompressed RLE."""
     records = [
         {
@@ -55,12 +58,12 @@ def shuffled_lines(folder: Path, asked: Asked, masks: Masks) -> Path:
             "text": f"  {one['text'].upper()} ",
             "segmentation": {"size": list(mask.shape), "counts": rle.runs(rle.encode(mask)).tolist()},
         }
-        for one, mask in zip(asked, masks, strict=True)
+        for one, mask in zip(expressions, masks, strict=True)
     ]
     return _lines(folder / "b.jsonl", [records[place] for place in np.random.default_rng(0).permutation(len(records))])
 
 
-def coco_results(folder: Path, asked: Asked, masks: Masks) -> Path:
+def coco_results(folder: Path, expressions: Expressions, masks: Masks) -> Path:
     """COCO results by ref and index, written over several lines."""
     records = [
         {
@@ -72,24 +75,24 @@ def coco_results(folder: Path, asked: Asked, masks: Masks) -> Path:
             "note": "café ]},[{",
             "segmentation": rle.encode(mask),
         }
-        for one, mask in zip(asked, masks, strict=True)
+        for one, mask in zip(expressions, masks, strict=True)
     ]
     (folder / "c.json").write_text(json.dumps(records, indent=1, ensure_ascii=False), encoding="utf-8")
     return folder / "c.json"
 
 
-def png_folder(folder: Path, asked: Asked, masks: Masks) -> Path:
+def png_folder(folder: Path, expressions: Expressions, masks: Masks) -> Path:
     """A folder of `SENTID.png`, 0 and 255."""
     (folder / "d").mkdir()
-    for one, mask in zip(asked, masks, strict=True):
+    for one, mask in zip(expressions, masks, strict=True):
         Image.fromarray(mask.astype(np.uint8) * 255).save(folder / "d" / f"{one['sent_id']}.png")
     return folder / "d"
 
 
-def palette_zip(folder: Path, asked: Asked, masks: Masks) -> Path:
+def palette_zip(folder: Path, expressions: Expressions, masks: Masks) -> Path:
     """A zip of `REFID_INDEX.png`, palette files whose colours are dark."""
     with zipfile.ZipFile(folder / "e.zip", "w") as file:
-        for one, mask in zip(asked, masks, strict=True):
+        for one, mask in zip(expressions, masks, strict=True):
             image = Image.fromarray(mask.astype(np.uint8), mode="P")
             image.putpalette([0, 0, 0, 1, 0, 0])
             stream = io.BytesIO()
@@ -98,13 +101,15 @@ def palette_zip(folder: Path, asked: Asked, masks: Masks) -> Path:
     return folder / "e.zip"
 
 
-def npz(folder: Path, asked: Asked, masks: Masks) -> Path:
+def npz(folder: Path, expressions: Expressions, masks: Masks) -> Path:
     """A .npz of bool arrays by sentence id."""
-    np.savez_compressed(folder / "f.npz", **{str(one["sent_id"]): mask for one, mask in zip(asked, masks, strict=True)})
+    np.savez_compressed(
+        folder / "f.npz", **{str(one["sent_id"]): mask for one, mask in zip(expressions, masks, strict=True)}
+    )
     return folder / "f.npz"
 
 
-FORMS: dict[str, Callable[[Path, Asked, Masks], Path]] = {
+FORMS: dict[str, Callable[[Path, Expressions, Masks], Path]] = {
     "lines": json_lines,
     "shuffled": shuffled_lines,
     "results": coco_results,

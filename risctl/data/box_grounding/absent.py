@@ -1,4 +1,4 @@
-"""Expressions that people wrote about one image, asked of another that shows nothing of the kind: no-target samples."""
+"""Makes no-target samples: an expression about one image, paired with another that shows no such object."""
 
 from __future__ import annotations
 

@@ -54,14 +54,14 @@ def checked(
     if own == size or all(protocol.resolution == own for protocol in protocols):
         return mask, False
     height, width = size
-    told = f"{own[0]}x{own[1]}, its image {height}x{width} (height x width)"
+    sizes = f"{own[0]}x{own[1]}, its image {height}x{width} (height x width)"
     if own == (width, height):
-        raise WrongSizeError(f"{told}; they are exchanged: sizes are [height, width]")
+        raise WrongSizeError(f"{sizes}; they are exchanged: sizes are [height, width]")
     if resize is None:
         fits = "; --resize nearest takes it" if _same_shape(own, size) else ""
-        raise WrongSizeError(f"{told}{fits}")
+        raise WrongSizeError(f"{sizes}{fits}")
     if not _same_shape(own, size):
-        raise WrongSizeError(f"{told}; the shape differs by more than a pixel, so it is not resized")
+        raise WrongSizeError(f"{sizes}; the shape differs by more than a pixel, so it is not resized")
     dense = rle.decode(mask) if isinstance(mask, dict) else mask
     image = Image.fromarray(np.ascontiguousarray(dense).astype(np.uint8))
     return np.asarray(image.resize((width, height), Image.Resampling.NEAREST)) > 0, True

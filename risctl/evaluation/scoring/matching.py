@@ -179,7 +179,7 @@ def match(
     if not positions:
         raise DataError(
             f"none of the {entries:,} predictions is of the split {split!r} of {store.path}; by {chosen.describe()} "
-            f"they name {', '.join(unknown.first)}; see what is asked with `risctl score --template {store.path}`"
+            f"they name {', '.join(unknown.first)}; list the expressions with `risctl score --template {store.path}`"
         )
     counted = np.ones(len(rows), dtype=bool)
     if first_only:

@@ -144,10 +144,10 @@ def score_predictions(
     chosen = [replace(protocol, threshold_source="masks") for protocol in protocols]
     first_only = all(protocol.sentences == "first" for protocol in chosen)
     matches = match(source, store, split=split, key=key, first_only=first_only, lenient=lenient)
-    asked = int(matches.counted.sum())
+    count = int(matches.counted.sum())
     if len(matches.missing) and missing == "refuse":
         raise DataError(
-            f"{source.path} has no prediction of {len(matches.missing):,} of the {asked:,} sentences of "
+            f"{source.path} has no prediction of {len(matches.missing):,} of the {count:,} sentences of "
             f"the split {split!r}: {sentence_names(store, matches.missing.tolist())}; --missing empty counts them as "
             "empty masks, --missing skip leaves them out"
         )
@@ -166,7 +166,7 @@ def score_predictions(
         key=matches.key.describe(),
         sha256=digest(source.path),
         predictions=matches.entries,
-        matched=asked - len(matches.missing) - broken.count,
+        matched=count - len(matches.missing) - broken.count,
         missing=len(matches.missing) + broken.count,
         missing_as=missing,
         unknown=matches.unknown,

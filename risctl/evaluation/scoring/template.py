@@ -1,4 +1,4 @@
-"""Lists what a split asks, for another tool to fill in: one JSON object a sentence, without its answer."""
+"""Lists the expressions of a split for another tool to fill in: one JSON object a sentence, without its mask."""
 
 from __future__ import annotations
 

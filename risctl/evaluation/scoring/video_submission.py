@@ -102,7 +102,7 @@ class VideoSubmission:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
+class _SubmittedExpression:
     """An expression of the split: its object, its sentence's row, its key, and the files of its frames."""
 
     ref: ClipRef
@@ -166,9 +166,9 @@ def score_submission(
     """
     began = time.monotonic()
     clips = ClipStore(store)
-    asked, unknown = _asked(clips, submission, split=split, text_field=text_field)
+    expressions, unknown = _expressions(clips, submission, split=split, text_field=text_field)
     lacking, complete = Tally(), []
-    for one in asked:
+    for one in expressions:
         wanted = {_stem(store, frame) for frame in one.ref.frames}
         if wanted <= one.frames.keys():
             complete.append(one)
@@ -176,13 +176,13 @@ def score_submission(
             lacking.add(f"{one.ref.video}/{expression_number(one.sentence_id)}")
     if lacking.count and missing == "refuse":
         raise DataError(
-            f"{submission.path} lacks masks of {lacking.text()} of the {len(asked):,} expressions of the split "
+            f"{submission.path} lacks masks of {lacking.text()} of the {len(expressions):,} expressions of the split "
             f"{split!r}; --missing empty counts their missing frames as empty masks, --missing skip leaves them out"
         )
-    counted = complete if missing == "skip" else asked
+    counted = complete if missing == "skip" else expressions
     if not counted:
         raise DataError(
-            f"{submission.path} is complete for none of the {len(asked):,} expressions of the split {split!r}"
+            f"{submission.path} is complete for none of the {len(expressions):,} expressions of the split {split!r}"
         )
     rows = []
     for done, one in enumerate(counted, start=1):
@@ -218,10 +218,10 @@ def score_submission(
     return replace(report, notes=notes, predictions=coverage.describe()), coverage, measured
 
 
-def _asked(
+def _expressions(
     clips: ClipStore, submission: VideoSubmission, *, split: str, text_field: TextField
-) -> tuple[list[_Asked], Tally]:
-    asked, known = [], set()
+) -> tuple[list[_SubmittedExpression], Tally]:
+    expressions, known = [], set()
     for row in clips.store.refs(split).tolist():
         ref = clips.ref(row)
         for sample in ref.sentences:
@@ -231,8 +231,12 @@ def _asked(
             if ref.annotations:
                 text = sentence.text(text_field)
                 frames = submission.frames.get(key, {})
-                asked.append(_Asked(ref=ref, sample=sample, sentence_id=sentence.sentence_id, text=text, frames=frames))
-    if not asked:
+                expressions.append(
+                    _SubmittedExpression(
+                        ref=ref, sample=sample, sentence_id=sentence.sentence_id, text=text, frames=frames
+                    )
+                )
+    if not expressions:
         raise DataError(f"the split {split!r} of {clips.store.path} has no expression with masks to score")
     unknown = Tally(submission.misnamed.count, list(submission.misnamed.first))
     for video, expression in submission.frames:
@@ -244,10 +248,10 @@ def _asked(
             f"none of the {len(submission.frames):,} expressions of {submission.path} is of the split {split!r} of "
             f"{clips.store.path}; it holds {held}"
         )
-    return asked, unknown
+    return expressions, unknown
 
 
-def _measured(clips: ClipStore, submission: VideoSubmission, one: _Asked) -> ExpressionRow:
+def _measured(clips: ClipStore, submission: VideoSubmission, one: _SubmittedExpression) -> ExpressionRow:
     j, f = np.zeros(len(one.ref.frames)), np.zeros(len(one.ref.frames))
     pixels = np.zeros(3, dtype=np.int64)
     for place, frame in enumerate(one.ref.frames):

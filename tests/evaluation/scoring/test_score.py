@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers import prediction_files, store_files
 from helpers.colour_finder import ColourFinder, made_store
-from helpers.prediction_files import FORMS, Asked
+from helpers.prediction_files import FORMS, Expressions
 from PIL import Image
 
 import risctl
@@ -36,8 +36,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def asked(store: Path) -> Asked:
-    return prediction_files.asked(store, "all")
+def expressions(store: Path) -> Expressions:
+    return prediction_files.expressions(store, "all")
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +46,12 @@ def masks(store: Path) -> list[np.ndarray]:
 
 
 @pytest.fixture
-def lines(tmp_path: Path, asked: Asked, masks: list[np.ndarray]) -> Callable[..., Path]:
+def lines(tmp_path: Path, expressions: Expressions, masks: list[np.ndarray]) -> Callable[..., Path]:
     """Writes JSON Lines of the split, changed by a function of (place, record) that returns records or texts."""
 
     def write(change: Callable[[int, dict[str, Any]], Any] = lambda place, record: record) -> Path:
         written = []
-        for place, (one, mask) in enumerate(zip(asked, masks, strict=True)):
+        for place, (one, mask) in enumerate(zip(expressions, masks, strict=True)):
             changed = change(place, {"sent_id": one["sent_id"], "segmentation": rle.encode(mask)})
             for record in changed if isinstance(changed, list) else [changed]:
                 written.append(record if isinstance(record, str) else json.dumps(record))
@@ -71,7 +71,7 @@ def figures(report: Any) -> dict[str, dict[str, float]]:
 
 
 @pytest.fixture(scope="module")
-def expected(store: Path, asked: Asked, masks: list[np.ndarray]) -> dict[str, dict[str, float]]:
+def expected(store: Path, expressions: Expressions, masks: list[np.ndarray]) -> dict[str, dict[str, float]]:
     """The figures by every protocol, from the masks themselves."""
     accumulator = Accumulator(get_protocols(EVERY))
     with Store(store) as opened:
@@ -92,15 +92,15 @@ def expected(store: Path, asked: Asked, masks: list[np.ndarray]) -> dict[str, di
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_gives_the_same_figures_to_the_digit(
-    form: str, tmp_path: Path, store: Path, asked: Asked, masks: list[np.ndarray], expected: dict[str, Any]
+    form: str, tmp_path: Path, store: Path, expressions: Expressions, masks: list[np.ndarray], expected: dict[str, Any]
 ) -> None:
-    path = FORMS[form](tmp_path, asked, masks)
+    path = FORMS[form](tmp_path, expressions, masks)
     if form == "results":  # A score beside each mask is its confidence, which average precision ranks by.
         expected = {name: one for name, one in expected.items() if name != "a2d"}
     report = score(path, store, protocol=",".join(expected))
     for name, wanted in expected.items():
         np.testing.assert_equal(report.results[name].figures, wanted)
-    assert report.sentences == len(asked) and not [note for note in report.notes if "missing" in note]
+    assert report.sentences == len(expressions) and not [note for note in report.notes if "missing" in note]
 
 
 def test_a_models_own_masks_score_as_the_model_does(tmp_path: Path) -> None:
@@ -125,13 +125,13 @@ def test_rows_compare_with_those_of_other_runs(lines: Callable[..., Path], store
     assert {one.value for one in compared.against[0].differences.values()} == {0.0}
 
 
-def test_polygons_and_null_are_masks(lines: Callable[..., Path], store: Path, asked: Asked) -> None:
+def test_polygons_and_null_are_masks(lines: Callable[..., Path], store: Path, expressions: Expressions) -> None:
     def square(place: int, record: dict[str, Any]) -> dict[str, Any]:
         return record | {"segmentation": [[2, 1, 7, 1, 7, 5, 2, 5]] if place else None}
 
     report = score(lines(square), store, protocol="original")
     rows = report.results["original"].rows
-    assert rows.predicted.tolist() == [0] + [20] * (len(asked) - 1)
+    assert rows.predicted.tolist() == [0] + [20] * (len(expressions) - 1)
 
 
 def test_missing_predictions_are_refused_counted_or_skipped(lines: Callable[..., Path], store: Path) -> None:
@@ -145,11 +145,13 @@ def test_missing_predictions_are_refused_counted_or_skipped(lines: Callable[...,
     assert any("are left out of the figures" in note for note in skipped.notes)
 
 
-def test_protocols_of_first_sentences_ask_for_no_others(lines: Callable[..., Path], store: Path, asked: Asked) -> None:
+def test_protocols_of_first_sentences_ask_for_no_others(
+    lines: Callable[..., Path], store: Path, expressions: Expressions
+) -> None:
     whole = score(lines(), store, protocol="mmdet")
-    path = lines(lambda place, record: record if asked[place]["sent_index"] == 0 else [])
+    path = lines(lambda place, record: record if expressions[place]["sent_index"] == 0 else [])
     report = score(path, store, protocol="mmdet,reasonseg")
-    assert report.sentences == sum(one["sent_index"] == 0 for one in asked) == 12
+    assert report.sentences == sum(one["sent_index"] == 0 for one in expressions) == 12
     assert "12 of 12 sentences" in report.predictions
     assert figures(report)["mmdet"] == whole.figures
     with pytest.raises(DataError, match="no prediction of 6 of the 18 sentences"):
@@ -157,7 +159,7 @@ def test_protocols_of_first_sentences_ask_for_no_others(lines: Callable[..., Pat
 
 
 def test_a_mask_of_gigabytes_is_refused_before_it_is_decoded(
-    lines: Callable[..., Path], store: Path, tmp_path: Path, asked: Asked
+    lines: Callable[..., Path], store: Path, tmp_path: Path, expressions: Expressions
 ) -> None:
     side = 60_000
     huge = {"size": [side, side], "counts": [side * side]}
@@ -167,7 +169,7 @@ def test_a_mask_of_gigabytes_is_refused_before_it_is_decoded(
     header = b"{'descr': '|b1', 'fortran_order': False, 'shape': (60000, 60000), }".ljust(117) + b"\n"
     with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as file:
         data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(10**6)
-        file.writestr(f"{asked[0]['sent_id']}.npy", data)
+        file.writestr(f"{expressions[0]['sent_id']}.npy", data)
     with pytest.raises(DataError, match="60000x60000 pixels"):
         score(tmp_path / "x.npz", store, missing="skip")
 
@@ -277,11 +279,11 @@ def test_ids_that_repeat_in_the_store_are_not_taken(tmp_path: Path) -> None:
     ]
     store = tmp_path / "same.h5"
     write_store(content, store)
-    asked, masks = prediction_files.asked(store, "all"), prediction_files.shifted_targets(store, "all")
+    expressions, masks = prediction_files.expressions(store, "all"), prediction_files.shifted_targets(store, "all")
     records = [
         {key: one[key] for key in ("sent_id", "ref_id", "sent_index", "image_id", "text")}
         | {"segmentation": rle.encode(mask)}
-        for one, mask in zip(asked, masks, strict=True)
+        for one, mask in zip(expressions, masks, strict=True)
     ]
     (tmp_path / "masks.jsonl").write_text("\n".join(map(json.dumps, records)))
     assert "ref_id + sent_index" in score(tmp_path / "masks.jsonl", store).predictions
@@ -309,12 +311,14 @@ def test_equal_texts_of_different_targets_are_ambiguous(tmp_path: Path) -> None:
         score(tmp_path / "t.jsonl", store, split="val")
 
 
-def test_probabilities_need_a_threshold(tmp_path: Path, store: Path, asked: Asked, masks: list[np.ndarray]) -> None:
-    named = {str(one["sent_id"]): np.where(mask, 0.6, 0.3) for one, mask in zip(asked, masks, strict=True)}
+def test_probabilities_need_a_threshold(
+    tmp_path: Path, store: Path, expressions: Expressions, masks: list[np.ndarray]
+) -> None:
+    named = {str(one["sent_id"]): np.where(mask, 0.6, 0.3) for one, mask in zip(expressions, masks, strict=True)}
     np.savez(tmp_path / "p.npz", **named)
     with pytest.raises(DataError, match="probabilities, not a mask; name the threshold with --threshold"):
         score(tmp_path / "p.npz", store)
-    exact = score(FORMS["npz"](tmp_path, asked, masks), store).figures
+    exact = score(FORMS["npz"](tmp_path, expressions, masks), store).figures
     assert score(tmp_path / "p.npz", store, threshold=0.5).figures == exact
     assert score(tmp_path / "p.npz", store, threshold=0.7).figures != exact
 
@@ -343,8 +347,10 @@ def test_what_is_no_file_of_predictions_is_refused(
         score(tmp_path / name, store)
 
 
-def test_damaged_masks_are_named(tmp_path: Path, store: Path, asked: Asked, masks: list[np.ndarray]) -> None:
-    folder = FORMS["folder"](tmp_path, asked, masks)
+def test_damaged_masks_are_named(
+    tmp_path: Path, store: Path, expressions: Expressions, masks: list[np.ndarray]
+) -> None:
+    folder = FORMS["folder"](tmp_path, expressions, masks)
     first = sorted(folder.iterdir(), key=lambda file: int(file.stem))[0]
     Image.new("RGB", (24, 24)).save(first)
     with pytest.raises(DataError, match=rf"{first.name}: expected one channel .*mode RGB"):
@@ -360,10 +366,14 @@ def test_damaged_masks_are_named(tmp_path: Path, store: Path, asked: Asked, mask
         score(folder, store)
 
 
-def test_an_array_that_claims_more_than_its_file_holds_is_refused(tmp_path: Path, store: Path, asked: Asked) -> None:
+def test_an_array_that_claims_more_than_its_file_holds_is_refused(
+    tmp_path: Path, store: Path, expressions: Expressions
+) -> None:
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000, 1000), }".ljust(117) + b"\n"
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as file:
-        file.writestr(f"{asked[0]['sent_id']}.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+        file.writestr(
+            f"{expressions[0]['sent_id']}.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+        )
     with pytest.raises(DataError, match="it ends before its shape"):
         score(tmp_path / "x.npz", store, missing="skip")
 

@@ -1,4 +1,4 @@
-"""What BERT and RoBERTa of transformers have in common: their pretrained weights, and how they are told of padding."""
+"""Reads pretrained BERT and RoBERTa of transformers, and makes their attention masks."""
 
 from __future__ import annotations
 
