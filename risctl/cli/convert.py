@@ -14,12 +14,12 @@ from risctl.cli.options import (
     QuietOption,
     SplitOption,
     StoreArgument,
-    TextFieldOption,
+    StoredTextFieldOption,
     text_field_of,
 )
 
 if TYPE_CHECKING:
-    from risctl.data.store.reader import TextField
+    pass
 
 EXAMPLE = "Example: risctl convert data/scenes.h5 --split test --to coco,labelme --out converted"
 NAMES = ("coco", "coco-results", "labelme", "yolo-seg", "cvat", "label-studio", "davis")
@@ -52,7 +52,7 @@ def convert(
     ),
     split: SplitOption = "all",
     images: Annotated[bool, typer.Option("--images/--no-images", help="Write the images too, into images/.")] = True,
-    text_field: TextFieldOption = None,
+    text_field: StoredTextFieldOption = "sent",
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -70,7 +70,7 @@ def convert(
     from risctl.files import link_or_copy
     from risctl.output_files import OutputFiles
 
-    field: TextField = "sent" if text_field is None else text_field_of(text_field)
+    field = text_field_of(text_field)
     names = list(dict.fromkeys(name.strip() for name in to.split(",") if name.strip()))
     for name in names:
         if name not in FORMATS:

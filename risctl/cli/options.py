@@ -72,6 +72,9 @@ TextFieldOption = Annotated[
     str | None,
     typer.Option("--text-field", help="Which form of the text: sent, raw or raw_lower. Default: the checkpoint's."),
 ]
+StoredTextFieldOption = Annotated[
+    str, typer.Option("--text-field", help="Which form of the text: sent, raw or raw_lower.")
+]
 RowsOption = Annotated[
     Path | None,
     typer.Option("--rows", help="Write one JSON line per sample to this file.", show_default=False),

@@ -17,7 +17,7 @@ from risctl.cli.options import (
     QuietOption,
     RowsOption,
     SplitOption,
-    TextFieldOption,
+    StoredTextFieldOption,
     complete_protocol,
     text_field_of,
 )
@@ -59,7 +59,7 @@ def score(
     predictions: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[PREDICTIONS]",
+            metavar="PREDICTIONS",
             help="COCO results (.json), JSON Lines with `segmentation` (RLE or polygons), a folder or zip of "
             "SENTID.png or REFID_INDEX.png, or a .npz of such arrays; for videos, of VIDEO/EXPRESSION/FRAME.png.",
             show_default=False,
@@ -131,7 +131,7 @@ def score(
     report: ReportOption = None,
     pictures: PicturesOption = 12,
     beside: BesideOption = None,
-    text_field: TextFieldOption = None,
+    text_field: StoredTextFieldOption = "sent",
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -149,7 +149,7 @@ def score(
     from risctl.evaluation.scoring.score import score_predictions
     from risctl.metrics.protocols import get_protocols
 
-    field: TextField = "sent" if text_field is None else text_field_of(text_field)
+    field = text_field_of(text_field)
     if template is not None:
         if predictions is not None or data is not None:
             raise UsageError("--template prints a store's expressions; leave PREDICTIONS and --data out")
