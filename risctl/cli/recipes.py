@@ -139,7 +139,7 @@ def validate(recipe: RecipeArgument, overrides: OverridesArgument = None, as_jso
 
 @app.command("schema", epilog="Example: risctl recipes schema > recipe.schema.json")
 def schema() -> None:
-    """Print the JSON Schema of recipes: every key with its meaning, range and default."""
-    from risctl.recipe.schema import recipe_json_schema
+    """Print the JSON Schema of recipe files: every key with its meaning, range and default, and `base`."""
+    from risctl.recipe.file_schema import file_json_schema
 
-    console.result(json.dumps(recipe_json_schema(), indent=2, ensure_ascii=False), data=None, as_json=False)
+    console.result(json.dumps(file_json_schema(), indent=2, ensure_ascii=False), data=None, as_json=False)

@@ -87,7 +87,8 @@ def test_unknown_names_suggest_the_nearest(risctl: Run) -> None:
 def test_schema_is_json_schema(risctl: Run) -> None:
     schema = json.loads(risctl("recipes", "schema").out)
     assert schema["$schema"].startswith("https://json-schema.org/")
-    assert set(schema["required"]) == {"name", "model", "data", "train"}
+    assert set(schema["$defs"]["Recipe"]["required"]) == {"name", "model", "data", "train"}
+    assert schema["if"] == {"required": ["base"]} and schema["then"] == {"$ref": "#/$defs/RecipeOnBase"}
 
 
 def test_completion_offers_names_files_and_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
