@@ -16,6 +16,8 @@ import pytest
 from PIL import Image
 
 from risctl.checkpoints.loaded_model import SHIPPED
+from risctl.evaluation.published.rows import TABLES
+from risctl.recipe.shipped import shipped_ablations
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Laid into the new environment: whoever asks for the network there is told so and fails.
@@ -76,7 +78,12 @@ def run(installed: Path, folder: Path, *arguments: object) -> subprocess.Complet
 def test_the_wheel_holds_model_card_and_recipes(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"risctl/models/mini.safetensors", "risctl/models/mini.md", "risctl/recipes/mini.yaml"} <= names
-    assert "risctl/recipes/ablations/step-folds-1.yaml" in names
+    folders = {"recipes": REPOSITORY / "recipes", "evaluation/published/tables": TABLES}
+    for name, folder in folders.items():
+        files = [f"risctl/{name}/{file.relative_to(folder).as_posix()}" for file in folder.rglob("*.yaml")]
+        assert len(files) > 5 and names >= {*files}
+    ablations = [name for name in names if name.startswith("risctl/recipes/ablations/")]
+    assert len(ablations) == len(shipped_ablations()) > 50
     assert not {name for name in names if name.startswith(("tests/", "tools/", "benchmarks/"))}
     assert wheel.stat().st_size < 20_000_000
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from risctl.evaluation.text_table import aligned
@@ -18,6 +19,11 @@ _NOTE = "* the interval excludes 0"
 def as_text(comparison: Json, *, flips: int = 10) -> str:
     """Returns the comparison for a terminal; `flips` is how many samples are listed each way."""
     blocks = ["\n".join([*heading(comparison), "", *(f"{letter}  {named(run)}" for letter, run in runs(comparison))])]
+    if len(comparison["against"]) > 1:
+        letters = [letter for letter, _ in runs(comparison)]
+        blocks.append(aligned([("all runs", *letters), *_all_figures(comparison)]))
+        abilities = _all_abilities(comparison)
+        blocks += [aligned([("by ability", "samples", "figure", *letters), *abilities])] if abilities else []
     for letter, against in others(comparison):
         figures = [(f"{letter} against A", "A", letter, f"{letter} - A", interval_title(comparison), "")]
         figures += [(name, *_cells(one)) for name, one in against["figures"].items()]
@@ -51,6 +57,11 @@ def as_markdown(comparison: Json, *, flips: int = 50) -> str:
     lines = ["# Comparison of runs", "", *(_md(line) + "  " for line in heading(comparison)), ""]
     own = [(f"**{letter}**", run["rows"], run["checkpoint"] or "-") for letter, run in runs(comparison)]
     lines += _table(("", "rows", "checkpoint"), own)
+    if len(comparison["against"]) > 1:
+        letters = [letter for letter, _ in runs(comparison)]
+        lines += ["", "## All runs", "", *_table(("figure", *letters), _all_figures(comparison))]
+        abilities = _all_abilities(comparison)
+        lines += ["", *_table(("by ability", "samples", "figure", *letters), abilities)] if abilities else []
     for letter, against in others(comparison):
         compared = ("A", letter, f"{letter} - A", interval_title(comparison), "")
         lines += ["", f"## {letter} against A", ""]
@@ -94,6 +105,27 @@ def runs(comparison: Json) -> list[tuple[str, Json]]:
 def others(comparison: Json) -> list[tuple[str, Json]]:
     """Returns what was compared with the first run, with the letters of the runs."""
     return [(letter_of(index), one) for index, one in enumerate(comparison["against"], start=1)]
+
+
+def figures_of_all(comparison: Json) -> list[tuple[str, list[Json]]]:
+    """Returns each figure with its comparison of every further run with the first, in their order."""
+    first, *_ = every = [against["figures"] for against in comparison["against"]]
+    return [(name, [figures[name] for figures in every]) for name in first if all(name in one for one in every)]
+
+
+def parts_of_all(comparison: Json) -> list[list[Json]]:
+    """Returns each group of a breakdown that all runs have, as its comparison of every further run with the first."""
+    every = [
+        {(part["breakdown"], part["group"], part["figure"]): part for part in against["breakdowns"]}
+        for against in comparison["against"]
+    ]
+    return [[parts[key] for parts in every] for key in every[0] if all(key in parts for parts in every)]
+
+
+def short_name(run: Json) -> str:
+    """Returns the name of a run's file, or of its folder where the file is called as all are."""
+    path = Path(run["rows"])
+    return path.parent.name if path.stem == "rows" and path.parent.name else path.stem
 
 
 def letter_of(index: int) -> str:
@@ -172,6 +204,29 @@ def difference(one: Json) -> str:
 def interval(one: Json) -> str:
     """Returns an interval as it is shown."""
     return "-" if one["low"] is None else f"{one['low']:+.2f} to {one['high']:+.2f}"
+
+
+def _all_figures(comparison: Json) -> list[tuple[str, ...]]:
+    return [(name, number(of[0]["before"]), *map(_beside, of)) for name, of in figures_of_all(comparison)]
+
+
+def _all_abilities(comparison: Json) -> list[tuple[str, ...]]:
+    groups = [of for of in parts_of_all(comparison) if of[0]["breakdown"] == "ability"]
+    return [
+        (
+            of[0]["group"],
+            f"{of[0]['samples']}{few(of[0])}",
+            of[0]["figure"],
+            number(of[0]["before"]),
+            *map(_beside, of),
+        )
+        for of in groups
+    ]
+
+
+def _beside(one: Json) -> str:
+    """Returns a run's figure with its difference from the first run's."""
+    return f"{number(one['after'])} ({difference(one)}{'*' if one['significant'] else ''})"
 
 
 def _cells(one: Json) -> tuple[str, ...]:

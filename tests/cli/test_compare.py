@@ -71,6 +71,38 @@ def test_reports_are_written(compare: Run, rows: list[Path], tmp_path: Path) -> 
     assert "&lt;b&gt;cup&lt;/b&gt; | *&amp;amp; left" in page and "<b>cup" not in page
 
 
+def test_several_runs_stand_side_by_side(compare: Run, rows: list[Path], tmp_path: Path) -> None:
+    shares = [max(share - 1, 0) for share in BEFORE]
+    third = write_rows(tmp_path / "<third>.jsonl", shares, text="<b>cup</b> | *&amp;", checkpoint="c" * 64)
+    code, out, _ = compare(*rows, third, "--report", "c.html", "--report", "c.md", "--report", "c.json")
+    assert code == 0
+    told = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
+    figures = [against["figures"]["mIoU"] for against in told["against"]]
+    own = f"{10 * np.mean(BEFORE):.2f}"
+    beside = [f"{one['after']:.2f} ({one['difference']:+.2f}*)" for one in figures]
+    assert beside[0].endswith("(+10.00*)") and figures[1]["difference"] == pytest.approx(-10)
+    assert ["mIoU", own, *" ".join(beside).split()] in [line.split() for line in out.splitlines()]
+    place, colour = (
+        [part for against in told["against"] for part in against["breakdowns"] if part["group"] == group]
+        for group in ("place", "colour")
+    )
+    lines = [line.split() for line in out.splitlines()]
+    for group, parts in (("place", place), ("colour", colour)):
+        star = ["*" if part["significant"] else "" for part in parts]
+        cells = [f"{part['after']:.2f} ({part['difference']:+.2f}{at})" for part, at in zip(parts, star, strict=True)]
+        before = f"{parts[0]['before']:.2f}"
+        assert [group, f"{parts[0]['samples']}", "mIoU", before, *" ".join(cells).split()] in lines
+    markdown = (tmp_path / "c.md").read_text(encoding="utf-8").replace("\\", "")
+    assert "## All runs" in markdown and f"| mIoU | {own} | {beside[0]} | {beside[1]} |" in markdown
+    page = (tmp_path / "c.html").read_text(encoding="utf-8")
+    section = page[page.index('id="all-runs"') - 200 : page.index('id="run-B"')]
+    assert "C &lt;third&gt;" in section and "<third>" not in page
+    for one in (*figures, *place, *colour):
+        assert f"{one['after']:.2f}<br>" in section and f"({one['low']:+.2f} to {one['high']:+.2f})</span>" in section
+    assert compare(*rows, "--report", "two.html").code == 0
+    assert "all-runs" not in (tmp_path / "two.html").read_text(encoding="utf-8")
+
+
 def test_a_browser_filters_and_sorts_the_page(compare: Run, rows: list[Path], tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:

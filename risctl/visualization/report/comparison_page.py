@@ -30,9 +30,57 @@ def as_page(comparison: Json) -> str:
             element("p", protocol, class_="protocol-line"),
             element("p", *notes, class_="note"),
         ),
-        element("main", *(_against(comparison, letter, one) for letter, one in text.others(comparison))),
+        element(
+            "main", *_all(comparison), *(_against(comparison, letter, one) for letter, one in text.others(comparison))
+        ),
     )
     return framed(body, title=f"risctl: {title}", style="page.css", script="comparison.js")
+
+
+def _all(comparison: Json) -> list[Markup]:
+    """Returns the section that has all runs side by side, where there are more than two."""
+    if len(comparison["against"]) < 2:
+        return []
+    titles = [f"{letter} {text.short_name(run)}" for letter, run in text.runs(comparison)]
+    figures = [
+        element("tr", element("th", name, scope="row"), *_side_by_side(of))
+        for name, of in text.figures_of_all(comparison)
+    ]
+    parts = [
+        element(
+            "tr",
+            element("th", text.part_name(of[0]), scope="row", dir="auto"),
+            element("td", f"{of[0]['samples']:,}{text.few(of[0])}", class_="num", data_value=of[0]["samples"]),
+            element("td", of[0]["figure"]),
+            *_side_by_side(of),
+        )
+        for of in text.parts_of_all(comparison)
+    ]
+    note = (
+        f"Under each figure its difference from A's and the {text.interval_title(comparison)}; * the interval "
+        "excludes 0."
+    )
+    tables = [element("div", _table(("figure", *titles), figures, class_="figures"), class_="wide")]
+    if parts:
+        heads = ("group", "samples", "figure", *titles)
+        tables += [
+            element("h3", "Breakdowns"),
+            element("div", _table(heads, parts, class_="sortable", id="parts-all"), class_="wide"),
+        ]
+    return [element("section", element("h2", "All runs"), element("p", note, class_="note"), *tables, id="all-runs")]
+
+
+def _side_by_side(of: Sequence[Json]) -> list[Markup]:
+    """Returns the cells of one figure of all runs, the first run's first."""
+    first = element("td", text.number(of[0]["before"]), class_="num", data_value=_key(of[0]["before"]))
+    cells = []
+    for one in of:
+        star = "*" if one["significant"] else ""
+        told = element("span", f"{text.difference(one)}{star} ({text.interval(one)})", class_="small")
+        cells.append(
+            element("td", text.number(one["after"]), element("br"), told, class_="num", data_value=_key(one["after"]))
+        )
+    return [first, *cells]
 
 
 def _against(comparison: Json, letter: str, against: Json) -> Markup:

@@ -8,13 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from helpers.annotated_frames import annotated_frames_dataset
 from helpers.command_line import Run
 from helpers.tiny import tiny_dataset
 from helpers.tiny_clip import write_hugging_face
 from helpers.tiny_zsi import tiny_zsi
+from helpers.video_files import write_youtube
+from helpers.video_system import recipe_of
 
+from risctl.checkpoints.checkpoint import save_checkpoint
+from risctl.data.datasets.ref_video.reader import read_ref_youtube_vos
 from risctl.data.store.writer import write_store
 from risctl.language.coco_classes import SPLITS
+from risctl.language.vocabulary import Vocabulary
+from risctl.systems.registry import build_system
 
 
 def stored(folder: Path, **changes: Any) -> Path:
@@ -132,3 +140,53 @@ def test_zero_shot_figures_stand_beside_the_papers(risctl: Run, tmp_path: Path) 
     published = risctl(*command, "--beside", "published", "--as-published", "--json")
     [row] = json.loads(published.out)["published"]["rows"]
     assert not [one for one in row["differs"] if one["what"] == "protocol"]
+
+
+def test_a_video_set_stands_beside_referformers_rows(risctl: Run, tmp_path: Path) -> None:
+    videos = read_ref_youtube_vos(write_youtube(tmp_path / "set", videos={"test": ("aa", "bb")}))
+    # The objects of the published split are on the competition's server alone: here these videos are that split.
+    data = tmp_path / "videos.h5"
+    write_store(replace(videos, records=[replace(record, split="valid") for record in videos.records]), data)
+    report = tmp_path / "report.md"
+    command = ("eval", "-m", video_checkpoint(tmp_path, data), "-d", data, "-s", "valid", "--device", "cpu", "-q")
+    beside = risctl(*command, "--beside", "published", "--report", report)
+    assert beside.code == 0, beside.err
+    told = json.loads(risctl(*command, "--beside", "published", "--json").out)
+    found = {row["model"]: row for row in told["published"]["rows"]}
+    assert len(found) == 14 and told["published"]["missing"] == []
+    row = found["ReferFormer, ResNet-50, joint"]
+    assert {name: one["published"] for name, one in row["figures"].items()} == {"J&F": 58.7, "J": 57.4, "F": 60.1}
+    for name, one in row["figures"].items():
+        assert one["ours"] == told["figures"][name]
+        assert one["difference"] == pytest.approx(one["ours"] - one["published"])
+        low, high = one["interval"]
+        assert low <= one["ours"] <= high
+        cells = [name, f"{one['ours']:.2f}", f"{low:.2f}", "to", f"{high:.2f}", f"{one['published']:.2f}"]
+        assert any(line.split()[:6] == cells for line in beside.out.splitlines())
+    assert "competition's server" in row["remark"]
+    assert {one["what"] for one in row["differs"]} == {"weights", "data"}
+    assert "README of wjn922/ReferFormer" in report.read_text(encoding="utf-8")
+
+
+def test_frames_of_a2d_stand_beside_referformers_rows(risctl: Run, tmp_path: Path) -> None:
+    frames = annotated_frames_dataset(videos=2)
+    tested = [replace(record, split={"val": "test"}.get(record.split, record.split)) for record in frames.records]
+    data = tmp_path / "a2d.h5"
+    write_store(replace(frames, name="a2d", records=tested), data)
+    command = ("eval", "-m", video_checkpoint(tmp_path, data), "-d", data, "-s", "test", "-p", "a2d", "-q")
+    told = json.loads(risctl(*command, "--device", "cpu", "--beside", "published", "--json").out)
+    found = {row["model"]: row for row in told["published"]["rows"]}
+    figures = found["ReferFormer, Video-Swin-B"]["figures"]
+    assert {name: one["published"] for name, one in figures.items()} == {"oIoU": 78.6, "mIoU": 70.3, "mAP_0.5:0.95": 55}
+    assert {name: one["ours"] for name, one in figures.items()} == {name: told["figures"][name] for name in figures}
+    assert found["ReferFormer, Video-Swin-T, from scratch, 6 frames"]["data"] == "A2D-Sentences alone"
+
+
+def video_checkpoint(folder: Path, store: Path) -> Path:
+    """Save a small, untrained ReferFormer."""
+    recipe, vocabulary = recipe_of(store), Vocabulary(["red", "left"])
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        system = build_system(recipe.model, vocabulary=vocabulary)
+    save_checkpoint(folder / "clips.safetensors", system=system, recipe=recipe, vocabulary=vocabulary)
+    return folder / "clips.safetensors"
