@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 
 # "right" stands for the side even where it could mean "correct": in phrases that refer to objects in an image it hardly
 # ever does. Words such as "bright" or "upright" are other words and stay.
@@ -28,6 +29,7 @@ _PAIRS = (
     ("l", "r"),
 )
 _OTHER = {**dict(_PAIRS), **{right: left for left, right in _PAIRS}}
+_LETTERS = re.compile("left|right")
 _WORD = re.compile(r"[^\W\d_]+")
 # Beside these a single letter is part of something else: "l'eau", "R&B", "r2".
 _JOINERS = frozenset("'’&")
@@ -50,6 +52,19 @@ def swap_left_right(text: str) -> str:
         return other.capitalize() if word == word.capitalize() else other
 
     return _WORD.sub(swapped, text)
+
+
+def swap_letters(text: str) -> str:
+    """Returns `text` with the letters "left" and "right" exchanged wherever they stand, within words too.
+
+    So does ReferFormer's published code (transforms_video.py, RandomHorizontalFlip), by which "bright" becomes "bleft".
+    """
+    return _LETTERS.sub(lambda match: "right" if match.group() == "left" else "left", text)
+
+
+Swap = Callable[[str], str]
+SWAPS: Mapping[str, Swap] = {"words": swap_left_right, "letters": swap_letters}
+"""How the text of a mirrored image is changed, by the name in recipes (`data.augment.flip_text`)."""
 
 
 def _is_joined(text: str, match: re.Match[str]) -> bool:

@@ -64,6 +64,12 @@ class AugmentSection(Section):
     flip: Fraction = Field(
         default=0.0, description="Probability of a horizontal flip, with left and right swapped in the expression."
     )
+    flip_text: Literal["words", "letters"] = Field(
+        default="words",
+        description="What of a mirrored image's expression is swapped: `words`: words that name a side, short forms "
+        "(l, r) too; `letters`: the letters left and right wherever they stand, as ReferFormer's published code does "
+        "(bright becomes bleft).",
+    )
     colour: Fraction = Field(
         default=0.0, description="Strength of random brightness, contrast and saturation; 0: none."
     )

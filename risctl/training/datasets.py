@@ -25,6 +25,7 @@ from risctl.data.transforms.augmentations import Augmentations, RandomCrop
 from risctl.data.transforms.preprocess import SquarePreprocess
 from risctl.errors import UsageError
 from risctl.language.coco_classes import CLASSES
+from risctl.language.flips import SWAPS
 from risctl.recipe.data import AugmentSection
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
@@ -112,9 +113,9 @@ def _of_store(recipe: Recipe, store: Store, system: System) -> ReferringImageDat
             raise UsageError(
                 f"data.frames={data.frames}, but {recipe.model.system} is trained on images; set it to null"
             )
-        if augmentations:
+        if augmentations or (augment and augment.flip_text != "words"):
             raise UsageError(
-                "data.augment.photometric, crop and sizes are for training on expressions; "
+                "data.augment.photometric, flip_text, crop and sizes are for training on expressions; "
                 f"{recipe.model.system} is trained on all instances of an image: take them out"
             )
         options |= {"zoom": augment.zoom, "paste": augment.paste} if augment else {}
@@ -128,6 +129,7 @@ def _of_store(recipe: Recipe, store: Store, system: System) -> ReferringImageDat
             "from expressions: take them out"
         )
     options["augmentations"] = augmentations
+    options["flip_text"] = SWAPS[augment.flip_text if augment else "words"]
     if data.frames is None:
         return ReferringImageDataset(store, data.train_split, system.preprocess, **options)
     dataset_class: type[ClipDataset] = ReferringVideoDataset if is_video_store(store) else PseudoClipDataset

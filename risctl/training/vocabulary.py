@@ -19,7 +19,7 @@ from risctl.language.byte_pairs import BytePairs
 from risctl.language.class_vectors import BACKGROUND
 from risctl.language.class_words import class_words, without_vector
 from risctl.language.coco_classes import CLASSES
-from risctl.language.flips import swap_left_right
+from risctl.language.flips import SWAPS, swap_left_right
 from risctl.language.pretrained_tokens import PretrainedTokens
 from risctl.language.tokens import words_of
 from risctl.language.vocabulary import PAD, PAD_ID, UNK, UNK_ID, Vocabulary
@@ -163,7 +163,8 @@ def _mirrored(recipe: Recipe, texts: Sequence[str]) -> list[str]:
     """Returns the words of mirrored texts: "right" comes up in training even if the split only ever says "left"."""
     if recipe.data.augment is None or not recipe.data.augment.flip:
         return []
-    return sorted({word for text in texts for word in words_of(swap_left_right(text))})
+    swap = SWAPS[recipe.data.augment.flip_text]
+    return sorted({word for text in texts for word in words_of(swap(text))})
 
 
 def _first_words(spec: specs.VectorWords) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risctl.language.flips import swap_left_right
+from risctl.language.flips import SWAPS, swap_left_right, swap_letters
 
 WORDS = ["left", "right", "leftmost", "rightmost", "lefthand", "righthand", "topleft", "lh", "l", "r", "lefty"]
 OTHERS = ["bright", "upright", "cleft", "man's", "l'eau", "R&B", "r2", "3", "é", "ﬁ", "leftmoſt", "", "\u0130", "_l_"]
@@ -33,6 +33,20 @@ texts = st.lists(st.tuples(cased | st.sampled_from(OTHERS), st.sampled_from([" "
 )
 def test_swaps_words_of_side_only(text: str, expected: str) -> None:
     assert swap_left_right(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("the bright cup on the left", "the bleft cup on the right"),
+        ("cleft upright", "cright upleft"),
+        ("Left cow, l side", "Left cow, l side"),
+        ("leftright", "rightleft"),
+    ],
+)
+def test_letters_are_exchanged_wherever_they_stand_as_published(text: str, expected: str) -> None:
+    assert text.replace("left", "@").replace("right", "left").replace("@", "right") == expected
+    assert swap_letters(text) == expected and SWAPS["letters"] is swap_letters
 
 
 @given(texts)

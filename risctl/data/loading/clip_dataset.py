@@ -25,7 +25,6 @@ from risctl.data.store.reader import Store
 from risctl.data.store.windows import FrameWindows
 from risctl.data.transforms.augmentations import jitter_colour
 from risctl.errors import DataError
-from risctl.language.flips import swap_left_right
 
 _CLIP_STREAM, _MOTION_STREAM = 3, 7
 
@@ -155,7 +154,7 @@ class ReferringVideoDataset(ClipDataset):
         if generator.random() < self.flip:
             images = [image[:, ::-1].copy() for image in images]
             masks = masks[..., ::-1].copy()
-            text = swap_left_right(text)
+            text = self.flip_text(text)
         if self.colour > 0:
             seed = int(generator.integers(2**32))
             images = [

@@ -20,6 +20,7 @@ from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store, TextField
 from risctl.data.transforms.augmentations import Augmentations, DrawnAugmentations, augment
 from risctl.errors import DataError
+from risctl.language.flips import Swap, swap_left_right
 from risctl.language.tokens import words_of
 from risctl.vision.geometry import Geometry
 from risctl.vision.resize import ImageRegion
@@ -68,6 +69,7 @@ class ReferringImageDataset(KeyedDataset[Item]):
         sentences: Literal["random", "all", "clips"] = "random",
         text_field: TextField = "sent",
         flip: float = 0.0,
+        flip_text: Swap = swap_left_right,
         colour: float = 0.0,
         augmentations: Augmentations = _NO_AUGMENTATIONS,
         seed: int = 0,
@@ -83,6 +85,7 @@ class ReferringImageDataset(KeyedDataset[Item]):
                 sentence; "clips": of videos as many items per sentence as the video has clips, of images as "all".
             text_field: Which form of a sentence is read.
             flip: Probability of a horizontal flip.
+            flip_text: Exchanges left and right in the text of a flipped sample.
             colour: Strength of the colour jitter.
             augmentations: Further augmentations.
             seed: Seed of all random draws.
@@ -99,6 +102,7 @@ class ReferringImageDataset(KeyedDataset[Item]):
         self.resizes = isinstance(preprocess, Resizable)
         self.text_field: TextField = text_field
         self.flip = flip
+        self.flip_text = flip_text
         self.colour = colour
         self.augmentations = augmentations
         self.seed = seed
@@ -194,7 +198,7 @@ class ReferringImageDataset(KeyedDataset[Item]):
         sample = self.store.sample(row, text_field=self.text_field, pixels=pixels)
         if self.augmentations.clipped_boxes:
             sample = replace(sample, box=self._annotated_box(row))
-        return augment(sample, flip_share=self.flip, colour=self.colour, generator=generator)
+        return augment(sample, flip_share=self.flip, colour=self.colour, generator=generator, swap=self.flip_text)
 
     def _annotated_box(self, row: int) -> tuple[float, float, float, float] | None:
         """Returns the box around all annotations of a sentence's ref, xyxy in pixels; None if it has none."""

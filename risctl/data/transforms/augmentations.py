@@ -13,7 +13,7 @@ import numpy as np
 
 from risctl.data.records import Sample
 from risctl.data.transforms.photometric import PhotometricDistortion, to_uint8
-from risctl.language.flips import swap_left_right
+from risctl.language.flips import Swap, swap_left_right
 from risctl.vision.resize import ImageRegion, ResizeShortest
 
 _TRIES = 10
@@ -156,8 +156,8 @@ class Augmentations:
         return DrawnAugmentations(distortions=distortions, region=region, short=short, longest=longest)
 
 
-def flip(sample: Sample) -> Sample:
-    """Returns `sample` flipped horizontally, "left" and "right" exchanged in its text."""
+def flip(sample: Sample, *, swap: Swap = swap_left_right) -> Sample:
+    """Returns `sample` flipped horizontally, "left" and "right" exchanged in its text by `swap`."""
     width, box = sample.mask.shape[1], sample.box
     # Views: turning the pixels of a whole image costs as much as decoding it, and much less once it is resized.
     return replace(
@@ -165,7 +165,7 @@ def flip(sample: Sample) -> Sample:
         image=sample.image[:, ::-1],
         mask=sample.mask[:, ::-1],
         instances=tuple((category, mask[:, ::-1].copy()) for category, mask in sample.instances),
-        text=swap_left_right(sample.text),
+        text=swap(sample.text),
         mirrored=not sample.mirrored,
         box=None if box is None else (width - box[2], box[1], width - box[0], box[3]),
     )
@@ -185,13 +185,22 @@ def jitter_colour(image: np.ndarray, *, strength: float, generator: np.random.Ge
     return to_uint8(pixels)
 
 
-def augment(sample: Sample, *, flip_share: float, colour: float, generator: np.random.Generator) -> Sample:
+def augment(
+    sample: Sample, *, flip_share: float, colour: float, generator: np.random.Generator, swap: Swap = swap_left_right
+) -> Sample:
     """Returns `sample` flipped with probability `flip_share` and its colours jittered with strength `colour`.
 
     The flip is drawn whatever its probability, so that turning it off does not change the jitter.
+
+    Args:
+        sample: The sample.
+        flip_share: Probability of the flip.
+        colour: Strength of the jitter.
+        generator: The only source of random draws.
+        swap: Exchanges left and right in the text of a flipped sample.
     """
     if generator.random() < flip_share:
-        sample = flip(sample)
+        sample = flip(sample, swap=swap)
     if colour > 0:
         sample = replace(sample, image=jitter_colour(sample.image, strength=colour, generator=generator))
     return sample

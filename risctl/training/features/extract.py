@@ -21,7 +21,7 @@ from risctl.data.features.schema import IMAGES, TEXTS, Layout
 from risctl.data.features.writer import Samples, Shapes, ShardWriter
 from risctl.data.store.reader import Store
 from risctl.errors import DataError
-from risctl.language.flips import swap_left_right
+from risctl.language.flips import SWAPS
 from risctl.language.tokens import words_of
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
@@ -200,7 +200,8 @@ class FeatureRun:
     def _texts(self, store: Store, split: str) -> tuple[list[str], list[Shapes]]:
         encoder = _on_meta(self.encoders[TEXTS])
         given = [text for text in store.texts(split, self.recipe.data.text_field) if words_of(text)]
-        mirrored = [swap_left_right(text) for text in given] if self.key.orientations > 1 else []
+        swap = SWAPS[self.recipe.data.augment.flip_text if self.recipe.data.augment else "words"]
+        mirrored = [swap(text) for text in given] if self.key.orientations > 1 else []
         keys = list(dict.fromkeys((*given, *mirrored)))
         known: dict[int, Shapes] = {}
         shapes = []

@@ -71,6 +71,8 @@ def key_of(recipe: Recipe, store: Store, system: System, *, weighed: bool = True
     if TEXTS in encoders:
         words = "\n".join(system.preprocess.vocabulary.to_list())  # type: ignore[attr-defined]
         described[TEXTS]["vocabulary"] = hashlib.sha256(words.encode()).hexdigest()
+        if recipe.data.augment is not None and recipe.data.augment.flip and recipe.data.augment.flip_text != "words":
+            described[TEXTS]["mirrored"] = recipe.data.augment.flip_text
     return Key(
         store=store.fingerprint,
         images=described[IMAGES],
@@ -120,7 +122,7 @@ def check_augmentation(recipe: Recipe, encoders: dict[str, nn.Module]) -> None:
         return
     unchanged = type(augment)().model_dump()
     for name, value in augment.model_dump().items():
-        if name != "flip" and value != unchanged[name]:
+        if name not in ("flip", "flip_text") and value != unchanged[name]:
             raise UsageError(
                 f"data.augment.{name} changes the pictures at random, which features computed before cannot follow; "
                 f"take it out (~data.augment.{name}) or set data.features=null. data.augment.flip goes: both "

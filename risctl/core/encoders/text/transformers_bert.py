@@ -14,7 +14,7 @@ from risctl.errors import MachineError
 def attended(mask: Tensor) -> Tensor:
     """Returns the attention mask of a mask (B, L) of tokens."""
     if mask.is_meta:  # transformers would look whether anything is masked; a mask of all pairs is taken as it is
-        return mask.long()[:, None, None].expand(-1, -1, mask.shape[1], -1)
+        return mask[:, None, None].expand(-1, -1, mask.shape[1], -1)
     return mask.long()
 
 
