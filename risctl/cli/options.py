@@ -106,10 +106,10 @@ def text_field_of(name: str) -> TextField:
 
 def complete_protocol(incomplete: str) -> list[str]:
     """Returns the completions of a list of protocols."""
-    from risctl.metrics.protocols import PROTOCOLS
+    from risctl.metrics.protocols import PROTOCOLS, VIDEO_PROTOCOLS
 
     named, comma, begun = incomplete.rpartition(",")
-    return [f"{named}{comma}{name}" for name in PROTOCOLS if name.startswith(begun)]
+    return [f"{named}{comma}{name}" for name in (*PROTOCOLS, *VIDEO_PROTOCOLS) if name.startswith(begun)]
 
 
 def complete_recipe(incomplete: str) -> list[str]:

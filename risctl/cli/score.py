@@ -70,16 +70,18 @@ def score(
     ] = None,
     split: SplitOption = "val",
     protocol: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--protocol",
             "-p",
             metavar="NAME[,NAME…]",
             help="The protocols of the figures of images, all in one pass: original, lavt, cris, mcn, rela, mmdet, "
-            "a2d, davis, zsris, phrasecut, lisa, reasonseg.",
+            "a2d, davis, zsris, phrasecut, lisa, reasonseg. Default: original. On videos one of videos, mevis, "
+            "long_rvos, ref_sav; default: the dataset's.",
             autocompletion=complete_protocol,
+            show_default=False,
         ),
-    ] = "original",
+    ] = None,
     key: Annotated[
         KeyName | None,
         typer.Option(
@@ -157,12 +159,12 @@ def score(
         return
     if predictions is None or data is None:
         raise UsageError(f"name the predictions and --data STORE; predictions are {ACCEPTED}")
-    protocols = get_protocols(protocol)
     outputs = claim_outputs(inputs=[predictions, data], overwrite=overwrite, reports=report, others=[rows])
     with console.quiet_if(quiet), Store(data) as store:
         store.sentences(split)  # An unknown split is an error before the predictions are read.
         if is_video_store(store):
             from risctl.cli.score_videos import score_videos
+            from risctl.evaluation.expression_rows import video_protocol_of
 
             if key is not None or resize is not None or threshold is not None or strict or lenient:
                 raise UsageError(
@@ -174,6 +176,7 @@ def score(
                 store,
                 split=split,
                 text_field=field,
+                protocol=video_protocol_of(store, protocol),
                 missing="refuse" if missing is None else missing.value,
                 rows=rows,
                 reports=report,
@@ -183,6 +186,7 @@ def score(
                 as_json=as_json,
             )
             return
+        protocols = get_protocols(protocol or "original")
         source = open_predictions(predictions)
         try:
             console.say(f"{predictions}, {source.kind}, on {data}, split {split}")

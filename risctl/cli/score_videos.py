@@ -13,6 +13,7 @@ from risctl.cli.report_option import write_reports
 if TYPE_CHECKING:
     from risctl.data.store.reader import Store, TextField
     from risctl.evaluation.scoring.coverage import Missing
+    from risctl.metrics.protocols import Protocol
     from risctl.output_files import OutputFiles
 
 
@@ -22,6 +23,7 @@ def score_videos(
     *,
     split: str,
     text_field: TextField,
+    protocol: Protocol,
     missing: Missing,
     rows: Path | None,
     reports: Sequence[Path] | None,
@@ -37,6 +39,7 @@ def score_videos(
         store: The store of videos.
         split: The split.
         text_field: The form of the text.
+        protocol: The protocol of the figures.
         missing: What becomes of expressions that lack a frame.
         rows: A file for one JSON line per expression.
         reports: The files of the report.
@@ -53,7 +56,13 @@ def score_videos(
         console.say(f"{predictions}, {submission.kind}, on {store.path}, split {split}")
         with console.counting("score") as progress:
             report, coverage, measured = score_submission(
-                submission, store, split=split, text_field=text_field, missing=missing, progress=progress
+                submission,
+                store,
+                split=split,
+                text_field=text_field,
+                missing=missing,
+                protocol=protocol,
+                progress=progress,
             )
         trained = Trained(system="", weights="unknown: another tool's predictions", data="unknown")
         if beside:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Prepared:
         split_by: Its way of splitting.
         store: The store that was written.
         counts: Split -> kind -> count; of all splits under `total`.
+        counted: What is reported: kind of count -> its name.
         published: The published counts, empty if there are none.
         differences: A line for each split whose counts are not the published ones.
         explanation: What is probably behind the differences.
@@ -40,6 +41,7 @@ class Prepared:
     counts: Mapping[str, Mapping[str, int]]
     published: Mapping[str, Mapping[str, int | None]]
     differences: tuple[str, ...]
+    counted: Mapping[str, str] = field(default_factory=dict)
     explanation: str | None = None
     verification: Verification | None = None
     warnings: tuple[str, ...] = ()
@@ -65,8 +67,8 @@ class Prepared:
 
     def table(self) -> str:
         """Returns the counts beside the published ones, as text."""
-        kinds = ("images", "refs", "sentences")
-        rows = [("split", *(f"{kind} (published)" for kind in kinds))]
+        kinds = self.counted or {kind: kind for kind in ("images", "refs", "sentences")}
+        rows = [("split", *(f"{name} (published)" for name in kinds.values()))]
         for split, counts in self.counts.items():
             known = self.published.get(split, {})
             rows.append((split, *(_beside(counts[kind], known.get(kind)) for kind in kinds)))
@@ -154,6 +156,7 @@ def prepare_dataset(
         counts=counts,
         published=published_counts(content.name, content.split_by),
         differences=tuple(differences(content.name, content.split_by, counts)),
+        counted=dataset.counted,
         explanation=explanation(content.name, content.split_by, counts),
         verification=verify_prepared(out, instances=instances, stage=stage) if verify else None,
         warnings=(*info.warnings, *_warnings(dataset, content)),

@@ -9,12 +9,12 @@ from risctl.data.download.mirrors import sha256_of
 from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store, TextField
 from risctl.devices import pick_device
-from risctl.errors import UsageError
+from risctl.evaluation.expression_rows import video_protocol_of
 from risctl.evaluation.image_evaluator import evaluate as evaluate_images
 from risctl.evaluation.report import Report
 from risctl.evaluation.video_evaluator import evaluate_videos
 from risctl.evaluation.video_report import report_of
-from risctl.metrics.protocols import VIDEOS, Protocol, get_protocols
+from risctl.metrics.protocols import Protocol, get_protocols
 from risctl.recipe.schema import Recipe
 
 
@@ -78,11 +78,15 @@ def evaluate(
         field = text_field or recipe.eval_text_field
         checkpoint = sha256_of(loaded.path)
         if is_video_store(store):
-            if protocol is not None:
-                raise UsageError(f"{store.path} holds videos, which have their own figures, J and F; name no protocol")
-            chosen = VIDEOS.at_threshold(given=threshold, recipe=recipe.eval.threshold)
+            chosen = video_protocol_of(store, protocol).at_threshold(given=threshold, recipe=recipe.eval.threshold)
             figures = evaluate_videos(
-                loaded.system, store, split=split, text_field=field, threshold=chosen.threshold, limit=limit
+                loaded.system,
+                store,
+                split=split,
+                text_field=field,
+                threshold=chosen.threshold,
+                protocol=chosen,
+                limit=limit,
             )
             return report_of(
                 figures,

@@ -1,6 +1,6 @@
 """Evaluates a system on videos: J and F of every expression, and Ref-DAVIS17's own figures.
 
-"Per expression": an expression is one object, whose masks over all stored frames are compared with the true ones;
+"Per expression": the masks of what an expression refers to, over all stored frames, are compared with the true ones;
 frames in which neither shows anything count as 1. Ref-DAVIS17 lets the objects of a video compete for each pixel, once
 for each of its four annotators, and averages these (Khoreva et al. 2018; DAVIS 2017).
 """
@@ -18,21 +18,14 @@ from risctl.data.store.clips import ClipRef, ClipStore
 from risctl.data.store.reader import Store, TextField
 from risctl.distributed import failing_together, gather, rank_and_world_size
 from risctl.errors import DataError, UnreadableImageError
+from risctl.evaluation.expression_rows import ExpressionRow, figures_of, measured_row
 from risctl.inference.batched_inference import UnreadableImages
 from risctl.inference.encoded_image import evaluation_mode
 from risctl.inference.video_predictor import CLIP_LENGTH, Query, VideoPredictor
 from risctl.language.tokens import words_of
-from risctl.metrics.overlaps import overlap_of_masks
-from risctl.metrics.video import (
-    VOID,
-    ClipMeasures,
-    Task,
-    average_over_annotators,
-    boundary_measure,
-    measure_clip,
-    region_measure,
-    video_figures,
-)
+from risctl.metrics.protocols import VIDEOS, Protocol
+from risctl.metrics.video import VOID, ClipMeasures, Task, average_over_annotators, measure_clip, video_figures
+from risctl.metrics.video_expressions import ExpressionMeter
 from risctl.systems.base import System
 from risctl.systems.protocols import takes_clips
 from risctl.vision.video_frames import FOLDER_RATE, Frame, Video
@@ -45,35 +38,6 @@ DAVIS_CLIP = 36
 _ANNOTATORS = tuple(f"annotator-{number}" for number in (1, 2, 3, 4))
 _KEPT, _BACKGROUND = 0.5, 0.1
 _TASKS: tuple[Task, ...] = ("semi-supervised", "unsupervised")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpressionRow:
-    """The measures of one expression.
-
-    Attributes:
-        sample: Its sentence's row in the store.
-        video: Name of the video.
-        ref_id: Id of the referred object.
-        sentence_id: Id of the sentence.
-        text: The expression.
-        j: The mean region similarity over the video's frames, in [0, 1].
-        f: The mean contour accuracy over the video's frames, in [0, 1].
-        intersection: Pixels of all frames together.
-        union: Pixels of all frames together.
-        predicted: Pixels of all frames together.
-    """
-
-    sample: int
-    video: str
-    ref_id: int
-    sentence_id: int
-    text: str
-    j: float
-    f: float
-    intersection: int
-    union: int
-    predicted: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +74,10 @@ class VideoReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ClipTask:
-    """An expression of a video: its ref, its sentence's row and id, its text, and its annotator."""
+    """An expression of a video: its ref, its sentence's row, its text, and its annotator."""
 
     ref: ClipRef
     sample: int
-    sentence_id: int
     text: str
     annotator: str
 
@@ -145,6 +108,7 @@ def evaluate_videos(
     text_field: TextField = "sent",
     clip_length: int | None = None,
     threshold: float = 0.5,
+    protocol: Protocol = VIDEOS,
     limit: int | None = None,
     progress: Progress | None = None,
     unreadable: UnreadableImages | None = None,
@@ -162,6 +126,7 @@ def evaluate_videos(
         text_field: Which form of the expressions is read.
         clip_length: Frames that are encoded together; None: 36 for Ref-DAVIS17, else 8.
         threshold: Pixels whose probability is above it belong to the mask.
+        protocol: The protocol of the figures; its own threshold does not matter.
         limit: Evaluates the first so many expressions only, without Ref-DAVIS17's own figures.
         progress: Called with the numbers of videos that are done and that there are.
         unreadable: Called with the error of a frame that cannot be read, whose video is then left out; None: it is
@@ -186,7 +151,7 @@ def evaluate_videos(
         for done, (video, tasks) in enumerate(own, start=1):
             predictor = predictor_of(system, tasks[0].ref, threshold=threshold, clip_length=length, query=query)
             try:
-                found[video] = _measured(clips, video, tasks, predictor, davis=davis)
+                found[video] = _measured(clips, video, tasks, predictor, davis=davis, text_field=text_field)
             except UnreadableImageError as error:
                 if unreadable is None:
                     raise
@@ -203,8 +168,7 @@ def evaluate_videos(
     for video in plan:
         for key, one in every[video].clips.items():
             measured.setdefault(key, []).append(one)
-    figures = {"J": 100 * float(np.mean([row.j for row in rows])), "F": 100 * float(np.mean([row.f for row in rows]))}
-    figures["J&F"] = (figures["J"] + figures["F"]) / 2
+    figures = figures_of(rows, protocol)
     for task in _TASKS if measured else ():
         of_annotators = [video_figures(clips) for (one, _), clips in measured.items() if one == task]
         figures |= {f"{name} ({task})": 100 * value for name, value in average_over_annotators(of_annotators).items()}
@@ -238,7 +202,7 @@ def _plan(clips: ClipStore, split: str, *, text_field: TextField, limit: int | N
     count = 0
     for row in clips.store.refs(split):
         ref = clips.ref(int(row))
-        for sentence_row in ref.sentences if ref.annotations else ():
+        for sentence_row in ref.sentences if ref.measurable else ():
             sentence = clips.store.sentence(sentence_row)
             text = sentence.text(text_field)
             if not words_of(text) or (limit is not None and count >= limit):
@@ -246,21 +210,23 @@ def _plan(clips: ClipStore, split: str, *, text_field: TextField, limit: int | N
             count += 1
             annotator = next((ability for ability in sentence.abilities if ability in _ANNOTATORS), "")
             plan.setdefault(ref.video, []).append(
-                _ClipTask(
-                    ref=ref, sample=sentence_row, sentence_id=sentence.sentence_id, text=text, annotator=annotator
-                )
+                _ClipTask(ref=ref, sample=sentence_row, text=text, annotator=annotator)
             )
     return plan
 
 
 def _measured(
-    clips: ClipStore, name: str, tasks: Sequence[_ClipTask], predictor: VideoPredictor, *, davis: bool
+    clips: ClipStore,
+    name: str,
+    tasks: Sequence[_ClipTask],
+    predictor: VideoPredictor,
+    *,
+    davis: bool,
+    text_field: TextField,
 ) -> _Measured:
     frames = tasks[0].ref.frames
     video = StoredVideo.of(clips.store, name, frames)
-    j = np.zeros((len(tasks), len(frames)))
-    f = np.zeros_like(j)
-    pixels = np.zeros((len(tasks), 3), dtype=np.int64)
+    meters = [ExpressionMeter() for _ in tasks]
     objects = list(dict.fromkeys(one.ref.row for one in tasks))
     label_of = {row: number for number, row in enumerate(objects, start=1)}
     labels: dict[str, list[np.ndarray]] = {one: [] for one in _ANNOTATORS} if davis else {}
@@ -270,12 +236,8 @@ def _measured(
         place = answers.frame.index
         true = {row: clips.masks(ref, [frames[place]])[0] for row, ref in refs.items()}
         void = clips.void(frames[place])
-        counted = True if void is None else ~void
-        for number, (one, prediction) in enumerate(zip(tasks, answers.predictions, strict=True)):
-            j[number, place] = region_measure(prediction.mask, true[one.ref.row], void=void)
-            f[number, place] = boundary_measure(prediction.mask, true[one.ref.row], void=void)
-            both = overlap_of_masks(prediction.mask & counted, true[one.ref.row] & counted)
-            pixels[number] += both.intersection, both.union, both.predicted
+        for one, meter, prediction in zip(tasks, meters, answers.predictions, strict=True):
+            meter.add(prediction.mask, true[one.ref.row], void=void)
         if davis:
             shape = answers.frame.pixels.shape[:2]
             whole = np.zeros(shape, dtype=np.uint8)
@@ -293,19 +255,8 @@ def _measured(
                         layers[label_of[one.ref.row]] = kept
                 own.append(layers.argmax(0).astype(np.uint8))
     rows = [
-        ExpressionRow(
-            sample=one.sample,
-            video=name,
-            ref_id=one.ref.ref_id,
-            sentence_id=one.sentence_id,
-            text=one.text,
-            j=float(j[number].mean()),
-            f=float(f[number].mean()),
-            intersection=int(pixels[number, 0]),
-            union=int(pixels[number, 1]),
-            predicted=int(pixels[number, 2]),
-        )
-        for number, one in enumerate(tasks)
+        measured_row(clips, one.ref, meter, sample=one.sample, text_field=text_field)
+        for one, meter in zip(tasks, meters, strict=True)
     ]
     measured: dict[tuple[Task, str], ClipMeasures] = {}
     for annotator, own in labels.items():

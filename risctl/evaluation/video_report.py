@@ -55,9 +55,7 @@ def report_of(
     sentences = [store.sentence(row.sample) for row in ordered]
     facts = {row: _attributes(clips, clips.ref(row)) for row in {sentence.ref for sentence in sentences}}
     records = [
-        asdict(row)
-        | {"image_id": store.image(one.image).image_id, "abilities": one.abilities, "boundary": row.f, "region": row.j}
-        | {"targeted": True, "predicted_none": not row.predicted, **facts[one.ref]}
+        asdict(row) | {"image_id": store.image(one.image).image_id, "boundary": row.f, "region": row.j} | facts[one.ref]
         for row, one in zip(ordered, sentences, strict=True)
     ]
     if measured.clip_length > 1:
@@ -82,7 +80,7 @@ def report_of(
         split_by="",
         images=measured.videos,
         total_sentences=report.total_sentences - left_out,
-        notes=(f"left out: {left_out} expressions without a word or a published mask",) if left_out else (),
+        notes=(f"left out: {left_out} expressions without a word or a published target",) if left_out else (),
         videos={record["image_id"]: record["video"] for record in records},
     )
 
@@ -156,8 +154,9 @@ class MiddleFrames(MiddleFrame):
 
 
 def _middle(ref: ClipRef) -> int:
-    """Returns the index in the video of the middle one of the frames that show the object."""
+    """Returns the index in the video of the middle one of the frames that show the object, of all if none does."""
     shown = [number for number, frame in enumerate(ref.frames) if frame in ref.annotations]
+    shown = shown or list(range(len(ref.frames)))
     return shown[len(shown) // 2]
 
 
@@ -167,16 +166,19 @@ def _attributes(clips: ClipStore, ref: ClipRef) -> dict[str, Any]:
     The area is the mean over the frames that show the object, distractors are the most in such a frame. A store's only
     category tells samples nothing, so it is left out.
     """
+    if not ref.annotations:
+        return {"targets": 0, "categories": [], "area": float("nan"), "distractors": -1, "objects": 0}
     store = clips.store
     category, crowd = store.numbers("annotations/category"), store.numbers("annotations/crowd")
     instances = [[row for row in store.annotations_of(frame).tolist() if not crowd[row]] for frame in ref.annotations]
-    masks = [store.annotation(row).mask for row in ref.annotations.values()]
-    kinds = {int(category[row]) for row in ref.annotations.values()}
+    masks = [rle.union([store.annotation(row).mask for row in own]) for own in ref.annotations.values()]
+    kinds = {int(category[row]) for own in ref.annotations.values() for row in own}
+    targets = max(map(len, ref.annotations.values()))
     return {
-        "targets": 1,
+        "targets": targets,
         "categories": [store.category(kind) for kind in sorted(kinds)] if len(store.categories) > 1 else [],
         "area": float(np.mean([rle.area(mask) / (mask["size"][0] * mask["size"][1]) for mask in masks])),
-        "distractors": max(sum(int(category[row]) in kinds for row in own) - 1 for own in instances),
+        "distractors": max(sum(int(category[row]) in kinds for row in own) - targets for own in instances),
         "objects": max(map(len, instances)),
     }
 

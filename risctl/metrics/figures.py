@@ -63,14 +63,15 @@ def terms(rows: Rows, protocol: Protocol) -> Terms:
 
 def sample_ious(rows: Rows, protocol: Protocol) -> np.ndarray:
     """Returns what each sample contributes to the protocol's mean, (N,)."""
-    if protocol.no_target == "ordinary":
+    if protocol.no_target in ("ordinary", "frames"):
         return np.where(np.isfinite(rows.region), rows.region, ious(rows.intersection, rows.union, protocol))
     return _grefcoco(rows, protocol)[0]
 
 
 def has_iou(rows: Rows, protocol: Protocol) -> np.ndarray:
     """Returns which samples have an IoU, (N,) bool: all, or those with a target where the others are kept apart."""
-    return rows.targeted if protocol.no_target != "ordinary" else np.ones(len(rows), dtype=bool)
+    apart = protocol.no_target in ("counted", "apart")
+    return rows.targeted if apart else np.ones(len(rows), dtype=bool)
 
 
 def figures(rows: Rows, protocol: Protocol) -> dict[str, float]:
@@ -109,20 +110,23 @@ def _no_target_terms(rows: Rows, protocol: Protocol) -> Terms:
     iou, intersection, union = _grefcoco(rows, protocol)
     every = np.ones(len(rows))
     targeted = rows.targeted.astype(np.float64)
-    absent = 1 - targeted
-    over_all: Terms = {
-        "gIoU": (iou, every),
-        "cIoU": (intersection, union),
-        "T-acc": (targeted * ~rows.predicted_none, targeted),
-        "N-acc": (absent * rows.predicted_none, absent),
-    }
+    over_all: Terms = {"gIoU": (iou, every), "cIoU": (intersection, union), **_presence_terms(rows)}
     precisions: Terms = {
         name: (_reaches(iou, bound, protocol) * targeted, targeted) for name, bound in protocol.precisions
     }
     if protocol.no_target == "counted":
         return over_all | precisions
     over_targeted: Terms = {"oIoU": (intersection * targeted, union * targeted), "mIoU": (iou * targeted, targeted)}
-    return over_targeted | precisions | (over_all if absent.any() else {})
+    return over_targeted | precisions | ({} if rows.targeted.all() else over_all)
+
+
+def _presence_terms(rows: Rows) -> Terms:
+    targeted = rows.targeted.astype(np.float64)
+    absent = 1 - targeted
+    return {
+        "T-acc": (targeted * ~rows.predicted_none, targeted),
+        "N-acc": (absent * rows.predicted_none, absent),
+    }
 
 
 def _grefcoco(rows: Rows, protocol: Protocol) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -154,7 +158,10 @@ def _box_terms(rows: Rows) -> Terms:
 
 def _video_terms(rows: Rows, protocol: Protocol) -> Terms:
     every = np.ones(len(rows))
-    return {"J": (sample_ious(rows, protocol), every), "F": (rows.boundary, every)}
+    found: Terms = {"J": (sample_ious(rows, protocol), every), "F": (rows.boundary, every)}
+    if protocol.no_target == "frames" and not rows.targeted.all():
+        found |= _presence_terms(rows)
+    return found
 
 
 def _reaches(iou: np.ndarray, bound: float, protocol: Protocol) -> np.ndarray:

@@ -35,7 +35,7 @@ class Protocol:
         empty: The IoU (or J) of a sample where both masks are empty.
         no_target: "ordinary" treats samples without a target like all others; "counted" puts them into the mean by the
             rules of gRefCOCO; "apart" keeps them out of oIoU, mIoU and Pr@X, and reports gIoU, cIoU, T-acc and N-acc
-            too.
+            too. "frames", of videos, measures all alike and reports T-acc and N-acc beside.
         compare: How Pr@X compares: it is the share of samples whose IoU is `compare` X.
         precisions: The thresholds of Pr@X, as (name, X).
         sentences: Whether all expressions of a ref count, or the first.
@@ -45,6 +45,8 @@ class Protocol:
         single: Whether IoUs are computed in float32.
         average_precision: Whether AP by COCO's evaluator is reported too.
         boundary: Whether J and F are reported in place of IoU.
+        absent_video: What the expressions of a video count for which nothing was predicted at all: as if their masks
+            were empty, or 0.
         remark: What else must be known to compare figures.
     """
 
@@ -56,7 +58,7 @@ class Protocol:
     threshold_source: ThresholdSource = "protocol"
     other_threshold: float | None = None
     empty: Literal[0, 1] = 0
-    no_target: Literal["ordinary", "counted", "apart"] = "ordinary"
+    no_target: Literal["ordinary", "counted", "apart", "frames"] = "ordinary"
     compare: Literal[">=", ">"] = ">="
     precisions: tuple[tuple[str, float], ...] = ()
     sentences: Literal["all", "first"] = "all"
@@ -66,6 +68,7 @@ class Protocol:
     single: bool = False
     average_precision: bool = False
     boundary: bool = False
+    absent_video: Literal["empty", "zero"] = "empty"
     remark: str = ""
 
     def at_threshold(self, *, given: float | None, recipe: float | None) -> Protocol:
@@ -140,13 +143,15 @@ class Protocol:
     def _samples(self) -> list[str]:
         measure = "J" if self.boundary else "IoU"
         parts = []
-        if self.no_target == "ordinary":
+        if self.no_target == "frames":
+            parts.append("a frame where both masks are empty: J and F 1")
+        elif self.no_target == "ordinary":
             parts.append(f"both masks empty: {measure} {self.empty}")
         else:
             rule = "in gIoU and cIoU" if self.no_target == "counted" else "apart, in gIoU and cIoU beside"
             parts.append(f"both masks empty: IoU {self.empty} if a target exists; no-target samples {rule} (gRefCOCO)")
         if self.precisions:
-            of = " of targeted samples" if self.no_target != "ordinary" else ""
+            of = " of targeted samples" if self.no_target in ("counted", "apart") else ""
             parts.append(f"Pr@X counts IoU {self.compare} X{of}")
         else:
             parts.append("no Pr@X")
@@ -271,7 +276,39 @@ VIDEOS = Protocol(
     remark="J and F of an expression are means over all frames of its video, void pixels aside, F within 0.008 of the "
     "diagonal; an expression's IoU is its J",
 )
-"""The protocol of stores of videos; it is no choice for images."""
+"""The usual protocol of stores of videos; those of videos are no choice for images."""
+
+_MEVIS = replace(
+    VIDEOS,
+    name="mevis",
+    source="MeViS eval_mevis; T-acc and N-acc are ours",
+    no_target="frames",
+    absent_video="zero",
+    remark="the target is the union of an expression's objects; J and F of an expression are means over all frames of "
+    "its video, so that one without a target scores its share of empty frames; N-acc asks for no pixel in any frame",
+)
+VIDEO_PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        VIDEOS,
+        _MEVIS,
+        replace(
+            _MEVIS,
+            name="long_rvos",
+            source="Long-RVOS eval_long_rvos",
+            remark="J and F as of mevis; tIoU is of the frames that show something, vIoU the sum of J over the frames "
+            "where both masks do; by type of expression, static+dynamic is hybrid",
+        ),
+        replace(
+            _MEVIS,
+            name="ref_sav",
+            source="Sa2VA on Ref-SAV",
+            remark="J and F as of mevis, A is the share of pixels that are alike; the published figures are the means "
+            "of long and short expressions",
+        ),
+    )
+}
+"""The protocols of stores of videos by name."""
 
 PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _ALL}
 
@@ -286,6 +323,13 @@ def get_protocol(name: str) -> Protocol:
         return PROTOCOLS[name]
     except KeyError:
         raise UsageError(unknown_name("protocol", name, PROTOCOLS)) from None
+
+
+def get_video_protocol(name: str) -> Protocol:
+    """Returns the protocol of videos called `name`. Raises `UsageError` with the nearest name otherwise."""
+    if name not in VIDEO_PROTOCOLS:
+        raise UsageError(unknown_name("protocol of videos", name, VIDEO_PROTOCOLS))
+    return VIDEO_PROTOCOLS[name]
 
 
 def get_protocols(names: str) -> tuple[Protocol, ...]:

@@ -12,6 +12,7 @@ from risctl.data.splits import ALL, matches
 from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store
 from risctl.errors import DataError, UsageError, unknown_name
+from risctl.evaluation.expression_rows import video_protocol_of
 from risctl.evaluation.image_evaluator import Progress, evaluate
 from risctl.evaluation.video_evaluator import evaluate_videos
 from risctl.inference.batched_inference import UnreadableImages
@@ -118,6 +119,7 @@ class Validation:
             split=self.recipe.data.val_split,
             text_field=self.recipe.eval_text_field,
             threshold=VIDEOS.at_threshold(given=None, recipe=self.recipe.eval.threshold).threshold,
+            protocol=video_protocol_of(self.store, None),
             limit=self.recipe.train.eval_limit,
             progress=progress,
             unreadable=unreadable,

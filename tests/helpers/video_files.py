@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from risctl.vision import rle
+
 COLOURS = ((220, 40, 40), (40, 200, 60))
 TEXTS = {"1": ("a red box", "the box on the left"), "2": ("a green box", "the box on the right")}
 
@@ -71,4 +73,62 @@ def write_davis(root: Path, mini: Path, *, names: tuple[str, ...] = ("cows", "do
     sets = root / "ImageSets" / "2017"
     sets.mkdir(parents=True)
     (sets / "val.txt").write_text("\n".join(names) + "\n")
+    return root
+
+
+def box_mask(frame: int, *, side: int, height: int = 24, width: int = 32) -> np.ndarray:
+    """Returns the mask of one of two boxes that move, 0 on the left and 1 on the right."""
+    mask = np.zeros((height, width), dtype=bool)
+    first = 2 + frame if side == 0 else width - 10 - frame
+    mask[6:14, first : first + 7] = True
+    return mask
+
+
+MEVIS_TEXTS: dict[str, tuple[str, list[int]]] = {
+    "0": ("The box that moves right", [7]),
+    "1": ("the two boxes", [7, 8]),
+    "2": ("the box that turns around", []),
+}
+
+
+def write_mevis(root: Path, *, meta: str = "meta_expressions.json", frames: int = 4) -> Path:
+    """Write MeViS's layout: valid_u with masks, valid without; the right box is absent in the last frame."""
+    for split, name in (("valid_u", "aa"), ("valid", "bb")):
+        write_plain_frames(root / split / "JPEGImages" / name, frames=frames)
+        listed = [f"{frame:05d}" for frame in range(frames)]
+        texts: dict[str, dict[str, object]] = {
+            number: {"exp": text, "obj_id": list(range(len(ids))), "anno_id": ids}
+            for number, (text, ids) in MEVIS_TEXTS.items()
+        }
+        if split == "valid":
+            texts = {number: {"exp": entry["exp"]} for number, entry in texts.items()}
+        else:
+            (root / split / "mask_dict.json").write_text(json.dumps(mask_table(frames)))
+        videos = {name: {"vid_id": 1, "frames": listed, "expressions": texts}}
+        (root / split / meta).write_text(json.dumps({"videos": videos}))
+    return root
+
+
+def write_plain_frames(folder: Path, *, frames: int, height: int = 24, width: int = 32) -> None:
+    """Write grey frames, numbered from 0."""
+    folder.mkdir(parents=True)
+    for frame in range(frames):
+        Image.new("RGB", (width, height), (90, 90, 20 * frame)).save(folder / f"{frame:05d}.jpg")
+
+
+def mask_table(frames: int) -> dict[str, list[dict[str, object] | None]]:
+    """Returns MeViS's table of masks: by anno_id one RLE or null a frame."""
+    return {
+        "7": [dict(rle.encode(box_mask(frame, side=0))) for frame in range(frames)],
+        "8": [dict(rle.encode(box_mask(frame, side=1))) if frame + 1 < frames else None for frame in range(frames)],
+    }
+
+
+def write_masks(root: Path, masks: dict[tuple[str, int], list[np.ndarray]]) -> Path:
+    """Write `VIDEO/EXPRESSION/FRAME.png` of masks by video and expression."""
+    for (video, expression), own in masks.items():
+        folder = root / video / str(expression)
+        folder.mkdir(parents=True)
+        for frame, mask in enumerate(own):
+            Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"{frame:05d}.png")
     return root

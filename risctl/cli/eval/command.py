@@ -50,7 +50,7 @@ def evaluate_model(
             metavar="NAME[,NAME…]",
             help="The protocols of the figures, all in one pass: original, lavt, cris, mcn, rela, mmdet, a2d, davis, "
             "zsris, phrasecut, lisa, reasonseg. Default: the checkpoint's. For detection by category, alone: zsi or "
-            "gzsi (masks), zsd or gzsd (boxes).",
+            "gzsi (masks), zsd or gzsd (boxes). Videos: videos, mevis, long_rvos or ref_sav; default: the dataset's.",
             autocompletion=complete_protocol,
             show_default=False,
         ),
@@ -108,6 +108,7 @@ def evaluate_model(
     from risctl.data.store.clips import is_video_store
     from risctl.data.store.reader import Store
     from risctl.errors import UsageError
+    from risctl.evaluation.expression_rows import video_protocol_of
     from risctl.evaluation.image_evaluator import evaluate
     from risctl.evaluation.model_evaluation import recipe_protocols
     from risctl.evaluation.published.beside import Trained
@@ -117,16 +118,17 @@ def evaluate_model(
     outputs = claim_outputs(inputs=[data, model], overwrite=overwrite, reports=report, others=[rows, submission])
     with console.quiet_if(quiet), Store(data) as store:
         store.sentences(split)  # An unknown split is an error before a model is loaded.
+        of_videos = video_protocol_of(store, protocol) if is_video_store(store) else None
         torch_device, is_main = _process_device(device)
         loaded = load_checkpoint(model, torch_device)
         outputs.add_inputs([loaded.path])
         field = requested_field or loaded.recipe.eval_text_field
         trained = Trained.of(loaded.recipe)
-        if is_video_store(store):
+        if of_videos is not None:
             from risctl.cli.eval.videos import evaluate_video_model
 
-            if protocol is not None or text_batch is not None:
-                raise UsageError("a store of videos is evaluated by J and F; leave --protocol and --text-batch out")
+            if text_batch is not None:
+                raise UsageError("a store of videos is evaluated video by video; leave --text-batch out")
             if submission is not None and (limit is not None or rows is not None or report or beside):
                 raise UsageError(
                     "a submission covers the whole split, without figures; leave --limit, --rows, --report and "
@@ -138,6 +140,7 @@ def evaluate_model(
                 split=split,
                 text_field=field,
                 device=torch_device,
+                protocol=of_videos,
                 threshold=threshold,
                 limit=limit,
                 rows=rows,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from risctl.checkpoints.loaded_model import LoadedModel
     from risctl.data.store.reader import Store, TextField
+    from risctl.metrics.protocols import Protocol
     from risctl.output_files import OutputFiles
 
 
@@ -24,6 +25,7 @@ def evaluate_video_model(
     split: str,
     text_field: TextField,
     device: torch.device,
+    protocol: Protocol,
     threshold: float | None,
     limit: int | None,
     rows: Path | None,
@@ -45,6 +47,7 @@ def evaluate_video_model(
         split: The split.
         text_field: The form of the text.
         device: The device of this process.
+        protocol: The protocol of the figures.
         threshold: A pixel belongs to the mask if its probability exceeds this. Default: the recipe's, else 0.5.
         limit: The first so many expressions only.
         rows: A file for one JSON line per expression.
@@ -59,9 +62,8 @@ def evaluate_video_model(
         as_json: Whether the figures are printed as JSON.
     """
     from risctl.evaluation.video_evaluator import evaluate_videos
-    from risctl.metrics.protocols import VIDEOS
 
-    protocol = VIDEOS.at_threshold(given=threshold, recipe=loaded.recipe.eval.threshold)
+    protocol = protocol.at_threshold(given=threshold, recipe=loaded.recipe.eval.threshold)
     chosen = protocol.threshold
     if is_main:
         told = protocol.threshold_text()
@@ -104,6 +106,7 @@ def evaluate_video_model(
             text_field=text_field,
             clip_length=clip_length,
             threshold=chosen,
+            protocol=protocol,
             limit=limit,
             progress=progress,
         )
@@ -116,6 +119,7 @@ def evaluate_video_model(
         "fingerprint": store.fingerprint,
         "split": split,
         "text_field": text_field,
+        "protocol": protocol.describe(),
         "threshold": chosen,
         "threshold_source": protocol.threshold_source,
         "figures": report.figures,
@@ -129,7 +133,7 @@ def evaluate_video_model(
     if rows is not None:
         outputs.write_json_lines(rows, (asdict(row) for row in report.rows), allow_nan=True)
         data["rows"] = str(rows)
-    text = f"{report.to_text()}\nmask where {protocol.threshold_text()}"
+    text = f"{report.to_text()}\n{protocol.describe()}"
     if reports or beside:
         from risctl.evaluation.published.beside import Trained
         from risctl.evaluation.video_report import MiddleFrames, report_of

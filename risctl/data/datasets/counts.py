@@ -68,11 +68,13 @@ def differences(name: str, split_by: str, counts: Mapping[str, Mapping[str, int]
     lines = []
     for split, figures in published_counts(name, split_by).items():
         if split not in counts:
-            lines.append(f"{name} ({split_by}): no split {split}; published: {_listed(figures)}")
+            lines.append(f"{name} ({split_by}): no split {split}; published: {_listed(name, figures)}")
             continue
         counted_here = {what: counts[split].get(what, 0) for what, figure in figures.items() if figure is not None}
         if any(counted_here[what] != figures[what] for what in counted_here):
-            lines.append(f"{name} ({split_by}) {split}: {_listed(counted_here)}; published: {_listed(figures)}")
+            lines.append(
+                f"{name} ({split_by}) {split}: {_listed(name, counted_here)}; published: {_listed(name, figures)}"
+            )
     return lines
 
 
@@ -104,5 +106,6 @@ def explanation(name: str, split_by: str, counts: Mapping[str, Mapping[str, int]
 _NAMES = {"of_nothing": "sentences about nothing", "of_several": "sentences about several objects"}
 
 
-def _listed(figures: Counts) -> str:
-    return ", ".join(f"{figure:,} {_NAMES.get(what, what)}" for what, figure in figures.items() if figure is not None)
+def _listed(name: str, figures: Counts) -> str:
+    names = {**DATASETS[name].counted, **_NAMES}
+    return ", ".join(f"{figure:,} {names.get(what, what)}" for what, figure in figures.items() if figure is not None)

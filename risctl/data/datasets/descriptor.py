@@ -150,3 +150,5 @@ class DatasetDescriptor:
 
 OBJECTS_AND_SENTENCES: Mapping[str, str] = {"refs": "objects", "sentences": "sentences"}
 """What is reported of videos."""
+VIDEOS_AND_SENTENCES: Mapping[str, str] = {"images": "videos", **OBJECTS_AND_SENTENCES}
+"""What is reported of videos whose number is published: an object's image is the first frame of its video."""

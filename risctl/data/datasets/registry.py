@@ -6,8 +6,11 @@ from risctl.data.datasets.a2d.descriptor import A2D, JHMDB
 from risctl.data.datasets.coco_phrases.descriptor import COCO_PHRASES
 from risctl.data.datasets.coco_zsi.descriptor import COCO_ZSI_48_17, COCO_ZSI_65_15
 from risctl.data.datasets.descriptor import DatasetDescriptor
+from risctl.data.datasets.long_rvos.descriptor import LONG_RVOS
+from risctl.data.datasets.mevis.descriptor import MEVIS, MEVIS_V2
 from risctl.data.datasets.phrasecut.descriptor import PHRASECUT
 from risctl.data.datasets.reasonseg.descriptor import REASONSEG
+from risctl.data.datasets.ref_sav.descriptor import REF_SAV
 from risctl.data.datasets.ref_video.descriptor import REF_DAVIS17, REF_YOUTUBE_VOS
 from risctl.data.datasets.refer.descriptor import GREFCOCO, REFCLEF, REFCOCO, REFCOCO_PLUS, REFCOCOG
 from risctl.data.datasets.scenes.descriptor import SCENES
@@ -32,6 +35,10 @@ DATASETS: dict[str, DatasetDescriptor] = {
     "a2d": A2D,
     "jhmdb": JHMDB,
     "ref-davis17": REF_DAVIS17,
+    "mevis": MEVIS,
+    "mevis-v2": MEVIS_V2,
+    "long-rvos": LONG_RVOS,
+    "ref-sav": REF_SAV,
 }
 """The datasets by name; a dataset is added by one line here, or by a plugin."""
 

@@ -160,7 +160,7 @@ class ReferringVideoDataset(ClipDataset):
             images = [
                 jitter_colour(image, strength=self.colour, generator=np.random.default_rng(seed)) for image in images
             ]
-        category = self.store.numbers("annotations/category")[next(iter(ref.annotations.values()))]
+        category = self.store.numbers("annotations/category")[next(iter(ref.annotations.values()))[0]]
         ids = SampleIds(
             image_id=self.store.image(rows[0]).image_id,
             ref_id=ref.ref_id,

@@ -1,8 +1,9 @@
 """Reads clips from a store of videos, which is a store whose images are frames.
 
 A frame's file name is `VIDEO/FRAME.ext`, and the frames of a video are stored together, in order of time. A ref is one
-object of a video: its annotations are in the frames that show it, its image is the first frame of the video. The
-store's `split_by` is `videos`.
+object of a video, or several: its annotations are in the frames that show them, its image is the first frame of the
+video. The store's `split_by` is `videos`. A ref without annotations has none published, unless its sentences are tagged
+`NO_TARGET`: these refer to nothing that any frame shows.
 """
 
 from __future__ import annotations
@@ -24,26 +25,36 @@ VIDEOS = schema.VIDEOS
 PER_VIDEO = 1000
 """Sentence ids of a published dataset: PER_VIDEO times the video's number, plus the publisher's number within it."""
 
+NO_TARGET = "no-target"
+"""The tag of expressions that are known to refer to nothing in the video."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipRef:
-    """A ref: one object of a video.
+    """A ref: the objects of a video that an expression refers to, mostly one.
 
     Attributes:
         row: Row of the ref.
         ref_id: The publisher's id.
         video: Name of the video.
         frames: Image rows of all frames of the video, in order of time.
-        annotations: Row of the object's annotation by image row, for the frames that show it.
+        annotations: Rows of the objects' annotations by image row, for the frames that show them.
         sentences: Rows of its sentences.
+        no_target: Whether it is known to refer to nothing.
     """
 
     row: int
     ref_id: int
     video: str
     frames: tuple[int, ...]
-    annotations: dict[int, int]
+    annotations: dict[int, tuple[int, ...]]
     sentences: tuple[int, ...]
+    no_target: bool = False
+
+    @property
+    def measurable(self) -> bool:
+        """Whether what it refers to is known, so that masks can be compared with it."""
+        return bool(self.annotations) or self.no_target
 
 
 class ClipStore:
@@ -79,25 +90,35 @@ class ClipStore:
         names, frames = self._video_of
         video = names[plain.image]
         places = self.store.numbers("annotations/image")
+        annotations: dict[int, tuple[int, ...]] = {}
+        for annotation in plain.annotations:
+            frame = int(places[annotation])
+            annotations[frame] = (*annotations.get(frame, ()), annotation)
+        sentences = tuple(int(sentence) for sentence in plain.sentences)
         return ClipRef(
             row=plain.row,
             ref_id=plain.ref_id,
             video=video,
             frames=frames[video],
-            annotations={int(places[annotation]): annotation for annotation in plain.annotations},
-            sentences=tuple(int(sentence) for sentence in plain.sentences),
+            annotations=annotations,
+            sentences=sentences,
+            no_target=not annotations and any(self._is_no_target(sentence) for sentence in sentences[:1]),
         )
 
     def masks(self, ref: ClipRef, frames: Sequence[int]) -> np.ndarray:
-        """Returns the object's masks, bool (T, H, W), at the image rows `frames`, all False where it is absent."""
+        """Returns the union of the objects' masks, bool (T, H, W), at the image rows `frames`."""
         masks = []
         for frame in frames:
             if frame in ref.annotations:
-                masks.append(rle.decode(self.store.annotation(ref.annotations[frame]).mask))
+                own = [self.store.annotation(row).mask for row in ref.annotations[frame]]
+                masks.append(rle.decode(own[0] if len(own) == 1 else rle.union(own)))
             else:
                 image = self.store.image(frame)
                 masks.append(np.zeros((image.height, image.width), dtype=bool))
         return np.stack(masks)
+
+    def _is_no_target(self, sentence: int) -> bool:
+        return NO_TARGET in self.store.sentence(sentence).abilities
 
     def void(self, frame: int) -> np.ndarray | None:
         """Returns the void pixels, bool (H, W), of a frame by its image row: evaluation ignores them. None if none."""

@@ -11,14 +11,14 @@ import yaml
 from pydantic import Field, ValidationError
 
 from risctl.errors import DataError
-from risctl.metrics.protocols import PROTOCOLS, VIDEOS
+from risctl.metrics.protocols import PROTOCOLS, VIDEO_PROTOCOLS
 from risctl.section import Section
 
 TABLES = Path(__file__).resolve().parent / "tables"
 DETECTION_PROTOCOLS = ("zsi", "gzsi")
 """The protocols of detection by category, which `risctl.metrics.zero_shot` computes."""
 
-KNOWN_PROTOCOLS = (*PROTOCOLS, VIDEOS.name, *DETECTION_PROTOCOLS)
+KNOWN_PROTOCOLS = (*PROTOCOLS, *VIDEO_PROTOCOLS, *DETECTION_PROTOCOLS)
 _MAX_BYTES = 200_000
 
 Text = Annotated[str, Field(min_length=1, max_length=300)]

@@ -14,16 +14,16 @@ import numpy as np
 from risctl.data.store.clips import ClipRef, ClipStore, expression_number
 from risctl.data.store.reader import Store, TextField
 from risctl.errors import DataError
+from risctl.evaluation.expression_rows import ExpressionRow, figures_of, measured_row
 from risctl.evaluation.report import Report
 from risctl.evaluation.scoring.coverage import Coverage, Missing
 from risctl.evaluation.scoring.matching import NAMED, Tally
 from risctl.evaluation.scoring.png_source import MAX_PNG_BYTES, read_png
 from risctl.evaluation.scoring.source import UnreadableMaskError, digest
-from risctl.evaluation.video_evaluator import ExpressionRow, Progress, VideoReport
+from risctl.evaluation.video_evaluator import Progress, VideoReport
 from risctl.evaluation.video_report import MiddleFrame, report_of
-from risctl.metrics.overlaps import overlap_of_masks
-from risctl.metrics.protocols import VIDEOS
-from risctl.metrics.video import boundary_measure, region_measure
+from risctl.metrics.protocols import VIDEOS, Protocol
+from risctl.metrics.video_expressions import ExpressionMeter
 
 KEY = "video + expression"
 _NAME = re.compile(r"(?:.*/)?(?P<video>[^/]+)/(?P<expression>\d{1,9})/(?P<frame>[^/]+)\.png")
@@ -103,13 +103,16 @@ class VideoSubmission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SubmittedExpression:
-    """An expression of the split: its object, its sentence's row, its key, and the files of its frames."""
+    """An expression of the split: its object, its sentence's row and id, and the files of its frames.
+
+    `absent` says that nothing was predicted for its whole video.
+    """
 
     ref: ClipRef
     sample: int
     sentence_id: int
-    text: str
     frames: dict[str, str]
+    absent: bool
 
 
 class SubmittedMasks(MiddleFrame):
@@ -142,12 +145,13 @@ def score_submission(
     split: str,
     text_field: TextField = "sent",
     missing: Missing = "refuse",
+    protocol: Protocol = VIDEOS,
     progress: Progress | None = None,
     resamples: int = 1000,
 ) -> tuple[Report, Coverage, VideoReport]:
     """Measures the masks of a submission on a split of a store of videos: J and F of each expression.
 
-    Expressions without a published mask are left out, as when a model is evaluated. Memory does not grow with the
+    Expressions without a published target are left out, as when a model is evaluated. Memory does not grow with the
     number of frames.
 
     Args:
@@ -155,8 +159,9 @@ def score_submission(
         store: A store of videos.
         split: The split.
         text_field: Which form of the sentences is reported.
-        missing: What becomes of an expression that lacks a frame: "empty" takes the frame as an empty mask, "skip"
-            leaves the expression out.
+        missing: What becomes of an expression that lacks a frame: "empty" takes the frame as an empty mask, but where
+            nothing of the video was predicted does what the protocol says, "skip" leaves the expression out.
+        protocol: The protocol of the figures.
         progress: Called with the numbers of expressions that are done and that there are.
         resamples: How often videos are drawn again for the intervals; 0 for none.
 
@@ -166,7 +171,7 @@ def score_submission(
     """
     began = time.monotonic()
     clips = ClipStore(store)
-    expressions, unknown = _expressions(clips, submission, split=split, text_field=text_field)
+    expressions, unknown = _expressions(clips, submission, split=split)
     lacking, complete = Tally(), []
     for one in expressions:
         wanted = {_stem(store, frame) for frame in one.ref.frames}
@@ -184,14 +189,15 @@ def score_submission(
         raise DataError(
             f"{submission.path} is complete for none of the {len(expressions):,} expressions of the split {split!r}"
         )
-    rows = []
+    rows: list[ExpressionRow] = []
+    zero = protocol.absent_video == "zero"
     for done, one in enumerate(counted, start=1):
-        rows.append(_measured(clips, submission, one))
+        meter = None if zero and one.absent else _measured(clips, submission, one)
+        rows.append(measured_row(clips, one.ref, meter, sample=one.sample, text_field=text_field))
         if progress is not None:
             progress(done, len(counted))
-    j, f = (100 * float(np.mean([getattr(row, name) for row in rows])) for name in ("j", "f"))
     measured = VideoReport(
-        figures={"J": j, "F": f, "J&F": (j + f) / 2},
+        figures=figures_of(rows, protocol),
         rows=tuple(rows),
         videos=len({one.ref.video for one in counted}),
         frames=sum(len(frames) for frames in {one.ref.video: one.ref.frames for one in counted}.values()),
@@ -212,28 +218,34 @@ def score_submission(
         broken=Tally(),
         united=0,
     )
-    protocol = replace(VIDEOS, threshold_source="masks")
+    protocol = replace(protocol, threshold_source="masks")
     report = report_of(measured, store, split=split, text_field=text_field, protocol=protocol, resamples=resamples)
-    notes = (*coverage.notes(), *report.notes)
+    absent = sum(one.absent for one in counted) if zero else 0
+    of_absent = f"{absent:,} expressions of videos without any prediction count 0, also without a target"
+    notes = (*coverage.notes(), *([f"missing: {of_absent}, as published"] if absent else []), *report.notes)
     return replace(report, notes=notes, predictions=coverage.describe()), coverage, measured
 
 
 def _expressions(
-    clips: ClipStore, submission: VideoSubmission, *, split: str, text_field: TextField
+    clips: ClipStore, submission: VideoSubmission, *, split: str
 ) -> tuple[list[_SubmittedExpression], Tally]:
     expressions, known = [], set()
+    predicted = {video for video, _ in submission.frames}
     for row in clips.store.refs(split).tolist():
         ref = clips.ref(row)
         for sample in ref.sentences:
-            sentence = clips.store.sentence(sample)
-            key = (ref.video, expression_number(sentence.sentence_id))
+            sentence_id = clips.store.sentence(sample).sentence_id
+            key = (ref.video, expression_number(sentence_id))
             known.add(key)
-            if ref.annotations:
-                text = sentence.text(text_field)
+            if ref.measurable:
                 frames = submission.frames.get(key, {})
                 expressions.append(
                     _SubmittedExpression(
-                        ref=ref, sample=sample, sentence_id=sentence.sentence_id, text=text, frames=frames
+                        ref=ref,
+                        sample=sample,
+                        sentence_id=sentence_id,
+                        frames=frames,
+                        absent=ref.video not in predicted,
                     )
                 )
     if not expressions:
@@ -251,32 +263,15 @@ def _expressions(
     return expressions, unknown
 
 
-def _measured(clips: ClipStore, submission: VideoSubmission, one: _SubmittedExpression) -> ExpressionRow:
-    j, f = np.zeros(len(one.ref.frames)), np.zeros(len(one.ref.frames))
-    pixels = np.zeros(3, dtype=np.int64)
-    for place, frame in enumerate(one.ref.frames):
+def _measured(clips: ClipStore, submission: VideoSubmission, one: _SubmittedExpression) -> ExpressionMeter:
+    meter = ExpressionMeter()
+    for frame in one.ref.frames:
         target = clips.masks(one.ref, [frame])[0]
         height, width = target.shape
         name = one.frames.get(_stem(clips.store, frame))
         mask = np.zeros_like(target) if name is None else submission.mask(name, height=height, width=width)
-        void = clips.void(frame)
-        j[place] = region_measure(mask, target, void=void)
-        f[place] = boundary_measure(mask, target, void=void)
-        counted = True if void is None else ~void
-        both = overlap_of_masks(mask & counted, target & counted)
-        pixels += both.intersection, both.union, both.predicted
-    return ExpressionRow(
-        sample=one.sample,
-        video=one.ref.video,
-        ref_id=one.ref.ref_id,
-        sentence_id=one.sentence_id,
-        text=one.text,
-        j=float(j.mean()),
-        f=float(f.mean()),
-        intersection=int(pixels[0]),
-        union=int(pixels[1]),
-        predicted=int(pixels[2]),
-    )
+        meter.add(mask, target, void=clips.void(frame))
+    return meter
 
 
 def _stem(store: Store, frame: int) -> str:

@@ -1,0 +1,1 @@
+"""Long-RVOS: long videos with static, dynamic and hybrid expressions."""

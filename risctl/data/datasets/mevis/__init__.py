@@ -1,0 +1,1 @@
+"""MeViS and its second version: videos with expressions of motion, about several objects or none."""

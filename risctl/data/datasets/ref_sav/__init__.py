@@ -1,0 +1,1 @@
+"""Ref-SAV: videos of SA-V with long and short expressions."""
