@@ -63,12 +63,17 @@ class DatasetEntry:
         """Returns it as text for a person, a line for each fact that is known."""
         lines = [f"{self.dataset.name}: {self.dataset.summary}", f"  protocol: {self.dataset.protocol}"]
         for way, table in self.dataset.published.items():
-            splits = ", ".join(f"{split} {_figures(row)}" for split, row in table.items() if split != TOTAL)
-            total = f"in all {_figures(table[TOTAL])}" if TOTAL in table else ""
+            splits = ", ".join(f"{split} {self._figures(row)}" for split, row in table.items() if split != TOTAL)
+            total = f"in all {self._figures(table[TOTAL])}" if TOTAL in table else ""
             lines.append(f"  published, split by {way}: {'; '.join(part for part in (splits, total) if part)}")
         lines += [f"  published files: {path}" for path in self.annotations]
         lines += [f"  store: {store.as_text()}" for store in self.stores]
         return "\n".join(lines)
+
+    def _figures(self, row: Counts) -> str:
+        """Returns the most telling figure of a split that is published."""
+        kind = next(kind for kind in ("sentences", "refs", "images") if row.get(kind) is not None)
+        return f"{row[kind]:,} {self.dataset.counted.get(kind, kind)}"
 
 
 def list_datasets(data_root: Path) -> tuple[list[DatasetEntry], list[StoreEntry]]:
@@ -102,9 +107,3 @@ def _stores(data_root: Path) -> list[StoreEntry]:
         except DataError:  # another program's file, or a damaged store: `risctl prepare verify` says what is wrong
             continue
     return found
-
-
-def _figures(row: Counts) -> str:
-    """Returns the most telling figure of a split that is published."""
-    kind = next(kind for kind in ("sentences", "refs", "images") if row.get(kind) is not None)
-    return f"{row[kind]:,} {kind}"

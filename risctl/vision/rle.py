@@ -184,8 +184,8 @@ def from_segmentation(
         segmentation: Polygons, an uncompressed RLE, a compressed RLE, or a list of RLEs.
         height: Height of the image in pixels.
         width: Width of the image in pixels.
-        overlaps: What pixels that several polygons cover are: part of the object, or background, as where LAVT and
-            others compare REFER's sum with 1.
+        overlaps: What pixels that several polygons, or several RLEs of a list, cover are: part of the object, or
+            background, as where LAVT and others compare REFER's sum with 1.
 
     Raises:
         DataError: It is malformed: fewer than three points, numbers that are not finite, runs that do not fill the
@@ -196,12 +196,19 @@ def from_segmentation(
     if not isinstance(segmentation, list) or not segmentation:
         raise DataError(f"a segmentation is a list of polygons or an RLE; got {_short(segmentation)}")
     if all(isinstance(part, dict) for part in segmentation):
-        return union([_from_one(part, height=height, width=width) for part in segmentation])
+        parts = [_from_one(part, height=height, width=width) for part in segmentation]
+        if overlaps == "background" and len(parts) > 1:
+            return _covered_once([_packed(part) for part in parts])
+        return union(parts)
     polygons = [_checked_polygon(part) for part in segmentation]
     filled = coco_mask.frPyObjects(polygons, height, width)
     if overlaps == "background" and len(filled) > 1:
-        return _text(coco_mask.encode(np.asfortranarray(coco_mask.decode(filled).sum(axis=2) == 1).view(np.uint8)))
+        return _covered_once(filled)
     return _text(coco_mask.merge(filled, intersect=False))
+
+
+def _covered_once(packed: list[dict[str, Any]]) -> RLE:
+    return _text(coco_mask.encode(np.asfortranarray(coco_mask.decode(packed).sum(axis=2) == 1).view(np.uint8)))
 
 
 def rescaled(polygons: Sequence[Sequence[float]], *, height: int, width: int, size: tuple[int, int]) -> RLE:

@@ -86,7 +86,7 @@ def dataset_command(dataset: "DatasetDescriptor") -> Callable[..., None]:
                 stage=stage,
                 **files,
             )
-            if not dataset.published:
+            if not prepared.published:
                 report_store(prepared.store, counted=dataset.counted, as_json=as_json)
                 return
             _warn(prepared)

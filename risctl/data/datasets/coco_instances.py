@@ -71,6 +71,11 @@ def read_instances(path: Path, problems: Problems) -> Instances:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid JSON ({error}); get the file again") from error
+    return instances_of(content, path, problems)
+
+
+def instances_of(content: Any, path: Path, problems: Problems) -> Instances:
+    """Returns what the content of an `instances.json` says; `path` names where it is from. See `read_instances`."""
     images: dict[int, InstanceImage] = {}
     for place, entry in _entries(content, "images", path):
         image = _image(entry, f"{path}: images[{place}]")

@@ -42,6 +42,13 @@ SAIAPR_TC12 = ImageCollection(
         ),
     ),
 )
+RRSIS_D_IMAGES = ImageCollection(
+    name="RRSIS-D",
+    folders=(
+        *("", "images/rrsisd/JPEGImages", "rrsisd/JPEGImages", "JPEGImages", "images/rrsisd"),
+        "rrsisd/images/rrsisd/JPEGImages",
+    ),
+)
 VISUAL_GENOME = ImageCollection(
     name="Visual Genome",
     folders=(

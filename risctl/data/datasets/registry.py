@@ -12,7 +12,8 @@ from risctl.data.datasets.phrasecut.descriptor import PHRASECUT
 from risctl.data.datasets.reasonseg.descriptor import REASONSEG
 from risctl.data.datasets.ref_sav.descriptor import REF_SAV
 from risctl.data.datasets.ref_video.descriptor import REF_DAVIS17, REF_YOUTUBE_VOS
-from risctl.data.datasets.refer.descriptor import GREFCOCO, REFCLEF, REFCOCO, REFCOCO_PLUS, REFCOCOG
+from risctl.data.datasets.refcoco_tables.descriptor import REFCOCO_M, REFCOCO_TABLE
+from risctl.data.datasets.refer.descriptor import GREFCOCO, REFCLEF, REFCOCO, REFCOCO_PLUS, REFCOCOG, RRSIS_D
 from risctl.data.datasets.scenes.descriptor import SCENES
 from risctl.errors import MachineError, UsageError, unknown_name
 
@@ -25,6 +26,9 @@ DATASETS: dict[str, DatasetDescriptor] = {
     "refcocog": REFCOCOG,
     "refclef": REFCLEF,
     "grefcoco": GREFCOCO,
+    "refcoco-table": REFCOCO_TABLE,
+    "refcoco-m": REFCOCO_M,
+    "rrsis-d": RRSIS_D,
     "phrasecut": PHRASECUT,
     "reasonseg": REASONSEG,
     "scenes": SCENES,

@@ -104,7 +104,7 @@ def fetch_images(dataset: DatasetDescriptor, found: AnnotationFiles, downloads: 
         DataError: They cannot be had, or the archives hold others.
         MachineError: The disk is too small, or there is no network.
     """
-    if dataset.images is None or present_images(dataset, found, None) is not None:
+    if dataset.images is None or not dataset.images.sources or present_images(dataset, found, None) is not None:
         return
     sources, root = dataset.images.sources, downloads.root
     about = sum(source.about for source in sources)

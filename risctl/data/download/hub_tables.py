@@ -29,16 +29,34 @@ def fetch_table(repository: str, root: Path, *, name: str, split_by: str) -> Non
     What was read is recorded under `root/downloads`. Raises `NotOnHubError` if it cannot be had, `DataError` if it is
     of another form, `MachineError` if pyarrow, which reads tables, is not installed.
     """
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError as error:
-        raise MachineError(f"the table {repository} needs pyarrow: pip install 'risctl[tables]'") from error
+    require_pyarrow(repository)
     paths = copies_from_hub(repository, ".parquet")
+    refs, instances = refs_and_instances(paths, repository, name=name)
+    files = [{"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in paths]
+    _write(root / "downloads" / f"{name}.table.json", {"dataset": repository, "files": files})
+    _write(root / name / f"refs({split_by}).json", refs)
+    # The last, as it is what tells that the set is there.
+    _write(root / name / "instances.json", instances)
+
+
+def refs_and_instances(
+    paths: Sequence[Path], repository: str, *, name: str
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Returns REFER's refs and the content of `instances.json` from the files of a table.
+
+    Args:
+        paths: The files.
+        repository: What the table is called in messages.
+        name: The dataset.
+
+    Raises:
+        DataError: The table is of another form.
+    """
     refs: dict[int, dict[str, Any]] = {}
     images: dict[int, dict[str, Any]] = {}
     annotations: dict[int, dict[str, Any]] = {}
     try:
-        for row in _rows(paths):
+        for row in rows_of_tables(paths, columns=_COLUMNS):
             annotation, image = _entry(row["raw_anns"]), _entry(row["raw_image_info"])
             ref = {key: row[key] for key in ("ref_id", "ann_id", "image_id", "category_id", "sentences")}
             refs[row["ref_id"]] = ref | {"split": _split(row["split"], name)}
@@ -47,26 +65,47 @@ def fetch_table(repository: str, root: Path, *, name: str, split_by: str) -> Non
     except (KeyError, TypeError, ValueError, OSError) as error:
         # ValueError: also pyarrow's own errors.
         raise DataError(f"the table {repository} is of another form than expected: {error!r:.200}") from error
-    instances = {
+    return list(refs.values()), instances_content(repository, images=images, annotations=annotations)
+
+
+def instances_content(
+    repository: str, *, images: dict[int, dict[str, Any]], annotations: dict[int, dict[str, Any]]
+) -> dict[str, Any]:
+    """Returns the content of an `instances.json` that says that it lacks what nobody refers to."""
+    return {
         "info": {"only_referred": True, "source": repository},
         "images": list(images.values()),
         "annotations": list(annotations.values()),
         "categories": [{"id": number, "name": category} for number, category in CLASSES.items()],
     }
-    files = [{"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in paths]
-    _write(root / "downloads" / f"{name}.table.json", {"dataset": repository, "files": files})
-    _write(root / name / f"refs({split_by}).json", list(refs.values()))
-    # The last, as it is what tells that the set is there.
-    _write(root / name / "instances.json", instances)
 
 
-def _rows(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+def require_pyarrow(table: str) -> None:
+    """Raises `MachineError` if pyarrow, which reads tables, is not installed."""
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise MachineError(f"the table {table} needs pyarrow: pip install 'risctl[tables]'") from error
+
+
+def rows_of_tables(paths: Sequence[Path], *, columns: Sequence[str], batch: int = 2000) -> Iterator[dict[str, Any]]:
+    """Yields the rows of parquet files, some in memory at a time.
+
+    Args:
+        paths: The files.
+        columns: The columns that are read.
+        batch: Rows in memory.
+
+    Raises:
+        OSError: A file cannot be read.
+        ValueError: It is no table, or is damaged: pyarrow's own errors are such.
+    """
     from pyarrow import parquet
 
     for path in paths:
         with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=2000, columns=list(_COLUMNS)):
-                yield from batch.to_pylist()
+            for rows in file.iter_batches(batch_size=batch, columns=list(columns)):
+                yield from rows.to_pylist()
 
 
 def _entry(text: str) -> dict[str, Any]:

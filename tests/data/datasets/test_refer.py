@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from helpers import refer_files
 from pycocotools.coco import COCO
+from typer.testing import CliRunner
 
+from risctl.cli.app import app
 from risctl.data.datasets.counts import differences, explanation
 from risctl.data.datasets.descriptor import JOINED, TOTAL
 from risctl.data.datasets.refer.descriptor import REFCOCO
@@ -351,3 +353,39 @@ def test_a_store_of_either_rule_is_what_its_polygons_say(tmp_path: Path, rule: s
     write_store(dataset, tmp_path / "mixed.h5")
     with Store(tmp_path / "mixed.h5") as store:
         assert len(verify_masks(store, root / "refcoco" / "instances.json").failures) == 1
+
+
+def write_rrsis_d(root: Path) -> Path:
+    """RRSIS-D's layout: a ref a sentence, masks as lists of RLEs."""
+    whole, part = np.zeros((40, 60), dtype=bool), np.zeros((40, 60), dtype=bool)
+    whole[5:20, 5:30], part[10:15, 10:20] = True, True
+    refs = [
+        refer_files.ref(
+            number, image=1, annotation=100, split=split, sentences=[refer_files.sentence(number, "a ship")]
+        )
+        for number, split in enumerate(("train", "val", "test"))
+    ]
+    annotation = refer_files.square(100, 1, 5, 5, 15) | {"segmentation": [rle.encode(whole), rle.encode(part)]}
+    _, instances = refer_files.published()
+    instances |= {"annotations": [annotation], "categories": [{"id": 1, "name": "ship"}]}
+    return refer_files.write(root, refs=refs, instances=instances, folder="rrsisd", images="images/rrsisd/JPEGImages")
+
+
+def test_rrsis_d_is_read_as_its_published_code_reads_it(tmp_path: Path) -> None:
+    """Pixels that two RLEs of a list cover sum to 2, which is background there."""
+    dataset = DATASETS["rrsis-d"].read(write_rrsis_d(tmp_path / "RRSIS-D"), overlaps="background")
+    mask = rle.decode(dataset.annotations[100].mask)
+    assert mask.sum() == 15 * 25 - 5 * 10 and not mask[12, 12] and mask[6, 6]
+    united = DATASETS["rrsis-d"].read(tmp_path / "RRSIS-D", overlaps="object")
+    assert rle.area(united.annotations[100].mask) == 15 * 25
+    assert dataset.name == "rrsis-d" and DATASETS["rrsis-d"].protocol == "lavt"
+
+
+def test_the_command_of_rrsis_d_counts_its_sentences(tmp_path: Path) -> None:
+    root = write_rrsis_d(tmp_path / "RRSIS-D")
+    out = tmp_path / "set.h5"
+    done = CliRunner().invoke(app, ["prepare", "rrsis-d", "--from", str(root), "--out", str(out), "--verify"])
+    assert done.exit_code == 0, done.output
+    assert "1 (12,181)" in done.stdout
+    with Store(out) as store:
+        assert rle.area(store.annotation(0).mask) == 15 * 25 - 5 * 10

@@ -1,4 +1,4 @@
-"""RefCOCO, RefCOCO+, RefCOCOg and RefClef as REFER publishes them, and gRefCOCO in the same form.
+"""RefCOCO, RefCOCO+, RefCOCOg and RefClef as REFER publishes them, and gRefCOCO and RRSIS-D in the same form.
 
 The server of the annotations has been dead since 2022, so its snapshots in the web archive come first; `id_` in their
 addresses asks for the file without the archive's frame around it. The tables on the Hugging Face hub were made from
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from risctl.data.datasets.descriptor import (
     ImageCollection,
     counts,
 )
-from risctl.data.datasets.image_collections import COCO_TRAIN2014, SAIAPR_TC12
+from risctl.data.datasets.image_collections import COCO_TRAIN2014, RRSIS_D_IMAGES, SAIAPR_TC12
 from risctl.data.datasets.refer.layout import SPLIT_BY, file_of_refs, find_annotations, search_folders
 from risctl.data.download.source import Source
 
@@ -79,6 +80,7 @@ def _descriptor(
     published: Mapping[str, Mapping[str, Counts]],
     images: ImageCollection = COCO_TRAIN2014,
     example: str = _EXAMPLE,
+    overlaps: DatasetOption = _OVERLAPS,
     **more: Any,
 ) -> DatasetDescriptor:
     def find(root: Path, split_by: str) -> AnnotationFiles:
@@ -104,7 +106,7 @@ def _descriptor(
         find=find,
         image_names=listed_images,
         can_drop=True,
-        options=(_OVERLAPS,),
+        options=(overlaps,),
         **more,
     )
 
@@ -193,4 +195,23 @@ GREFCOCO = _descriptor(
         ("unc", "testA"): "gRefCOCO's testA and testB were first withheld for a competition: these files are of then; "
         "later ones have them",
     },
+)
+RRSIS_D = _descriptor(
+    "rrsis-d",
+    "RRSIS-D: 17,402 sentences about objects in pictures from above, 800x800; measured with --protocol lavt.",
+    published={
+        "unc": {
+            "train": counts(None, None, 12_181),
+            "val": counts(None, None, 1_740),
+            "test": counts(None, None, 3_481),
+            TOTAL: counts(None, None, 17_402),
+        }
+    },
+    images=RRSIS_D_IMAGES,
+    example="--from RRSIS-D",
+    overlaps=replace(
+        _OVERLAPS, default="background", help=_OVERLAPS.help + " Its published code reads them as LAVT's does."
+    ),
+    protocol="lavt",
+    source_help="Folder of the published files: rrsisd/refs(unc).p, rrsisd/instances.json, images/rrsisd/JPEGImages.",
 )

@@ -14,7 +14,11 @@ SPLIT_BY = {
     "refcocog": ("umd", "google"),
     "refclef": ("unc", "berkeley"),
     "grefcoco": ("unc",),
+    "rrsis-d": ("unc",),
 }
+
+# The folders of datasets that are not called as the dataset.
+_FOLDER_OF = {"rrsis-d": "rrsisd"}
 
 _FOLDERS = ("", "data", "annotations", "refer/data")
 
@@ -40,10 +44,12 @@ def find_annotations(root: Path, *, name: str, split_by: str) -> tuple[Path, Pat
         raise UsageError(unknown_name("RefCOCO dataset", name, SPLIT_BY))
     wanted = file_of_refs(name, split_by)
     if not root.is_dir():
-        raise DataError(f"{root} is not a folder; give the one that holds {name}/{wanted}")
-    tried = [root / folder / name for folder in _FOLDERS]
+        raise DataError(f"{root} is not a folder; give the one that holds {_FOLDER_OF.get(name, name)}/{wanted}")
+    own = _FOLDER_OF.get(name, name)
+    tried = [root / folder / own for folder in _FOLDERS]
     # The set's own folder, unless it says by its name that it is another's.
-    if root.name not in SPLIT_BY or root.name == name:
+    others = {_FOLDER_OF.get(one, one) for one in SPLIT_BY} - {own}
+    if root.name not in others:
         tried.append(root)
     for folder in tried:
         if (folder / "instances.json").is_file() and _split_files(folder, name):

@@ -14,7 +14,7 @@ from risctl.data.datasets.coco_instances import (
     read_instances,
 )
 from risctl.data.datasets.descriptor import ImageCollection
-from risctl.data.datasets.image_collections import COCO_TRAIN2014, SAIAPR_TC12
+from risctl.data.datasets.image_collections import COCO_TRAIN2014, RRSIS_D_IMAGES, SAIAPR_TC12
 from risctl.data.datasets.image_folders import find_images, sampled, size_of
 from risctl.data.datasets.problems import OnMissing, Problems
 from risctl.data.datasets.refer.generalised import as_rela_reads
@@ -30,7 +30,7 @@ BROKEN_UPSTREAM = {"refclef": frozenset({19579, 17975, 19575})}
 
 
 def _collection_of(name: str) -> ImageCollection:
-    return SAIAPR_TC12 if name == "refclef" else COCO_TRAIN2014
+    return {"refclef": SAIAPR_TC12, "rrsis-d": RRSIS_D_IMAGES}.get(name, COCO_TRAIN2014)
 
 
 def read_refer(
@@ -50,9 +50,9 @@ def read_refer(
 
     Args:
         root: The folder of the published files.
-        name: "refcoco", "refcoco+", "refcocog", "refclef" or "grefcoco".
+        name: "refcoco", "refcoco+", "refcocog", "refclef", "grefcoco" or "rrsis-d".
         split_by: "unc", "google", "umd" or "berkeley"; None for the usual one.
-        images: The folder of COCO train2014 or SAIAPR TC-12, looked for around `root` if None.
+        images: The folder of COCO train2014, SAIAPR TC-12 or RRSIS-D, looked for around `root` if None.
         on_missing: Whether refs whose image or annotation is missing, damaged or of another size are refused or left
             out.
         overlaps: "background" leaves out of a mask what several polygons of its object cover, as LAVT's and others'
@@ -63,9 +63,6 @@ def read_refer(
         DataError: A file is missing or broken; of losses, their number and the first few are named.
         UsageError: An unknown dataset, or another word for `overlaps`.
     """
-    rule = next((one for one in OVERLAPS if one == overlaps), None)
-    if rule is None:
-        raise UsageError(f"expected --overlaps {' or '.join(OVERLAPS)}, got {overlaps!r:.40}")
     split_by = split_by or SPLIT_BY.get(name, ("unc",))[0]
     refs_path, instances_path = find_annotations(root, name=name, split_by=split_by)
     problems = Problems()
@@ -73,14 +70,61 @@ def read_refer(
     refs = read_refs(refs_path, generalised=name == GENERALISED, problems=problems)
     if name == GENERALISED:
         refs = as_rela_reads(refs, instances, problems)
+    return dataset_of(
+        refs,
+        instances,
+        name=name,
+        split_by=split_by,
+        around=search_folders(root, instances_path),
+        images=images,
+        on_missing=on_missing,
+        overlaps=overlaps,
+        problems=problems,
+        progress=progress,
+    )
+
+
+def dataset_of(
+    refs: Sequence[Ref],
+    instances: Instances,
+    *,
+    name: str,
+    split_by: str,
+    around: Sequence[Path],
+    images: Path | None,
+    on_missing: OnMissing,
+    overlaps: str,
+    problems: Problems,
+    progress: Progress | None,
+) -> Dataset:
+    """Returns the dataset of refs and instances that were read.
+
+    Args:
+        refs: The refs.
+        instances: Their annotations and images.
+        name: The dataset.
+        split_by: The way of splitting.
+        around: The folders in and below which images are looked for.
+        images: The folder of the images, if it is given.
+        on_missing: See `read_refer`.
+        overlaps: See `read_refer`.
+        problems: What was found wrong so far.
+        progress: Called with (done, total) annotations.
+
+    Raises:
+        DataError: See `read_refer`.
+        UsageError: Another word for `overlaps`.
+    """
+    rule = next((one for one in OVERLAPS if one == overlaps), None)
+    if rule is None:
+        raise UsageError(f"expected --overlaps {' or '.join(OVERLAPS)}, got {overlaps!r:.40}")
     wanted = {ref.image_id for ref in refs}
     listed = [image for image in instances.images.values() if image.image_id in wanted]
-    around = search_folders(root, instances_path)
     names = sampled([entry.file_name for entry in listed])
     folders = find_images(_collection_of(name), around=around, images=images, sample=names)
     if folders is None and listed:
         raise DataError(
-            f"no pictures of {_collection_of(name).name} around {root} (such as {_collection_of(name).folders[1]}/"
+            f"no pictures of {_collection_of(name).name} around {around[0]} (such as {_collection_of(name).folders[1]}/"
             f"{listed[0].file_name}); name their folder with --images"
         )
     paths = {entry.image_id: folders.path(entry.file_name) for entry in listed} if folders else {}
@@ -91,7 +135,7 @@ def read_refer(
         problems.refuse_losses(f"{name} ({split_by})")
     if not records:
         raise DataError(
-            f"{refs_path}: nothing is left of its {len(refs)} refs; check that --images is the right folder"
+            f"{instances.path.parent}: nothing is left of its {len(refs)} refs; check that --images is the right folder"
         )
     _note_annotations(refs, annotations=annotations, invalid=invalid, problems=problems)
     _note_shared_images(records, problems)

@@ -42,7 +42,12 @@ def read_refs(path: Path, *, generalised: bool, problems: Problems) -> list[Ref]
     Raises:
         DataError: The file cannot be read, or an entry is of another form.
     """
-    return list(_parsed(_loaded(path), source=str(path), generalised=generalised, problems=problems))
+    return refs_of(_loaded(path), source=str(path), generalised=generalised, problems=problems)
+
+
+def refs_of(content: Any, *, source: str, generalised: bool, problems: Problems) -> list[Ref]:
+    """Returns the refs of a file's content; `source` names where it is from. See `read_refs`."""
+    return list(_parsed(content, source=source, generalised=generalised, problems=problems))
 
 
 def _loaded(path: Path) -> Any:

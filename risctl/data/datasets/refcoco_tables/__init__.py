@@ -1,0 +1,1 @@
+"""RefCOCO's families as tables of the Hugging Face hub."""
