@@ -6,11 +6,11 @@
 
 `vlt`: the norms of a frozen backbone normalise in training by the batch (published) or by stored statistics. The
 published weights are not to be had, and Darknet-53 from random weights, 60 steps at 64 pixels, taught the arms nothing
-within 100 steps. So the backbone is the small one of `vlt-scenes`, trained with a VLT of its own on the same scenes;
-each arm begins with it, freezes all of it, as VLT does with 56 of 58 convolutions, and trains new weights behind it.
-`referformer`: an item is a sentence (published) or a ref with one of its sentences at random; both
-arms take the same number of steps. Short trainings of small models on drawings: they show whether a default matters
-here, not what it is worth on photographs. What is trained already is not trained again.
+within 100 steps. So the backbone is the small one of `vlt-scenes`, trained with a VLT of its own on the same scenes, or
+that of another training (`--backbone`); each arm begins with it, freezes all of it, as VLT does with 56 of 58
+convolutions, and trains new weights behind it. `referformer`: an item is a sentence (published) or a ref with one of
+its sentences at random; both arms take the same number of steps. Short trainings of small models on drawings: they show
+whether a default matters here, not what it is worth on photographs. What is trained already is not trained again.
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ def arms(given: argparse.Namespace, seed: int) -> dict[str, Path]:
             for sentences in ("all", "random")
         }
     steps = given.steps or 600
-    base = trained("vlt-scenes", [*VLT, f"train.max_steps={given.base_steps}"], out=out / "backbone", store=given.store)
+    base = given.backbone or trained(
+        "vlt-scenes", [*VLT, f"train.max_steps={given.base_steps}"], out=out / "backbone", store=given.store
+    )
     begin = [f"model.visual.name={FROZEN}"]
     begin += [f"train.init_weights.checkpoint={base}", "train.init_weights.include=[visual.]"]
     return {
@@ -115,6 +117,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/published-defaults"))
     parser.add_argument("--steps", type=int, help="steps of each arm; default: 600 for vlt, 1055 for referformer")
     parser.add_argument("--base-steps", type=int, default=2392, help="vlt: steps in which the backbone is trained")
+    parser.add_argument(
+        "--backbone",
+        type=Path,
+        help="vlt: another training on the same scenes, such as `referformer`'s, whose small backbone the arms take",
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--limit", type=int, help="evaluate the first so many sentences only")
     given = parser.parse_args()
