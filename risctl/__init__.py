@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from risctl.evaluation.scoring.score import score
     from risctl.inference.predictor import Predictor
     from risctl.inference.video_predictor import VideoPredictor
+    from risctl.models.predictor import PromptedPredictor
     from risctl.results import Prediction
     from risctl.training.run import TrainingResult
 
@@ -67,24 +68,28 @@ def load(
     device: str = "auto",
     threshold: float | None = None,
     no_target_threshold: float | None = None,
-) -> Predictor:
-    """Opens a trained model for prediction.
+    surest: bool = False,
+) -> Predictor | PromptedPredictor:
+    """Opens a model for prediction.
 
     Args:
         model: A run folder (its `best` checkpoint, else its `last`), a checkpoint file, or `mini`, the small model that
-            the package comes with, which None stands for as well.
+            the package comes with, which None stands for as well. Or the name of a model of transformers, as `risctl
+            models ls` lists them, `hf:OWNER/NAME`, or a folder in Hugging Face's layout.
         device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda` or `mps`.
         threshold: In [0, 1): a pixel belongs to the mask if its probability is above it. None takes the model's own.
         no_target_threshold: In [0, 1]: a phrase whose score is below it gets an empty mask; 0 gives every phrase a
             mask. None takes the model's own.
+        surest: Of a model of transformers: whether its surest instance alone is the answer, not all above its
+            threshold.
 
     Returns:
         The predictor, ready for `predict`.
 
     Raises:
         CheckpointError: There is no usable checkpoint.
-        MachineError: The device is absent.
-        UsageError: A threshold is out of range.
+        MachineError: The device is absent, or the weights of a model are neither here nor to be had.
+        UsageError: A threshold is out of range, or the name is wrong.
 
     Example:
         >>> model = risctl.load("mini")
@@ -97,9 +102,11 @@ def load(
     from risctl.threads import watch
 
     watch()
-    from risctl.inference.predictor import Predictor
+    from risctl.models.open import open_predictor
 
-    return Predictor.load(model, device=device, threshold=threshold, no_target_threshold=no_target_threshold)
+    return open_predictor(
+        model, device=device, threshold=threshold, no_target_threshold=no_target_threshold, surest=surest
+    )
 
 
 def train(

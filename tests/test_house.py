@@ -18,6 +18,7 @@ ROOMS = (
     "visualization",
     "training",
     "evaluation",
+    "models",
     "zeroshot",
     "inference",
     "checkpoints",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from risctl.cli import console
 
 if TYPE_CHECKING:
-    from risctl.inference.predictor import Predictor
+    from risctl.inference.store_predictor import PhrasePredictor
+
+Model = TypeVar("Model", bound="PhrasePredictor")
 
 
-def announce_model(predictor: Predictor, texts: Sequence[str]) -> Predictor:
+def announce_model(predictor: Model, texts: Sequence[str]) -> Model:
     """Prints what the model is and warns of texts that it cannot read whole.
 
     Args:

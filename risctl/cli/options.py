@@ -41,8 +41,17 @@ AnyModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="A run folder or a checkpoint file (.safetensors). Default: the small model that comes with risctl.",
+        metavar="NAME",
+        help="A run folder, a checkpoint file (.safetensors), or a model by name: see `risctl models ls`. Default: the "
+        "small model that comes with risctl.",
         show_default=False,
+    ),
+]
+SurestOption = Annotated[
+    bool,
+    typer.Option(
+        "--surest",
+        help="Of a model of transformers: take its surest instance alone, not all above its threshold.",
     ),
 ]
 ThresholdOption = Annotated[

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,14 +23,13 @@ from risctl.distributed import failing_together, gather, rank_and_world_size
 from risctl.errors import DataError, UsageError
 from risctl.evaluation.report import Report, Result
 from risctl.evaluation.target_attributes import attributes_of
-from risctl.inference.batched_inference import BatchedPredictor, UnreadableImages, prepared_images
-from risctl.inference.encoded_image import PreparedImage, evaluation_mode
+from risctl.inference.batched_inference import UnreadableImages
+from risctl.inference.store_predictor import StorePredictor, on_store
 from risctl.metrics.accumulator import Accumulator
 from risctl.metrics.overlaps import generalised_box_iou
 from risctl.metrics.protocols import Protocol, get_protocol
 from risctl.results import Prediction
 from risctl.systems.base import System
-from risctl.systems.protocols import window_of
 from risctl.vision import rle
 
 Progress = Callable[[int, int], None]
@@ -52,7 +52,7 @@ Plan = dict[int, list[_Task]]
 
 
 def evaluate(
-    system: System,
+    system: System | StorePredictor,
     store: Store,
     *,
     split: str,
@@ -76,7 +76,7 @@ def evaluate(
     warns of it. The system is left in the mode (training or evaluation) that it was in.
 
     Args:
-        system: The system, already on `device`.
+        system: The system, already on `device`; or another model, on a store (`PredictorOnStore`).
         store: A store of images.
         split: The split.
         protocols: Protocols or their names.
@@ -105,17 +105,10 @@ def evaluate(
         raise DataError(f"the split {split!r} of {store.path} has no sentence to evaluate")
     rank, world = rank_and_world_size()
     assigned = dict(list(plan.items())[rank::world])
-    predictor = BatchedPredictor(system, text_batch=text_batch, threshold=chosen[0].threshold)
+    predictor = on_store(system, text_batch=text_batch, threshold=chosen[0].threshold)
     accumulator = Accumulator(chosen)
-    with evaluation_mode(system), failing_together():
-        images = prepared_images(
-            store,
-            list(assigned),
-            system.preprocess,
-            workers=workers,
-            window=window_of(system),
-            unreadable=unreadable,
-        )
+    with predictor.running(), failing_together():
+        images = predictor.images(store, list(assigned), workers=workers, unreadable=unreadable)
         for done, image in enumerate(images, start=1):
             _score(accumulator, store, assigned[image.row], image, predictor, text_field)
             if progress is not None:
@@ -167,8 +160,8 @@ def _score(
     accumulator: Accumulator,
     store: Store,
     tasks: Sequence[_Task],
-    image: PreparedImage,
-    predictor: BatchedPredictor,
+    image: Any,
+    predictor: StorePredictor,
     text_field: TextField,
 ) -> None:
     sentences = [store.sentence(task.sentence) for task in tasks]

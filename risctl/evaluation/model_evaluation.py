@@ -4,33 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from risctl.checkpoints.loaded_model import load_checkpoint
-from risctl.data.download.mirrors import sha256_of
 from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store, TextField
 from risctl.devices import pick_device
+from risctl.evaluation.evaluated_model import open_evaluated
 from risctl.evaluation.expression_rows import video_protocol_of
 from risctl.evaluation.image_evaluator import evaluate as evaluate_images
 from risctl.evaluation.report import Report
 from risctl.evaluation.video_evaluator import evaluate_videos
 from risctl.evaluation.video_report import report_of
-from risctl.metrics.protocols import Protocol, get_protocols
-from risctl.recipe.schema import Recipe
-
-
-def recipe_protocols(recipe: Recipe, *, names: str | None, threshold: float | None) -> list[Protocol]:
-    """Returns the protocols to evaluate by.
-
-    Args:
-        recipe: The model's recipe. Its threshold is that of protocols which leave it to the model.
-        names: Names between commas; None takes the recipe's protocol, as if it had been named.
-        threshold: Holds for all protocols; None takes theirs, see `Protocol.at_threshold`.
-
-    Raises:
-        UsageError: A protocol is unknown.
-    """
-    protocols = get_protocols(recipe.eval.protocol if names is None else names)
-    return [protocol.at_threshold(given=threshold, recipe=recipe.eval.threshold) for protocol in protocols]
 
 
 def evaluate(
@@ -73,12 +55,14 @@ def evaluate(
     """
     with Store(data) as store:
         store.sentences(split)  # an unknown split is an error before a model is loaded
-        loaded = load_checkpoint(model, pick_device(device))
-        recipe, place = loaded.recipe, pick_device(device)
-        field = text_field or recipe.eval_text_field
-        checkpoint = sha256_of(loaded.path)
+        place = pick_device(device)
+        opened = open_evaluated(model, place)
+        field = text_field or opened.text_field
         if is_video_store(store):
-            chosen = video_protocol_of(store, protocol).at_threshold(given=threshold, recipe=recipe.eval.threshold)
+            loaded = opened.own("a store of videos")
+            chosen = video_protocol_of(store, protocol).at_threshold(
+                given=threshold, recipe=loaded.recipe.eval.threshold
+            )
             figures = evaluate_videos(
                 loaded.system,
                 store,
@@ -95,18 +79,18 @@ def evaluate(
                 text_field=field,
                 protocol=chosen,
                 limit=limit,
-                checkpoint=checkpoint,
+                checkpoint=opened.checkpoint(),
                 device=place,
             )
         return evaluate_images(
-            loaded.system,
+            opened.model,
             store,
             split=split,
-            protocols=recipe_protocols(recipe, names=protocol, threshold=threshold),
+            protocols=opened.protocols(names=protocol, threshold=threshold),
             text_field=field,
             device=place,
-            text_batch=recipe.eval.text_batch,
+            text_batch=opened.text_batch,
             limit=limit,
             workers=workers,
-            checkpoint=checkpoint,
+            checkpoint=opened.checkpoint(),
         )

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from risctl.data.batch import Preprocess
 from risctl.data.loading.frame_sampling import frames_of_window
 from risctl.data.loading.loader import batches
-from risctl.data.store.reader import Store, TextField
+from risctl.data.store.reader import Store
 from risctl.data.store.windows import FrameWindows
 from risctl.errors import RisctlError, UnreadableImageError, UsageError
 from risctl.inference.encoded_image import (
@@ -23,12 +23,11 @@ from risctl.inference.encoded_image import (
     decode,
     encode,
     encode_texts,
-    evaluation_mode,
     prepare,
 )
 from risctl.results import Detection, Prediction
 from risctl.systems.base import System
-from risctl.systems.protocols import as_detector, window_of
+from risctl.systems.protocols import as_detector
 
 UnreadableImages = Callable[[UnreadableImageError], None]
 """Called with the error of an image that cannot be read, and is left out."""
@@ -167,21 +166,6 @@ class BatchedPredictor:
             self.warnings["predictions that are not finite"] += 1
         empty = np.zeros((image.geometry.height, image.geometry.width), dtype=np.float32)
         return Prediction(text=text, probability=empty, threshold=self._threshold, score=0.0, box=None)
-
-
-def predicted_masks(
-    system: System, store: Store, sentences: Sequence[int], *, text_field: TextField, threshold: float
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields (row, bool mask (H, W)) for the sentences of these rows, image by image."""
-    predictor = BatchedPredictor(system, text_batch=8, threshold=threshold)
-    by_image = sentences_by_image(store, sentences)
-    with evaluation_mode(system):
-        window = window_of(system)
-        for image in prepared_images(store, list(by_image), system.preprocess, workers=0, window=window):
-            rows = by_image[image.row]
-            texts = [store.sentence(row).text(text_field) for row in rows]
-            for row, prediction in zip(rows, predictor.predict(image, texts), strict=True):
-                yield row, prediction.probability > threshold
 
 
 @torch.inference_mode()

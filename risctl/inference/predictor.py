@@ -97,6 +97,11 @@ class Predictor:
         return cls(loaded, threshold=threshold, no_target_threshold=no_target_threshold)
 
     @property
+    def no_target_threshold(self) -> float:
+        """The score from which a phrase is answered with a mask; 0: every phrase is."""
+        return self.system.no_target_threshold
+
+    @property
     def device(self) -> torch.device:
         """The device that the model computes on."""
         return device_of(self.system)

@@ -21,7 +21,7 @@ from risctl.zeroshot.text_prompted import SAM3, CLIPSeg, GroundedSAM, TextPrompt
 
 
 class TextPromptedPredictor:
-    """Predicts with a text-prompted network, as a `ZeroShotModel` without proposals."""
+    """Predicts with a text-prompted network, as a `ZeroShotModel` without proposals: the surest candidate alone."""
 
     def __init__(self, network: TextPromptedNetwork, *, threshold: float = 0.5) -> None:
         """Predicts with `network`; a pixel is in the mask if its probability is above `threshold`."""
@@ -47,11 +47,14 @@ class TextPromptedPredictor:
         if self._image is None:
             raise UsageError("no image is set: call set_image(image) first")
         began = time.perf_counter()
-        results = self._network.segment(self._image.pixels, texts)
+        found = self._network.find(self._network.encode(self._image.pixels), texts)
+        # A referring expression of these datasets refers to one object.
+        surest = [int(candidates.scores.argmax()) for candidates in found]
+        masks = [candidates.draw([best])[0] for candidates, best in zip(found, surest, strict=True)]
         self.seconds["visual"] += time.perf_counter() - began
         return [
-            self._prediction(text, probability, score, self._image)
-            for text, (probability, score) in zip(texts, results, strict=True)
+            self._prediction(text, mask, float(candidates.scores[best]), self._image)
+            for text, mask, candidates, best in zip(texts, masks, found, surest, strict=True)
         ]
 
     def is_truncated(self, text: str) -> bool:

@@ -1,12 +1,13 @@
 """Segments by text with networks of transformers that need no proposals: CLIPSeg, SAM 3, Grounding DINO with SAM.
 
-CLIPSeg (CVPR 2022) gives a map per text; SAM 3 (2025) and Grounding DINO (ECCV 2024) give instances, of which the one
-with the highest score is taken, since a referring expression refers to one object.
+CLIPSeg (CVPR 2022) gives a map per text; SAM 3 (2025) and Grounding DINO (ECCV 2024) give instances, each with a score:
+whoever asks decides whether all above a threshold are taken, or the surest alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,21 +16,40 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-ScoredMaps = list[tuple[np.ndarray, float]]
-"""For each text, probabilities float32 (H, W) and a score in [0, 1]."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """What a network finds for one text, drawn only where it is chosen: masks have the image's size.
+
+    Attributes:
+        scores: Float32 (N,) in [0, 1], one per candidate.
+        draw: Takes positions of candidates and returns their probabilities, float32 (n, H, W).
+        chosen: The positions that the network itself says are referred to; None: it scores only, and a threshold says.
+        presence: Probability that anything is referred to, where the network says it apart from the candidates.
+    """
+
+    scores: np.ndarray
+    draw: Callable[[Sequence[int]], np.ndarray]
+    chosen: tuple[int, ...] | None = None
+    presence: float | None = None
 
 
 class TextPromptedNetwork(Protocol):
-    """A network that segments by text."""
+    """A network that segments by text.
+
+    Attributes:
+        name: How reports name it.
+        min_score: What a candidate scores at least to be taken as referred to, as published.
+    """
 
     name: str
+    min_score: float
 
-    def segment(self, pixels: np.ndarray, texts: Sequence[str]) -> ScoredMaps:
-        """Segments an RGB image, uint8 (H, W, 3), by each text.
+    def encode(self, pixels: np.ndarray) -> Any:
+        """Encodes an RGB image, uint8 (H, W, 3), as far as that does not depend on a text."""
 
-        Returns:
-            For each text, probabilities float32 (H, W) and a score in [0, 1].
-        """
+    def find(self, encoded: Any, texts: Sequence[str]) -> list[Candidates]:
+        """Finds what each text refers to in the image that `encode` was given."""
 
     def is_truncated(self, text: str) -> bool:
         """Returns whether `text` is longer than the network reads."""
@@ -47,70 +67,96 @@ class BoxSegmenter(Protocol):
 class CLIPSeg:
     """CLIPSeg (Lüddecke and Ecker, CVPR 2022): per-pixel probabilities, resized bilinearly from 352x352."""
 
+    # Its one map is the answer, however low its score.
+    min_score = 0.0
+
     def __init__(self, model: Any, processor: Any, *, name: str, batch: int = 16) -> None:
         self.name = name
         self._model, self._processor, self._batch = model.eval(), processor, batch
         self._max_tokens = model.config.text_config.max_position_embeddings
 
     @torch.no_grad()
-    def segment(self, pixels: np.ndarray, texts: Sequence[str]) -> ScoredMaps:
-        """Segments by each text; the score is the mean probability over the mask, 0 if that is empty."""
-        device = self._model.device
-        image = self._processor.image_processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"].to(device)
+    def encode(self, pixels: np.ndarray) -> tuple[list[Tensor], tuple[int, int]]:
+        """Returns the maps of the image encoder that the decoder reads, and the image's size (H, W)."""
+        inputs = self._processor.image_processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"]
+        output = self._model.clip.vision_model(
+            pixel_values=inputs.to(self._model.device, self._model.dtype),
+            output_hidden_states=True,
+            interpolate_pos_encoding=True,
+        )
+        # The first of the hidden states are the embeddings.
+        maps = [output.hidden_states[layer + 1] for layer in self._model.extract_layers]
+        return maps, (pixels.shape[0], pixels.shape[1])
+
+    @torch.no_grad()
+    def find(self, encoded: tuple[list[Tensor], tuple[int, int]], texts: Sequence[str]) -> list[Candidates]:
+        """Returns the one map of each text; its score is the mean probability over the mask, 0 if that is empty."""
+        maps, size = encoded
         results = []
         for start in range(0, len(texts), self._batch):
             batch = list(texts[start : start + self._batch])
             tokens = self._processor.tokenizer(
                 batch, padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt"
-            ).to(device)
-            logits = self._model(pixel_values=image.expand(len(batch), -1, -1, -1), **tokens).logits
-            logits = logits.reshape(len(batch), 1, *logits.shape[-2:]).float()
-            full = functional.interpolate(logits, size=pixels.shape[:2], mode="bilinear", align_corners=False)[:, 0]
-            results += [_with_score(score) for score in full.sigmoid()]
+            ).to(self._model.device)
+            condition = self._model.get_conditional_embeddings(batch_size=len(batch), **tokens)
+            logits = self._model.decoder([one.expand(len(batch), -1, -1) for one in maps], condition).logits
+            results += [_one_map(row, size) for row in logits.reshape(len(batch), *logits.shape[-2:]).float()]
         return results
 
     def is_truncated(self, text: str) -> bool:
         """Returns whether `text` is longer than CLIP reads."""
-        return _token_count(self._processor.tokenizer, text) > self._max_tokens
+        return token_count(self._processor.tokenizer, text) > self._max_tokens
 
 
 class SAM3:
-    """SAM 3 (2025): of the instances that match a text, the one with the highest score, however low."""
+    """SAM 3 (2025), also with the smaller text encoder of SAM 3 LiteText: the instances that match a text.
+
+    The score of an instance is its own times the probability that there is any, as published.
+    """
+
+    min_score = 0.3
 
     def __init__(self, model: Any, processor: Any, *, name: str) -> None:
         self.name = name
         self._model, self._processor = model.eval(), processor
-        self._max_tokens = model.config.text_config.max_position_embeddings
+        # LiteText's configuration allows more words than its published weights read; the tokenizer knows.
+        limits = (model.config.text_config.max_position_embeddings, processor.tokenizer.model_max_length)
+        self._max_tokens = min(limits)
 
     @torch.no_grad()
-    def segment(self, pixels: np.ndarray, texts: Sequence[str]) -> ScoredMaps:
-        """Segments by each text; the score is the instance's, times the probability that there is one."""
-        device = self._model.device
-        image = self._processor.image_processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"].to(device)
-        vision = self._model.get_vision_features(image)
+    def encode(self, pixels: np.ndarray) -> tuple[Any, tuple[int, int]]:
+        """Returns the features of the image encoder, and the image's size (H, W)."""
+        inputs = self._processor.image_processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"]
+        vision = self._model.get_vision_features(inputs.to(self._model.device, self._model.dtype))
+        return vision, (pixels.shape[0], pixels.shape[1])
+
+    @torch.no_grad()
+    def find(self, encoded: tuple[Any, tuple[int, int]], texts: Sequence[str]) -> list[Candidates]:
+        """Returns every query as a candidate, one text at a time."""
+        vision, size = encoded
         results = []
         for text in texts:
             tokens = self._processor.tokenizer(
                 [text], padding="max_length", truncation=True, max_length=self._max_tokens, return_tensors="pt"
-            ).to(device)
+            ).to(self._model.device)
             output = self._model(
                 vision_embeds=vision, input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
             )
-            scores = (output.pred_logits.float().sigmoid() * output.presence_logits.float().sigmoid())[0]
-            best = int(scores.argmax())
+            presence = output.presence_logits.float().sigmoid()
+            scores = (output.pred_logits.float().sigmoid() * presence)[0]
             # The library's own order: the probability is resized, not the logit.
-            probability = functional.interpolate(
-                output.pred_masks[:, best : best + 1].float().sigmoid(),
-                size=pixels.shape[:2],
-                mode="bilinear",
-                align_corners=False,
+            results.append(
+                Candidates(
+                    scores=scores.cpu().numpy(),
+                    draw=_Resized(output.pred_masks[0].float().sigmoid(), size),
+                    presence=float(presence.max()),
+                )
             )
-            results.append((probability[0, 0].cpu().numpy(), float(scores[best])))
         return results
 
     def is_truncated(self, text: str) -> bool:
         """Returns whether `text` is longer than SAM 3 reads, 32 tokens as published."""
-        return _token_count(self._processor.tokenizer, text) > self._max_tokens
+        return token_count(self._processor.tokenizer, text) > self._max_tokens
 
 
 class GroundedSAM:
@@ -121,13 +167,21 @@ class GroundedSAM:
 
     def __init__(self, model: Any, processor: Any, segmenter: BoxSegmenter, *, name: str, batch: int = 4) -> None:
         self.name = f"{name} + {segmenter.name}"
+        self.min_score = 0.0
         self._model, self._processor, self._segmenter, self._batch = model.eval(), processor, segmenter, batch
         self._max_tokens = model.config.max_text_len
 
-    def segment(self, pixels: np.ndarray, texts: Sequence[str]) -> ScoredMaps:
-        """Segments by each text; the score is the box's."""
-        boxes, scores = self.boxes(pixels, texts)
-        return list(zip(self._segmenter(pixels, boxes), scores.tolist(), strict=True))
+    def encode(self, pixels: np.ndarray) -> np.ndarray:
+        """Returns the image: Grounding DINO mixes it with each text from the start."""
+        return pixels
+
+    def find(self, encoded: np.ndarray, texts: Sequence[str]) -> list[Candidates]:
+        """Returns the best box of each text as its one candidate; the score is the box's."""
+        boxes, scores = self.boxes(encoded, texts)
+        masks = self._segmenter(encoded, boxes)
+        return [
+            Candidates(scores=score[None], draw=_Drawn(mask[None])) for mask, score in zip(masks, scores, strict=True)
+        ]
 
     @torch.no_grad()
     def boxes(self, pixels: np.ndarray, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -155,15 +209,43 @@ class GroundedSAM:
 
     def is_truncated(self, text: str) -> bool:
         """Returns whether `text` is longer than Grounding DINO reads, 256 tokens as published."""
-        return _token_count(self._processor.tokenizer, _as_caption(text)) > self._max_tokens
+        return token_count(self._processor.tokenizer, _as_caption(text)) > self._max_tokens
 
 
-def _with_score(probability: Tensor) -> tuple[np.ndarray, float]:
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """Masks that have the image's size already, float32 (N, H, W)."""
+
+    masks: np.ndarray
+
+    def __call__(self, positions: Sequence[int]) -> np.ndarray:
+        return self.masks[list(positions)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Resized:
+    """Maps (N, h, w) that are resized to the image's size (H, W) where they are drawn."""
+
+    maps: Tensor
+    size: tuple[int, int]
+
+    def __call__(self, positions: Sequence[int]) -> np.ndarray:
+        chosen = self.maps[list(positions)][:, None]
+        resized = functional.interpolate(chosen, size=self.size, mode="bilinear", align_corners=False)
+        return resized[:, 0].cpu().numpy()
+
+
+def _one_map(logits: Tensor, size: tuple[int, int]) -> Candidates:
+    """Returns a map of logits (h, w) as the only candidate of its text."""
+    full = functional.interpolate(logits[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
+    probability = full.sigmoid()
     mask = probability > 0.5
-    return probability.cpu().numpy(), float(probability[mask].mean()) if mask.any() else 0.0
+    score = float(probability[mask].mean()) if mask.any() else 0.0
+    return Candidates(scores=np.array([score], dtype=np.float32), draw=_Drawn(probability[None].cpu().numpy()))
 
 
-def _token_count(tokenizer: Any, text: str) -> int:
+def token_count(tokenizer: Any, text: str) -> int:
+    """Returns how many tokens `text` has, those that mark its ends included."""
     return len(tokenizer(text, truncation=False, verbose=False)["input_ids"])
 
 

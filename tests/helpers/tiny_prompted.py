@@ -19,6 +19,8 @@ from transformers import (
     GroundingDinoProcessor,
     Sam3Config,
     Sam3ImageProcessor,
+    Sam3LiteTextConfig,
+    Sam3LiteTextModel,
     Sam3Model,
     Sam3Processor,
     ViTImageProcessor,
@@ -26,11 +28,12 @@ from transformers import (
 
 
 def write_prompted(folder: Path, kind: str, **options: Any) -> Path:
-    """Write the network `kind` (clipseg, sam3, grounding-dino), with `options` of its saving; return its folder."""
+    """Write the network `kind` (clipseg, sam3, sam3-lite, grounding-dino), saved with `options`; return its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model, processor = {"clipseg": _clipseg, "sam3": _sam3, "grounding-dino": _grounding_dino}[kind](folder)
+        makers = {"clipseg": _clipseg, "sam3": _sam3, "sam3-lite": _sam3_lite, "grounding-dino": _grounding_dino}
+        model, processor = makers[kind](folder)
     model.save_pretrained(folder, **options)
     processor.save_pretrained(folder)
     return folder
@@ -50,32 +53,50 @@ def _clipseg(folder: Path) -> tuple[Any, Any]:
     return model, CLIPSegProcessor(ViTImageProcessor(size={"height": 32, "width": 32}), tokens)
 
 
+_SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+_SAM_3 = {
+    "vision_config": {
+        "backbone_config": {
+            **_SMALL, "model_type": "sam3_vit_model", "num_hidden_layers": 2, "image_size": 56,
+            "patch_size": 14, "window_size": 2, "global_attn_indexes": [1], "pretrain_image_size": 28,
+        },
+        "fpn_hidden_size": 16, "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+    },
+    "geometry_encoder_config": {**_SMALL, "num_layers": 1},
+    "detr_encoder_config": {**_SMALL, "num_layers": 1},
+    "detr_decoder_config": {**_SMALL, "num_layers": 1, "num_queries": 6},
+    "mask_decoder_config": {"hidden_size": 16, "num_attention_heads": 2, "num_upsampling_stages": 2},
+}  # fmt: skip
+
+
 def _sam3(folder: Path) -> tuple[Any, Any]:
     tokens = _clip_tokens(folder)
-    small = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
-    model = Sam3Model(
-        Sam3Config(
-            vision_config={
-                "backbone_config": {
-                    **small, "model_type": "sam3_vit_model", "num_hidden_layers": 2, "image_size": 56,
-                    "patch_size": 14, "window_size": 2, "global_attn_indexes": [1], "pretrain_image_size": 28,
-                },
-                "fpn_hidden_size": 16, "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
-            },
-            text_config={
-                **small, "model_type": "clip_text_model", "num_hidden_layers": 1, "vocab_size": len(tokens),
-                "projection_dim": 8, "max_position_embeddings": 32, **_ends(tokens),
-            },
-            geometry_encoder_config={**small, "num_layers": 1},
-            detr_encoder_config={**small, "num_layers": 1},
-            detr_decoder_config={**small, "num_layers": 1, "num_queries": 6},
-            mask_decoder_config={"hidden_size": 16, "num_attention_heads": 2, "num_upsampling_stages": 2},
-        )
-    )  # fmt: skip
+    text = {
+        **_SMALL, "model_type": "clip_text_model", "num_hidden_layers": 1, "vocab_size": len(tokens),
+        "projection_dim": 8, "max_position_embeddings": 32, **_ends(tokens),
+    }  # fmt: skip
+    return _with_differing_queries(Sam3Model(Sam3Config(**_SAM_3, text_config=text))), _sam3_processor(tokens)
+
+
+def _sam3_lite(folder: Path) -> tuple[Any, Any]:
+    tokens = _clip_tokens(folder)
+    text = {
+        **_SMALL, "num_hidden_layers": 3, "vocab_size": len(tokens), "projection_dim": 8,
+        "max_position_embeddings": 32,
+    }  # fmt: skip
+    settings = _SAM_3 | {"text_config": text}
+    return _with_differing_queries(Sam3LiteTextModel(Sam3LiteTextConfig(**settings))), _sam3_processor(tokens)
+
+
+def _with_differing_queries(model: Any) -> Any:
     # Drawn this small, no query would differ from another.
     for value in model.detr_decoder.parameters():
         torch.nn.init.normal_(value, std=0.5)
-    return model, Sam3Processor(Sam3ImageProcessor(size={"height": 56, "width": 56}), tokens)
+    return model
+
+
+def _sam3_processor(tokens: CLIPTokenizer) -> Sam3Processor:
+    return Sam3Processor(Sam3ImageProcessor(size={"height": 56, "width": 56}), tokens)
 
 
 def _grounding_dino(folder: Path) -> tuple[Any, Any]:

@@ -22,6 +22,7 @@ from risctl.cli.options import (
     RowsOption,
     SplitOption,
     StoreOption,
+    SurestOption,
     TextFieldOption,
     complete_protocol,
     text_field_of,
@@ -69,6 +70,16 @@ def evaluate_model(
             "one, else the recipe's, else 0.5.",
         ),
     ] = None,
+    no_target_threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="A phrase that scores less gets an empty mask. Default: the model's.",
+            show_default=False,
+        ),
+    ] = None,
+    surest: SurestOption = False,
     text_field: TextFieldOption = None,
     text_batch: Annotated[
         int | None, typer.Option("--text-batch", min=1, help="Sentences decoded together. Default: the checkpoint's.")
@@ -103,16 +114,13 @@ def evaluate_model(
     On a store of videos: J, F and J&F of the expressions; for ref-davis17 also DAVIS's own figures by both matching
     rules, averaged over the four annotators.
     """
-    from risctl.checkpoints.loaded_model import load_checkpoint
-    from risctl.data.download.mirrors import sha256_of
     from risctl.data.store.clips import is_video_store
     from risctl.data.store.reader import Store
     from risctl.errors import UsageError
+    from risctl.evaluation.evaluated_model import open_evaluated
     from risctl.evaluation.expression_rows import video_protocol_of
     from risctl.evaluation.image_evaluator import evaluate
-    from risctl.evaluation.model_evaluation import recipe_protocols
-    from risctl.evaluation.published.beside import Trained
-    from risctl.inference.batched_inference import predicted_masks
+    from risctl.inference.store_predictor import predicted_masks
 
     requested_field = None if text_field is None else text_field_of(text_field)
     outputs = claim_outputs(inputs=[data, model], overwrite=overwrite, reports=report, others=[rows, submission])
@@ -120,10 +128,9 @@ def evaluate_model(
         store.sentences(split)  # An unknown split is an error before a model is loaded.
         of_videos = video_protocol_of(store, protocol) if is_video_store(store) else None
         torch_device, is_main = _process_device(device)
-        loaded = load_checkpoint(model, torch_device)
-        outputs.add_inputs([loaded.path])
-        field = requested_field or loaded.recipe.eval_text_field
-        trained = Trained.of(loaded.recipe)
+        opened = open_evaluated(model, torch_device, surest=surest, no_target_threshold=no_target_threshold)
+        outputs.add_inputs([opened.path])
+        field = requested_field or opened.text_field
         if of_videos is not None:
             from risctl.cli.eval.videos import evaluate_video_model
 
@@ -135,7 +142,7 @@ def evaluate_model(
                     "--beside out"
                 )
             evaluate_video_model(
-                loaded,
+                opened.own("a store of videos"),
                 store,
                 split=split,
                 text_field=field,
@@ -147,7 +154,7 @@ def evaluate_model(
                 reports=report,
                 pictures=pictures,
                 beside=beside is Beside.published,
-                checkpoint=sha256_of(loaded.path) if report else None,
+                checkpoint=opened.checkpoint() if report else None,
                 submission=submission,
                 clip_length=clip_len,
                 outputs=outputs,
@@ -167,7 +174,7 @@ def evaluate_model(
                 {"--rows": rows, "--threshold": threshold, "--text-field": text_field, "--text-batch": text_batch},
             )
             evaluate_detector(
-                loaded,
+                opened.own(f"the protocol {protocol}"),
                 store,
                 split=split,
                 protocol=protocol,
@@ -178,36 +185,36 @@ def evaluate_model(
                 as_json=as_json,
             )
             return
-        protocols = recipe_protocols(loaded.recipe, names=protocol, threshold=threshold)
+        protocols = opened.protocols(names=protocol, threshold=threshold)
         if is_main:
-            console.say(f"{loaded.path} on {data}, split {split}, {torch_device}")
+            console.say(f"{opened.name} on {data}, split {split}, {torch_device}")
         with console.counting("evaluate") as progress:
             evaluation = evaluate(
-                loaded.system,
+                opened.model,
                 store,
                 split=split,
                 protocols=protocols,
                 text_field=field,
                 device=torch_device,
-                text_batch=text_batch or loaded.recipe.eval.text_batch,
+                text_batch=text_batch or opened.text_batch,
                 limit=limit,
                 workers=workers,
                 progress=progress,
-                checkpoint=sha256_of(loaded.path),
+                checkpoint=opened.checkpoint(),
             )
         if not is_main:
             return
         if beside is Beside.published:
-            evaluation = evaluation.beside_published(trained)
+            evaluation = evaluation.beside_published(opened.trained)
         written: dict[str, Any] = {}
         if rows is not None:
             evaluation.write_rows(rows, outputs=outputs)
             console.say(f"rows: {rows}")
             written["rows"] = str(rows)
-        about = {"model": str(loaded.path), "data": str(data)}
+        about = {"model": opened.name, "data": str(data)}
         find = partial(
             predicted_masks,
-            loaded.system,
+            opened.model,
             store,
             text_field=field,
             threshold=protocols[0].threshold,
@@ -215,7 +222,7 @@ def evaluate_model(
         written |= write_reports(
             report,
             evaluation,
-            trained=trained,
+            trained=opened.trained,
             about=about,
             store=store,
             masks_of=find,

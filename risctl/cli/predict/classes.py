@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from risctl.cli.predict.skipped import Skipped
     from risctl.inference.predictor import Predictor
+    from risctl.models.predictor import PromptedPredictor
     from risctl.output_files import OutputFiles
     from risctl.results import Detection
 
@@ -34,7 +35,7 @@ def parse_names(text: str) -> list[str]:
 
 
 def predict_classes(
-    predictor: Predictor,
+    predictor: Predictor | PromptedPredictor,
     images: Sequence[InputImage],
     names: list[str],
     *,

@@ -18,6 +18,7 @@ from risctl.cli.options import (
     OutFolderOption,
     OverwriteOption,
     QuietOption,
+    SurestOption,
 )
 from risctl.cli.predict.inputs import find_images, split_arguments
 from risctl.cli.predict.skipped import Skipped, remark_on_phrases
@@ -71,6 +72,7 @@ def predict(
     always: Annotated[
         bool, typer.Option("--always", help='Answer every phrase with the best guess, never with "no match".')
     ] = False,
+    surest: SurestOption = False,
     video: Annotated[
         bool,
         typer.Option(
@@ -160,9 +162,9 @@ def predict(
             names, images = parse_names(classes), find_images(arguments, out=out)
             outputs = OutputFiles(inputs=[*(image.path for image in images), model], overwrite=overwrite)
             detections = DetectionFolder(out, images, labels=labels, outputs=outputs)
-            from risctl.inference.predictor import Predictor
+            from risctl.models.open import open_predictor
 
-            predictor = announce_model(Predictor.load(model, device=device.value), ())
+            predictor = announce_model(open_predictor(model, device=device.value), ())
             predict_classes(
                 predictor,
                 images,
@@ -184,9 +186,11 @@ def predict(
             opened = open_video(specs[0], out=out)
             outputs = OutputFiles(inputs=[opened.path, *opened.images, model], overwrite=overwrite)
             VideoPredictions.check(out, opened, texts=phrases, outputs=outputs)
-            from risctl.inference.predictor import Predictor
+            from risctl.models.open import open_own
 
-            predictor = Predictor.load(model, device=device.value, threshold=threshold, no_target_threshold=no_target)
+            predictor = open_own(
+                model, what="a video", device=device.value, threshold=threshold, no_target_threshold=no_target
+            )
             skipped = Skipped(phrases=len(phrases))
             usable = skipped.usable_phrases(phrases, check=predictor.warnings)
             predict_video(
@@ -210,9 +214,11 @@ def predict(
         outputs = OutputFiles(inputs=[*(image.path for image in images), model], overwrite=overwrite)
         folder = PredictionFolder(out, labels=labels, outputs=outputs)
         check_outputs(folder, images, phrases)
-        from risctl.inference.predictor import Predictor
+        from risctl.models.open import open_predictor
 
-        predictor = Predictor.load(model, device=device.value, threshold=threshold, no_target_threshold=no_target)
+        predictor = open_predictor(
+            model, device=device.value, threshold=threshold, no_target_threshold=no_target, surest=surest
+        )
         skipped = Skipped(pictures=len(images), phrases=len(phrases))
         usable = skipped.usable_phrases(phrases, check=predictor.warnings)
         predict_images(

@@ -12,11 +12,11 @@ from risctl.cli.predict.result_line import remark_on_mask, result_line
 if TYPE_CHECKING:
     from risctl.cli.predict.skipped import Skipped
     from risctl.inference.output_files import PredictionFolder
-    from risctl.inference.predictor import Predictor
+    from risctl.inference.store_predictor import PhrasePredictor
 
 
 def predict_images(
-    predictor: Predictor,
+    predictor: PhrasePredictor,
     images: Sequence[InputImage],
     phrases: Sequence[str],
     *,
@@ -53,7 +53,7 @@ def predict_images(
                 if prediction.matched:
                     remark_on_mask(record, image=image.shown)
                 else:
-                    needed = predictor.system.no_target_threshold
+                    needed = predictor.no_target_threshold
                     console.say(
                         f"{prediction.text!r}: no match in {image.shown}, score {prediction.score:.3f} of at least "
                         f"{needed:g}; --always shows the best guess"

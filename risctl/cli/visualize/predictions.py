@@ -19,6 +19,7 @@ from risctl.cli.options import (
     SeedOption,
     SplitOption,
     StoreArgument,
+    SurestOption,
     TextFieldOption,
     ThresholdOption,
     text_field_of,
@@ -26,8 +27,8 @@ from risctl.cli.options import (
 from risctl.cli.visualize.contact_sheets import ContactSheetFile, OutOption
 
 if TYPE_CHECKING:
-    from risctl.checkpoints.loaded_model import LoadedModel
     from risctl.data.store.reader import Store, TextField
+    from risctl.evaluation.evaluated_model import EvaluatedModel
     from risctl.metrics.protocols import Protocol
 
 EXAMPLE = "Example: risctl visualize predictions scenes.h5 --model runs/vlt-scenes --show worst -n 12"
@@ -61,6 +62,7 @@ def predictions(
     seed: SeedOption = 0,
     columns: Annotated[int, typer.Option("--columns", min=1, max=8, help="Samples in a row.")] = 2,
     threshold: ThresholdOption = None,
+    surest: SurestOption = False,
     text_field: TextFieldOption = None,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
@@ -73,13 +75,12 @@ def predictions(
     For the worst and the best, all sentences of the split are evaluated first; --rows takes an earlier evaluation,
     --limit fewer sentences. Prints the path of the sheet.
     """
-    from risctl.checkpoints.loaded_model import load_checkpoint
     from risctl.data.store.clips import is_video_store
     from risctl.data.store.reader import Store
     from risctl.devices import pick_device
     from risctl.errors import UsageError
-    from risctl.inference.batched_inference import predicted_masks
-    from risctl.metrics.protocols import get_protocol
+    from risctl.evaluation.evaluated_model import open_evaluated
+    from risctl.inference.store_predictor import predicted_masks
     from risctl.visualization.prediction_contact_sheet import prediction_contact_sheet
 
     with console.quiet_if(quiet), Store(store) as opened:
@@ -90,33 +91,32 @@ def predictions(
             raise UsageError(f"{store} holds videos; `risctl predict VIDEO PHRASE` draws predictions in one")
         opened.sentences(split)  # An unknown split is an error before a model is loaded.
         torch_device = pick_device(device.value)
-        loaded = load_checkpoint(model, torch_device)
-        settings = loaded.recipe.eval
-        protocol = get_protocol(settings.protocol).at_threshold(given=threshold, recipe=settings.threshold)
-        field = text_field_of(text_field or loaded.recipe.eval_text_field)
+        evaluated = open_evaluated(model, torch_device, surest=surest)
+        [protocol] = evaluated.protocols(names=None, threshold=threshold)
+        field = text_field_of(text_field or evaluated.text_field)
         keys = _samples(
-            loaded, opened, split=split, show=show, count=count, rows=rows, limit=limit, seed=seed,
+            evaluated, opened, split=split, show=show, count=count, rows=rows, limit=limit, seed=seed,
             protocol=protocol, field=field, device=torch_device,
         )  # fmt: skip
-        masks = predicted_masks(loaded.system, opened, keys, text_field=field, threshold=protocol.threshold)
+        masks = predicted_masks(evaluated.model, opened, keys, text_field=field, threshold=protocol.threshold)
         drawn = prediction_contact_sheet(
             opened,
             keys,
             dict(masks),
             protocol=protocol,
             text_field=field,
-            title=f"{loaded.path} on {opened.name}, split {split}: {len(keys)} samples, {show}",
+            title=f"{evaluated.name} on {opened.name}, split {split}: {len(keys)} samples, {show}",
             columns=columns,
         )
         sheet.write(drawn.pixels)
-        record: dict[str, Any] = {"model": str(loaded.path), "data": str(store), "split": split, "show": show.value}
+        record: dict[str, Any] = {"model": evaluated.name, "data": str(store), "split": split, "show": show.value}
         record |= {"threshold": protocol.threshold, "threshold_source": protocol.threshold_source}
         record |= {"sheet": str(sheet.path)}
         console.result(str(sheet.path), data={**record, "samples": drawn.entries}, as_json=as_json)
 
 
 def _samples(
-    loaded: LoadedModel,
+    evaluated: EvaluatedModel,
     store: Store,
     *,
     split: str,
@@ -147,8 +147,8 @@ def _samples(
     else:
         with console.counting("evaluate") as progress:
             report = evaluate(
-                loaded.system, store, split=split, protocols=protocol, text_field=field, device=device, limit=limit,
-                text_batch=loaded.recipe.eval.text_batch, progress=progress, resamples=0,
+                evaluated.model, store, split=split, protocols=protocol, text_field=field, device=device, limit=limit,
+                text_batch=evaluated.text_batch, progress=progress, resamples=0,
             )  # fmt: skip
         result = report.results[protocol.name]
     worst, best = worst_and_best(result, each=count)

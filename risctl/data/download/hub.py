@@ -34,7 +34,7 @@ def model_folder(source: str, wanted: Wanted, *, option: str) -> Path:
     """Returns the folder with the files of a model, checked; what is not in the hub's cache is downloaded.
 
     Args:
-        source: A folder, or a hub id OWNER/NAME.
+        source: A folder, or a hub id OWNER/NAME or OWNER/NAME@REVISION.
         wanted: The files that it needs.
         option: The option that names the model, for messages.
 
@@ -51,11 +51,22 @@ def model_folder(source: str, wanted: Wanted, *, option: str) -> Path:
             raise CheckpointError(f"{folder} lacks {', '.join(missing)}")
         check_files(folder)
         return folder
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", source) or source.startswith((".", "/", "~")):
+    if not is_hub_id(source):
         raise CheckpointError(f"expected a folder or a hub id OWNER/NAME for {option}, found nothing at {source}")
     folder = _from_hub(source, wanted, option=option)
     check_files(folder)
     return folder
+
+
+def is_hub_id(source: str) -> bool:
+    """Returns whether `source` is written as OWNER/NAME or OWNER/NAME@REVISION."""
+    return re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", source) is not None and not source.startswith((".", "/", "~"))
+
+
+def _parts_of(source: str) -> tuple[str, str | None]:
+    """Returns OWNER/NAME and the revision of a hub id, None for its newest."""
+    repository, _, revision = source.partition("@")
+    return repository, revision or None
 
 
 def _holds(folder: Path, names: str) -> bool:
@@ -91,6 +102,8 @@ def _from_hub(source: str, wanted: Wanted, *, option: str) -> Path:
         RepositoryNotFoundError,
     )
 
+    repository, revision = _parts_of(source)
+
     def every_file(hub: HubSession) -> Path | None:
         folder: Path | None = None
         _reach()
@@ -98,10 +111,10 @@ def _from_hub(source: str, wanted: Wanted, *, option: str) -> Path:
             for names in entry:
                 try:
                     for name in names.split("+"):
-                        file = hub.file(source, name)
+                        file = hub.file(repository, name, revision=revision)
                         folder = file.parent
                         for part in _parts(file) if name.endswith(_SHARDS) else ():
-                            hub.file(source, part)
+                            hub.file(repository, part, revision=revision)
                     break
                 except LocalEntryNotFoundError:
                     raise
@@ -116,7 +129,9 @@ def _from_hub(source: str, wanted: Wanted, *, option: str) -> Path:
         folder = within_bounds(every_file)
     except GatedRepoError as error:
         raise MachineError(
-            f"{source} is given to those who accepted its terms: accept them on its page, then set HF_TOKEN"
+            f"{source} is given to those who accepted its terms: accept them on {constants.ENDPOINT}/{repository}, "
+            f"then log in with `hf auth login` (or set HF_TOKEN). A folder with {_files(wanted)} does as well: "
+            f"{_given(option)}"
         ) from error
     except RepositoryNotFoundError as error:
         raise CheckpointError(f"{constants.ENDPOINT} has no model {source}; check {option}") from error
@@ -143,7 +158,8 @@ def _cached(source: str, wanted: Wanted) -> Path | None:
     """Returns the folder of the hub's cache that has all that is wanted, None if something is missing."""
     from huggingface_hub import try_to_load_from_cache
 
-    first = try_to_load_from_cache(source, wanted[0][0]) if wanted else None
+    repository, revision = _parts_of(source)
+    first = try_to_load_from_cache(repository, wanted[0][0], revision=revision) if wanted else None
     folder = Path(first).parent if isinstance(first, str) else None
     if folder is None or not all(any(_holds(folder, name) for name in entry) for entry in wanted):
         return None
@@ -155,13 +171,21 @@ def _described(names: str) -> str:
     return " and ".join(parts)
 
 
+def _files(wanted: Wanted) -> str:
+    return ", ".join(" or ".join(_described(name) for name in entry) for entry in wanted)
+
+
+def _given(option: str) -> str:
+    return f"{option}FOLDER" if option.endswith(":") else f"{option} FOLDER"
+
+
 def _absent(source: str, wanted: Wanted, option: str, cache: str) -> str:
-    files = ", ".join(" or ".join(_described(name) for name in entry) for entry in wanted)
-    given = f"{option}FOLDER" if option.endswith(":") else f"{option} FOLDER"
+    repository, revision = _parts_of(source)
+    fetch = repository if revision is None else f"{repository} --revision {revision}"
     return (
-        f"the model {source} is not on this machine and cannot be downloaded. It needs {files}: put them into a folder "
-        f"and give it with {given}, or fetch them where there is a network (hf download {source}) and copy "
-        f"{cache}/models--{source.replace('/', '--')} here"
+        f"the model {source} is not on this machine and cannot be downloaded. It needs {_files(wanted)}: put them into "
+        f"a folder and give it with {_given(option)}, or fetch them where there is a network (hf download {fetch}) and "
+        f"copy {cache}/models--{repository.replace('/', '--')} here"
     )
 
 

@@ -18,15 +18,16 @@ class Pretrained:
     Attributes:
         folder: Where it is.
         kind: Its `model_type`.
+        architectures: The classes that its weights were saved from, as its configuration names them.
     """
 
-    def __init__(self, source: str, *, what: str, kinds: Sequence[str], wanted: Wanted, option: str) -> None:
+    def __init__(self, source: str, *, what: str, kinds: Sequence[str] | None, wanted: Wanted, option: str) -> None:
         """Finds the folder of `source`, downloaded if need be, and its kind.
 
         Args:
             source: A folder or a hub id.
             what: What it is to be, with its article, for messages.
-            kinds: The `model_type`s that are accepted.
+            kinds: The `model_type`s that are accepted; None: any that transformers knows.
             wanted: The files that it needs.
             option: The option that names it, for messages.
 
@@ -41,7 +42,8 @@ class Pretrained:
         with self._reading():
             config = AutoConfig.from_pretrained(str(self.folder), local_files_only=True, trust_remote_code=False)
             self.kind: str = config.model_type
-        if self.kind not in kinds:
+            self.architectures = tuple(config.architectures or ())
+        if kinds is not None and self.kind not in kinds:
             raise CheckpointError(f"expected {what} ({' or '.join(kinds)}) at {source}, got {self.kind}")
 
     def model(self, of: Any) -> Any:

@@ -125,12 +125,20 @@ def load_segment_anything(
     return SegmentAnything(model, processor, name=f"{kind} {source}", points=points, device=device)
 
 
-def open_segment_anything(source: str, *, option: str, family: str = "sam") -> tuple[str, Any, Any]:
-    """Returns the `model_type`, the model and the image processor of a folder or hub id. Raises as `Pretrained`."""
+def open_segment_anything(source: str, *, option: str, family: str | None = "sam") -> tuple[str, Any, Any]:
+    """Returns the `model_type`, the model and the image processor of a folder or hub id. Raises as `Pretrained`.
+
+    Args:
+        source: A folder or hub id.
+        option: The option that names it, for messages.
+        family: A key of `DEFAULTS`; None: any model that `AutoModelForMaskGeneration` opens.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASK_GENERATION_MAPPING_NAMES
+
     pretrained = Pretrained(
         source,
         what="a model of the SAM family",
-        kinds=_KINDS[family],
+        kinds=tuple(MODEL_FOR_MASK_GENERATION_MAPPING_NAMES) if family is None else _KINDS[family],
         wanted=(*MODEL, *PROCESSOR),
         option=option,
     )

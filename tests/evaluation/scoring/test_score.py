@@ -20,7 +20,7 @@ from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
 from risctl.errors import DataError, UsageError
 from risctl.evaluation.image_evaluator import evaluate
-from risctl.inference.batched_inference import predicted_masks
+from risctl.inference.store_predictor import predicted_masks
 from risctl.metrics.accumulator import Accumulator
 from risctl.metrics.protocols import PROTOCOLS, get_protocols
 from risctl.vision import rle

@@ -19,7 +19,7 @@ from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
 from risctl.evaluation.image_evaluator import evaluate
 from risctl.evaluation.report import Report
-from risctl.inference.batched_inference import predicted_masks
+from risctl.inference.store_predictor import predicted_masks
 from risctl.systems.base import Output
 from risctl.vision import rle
 from risctl.visualization.report.figure_names import report_title
