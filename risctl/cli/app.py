@@ -101,6 +101,11 @@ SUBCOMMANDS = {
         help="List, show, copy and check recipes: the YAML files that define a training run.",
         panel=MODELS,
     ),
+    "models": Subcommand(
+        module="risctl.cli.models",
+        help="List, show, download, verify and remove models by name.",
+        panel=MODELS,
+    ),
     "import": Subcommand(
         module="risctl.cli.import_.app",
         help="Convert published weights into risctl's checkpoints and backbones.",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from risctl.data.download.hub import MODEL, PROCESSOR
+from risctl.data.download.hub import MODEL, PROCESSOR, TOKENIZER, Wanted
 from risctl.data.download.pretrained import Pretrained
 from risctl.devices import device_name, pick_device
 from risctl.errors import CheckpointError, MachineError, UsageError
@@ -27,6 +27,8 @@ _IMAGES = (*MODEL, *PROCESSOR)
 
 _BY_TEXT = ("clipseg", "sam3", "sam3_video", "sam3_lite_text")
 """Families that no Auto class gathers. SAM 3 is published as a model of videos, of which the text's part is one."""
+
+_READS_ITS_TASK = ("oneformer",)
 
 SEGMENTS, BY_PHRASE, BY_CATEGORY, MASKS_OF_BOXES = "segments", "by phrase", "by category", "masks of boxes"
 
@@ -162,7 +164,7 @@ def _segmenter(source: str, kind: str, *, device: torch.device, dtype: torch.dty
 
     from risctl.zeroshot.text_prompted import SAM3, CLIPSeg
 
-    found = _pretrained(source, what="a model that segments by text", wanted=_WORDS)
+    found = _pretrained(source, what="a model that segments by text", wanted=wanted_of(kind))
     if kind == "clipseg":
         model, processor = found.model(CLIPSegForImageSegmentation), found.part(CLIPSegProcessor)
         return CLIPSeg(model.to(device, dtype), processor, name=f"CLIPSeg {source}")
@@ -179,12 +181,10 @@ def _finder(source: str, role: str, kind: str, *, device: torch.device, dtype: t
     from risctl.models.closed_set import BoxFinder, MaskFinder
 
     if role == BY_PHRASE:
-        found = _pretrained(source, what="a detector by text", wanted=_WORDS)
+        found = _pretrained(source, what="a detector by text", wanted=wanted_of(kind))
         model = found.model(transformers.AutoModelForZeroShotObjectDetection).to(device, dtype)
         return BoxesByPhrase(model, found.part(transformers.AutoProcessor), name=f"{kind} {source}")
-    # OneFormer reads its task as words.
-    reads = kind == "oneformer"
-    found = _pretrained(source, what="a detector or segmenter of categories", wanted=_WORDS if reads else _IMAGES)
+    found = _pretrained(source, what="a detector or segmenter of categories", wanted=wanted_of(kind))
     detection, universal, instance = _by_category()
     saved_from = set(found.architectures)
     auto: Any
@@ -195,7 +195,7 @@ def _finder(source: str, role: str, kind: str, *, device: torch.device, dtype: t
     else:
         auto = transformers.AutoModelForObjectDetection
     model = found.model(auto).to(device, dtype)
-    processor = found.part(transformers.AutoProcessor if reads else transformers.AutoImageProcessor)
+    processor = found.part(transformers.AutoProcessor if kind in _READS_ITS_TASK else transformers.AutoImageProcessor)
     kept = BoxFinder if auto is transformers.AutoModelForObjectDetection else MaskFinder
     return kept(model, processor, name=f"{kind} {source}")
 
@@ -203,7 +203,7 @@ def _finder(source: str, role: str, kind: str, *, device: torch.device, dtype: t
 def _mask_maker(source: str, *, device: torch.device, dtype: torch.dtype) -> Any:
     from risctl.zeroshot.proposals.box_segmentation import load_box_segmentation
 
-    with _told_about(source):
+    with told_about_terms(source):
         return load_box_segmentation(source, option=_OPTION, device=device, dtype=dtype)
 
 
@@ -229,7 +229,7 @@ def _global_local(source: str, *, device: torch.device, dtype: torch.dtype) -> T
     from risctl.zeroshot.predictor import ZeroShotPredictor
     from risctl.zeroshot.proposals.sources import open_source
 
-    with _told_about(source):
+    with told_about_terms(source):
         model, tokens = load_clip(source)
     predictor = ZeroShotPredictor(
         GlobalLocalCLIP(model.to(device, dtype)),
@@ -241,13 +241,13 @@ def _global_local(source: str, *, device: torch.device, dtype: torch.dtype) -> T
 
 
 def _pretrained(source: str, *, what: str, wanted: Any) -> Pretrained:
-    with _told_about(source):
+    with told_about_terms(source):
         return Pretrained(source, what=what, kinds=None, wanted=wanted, option=_OPTION)
 
 
 @contextmanager
-def _told_about(source: str) -> Iterator[None]:
-    """Adds to the error of weights that are not to be had what the registry knows of their terms."""
+def told_about_terms(source: str) -> Iterator[None]:
+    """Within the block, adds to the error of weights that are not to be had what the registry knows of their terms."""
     try:
         yield
     except MachineError as error:
@@ -258,6 +258,15 @@ def _told_about(source: str) -> Iterator[None]:
             f"{error}. They are given to those who accepted their terms ({known.licence}): accept them on "
             f"https://huggingface.co/{source}, and log in with `hf auth login`"
         ) from error
+
+
+def wanted_of(kind: str) -> Wanted:
+    """Returns the files that a model of a `model_type` needs."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES as BY_WORDS
+
+    if kind == "clip":
+        return (*MODEL, *TOKENIZER)
+    return _WORDS if kind in (*_BY_TEXT, *BY_WORDS, *_READS_ITS_TASK) else _IMAGES
 
 
 def _by_category() -> tuple[Any, ...]:

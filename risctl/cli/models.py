@@ -1,0 +1,170 @@
+"""`risctl models`: lists, shows, downloads, verifies and removes models by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from risctl.cli import console
+from risctl.cli.options import JsonOption, QuietOption
+from risctl.errors import CheckpointError, DataError, UsageError
+
+if TYPE_CHECKING:
+    from risctl.models.facts import ModelFacts
+    from risctl.models.names import ModelName
+
+app = typer.Typer(
+    help="List, show, download, verify and remove models by name.", no_args_is_help=True, rich_markup_mode="rich"
+)
+
+NameArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="A name that `risctl models ls` lists, hf:OWNER/NAME (with @REVISION), a folder in Hugging Face's layout, "
+        "a run folder or a checkpoint.",
+        show_default=False,
+    ),
+]
+
+
+@app.command("ls", epilog="Example: risctl models ls --json")
+def list_models(as_json: JsonOption = False) -> None:
+    """List the models that have a name: parameters, licence, whether gated and here, and what they can.
+
+    Everything that takes --model takes these names, hf:OWNER/NAME and folders: a detector needs what segments its boxes
+    after it (owlv2+sam2), and +chooser lets the model that comes with risctl choose among its instances.
+    """
+    from risctl.models.facts import listed
+
+    models = listed()
+    console.result(_table(models), data={"models": [one.record() for one in models]}, as_json=as_json)
+
+
+@app.command("show", epilog="Example: risctl models show owlv2+sam2")
+def show_model(name: NameArgument, as_json: JsonOption = False) -> None:
+    """Show what is known of one model and of its parts, without a network."""
+    from risctl.models.facts import facts_of
+
+    facts = facts_of(name)
+    lines = [f"{facts.name}: {facts.help}", f"can: {_can(facts)}"]
+    for part in facts.parts:
+        count = "unknown" if part.parameters is None else f"{part.parameters:g} M"
+        lines += [
+            "",
+            f"{part.title}",
+            f"  from        {part.source}",
+            f"  task        {part.task}",
+            f"  parameters  {count}",
+            f"  licence     {part.licence or 'unknown: see its page'}",
+            f"  gated       {'yes' if part.gated else 'no'}",
+            f"  here        {'no' if part.size is None else f'yes, {_bytes(part.size)}'}",
+        ]
+    console.result(lines, data=facts.record(), as_json=as_json)
+
+
+@app.command("pull", epilog="Example: risctl models pull clipseg")
+def pull_model(name: NameArgument, as_json: JsonOption = False, quiet: QuietOption = False) -> None:
+    """Download what is missing of a model into the cache of huggingface_hub."""
+    from risctl.models.local_copies import pull
+
+    with console.quiet_if(quiet):
+        copies = pull(_of_transformers(name, "pull"))
+    lines = [console.line_of((one.source, _bytes(one.size), str(one.folder))) for one in copies]
+    data = {"parts": [{"source": one.source, "folder": str(one.folder), "size": one.size} for one in copies]}
+    console.result(lines, data=data, as_json=as_json)
+
+
+@app.command("verify", epilog="Example: risctl models verify clipseg")
+def verify_model(name: NameArgument, as_json: JsonOption = False, quiet: QuietOption = False) -> None:
+    """Compare a model's cached files with the hashes by which the hub names them. Exit code 4 if one is damaged."""
+    from risctl.models.local_copies import copies_of, verify
+
+    found: list[dict[str, Any]] = []
+    with console.quiet_if(quiet):
+        for copy in copies_of(_of_transformers(name, "verify")):
+            if not copy.is_here:
+                raise CheckpointError(f"{copy.source} is not on this machine; `risctl models pull {name}` fetches it")
+            found.append({"source": copy.source, "damaged": verify(copy) if copy.in_cache else None})
+    outcomes = {None: "a folder of yours, nothing to compare it with"}
+    lines = [
+        f"{one['source']}: "
+        + (
+            outcomes[None]
+            if one["damaged"] is None
+            else f"damaged: {', '.join(one['damaged'])}"
+            if one["damaged"]
+            else "ok"
+        )
+        for one in found
+    ]
+    console.result(lines, data={"parts": found}, as_json=as_json)
+    damaged = [one["source"] for one in found if one["damaged"]]
+    if damaged:
+        raise DataError(
+            f"{', '.join(damaged)}: damaged; `risctl models rm {name} --yes`, then `risctl models pull {name}`"
+        )
+
+
+@app.command("rm", epilog="Example: risctl models rm clipseg --yes")
+def remove_model(
+    name: NameArgument,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Remove it. Without, only say what would be removed.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove a model's weights from the cache of huggingface_hub. Folders and checkpoints of yours are left alone."""
+    from risctl.models.local_copies import copies_of, remove
+
+    copies = [one for one in copies_of(_of_transformers(name, "rm")) if one.in_cache]
+    if not copies:
+        raise UsageError(f"nothing of {name} is in the hub's cache")
+    freed = [remove(one) if yes else one.size for one in copies]
+    verb = "removed" if yes else "would remove (with --yes)"
+    lines = [f"{verb} {one.source}, {_bytes(size)}" for one, size in zip(copies, freed, strict=True)]
+    data = {
+        "removed": yes,
+        "parts": [{"source": one.source, "size": size} for one, size in zip(copies, freed, strict=True)],
+    }
+    console.result(lines, data=data, as_json=as_json)
+
+
+def _of_transformers(name: str, command: str) -> ModelName:
+    from risctl.models.names import parse_name
+
+    parsed = parse_name(name)
+    if parsed is None:
+        from risctl.checkpoints.loaded_model import resolve_checkpoint
+
+        path = resolve_checkpoint(name)
+        raise UsageError(f"{path} is a file of risctl's own; `models {command}` is for models of transformers")
+    return parsed
+
+
+def _table(models: list[ModelFacts]) -> list[str]:
+    rows = [("NAME", "PARAMETERS", "LICENCE", "GATED", "HERE", "CAN")]
+    for one in models:
+        rows.append(
+            (
+                one.name,
+                "unknown" if one.parameters is None else f"{one.parameters:.3g} M",
+                one.licence,
+                "yes" if one.gated else "no",
+                _bytes(one.size or 0) if one.cached else "no",
+                _can(one),
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _can(facts: ModelFacts) -> str:
+    if facts.can is None:
+        return "unknown until it is here"
+    return ", ".join(facts.can) or "one object a phrase"
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

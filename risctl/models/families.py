@@ -1,0 +1,85 @@
+"""Lists the families of models that a name can stand for, and what was run of each: the table in `docs/models.md`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from risctl.models.registry import MODELS, WEIGHTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """Models that are opened the same way.
+
+    Attributes:
+        title: What they do.
+        opened_by: The class of transformers that opens them.
+        tried: The `model_type`s of which a tiny model with random weights is tested.
+        further: Others that the same class opens, which no test has tried.
+    """
+
+    title: str
+    opened_by: str
+    tried: tuple[str, ...]
+    further: tuple[str, ...] = ()
+
+
+FAMILIES = (
+    Family(title="text → mask", opened_by="CLIPSegForImageSegmentation", tried=("clipseg",)),
+    Family(title="text → masks", opened_by="Sam3Model", tried=("sam3", "sam3_video")),
+    Family(title="text → masks", opened_by="AutoModel", tried=("sam3_lite_text",)),
+    Family(
+        title="text → boxes",
+        opened_by="AutoModelForZeroShotObjectDetection",
+        tried=("grounding-dino", "mm-grounding-dino", "omdet-turbo", "owlv2", "owlvit"),
+    ),
+    Family(
+        title="categories → boxes",
+        opened_by="AutoModelForObjectDetection",
+        tried=("detr", "rf_detr", "rt_detr_v2"),
+        further=("conditional_detr", "d_fine", "dab-detr", "deformable_detr", "deimv2", "lw_detr", "rt_detr", "yolos"),
+    ),
+    Family(
+        title="categories → masks",
+        opened_by="AutoModelForUniversalSegmentation",
+        tried=("eomt", "mask2former", "maskformer"),
+        further=("eomt_dinov3", "oneformer"),
+    ),
+    Family(
+        title="categories → masks",
+        opened_by="AutoModelForInstanceSegmentation",
+        tried=("rf_detr",),
+    ),
+    Family(
+        title="boxes → masks",
+        opened_by="AutoModelForMaskGeneration",
+        tried=("edgetam", "sam", "sam2", "sam_hq"),
+        further=("edgetam_video", "sam2_video", "sam3_tracker", "sam3_video"),
+    ),
+    Family(title="text, image → similarity", opened_by="CLIPModel", tried=("clip",)),
+)
+"""Every family. What transformers adds to an Auto class later works without a line here; this says what was run."""
+
+
+def model_table() -> str:
+    """Returns the table of named models, as Markdown."""
+    lines = ["| name | what it is | weights | parameters | licence | can |", "|---|---|---|---|---|---|"]
+    for name, model in MODELS.items():
+        parts = [WEIGHTS[part] for part in model.parts]
+        weights = "<br>".join(f"`{one.repository}`{' (gated)' if one.gated else ''}" for one in parts) or "shipped"
+        count = "<br>".join(f"{one.millions:g} M" for one in parts) or "3.0 M"
+        licence = "<br>".join(one.licence or "see its page" for one in parts) or "Apache-2.0"
+        can = ", ".join(model.can) or "one object a phrase"
+        lines.append(f"| `{name}` | {model.help} | {weights} | {count} | {licence} | {can} |")
+    return "\n".join(lines)
+
+
+def family_table() -> str:
+    """Returns the table of families with what was run, as Markdown."""
+    lines = [
+        "| does | opened by | random tiny: tested | opened by the same class, not tried |",
+        "|---|---|---|---|",
+    ]
+    for one in FAMILIES:
+        lines.append(f"| {one.title} | `{one.opened_by}` | {', '.join(one.tried)} | {', '.join(one.further) or '–'} |")
+    return "\n".join(lines)
