@@ -1,14 +1,13 @@
 r"""Measures mini's chooser over the instances of other detectors, on real expressions with pixels.
 
-    python benchmarks/chooser.py refcoco_val_pixels --boxes refcoco_eval/eval_boxes.json --nanodet-m nanodet_m.onnx
+    python benchmarks/chooser.py refcoco_val_pixels --nanodet-m nanodet_m.onnx --json chooser.json
 
 For each finder, box P@.5 of two answers: the finder's surest box of the category that the head noun names, and the box
 that the chooser chooses; their difference is paired, its interval from resampled images. "found" is the share of
 expressions whose true box is among the instances. Finders:
 
 - nanodet-plus: the detector within the mini that comes with risctl, by its best category alone;
-- nanodet-m: NanoDet-m (416 pixels, ONNX, needs onnxruntime), whose boxes mini's chooser has never been trained on;
-- noisy: the annotated boxes of all categories, with the misses and the noise of NanoDet-m's boxes.
+- nanodet-m: NanoDet-m (416 pixels, ONNX, needs onnxruntime), whose boxes mini's chooser has never been trained on.
 
 The folder is that of `benchmarks/mini_pixels.py`. Takes some minutes on one core.
 """
@@ -38,17 +37,15 @@ _NAMES = tuple(CLASSES[number] for number in sorted(CLASSES))
 _SIDE, _STRIDES, _BINS = 416, (8, 16, 32), 8
 _MEAN, _STD = np.array([103.53, 116.28, 123.675]), np.array([57.375, 57.12, 58.395])
 _LEAST, _MOST = 0.05, 40
-# Scores at which an instance of a finder is there as probably as not; of annotated boxes all are.
-_EVEN = {"nanodet-plus": 0.4, "nanodet-m": 0.4, "noisy": 0.0}
+_EVEN_SCORE = 0.4  # at which an instance is there as probably as not, as in mini
 
-Finder = Callable[[np.ndarray, int], Instances]
+Finder = Callable[[np.ndarray], Instances]
 
 
 def main() -> int:
     """Runs the measurements, prints and writes them; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--boxes", type=Path)
     parser.add_argument("--nanodet-m", type=Path)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -59,12 +56,9 @@ def main() -> int:
     finders: dict[str, Finder] = {"nanodet-plus": _of_mini(chooser)}
     if arguments.nanodet_m is not None:
         finders["nanodet-m"] = _NanoDetM(arguments.nanodet_m)
-        if arguments.boxes is not None:
-            true = _true_boxes(arguments.boxes)
-            finders["noisy"] = _Noisy(true, finders["nanodet-m"], pictures)
     report: dict[str, Any] = {"expressions": len(rows), "images": len(pictures)}
     for name, finder in finders.items():
-        report[name] = _measured(finder, chooser, rows, pictures, even_score=_EVEN[name])
+        report[name] = _measured(finder, chooser, rows, pictures)
         print(f"{name:12} {json.dumps(report[name])}", flush=True)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -87,16 +81,14 @@ def _measured(
     chooser: Chooser,
     rows: list[dict[str, Any]],
     pictures: Mapping[int, np.ndarray],
-    *,
-    even_score: float,
 ) -> dict[str, Any]:
     right = np.zeros((len(rows), 3), dtype=bool)
     for image, pixels in pictures.items():
-        instances = finder(pixels, image)
+        instances = finder(pixels)
         index = [number for number, row in enumerate(rows) if int(row["image_id"]) == image]
         if not len(instances):
             continue
-        encoded = chooser.encode(instances, pixels, even_score=even_score)
+        encoded = chooser.encode(instances, pixels, even_score=_EVEN_SCORE)
         sides = np.array([pixels.shape[1], pixels.shape[0]] * 2)
         for number in index:
             good = np.array([overlap(box / sides, rows[number]) > 0.5 for box in instances.boxes])
@@ -134,7 +126,7 @@ def _of_mini(chooser: Chooser) -> Finder:
     system = chooser.system
 
     @torch.inference_mode()
-    def find(pixels: np.ndarray, image: int) -> Instances:
+    def find(pixels: np.ndarray) -> Instances:
         features: Any = encode(system, prepare(system.preprocess, pixels)).features
         valid = features.detections.mask[0]
         best = features.detections.scores[0][valid].max(1)
@@ -161,9 +153,10 @@ class _NanoDetM:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
+        options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    def __call__(self, pixels: np.ndarray, image: int) -> Instances:
+    def __call__(self, pixels: np.ndarray) -> Instances:
         height, width = pixels.shape[:2]
         values = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
         square = torch.nn.functional.interpolate(values, size=(_SIDE, _SIDE), mode="bilinear", align_corners=False)
@@ -185,59 +178,6 @@ class _NanoDetM:
         kept = kept[nms(corners[kept], best.values[kept], 0.6)]
         scale = torch.tensor([width, height] * 2) / _SIDE
         return _best(corners[kept] * scale, best.values[kept], best.indices[kept])
-
-
-class _Noisy:
-    """Annotated boxes with the misses and the noise of a detector, fitted on the same images."""
-
-    def __init__(self, true: Mapping[int, Instances], finder: Finder, pictures: Mapping[int, np.ndarray]) -> None:
-        self._true = true
-        errors, found, count = [], 0, 0
-        for image, pixels in pictures.items():
-            own = finder(pixels, image).boxes
-            for box in true[image].boxes:
-                ious = _ious(box, own)
-                count += 1
-                if len(own) and ious.max() > 0.5:
-                    found += 1
-                    sides = np.array([box[2] - box[0], box[3] - box[1]] * 2)
-                    errors.append((own[int(ious.argmax())] - box) / np.maximum(sides, 1))
-        self._noise, self._found = np.stack(errors).std(0), found / max(count, 1)
-        print(f"noise of the sides {np.round(self._noise, 3).tolist()}, found {self._found:.3f}", file=sys.stderr)
-
-    def __call__(self, pixels: np.ndarray, image: int) -> Instances:
-        rng, true = np.random.default_rng(image), self._true[image]
-        kept = np.flatnonzero(rng.random(len(true)) < self._found)[:_MOST]
-        boxes = true.boxes[kept]
-        sides = np.stack([boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]] * 2, 1)
-        noisy = boxes + rng.normal(size=boxes.shape) * self._noise * sides
-        limits = np.array([pixels.shape[1], pixels.shape[0]] * 2)
-        return Instances(
-            boxes=noisy.clip(0, limits).astype(np.float32),
-            scores=np.full(len(kept), 0.99, dtype=np.float32),
-            names=tuple(true.names[row] for row in kept),
-        )
-
-
-def _ious(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    shared = (high - low).clip(min=0).prod(1)
-    areas = (others[:, 2:] - others[:, :2]).prod(1) + (box[2:] - box[:2]).prod()
-    return shared / np.maximum(areas - shared, 1e-6)
-
-
-def _true_boxes(path: Path) -> dict[int, Instances]:
-    """Returns the annotated boxes of `eval_boxes.json` by image: [category, x, y, width, height] each, in pixels."""
-    found = {}
-    for image, entry in json.loads(path.read_text(encoding="utf-8")).items():
-        rows = [row for row in entry["boxes"] if int(row[0]) in CLASSES]
-        boxes = np.array([[x, y, x + width, y + height] for _, x, y, width, height in rows], dtype=np.float32)
-        found[int(image)] = Instances(
-            boxes=boxes.reshape(-1, 4),
-            scores=np.ones(len(rows), dtype=np.float32),
-            names=tuple(CLASSES[int(row[0])] for row in rows),
-        )
-    return found
 
 
 if __name__ == "__main__":
