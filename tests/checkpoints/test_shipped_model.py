@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 import risctl
 from risctl.checkpoints import loaded_model
+from risctl.checkpoints.checkpoint import save_checkpoint
 from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.errors import CheckpointError, UsageError
 from risctl.language.coco_classes import CLASSES
@@ -69,6 +70,28 @@ def test_what_is_shipped_is_the_weights_in_half_precision(stand_in: Path, tiny_m
     assert all(one.dtype == torch.float32 for one in loaded.system.state_dict().values())
     assert loaded.header["dataset"] == {"name": "made"} and loaded.header["step"] == 7
     assert loaded.system.no_target_threshold == 0.25
+
+
+def test_two_runs_are_averaged_by_their_shares(tool, tiny_mini: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    first = load_checkpoint(tiny_mini)
+    whole = {name: value.clone() for name, value in first.system.state_dict().items()}
+    with torch.no_grad():
+        first.system.box_selector.whole.add_(1.0)
+    other = tmp_path / "other.safetensors"
+    save_checkpoint(other, system=first.system, recipe=first.recipe, vocabulary=first.vocabulary)
+    tool.ship(tiny_mini, tmp_path / "mean.safetensors", overrides=[], other=(other, 0.25))
+    for name, value in load_checkpoint(tmp_path / "mean.safetensors").system.state_dict().items():
+        if name == "box_selector.whole":
+            assert torch.allclose(value, whole[name] + 0.25, atol=1e-3)
+        else:
+            assert torch.equal(value, whole[name].half().float()), name  # equal ones are not touched
+
+
+def test_a_run_of_another_model_is_not_averaged(tool, tiny_mini: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    out = tmp_path / "mean.safetensors"
+    with pytest.raises(CheckpointError, match="of another model"):
+        tool.ship(tiny_mini, out, overrides=[], other=(loaded_model.SHIPPED, 0.5))
+    assert not out.exists()
 
 
 def test_without_a_name_the_shipped_model_answers(stand_in: Path, tiny_mini: Path, pixels: np.ndarray) -> None:

@@ -56,7 +56,7 @@ class _Unit(nn.Module):
             passed, x = x.chunk(2, 1)
         changed = activate(self.long[2](self.long[1](activate(self.long[0](x)))))
         batch, half, height, width = passed.shape
-        return torch.stack([passed, changed], 2).view(batch, 2 * half, height, width)
+        return torch.stack([passed, changed], 2).flatten(1, 2)
 
 
 class ShuffleNet(nn.Module):
@@ -90,7 +90,9 @@ class ShuffleNet(nn.Module):
         """Encodes images (B, 3, H, W) or clips (B, T, 3, H, W), RGB in [0, 1], with padding (B, H, W)."""
         x = images.flatten(0, 1) if images.ndim == 5 else images
         x = activate(self.stem((x - self.mean) / self.std))
-        maps = [functional.max_pool2d(x, 3, stride=2, padding=1)]
+        # Channels last, where the CPU takes the maxima of many channels at once: a fifth of the time.
+        pooled = functional.max_pool2d(x.contiguous(memory_format=torch.channels_last), 3, stride=2, padding=1)
+        maps = [pooled.contiguous()]
         for stage in self.stages:
             maps.append(stage(maps[-1]))
         return features_of(maps, images, padding, strides=self.strides)
