@@ -56,7 +56,7 @@ class _Unit(nn.Module):
             passed, x = x.chunk(2, 1)
         changed = activate(self.long[2](self.long[1](activate(self.long[0](x)))))
         batch, half, height, width = passed.shape
-        return torch.stack([passed, changed], 2).flatten(1, 2)
+        return torch.stack([passed, changed], 2).view(batch, 2 * half, height, width)
 
 
 class ShuffleNet(nn.Module):
