@@ -16,6 +16,7 @@ ROOMS = (
     "cli",
     "environment",
     "visualization",
+    "export",
     "training",
     "evaluation",
     "models",
@@ -28,6 +29,7 @@ ROOMS = (
     "metrics",
     "data",
     "weights",
+    "runtime",
     "language",
     "results",
     "vision",
@@ -42,7 +44,20 @@ ROOMS = (
     "section",
     "errors",
 )
-HEAVY = {"torch", "torchvision", "spacy", "transformers", "pydantic", "h5py", "numpy", "accelerate", "scipy", "yaml"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "spacy",
+    "transformers",
+    "pydantic",
+    "h5py",
+    "numpy",
+    "accelerate",
+    "scipy",
+    "yaml",
+    "onnx",
+    "onnxruntime",
+}
 FILES = sorted(PACKAGE.rglob("*.py"))
 MOST_LINES = 400
 

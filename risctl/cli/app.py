@@ -111,6 +111,11 @@ SUBCOMMANDS = {
         help="Convert published weights into risctl's checkpoints and backbones.",
         panel=MODELS,
     ),
+    "export": Subcommand(
+        module="risctl.cli.export",
+        help="Write a model as graphs for ONNX Runtime and other engines.",
+        panel=MODELS,
+    ),
     "cache": Subcommand(
         module="risctl.cli.cache",
         help="List, verify and clear cached downloads, word vectors and features.",

@@ -36,7 +36,7 @@ class UpsampledConv(nn.Module):
         # Upsampling by whole numbers is four times too large along each axis.
         matrices = weight.permute(1, 2, 3, 0).reshape(cells.shape[2], -1) / 16
         # Channels last: what follows adds whole vectors of channels.
-        products = (cells @ matrices).view(len(cells), *size, 3, 3, -1)
+        products = (cells @ matrices).view(cells.shape[0], *size, 3, 3, -1)
         across = _upsampled_sum(products.unbind(4), axis=2)
         return _upsampled_sum(across.unbind(3), axis=1)
 

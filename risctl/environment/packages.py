@@ -34,6 +34,8 @@ EXTRAS = {
     "tables": "reads the RefCOCO annotations from the Hugging Face hub when no mirror responds",
     "tensorboard": "writes training logs for TensorBoard",
     "edgetam": "EdgeTAM as a source of proposals",
+    "onnx": "predicts with exported models, without torch",
+    "export": "writes models as ONNX graphs",
 }
 
 

@@ -14,6 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from risctl.vision.letterbox_numbers import letterbox_numbers
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResizeGeometry:
@@ -82,19 +84,8 @@ class Letterbox(ResizeGeometry):
     @classmethod
     def fit(cls, *, height: int, width: int, size: int) -> Letterbox:
         """Returns the letterbox of an image of `height` x `width` in a square of side `size`."""
-        scale = min(size / width, size / height)
-        # An image of 1 x 5000 would otherwise have no rows left.
-        inner_width, inner_height = max(1, int(width * scale)), max(1, int(height * scale))
-        return cls(
-            height=height,
-            width=width,
-            inner_height=inner_height,
-            inner_width=inner_width,
-            input_height=size,
-            input_width=size,
-            top=(size - inner_height) // 2,
-            left=(size - inner_width) // 2,
-        )
+        numbers = letterbox_numbers(height=height, width=width, size=size)
+        return cls(height=height, width=width, input_height=size, input_width=size, **numbers)
 
     def image(self, image: np.ndarray, *, fill: float) -> Tensor:
         """Resizes an image, with OpenCV's INTER_CUBIC on uint8 as the Darknet-based codebases do.

@@ -6,6 +6,7 @@ The test class of a system inherits the contract of each of its abilities; `Syst
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,11 +18,15 @@ from risctl.core.encoders import frozen_prefix
 from risctl.data.batch import Batch, InstanceTargets, Item, collate
 from risctl.data.box_grounding.boxes import BoxTargets
 from risctl.errors import UsageError
+from risctl.export import check
+from risctl.export.formats import as_exported
+from risctl.export.trace import trace
 from risctl.inference.explanation import ExplainedPrediction
 from risctl.results import Detection
 from risctl.systems.base import System
 from risctl.systems.cacheable import FeatureCacheable
 from risctl.systems.explanation import Explainable
+from risctl.systems.exportable import Exportable
 from risctl.systems.protocols import (
     BoxGrounder,
     Detector,
@@ -244,6 +249,46 @@ class ExplainableContract(SystemContract):
             assert sheet.dtype == np.uint8 and sheet.ndim == 3
 
 
+class ExportableContract(SystemContract):
+    """Of systems that can be exported."""
+
+    export_phrases: tuple[str, ...] = TEXTS[:3]
+
+    def test_its_halves_answer_as_it_does(self, system: System) -> None:
+        """By the paths that an exported graph takes, which have no loops and branches."""
+        assert isinstance(system, Exportable)
+        example = check.example_of(system, _pictures(), phrases=self.export_phrases)
+        graphs = system.graphs(example.images, example.padding)
+
+        def encode(inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+            with as_exported():
+                return list(graphs.encode(*inputs))
+
+        def answer(inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+            count = len(graphs.features)
+            with as_exported():
+                return list(graphs.answer(tuple(inputs[:count]), *inputs[count:]))
+
+        found = check.compare(system, encode, answer, _pictures(), self.export_phrases)
+        assert found.logits <= 1e-3 and (found.scores is None or found.scores <= 1e-4)
+
+    @pytest.mark.slow
+    def test_it_is_exported_for_any_number_of_images_and_expressions(self, system: System) -> None:
+        traced = trace(system, check.example_of(system, _pictures(), phrases=self.export_phrases))
+        encode, answer = traced.encode.module(), traced.answer.module()
+        count = len(traced.graphs.features)
+        found = check.check(
+            system,
+            lambda inputs: list(encode(*inputs)),
+            lambda inputs: list(answer(tuple(inputs[:count]), *inputs[count:])),
+        )
+        assert len(found) == 3 and all(one.logits <= 1e-3 for one in found)
+
+
+def _pictures() -> list[np.ndarray]:
+    return [check.made_image(60, 80, seed=seed) for seed in range(2)]
+
+
 def _refuse(*_: object) -> None:
     raise AssertionError("an explanation runs no model")
 
@@ -256,5 +301,6 @@ CONTRACTS: dict[type, type[SystemContract]] = {
     QuerySelector: QuerySelectorContract,
     FeatureCacheable: CachedFeaturesContract,
     Explainable: ExplainableContract,
+    Exportable: ExportableContract,
 }
 """The contract of each ability."""

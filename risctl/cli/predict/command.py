@@ -29,6 +29,14 @@ EXAMPLE = 'Example: risctl predict photo.jpg "the red cup" "the chair on the lef
 app = typer.Typer()
 
 
+class Runtime(StrEnum):
+    """What runs the model."""
+
+    auto = "auto"
+    torch = "torch"
+    onnx = "onnx"
+
+
 class QueryScope(StrEnum):
     """The frames over which a video model chooses the query that it answers with."""
 
@@ -114,6 +122,13 @@ def predict(
         ),
     ] = True,
     device: DeviceOption = Device.auto,
+    runtime: Annotated[
+        Runtime,
+        typer.Option(
+            help="What computes: torch, or onnx (ONNX Runtime, on the CPU, with what `risctl export` wrote). auto "
+            "takes onnx for exported models, and torch for others.",
+        ),
+    ] = Runtime.auto,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -162,8 +177,10 @@ def predict(
             names, images = parse_names(classes), find_images(arguments, out=out)
             outputs = OutputFiles(inputs=[*(image.path for image in images), model], overwrite=overwrite)
             detections = DetectionFolder(out, images, labels=labels, outputs=outputs)
+            from risctl.cli.predict.opening import refuse_exported
             from risctl.models.open import open_predictor
 
+            refuse_exported(model, runtime=runtime.value, job="--classes detects")
             predictor = announce_model(open_predictor(model, device=device.value), ())
             predict_classes(
                 predictor,
@@ -186,8 +203,10 @@ def predict(
             opened = open_video(specs[0], out=out)
             outputs = OutputFiles(inputs=[opened.path, *opened.images, model], overwrite=overwrite)
             VideoPredictions.check(out, opened, texts=phrases, outputs=outputs)
+            from risctl.cli.predict.opening import refuse_exported
             from risctl.models.open import open_own
 
+            refuse_exported(model, runtime=runtime.value, job="videos are predicted")
             predictor = open_own(
                 model, what="a video", device=device.value, threshold=threshold, no_target_threshold=no_target
             )
@@ -214,15 +233,20 @@ def predict(
         outputs = OutputFiles(inputs=[*(image.path for image in images), model], overwrite=overwrite)
         folder = PredictionFolder(out, labels=labels, outputs=outputs)
         check_outputs(folder, images, phrases)
-        from risctl.models.open import open_predictor
+        from risctl.cli.predict.opening import open_any
 
-        predictor = open_predictor(
-            model, device=device.value, threshold=threshold, no_target_threshold=no_target, surest=surest
+        answering = open_any(
+            model,
+            runtime=runtime.value,
+            device=device.value,
+            threshold=threshold,
+            no_target_threshold=no_target,
+            surest=surest,
         )
         skipped = Skipped(pictures=len(images), phrases=len(phrases))
-        usable = skipped.usable_phrases(phrases, check=predictor.warnings)
+        usable = skipped.usable_phrases(phrases, check=answering.warnings)
         predict_images(
-            announce_model(predictor, usable), images, usable, folder=folder, skipped=skipped, as_json=as_json
+            announce_model(answering, usable), images, usable, folder=folder, skipped=skipped, as_json=as_json
         )
 
 

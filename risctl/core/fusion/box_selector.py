@@ -258,9 +258,9 @@ class BoxSelector(nn.Module):
             The scores of the boxes.
         """
         encoded = boxes if isinstance(boxes, EncodedBoxes) else self.encode_boxes(boxes)
-        summary = self.whole.expand(len(words), 1, -1)
+        summary = self.whole.expand(words.shape[0], 1, -1)
         tokens = self.drop(torch.cat([summary, words, encoded.tokens], 1))
-        valid = torch.cat([present.new_ones(len(words), 1), present, encoded.mask], 1)
+        valid = torch.cat([present.new_ones(words.shape[0], 1), present, encoded.mask], 1)
         biases = self._biases(valid, encoded)
         for layer, bias in zip(self.layers, biases, strict=True):
             tokens = layer(tokens, bias)

@@ -33,4 +33,4 @@ def spatial_coordinates(height: int, width: int, *, rows: Tensor, columns: Tenso
         (2 * y + 1) / down - 1,
     )
     parts = (*((place + 1) / 2 if unit else place for place in places), 1 / across, 1 / down)
-    return torch.stack([part.expand(len(rows), height, width) for part in parts], dim=1)
+    return torch.stack([part.expand(rows.shape[0], height, width) for part in parts], dim=1)

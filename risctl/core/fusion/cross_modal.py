@@ -104,7 +104,7 @@ class CrossModalBlock(nn.Module):
         upsampled = functional.interpolate(
             back.flatten(0, 1), size=(height, width), mode="bilinear", align_corners=False
         )
-        return upsampled.unflatten(0, (len(clip), frames))
+        return upsampled.unflatten(0, (clip.shape[0], frames))
 
 
 def _nearest(clip: Tensor, size: tuple[int, int]) -> Tensor:

@@ -173,7 +173,9 @@ class DeformableAttention(nn.Module):
             extents = torch.tensor([(width, height) for height, width in shapes], device=offsets.device)
             locations = centres + offsets / extents.to(offsets.dtype)[:, None, :]
         weights = weights.unflatten(3, (self.levels, self.points))
-        plain = torch.is_grad_enabled() or value.dtype != torch.float32 or value.device.type != "cpu"
+        # A graph for other engines knows no number of images, by which the gathering is cut.
+        plain = torch.compiler.is_compiling() or torch.is_grad_enabled()
+        plain = plain or value.dtype != torch.float32 or value.device.type != "cpu"
         read = sample_points if plain else gather_points
         return self.out(read(value, shapes, locations, weights))
 

@@ -86,7 +86,7 @@ class DeformablePixelDecoder(nn.Module):
         with torch.autocast(maps[0].device.type, enabled=False):
             finest, *coarser = (one.float() for one in maps)
             sources = [project(one) for project, one in zip(self.projections, reversed(coarser), strict=True)]
-            paddings = [one.new_zeros((len(one), *one.shape[2:]), dtype=torch.bool) for one in sources]
+            paddings = [one.new_zeros((one.shape[0], *one.shape[2:]), dtype=torch.bool) for one in sources]
             positions = [sine_position_2d(padding, channels=self.hidden, shift=0.0) for padding in paddings]
             levels = tuple(encode_levels(self.encoder, self.level, sources, paddings, positions).maps())
             upsampled = functional.interpolate(levels[-1], size=finest.shape[2:], mode="bilinear", align_corners=False)

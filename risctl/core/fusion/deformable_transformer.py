@@ -79,7 +79,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (..., C) to the same shape."""
-        if torch.is_grad_enabled() or x.numel() <= _TOKENS * x.shape[-1]:
+        if torch.compiler.is_compiling() or torch.is_grad_enabled() or x.numel() <= _TOKENS * x.shape[-1]:
             return self._forward_chunk(x)
         return torch.cat([self._forward_chunk(part) for part in x.flatten(0, -2).split(_TOKENS)]).view(x.shape)
 
@@ -253,7 +253,7 @@ class DeformableTransformer(nn.Module):
             boxes: One module per layer, (N, Q, C) to (N, Q, 4), whose output refines the layer's reference points.
             refine: Whether a layer's boxes are the next one's reference points; else all have the initial ones.
         """
-        position = position[None].expand(len(queries), -1, -1)
+        position = position[None].expand(queries.shape[0], -1, -1)
         initial = references = self.reference(position).sigmoid()
         states, refined, centres = [], [], []
         for layer, box in zip(self.decoder, boxes, strict=True):

@@ -132,5 +132,5 @@ class LearnedQueries(nn.Module):
             words: (B, L, D), whose number counts alone.
             need_weights: Whether to return weights (B, Q, L).
         """
-        queries = self.vectors.expand(len(features), -1, -1)
+        queries = self.vectors.expand(features.shape[0], -1, -1)
         return queries, words.new_zeros(*queries.shape[:2], words.shape[1]) if need_weights else None

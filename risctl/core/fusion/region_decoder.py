@@ -131,7 +131,7 @@ class RegionDecoder(nn.Module):
         values = [one.flatten(2).transpose(1, 2) + level for one, level in zip(pixels.levels, self.level, strict=True)]
         keys = [value + position for value, position in zip(values, self._positions(pixels.levels), strict=True)]
         features = [_resized(pixels.mask_features, one) for one in pixels.levels]
-        batch = len(words)
+        batch = words.shape[0]
         regions = self.query[None].expand(batch, -1, -1)
         position = self.position[None].expand(batch, -1, -1)
         for number, (image, among, feed_forward) in enumerate(

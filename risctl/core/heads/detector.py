@@ -12,7 +12,9 @@ from risctl.core.fusion.ghost_pan import KERNEL, GhostPathAggregation
 from risctl.core.fusion.pan import PathAggregation
 from risctl.core.heads.detection import CellPredictions, DetectionHead
 from risctl.core.heads.instance_masks import InstanceMaskHead, MaskFeatures
-from risctl.core.heads.roi_ops import nms
+from risctl.core.heads.roi_ops import nms, nms_ordered
+
+_CANDIDATES = 400  # more add no detections, but slow the suppression down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +108,13 @@ def select_detections(
     boxes = torch.cat([boxes[..., :2].maximum(low).minimum(high), boxes[..., 2:].maximum(low).minimum(high)], -1)
     best = scores.amax(-1)
     sized = (boxes[..., 2:] - boxes[..., :2]).amin(-1) > 1
+    if torch.compiler.is_compiling():
+        usable = (best > score_threshold) & sized
+        return _select_at_once(boxes, scores, usable, max_count=max_count, iou_threshold=iou_threshold)
     kept_by_image = []
     for row in range(len(boxes)):
         candidates = torch.nonzero((best[row] > score_threshold) & sized[row])[:, 0]
-        # More than some hundreds of candidates add no detections, but slow the suppression down.
-        candidates = candidates[best[row, candidates].topk(min(400, len(candidates))).indices]
+        candidates = candidates[best[row, candidates].topk(min(_CANDIDATES, len(candidates))).indices]
         kept_by_image.append(
             candidates[nms(boxes[row, candidates].float(), best[row, candidates].float(), iou_threshold)][:max_count]
         )
@@ -124,3 +128,32 @@ def select_detections(
         corners[row, : len(kept)], class_scores[row, : len(kept)] = boxes[row, kept], scores[row, kept]
         mask[row, : len(kept)] = True
     return DetectionBatch(corners=corners, scores=class_scores, mask=mask)
+
+
+def _select_at_once(
+    boxes: Tensor, scores: Tensor, usable: Tensor, *, max_count: int, iou_threshold: float
+) -> DetectionBatch:
+    """Selects as `select_detections` does, `max_count` rows an image, for exported graphs: without loops.
+
+    Args:
+        boxes: (B, A, 4), clipped to the image.
+        scores: (B, A, K) in [0, 1].
+        usable: (B, A) bool, those with a score and a size.
+        max_count: Detections per image.
+        iou_threshold: As in `select_detections`.
+    """
+    ranked = torch.where(usable, scores.amax(-1), -1.0).topk(min(_CANDIDATES, boxes.shape[1]))
+    corners = boxes.gather(1, ranked.indices[..., None].expand(-1, -1, 4))
+    kept = nms_ordered(corners.float(), ranked.values > 0, iou_threshold)
+    count = kept.shape[1]
+    # The kept ones first, in their order.
+    place = torch.arange(count, device=boxes.device) + count * (~kept).long()
+    first = (-place.to(boxes.dtype)).topk(min(max_count, count)).indices
+    mask = kept.gather(1, first)
+    chosen = ranked.indices.gather(1, first)[..., None]
+    zero = mask[..., None].to(boxes.dtype)
+    return DetectionBatch(
+        corners=boxes.gather(1, chosen.expand(-1, -1, 4)) * zero,
+        scores=scores.gather(1, chosen.expand(-1, -1, scores.shape[-1])) * zero,
+        mask=mask,
+    )

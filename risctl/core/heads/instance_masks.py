@@ -105,7 +105,7 @@ class InstanceMaskHead(nn.Module):
         coarse = sample_boxes(features, spans, image_indices, size=self.grid, scale=scale, samples=2)
         finer = self.finer(features) if finer is None else finer
         fine = sample_boxes(finer, spans, image_indices, size=2 * self.grid, scale=scale)
-        x = torch.cat([coarse, self.coordinates.to(coarse.dtype).expand(len(coarse), -1, -1, -1)], 1)
+        x = torch.cat([coarse, self.coordinates.to(coarse.dtype).expand(coarse.shape[0], -1, -1, -1)], 1)
         x = activate(self.layers[0](x))
         for layer in self.layers[1:]:
             x = x + activate(layer(x))

@@ -31,13 +31,16 @@ def sample_boxes(
     Returns:
         (M, C, size, size).
     """
-    if not len(boxes):
-        return maps.new_zeros(0, maps.shape[1], size, size)
     height, width = maps.shape[2:]
     spans = boxes.detach().float() * scale
     # The axes are separable: a cell is a weighted sum of rows of weighted sums of columns.
     across = _pixel_weights(spans[:, 0::2], width, size=size, samples=samples)
     down = _pixel_weights(spans[:, 1::2], height, size=size, samples=samples)
+    if torch.compiler.is_compiling():  # an exported graph has no loop over boxes, and reads whole maps
+        rows_of_cells = torch.einsum("msh,mchw->mcsw", down, maps[image_indices].float())
+        return torch.einsum("mcsw,mtw->mcst", rows_of_cells, across).to(maps.dtype)
+    if not len(boxes):
+        return maps.new_zeros(0, maps.shape[1], size, size)
     columns, rows = _pixel_ranges(spans[:, 0::2], width), _pixel_ranges(spans[:, 1::2], height)
     squares = []
     with torch.autocast(maps.device.type, enabled=False):
@@ -71,6 +74,32 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
             kept.append(index)
             suppressed |= row
     return order[kept]
+
+
+def nms_ordered(boxes: Tensor, valid: Tensor, iou_threshold: float, *, rounds: int = 24) -> Tensor:
+    """Returns which boxes non-maximum suppression keeps, bool (B, N), without a loop over boxes: for exported graphs.
+
+    Whether a box is kept depends on the better ones near it. After a round the first box is decided, after the next
+    those that only it can suppress, and so on. `rounds` is thus the longest chain of boxes, each suppressing the next,
+    that is decided rightly; in photographs chains have fewer than ten.
+
+    Args:
+        boxes: (B, N, 4) xyxy, by falling score.
+        valid: (B, N) bool; other boxes are neither kept nor suppress any.
+        iou_threshold: Overlap above which the lower-scored of two boxes is suppressed.
+        rounds: How often the decisions are revised.
+    """
+    low = torch.maximum(boxes[:, :, None, :2], boxes[:, None, :, :2])
+    high = torch.minimum(boxes[:, :, None, 2:], boxes[:, None, :, 2:])
+    shared = (high - low).clamp(min=0).prod(-1)
+    areas = (boxes[..., 2:] - boxes[..., :2]).prod(-1)
+    close = shared / (areas[:, :, None] + areas[:, None] - shared) > iou_threshold
+    number = torch.arange(boxes.shape[1], device=boxes.device)
+    suppresses = (close & (number[:, None] < number[None])).to(boxes.dtype)  # (B, better, worse)
+    kept = valid.to(boxes.dtype)
+    for _ in range(rounds):
+        kept = (valid & ((kept[:, None] @ suppresses)[:, 0] < 0.5)).to(boxes.dtype)
+    return kept > 0.5
 
 
 def _pixel_weights(spans: Tensor, length: int, *, size: int, samples: int) -> Tensor:

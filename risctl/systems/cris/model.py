@@ -22,9 +22,10 @@ from risctl.results import Prediction
 from risctl.systems.base import Output
 from risctl.systems.cacheable import FeatureCacheable
 from risctl.systems.cris.explain import PixelSimilarity, explain_similarity
+from risctl.systems.exportable import ExportsMaps
 
 
-class CRIS(FeatureCacheable):
+class CRIS(FeatureCacheable, ExportsMaps):
     """Segments the object that an expression refers to.
 
     The neck fuses the backbone's maps with the sentence, the decoder lets each cell attend to the words, and the head

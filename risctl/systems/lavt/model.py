@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,11 +20,12 @@ from risctl.data.transforms.preprocess import SquarePreprocess
 from risctl.results import Prediction
 from risctl.systems.base import Output
 from risctl.systems.cacheable import FeatureCacheable
+from risctl.systems.exportable import ExportsMaps
 from risctl.systems.lavt.decoder import LAVTDecoder, upsampled
 from risctl.systems.lavt.explain import StageWords, explain_stages
 
 
-class LAVT(FeatureCacheable):
+class LAVT(FeatureCacheable, ExportsMaps):
     """Segments the object that an expression refers to.
 
     After each stage of the backbone, every cell reads the words (pixel-word attention), and a gate lets part of what
@@ -78,7 +80,7 @@ class LAVT(FeatureCacheable):
 
         No layer reads padding, so leaving it out changes nothing.
         """
-        if not word_mask.is_meta:
+        if not word_mask.is_meta and not torch.compiler.is_compiling():
             longest = int(word_mask.sum(dim=1).max())
             words, word_mask = words[:, :longest], word_mask[:, :longest]
         features: TextFeatures = self.text(words, word_mask)

@@ -27,7 +27,10 @@ from risctl.errors import UsageError, unknown_name
 from risctl.language.coco_classes import CLASSES
 from risctl.results import Detection, Prediction
 from risctl.systems.base import Output, System
+from risctl.systems.exportable import Graphs
 from risctl.systems.mini.explain import BoxProbabilities, explain_boxes
+from risctl.systems.mini.export import FEATURES, MiniAnswers, MiniEncoder
+from risctl.systems.mini.padding import extents_of, padded_cells
 from risctl.systems.mini.preprocess import FILL, MiniPreprocess
 from risctl.systems.mini.presence import Presence
 from risctl.systems.protocols import BoxGroundingSpec
@@ -161,7 +164,7 @@ class Mini(System):
         """
         images = torch.where(padding[:, None], FILL, images)
         cells, features = self.detector(images, padding)
-        extents = _extents(padding)
+        extents = extents_of(padding)
         detections = select_detections(
             cells,
             extents=extents,
@@ -208,15 +211,21 @@ class Mini(System):
         count, _, height, width = features.shape
         logits = features.new_full((count, height, width), OUTSIDE)
         shares = choice.scores.sigmoid()
-        rows, chosen = torch.nonzero(self._selected(choice, detections.mask), as_tuple=True)
-        if len(rows):
+        selected = self._selected(choice, detections.mask)
+        exported = torch.compiler.is_compiling()
+        if exported:  # a graph has no branch: one box an expression is always drawn, and removed if it is none
+            selected = selected | functional.one_hot(choice.scores.argmax(1), selected.shape[1]).bool()
+        rows, chosen = torch.nonzero(selected, as_tuple=True)
+        if exported or len(rows):
             corners = detections.corners[rows, chosen]
             logits_of_boxes = self._draw(visual, corners, rows)
             index = rows[:, None, None].expand(-1, height, width)
             # Under autocast the masks are drawn in the lower precision, the features may have come in the higher one.
             logits = logits.scatter_reduce(0, index, logits_of_boxes.to(logits.dtype), reduce="amax")
+        if exported:
+            logits = torch.where(detections.mask.any(1)[:, None, None], logits, OUTSIDE)
         return Output(
-            logits=logits.masked_fill(_padding_at(visual.padding, height, width), OUTSIDE),
+            logits=logits.masked_fill(padded_cells(visual.padding, height, width), OUTSIDE),
             scores=self.presence(choice, detections),
             maps={"boxes": visual.boxes.corners, "choice": shares},
             extras={"choice": choice, "visual": visual},
@@ -284,6 +293,13 @@ class Mini(System):
         best = functional.one_hot(choice.scores.argmax(1), valid.shape[1]).bool()
         return (best | (choice.scores.sigmoid() > _TARGET_PROBABILITY)) & valid
 
+    def graphs(self, images: Tensor, padding: Tensor) -> Graphs:
+        """Returns the system's halves. See `Exportable.graphs`."""
+        del images, padding
+        return Graphs(
+            encode=MiniEncoder(self), answer=MiniAnswers(self, DetectedFeatures, (STRIDE, STRIDE)), features=FEATURES
+        )
+
     def explain(self, frames: Sequence[Prediction]) -> BoxProbabilities:
         """Returns what there is to show of a prediction that was made."""
         return explain_boxes(frames[0])
@@ -350,21 +366,6 @@ def _of_rows(choice: BoxScores, targets: BoxTargets, rows: Tensor) -> dict[str, 
             category_ids=targets.category_ids[index],
         ),
     )
-
-
-def _extents(padding: Tensor) -> Tensor:
-    """Returns (B, 4): left, top, right and bottom of the image within the input, in pixels, from padding (B, H, W)."""
-    inside = (~padding).float()
-    columns, rows = inside.amax(1), inside.amax(2)
-    width, height = columns.shape[1], rows.shape[1]
-    left, top = columns.argmax(1), rows.argmax(1)
-    right, bottom = width - columns.flip(1).argmax(1), height - rows.flip(1).argmax(1)
-    return torch.stack([left, top, right, bottom], 1).float()
-
-
-def _padding_at(padding: Tensor, height: int, width: int) -> Tensor:
-    """Returns (B, height, width) bool: cells that are entirely padding."""
-    return functional.adaptive_max_pool2d((~padding).float()[:, None], (height, width))[:, 0] == 0
 
 
 def _spans(targets: Tensor) -> tuple[Tensor, Tensor]:

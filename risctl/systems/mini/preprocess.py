@@ -27,6 +27,7 @@ class MiniPreprocess:
 
     def __init__(self, *, size: int, words: Sequence[str], buckets: int, max_words: int) -> None:
         self.size = size
+        self.fill = FILL
         self.max_words = max_words
         self.word_ids = WordIds(words, buckets=buckets, max_words=max_words)
 
@@ -41,7 +42,7 @@ class MiniPreprocess:
         """
         geometry = self.fit(height=image.shape[0], width=image.shape[1])
         inner = _scaled(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None], geometry)
-        square = torch.full((3, self.size, self.size), FILL)
+        square = torch.full((3, self.size, self.size), self.fill)
         square[:, geometry.rows, geometry.columns] = inner[0].float() / 255
         return square, geometry
 

@@ -27,6 +27,7 @@ from risctl.errors import UsageError
 from risctl.results import Prediction
 from risctl.systems.base import Output
 from risctl.systems.cacheable import FeatureCacheable
+from risctl.systems.exportable import ExportsMaps
 from risctl.systems.referformer.explain import QueriesOverTime, explain_queries
 from risctl.vision.geometry import Geometry
 
@@ -37,7 +38,7 @@ _TRAINING_MULTIPLE = 32
 """Training inputs are padded to multiples of it, as published."""
 
 
-class ReferFormer(FeatureCacheable):
+class ReferFormer(FeatureCacheable, ExportsMaps):
     """Segments the object that an expression refers to in every frame of a clip.
 
     The sentence embedding, repeated, initialises a few object queries; each query follows one object through the frames
@@ -134,7 +135,7 @@ class ReferFormer(FeatureCacheable):
     def encode_window(self, images: Tensor, padding: Tensor, frame: Tensor) -> VisualFeatures:
         """Encodes clips (B, T, 3, H, W) with padding (B, H, W); the features are of the frames `frame` (B,) alone."""
         features = self.visual(*self.before_backbone(images, padding))
-        rows = torch.arange(len(frame), device=frame.device)
+        rows = torch.arange(frame.shape[0], device=frame.device)
         maps = tuple(feature_map[rows, frame][:, None] for feature_map in features.maps)
         return self.after_backbone(replace(features, maps=maps))
 
@@ -263,7 +264,7 @@ class ReferFormer(FeatureCacheable):
         self, decoded: DecoderOutput, number: int, draw: Callable[[Tensor, Tensor], Tensor], own: Tensor
     ) -> ClipPredictions:
         states = decoded.states[number]
-        batch, frames = len(own), len(states) // len(own)
+        batch, frames = own.shape[0], states.shape[0] // own.shape[0]
         centres = decoded.centres[number] * own.repeat_interleave(frames, 0)[:, None]
         masks = draw(states, centres)
         return ClipPredictions(
@@ -285,7 +286,7 @@ class ReferFormer(FeatureCacheable):
         mean = scores.mean(1)
         if chosen is None:
             chosen = mean.argmax(1)
-        rows = torch.arange(len(chosen), device=chosen.device)
+        rows = torch.arange(chosen.shape[0], device=chosen.device)
         score = mean[rows, chosen]
         logits, boxes = last.masks[rows, :, chosen], cxcywh_to_xyxy(last.boxes[rows, :, chosen])
         maps = {}

@@ -22,6 +22,7 @@ from risctl.data.batch import Batch, Preprocess
 from risctl.results import Prediction
 from risctl.systems.base import Output
 from risctl.systems.cacheable import FeatureCacheable
+from risctl.systems.exportable import ExportsMaps
 from risctl.systems.rela.explain import RegionWeights, explain_regions
 from risctl.vision.geometry import Geometry
 
@@ -29,7 +30,7 @@ _STRONGEST = 4
 """Regions whose own masks an output shows."""
 
 
-class ReLA(FeatureCacheable):
+class ReLA(FeatureCacheable, ExportsMaps):
     """Segments all that an expression refers to, or says that nothing is.
 
     A pixel decoder makes mask features of a backbone's maps. A hundred regions attend to their part of the image, to
@@ -102,7 +103,7 @@ class ReLA(FeatureCacheable):
         return Output(
             logits=target - background,
             scores=regions.no_target.float().softmax(1)[:, 0],
-            maps={} if self.training else self._maps(regions, pixels.mask_features),
+            maps={} if self.training or torch.compiler.is_compiling() else self._maps(regions, pixels.mask_features),
             extras={"regions": regions},
         )
 

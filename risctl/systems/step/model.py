@@ -29,6 +29,7 @@ from risctl.data.batch import Batch, Preprocess
 from risctl.results import Prediction
 from risctl.systems.base import Output
 from risctl.systems.cacheable import FeatureCacheable
+from risctl.systems.exportable import ExportsMaps
 from risctl.systems.step.explain import Steps, explain_steps
 
 COORDINATES = 8
@@ -74,7 +75,7 @@ class StepLevel(nn.Module):
         return self.project(x if self.context is None else self.context(x, inside))
 
 
-class Step(FeatureCacheable):
+class Step(FeatureCacheable, ExportsMaps):
     """Segments the object that an expression refers to, over T = folds x levels steps.
 
     Each step re-reads the expression by the regions that the previous map P_t shows, computes a heatmap Q_t of it in
@@ -91,6 +92,7 @@ class Step(FeatureCacheable):
     """
 
     explanation_kind = "steps"
+    varying_sides = 8
 
     def __init__(
         self,
@@ -222,7 +224,7 @@ class Step(FeatureCacheable):
             return torch.exp(-2 * (x**2 + y**2))
         size = (padding.shape[1] // self.state_stride, padding.shape[2] // self.state_stride)
         # Any constant will do: softmax turns it into uniform weights.
-        return torch.zeros((len(padding), *size), device=padding.device)
+        return torch.zeros((padding.shape[0], *size), device=padding.device)
 
     def _coordinates(self, padding: Tensor, stride: int, *, unit: bool | None = None) -> Tensor:
         """Returns coordinates (B, 8, H/stride, W/stride) of padding (B, H, W)."""
@@ -245,7 +247,7 @@ class Step(FeatureCacheable):
             "heatmaps": heatmaps,
             "masks": masks,
             "word_attention": words,
-            "levels": levels.expand(len(words), -1),
+            "levels": levels.expand(words.shape[0], -1),
         }
 
 

@@ -23,10 +23,11 @@ from risctl.data.batch import Batch, Preprocess
 from risctl.results import Prediction
 from risctl.systems.base import Output
 from risctl.systems.cacheable import FeatureCacheable
+from risctl.systems.exportable import ExportsMaps
 from risctl.systems.vlt.explain import QueryWords, explain_words
 
 
-class VLT(FeatureCacheable):
+class VLT(FeatureCacheable, ExportsMaps):
     """Segments the object that an expression refers to.
 
     Query generation reads the expression in several ways; the transformer decodes each query over the fused map, and

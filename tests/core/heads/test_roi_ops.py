@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision import ops
 
-from risctl.core.heads.roi_ops import nms, sample_boxes
+from risctl.core.heads.roi_ops import nms, nms_ordered, sample_boxes
 
 
 @pytest.mark.parametrize(("size", "samples"), [(28, 2), (56, 1), (8, 1), (3, 4)])
@@ -62,3 +62,17 @@ def test_mini_is_built_without_slow_imports_such_as_torchvision() -> None:
     )
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_suppression_without_a_loop_keeps_the_same_boxes() -> None:
+    torch.manual_seed(2)
+    low = torch.rand(2, 120, 2) * 60
+    boxes = torch.cat([low, low + 20 + torch.rand(2, 120, 2) * 30], -1)
+    valid = torch.ones(2, 120, dtype=torch.bool)
+    valid[1, 70:] = False
+    kept = nms_ordered(boxes, valid, 0.5)
+    scores = torch.linspace(1, 0.1, 120)
+    for row, count in enumerate((120, 70)):
+        expected = nms(boxes[row, :count], scores[:count], 0.5)
+        assert 5 < len(expected) < count
+        assert torch.equal(torch.nonzero(kept[row])[:, 0], expected)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.ability_contracts import CachedFeaturesContract, ExplainableContract
+from helpers.ability_contracts import CachedFeaturesContract, ExplainableContract, ExportableContract
 from helpers.small_models import recipe_of
 from helpers.system_contract import TEXTS, items_of
 
@@ -38,7 +38,7 @@ SMALL: dict[str, Any] = {
 TINY_CLIP = CLIPResNetNumbers(layers=(1, 1, 1, 1), channels=8, width=20, resolution=64)
 
 
-class CRISContract(CachedFeaturesContract, ExplainableContract):
+class CRISContract(CachedFeaturesContract, ExplainableContract, ExportableContract):
     """The published code processes the letterbox's border like the image; words are padded to one length."""
 
     masks_padding = False

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.ability_contracts import CachedFeaturesContract, ExplainableContract
+from helpers.ability_contracts import CachedFeaturesContract, ExplainableContract, ExportableContract
 from helpers.small_models import LAVT as SMALL
 from helpers.small_models import recipe_of
 from helpers.system_contract import items_of
@@ -23,7 +23,7 @@ from risctl.systems.lavt.config import LAVTModel
 from risctl.systems.registry import build_system
 
 
-class LAVTContract(CachedFeaturesContract, ExplainableContract):
+class LAVTContract(CachedFeaturesContract, ExplainableContract, ExportableContract):
     """Images fill the input, words are masked."""
 
     def stir(self, system: System) -> None:

@@ -10,6 +10,7 @@ from helpers.ability_contracts import (
     BoxGrounderContract,
     DetectorContract,
     ExplainableContract,
+    ExportableContract,
     InstanceLearnerContract,
 )
 from helpers.small_models import recipe_of
@@ -45,7 +46,7 @@ def items(mini: Mini, *texts: str) -> list[Item]:
     return items_of(mini, texts=texts)
 
 
-class TestMini(BoxGrounderContract, DetectorContract, ExplainableContract, InstanceLearnerContract):
+class TestMini(BoxGrounderContract, DetectorContract, ExplainableContract, InstanceLearnerContract, ExportableContract):
     """A mini of few channels."""
 
     def recipe(self) -> Recipe:

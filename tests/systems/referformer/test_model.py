@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.ability_contracts import CachedFeaturesContract, ExplainableContract, QuerySelectorContract, VideoContract
+from helpers.ability_contracts import (
+    CachedFeaturesContract,
+    ExplainableContract,
+    ExportableContract,
+    QuerySelectorContract,
+    VideoContract,
+)
 from helpers.small_models import REFERFORMER, recipe_of
 from helpers.system_contract import TEXTS
 
@@ -36,7 +42,9 @@ def system_of(**changes: Any) -> ReferFormer:
     return system.eval()
 
 
-class TestReferFormer(CachedFeaturesContract, ExplainableContract, QuerySelectorContract, VideoContract):
+class TestReferFormer(
+    CachedFeaturesContract, ExplainableContract, QuerySelectorContract, VideoContract, ExportableContract
+):
     """On images of one size: with several, group norms and convolutions see the padding, as in the published code."""
 
     sizes = ((40, 60), (40, 60), (40, 60), (40, 60))

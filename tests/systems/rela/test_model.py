@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.ability_contracts import CachedFeaturesContract, ExplainableContract
+from helpers.ability_contracts import CachedFeaturesContract, ExplainableContract, ExportableContract
 from helpers.small_models import RELA, recipe_of
 from helpers.system_contract import TEXTS, items_of
 
@@ -26,7 +26,7 @@ from risctl.systems.rela.model import ReLA, target_probability
 from risctl.vision.resize import Square
 
 
-class ReLAContract(CachedFeaturesContract, ExplainableContract):
+class ReLAContract(CachedFeaturesContract, ExplainableContract, ExportableContract):
     """The regions read padding like words, as published."""
 
     masks_padding = False

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.ability_contracts import CachedFeaturesContract, ExplainableContract
+from helpers.ability_contracts import CachedFeaturesContract, ExplainableContract, ExportableContract
 from helpers.small_models import STEP as SMALL
 from helpers.small_models import recipe_of
 from helpers.system_contract import SIZES, WORDS, items_of
@@ -45,7 +45,7 @@ def run(system: System, batch: Batch) -> Output:
     return system(batch)
 
 
-class StepContract(CachedFeaturesContract, ExplainableContract):
+class StepContract(CachedFeaturesContract, ExplainableContract, ExportableContract):
     """What lies in padding changes nothing, in any form."""
 
     def may_lack_gradient(self, name: str) -> bool:

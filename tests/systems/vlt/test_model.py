@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.ability_contracts import CachedFeaturesContract, ExplainableContract
+from helpers.ability_contracts import CachedFeaturesContract, ExplainableContract, ExportableContract
 from helpers.small_models import recipe_of
 from helpers.system_contract import TEXTS, items_of
 
@@ -35,7 +35,7 @@ SMALL: dict[str, Any] = {
 }
 
 
-class VLTContract(CachedFeaturesContract, ExplainableContract):
+class VLTContract(CachedFeaturesContract, ExplainableContract, ExportableContract):
     """The reference reads padded words like words and the letterbox's border like the image."""
 
     masks_padding = False

@@ -89,7 +89,7 @@ class CLIPTextEncoder(nn.Module):
         states = self.clip.states(words)
         numbers = torch.arange(words.shape[1], device=words.device)
         last = torch.where(mask, numbers, 0).amax(dim=1)
-        ends = states[torch.arange(len(words), device=words.device), last]
+        ends = states[torch.arange(words.shape[0], device=words.device), last]
         return TextFeatures(words=states, mask=mask, sentence=self.clip.projection(ends))
 
 

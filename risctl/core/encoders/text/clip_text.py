@@ -32,7 +32,7 @@ class CLIPText(nn.Module):
         Returns:
             Features (N, width), not normalised.
         """
-        states = self._layers(ids)[torch.arange(len(ids), device=ids.device), ends]
+        states = self._layers(ids)[torch.arange(ids.shape[0], device=ids.device), ends]
         return self.projection(self.model.final_layer_norm(states))
 
     def states(self, ids: Tensor) -> Tensor:

@@ -7,30 +7,14 @@ few buckets). "zebras", "leftmost" or a misspelling thus share most of their emb
 
 from __future__ import annotations
 
-import re
-import zlib
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-_WORD = re.compile(r"[^\W_]+")
-GRAMS = 15
+from risctl.language.word_grams import GRAMS, gram_buckets, split_words, word_ids
 
-
-def split_words(text: str, *, max_words: int = 20) -> list[str]:
-    """Splits a text into at most `max_words` lower-cased words; apostrophes and hyphens separate words."""
-    return _WORD.findall(text.casefold())[:max_words]
-
-
-def gram_buckets(word: str, *, buckets: int) -> list[int]:
-    """Returns the buckets (0 to `buckets` - 1) of the character n-grams of `word`, at most `GRAMS`."""
-    marked = f"<{word}>"
-    grams = [marked[start : start + length] for length in (3, 4) for start in range(len(marked) - length + 1)]
-    # Long words keep their beginning and end, where stem and inflection are.
-    if len(grams) > GRAMS:
-        grams = grams[: GRAMS // 2] + grams[-(GRAMS - GRAMS // 2) :]
-    return [zlib.crc32(gram.encode("utf-8")) % buckets for gram in grams]
+__all__ = ["GRAMS", "HashedWords", "WordIds", "gram_buckets", "split_words"]
 
 
 class WordIds:
@@ -48,10 +32,9 @@ class WordIds:
     def __call__(self, text: str) -> Tensor:
         """Returns the ids of `text`, int64 (max_words, 1 + GRAMS), zeros where there is no word."""
         ids = torch.zeros((self.max_words, 1 + GRAMS), dtype=torch.int64)
-        for index, word in enumerate(split_words(text, max_words=self.max_words)):
-            ids[index, 0] = self._row.get(word, 1)
-            grams = gram_buckets(word, buckets=self.buckets)
-            ids[index, 1 : 1 + len(grams)] = torch.tensor(grams) + 1
+        found = word_ids(text, rows=self._row, buckets=self.buckets, max_words=self.max_words)
+        for index, row in enumerate(found):
+            ids[index, : len(row)] = torch.tensor(row)
         return ids
 
 

@@ -178,7 +178,7 @@ class CLIPResNet(nn.Module):
         """Returns an embedding per cell, (N, width, grid, grid): v_proj, then c_proj (the paper's score map)."""
         cells = self.maps(images).flatten(2).transpose(1, 2)
         found = self.attnpool.c_proj(self.attnpool.v_proj(cells))
-        return found.transpose(1, 2).reshape(len(images), -1, self.grid, self.grid)
+        return found.transpose(1, 2).reshape(images.shape[0], -1, self.grid, self.grid)
 
     def activations(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the last map (N, C, grid, grid) and its features, which Grad-CAM differentiates by it."""

@@ -127,7 +127,7 @@ class CLIPViT(nn.Module):
         attention = layer.self_attn
         values = attention.out_proj(attention.v_proj(layer.layer_norm1(tokens)))
         cells = self._read_out(values)[:, 1:]
-        return cells.transpose(1, 2).reshape(len(images), -1, self.grid, self.grid)
+        return cells.transpose(1, 2).reshape(images.shape[0], -1, self.grid, self.grid)
 
     def activations(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the normed patch tokens that enter the last block, (N, D, grid, grid), and the resulting features.
@@ -137,7 +137,7 @@ class CLIPViT(nn.Module):
         tokens = self.backbone(images, blocks=self.depth - 1).detach().requires_grad_()
         normed = self._layer(-1).layer_norm1(tokens)
         normed.retain_grad()
-        cells = normed[:, 1:].transpose(1, 2).reshape(len(images), -1, self.grid, self.grid)
+        cells = normed[:, 1:].transpose(1, 2).reshape(images.shape[0], -1, self.grid, self.grid)
         cells.retain_grad()
         rebuilt = torch.cat([normed[:, :1], cells.flatten(2).transpose(1, 2)], dim=1)
         return cells, self._read_out(self._last(tokens, normed=rebuilt))

@@ -97,7 +97,9 @@ class WindowAttention(nn.Module):
         bias = self.table[self.index[:cells, :cells].reshape(-1)].view(cells, cells, -1).permute(2, 0, 1)
         qkv = windows.view(batch, count, cells, 3, self.heads, -1)
         query, key, value = qkv.permute(3, 0, 1, 4, 2, 5)  # each (B, W, heads, N, D)
-        if torch.is_grad_enabled():
+        if torch.compiler.is_compiling():
+            seen = _fused(query, key, value, bias[None] if regions is None else bias + regions[:, None])
+        elif torch.is_grad_enabled():
             mask = bias if regions is None else bias + regions[:, None]
             seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         elif regions is None:
@@ -117,7 +119,7 @@ def _fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
     In this form, of four axes, PyTorch has a fused kernel on every device.
     """
     batch = query.shape[0]
-    if len(mask) > 1 and batch > 1:
+    if mask.shape[0] > 1 and (torch.compiler.is_compiling() or batch > 1):
         mask = mask.expand(batch, *mask.shape).flatten(0, 1)
     seen = functional.scaled_dot_product_attention(
         query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), attn_mask=mask

@@ -1,0 +1,208 @@
+"""Exports a model: traces it, writes its graphs, compares them with the model, and describes all in one folder."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from risctl import __version__
+from risctl.checkpoints.loaded_model import LoadedModel
+from risctl.errors import UsageError, unknown_name
+from risctl.export import check
+from risctl.export.formats import SUFFIXES, described, require_onnx, runner, write_onnx, write_pt2, write_torchscript
+from risctl.export.precision import PRECISIONS, store_in_half
+from risctl.export.trace import Traced, trace
+from risctl.metrics.protocols import get_protocol
+from risctl.runtime.manifest import ANSWER, ENCODE, FORMAT, MANIFEST, VERSION, VOCABULARY
+
+_ASKED = ("padding", "image_of", "words", "word_mask")
+
+
+def export_model(
+    loaded: LoadedModel,
+    folder: Path,
+    *,
+    format_name: str = "onnx",
+    precision: str = "fp32",
+    images: Sequence[np.ndarray] = (),
+) -> dict[str, Any]:
+    """Writes a model's graphs, tokenizer data and description into a new folder.
+
+    Args:
+        loaded: The model.
+        folder: The folder, which is there and empty.
+        format_name: onnx, pt2 or torchscript.
+        precision: fp32, or fp16: the weights are stored in half precision and computed with in float32.
+        images: Images of the model's kind, uint8 RGB (H, W, 3), which the graphs are compared on; made ones by default.
+
+    Returns:
+        The description, as it stands in the folder.
+
+    Raises:
+        UsageError: The model cannot be exported, or not so.
+        MachineError: A package is missing, or the graphs differ from the model.
+    """
+    if format_name not in SUFFIXES:
+        raise UsageError(unknown_name("format", format_name, SUFFIXES))
+    if precision not in PRECISIONS:
+        raise UsageError(unknown_name("precision", precision, PRECISIONS))
+    if precision != "fp32" and format_name != "onnx":
+        raise UsageError(f"--precision {precision} is of ONNX graphs; give --format onnx, or leave the precision out")
+    if format_name == "onnx":
+        require_onnx()
+    system = loaded.system.eval()
+    pictures = [check.made_image(480, 640, seed=number) for number in range(2)]
+    example = check.example_of(system, pictures)
+    traced = trace(system, example)
+    names: dict[str, tuple[str, ...]] = {ENCODE: ("images", "padding"), ANSWER: (*traced.graphs.features, *_ASKED)}
+    with torch.no_grad():
+        answers = traced.answer.module()(
+            traced.features, example.padding, example.image_of, example.words, example.word_mask
+        )
+    given: dict[str, tuple[str, ...]] = {ENCODE: traced.graphs.features, ANSWER: ("logits", "scores")[: len(answers)]}
+    tensors: dict[str, tuple[Sequence[Tensor], Sequence[Tensor]]] = {
+        ENCODE: ((example.images, example.padding), traced.features),
+        ANSWER: ((*traced.features, example.padding, example.image_of, example.words, example.word_mask), answers),
+    }
+    files = {
+        name: _write(
+            traced, name, folder, format_name, inputs=names[name], outputs=given[name], tensors=tensors[name][0]
+        )
+        for name in (ENCODE, ANSWER)
+    }
+    if precision == "fp16":
+        for file in files.values():
+            store_in_half(folder / file)
+    runs = {name: runner(folder / files[name], format_name, inputs=names[name]) for name in files}
+    found = check.check(system, runs[ENCODE], runs[ANSWER], images=images)
+    if precision == "fp32":
+        check.raise_if_different(found, name=loaded.recipe.name)
+    (folder / VOCABULARY).write_text(json.dumps(loaded.vocabulary.to_list(), ensure_ascii=False), encoding="utf-8")
+    axes = _axes(traced)
+    header = {
+        "format": FORMAT,
+        "format_version": VERSION,
+        "risctl": __version__,
+        "torch": torch.__version__,
+        **_model(loaded),
+        "graph_format": format_name,
+        "precision": precision,
+        "graphs": {
+            name: {
+                "file": files[name],
+                "inputs": described(names[name], tensors[name][0], axes),
+                "outputs": described(given[name], tensors[name][1], axes),
+            }
+            for name in files
+        },
+        "image": _settings(system.preprocess, multiple=traced.graphs.multiple),
+        "text": {
+            **_text_settings(system.preprocess),
+            "vocabulary": type(loaded.vocabulary).__name__,
+            "file": VOCABULARY,
+        },
+        "checked": [one.to_dict() for one in found],
+        "max_error": max(one.logits for one in found),
+    }
+    header["sha256"] = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir()) if path.is_file()
+    }
+    text = json.dumps(header, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    return header
+
+
+def _write(
+    traced: Traced,
+    name: str,
+    folder: Path,
+    format_name: str,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    tensors: Sequence[Tensor],
+) -> str:
+    """Writes one graph; returns its file's name."""
+    program = traced.encode if name == ENCODE else traced.answer
+    path = folder / f"{name}{SUFFIXES[format_name]}"
+    if format_name == "onnx":
+        write_onnx(program, path, inputs=inputs, outputs=outputs)
+    elif format_name == "pt2":
+        write_pt2(program, path)
+    else:
+        module = traced.graphs.encode if name == ENCODE else traced.graphs.answer
+        features = len(traced.graphs.features)
+        example = tuple(tensors) if name == ENCODE else (tuple(tensors[:features]), *tensors[features:])
+        write_torchscript(module, example, path, name=name)
+    return path.name
+
+
+def _model(loaded: LoadedModel) -> dict[str, Any]:
+    """Returns what the description says of the model, its checkpoint and its figures."""
+    settings = loaded.recipe.eval
+    protocol = get_protocol(settings.protocol).at_threshold(given=None, recipe=settings.threshold)
+    return {
+        "name": loaded.recipe.name,
+        "system": loaded.recipe.model.system,
+        "parameters": sum(parameter.numel() for parameter in loaded.system.parameters()),
+        "checkpoint": {
+            "file": loaded.path.name,
+            "sha256": loaded.header.get("sha256"),
+            "step": loaded.header.get("step"),
+            "dataset": loaded.header.get("dataset"),
+        },
+        "protocol": protocol.describe(),
+        "figures": loaded.header.get("metrics") or {},
+        "output": {
+            "threshold": protocol.threshold,
+            "no_target_threshold": float(loaded.system.no_target_threshold),
+            "probability": "sigmoid of the logits, resized to the input, cropped to the image, resized to the image",
+        },
+    }
+
+
+def _settings(preprocess: Any, *, multiple: int | None) -> dict[str, Any]:
+    """Returns how an image becomes the input: the preprocess's name and its numbers."""
+    numbers = {
+        name: value
+        for name, value in sorted(vars(preprocess).items())
+        if not name.startswith("_") and isinstance(value, bool | int | float | str | None) and name != "max_words"
+    }
+    return {
+        "kind": type(preprocess).__name__,
+        "how": (inspect.getdoc(type(preprocess)) or "").partition("\n")[0],
+        "values": "RGB in [0, 1]; the graph normalises them",
+        "sides": "fixed" if multiple is None else f"multiples of {multiple}",
+        **numbers,
+    }
+
+
+def _text_settings(preprocess: Any) -> dict[str, Any]:
+    """Returns how a text becomes tokens: their greatest number and what the preprocess's tokenizer adds."""
+    word_ids = getattr(preprocess, "word_ids", None)
+    if word_ids is None:
+        return {"kind": "vocabulary", "max_words": preprocess.max_words}
+    return {"kind": "hashed_words", "max_words": preprocess.max_words, "buckets": word_ids.buckets}
+
+
+def _axes(traced: Traced) -> Mapping[str, Sequence[str]]:
+    """Returns the names of the free axes of every input and output."""
+    sides = () if traced.graphs.multiple is None else ("rows", "columns")
+    return {
+        "images": ("images", "3", *sides) if sides else ("images",),
+        "padding": ("images", *sides),
+        **dict.fromkeys(traced.graphs.features, ("images",)),
+        "image_of": ("expressions",),
+        "words": ("expressions",),
+        "word_mask": ("expressions",),
+        "logits": ("expressions",),
+        "scores": ("expressions",),
+    }

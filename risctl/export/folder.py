@@ -1,0 +1,70 @@
+"""Puts an exported model into its folder, whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from risctl.checkpoints.loaded_model import load_checkpoint
+from risctl.errors import UsageError
+from risctl.export.export import export_model
+from risctl.files import as_error
+from risctl.runtime.manifest import is_exported
+
+
+def export_to(
+    model: str | Path,
+    out: Path,
+    *,
+    format_name: str,
+    precision: str,
+    images: Sequence[np.ndarray] = (),
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Exports a model into the folder `out`, which is there only once all is written and compared.
+
+    Args:
+        model: See `resolve_checkpoint`.
+        out: The folder.
+        format_name: See `export_model`.
+        precision: See `export_model`.
+        images: See `export_model`.
+        overwrite: Whether an exported model that is there already is replaced.
+
+    Returns:
+        The description.
+
+    Raises:
+        UsageError: The folder is there already, or the model cannot be exported.
+        CheckpointError: There is no usable checkpoint.
+        MachineError: A package is missing, the disk refuses, or the graphs differ from the model.
+    """
+    if out.exists() and not (overwrite and is_exported(out)):
+        hint = (
+            "give --overwrite, or another --out"
+            if is_exported(out)
+            else "it holds no exported model; give another --out"
+        )
+        raise UsageError(f"{out} is there already; {hint}")
+    loaded = load_checkpoint(model)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise as_error(error, out) from error
+    try:
+        header = export_model(loaded, made, format_name=format_name, precision=precision, images=images)
+        made.chmod(0o755)
+        if out.exists():
+            shutil.rmtree(out)
+        made.rename(out)
+    except OSError as error:
+        raise as_error(error, out) from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return header

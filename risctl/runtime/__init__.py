@@ -1,0 +1,1 @@
+"""Predicts with exported graphs: numpy, Pillow and ONNX Runtime, without torch."""

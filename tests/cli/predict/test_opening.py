@@ -1,0 +1,49 @@
+"""Which runtime answers, and what goes with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from risctl.cli.predict.opening import open_any, refuse_exported
+from risctl.errors import UsageError
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+from helpers.exported_folder import write_exported
+
+PLAIN: dict[str, Any] = {"runtime": "auto", "device": "auto", "threshold": None, "no_target_threshold": None}
+
+
+def test_an_exported_folder_is_opened_by_onnx_runtime(tmp_path: Path) -> None:
+    from risctl.runtime.predictor import OnnxPredictor
+
+    folder = write_exported(tmp_path / "model")
+    for runtime in ("auto", "onnx"):
+        opened = open_any(folder, **PLAIN | {"runtime": runtime, "threshold": 0.25})
+        assert isinstance(opened, OnnxPredictor) and opened.threshold == 0.25
+
+
+@pytest.mark.parametrize(
+    ("exported", "changes", "said"),
+    [
+        (True, {"runtime": "torch"}, "name its checkpoint"),
+        (True, {"device": "cuda"}, "computed on the CPU"),
+        (False, {"runtime": "onnx"}, "export it first"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    tmp_path: Path, exported: bool, changes: dict[str, str], said: str
+) -> None:
+    model = write_exported(tmp_path / "model") if exported else tmp_path / "none.safetensors"
+    with pytest.raises(UsageError, match=said):
+        open_any(model, **PLAIN | changes)
+
+
+def test_videos_and_categories_need_a_checkpoint(tmp_path: Path) -> None:
+    refuse_exported(None, runtime="auto", job="videos are predicted")
+    for model, runtime in ((write_exported(tmp_path / "model"), "auto"), (None, "onnx")):
+        with pytest.raises(UsageError, match="with a checkpoint"):
+            refuse_exported(model, runtime=runtime, job="videos are predicted")
