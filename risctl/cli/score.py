@@ -76,8 +76,8 @@ def score(
             "-p",
             metavar="NAME[,NAME…]",
             help="The protocols of the figures of images, all in one pass: original, lavt, cris, mcn, rela, mmdet, "
-            "a2d, davis, zsris, phrasecut, lisa, reasonseg. Default: original. On videos one of videos, mevis, "
-            "long_rvos, ref_sav; default: the dataset's.",
+            "a2d, davis, zsris, phrasecut, lisa, reasonseg. Default: original. Of instances, alone: cgf1 or pbench; "
+            "of videos: videos, mevis, long_rvos or ref_sav; default: the dataset's.",
             autocompletion=complete_protocol,
             show_default=False,
         ),
@@ -146,6 +146,7 @@ def score(
     from risctl.data.store.clips import is_video_store
     from risctl.data.store.reader import Store
     from risctl.errors import UsageError
+    from risctl.evaluation.concept_report import concept_protocol_of
     from risctl.evaluation.published.beside import Trained
     from risctl.evaluation.scoring.open_source import ACCEPTED, open_predictions
     from risctl.evaluation.scoring.score import score_predictions
@@ -182,6 +183,29 @@ def score(
                 reports=report,
                 pictures=pictures,
                 beside=beside is Beside.published,
+                outputs=outputs,
+                as_json=as_json,
+            )
+            return
+        concepts = concept_protocol_of(store, protocol)
+        if concepts is not None:
+            from risctl.cli.score_concepts import score_instances
+
+            if report or strict or threshold is not None or beside is not None:
+                raise UsageError(
+                    f"{concepts} counts instances; leave --report, --strict, --threshold and --beside out "
+                    "(--json prints everything)"
+                )
+            score_instances(
+                predictions,
+                store,
+                split=split,
+                protocol=concepts,
+                key=None if key is None else key.value,
+                missing=None if missing is None else missing.value,
+                resize=None if resize is None else "nearest",
+                lenient=lenient,
+                rows=rows,
                 outputs=outputs,
                 as_json=as_json,
             )

@@ -134,6 +134,38 @@ def concept_figures(samples: Sequence[ConceptSample]) -> dict[str, float]:
     return found
 
 
+def concept_intervals(
+    samples: Sequence[ConceptSample], *, resamples: int = 1000, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """Returns the 95% bootstrap intervals of `cgF1`, `positive_micro_F1` and `IL_MCC` over the samples.
+
+    Args:
+        samples: The samples.
+        resamples: How often as many samples are drawn again; 0 for no intervals.
+        seed: Decides the draws.
+    """
+    if not samples or not resamples:
+        return {}
+    hits = np.stack([one.hits for one in samples]).astype(np.float64)
+    true, predicted = (np.array([getattr(one, name) for one in samples], dtype=float) for name in ("true", "predicted"))
+    positive_false = np.where(true[:, None] > 0, predicted[:, None] - hits, 0.0)
+    present = np.stack([(true > 0) & (predicted > 0), (true == 0) & (predicted == 0), (true == 0) & (predicted > 0)], 1)
+    summed = np.concatenate([hits, positive_false, true[:, None] - hits, present], axis=1)
+    generator, count, steps = np.random.default_rng(seed), len(samples), hits.shape[1]
+    found: dict[str, list[float]] = {"cgF1": [], "positive_micro_F1": [], "IL_MCC": []}
+    for _ in range(resamples):
+        drawn = np.bincount(generator.integers(count, size=count), minlength=count) @ summed
+        hit, false, miss = (drawn[place * steps : (place + 1) * steps] for place in range(3))
+        f1 = _f1(hit, false, miss, _SMALL)[2]
+        right, absent, alarm = drawn[3 * steps :]
+        mcc = _mcc(right, absent, alarm, count - right - absent - alarm)
+        found["cgF1"].append(float((f1 * mcc).mean()))
+        found["positive_micro_F1"].append(float(f1.mean()))
+        found["IL_MCC"].append(mcc)
+    bounds = {name: np.percentile(values, (2.5, 97.5)) for name, values in found.items()}
+    return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
+
+
 def pbench_figures(samples: Sequence[ConceptSample]) -> dict[str, Any]:
     """Computes PBench's F1, the mean over samples with a target, and its image-level counts."""
     scores = [float(one.f1(small=_SMALL_PBENCH).mean()) if one.predicted else 0.0 for one in samples if one.true]
@@ -150,13 +182,20 @@ def pbench_figures(samples: Sequence[ConceptSample]) -> dict[str, Any]:
 
 
 def suppressed(masks: np.ndarray) -> np.ndarray:
-    """Returns which of the masks, bool (P, H, W), PBench keeps, int64 (N,), the largest first.
+    """Returns which of the masks, bool (P, H, W), PBench keeps, int64 (N,), the largest first."""
+    return suppressed_of(np.count_nonzero(masks, axis=(1, 2)), pairwise_ious(masks, masks))
+
+
+def suppressed_of(areas: np.ndarray, ious: np.ndarray) -> np.ndarray:
+    """Returns which of P masks PBench keeps, int64 (N,), the largest first.
 
     Of equal areas the later mask comes first.
+
+    Args:
+        areas: Their areas, int64 (P,).
+        ious: The IoU of each with each, float64 (P, P).
     """
-    areas = np.count_nonzero(masks, axis=(1, 2))
     order = np.argsort(areas, kind="stable")[::-1]
-    ious = pairwise_ious(masks, masks)
     kept: list[int] = []
     for one in order.tolist():
         if all(ious[one, other] <= SUPPRESSION_IOU for other in kept):
@@ -182,11 +221,15 @@ def _presence(samples: Sequence[ConceptSample]) -> dict[str, float]:
     hit, absent, alarm, miss = _presence_counts(samples)
     precision = hit / (hit + alarm + _SMALL_PRESENCE)
     recall = hit / (hit + miss + _SMALL_PRESENCE)
-    root = float(np.sqrt(float(hit + alarm) * (hit + miss) * (absent + alarm) * (absent + miss)))
     return {
         "IL_precision": precision,
         "IL_recall": recall,
         "IL_F1": 2 * precision * recall / (precision + recall + _SMALL_PRESENCE),
         "IL_FPR": alarm / (alarm + absent + _SMALL_PRESENCE),
-        "IL_MCC": (hit * absent - alarm * miss) / (root + _SMALL_PRESENCE),
+        "IL_MCC": _mcc(hit, absent, alarm, miss),
     }
+
+
+def _mcc(hit: float, absent: float, alarm: float, miss: float) -> float:
+    root = float(np.sqrt(float(hit + alarm) * (hit + miss) * (absent + alarm) * (absent + miss)))
+    return float(hit * absent - alarm * miss) / (root + _SMALL_PRESENCE)

@@ -172,6 +172,21 @@ def overlap(first: RLE, second: RLE) -> tuple[int, int]:
     return shared, area(first) + area(second) - shared
 
 
+def ious(first: Sequence[RLE], second: Sequence[RLE]) -> np.ndarray:
+    """Returns the IoU of each mask of `first` with each of `second`, float64 (N, M); of two empty masks it is 0.
+
+    Raises:
+        ValueError: Sizes differ.
+    """
+    if not first or not second:
+        return np.zeros((len(first), len(second)))
+    for mask in (*first, *second):
+        _check_same_size(first[0], mask)
+    return np.asarray(
+        coco_mask.iou([_packed(one) for one in first], [_packed(one) for one in second], [0] * len(second))
+    ).reshape(len(first), len(second))
+
+
 def from_segmentation(
     segmentation: Any, *, height: int, width: int, overlaps: Literal["object", "background"] = "object"
 ) -> RLE:

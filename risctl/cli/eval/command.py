@@ -51,7 +51,8 @@ def evaluate_model(
             metavar="NAME[,NAME…]",
             help="The protocols of the figures, all in one pass: original, lavt, cris, mcn, rela, mmdet, a2d, davis, "
             "zsris, phrasecut, lisa, reasonseg. Default: the checkpoint's. For detection by category, alone: zsi or "
-            "gzsi (masks), zsd or gzsd (boxes). Videos: videos, mevis, long_rvos or ref_sav; default: the dataset's.",
+            "gzsi (masks), zsd or gzsd (boxes); of every instance of a phrase: cgf1 or pbench. Of videos: videos, "
+            "mevis, long_rvos or ref_sav; default: the dataset's.",
             autocompletion=complete_protocol,
             show_default=False,
         ),
@@ -117,6 +118,7 @@ def evaluate_model(
     from risctl.data.store.clips import is_video_store
     from risctl.data.store.reader import Store
     from risctl.errors import UsageError
+    from risctl.evaluation.concept_report import concept_protocol_of
     from risctl.evaluation.evaluated_model import open_evaluated
     from risctl.evaluation.expression_rows import video_protocol_of
     from risctl.evaluation.image_evaluator import evaluate
@@ -181,6 +183,29 @@ def evaluate_model(
                 device=torch_device,
                 limit=limit,
                 beside=beside is Beside.published,
+                is_main=is_main,
+                as_json=as_json,
+            )
+            return
+        concepts = concept_protocol_of(store, protocol)
+        if concepts is not None:
+            from risctl.cli.eval.concepts import evaluate_instances
+
+            if report or beside is not None:
+                raise UsageError(f"{concepts} counts instances; leave --report and --beside out (--json prints all)")
+            _refuse_options(
+                f"the protocol {concepts} counts the instances of a phrase",
+                {"--threshold": threshold, "--text-field": text_field, "--text-batch": text_batch},
+            )
+            evaluate_instances(
+                opened.own(f"the protocol {concepts}"),
+                store,
+                split=split,
+                protocol=concepts,
+                device=torch_device,
+                limit=limit,
+                rows=rows,
+                outputs=outputs,
                 is_main=is_main,
                 as_json=as_json,
             )

@@ -8,12 +8,14 @@ from risctl.data.datasets.coco_zsi.descriptor import COCO_ZSI_48_17, COCO_ZSI_65
 from risctl.data.datasets.descriptor import DatasetDescriptor
 from risctl.data.datasets.long_rvos.descriptor import LONG_RVOS
 from risctl.data.datasets.mevis.descriptor import MEVIS, MEVIS_V2
+from risctl.data.datasets.pbench.descriptor import PBENCH
 from risctl.data.datasets.phrasecut.descriptor import PHRASECUT
 from risctl.data.datasets.reasonseg.descriptor import REASONSEG
 from risctl.data.datasets.ref_sav.descriptor import REF_SAV
 from risctl.data.datasets.ref_video.descriptor import REF_DAVIS17, REF_YOUTUBE_VOS
 from risctl.data.datasets.refcoco_tables.descriptor import REFCOCO_M, REFCOCO_TABLE
 from risctl.data.datasets.refer.descriptor import GREFCOCO, REFCLEF, REFCOCO, REFCOCO_PLUS, REFCOCOG, RRSIS_D
+from risctl.data.datasets.saco.descriptor import SACO
 from risctl.data.datasets.scenes.descriptor import SCENES
 from risctl.errors import MachineError, UsageError, unknown_name
 
@@ -31,6 +33,8 @@ DATASETS: dict[str, DatasetDescriptor] = {
     "rrsis-d": RRSIS_D,
     "phrasecut": PHRASECUT,
     "reasonseg": REASONSEG,
+    "saco": SACO,
+    "pbench": PBENCH,
     "scenes": SCENES,
     "coco-phrases": COCO_PHRASES,
     "coco-zsi-48-17": COCO_ZSI_48_17,

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from risctl.data.datasets.json_tables import read_json, table
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.data.store.clips import NO_TARGET, PER_VIDEO, VIDEOS
 from risctl.errors import DataError
-from risctl.json_text import parse_json
 from risctl.language.tokens import words_of
 from risctl.vision import rle
 from risctl.vision.image_files import find_images
@@ -217,19 +217,3 @@ def expression_number(number: str) -> int | None:
 def videos_in(file: Path) -> dict[str, Any]:
     """Returns the table `videos` of a file of expressions. Raises `DataError` if there is none."""
     return table(read_json(file).get("videos"), what=f"videos in {file}")
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """Returns the table that a JSON file holds. Raises `DataError` if it cannot be read, or holds none."""
-    try:
-        content = parse_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {file}: {error}") from error
-    return table(content, what=str(file))
-
-
-def table(value: Any, *, what: str) -> dict[str, Any]:
-    """Returns `value`, a table. Raises `DataError`, which has `what`, for anything else."""
-    if not isinstance(value, dict):
-        raise DataError(f"expected a table: {what}; got {type(value).__name__}")
-    return value

@@ -150,15 +150,20 @@ def _write_images(
     }
     names: list[str] = []
     paths: list[str] = []
+    last: Path | None = None
     for done, (image_id, record) in enumerate(dataset.images.items(), start=1):
         if link and record.path is None:
             raise DataError(f"image {image_id} has no file, so a store cannot link to it; write it without --link")
-        data = _bytes_of(record)
-        if roots is not None and record.path is not None:
-            linked_images.check_linkable(record.path, roots=roots)
-        part, start = (-1, 0) if link else blob.add(data)
-        digest = np.frombuffer(hashlib.sha256(data).digest(), dtype=np.uint8)
-        row = (image_id, record.height, record.width, len(data), zlib.crc32(data), digest, part, start)
+        # Of images that share a file and follow each other, the file is read and kept once.
+        if record.path is None or record.path != last:
+            data = _bytes_of(record)
+            if roots is not None and record.path is not None:
+                linked_images.check_linkable(record.path, roots=roots)
+            part, start = (-1, 0) if link else blob.add(data)
+            digest = np.frombuffer(hashlib.sha256(data).digest(), dtype=np.uint8)
+            shared = (len(data), zlib.crc32(data), digest, part, start)
+            last = record.path
+        row = (image_id, record.height, record.width, *shared)
         for column, value in zip(rows.values(), row, strict=True):
             column.append(value)
         names.append(record.file_name)

@@ -36,7 +36,7 @@ def checked(
     Args:
         mask: The mask as it was written; None is an empty one.
         size: (height, width) of its image.
-        protocols: The protocols.
+        protocols: The protocols; none where masks are compared at the size of their image.
         resize: "nearest" resizes masks whose sides fit the image's to a pixel.
         threshold: Where probabilities belong to the mask; None refuses them.
 
@@ -51,7 +51,7 @@ def checked(
             raise UnreadableMaskError("it holds probabilities, not a mask; name the threshold with --threshold")
         mask = mask > threshold
     own = size_of(mask)
-    if own == size or all(protocol.resolution == own for protocol in protocols):
+    if own == size or (protocols and all(protocol.resolution == own for protocol in protocols)):
         return mask, False
     height, width = size
     sizes = f"{own[0]}x{own[1]}, its image {height}x{width} (height x width)"

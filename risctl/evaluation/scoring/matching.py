@@ -104,6 +104,7 @@ def match(
     key: str | None = None,
     first_only: bool = False,
     lenient: bool = False,
+    instances: bool = False,
 ) -> Matches:
     """Matches all entries of a source with the sentences of a split.
 
@@ -116,6 +117,7 @@ def match(
         key: See `pick_key`.
         first_only: Whether only the first sentence of each ref counts; the others may lack a prediction.
         lenient: Whether entries that cannot be read are counted, and are errors otherwise.
+        instances: Whether several entries of a sentence are its instances, also without scores.
 
     Raises:
         UsageError: The split or the key is unknown, or the predictions do not have the key's fields.
@@ -171,7 +173,7 @@ def match(
         detail = f": {broken.count:,} entries, all broken" if broken.count else ""
         raise DataError(f"{source.path} holds no prediction{detail}")
     check_ambiguous(chosen, list(ambiguous), store)
-    if several and not scored:
+    if several and not scored and not instances:
         raise DataError(
             f"{source.path} has several predictions of one sentence without a score each: {twice.text()}; each "
             "sentence needs one mask, or instances with scores"

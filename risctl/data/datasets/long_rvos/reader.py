@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from risctl.data.datasets.json_tables import table
 from risctl.data.datasets.video_builder import (
     EXPRESSIONS,
     FrameMasks,
@@ -19,7 +20,6 @@ from risctl.data.datasets.video_builder import (
     VideoExpression,
     VideoFiles,
     expression_number,
-    table,
     videos_in,
 )
 from risctl.data.records import Dataset

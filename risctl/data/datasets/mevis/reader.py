@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from risctl.data.datasets.json_tables import read_json, table
 from risctl.data.datasets.video_builder import (
     EXPRESSIONS,
     FrameMasks,
@@ -20,8 +21,6 @@ from risctl.data.datasets.video_builder import (
     VideoExpression,
     VideoFiles,
     expression_number,
-    read_json,
-    table,
     videos_in,
 )
 from risctl.data.records import Dataset

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from risctl.data.datasets.json_tables import table
 from risctl.data.datasets.video_builder import (
     EXPRESSIONS,
     FrameMasks,
@@ -25,7 +26,6 @@ from risctl.data.datasets.video_builder import (
     VideoExpression,
     VideoFiles,
     expression_number,
-    table,
     videos_in,
 )
 from risctl.data.records import Dataset

@@ -1,0 +1,54 @@
+"""`risctl eval --protocol cgf1` and `pbench`: evaluates the instances that a detector finds for each phrase."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from risctl.cli import console
+from risctl.cli.score_concepts import print_concepts
+
+if TYPE_CHECKING:
+    import torch
+
+    from risctl.checkpoints.loaded_model import LoadedModel
+    from risctl.data.store.reader import Store
+    from risctl.output_files import OutputFiles
+
+
+def evaluate_instances(
+    loaded: LoadedModel,
+    store: Store,
+    *,
+    split: str,
+    protocol: str,
+    device: torch.device,
+    limit: int | None,
+    rows: Path | None,
+    outputs: OutputFiles,
+    is_main: bool,
+    as_json: bool,
+) -> None:
+    """Evaluates a detector and prints its figures.
+
+    Args:
+        loaded: The checkpoint.
+        store: The store.
+        split: The split.
+        protocol: "cgf1" or "pbench".
+        device: The device of this process.
+        limit: The first so many pairs only.
+        rows: A file for one JSON line per pair.
+        outputs: The guard of the command's output files.
+        is_main: Whether this process prints and writes; each of several evaluates a share.
+        as_json: Whether the figures are printed as JSON.
+    """
+    from risctl.evaluation.concept_evaluator import evaluate_concepts
+
+    if is_main:
+        console.say(f"{loaded.path} on {store.path}, split {split}, {device}")
+    with console.counting("evaluate") as progress:
+        report = evaluate_concepts(loaded.system, store, split=split, protocol=protocol, limit=limit, progress=progress)
+    if is_main:
+        data = {"model": str(loaded.path), "data": str(store.path)}
+        print_concepts(report, data=data, told=f"model {loaded.path}", rows=rows, outputs=outputs, as_json=as_json)

@@ -1,0 +1,1 @@
+"""SA-Co: pictures with noun phrases and every instance that each names, or none."""
