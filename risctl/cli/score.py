@@ -61,7 +61,8 @@ def score(
         typer.Argument(
             metavar="PREDICTIONS",
             help="COCO results (.json), JSON Lines with `segmentation` (RLE or polygons), a folder or zip of "
-            "SENTID.png or REFID_INDEX.png, or a .npz of such arrays; for videos, of VIDEO/EXPRESSION/FRAME.png.",
+            "SENTID.png or REFID_INDEX.png, or a .npz of such arrays; for videos, of VIDEO/EXPRESSION/FRAME.png, "
+            "or Sa2VA's results.json.",
             show_default=False,
         ),
     ] = None,

@@ -35,7 +35,7 @@ def score_videos(
     """Scores the masks of videos and prints their figures.
 
     Args:
-        predictions: A folder or zip of VIDEO/EXPRESSION/FRAME.png.
+        predictions: A folder or zip of VIDEO/EXPRESSION/FRAME.png, or a JSON file of videos.
         store: The store of videos.
         split: The split.
         text_field: The form of the text.
@@ -49,9 +49,9 @@ def score_videos(
         as_json: Whether the figures are printed as JSON.
     """
     from risctl.evaluation.published.beside import Trained
-    from risctl.evaluation.scoring.video_submission import SubmittedMasks, VideoSubmission, score_submission
+    from risctl.evaluation.scoring.video_submission import SubmittedMasks, open_video_masks, score_submission
 
-    submission = VideoSubmission(predictions)
+    submission = open_video_masks(predictions)
     try:
         console.say(f"{predictions}, {submission.kind}, on {store.path}, split {split}")
         with console.counting("score") as progress:

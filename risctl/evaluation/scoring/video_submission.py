@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from risctl.evaluation.scoring.coverage import Coverage, Missing
 from risctl.evaluation.scoring.matching import NAMED, Tally
 from risctl.evaluation.scoring.png_source import MAX_PNG_BYTES, read_png
 from risctl.evaluation.scoring.source import UnreadableMaskError, digest
+from risctl.evaluation.scoring.video_results import VideoResults
 from risctl.evaluation.video_evaluator import Progress, VideoReport
 from risctl.evaluation.video_report import MiddleFrame, report_of
 from risctl.metrics.protocols import VIDEOS, Protocol
@@ -101,6 +103,24 @@ class VideoSubmission:
             self._zip.close()
 
 
+VideoMasks = VideoSubmission | VideoResults
+
+
+def open_video_masks(path: Path) -> VideoMasks:
+    """Opens the masks of videos: a folder, a zip, or a JSON file. Raises `DataError` if it is none of these."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4096).lstrip()
+    except OSError:
+        start = b""
+    if start.startswith(b"["):
+        raise DataError(
+            f"{path} is a JSON list; masks of videos are a folder or zip of VIDEO/EXPRESSION/FRAME.png, or an object "
+            "of videos, as Sa2VA writes it"
+        )
+    return VideoResults(path) if start.startswith(b"{") else VideoSubmission(path)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SubmittedExpression:
     """An expression of the split: its object, its sentence's row and id, and the files of its frames.
@@ -111,14 +131,14 @@ class _SubmittedExpression:
     ref: ClipRef
     sample: int
     sentence_id: int
-    frames: dict[str, str]
+    frames: Mapping[str, Any]
     absent: bool
 
 
 class SubmittedMasks(MiddleFrame):
     """Shows each sample by the middle frame of its object, with the submitted mask: `image_of` and `masks_of`."""
 
-    def __init__(self, submission: VideoSubmission, store: Store) -> None:
+    def __init__(self, submission: VideoMasks, store: Store) -> None:
         super().__init__(store)
         self._submission = submission
 
@@ -129,7 +149,7 @@ class SubmittedMasks(MiddleFrame):
             image = self.clips.store.image(frame)
             sentence = self.clips.store.sentence(row)
             video = self.clips.ref(sentence.ref).video
-            files = self._submission.frames.get((video, expression_number(sentence.sentence_id)), {})
+            files: Mapping[str, Any] = self._submission.frames.get((video, expression_number(sentence.sentence_id)), {})
             name = files.get(PurePosixPath(image.file_name).stem)
             empty = np.zeros((image.height, image.width), dtype=bool)
             yield (
@@ -139,7 +159,7 @@ class SubmittedMasks(MiddleFrame):
 
 
 def score_submission(
-    submission: VideoSubmission,
+    submission: VideoMasks,
     store: Store,
     *,
     split: str,
@@ -226,9 +246,7 @@ def score_submission(
     return replace(report, notes=notes, predictions=coverage.describe()), coverage, measured
 
 
-def _expressions(
-    clips: ClipStore, submission: VideoSubmission, *, split: str
-) -> tuple[list[_SubmittedExpression], Tally]:
+def _expressions(clips: ClipStore, submission: VideoMasks, *, split: str) -> tuple[list[_SubmittedExpression], Tally]:
     expressions, known = [], set()
     predicted = {video for video, _ in submission.frames}
     for row in clips.store.refs(split).tolist():
@@ -263,7 +281,7 @@ def _expressions(
     return expressions, unknown
 
 
-def _measured(clips: ClipStore, submission: VideoSubmission, one: _SubmittedExpression) -> ExpressionMeter:
+def _measured(clips: ClipStore, submission: VideoMasks, one: _SubmittedExpression) -> ExpressionMeter:
     meter = ExpressionMeter()
     for frame in one.ref.frames:
         target = clips.masks(one.ref, [frame])[0]
