@@ -49,6 +49,10 @@ RRSIS_D_IMAGES = ImageCollection(
         "rrsisd/images/rrsisd/JPEGImages",
     ),
 )
+SACO_IMAGES = ImageCollection(
+    name="SA-Co",
+    folders=("", "images", "metaclip-images", "sa1b-images", "images/*", "*"),
+)
 VISUAL_GENOME = ImageCollection(
     name="Visual Genome",
     folders=(

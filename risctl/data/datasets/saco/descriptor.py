@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from risctl.data.datasets.descriptor import TOTAL, DatasetDescriptor, DatasetOption, ImageCollection, counts
+from risctl.data.datasets.descriptor import TOTAL, DatasetDescriptor, DatasetOption, counts
+from risctl.data.datasets.image_collections import SACO_IMAGES
 
 if TYPE_CHECKING:
     from risctl.data.records import Dataset
@@ -22,10 +23,6 @@ _PAIRS = {
     "attributes": 9_245,
     "wiki_common": 65_502,
 }
-SACO_IMAGES = ImageCollection(
-    name="SA-Co",
-    folders=("", "images", "metaclip-images", "sa1b-images", "images/*", "*"),
-)
 
 
 def _read(source: Path, **options: Any) -> Dataset:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from risctl.data.datasets.coco_instances import InstanceImage, Instances, instances_of
+from risctl.data.datasets.image_collections import SACO_IMAGES
 from risctl.data.datasets.image_folders import ImageFolders, find_images, sampled, size_of
 from risctl.data.datasets.json_tables import read_json
 from risctl.data.datasets.problems import OnMissing, Problems
-from risctl.data.datasets.saco.descriptor import SACO_IMAGES
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.errors import DataError, UsageError, unknown_name
 from risctl.language.tokens import words_of
