@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from risctl.cli import console
+from risctl.cli.formats_option import NAMES
 from risctl.cli.options import JsonOption, OverwriteOption, QuietOption, RootOption
 from risctl.errors import DataError, UsageError
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from risctl.data.store.reader import Store
     from risctl.data.targets import Target
 
+OWN_SUFFIXES = (".json", ".jsonl", ".ndjson", ".xml")
+"""How the names of a user's own files end; those of stores end otherwise."""
+
 WARNINGS = 50
 """How many warnings are listed for a person; problems are all listed."""
 
@@ -28,13 +32,27 @@ app = typer.Typer(
 )
 
 CustomArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="JSON Lines or COCO-style JSON: see risctl data format.")
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="JSON Lines or COCO-style JSON, or what an annotation tool wrote: see risctl data format.",
+    ),
 ]
 SourceArgument = Annotated[Path, typer.Argument(metavar="FILE|STORE", help="A file of your own, or a store.")]
 ImagesOption = Annotated[
     Path | None,
     typer.Option(
-        "--images", help="Folder that the picture paths of FILE start from; default: FILE's own.", show_default=False
+        "--images",
+        help="Folder that the picture paths of FILE start from; default: FILE's own, or images/ beside it.",
+        show_default=False,
+    ),
+]
+FormOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help=f"What wrote FILE, a file or folder: {', '.join(NAMES)}. Default: as its files tell.",
+        show_default=False,
     ),
 ]
 SplitOption = Annotated[str, typer.Option("--split", help="A split of it; all: every one.")]
@@ -64,12 +82,13 @@ def print_format() -> None:
 def check(
     file: CustomArgument,
     images: ImagesOption = None,
+    form: FormOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Report every problem of a dataset of your own, with its line. Exit code 4 if there are any."""
     with console.quiet_if(quiet):
-        checked = _checked(file, images)
+        checked = _checked(file, images, form)
         counts = checked.dataset.counts() if checked.dataset else {}
         lines = [f"{file}:{problem.line}: {problem.message}" for problem in checked.problems]
         lines += [f"{file}:{warning.line}: warning: {warning.message}" for warning in checked.warnings[:WARNINGS]]
@@ -209,7 +228,7 @@ def _opened(source: Path, images: Path | None) -> AbstractContextManager[Store |
     from risctl.data.datasets.custom.read import refusal
     from risctl.data.store.reader import Store
 
-    if source.suffix.lower() not in (".json", ".jsonl", ".ndjson"):
+    if source.suffix.lower() not in OWN_SUFFIXES and not source.is_dir():
         if images is not None:
             raise UsageError("--images is for files of your own; a store knows its pictures")
         return Store(source)
@@ -219,13 +238,13 @@ def _opened(source: Path, images: Path | None) -> AbstractContextManager[Store |
     return nullcontext(checked.dataset)
 
 
-def _checked(file: Path, images: Path | None) -> CheckedFile:
+def _checked(file: Path, images: Path | None, form: str | None = None) -> CheckedFile:
     from risctl.data.datasets.custom.read import check_custom
 
     if file.suffix.lower() in (".h5", ".hdf5"):
         raise UsageError(f"{file} seems to be a store; check it with `risctl prepare verify {file}`")
     with console.counting("checking") as progress:
-        return check_custom(file, images=images, progress=progress)
+        return check_custom(file, images=images, form=form, progress=progress)
 
 
 def _number(count: int, what: str) -> str:

@@ -24,6 +24,11 @@ _JPEG_SIDE = 65_500
 _ENDINGS = (".mask.png", ".overlay.jpg", ".overlay.png", ".json")
 
 
+def prediction_record(prediction: Prediction, *, image: str, file_name: str, model: str) -> dict[str, Any]:
+    """Returns what is told of a prediction, without its files; see `PredictionFolder.write`."""
+    return {"image": image, "file_name": file_name, **prediction.to_dict(), "model": model}
+
+
 class PredictionFolder:
     """A folder of predictions, three files a picture and text, named after both.
 
@@ -88,10 +93,7 @@ class PredictionFolder:
         kind = "jpg" if max(drawn.shape) <= _JPEG_SIDE else "png"
         mask_path, overlay_path = self.folder / f"{base}.mask.png", self.folder / f"{base}.overlay.{kind}"
         record = {
-            "image": image,
-            "file_name": file_name or image,
-            **prediction.to_dict(),
-            "model": model,
+            **prediction_record(prediction, image=image, file_name=file_name or image, model=model),
             "mask": str(mask_path),
             "overlay": str(overlay_path),
         }

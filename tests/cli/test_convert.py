@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers import store_files
+from helpers import prediction_files, store_files
 from helpers.command_line import Run
 
-from risctl.cli.convert import NAMES
+from risctl.cli.formats_option import NAMES
 from risctl.data.formats.registry import FORMATS
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
@@ -51,3 +51,63 @@ def test_files_that_are_there_stay_unless_told(risctl: Run, store: Path, tmp_pat
     assert risctl(*command, "--overwrite")[0] == 0
     code, _, err = risctl("convert", store, "--to", "cocoo")
     assert code == 2 and "unknown format 'cocoo'; did you mean 'coco'?" in err
+
+
+def test_predictions_of_every_form_are_converted(risctl: Run, store: Path, tmp_path: Path) -> None:
+    expressions = prediction_files.expressions(store, "all")
+    masks = prediction_files.shifted_targets(store, "all")
+    written = []
+    for name in ("json_lines", "coco_results", "png_folder", "npz"):
+        folder = tmp_path / name
+        folder.mkdir()
+        predictions = getattr(prediction_files, name)(folder, expressions, masks)
+        out = tmp_path / f"out-{name}"
+        code, told, err = risctl(
+            "convert", predictions, "--data", store, "--to", "coco-results", "--out", out, "--json"
+        )
+        assert code == 0, err
+        data = json.loads(told)
+        assert data["converted"] == data["sentences"] == len(masks) and data["files"]["images"] == 6
+        written.append(json.loads((out / "coco-results" / "results.json").read_text()))
+    texts = [[(one["sent_id"], one["segmentation"]) for one in results] for results in written]
+    assert texts[0] and all(one == texts[0] for one in texts)
+    # They score as what they were converted from.
+    figures = []
+    for path in (tmp_path / "json_lines", tmp_path / "out-json_lines" / "coco-results"):
+        [file] = path.glob("*.json*")
+        code, told, err = risctl("score", file, "--data", store, "--split", "all", "--json", "--quiet")
+        assert code == 0, err
+        figures.append(json.loads(told)["figures"])
+    assert figures[0] == figures[1]
+
+
+@pytest.mark.parametrize(
+    "broken", ['{"sent_id"', '{"sent_id": SENT, "segmentation": {"size": [24, 24], "counts": "00"}}']
+)
+def test_a_broken_line_is_named_and_nothing_written(risctl: Run, store: Path, tmp_path: Path, broken: str) -> None:
+    expressions = prediction_files.expressions(store, "all")
+    masks = prediction_files.shifted_targets(store, "all")
+    predictions = prediction_files.json_lines(tmp_path, expressions, masks)
+    lines = predictions.read_text().splitlines()
+    lines[2] = broken.replace("SENT", str(json.loads(lines[2])["sent_id"]))
+    predictions.write_text("\n".join(lines) + "\n")
+    rows, out = tmp_path / "rows.jsonl", tmp_path / "out"
+    for command, made in (
+        (("convert", predictions, "--data", store, "--to", "coco,labelme", "--out", out), out),
+        (("score", predictions, "--data", store, "--split", "all", "--rows", rows), rows),
+    ):
+        code, _, err = risctl(*command)
+        assert code == 4 and "line 3" in err and "--lenient" in err and not made.exists(), err
+        code, told, err = risctl(*command, "--lenient", "--json")
+        assert code == 0 and made.exists(), err
+        data = json.loads(told)
+        assert data.get("coverage", data)["broken"] == 1
+    assert data["coverage"]["missing"] == 1
+    converted = json.loads((out / "coco" / "instances.json").read_text())["annotations"]
+    texts = [text for one in converted for text in one["attributes"]["phrases"]]
+    assert 0 < len(texts) < len(masks)
+
+
+def test_options_of_predictions_need_their_store(risctl: Run, store: Path) -> None:
+    code, _, err = risctl("convert", store, "--to", "coco", "--lenient")
+    assert code == 2 and "name their store with --data" in err

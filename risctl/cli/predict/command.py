@@ -20,6 +20,7 @@ from risctl.cli.options import (
     QuietOption,
     SurestOption,
 )
+from risctl.cli.predict.formats import PNG, CopiesOption, FormatsOption, chosen_formats
 from risctl.cli.predict.inputs import find_images, split_arguments
 from risctl.cli.predict.skipped import Skipped, remark_on_phrases
 from risctl.errors import UsageError
@@ -113,6 +114,8 @@ def predict(
             help="With --classes: only detections that score more than this; 0.05 for figures as COCO computes them.",
         ),
     ] = 0.3,
+    formats: FormatsOption = "png",
+    copies: CopiesOption = True,
     labels: Annotated[
         bool,
         typer.Option(
@@ -157,6 +160,11 @@ def predict(
     VIDEO.PHRASE.overlay.mp4 and VIDEO.PHRASE.json. It is read in clips, so
     memory does not grow with its length. Ctrl-C keeps the finished frames.
 
+    --format names what is written instead: png (the files above), and the
+    formats that annotation tools open, each in a folder of --out, with the
+    pictures in images/: coco, coco-results, labelme, yolo-seg, cvat,
+    label-studio, davis. Of a video: png and davis.
+
     With --classes, all arguments are pictures, and each gives two files:
     PICTURE.classes.png, the detections drawn, and PICTURE.classes.json in
     COCO's results format: category, score, box, mask.
@@ -164,17 +172,19 @@ def predict(
     if always and no_target_threshold is not None:
         raise UsageError("--always answers every phrase, --no-target-threshold does not; give one of them")
     no_target = 0.0 if always else no_target_threshold
+    names = chosen_formats(formats)
     with console.quiet_if(quiet):
         from risctl.output_files import OutputFiles
 
         if classes is not None:
             from risctl.cli.predict.classes import DetectionFolder, parse_names, predict_classes
 
-            if text or video or always or no_target_threshold is not None:
+            if text or video or always or no_target_threshold is not None or names != [PNG]:
                 raise UsageError(
-                    "--classes detects by category; it goes without --text, --video, --always, --no-target-threshold"
+                    "--classes detects by category; it goes without --text, --video, --always, --no-target-threshold, "
+                    "--format"
                 )
-            names, images = parse_names(classes), find_images(arguments, out=out)
+            categories, images = parse_names(classes), find_images(arguments, out=out)
             outputs = OutputFiles(inputs=[*(image.path for image in images), model], overwrite=overwrite)
             detections = DetectionFolder(out, images, labels=labels, outputs=outputs)
             from risctl.cli.predict.opening import refuse_exported
@@ -185,7 +195,7 @@ def predict(
             predict_classes(
                 predictor,
                 images,
-                names,
+                categories,
                 folder=detections,
                 skipped=Skipped(pictures=len(images)),
                 score=min_score,
@@ -195,14 +205,18 @@ def predict(
         specs, phrases = split_arguments(arguments, text or ())
         remark_on_phrases(phrases)
         if video or _is_video(specs[0]):
-            from risctl.cli.predict.video import open_video, predict_video
+            from risctl.cli.predict.video import check_video_formats, open_video, predict_video
             from risctl.inference.video_output_files import VideoPredictions
 
             if len(specs) > 1:
                 raise UsageError("one video at a time: name the video first, then the phrases")
             opened = open_video(specs[0], out=out)
             outputs = OutputFiles(inputs=[opened.path, *opened.images, model], overwrite=overwrite)
-            VideoPredictions.check(out, opened, texts=phrases, outputs=outputs)
+            check_video_formats(names)
+            if PNG in names:
+                VideoPredictions.check(out, opened, texts=phrases, outputs=outputs)
+            if "davis" in names:
+                outputs.check_folder(out / "davis")
             from risctl.cli.predict.opening import refuse_exported
             from risctl.models.open import open_own
 
@@ -217,6 +231,7 @@ def predict(
                 opened,
                 usable,
                 out=out,
+                formats=names,
                 labels=labels,
                 outputs=outputs,
                 skipped=skipped,
@@ -227,12 +242,16 @@ def predict(
             )
             return
         from risctl.cli.predict.images import check_outputs, predict_images
+        from risctl.inference.format_files import PredictionFormats
         from risctl.inference.output_files import PredictionFolder
 
         images = find_images(specs, out=out)
         outputs = OutputFiles(inputs=[*(image.path for image in images), model], overwrite=overwrite)
-        folder = PredictionFolder(out, labels=labels, outputs=outputs)
-        check_outputs(folder, images, phrases)
+        folder = PredictionFolder(out, labels=labels, outputs=outputs) if PNG in names else None
+        if folder is not None:
+            check_outputs(folder, images, phrases)
+        further = [name for name in names if name != PNG]
+        files = PredictionFormats(out, further, images=copies, outputs=outputs) if further else None
         from risctl.cli.predict.opening import open_any
 
         answering = open_any(
@@ -246,7 +265,13 @@ def predict(
         skipped = Skipped(pictures=len(images), phrases=len(phrases))
         usable = skipped.usable_phrases(phrases, check=answering.warnings)
         predict_images(
-            announce_model(answering, usable), images, usable, folder=folder, skipped=skipped, as_json=as_json
+            announce_model(answering, usable),
+            images,
+            usable,
+            folder=folder,
+            formats=files,
+            skipped=skipped,
+            as_json=as_json,
         )
 
 

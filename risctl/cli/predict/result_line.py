@@ -13,14 +13,15 @@ _WHOLE = 0.95
 
 
 def result_line(record: Mapping[str, Any]) -> str:
-    """Returns phrase, score, box and mask of a prediction's record, separated by tabs."""
+    """Returns phrase, score, box and, where it has a file, mask of a prediction's record, separated by tabs."""
     if not record["matched"]:
         box = "no match"
     elif record["box"] is None:
         box = "nothing found"
     else:
         box = ",".join(f"{side:g}" for side in record["box"])
-    return console.line_of((" ".join(record["text"].split()), f"{record['score']:.3f}", box, record["mask"]))
+    file = (record["mask"],) if "mask" in record else ()
+    return console.line_of((" ".join(record["text"].split()), f"{record['score']:.3f}", box, *file))
 
 
 def remark_on_mask(record: Mapping[str, Any], *, image: str) -> None:

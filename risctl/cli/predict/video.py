@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import ChainMap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
     from risctl.inference.predictor import Predictor
     from risctl.output_files import OutputFiles
     from risctl.vision.video_frames import Video
+
+_FORMATS = ("png", "davis")
 
 
 def open_video(source: str, *, out: Path) -> Video:
@@ -36,12 +41,20 @@ def open_video(source: str, *, out: Path) -> Video:
     return video
 
 
+def check_video_formats(names: Sequence[str]) -> None:
+    """Raises `UsageError` if one of the formats cannot hold a video."""
+    other = [name for name in names if name not in _FORMATS]
+    if other:
+        raise UsageError(f"{', '.join(other)} is of pictures; --format of a video takes {' and '.join(_FORMATS)}")
+
+
 def predict_video(
     predictor: Predictor,
     video: Video,
     phrases: list[str],
     *,
     out: Path,
+    formats: Sequence[str],
     labels: bool,
     outputs: OutputFiles,
     skipped: Skipped,
@@ -57,6 +70,7 @@ def predict_video(
         video: The video.
         phrases: The expressions.
         out: The folder to write to.
+        formats: What is written: `png` (masks, overlay and record of each phrase), `davis`.
         labels: Whether overlays show the expression.
         outputs: The guard of the command's output files.
         skipped: Counts the expressions that were left out, and the frames that are.
@@ -69,6 +83,7 @@ def predict_video(
         KeyboardInterrupt: Ctrl-C or SIGTERM; the finished frames are kept.
         DataError: The video breaks off, or frames could not be read; the finished frames are kept.
     """
+    from risctl.inference.davis_files import DavisPredictions
     from risctl.inference.video_output_files import VideoPredictions
     from risctl.inference.video_predictor import VideoPredictor
     from risctl.systems.protocols import takes_clips
@@ -81,34 +96,47 @@ def predict_video(
             f"predicting in clips of {clip_length} frames, with the query chosen per {query}; results may differ from "
             "one pass over the whole video, as ReferFormer was published with"
         )
-    files = VideoPredictions(
-        out,
-        video,
-        texts=phrases,
-        model=str(predictor.path),
-        threshold=predictor.threshold,
-        labels=labels,
-        outputs=outputs,
-    )
+    writers: list[VideoPredictions | DavisPredictions] = []
+    if "png" in formats:
+        writers.append(
+            VideoPredictions(
+                out,
+                video,
+                texts=phrases,
+                model=str(predictor.path),
+                threshold=predictor.threshold,
+                labels=labels,
+                outputs=outputs,
+            )
+        )
+    if "davis" in formats:
+        writers.append(DavisPredictions(out, video, texts=phrases, outputs=outputs))
     stopped: BaseException | None = None
     try:
-        with files, console.counting(video.name) as progress:
+        with contextlib.ExitStack() as stack:
+            for writer in writers:
+                stack.enter_context(writer)
+            progress = stack.enter_context(console.counting(video.name))
             for answers in video_predictor.predict(video, phrases, progress=progress, on_damaged=skipped.frame):
-                files.add(answers)
+                for writer in writers:
+                    writer.add(answers)
             if not skipped.frames:
-                files.done()
+                for writer in writers:
+                    writer.done()
     except (KeyboardInterrupt, DataError) as error:
-        if not files.frames:
+        if not writers[0].frames:
             raise
         stopped = error
-    records = files.records()
+    # A record a phrase, which has what all writers tell of it.
+    records = [dict(ChainMap(*several)) for several in zip(*(one.records() for one in writers), strict=True)]
     for record in records:
         if not as_json:
-            line = console.line_of((record["text"], f"{record['frames']} frames", record["masks"], record["overlay"]))
+            places = (record[key] for key in ("masks", "overlay", "davis") if key in record)
+            line = console.line_of((record["text"], f"{record['frames']} frames", *places))
             console.result(line, data=record, as_json=False)
     if as_json:
         console.result("", data=records, as_json=True)
     if stopped is not None:
-        console.say(f"stopped before the end; the {files.frames} finished frames are kept in {out}")
+        console.say(f"stopped before the end; the {writers[0].frames} finished frames are kept in {out}")
         raise stopped
     skipped.raise_if_any()

@@ -1,4 +1,4 @@
-"""`risctl prepare custom`: a file of the user's own into a store."""
+"""`risctl prepare custom`: a file of the user's own, or what an annotation tool wrote, into a store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from risctl.cli import console
-from risctl.cli.data import WARNINGS, CustomArgument, ImagesOption
+from risctl.cli.data import WARNINGS, CustomArgument, FormOption, ImagesOption
 from risctl.cli.options import JsonOption, OverwriteOption, QuietOption, RootOption
 from risctl.cli.prepare.store_output import (
     SHARES,
@@ -26,6 +26,7 @@ EPILOG = "Example: risctl prepare custom cups.jsonl --out data/cups.h5"
 def custom(
     file: CustomArgument,
     images: ImagesOption = None,
+    form: FormOption = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the dataset; default: FILE's.", show_default=False)
     ] = None,
@@ -38,7 +39,7 @@ def custom(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Your own data: JSON Lines or COCO-style JSON, as risctl data format tells.
+    """Your own data: JSON Lines, COCO-style JSON, or what an annotation tool wrote, as risctl data format tells.
 
     Splits are those that the file names; if it names none, pictures are shared out by --splits.
     """
@@ -49,7 +50,9 @@ def custom(
     with console.quiet_if(quiet):
         place = check_output(out or data_root / f"{file.stem}.h5", overwrite=overwrite)
         with console.counting("checking") as progress:
-            checked = check_custom(file, images=images, name=name, shares=shares, seed=seed, progress=progress)
+            checked = check_custom(
+                file, images=images, name=name, shares=shares, seed=seed, form=form, progress=progress
+            )
         if checked.dataset is None:
             raise refusal(checked)
         for warning in checked.warnings[:WARNINGS]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +14,16 @@ LABEL = "target"
 """The class of masks without a category: a phrase is free text, so it is never a class's name."""
 
 
+PHRASES = "phrases.jsonl"
+"""The file of phrases beside those of formats that have no place for them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotatedMask:
     """A mask of an image and what it answers.
 
     Attributes:
-        mask: The mask, of the image's size.
+        mask: The mask, of the image's size; an empty one where nothing is there that the phrases refer to.
         phrases: The phrases that refer to it, at least one.
         category: What it is, `LABEL` if that is not known.
         ref_id: The publisher's id of the object referred to; -1 without one.
@@ -51,6 +56,25 @@ class AnnotatedImage:
     height: int
     width: int
     masks: tuple[AnnotatedMask, ...]
+
+
+def phrase_row(image: AnnotatedImage, one: AnnotatedMask, **place: int) -> dict[str, Any]:
+    """Returns the row of `phrases.jsonl` that tells the phrases of a mask, for formats that have no place for them.
+
+    Args:
+        image: The image.
+        one: The mask.
+        place: What names the mask in the format's own file; 0 where it has none.
+    """
+    return {
+        "file_name": image.file_name,
+        **place,
+        "phrases": list(one.phrases),
+        "category": one.category,
+        "ref_id": one.ref_id,
+        "sent_ids": list(one.sentence_ids),
+        "score": one.score,
+    }
 
 
 def crop_box(mask: np.ndarray) -> tuple[int, int, int, int]:

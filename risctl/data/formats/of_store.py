@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from risctl.data.formats.annotated import LABEL, AnnotatedImage, AnnotatedMask
+from risctl.data.formats.file_names import FileNames
 from risctl.data.store.reader import Store, TextField
-from risctl.output_files import safe_stem
 
 
 def image_files(store: Store, split: str) -> dict[int, str]:
@@ -14,17 +14,10 @@ def image_files(store: Store, split: str) -> dict[int, str]:
 
     Folders of the publisher stay, but for what would lead out of the folder of images.
     """
-    taken: set[str] = set()
-    names = {}
+    taken, names = FileNames(), {}
     for row in store.images(split).tolist():
         image = store.image(row)
-        parts = [safe_stem(part) for part in image.file_name.split("/") if part not in ("", ".", "..")]
-        name = "/".join(parts) or f"{image.image_id}.jpg"
-        if name.casefold() in taken:
-            stem, dot, ending = name.rpartition(".")
-            name = f"{stem or name}-{row}{dot}{ending if stem else ''}"
-        taken.add(name.casefold())
-        names[row] = name
+        names[row] = taken.distinct(image.file_name or f"{image.image_id}.jpg", number=row)
     return names
 
 

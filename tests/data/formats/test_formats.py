@@ -69,6 +69,7 @@ def test_coco_is_read_by_pycocotools(images: list[AnnotatedImage], tmp_path: Pat
     assert np.array_equal(coco.annToMask(first), RING) and np.array_equal(coco.annToMask(second), PARTS)
     assert first["attributes"]["phrases"] == [PHRASE, "it"] and first["bbox"] == [5, 6, 20, 20]
     assert coco.loadCats([first["category_id"]])[0]["name"] == "dog"
+    assert coco.dataset["expressions"] == [{"image_id": 3, "annotation_ids": [], "texts": ["a giraffe"]}]
     assert coco.getImgIds() == [3, 4] and not coco.getAnnIds(imgIds=[4])
 
 
@@ -94,6 +95,7 @@ def test_labelme_has_the_crop_inclusive(images: list[AnnotatedImage], tmp_path: 
         whole = np.zeros_like(mask)
         whole[top : bottom + 1, left : right + 1] = crop
         assert np.array_equal(whole, mask)
+    assert data["no_target"] == ["a giraffe"]
     assert data["shapes"][0]["description"] == f"{PHRASE}\nit" and data["shapes"][1]["label"] == "target"
 
 
@@ -106,9 +108,11 @@ def test_cvat_has_runs_by_rows(images: list[AnnotatedImage], tmp_path: Path) -> 
         runs = [int(run) for run in element.get("rle", "").split(", ")]
         crop = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
         assert np.array_equal(mask[top : top + height, left : left + width], crop) and crop.sum() == mask.sum()
-    assert image.findall("mask")[0].findtext("attribute") == f"{PHRASE.replace(chr(7), '?')}; it"
-    names = [one.findtext("name") for one in root.iter("label")]
-    assert names == ["dog", "target"] and root.findtext(".//label/attributes/attribute/name") == "phrase"
+    assert image.findall("mask")[0].findtext("attribute") == f"{PHRASE.replace(chr(7), '?')}\nit"
+    assert [one.findtext("attribute") for one in image.findall("tag")] == ["a giraffe"]
+    labels = [(one.findtext("name"), one.findtext("type")) for one in root.iter("label")]
+    assert labels == [("dog", "mask"), ("target", "mask"), ("nothing", "tag")]
+    assert root.findtext(".//label/attributes/attribute/name") == "phrase"
 
 
 def test_label_studio_has_a_task_a_phrase(images: list[AnnotatedImage], tmp_path: Path) -> None:
@@ -132,7 +136,7 @@ def test_yolo_rings_fill_back_nearly(images: list[AnnotatedImage], tmp_path: Pat
         assert (filled & mask).sum() / (filled | mask).sum() > 0.98
     assert '0: "dog"\n  1: "target"' in (folder / "data.yaml").read_text()
     phrases = [json.loads(line) for line in (folder / "phrases.jsonl").read_text().splitlines()]
-    assert [one["line"] for one in phrases] == [1, 2] and phrases[0]["phrases"] == [PHRASE, "it"]
+    assert [one["line"] for one in phrases] == [1, 2, 0] and phrases[0]["phrases"] == [PHRASE, "it"]
 
 
 def test_davis_indices_and_colours(images: list[AnnotatedImage], tmp_path: Path) -> None:
@@ -143,7 +147,20 @@ def test_davis_indices_and_colours(images: list[AnnotatedImage], tmp_path: Path)
     assert np.array_equal(indices == 1, RING) and np.array_equal(indices == 2, PARTS)
     assert palette()[3:15] == [128, 0, 0, 0, 128, 0, 128, 128, 0, 0, 0, 128]
     phrases = [json.loads(line) for line in (folder / "phrases.jsonl").read_text().splitlines()]
-    assert [one["index"] for one in phrases] == [1, 2]
+    assert [one["index"] for one in phrases] == [1, 2, 0] and "segmentation" not in phrases[0]
+
+
+def test_equal_masks_share_an_index_and_hidden_ones_are_kept_whole(tmp_path: Path) -> None:
+    below, above = mask_of((0, 0, 20, 20)), mask_of((10, 10, 20, 20))
+    masks = tuple(
+        AnnotatedMask(mask=rle.encode(mask), phrases=(text,))
+        for mask, text in ((below, "a"), (above, "b"), (below, "c"))
+    )
+    image = AnnotatedImage(image_id=1, file_name="x.png", height=40, width=60, masks=masks)
+    folder = written("davis", [image], tmp_path)
+    phrases = [json.loads(line) for line in (folder / "phrases.jsonl").read_text().splitlines()]
+    assert [one["index"] for one in phrases] == [1, 2, 1]
+    assert [one.get("segmentation") for one in phrases] == [rle.encode(below), None, rle.encode(below)]
 
 
 @given(mask=arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))))

@@ -1,4 +1,4 @@
-"""Custom datasets: JSON Lines or COCO-style JSON, as `FORMAT` describes them."""
+"""Custom datasets: JSON Lines, COCO-style JSON, or what an annotation tool wrote, as `FORMAT` describes them."""
 
 FORMAT = """\
 JSON Lines: a file FILE.jsonl, one target a line.
@@ -29,6 +29,19 @@ COCO-style JSON: a file FILE.json, an object of lists.
                With "text" or "texts" (and "abilities") it is a target; without, it is just another object there
   expressions  {"image_id", "annotation_ids", "text" or "texts", "abilities", "id"}, if you have any: several
                annotations make one target, no annotation makes a text that is about nothing
+               Without "text", an annotation's "attributes" may have "phrase" or "phrases", as tools keep them.
+
+What an annotation tool wrote: its folder or file, as `risctl convert` and `risctl predict --format` write them.
+Pictures are those of images/ beside the folder or within it, or of --images.
+
+  coco          instances.json, as above
+  coco-results  results.json: a list of {"image_id" or "file_name", "text", "segmentation", "score"}
+  labelme       JSON files; a shape's description is its phrase, lines of it are several; "no_target" is a list of
+                phrases about nothing; parts of one object have one group_id
+  yolo-seg      labels/NAME.txt, data.yaml, and phrases.jsonl: {"file_name", "line", "phrases"}, line 0 for nothing
+  cvat          annotations.xml, "CVAT for images 1.1"; attribute "phrase"; a tag "nothing" has one of nothing
+  label-studio  tasks.json, tasks with data.image and data.phrase; a task without a mask is about nothing
+  davis         Annotations/NAME.png by index, and phrases.jsonl: {"file_name", "index", "phrases"}, index 0 for nothing
 
 A picture that is stored turned (EXIF) is stored upright, as viewers show it: masks are of the upright picture.
 """

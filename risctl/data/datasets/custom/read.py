@@ -10,20 +10,24 @@ from typing import Any
 from risctl.data.datasets.custom import entries
 from risctl.data.datasets.custom.builder import DatasetBuilder
 from risctl.data.datasets.custom.issues import Issue, Location
+from risctl.data.datasets.custom.read_format import COCO, images_of, read_format, recognised
+from risctl.data.formats.registry import READERS
 from risctl.data.records import Dataset
-from risctl.errors import DataError
+from risctl.errors import DataError, UsageError, unknown_name
 
 Progress = Callable[[int, int | None], None]
 """Called with (done, total or None)."""
 
 SHARES: Mapping[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
+FORMS = (COCO, *READERS)
+"""The formats of annotation tools that are read, beside JSON Lines."""
 LINE_KEYS = ("image", "text", "texts", "mask", "split", "category", "abilities", "id", "image_id")
 DOCUMENT_KEYS = {
     "images": ("id", "file_name", "height", "width", "split"),
     "categories": ("id", "name", "supercategory"),
     "annotations": (
         *("id", "image_id", "category_id", "segmentation", "mask", "bbox", "area", "iscrowd"),
-        *("text", "texts", "split", "abilities"),
+        *("text", "texts", "split", "abilities", "attributes", "score"),
     ),
     "expressions": ("id", "image_id", "annotation_ids", "text", "texts", "split", "abilities"),
 }
@@ -49,39 +53,62 @@ def check_custom(
     name: str | None = None,
     shares: Mapping[str, float] = SHARES,
     seed: int = 0,
+    form: str | None = None,
     progress: Progress | None = None,
 ) -> CheckedFile:
-    """Reads a file, with all images and masks that it names.
+    """Reads a file or an annotation tool's folder, with all images and masks that it names.
 
     Args:
-        path: The file, JSON Lines or COCO-style JSON.
-        images: The folder that image paths start from, None for the file's own.
+        path: The file, JSON Lines or COCO-style JSON, or a file or folder of one of `FORMS`.
+        images: The folder that image paths start from, None for the file's own; of the formats of annotation tools, for
+            `images/` beside or within the folder.
         name: The name of the dataset, None for the file's.
         shares: Split -> its share of the images, if the file names no split.
         seed: Decides which image goes to which split.
+        form: One of `FORMS`; None recognises it by its files.
         progress: Called with (done, total or None) entries.
 
     Returns:
         The dataset, or everything that is wrong with the file.
 
     Raises:
+        UsageError: The format is unknown.
         DataError: The file cannot be read at all.
     """
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; give the .jsonl or .json file")
     if images is not None and not images.is_dir():
         raise DataError(f"{images} is not a folder; give the one that the picture paths start from")
-    data = entries.read(path)
-    builder = DatasetBuilder(folder=path.parent, images=images or path.parent)
-    if entries.is_document(path, data):
-        _read_document(data, builder, progress)
+    if form is not None and form not in FORMS:
+        raise UsageError(unknown_name("format", form, FORMS))
+    kind = form or recognised(path)
+    if kind is None:
+        builder = DatasetBuilder(folder=path.parent, images=images or path.parent)
+        data = entries.read(path)
+        if entries.is_document(path, data):
+            _read_document(data, builder, progress)
+        else:
+            _read_lines(data, builder, progress)
     else:
-        _read_lines(data, builder, progress)
+        builder = DatasetBuilder(folder=path.parent, images=images_of(path, images))
+        if kind == COCO:
+            _read_document(entries.read(path / "instances.json" if path.is_dir() else path), builder, progress)
+        else:
+            read_format(path, READERS[kind], builder, progress=progress)
     dataset = builder.build(name=name or path.stem, shares=shares, seed=seed)
     problems, warnings = (
         tuple(sorted(found, key=lambda one: one.line)) for found in (builder.issues.problems, builder.issues.warnings)
     )
     return CheckedFile(path=path, dataset=dataset, problems=problems, warnings=warnings)
+
+
+def _attributes(entry: Mapping[str, Any]) -> list[Any]:
+    """Returns the phrases that an annotation tool kept among an annotation's attributes: `phrases`, or `phrase`."""
+    attributes = entry.get("attributes")
+    if not isinstance(attributes, dict):
+        return []
+    several, one = attributes.get("phrases"), attributes.get("phrase")
+    if isinstance(several, list) and several:
+        return several
+    return [one] if isinstance(one, str) and one.strip() else []
 
 
 def refusal(checked: CheckedFile) -> DataError:
@@ -205,7 +232,10 @@ class _Document:
                     location, image, mask, category=category, number=entry["id"], crowd=bool(entry.get("iscrowd"))
                 )
         self.annotations[entry["id"]] = entry.get("image_id"), number
-        if "text" in entry or "texts" in entry:
+        phrases = _attributes(entry)
+        if phrases and "text" not in entry and "texts" not in entry:
+            inherited = {**inherited, "texts": phrases}
+        if "text" in inherited or "texts" in inherited:
             inherited = {key: value for key, value in inherited.items() if key != "id"}
             self.builder.add_target(location, image, inherited, annotations=[] if number is None else [number])
 
