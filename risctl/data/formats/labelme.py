@@ -92,9 +92,11 @@ def _image_of(data: dict[str, Any], path: Path, *, base: Path, images: Path) -> 
     """Returns the file below `images` of a labelme file: where `imagePath` leads to, else beside the file itself."""
     stated = str(data.get("imagePath") or path.with_suffix(".jpg").name).replace("\\", "/")
     led = Path(os.path.normpath(path.parent / stated))
-    with contextlib.suppress(ValueError):
-        return led.relative_to(os.path.normpath(images)).as_posix()
-    return (path.relative_to(base).parent / PurePosixPath(stated).name).as_posix()
+    beside = (path.relative_to(base).parent / PurePosixPath(stated).name).as_posix()
+    with contextlib.suppress(ValueError, OSError):
+        below = led.relative_to(os.path.normpath(images)).as_posix()
+        return below if led.is_file() or not (images / beside).is_file() else beside
+    return beside
 
 
 def _objects(data: dict[str, Any], *, file: str, image: str) -> Iterator[Found]:
