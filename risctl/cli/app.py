@@ -83,7 +83,7 @@ SUBCOMMANDS = {
     ),
     "convert": Subcommand(
         module="risctl.cli.convert",
-        help="Write a store's images, masks and phrases in the formats that annotation tools open.",
+        help="Write images, masks and phrases in the formats that annotation tools open.",
         panel=WORKFLOW,
     ),
     "visualize": Subcommand(
