@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from risctl.data.store.reader import Store
     from risctl.data.targets import Target
 
-OWN_SUFFIXES = (".json", ".jsonl", ".ndjson", ".xml")
+OWN_SUFFIXES = (".json", ".jsonl", ".ndjson", ".xml", ".csv", ".tsv", ".parquet")
 """How the names of a user's own files end; those of stores end otherwise."""
+
+REMOTE = "remote"
+"""The folder below the data root that files of addresses are fetched into."""
 
 WARNINGS = 50
 """How many warnings are listed for a person; problems are all listed."""
@@ -32,18 +35,20 @@ app = typer.Typer(
 )
 
 CustomArgument = Annotated[
-    Path,
+    str,
     typer.Argument(
         metavar="FILE",
-        help="JSON Lines or COCO-style JSON, or what an annotation tool wrote: see risctl data format.",
+        help="JSON Lines, COCO-style JSON, a table (CSV, parquet), or what an annotation tool wrote: see risctl data "
+        "format. It may be an address: https, s3, gs, hf.",
+        show_default=False,
     ),
 ]
 SourceArgument = Annotated[Path, typer.Argument(metavar="FILE|STORE", help="A file of your own, or a store.")]
 ImagesOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--images",
-        help="Folder that the picture paths of FILE start from; default: FILE's own, or images/ beside it.",
+        help="Folder, or its address, that FILE's picture paths start from; default: FILE's own, or images/ beside it.",
         show_default=False,
     ),
 ]
@@ -83,28 +88,36 @@ def check(
     file: CustomArgument,
     images: ImagesOption = None,
     form: FormOption = None,
+    data_root: RootOption = Path("data"),
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Report every problem of a dataset of your own, with its line. Exit code 4 if there are any."""
+    """Report every problem of a dataset of your own, with its line. Exit code 4 if there are any.
+
+    JSON Lines and tables are read line by line, in the same memory whatever their length.
+    """
     with console.quiet_if(quiet):
-        checked = _checked(file, images, form)
-        counts = checked.dataset.counts() if checked.dataset else {}
+        checked = _checked(own_place(file), images, form, remote=data_root / REMOTE, keep=False)
+        counts = checked.counts
         lines = [f"{file}:{problem.line}: {problem.message}" for problem in checked.problems]
+        if checked.problem_count > len(checked.problems):
+            lines.append(f"{file}: {checked.problem_count - len(checked.problems):,} more problems")
         lines += [f"{file}:{warning.line}: warning: {warning.message}" for warning in checked.warnings[:WARNINGS]]
-        if len(checked.warnings) > WARNINGS:
-            lines.append(f"{file}: {len(checked.warnings) - WARNINGS:,} more warnings; --json lists all")
-        found = f"{_number(len(checked.problems), 'problem')}, {_number(len(checked.warnings), 'warning')}"
+        if checked.warning_count > WARNINGS:
+            lines.append(f"{file}: {checked.warning_count - WARNINGS:,} more warnings; --json lists 10,000")
+        found = f"{_number(checked.problem_count, 'problem')}, {_number(checked.warning_count, 'warning')}"
         rows = [f"{row['sentences']:,} texts of {row['images']:,} pictures in {split}" for split, row in counts.items()]
         lines.append(f"{file}: {'; '.join([found, *rows])}")
         data = {
             "file": str(file),
             "problems": [{"line": problem.line, "message": problem.message} for problem in checked.problems],
             "warnings": [{"line": warning.line, "message": warning.message} for warning in checked.warnings],
+            "problem_count": checked.problem_count,
+            "warning_count": checked.warning_count,
             "counts": counts,
         }
         console.result(lines, data=data, as_json=as_json)
-    if checked.problems:
+    if checked.problem_count:
         raise typer.Exit(DataError.exit_code)
 
 
@@ -223,7 +236,14 @@ def _line(row: dict[str, Any]) -> str:
     return f"{row['sentence_id']} {row['split']} {row['file_name']} {row['text']!r} ({about})"
 
 
-def _opened(source: Path, images: Path | None) -> AbstractContextManager[Store | Dataset]:
+def own_place(name: str) -> Path | str:
+    """Returns a user's own file: its address, or its path."""
+    from risctl.data.download.addresses import is_address
+
+    return name if is_address(name) else Path(name)
+
+
+def _opened(source: Path, images: str | None) -> AbstractContextManager[Store | Dataset]:
     """Opens a store, or reads a user's file."""
     from risctl.data.datasets.custom.read import refusal
     from risctl.data.store.reader import Store
@@ -238,13 +258,27 @@ def _opened(source: Path, images: Path | None) -> AbstractContextManager[Store |
     return nullcontext(checked.dataset)
 
 
-def _checked(file: Path, images: Path | None, form: str | None = None) -> CheckedFile:
+def _checked(
+    file: Path | str,
+    images: str | None,
+    form: str | None = None,
+    *,
+    remote: Path = Path("data") / REMOTE,
+    keep: bool = True,
+) -> CheckedFile:
     from risctl.data.datasets.custom.read import check_custom
 
-    if file.suffix.lower() in (".h5", ".hdf5"):
+    if isinstance(file, Path) and file.suffix.lower() in (".h5", ".hdf5"):
         raise UsageError(f"{file} seems to be a store; check it with `risctl prepare verify {file}`")
     with console.counting("checking") as progress:
-        return check_custom(file, images=images, form=form, progress=progress)
+        return check_custom(
+            file,
+            images=None if images is None else own_place(images),
+            form=form,
+            remote=remote,
+            keep=keep,
+            progress=progress,
+        )
 
 
 def _number(count: int, what: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from array import array
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -53,12 +54,21 @@ def assign_splits(items: Sequence[Item], *, shares: Mapping[str, float], seed: i
     Returns:
         The split of each item; each split has its share of the items, rounded.
     """
-    shuffled = list(items)
-    random.Random(seed).shuffle(shuffled)
     names = list(shares)
-    edges = np.cumsum([share / math.fsum(shares.values()) for share in shares.values()]) * len(shuffled)
-    positions = np.minimum(np.searchsorted(edges, np.arange(len(shuffled)) + 0.5), len(names) - 1)
-    return {item: names[position] for item, position in zip(shuffled, positions.tolist(), strict=True)}
+    places = assigned(len(items), shares=shares, seed=seed)
+    return {item: names[place] for item, place in zip(items, places.tolist(), strict=True)}
+
+
+def assigned(count: int, *, shares: Mapping[str, float], seed: int) -> np.ndarray:
+    """Returns the place among `shares` of each of `count` items, int64 (count,): what `assign_splits` gives by name."""
+    order = array("q", range(count))
+    random.Random(seed).shuffle(order)
+    edges = np.cumsum([share / math.fsum(shares.values()) for share in shares.values()]) * count
+    places = np.empty(count, dtype=np.int64)
+    places[np.frombuffer(order, dtype=np.int64)] = np.minimum(
+        np.searchsorted(edges, np.arange(count) + 0.5), len(shares) - 1
+    )
+    return places
 
 
 def parse_shares(text: str) -> dict[str, float]:

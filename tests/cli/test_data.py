@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fsspec
 import pytest
 from helpers import custom_files
 from PIL import Image
@@ -77,6 +78,27 @@ def test_own_data_is_prepared_trained_on_and_measured(tmp_path: Path, monkeypatc
     assert json.loads(measured.stdout)
     verified = runner.invoke(app, ["prepare", "verify", "own.h5"])
     assert verified.exit_code == 0, verified.output
+
+
+def test_a_table_by_its_address_is_checked_and_prepared(tmp_path: Path) -> None:
+    system = fsspec.filesystem("memory")
+    image = custom_files.write_image(tmp_path / "1.jpg")
+    system.pipe_file("/own/cups.csv", b"image,text,box\n1.jpg,the red cup,10 5 20 20\n1.jpg,a zebra,\n")
+    system.pipe_file("/own/1.jpg", image.read_bytes())
+    try:
+        options = ["--data-root", str(tmp_path / "root"), "--json"]
+        checked = runner.invoke(app, ["data", "check", "memory://own/cups.csv", *options])
+        assert checked.exit_code == 0, checked.output
+        assert json.loads(checked.stdout)["counts"] == {"train": {"images": 1, "refs": 2, "sentences": 2}}
+        prepared = runner.invoke(app, ["prepare", "custom", "memory://own/cups.csv", "--splits", "train=1", *options])
+        assert prepared.exit_code == 0, prepared.output
+    finally:
+        system.rm("/own", recursive=True)
+    with Store(tmp_path / "root" / "cups.h5") as store:
+        assert store.image(0).file_name == "own/1.jpg" and store.image_bytes(0) == image.read_bytes()
+        assert [store.sentence(row).raw for row in range(2)] == ["the red cup", "a zebra"]
+    # Two files: the table and the picture, fetched once.
+    assert len(list((tmp_path / "root" / "remote").iterdir())) == 2
 
 
 def test_own_data_with_problems_is_refused_by_line(tmp_path: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 from risctl.cli import console
-from risctl.cli.data import WARNINGS, CustomArgument, FormOption, ImagesOption
+from risctl.cli.data import REMOTE, WARNINGS, CustomArgument, FormOption, ImagesOption, own_place
 from risctl.cli.options import JsonOption, OverwriteOption, QuietOption, RootOption
 from risctl.cli.prepare.store_output import (
     SHARES,
@@ -39,24 +40,34 @@ def custom(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Your own data: JSON Lines, COCO-style JSON, or what an annotation tool wrote, as risctl data format tells.
+    """Your own data: JSON Lines, COCO-style JSON, tables, annotation tools' files, as risctl data format tells.
+
+    Pictures, masks and FILE itself may be addresses (https, s3, gs, hf); they are kept below DATA_ROOT/remote.
 
     Splits are those that the file names; if it names none, pictures are shared out by --splits.
     """
     from risctl.data.datasets.custom.read import check_custom, refusal
     from risctl.data.splits import parse_shares
 
-    shares = parse_shares(splits)
+    shares, source = parse_shares(splits), own_place(file)
+    stem = Path(urlsplit(file).path).stem if isinstance(source, str) else source.stem
     with console.quiet_if(quiet):
-        place = check_output(out or data_root / f"{file.stem}.h5", overwrite=overwrite)
+        place = check_output(out or data_root / f"{stem}.h5", overwrite=overwrite)
         with console.counting("checking") as progress:
             checked = check_custom(
-                file, images=images, name=name, shares=shares, seed=seed, form=form, progress=progress
+                source,
+                images=None if images is None else own_place(images),
+                name=name,
+                shares=shares,
+                seed=seed,
+                form=form,
+                remote=data_root / REMOTE,
+                progress=progress,
             )
         if checked.dataset is None:
             raise refusal(checked)
         for warning in checked.warnings[:WARNINGS]:
             console.warn(f"{file}:{warning.line}: {warning.message}")
-        if len(checked.warnings) > WARNINGS:
-            console.warn(f"{file}: {len(checked.warnings) - WARNINGS:,} more; risctl data check --json lists all")
+        if checked.warning_count > WARNINGS:
+            console.warn(f"{file}: {checked.warning_count - WARNINGS:,} more; risctl data check --json lists all")
         report_store(write(checked.dataset, place, link=link), as_json=as_json)

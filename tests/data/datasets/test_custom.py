@@ -375,7 +375,7 @@ JUNK = st.recursive(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(entry=st.fixed_dictionaries({}, optional=dict.fromkeys(LINE_KEYS, JUNK)))
 def test_no_entry_whatever_breaks_the_check(folder: Path, entry: dict[str, Any]) -> None:
     """It is a dataset or there are problems in line 1 (or 2, where a good line follows a bad one)."""
@@ -507,7 +507,7 @@ def test_documents_that_are_none(tmp_path: Path, text: str, line: int, message: 
     assert (checked.problems[0].line, message in checked.problems[0].message) == (line, True), checked.problems
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     key=st.sampled_from(["images", "categories", "annotations", "expressions"]),
     inner=st.sampled_from(["id", "image_id", "annotation_ids", "segmentation", "file_name", "category_id", "texts"]),

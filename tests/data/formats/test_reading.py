@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import custom_files
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
@@ -76,7 +76,7 @@ def expected_facts(images: list[AnnotatedImage]) -> Facts:
     }
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(images=annotated())
 def test_every_format_gives_masks_and_phrases_back(images: list[AnnotatedImage]) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -11,6 +11,7 @@ JSON Lines: a file FILE.jsonl, one target a line.
   image      path of the picture, from the folder of the file (or from --images), never outside of it
   text       what is said of the target; or
   texts      a list of such
+  box        [x, y, width, height] in pixels, in place of a mask: the rectangle is the mask
   mask       null if the picture has nothing that the text is about, else one of
                the path of a PNG of the picture's size: what is not 0 is in the mask
                a polygon [x1, y1, x2, y2, x3, y3, ...] or [[x1, y1], [x2, y2], [x3, y3], ...] in pixels
@@ -20,6 +21,14 @@ JSON Lines: a file FILE.jsonl, one target a line.
   category   the class of the target, such as "cup"; without it "thing"
   abilities  a list of what it takes to understand the text, such as ["colour", "place"]; evaluation reports by them
   id         a whole number that is the target's own; image_id: one that is the picture's own
+
+A table: FILE.csv, .tsv (UTF-8) or .parquet, or a folder of pictures with one (metadata.csv, or the only one there),
+whose columns are named as above; "file_name" may stand for "image". A cell of mask is a path, or a polygon or RLE as
+JSON; an empty one, without a box, says that nothing is there. A cell of box is "x y width height"; one of texts is a
+JSON list, one of abilities a list between commas.
+
+Pictures, masks and the file itself may be addresses: https://, s3://, gs://, hf:// (datasets of the Hugging Face hub).
+They are fetched once, up to 200 MB each. s3 needs pip install 'risctl[s3]', gs 'risctl[gcs]', parquet 'risctl[tables]'.
 
 COCO-style JSON: a file FILE.json, an object of lists.
 

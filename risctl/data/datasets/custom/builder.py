@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
 from risctl.data import splits
+from risctl.data.datasets.custom.comparisons import Comparisons, Target, warn_of_empty_splits
 from risctl.data.datasets.custom.images import CustomImage, UprightImages, inspect_image, path_within, read_mask_file
 from risctl.data.datasets.custom.issues import Issues, Location
+from risctl.data.datasets.custom.register import MemoryRegister, Register, number_of
+from risctl.data.download.addresses import AddressedFiles, is_address, joined, shown_name
 from risctl.data.records import Annotation, Dataset, Expression, Record
 from risctl.errors import DataError
 from risctl.language.tokens import words_of
@@ -21,36 +24,41 @@ MAX_ID = 2**62
 DEFAULT_CATEGORY = "thing"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Target:
-    location: Location
-    image: str
-    annotations: tuple[int, ...]
-    texts: tuple[str, ...]
-    split: str | None
-    abilities: tuple[str, ...]
-    number: int | None
-
-
 class DatasetBuilder:
     """Collects what a file says, and what is wrong with it in `issues`.
 
     Args:
-        folder: The folder that mask paths start from.
-        images: The folder that image paths start from.
+        folder: The folder, or the address of one, that mask paths start from.
+        images: The same for image paths.
+        files: Fetches the files of addresses.
+        register: Remembers what must be compared; in memory by default.
+        keep: Whether a dataset will be built; else the file is only checked, and memory does not grow with it but for
+            what `register` keeps there.
     """
 
-    def __init__(self, *, folder: Path, images: Path) -> None:
+    def __init__(
+        self,
+        *,
+        folder: Path | str,
+        images: Path | str,
+        files: AddressedFiles | None = None,
+        register: Register | None = None,
+        keep: bool = True,
+    ) -> None:
         self.folder, self.images = folder, images
         self.issues = Issues()
+        self._files = files or AddressedFiles(Path("data/remote"))
+        self._register = register or MemoryRegister()
+        self.keep = keep
+        self._comparisons = Comparisons(self._register)
+        # What a dataset is made of; nothing of it is kept where a file is only checked.
         self._images: dict[str, CustomImage | None] = {}
         self._image_ids: dict[str, int] = {}
         self._categories: dict[str, int] = {}
         self._annotations: list[tuple[str, Annotation]] = []
         self._annotation_ids: dict[int, int] = {}
         self._mask_numbers: dict[tuple[str, int, str], int] = {}
-        self._targets: list[_Target] = []
-        self._numbers: dict[str, dict[int, Location]] = {}
+        self._targets: list[Target] = []
 
     def add_image(self, location: Location, name: Any, *, image_id: Any = None) -> str | None:
         """Adds the image of the file `name` and returns its key, None if it cannot be used.
@@ -58,39 +66,61 @@ class DatasetBuilder:
         What is wrong with an image is reported once, at the first line that names it.
         """
         try:
-            path = path_within(self.images, name)
+            key = self._place(self.images, name)
         except DataError as error:
             self.issues.problem(location, f"image: {error}")
             return None
-        key = str(path)
-        if key not in self._images:
-            try:
-                self._images[key] = inspect_image(path, name=str(name).replace("\\", "/"))
-            except (DataError, OSError) as error:
-                self._images[key] = None
-                self.issues.problem(location, f"image: {error}")
-        if image_id is not None and image_id != self._image_ids.get(key):
-            if key in self._image_ids:
-                before = self._image_ids[key]
-                self.issues.problem(location, f"image_id {image_id!r:.40}: this picture had {before} before")
-            elif self._is_unused_id(location, "image_id", image_id):
-                self._image_ids[key] = image_id
-        return key if self._images[key] is not None else None
+        known = self._register.get("image", key)
+        if known is None:
+            found = self._inspected(location, key, name)
+            size = (found.height, found.width) if found else (0, 0)
+            known = self._register.first("image", key, (location, *size))
+            if self.keep:
+                self._images[key] = found
+        if image_id is not None:
+            self._set_image_id(location, key, image_id)
+        return key if known[1] else None
+
+    def _place(self, base: Path | str, name: Any) -> str:
+        """Returns the path or address of a file that is named from a folder or its address."""
+        if is_address(name):
+            return str(name)
+        if isinstance(base, str):
+            return joined(base, name if isinstance(name, str) else "")
+        return str(path_within(base, name))
+
+    def _local(self, place: str) -> Path:
+        return self._files.local(place) if is_address(place) else Path(place)
+
+    def _inspected(self, location: Location, place: str, name: Any) -> CustomImage | None:
+        try:
+            shown = shown_name(place) if is_address(place) else str(name).replace("\\", "/")
+            return inspect_image(self._local(place), name=shown)
+        except (DataError, OSError) as error:
+            self.issues.problem(location, f"image: {error}")
+            return None
+
+    def _set_image_id(self, location: Location, image: str, image_id: Any) -> None:
+        before = self._register.get("id of image", image)
+        if before is not None:
+            if before[1] != image_id:
+                self.issues.problem(location, f"image_id {image_id!r:.40}: this picture had {before[1]} before")
+        elif self._is_unused_id(location, "image_id", image_id):
+            self._register.first("id of image", image, (location, image_id, 0))
+            if self.keep:
+                self._image_ids[image] = image_id
 
     def size(self, image: str) -> tuple[int, int]:
         """Returns the (height, width) of an image that was added."""
-        image_file = self._images[image]
-        return (image_file.height, image_file.width) if image_file else (0, 0)
+        known = self._register.get("image", image)
+        return (known[1], known[2]) if known else (0, 0)
 
     def read_mask(self, location: Location, image: str, value: Any) -> rle.RLE | None:
         """Returns the mask that `value` describes in any of the ways of the format, None if it cannot be used."""
-        image_file = self._images[image]
-        if image_file is None:
-            return None
-        height, width = image_file.height, image_file.width
+        height, width = self.size(image)
         try:
             if isinstance(value, str):
-                mask = read_mask_file(path_within(self.folder, value), height=height, width=width)
+                mask = read_mask_file(self._local(self._place(self.folder, value)), height=height, width=width)
             else:
                 mask = rle.from_segmentation(_as_segmentation(value), height=height, width=width)
         except DataError as error:
@@ -114,7 +144,7 @@ class DatasetBuilder:
         number: Any = None,
         crowd: bool = False,
     ) -> int:
-        """Adds an instance of an image and returns its index.
+        """Adds an instance of an image and returns its index, or another number of its own where none is kept.
 
         Args:
             location: Where the file names it.
@@ -128,6 +158,8 @@ class DatasetBuilder:
         if not isinstance(category, str) or not category.strip():
             self.issues.problem(location, f"category: expected a text, got {category!r:.60}")
             category = DEFAULT_CATEGORY
+        if not self.keep:
+            return number_of(f"{category.strip()}\0{mask['counts']}")
         category_id = self._categories.setdefault(category.strip(), len(self._categories) + 1)
         known = (image, category_id, mask["counts"])
         if number is None and known in self._mask_numbers:
@@ -156,17 +188,20 @@ class DatasetBuilder:
         number = entry.get("id")
         if number is not None and not self._is_unused_id(location, "id", number):
             number = None
-        self._targets.append(
-            _Target(
-                location=location,
-                image=image or "",
-                annotations=tuple(annotations),
-                texts=texts,
-                split=self._split(location, entry),
-                abilities=self._ability_names(location, entry, "abilities"),
-                number=number,
-            )
+        target = Target(
+            location=location,
+            image=image or "",
+            annotations=tuple(annotations),
+            texts=texts,
+            split=self._split(location, entry),
+            abilities=self._ability_names(location, entry, "abilities"),
+            number=number,
         )
+        self._comparisons.add(target)
+        if self.keep:
+            self._targets.append(target)
+        elif image is not None:
+            self._comparisons.count(target)
 
     def _split(self, location: Location, entry: Mapping[str, Any]) -> str | None:
         """Returns the split that `entry` names, None if it names none that can be used."""
@@ -214,10 +249,11 @@ class DatasetBuilder:
         """Returns whether `number` is an id that no entry of the same list has had before."""
         if not self._is_number(location, key, number):
             return False
-        before = self._numbers.setdefault(key, {}).setdefault(number, location)
-        if before is not location:
-            self.issues.problem(location, f"{key} {number} is taken already, by {before}")
-        return before is location
+        row = (location, 0, 0)
+        before = self._register.first(key, str(number), row)
+        if before is not row:
+            self.issues.problem(location, f"{key} {number} is taken already, by {before[0]}")
+        return before is row
 
     def build(self, *, name: str, shares: Mapping[str, float], seed: int) -> Dataset | None:
         """Returns the dataset, None if there are problems; `issues` then include those of the file as a whole.
@@ -227,17 +263,13 @@ class DatasetBuilder:
             shares: Split -> its share of the images, used if no entry names a split.
             seed: Decides which image goes to which split.
         """
-        if not self._targets and not self.issues.problems:
-            self.issues.problem(Location(1), "there is no text, and so nothing to learn or to measure")
-        self._check_splits()
-        if self.issues.problems:
+        if not self._comparisons.finish(self.issues):
             return None
-        self._warn_of_ambiguous_texts()
         used = sorted({target.image for target in self._targets})
         given = any(target.split is not None for target in self._targets)
         split_of = {} if given else splits.assign_splits(used, shares=shares, seed=seed)
-        for split in shares.keys() - split_of.values() if split_of else ():
-            self.issues.warn(Location(1), f"no picture falls to split {split}: {len(used)} are too few for its share")
+        if not given:
+            warn_of_empty_splits(self.issues, len(used), shares.keys() - split_of.values())
         ids = _numbered(used, self._image_ids)
         annotation_ids = _numbered(range(len(self._annotations)), self._annotation_ids)
         return Dataset(
@@ -278,34 +310,11 @@ class DatasetBuilder:
                 ),
             )
 
-    def _check_splits(self) -> None:
-        without = [target for target in self._targets if target.split is None]
-        if len(without) == len(self._targets):
-            return
-        for target in without:
-            self.issues.problem(target.location, "no split, though others have one; give all of them one, or none")
-        first: dict[str, _Target] = {}
-        reported = set()
-        for target in self._targets:
-            before = first.setdefault(target.image, target)
-            if before.split != target.split and target.image not in reported:
-                reported.add(target.image)
-                self.issues.warn(
-                    target.location,
-                    f"its picture is in split {target.split}, and in {before.split} by {before.location}: "
-                    f"what is tested has been trained on",
-                )
-
-    def _warn_of_ambiguous_texts(self) -> None:
-        """Warns of texts that one image has for two targets: no model can answer both."""
-        first: dict[tuple[str, str], _Target] = {}
-        for target in self._targets:
-            for text in target.texts:
-                before = first.setdefault((target.image, " ".join(words_of(text))), target)
-                if before.annotations != target.annotations:
-                    self.issues.warn(
-                        target.location, f"the text {text!r:.60} has another target in this picture ({before.location})"
-                    )
+    def counts(self, *, shares: Mapping[str, float], seed: int) -> Mapping[str, Mapping[str, int]] | None:
+        """Returns what `Dataset.counts` of a checked file would, None if there are problems; see `build`."""
+        if not self._comparisons.finish(self.issues):
+            return None
+        return self._comparisons.counts(self.issues, shares=shares, seed=seed)
 
 
 def _numbered(keys: Iterable[Key], given: Mapping[Key, int]) -> dict[Key, int]:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from risctl.data.datasets.custom.issues import Issues, Location
 from risctl.data.json_scan import Scanner
 from risctl.errors import DataError
+
+LONGEST_LINE = 2**26
+"""Bytes of a line at most."""
+
+Progress = Callable[[int, int | None], None]
+"""Called with (done, total or None)."""
+
+_MARK = b"\xef\xbb\xbf"
 
 Entry = tuple[Location, dict[str, Any]]
 """A place and the object that begins there."""
@@ -21,39 +30,79 @@ def read(path: Path) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    return data.removeprefix(b"\xef\xbb\xbf")
+    return data.removeprefix(_MARK)
 
 
-def is_document(path: Path, data: bytes) -> bool:
-    """Returns whether the file is one JSON document: by its suffix, else unless its first line is an entry."""
+def is_document(path: Path) -> bool:
+    """Returns whether the file is one JSON document: by its suffix, else unless its first line is an entry.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         return False
+    with _opened(path) as file:
+        first = b""
+        while not first.strip() and (line := file.readline(LONGEST_LINE)):
+            first = line.removeprefix(_MARK)
     try:
-        first = json.loads(data.lstrip().split(b"\n", 1)[0])
+        value = json.loads(first)
     except (ValueError, RecursionError):
         return True
-    return not isinstance(first, dict) or "image" not in first
+    return not isinstance(value, dict) or not {"image", "file_name"} & value.keys() or "images" in value
 
 
-def lines(data: bytes, issues: Issues) -> Iterator[Entry]:
-    """Yields the objects of JSON Lines; other lines are reported, empty ones skipped."""
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        location = Location(number)
-        try:
-            entry = json.loads(line.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            issues.problem(location, f"not UTF-8 text (at byte {error.start + 1}); save the file as UTF-8")
-        except json.JSONDecodeError as error:
-            issues.problem(location, f"not valid JSON: {error.msg} (at character {error.colno})")
-        except (ValueError, RecursionError) as error:
-            issues.problem(location, f"not valid JSON: {error}")
-        else:
-            if isinstance(entry, dict):
+def lines(path: Path, issues: Issues, *, progress: Progress | None = None) -> Iterator[Entry]:
+    """Yields the objects of JSON Lines, one line in memory at a time; other lines are reported, empty ones skipped.
+
+    Args:
+        path: The file.
+        issues: What is wrong with lines is added here.
+        progress: Called with the bytes that are read and those that there are.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    with _opened(path) as file:
+        length = os.fstat(file.fileno()).st_size
+        number = 0
+        while line := file.readline(LONGEST_LINE + 1):
+            number += 1
+            location = Location(number)
+            if len(line) > LONGEST_LINE:
+                issues.problem(location, f"is longer than {LONGEST_LINE:,} bytes; the rest of the file is not read")
+                return
+            if number == 1:
+                line = line.removeprefix(_MARK)
+            entry = _entry(line.rstrip(b"\n"), location, issues) if line.strip() else None
+            if entry is not None:
                 yield location, entry
-            else:
-                issues.problem(location, f"expected an object in braces, got {_short(entry)}")
+            if progress:
+                progress(file.tell(), length)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _entry(line: bytes, location: Location, issues: Issues) -> dict[str, Any] | None:
+    """Returns the object of a line; None, and a problem, if it is none."""
+    try:
+        entry = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        issues.problem(location, f"not UTF-8 text (at byte {error.start + 1}); save the file as UTF-8")
+    except json.JSONDecodeError as error:
+        issues.problem(location, f"not valid JSON: {error.msg} (at character {error.colno})")
+    except (ValueError, RecursionError) as error:
+        issues.problem(location, f"not valid JSON: {error}")
+    else:
+        if isinstance(entry, dict):
+            return entry
+        issues.problem(location, f"expected an object in braces, got {_short(entry)}")
+    return None
 
 
 def document(data: bytes, issues: Issues) -> dict[str, list[Entry]]:

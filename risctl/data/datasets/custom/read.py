@@ -6,14 +6,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from risctl.data.datasets.custom import entries
 from risctl.data.datasets.custom.builder import DatasetBuilder
 from risctl.data.datasets.custom.issues import Issue, Location
 from risctl.data.datasets.custom.read_format import COCO, images_of, read_format, recognised
+from risctl.data.datasets.custom.register import DiskRegister, MemoryRegister, Register
+from risctl.data.datasets.custom.table import SUFFIXES, rows, table_of
+from risctl.data.download.addresses import AddressedFiles, parent_of
 from risctl.data.formats.registry import READERS
 from risctl.data.records import Dataset
 from risctl.errors import DataError, UsageError, unknown_name
+from risctl.network.largest import largest_download
 
 Progress = Callable[[int, int | None], None]
 """Called with (done, total or None)."""
@@ -21,7 +26,9 @@ Progress = Callable[[int, int | None], None]
 SHARES: Mapping[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
 FORMS = (COCO, *READERS)
 """The formats of annotation tools that are read, beside JSON Lines."""
-LINE_KEYS = ("image", "text", "texts", "mask", "split", "category", "abilities", "id", "image_id")
+REMOTE = Path("data/remote")
+"""The folder that files of addresses are fetched into, unless another is named."""
+LINE_KEYS = ("image", "text", "texts", "mask", "box", "split", "category", "abilities", "id", "image_id")
 DOCUMENT_KEYS = {
     "images": ("id", "file_name", "height", "width", "split"),
     "categories": ("id", "name", "supercategory"),
@@ -38,35 +45,54 @@ _MAX_REPORTED = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedFile:
-    """A checked file: its dataset, None if there are problems, and its problems and warnings by line."""
+    """A checked file.
 
-    path: Path
+    Attributes:
+        path: The file or folder, or its address.
+        dataset: What it holds, None if there are problems, or if it was only checked.
+        counts: Images, refs and sentences by split; empty if there are problems.
+        problems: What must be repaired, by line, the first `MOST_KEPT`.
+        warnings: What is probably not intended, likewise.
+        problem_count: How many problems there are.
+        warning_count: How many warnings there are.
+    """
+
+    path: Path | str
     dataset: Dataset | None
+    counts: Mapping[str, Mapping[str, int]]
     problems: tuple[Issue, ...]
     warnings: tuple[Issue, ...]
+    problem_count: int
+    warning_count: int
 
 
 def check_custom(
-    path: Path,
+    path: Path | str,
     *,
-    images: Path | None = None,
+    images: Path | str | None = None,
     name: str | None = None,
     shares: Mapping[str, float] = SHARES,
     seed: int = 0,
     form: str | None = None,
+    remote: Path = REMOTE,
+    keep: bool = True,
     progress: Progress | None = None,
 ) -> CheckedFile:
-    """Reads a file or an annotation tool's folder, with all images and masks that it names.
+    """Reads a file, a table or an annotation tool's folder, with all images and masks that it names.
 
     Args:
-        path: The file, JSON Lines or COCO-style JSON, or a file or folder of one of `FORMS`.
-        images: The folder that image paths start from, None for the file's own; of the formats of annotation tools, for
-            `images/` beside or within the folder.
+        path: JSON Lines, COCO-style JSON, a table (CSV, TSV, parquet) or its folder, or a file or folder of one of
+            `FORMS`; or the address of a file, such as "s3://bucket/cups.csv".
+        images: The folder, or the address of one, that image paths start from; None for the file's own; of the formats
+            of annotation tools, for `images/` beside or within the folder.
         name: The name of the dataset, None for the file's.
         shares: Split -> its share of the images, if the file names no split.
         seed: Decides which image goes to which split.
         form: One of `FORMS`; None recognises it by its files.
-        progress: Called with (done, total or None) entries.
+        remote: The folder that files of addresses are fetched into.
+        keep: Whether the dataset is built. If not, JSON Lines and tables of any length are checked in the same memory;
+            what must be compared between lines is kept in a temporary file.
+        progress: Called with (done, total or None) of lines or bytes.
 
     Returns:
         The dataset, or everything that is wrong with the file.
@@ -74,30 +100,66 @@ def check_custom(
     Raises:
         UsageError: The format is unknown.
         DataError: The file cannot be read at all.
+        MachineError: A package that reads the table or an address is not installed.
     """
-    if images is not None and not images.is_dir():
+    if isinstance(images, Path) and not images.is_dir():
         raise DataError(f"{images} is not a folder; give the one that the picture paths start from")
     if form is not None and form not in FORMS:
         raise UsageError(unknown_name("format", form, FORMS))
-    kind = form or recognised(path)
-    if kind is None:
-        builder = DatasetBuilder(folder=path.parent, images=images or path.parent)
-        data = entries.read(path)
-        if entries.is_document(path, data):
-            _read_document(data, builder, progress)
-        else:
-            _read_lines(data, builder, progress)
+    files = AddressedFiles(remote)
+    folder: Path | str
+    if isinstance(path, str):
+        file, folder = files.local(path, max_bytes=largest_download()), parent_of(path)
     else:
-        builder = DatasetBuilder(folder=path.parent, images=images_of(path, images))
-        if kind == COCO:
-            _read_document(entries.read(path / "instances.json" if path.is_dir() else path), builder, progress)
+        file, folder = path, path if path.is_dir() else path.parent
+        file = table_of(path) or path
+    kind = form or (None if file.suffix.lower() in SUFFIXES else recognised(file))
+    register: Register = MemoryRegister() if keep or kind is not None else DiskRegister()
+    try:
+        builder = DatasetBuilder(
+            folder=folder,
+            images=images or (folder if kind is None or isinstance(folder, str) else images_of(file, None)),
+            files=files,
+            register=register,
+            keep=keep or kind is not None,
+        )
+        _read(file, kind, builder, progress)
+        stem = Path(urlsplit(path).path).stem if isinstance(path, str) else path.stem
+        dataset: Dataset | None = None
+        counts: Mapping[str, Mapping[str, int]] | None = None
+        if builder.keep:
+            dataset = builder.build(name=name or stem, shares=shares, seed=seed)
+            counts = dataset.counts() if dataset else None
         else:
-            read_format(path, READERS[kind], builder, progress=progress)
-    dataset = builder.build(name=name or path.stem, shares=shares, seed=seed)
+            counts = builder.counts(shares=shares, seed=seed)
+    finally:
+        register.close()
+    issues = builder.issues
     problems, warnings = (
-        tuple(sorted(found, key=lambda one: one.line)) for found in (builder.issues.problems, builder.issues.warnings)
+        tuple(sorted(found, key=lambda one: one.line)) for found in (issues.problems, issues.warnings)
     )
-    return CheckedFile(path=path, dataset=dataset, problems=problems, warnings=warnings)
+    return CheckedFile(
+        path=path,
+        dataset=dataset if keep else None,
+        counts=counts or {},
+        problems=problems,
+        warnings=warnings,
+        problem_count=issues.problem_count,
+        warning_count=issues.warning_count,
+    )
+
+
+def _read(file: Path, kind: str | None, builder: DatasetBuilder, progress: Progress | None) -> None:
+    if kind == COCO:
+        _read_document(entries.read(file / "instances.json" if file.is_dir() else file), builder, progress)
+    elif kind is not None:
+        read_format(file, READERS[kind], builder, progress=progress)
+    elif file.suffix.lower() in SUFFIXES:
+        _read_entries(rows(file, builder.issues, progress=progress), builder)
+    elif entries.is_document(file):
+        _read_document(entries.read(file), builder, progress)
+    else:
+        _read_entries(entries.lines(file, builder.issues, progress=progress), builder)
 
 
 def _attributes(entry: Mapping[str, Any]) -> list[Any]:
@@ -115,19 +177,23 @@ def refusal(checked: CheckedFile) -> DataError:
     """Returns the error that names the first few problems of a file, by line."""
     path, problems = checked.path, checked.problems
     reported = "; ".join(f"line {problem.line}: {problem.message}" for problem in problems[:_MAX_REPORTED])
-    more = f"; and {len(problems) - _MAX_REPORTED:,} more" if len(problems) > _MAX_REPORTED else ""
+    left = checked.problem_count - min(len(problems), _MAX_REPORTED)
+    more = f"; and {left:,} more" if left else ""
     return DataError(f"{path}: {reported}{more}. See all with `risctl data check {path}`")
 
 
-def _read_lines(data: bytes, builder: DatasetBuilder, progress: Progress | None) -> None:
-    total = data.count(b"\n") + 1
-    for location, entry in entries.lines(data, builder.issues):
+def _read_entries(found: Iterable[entries.Entry], builder: DatasetBuilder) -> None:
+    for location, entry in found:
+        if "file_name" in entry and "image" not in entry:
+            entry["image"] = entry.pop("file_name")
         builder.issues.keys(location, entry, LINE_KEYS)
         if "image" not in entry:
             builder.issues.problem(location, "has no image")
             image = None
         else:
             image = builder.add_image(location, entry["image"], image_id=entry.get("image_id"))
+        if entry.get("box") is not None:
+            _box_to_mask(location, entry, builder)
         if "mask" not in entry:
             builder.issues.problem(location, "has no mask; for a text about nothing in the picture write null")
         numbers: list[int] = []
@@ -136,8 +202,25 @@ def _read_lines(data: bytes, builder: DatasetBuilder, progress: Progress | None)
             if mask is not None:
                 numbers.append(builder.add_annotation(location, image, mask, category=entry.get("category")))
         builder.add_target(location, image, entry, annotations=numbers)
-        if progress:
-            progress(location.line, total)
+
+
+def _box_to_mask(location: Location, entry: dict[str, Any], builder: DatasetBuilder) -> None:
+    """Puts the rectangle of a box into the place of the mask."""
+    box = entry["box"]
+    if entry.get("mask") is not None:
+        builder.issues.problem(location, "has both mask and box; keep one")
+        return
+    entry["mask"] = None
+    if (
+        not isinstance(box, list)
+        or len(box) != 4
+        or not all(isinstance(side, int | float) and not isinstance(side, bool) for side in box)
+        or min(box[2:]) <= 0
+    ):
+        builder.issues.problem(location, f"box: expected x, y, width, height in pixels, got {box!r:.60}")
+        return
+    x, y, width, height = box
+    entry["mask"] = [[x, y, x + width, y, x + width, y + height, x, y + height]]
 
 
 def _read_document(data: bytes, builder: DatasetBuilder, progress: Progress | None) -> None:

@@ -84,7 +84,7 @@ def read_format(
     path: Path, reader: Reader, builder: DatasetBuilder, *, progress: Callable[[int, int | None], None] | None
 ) -> None:
     """Adds the objects of a file or folder to `builder`, problems to its issues."""
-    for done, found in enumerate(reader(path, builder.images), start=1):
+    for done, found in enumerate(reader(path, Path(builder.images)), start=1):
         location = Location(found.line, found.file)
         if isinstance(found, FoundProblem):
             builder.issues.problem(location, found.message)
