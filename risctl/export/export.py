@@ -19,7 +19,7 @@ from risctl.errors import UsageError, unknown_name
 from risctl.export import check
 from risctl.export.formats import SUFFIXES, described, require_onnx, runner, write_onnx, write_pt2, write_torchscript
 from risctl.export.precision import PRECISIONS, store_in_half
-from risctl.export.trace import Traced, trace
+from risctl.export.trace import Traced, first_line, trace
 from risctl.metrics.protocols import get_protocol
 from risctl.runtime.manifest import ANSWER, ENCODE, FORMAT, MANIFEST, VERSION, VOCABULARY
 
@@ -82,7 +82,13 @@ def export_model(
         for file in files.values():
             store_in_half(folder / file)
     runs = {name: runner(folder / files[name], format_name, inputs=names[name]) for name in files}
-    found = check.check(system, runs[ENCODE], runs[ANSWER], images=images)
+    try:
+        found = check.check(system, runs[ENCODE], runs[ANSWER], images=images)
+    except Exception as error:  # whatever an engine says of inputs that its graph does not take
+        raise UsageError(
+            f"{loaded.recipe.name} cannot be exported: the graph does not take images of every size: "
+            f"{first_line(error)}"
+        ) from error
     if precision == "fp32":
         check.raise_if_different(found, name=loaded.recipe.name)
     (folder / VOCABULARY).write_text(json.dumps(loaded.vocabulary.to_list(), ensure_ascii=False), encoding="utf-8")

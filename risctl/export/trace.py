@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from risctl.systems.exportable import Exportable, Graphs
 
 # Images and expressions that a graph takes at once, at most; torch.export wants a bound.
 MOST_IMAGES, MOST_EXPRESSIONS = 256, 1024
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +111,10 @@ def _traced(module: nn.Module, inputs: tuple[Any, ...], shapes: tuple[Any, ...],
 
 
 def first_line(error: BaseException) -> str:
-    """Returns the first line of an error's text that says anything, shortened."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """Returns the first line of what an error comes from, shortened and without a terminal's colours."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in _COLOURS.sub("", str(error)).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
 
 

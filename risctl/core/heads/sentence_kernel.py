@@ -38,9 +38,13 @@ class SentenceKernelHead(nn.Module):
         # The 1x1 convolution before it is a part of the kernel: it costs a matrix, not a matrix a pixel.
         joined = torch.einsum("bokl,oi->bikl", kernel, self.pixels.weight[:, :, 0, 0]).to(pixels.dtype)
         batch, channels, height, width = pixels.shape
-        logits = functional.conv2d(
-            pixels.reshape(1, batch * channels, height, width), joined, padding=_KERNEL // 2, groups=batch
-        )
+        if torch.compiler.is_compiling():  # ONNX's convolution has a fixed number of groups
+            columns = functional.unfold(pixels, _KERNEL, padding=_KERNEL // 2)
+            logits = (joined.flatten(1)[:, None] @ columns).view(1, batch, height, width)
+        else:
+            logits = functional.conv2d(
+                pixels.reshape(1, batch * channels, height, width), joined, padding=_KERNEL // 2, groups=batch
+            )
         # Its shift is the same at all pixels, but missing beyond the map.
         shift = torch.einsum("bokl,o->bkl", kernel, self.pixels.bias)[:, None]
         inside = functional.conv2d(shift.new_ones(1, 1, height, width), shift, padding=_KERNEL // 2)
