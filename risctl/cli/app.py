@@ -61,6 +61,16 @@ SUBCOMMANDS = {
         panel=WORKFLOW,
     ),
     "train": Subcommand(module="risctl.cli.train.command", help="Train a model from a recipe.", panel=WORKFLOW),
+    "sweep": Subcommand(
+        module="risctl.cli.sweep",
+        help="Train a recipe with each combination of values and several seeds; print one table.",
+        panel=WORKFLOW,
+    ),
+    "report": Subcommand(
+        module="risctl.cli.report",
+        help="Draw the learning curves of runs, or of all runs of a sweep, on one page.",
+        panel=WORKFLOW,
+    ),
     "eval": Subcommand(
         module="risctl.cli.eval.command",
         help="Evaluate a trained model: oIoU, mIoU and Pr@X with their protocol, counts and confidence intervals.",

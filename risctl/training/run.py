@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -101,6 +101,18 @@ class TrainingResult:
     best: BestEvaluation | None
     skipped: tuple[dict[str, Any], ...] = ()
     is_first: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the result as JSON values."""
+        return {
+            "run": str(self.run),
+            "checkpoint": str(self.checkpoint),
+            "steps": self.steps,
+            "seconds": round(self.seconds, 1),
+            "figures": self.figures,
+            "best": None if self.best is None else asdict(self.best),
+            "skipped": list(self.skipped),
+        }
 
 
 def train(recipe: Recipe, *, out: Path | None = None, **options: Unpack[TrainOptions]) -> TrainingResult:
@@ -205,19 +217,22 @@ def _run(
         finally:
             logger.close()
         logger.line(_closing(state, run))
-        checkpoint = run.best if run.best.exists() else run.last
+        result = TrainingResult(
+            run=run.path,
+            checkpoint=run.best if run.best.exists() else run.last,
+            steps=state.step,
+            seconds=state.seconds,
+            figures=state.figures,
+            best=state.best,
+            skipped=tuple(state.skipped),
+            is_first=is_first,
+        )
+        with failing_together():
+            if is_first:
+                run.note_result(result.to_json())
     if not continues:
         accelerator.end_training()
-    return TrainingResult(
-        run=run.path,
-        checkpoint=checkpoint,
-        steps=state.step,
-        seconds=state.seconds,
-        figures=state.figures,
-        best=state.best,
-        skipped=tuple(state.skipped),
-        is_first=is_first,
-    )
+    return result
 
 
 def _assemble(

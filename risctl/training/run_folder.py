@@ -5,6 +5,7 @@ command.txt        one line for each start of the run
 versions.json      of everything that computes, as of the last start
 metrics.jsonl      one JSON object a line: `kind` is `train` or `eval`
 log.txt            what was said
+result.json        what the run came to, once it has ended
 tensorboard/       where TensorBoard is installed
 last.safetensors   where a resume goes on
 previous.safetensors   the save before it, for when `last` is damaged; at first, the state before the first step
@@ -17,7 +18,7 @@ import contextlib
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib import metadata
@@ -48,6 +49,7 @@ class RunFolder:
         self.recipe_file = path / "recipe.yaml"
         self.metrics_file = path / "metrics.jsonl"
         self.log_file = path / "log.txt"
+        self.result_file = path / "result.json"
         self.best = path / BEST
         self.last = path / LAST
         self.previous = path / PREVIOUS
@@ -119,12 +121,21 @@ class RunFolder:
             raise MachineError(str(as_error(error, path))) from error
 
     def note_start(self, recipe: Recipe, command: str) -> None:
-        """Record how and with what the run is started or goes on."""
+        """Record how and with what the run is started or goes on; it has no result then."""
+        try:
+            self.result_file.unlink(missing_ok=True)
+        except OSError as error:
+            raise MachineError(str(as_error(error, self.result_file))) from error
         self._write_recipe(recipe)
         with self.appending(self.path / "command.txt") as file:
             file.write(f"{command}\n")
         with replacing(self.path / "versions.json") as file:
             file.write_text(json.dumps(versions(), indent=2) + "\n", encoding="utf-8")
+
+    def note_result(self, result: Mapping[str, Any]) -> None:
+        """Record what the run came to."""
+        with replacing(self.result_file) as file:
+            file.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
     def threads(self) -> int | None:
         """Returns how many threads the run's last start computed with, None if that is not known."""

@@ -96,10 +96,9 @@ def _run_stages(
         if is_first:
             last = RunFolder(run.path / f"{len(recipe.stages)}-{list(recipe.stages)[-1]}")
             _keep(recipe, run, source=last, build=options.get("build"))
-    accelerator.end_training()
     finished, images = run.best if run.best.exists() else run.last, tuple(skipped.values())
     if result is None:
-        return TrainingResult(
+        result = TrainingResult(
             run=run.path,
             checkpoint=finished,
             steps=steps,
@@ -109,8 +108,14 @@ def _run_stages(
             skipped=images,
             is_first=is_first,
         )
-    seconds = time.monotonic() - began
-    return replace(result, run=run.path, checkpoint=finished, steps=steps, seconds=seconds, skipped=images)
+    else:
+        seconds = time.monotonic() - began
+        result = replace(result, run=run.path, checkpoint=finished, steps=steps, seconds=seconds, skipped=images)
+    with failing_together():
+        if is_first:
+            run.note_result(result.to_json())
+    accelerator.end_training()
+    return result
 
 
 def _check_stages(recipe: Recipe, run: RunFolder) -> None:

@@ -210,8 +210,8 @@ def test_a_process_whose_pipes_are_closed_is_waited_for() -> None:
 
 
 def test_the_command_tells_what_was_skipped(store: Path, tmp_path: Path) -> None:
-    from risctl.cli.train.command import _result_data, _result_text
+    from risctl.cli.train.command import _result_text
 
     result = run(recipe_of(store, skip_corrupt=2, epochs=1, eval_every=None), tmp_path / "run")
-    assert json.loads(json.dumps(_result_data(result)))["skipped"] == list(result.skipped)
+    assert json.loads(json.dumps(result.to_json()))["skipped"] == list(result.skipped)
     assert _result_text(result).splitlines()[-1].startswith("2 images that could not be read skipped: image ")

@@ -94,7 +94,7 @@ def train_command(
             return
         result = _run(recipe, changes, out=out, resume=resume, device=device)
         if result.is_first:
-            console.result(_result_text(result), data=_result_data(result), as_json=as_json)
+            console.result(_result_text(result), data=result.to_json(), as_json=as_json)
 
 
 def _run(
@@ -186,19 +186,6 @@ def _result_text(result: TrainingResult) -> str:
 
     skipped = describe_skipped(result.skipped)
     return f"{result.run}{figure}" + (f"\n{skipped}" if skipped else "")
-
-
-def _result_data(result: TrainingResult) -> dict[str, Any]:
-    best = result.best
-    return {
-        "run": str(result.run),
-        "checkpoint": str(result.checkpoint),
-        "steps": result.steps,
-        "seconds": round(result.seconds, 1),
-        "figures": result.figures,
-        "best": None if best is None else {"figure": best.figure, "value": best.value, "step": best.step},
-        "skipped": list(result.skipped),
-    }
 
 
 def _with_folder(args: Sequence[str]) -> Iterator[str]:
