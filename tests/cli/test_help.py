@@ -191,7 +191,7 @@ def complete(line: str) -> list[str]:
 
 
 def test_shell_completion_offers_commands_options_and_recipes() -> None:
-    assert complete("risctl re") == ["recipes"]
+    assert complete("risctl rec") == ["recipes"]
     assert complete("risctl recipes val") == ["validate"]
     assert "--device" in complete("risctl train --d")
     assert complete("risctl train vlt-s") == ["vlt-scenes"]
