@@ -83,7 +83,7 @@ class Sweep:
 
         In this order a sweep that is stopped early has tried every combination.
         """
-        trials = []
+        trials: list[Trial] = []
         for seed, values in itertools.product(self.seeds, self.points):
             number = len(trials) + 1
             short = [f"{key.rpartition('.')[2]}={value}" for key, value in values.items()]
