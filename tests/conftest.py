@@ -27,10 +27,16 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("random" if config.option.markexpr == "random" else "derandomized")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if is_hypothesis_test(getattr(item, "obj", None)):
             item.add_marker("random")
+    # Slow tests run only where they are asked for: by a mark expression, or by their own names.
+    if not config.option.markexpr and not any("::" in argument for argument in config.args):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        if slow:
+            config.hook.pytest_deselected(items=slow)
+            items[:] = [item for item in items if not item.get_closest_marker("slow")]
 
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -52,6 +52,12 @@ class TestReferFormer(
     def recipe(self) -> Recipe:
         return recipe_of(SMALL)
 
+    @pytest.mark.slow
+    def test_it_is_exported_for_any_number_of_images_and_expressions(self, system: System) -> None:
+        """Its graph takes one size of input only, for which `risctl export` refuses it."""
+        with pytest.raises(AssertionError, match="Guard failed"):
+            super().test_it_is_exported_for_any_number_of_images_and_expressions(system)
+
     def stir(self, system: System) -> None:
         """The last layers of the box heads, and those that place and weigh the points, are zeros at first."""
         with torch.no_grad():
