@@ -59,7 +59,7 @@ def curve_chart(name: str, lines: Sequence[Line], *, logarithmic: bool = False) 
     for tick in ticks:
         at = f"{y(tick):.1f}"
         pieces.append(element("line", x1=_LEFT, y1=at, x2=_WIDTH - _RIGHT, y2=at, class_="grid"))
-        pieces.append(element("text", f"{tick:.4g}", x=_LEFT - 6, y=f"{y(tick) + 4:.1f}", class_="end"))
+        pieces.append(element("text", f"{tick:.6g}", x=_LEFT - 6, y=f"{y(tick) + 4:.1f}", class_="end"))
     for tick in _ticks(0, last, whole=True):
         if tick <= last:
             pieces.append(element("text", f"{tick:,.0f}", x=x(tick), y=_HEIGHT - 22, class_="mid"))
@@ -128,8 +128,8 @@ def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
 def _ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
     """Returns 3 to 7 round numbers from below `low` to above `high`."""
     if high <= low:
-        pad = abs(high) / 10 or 1.0
-        low, high = low - pad, high + pad
+        # One value alone: a scale around it, which does not leave its sign.
+        low, high = (min(low * 0.9, low * 1.1), max(low * 0.9, low * 1.1)) if low else (0.0, 1.0)
     rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from importlib import resources
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risctl.visualization.report.learning_curves import MAX_POINTS, Line, curve_chart, legend
+from risctl.visualization.report.learning_curves import MAX_POINTS, STYLES, Line, curve_chart, legend
 
 
 def line(*values: float, name: str = "run", style: int = 0) -> Line:
@@ -48,3 +49,13 @@ def test_names_of_runs_are_text() -> None:
     name = "<script>alert(1)</script>"
     for made in (curve_chart("loss", [line(1, 2, name=name)]), legend([(name, 3)])):
         assert "<script" not in made and "&lt;script&gt;" in made
+
+
+def test_every_style_of_a_line_is_one_of_the_page() -> None:
+    rules = (resources.files("risctl.visualization.report") / "page.css").read_text(encoding="utf-8").splitlines()
+    drawn = {rule.partition(" {")[2] for rule in rules if rule.startswith("svg .style")}
+    assert len(drawn) == STYLES - 1, "the first is the plain line; all others differ"
+
+
+def test_a_figure_that_stays_at_nothing_has_no_values_below() -> None:
+    assert "-1" not in re.findall(r">([-\d.]+)</text>", curve_chart("Pr@0.5", [line(0, 0, 0)]))
