@@ -60,12 +60,12 @@ def _all(comparison: Json) -> list[Markup]:
         f"Under each figure its difference from A's and the {text.interval_title(comparison)}; * the interval "
         "excludes 0."
     )
-    tables = [element("div", _table(("figure", *titles), figures, class_="figures"), class_="wide")]
+    tables = [element("div", _table(("figure", *titles), figures, numbers_from=1, class_="figures"), class_="wide")]
     if parts:
         heads = ("group", "samples", "figure", *titles)
         tables += [
             element("h3", "Breakdowns"),
-            element("div", _table(heads, parts, class_="sortable", id="parts-all"), class_="wide"),
+            element("div", _table(heads, parts, numbers_from=3, class_="sortable", id="parts-all"), class_="wide"),
         ]
     return [element("section", element("h2", "All runs"), element("p", note, class_="note"), *tables, id="all-runs")]
 
@@ -207,6 +207,12 @@ def _key(value: float | None) -> str:
     return "" if value is None else f"{value:.6f}"
 
 
-def _table(titles: Sequence[str], rows: Sequence[Markup], **attributes: str) -> Markup:
-    head = element("tr", *(element("th", title, scope="col") for title in titles))
+def _table(
+    titles: Sequence[str], rows: Sequence[Markup], *, numbers_from: int | None = None, **attributes: str
+) -> Markup:
+    """Returns a table; the titles from the place `numbers_from` on stand over numbers."""
+    classes = ["num" if numbers_from is not None and place >= numbers_from else None for place in range(len(titles))]
+    head = element(
+        "tr", *(element("th", title, scope="col", class_=class_) for title, class_ in zip(titles, classes, strict=True))
+    )
     return element("table", element("thead", head), element("tbody", *rows), **attributes)
