@@ -92,17 +92,12 @@ def sweep_command(
 
     A training that fails is named and the others go on; the exit code is then that of the first failure.
     """
-    from risctl.training.sweep import begin_sweep, job_lines, next_free_sweep, plan_sweep, sweep_points
+    from risctl.training.sweep import begin_sweep, job_lines, plan_sweep, sweep_points
     from risctl.training.sweep_runner import SweepRunner
 
     outputs = _claim(report, overwrite=overwrite)
     with console.quiet_if(quiet):
-        folder = out or Path()
-        sweep, first = plan_sweep(recipe, overrides=overrides or (), grid=grid or (), seeds=seeds, out=folder)
-        if out is None:
-            sweep, first = plan_sweep(
-                recipe, overrides=overrides or (), grid=grid or (), seeds=seeds, out=next_free_sweep(first.name)
-            )
+        sweep = plan_sweep(recipe, overrides=overrides or (), grid=grid or (), seeds=seeds, out=out)
         trials = sweep.trials()
         if print_jobs:
             lines = job_lines(sweep, device=device.value)

@@ -20,7 +20,6 @@ from risctl.errors import DataError, UsageError
 from risctl.files import replacing
 from risctl.json_text import parse_object
 from risctl.recipe.load import load_recipe
-from risctl.recipe.schema import Recipe
 from risctl.training.run_record import read_result
 
 MAX_TRIALS = 10_000
@@ -100,17 +99,15 @@ class Sweep:
         return ["train", self.recipe, *trial.overrides, "--out", str(trial.run), "--resume", *chosen]
 
 
-def plan_sweep(
-    recipe: str, *, overrides: Sequence[str], grid: Sequence[str], seeds: int, out: Path
-) -> tuple[Sweep, Recipe]:
-    """Returns the plan of a sweep, each of its recipes validated, and the recipe of its first trial.
+def plan_sweep(recipe: str, *, overrides: Sequence[str], grid: Sequence[str], seeds: int, out: Path | None) -> Sweep:
+    """Returns the plan of a sweep, each of its recipes validated.
 
     Args:
         recipe: The recipe's file or shipped name.
         overrides: Changes that all trials share.
         grid: `KEY=VALUE,VALUE` each; commas within brackets and quotes separate nothing.
         seeds: How many seeds each combination is trained with, counted from the recipe's own.
-        out: The folder of the sweep.
+        out: The folder of the sweep; None: the first free `sweeps/<recipe>-<n>`.
 
     Raises:
         UsageError: A part of the grid is no such text, names a key twice, or there are too many trials.
@@ -132,20 +129,21 @@ def plan_sweep(
     count = seeds * math.prod(map(len, axes.values()))
     if count > MAX_TRIALS:
         raise UsageError(f"{count:,} trials are too many; a sweep has at most {MAX_TRIALS:,}")
-    first = load_recipe(recipe, overrides).train.seed
+    base = load_recipe(recipe, overrides)
+    first = base.train.seed
     sweep = Sweep(
-        path=out,
+        path=out or _next_free(base.name),
         recipe=recipe,
         overrides=tuple(overrides),
         grid=tuple(axes.items()),
         seeds=tuple(range(first, first + seeds)),
     )
-    recipes = [load_recipe(recipe, trial.overrides) for trial in sweep.trials() if trial.seed == first]
-    return sweep, recipes[0]
+    for trial in sweep.trials()[: len(sweep.points)]:  # one seed of each combination
+        load_recipe(recipe, trial.overrides)
+    return sweep
 
 
-def next_free_sweep(name: str) -> Path:
-    """Returns the folder that the next sweep of the recipe `name` gets."""
+def _next_free(name: str) -> Path:
     number = 1
     while (Path("sweeps") / f"{name}-{number}").exists():
         number += 1

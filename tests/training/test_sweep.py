@@ -23,7 +23,7 @@ def recipe(tmp_path: Path) -> str:
 
 
 def planned(recipe: str, tmp_path: Path, *grid: str, seeds: int = 1, overrides: tuple[str, ...] = ()) -> Sweep:
-    return plan_sweep(recipe, overrides=overrides, grid=grid, seeds=seeds, out=tmp_path / "sweep")[0]
+    return plan_sweep(recipe, overrides=overrides, grid=grid, seeds=seeds, out=tmp_path / "sweep")
 
 
 def many(key: str, count: int) -> str:
@@ -86,7 +86,7 @@ def test_a_sweep_goes_on_with_the_same_plan_alone(recipe: str, tmp_path: Path) -
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("mine")
     with pytest.raises(UsageError, match="holds no sweep"):
-        begin_sweep(plan_sweep(recipe, overrides=(), grid=(), seeds=1, out=tmp_path / "other")[0])
+        begin_sweep(plan_sweep(recipe, overrides=(), grid=(), seeds=1, out=tmp_path / "other"))
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,9 @@ def dataset_command(dataset: "DatasetDescriptor") -> Callable[..., None]:
 
         if dataset.images is None and images is not None:
             options["images"] = images
+        if not dataset.split_by and split_by is not None:
+            # An option of the dataset's own: which ways there are depends on the table.
+            options["split_by"], split_by = split_by, None
         with console.quiet_if(quiet):
             name = dataset.store_name(split_by or next(iter(dataset.split_by), ""))
             out = check_output(out or data_root / name, overwrite=overwrite)

@@ -90,8 +90,8 @@ def test_a_benchmark_is_read_by_set_and_way(tmp_path: Path) -> None:
     assert read_refcoco_table(table, dataset="refcocog", images=images).split_by == "umd"
     with pytest.raises(DataError, match=r"nothing of refcoco\+ split by unc; it has refcoco_unc_testA"):
         read_refcoco_table(table, dataset="refcoco+", images=images)
-    with pytest.raises(UsageError, match="split by unc or google; got --way 'umd'"):
-        read_refcoco_table(table, way="umd", images=images)
+    with pytest.raises(UsageError, match="split by unc or google; got --split-by 'umd'"):
+        read_refcoco_table(table, split_by="umd", images=images)
 
 
 def test_the_command_compares_with_the_counts_of_the_published_set(tmp_path: Path) -> None:

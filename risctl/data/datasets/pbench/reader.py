@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from risctl.data.datasets.image_buffer import ImageBuffer
-from risctl.data.datasets.refcoco_tables.files import columns_of, table_files
+from risctl.data.datasets.parquet_tables import files_with_columns
 from risctl.data.download.hub_tables import rows_of_tables
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.errors import DataError
@@ -34,10 +34,7 @@ def read_pbench(source: Path, *, progress: Callable[[int, int | None], None] | N
         DataError: It is no such table, or a row is broken.
         MachineError: The table cannot be had, or pyarrow is not installed.
     """
-    files = table_files(source)
-    lacking = set(_COLUMNS) - columns_of(files)
-    if lacking:
-        raise DataError(f"{source} is not PBench: it has no column {min(lacking)}")
+    files = files_with_columns(source, _COLUMNS, name="PBench")
     images = ImageBuffer()
     annotations: dict[int, Annotation] = {}
     records: list[Record] = []

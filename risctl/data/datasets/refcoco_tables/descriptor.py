@@ -42,9 +42,9 @@ REFCOCO_TABLE = DatasetDescriptor(
             metavar="refcoco|refcoco+|refcocog",
         ),
         DatasetOption(
-            name="way",
+            name="split_by",
             type=str,
-            help="The way of splitting, of a table with several: unc, umd or google; default: the usual one.",
+            help="The way of splitting, of a table with several; default: the usual one.",
             metavar="unc|umd|google",
         ),
     ),

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from risctl.data.datasets.coco_instances import Progress, instances_of
+from risctl.data.datasets.parquet_tables import columns_of, table_files
 from risctl.data.datasets.problems import OnMissing, Problems
-from risctl.data.datasets.refcoco_tables.files import columns_of, table_files
 from risctl.data.datasets.refer.layout import SPLIT_BY
 from risctl.data.datasets.refer.reader import dataset_of
 from risctl.data.datasets.refer.refs import refs_of
@@ -27,7 +27,9 @@ SETS = ("refcoco", "refcoco+", "refcocog")
 _OF_REFS = {"ref_id", "raw_anns", "raw_image_info", "sentences"}
 _OF_IMAGES = {"ref_list", "image_info"}
 _OF_CAPTIONING = {"question_id", "answer", "segmentation"}
-_FILE = re.compile(r"(?P<set>refcoco\+|refcoco_?plus|refcocog|refcoco)_(?P<way>unc|umd|google)_(?P<split>[A-Za-z]+)")
+_FILE = re.compile(
+    r"(?P<set>refcoco\+|refcoco_?plus|refcocog|refcoco)_(?P<split_by>unc|umd|google)_(?P<split>[A-Za-z]+)"
+)
 _SPLITS = {"validation": "val"}
 
 
@@ -35,7 +37,7 @@ def read_refcoco_table(
     source: Path,
     *,
     dataset: str | None = None,
-    way: str | None = None,
+    split_by: str | None = None,
     images: Path | None = None,
     on_missing: OnMissing = "refuse",
     progress: Progress | None = None,
@@ -45,14 +47,14 @@ def read_refcoco_table(
     Args:
         source: A parquet file, a folder with such, or the table's name on the hub.
         dataset: One of `SETS`; None: what the name of the table says.
-        way: The way of splitting; None for the usual one.
+        split_by: The way of splitting; None for the usual one.
         images: The folder of COCO train2014, looked for around `source` if None.
         on_missing: Whether refs whose image or annotation is missing are refused or left out.
         progress: Called with (done, total) annotations.
 
     Raises:
         DataError: It is no such table, or a part is missing.
-        UsageError: The set or the way is unknown.
+        UsageError: The set or the way of splitting is unknown.
         MachineError: The table cannot be had, or pyarrow is not installed.
     """
     if dataset is not None and dataset not in SETS:
@@ -61,12 +63,12 @@ def read_refcoco_table(
     columns = columns_of(files)
     if columns >= _OF_REFS:
         name = dataset or _named(source)
-        way = _way(name, way, known=SPLIT_BY[name][:1])
+        split_by = _split_by(name, split_by, known=SPLIT_BY[name][:1])
         refs, instances = refs_and_instances(files, str(source), name=name)
     elif columns >= _OF_IMAGES:
         name = dataset or "refcoco"
-        way = _way(name, way, known=SPLIT_BY[name])
-        refs, instances = _of_images(files, source, name=name, way=way)
+        split_by = _split_by(name, split_by, known=SPLIT_BY[name])
+        refs, instances = _of_images(files, source, name=name, split_by=split_by)
     elif columns >= _OF_CAPTIONING:
         raise DataError(
             f"{source} is a captioning benchmark: one polygon an object, so that masks lack parts, no sentence ids, "
@@ -80,7 +82,7 @@ def read_refcoco_table(
         refs_of(refs, source=str(source), generalised=False, problems=problems),
         instances_of(instances, source, problems),
         name=name,
-        split_by=way,
+        split_by=split_by,
         around=(source if source.is_dir() else source.parent,),
         images=images,
         on_missing=on_missing,
@@ -99,14 +101,14 @@ def _named(source: Path) -> str:
     raise UsageError(f"{source} does not say which set it is; name it with --dataset {'|'.join(SETS)}")
 
 
-def _way(name: str, way: str | None, *, known: Sequence[str]) -> str:
-    if way is not None and way not in known:
-        raise UsageError(f"the table of {name} is split by {' or '.join(known)}; got --way {way!r:.20}")
-    return way or known[0]
+def _split_by(name: str, chosen: str | None, *, known: Sequence[str]) -> str:
+    if chosen is not None and chosen not in known:
+        raise UsageError(f"the table of {name} is split by {' or '.join(known)}; got --split-by {chosen!r:.20}")
+    return chosen or known[0]
 
 
 def _of_images(
-    files: Sequence[Path], source: Path, *, name: str, way: str
+    files: Sequence[Path], source: Path, *, name: str, split_by: str
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     refs: dict[int, dict[str, Any]] = {}
     images: dict[int, dict[str, Any]] = {}
@@ -117,7 +119,7 @@ def _of_images(
         if match is None:
             raise DataError(f"{file}: expected a file named after set, way and split, such as refcoco_unc_testA")
         held.append(match[0])
-        if (_plain(match["set"]), match["way"]) != (name, way):
+        if (_plain(match["set"]), match["split_by"]) != (name, split_by):
             continue
         split = _SPLITS.get(match["split"], match["split"])
         try:
@@ -132,7 +134,7 @@ def _of_images(
         except (KeyError, TypeError, ValueError, OSError) as error:
             raise DataError(f"{file} is of another form than expected: {error!r:.200}") from error
     if not refs:
-        raise DataError(f"{source} has nothing of {name} split by {way}; it has {', '.join(sorted(set(held)))}")
+        raise DataError(f"{source} has nothing of {name} split by {split_by}; it has {', '.join(sorted(set(held)))}")
     return list(refs.values()), instances_content(str(source), images=images, annotations=annotations)
 
 

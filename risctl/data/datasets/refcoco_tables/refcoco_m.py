@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from risctl.data.datasets.image_buffer import ImageBuffer
-from risctl.data.datasets.refcoco_tables.files import columns_of, table_files
+from risctl.data.datasets.parquet_tables import files_with_columns
 from risctl.data.download.hub_tables import rows_of_tables
 from risctl.data.records import Annotation, Dataset, Expression, ImageRecord, Record
 from risctl.errors import DataError
@@ -30,10 +30,7 @@ def read_refcoco_m(source: Path, *, progress: Callable[[int, int | None], None] 
         DataError: It is no such table, or an entry is broken.
         MachineError: The table cannot be had, or pyarrow is not installed.
     """
-    files = table_files(source)
-    lacking = set(_COLUMNS) - columns_of(files)
-    if lacking:
-        raise DataError(f"{source} is not RefCOCO-M: it has no column {min(lacking)}")
+    files = files_with_columns(source, _COLUMNS, name="RefCOCO-M")
     images = ImageBuffer()
     annotations: dict[int, Annotation] = {}
     records: list[Record] = []

@@ -1,9 +1,9 @@
-"""Finds the files of a table, on the disk or on the hub, and tells by its columns what it is."""
+"""Finds the files of a parquet table, on the disk or on the hub, and its columns."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from risctl.data.download.hub import NotOnHubError, copies_from_hub
@@ -42,6 +42,15 @@ def table_files(source: Path) -> list[Path]:
             f"the table {name} cannot be had from the hub: {error}; put its parquet files into a folder and name it "
             "with --from"
         ) from error
+
+
+def files_with_columns(source: Path, columns: Collection[str], *, name: str) -> list[Path]:
+    """Returns the files of the table `name`. Raises as `table_files`, and `DataError` if a column is missing."""
+    files = table_files(source)
+    missing = set(columns) - columns_of(files)
+    if missing:
+        raise DataError(f"{source} is not {name}: it has no column {min(missing)}")
+    return files
 
 
 def columns_of(files: Sequence[Path]) -> frozenset[str]:
