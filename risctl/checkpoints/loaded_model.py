@@ -127,5 +127,8 @@ def resolve_checkpoint(model: str | Path | None) -> Path:
         raise CheckpointError(f"expected {BEST} or {LAST} in the run folder {path}; found neither")
     if not path.exists():
         hint = f"; did you mean {SHIPPED_NAME!r}?" if nearest(str(model), [SHIPPED_NAME]) else ""
-        raise CheckpointError(f"no run folder or checkpoint file at {path}{hint}; `risctl train` makes one")
+        raise CheckpointError(
+            f"no run folder or checkpoint file at {path}{hint}; `risctl train` makes one, `risctl models ls` "
+            "lists others"
+        )
     return path

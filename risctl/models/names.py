@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from risctl.errors import UsageError, unknown_name
+from risctl.errors import UsageError, nearest, unknown_name
 from risctl.models.registry import CHOOSER, GLOBAL_LOCAL, MODELS, OWN, VIDEO, WEIGHTS
 
 HUB = "hf:"
@@ -41,7 +41,8 @@ def parse_name(model: str | Path | None) -> ModelName | None:
             without `@REVISION`; a folder in Hugging Face's layout; or several of the latter, joined by "+".
 
     Raises:
-        UsageError: A part of a pipeline is unknown, or the name is put together wrongly.
+        UsageError: The name is nearly a known one, a part of a pipeline is unknown, or the name is put together
+            wrongly.
     """
     text = OWN if model is None else str(model)
     path = Path(text).expanduser()
@@ -54,6 +55,12 @@ def parse_name(model: str | Path | None) -> ModelName | None:
         return _pipeline(text, list(text.split("+")) if text != GLOBAL_LOCAL else ["clip"])
     parts = _split(text)
     if len(parts) == 1 and not text.startswith(HUB) and text not in WEIGHTS:
+        meant = None if "/" in text else nearest(text, (*MODELS, *WEIGHTS))
+        if meant not in (None, OWN):
+            raise UsageError(
+                f"no model, run folder or checkpoint file {text!r}; did you mean {meant!r}? `risctl models ls` "
+                "lists the names"
+            )
         return None
     return _pipeline(text, parts)
 

@@ -59,6 +59,7 @@ def test_hub_ids_folders_and_pipelines(tmp_path: Path, monkeypatch: pytest.Monke
     ("name", "told"),
     [
         ("owlv3+sam2", "unknown model 'owlv3'; did you mean 'owlv2'.* in 'owlv3\\+sam2'"),
+        ("clipsegg", "no model, run folder or checkpoint file 'clipsegg'; did you mean 'clipseg'"),
         ("owlv2+sam2+sam", "has 3 parts"),
         ("owlv2+chooser+sam2", "chooser comes last"),
         ("hf:one", "expected hf:OWNER/NAME"),
@@ -68,3 +69,8 @@ def test_hub_ids_folders_and_pipelines(tmp_path: Path, monkeypatch: pytest.Monke
 def test_wrong_names_are_told(name: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         parse_name(name)
+
+
+def test_a_path_that_is_not_there_is_read_as_one() -> None:
+    for path in ("runs/sam2", "./clipsegg", "weights.safetensors"):
+        assert parse_name(path) is None
