@@ -25,7 +25,8 @@ from risctl.evaluation.saved_rows import read_run
 from risctl.metrics.protocols import get_protocol
 from risctl.output_files import OutputFiles
 from risctl.recipe.load import load_recipe
-from risctl.training.run import train
+from risctl.training.run import resume, train
+from risctl.training.run_folder import RunFolder
 from risctl.visualization.comparison import as_text
 from risctl.visualization.report.comparison_page import as_page
 
@@ -44,14 +45,16 @@ def rows_of(name: str, given: argparse.Namespace) -> Path:
     if rows.is_file():
         return rows
     recipe, changes = SYSTEMS[name]
-    last = given.out / name / "last.safetensors"
-    if not last.is_file():
+    run = RunFolder(given.out / name)
+    if not run.last.is_file():
         train(
             load_recipe(recipe, [*changes, f"data.store={given.store}", *given.set]),
-            out=given.out / name,
+            out=run.path,
             device=given.device,
         )
-    loaded = load_checkpoint(last, given.device)
+    elif not run.result_file.is_file():  # interrupted: what it saved is not what is compared
+        resume(run.path, device=given.device)
+    loaded = load_checkpoint(run.last, given.device)
     with Store(given.store) as store:
         report = evaluate(
             loaded.system,
@@ -59,7 +62,7 @@ def rows_of(name: str, given: argparse.Namespace) -> Path:
             split="test",
             protocols=get_protocol("original").with_threshold(given.threshold),
             device=given.device,
-            checkpoint=sha256_of(last),
+            checkpoint=sha256_of(run.last),
         )
     report.write_rows(rows)
     return rows

@@ -43,3 +43,10 @@ def test_systems_are_trained_and_stand_on_one_page(
     assert 'id="run-C"' in page and "Ability: category" in page
     told = capsys.readouterr().out
     assert "all runs" in told and "by ability" in told and "scenes.html" in told
+
+    # A run without a result was interrupted: it goes on, before it is evaluated.
+    result = tmp_path / "out" / "lavt" / "result.json"
+    result.unlink()
+    (tmp_path / "out" / "lavt.jsonl").unlink()
+    _MODULE.main()
+    assert result.is_file() and (tmp_path / "out" / "lavt.jsonl").is_file()
