@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -30,7 +30,7 @@ class ModelSection(Section):
     """Base of every system's `model` section.
 
     A subclass declares `system: Literal["<its name>"]`, which tells the sections apart, and the sections `visual` and
-    `text` of its encoders.
+    `text` of its encoders, where it has encoders of its own.
 
     Attributes:
         protocol: The evaluation protocol of recipes that name none.
@@ -42,6 +42,10 @@ class ModelSection(Section):
         system: str
         visual: Any
         text: Any
+
+    def resolved(self) -> Self:
+        """Returns the section with what it needs of folders and the hub, apart from weights, its encoders' aside."""
+        return self
 
 
 def expand_home(value: str) -> str:

@@ -1,7 +1,8 @@
-"""`risctl models`: lists, shows, downloads, verifies and removes models by name."""
+"""`risctl models`: lists, shows, downloads, verifies, saves and removes models by name."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from risctl.models.names import ModelName
 
 app = typer.Typer(
-    help="List, show, download, verify and remove models by name.", no_args_is_help=True, rich_markup_mode="rich"
+    help="List, show, download, verify, save and remove models by name.", no_args_is_help=True, rich_markup_mode="rich"
 )
 
 NameArgument = Annotated[
@@ -105,6 +106,34 @@ def verify_model(name: NameArgument, as_json: JsonOption = False, quiet: QuietOp
         raise DataError(
             f"{', '.join(damaged)}: damaged; `risctl models rm {name} --yes`, then `risctl models pull {name}`"
         )
+
+
+@app.command("save", epilog="Example: risctl models save runs/mine --out models/mine")
+def save_model(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A run folder or checkpoint that a finetune recipe trained.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; it must not be there.")],
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a fine-tuned model as a folder that plain transformers opens, its adapters merged.
+
+    from_pretrained opens it, and so does --model. With adapters, these alone are in its folder adapter, in peft's form.
+    """
+    from risctl.checkpoints.loaded_model import load_checkpoint
+    from risctl.systems.transformers.save import save_folder
+
+    with console.quiet_if(quiet):
+        loaded = load_checkpoint(run)
+        files = save_folder(out, system=loaded.system, section=loaded.recipe.model, vocabulary=loaded.vocabulary)
+    lines = [f"{out}: {len(files)} files, {_bytes(sum(file.stat().st_size for file in files))}"]
+    console.result(lines, data={"folder": str(out), "files": [str(file) for file in files]}, as_json=as_json)
 
 
 @app.command("rm", epilog="Example: risctl models rm clipseg --yes")

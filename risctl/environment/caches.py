@@ -150,7 +150,7 @@ def _recipes_by_vectors() -> dict[str, list[str]]:
     """Returns the names of the shipped recipes that read each file of vectors."""
     found: dict[str, list[str]] = {}
     for name in shipped_recipes():
-        source = getattr(load_recipe(name).model.text, "vectors", None)
+        source = getattr(getattr(load_recipe(name).model, "text", None), "vectors", None)
         if source is not None:
             found.setdefault(Path(source).name, []).append(name)
     return found

@@ -17,6 +17,7 @@ from risctl.inference.predictor import Predictor
 from risctl.models.names import ModelName, images_only, parse_name
 from risctl.models.predictor import PromptedPredictor
 from risctl.models.registry import WEIGHTS
+from risctl.models.tuned import TunedRun, tuned_run
 from risctl.zeroshot.text_prompted import TextPromptedNetwork
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -240,7 +241,10 @@ def _global_local(source: str, *, device: torch.device, dtype: torch.dtype) -> T
     return Selected(predictor)
 
 
-def _pretrained(source: str, *, what: str, wanted: Any) -> Pretrained:
+def _pretrained(source: str, *, what: str, wanted: Any) -> Pretrained | TunedRun:
+    own = tuned_run(source)
+    if own is not None:
+        return own
     with told_about_terms(source):
         return Pretrained(source, what=what, kinds=None, wanted=wanted, option=_OPTION)
 

@@ -95,7 +95,7 @@ class Recipe(Section):
         return Recipe.model_validate(merged(values, {**changes, "name": f"{self.name}-{name}"}))
 
     def resolved(self) -> Recipe:
-        """Returns the recipe with the configurations of its transformers encoders, so that it needs no folder of them.
+        """Returns the recipe with the configurations of what it takes from transformers, so that it needs no folder of it.
 
         Raises:
             CheckpointError: A folder or hub id does not exist, or cannot be read.
@@ -104,7 +104,7 @@ class Recipe(Section):
         sections = {name: getattr(self.model, name, None) for name in ("visual", "text")}
         known = {name: one for name, one in sections.items() if isinstance(one, EncoderSection)}
         update = {name: section.resolved() for name, section in known.items()}
-        return self.model_copy(update={"model": self.model.model_copy(update=update)})
+        return self.model_copy(update={"model": self.model.resolved().model_copy(update=update)})
 
     def to_yaml(self) -> str:
         """Returns the recipe as YAML with every key written out; it parses to an equal recipe."""

@@ -123,6 +123,17 @@ class InstanceLearner(Protocol):
 
 
 @runtime_checkable
+class PhraseInstanceLearner(Protocol):
+    """Can be trained on each of the instances that an expression refers to, apart from their union.
+
+    Attributes:
+        learns_phrase_instances: Whether this one is.
+    """
+
+    learns_phrase_instances: bool
+
+
+@runtime_checkable
 class CategoryLearner(Protocol):
     """Learns the category of the referred object.
 

@@ -43,6 +43,10 @@ SYSTEMS: dict[str, SystemEntry] = {
     "rela": SystemEntry(config="risctl.systems.rela.config:ReLAModel", build="risctl.systems.rela.build:build_rela"),
     "cris": SystemEntry(config="risctl.systems.cris.config:CRISModel", build="risctl.systems.cris.build:build_cris"),
     "zsi": SystemEntry(config="risctl.systems.zsi.config:ZSIModel", build="risctl.systems.zsi.build:build_zsi"),
+    "transformers": SystemEntry(
+        config="risctl.systems.transformers.config:TransformersModel",
+        build="risctl.systems.transformers.build:build_transformers",
+    ),
     "mini": SystemEntry(config="risctl.systems.mini.config:MiniModel", build="risctl.systems.mini.build:build_mini"),
 }
 """The systems by name. A program may add its own entry; an installed package adds one through the entry-point group

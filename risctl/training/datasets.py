@@ -18,6 +18,7 @@ from risctl.data.loading.image_dataset import ReferringImageDataset, Resizable
 from risctl.data.loading.instance_dataset import InstanceDataset
 from risctl.data.loading.joint_dataset import JointDataset, held_back_files
 from risctl.data.loading.loader import EpochSampler
+from risctl.data.loading.phrase_instances import PhraseInstanceDataset
 from risctl.data.loading.published_polygons import PublishedPolygons
 from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store
@@ -29,7 +30,13 @@ from risctl.language.flips import SWAPS
 from risctl.recipe.data import AugmentSection
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
-from risctl.systems.protocols import CategoryLearner, InstanceLearner, WindowEncoder, takes_clips
+from risctl.systems.protocols import (
+    CategoryLearner,
+    InstanceLearner,
+    PhraseInstanceLearner,
+    WindowEncoder,
+    takes_clips,
+)
 from risctl.training.box_grounding_dataset import box_grounding_dataset
 
 TrainingDataset = ReferringImageDataset | JointDataset | BoxGroundingDataset
@@ -130,6 +137,13 @@ def _of_store(recipe: Recipe, store: Store, system: System) -> ReferringImageDat
         )
     options["augmentations"] = augmentations
     options["flip_text"] = SWAPS[augment.flip_text if augment else "words"]
+    if isinstance(system, PhraseInstanceLearner) and system.learns_phrase_instances:
+        if data.frames is not None or (augment and augment.crop):
+            raise UsageError(
+                f"data.frames and data.augment.crop do not go with this {recipe.model.system}, which is trained on the "
+                "instances of whole images: take them out"
+            )
+        return PhraseInstanceDataset(store, data.train_split, system.preprocess, **options)
     if data.frames is None:
         return ReferringImageDataset(store, data.train_split, system.preprocess, **options)
     dataset_class: type[ClipDataset] = ReferringVideoDataset if is_video_store(store) else PseudoClipDataset

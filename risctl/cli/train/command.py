@@ -145,8 +145,8 @@ def _print_dry_run(
         "store": resolved.data.store,
         **{f"also {number}": path for number, path in enumerate(resolved.data.also, start=1)},
         "init_weights": resolved.train.init_weights.checkpoint if resolved.train.init_weights else None,
-        "weights": resolved.model.visual.weights,
-        "vectors": getattr(resolved.model.text, "vectors", None),
+        "weights": getattr(getattr(resolved.model, "visual", None), "weights", None),
+        "vectors": getattr(getattr(resolved.model, "text", None), "vectors", None),
     }
     data = {"recipe": resolved.model_dump(mode="json"), **plan.to_json(), "paths": paths}
     console.result(_dry_run_text(resolved, plan, paths), data=data, as_json=as_json)

@@ -71,7 +71,7 @@ def match_costs(predicted: ClipPredictions, targets: ClipTargets, *, weights: Ma
     masks = predicted.masks.transpose(1, 2).flatten(2)  # (B, Q, T * h * w)
     volume = targets.masks.flatten(1)[:, None]
     mask = focal_loss(masks, volume.expand_as(masks)).mean(-1)
-    dice = -_dice_coefficient(masks.sigmoid(), volume)
+    dice = -dice_coefficient(masks.sigmoid(), volume)
     terms = {"class": classes, "box": boxes, "giou": giou, "mask": mask, "dice": dice}
     return torch.stack([weights[name] * value for name, value in terms.items()]).sum(0)
 
@@ -111,7 +111,7 @@ def clip_losses(
         "box": (boxes - targets.boxes).abs().sum() / count,
         "giou": (1 - generalised_box_iou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(targets.boxes))).sum() / count,
         "mask": focal_loss(masks, volume).mean(1).sum() / count,
-        "dice": (1 - _dice_coefficient(masks.sigmoid(), volume)).sum() / count,
+        "dice": (1 - dice_coefficient(masks.sigmoid(), volume)).sum() / count,
     }
 
 
@@ -160,6 +160,6 @@ def focal_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return (_ALPHA * labels + (1 - _ALPHA) * (1 - labels)) * entropy * (1 - right) ** _GAMMA
 
 
-def _dice_coefficient(probability: Tensor, labels: Tensor) -> Tensor:
+def dice_coefficient(probability: Tensor, labels: Tensor) -> Tensor:
     """Returns (2 |both| + 1) / (|first| + |second| + 1) over the last axis."""
     return (2 * (probability * labels).sum(-1) + 1) / (probability.sum(-1) + labels.sum(-1) + 1)
