@@ -95,7 +95,7 @@ class Recipe(Section):
         return Recipe.model_validate(merged(values, {**changes, "name": f"{self.name}-{name}"}))
 
     def resolved(self) -> Recipe:
-        """Returns the recipe with the configurations of what it takes from transformers, so that it needs no folder of it.
+        """Returns the recipe with the configurations of what it takes from transformers, so that it needs none of them.
 
         Raises:
             CheckpointError: A folder or hub id does not exist, or cannot be read.

@@ -22,7 +22,7 @@ class ClipSeg:
     min_score = None
 
     def unused(self, model: Any) -> tuple[str, ...]:
-        """Returns what CLIP compares images and texts by, and the image encoder's layers after the last that is read."""
+        """Returns what CLIP compares images and texts by, and the image encoder's layers after the last one read."""
         last, layers = max(model.extract_layers), len(model.clip.vision_model.encoder.layers)
         return (
             "clip.logit_scale",

@@ -32,9 +32,7 @@ class LoRASection(Section):
 class TransformersModel(ModelSection):
     """A model of transformers that answers phrases, fine-tuned: CLIPSeg, SAM 3, Grounding DINO, OWL-ViT, OWLv2."""
 
-    system: Literal["transformers"] = Field(
-        description="Name of the system, which decides the other keys of `model`."
-    )
+    system: Literal["transformers"] = Field(description="Name of the system, which decides the other keys of `model`.")
     name: str = Field(
         description="The model: `hf:` and a hub id OWNER/NAME (with @REVISION) or a folder in Hugging Face's layout.",
         min_length=1,

@@ -1,4 +1,4 @@
-"""Lists the families of transformers that can be fine-tuned. To add one: a class with `Family`'s methods, and a line."""
+"""Lists the families of transformers that can be fine-tuned: to add one, a class with `Family`'s methods and a line."""
 
 from __future__ import annotations
 
@@ -97,9 +97,7 @@ def entry_of(kind: str, *, source: str) -> FamilyEntry:
         CheckpointError: It cannot be fine-tuned; the message says which can.
     """
     if kind not in FAMILIES:
-        raise CheckpointError(
-            f"{source} holds a {kind}, which risctl cannot fine-tune; it can: {', '.join(FAMILIES)}"
-        )
+        raise CheckpointError(f"{source} holds a {kind}, which risctl cannot fine-tune; it can: {', '.join(FAMILIES)}")
     return FAMILIES[kind]
 
 

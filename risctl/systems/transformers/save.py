@@ -10,13 +10,13 @@ from risctl.data.download.pretrained import quietly
 from risctl.errors import UsageError
 from risctl.files import as_error
 from risctl.language.vocabulary import Vocabulary
+from risctl.section import ModelSection
 from risctl.systems.base import System
 from risctl.systems.transformers.build import adapted_layers
 from risctl.systems.transformers.config import TransformersModel
 from risctl.systems.transformers.folder import build_model, write_settings
 from risctl.systems.transformers.lora import save_adapters
 from risctl.systems.transformers.model import FineTuned
-from risctl.section import ModelSection
 
 ADAPTER = "adapter"
 """The folder of the adapters, in peft's form, within that of the model."""
@@ -62,9 +62,7 @@ def save_folder(out: Path, *, system: System, section: ModelSection, vocabulary:
             (made / ADAPTER).mkdir()
             plain = build_model(section.config or {}, source=section.source)
             layers = adapted_layers(section, system.family, plain)
-            save_adapters(
-                system.network, section.lora, layers=layers, source=section.source, folder=made / ADAPTER
-            )
+            save_adapters(system.network, section.lora, layers=layers, source=section.source, folder=made / ADAPTER)
         made.chmod(0o755)
         made.rename(out)
     except OSError as error:

@@ -13,8 +13,7 @@ import transformers
 from helpers.finetuned import FAMILIES, finetuned, section_of, tokens_of, write_model
 from PIL import Image
 
-from risctl.data.batch import collate
-from risctl.data.batch import Item
+from risctl.data.batch import Item, collate
 from risctl.errors import UsageError
 from risctl.systems.transformers.families import FAMILIES as ENTRIES
 from risctl.systems.transformers.model import FineTuned
@@ -92,9 +91,7 @@ def test_the_folder_opens_in_plain_transformers_and_gives_the_same(written: Writ
         save_folder(out, system=system, section=section, vocabulary=tokens_of(folder))
 
 
-def _check_adapters(
-    kind: str, base: Any, folder: Path, own: list[torch.Tensor], inputs: dict[str, Any]
-) -> None:
+def _check_adapters(kind: str, base: Any, folder: Path, own: list[torch.Tensor], inputs: dict[str, Any]) -> None:
     peft = pytest.importorskip("peft")
     if kind == "grounding-dino":
         base.get_input_embeddings = torch.nn.Module  # which this family does not name, and peft asks for
@@ -108,7 +105,5 @@ def test_only_models_of_transformers_are_written_so(tmp_path: Path) -> None:
 
     loaded = load_checkpoint("mini")
     with pytest.raises(UsageError, match="this is mini"):
-        save_folder(
-            tmp_path / "out", system=loaded.system, section=loaded.recipe.model, vocabulary=loaded.vocabulary
-        )
+        save_folder(tmp_path / "out", system=loaded.system, section=loaded.recipe.model, vocabulary=loaded.vocabulary)
     assert not (tmp_path / "out").exists()
