@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from risctl.models.registry import MODELS, WEIGHTS
+from risctl.systems.transformers.families import FAMILIES as TUNED
+from risctl.systems.transformers.families import family_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,4 +84,17 @@ def family_table() -> str:
     ]
     for one in FAMILIES:
         lines.append(f"| {one.title} | `{one.opened_by}` | {', '.join(one.tried)} | {', '.join(one.further) or '–'} |")
+    return "\n".join(lines)
+
+
+def finetune_table() -> str:
+    """Returns the table of what can be fine-tuned, as Markdown."""
+    by_recipe: dict[str, list[str]] = {}
+    for kind, entry in TUNED.items():
+        by_recipe.setdefault(entry.recipe, []).append(kind)
+    lines = ["| recipe | families | the run answers with |", "|---|---|---|"]
+    for recipe, kinds in by_recipe.items():
+        finds = family_of(kinds[0], source=kinds[0]).finds
+        answer = "masks" if finds == "masks" else "boxes: `RUN+sam2` segments them"
+        lines.append(f"| `{recipe}` | {', '.join(kinds)} | {answer} |")
     return "\n".join(lines)

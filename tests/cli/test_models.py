@@ -10,6 +10,7 @@ import pytest
 from helpers.colour_finder import made_store
 from helpers.command_line import Run
 from helpers.hub_cache import put, use_cache
+from helpers.tiny import tiny_store
 from helpers.tiny_finders import write_finder
 from helpers.tiny_prompted import write_prompted
 from PIL import Image
@@ -165,3 +166,20 @@ def test_the_api_takes_the_same_names(clipseg: Path, picture: Path) -> None:
     assert one.text == "the red cup" and other.mask.shape == (40, 60)
     [again] = model.predict_texts("a dog")
     assert np.allclose(again.probability, other.probability, atol=1e-4)
+
+
+def test_a_fine_tuned_run_is_saved_for_plain_transformers(risctl: Run, clipseg: Path, tmp_path: Path) -> None:
+    store = tiny_store(tmp_path)
+    run, out = tmp_path / "run", tmp_path / "plain"
+    trained = risctl(
+        "train", "finetune-clipseg", f"model.name=hf:{clipseg}", f"data.store={store}", "train.max_steps=1",
+        "data.batch_size=2", "data.workers=0", "train.eval_every=null", "--out", run, "--device", "cpu",
+    )  # fmt: skip
+    assert trained.code == 0, trained.err
+    saved = json.loads(risctl("models", "save", run, "--out", out, "--json").out)
+    assert saved["folder"] == str(out)
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {Path(file).name for file in saved["files"]}
+    again = risctl("models", "save", run, "--out", out)
+    assert (again.code, again.out) == (2, "") and "is there already" in again.err
+    shown = json.loads(risctl("models", "show", out, "--json").out)
+    assert shown["parts"][0]["task"] == "text → masks"

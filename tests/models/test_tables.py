@@ -7,7 +7,7 @@ from pathlib import Path
 from helpers.tiny_finders import KINDS
 
 import risctl
-from risctl.models.families import FAMILIES, family_table, model_table
+from risctl.models.families import FAMILIES, family_table, finetune_table, model_table
 
 DOCS = Path(risctl.__file__).resolve().parents[1] / "docs" / "models.md"
 
@@ -20,6 +20,7 @@ def _between(begin: str) -> str:
 def test_the_tables_are_generated() -> None:
     assert _between("named models") == model_table()
     assert _between("families") == family_table()
+    assert _between("fine-tuning") == finetune_table()
 
 
 def test_what_is_listed_as_tried_is_tried() -> None:

@@ -43,8 +43,8 @@ def _recipe(root: Path, store: Path, kind: str, *changes: str) -> Recipe:
         f"finetune-{kind}",
         [
             f"model.name=hf:{folder}", f"data.store={store}", "data.batch_size=2", "data.workers=0",
-            "optim.accumulate=1", "optim.warmup_steps=0", "~optim.schedule", "train.max_steps=4", "train.eval_every=1", "train.eval_limit=4",
-            "train.save_every=2", "train.precision=fp32", *changes,
+            "optim.accumulate=1", "optim.warmup_steps=0", "~optim.schedule", "train.max_steps=4",
+            "train.eval_every=1", "train.eval_limit=4", "train.save_every=2", "train.precision=fp32", *changes,
         ],
     )  # fmt: skip
 

@@ -67,21 +67,29 @@ class FamilyEntry:
     Attributes:
         family: Its family, as `module:class` of this package.
         opened_by: The class of transformers that opens it.
+        recipe: The shipped recipe that fine-tunes it, or one like it.
         reads: The class of transformers that reads its configuration; None: the class itself knows.
     """
 
     family: str
     opened_by: str
+    recipe: str
     reads: str | None = None
 
 
-_GROUNDING = FamilyEntry(family="grounding_dino:GroundingDino", opened_by="AutoModelForZeroShotObjectDetection")
-_OWL = FamilyEntry(family="owl:Owl", opened_by="AutoModelForZeroShotObjectDetection")
+_GROUNDING = FamilyEntry(
+    family="grounding_dino:GroundingDino",
+    opened_by="AutoModelForZeroShotObjectDetection",
+    recipe="finetune-grounding-dino",
+)
+_OWL = FamilyEntry(family="owl:Owl", opened_by="AutoModelForZeroShotObjectDetection", recipe="finetune-owlv2")
 FAMILIES: Mapping[str, FamilyEntry] = {
-    "clipseg": FamilyEntry(family="clipseg:ClipSeg", opened_by="CLIPSegForImageSegmentation"),
-    "sam3": FamilyEntry(family="sam3:Sam3", opened_by="Sam3Model"),
+    "clipseg": FamilyEntry(
+        family="clipseg:ClipSeg", opened_by="CLIPSegForImageSegmentation", recipe="finetune-clipseg"
+    ),
+    "sam3": FamilyEntry(family="sam3:Sam3", opened_by="Sam3Model", recipe="finetune-sam3"),
     # SAM 3 is published as a model of videos, of which the text's part is one.
-    "sam3_video": FamilyEntry(family="sam3:Sam3", opened_by="Sam3Model", reads="Sam3Config"),
+    "sam3_video": FamilyEntry(family="sam3:Sam3", opened_by="Sam3Model", recipe="finetune-sam3", reads="Sam3Config"),
     "grounding-dino": _GROUNDING,
     "mm-grounding-dino": _GROUNDING,
     "owlvit": _OWL,
