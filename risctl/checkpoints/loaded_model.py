@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from risctl.checkpoints.checkpoint import MEAN, MODEL, fill, open_checkpoint, recipe_of, vocabulary_of
+from risctl.checkpoints.hub_checkpoint import HUB, hub_checkpoint
 from risctl.errors import CheckpointError, nearest
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
@@ -109,13 +110,17 @@ def resolve_checkpoint(model: str | Path | None) -> Path:
     """Returns the checkpoint file that a name stands for.
 
     Args:
-        model: A checkpoint file; a run folder, which stands for its `best` checkpoint, else its `last`; or `mini`, the
-            model that the package comes with, which None stands for as well.
+        model: A checkpoint file; a run folder, which stands for its `best` checkpoint, else its `last`; `hf:OWNER/NAME`
+            (or `@REVISION`), a repository of the hub that `risctl push` made; or `mini`, the model that the package
+            comes with, which None stands for as well.
 
     Raises:
         CheckpointError: There is none.
+        MachineError: It is neither here nor to be had from the hub.
     """
     path = Path(SHIPPED_NAME if model is None else model)
+    if str(path).startswith(HUB) and not path.exists():
+        return hub_checkpoint(str(path))
     if model is None or (str(model) == SHIPPED_NAME and not path.exists()):
         if not SHIPPED.is_file():
             raise CheckpointError(f"this copy of risctl lacks its own model, {SHIPPED}; name one with --model")

@@ -116,6 +116,16 @@ SUBCOMMANDS = {
         help="List, show, download, verify and remove models by name.",
         panel=MODELS,
     ),
+    "push": Subcommand(
+        module="risctl.cli.push",
+        help="Upload a trained model to the Hugging Face hub, for --model hf:USER/REPO.",
+        panel=MODELS,
+    ),
+    "checkpoints": Subcommand(
+        module="risctl.cli.checkpoints",
+        help="Average the weights of several checkpoints.",
+        panel=MODELS,
+    ),
     "import": Subcommand(
         module="risctl.cli.import_.app",
         help="Convert published weights into risctl's checkpoints and backbones.",

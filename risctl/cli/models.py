@@ -68,10 +68,11 @@ def show_model(name: NameArgument, as_json: JsonOption = False) -> None:
 @app.command("pull", epilog="Example: risctl models pull clipseg")
 def pull_model(name: NameArgument, as_json: JsonOption = False, quiet: QuietOption = False) -> None:
     """Download what is missing of a model into the cache of huggingface_hub."""
-    from risctl.models.local_copies import pull
+    from risctl.models.local_copies import pull, pull_own
 
     with console.quiet_if(quiet):
-        copies = pull(_of_transformers(name, "pull"))
+        own = pull_own(name)
+        copies = pull(_of_transformers(name, "pull")) if own is None else [own]
     lines = [console.line_of((one.source, _bytes(one.size), str(one.folder))) for one in copies]
     data = {"parts": [{"source": one.source, "folder": str(one.folder), "size": one.size} for one in copies]}
     console.result(lines, data=data, as_json=as_json)

@@ -87,7 +87,7 @@ def open_evaluated(
         MachineError: The weights are neither here nor to be had.
         UsageError: The name is wrong, or `surest` is asked of one of risctl's own models.
     """
-    name = parse_name(model)
+    name = parse_name(model, fetch=True)
     if name is not None:
         return _of_transformers(name, device, surest=surest, no_target_threshold=no_target_threshold)
     if surest:

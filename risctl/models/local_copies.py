@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from risctl.checkpoints.hub_checkpoint import HUB, hub_checkpoint, is_own
 from risctl.data.download.hub import model_folder
 from risctl.errors import CheckpointError, UsageError
 from risctl.models.names import ModelName
@@ -53,6 +54,19 @@ def copy_of(source: str) -> LocalCopy:
     if found is None or not _weights(found):
         return LocalCopy(source=source, folder=None, size=0, in_cache=False)
     return LocalCopy(source=source, folder=found, size=_size(found), in_cache=True)
+
+
+def pull_own(model: str) -> LocalCopy | None:
+    """Downloads what is missing of `hf:OWNER/NAME` if `risctl push` made it; returns None if it is another model.
+
+    Raises:
+        MachineError: It cannot be downloaded.
+    """
+    identity = model.removeprefix(HUB)
+    if identity == model or not is_own(identity):
+        return None
+    hub_checkpoint(model)
+    return copy_of(identity)
 
 
 def pull(name: ModelName) -> list[LocalCopy]:

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from risctl.checkpoints.hub_checkpoint import HUB, is_own
 from risctl.errors import UsageError, nearest, unknown_name
 from risctl.models.registry import CHOOSER, GLOBAL_LOCAL, MODELS, OWN, VIDEO, WEIGHTS
 
-HUB = "hf:"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
@@ -33,12 +33,13 @@ class ModelName:
         return self.name == GLOBAL_LOCAL
 
 
-def parse_name(model: str | Path | None) -> ModelName | None:
+def parse_name(model: str | Path | None, *, fetch: bool = False) -> ModelName | None:
     """Returns what `model` names; None for one of risctl's own checkpoints, or what is to be read as a path to one.
 
     Args:
         model: `mini` or None; a checkpoint file or run folder; a name of `MODELS` or `WEIGHTS`; `hf:OWNER/NAME` with or
             without `@REVISION`; a folder in Hugging Face's layout; or several of the latter, joined by "+".
+        fetch: Whether the hub is asked what `hf:OWNER/NAME` is, if its config.json is not in the cache.
 
     Raises:
         UsageError: The name is nearly a known one, a part of a pipeline is unknown, or the name is put together
@@ -54,6 +55,8 @@ def parse_name(model: str | Path | None) -> ModelName | None:
     if text in MODELS:
         return _pipeline(text, list(text.split("+")) if text != GLOBAL_LOCAL else ["clip"])
     parts = _split(text)
+    if len(parts) == 1 and text.startswith(HUB) and is_own(text.removeprefix(HUB), fetch=fetch):
+        return None
     if len(parts) == 1 and not text.startswith(HUB) and text not in WEIGHTS:
         meant = None if "/" in text else nearest(text, (*MODELS, *WEIGHTS))
         if meant not in (None, OWN):

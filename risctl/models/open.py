@@ -58,7 +58,7 @@ def open_predictor(
         MachineError: The device is absent, or the weights are neither here nor to be had.
         UsageError: The name is wrong, a threshold is out of range, or an option does not fit the model.
     """
-    name = parse_name(model)
+    name = parse_name(model, fetch=True)
     if name is None:
         if surest:
             raise UsageError("the surest instance alone is a choice of models of transformers; leave --surest out")
@@ -88,7 +88,7 @@ def open_own(
     Raises:
         UsageError: It is a model of transformers; the message says which models can.
     """
-    name = parse_name(model)
+    name = parse_name(model, fetch=True)
     if name is not None:
         raise UsageError(images_only(name.name, what))
     return Predictor.load(model, device=device, threshold=threshold, no_target_threshold=no_target_threshold)

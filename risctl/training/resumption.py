@@ -148,12 +148,12 @@ class Resumption:
         return {name.removeprefix(prefix): one for name, one in self.tensors.items() if name.startswith(prefix)}
 
 
-def skipped_until(path: Path) -> list[dict[str, Any]]:
-    """Returns the images that a run had skipped until a save; empty if the save tells nothing of it."""
+def state_of_save(path: Path) -> TrainingState | None:
+    """Returns the state of the run in a save; None if the file tells nothing of it."""
     try:
-        return TrainingState.from_json(read_tensors(path, prefixes=())[0].get("state")).skipped
+        return TrainingState.from_json(read_tensors(path, prefixes=())[0].get("state"))
     except CheckpointError:
-        return []
+        return None
 
 
 HEADER_SUM = "resume_sha256"

@@ -7,8 +7,6 @@ the checkpoint of the last stage with the whole recipe in it. A resume finds the
 from __future__ import annotations
 
 import json
-import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -22,7 +20,7 @@ from risctl.files import replacing
 from risctl.recipe.schema import Recipe
 from risctl.training import run as training
 from risctl.training.callback import NullCallback
-from risctl.training.resumption import skipped_until
+from risctl.training.resumption import state_of_save
 from risctl.training.run import TrainingResult, TrainOptions
 from risctl.training.run_folder import RunFolder
 
@@ -65,17 +63,19 @@ def _run_stages(
             run.note_start(recipe, options.get("command", ""))
         _check_stages(recipe, run)
         done = _finished(run)
-    callback, began = options.get("callback") or NullCallback(), time.monotonic()
+    callback = options.get("callback") or NullCallback()
     before: Path | None = None
     result: TrainingResult | None = None
-    steps = 0
+    steps, seconds = 0, 0.0
     skipped: dict[str, dict[str, Any]] = {}
     for number, name in enumerate(recipe.stages, start=1):
         folder = RunFolder(run.path / f"{number}-{name}")
         if name in done:
             before = folder.last
             steps += done[name]
-            skipped.update((entry["image"], entry) for entry in skipped_until(folder.last))
+            state = state_of_save(folder.last)
+            seconds += 0.0 if state is None else state.seconds
+            skipped.update((entry["image"], entry) for entry in ([] if state is None else state.skipped))
             continue
         if is_first:
             callback.line(f"stage {number} of {len(recipe.stages)}: {name}")
@@ -87,30 +87,29 @@ def _run_stages(
             result = training.train(_beginning(recipe.stage(name), before), out=folder.path, **options)
         before = folder.last
         steps += result.steps
+        seconds += result.seconds
         skipped.update((entry["image"], entry) for entry in result.skipped)
         done[name] = result.steps
         with failing_together():
             if is_first:
                 _note(run, done)
+    last = RunFolder(run.path / f"{len(recipe.stages)}-{list(recipe.stages)[-1]}")
     with failing_together():
         if is_first:
-            last = RunFolder(run.path / f"{len(recipe.stages)}-{list(recipe.stages)[-1]}")
             _keep(recipe, run, source=last, build=options.get("build"))
     finished, images = run.best if run.best.exists() else run.last, tuple(skipped.values())
-    if result is None:
-        result = TrainingResult(
-            run=run.path,
-            checkpoint=finished,
-            steps=steps,
-            seconds=0.0,
-            figures={},
-            best=None,
-            skipped=images,
-            is_first=is_first,
-        )
-    else:
-        seconds = time.monotonic() - began
-        result = replace(result, run=run.path, checkpoint=finished, steps=steps, seconds=seconds, skipped=images)
+    # The last stage's figures are those of the run, also where it had ended before.
+    state = state_of_save(last.last) if result is None else None
+    result = TrainingResult(
+        run=run.path,
+        checkpoint=finished,
+        steps=steps,
+        seconds=seconds,
+        figures=result.figures if result is not None else {} if state is None else state.figures,
+        best=result.best if result is not None else None if state is None else state.best,
+        skipped=images,
+        is_first=is_first,
+    )
     with failing_together():
         if is_first:
             run.note_result(result.to_json())

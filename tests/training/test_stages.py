@@ -103,14 +103,28 @@ def test_stopped_in_any_stage_it_goes_on_to_the_same_weights(
 
 
 def test_a_finished_run_has_nothing_left_to_do(store: Path, whole: Path, tmp_path: Path) -> None:
-    before = weights_of(whole / "last.safetensors")
+    before, ended = weights_of(whole / "last.safetensors"), (whole / "result.json").read_text()
     result = stages.resume(whole, device="cpu", build=build_tiny, callback=Stopper(0, 0))
-    assert (result.steps, result.seconds, result.checkpoint) == (14, 0.0, whole / "last.safetensors")
+    assert (result.steps, result.checkpoint) == (14, whole / "last.safetensors")
+    assert result.seconds == pytest.approx(json.loads(ended)["seconds"], abs=0.1)
+    assert (whole / "result.json").read_text() == ended
     assert_same_tensors(weights_of(whole / "last.safetensors"), before)
     # Killed between the last stage and the keeping of its weights.
     (whole / "last.safetensors").unlink()
     stages.resume(whole, device="cpu", build=build_tiny)
     assert_same_tensors(weights_of(whole / "last.safetensors"), before)
+
+
+def test_a_finished_run_that_is_resumed_keeps_its_figures(store: Path, tmp_path: Path) -> None:
+    recipe = tiny_recipe(store, model={"dropout": 0.0}, train={"epochs": 1, "max_steps": 2, "eval_limit": 2})
+    parts = {"first": {}, "second": {"train": {"max_steps": 1}}}
+    values = recipe.model_dump(mode="json") | {"stages": parts}
+    first = stages.train(parse_recipe(values, source="staged"), out=tmp_path / "run", device="cpu", build=build_tiny)
+    told = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert told["figures"] and told["best"]["step"] == 1 and first.figures == told["figures"]
+    again = stages.resume(tmp_path / "run", device="cpu", build=build_tiny)
+    assert (again.figures, again.best) == (first.figures, first.best)
+    assert json.loads((tmp_path / "run" / "result.json").read_text()) == told
 
 
 def test_a_run_in_a_relative_folder_goes_on_from_another(

@@ -58,6 +58,11 @@ def model_folder(source: str, wanted: Wanted, *, option: str) -> Path:
     return folder
 
 
+def local_folder(source: str, wanted: Wanted) -> Path | None:
+    """Returns the folder of the hub's cache that has all that is wanted of a hub id; None if something is missing."""
+    return _cached(source, wanted)
+
+
 def is_hub_id(source: str) -> bool:
     """Returns whether `source` is written as OWNER/NAME or OWNER/NAME@REVISION."""
     return re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", source) is not None and not source.startswith((".", "/", "~"))
