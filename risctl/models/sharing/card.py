@@ -153,8 +153,8 @@ def _reproduction(
         "",
         (
             f"`recipe.yaml` has every key, the seed {recipe.train.seed} among them; `risctl data` shows the "
-            "fingerprint of a store, which must be the one above. The same recipe, data, versions and kind of device give the same "
-            "weights."
+            "fingerprint of a store, which must be the one above. The same recipe, data, versions and kind of device "
+            "give the same weights."
         ),
         f"Steps: {header.get('step', 'unknown')}. SHA-256 of `model.safetensors`: `{weights}`.",
     ]
