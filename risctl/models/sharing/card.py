@@ -117,8 +117,9 @@ def _table(result: Mapping[str, Any]) -> Iterator[str]:
     intervals = result.get("intervals") or {}
     for name, value in (result.get("figures") or {}).items():
         bounds = intervals.get(name)
-        known = isinstance(bounds, list) and len(bounds) == 2 and all(map(_is_number, bounds))
-        shown = f"{bounds[0]:.2f} to {bounds[1]:.2f}" if known else "none"
+        shown = "none"
+        if isinstance(bounds, list) and len(bounds) == 2 and all(map(_is_number, bounds)):
+            shown = f"{bounds[0]:.2f} to {bounds[1]:.2f}"
         yield f"| {_text(str(name))} | {f'{value:.2f}' if _is_number(value) else 'none'} | {shown} |"
 
 
