@@ -47,6 +47,16 @@ AnyModelOption = Annotated[
         show_default=False,
     ),
 ]
+TrackerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tracker",
+        metavar="NAME",
+        help="Videos: what carries the masks of the first frame through the others: sam2, edgetam, sam3, hf:OWNER/NAME "
+        "or a folder in Hugging Face's layout. Any model of --model then finds the objects in the first frame.",
+        show_default=False,
+    ),
+]
 SurestOption = Annotated[
     bool,
     typer.Option(

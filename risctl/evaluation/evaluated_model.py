@@ -12,9 +12,12 @@ from risctl.data.download.mirrors import sha256_of
 from risctl.data.store.reader import TextField
 from risctl.errors import UsageError
 from risctl.evaluation.published.beside import Trained
+from risctl.inference.predictor import Predictor
 from risctl.inference.store_predictor import PredictorOnStore, StorePredictor
 from risctl.metrics.protocols import Protocol, get_protocols
 from risctl.models.names import ModelName, images_only, parse_name
+from risctl.models.tracked_video import TrackedVideoPredictor
+from risctl.models.tracking import open_tracker
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 
@@ -56,6 +59,27 @@ class EvaluatedModel:
         if self.loaded is not None:
             return recipe_protocols(self.loaded.recipe, names=names, threshold=threshold)
         return [one.at_threshold(given=threshold, recipe=None) for one in get_protocols(names or DEFAULT_PROTOCOL)]
+
+    def tracked(self, tracker: str, *, device: torch.device, threshold: float) -> tuple[TrackedVideoPredictor, str]:
+        """Returns the model with a tracker that carries its masks through videos, and what reports call the two.
+
+        Args:
+            tracker: As `risctl.models.tracking.open_tracker` takes it.
+            device: Where the tracker computes.
+            threshold: A pixel belongs to the mask if its probability is above it.
+
+        Raises:
+            CheckpointError: There is no such tracker.
+            MachineError: Its weights are neither here nor to be had.
+            UsageError: Its name is wrong.
+        """
+        carrying = open_tracker(tracker, device=device)
+        if isinstance(self.model, PredictorOnStore):
+            finding = self.model.predictor
+        else:
+            assert self.loaded is not None
+            finding = Predictor(self.loaded, threshold=threshold)
+        return TrackedVideoPredictor(finding, carrying, threshold=threshold), f"{self.name} + {carrying.name}"
 
     def own(self, what: str) -> LoadedModel:
         """Returns the checkpoint, for what only risctl's own models can do.

@@ -14,9 +14,8 @@ from PIL import Image
 from risctl.data.store.clips import ClipStore, expression_number
 from risctl.data.store.reader import Store, TextField
 from risctl.errors import DataError
-from risctl.evaluation.video_evaluator import StoredVideo
-from risctl.inference.encoded_image import evaluation_mode
-from risctl.inference.video_predictor import CLIP_LENGTH, Query, VideoPredictor
+from risctl.evaluation.video_evaluator import StoredVideo, running
+from risctl.inference.video_predictor import CLIP_LENGTH, FramePredictor, Query, VideoPredictor
 from risctl.output_files import OutputFiles
 from risctl.systems.base import System
 from risctl.systems.protocols import takes_clips
@@ -42,7 +41,7 @@ class Submission:
 
 
 def write_submission(
-    system: System,
+    system: System | FramePredictor,
     store: Store,
     out: Path,
     *,
@@ -58,7 +57,7 @@ def write_submission(
     The query is chosen over the whole video, as published.
 
     Args:
-        system: The model.
+        system: The model; or what predicts videos itself.
         store: A store of videos.
         out: The zip.
         split: The split.
@@ -87,9 +86,13 @@ def write_submission(
         for number, _ in expressions
         for frame in frames[name]
     }
-    query: Query = "video" if takes_clips(system) else "clip"
-    predictor = VideoPredictor(system, threshold=threshold, clip_length=clip_length, query=query)
-    with evaluation_mode(system), (outputs or OutputFiles()).writing(out) as beside:
+    predictor: FramePredictor
+    if isinstance(system, System):
+        query: Query = "video" if takes_clips(system) else "clip"
+        predictor = VideoPredictor(system, threshold=threshold, clip_length=clip_length, query=query)
+    else:
+        predictor = system
+    with running(system), (outputs or OutputFiles()).writing(out) as beside:
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as file:
             for done, (name, expressions) in enumerate(by_video.items(), start=1):
                 video = StoredVideo.of(store, name, frames[name])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from risctl.errors import DataError, UnreadableImageError
 from risctl.evaluation.expression_rows import ExpressionRow, figures_of, measured_row
 from risctl.inference.batched_inference import UnreadableImages
 from risctl.inference.encoded_image import evaluation_mode
-from risctl.inference.video_predictor import CLIP_LENGTH, Query, VideoPredictor
+from risctl.inference.video_predictor import CLIP_LENGTH, FramePredictor, Query, VideoPredictor
 from risctl.language.tokens import words_of
 from risctl.metrics.protocols import VIDEOS, Protocol
 from risctl.metrics.video import VOID, ClipMeasures, Task, average_over_annotators, measure_clip, video_figures
@@ -101,7 +102,7 @@ class StoredVideo(Video):
 
 
 def evaluate_videos(
-    system: System,
+    system: System | FramePredictor,
     store: Store,
     *,
     split: str,
@@ -120,7 +121,7 @@ def evaluate_videos(
     each evaluates a share of the videos.
 
     Args:
-        system: The system, on its device.
+        system: The system, on its device; or what predicts videos itself, at a threshold of its own.
         store: A store of videos.
         split: The split.
         text_field: Which form of the expressions is read.
@@ -143,11 +144,12 @@ def evaluate_videos(
     if not plan:
         raise DataError(f"the split {split!r} of {store.path} has no expression with masks to evaluate on")
     length = clip_length or (DAVIS_CLIP if store.name == "ref-davis17" else CLIP_LENGTH)
-    query: Query = "video" if takes_clips(system) and store.name != "ref-davis17" else "clip"
+    of_clips = isinstance(system, System) and takes_clips(system)
+    query: Query = "video" if of_clips and store.name != "ref-davis17" else "clip"
     rank, world = rank_and_world_size()
     own = list(plan.items())[rank::world]
     found: dict[str, _Measured] = {}
-    with evaluation_mode(system), failing_together():
+    with running(system), failing_together():
         for done, (video, tasks) in enumerate(own, start=1):
             predictor = predictor_of(system, tasks[0].ref, threshold=threshold, clip_length=length, query=query)
             try:
@@ -177,14 +179,23 @@ def evaluate_videos(
         rows=tuple(rows),
         videos=len(plan),
         frames=sum(len(tasks[0].ref.frames) for tasks in plan.values()),
-        clip_length=length if takes_clips(system) else 1,
+        clip_length=length if of_clips else 1,
         query=query,
         seconds=time.monotonic() - began,
     )
 
 
-def predictor_of(system: System, ref: ClipRef, *, threshold: float, clip_length: int, query: Query) -> VideoPredictor:
+def running(system: System | FramePredictor) -> AbstractContextManager[None]:
+    """Returns a context in which a system is in evaluation mode; what predicts videos itself is in it."""
+    return evaluation_mode(system) if isinstance(system, System) else nullcontext()
+
+
+def predictor_of(
+    system: System | FramePredictor, ref: ClipRef, *, threshold: float, clip_length: int, query: Query
+) -> FramePredictor:
     """Returns the predictor for the video of `ref`; a video of one clip needs no second pass."""
+    if not isinstance(system, System):
+        return system
     several = len(ref.frames) > clip_length
     return VideoPredictor(system, threshold=threshold, clip_length=clip_length, query=query if several else "clip")
 
@@ -219,7 +230,7 @@ def _measured(
     clips: ClipStore,
     name: str,
     tasks: Sequence[_ClipTask],
-    predictor: VideoPredictor,
+    predictor: FramePredictor,
     *,
     davis: bool,
     text_field: TextField,

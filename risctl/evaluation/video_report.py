@@ -14,8 +14,8 @@ from risctl.data.store.reader import Store, TextField
 from risctl.distributed import rank_and_world_size
 from risctl.evaluation.report import Report, Result
 from risctl.evaluation.sample_image import SampleImage
-from risctl.evaluation.video_evaluator import StoredVideo, VideoReport, predictor_of
-from risctl.inference.encoded_image import evaluation_mode
+from risctl.evaluation.video_evaluator import StoredVideo, VideoReport, predictor_of, running
+from risctl.inference.video_predictor import FramePredictor
 from risctl.metrics.breakdowns import Breakdown
 from risctl.metrics.protocols import VIDEOS, Protocol
 from risctl.metrics.rows import rows_of
@@ -119,7 +119,7 @@ class MiddleFrames(MiddleFrame):
 
     def __init__(
         self,
-        system: System,
+        system: System | FramePredictor,
         store: Store,
         measured: VideoReport,
         *,
@@ -139,7 +139,7 @@ class MiddleFrames(MiddleFrame):
             ref = self.ref_of(row)
             refs_by_video.setdefault(ref.video, []).append((row, ref))
         length, query = self._measured.clip_length, self._measured.query
-        with evaluation_mode(self._system):
+        with running(self._system):
             for name, own in refs_by_video.items():
                 ref = own[0][1]
                 predictor = predictor_of(self._system, ref, threshold=self._threshold, clip_length=length, query=query)

@@ -124,12 +124,16 @@ class StoredImage:
 
 
 class PredictorOnStore:
-    """A model that takes images as they are, such as those of transformers, which prepare them themselves."""
+    """A model that takes images as they are, such as those of transformers, which prepare them themselves.
+
+    Attributes:
+        predictor: The model.
+    """
 
     def __init__(self, predictor: PhrasePredictor) -> None:
         """Predicts with `predictor`."""
         self.warnings: Counter[str] = Counter()
-        self._predictor = predictor
+        self.predictor = predictor
 
     def running(self) -> AbstractContextManager[None]:
         """Returns an empty context: the model is in evaluation mode."""
@@ -154,18 +158,18 @@ class PredictorOnStore:
         read = [text for text in texts if self._is_read(text)]
         found: dict[str, Prediction] = {}
         if read:
-            self._predictor.set_image(image.pixels)
-            for prediction in self._predictor.iter_predictions(list(dict.fromkeys(read))):
+            self.predictor.set_image(image.pixels)
+            for prediction in self.predictor.iter_predictions(list(dict.fromkeys(read))):
                 if np.isfinite(prediction.probability).all():
                     found[prediction.text] = prediction
                 else:
                     self.warnings["predictions that are not finite"] += 1
-            self._predictor.reset_image()
+            self.predictor.reset_image()
         return [found[text] if text in found else self._empty(text, image) for text in texts]
 
     def _is_read(self, text: str) -> bool:
         try:
-            cut = self._predictor.warnings(text)
+            cut = self.predictor.warnings(text)
         except UsageError:
             self.warnings["sentences without a word"] += 1
             return False
@@ -175,7 +179,7 @@ class PredictorOnStore:
 
     def _empty(self, text: str, image: StoredImage) -> Prediction:
         empty = np.zeros(image.pixels.shape[:2], dtype=np.float32)
-        return Prediction(text=text, probability=empty, threshold=self._predictor.threshold, score=0.0, box=None)
+        return Prediction(text=text, probability=empty, threshold=self.predictor.threshold, score=0.0, box=None)
 
 
 def on_store(model: System | StorePredictor, *, text_batch: int, threshold: float) -> StorePredictor:

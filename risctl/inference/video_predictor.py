@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -39,6 +39,26 @@ class FramePredictions:
 
     frame: Frame
     predictions: tuple[Prediction, ...]
+
+
+class FramePredictor(Protocol):
+    """Predicts one mask per phrase and frame of a video; `VideoPredictor` does, and trackers do.
+
+    Attributes:
+        threshold: A pixel belongs to the mask if its probability is above it.
+    """
+
+    threshold: float
+
+    def predict(
+        self,
+        video: Video | str | Path,
+        texts: str | Sequence[str],
+        *,
+        progress: Progress | None = None,
+        on_damaged: OnDamaged | None = None,
+    ) -> Iterator[FramePredictions]:
+        """Yields the predictions frame by frame; see `VideoPredictor.predict`."""
 
 
 class VideoPredictor:
@@ -135,7 +155,7 @@ class VideoPredictor:
         count(0)
         if self.query == "video":
             queries = self._choose_queries(video, encoded, count, on_damaged)
-        for frames, first in clips_of(_frames(video, on_damaged), length=self.clip_length, overlap=self.overlap):
+        for frames, first in clips_of(frames_of(video, on_damaged), length=self.clip_length, overlap=self.overlap):
             outputs, geometry = self._outputs(frames, encoded)
             predictions: list[list[Prediction]] = [[] for _ in frames[first:]]
             for output, text, query in zip(outputs, phrases, queries, strict=True):
@@ -160,7 +180,7 @@ class VideoPredictor:
         totals: list[Tensor | None] = [None] * len(texts)
         # Where the frames break off, so they do in the second pass, after all that could be read.
         with contextlib.suppress(DataError):
-            for frames, first in clips_of(_frames(video, on_damaged), length=self.clip_length, overlap=self.overlap):
+            for frames, first in clips_of(frames_of(video, on_damaged), length=self.clip_length, overlap=self.overlap):
                 for index, output in enumerate(self._outputs(frames, texts)[0]):
                     if "query_scores" not in output.maps:
                         raise UsageError("this model has one answer to a text: --query video needs one with queries")
@@ -206,7 +226,8 @@ class VideoPredictor:
         return predictions
 
 
-def _frames(video: Video, on_damaged: OnDamaged | None) -> Iterator[Frame]:
+def frames_of(video: Video, on_damaged: OnDamaged | None) -> Iterator[Frame]:
+    """Yields the frames of a video; without `on_damaged`, one that cannot be read is an error."""
     return video.frames() if on_damaged is None else video.readable_frames(on_damaged)
 
 

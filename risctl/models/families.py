@@ -58,6 +58,16 @@ FAMILIES = (
         tried=("edgetam", "sam", "sam2", "sam_hq"),
         further=("edgetam_video", "sam2_video", "sam3_tracker", "sam3_video"),
     ),
+    Family(
+        title="masks → masks in further frames",
+        opened_by="AutoModel",
+        tried=("edgetam_video", "sam2_video", "sam3_tracker_video"),
+    ),
+    Family(
+        title="masks → masks in further frames",
+        opened_by="Sam3TrackerVideoModel",
+        tried=("sam3_video",),
+    ),
     Family(title="text, image → similarity", opened_by="CLIPModel", tried=("clip",)),
 )
 """Every family. What transformers adds to an Auto class later works without a line here; this says what was run."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from risctl.checkpoints.hub_checkpoint import HUB, is_own
 from risctl.errors import UsageError, nearest, unknown_name
-from risctl.models.registry import CHOOSER, GLOBAL_LOCAL, MODELS, OWN, VIDEO, WEIGHTS
+from risctl.models.registry import CHOOSER, GLOBAL_LOCAL, MODELS, OWN, TRACKERS, VIDEO, WEIGHTS
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
@@ -76,7 +76,12 @@ def images_only(name: str, what: str) -> str:
         what: What was asked for: "a video", "the protocol zsi", ….
     """
     able = ", ".join(one for one, entry in MODELS.items() if VIDEO in entry.can)
-    return f"{name} answers phrases in images; {what} takes {able}, a run folder or a checkpoint of risctl"
+    tracked = (
+        f"; or let {name} find the objects in the first frame and a tracker carry them on: --tracker {TRACKERS[0]}"
+        if "video" in what
+        else ""
+    )
+    return f"{name} answers phrases in images; {what} takes {able}, a run folder or a checkpoint of risctl{tracked}"
 
 
 def _split(text: str) -> list[str]:

@@ -21,7 +21,7 @@ from risctl.models.tuned import TunedRun, tuned_run
 from risctl.zeroshot.text_prompted import TextPromptedNetwork
 
 Precision = Literal["fp32", "fp16", "bf16"]
-_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+PRECISIONS: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _OPTION = "--model"
 _WORDS = (*MODEL, *PROCESSOR, ("tokenizer.json", "vocab.json+merges.txt", "vocab.txt"))
 _IMAGES = (*MODEL, *PROCESSOR)
@@ -105,7 +105,7 @@ def open_prompted(
 ) -> PromptedPredictor:
     """Opens a model of transformers on a device that was picked. Arguments and errors are those of `open_predictor`."""
     return PromptedPredictor(
-        open_network(name, device=device, dtype=_DTYPES[precision]),
+        open_network(name, device=device, dtype=PRECISIONS[precision]),
         name=name.name,
         device=device_name(device),
         threshold=threshold,
@@ -143,7 +143,7 @@ def role_of(source: str) -> tuple[str, str]:
     """
     from transformers.models.auto import modeling_auto as auto
 
-    found = _pretrained(source, what="a model", wanted=(("config.json",),))
+    found = pretrained_of(source, what="a model", wanted=(("config.json",),))
     kind = found.kind
     if kind in _BY_TEXT:
         return SEGMENTS, kind
@@ -165,7 +165,7 @@ def _segmenter(source: str, kind: str, *, device: torch.device, dtype: torch.dty
 
     from risctl.zeroshot.text_prompted import SAM3, CLIPSeg
 
-    found = _pretrained(source, what="a model that segments by text", wanted=wanted_of(kind))
+    found = pretrained_of(source, what="a model that segments by text", wanted=wanted_of(kind))
     if kind == "clipseg":
         model, processor = found.model(CLIPSegForImageSegmentation), found.part(CLIPSegProcessor)
         return CLIPSeg(model.to(device, dtype), processor, name=f"CLIPSeg {source}")
@@ -182,10 +182,10 @@ def _finder(source: str, role: str, kind: str, *, device: torch.device, dtype: t
     from risctl.models.closed_set import BoxFinder, MaskFinder
 
     if role == BY_PHRASE:
-        found = _pretrained(source, what="a detector by text", wanted=wanted_of(kind))
+        found = pretrained_of(source, what="a detector by text", wanted=wanted_of(kind))
         model = found.model(transformers.AutoModelForZeroShotObjectDetection).to(device, dtype)
         return BoxesByPhrase(model, found.part(transformers.AutoProcessor), name=f"{kind} {source}")
-    found = _pretrained(source, what="a detector or segmenter of categories", wanted=wanted_of(kind))
+    found = pretrained_of(source, what="a detector or segmenter of categories", wanted=wanted_of(kind))
     detection, universal, instance = _by_category()
     saved_from = set(found.architectures)
     auto: Any
@@ -241,12 +241,24 @@ def _global_local(source: str, *, device: torch.device, dtype: torch.dtype) -> T
     return Selected(predictor)
 
 
-def _pretrained(source: str, *, what: str, wanted: Any) -> Pretrained | TunedRun:
+def pretrained_of(source: str, *, what: str, wanted: Wanted = _IMAGES, option: str = _OPTION) -> Pretrained | TunedRun:
+    """Finds the folder of a folder or hub id, downloaded if need be; of a run that was fine-tuned, the run.
+
+    Args:
+        source: A folder or hub id.
+        what: What it is to be, with its article, for messages.
+        wanted: The files that it needs.
+        option: The option that names it, for messages.
+
+    Raises:
+        CheckpointError: It lacks files, or there is no such model.
+        MachineError: It is neither here nor to be had; the message says which terms to accept.
+    """
     own = tuned_run(source)
     if own is not None:
         return own
     with told_about_terms(source):
-        return Pretrained(source, what=what, kinds=None, wanted=wanted, option=_OPTION)
+        return Pretrained(source, what=what, kinds=None, wanted=wanted, option=option)
 
 
 @contextmanager

@@ -171,3 +171,6 @@ MODELS = {
     ),
 }
 """The models that `risctl models ls` lists. Other pipelines of the parts work too: mask2former+chooser."""
+
+TRACKERS = ("sam2", "edgetam", "sam3")
+"""The names of weights that carry a mask through a video (`--tracker`)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from helpers.tiny_finders import KINDS
+from helpers.tiny_trackers import TRACKERS
 
 import risctl
 from risctl.models.families import FAMILIES, family_table, finetune_table, model_table
@@ -27,7 +28,7 @@ def test_what_is_listed_as_tried_is_tried() -> None:
     prompted = {"clipseg", "sam3", "sam3_video", "sam3_lite_text", "grounding-dino"}
     segmenters = {"sam", "sam2", "sam_hq", "edgetam", "clip"}
     tried = {kind for family in FAMILIES for kind in family.tried}
-    assert tried == {kind.removesuffix("_seg") for kind in KINDS} | prompted | segmenters
+    assert tried == {kind.removesuffix("_seg") for kind in KINDS} | prompted | segmenters | set(TRACKERS)
 
 
 def test_what_is_listed_is_opened_by_that_class() -> None:

@@ -24,6 +24,7 @@ from risctl.cli.options import (
     StoreOption,
     SurestOption,
     TextFieldOption,
+    TrackerOption,
     complete_protocol,
     text_field_of,
 )
@@ -81,6 +82,7 @@ def evaluate_model(
         ),
     ] = None,
     surest: SurestOption = False,
+    tracker: TrackerOption = None,
     text_field: TextFieldOption = None,
     text_batch: Annotated[
         int | None, typer.Option("--text-batch", min=1, help="Sentences decoded together. Default: the checkpoint's.")
@@ -144,8 +146,9 @@ def evaluate_model(
                     "--beside out"
                 )
             evaluate_video_model(
-                opened.own("a store of videos"),
+                opened,
                 store,
+                tracker=tracker,
                 split=split,
                 text_field=field,
                 device=torch_device,
@@ -164,8 +167,8 @@ def evaluate_model(
                 as_json=as_json,
             )
             return
-        if submission is not None or clip_len is not None:
-            raise UsageError(f"--submission and --clip-len are for videos; {data} holds images")
+        if submission is not None or clip_len is not None or tracker is not None:
+            raise UsageError(f"--submission, --clip-len and --tracker are for videos; {data} holds images")
         from risctl.cli.eval.classes import PROTOCOLS, evaluate_detector
 
         if protocol in PROTOCOLS:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from risctl.cli import console
 from risctl.cli.report_option import write_reports
+from risctl.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
 
-    from risctl.checkpoints.loaded_model import LoadedModel
     from risctl.data.store.reader import Store, TextField
+    from risctl.evaluation.evaluated_model import EvaluatedModel
     from risctl.metrics.protocols import Protocol
     from risctl.output_files import OutputFiles
 
 
 def evaluate_video_model(
-    loaded: LoadedModel,
+    opened: EvaluatedModel,
     store: Store,
     *,
+    tracker: str | None,
     split: str,
     text_field: TextField,
     device: torch.device,
@@ -39,11 +41,12 @@ def evaluate_video_model(
     is_main: bool,
     as_json: bool,
 ) -> None:
-    """Evaluates a loaded model and prints its figures, or writes a submission.
+    """Evaluates a model and prints its figures, or writes a submission.
 
     Args:
-        loaded: The checkpoint.
+        opened: The model.
         store: The store of videos.
+        tracker: What carries the masks of the first frame on; None: the model answers in every frame.
         split: The split.
         text_field: The form of the text.
         device: The device of this process.
@@ -62,12 +65,25 @@ def evaluate_video_model(
         as_json: Whether the figures are printed as JSON.
     """
     from risctl.evaluation.video_evaluator import evaluate_videos
+    from risctl.inference.video_predictor import FramePredictor
+    from risctl.systems.base import System
 
-    protocol = protocol.at_threshold(given=threshold, recipe=loaded.recipe.eval.threshold)
+    system: System | FramePredictor
+    if tracker is None:
+        loaded = opened.own("a store of videos")
+        protocol = protocol.at_threshold(given=threshold, recipe=loaded.recipe.eval.threshold)
+        system, name, trained = loaded.system, opened.name, opened.trained
+    else:
+        if clip_length is not None:
+            raise UsageError("--tracker goes from frame to frame; leave --clip-len out")
+        # The threshold of a recipe is that of its model, which answers in the first frame only.
+        protocol = protocol.at_threshold(given=threshold, recipe=None)
+        system, name = opened.tracked(tracker, device=device, threshold=protocol.threshold)
+        trained = replace(opened.trained, weights=f"{opened.trained.weights}, carried through the video by {tracker}")
     chosen = protocol.threshold
     if is_main:
         told = protocol.threshold_text()
-        console.say(f"{loaded.path} on {store.path}, split {split}, {device}, mask where {told}")
+        console.say(f"{name} on {store.path}, split {split}, {device}, mask where {told}")
     if submission is not None:
         if not is_main:
             return
@@ -75,14 +91,14 @@ def evaluate_video_model(
         from risctl.inference.video_predictor import CLIP_LENGTH
         from risctl.systems.protocols import takes_clips
 
-        if takes_clips(loaded.system):
+        if isinstance(system, System) and takes_clips(system):
             console.say(
                 f"predicting in clips of {clip_length or CLIP_LENGTH} frames, with the query chosen over each video; "
                 "results may differ from one pass over all frames, as ReferFormer was published with: see --clip-len"
             )
         with console.counting("predict") as progress:
             done = write_submission(
-                loaded.system,
+                system,
                 store,
                 submission,
                 split=split,
@@ -100,7 +116,7 @@ def evaluate_video_model(
         return
     with console.counting("evaluate") as progress:
         report = evaluate_videos(
-            loaded.system,
+            system,
             store,
             split=split,
             text_field=text_field,
@@ -113,7 +129,7 @@ def evaluate_video_model(
     if not is_main:
         return
     data = {
-        "model": str(loaded.path),
+        "model": name,
         "data": str(store.path),
         "dataset": store.name,
         "fingerprint": store.fingerprint,
@@ -135,11 +151,9 @@ def evaluate_video_model(
         data["rows"] = str(rows)
     text = f"{report.to_text()}\n{protocol.describe()}"
     if reports or beside:
-        from risctl.evaluation.published.beside import Trained
         from risctl.evaluation.video_report import MiddleFrames, report_of
 
-        middle = MiddleFrames(loaded.system, store, report, text_field=text_field, threshold=chosen)
-        trained = Trained.of(loaded.recipe)
+        middle = MiddleFrames(system, store, report, text_field=text_field, threshold=chosen)
         full_report = report_of(
             report,
             store,
@@ -155,7 +169,7 @@ def evaluate_video_model(
         if full_report.published is not None:
             text = f"{text}\n\n{full_report.published.to_text()}"
             data["published"] = full_report.published.to_dict()
-        about = {"model": str(loaded.path), "data": str(store.path)}
+        about = {"model": name, "data": str(store.path)}
         data |= write_reports(
             reports,
             full_report,

@@ -19,6 +19,7 @@ from risctl.cli.options import (
     OverwriteOption,
     QuietOption,
     SurestOption,
+    TrackerOption,
 )
 from risctl.cli.predict.formats import PNG, CopiesOption, FormatsOption, chosen_formats
 from risctl.cli.predict.inputs import find_images, split_arguments
@@ -82,6 +83,7 @@ def predict(
         bool, typer.Option("--always", help='Answer every phrase with the best guess, never with "no match".')
     ] = False,
     surest: SurestOption = False,
+    tracker: TrackerOption = None,
     video: Annotated[
         bool,
         typer.Option(
@@ -159,6 +161,8 @@ def predict(
     GIF) gives, for each phrase, a folder of masks VIDEO.PHRASE/FRAME.png,
     VIDEO.PHRASE.overlay.mp4 and VIDEO.PHRASE.json. It is read in clips, so
     memory does not grow with its length. Ctrl-C keeps the finished frames.
+    With --tracker, the model finds the objects in the first frame, and the
+    tracker carries their masks through the others.
 
     --format names what is written instead: png (the files above), and the
     formats that annotation tools open, each in a folder of --out, with the
@@ -179,10 +183,10 @@ def predict(
         if classes is not None:
             from risctl.cli.predict.classes import DetectionFolder, parse_names, predict_classes
 
-            if text or video or always or no_target_threshold is not None or names != [PNG]:
+            if text or video or always or no_target_threshold is not None or tracker is not None or names != [PNG]:
                 raise UsageError(
-                    "--classes detects by category; it goes without --text, --video, --always, --no-target-threshold, "
-                    "--format"
+                    "--classes detects by category; it goes without --text, --video, --tracker, --always, "
+                    "--no-target-threshold, --format"
                 )
             categories, images = parse_names(classes), find_images(arguments, out=out)
             outputs = OutputFiles(inputs=[*(image.path for image in images), model], overwrite=overwrite)
@@ -205,7 +209,12 @@ def predict(
         specs, phrases = split_arguments(arguments, text or ())
         remark_on_phrases(phrases)
         if video or _is_video(specs[0]):
-            from risctl.cli.predict.video import check_video_formats, open_video, predict_video
+            from risctl.cli.predict.video import (
+                check_video_formats,
+                open_video,
+                open_video_predictor,
+                predict_video,
+            )
             from risctl.inference.video_output_files import VideoPredictions
 
             if len(specs) > 1:
@@ -217,30 +226,37 @@ def predict(
                 VideoPredictions.check(out, opened, texts=phrases, outputs=outputs)
             if "davis" in names:
                 outputs.check_folder(out / "davis")
-            from risctl.cli.predict.opening import refuse_exported
-            from risctl.models.open import open_own
-
-            refuse_exported(model, runtime=runtime.value, job="videos are predicted")
-            predictor = open_own(
-                model, what="a video", device=device.value, threshold=threshold, no_target_threshold=no_target
-            )
             skipped = Skipped(phrases=len(phrases))
-            usable = skipped.usable_phrases(phrases, check=predictor.warnings)
+            video_predictor, called, usable = open_video_predictor(
+                model,
+                opened,
+                phrases,
+                tracker=tracker,
+                runtime=runtime.value,
+                device=device.value,
+                threshold=threshold,
+                no_target_threshold=no_target,
+                surest=surest,
+                clip_length=clip_len,
+                overlap=overlap,
+                query=query.value,
+                skipped=skipped,
+            )
             predict_video(
-                announce_model(predictor, usable),
+                video_predictor,
                 opened,
                 usable,
+                model=called,
                 out=out,
                 formats=names,
                 labels=labels,
                 outputs=outputs,
                 skipped=skipped,
-                clip_length=clip_len,
-                overlap=overlap,
-                query=query.value,
                 as_json=as_json,
             )
             return
+        if tracker is not None:
+            raise UsageError(f"--tracker goes through a video; {specs[0]} is read as a picture (--video reads frames)")
         from risctl.cli.predict.images import check_outputs, predict_images
         from risctl.inference.format_files import PredictionFormats
         from risctl.inference.output_files import PredictionFolder

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from risctl.cli import console
+from risctl.cli.announce import announce_model
 from risctl.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from risctl.cli.predict.skipped import Skipped
-    from risctl.inference.predictor import Predictor
+    from risctl.inference.video_predictor import FramePredictor
     from risctl.output_files import OutputFiles
+    from risctl.results import Prediction
     from risctl.vision.video_frames import Video
 
 _FORMATS = ("png", "davis")
@@ -48,35 +50,120 @@ def check_video_formats(names: Sequence[str]) -> None:
         raise UsageError(f"{', '.join(other)} is of pictures; --format of a video takes {' and '.join(_FORMATS)}")
 
 
+def open_video_predictor(
+    model: Path | None,
+    video: Video,
+    phrases: Sequence[str],
+    *,
+    tracker: str | None,
+    runtime: str,
+    device: str,
+    threshold: float | None,
+    no_target_threshold: float | None,
+    surest: bool,
+    clip_length: int,
+    overlap: int,
+    query: Literal["clip", "video"],
+    skipped: Skipped,
+) -> tuple[FramePredictor, str, list[str]]:
+    """Opens what predicts a video, and says what it is.
+
+    Args:
+        model: A name as `risctl.models.open.open_predictor` takes it; with a tracker also an exported folder.
+        video: The video.
+        phrases: The expressions.
+        tracker: What carries the masks of the first frame on; None: the model answers in every frame.
+        runtime: torch, onnx or auto.
+        device: Where it computes.
+        threshold: In place of the model's own.
+        no_target_threshold: In place of the model's own.
+        surest: Of a model of transformers: whether its surest instance alone is the answer.
+        clip_length: Without a tracker: frames that the model sees at once.
+        overlap: Without a tracker: frames that consecutive clips share.
+        query: Without a tracker: whether the answering query is chosen in each clip or over the whole video.
+        skipped: Counts the expressions that are left out.
+
+    Returns:
+        What predicts, what records call it, and the expressions that can be read.
+
+    Raises:
+        UsageError: An option does not go with the tracker, or the model takes no videos without one.
+        CheckpointError: There is no usable model or tracker.
+        MachineError: The device is absent, or weights are neither here nor to be had.
+    """
+    from risctl.cli.predict.opening import open_any, refuse_exported
+    from risctl.inference.video_predictor import CLIP_LENGTH, VideoPredictor
+    from risctl.models.open import open_own
+    from risctl.systems.protocols import takes_clips
+
+    if tracker is not None:
+        if (clip_length, overlap, query) != (CLIP_LENGTH, 0, "clip"):
+            raise UsageError("--tracker goes from frame to frame; leave --clip-len, --overlap and --query out")
+        from risctl.devices import pick_device
+        from risctl.models.tracked_video import TrackedVideoPredictor
+        from risctl.models.tracking import open_tracker
+
+        carrying = open_tracker(tracker, device=pick_device(device))
+        answering = open_any(
+            model,
+            runtime=runtime,
+            device=device,
+            threshold=threshold,
+            no_target_threshold=no_target_threshold,
+            surest=surest,
+        )
+        usable = skipped.usable_phrases(phrases, check=answering.warnings)
+        announce_model(answering, usable)
+        console.say(f"the masks of the first frame are carried on by {carrying.name}")
+
+        def say(prediction: Prediction) -> None:
+            why = f"score {prediction.score:.3f}" if not prediction.matched else "its mask is empty"
+            console.say(f"{prediction.text!r}: no match in the first frame of {video.name}, {why}; it gets empty masks")
+
+        tracked = TrackedVideoPredictor(
+            answering, carrying, threshold=0.5 if threshold is None else threshold, on_no_match=say
+        )
+        return tracked, f"{answering.path} + {carrying.name}", usable
+    refuse_exported(model, runtime=runtime, job="videos are predicted")
+    own = open_own(model, what="a video", device=device, threshold=threshold, no_target_threshold=no_target_threshold)
+    usable = skipped.usable_phrases(phrases, check=own.warnings)
+    announce_model(own, usable)
+    if takes_clips(own.system) and (video.count is None or video.count > clip_length):
+        console.say(
+            f"predicting in clips of {clip_length} frames, with the query chosen per {query}; results may differ from "
+            "one pass over the whole video, as ReferFormer was published with"
+        )
+    predictor = VideoPredictor(
+        own.system, threshold=own.threshold, clip_length=clip_length, overlap=overlap, query=query
+    )
+    return predictor, str(own.path), usable
+
+
 def predict_video(
-    predictor: Predictor,
+    predictor: FramePredictor,
     video: Video,
     phrases: list[str],
     *,
+    model: str,
     out: Path,
     formats: Sequence[str],
     labels: bool,
     outputs: OutputFiles,
     skipped: Skipped,
-    clip_length: int,
-    overlap: int,
-    query: Literal["clip", "video"],
     as_json: bool,
 ) -> None:
     """Writes the predictions of a video and prints one line per phrase.
 
     Args:
-        predictor: The opened model.
+        predictor: What predicts.
         video: The video.
         phrases: The expressions.
+        model: What records call the model.
         out: The folder to write to.
         formats: What is written: `png` (masks, overlay and record of each phrase), `davis`.
         labels: Whether overlays show the expression.
         outputs: The guard of the command's output files.
         skipped: Counts the expressions that were left out, and the frames that are.
-        clip_length: Frames that the model sees at once.
-        overlap: Frames that consecutive clips share.
-        query: Whether the answering query is chosen in each clip or over the whole video.
         as_json: Whether the records are printed as JSON.
 
     Raises:
@@ -85,17 +172,7 @@ def predict_video(
     """
     from risctl.inference.davis_files import DavisPredictions
     from risctl.inference.video_output_files import VideoPredictions
-    from risctl.inference.video_predictor import VideoPredictor
-    from risctl.systems.protocols import takes_clips
 
-    video_predictor = VideoPredictor(
-        predictor.system, threshold=predictor.threshold, clip_length=clip_length, overlap=overlap, query=query
-    )
-    if takes_clips(predictor.system) and (video.count is None or video.count > clip_length):
-        console.say(
-            f"predicting in clips of {clip_length} frames, with the query chosen per {query}; results may differ from "
-            "one pass over the whole video, as ReferFormer was published with"
-        )
     writers: list[VideoPredictions | DavisPredictions] = []
     if "png" in formats:
         writers.append(
@@ -103,7 +180,7 @@ def predict_video(
                 out,
                 video,
                 texts=phrases,
-                model=str(predictor.path),
+                model=model,
                 threshold=predictor.threshold,
                 labels=labels,
                 outputs=outputs,
@@ -117,7 +194,7 @@ def predict_video(
             for writer in writers:
                 stack.enter_context(writer)
             progress = stack.enter_context(console.counting(video.name))
-            for answers in video_predictor.predict(video, phrases, progress=progress, on_damaged=skipped.frame):
+            for answers in predictor.predict(video, phrases, progress=progress, on_damaged=skipped.frame):
                 for writer in writers:
                     writer.add(answers)
             if not skipped.frames:
