@@ -13,6 +13,7 @@ from risctl.data.download.fetching import Downloads, Stage, fetch_annotations, f
 from risctl.data.free_space import require_space
 from risctl.data.records import Dataset
 from risctl.data.store.reader import Store
+from risctl.data.store.shards import Sharding
 from risctl.data.store.verify import Verification, verify_masks, verify_store
 from risctl.data.store.writer import StoreInfo, write_store
 from risctl.errors import UsageError
@@ -89,6 +90,7 @@ def prepare_dataset(
     images: Path | None = None,
     split_by: str | None = None,
     link: bool = False,
+    shards: Sharding | None = None,
     verify: bool = False,
     allow_missing: bool = False,
     options: Mapping[str, Any] | None = None,
@@ -105,6 +107,7 @@ def prepare_dataset(
         images: The folder of the images, None to look for them around the published files.
         split_by: The way of splitting, None for the dataset's usual one.
         link: Whether the store holds paths instead of images.
+        shards: How the images are divided among files beside the store; None keeps them in it.
         verify: Whether the store is read back and its masks are compared with the published ones.
         allow_missing: Whether what lacks its image or mask is left out instead of refused.
         options: The values of the dataset's own options.
@@ -146,7 +149,7 @@ def prepare_dataset(
         advice = "; free some, name another place with --out, or keep the pictures where they are with --link"
         require_space(out, needed, what=str(out), advice=advice)
     with stage("writing pictures") as advance:
-        info = write_store(content, out, link=link, progress=advance)
+        info = write_store(content, out, link=link, shards=shards, progress=advance)
     counts = counted(content)
     instances = found.instances if found is not None else None
     return Prepared(

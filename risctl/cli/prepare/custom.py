@@ -14,10 +14,12 @@ from risctl.cli.options import JsonOption, OverwriteOption, QuietOption, RootOpt
 from risctl.cli.prepare.store_output import (
     SHARES,
     LinkOption,
+    ShardsOption,
     SharesOption,
     check_output,
     out_option,
     report_store,
+    sharding_of,
     write,
 )
 
@@ -35,6 +37,7 @@ def custom(
     seed: Annotated[int, typer.Option("--seed", help="Decides which picture goes to which split.")] = 0,
     out: Annotated[Path | None, out_option("FILE.h5")] = None,
     link: LinkOption = False,
+    shards: ShardsOption = None,
     overwrite: OverwriteOption = False,
     data_root: RootOption = Path("data"),
     as_json: JsonOption = False,
@@ -50,6 +53,7 @@ def custom(
     from risctl.data.splits import parse_shares
 
     shares, source = parse_shares(splits), own_place(file)
+    sharding = sharding_of(shards, link=link)
     stem = Path(urlsplit(file).path).stem if isinstance(source, str) else source.stem
     with console.quiet_if(quiet):
         place = check_output(out or data_root / f"{stem}.h5", overwrite=overwrite)
@@ -70,4 +74,4 @@ def custom(
             console.warn(f"{file}:{warning.line}: {warning.message}")
         if checked.warning_count > WARNINGS:
             console.warn(f"{file}: {checked.warning_count - WARNINGS:,} more; risctl data check --json lists all")
-        report_store(write(checked.dataset, place, link=link), as_json=as_json)
+        report_store(write(checked.dataset, place, link=link, shards=sharding), as_json=as_json)

@@ -15,9 +15,11 @@ from risctl.cli.options import JsonOption, OverwriteOption, QuietOption, RootOpt
 from risctl.cli.prepare.store_output import (
     LinkOption,
     MissingOption,
+    ShardsOption,
     check_output,
     out_option,
     report_store,
+    sharding_of,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ def dataset_command(dataset: "DatasetDescriptor") -> Callable[..., None]:
         images: Path | None = None,
         split_by: str | None = None,
         link: bool = False,
+        shards: str | None = None,
         verify: bool = False,
         allow_missing: bool = False,
         dry_run: bool = False,
@@ -69,6 +72,7 @@ def dataset_command(dataset: "DatasetDescriptor") -> Callable[..., None]:
         if not dataset.split_by and split_by is not None:
             # An option of the dataset's own: which ways there are depends on the table.
             options["split_by"], split_by = split_by, None
+        sharding = sharding_of(shards, link=link)
         with console.quiet_if(quiet):
             name = dataset.store_name(split_by or next(iter(dataset.split_by), ""))
             out = check_output(out or data_root / name, overwrite=overwrite)
@@ -82,6 +86,7 @@ def dataset_command(dataset: "DatasetDescriptor") -> Callable[..., None]:
                 out=out,
                 split_by=split_by,
                 link=link,
+                shards=sharding,
                 verify=verify,
                 allow_missing=allow_missing,
                 options=options,
@@ -119,6 +124,7 @@ def _parameters(dataset: "DatasetDescriptor") -> Iterator[inspect.Parameter]:
     yield _parameter("out", Annotated[Path | None, out_option(default)])
     if dataset.linkable:
         yield _parameter("link", LinkOption, False)
+    yield _parameter("shards", ShardsOption)
     if dataset.find is not None:
         yield _parameter("verify", VerifyOption, False)
     if dataset.can_drop:

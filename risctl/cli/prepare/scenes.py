@@ -12,10 +12,12 @@ from risctl.cli import console
 from risctl.cli.options import JsonOption, OverwriteOption, QuietOption, RootOption
 from risctl.cli.prepare.store_output import (
     OBJECTS,
+    ShardsOption,
     ability_counts,
     check_output,
     out_option,
     report_store,
+    sharding_of,
     write,
 )
 from risctl.errors import UsageError
@@ -48,6 +50,7 @@ def scenes(
         bool, typer.Option("--video", help="Make short videos of moving objects: DATA_ROOT/moving-scenes.h5.")
     ] = False,
     frames: Annotated[int, typer.Option(min=2, max=500, help="With --video: frames of a video.")] = 8,
+    shards: ShardsOption = None,
     overwrite: OverwriteOption = False,
     data_root: RootOption = Path("data"),
     as_json: JsonOption = False,
@@ -61,7 +64,7 @@ def scenes(
     from risctl.data.datasets.scenes.moving import make_moving_scenes
     from risctl.output_files import OutputFiles
 
-    shape = _size(size)
+    shape, sharding = _size(size), sharding_of(shards)
     count = count or (200 if video else 2000)
     out = check_output(out or data_root / ("moving-scenes.h5" if video else "scenes.h5"), overwrite=overwrite)
     if video and pictures is not None:
@@ -75,7 +78,7 @@ def scenes(
     with console.quiet_if(quiet):
         bar = partial(console.progress, label="videos" if video else "scenes", total=count)
         dataset = make(count=count, seed=seed, size=shape, workers=processes, progress=bar)
-        info = write(dataset, out)
+        info = write(dataset, out, shards=sharding)
         abilities = ability_counts(dataset)
         needed = "sentences that need " + ", ".join(f"{name} {number}" for name, number in abilities.items())
         if video:

@@ -12,9 +12,19 @@ from risctl.cli import console
 
 if TYPE_CHECKING:
     from risctl.data.records import Dataset
+    from risctl.data.store.shards import Sharding
     from risctl.data.store.writer import StoreInfo
 
 LinkOption = Annotated[bool, typer.Option("--link", help="Keep the pictures where they are; store their paths.")]
+ShardsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shards",
+        metavar="N|SIZE",
+        help="Keep the pictures in N files beside the store, or in files of a SIZE such as 4GB: for millions of them.",
+        show_default=False,
+    ),
+]
 MissingOption = Annotated[
     bool,
     typer.Option("--allow-missing", help="Leave out what lacks its picture or a valid mask, instead of refusing."),
@@ -55,12 +65,22 @@ def check_file(path: Path, *, overwrite: bool, inputs: Iterable[Path | None] = (
     return path
 
 
-def write(dataset: Dataset, out: Path, *, link: bool = False) -> StoreInfo:
+def sharding_of(shards: str | None, *, link: bool = False) -> Sharding | None:
+    """Returns how `--shards` divides the pictures. Raises `UsageError` for another text, or with `--link`."""
+    from risctl.data.store.shards import Sharding
+    from risctl.errors import UsageError
+
+    if shards is not None and link:
+        raise UsageError("--link keeps the pictures where they are, and no shards are written; leave one of both out")
+    return None if shards is None else Sharding.parse(shards)
+
+
+def write(dataset: Dataset, out: Path, *, link: bool = False, shards: Sharding | None = None) -> StoreInfo:
     """Writes the store, with a progress bar."""
     from risctl.data.store.writer import write_store
 
     with console.counting("store") as progress:
-        info = write_store(dataset, out, link=link, progress=progress)
+        info = write_store(dataset, out, link=link, shards=shards, progress=progress)
     for warning in info.warnings:
         console.warn(warning)
     return info
@@ -93,11 +113,13 @@ def report_store(
     ]
     report += lines
     report += [f"note: {note}: {count:,}" for note, count in info.notes.items()]
-    report.append(f"wrote {info.path} ({info.bytes / 1e6:.1f} MB)")
+    apart = f" in {info.shards} shards" if info.shards else ""
+    report.append(f"wrote {info.path} ({info.bytes / 1e6:.1f} MB{apart})")
     data = {
         "store": str(info.path),
         "bytes": info.bytes,
         "fingerprint": info.fingerprint,
+        **({"shards": info.shards} if info.shards else {}),
         "counts": {split: dict(row) for split, row in info.counts.items()},
         "notes": dict(info.notes),
         **(more or {}),

@@ -4,6 +4,9 @@ A store has one CRC-32 of each column. Columns of numbers, and of texts and mask
 theirs when they are first read, then they stay in memory. Longer ones stay in the file: their first use reads them
 once, compares the whole with its sum, and takes a sum of every few rows on the way, with which each later read is
 compared. So a file that is damaged while it is in use changes nothing that is read, or is noticed.
+
+A large store holds the sums of every few rows itself (`index`): then a row is read and checked alone, and the first
+sample of a million costs no more than any other.
 """
 
 from __future__ import annotations
@@ -16,20 +19,16 @@ from typing import NamedTuple
 import numpy as np
 
 from risctl.data.random_access import RandomAccessFile
-from risctl.data.store import checks, schema
-from risctl.data.store.schema import Layout
+from risctl.data.store import checks, index, schema
+from risctl.data.store.layout import Layout
+from risctl.data.store.schema import TOKENS
 from risctl.errors import DataError
 
 KEPT_BYTES = 8 * 2**20
 """Texts and masks of so many bytes a column are kept in memory: the sentences of RefCOCO are 3 million."""
 
-_PIECE_BYTES = 4 * 2**20
-"""A column is summed in pieces of so many bytes."""
-
-_BLOCK_BYTES, _MOST_ROWS = 512, 8
-"""Rows of about so many bytes have one sum: few enough to read with each, and enough to keep sums few."""
-
-TOKENS = "tokens"
+_FEW_READS = 64
+"""A column of numbers that was read in pieces so often is read as a whole and stays in memory."""
 
 
 class DamagedStoreError(DataError):
@@ -55,17 +54,17 @@ class _Kept(NamedTuple):
 
 
 class _Blocks(NamedTuple):
-    """The blocks of a text column.
+    """The blocks of a column.
 
     Attributes:
         rows: Rows of a block; the last one may have fewer.
         sums: The CRC-32 of each block.
-        edges: Where each row begins, and where the last one ends, in bytes.
+        total: Rows of the column.
     """
 
     rows: int
     sums: np.ndarray
-    edges: np.ndarray
+    total: int
 
 
 class Columns:
@@ -77,6 +76,8 @@ class Columns:
         self.layout: Layout
         self._numbers: dict[str, np.ndarray] = {}
         self._texts: dict[str, _Blocks | _Kept] = {}
+        self._indices: dict[str, _Blocks] = {}
+        self._reads: dict[str, int] = {}
 
     def read(self, offset: int, length: int) -> bytes:
         """Returns `length` bytes from `offset` on."""
@@ -114,6 +115,55 @@ class Columns:
             self._numbers[name] = found
         return found
 
+    def part(self, name: str, start: int, stop: int) -> np.ndarray:
+        """Returns the rows `start` to `stop` - 1 of a column of numbers, read-only.
+
+        Where the store has sums of a few rows each, and the column is not in memory yet, these rows alone are read and
+        checked.
+        """
+        whole = self._numbers.get(name)
+        if whole is None and name in self.layout.sums:
+            self._reads[name] = self._reads.get(name, 0) + 1
+            if self._reads[name] <= _FEW_READS:
+                return self._part(name, start, stop)
+        return (self.numbers(name) if whole is None else whole)[start:stop]
+
+    def number(self, name: str, row: int) -> int:
+        """Returns the number of a row of a column that has one a row."""
+        return int(self.part(name, row, row + 1)[0])
+
+    def _part(self, name: str, start: int, stop: int) -> np.ndarray:
+        blocks, column = self._index(name), self.layout.columns[name]
+        first = start // blocks.rows
+        last = max(first + 1, -(-min(stop, blocks.total) // blocks.rows))
+        begin, end = first * blocks.rows, min(last * blocks.rows, blocks.total)
+        width = column.length // max(1, blocks.total)
+        data = self.read(column.offset + begin * width, (end - begin) * width)
+        for block in range(first, last):
+            own = data[(block * blocks.rows - begin) * width : ((block + 1) * blocks.rows - begin) * width]
+            if zlib.crc32(own) != blocks.sums[block]:
+                raise self.damaged(f"in {name}, in rows {block * blocks.rows} and after")
+        values = np.frombuffer(data, dtype=column.kind).reshape(-1, *column.shape[1:])
+        try:
+            checks.check(
+                name, values, layout=self.layout, numbers=lambda other: self.part(other, begin, end), start=begin
+            )
+        except ValueError as error:
+            raise self.damaged(f"{error}, from row {begin} on") from error
+        return values[start - begin : stop - begin]
+
+    def _index(self, name: str) -> _Blocks:
+        """Returns the sums that the store holds of a column."""
+        found = self._indices.get(name)
+        if found is None:
+            sums = self.layout.sums[name]
+            data = self.read(sums.column.offset, sums.column.length)
+            if zlib.crc32(data) != sums.column.crc32:
+                raise self.damaged(f"in the sums of {name}")
+            found = _Blocks(sums.rows, np.frombuffer(data, dtype="<u4"), self.layout.summed_rows(name))
+            self._indices[name] = found
+        return found
+
     def text(self, name: str, row: int) -> str:
         """Returns the text of a row."""
         return self._decoded(self._row(name, row), name=name, row=row)
@@ -131,11 +181,11 @@ class Columns:
 
     def tokens(self, sentence: int) -> tuple[str, ...]:
         """Returns the tokens of a sentence's row in one read."""
-        first, stop = self.numbers("sentences/tokens/offsets")[sentence : sentence + 2].tolist()
+        first, stop = self.part("sentences/tokens/offsets", sentence, sentence + 2).tolist()
         if first == stop:
             return ()
         data = self._row(TOKENS, sentence)
-        offsets = (self.numbers("tokens/offsets")[first : stop + 1]).tolist()
+        offsets = self.part("tokens/offsets", first, stop + 1).tolist()
         return tuple(
             self._decoded(data[start - offsets[0] : end - offsets[0]], name=TOKENS, row=first + row)
             for row, (start, end) in enumerate(pairwise(offsets))
@@ -143,8 +193,8 @@ class Columns:
 
     def ragged(self, name: str, row: int) -> np.ndarray:
         """Returns the values of a row of a ragged column."""
-        offsets = self.numbers(f"{name}/offsets")
-        return self.numbers(f"{name}/values")[offsets[row] : offsets[row + 1]]
+        start, stop = self.part(f"{name}/offsets", row, row + 2).tolist()
+        return self.part(f"{name}/values", start, stop) if start < stop else np.zeros(0, dtype=np.int64)
 
     def _decoded(self, data: bytes, *, name: str, row: int) -> str:
         try:
@@ -156,48 +206,43 @@ class Columns:
         """Returns the bytes of a row, compared with a sum; of tokens, those of a sentence."""
         blocks = self._texts.get(name)
         if blocks is None:
-            short = self.layout.columns[f"{name}/blob"].length <= KEPT_BYTES
-            blocks = self._texts[name] = self._kept(name, row) if short else self._summed(name, row)
+            blocks = self._texts[name] = self._opened(name, row)
         if isinstance(blocks, _Kept):
             start, stop = blocks.edges[row : row + 2].tolist()
             return blocks.data[start:stop]
-        block, edges = row // blocks.rows, blocks.edges
-        own = edges[block * blocks.rows : (block + 1) * blocks.rows + 1].tolist()
-        first, last, place = own[0], own[-1], row - block * blocks.rows
+        block = row // blocks.rows
+        begin = block * blocks.rows
+        own = self._edges(name, begin, min(begin + blocks.rows, blocks.total)).tolist()
+        first, last, place = own[0], own[-1], row - begin
         data = self.read(self.layout.columns[f"{name}/blob"].offset + first, last - first)
         if zlib.crc32(data) != blocks.sums[block]:
-            raise self.damaged(f"in row {row} of {name}, since it was opened")
+            since = "" if f"{name}/blob" in self.layout.sums else ", since it was opened"
+            raise self.damaged(f"in row {row} of {name}{since}")
         return data[own[place] - first : own[place + 1] - first]
 
-    def _edges(self, name: str) -> np.ndarray:
-        edges = self.numbers(f"{name}/offsets")
-        return edges[self.numbers("sentences/tokens/offsets")] if name == TOKENS else edges
-
-    def _kept(self, name: str, wanted: int) -> _Kept:
-        """Returns a text column whose whole has the sum that was written."""
-        edges, column = self._edges(name), self.layout.columns[f"{name}/blob"]
-        data = self.read(column.offset, column.length)
-        if zlib.crc32(data) != column.crc32:
-            raise self.damaged(f"in {name}, of which row {wanted} is wanted")
-        return _Kept(data, edges)
-
-    def _summed(self, name: str, wanted: int) -> _Blocks:
-        """Returns the CRC-32 of every block of a text column whose whole has the sum that was written."""
-        edges = self._edges(name)
-        count, length = len(edges) - 1, int(edges[-1])
-        rows = max(1, min(_MOST_ROWS, _BLOCK_BYTES * count // max(1, length)))
-        places = np.append(edges[:-1:rows], length)
+    def _opened(self, name: str, wanted: int) -> _Kept | _Blocks:
+        """Returns what the rows of a text column are read by."""
         column = self.layout.columns[f"{name}/blob"]
-        sums: list[int] = []
-        total = block = 0
-        while block < len(places) - 1:
-            # As many blocks as fit into a piece, but at least one.
-            stop = max(block + 1, int(np.searchsorted(places, places[block] + _PIECE_BYTES, side="right")) - 1)
-            ends = (places[block : stop + 1] - places[block]).tolist()
-            data = memoryview(self.read(column.offset + int(places[block]), ends[-1]))
-            total = zlib.crc32(data, total)
-            sums += [zlib.crc32(data[start:end]) for start, end in pairwise(ends)]
-            block = stop
+        if f"{name}/blob" in self.layout.sums:
+            return self._index(f"{name}/blob")
+        count = self.layout.summed_rows(f"{name}/blob")
+        edges = self._edges(name, 0, count)
+        if column.length <= KEPT_BYTES:
+            data = self.read(column.offset, column.length)
+            total, kept = zlib.crc32(data), _Kept(data, edges)
+        else:
+            rows = index.text_rows(count, int(edges[-1]))
+            sums, total = index.text_sums(
+                lambda start, length: self.read(column.offset + start, length), edges, rows=rows
+            )
         if total != column.crc32:
             raise self.damaged(f"in {name}, of which row {wanted} is wanted")
-        return _Blocks(rows, np.array(sums, dtype=np.uint32), edges)
+        return kept if column.length <= KEPT_BYTES else _Blocks(rows, sums, count)
+
+    def _edges(self, name: str, start: int, stop: int) -> np.ndarray:
+        """Returns where the rows `start` to `stop` - 1 begin, and where the last of them ends, in bytes."""
+        if name != TOKENS:
+            return self.part(f"{name}/offsets", start, stop + 1)
+        tokens = self.part("sentences/tokens/offsets", start, stop + 1)
+        first = int(tokens[0])
+        return self.part("tokens/offsets", first, int(tokens[-1]) + 1)[tokens - first]

@@ -21,7 +21,9 @@ from risctl.data.random_access import RandomAccessFile
 from risctl.data.records import Sample, SampleIds
 from risctl.data.store import linked_images, schema
 from risctl.data.store.columns import Columns
+from risctl.data.store.layout import Layout
 from risctl.data.store.rows import TEXT_FIELDS, AnnotationRow, ImageRow, RefRow, SentenceRow, TextField
+from risctl.data.store.shards import ShardReader
 from risctl.errors import DataError, UnreadableImageError, UsageError, unknown_name
 from risctl.vision import rle
 from risctl.vision.images import WrongSizeError, decode_stored
@@ -43,7 +45,7 @@ class Store:
         fingerprint: Identifies the contents.
         linked: Whether images are kept outside the store.
         notes: Irregularities of the dataset that were repaired when the store was written, with their counts.
-        size: Size of the file in bytes.
+        size: Size of the file in bytes, its shards included.
         image_roots: Folders whose images the store may read if it is a linked one.
 
     Example:
@@ -89,16 +91,26 @@ class Store:
         try:
             if hashlib.sha256(data).hexdigest() != digest:
                 raise ValueError("its layout is not what was written")
-            layout = schema.Layout.from_bytes(data, length=self.size)
+            layout = Layout.from_bytes(data, length=self.size)
         except ValueError as error:
             raise self._columns.damaged(str(error)) from error
         self.name, self.split_by, self.fingerprint = layout.name, layout.split_by, layout.fingerprint
         self.linked, self.notes = layout.linked, layout.notes
         self._columns.layout = layout
+        self._shards = ShardReader(self.path, layout) if layout.shards else None
+        if self._shards is not None:
+            self.size += self._shards.size
 
     def close(self) -> None:
-        """Closes the file; the store cannot be used afterwards."""
+        """Closes its files; the store cannot be used afterwards."""
         self._file.close()
+        if self._shards is not None:
+            self._shards.close()
+
+    @property
+    def shards(self) -> list[Path]:
+        """The files in which its images lie, if these are apart."""
+        return list(self._shards.paths) if self._shards is not None else []
 
     def __enter__(self) -> Store:
         return self
@@ -123,7 +135,7 @@ class Store:
         return self._columns.numbers(name)
 
     def _checked(self, row: int, table: str) -> int:
-        count = len(self.numbers(f"{table}/id"))
+        count = self._columns.layout.rows(table)
         if not 0 <= row < count:
             raise IndexError(f"{table} have rows 0 to {count - 1}; got {row}")
         return int(row)
@@ -168,7 +180,7 @@ class Store:
 
     def sentences(self, split: str) -> np.ndarray:
         """Returns the rows of the sentences of `split`, int64 (N,). Raises `UsageError` for an unknown split."""
-        in_split = np.zeros(len(self.numbers("refs/id")), dtype=bool)
+        in_split = np.zeros(self._columns.layout.rows("refs"), dtype=bool)
         in_split[self.refs(split)] = True
         return np.flatnonzero(in_split[self.numbers("sentences/ref")])
 
@@ -200,27 +212,32 @@ class Store:
         row = self._checked(row, "images")
         return ImageRow(
             row=row,
-            image_id=int(self.numbers("images/id")[row]),
+            image_id=self._columns.number("images/id", row),
             file_name=self._columns.text("images/file_name", row),
-            height=int(self.numbers("images/height")[row]),
-            width=int(self.numbers("images/width")[row]),
+            height=self._columns.number("images/height", row),
+            width=self._columns.number("images/width", row),
         )
 
     def image_bytes(self, row: int) -> bytes:
         """Returns the encoded image of `row` as published. Raises `DataError` if it has changed or is damaged."""
         row = self._checked(row, "images")
-        length = int(self.numbers("images/length")[row])
+        number = self._columns.number
+        length = number("images/length", row)
         if self.linked:
             link = self._columns.text("images/path", row)
             data = linked_images.read(link, length=length, roots=self.image_roots, store=self.path)
             where = f"{link}, to which {self.path} links, has changed"
         else:
-            part = self._columns.layout.parts[self.numbers("images/part")[row]]
-            data = self._columns.read(part.offset + int(self.numbers("images/start")[row]), length)
+            data = self._read_part(number("images/part", row), number("images/start", row), length)
             where = f"image row {row} of {self.path} is damaged"
-        if zlib.crc32(data) != self.numbers("images/crc32")[row]:
+        if zlib.crc32(data) != number("images/crc32", row):
             raise DataError(f"{where}; prepare the store again")
         return data
+
+    def _read_part(self, part: int, start: int, length: int) -> bytes:
+        if self._shards is not None:
+            return self._shards.read(part, start, length)
+        return self._columns.read(self._columns.layout.parts[part].offset + start, length)
 
     def pixels(self, row: int) -> np.ndarray:
         """Returns the image of `row`, RGB uint8 (H, W, 3), in the orientation of its annotations.
@@ -245,47 +262,47 @@ class Store:
     def annotation(self, row: int) -> AnnotationRow:
         """Returns the annotation of `row`, with its mask."""
         row = self._checked(row, "annotations")
-        x, y, width, height = self.numbers("annotations/box")[row].tolist()
+        number = self._columns.number
+        x, y, width, height = self._columns.part("annotations/box", row, row + 1)[0].tolist()
         return AnnotationRow(
             row=row,
-            annotation_id=int(self.numbers("annotations/id")[row]),
-            image=int(self.numbers("annotations/image")[row]),
-            category_id=int(self.numbers("annotations/category")[row]),
+            annotation_id=number("annotations/id", row),
+            image=number("annotations/image", row),
+            category_id=number("annotations/category", row),
             box=(x, y, width, height),
-            crowd=bool(self.numbers("annotations/crowd")[row]),
+            crowd=bool(number("annotations/crowd", row)),
             mask=self._mask(row),
         )
 
     def annotations_of(self, image_row: int) -> np.ndarray:
         """Returns the rows of all annotations of an image, referred to or not."""
-        offsets = self.numbers("images/annotations")
         row = self._checked(image_row, "images")
-        return np.arange(offsets[row], offsets[row + 1])
+        return np.arange(*self._columns.part("images/annotations", row, row + 2).tolist())
 
     def ref(self, row: int) -> RefRow:
         """Returns the ref, one referred target with its sentences, of `row`."""
         row = self._checked(row, "refs")
-        image = int(self.numbers("refs/image")[row])
+        number = self._columns.number
+        image = number("refs/image", row)
         annotations = self._annotations_of_ref(row)
-        categories = self.numbers("annotations/category")
-        offsets = self.numbers("refs/sentences")
         return RefRow(
             row=row,
-            ref_id=int(self.numbers("refs/id")[row]),
+            ref_id=number("refs/id", row),
             image=image,
-            image_id=int(self.numbers("images/id")[image]),
-            split=self.splits[self.numbers("refs/split")[row]],
+            image_id=number("images/id", image),
+            split=self.splits[number("refs/split", row)],
             annotations=annotations,
-            category_ids=tuple(int(categories[annotation]) for annotation in annotations),
-            sentences=np.arange(offsets[row], offsets[row + 1]),
+            category_ids=tuple(number("annotations/category", annotation) for annotation in annotations),
+            sentences=np.arange(*self._columns.part("refs/sentences", row, row + 2).tolist()),
         )
 
     def _annotations_of_ref(self, row: int) -> tuple[int, ...]:
         found = tuple(self._columns.ragged("refs/annotations", row).tolist())
         # In a store of videos a ref's image is the first frame, and its annotations are in any frame.
         if self.split_by != schema.VIDEOS:
-            image, images = self.numbers("refs/image")[row], self.numbers("annotations/image")
-            if any(images[annotation] != image for annotation in found):
+            number = self._columns.number
+            image = number("refs/image", row)
+            if any(number("annotations/image", annotation) != image for annotation in found):
                 raise self._columns.damaged(f"ref row {row} has an annotation of another image")
         return found
 
@@ -299,8 +316,10 @@ class Store:
             if any(mask["size"] != masks[0]["size"] for mask in masks):  # frames of a video
                 raise self._columns.damaged(f"the masks of ref row {row} have several sizes")
             return rle.union(masks)
-        image = self.numbers("refs/image")[row]
-        return rle.empty(int(self.numbers("images/height")[image]), int(self.numbers("images/width")[image]))
+        return rle.empty(*self._size_of(self._columns.number("refs/image", row)))
+
+    def _size_of(self, image: int) -> tuple[int, int]:
+        return self._columns.number("images/height", image), self._columns.number("images/width", image)
 
     def _decoded_mask(self, ref_row: int) -> np.ndarray:
         """Returns the mask of a ref, bool (H, W); most are of one annotation, which is checked while it is decoded."""
@@ -324,8 +343,7 @@ class Store:
         return mask
 
     def _unchecked_mask(self, row: int) -> RLE:
-        image = self.numbers("annotations/image")[row]
-        size = [int(self.numbers("images/height")[image]), int(self.numbers("images/width")[image])]
+        size = list(self._size_of(self._columns.number("annotations/image", row)))
         return {"size": size, "counts": self._columns.text("annotations/counts", row)}
 
     def _unsound(self, row: int, mask: RLE) -> DataError:
@@ -334,17 +352,17 @@ class Store:
 
     @cached_property
     def _sound_masks(self) -> np.ndarray:
-        return np.zeros(len(self.numbers("annotations/id")), dtype=bool)
+        return np.zeros(self._columns.layout.rows("annotations"), dtype=bool)
 
     def sentence(self, row: int) -> SentenceRow:
         """Returns the sentence of `row`."""
         row = self._checked(row, "sentences")
-        ref = int(self.numbers("sentences/ref")[row])
+        ref = self._columns.number("sentences/ref", row)
         return SentenceRow(
             row=row,
             ref=ref,
-            image=int(self.numbers("refs/image")[ref]),
-            sentence_id=int(self.numbers("sentences/id")[row]),
+            image=self._columns.number("refs/image", ref),
+            sentence_id=self._columns.number("sentences/id", row),
             raw=self._columns.text("sentences/raw", row),
             sent=self._columns.text("sentences/sent", row),
             tokens=self._columns.tokens(row),
@@ -373,6 +391,6 @@ class Store:
                 category_id=next(iter(ref.category_ids), None),
             ),
             category_ids=ref.category_ids,
-            annotation_ids=tuple(self.numbers("annotations/id")[list(ref.annotations)].tolist()),
+            annotation_ids=tuple(self._columns.number("annotations/id", one) for one in ref.annotations),
             abilities=sentence.abilities,
         )

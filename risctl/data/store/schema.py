@@ -10,26 +10,28 @@ Every column is contiguous and uncompressed. Texts are one UTF-8 blob with offse
 offsets: text `i` lies in `blob[offsets[i]:offsets[i + 1]]`. Image files lie one after another in `parts/0`, `parts/1`,
 ... of some 64 MB each, as they came. "Row" means a position in a table, "id" the publisher's number. Annotations
 are ordered by image, sentences by ref.
+
+Version 2 differs in what large stores need: the parts may lie in files of their own (`shards`), and long columns have a
+CRC-32 of every few rows (`sums/NAME`), so that one row can be read and checked without the whole column. A store that
+has neither is of version 1, as all were before.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from risctl.errors import DataError
-from risctl.json_text import parse_object, whole_number, writable_text
+from risctl.json_text import parse_object, whole_number
 
 FORMAT = "risctl store"
-VERSION = 1
+SHARD_FORMAT = "risctl shard"
+VERSION, NEWEST = 1, 2
 HEADER_BYTES = 512
 MAX_LAYOUT_BYTES = 16 * 2**20
 """A layout has some 100 bytes for each 64 MB of images, so this is that of many terabytes."""
@@ -78,6 +80,9 @@ TEXTS: tuple[str, ...] = (
     "sentences/sent",
     "tokens",
 )
+
+TOKENS = "tokens"
+"""The text column whose rows belong to sentences, some to each."""
 
 # Those that may have surrogates.
 SYSTEM_NAMES = ("images/file_name", "images/path")
@@ -129,115 +134,17 @@ def fingerprint(name: str, split_by: str, tables: Mapping[str, np.ndarray]) -> s
     return digest.hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """Where a column lies: byte offset in the file, number type, shape, and the CRC-32 of its bytes."""
+def header(length: int, *, layout_at: int, layout: bytes, version: int = VERSION) -> bytes:
+    """Returns the header of a store.
 
-    offset: int
-    kind: str
-    shape: tuple[int, ...]
-    crc32: int
-
-    @property
-    def length(self) -> int:
-        """Length in bytes."""
-        return math.prod(self.shape) * np.dtype(self.kind).itemsize
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """What the file says of itself: the dataset's names, the fingerprint, and where the columns and parts lie."""
-
-    name: str
-    split_by: str
-    fingerprint: str
-    linked: bool
-    notes: dict[str, int]
-    columns: dict[str, Column]
-    parts: list[Column]
-
-    def to_bytes(self) -> bytes:
-        """Returns the layout as JSON."""
-        return json.dumps(asdict(self)).encode()
-
-    @classmethod
-    def from_bytes(cls, data: bytes, *, length: int) -> Layout:
-        """Parses a layout. Raises `ValueError` if it is malformed, or does not fit in a file of `length` bytes."""
-        try:
-            return cls._from_json(parse_object(data, max_bytes=MAX_LAYOUT_BYTES), length=length)
-        except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"its layout is malformed: {error}") from error
-        except ValueError as error:
-            raise ValueError(f"its layout is malformed: {error}"[:300]) from error
-
-    @classmethod
-    def _from_json(cls, content: dict[str, Any], *, length: int) -> Layout:
-        wanted = columns()
-        for name, value in content["columns"].items():
-            if name not in wanted:
-                raise ValueError(f"it has a column {name!r:.60}, which is unknown")
-            content["columns"][name] = _column(value, wanted[name], length=length, name=name)
-        if missing := wanted.keys() - content["columns"].keys():
-            raise ValueError(f"it has no column {min(missing)}")
-        parts = [
-            _column(part, ("|u1", 1), length=length, name=f"part {row}") for row, part in enumerate(content["parts"])
-        ]
-        # Columns lie apart: all of them together are no longer than the file, nor is the memory that they take.
-        if sum(column.length for column in (*content["columns"].values(), *parts)) > length:
-            raise ValueError("its columns are longer than the file")
-        content["parts"] = parts
-        for name in ("name", "split_by"):
-            if "\0" in writable_text(content[name], name=name):
-                raise ValueError(f"{name} has a zero byte")
-        if not isinstance(content["fingerprint"], str) or not re.fullmatch("[0-9a-f]{64}", content["fingerprint"]):
-            raise ValueError("its fingerprint is none")
-        if type(content["linked"]) is not bool:
-            raise ValueError("linked is neither true nor false")
-        for name, count in content["notes"].items():
-            whole_number(count, name=writable_text(name, name="a note"), maximum=2**63)
-        layout = cls(**content)
-        layout._check_rows()
-        return layout
-
-    def _check_rows(self) -> None:
-        for name, column in self.columns.items():
-            if name in RANGES:
-                right = column.shape[0] == self.rows(RANGES[name][0]) + 1 > 0
-            else:
-                table = name.partition("/")[0]
-                right = f"{table}/id" not in NUMBERS or name in RAGGED or column.shape[0] == self.rows(table)
-            if not right:
-                raise ValueError(f"{name} has {column.shape[0]:,} rows")
-
-    def rows(self, table: str) -> int:
-        """Returns the number of rows of a table, such as "images", of a ragged column's values, or of a text column."""
-        if f"{table}/id" in self.columns:
-            return self.columns[f"{table}/id"].shape[0]
-        if table in self.columns:
-            return self.columns[table].shape[0]
-        return self.columns[f"{table}/offsets"].shape[0] - 1
-
-
-def _column(content: dict[str, Any], kind: tuple[str, int], *, length: int, name: str) -> Column:
-    """Parses where a column of `kind`, (type, values a row), lies in a file of `length` bytes."""
-    shape = [whole_number(side, name=f"the shape of {name}", maximum=length) for side in content["shape"]]
-    if content["kind"] != kind[0] or len(shape) not in (1, 2) or shape[1:] != ([kind[1]] if kind[1] > 1 else []):
-        raise ValueError(f"it has no column {name} of {kind[0]}")
-    column = Column(
-        whole_number(content["offset"], name=f"the place of {name}", maximum=length),
-        kind[0],
-        tuple(shape),
-        whole_number(content["crc32"], name=f"the sum of {name}", maximum=2**32 - 1),
-    )
-    if column.offset + column.length > length:
-        raise ValueError(f"{name} ends beyond the file")
-    return column
-
-
-def header(length: int, *, layout_at: int, layout: bytes) -> bytes:
-    """Returns the header of a store whose file has `length` bytes and its `layout` at offset `layout_at`."""
+    Args:
+        length: The length of its file.
+        layout_at: Where its layout lies.
+        layout: The layout.
+        version: The version of the format.
+    """
     place = [layout_at, len(layout), hashlib.sha256(layout).hexdigest()]
-    line = json.dumps({"format": FORMAT, "schema": VERSION, "bytes": length, "layout": place}) + "\n"
+    line = json.dumps({"format": FORMAT, "schema": version, "bytes": length, "layout": place}) + "\n"
     return line.encode().ljust(HEADER_BYTES, b"\0")
 
 
@@ -261,11 +168,13 @@ def check_header(data: bytes, *, length: int, path: Path) -> tuple[int, int, str
             raise DataError(f"{path} is an HDF5 file, but no risctl store; make one with `risctl prepare`")
         if is_of_a_store(data) and length < HEADER_BYTES:
             raise DataError(f"{path} is truncated at {length} bytes; prepare or copy the store again")
+        if SHARD_FORMAT.encode() in data[:32]:
+            raise DataError(f"{path} is a shard of a store; name the store, which lies beside the shard's folder")
         raise DataError(f"{path} is no risctl store; make one with `risctl prepare`")
-    if found["schema"] != VERSION:
-        newer = found["schema"] > VERSION
+    if not VERSION <= found["schema"] <= NEWEST:
+        newer = found["schema"] > NEWEST
         todo = "update risctl" if newer else "prepare the store again"
-        raise DataError(f"{path} has store schema {found['schema']}; this risctl reads {VERSION}: {todo}")
+        raise DataError(f"{path} has store schema {found['schema']}; this risctl reads {VERSION} to {NEWEST}: {todo}")
     if found["bytes"] != length:
         raise DataError(
             f"{path} should have {found['bytes']:,} bytes and has {length:,}: it is truncated or altered; "

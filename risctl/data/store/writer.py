@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import zlib
@@ -16,8 +17,11 @@ import numpy as np
 from risctl import __version__
 from risctl.data.hdf5_file import DeferredErrorFile
 from risctl.data.records import Annotation, Dataset, ImageRecord
-from risctl.data.store import checks, linked_images, schema
-from risctl.errors import DataError
+from risctl.data.store import checks, index, linked_images, schema
+from risctl.data.store.layout import Layout, Sums
+from risctl.data.store.reader import Store
+from risctl.data.store.shards import ImageParts, Sharding, ShardWriter, put_column
+from risctl.errors import DataError, UsageError
 from risctl.files import replacing
 
 Progress = Callable[[int, int], None]
@@ -30,11 +34,12 @@ class StoreInfo:
 
     Attributes:
         path: The file.
-        bytes: Its length in bytes.
+        bytes: Its length in bytes, that of its shards included.
         fingerprint: Identifies its contents.
         counts: Images, refs and sentences by split.
         notes: Irregularities that were repaired, with their counts.
         warnings: What a person should know about the writing.
+        shards: How many files beside it hold the images; 0 if it holds them itself.
     """
 
     path: Path
@@ -43,9 +48,17 @@ class StoreInfo:
     counts: Mapping[str, Mapping[str, int]]
     notes: Mapping[str, int]
     warnings: tuple[str, ...] = ()
+    shards: int = 0
 
 
-def write_store(dataset: Dataset, out: Path, *, link: bool = False, progress: Progress | None = None) -> StoreInfo:
+def write_store(
+    dataset: Dataset,
+    out: Path,
+    *,
+    link: bool = False,
+    shards: Sharding | None = None,
+    progress: Progress | None = None,
+) -> StoreInfo:
     """Writes `dataset` as a store, completely or not at all.
 
     Args:
@@ -53,43 +66,28 @@ def write_store(dataset: Dataset, out: Path, *, link: bool = False, progress: Pr
             on the way.
         out: The file to write.
         link: Whether only the absolute paths of the images are stored, instead of their encoded bytes.
+        shards: How the images are divided among files of their own beside `out`; None keeps them in it.
         progress: Called with (done, total) images.
 
     Returns:
         What was written.
 
     Raises:
+        UsageError: Both `link` and `shards` are given, or there would be too many shards.
         DataError: The dataset contradicts itself, or an image cannot be read.
         MachineError: The disk is full.
     """
-    tables = _annotation_tables(dataset) | _record_tables(dataset)
-    with replacing(out) as part, DeferredErrorFile(part, "xb+") as disk:
-        with h5py.File(disk, "w", userblock_size=schema.HEADER_BYTES) as file:
-            blob = _Blob(file, disk)
-            roots = linked_images.roots_of(out) if link else None
-            tables |= _write_images(dataset, blob, roots=roots, progress=progress)
-            _check_masks(dataset, tables)
-            mark = schema.fingerprint(dataset.name, dataset.split_by, tables)
-            tables = {
-                name: np.ascontiguousarray(tables[name], dtype=kind) for name, (kind, _) in schema.columns().items()
-            }
-            found = schema.Layout(
-                name=dataset.name,
-                split_by=dataset.split_by,
-                fingerprint=mark,
-                linked=link,
-                notes=dict(dataset.notes),
-                columns={name: _put(file, name, values, disk) for name, values in tables.items()},
-                parts=blob.parts,
-            )
-            _check_readable(tables, found)
-            layout = found.to_bytes()
-            place = _put(file, "layout", np.frombuffer(layout, dtype=np.uint8), disk)
-            file.attrs["written_by"] = f"risctl {__version__}"
-        length = disk.seek(0, io.SEEK_END)
-        disk.seek(0)
-        disk.write(schema.header(length, layout_at=place.offset, layout=layout))
-        disk.raise_failure()
+    if link and shards is not None:
+        raise UsageError("a linked store holds no pictures that shards could keep; leave --link or --shards out")
+    old = _shards_of(out)
+    apart = ShardWriter(out, shards, images=len(dataset.images)) if shards is not None else None
+    with apart or contextlib.nullcontext():
+        layout, length = _write(dataset, out, link=link, shards=apart, progress=progress)
+        if apart is not None:
+            apart.keep(old)
+    if apart is None:
+        for path in old:
+            path.unlink(missing_ok=True)
     warnings = []
     if link and not linked_images.remember(image.path for image in dataset.images.values() if image.path is not None):
         file_name, variable = linked_images.remembered_file(), linked_images.VARIABLE
@@ -98,50 +96,68 @@ def write_store(dataset: Dataset, out: Path, *, link: bool = False, progress: Pr
         )
     return StoreInfo(
         path=out,
-        bytes=length,
-        fingerprint=mark,
+        bytes=length + sum(one.bytes for one in layout.shards),
+        fingerprint=layout.fingerprint,
         counts=dataset.counts(),
         notes=dict(dataset.notes),
         warnings=tuple(warnings),
+        shards=len(layout.shards),
     )
 
 
-def _put(file: h5py.File, name: str, values: np.ndarray, disk: DeferredErrorFile) -> schema.Column:
-    """Writes a column and returns where it lies."""
-    dataset = file.create_dataset(name, data=values)
-    disk.raise_failure()
-    # A column without values has no offset in the file.
-    return schema.Column(dataset.id.get_offset() or 0, values.dtype.str, values.shape, zlib.crc32(values.data))
+def _write(
+    dataset: Dataset, out: Path, *, link: bool, shards: ShardWriter | None, progress: Progress | None
+) -> tuple[Layout, int]:
+    """Writes the store's own file; returns its layout and its length."""
+    tables = _annotation_tables(dataset) | _record_tables(dataset)
+    with replacing(out) as part, DeferredErrorFile(part, "xb+") as disk:
+        with h5py.File(disk, "w", userblock_size=schema.HEADER_BYTES) as file:
+            blob: ImageParts | ShardWriter = ImageParts(file, disk) if shards is None else shards
+            roots = linked_images.roots_of(out) if link else None
+            tables |= _write_images(dataset, blob, roots=roots, progress=progress)
+            _check_masks(dataset, tables)
+            mark = schema.fingerprint(dataset.name, dataset.split_by, tables)
+            tables = {
+                name: np.ascontiguousarray(tables[name], dtype=kind) for name, (kind, _) in schema.columns().items()
+            }
+            found = Layout(
+                name=dataset.name,
+                split_by=dataset.split_by,
+                fingerprint=mark,
+                linked=link,
+                notes=dict(dataset.notes),
+                columns={name: put_column(file, name, values, disk) for name, values in tables.items()},
+                parts=blob.parts,
+                shards=tuple(shards.shards) if shards is not None else (),
+                sums={
+                    name: Sums(rows, put_column(file, f"sums/{name}", sums, disk))
+                    for name, rows, sums in index.sums_of(tables)
+                },
+            )
+            _check_readable(tables, found)
+            layout = found.to_bytes()
+            place = put_column(file, "layout", np.frombuffer(layout, dtype=np.uint8), disk)
+            file.attrs["written_by"] = f"risctl {__version__}"
+        length = disk.seek(0, io.SEEK_END)
+        disk.seek(0)
+        disk.write(schema.header(length, layout_at=place.offset, layout=layout, version=found.version))
+        disk.raise_failure()
+    return found, length
 
 
-class _Blob:
-    """The encoded images, in datasets of some 64 MB, so that their total size need be neither known nor in memory."""
-
-    def __init__(self, file: h5py.File, disk: DeferredErrorFile) -> None:
-        self.file, self.disk = file, disk
-        self.parts: list[schema.Column] = []
-        self.pieces: list[bytes] = []
-        self.length = 0
-
-    def add(self, data: bytes) -> tuple[int, int]:
-        """Appends `data`; returns its part and its offset there."""
-        if self.pieces and self.length + len(data) > schema.PART_BYTES:
-            self.flush()
-        position = len(self.parts), self.length
-        self.pieces.append(data)
-        self.length += len(data)
-        return position
-
-    def flush(self) -> None:
-        """Writes what is in memory as the next part."""
-        if self.pieces:
-            values = np.frombuffer(b"".join(self.pieces), dtype=np.uint8)
-            self.parts.append(_put(self.file, f"parts/{len(self.parts)}", values, self.disk))
-        self.pieces, self.length = [], 0
+def _shards_of(out: Path) -> list[Path]:
+    """Returns the shards of the store that is to be replaced."""
+    if not out.is_file():
+        return []
+    try:
+        with Store(out) as store:
+            return store.shards
+    except DataError:  # a damaged one may well name files of another
+        return []
 
 
 def _write_images(
-    dataset: Dataset, blob: _Blob, *, roots: Sequence[str] | None, progress: Progress | None
+    dataset: Dataset, blob: ImageParts | ShardWriter, *, roots: Sequence[str] | None, progress: Progress | None
 ) -> dict[str, np.ndarray]:
     """Writes the images to `blob`, or links to their files if there are `roots`; returns their columns."""
     link = roots is not None
@@ -159,7 +175,7 @@ def _write_images(
             data = _bytes_of(record)
             if roots is not None and record.path is not None:
                 linked_images.check_linkable(record.path, roots=roots)
-            part, start = (-1, 0) if link else blob.add(data)
+            part, start = (-1, 0) if link else blob.add(data, row=done - 1)
             digest = np.frombuffer(hashlib.sha256(data).digest(), dtype=np.uint8)
             shared = (len(data), zlib.crc32(data), digest, part, start)
             last = record.path
@@ -232,7 +248,7 @@ def _check_masks(dataset: Dataset, tables: Mapping[str, np.ndarray]) -> None:
             )
 
 
-def _check_readable(tables: Mapping[str, np.ndarray], layout: schema.Layout) -> None:
+def _check_readable(tables: Mapping[str, np.ndarray], layout: Layout) -> None:
     """Raises `DataError` unless a reader takes these numbers: it refuses what it cannot use, such as a box of NaN."""
     for name, values in tables.items():
         try:

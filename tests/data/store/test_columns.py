@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers import store_files
+from helpers.store_layout import layout_of, read_whole, rewritten
 
-from risctl.data.store import columns, schema
+from risctl.data.store import columns, index, schema
 from risctl.data.store.reader import Store
 from risctl.data.store.verify import verify_store
 from risctl.data.store.writer import write_store
@@ -26,27 +25,6 @@ def stored(tmp_path: Path) -> Path:
     return tmp_path / "store.h5"
 
 
-def layout_of(path: Path) -> dict[str, Any]:
-    data = path.read_bytes()
-    offset, length, _ = schema.check_header(data[: schema.HEADER_BYTES], length=len(data), path=path)
-    layout: dict[str, Any] = json.loads(data[offset : offset + length])
-    return layout
-
-
-def read_whole(store: Store) -> list[Any]:
-    """Read every value of every row."""
-    tables = {name: range(len(store.numbers(f"{name}/id"))) for name in ("images", "annotations", "refs", "sentences")}
-    found: list[Any] = [store.categories, store.splits]
-    found += [
-        (store.image(row), store.image_bytes(row), store.annotations_of(row).tolist()) for row in tables["images"]
-    ]
-    found += [store.annotation(row) for row in tables["annotations"]]
-    found += [(store.ref(row).annotations, store.ref(row).ref_id, store.mask(row)) for row in tables["refs"]]
-    found += [store.sentence(row) for row in tables["sentences"]]
-    return found
-
-
-# `images/sha256` is what `prepare verify` compares; the paths are those of linked stores.
 READ = sorted(set(schema.columns()) - {"images/sha256", "images/path/blob", "images/path/offsets"})
 
 
@@ -106,26 +84,11 @@ def test_columns_longer_than_a_piece_and_rows_longer_than_a_block_are_read_right
         expected = read_whole(store)
     monkeypatch.setattr(columns, "KEPT_BYTES", 0)
     for piece, block, most in ((1, 1, 8), (50, 7, 3), (1000, 512, 1)):
-        monkeypatch.setattr(columns, "_PIECE_BYTES", piece)
-        monkeypatch.setattr(columns, "_BLOCK_BYTES", block)
-        monkeypatch.setattr(columns, "_MOST_ROWS", most)
+        monkeypatch.setattr(index, "_PIECE_BYTES", piece)
+        monkeypatch.setattr(index, "_TEXT_BYTES", block)
+        monkeypatch.setattr(index, "_MOST_ROWS", most)
         with Store(stored) as store:
             assert read_whole(store) == expected
-
-
-def rewritten(path: Path, values_of: dict[str, Any], /, *, instead: bytes = b"", **layout: Any) -> None:
-    """Change the first values of columns, and the layout, with valid sums."""
-    data = bytearray(path.read_bytes())
-    found = layout_of(path) | layout
-    for name, values in values_of.items():
-        column = found["columns"][name]
-        packed = np.asarray(values, dtype=column["kind"]).tobytes()
-        data[column["offset"] : column["offset"] + len(packed)] = packed
-        size = int(np.prod(column["shape"])) * np.dtype(column["kind"]).itemsize
-        column["crc32"] = zlib.crc32(data[column["offset"] : column["offset"] + size])
-    packed = instead or json.dumps(found).encode()
-    head = schema.header(len(data) + len(packed), layout_at=len(data), layout=packed)
-    path.write_bytes(head + bytes(data[schema.HEADER_BYTES :]) + packed)
 
 
 @pytest.mark.parametrize(
