@@ -79,9 +79,9 @@ def test_what_is_no_sharding_is_refused_and_nothing_written(
 
 def test_drawn_scenes_and_datasets_take_shards_too(risctl: Run, tmp_path: Path) -> None:
     code, _, err = risctl(
-        "prepare", "scenes", "-n", "10", "--size", "64x48", "--out", tmp_path / "s.h5", "--shards", "1MB", "-q"
+        "prepare", "scenes", "-n", "10", "--size", "160x160", "--out", tmp_path / "s.h5", "--shards", "1MB", "-q"
     )
     assert code == 0, err
     with Store(tmp_path / "s.h5") as store:
-        assert len(store.shards) == 1 and store.pixels(0).shape == (48, 64, 3)
+        assert len(store.shards) == 1 and store.pixels(0).shape == (160, 160, 3)
     assert "--shards" in risctl("prepare", "refcoco", "--help")[1]

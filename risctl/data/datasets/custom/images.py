@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -42,6 +43,11 @@ def path_within(folder: Path, name: Any) -> Path:
     """Returns the file `name` in `folder`. Raises `DataError` if it is no text or leads out of the folder."""
     if not isinstance(name, str) or not name.strip() or "\0" in name:
         raise DataError(f"expected the path of a file, got {name!r:.60}")
+    return _path_within(folder, name)
+
+
+@lru_cache(maxsize=64)
+def _path_within(folder: Path, name: str) -> Path:
     name = name.replace("\\", "/")
     plain = os.path.normpath(name)
     if plain.startswith(("/", "..")) or PureWindowsPath(name).drive:

@@ -17,6 +17,12 @@ Row = tuple[Location, int, int]
 _CACHE = -32_000
 """Of the database's pages in memory: 32 MB."""
 
+_RECENT = 4096
+"""Rows of the latest images that are at hand: lines about one image mostly follow each other."""
+
+_TEXT = "text"
+"""The kind of names that hardly come twice."""
+
 
 class Register(Protocol):
     """First places by kind and name, and counts by name."""
@@ -87,17 +93,33 @@ class DiskRegister:
         ):
             self._base.execute(order)
         self._cursor = self._base.cursor()
+        self._recent: dict[bytes, Row] = {}
 
     def first(self, kind: str, name: str, row: Row) -> Row:
         """See `Register.first`."""
         key = _digest(kind, name)
+        known = self._recent.get(key)
+        if known is not None:
+            return known
         location, a, b = row
         self._cursor.execute("INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?)", (key, location.line, a, b))
-        return row if self._cursor.rowcount else self._row(key) or row
+        found = row if self._cursor.rowcount else self._row(key) or row
+        if kind != _TEXT:
+            self._keep(key, found)
+        return found
 
     def get(self, kind: str, name: str) -> Row | None:
         """See `Register.get`."""
-        return self._row(_digest(kind, name))
+        key = _digest(kind, name)
+        found = self._recent.get(key) or self._row(key)
+        if found is not None and kind != _TEXT:
+            self._keep(key, found)
+        return found
+
+    def _keep(self, key: bytes, row: Row) -> None:
+        if len(self._recent) >= _RECENT:
+            self._recent.clear()
+        self._recent[key] = row
 
     def _row(self, key: bytes) -> Row | None:
         found = self._cursor.execute("SELECT line, a, b FROM rows WHERE name = ?", (key,)).fetchone()
