@@ -1,14 +1,25 @@
-"""`risctl models`: lists, shows, downloads, verifies, saves and removes models by name."""
+"""`risctl models`: lists, shows, downloads, verifies, saves, calibrates and removes models by name."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from risctl.cli import console
-from risctl.cli.options import JsonOption, QuietOption
+from risctl.cli.options import (
+    Device,
+    DeviceOption,
+    JsonOption,
+    OverwriteOption,
+    QuietOption,
+    SplitOption,
+    StoredTextFieldOption,
+    StoreOption,
+    text_field_of,
+)
 from risctl.errors import CheckpointError, DataError, UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +27,9 @@ if TYPE_CHECKING:
     from risctl.models.names import ModelName
 
 app = typer.Typer(
-    help="List, show, download, verify, save and remove models by name.", no_args_is_help=True, rich_markup_mode="rich"
+    help="List, show, download, verify, save, calibrate and remove models.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
 )
 
 NameArgument = Annotated[
@@ -135,6 +148,83 @@ def save_model(
         files = save_folder(out, system=loaded.system, section=loaded.recipe.model, vocabulary=loaded.vocabulary)
     lines = [f"{out}: {len(files)} files, {_bytes(sum(file.stat().st_size for file in files))}"]
     console.result(lines, data={"folder": str(out), "files": [str(file) for file in files]}, as_json=as_json)
+
+
+@app.command("calibrate", epilog="Example: risctl models calibrate sam3 --data data/mine.h5 --split val")
+def calibrate_model(
+    data: StoreOption,
+    name: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Whatever --model takes. Default: the small model that comes with risctl.",
+            show_default=False,
+        ),
+    ] = None,
+    split: SplitOption = "val",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Write the thresholds to this file, and not into the cache.", show_default=False
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take only the first so many phrases.")] = None,
+    text_field: StoredTextFieldOption = "sent",
+    overwrite: OverwriteOption = False,
+    device: DeviceOption = Device.auto,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Choose the score below which a phrase has no match, and from which an instance belongs to the answer.
+
+    They are those with the highest gIoU on phrases with and without a target. predict, eval and visualize predictions
+    use them for the same NAME from then on, and say so; --calibration none leaves them out. Nothing is trained.
+    """
+    from risctl.data.store.reader import Store
+    from risctl.evaluation.calibration import PROTOCOL, calibrate
+    from risctl.models.calibrated import cached_path, write_calibration
+    from risctl.models.open import open_predictor
+    from risctl.output_files import check_replaceable
+
+    field = text_field_of(text_field)
+    if out is not None:
+        check_replaceable(out, overwrite=overwrite)
+    with console.quiet_if(quiet), Store(data) as store:
+        store.sentences(split)  # An unknown split is an error before a model is loaded.
+        predictor = open_predictor(name, device=device.value)
+        console.say(predictor.describe())
+        path = cached_path(name) if out is None else out
+        with console.counting("calibrate") as progress:
+            chosen = calibrate(
+                predictor, store, model=name, split=split, text_field=field, limit=limit, progress=progress
+            )
+        write_calibration(path, chosen.calibration)
+    found, figures, before = chosen.calibration, chosen.figures, chosen.before
+    on = found.chosen_on
+    spread = "" if chosen.interval is None else f" ({chosen.interval[0]:.1f} to {chosen.interval[1]:.1f})"
+    sample = f"{on['expressions']:,} phrases about {on['images']:,} images, {on['without_target']:,} without a target"
+    lines = [
+        f"{found.model} on {data}, split {split}: {sample}",
+        f"no match below  {found.no_target_threshold:.4g} (before: {chosen.own[0]:.4g})",
+    ]
+    if found.min_score is not None:
+        lines.append(f"instances from  {found.min_score:.4g} (before: {chosen.own[1]:.4g})")
+    lines += [
+        f"gIoU   {figures.giou:.1f}{spread} (before: {before.giou:.1f})",
+        f"T-acc  {figures.t_acc:.1f} (before: {before.t_acc:.1f})",
+        f"N-acc  {figures.n_acc:.1f} (before: {before.n_acc:.1f})",
+        f"protocol {PROTOCOL}",
+        "chosen on these phrases, so that the figures flatter: measure on others",
+        f"written to {path}",
+    ]
+    record = {
+        "file": str(path),
+        **asdict(found),
+        "interval": None if chosen.interval is None else list(chosen.interval),
+        "before": {"no_target_threshold": chosen.own[0], "min_score": chosen.own[1], **asdict(before)},
+        "left_out": chosen.unread,
+    }
+    console.result(lines, data=record, as_json=as_json)
 
 
 @app.command("rm", epilog="Example: risctl models rm clipseg --yes")

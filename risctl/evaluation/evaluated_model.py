@@ -50,6 +50,11 @@ class EvaluatedModel:
         """The checkpoint's file, None for a model of transformers."""
         return None if self.loaded is None else self.loaded.path
 
+    @property
+    def answering(self) -> object:
+        """What has the thresholds: the system, or the predictor of a model of transformers."""
+        return self.model.predictor if isinstance(self.model, PredictorOnStore) else self.model
+
     def checkpoint(self) -> str | None:
         """Returns the hash of the checkpoint; None for a model of transformers, whose weights are several files."""
         return None if self.loaded is None else sha256_of(self.loaded.path)

@@ -38,6 +38,7 @@ class PromptedPredictor:
         name: The model's name, as the person wrote it.
         threshold: A pixel belongs to the mask if its probability is above it.
         no_target_threshold: The score from which a phrase is answered with a mask.
+        min_score: The score from which a candidate belongs to the mask; 0: the network chooses, or has one candidate.
         path: The name once more: what records call the model.
     """
 
@@ -71,6 +72,7 @@ class PromptedPredictor:
         self.name = self.path = name
         self.threshold = 0.5 if threshold is None else threshold
         self.no_target_threshold = network.min_score if no_target_threshold is None else no_target_threshold
+        self.min_score = network.min_score
         self._network, self._device, self._surest = network, device, surest
         self._encoded: Any = None
         self._pixels: np.ndarray | None = None
@@ -140,6 +142,36 @@ class PromptedPredictor:
         which = "the surest instance alone" if self._surest else f"instances that score {self._network.min_score:g}"
         return f"{self._network.name}, {self._device}, {which}, mask where probability > {self.threshold:g}"
 
+    def answers_at(self, texts: Sequence[str], min_scores: Sequence[float]) -> Iterator[tuple[float, list[np.ndarray]]]:
+        """Yields the score of each phrase, and its mask for each of `min_scores`, as if every phrase had a match.
+
+        Args:
+            texts: Phrases about the image that is set.
+            min_scores: Scores from which a candidate belongs to the mask; candidates are drawn once for all of them.
+
+        Raises:
+            UsageError: No image is set.
+        """
+        pixels, own = self._current(), self.min_score
+        for text in texts:
+            [candidates] = self._network.find(self._encoded, [text])
+            masks: dict[float, np.ndarray] = {}
+            probability = np.zeros(pixels.shape[:2], dtype=np.float32)
+            drawn: set[int] = set()
+            score = 0.0
+            for least in sorted(min_scores, reverse=True):
+                try:
+                    self.min_score = least
+                    chosen, score = self._chosen(candidates)
+                finally:
+                    self.min_score = own
+                new = [one for one in chosen if one not in drawn]
+                for start in range(0, len(new), _DRAWN):
+                    np.maximum(probability, candidates.draw(new[start : start + _DRAWN]).max(0), out=probability)
+                drawn.update(new)
+                masks[least] = probability > self.threshold
+            yield score, [masks[least] for least in min_scores]
+
     def _current(self) -> np.ndarray:
         if self._pixels is None:
             raise UsageError("no image is set: call set_image(image) or predict(image, texts) first")
@@ -184,7 +216,7 @@ class PromptedPredictor:
             return [], 0.0
         if self._surest:
             return [best], float(scores[best])
-        others = np.flatnonzero((scores >= max(self._network.min_score, 1e-6)) & (np.arange(len(scores)) != best))
+        others = np.flatnonzero((scores >= max(self.min_score, 1e-6)) & (np.arange(len(scores)) != best))
         return [best, *others.tolist()], float(scores[best])
 
 

@@ -134,6 +134,19 @@ class PhraseInstanceLearner(Protocol):
 
 
 @runtime_checkable
+class InstanceScorer(Protocol):
+    """Answers an expression with all instances that score enough.
+
+    Attributes:
+        no_target_threshold: The score from which there is an answer.
+        min_score: The score from which an instance belongs to it; 0: there are no instances to choose among.
+    """
+
+    no_target_threshold: float
+    min_score: float
+
+
+@runtime_checkable
 class CategoryLearner(Protocol):
     """Learns the category of the referred object.
 

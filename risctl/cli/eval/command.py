@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from risctl.cli import console
+from risctl.cli.calibrated import CalibrationOption, put_calibration
 from risctl.cli.options import (
     AnyModelOption,
     Beside,
@@ -83,6 +84,7 @@ def evaluate_model(
     ] = None,
     surest: SurestOption = False,
     tracker: TrackerOption = None,
+    calibration: CalibrationOption = None,
     text_field: TextFieldOption = None,
     text_batch: Annotated[
         int | None, typer.Option("--text-batch", min=1, help="Sentences decoded together. Default: the checkpoint's.")
@@ -133,6 +135,7 @@ def evaluate_model(
         of_videos = video_protocol_of(store, protocol) if is_video_store(store) else None
         torch_device, is_main = _process_device(device)
         opened = open_evaluated(model, torch_device, surest=surest, no_target_threshold=no_target_threshold)
+        put_calibration(opened.answering, model=model, option=calibration, given=no_target_threshold)
         outputs.add_inputs([opened.path])
         field = requested_field or opened.text_field
         if of_videos is not None:

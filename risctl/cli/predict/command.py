@@ -10,6 +10,7 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.announce import announce_model
+from risctl.cli.calibrated import CalibrationOption, put_calibration
 from risctl.cli.options import (
     AnyModelOption,
     Device,
@@ -84,6 +85,7 @@ def predict(
     ] = False,
     surest: SurestOption = False,
     tracker: TrackerOption = None,
+    calibration: CalibrationOption = None,
     video: Annotated[
         bool,
         typer.Option(
@@ -237,6 +239,7 @@ def predict(
                 threshold=threshold,
                 no_target_threshold=no_target,
                 surest=surest,
+                calibration=calibration,
                 clip_length=clip_len,
                 overlap=overlap,
                 query=query.value,
@@ -278,6 +281,7 @@ def predict(
             no_target_threshold=no_target,
             surest=surest,
         )
+        put_calibration(answering, model=model, option=calibration, given=no_target)
         skipped = Skipped(pictures=len(images), phrases=len(phrases))
         usable = skipped.usable_phrases(phrases, check=answering.warnings)
         predict_images(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from risctl.cli import console
 from risctl.cli.announce import announce_model
+from risctl.cli.calibrated import put_calibration
 from risctl.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def open_video_predictor(
     threshold: float | None,
     no_target_threshold: float | None,
     surest: bool,
+    calibration: str | None,
     clip_length: int,
     overlap: int,
     query: Literal["clip", "video"],
@@ -78,6 +80,7 @@ def open_video_predictor(
         threshold: In place of the model's own.
         no_target_threshold: In place of the model's own.
         surest: Of a model of transformers: whether its surest instance alone is the answer.
+        calibration: What --calibration says.
         clip_length: Without a tracker: frames that the model sees at once.
         overlap: Without a tracker: frames that consecutive clips share.
         query: Without a tracker: whether the answering query is chosen in each clip or over the whole video.
@@ -112,6 +115,7 @@ def open_video_predictor(
             no_target_threshold=no_target_threshold,
             surest=surest,
         )
+        put_calibration(answering, model=model, option=calibration, given=no_target_threshold)
         usable = skipped.usable_phrases(phrases, check=answering.warnings)
         announce_model(answering, usable)
         console.say(f"the masks of the first frame are carried on by {carrying.name}")
@@ -126,6 +130,7 @@ def open_video_predictor(
         return tracked, f"{answering.path} + {carrying.name}", usable
     refuse_exported(model, runtime=runtime, job="videos are predicted")
     own = open_own(model, what="a video", device=device, threshold=threshold, no_target_threshold=no_target_threshold)
+    put_calibration(own, model=model, option=calibration, given=no_target_threshold)
     usable = skipped.usable_phrases(phrases, check=own.warnings)
     announce_model(own, usable)
     if takes_clips(own.system) and (video.count is None or video.count > clip_length):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from risctl.cli import console
+from risctl.cli.calibrated import put_calibration
 from risctl.cli.options import (
     AnyModelOption,
     Device,
@@ -92,6 +93,7 @@ def predictions(
         opened.sentences(split)  # An unknown split is an error before a model is loaded.
         torch_device = pick_device(device.value)
         evaluated = open_evaluated(model, torch_device, surest=surest)
+        put_calibration(evaluated.answering, model=model, option=None)
         [protocol] = evaluated.protocols(names=None, threshold=threshold)
         field = text_field_of(text_field or evaluated.text_field)
         keys = _samples(
