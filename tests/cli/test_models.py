@@ -10,11 +10,13 @@ import pytest
 from helpers.colour_finder import made_store
 from helpers.command_line import Run
 from helpers.hub_cache import put, use_cache
+from helpers.store_files import dataset as noise_dataset
 from helpers.tiny import tiny_store
 from helpers.tiny_finders import write_finder
 from helpers.tiny_prompted import write_prompted
 from PIL import Image
 
+from risctl.data.store.writer import write_store
 from risctl.models.registry import MODELS, WEIGHTS
 
 
@@ -183,3 +185,34 @@ def test_a_fine_tuned_run_is_saved_for_plain_transformers(risctl: Run, clipseg: 
     assert (again.code, again.out) == (2, "") and "is there already" in again.err
     shown = json.loads(risctl("models", "show", out, "--json").out)
     assert shown["parts"][0]["task"] == "text → masks"
+
+
+def test_calibrated_thresholds_are_used_by_the_same_name_and_said(
+    risctl: Run, clipseg: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RISCTL_CACHE", str(tmp_path / "cache"))
+    store = tmp_path / "noise.h5"
+    write_store(noise_dataset(images=6), store)
+    made = json.loads(risctl("models", "calibrate", clipseg, "--data", store, "--split", "all", "--json").out)
+    assert Path(made["file"]).parent == tmp_path / "cache" / "calibration"
+    assert made["chosen_on"]["without_target"] > 0 and 0 <= made["no_target_threshold"] <= 1
+    assert made["min_score"] is None and made["before"]["no_target_threshold"] == 0
+    predict = ("predict", picture, "the cup", "--model", clipseg, "--out", tmp_path / "out", "--overwrite")
+    assert "calibrated: no match below" in risctl(*predict).err
+    assert "calibrated" not in risctl(*predict, "--calibration", "none").err
+    assert "as given" in risctl(*predict, "--always").err
+    evaluated = risctl("eval", "--model", clipseg, "--data", store, "--split", "all", "--json")
+    assert "calibrated: no match below" in evaluated.err
+    told = json.loads(evaluated.out)["figures"]
+    assert told["gIoU"] == pytest.approx(made["figures"]["gIoU"])
+    # To a file, for another model than it is used with.
+    file = tmp_path / "mini.json"
+    again = risctl("models", "calibrate", "--data", store, "--split", "all", "--limit", "6", "--out", file)
+    assert again.code == 0 and "gIoU" in again.out and "protocol original" in again.out
+    assert risctl("models", "calibrate", "--data", store, "--split", "all", "--out", file).code == 2
+    wrong = risctl(*predict, "--calibration", file)
+    assert (wrong.code, wrong.out) == (2, "") and "was chosen for mini with other weights" in wrong.err
+    # Other weights under the same name.
+    made_by = json.loads(Path(made["file"]).read_text())
+    Path(made["file"]).write_text(json.dumps(made_by | {"weights": "others"}))
+    assert "is not used; `risctl models calibrate` chooses anew" in risctl(*predict).err
