@@ -1,7 +1,7 @@
 """Finds boxes by a text with any detector that `AutoModelForZeroShotObjectDetection` opens.
 
-OWL-ViT and OWLv2 compare the boxes of an image with each text: an image is encoded once for all texts of a call.
-Grounding DINO, MM Grounding DINO and OmDet-Turbo mix image and text from the start: one forward pass a text.
+OWL-ViT and OWLv2 compare the boxes of an image with each text: an image is encoded once, whatever is asked. Grounding
+DINO, MM Grounding DINO and OmDet-Turbo mix image and text from the start: one forward pass a text.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
+from risctl.models.batches import batched
 from risctl.models.instances import Instances, clipped
 from risctl.models.tensors import moved
 from risctl.zeroshot.text_prompted import token_count
@@ -26,15 +28,24 @@ _ABSENT = 1_000_000  # a tokenizer that states no length states a far larger num
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Picture:
-    """An image, and what its processor makes of it."""
+    """An image, what its processor makes of it, and the features (1, h, w, C) of a network that compares."""
 
     image: Image.Image
     inputs: dict[str, Any]
+    features: Tensor | None = None
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width)."""
         return self.image.height, self.image.width
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """What the library's post-processing reads of a network that compares."""
+
+    logits: Tensor
+    pred_boxes: Tensor
 
 
 class BoxesByPhrase:
@@ -51,44 +62,58 @@ class BoxesByPhrase:
         # Each family's own default.
         self.min_score = float(parameters["threshold"].default)
         self._max_tokens = _longest(model, processor.tokenizer)
+        self._compares = hasattr(model, "image_embedder")
+
+    def encode(self, pixels: np.ndarray) -> _Picture:
+        """Prepares an RGB image, uint8 (H, W, 3), and encodes it where that does not depend on a text."""
+        return self.encode_images([pixels])[0]
 
     @torch.no_grad()
-    def encode(self, pixels: np.ndarray) -> _Picture:
-        """Prepares an RGB image, uint8 (H, W, 3)."""
-        image = Image.fromarray(pixels)
-        inputs = moved(self._processor.image_processor(image, return_tensors="pt"), self._model)
-        return _Picture(image=image, inputs=inputs)
+    def encode_images(self, images: Sequence[np.ndarray]) -> list[_Picture]:
+        """Returns what `encode` makes of each image, encoded in one forward pass."""
+        pictures = []
+        for pixels in images:
+            image = Image.fromarray(pixels)
+            inputs = moved(self._processor.image_processor(image, return_tensors="pt"), self._model)
+            pictures.append(_Picture(image=image, inputs=inputs))
+        if not self._compares:
+            return pictures
+        found = batched(
+            [{"pixel_values": one.inputs["pixel_values"]} for one in pictures],
+            lambda inputs: {"features": self._model.image_embedder(**inputs)[0]},
+        )
+        return [
+            _Picture(image=one.image, inputs={}, features=made["features"])
+            for one, made in zip(pictures, found, strict=True)
+        ]
 
     @torch.no_grad()
     def find(self, encoded: _Picture, texts: Sequence[str]) -> list[Instances]:
         """Returns the boxes of each text, best first."""
         if not texts:
             return []
-        if hasattr(self._model, "image_text_embedder"):
-            return self._compared(encoded, texts)
+        if encoded.features is not None:
+            return self._compared(encoded, encoded.features, texts)
         return [self._mixed(encoded, text) for text in texts]
 
     def is_truncated(self, text: str) -> bool:
         """Returns whether `text` is longer than the detector reads."""
         return token_count(self._processor.tokenizer, text) > self._max_tokens
 
-    def _compared(self, picture: _Picture, texts: Sequence[str]) -> list[Instances]:
+    def _compared(self, picture: _Picture, features: Tensor, texts: Sequence[str]) -> list[Instances]:
+        model = self._model
         tokens = self._processor.tokenizer(
             list(texts), padding="max_length", truncation=True, max_length=self._max_tokens, return_tensors="pt"
-        ).to(self._model.device)
-        output = self._model(
-            input_ids=tokens["input_ids"],
-            attention_mask=tokens["attention_mask"],
-            pixel_values=picture.inputs["pixel_values"],
-        )
+        ).to(model.device)
+        owl = model.owlv2 if hasattr(model, "owlv2") else model.owlvit
+        queries = owl.get_text_features(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
+        queries = getattr(queries, "pooler_output", queries)
+        queries = (queries / queries.norm(dim=-1, keepdim=True))[None]
+        cells = features.flatten(1, 2)
+        logits, _ = model.class_predictor(cells, queries, tokens["input_ids"][None, :, 0] > 0)
+        boxes = model.box_predictor(cells, features).float()
         return [
-            self._instances(
-                type(output)(
-                    logits=output.logits[..., number : number + 1].float(), pred_boxes=output.pred_boxes.float()
-                ),
-                picture,
-                text,
-            )
+            self._instances(_Compared(logits[..., number : number + 1].float(), boxes), picture, text)
             for number, text in enumerate(texts)
         ]
 

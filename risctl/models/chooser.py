@@ -21,6 +21,7 @@ from risctl.data.box_grounding.boxes import Boxes
 from risctl.errors import UsageError
 from risctl.inference.encoded_image import encode_texts
 from risctl.language.coco_classes import CLASSES
+from risctl.models.batches import encoded_images
 from risctl.models.instances import Instances, MaskMaker, PhraseFinder
 from risctl.models.networks import DrawnFinder, FoundImage, FromBoxes, Lazy
 from risctl.models.nouns import categories_of, nouns_of
@@ -153,9 +154,15 @@ class ChosenByCategory:
 
     def encode(self, pixels: np.ndarray) -> tuple[FoundImage, Any]:
         """Finds the instances of an RGB image, uint8 (H, W, 3), and encodes their boxes."""
-        found = self._found.encode(pixels)
-        make = partial(self._chooser.encode, found.instances, pixels, even_score=self._found.finder.min_score)
-        return found, Lazy(make)
+        return self.encode_images([pixels])[0]
+
+    def encode_images(self, images: Sequence[np.ndarray]) -> list[tuple[FoundImage, Any]]:
+        """Returns what `encode` makes of each image."""
+        even = self._found.finder.min_score
+        return [
+            (found, Lazy(partial(self._chooser.encode, found.instances, pixels, even_score=even)))
+            for found, pixels in zip(self._found.encode_images(images), images, strict=True)
+        ]
 
     def find(self, encoded: tuple[FoundImage, Any], texts: Sequence[str]) -> list[Candidates]:
         """Returns the instances as candidates, with those that the chooser chose for each text."""
@@ -177,7 +184,14 @@ class ChosenByPhrase:
 
     def encode(self, pixels: np.ndarray) -> tuple[np.ndarray, Any, Lazy]:
         """Prepares an RGB image, uint8 (H, W, 3), for the detector and the segmenter."""
-        return pixels, self._finder.encode(pixels), Lazy(partial(self._masks.encode, pixels))
+        return self.encode_images([pixels])[0]
+
+    def encode_images(self, images: Sequence[np.ndarray]) -> list[tuple[np.ndarray, Any, Lazy]]:
+        """Returns what `encode` makes of each image."""
+        return [
+            (pixels, one, Lazy(partial(self._masks.encode, pixels)))
+            for pixels, one in zip(images, encoded_images(self._finder, images), strict=True)
+        ]
 
     def find(self, encoded: tuple[np.ndarray, Any, Lazy], texts: Sequence[str]) -> list[Candidates]:
         """Asks for the nouns of all texts at once, and chooses among those of each text."""

@@ -8,8 +8,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,24 @@ from torch import Tensor
 from torch.nn import functional
 
 from risctl.errors import CheckpointError
+from risctl.models.batches import batched
 from risctl.models.instances import Instances, clipped
 from risctl.models.nouns import coco_name
 from risctl.models.tensors import moved
 
 _LEAST = 0.05  # instances that score less are never chosen, and there are hundreds
 _MOST = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Output:
+    """What is read of a network's output, in single precision: not all post-processing takes another."""
+
+    logits: Tensor | None = None
+    pred_boxes: Tensor | None = None
+    pred_masks: Tensor | None = None
+    masks_queries_logits: Tensor | None = None
+    class_queries_logits: Tensor | None = None
 
 
 class BoxFinder:
@@ -39,13 +51,20 @@ class BoxFinder:
         self._model, self._processor = model.eval(), processor
         self.labels = labels_of(model)
 
-    @torch.no_grad()
     def find(self, pixels: np.ndarray) -> Instances:
         """Returns the boxes in an RGB image, uint8 (H, W, 3), best first."""
-        inputs = moved(self._processor(images=Image.fromarray(pixels), return_tensors="pt"), self._model)
-        output = self._model(**inputs)
+        return self.find_images([pixels])[0]
+
+    @torch.no_grad()
+    def find_images(self, images: Sequence[np.ndarray]) -> list[Instances]:
+        """Returns what `find` does of each image; those that the processor gives one size in one forward pass."""
+        made = [self._processor(images=Image.fromarray(pixels), return_tensors="pt") for pixels in images]
+        outputs = batched([_inputs(one, self._model) for one in made], lambda some: _read(self._model(**some)))
+        return [self._instances(_Output(**output), pixels) for output, pixels in zip(outputs, images, strict=True)]
+
+    def _instances(self, output: _Output, pixels: np.ndarray) -> Instances:
         [found] = self._processor.post_process_object_detection(
-            _in_float(output), threshold=_LEAST, target_sizes=[pixels.shape[:2]]
+            output, threshold=_LEAST, target_sizes=[pixels.shape[:2]]
         )
         scores = found["scores"].float().cpu().numpy().astype(np.float32)
         order = np.argsort(-scores, kind="stable")[:_MOST]
@@ -68,27 +87,37 @@ class MaskFinder:
         self._model, self._processor = model.eval(), processor
         self.labels = labels_of(model)
 
-    @torch.no_grad()
     def find(self, pixels: np.ndarray) -> Instances:
         """Returns the instances in an RGB image, uint8 (H, W, 3), best first.
 
         Raises:
             CheckpointError: The model gives masks in a form that is not known.
         """
+        return self.find_images([pixels])[0]
+
+    @torch.no_grad()
+    def find_images(self, images: Sequence[np.ndarray]) -> list[Instances]:
+        """Returns what `find` does of each image; those that the processor gives one size in one forward pass."""
         # OneFormer is told what to segment.
         task = {"task_inputs": ["instance"]} if hasattr(self._processor, "task_seq_length") else {}
-        inputs = moved(self._processor(images=Image.fromarray(pixels), return_tensors="pt", **task), self._model)
-        output = self._model(**inputs)
-        size = (pixels.shape[0], pixels.shape[1])
-        if hasattr(output, "masks_queries_logits"):
-            return self._of_queries(output, size, inputs.get("pixel_mask"))
+        made = [self._processor(images=Image.fromarray(one), return_tensors="pt", **task) for one in images]
+        inputs = [_inputs(one, self._model) for one in made]
+        outputs = batched(inputs, lambda some: _read(self._model(**some)))
+        return [
+            self._instances(_Output(**output), (pixels.shape[0], pixels.shape[1]), one.get("pixel_mask"))
+            for output, pixels, one in zip(outputs, images, inputs, strict=True)
+        ]
+
+    def _instances(self, output: _Output, size: tuple[int, int], visible: Tensor | None) -> Instances:
+        if output.masks_queries_logits is not None:
+            return self._of_queries(output, size, visible)
         process = getattr(self._processor, "post_process_instance_segmentation", None)
         if process is None or "return_binary_maps" not in inspect.signature(process).parameters:
             raise CheckpointError(
                 f"{self.name}: {self._model.config.model_type} gives masks in a form that risctl does not read; "
                 "use one of mask2former, maskformer, oneformer, eomt, rf_detr"
             )
-        [found] = process(_in_float(output), threshold=_LEAST, target_sizes=[size], return_binary_maps=True)
+        [found] = process(output, threshold=_LEAST, target_sizes=[size], return_binary_maps=True)
         segments = found["segments_info"][:_MOST]
         masks = found["segmentation"].reshape(-1, *size)[: len(segments)].bool() if segments else torch.zeros(0, *size)
         scores = np.array([one["score"] for one in segments], dtype=np.float32).clip(0, 1)
@@ -99,7 +128,7 @@ class MaskFinder:
             draw=_Whole(masks.float()),
         )
 
-    def _of_queries(self, output: Any, size: tuple[int, int], visible: Tensor | None) -> Instances:
+    def _of_queries(self, output: _Output, size: tuple[int, int], visible: Tensor | None) -> Instances:
         """Returns the instance of each query: its best class times the mean probability within its mask."""
         logits = output.masks_queries_logits[0].float()
         if visible is not None:
@@ -148,6 +177,16 @@ class _Scaled:
         return _resized(self.logits[list(positions)], self.size).sigmoid().cpu().numpy()
 
 
+def _inputs(made: Mapping[str, Any], model: Any) -> dict[str, Tensor]:
+    """Returns what a processor made, without what only its post-processing reads."""
+    return moved({name: made[name] for name in ("pixel_values", "pixel_mask", "task_inputs") if name in made}, model)
+
+
+def _read(output: Any) -> dict[str, Tensor]:
+    names = [one.name for one in fields(_Output)]
+    return {name: output[name].float() for name in names if output.get(name) is not None}
+
+
 def labels_of(model: Any) -> tuple[str, ...]:
     """Returns the categories of a model by their numbers, by COCO's names where they have one.
 
@@ -171,11 +210,3 @@ def _boxes_of(masks: np.ndarray) -> np.ndarray:
         columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
         boxes[row] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
     return boxes
-
-
-def _in_float(output: Any) -> Any:
-    """Returns an output in single precision: not all of the library's post-processing takes another."""
-    for name, value in list(output.items()):
-        if isinstance(value, Tensor) and value.is_floating_point():
-            output[name] = value.float()
-    return output

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from risctl.models.batches import encoded_images
 from risctl.models.instances import Draw, InstanceFinder, Instances, MaskMaker, PhraseFinder
 from risctl.models.nouns import categories_of
 from risctl.zeroshot.text_prompted import Candidates
@@ -37,7 +38,15 @@ class DrawnFinder:
 
     def encode(self, pixels: np.ndarray) -> FoundImage:
         """Finds the instances of an RGB image, uint8 (H, W, 3)."""
-        instances = self.finder.find(pixels)
+        return self._drawn(self.finder.find(pixels), pixels)
+
+    def encode_images(self, images: Sequence[np.ndarray]) -> list[FoundImage]:
+        """Returns what `encode` makes of each image."""
+        together = getattr(self.finder, "find_images", None)
+        found = [self.finder.find(pixels) for pixels in images] if together is None else together(images)
+        return [self._drawn(instances, pixels) for instances, pixels in zip(found, images, strict=True)]
+
+    def _drawn(self, instances: Instances, pixels: np.ndarray) -> FoundImage:
         return FoundImage(instances=instances, draw=drawer(instances, pixels, self._masks))
 
 
@@ -53,6 +62,10 @@ class ByCategory:
     def encode(self, pixels: np.ndarray) -> FoundImage:
         """Finds the instances of an RGB image, uint8 (H, W, 3)."""
         return self._found.encode(pixels)
+
+    def encode_images(self, images: Sequence[np.ndarray]) -> list[FoundImage]:
+        """Returns what `encode` makes of each image."""
+        return self._found.encode_images(images)
 
     def find(self, encoded: FoundImage, texts: Sequence[str]) -> list[Candidates]:
         """Returns every instance as a candidate of each text; those of other categories score 0."""
@@ -79,7 +92,12 @@ class ByPhrase:
 
     def encode(self, pixels: np.ndarray) -> tuple[Any, Any]:
         """Prepares an RGB image, uint8 (H, W, 3), for the detector and the segmenter."""
-        return self._finder.encode(pixels), Lazy(partial(self._masks.encode, pixels))
+        return self.encode_images([pixels])[0]
+
+    def encode_images(self, images: Sequence[np.ndarray]) -> list[tuple[Any, Any]]:
+        """Returns what `encode` makes of each image; the segmenter encodes one where it has a box to draw."""
+        found = encoded_images(self._finder, images)
+        return [(one, Lazy(partial(self._masks.encode, pixels))) for one, pixels in zip(found, images, strict=True)]
 
     def find(self, encoded: tuple[Any, Any], texts: Sequence[str]) -> list[Candidates]:
         """Returns the boxes of each text as its candidates."""

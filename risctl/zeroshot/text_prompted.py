@@ -75,18 +75,24 @@ class CLIPSeg:
         self._model, self._processor, self._batch = model.eval(), processor, batch
         self._max_tokens = model.config.text_config.max_position_embeddings
 
-    @torch.no_grad()
     def encode(self, pixels: np.ndarray) -> tuple[list[Tensor], tuple[int, int]]:
         """Returns the maps of the image encoder that the decoder reads, and the image's size (H, W)."""
-        inputs = self._processor.image_processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"]
+        return self.encode_images([pixels])[0]
+
+    @torch.no_grad()
+    def encode_images(self, images: Sequence[np.ndarray]) -> list[tuple[list[Tensor], tuple[int, int]]]:
+        """Returns what `encode` makes of each image, in one forward pass: all are resized to one square."""
         output = self._model.clip.vision_model(
-            pixel_values=inputs.to(self._model.device, self._model.dtype),
+            pixel_values=_values(images, self._processor, self._model),
             output_hidden_states=True,
             interpolate_pos_encoding=True,
         )
         # The first of the hidden states are the embeddings.
         maps = [output.hidden_states[layer + 1] for layer in self._model.extract_layers]
-        return maps, (pixels.shape[0], pixels.shape[1])
+        return [
+            ([one[row : row + 1] for one in maps], (pixels.shape[0], pixels.shape[1]))
+            for row, pixels in enumerate(images)
+        ]
 
     @torch.no_grad()
     def find(self, encoded: tuple[list[Tensor], tuple[int, int]], texts: Sequence[str]) -> list[Candidates]:
@@ -123,12 +129,18 @@ class SAM3:
         limits = (model.config.text_config.max_position_embeddings, processor.tokenizer.model_max_length)
         self._max_tokens = min(limits)
 
-    @torch.no_grad()
     def encode(self, pixels: np.ndarray) -> tuple[Any, tuple[int, int]]:
         """Returns the features of the image encoder, and the image's size (H, W)."""
-        inputs = self._processor.image_processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"]
-        vision = self._model.get_vision_features(inputs.to(self._model.device, self._model.dtype))
-        return vision, (pixels.shape[0], pixels.shape[1])
+        return self.encode_images([pixels])[0]
+
+    @torch.no_grad()
+    def encode_images(self, images: Sequence[np.ndarray]) -> list[tuple[Any, tuple[int, int]]]:
+        """Returns what `encode` makes of each image, in one forward pass: all are resized to one square."""
+        vision = self._model.get_vision_features(_values(images, self._processor, self._model))
+        return [
+            (_of_image(vision, row, count=len(images)), (pixels.shape[0], pixels.shape[1]))
+            for row, pixels in enumerate(images)
+        ]
 
     @torch.no_grad()
     def find(self, encoded: tuple[Any, tuple[int, int]], texts: Sequence[str]) -> list[Candidates]:
@@ -233,6 +245,27 @@ class _Resized:
         chosen = self.maps[list(positions)][:, None]
         resized = functional.interpolate(chosen, size=self.size, mode="bilinear", align_corners=False)
         return resized[:, 0].cpu().numpy()
+
+
+def _values(images: Sequence[np.ndarray], processor: Any, model: Any) -> Tensor:
+    """Returns RGB images, uint8 (H, W, 3) each, as the input of a model (B, 3, h, w)."""
+    values = [
+        processor.image_processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"] for pixels in images
+    ]
+    return torch.cat(values).to(model.device, model.dtype)
+
+
+def _of_image(vision: Any, row: int, *, count: int) -> Any:
+    """Returns the part of SAM 3's image features that is of one image of `count`."""
+
+    def part(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return tuple(part(one) for one in value)
+        # The encodings of positions are the same for all images, and may come once.
+        return value[row : row + 1] if value.shape[0] == count else value
+
+    names = ("last_hidden_state", "fpn_hidden_states", "fpn_position_encoding")
+    return type(vision)(**{name: part(vision[name]) for name in names if vision.get(name) is not None})
 
 
 def _one_map(logits: Tensor, size: tuple[int, int]) -> Candidates:

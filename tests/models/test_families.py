@@ -89,21 +89,29 @@ def test_a_box_in_the_networks_input_is_found_in_the_picture(
 ) -> None:
     network = _network(written, kind)
     finder = network._finder if kind in BY_PHRASE else network._found.finder
+    pixels = _picture(size)
     forward = finder._model.forward
+    of_boxes = getattr(finder._model, "box_predictor", None)
+    bright = (
+        _bright(finder._processor.image_processor(pixels, return_tensors="pt")["pixel_values"]) if of_boxes else None
+    )
 
     def placed(*args: Any, **inputs: Any) -> Any:
-        output = forward(*args, **inputs)
-        where = _bright(inputs["pixel_values"])
+        if bright is None:
+            output, where = forward(*args, **inputs), _bright(inputs["pixel_values"])
+        else:
+            output, where = {"pred_boxes": of_boxes(*args, **inputs)}, bright
         rows, columns = torch.nonzero(where.any(1))[:, 0], torch.nonzero(where.any(0))[:, 0]
         height, width = where.shape
         x1, x2 = columns.min() / width, (columns.max() + 1) / width
         y1, y2 = rows.min() / height, (rows.max() + 1) / height
         boxes = output["decoder_coord_logits" if kind == "omdet-turbo" else "pred_boxes"]
         boxes[:] = torch.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1])
-        return output
+        return output if bright is None else boxes
 
-    monkeypatch.setattr(finder._model, "forward", placed)
-    encoded = network.encode(_picture(size))
+    # OWL-ViT and OWLv2 are not run as a whole: an image is encoded apart from the texts.
+    monkeypatch.setattr(finder._model, "forward" if of_boxes is None else "box_predictor", placed)
+    encoded = network.encode(pixels)
     instances = encoded.instances if kind in BOXES else finder.find(encoded[0], ["the red cup"])[0]
     assert len(instances)
     # A pixel of the network's input is up to three of the picture.
@@ -154,6 +162,43 @@ def test_an_answer_does_not_depend_on_its_company(written: Write, kind: str) -> 
     predictor.predict(NOISE[::-1, ::-1].copy(), TEXTS[0])
     [again] = predictor.predict(NOISE, TEXTS[0])
     assert np.allclose(again.probability, together[0].probability, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["clipseg", "sam3", "sam3-lite", "owlv2", "owlvit", "omdet-turbo", *BOXES, *MASKS])
+def test_images_encoded_together_answer_as_alone(written: Write, kind: str) -> None:
+    network = _network(written, kind)
+    # Some processors keep the aspect ratio: the first and the last can be stacked there, all elsewhere.
+    images = [NOISE, NOISE.transpose(1, 0, 2).copy(), NOISE[::-1].copy()]
+    together = network.encode_images(images)
+    assert len(together) == 3
+    for pixels, encoded in zip(images, together, strict=True):
+        one, alone = network.find(encoded, TEXTS[:1])[0], network.find(network.encode(pixels), TEXTS[:1])[0]
+        assert np.allclose(one.scores, alone.scores, atol=1e-4)
+        if len(one.scores):
+            drawn, expected = one.draw([0])[0], alone.draw([0])[0]
+            assert drawn.shape == pixels.shape[:2] and np.allclose(drawn, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(("kind", "encoder"), [("clipseg", "clip.vision_model"), ("owlv2", "owlv2.vision_model")])
+def test_images_of_one_size_are_one_forward_pass(written: Write, kind: str, encoder: str) -> None:
+    network = _network(written, kind)
+    model = network._finder._model if kind == "owlv2" else network._model
+    calls = []
+    hook = model.get_submodule(encoder).register_forward_hook(lambda *_: calls.append(1))
+    network.encode_images([NOISE, NOISE.transpose(1, 0, 2).copy()])
+    hook.remove()
+    assert len(calls) == 1
+
+
+def test_an_owls_answer_is_the_librarys(written: Write) -> None:
+    finder = _network(written, "owlv2")._finder
+    inputs = finder._processor(text=[TEXTS], images=NOISE, return_tensors="pt", padding="max_length", max_length=16)
+    with torch.no_grad():
+        output = finder._model(**inputs)
+    [found] = finder._processor.post_process_grounded_object_detection(output, threshold=0.0, target_sizes=[(40, 60)])
+    best = found["scores"].max()
+    ours = finder.find(finder.encode(NOISE), TEXTS)
+    assert max(one.scores[0] for one in ours if len(one.scores)) == pytest.approx(float(best), abs=1e-5)
 
 
 HALF = ("clipseg", "sam3", "owlv2", "detr", "rf_detr", "mask2former", "eomt")
