@@ -268,8 +268,10 @@ def told_about_terms(source: str) -> Iterator[None]:
         yield
     except MachineError as error:
         known = next((one for one in WEIGHTS.values() if one.repository == source and one.gated), None)
-        if known is None or "terms" in str(error):
+        if known is None:
             raise
+        if "terms" in str(error):
+            raise MachineError(f"{error}. Its terms: {known.licence}") from error
         raise MachineError(
             f"{error}. They are given to those who accepted their terms ({known.licence}): accept them on "
             f"https://huggingface.co/{source}, and log in with `hf auth login`"

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from risctl.data.download.model_files import check_files
 from risctl.errors import CheckpointError, MachineError, RisctlError
@@ -133,13 +134,13 @@ def _from_hub(source: str, wanted: Wanted, *, option: str) -> Path:
     try:
         folder = within_bounds(every_file)
     except GatedRepoError as error:
-        raise MachineError(
-            f"{source} is given to those who accepted its terms: accept them on {constants.ENDPOINT}/{repository}, "
-            f"then log in with `hf auth login` (or set HF_TOKEN). A folder with {_files(wanted)} does as well: "
-            f"{_given(option)}"
-        ) from error
+        page = f"{constants.ENDPOINT}/{repository}"
+        raise MachineError(f"{_refused(source, page, error)}. {_folder_does(wanted, option)}") from error
     except RepositoryNotFoundError as error:
-        raise CheckpointError(f"{constants.ENDPOINT} has no model {source}; check {option}") from error
+        raise CheckpointError(
+            f"{constants.ENDPOINT} has no model {source}, or keeps it private: check {option}, or log in with `hf auth "
+            "login`"
+        ) from error
     except RisctlError:
         raise
     except HubBoundError as error:
@@ -150,6 +151,25 @@ def _from_hub(source: str, wanted: Wanted, *, option: str) -> Path:
     if folder is None:
         raise CheckpointError(f"no file of {source} was wanted")
     return folder
+
+
+def _refused(source: str, page: str, error: Any) -> str:
+    """Returns what to do about a model that the hub gives to some only."""
+    if error.response.status_code != 403:
+        return (
+            f"{source} is given to those who accepted its terms: accept them on {page}, then log in with `hf auth "
+            "login` (or set HF_TOKEN)"
+        )
+    said = printable(error.response.headers.get("X-Error-Message") or "")
+    return (
+        f"{source} is not given to the account that is logged in: accept its terms on {page} and wait for its "
+        "publisher where they must approve, or log in with another account by `hf auth login`"
+        + (f" (the hub says: {said.rstrip('.')})" if said else "")
+    )
+
+
+def _folder_does(wanted: Wanted, option: str) -> str:
+    return f"A folder with {_files(wanted)} does as well: {_given(option)}"
 
 
 def _reach() -> None:
