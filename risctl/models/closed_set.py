@@ -109,8 +109,8 @@ class MaskFinder:
         ]
 
     def _instances(self, output: _Output, size: tuple[int, int], visible: Tensor | None) -> Instances:
-        if output.masks_queries_logits is not None:
-            return self._of_queries(output, size, visible)
+        if output.masks_queries_logits is not None and output.class_queries_logits is not None:
+            return self._of_queries(output.masks_queries_logits[0], output.class_queries_logits[0], size, visible)
         process = getattr(self._processor, "post_process_instance_segmentation", None)
         if process is None or "return_binary_maps" not in inspect.signature(process).parameters:
             raise CheckpointError(
@@ -128,9 +128,8 @@ class MaskFinder:
             draw=_Whole(masks.float()),
         )
 
-    def _of_queries(self, output: _Output, size: tuple[int, int], visible: Tensor | None) -> Instances:
+    def _of_queries(self, logits: Tensor, classes: Tensor, size: tuple[int, int], visible: Tensor | None) -> Instances:
         """Returns the instance of each query: its best class times the mean probability within its mask."""
-        logits = output.masks_queries_logits[0].float()
         if visible is not None:
             # The processor pads to the right and below; the library's own post-processing resizes the padding along.
             shape = visible.shape[-2:]
@@ -142,7 +141,7 @@ class MaskFinder:
             [logits] = self._processor.unpad_image(_resized(logits, padded)[None], [size], side)
         masks = logits > 0
         inside = (logits.sigmoid() * masks).flatten(1).sum(1) / masks.flatten(1).sum(1).clamp(min=1)
-        best = output.class_queries_logits[0].float().softmax(-1)[:, :-1].max(1)
+        best = classes.softmax(-1)[:, :-1].max(1)
         scores = best.values * inside
         kept = torch.nonzero((scores > _LEAST) & masks.flatten(1).any(1))[:, 0]
         kept = kept[scores[kept].argsort(descending=True, stable=True)][:_MOST]
