@@ -188,6 +188,8 @@ def _can(name: ModelName) -> tuple[str, ...] | None:
     if not copy_of(name.sources[0]).is_here:
         return None
     role, kind = role_of(name.sources[0])
+    if kind == "florence2":
+        return ()
     no_match = () if kind == "clipseg" else (NO_MATCH,)
     return (PLURAL, *no_match, *((CLASSES,) if role == BY_CATEGORY else ()))
 

@@ -30,6 +30,7 @@ FAMILIES = (
     Family(title="text → mask", opened_by="CLIPSegForImageSegmentation", tried=("clipseg",)),
     Family(title="text → masks", opened_by="Sam3Model", tried=("sam3", "sam3_video")),
     Family(title="text → masks", opened_by="AutoModel", tried=("sam3_lite_text",)),
+    Family(title="text → mask, as polygons", opened_by="Florence2ForConditionalGeneration", tried=("florence2",)),
     Family(
         title="text → boxes",
         opened_by="AutoModelForZeroShotObjectDetection",

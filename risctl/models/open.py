@@ -26,7 +26,7 @@ _OPTION = "--model"
 _WORDS = (*MODEL, *PROCESSOR, ("tokenizer.json", "vocab.json+merges.txt", "vocab.txt"))
 _IMAGES = (*MODEL, *PROCESSOR)
 
-_BY_TEXT = ("clipseg", "sam3", "sam3_video", "sam3_lite_text")
+_BY_TEXT = ("clipseg", "sam3", "sam3_video", "sam3_lite_text", "florence2")
 """Families that no Auto class gathers. SAM 3 is published as a model of videos, of which the text's part is one."""
 
 _READS_ITS_TASK = ("oneformer",)
@@ -155,13 +155,21 @@ def role_of(source: str) -> tuple[str, str]:
         return BY_CATEGORY, kind
     raise CheckpointError(
         f"{source} holds a {kind}, which neither segments nor finds objects in a way that transformers' Auto classes "
-        "know; expected CLIPSeg, SAM 3, or a model for zero-shot object detection, object detection, universal or "
-        "instance segmentation"
+        "know; expected CLIPSeg, SAM 3, Florence-2, or a model for zero-shot object detection, object detection, "
+        "universal or instance segmentation"
     )
 
 
 def _segmenter(source: str, kind: str, *, device: torch.device, dtype: torch.dtype) -> TextPromptedNetwork:
-    from transformers import AutoModel, CLIPSegForImageSegmentation, CLIPSegProcessor, Sam3Model, Sam3Processor
+    from transformers import (
+        AutoModel,
+        AutoProcessor,
+        CLIPSegForImageSegmentation,
+        CLIPSegProcessor,
+        Florence2ForConditionalGeneration,
+        Sam3Model,
+        Sam3Processor,
+    )
 
     from risctl.zeroshot.text_prompted import SAM3, CLIPSeg
 
@@ -169,6 +177,11 @@ def _segmenter(source: str, kind: str, *, device: torch.device, dtype: torch.dty
     if kind == "clipseg":
         model, processor = found.model(CLIPSegForImageSegmentation), found.part(CLIPSegProcessor)
         return CLIPSeg(model.to(device, dtype), processor, name=f"CLIPSeg {source}")
+    if kind == "florence2":
+        from risctl.models.florence import Florence2
+
+        model = found.model(Florence2ForConditionalGeneration).to(device, dtype)
+        return Florence2(model, found.part(AutoProcessor), name=f"Florence-2 {source}")
     model = found.model(AutoModel if kind == "sam3_lite_text" else Sam3Model)
     title = "SAM 3 LiteText" if kind == "sam3_lite_text" else "SAM 3"
     return SAM3(model.to(device, dtype), found.part(Sam3Processor), name=f"{title} {source}")

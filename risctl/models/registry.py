@@ -60,6 +60,13 @@ WEIGHTS = {
         millions=548,
         licence=None,
     ),
+    "florence2": Weights(
+        title="Florence-2 base",
+        repository="florence-community/Florence-2-base",
+        task="text → masks",
+        millions=232,
+        licence=None,
+    ),
     "owlv2": Weights(
         title="OWLv2 base, ensemble",
         repository="google/owlv2-base-patch16-ensemble",
@@ -149,6 +156,9 @@ MODELS = {
     "clipseg": NamedModel(help="One map of probabilities a phrase.", parts=("clipseg",), can=(PLURAL,)),
     "sam3": NamedModel(help="Every instance that fits the phrase.", parts=("sam3",), can=(PLURAL, NO_MATCH)),
     "sam3-lite": NamedModel(help="SAM 3 with a small text encoder.", parts=("sam3-lite",), can=(PLURAL, NO_MATCH)),
+    "florence2": NamedModel(
+        help="Florence-2 writes the polygons of one answer as tokens.", parts=("florence2",), can=()
+    ),
     "owlv2+sam2": NamedModel(
         help="OWLv2 finds boxes by the phrase, SAM 2 segments them.",
         parts=("owlv2", "sam2"),

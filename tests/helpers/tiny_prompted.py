@@ -7,16 +7,24 @@ from typing import Any
 
 import torch
 from helpers.tiny_clip import WORDS, write_tokenizer
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 from transformers import (
     BertTokenizer,
+    CLIPImageProcessor,
     CLIPSegConfig,
     CLIPSegForImageSegmentation,
     CLIPSegProcessor,
     CLIPTokenizer,
+    Florence2Config,
+    Florence2ForConditionalGeneration,
+    Florence2Processor,
     GroundingDinoConfig,
     GroundingDinoForObjectDetection,
     GroundingDinoImageProcessor,
     GroundingDinoProcessor,
+    PreTrainedTokenizerFast,
     Sam3Config,
     Sam3ImageProcessor,
     Sam3LiteTextConfig,
@@ -28,11 +36,14 @@ from transformers import (
 
 
 def write_prompted(folder: Path, kind: str, **options: Any) -> Path:
-    """Write the network `kind` (clipseg, sam3, sam3-lite, grounding-dino), saved with `options`; return its folder."""
+    """Write clipseg, sam3, sam3-lite, grounding-dino or florence2, saved with `options`; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        makers = {"clipseg": _clipseg, "sam3": _sam3, "sam3-lite": _sam3_lite, "grounding-dino": _grounding_dino}
+        makers = {
+            "clipseg": _clipseg, "sam3": _sam3, "sam3-lite": _sam3_lite, "grounding-dino": _grounding_dino,
+            "florence2": _florence,
+        }  # fmt: skip
         model, processor = makers[kind](folder)
     model.save_pretrained(folder, **options)
     processor.save_pretrained(folder)
@@ -127,3 +138,48 @@ def _clip_tokens(folder: Path) -> CLIPTokenizer:
 
 def _ends(tokens: CLIPTokenizer) -> dict[str, int]:
     return {name: getattr(tokens, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+
+
+def _florence(folder: Path) -> tuple[Any, Any]:
+    names = [
+        "<s>",
+        "<pad>",
+        "</s>",
+        "<unk>",
+        "<image>",
+        "<sep>",
+        "<poly>",
+        "</poly>",
+        "Locate",
+        "image",
+        "with",
+        "mask",
+    ]
+    places = [f"<loc_{place}>" for place in range(1000)]
+    words = [*names, *places, *WORDS]
+    inner = Tokenizer(WordLevel({word: number for number, word in enumerate(dict.fromkeys(words))}, unk_token="<unk>"))
+    inner.pre_tokenizer = Whitespace()
+    tokens = PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>",
+        model_max_length=64, extra_special_tokens={"image_token": "<image>"},
+    )  # fmt: skip
+    tokens.add_special_tokens({"additional_special_tokens": [*names[5:8], *places]}, replace_extra_special_tokens=False)
+    width = 16
+    vision = {
+        "depths": [1, 1], "patch_size": [7, 3], "patch_stride": [4, 2], "patch_padding": [3, 1],
+        "patch_prenorm": [False, True], "embed_dim": [8, 16], "num_heads": [1, 2], "num_groups": [1, 2],
+        "window_size": 2, "projection_dim": width,
+    }  # fmt: skip
+    text = {
+        "model_type": "bart", "vocab_size": len(tokens), "d_model": width, "encoder_layers": 1, "decoder_layers": 1,
+        "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16,
+        "max_position_embeddings": 48, "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2,
+        "decoder_start_token_id": 2, "forced_bos_token_id": 0, "forced_eos_token_id": 2,
+    }  # fmt: skip
+    config = Florence2Config(
+        vision_config=vision, text_config=text, image_token_id=tokens.convert_tokens_to_ids("<image>"),
+        bos_token_id=0, pad_token_id=1, eos_token_id=2, decoder_start_token_id=2,
+    )  # fmt: skip
+    image = CLIPImageProcessor(size={"height": 32, "width": 32}, do_center_crop=False)
+    image.image_seq_length = 17
+    return Florence2ForConditionalGeneration(config), Florence2Processor(image, tokens)
