@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from risctl.data.store.reader import Store
     from risctl.evaluation.model_evaluation import evaluate
-    from risctl.evaluation.scoring.score import score
+    from risctl.evaluation.scoring.judge import score
     from risctl.inference.predictor import Predictor
     from risctl.inference.video_predictor import VideoPredictor
     from risctl.models.predictor import PromptedPredictor
@@ -48,7 +48,7 @@ _LAZY = {
     "Store": "risctl.data.store.reader",
     "VideoPredictor": "risctl.inference.video_predictor",
     "evaluate": "risctl.evaluation.model_evaluation",
-    "score": "risctl.evaluation.scoring.score",
+    "score": "risctl.evaluation.scoring.judge",
 }
 
 

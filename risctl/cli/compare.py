@@ -63,16 +63,25 @@ def compare(
 
     Runs must be of the same data, split, texts, protocol, threshold and samples; the error names what differs.
     """
+    from risctl.errors import UsageError
     from risctl.evaluation.comparison import compare_runs
+    from risctl.evaluation.concept_comparison import compare_pairs, is_of_pairs, read_pairs
     from risctl.evaluation.saved_rows import read_run
     from risctl.visualization.comparison import as_text
 
     outputs = claim_outputs(inputs=runs, overwrite=overwrite, reports=report)
     with console.quiet_if(quiet):
-        saved = [read_run(path) for path in runs]
-        outputs.add_inputs(run.path for run in saved)
-        console.say(f"{len(saved)} runs: {', '.join(str(run.path) for run in saved)}")
-        data = compare_runs(saved, protocol=protocol, resamples=resamples, seed=seed).to_dict()
+        if any(is_of_pairs(path) for path in runs):
+            if protocol is not None:
+                raise UsageError("rows of instances are of one protocol each; leave --protocol out")
+            pairs = [read_pairs(path) for path in runs]
+            console.say(f"{len(pairs)} runs: {', '.join(str(run.path) for run in pairs)}")
+            data = compare_pairs(pairs, resamples=resamples, seed=seed)
+        else:
+            saved = [read_run(path) for path in runs]
+            outputs.add_inputs(run.path for run in saved)
+            console.say(f"{len(saved)} runs: {', '.join(str(run.path) for run in saved)}")
+            data = compare_runs(saved, protocol=protocol, resamples=resamples, seed=seed).to_dict()
         for path in report or ():
             outputs.write_text(path, _render(data, path.suffix.lower()))
             console.say(f"report: {path}")

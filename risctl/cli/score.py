@@ -77,8 +77,8 @@ def score(
             "-p",
             metavar="NAME[,NAME…]",
             help="The protocols of the figures of images, all in one pass: original, lavt, cris, mcn, rela, mmdet, "
-            "a2d, davis, zsris, phrasecut, lisa, reasonseg. Default: original. Of instances, alone: cgf1 or pbench; "
-            "of videos: videos, mevis, long_rvos or ref_sav; default: the dataset's.",
+            "a2d, davis, zsris, phrasecut, lisa, reasonseg. Of instances, alone: cgf1 or pbench; "
+            "of videos: videos, mevis, long_rvos or ref_sav. Default: that of the dataset's papers, or original.",
             autocompletion=complete_protocol,
             show_default=False,
         ),
@@ -149,9 +149,9 @@ def score(
     from risctl.errors import UsageError
     from risctl.evaluation.concept_report import concept_protocol_of
     from risctl.evaluation.published.beside import Trained
+    from risctl.evaluation.scoring.judge import protocols_of
     from risctl.evaluation.scoring.open_source import ACCEPTED, open_predictions
     from risctl.evaluation.scoring.score import score_predictions
-    from risctl.metrics.protocols import get_protocols
 
     field = text_field_of(text_field)
     if template is not None:
@@ -192,11 +192,6 @@ def score(
         if concepts is not None:
             from risctl.cli.score_concepts import score_instances
 
-            if report or strict or threshold is not None or beside is not None:
-                raise UsageError(
-                    f"{concepts} counts instances; leave --report, --strict, --threshold and --beside out "
-                    "(--json prints everything)"
-                )
             score_instances(
                 predictions,
                 store,
@@ -205,13 +200,18 @@ def score(
                 key=None if key is None else key.value,
                 missing=None if missing is None else missing.value,
                 resize=None if resize is None else "nearest",
+                threshold=threshold,
+                strict=strict,
                 lenient=lenient,
                 rows=rows,
+                reports=report,
+                pictures=pictures,
+                beside=beside is Beside.published,
                 outputs=outputs,
                 as_json=as_json,
             )
             return
-        protocols = get_protocols(protocol or "original")
+        protocols = protocols_of(store, protocol)
         source = open_predictions(predictions)
         try:
             console.say(f"{predictions}, {source.kind}, on {data}, split {split}")

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 
 from risctl.data.store.reader import Store
 from risctl.distributed import failing_together, gather, rank_and_world_size
 from risctl.errors import DataError, UsageError
-from risctl.evaluation.concept_report import (
-    PBENCH,
-    ConceptReport,
-    ConceptRow,
-    ConceptTruth,
-    concept_report,
-    concept_sample_of,
-    is_dense,
-)
+from risctl.evaluation.concept_report import ConceptReport, concept_report
+from risctl.evaluation.concept_rows import PBENCH, ConceptRow, ConceptTruth, counted, counting
 from risctl.inference.encoded_image import encode, evaluation_mode, prepare
 from risctl.metrics.concept import SCORE_THRESHOLD
 from risctl.results import Detection
 from risctl.systems.base import System
 from risctl.systems.protocols import as_detector
+from risctl.vision import rle
 
 Progress = Callable[[int, int], None]
 
@@ -71,24 +66,11 @@ def evaluate_concepts(
     with evaluation_mode(system), failing_together():
         for done, row in enumerate(own, start=1):
             sentence = store.sentence(row)
-            image, part = store.image(sentence.image), store.ref(sentence.ref).split
             detections = _detected(system, store, sentence.image, sentence.sent, protocol=protocol)
-            sample = concept_sample_of(
-                [one.segmentation for one in detections or ()],
-                [one.score for one in detections or ()],
-                truth.instances(row),
-                protocol=protocol,
-                dense=is_dense(protocol, part),
-            )
-            counted = ConceptRow(
-                sample=row,
-                split=part,
-                image_id=image.image_id,
-                sentence_id=sentence.sentence_id,
-                text=sentence.raw,
-                found=sample,
-            )
-            found.append((counted, detections is not None))
+            masks = [one.segmentation for one in detections or ()]
+            scores = [one.score for one in detections or ()]
+            counts = counted(store, truth, row, masks, scores, protocol=protocol)
+            found.append((counts, detections is not None))
             if progress is not None:
                 progress(done, len(own))
     pairs = sorted((one for part in gather(found) for one in part), key=lambda one: one[0].sample)
@@ -106,6 +88,27 @@ def evaluate_concepts(
         notes.append(f"detections with a score above {PBENCH_SCORE:g}")
     rows = [row for row, _ in pairs]
     return concept_report(rows, store, split=split, protocol=protocol, notes=notes, resamples=resamples)
+
+
+@torch.inference_mode()
+def detected_masks(
+    system: System, store: Store, sentences: Sequence[int], *, protocol: str
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields (row, bool mask (H, W)) of the sentences of these rows: all instances that count, united.
+
+    Args:
+        system: A detector.
+        store: A store of images.
+        sentences: Rows of sentences.
+        protocol: "cgf1" or "pbench".
+    """
+    with evaluation_mode(system):
+        for row in sentences:
+            sentence = store.sentence(row)
+            image = store.image(sentence.image)
+            found = _detected(system, store, sentence.image, sentence.sent, protocol=protocol) or ()
+            kept = counting([one.segmentation for one in found], [one.score for one in found], protocol=protocol)
+            yield row, rle.decode(rle.union(kept)) if kept else np.zeros((image.height, image.width), dtype=bool)
 
 
 def _detected(system: System, store: Store, image: int, phrase: str, *, protocol: str) -> list[Detection] | None:

@@ -15,22 +15,12 @@ import numpy as np
 from risctl.data.datasets.registry import DATASETS
 from risctl.data.store.reader import Store
 from risctl.errors import UsageError
+from risctl.evaluation.concept_rows import CGF1, PBENCH, ConceptRow
 from risctl.evaluation.text_table import aligned
-from risctl.metrics.concept import (
-    IOU_THRESHOLDS,
-    SCORE_THRESHOLD,
-    ConceptSample,
-    concept_figures,
-    concept_intervals,
-    concept_sample,
-    favourable,
-    pbench_figures,
-    suppressed_of,
-)
-from risctl.vision import rle
-from risctl.vision.rle import RLE
+from risctl.metrics.bootstrap import Interval
+from risctl.metrics.concept import ConceptSample, concept_figures, pbench_figures
+from risctl.metrics.concept_bootstrap import concept_intervals
 
-CGF1, PBENCH = "cgf1", "pbench"
 CONCEPT_PROTOCOLS: Mapping[str, str] = {
     CGF1: "cgf1 (SAM 3 CGF1Evaluator, SA-Co): predictions with a score of at least 0.5; one Hungarian matching on mask "
     "IoU a pair, IoU .50 to .95 by .05; pairs whose instances are all marked; of several annotators the most "
@@ -40,35 +30,10 @@ CONCEPT_PROTOCOLS: Mapping[str, str] = {
 }
 """The protocols by name, with the line that is printed with their figures."""
 
-_SACO, _NOT_EXHAUSTIVE, _DENSE = "saco", "not exhaustive", "dense"
-_SHOWN = ("cgF1", "positive_micro_F1", "IL_MCC", "cgF1@0.5", "cgF1@0.75", "positive_macro_F1", "IL_F1", "f1")
+SHOWN = ("cgF1", "positive_micro_F1", "IL_MCC", "cgF1@0.5", "cgF1@0.75", "positive_macro_F1", "IL_F1", "f1")
+"""The figures that are printed."""
 _TITLES = {"positive_micro_F1": "positive_micro_F1 (pmF1)"}
 _COUNTS = ("il_tp", "il_tn", "il_fp", "il_fn", "n_samples", "n_valid_f1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConceptRow:
-    """What was counted of a pair: the true instances, the predictions that count, and the hits by threshold of IoU."""
-
-    sample: int
-    split: str
-    image_id: int
-    sentence_id: int
-    text: str
-    found: ConceptSample
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the row, ready for JSON."""
-        return {
-            "sample": self.sample,
-            "split": self.split,
-            "image_id": self.image_id,
-            "sentence_id": self.sentence_id,
-            "text": self.text,
-            "true": self.found.true,
-            "predicted": self.found.predicted,
-            "hits": self.found.hits.tolist(),
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +46,7 @@ class ConceptReport:
         fingerprint: Identifies the store's contents.
         split: The split that was asked for.
         figures: In percent (counts as they are): means over the subsets, where there are several.
-        intervals: 95% intervals over pairs, in percent; none of a mean over subsets.
+        intervals: 95% intervals over pairs, in percent.
         subsets: The figures of each split.
         rows: One a pair.
         pairs: Pairs of the split.
@@ -93,7 +58,7 @@ class ConceptReport:
     fingerprint: str
     split: str
     figures: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
+    intervals: dict[str, Interval]
     subsets: dict[str, dict[str, float]]
     rows: tuple[ConceptRow, ...]
     pairs: int
@@ -108,7 +73,7 @@ class ConceptReport:
             "pairs": self.pairs,
             "evaluated": len(self.rows),
             "figures": _numbers(self.figures),
-            "intervals": {name: list(bounds) for name, bounds in self.intervals.items()},
+            "intervals": {name: [one.low, one.high] for name, one in self.intervals.items()},
             "subsets": {name: _numbers(figures) for name, figures in self.subsets.items()},
             "warnings": list(self.notes),
         }
@@ -116,19 +81,24 @@ class ConceptReport:
     def to_text(self) -> str:
         """Returns the report as plain text."""
         table = [("", "%", "95% interval over pairs")]
-        for name in (one for one in _SHOWN if one in self.figures):
-            low, high = self.intervals.get(name, (float("nan"), float("nan")))
-            bounds = f"{low:.2f} to {high:.2f}" if np.isfinite(low) else "-"
+        for name in (one for one in SHOWN if one in self.figures):
+            interval = self.intervals.get(name)
+            bounds = f"{interval.low:.2f} to {interval.high:.2f}" if interval and np.isfinite(interval.low) else "-"
             table.append((_TITLES.get(name, name), f"{self.figures[name]:.2f}", bounds))
         counted = f"{len(self.rows):,} of {self.pairs:,} pairs of picture and phrase"
         head = f"{self.dataset}, split {self.split}: {counted}; data {self.fingerprint[:12]}"
         blocks = [f"{head}\n{CONCEPT_PROTOCOLS[self.protocol]}", aligned(table)]
         if len(self.subsets) > 1:
-            shown = [name for name in _SHOWN if name in self.figures][:3]
+            shown = [name for name in SHOWN if name in self.figures][:3]
             rows = [(subset, *(f"{figures[name]:.2f}" for name in shown)) for subset, figures in self.subsets.items()]
             blocks.append("means over the subsets:\n" + aligned([("subset", *shown), *rows]))
         blocks += ["\n".join(f"warning: {note}" for note in self.notes)] if self.notes else []
         return "\n\n".join(blocks)
+
+
+def headline_of(protocol: str) -> str:
+    """Returns the figure that stands for a protocol where there is room for one only."""
+    return "cgF1" if protocol == CGF1 else "f1"
 
 
 def concept_protocol_of(store: Store, name: str | None) -> str | None:
@@ -147,59 +117,6 @@ def concept_protocol_of(store: Store, name: str | None) -> str | None:
     return chosen[0] if chosen else None
 
 
-class ConceptTruth:
-    """The true instances of a store's pairs."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._by_annotator = store.name == _SACO
-        self._categories = store.numbers("annotations/category")
-        self._crowds = store.numbers("annotations/crowd")
-
-    def counts(self, sentence: int) -> bool:
-        """Returns whether every instance of the pair is marked."""
-        return _NOT_EXHAUSTIVE not in self._store.sentence(sentence).abilities
-
-    def instances(self, sentence: int) -> list[list[RLE]]:
-        """Returns the instances of a pair by each annotator, crowds left out."""
-        ref = self._store.ref(self._store.sentence(sentence).ref)
-        if not self._by_annotator:
-            return [self._masks(ref.annotations)]
-        rows = self._store.annotations_of(ref.image).tolist()
-        return [
-            self._masks(tuple(row for row in rows if self._categories[row] == annotator))
-            for annotator in self._store.categories
-        ]
-
-    def _masks(self, rows: Sequence[int]) -> list[RLE]:
-        return [self._store.annotation(row).mask for row in rows if not self._crowds[row]]
-
-
-def concept_sample_of(
-    masks: Sequence[RLE], scores: Sequence[float], truth: Sequence[Sequence[RLE]], *, protocol: str, dense: bool = False
-) -> ConceptSample:
-    """Counts one pair.
-
-    Args:
-        masks: The predicted instances.
-        scores: Their scores.
-        truth: The true instances by each annotator.
-        protocol: `CGF1` or `PBENCH`.
-        dense: Whether the pair is of PBench's dense split, which has one threshold.
-    """
-    if protocol == CGF1:
-        kept = [mask for mask, score in zip(masks, scores, strict=True) if score >= SCORE_THRESHOLD]
-        return favourable([concept_sample(rle.ious(kept, own)) for own in truth])
-    areas = np.array([rle.area(mask) for mask in masks], dtype=np.int64)
-    kept = [masks[place] for place in suppressed_of(areas, rle.ious(masks, masks)).tolist()]
-    return concept_sample(rle.ious(kept, truth[0]), thresholds=IOU_THRESHOLDS[:1] if dense else IOU_THRESHOLDS)
-
-
-def is_dense(protocol: str, split: str) -> bool:
-    """Returns whether a split has one threshold."""
-    return protocol == PBENCH and split == _DENSE
-
-
 def concept_report(
     rows: Sequence[ConceptRow], store: Store, *, split: str, protocol: str, notes: Sequence[str], resamples: int = 1000
 ) -> ConceptReport:
@@ -213,16 +130,10 @@ def concept_report(
         notes: What a reader of the figures must know.
         resamples: How often pairs are drawn again for the intervals; 0 for none.
     """
-    parts: dict[str, list[ConceptSample]] = {}
-    for row in rows:
-        parts.setdefault(row.split, []).append(row.found)
-    subsets = {name: _percent(_figures(own, protocol)) for name, own in parts.items()}
-    names = next(iter(subsets.values()), {})
-    figures = {name: _mean_or_sum(name, [own[name] for own in subsets.values()]) for name in names}
-    intervals: dict[str, tuple[float, float]] = {}
-    if protocol == CGF1 and len(subsets) == 1:
-        found = concept_intervals([row.found for row in rows], resamples=resamples)
-        intervals = {name: (100 * low, 100 * high) for name, (low, high) in found.items()}
+    parts = parts_of(rows)
+    subsets = {name: figures_in_percent([own], protocol) for name, own in parts.items()}
+    figures = figures_in_percent(list(parts.values()), protocol)
+    intervals = concept_intervals(list(parts.values()), per_sample=protocol == PBENCH, resamples=resamples)
     pairs = len(store.sentences(split))
     left_out = [f"{pairs - len(rows):,} pairs count in no figure: an annotator did not mark every instance"]
     return ConceptReport(
@@ -239,16 +150,23 @@ def concept_report(
     )
 
 
-def _figures(samples: Sequence[ConceptSample], protocol: str) -> dict[str, float]:
-    return concept_figures(samples) if protocol == CGF1 else pbench_figures(samples)
+def parts_of(rows: Sequence[ConceptRow]) -> dict[str, list[ConceptSample]]:
+    """Returns the samples of each split."""
+    parts: dict[str, list[ConceptSample]] = {}
+    for row in rows:
+        parts.setdefault(row.split, []).append(row.found)
+    return parts
 
 
-def _percent(figures: Mapping[str, float]) -> dict[str, float]:
-    return {name: value if name in _COUNTS else 100 * value for name, value in figures.items()}
-
-
-def _mean_or_sum(name: str, values: Sequence[float]) -> float:
-    return float(sum(values)) if name in _COUNTS else float(np.mean(values))
+def figures_in_percent(parts: Sequence[Sequence[ConceptSample]], protocol: str) -> dict[str, float]:
+    """Returns the figures of a protocol in percent, means over the parts; counts are sums, as they are."""
+    own = [concept_figures(samples) if protocol == CGF1 else pbench_figures(samples) for samples in parts]
+    return {
+        name: float(sum(one[name] for one in own))
+        if name in _COUNTS
+        else float(np.mean([100 * one[name] for one in own]))
+        for name in (own[0] if own else ())
+    }
 
 
 def _numbers(figures: Mapping[str, float]) -> dict[str, float | None]:
@@ -256,6 +174,7 @@ def _numbers(figures: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def row_dicts(report: ConceptReport) -> Iterator[dict[str, Any]]:
-    """Yields one row a pair, ready for JSON."""
+    """Yields one row a pair, ready for JSON; `risctl compare` reads them."""
+    about = {"protocol": report.protocol, "dataset": report.dataset, "fingerprint": report.fingerprint[:12]}
     for row in report.rows:
-        yield {"protocol": report.protocol, "dataset": report.dataset, **row.to_dict()}
+        yield {**about, **row.to_dict()}

@@ -142,6 +142,7 @@ class Report:
         predictions: What was scored, where another tool predicted it; empty for a model.
         videos: Names of the videos by image id, where samples are of videos.
         published: The figures beside the published ones, where they were asked for.
+        per: What samples are of, unless it is videos.
     """
 
     dataset: str
@@ -162,6 +163,7 @@ class Report:
     predictions: str = ""
     videos: Mapping[int, str] = field(default_factory=dict)
     published: PublishedComparison | None = None
+    per: str = "image"
 
     @classmethod
     def of(
@@ -227,8 +229,8 @@ class Report:
 
     @property
     def unit(self) -> str:
-        """What samples are of: "image" or "video"."""
-        return "video" if self.videos else "image"
+        """What samples are of: "image", "video" or "pair" (of image and phrase)."""
+        return "video" if self.videos else self.per
 
     @property
     def figures(self) -> dict[str, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -23,9 +23,15 @@ SCORE_THRESHOLD = 0.5
 SUPPRESSION_IOU = 0.5
 """PBench drops a prediction whose mask overlaps a larger one by more."""
 
-_SMALL = 1e-4
-_SMALL_PRESENCE = 1e-6
-_SMALL_PBENCH = 1e-8
+SMALL = 1e-4
+"""What is added to the denominators of cgF1."""
+SMALL_PRESENCE = 1e-6
+"""The same of its figures of presence."""
+SMALL_PBENCH = 1e-8
+"""The same of PBench's."""
+
+
+Counts = TypeVar("Counts", float, np.ndarray)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +58,9 @@ class ConceptSample:
         """Predictions without a match, (T,)."""
         return self.predicted - self.hits
 
-    def f1(self, *, small: float = _SMALL) -> np.ndarray:
+    def f1(self, *, small: float = SMALL) -> np.ndarray:
         """Returns the F1 of the sample at each threshold, (T,)."""
-        return _f1(self.hits, self.false, self.misses, small)[2]
+        return f1_of(self.hits, self.false, self.misses, small)[2]
 
 
 def pairwise_ious(predictions: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -115,9 +121,9 @@ def concept_figures(samples: Sequence[ConceptSample]) -> dict[str, float]:
             if one.predicted:
                 both = np.concatenate([both, one.f1()[None]])
     presence = _presence(samples)
-    precision, recall, f1 = _f1(hits, false, misses, _SMALL)
-    positive_precision = hits / (hits + positive_false + _SMALL)
-    positive_f1 = 2 * positive_precision * recall / (positive_precision + recall + _SMALL)
+    precision, recall, f1 = f1_of(hits, false, misses, SMALL)
+    positive_precision = hits / (hits + positive_false + SMALL)
+    positive_f1 = 2 * positive_precision * recall / (positive_precision + recall + SMALL)
     curves = {
         "cgF1": positive_f1 * presence["IL_MCC"],
         "precision": precision,
@@ -134,41 +140,9 @@ def concept_figures(samples: Sequence[ConceptSample]) -> dict[str, float]:
     return found
 
 
-def concept_intervals(
-    samples: Sequence[ConceptSample], *, resamples: int = 1000, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """Returns the 95% bootstrap intervals of `cgF1`, `positive_micro_F1` and `IL_MCC` over the samples.
-
-    Args:
-        samples: The samples.
-        resamples: How often as many samples are drawn again; 0 for no intervals.
-        seed: Decides the draws.
-    """
-    if not samples or not resamples:
-        return {}
-    hits = np.stack([one.hits for one in samples]).astype(np.float64)
-    true, predicted = (np.array([getattr(one, name) for one in samples], dtype=float) for name in ("true", "predicted"))
-    positive_false = np.where(true[:, None] > 0, predicted[:, None] - hits, 0.0)
-    present = np.stack([(true > 0) & (predicted > 0), (true == 0) & (predicted == 0), (true == 0) & (predicted > 0)], 1)
-    summed = np.concatenate([hits, positive_false, true[:, None] - hits, present], axis=1)
-    generator, count, steps = np.random.default_rng(seed), len(samples), hits.shape[1]
-    found: dict[str, list[float]] = {"cgF1": [], "positive_micro_F1": [], "IL_MCC": []}
-    for _ in range(resamples):
-        drawn = np.bincount(generator.integers(count, size=count), minlength=count) @ summed
-        hit, false, miss = (drawn[place * steps : (place + 1) * steps] for place in range(3))
-        f1 = _f1(hit, false, miss, _SMALL)[2]
-        right, absent, alarm = drawn[3 * steps :]
-        mcc = _mcc(right, absent, alarm, count - right - absent - alarm)
-        found["cgF1"].append(float((f1 * mcc).mean()))
-        found["positive_micro_F1"].append(float(f1.mean()))
-        found["IL_MCC"].append(mcc)
-    bounds = {name: np.percentile(values, (2.5, 97.5)) for name, values in found.items()}
-    return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
-
-
 def pbench_figures(samples: Sequence[ConceptSample]) -> dict[str, Any]:
     """Computes PBench's F1, the mean over samples with a target, and its image-level counts."""
-    scores = [float(one.f1(small=_SMALL_PBENCH).mean()) if one.predicted else 0.0 for one in samples if one.true]
+    scores = [float(one.f1(small=SMALL_PBENCH).mean()) if one.predicted else 0.0 for one in samples if one.true]
     hit, absent, alarm, miss = _presence_counts(samples)
     return {
         "f1": float(np.mean(scores)) if scores else float("nan"),
@@ -203,7 +177,8 @@ def suppressed_of(areas: np.ndarray, ious: np.ndarray) -> np.ndarray:
     return np.array(kept, dtype=np.int64)
 
 
-def _f1(hits: np.ndarray, false: np.ndarray, misses: np.ndarray, small: float) -> tuple[np.ndarray, ...]:
+def f1_of(hits: np.ndarray, false: np.ndarray, misses: np.ndarray, small: float) -> tuple[np.ndarray, ...]:
+    """Returns precision, recall and F1 of counts; `small` is added to each denominator."""
     precision = hits / (hits + false + small)
     recall = hits / (hits + misses + small)
     return precision, recall, 2 * precision * recall / (precision + recall + small)
@@ -219,17 +194,18 @@ def _presence_counts(samples: Sequence[ConceptSample]) -> tuple[int, int, int, i
 
 def _presence(samples: Sequence[ConceptSample]) -> dict[str, float]:
     hit, absent, alarm, miss = _presence_counts(samples)
-    precision = hit / (hit + alarm + _SMALL_PRESENCE)
-    recall = hit / (hit + miss + _SMALL_PRESENCE)
+    precision = hit / (hit + alarm + SMALL_PRESENCE)
+    recall = hit / (hit + miss + SMALL_PRESENCE)
     return {
         "IL_precision": precision,
         "IL_recall": recall,
-        "IL_F1": 2 * precision * recall / (precision + recall + _SMALL_PRESENCE),
-        "IL_FPR": alarm / (alarm + absent + _SMALL_PRESENCE),
-        "IL_MCC": _mcc(hit, absent, alarm, miss),
+        "IL_F1": 2 * precision * recall / (precision + recall + SMALL_PRESENCE),
+        "IL_FPR": alarm / (alarm + absent + SMALL_PRESENCE),
+        "IL_MCC": float(mcc_of(float(hit), float(absent), float(alarm), float(miss))),
     }
 
 
-def _mcc(hit: float, absent: float, alarm: float, miss: float) -> float:
-    root = float(np.sqrt(float(hit + alarm) * (hit + miss) * (absent + alarm) * (absent + miss)))
-    return float(hit * absent - alarm * miss) / (root + _SMALL_PRESENCE)
+def mcc_of(hit: Counts, absent: Counts, alarm: Counts, miss: Counts) -> Counts:
+    """Returns Matthews' correlation of counts: present rightly, absent rightly, present wrongly, absent wrongly."""
+    root = np.sqrt((hit + alarm) * (hit + miss) * (absent + alarm) * (absent + miss))
+    return (hit * absent - alarm * miss) / (root + SMALL_PRESENCE)

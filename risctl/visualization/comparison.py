@@ -168,10 +168,8 @@ def interval_title(comparison: Json) -> str:
 def notes(comparison: Json) -> str:
     """Returns notes on how to read the comparison."""
     few_listed = any(part["few"] for one in comparison["against"] for part in changed(one))
-    lines = [
-        f"figures in percent, differences in points; paired bootstrap, {comparison['resamples']:,} resamples of images",
-        _NOTE,
-    ]
+    drawn = f"{comparison['resamples']:,} resamples of {comparison.get('resampled', 'images')}"
+    lines = [f"figures in percent, differences in points; paired bootstrap, {drawn}", _NOTE]
     lines += ["~ few samples: read with care"] if few_listed else []
     return "\n".join([*lines, *(f"warning: {line}" for line in comparison["warnings"])])
 

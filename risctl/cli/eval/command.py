@@ -197,8 +197,6 @@ def evaluate_model(
         if concepts is not None:
             from risctl.cli.eval.concepts import evaluate_instances
 
-            if report or beside is not None:
-                raise UsageError(f"{concepts} counts instances; leave --report and --beside out (--json prints all)")
             _refuse_options(
                 f"the protocol {concepts} counts the instances of a phrase",
                 {"--threshold": threshold, "--text-field": text_field, "--text-batch": text_batch},
@@ -211,6 +209,9 @@ def evaluate_model(
                 device=torch_device,
                 limit=limit,
                 rows=rows,
+                reports=report,
+                pictures=pictures,
+                beside=beside is Beside.published,
                 outputs=outputs,
                 is_main=is_main,
                 as_json=as_json,

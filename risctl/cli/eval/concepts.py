@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +28,9 @@ def evaluate_instances(
     device: torch.device,
     limit: int | None,
     rows: Path | None,
+    reports: Sequence[Path] | None,
+    pictures: int,
+    beside: bool,
     outputs: OutputFiles,
     is_main: bool,
     as_json: bool,
@@ -39,16 +45,38 @@ def evaluate_instances(
         device: The device of this process.
         limit: The first so many pairs only.
         rows: A file for one JSON line per pair.
+        reports: The files of the report.
+        pictures: How many worst and how many best pairs a page shows.
+        beside: Whether the published figures stand beside.
         outputs: The guard of the command's output files.
         is_main: Whether this process prints and writes; each of several evaluates a share.
         as_json: Whether the figures are printed as JSON.
     """
-    from risctl.evaluation.concept_evaluator import evaluate_concepts
+    from risctl.evaluation.concept_evaluator import detected_masks, evaluate_concepts
 
     if is_main:
         console.say(f"{loaded.path} on {store.path}, split {split}, {device}")
+    began = time.monotonic()
     with console.counting("evaluate") as progress:
         report = evaluate_concepts(loaded.system, store, split=split, protocol=protocol, limit=limit, progress=progress)
-    if is_main:
-        data = {"model": str(loaded.path), "data": str(store.path)}
-        print_concepts(report, data=data, told=f"model {loaded.path}", rows=rows, outputs=outputs, as_json=as_json)
+    if not is_main:
+        return
+    page = None
+    if reports or beside:
+        from risctl.evaluation.concept_page import page_report
+
+        page = page_report(report, store, seconds=time.monotonic() - began, device=str(device))
+    print_concepts(
+        report,
+        data={"model": str(loaded.path), "data": str(store.path)},
+        told=f"model {loaded.path}",
+        rows=rows,
+        page=page,
+        store=store,
+        masks_of=partial(detected_masks, loaded.system, store, protocol=protocol),
+        reports=reports,
+        pictures=pictures,
+        beside=beside,
+        outputs=outputs,
+        as_json=as_json,
+    )

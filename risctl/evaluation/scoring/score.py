@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from risctl.data.ignored import ignored_region
 from risctl.data.store.clips import is_video_store
@@ -17,77 +16,15 @@ from risctl.evaluation.report import Report, Result
 from risctl.evaluation.scoring.coverage import Coverage, Missing
 from risctl.evaluation.scoring.masks import Resize, WrongSizeError
 from risctl.evaluation.scoring.matching import Matches, Tally, match, sentence_names
-from risctl.evaluation.scoring.open_source import open_predictions
 from risctl.evaluation.scoring.predicted_masks import PredictedMasks
 from risctl.evaluation.scoring.source import PredictionSource, UnreadableMaskError, digest
 from risctl.evaluation.target_attributes import attributes_of
 from risctl.metrics.accumulator import Accumulator
 from risctl.metrics.overlaps import Mask
-from risctl.metrics.protocols import Protocol, get_protocols
+from risctl.metrics.protocols import Protocol
 from risctl.vision import rle
 
 Progress = Callable[[int, int], None]
-
-
-def score(
-    predictions: str | Path,
-    data: str | Path,
-    *,
-    split: str = "val",
-    protocol: str = "original",
-    key: str | None = None,
-    missing: Missing | None = None,
-    resize: Resize | None = None,
-    threshold: float | None = None,
-    strict: bool = False,
-    lenient: bool = False,
-) -> Report:
-    """Judges masks that any other tool wrote, as `evaluate` judges a model.
-
-    Args:
-        predictions: COCO results (.json), JSON Lines with `segmentation`, a folder or zip of PNG files named after the
-            expressions, or a .npz of such arrays.
-        data: A store of images.
-        split: A split of the store, or `all`.
-        protocol: Names of protocols between commas.
-        key: What names the expressions: `sent_id`, `ref_id` (with `sent_index`), `text` (with `image_id`) or
-            `image_id`; None takes the first of them that the predictions have.
-        missing: `refuse`, `empty` or `skip`: what becomes of sentences without a prediction. None refuses them, or
-            takes them as empty masks with `lenient`.
-        resize: `nearest` brings masks of another size to that of their image, if its shape is the same to a pixel.
-        threshold: For arrays of probabilities: the mask is where they exceed this.
-        strict: Refuses unknown predictions, several of a sentence, and masks that are empty.
-        lenient: Counts predictions that cannot be read as missing.
-
-    Returns:
-        The report, as `evaluate` returns it.
-
-    Raises:
-        UsageError: A name is unknown, or the options exclude each other.
-        DataError: Predictions are missing, broken, ambiguous, of a wrong size, or of no sentence of the split.
-
-    Example:
-        >>> report = risctl.score("masks.jsonl", "data.h5", split="val", protocol="original,lavt")
-        >>> list(report.results)
-        ['original', 'lavt']
-    """
-    with Store(data) as store:
-        source = open_predictions(Path(predictions))
-        try:
-            return score_predictions(
-                source,
-                store,
-                split=split,
-                protocols=get_protocols(protocol),
-                key=key,
-                missing=missing,
-                resize=resize,
-                threshold=threshold,
-                strict=strict,
-                lenient=lenient,
-            )[0]
-        finally:
-            source.close()
 
 
 def score_predictions(

@@ -16,12 +16,20 @@ MEANINGS = {
     "J&F": "mean of J and F",
     "J": "region similarity: mean IoU",
     "F": "boundary measure",
+    "cgF1": "pmF1 x IL_MCC, mean over IoU .50 to .95",
+    "cgF1@0.5": "the same at IoU .5",
+    "cgF1@0.75": "the same at IoU .75",
+    "positive_micro_F1": "pmF1: F1 of all instances of pairs that have any",
+    "positive_macro_F1": "mean F1 of pairs with both true and predicted instances",
+    "IL_MCC": "Matthews' correlation of 'something is there': truth and prediction",
+    "IL_F1": "F1 of 'something is there'",
+    "f1": "mean F1 of the instances of each pair that has any",
     "mAP_0.5:0.95": "average precision by COCO's evaluator, mean over IoU .5 to .95",
 }
 
 _IN_BREAKDOWNS = (
     "oIoU", "mIoU", "Pr@0.5", "Pr@0.50", "Pr@0.7", "Pr@0.70", "Pr@0.9", "Pr@0.90",
-    "gIoU", "cIoU", "T-acc", "N-acc", "J&F", "J", "F",
+    "gIoU", "cIoU", "T-acc", "N-acc", "J&F", "J", "F", "cgF1", "positive_micro_F1", "IL_MCC", "f1",
 )  # fmt: skip
 
 

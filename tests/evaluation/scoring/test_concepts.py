@@ -10,6 +10,7 @@ import pytest
 from helpers.command_line import Run, risctl
 from helpers.concept_files import ConceptCase
 
+import risctl as risctl_package
 from risctl.data.datasets.pbench.reader import read_pbench
 from risctl.data.datasets.saco.reader import read_saco
 from risctl.data.store.writer import write_store
@@ -105,11 +106,76 @@ def test_masks_of_another_size_are_refused_and_those_that_cannot_be_read_left_ou
 def test_options_of_masks_are_refused(risctl: Run, case: ConceptCase, gold: Path, tmp_path: Path) -> None:
     predictions = case.write_predictions(tmp_path / "predictions.json")
     for more, named in (
-        (["--report", "page.html"], "leave --report"),
         (["--missing", "skip"], "leave --missing skip out"),
         (["-p", "cgf1,lavt"], "name it alone"),
     ):
         code, _, err = risctl("score", predictions, "-d", gold, "-s", "crowded", *more)
         assert code == 2 and named in err
-    code, _, err = risctl("score", predictions, "-d", gold, "-s", "crowded", "--missing", "refuse")
-    assert code == 4 and "has no prediction of" in err
+    for more in (["--missing", "refuse"], ["--strict"]):
+        code, _, err = risctl("score", predictions, "-d", gold, "-s", "crowded", *more)
+        assert code == 4 and "has no prediction of" in err
+
+
+def test_a_report_has_breakdowns_and_pictures_of_all_instances_together(
+    risctl: Run, case: ConceptCase, gold: Path, tmp_path: Path
+) -> None:
+    predictions = case.write_predictions(tmp_path / "predictions.json")
+    files = [tmp_path / f"page.{ending}" for ending in ("html", "md", "json")]
+    options = [part for file in files for part in ("--report", file)]
+    told = measured(risctl, predictions, "-d", gold, "-s", "crowded", *options)
+    written = json.loads(files[2].read_text())
+    result = written["protocols"]["cgf1"]
+    assert result["figures"]["cgF1"] == told["figures"]["cgF1"] and result["headline"] == "cgF1"
+    assert result["intervals"]["cgF1"] == told["intervals"]["cgF1"] and written["unit"] == "pair"
+    by_length = next(one for one in result["breakdowns"] if one["name"] == "length")["groups"]
+    assert sum(one["samples"] for one in by_length) == 16
+    assert all(one["interval"][0] <= one["figures"]["cgF1"] + 1e-6 for one in by_length if one["samples"] > 3)
+    html, markdown = files[0].read_text(encoding="utf-8"), files[1].read_text(encoding="utf-8")
+    assert html.count("data:image/jpeg") > 3 and "most favourable" in html and "Worst and best" in html
+    assert "cgF1" in markdown and "IL\\_MCC" in markdown
+    report = risctl_package.score(predictions, gold, split="crowded")
+    assert report.figures["cgF1"] == told["figures"]["cgF1"] and list(report.results) == ["cgf1"]
+
+
+def test_two_tools_are_compared_pair_by_pair(risctl: Run, case: ConceptCase, gold: Path, tmp_path: Path) -> None:
+    predictions = case.write_predictions(tmp_path / "predictions.json")
+    records = json.loads(predictions.read_text())
+    fewer = tmp_path / "fewer.json"
+    fewer.write_text(json.dumps(records[::2]))
+    rows = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    figures = [
+        measured(risctl, file, "-d", gold, "-s", "crowded", "--rows", out)["figures"]
+        for file, out in zip((predictions, fewer), rows, strict=True)
+    ]
+    page = tmp_path / "compared.html"
+    code, out, err = risctl("compare", *rows, "--json", "-q", "--report", page, "--report", tmp_path / "c.md")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    compared = told["against"][0]["figures"]["cgF1"]
+    assert [compared["before"], compared["after"]] == [one["cgF1"] for one in figures]
+    assert compared["low"] <= compared["difference"] <= compared["high"]
+    assert compared["difference"] == pytest.approx(figures[1]["cgF1"] - figures[0]["cgF1"])
+    assert told["samples"] == 16 and told["against"][0]["breakdowns"] and told["against"][0]["flips"]["lost"]
+    assert "resamples of pairs" in page.read_text(encoding="utf-8")
+    same = json.loads(risctl("compare", rows[0], rows[0], "--json", "-q")[1])["against"][0]
+    assert same["figures"]["cgF1"]["low"] == same["figures"]["cgF1"]["high"] == 0
+    assert not same["flips"]["won"] and not same["flips"]["lost"]
+
+
+def test_rows_that_are_broken_or_of_other_data_are_not_compared(
+    risctl: Run, case: ConceptCase, gold: Path, tmp_path: Path
+) -> None:
+    predictions = case.write_predictions(tmp_path / "predictions.json")
+    rows, other = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    measured(risctl, predictions, "-d", gold, "-s", "crowded", "--rows", rows)
+    lines = rows.read_text().splitlines()
+    for content, code, named in (
+        ([*lines[:3], "{"], 4, "line 4"),
+        ([*lines[:2], lines[2].replace('"hits": [', '"hits": [99999999, ')], 4, "line 3"),
+        (lines[:-1], 2, "the pairs of"),
+        ([one.replace('"saco"', '"other"') for one in lines], 2, "dataset"),
+        ([lines[0], lines[0]], 4, "line 2"),
+    ):
+        other.write_text("\n".join(content))
+        found, out, err = risctl("compare", rows, other)
+        assert (found, out) == (code, "") and named in err and len(err.splitlines()) == 1
