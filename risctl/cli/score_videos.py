@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +49,7 @@ def score_videos(
     """
     from risctl.evaluation.published.beside import Trained
     from risctl.evaluation.scoring.video_submission import SubmittedMasks, open_video_masks, score_submission
+    from risctl.evaluation.video_report import row_dicts
 
     submission = open_video_masks(predictions)
     try:
@@ -69,7 +69,7 @@ def score_videos(
             report = report.beside_published(trained)
         written: dict[str, Any] = {}
         if rows is not None:
-            outputs.write_json_lines(rows, (asdict(row) for row in measured.rows), allow_nan=True)
+            outputs.write_json_lines(rows, row_dicts(report, measured), allow_nan=True)
             console.say(f"rows: {rows}")
             written["rows"] = str(rows)
         about = {"data": str(store.path)}

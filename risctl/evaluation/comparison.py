@@ -14,7 +14,7 @@ from risctl.evaluation.saved_rows import MeasuredRun
 from risctl.metrics.bootstrap import LEVEL, Difference, paired_differences
 from risctl.metrics.figures import figures
 from risctl.metrics.paired import ChangedPart, Flip, compared_parts, flips
-from risctl.metrics.protocols import Protocol
+from risctl.metrics.protocols import VIDEO_PROTOCOLS, Protocol
 from risctl.metrics.rows import Rows
 
 
@@ -93,6 +93,7 @@ class Comparison:
             "samples": len(self.rows),
             "images": self.images,
             "resamples": self.resamples,
+            "resampled": "videos" if self.protocol.boundary and self.protocol.name in VIDEO_PROTOCOLS else "images",
             "seed": self.seed,
             "level": LEVEL,
             "base": _run(self.base),

@@ -11,7 +11,7 @@ from typing import Any
 
 from risctl.errors import DataError, UsageError
 from risctl.json_text import parse_json
-from risctl.metrics.protocols import PROTOCOLS, Protocol, ThresholdSource, get_protocol
+from risctl.metrics.protocols import PROTOCOLS, VIDEO_PROTOCOLS, Protocol, ThresholdSource
 from risctl.metrics.rows import Rows, rows_of
 
 ROWS = "rows.jsonl"
@@ -48,7 +48,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("targets", "distractors"), _COUNT),
     **dict.fromkeys(("score", "boundary", "region", "box_overlap", "area", "threshold"), _NUMBER),
     **dict.fromkeys(("abilities", "categories"), _NAMES),
-    **dict.fromkeys(("text", "checkpoint", *_SHARED), _TEXT),
+    **dict.fromkeys(("text", "video", "checkpoint", *_SHARED), _TEXT),
     **dict.fromkeys(("targeted", "predicted_none"), _FLAG),
     "others": ("a list of lists of numbers", _lists),
 }
@@ -150,8 +150,10 @@ def _record(line: str, *, where: str) -> dict[str, Any]:
         record = parse_json(line)
     except ValueError:
         record = None
-    if isinstance(record, dict) and "video" in record:
-        raise UsageError(f"{where} is of a video; only evaluations of pictures can be compared")
+    if isinstance(record, dict) and "video" in record and "protocol" not in record:
+        raise UsageError(
+            f"{where} is of a video and names no protocol, as rows of earlier versions; write them again with --rows"
+        )
     if not isinstance(record, dict) or not isinstance(record.get("protocol"), str) or "sample" not in record:
         raise DataError(f"{where}: expected a row that `risctl eval --rows` wrote, got {line.strip()[:60]!r}")
     for name, (expected, fits) in _FIELDS.items():
@@ -161,12 +163,13 @@ def _record(line: str, *, where: str) -> dict[str, Any]:
 
 
 def _protocol(name: str, records: list[dict[str, Any]], *, path: Path) -> Protocol:
-    if name not in PROTOCOLS:
-        raise DataError(f"{path}: the protocol {name!r} is not known here; known: {', '.join(PROTOCOLS)}")
+    known_protocols = PROTOCOLS | VIDEO_PROTOCOLS
+    if name not in known_protocols:
+        raise DataError(f"{path}: the protocol {name!r} is not known here; known: {', '.join(known_protocols)}")
     thresholds = {one for one in (record.get("threshold") for record in records) if one is not None}
     if len(thresholds) > 1:
         raise DataError(f"{path}: the rows of {name} have several thresholds: {sorted(thresholds)}")
-    protocol = get_protocol(name)
+    protocol = known_protocols[name]
     said = records[0].get("threshold_source")
     known: tuple[ThresholdSource, ...] = ("recipe", "option", "masks")
     source = next((one for one in known if said == one), None)

@@ -85,6 +85,19 @@ def report_of(
     )
 
 
+def row_dicts(report: Report, measured: VideoReport) -> Iterator[dict[str, Any]]:
+    """Yields one row an expression, ready for JSON: its measures, and what `risctl compare` must know to pair it.
+
+    Args:
+        report: What `report_of` made of the evaluation.
+        measured: The evaluation.
+    """
+    own = {row.sample: row for row in measured.rows}
+    for row in report.rows():
+        one = own[row["sample"]]
+        yield {**row, **asdict(one), "region": one.j}
+
+
 class MiddleFrame:
     """Finds the middle one of the frames in which a sample's object is annotated.
 

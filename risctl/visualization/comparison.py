@@ -86,7 +86,7 @@ def as_markdown(comparison: Json, *, flips: int = 50) -> str:
 
 def heading(comparison: Json) -> list[str]:
     """Returns the lines that say what was compared: data, samples, protocol."""
-    data, counts = comparison["data"], f"{comparison['samples']:,} samples of {comparison['images']:,} images"
+    data, counts = comparison["data"], f"{comparison['samples']:,} samples of {comparison['images']:,} {drawn_units(comparison)}"
     if data is None:
         return [f"{counts}; the rows do not say of which data", comparison["describe"]]
     name = f"{data['dataset']} ({data['split_by']})" if data["split_by"] else data["dataset"]
@@ -94,6 +94,11 @@ def heading(comparison: Json) -> list[str]:
         f"{name}, split {data['split']}: {counts}; texts: {data['text_field']}; data {data['fingerprint']}",
         comparison["describe"],
     ]
+
+
+def drawn_units(comparison: Json) -> str:
+    """Returns what is drawn again for the intervals: images, videos, or pairs."""
+    return str(comparison.get("resampled", "images"))
 
 
 def runs(comparison: Json) -> list[tuple[str, Json]]:
@@ -168,7 +173,7 @@ def interval_title(comparison: Json) -> str:
 def notes(comparison: Json) -> str:
     """Returns notes on how to read the comparison."""
     few_listed = any(part["few"] for one in comparison["against"] for part in changed(one))
-    drawn = f"{comparison['resamples']:,} resamples of {comparison.get('resampled', 'images')}"
+    drawn = f"{comparison['resamples']:,} resamples of {drawn_units(comparison)}"
     lines = [f"figures in percent, differences in points; paired bootstrap, {drawn}", _NOTE]
     lines += ["~ few samples: read with care"] if few_listed else []
     return "\n".join([*lines, *(f"warning: {line}" for line in comparison["warnings"])])
