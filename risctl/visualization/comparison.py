@@ -86,7 +86,8 @@ def as_markdown(comparison: Json, *, flips: int = 50) -> str:
 
 def heading(comparison: Json) -> list[str]:
     """Returns the lines that say what was compared: data, samples, protocol."""
-    data, counts = comparison["data"], f"{comparison['samples']:,} samples of {comparison['images']:,} {drawn_units(comparison)}"
+    data = comparison["data"]
+    counts = f"{comparison['samples']:,} samples of {comparison['images']:,} {drawn_units(comparison)}"
     if data is None:
         return [f"{counts}; the rows do not say of which data", comparison["describe"]]
     name = f"{data['dataset']} ({data['split_by']})" if data["split_by"] else data["dataset"]

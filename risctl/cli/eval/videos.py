@@ -146,14 +146,11 @@ def evaluate_video_model(
         "frames": report.frames,
         "seconds": round(report.seconds, 1),
     }
-    if rows is not None:
-        outputs.write_json_lines(rows, (asdict(row) for row in report.rows), allow_nan=True)
-        data["rows"] = str(rows)
     text = f"{report.to_text()}\n{protocol.describe()}"
-    if reports or beside:
-        from risctl.evaluation.video_report import MiddleFrames, report_of
+    if rows is not None or reports or beside:
+        from risctl.evaluation.published.beside import Trained
+        from risctl.evaluation.video_report import MiddleFrames, report_of, row_dicts
 
-        middle = MiddleFrames(system, store, report, text_field=text_field, threshold=chosen)
         full_report = report_of(
             report,
             store,
@@ -163,7 +160,14 @@ def evaluate_video_model(
             limit=limit,
             checkpoint=checkpoint,
             device=device,
+            resamples=1000 if reports or beside else 0,
         )
+        if rows is not None:
+            outputs.write_json_lines(rows, row_dicts(full_report, report), allow_nan=True)
+            data["rows"] = str(rows)
+    if reports or beside:
+        middle = MiddleFrames(loaded.system, store, report, text_field=text_field, threshold=chosen)
+        trained = Trained.of(loaded.recipe)
         if beside:
             full_report = full_report.beside_published(trained)
         if full_report.published is not None:

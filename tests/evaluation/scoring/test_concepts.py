@@ -177,5 +177,5 @@ def test_rows_that_are_broken_or_of_other_data_are_not_compared(
         ([lines[0], lines[0]], 4, "line 2"),
     ):
         other.write_text("\n".join(content))
-        found, out, err = risctl("compare", rows, other)
+        found, out, err = risctl("compare", rows, other, "-q")
         assert (found, out) == (code, "") and named in err and len(err.splitlines()) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -387,3 +388,15 @@ def test_options_that_exclude_each_other(lines: Callable[..., Path], store: Path
         score(lines(), store, key="text")
     with pytest.raises(UsageError, match="is no file or folder of predictions"):
         score(tmp_path / "none", store)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("rrsis-d", "lavt"), ("grefcoco", "rela"), ("reasonseg", "reasonseg"), ("mine", "original")]
+)
+def test_a_set_is_scored_by_the_protocol_of_its_papers(tmp_path: Path, name: str, expected: str) -> None:
+    path = write_store(replace(store_files.dataset(images=6), name=name), tmp_path / "store.h5").path
+    masks = prediction_files.json_lines(
+        tmp_path, prediction_files.expressions(path, "val"), prediction_files.shifted_targets(path, "val")
+    )
+    assert [*risctl.score(masks, path).results] == [expected]
+    assert [*risctl.score(masks, path, protocol="cris").results] == ["cris"]

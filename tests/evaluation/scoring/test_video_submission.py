@@ -15,10 +15,11 @@ from helpers.video_files import write_youtube
 from helpers.video_system import recipe_of
 from PIL import Image
 
+import risctl as package
 from risctl.data.datasets.ref_video.reader import read_ref_youtube_vos
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
-from risctl.errors import DataError
+from risctl.errors import DataError, UsageError
 from risctl.evaluation.scoring.video_submission import VideoSubmission, score_submission
 from risctl.evaluation.submission import write_submission
 from risctl.evaluation.video_evaluator import evaluate_videos
@@ -119,3 +120,36 @@ def test_the_command_writes_rows_and_a_page(
     assert page.read_text(encoding="utf-8").count("data:image/jpeg") == 2
     code, _, err = risctl("score", submitted[0], "-d", store, "-s", "test", "--strict")
     assert code == 2 and "--missing alone is for them" in err
+
+
+def test_rows_of_two_submissions_are_compared_video_by_video(
+    risctl: Run, folder: Path, store: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    for path in sorted(other.rglob("*.png"))[::2]:
+        with Image.open(path) as image:
+            empty = np.zeros((image.height, image.width), dtype=np.uint8)
+        Image.fromarray(empty).save(path)
+    rows, figures = [], []
+    for name, source in (("a", folder), ("b", other)):
+        rows.append(tmp_path / f"{name}.jsonl")
+        code, out, err = risctl("score", source, "-d", store, "-s", "test", "--rows", rows[-1], "--json", "-q")
+        assert code == 0, err
+        figures.append(json.loads(out)["figures"])
+    code, out, err = risctl("compare", *rows, "--json", "-q", "--report", tmp_path / "page.html")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    for name in ("J", "F", "J&F"):
+        compared = told["against"][0]["figures"][name]
+        assert [compared["before"], compared["after"]] == pytest.approx([one[name] for one in figures])
+    assert told["resampled"] == "videos" and "resamples of videos" in (tmp_path / "page.html").read_text("utf-8")
+    same = json.loads(risctl("compare", rows[0], rows[0], "--json", "-q")[1])
+    assert same["against"][0]["figures"]["J"]["difference"] == 0
+
+
+def test_the_package_scores_videos_as_the_command_does(risctl: Run, folder: Path, store: Path) -> None:
+    told = json.loads(risctl("score", folder, "-d", store, "-s", "test", "--json", "-q")[1])
+    assert package.score(folder, store, split="test").to_dict()["figures"] == told["figures"]
+    with pytest.raises(UsageError, match="missing alone is for them"):
+        package.score(folder, store, split="test", strict=True)
