@@ -27,7 +27,7 @@ STATE = (
 # Writers of a format, for whose file the command asks the guard before it begins: stores, weights, boxes.
 CLAIMED = (
     *("checkpoints/import_backbone.py", "checkpoints/checkpoint.py", "data/box_grounding/files.py"),
-    *("data/box_grounding/records.py", "data/store/writer.py"),
+    *("data/box_grounding/records.py", "data/store/shards.py", "data/store/writer.py"),
 )
 
 
