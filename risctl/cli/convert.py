@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -83,7 +84,8 @@ def convert(
 ) -> None:
     """Write images, masks and phrases in the formats that annotation tools open.
 
-    The masks are those of a store, or, with --data STORE, predictions in any form that `risctl score` takes.
+    The masks are those of a store, or, with --data STORE, predictions in any form that `risctl score` takes. Videos are
+    written frame by frame.
 
     The phrase travels with its mask: as an attribute (coco, cvat), as a description (labelme), as the task's data
     (label-studio), or in phrases.jsonl where the format has no place for it (yolo-seg, davis). `risctl prepare custom`
@@ -103,12 +105,19 @@ def convert(
     outputs = OutputFiles(inputs=[source, data], overwrite=overwrite)
     check_folders(out, names, images=images, outputs=outputs)
     with console.quiet_if(quiet), Store(data or source) as opened:
-        if is_video_store(opened):
-            raise UsageError(f"{opened.path} holds videos; the formats here are of images")
-        files = image_files(opened, split)
         about: dict[str, Any] = {}
         predicted: list[AnnotatedImage] | None = None
-        if data is not None:
+        frames: Callable[[], Iterable[AnnotatedImage]] | None = None
+        closing = ExitStack()
+        if is_video_store(opened):
+            if key is not None or resize is not None or threshold is not None or lenient:
+                raise UsageError("masks of videos are named VIDEO/EXPRESSION/FRAME.png and have their frames' sizes")
+            files, frames, about = _frames(
+                source if data is not None else None, opened, split=split, text_field=field, closing=closing
+            )
+        else:
+            files = image_files(opened, split)
+        if data is not None and frames is None:
             predicted, about = _predicted(
                 source,
                 opened,
@@ -122,16 +131,47 @@ def convert(
             )
 
         def annotated(name: str) -> Iterable[AnnotatedImage]:
-            masks = annotated_images(opened, split, files, text_field=field) if predicted is None else predicted
+            if frames is not None:
+                masks = frames()
+            elif predicted is not None:
+                masks = predicted
+            else:
+                masks = annotated_images(opened, split, files, text_field=field)
             return console.progress(masks, label=name, total=len(files))
 
-        written = write_formats(names, annotated, out, outputs=outputs)
+        with closing:
+            written = write_formats(names, annotated, out, outputs=outputs)
         if images:
             encoded = ((file, partial(opened.image_bytes, row)) for row, file in files.items())
             shown = console.progress(encoded, label=IMAGES, total=len(files))
             written[IMAGES] = write_images(shown, out, names=names, outputs=outputs)
     lines = [f"{out / name}: {count} file{'s' if count != 1 else ''}" for name, count in written.items()]
     console.result(lines, data={"out": str(out), "split": split, **about, "files": written}, as_json=as_json)
+
+
+def _frames(
+    path: Path | None, store: Store, *, split: str, text_field: TextField, closing: ExitStack
+) -> tuple[dict[int, str], Callable[[], Iterable[AnnotatedImage]], dict[str, Any]]:
+    """Returns the frames' files, what yields the frames with their masks, and what the result says of predictions.
+
+    Every mask of `path`, or of the store if it is None, is read once before, so that a broken one is an error before
+    anything is written; `closing` closes the predictions.
+    """
+    from risctl.evaluation.scoring.annotated_frames import annotated_frames, frame_files, stored_masks, submitted_masks
+    from risctl.evaluation.scoring.video_submission import open_video_masks
+
+    files = frame_files(store, split)
+    if path is None:
+        own = stored_masks(store, split=split, text_field=text_field)
+        return files, lambda: annotated_frames(store, files, own), {}
+    submission = open_video_masks(path)
+    closing.callback(submission.close)
+    masks, converted, count = submitted_masks(submission, store, split=split, text_field=text_field)
+    console.say(f"{path}, {submission.kind}: {converted:,} of {count:,} expressions")
+    for _ in console.progress(annotated_frames(store, files, masks), label="read", total=len(files)):
+        pass
+    about = {"predictions": str(path), "expressions": count, "converted": converted}
+    return files, lambda: annotated_frames(store, files, masks), about
 
 
 def _predicted(

@@ -151,7 +151,7 @@ def print_concepts(
         if page.published is not None:
             text = f"{text}\n\n{page.published.to_text()}"
             data = {**data, "published": page.published.to_dict()}
-        about = {name: data[name] for name in ("model", "data") if name in data}
+        about: dict[str, Any] = {name: data[name] for name in ("model", "data") if name in data}
         data |= write_reports(
             reports,
             page,

@@ -149,7 +149,7 @@ def _against(base: PairRun, other: PairRun, *, resamples: int, seed: int) -> dic
     headline = headline_of(base.protocol)
     parts = []
     for one, name, chosen in groups:
-        own = [base.pairs[place] for place in np.flatnonzero(chosen)]
+        own = [base.pairs[place] for place in np.flatnonzero(chosen).tolist()]
         found = _differences(base, other, chosen, resamples=min(resamples, _PART_RESAMPLES), seed=seed)
         if len(own) < 2 or headline not in found or not np.isfinite(found[headline][2].low):
             continue
@@ -198,7 +198,8 @@ def _differences(
 ) -> dict[str, tuple[float, float, Difference]]:
     """Returns figures of both runs and their difference, for the chosen pairs."""
     first, second = (
-        list(parts_of([run.pairs[place] for place in np.flatnonzero(chosen)]).values()) for run in (base, other)
+        list(parts_of([run.pairs[place] for place in np.flatnonzero(chosen).tolist()]).values())
+        for run in (base, other)
     )
     before, after = (figures_in_percent(parts, base.protocol) for parts in (first, second))
     bounds = concept_differences(first, second, per_sample=base.protocol == PBENCH, resamples=resamples, seed=seed)

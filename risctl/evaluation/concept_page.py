@@ -120,7 +120,7 @@ def page_report(
 
 
 def _part(pairs: Sequence[ConceptRow], chosen: np.ndarray, protocol: str, resamples: int) -> Part:
-    own = [pairs[place] for place in np.flatnonzero(chosen)]
+    own = [pairs[place] for place in np.flatnonzero(chosen).tolist()]
     parts = list(parts_of(own).values())
     found = figures_in_percent(parts, protocol)
     headline = headline_of(protocol)

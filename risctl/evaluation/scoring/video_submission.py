@@ -122,7 +122,7 @@ def open_video_masks(path: Path) -> VideoMasks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _SubmittedExpression:
+class SubmittedExpression:
     """An expression of the split: its object, its sentence's row and id, and the files of its frames.
 
     `absent` says that nothing was predicted for its whole video.
@@ -191,10 +191,10 @@ def score_submission(
     """
     began = time.monotonic()
     clips = ClipStore(store)
-    expressions, unknown = _expressions(clips, submission, split=split)
+    expressions, unknown = expressions_of(clips, submission, split=split)
     lacking, complete = Tally(), []
     for one in expressions:
-        wanted = {_stem(store, frame) for frame in one.ref.frames}
+        wanted = {frame_name(store, frame) for frame in one.ref.frames}
         if wanted <= one.frames.keys():
             complete.append(one)
         else:
@@ -246,7 +246,20 @@ def score_submission(
     return replace(report, notes=notes, predictions=coverage.describe()), coverage, measured
 
 
-def _expressions(clips: ClipStore, submission: VideoMasks, *, split: str) -> tuple[list[_SubmittedExpression], Tally]:
+def expressions_of(
+    clips: ClipStore, submission: VideoMasks, *, split: str, measurable: bool = True
+) -> tuple[list[SubmittedExpression], Tally]:
+    """Returns the expressions of a split with the frames that a submission has of each, and what it has beside.
+
+    Args:
+        clips: The store.
+        submission: The masks.
+        split: The split.
+        measurable: Whether only expressions with a published target are returned.
+
+    Raises:
+        DataError: There are none, or the submission has none of them.
+    """
     expressions, known = [], set()
     predicted = {video for video, _ in submission.frames}
     for row in clips.store.refs(split).tolist():
@@ -255,10 +268,10 @@ def _expressions(clips: ClipStore, submission: VideoMasks, *, split: str) -> tup
             sentence_id = clips.store.sentence(sample).sentence_id
             key = (ref.video, expression_number(sentence_id))
             known.add(key)
-            if ref.measurable:
+            if ref.measurable or not measurable:
                 frames = submission.frames.get(key, {})
                 expressions.append(
-                    _SubmittedExpression(
+                    SubmittedExpression(
                         ref=ref,
                         sample=sample,
                         sentence_id=sentence_id,
@@ -281,16 +294,17 @@ def _expressions(clips: ClipStore, submission: VideoMasks, *, split: str) -> tup
     return expressions, unknown
 
 
-def _measured(clips: ClipStore, submission: VideoMasks, one: _SubmittedExpression) -> ExpressionMeter:
+def _measured(clips: ClipStore, submission: VideoMasks, one: SubmittedExpression) -> ExpressionMeter:
     meter = ExpressionMeter()
     for frame in one.ref.frames:
         target = clips.masks(one.ref, [frame])[0]
         height, width = target.shape
-        name = one.frames.get(_stem(clips.store, frame))
+        name = one.frames.get(frame_name(clips.store, frame))
         mask = np.zeros_like(target) if name is None else submission.mask(name, height=height, width=width)
         meter.add(mask, target, void=clips.void(frame))
     return meter
 
 
-def _stem(store: Store, frame: int) -> str:
+def frame_name(store: Store, frame: int) -> str:
+    """Returns the name of a frame within its video, without its ending, by its image row."""
     return PurePosixPath(store.image(frame).file_name).stem

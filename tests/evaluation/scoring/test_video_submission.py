@@ -17,6 +17,7 @@ from PIL import Image
 
 import risctl as package
 from risctl.data.datasets.ref_video.reader import read_ref_youtube_vos
+from risctl.data.store.clips import ClipStore, expression_number
 from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
 from risctl.errors import DataError, UsageError
@@ -153,3 +154,74 @@ def test_the_package_scores_videos_as_the_command_does(risctl: Run, folder: Path
     assert package.score(folder, store, split="test").to_dict()["figures"] == told["figures"]
     with pytest.raises(UsageError, match="missing alone is for them"):
         package.score(folder, store, split="test", strict=True)
+
+
+def read_back(risctl: Run, folder: Path, out: Path) -> dict[tuple[str, str], np.ndarray]:
+    """The masks of a format's folder by image and phrase, through a store."""
+    code, _, err = risctl("prepare", "custom", folder, "--out", out, "-q", "--splits", "test=1")
+    assert code == 0, err
+    with Store(out) as opened:
+        rows = range(len(opened.numbers("sentences/id")))
+        sentences = [opened.sentence(row) for row in rows]
+        return {
+            (opened.image(one.image).file_name, one.raw): opened.sample(one.row, pixels=False).mask for one in sentences
+        }
+
+
+def test_a_submission_is_converted_frame_by_frame_and_read_back(
+    risctl: Run, folder: Path, store: Path, tmp_path: Path
+) -> None:
+    code, out, err = risctl(
+        "convert",
+        folder,
+        "--data",
+        store,
+        "-s",
+        "test",
+        "--to",
+        "coco,davis",
+        "--out",
+        tmp_path / "out",
+        "--json",
+        "-q",
+    )
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["converted"] == told["expressions"] > 0 and told["files"]["davis"] == told["files"]["images"] + 1
+    expected = {}
+    with Store(store) as opened:
+        for row in opened.sentences("test").tolist():
+            sentence = opened.sentence(row)
+            ref = ClipStore(opened).ref(sentence.ref)
+            for frame in ref.frames:
+                name = opened.image(frame).file_name
+                number = str(expression_number(sentence.sentence_id))
+                with Image.open(next(folder.rglob(f"{ref.video}/{number}/{Path(name).stem}.png"))) as image:
+                    expected[name, sentence.raw] = np.asarray(image) != 0
+    for name in ("coco", "davis"):
+        found = read_back(risctl, tmp_path / "out" / name, tmp_path / f"{name}.h5")
+        assert found.keys() == expected.keys()
+        assert all(np.array_equal(found[key], mask) for key, mask in expected.items())
+
+
+def test_a_broken_submission_is_not_converted(risctl: Run, folder: Path, store: Path, tmp_path: Path) -> None:
+    sorted(folder.rglob("*.png"))[-1].write_bytes(b"no picture")
+    code, out, err = risctl(
+        "convert", folder, "--data", store, "-s", "test", "--to", "coco", "--out", tmp_path / "out", "-q"
+    )
+    assert (code, out) == (4, "") and len(err.splitlines()) == 1 and not (tmp_path / "out" / "coco").exists()
+
+
+def test_a_store_of_videos_is_converted_frame_by_frame(risctl: Run, store: Path, tmp_path: Path) -> None:
+    code, _, err = risctl("convert", store, "-s", "train", "--to", "coco", "--out", tmp_path / "out", "-q")
+    assert code == 0, err
+    found = read_back(risctl, tmp_path / "out" / "coco", tmp_path / "coco.h5")
+    with Store(store) as opened:
+        clips = ClipStore(opened)
+        for row in opened.refs("train").tolist():
+            ref = clips.ref(row)
+            for frame in ref.annotations:
+                for sentence in ref.sentences:
+                    key = opened.image(frame).file_name, opened.sentence(sentence).raw
+                    assert np.array_equal(found[key], clips.masks(ref, [frame])[0])
+    assert found
