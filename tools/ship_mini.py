@@ -19,6 +19,7 @@ from risctl.checkpoints.checkpoint import save_checkpoint
 from risctl.checkpoints.loaded_model import LoadedModel, load_checkpoint
 from risctl.errors import CheckpointError, RisctlError
 from risctl.recipe.load import parse_recipe
+from risctl.systems.mini.model import Mini
 
 MAX_PARAMETERS = 6_000_000
 MAX_BYTES = 14_000_000
@@ -41,6 +42,10 @@ def ship(run: Path, out: Path, *, overrides: list[str], other: tuple[Path, float
     loaded = load_checkpoint(run)
     if other is not None:
         _average(loaded, *other)
+    if isinstance(loaded.system, Mini):
+        # What the projected vectors add to the words' rows becomes part of them: the file needs no vectors.
+        loaded.system.float().box_selector.words.fold()
+        overrides = ["model.text.vectors=null", *overrides]
     count = sum(parameter.numel() for parameter in loaded.system.parameters())
     if count > MAX_PARAMETERS:
         raise CheckpointError(f"{loaded.path} has {count} parameters; a shipped model has at most {MAX_PARAMETERS}")

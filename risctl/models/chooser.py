@@ -14,7 +14,7 @@ from torch import Tensor
 from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.core.encoders.base import TextFeatures
 from risctl.core.fusion.box_selector import BoxScores, EncodedBoxes
-from risctl.core.fusion.colour_histograms import APPEARANCE, colour_histograms
+from risctl.core.fusion.colour_histograms import APPEARANCE, PARTS, looks_of
 from risctl.core.heads.detector import DetectionBatch
 from risctl.core.heads.roi_ops import nms
 from risctl.data.box_grounding.boxes import Boxes
@@ -48,7 +48,7 @@ class Chooser:
         Raises:
             UsageError: Its box selector reads an appearance that only its own detector gives.
         """
-        if system.grounding_spec.appearance not in (0, APPEARANCE):
+        if system.grounding_spec.appearance not in (0, APPEARANCE, PARTS):
             raise UsageError(
                 "the box selector of this checkpoint reads features of its own detector and cannot choose among the "
                 "instances of another; use the mini that comes with risctl"
@@ -123,7 +123,7 @@ class Chooser:
         scale = min(1.0, _LONGEST_SIDE / max(pixels.shape[:2]))
         if scale < 1:
             image = torch.nn.functional.interpolate(image, scale_factor=scale, mode="bilinear", antialias=True)
-        return colour_histograms(image, corners * scale)
+        return looks_of(image, corners * scale, count=self.system.grounding_spec.appearance)
 
 
 def load_chooser(model: str | Path | None = None, *, device: torch.device | str = "cpu") -> Chooser:

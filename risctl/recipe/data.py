@@ -143,6 +143,10 @@ class BoxGroundingSection(Section):
         le=10_000_000,
         description="Expressions generated about the detections of `records` in each epoch, with their colours.",
     )
+    looks: Fraction = Field(
+        default=0.0,
+        description="Share of `made` that tell an object by the colour of its clothes or of a part, where one can.",
+    )
     absent: int = Field(
         default=0,
         ge=0,

@@ -33,9 +33,15 @@ class HashedWords:
 
     Attributes:
         min_count: In how many texts a word must occur.
+        vectors: Published vectors, a file, None for none.
+        dim: The width of a vector.
+        extra_words: How many of the vectors' most frequent words join.
     """
 
     min_count: int = 2
+    vectors: str | None = None
+    dim: int = 0
+    extra_words: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

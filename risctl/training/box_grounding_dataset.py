@@ -52,7 +52,9 @@ def box_grounding_dataset(recipe: Recipe, stores: Iterable[Store], system: Syste
         generated=section.generated,
         detected=detected,
         layouts=[boxes for file in section.layouts for boxes in read_layouts(Path(file), classes=spec.categories)],
-        records=None if section.records is None else read_records(Path(section.records), classes=spec.categories),
+        records=None
+        if section.records is None
+        else read_records(Path(section.records), classes=spec.categories, looks=section.looks),
         made=section.made,
         absent=section.absent,
         noise=BoxNoise(

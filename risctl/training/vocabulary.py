@@ -137,8 +137,9 @@ def _hashed_words(
     spec: specs.HashedWords, recipe: Recipe, stores: Sequence[Store], before: Vocabulary | None
 ) -> GatheredVocabulary:
     if before is not None:
+        vectors = None if spec.vectors is None else _vectors_of(before.words, spec, first=0)[0]
         return GatheredVocabulary(
-            vocabulary=before, vectors=None, note=f"words: {len(before)}, those of the checkpoint"
+            vocabulary=before, vectors=vectors, note=f"words: {len(before)}, those of the checkpoint"
         )
     texts = _training_texts(recipe, stores)
     for file in recipe.data.box_grounding.files:
@@ -148,7 +149,26 @@ def _hashed_words(
     mirrored = {word for text in frequent for word in split_words(swap_left_right(text))}
     vocabulary = Vocabulary(sorted(frequent | mirrored))
     note = f"words: {len(vocabulary)} known ones, others by their letters"
-    return GatheredVocabulary(vocabulary=vocabulary, vectors=None, note=note)
+    if spec.vectors is None:
+        return GatheredVocabulary(vocabulary=vocabulary, vectors=None, note=note)
+    _, extra = _vectors_of(vocabulary.words, spec, first=spec.extra_words)
+    vocabulary = Vocabulary((*vocabulary.words[UNK_ID + 1 :], *extra))
+    vectors, _ = _vectors_of(vocabulary.words, spec, first=0)
+    note += f", {len(extra)} of them from {spec.vectors}"
+    return GatheredVocabulary(vocabulary=vocabulary, vectors=vectors, note=note)
+
+
+def _vectors_of(words: Sequence[str], spec: specs.HashedWords, *, first: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Returns vectors of `words`, zeros where there is none, and those of the file's `first` words that are new."""
+    assert spec.vectors is not None
+    source = WordVectors.open(spec.vectors, needed=words, first=first, dim=spec.dim)
+    if source.dim != spec.dim:
+        raise RecipeError(f"model.text.dim is {spec.dim}, but the vectors of {spec.vectors} have {source.dim} numbers")
+    known = set(words)
+    extra = tuple(word for word in source.words[:first] if word.isascii() and word.isalpha() and word not in known)
+    vectors, _ = source.lookup(words, whole=True)
+    vectors[[PAD_ID, UNK_ID]] = 0.0
+    return vectors, extra
 
 
 def _training_texts(recipe: Recipe, stores: Sequence[Store]) -> list[str]:

@@ -121,3 +121,21 @@ def test_the_checkpoint_needs_the_vectors_no_more(store: Path, vectors: Path, tm
     loaded = load_checkpoint(tmp_path / "run", build=build_tiny)
     assert "left" in loaded.header["without_vector"] and "cup" not in loaded.header["without_vector"]
     assert loaded.vocabulary.unknown("the red cup at left") == ["at"]
+
+
+def test_words_of_published_vectors_join_those_that_are_hashed(store: Path, vectors: Path) -> None:
+    text = {"vectors": str(vectors), "dim": 3, "extra_words": 3}
+    recipe = tiny_recipe(store, model={"system": "mini", "text": text}, data={"items": "box_grounding"})
+    with Store(store) as opened:
+        words = gather_vocabulary(recipe, opened)
+        again = gather_vocabulary(recipe, opened, before=words.vocabulary)
+        with pytest.raises(RecipeError, match=r"dim is 4.*have 3 numbers"):
+            gather_vocabulary(
+                tiny_recipe(
+                    store, model={"system": "mini", "text": text | {"dim": 4}}, data={"items": "box_grounding"}
+                ),
+                opened,
+            )
+    assert words.vectors is not None and words.vectors.shape == (len(words.vocabulary), 3)
+    assert words.vectors[words.vocabulary.words.index("cup")].tolist() == [0, 1, 0]
+    assert again.vectors is not None and (again.vectors == words.vectors).all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from risctl.vision.colour_names import NAMES, name_pixels
+from risctl.vision.colour_names import NAMES, colour_shares, name_pixels
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,14 @@ from risctl.vision.colour_names import NAMES, name_pixels
 )
 def test_plain_colours(pixel: tuple[int, int, int], name: str) -> None:
     assert NAMES[int(name_pixels(torch.tensor(pixel) / 255))] == name
+    assert NAMES[int(colour_shares(torch.tensor(pixel) / 255).argmax())] == name
+
+
+def test_what_is_between_is_shared() -> None:
+    shares = colour_shares(torch.tensor([[100.0, 110, 125], [190, 190, 190]]) / 255)
+    assert torch.allclose(shares.sum(-1), torch.ones(2), atol=1e-5)
+    assert min(float(shares[0, NAMES.index(name)]) for name in ("blue", "gray")) > 0.1
+    assert min(float(shares[1, NAMES.index(name)]) for name in ("white", "gray")) > 0.1
 
 
 def test_what_is_between_has_no_name() -> None:

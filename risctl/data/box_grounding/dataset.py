@@ -20,6 +20,7 @@ from risctl.data.box_grounding.samples import UNKNOWN, BoxGroundingSample, Image
 from risctl.data.datasets.coco_phrases.about_boxes import phrases_about
 from risctl.data.loading.loader import KeyedDataset
 from risctl.errors import DataError
+from risctl.vision.colour_names import NAMES
 
 _ITEM_STREAM = 3  # first entry of every seed: no other dataset draws from this stream
 _TRIES = 4
@@ -95,6 +96,7 @@ class BoxGroundingDataset(KeyedDataset[BoxGroundingItem]):
         self.seed = seed
         self.left_out = len(annotated) - len(self.annotated) + len(detected) - len(self.detected)
         self.classes = classes
+        self.parts = max(appearance // len(NAMES), 2)
         if not len(self):
             raise DataError("there is no sample to train on: data.box_grounding names no file and the store has none")
         self.collate: Callable[[Sequence[BoxGroundingItem]], Batch] = partial(
@@ -118,7 +120,7 @@ class BoxGroundingDataset(KeyedDataset[BoxGroundingItem]):
         """Returns item `index` as it is in `epoch`."""
         generator = np.random.default_rng((_ITEM_STREAM, self.seed, epoch, index))
         sample, noise = self._sample(index, random.Random(f"{self.seed} {epoch} {index}"))
-        sample = noise(sample, generator, classes=self.classes, records=self.records)
+        sample = noise(sample, generator, classes=self.classes, records=self.records, parts=self.parts)
         words, word_mask = self.preprocess.text(sample.text)
         return BoxGroundingItem(sample=sample, words=words, word_mask=word_mask)
 

@@ -47,6 +47,7 @@ class BoxNoise:
         *,
         classes: int,
         records: DetectorRecords | None = None,
+        parts: int = 2,
     ) -> BoxGroundingSample:
         """Returns `sample` perturbed.
 
@@ -55,6 +56,7 @@ class BoxNoise:
             generator: The only source of random draws.
             classes: The number of classes, for false boxes.
             records: What a detector found; boxes that are made to look detected then look like these.
+            parts: Parts of a box that made-up appearances have: upper and lower half, top.
 
         Returns:
             A new sample that refers to the same boxes.
@@ -72,7 +74,7 @@ class BoxNoise:
             sample = sample.mirrored()
         # Boxes of `records` have their own colours.
         if generator.random() < self.colours and sample.boxes.appearance is None:
-            sample = with_colours(sample, generator)
+            sample = with_colours(sample, generator, parts=parts)
         if generator.random() < self.typo:
             sample = replace(sample, text=_with_typo(sample.text, generator))
         return sample
@@ -101,7 +103,7 @@ def with_detector_noise(
     return replace(sample, boxes=detected)
 
 
-def with_colours(sample: BoxGroundingSample, generator: np.random.Generator) -> BoxGroundingSample:
+def with_colours(sample: BoxGroundingSample, generator: np.random.Generator, *, parts: int = 2) -> BoxGroundingSample:
     """Returns `sample` with made-up appearances: its targets have the colour it names, other boxes mostly do not.
 
     Where the expression names colours but it is unclear of which object, no appearance is made up.
@@ -114,10 +116,11 @@ def with_colours(sample: BoxGroundingSample, generator: np.random.Generator) -> 
             generator,
             dominant=named if index in sample.targets else None,
             rare=None if index in sample.targets else named,
+            parts=parts,
         )
         for index in range(len(sample.boxes))
     ]
-    appearance = np.stack(rows) if rows else np.zeros((0, 2 * len(NAMES)), dtype=np.float32)
+    appearance = np.stack(rows) if rows else np.zeros((0, parts * len(NAMES)), dtype=np.float32)
     return replace(sample, boxes=replace(sample.boxes, appearance=appearance))
 
 
@@ -152,9 +155,9 @@ def _false_boxes(boxes: ImageBoxes, generator: np.random.Generator, *, classes: 
     return corners[large_enough], category_ids[large_enough]
 
 
-def _colour_shares(generator: np.random.Generator, *, dominant: int | None, rare: int | None) -> np.ndarray:
-    """Returns made-up shares of the colour names in the upper and the lower half of a box, (2 * len(NAMES),)."""
-    shares = np.zeros((2, len(NAMES)), dtype=np.float32)
+def _colour_shares(generator: np.random.Generator, *, dominant: int | None, rare: int | None, parts: int) -> np.ndarray:
+    """Returns made-up shares of the colour names in the parts of a box, (parts * len(NAMES),)."""
+    shares = np.zeros((parts, len(NAMES)), dtype=np.float32)
     for half in shares:
         count = int(generator.integers(1, 4))
         weights = generator.dirichlet(np.full(count + 1, 0.8))  # the last share has no certain name

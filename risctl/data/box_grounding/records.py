@@ -17,7 +17,9 @@ import numpy as np
 from risctl.data.box_grounding.samples import BoxGroundingSample, ImageBoxes
 from risctl.data.datasets.coco_phrases.about_boxes import CATEGORIES, phrases_about
 from risctl.data.datasets.coco_phrases.colours import named_shares
+from risctl.data.datasets.coco_phrases.looks import REGIONS, phrase_about_looks
 from risctl.errors import DataError
+from risctl.language.clothing import WHOLE, coloured_parts
 from risctl.output_files import OutputFiles
 from risctl.vision.colour_names import NAMES
 from risctl.weights.npz import read_npz
@@ -25,7 +27,12 @@ from risctl.weights.npz import read_npz
 _MATCH = 0.5  # the IoU from which a detection is taken for an annotated box
 _NEAR = 0.1  # the IoU from which a false detection is placed relative to the annotated box beside it
 _AREAS = (0.003, 0.01, 0.04, 0.12)  # shares of the picture that part the sizes of boxes
-_WANTED, _UNWANTED, _NONE = 0.25, 0.15, 0.08  # shares of a colour: it is seen, might be seen, is not seen
+_UNWANTED, _NONE = 0.15, 0.08  # shares of a colour: up to these it might be seen, is not seen
+# Least shares of the colour that an expression names of its target, each as often as the others, and how often others
+# are held to `_UNWANTED`. Fitted to real expressions: a quarter of their targets shows less than 0.1 of it, half less
+# than 0.22; of other objects of the class an eighth shows more than 0.25. A selector that always sees the named colour
+# learns to trust colours more than it should.
+_WANTED, _HELD = (0.0, 0.1, 0.2, 0.3), 0.4
 _TRIES = 6
 _MAX_COUNT = 24  # most of what comes after the 24 most confident detections is false
 _COLOUR_MISSING = 0.12  # how often what an expression names a colour of gets other colours, so that it is absent
@@ -47,7 +54,7 @@ class RecordArrays:
         second: Their second likeliest classes, (N,).
         share: Share of the class scores that belongs to `first`, (N,).
         confidence: Probability that there is an object, (N,).
-        appearance: Shares of the colour names in the upper and the lower half, (N, A).
+        appearance: Shares of the colour names in the upper and the lower half, perhaps at the top too, (N, A).
     """
 
     aspect: np.ndarray
@@ -70,7 +77,7 @@ class RecordArrays:
             np.savez_compressed(file, **{field.name: getattr(self, field.name) for field in fields(self)})
 
 
-def read_records(path: Path, *, classes: int) -> DetectorRecords:
+def read_records(path: Path, *, classes: int, looks: float = 0.0) -> DetectorRecords:
     """Returns the records of a file that `RecordArrays.write` wrote.
 
     Raises:
@@ -83,7 +90,7 @@ def read_records(path: Path, *, classes: int) -> DetectorRecords:
         raise DataError(f"{path}: expected records of a detector with the arrays {', '.join(names)}")
     values = {name: arrays[name].astype(np.float32 if arrays[name].dtype.kind == "f" else np.int64) for name in names}
     _check(path, RecordArrays(**values), classes=classes)
-    return DetectorRecords(RecordArrays(**values))
+    return DetectorRecords(RecordArrays(**values), looks=looks)
 
 
 def _check(path: Path, arrays: RecordArrays, *, classes: int) -> None:
@@ -95,7 +102,7 @@ def _check(path: Path, arrays: RecordArrays, *, classes: int) -> None:
         "true_classes": (true,),
         "corners": (found, 4),
         **dict.fromkeys(("first", "second", "share", "confidence"), (found,)),
-        "appearance": (found, 2 * len(NAMES)),
+        "appearance": (found, (2 if arrays.appearance.shape[-1:] == (2 * len(NAMES),) else 3) * len(NAMES)),
     }
     wrong = [name for name, shape in shapes.items() if getattr(arrays, name).shape != shape]
     for name, length in (("true_start", true), ("found_start", found)):
@@ -113,9 +120,15 @@ def _check(path: Path, arrays: RecordArrays, *, classes: int) -> None:
 class DetectorRecords:
     """The records of a detector on pictures with annotated boxes."""
 
-    def __init__(self, arrays: RecordArrays) -> None:
-        """Matches detections with annotated boxes; arrays are float32 and int64."""
+    def __init__(self, arrays: RecordArrays, *, looks: float = 0.0) -> None:
+        """Matches detections with annotated boxes.
+
+        Args:
+            arrays: The records, float32 and int64.
+            looks: How often `made` tells an object by the colour of a part of it, where one can be told so.
+        """
         self.arrays = arrays
+        self.looks = looks
         true, found = len(arrays.true_corners), len(arrays.corners)
         self.best = np.full(true, -1)  # the best detection of each annotated box
         self._near = np.full(found, -1)  # the annotated box nearest to each detection
@@ -130,10 +143,12 @@ class DetectorRecords:
         for one in range(len(_AREAS) + 1):
             self._alike[-1, one] = np.flatnonzero(size == one)
         self._alike[-1, -1] = np.arange(true)
-        shares = arrays.appearance.reshape(found, 2, len(NAMES))[np.maximum(self.best, 0)]
+        shares = arrays.appearance.reshape(found, -1, len(NAMES))[np.maximum(self.best, 0)]
+        upper, lower, top = shares[:, 0], shares[:, 1], shares[:, 2 if shares.shape[1] > 2 else 0]
         # "In red", of a person, is said of the clothes on the upper body; of other objects, of most of them.
-        shares = np.where((arrays.true_classes == PERSON)[:, None], shares[:, 0], shares.mean(1))
-        self._palette = np.where((self.best >= 0)[:, None], shares, 0)
+        whole = np.where((arrays.true_classes == PERSON)[:, None], upper, shares[:, :2].mean(1))
+        # (T, regions, names): of each of `REGIONS`, zeros of what was not found.
+        self._palette = np.where((self.best >= 0)[:, None, None], np.stack([upper, lower, top, whole], 1), 0)
 
     def __len__(self) -> int:
         return len(self.arrays.aspect)
@@ -157,11 +172,18 @@ class DetectorRecords:
             category_ids=categories,
             aspect=float(self.arrays.aspect[picture]),
         )
-        colours = [
-            named_shares(self._palette[start + index], category=CATEGORIES[category])
-            for index, category in enumerate(categories)
-        ]
-        made = phrases_about(boxes, rng, count=1, colours=colours)
+        names = [CATEGORIES[category] for category in categories]
+        made, of_looks = [], rng.random() < self.looks
+        if of_looks:
+            told = phrase_about_looks(boxes.corners, names, self._palette[start:end], rng)
+            made = [] if told is None else [BoxGroundingSample(boxes=boxes, text=told[0], targets=(told[1],))]
+        if not made:
+            of_looks = False
+            colours = [
+                named_shares(self._palette[start + index, REGIONS.index(WHOLE)], category=name)
+                for index, name in enumerate(names)
+            ]
+            made = phrases_about(boxes, rng, count=1, colours=colours)
         if not made:
             return None
         targets = self.best[[start + target for target in made[0].targets]] if made[0].targets else np.zeros(0, int)
@@ -170,6 +192,8 @@ class DetectorRecords:
         first = int(self.arrays.found_start[picture])
         chosen = tuple(sorted({int(target) - first for target in targets}))
         found = self.detections(picture)
+        if of_looks:
+            found = self._paler(found, chosen[0], rng)
         kept = np.union1d(np.argsort(-self._confidence(picture), kind="stable")[:_MAX_COUNT], chosen).astype(int)
         return replace(made[0], boxes=found, targets=chosen).keep(kept)
 
@@ -180,17 +204,15 @@ class DetectorRecords:
         the expression then refers to nothing.
         """
         boxes, targets = sample.boxes, set(sample.targets)
-        colour = NAMES.index(sample.colours[0]) if sample.colours and targets else None
-        absent = colour is not None and generator.random() < _COLOUR_MISSING
+        wanted = _regions_named(sample) if targets else ()
+        absent = bool(wanted) and generator.random() < _COLOUR_MISSING
         size = np.digitize((boxes.corners[:, 2:] - boxes.corners[:, :2]).prod(1), _AREAS)
         source: list[int] = []
         own: list[tuple[int, int]] = []
         best: dict[int, int] = {}
         for index, category in enumerate(boxes.category_ids.tolist()):
             is_target = index in targets
-            record = self._draw(
-                category, int(size[index]), generator, found=is_target, colour=colour, wanted=is_target and not absent
-            )
+            record = self._draw(category, int(size[index]), generator, found=is_target, named=wanted, absent=absent)
             found = int(self.best[record])
             if found < 0:
                 continue
@@ -208,10 +230,17 @@ class DetectorRecords:
         keep += [best[target] for target in sorted(targets) if best[target] not in keep]
         position = {row: place for place, row in enumerate(keep)}
         detected = self._boxes(taken[keep], corners[keep], boxes.aspect, relative=(own, boxes, keep))
-        if sample.colours is None:
+        if sample.colours is None and not wanted:
             detected = replace(detected, appearance=None)
         chosen = () if absent else tuple(position[best[target]] for target in sample.targets)
         return replace(sample, boxes=detected, targets=chosen, colours=() if absent else sample.colours)
+
+    def _paler(self, boxes: ImageBoxes, target: int, rng: random.Random) -> ImageBoxes:
+        """Returns `boxes` with the looks of one mixed with another's: people name colours that are seen less well."""
+        share, other = rng.random(), rng.randrange(len(self.arrays.appearance))
+        appearance = self.arrays.appearance[:0] if boxes.appearance is None else boxes.appearance.copy()
+        appearance[target] = (1 - share) * appearance[target] + share * self.arrays.appearance[other]
+        return replace(boxes, appearance=appearance)
 
     def _confidence(self, picture: int) -> np.ndarray:
         start, end = self.arrays.found_start[picture : picture + 2]
@@ -246,27 +275,31 @@ class DetectorRecords:
         generator: np.random.Generator,
         *,
         found: bool,
-        colour: int | None,
-        wanted: bool,
+        named: tuple[tuple[int, int], ...],
+        absent: bool,
     ) -> int:
         """Returns the annotated box whose detection stands for one of this class and size."""
+        wanted = found and not absent
         for key in ((category, size), (-1, size), (-1, -1)):
             rows = self._alike.get(key)
             if rows is None or not len(rows):
                 continue
             if found:
                 rows = rows[self.best[rows] >= 0]
-            if colour is not None and wanted:
-                rows = rows[self._palette[rows, colour] >= _WANTED]
+            least = _WANTED[generator.integers(len(_WANTED))] if wanted and named else 0.0
+            for region, colour in named if wanted else ():
+                rows = rows[self._palette[rows, region, colour] >= least]
             if len(rows):
                 break
         else:
             rows = np.flatnonzero(self.best >= 0)
         record = int(rows[generator.integers(len(rows))])
-        if colour is not None and not wanted:
-            limit = _UNWANTED if generator.random() < 0.9 else 1.0
+        if named and not wanted:
+            limit = _UNWANTED if absent or generator.random() < _HELD else 1.0
             for _ in range(_TRIES):
-                if self._palette[record, colour] <= (_NONE if found else limit):
+                # It is another one as soon as one of the colours is not seen.
+                share = min(float(self._palette[record, region, colour]) for region, colour in named)
+                if share <= (_NONE if found else limit):
                     break
                 record = int(rows[generator.integers(len(rows))])
         return record
@@ -320,6 +353,15 @@ class DetectorRecords:
             second_category_ids=second,
             appearance=self.arrays.appearance[rows],
         )
+
+
+def _regions_named(sample: BoxGroundingSample) -> tuple[tuple[int, int], ...]:
+    """Returns (index in `REGIONS`, index in `NAMES`) of the colours that an expression names of its targets."""
+    if all(sample.boxes.category_ids[target] == PERSON for target in sample.targets):
+        parts = coloured_parts(sample.text)
+        if parts and (sample.colours is None or len(parts) == 1):
+            return tuple((REGIONS.index(part), NAMES.index(colour)) for part, colour in parts)
+    return ((REGIONS.index(WHOLE), NAMES.index(sample.colours[0])),) if sample.colours else ()
 
 
 def _overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from risctl.core.encoders.load_weights import load_backbone
 from risctl.core.encoders.text.hashed_words import HashedWords
 from risctl.core.encoders.visual.registry import build_visual
 from risctl.core.fusion.box_selector import BoxSelector
-from risctl.core.fusion.colour_histograms import APPEARANCE
+from risctl.core.fusion.colour_histograms import APPEARANCE, PARTS
 from risctl.core.heads.detector import InstanceDetector
 from risctl.language.vocabulary import UNK_ID, Vocabulary
 from risctl.systems.mini.config import MiniModel
@@ -20,7 +20,6 @@ from risctl.systems.mini.presence import Presence
 
 def build_mini(model: MiniModel, vocabulary: Vocabulary, vectors: np.ndarray | None, pretrained: bool) -> Mini:
     """Builds the mini that a `model` section describes; arguments as in `risctl.systems.registry.build_system`."""
-    del vectors
     words = vocabulary.words[UNK_ID + 1 :]
     whole_detector = model.visual.name == "shufflenet"
     backbone = build_visual(model.visual, pretrained=pretrained and not whole_detector)
@@ -35,7 +34,15 @@ def build_mini(model: MiniModel, vocabulary: Vocabulary, vectors: np.ndarray | N
     if model.visual.frozen:
         for part in (detector.backbone, detector.neck, detector.head):
             part.requires_grad_(False)
-    embedding = HashedWords(len(words), channels=model.channels, buckets=model.text.buckets, max_words=model.max_words)
+    embedding = HashedWords(
+        len(words),
+        channels=model.channels,
+        buckets=model.text.buckets,
+        max_words=model.max_words,
+        dim=0 if model.text.vectors is None else model.text.dim,
+        vectors=vectors,
+        row_dropout=model.text.row_dropout,
+    )
     return Mini(
         preprocess=MiniPreprocess(
             size=model.input_size, words=words, buckets=model.text.buckets, max_words=model.max_words
@@ -48,7 +55,7 @@ def build_mini(model: MiniModel, vocabulary: Vocabulary, vectors: np.ndarray | N
             heads=model.heads,
             dropout=model.dropout,
             word_dropout=model.text.word_dropout,
-            appearance=APPEARANCE,
+            appearance=PARTS if model.colours == "parts" else APPEARANCE,
         ),
         max_count=model.max_count,
         score_threshold=model.score_threshold,

@@ -36,6 +36,22 @@ class MiniTextSection(Section):
     word_dropout: Fraction = Field(
         default=0.05, description="Share of the words replaced by the unknown word in training."
     )
+    vectors: FileName | None = Field(
+        default=None,
+        description="Published word vectors, a GloVe or word2vec file: words that training does not meet then mean "
+        "what similar ones do; null: these are spelt by n-grams alone.",
+    )
+    dim: int = Field(default=50, ge=1, le=4096, description="With `vectors`: their width.")
+    extra_words: int = Field(
+        default=0,
+        ge=0,
+        le=2_000_000,
+        description="With `vectors`: how many of their most frequent words join the vocabulary.",
+    )
+    row_dropout: Fraction = Field(
+        default=0.3,
+        description="With `vectors`: share of the words that have only their vector in training, not their own row.",
+    )
 
 
 class MiniModel(ModelSection):
@@ -85,6 +101,11 @@ class MiniModel(ModelSection):
     neck: int = Field(default=96, ge=8, le=1024, description="Channels of the detector's feature pyramid.")
     mask_channels: int = Field(default=64, ge=8, le=1024, description="Channels of the mask features.")
     channels: int = Field(default=128, ge=8, le=2048, description="Width of the box selector.")
+    colours: Literal["halves", "parts"] = Field(
+        default="halves",
+        description="What the box selector knows of a box's look: `halves`: how much of its upper and lower half has "
+        "each of eleven clear colour names; `parts`: how probable each name is there and at its top.",
+    )
     layers: int = Field(default=3, ge=1, le=24, description="Layers of the box selector.")
     heads: int = Field(default=4, ge=1, le=64, description="Attention heads of the box selector.")
     dropout: Fraction = Field(default=0.1, description="Of the box selector.")
@@ -108,4 +129,4 @@ class MiniModel(ModelSection):
 
     def vocabulary_spec(self) -> HashedWords:
         """Returns what mini needs: words that occur at least twice; others are spelt by hashed n-grams."""
-        return HashedWords()
+        return HashedWords(vectors=self.text.vectors, dim=self.text.dim, extra_words=self.text.extra_words)

@@ -17,7 +17,7 @@ from torch.nn import functional
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
 from risctl.core.encoders.text.hashed_words import GRAMS
 from risctl.core.fusion.box_selector import BoxScores, BoxSelector, EncodedBoxes
-from risctl.core.fusion.colour_histograms import APPEARANCE, colour_histograms
+from risctl.core.fusion.colour_histograms import looks_of
 from risctl.core.heads.detector import DetectionBatch, InstanceDetector, select_detections
 from risctl.core.heads.instance_masks import OUTSIDE, paste_logits
 from risctl.core.losses.box_selection import box_selection_losses, target_probability
@@ -130,7 +130,7 @@ class Mini(System):
         self.grounding_spec = BoxGroundingSpec(
             ids_per_word=1 + GRAMS,
             categories=box_selector.classes,
-            appearance=APPEARANCE if box_selector.look is not None else 0,
+            appearance=0 if box_selector.look is None else box_selector.look.in_features,
         )
 
     def forward(self, batch: Batch) -> Output:
@@ -181,7 +181,7 @@ class Mini(System):
             mask=detections.mask,
             aspect=size[:, 0, 0] / size[:, 0, 1],
             confidence=((detections.scores.amax(-1) - self.even_score) * _SLOPE).sigmoid() * detections.mask,
-            appearance=colour_histograms(images, detections.corners),
+            appearance=looks_of(images, detections.corners, count=self.grounding_spec.appearance),
         )
         return DetectedFeatures(
             maps=(features, self.detector.masks.finer(features)),

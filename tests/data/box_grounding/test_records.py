@@ -77,12 +77,15 @@ def test_doubles_and_false_boxes_come_in_with_their_confidence() -> None:
         assert one.boxes.confidence[one.targets[0]] > 0.5
 
 
-def test_target_has_the_colour_that_is_named_and_the_other_has_not() -> None:
-    for one in drawn(sample("man in blue", named=("blue",))):
+def test_target_mostly_has_the_colour_that_is_named_as_people_name_it() -> None:
+    found = drawn(sample("man in blue", named=("blue",)), count=120)
+    seen = []
+    for one in found:
         assert one.boxes.appearance is not None
-        shares = one.boxes.appearance.reshape(-1, 2, len(NAMES))[:, 0, BLUE]
         if one.targets:
-            assert shares[one.targets[0]] > 0.5
+            seen.append(one.boxes.appearance.reshape(-1, 2, len(NAMES))[one.targets[0], 0, BLUE] > 0.5)
+    # A detector's colours are not always those that a person sees.
+    assert 0.7 < np.mean(seen) < 1
 
 
 def test_a_named_colour_is_sometimes_absent_and_then_no_target_remains() -> None:
@@ -102,6 +105,28 @@ def test_made_phrases_are_about_detections() -> None:
     coloured = [one for text, one in texts.items() if "red" in text and "left" not in text]
     assert coloured and all(one.targets == (0,) for one in coloured)
     assert all(len(one.boxes) == 4 for one in texts.values())
+
+
+def test_a_colour_of_trousers_is_looked_for_on_the_lower_half() -> None:
+    shares = np.zeros((5, 3, len(NAMES)), dtype=np.float32)
+    shares[[0, 1, 4], 0, RED] = shares[[2, 3], 0, BLUE] = 0.9
+    shares[[0, 1, 4], 1, BLUE] = shares[[2, 3], 1, RED] = 0.9
+    records = DetectorRecords(replace(arrays(), appearance=shares.reshape(5, -1)))
+    drawn_ones = [records(sample("man in blue pants", named=("blue",)), np.random.default_rng(n)) for n in range(120)]
+    lower = [
+        one.boxes.appearance.reshape(-1, 3, len(NAMES))[one.targets[0], 1]
+        for one in drawn_ones
+        if one.targets and one.boxes.appearance is not None
+    ]
+    assert np.mean([row[BLUE] > 0.5 for row in lower]) > 0.7
+
+
+def test_made_phrases_can_tell_objects_by_their_clothes() -> None:
+    records = DetectorRecords(arrays(), looks=1.0)
+    made = [records.made(0, random.Random(seed)) for seed in range(80)]
+    shirts = [one for one in made if one is not None and "shirt" in one.text]
+    assert {one.targets for one in shirts if "red" in one.text} == {(0,)}
+    assert {one.targets for one in shirts if "blue" in one.text} == {(2,)}
 
 
 def test_missed_objects_are_not_spoken_of() -> None:

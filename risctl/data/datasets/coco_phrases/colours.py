@@ -11,7 +11,7 @@ _MIN_SHARE = 0.5  # the share of pixels that one name must cover
 _MIN_PIXELS = 60  # pixels below which nothing is said
 # Categories whose colour nobody names, since all of them have the same.
 COLOURLESS = frozenset({"zebra", "giraffe", "elephant", "broccoli", "carrot", "banana", "orange", "pizza"})
-_FURRED = frozenset({"cat", "dog", "horse", "cow", "sheep", "bear", "teddy bear"})
+FURRED = frozenset({"cat", "dog", "horse", "cow", "sheep", "bear", "teddy bear"})
 
 
 def colour_of(image: np.ndarray, mask: np.ndarray, *, category: str) -> str | None:
@@ -49,4 +49,4 @@ def named_shares(shares: np.ndarray, *, category: str) -> str | None:
     if category in COLOURLESS or shares[best] <= _MIN_SHARE:
         return None
     # What a camera sees as red or orange fur is called brown.
-    return "brown" if category in _FURRED and NAMES[best] in ("red", "orange") else NAMES[best]
+    return "brown" if category in FURRED and NAMES[best] in ("red", "orange") else NAMES[best]

@@ -33,3 +33,21 @@ def test_ids_and_embeddings_of_words() -> None:
     assert not vectors[2:].any()
     # Unknown words differ by their letters.
     assert not torch.equal(words(ids_of("zebras"))[0], words(ids_of("trucks"))[0])
+
+
+def test_published_vectors_give_words_that_training_never_meets_a_meaning() -> None:
+    vectors = torch.zeros(len(WORDS) + 2, 3)
+    vectors[2:] = torch.rand(len(WORDS), 3, generator=torch.Generator().manual_seed(0)) + 0.1
+    torch.manual_seed(0)
+    words = HashedWords(len(WORDS), channels=8, max_words=5, dim=3, vectors=vectors.numpy(), row_dropout=1.0)
+    ids = WordIds(WORDS, max_words=5)("dog zebras")
+    assert words.project is not None
+    torch.nn.init.normal_(words.project.weight)
+    known = words.eval()(ids)
+    dropped = words.train()(ids)
+    assert not torch.allclose(known[0], dropped[0])
+    own = words.words.weight
+    assert torch.allclose(dropped[0] - known[0], own[1] - own[ids[0, 0]], atol=1e-6)
+    assert torch.equal(known[1], dropped[1])  # without a vector there is nothing else than the row
+    words.eval().fold()
+    assert torch.allclose(words(ids), known, atol=1e-6) and set(words.state_dict()) == {"words.weight", "grams.weight"}
