@@ -80,7 +80,7 @@ def model_table() -> str:
     for name, model in MODELS.items():
         parts = [WEIGHTS[part] for part in model.parts]
         weights = "<br>".join(f"`{one.repository}`{' (gated)' if one.gated else ''}" for one in parts) or "shipped"
-        count = "<br>".join(f"{one.millions:g} M" for one in parts) or "3.0 M"
+        count = "<br>".join(f"{one.millions:g} M" for one in parts) or "5.1 M"
         licence = "<br>".join(one.licence or "see its page" for one in parts) or "Apache-2.0"
         can = ", ".join(model.can) or "one object a phrase"
         lines.append(f"| `{name}` | {model.help} | {weights} | {count} | {licence} | {can} |")
