@@ -182,8 +182,14 @@ def hide_bars() -> None:
 
 def _counting_bar() -> AbstractContextManager[Progress | None]:
     def columns() -> Sequence[ProgressColumn]:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 
-        return TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        class Rate(ProgressColumn):
+            def render(self, task: Task) -> Text:
+                speed = task.finished_speed or task.speed
+                return Text(f"{speed:.3g}/s" if speed else "")
+
+        text = TextColumn("{task.description}", markup=False)
+        return text, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn()
 
     return bars(columns)

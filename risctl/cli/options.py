@@ -72,6 +72,24 @@ ThresholdOption = Annotated[
         "of the recipe's protocol, if it fixes one, else the recipe's, else 0.5.",
     ),
 ]
+BatchOption = Annotated[
+    str,
+    typer.Option(
+        "--batch",
+        metavar="N|auto",
+        help="Pictures that are encoded together. auto: as many as the memory of the GPU takes, 1 on a CPU.",
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Processes that compute on a CPU, each with one thread and pictures of its own. Default: as many as "
+        "cores are free, 1 where OMP_NUM_THREADS is set.",
+        show_default=False,
+    ),
+]
 OverwriteOption = Annotated[
     bool,
     typer.Option("--overwrite", help="Replace files that are there already. Without it, such a file is an error."),
@@ -111,6 +129,17 @@ SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the rand
 RootOption = Annotated[
     Path, typer.Option("--data-root", envvar="RISCTL_DATA", help="The folder of downloads and stores.")
 ]
+
+
+def batch_of(text: str) -> int | str:
+    """Returns the number that `--batch` names, or `auto`. Raises `UsageError` for anything else."""
+    from risctl.errors import UsageError
+
+    if text == "auto":
+        return text
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise UsageError(f"expected --batch as a number from 1 to 1024, or auto, got {text!r:.40}")
+    return int(text)
 
 
 def text_field_of(name: str) -> TextField:

@@ -72,10 +72,21 @@ class PredictionFormats:
             name: What it is called, without folders; by default as its file is.
             image_id: A number of its own; by default its place among those that were added, from 1.
         """
-        number = len(self._images) + 1 if image_id is None else image_id
-        masks = tuple(
+        masks = [
             AnnotatedMask(mask=one.rle(), phrases=(one.text,), score=round(float(one.score), 6)) for one in predictions
-        )
+        ]
+        self.add_masks(source, masks, name=name, image_id=image_id)
+
+    def add_masks(
+        self,
+        source: str | Path | bytes,
+        masks: Sequence[AnnotatedMask],
+        *,
+        name: str | None = None,
+        image_id: int | None = None,
+    ) -> None:
+        """Adds the masks of an image, as `add` does."""
+        number = len(self._images) + 1 if image_id is None else image_id
         if not masks:
             return
         if name is None:
@@ -83,7 +94,7 @@ class PredictionFormats:
         file_name = self._names.distinct(name, number=number)
         height, width = masks[0].mask["size"]
         self._images.append(
-            AnnotatedImage(image_id=number, file_name=file_name, height=height, width=width, masks=masks)
+            AnnotatedImage(image_id=number, file_name=file_name, height=height, width=width, masks=tuple(masks))
         )
         self._sources.append((file_name, partial(_content, source)))
 

@@ -17,7 +17,17 @@ import torch
 from risctl.checkpoints.loaded_model import LoadedModel, load_checkpoint
 from risctl.devices import device_name, pick_device
 from risctl.errors import UsageError
-from risctl.inference.encoded_image import EncodedImage, Tokens, decode, device_of, encode, encode_texts, prepare
+from risctl.inference.encoded_image import (
+    EncodedImage,
+    PreparedImage,
+    Tokens,
+    decode,
+    device_of,
+    encode,
+    encode_texts,
+    encode_together,
+    prepare,
+)
 from risctl.language.tokens import words_of
 from risctl.metrics.protocols import get_protocol
 from risctl.results import Detection, Prediction
@@ -147,6 +157,24 @@ class Predictor:
         """
         pixels = read_input(image)
         encoded = encode(self.system, prepare(self.system.preprocess, pixels))
+        self._image, self._pixels = encoded, pixels
+
+    @property
+    def forks(self) -> bool:
+        """Whether it may compute in processes that are forked from this one: on a CPU alone."""
+        return self.device.type == "cpu"
+
+    def prepare_image(self, pixels: np.ndarray) -> PreparedImage:
+        """Makes an RGB image, uint8 (H, W, 3), ready to be encoded; from any thread."""
+        return prepare(self.system.preprocess, pixels)
+
+    @torch.inference_mode()
+    def encode_images(self, images: Sequence[PreparedImage]) -> list[EncodedImage]:
+        """Encodes images together, in their order, for `set_encoded`."""
+        return encode_together(self.system, images)
+
+    def set_encoded(self, encoded: EncodedImage, pixels: np.ndarray) -> None:
+        """Sets an image that `encode_images` gave, as `set_image` does; `pixels` are those that it was made of."""
         self._image, self._pixels = encoded, pixels
 
     def reset_image(self) -> None:

@@ -45,6 +45,19 @@ class PhrasePredictor(Protocol):
     def set_image(self, image: Any) -> None:
         """Reads and encodes an image."""
 
+    @property
+    def forks(self) -> bool:
+        """Whether it may compute in processes that are forked from this one."""
+
+    def prepare_image(self, pixels: np.ndarray) -> Any:
+        """Makes an RGB image, uint8 (H, W, 3), ready to be encoded; from any thread."""
+
+    def encode_images(self, images: Sequence[Any]) -> list[Any]:
+        """Encodes images that `prepare_image` gave, in their order."""
+
+    def set_encoded(self, encoded: Any, pixels: np.ndarray) -> None:
+        """Sets an image that `encode_images` gave, as `set_image` does."""
+
     def reset_image(self) -> None:
         """Lets go of the image that is set."""
 

@@ -100,6 +100,26 @@ class PromptedPredictor:
         pixels = read_input(image)
         self._encoded, self._pixels = self._network.encode(pixels), pixels
 
+    @property
+    def forks(self) -> bool:
+        """Whether it may compute in processes that are forked from this one: on a CPU alone."""
+        return self._device.startswith("cpu")
+
+    def prepare_image(self, pixels: np.ndarray) -> np.ndarray:
+        """Returns the image: networks of transformers prepare images as they encode them."""
+        return pixels
+
+    def encode_images(self, images: Sequence[np.ndarray]) -> list[Any]:
+        """Encodes RGB images, uint8 (H, W, 3) each, in their order, for `set_encoded`; together if the network can."""
+        together = getattr(self._network, "encode_images", None)
+        if together is not None and len(images) > 1:
+            return list(together(images))
+        return [self._network.encode(pixels) for pixels in images]
+
+    def set_encoded(self, encoded: Any, pixels: np.ndarray) -> None:
+        """Sets an image that `encode_images` gave, as `set_image` does."""
+        self._encoded, self._pixels = encoded, pixels
+
     def reset_image(self) -> None:
         """Lets go of the image that is set, and of its memory."""
         self._encoded = self._pixels = None

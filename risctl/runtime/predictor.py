@@ -92,11 +92,29 @@ class OnnxPredictor:
             DataError: It cannot be read. The image that was set before then stays.
         """
         pixels = read_input(image)
-        laid = self._prepare(pixels, self.manifest.image)
+        self.set_encoded(self._encoded(self.prepare_image(pixels)), pixels)
+
+    @property
+    def forks(self) -> bool:
+        """Whether it may compute in forked processes: the threads of ONNX Runtime do not outlive a fork."""
+        return False
+
+    def prepare_image(self, pixels: np.ndarray) -> Letterboxed:
+        """Makes an RGB image, uint8 (H, W, 3), ready to be encoded; from any thread."""
+        return self._prepare(pixels, self.manifest.image)
+
+    def encode_images(self, images: Sequence[Letterboxed]) -> list[tuple[dict[str, np.ndarray], Letterboxed]]:
+        """Encodes images, one by one and in their order, for `set_encoded`."""
+        return [self._encoded(laid) for laid in images]
+
+    def set_encoded(self, encoded: tuple[dict[str, np.ndarray], Letterboxed], pixels: np.ndarray) -> None:
+        """Sets an image that `encode_images` gave, as `set_image` does."""
+        (self._features, self._laid), self._pixels = encoded, pixels
+
+    def _encoded(self, laid: Letterboxed) -> tuple[dict[str, np.ndarray], Letterboxed]:
         graph = self.manifest.graphs[ENCODE]
         outputs = self._run(ENCODE, {"images": laid.images, "padding": laid.padding})
-        self._features = dict(zip(graph.outputs, outputs, strict=True))
-        self._pixels, self._laid = pixels, laid
+        return dict(zip(graph.outputs, outputs, strict=True)), laid
 
     def reset_image(self) -> None:
         """Lets go of the image that is set, and of its memory."""

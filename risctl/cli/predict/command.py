@@ -13,6 +13,7 @@ from risctl.cli.announce import announce_model
 from risctl.cli.calibrated import CalibrationOption, put_calibration
 from risctl.cli.options import (
     AnyModelOption,
+    BatchOption,
     Device,
     DeviceOption,
     JsonOption,
@@ -21,6 +22,8 @@ from risctl.cli.options import (
     QuietOption,
     SurestOption,
     TrackerOption,
+    WorkersOption,
+    batch_of,
 )
 from risctl.cli.predict.formats import PNG, CopiesOption, FormatsOption, chosen_formats
 from risctl.cli.predict.inputs import find_images, split_arguments
@@ -136,6 +139,8 @@ def predict(
             "takes onnx for exported models, and torch for others.",
         ),
     ] = Runtime.auto,
+    batch: BatchOption = "auto",
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -178,7 +183,7 @@ def predict(
     if always and no_target_threshold is not None:
         raise UsageError("--always answers every phrase, --no-target-threshold does not; give one of them")
     no_target = 0.0 if always else no_target_threshold
-    names = chosen_formats(formats)
+    names, images_together = chosen_formats(formats), batch_of(batch)
     with console.quiet_if(quiet):
         from risctl.output_files import OutputFiles
 
@@ -292,6 +297,8 @@ def predict(
             formats=files,
             skipped=skipped,
             as_json=as_json,
+            workers=workers,
+            batch=images_together,
         )
 
 

@@ -17,6 +17,8 @@ from risctl.errors import DataError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from risctl.vision.images import LoadedImage
+
 _ORDER = 'the pictures come first, then the phrases, each in quotes: risctl predict photo.jpg "the red cup on the left"'
 
 
@@ -111,20 +113,25 @@ def find_images(specs: Sequence[str], *, out: Path) -> list[InputImage]:
 
 
 def read_image(image: InputImage) -> np.ndarray:
-    """Returns the pixels (H, W, 3) uint8 of an image. Raises `DataError` if it cannot be read."""
+    """Returns the pixels (H, W, 3) uint8 of an image, and warns. Raises `DataError` if it cannot be read."""
+    picture = read_with_notes(image)
+    for note in picture.notes:
+        console.warn(f"{image.shown} {note}")
+    return picture.pixels
+
+
+def read_with_notes(image: InputImage) -> LoadedImage:
+    """Returns the pixels and what to know about their reading. Raises `DataError` if the image cannot be read."""
     from risctl.vision.images import read_image_with_notes
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, of damaged tags that say nothing about the pixels
-            picture = read_image_with_notes(image.source)
+            return read_image_with_notes(image.source)
     except DataError as error:
         if image.path is not None:
             raise
         raise DataError(str(error).replace("the picture", "standard input", 1)) from error
-    for note in picture.notes:
-        console.warn(f"{image.shown} {note}")
-    return picture.pixels
 
 
 def decodable(name: str) -> str:

@@ -70,7 +70,9 @@ class Skipped:
         try:
             yield
         except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            from risctl.inference.batch_size import is_out_of_memory
+
+            if not is_out_of_memory(error):
                 raise
             if attempt is not None:
                 attempt.failed = True
@@ -147,9 +149,3 @@ def remark_on_phrases(phrases: Sequence[str]) -> None:
         console.say(
             f'{len(phrases)} phrases of one word each; if they are one phrase, put it in quotes: "{" ".join(phrases)}"'
         )
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether numpy, Pillow or torch ran out of memory; torch's own class has no fixed place."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text
