@@ -15,6 +15,7 @@ PACKAGE = Path(risctl.__file__).resolve().parent
 ROOMS = (
     "cli",
     "environment",
+    "labelling",
     "visualization",
     "export",
     "training",

@@ -91,6 +91,11 @@ SUBCOMMANDS = {
         help="Segment what phrases refer to in pictures or a video.",
         panel=WORKFLOW,
     ),
+    "label": Subcommand(
+        module="risctl.cli.label.app",
+        help="Label a collection of pictures: rows of picture and phrase with score, box and mask.",
+        panel=WORKFLOW,
+    ),
     "convert": Subcommand(
         module="risctl.cli.convert",
         help="Write images, masks and phrases in the formats that annotation tools open.",

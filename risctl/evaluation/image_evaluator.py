@@ -20,10 +20,11 @@ from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store, TextField
 from risctl.data.store.rows import RefRow
 from risctl.distributed import failing_together, gather, rank_and_world_size
-from risctl.errors import DataError, UsageError
+from risctl.errors import DataError, UnreadableImageError, UsageError
 from risctl.evaluation.report import Report, Result
 from risctl.evaluation.target_attributes import attributes_of
 from risctl.inference.batched_inference import UnreadableImages
+from risctl.inference.process_pool import in_processes, process_count
 from risctl.inference.store_predictor import StorePredictor, on_store
 from risctl.metrics.accumulator import Accumulator
 from risctl.metrics.overlaps import generalised_box_iou
@@ -63,6 +64,8 @@ def evaluate(
     threshold: float | None = None,
     limit: int | None = None,
     workers: int = 0,
+    processes: int | None = 1,
+    image_batch: int | str = 1,
     progress: Progress | None = None,
     checkpoint: str | None = None,
     resamples: int = 1000,
@@ -86,6 +89,9 @@ def evaluate(
         threshold: In place of the protocols' own.
         limit: Evaluates the first so many sentences only.
         workers: Processes that decode images; 0 for none.
+        processes: Processes that each decode and predict, with one thread; see `process_count`. From 2 on, the two
+            others are not used.
+        image_batch: Images that are encoded together, or `auto`.
         progress: Called with the numbers of images that are done and that there are.
         checkpoint: The hash to report.
         resamples: How often images are drawn again for the intervals; 0 for none.
@@ -105,14 +111,22 @@ def evaluate(
         raise DataError(f"the split {split!r} of {store.path} has no sentence to evaluate")
     rank, world = rank_and_world_size()
     assigned = dict(list(plan.items())[rank::world])
-    predictor = on_store(system, text_batch=text_batch, threshold=chosen[0].threshold)
+    predictor = on_store(system, text_batch=text_batch, threshold=chosen[0].threshold, image_batch=image_batch)
+    count = process_count(processes, images=len(assigned), forks=predictor.forks and world == 1)
     accumulator = Accumulator(chosen)
     with predictor.running(), failing_together():
-        images = predictor.images(store, list(assigned), workers=workers, unreadable=unreadable)
-        for done, image in enumerate(images, start=1):
-            _score(accumulator, store, assigned[image.row], image, predictor, text_field)
-            if progress is not None:
-                progress(done, len(assigned))
+        if count > 1:
+            scoring = _Scoring(chosen, store, assigned, predictor, text_field)
+            for done, outcome in enumerate(in_processes(scoring, assigned, processes=count, batch=1), start=1):
+                _take(outcome.value(), accumulator, predictor.warnings, unreadable)
+                if progress is not None:
+                    progress(done, len(assigned))
+        else:
+            images = predictor.images(store, list(assigned), workers=workers, unreadable=unreadable)
+            for done, image in enumerate(images, start=1):
+                _score(accumulator, store, assigned[image.row], image, predictor, text_field)
+                if progress is not None:
+                    progress(done, len(assigned))
     accumulator, warnings = _gathered(accumulator, predictor.warnings)
     if not len(accumulator):
         raise DataError(f"no image of the split {split!r} of {store.path} can be read")
@@ -131,6 +145,45 @@ def evaluate(
             *(f"{what}: {count}, counted as an empty mask" for what, count in sorted(warnings.items())),
         ),
     )
+
+
+_Scored = tuple[Accumulator, Counter[str], list[UnreadableImageError]]
+
+
+class _Scoring:
+    """Scores one image at a time, in a process that has the store, the model and the plan."""
+
+    def __init__(
+        self, protocols: Sequence[Protocol], store: Store, plan: Plan, predictor: StorePredictor, text_field: TextField
+    ) -> None:
+        self._protocols, self._store, self._plan, self._text_field = protocols, store, plan, text_field
+        self._predictor = predictor
+
+    def read(self, item: int) -> int:
+        return item
+
+    def encode(self, read: Sequence[int]) -> Sequence[int]:
+        return read
+
+    def finish(self, item: int, read: int, encoded: int) -> _Scored:
+        accumulator, unread = Accumulator(self._protocols), list[UnreadableImageError]()
+        self._predictor.warnings.clear()
+        for image in self._predictor.images(self._store, [item], workers=0, unreadable=unread.append):
+            _score(accumulator, self._store, self._plan[item], image, self._predictor, self._text_field)
+        return accumulator, Counter(self._predictor.warnings), unread
+
+
+def _take(
+    scored: _Scored, accumulator: Accumulator, warnings: Counter[str], unreadable: UnreadableImages | None
+) -> None:
+    """Adds what another process scored to the whole."""
+    part, oddities, unread = scored
+    for error in unread:
+        if unreadable is None:
+            raise error
+        unreadable(error)
+    accumulator.merge(part)
+    warnings.update(oddities)
 
 
 def _resolved(protocols: Protocols, threshold: float | None) -> list[Protocol]:

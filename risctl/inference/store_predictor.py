@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from risctl.data.store.reader import Store, TextField
 from risctl.errors import UnreadableImageError, UsageError
+from risctl.inference.batch_size import BatchSize
 from risctl.inference.batched_inference import (
     BatchedPredictor,
     UnreadableImages,
     prepared_images,
     sentences_by_image,
 )
-from risctl.inference.encoded_image import evaluation_mode
+from risctl.inference.encoded_image import PreparedImage, device_of, encode_together, evaluation_mode
 from risctl.results import Prediction
 from risctl.systems.base import System
 from risctl.systems.protocols import window_of
@@ -80,6 +83,10 @@ class StorePredictor(Protocol):
 
     warnings: Counter[str]
 
+    @property
+    def forks(self) -> bool:
+        """Whether it may compute in processes that are forked from this one."""
+
     def running(self) -> AbstractContextManager[None]:
         """Returns a context within which `predict` is called."""
 
@@ -95,9 +102,17 @@ class StorePredictor(Protocol):
 class SystemOnStore:
     """One of risctl's systems."""
 
-    def __init__(self, system: System, *, text_batch: int, threshold: float) -> None:
-        """Predicts with `system`, `text_batch` expressions at a time; pixels above `threshold` make up the mask."""
+    def __init__(self, system: System, *, text_batch: int, threshold: float, image_batch: int | str = 1) -> None:
+        """Predicts with a system.
+
+        Args:
+            system: The system.
+            text_batch: Expressions that are decoded together.
+            threshold: Pixels above it make up the mask.
+            image_batch: Images that are encoded together, or `auto`; see `BatchSize`.
+        """
         self._system = system
+        self._image_batch = image_batch
         self._predictor = BatchedPredictor(system, text_batch=text_batch, threshold=threshold)
         self.warnings = self._predictor.warnings
 
@@ -109,7 +124,7 @@ class SystemOnStore:
         self, store: Store, rows: Sequence[int], *, workers: int, unreadable: UnreadableImages | None
     ) -> Iterator[Any]:
         """Yields the images of `rows`, prepared by `workers` processes."""
-        return prepared_images(
+        images = prepared_images(
             store,
             rows,
             self._system.preprocess,
@@ -117,6 +132,21 @@ class SystemOnStore:
             window=window_of(self._system),
             unreadable=unreadable,
         )
+        return images if self._image_batch == 1 else self._encoded(images)
+
+    def _encoded(self, images: Iterator[PreparedImage]) -> Iterator[PreparedImage]:
+        """Yields images, encoded in batches."""
+        size = BatchSize(self._image_batch)
+        while some := list(islice(images, size.current)):
+            with torch.no_grad():
+                encoded = encode_together(self._system, some)
+            size.observe(len(some))
+            yield from (replace(image, encoded=one) for image, one in zip(some, encoded, strict=True))
+
+    @property
+    def forks(self) -> bool:
+        """Whether it may compute in processes that are forked from this one: on a CPU alone."""
+        return device_of(self._system).type == "cpu"
 
     def predict(self, image: Any, texts: Sequence[str]) -> list[Prediction]:
         """Predicts one mask per expression."""
@@ -147,6 +177,11 @@ class PredictorOnStore:
         """Predicts with `predictor`."""
         self.warnings: Counter[str] = Counter()
         self.predictor = predictor
+
+    @property
+    def forks(self) -> bool:
+        """Whether it may compute in processes that are forked from this one."""
+        return self._predictor.forks
 
     def running(self) -> AbstractContextManager[None]:
         """Returns an empty context: the model is in evaluation mode."""
@@ -195,10 +230,12 @@ class PredictorOnStore:
         return Prediction(text=text, probability=empty, threshold=self.predictor.threshold, score=0.0, box=None)
 
 
-def on_store(model: System | StorePredictor, *, text_batch: int, threshold: float) -> StorePredictor:
+def on_store(
+    model: System | StorePredictor, *, text_batch: int, threshold: float, image_batch: int | str = 1
+) -> StorePredictor:
     """Returns what predicts on a store: a system is wrapped, anything else does so itself."""
     if isinstance(model, System):
-        return SystemOnStore(model, text_batch=text_batch, threshold=threshold)
+        return SystemOnStore(model, text_batch=text_batch, threshold=threshold, image_batch=image_batch)
     return model
 
 

@@ -13,6 +13,7 @@ from risctl.cli import console
 from risctl.cli.calibrated import CalibrationOption, put_calibration
 from risctl.cli.options import (
     AnyModelOption,
+    BatchOption,
     Beside,
     BesideOption,
     Device,
@@ -26,6 +27,7 @@ from risctl.cli.options import (
     SurestOption,
     TextFieldOption,
     TrackerOption,
+    batch_of,
     complete_protocol,
     text_field_of,
 )
@@ -109,7 +111,17 @@ def evaluate_model(
         ),
     ] = None,
     overwrite: OverwriteOption = False,
-    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that decode images.")] = 0,
+    batch: BatchOption = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=0,
+            help="Processes that decode pictures and, on a CPU, predict, each with one thread. Default: on a CPU as "
+            "many as cores are free, 1 where OMP_NUM_THREADS is set; else 2.",
+            show_default=False,
+        ),
+    ] = None,
     device: DeviceOption = Device.auto,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -128,6 +140,7 @@ def evaluate_model(
     from risctl.evaluation.image_evaluator import evaluate
     from risctl.inference.store_predictor import predicted_masks
 
+    images_together = batch_of(batch)
     requested_field = None if text_field is None else text_field_of(text_field)
     outputs = claim_outputs(inputs=[data, model], overwrite=overwrite, reports=report, others=[rows, submission])
     with console.quiet_if(quiet), Store(data) as store:
@@ -230,7 +243,9 @@ def evaluate_model(
                 device=torch_device,
                 text_batch=text_batch or opened.text_batch,
                 limit=limit,
-                workers=workers,
+                workers=(0 if torch_device.type == "cpu" else 2) if workers is None else workers,
+                processes=workers,
+                image_batch=images_together,
                 progress=progress,
                 checkpoint=opened.checkpoint(),
             )

@@ -88,6 +88,39 @@ class AddressedFiles:
         return copy
 
 
+def read_bytes(address: str, *, max_bytes: int = MAX_IMAGE_BYTES) -> bytes:
+    """Returns the bytes of the file of an address, of which nothing is kept here.
+
+    Raises:
+        BrokenError: It cannot be read now; another try may succeed.
+        DataError: There is no such file, it is too large, or the scheme is none of those that are read.
+        MachineError: The package of the scheme is not installed.
+    """
+    blocks, length = [], 0
+    try:
+        for block in _blocks(address):
+            length += len(block)
+            if length > max_bytes:
+                raise RefusedError(f"it has more than {max_bytes:,} bytes")
+            blocks.append(block)
+    except RefusedError as error:
+        raise DataError(f"{printable(address)} cannot be read: {error}") from error
+    return b"".join(blocks)
+
+
+def file_system(address: str) -> tuple[Any, str]:
+    """Returns the file system of fsspec that an address of cloud storage names, and the path in it.
+
+    Raises:
+        DataError: It names none.
+        MachineError: The package of the scheme is not installed.
+    """
+    try:
+        return _file_system(address)
+    except (RefusedError, BrokenError) as error:
+        raise DataError(f"{printable(address)} cannot be read: {error}") from error
+
+
 def _blocks(address: str) -> Iterator[bytes]:
     scheme = _scheme(address)
     if scheme in _WEB:
@@ -96,6 +129,19 @@ def _blocks(address: str) -> Iterator[bytes]:
                 raise RefusedError(f"the server answers {answer.status} {answer.reason}".rstrip())
             yield from answer.blocks()
         return
+    system, path = _file_system(address)
+    try:
+        with closing(system.open(path, "rb")) as file:
+            while block := file.read(_BLOCK):
+                yield block
+    except FileNotFoundError as error:
+        raise RefusedError("there is no such file") from error
+    except Exception as error:  # the systems of clouds raise errors of their own
+        raise BrokenError(_told(error)) from error
+
+
+def _file_system(address: str) -> tuple[Any, str]:
+    scheme = _scheme(address)
     if scheme not in _PACKAGES or "::" in address:
         known = ", ".join(f"{one}://" for one in (*_WEB, *_PACKAGES) if one != "memory")
         raise RefusedError(f"expected an address of {known}; a file of this machine is named by its path")
@@ -109,14 +155,7 @@ def _blocks(address: str) -> Iterator[bytes]:
         raise MachineError(f"{scheme}:// needs the package {package}: pip install {wanted}") from error
     except Exception as error:  # the systems of clouds raise errors of their own
         raise BrokenError(_told(error)) from error
-    try:
-        with closing(system.open(path, "rb")) as file:
-            while block := file.read(_BLOCK):
-                yield block
-    except FileNotFoundError as error:
-        raise RefusedError("there is no such file") from error
-    except Exception as error:  # the systems of clouds raise errors of their own
-        raise BrokenError(_told(error)) from error
+    return system, path
 
 
 def _scheme(address: str) -> str:

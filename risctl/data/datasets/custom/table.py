@@ -58,12 +58,23 @@ def rows(path: Path, issues: Issues, *, progress: Progress | None = None) -> Ite
             issues.problem(location, str(error))
 
 
-def _separated(path: Path) -> Iterator[tuple[int, Mapping[Any, Any]]]:
+def plain_rows(path: Path) -> Iterator[tuple[int, Mapping[Any, Any]]]:
+    """Yields the rows of a table as they are, with their numbers; whoever reads them checks the columns.
+
+    Raises:
+        DataError: The file cannot be read as a table.
+        MachineError: pyarrow, which reads parquet, is not installed.
+    """
+    return _parquet(path, check=False) if path.suffix.lower() == ".parquet" else _separated(path, check=False)
+
+
+def _separated(path: Path, *, check: bool = True) -> Iterator[tuple[int, Mapping[Any, Any]]]:
     csv.field_size_limit(_LONGEST_CELL)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
-            _check_columns(path, reader.fieldnames or ())
+            if check:
+                _check_columns(path, reader.fieldnames or ())
             line = reader.line_num + 1
             for row in reader:
                 yield line, row
@@ -76,7 +87,7 @@ def _separated(path: Path) -> Iterator[tuple[int, Mapping[Any, Any]]]:
         raise DataError(f"{path} is no table of comma-separated values: line {reader.line_num}: {error}") from error
 
 
-def _parquet(path: Path) -> Iterator[tuple[int, Mapping[Any, Any]]]:
+def _parquet(path: Path, *, check: bool = True) -> Iterator[tuple[int, Mapping[Any, Any]]]:
     try:
         from pyarrow import parquet
     except ImportError as error:
@@ -84,7 +95,8 @@ def _parquet(path: Path) -> Iterator[tuple[int, Mapping[Any, Any]]]:
     try:
         with parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            _check_columns(path, names)
+            if check:
+                _check_columns(path, names)
             line = 0
             for batch in file.iter_batches(batch_size=_BATCH):
                 for row in batch.to_pylist():

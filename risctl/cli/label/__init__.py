@@ -1,0 +1,1 @@
+"""`risctl label`."""
