@@ -38,11 +38,11 @@ def stream(
     Args:
         work: The work.
         items: The images; they are taken as they are needed.
-        processes: Processes that each do all of the work; from 2 on they are forked, and the threads below are not
-            used.
+        processes: Processes that each do all of the work, from 2 on; they are forked.
         batch: Images that are encoded together, or `auto`: as many as the memory of a GPU takes, 1 on a CPU.
-        threads: Threads that read images ahead; 0 reads each when it is needed.
-        finishers: Threads that finish images while others are encoded; 0 finishes each before the next is encoded.
+        threads: Threads, of each process, that read images ahead; 0 reads each when it is needed.
+        finishers: Threads of one process that finish images while others are encoded; 0 finishes each before the next
+            is encoded.
 
     Yields:
         One outcome per image, in their order. An error of one image (it cannot be read, it needs too much memory) is
@@ -52,7 +52,7 @@ def stream(
         WorkerKilledError: One of the processes was killed.
     """
     if processes > 1:
-        return in_processes(work, items, processes=processes, batch=1 if batch == AUTO else int(batch))
+        return in_processes(work, items, processes=processes, batch=1 if batch == AUTO else int(batch), threads=threads)
     return _in_threads(work, items, size=BatchSize(batch), threads=threads, finishers=finishers)
 
 
@@ -66,7 +66,7 @@ def _in_threads(
     finishing: deque[Future[Outcome[Item, Result]]] = deque()
     try:
         while True:
-            wanted = size.current * (_AHEAD if readers else 1)
+            wanted = max(size.current * _AHEAD, threads) if readers else size.current
             for item in islice(source, max(0, wanted - len(reading))):
                 reading.append((item, _submit(readers, attempt, work.read, item)))
             if not reading:

@@ -11,18 +11,20 @@ from risctl.inference.batch_size import BatchSize, is_out_of_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Taken = TypeVar("Taken", contravariant=True)
+Given = TypeVar("Given", covariant=True)
 
 
-class ImageWork(Protocol[Item, Result]):
+class ImageWork(Protocol[Taken, Given]):
     """What is done with each image, in three parts; only the second needs images in batches."""
 
-    def read(self, item: Item) -> Any:
+    def read(self, item: Taken) -> Any:
         """Reads an image and prepares it. Called in any thread. Raises `DataError` if it cannot be read."""
 
     def encode(self, read: Sequence[Any]) -> Sequence[Any]:
         """Encodes images that were read, in their order."""
 
-    def finish(self, item: Item, read: Any, encoded: Any) -> Result:
+    def finish(self, item: Taken, read: Any, encoded: Any) -> Given:
         """Answers what is asked of an encoded image, and returns what is wanted of that. Called in any thread."""
 
 

@@ -9,19 +9,24 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing.connection import Connection, wait
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, TypeVar
 
 from risctl.errors import WorkerKilledError
-from risctl.inference.image_work import ImageWork, Outcome, outcomes_of
+from risctl.inference.batch_size import BatchSize
+from risctl.inference.image_work import ImageWork, Outcome, attempt, encoded_batch, finished
 from risctl.threads import free_cores, is_explicit
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _SECONDS = 0.05  # that the images of one message are to take, so that messages cost little and nobody waits long
 _MOST = 64  # images of a message
+_MESSAGES = 2  # that a process has at a time: the images of the second are read while those of the first are computed
 _FEWEST = 4  # images for each process, below which another one is not worth its start
 _BYTES = 400_000_000  # that a process may take beside the weights, which it shares
 
@@ -51,13 +56,13 @@ def can_fork() -> bool:
 
 
 def in_processes(
-    work: ImageWork[Item, Result], items: Iterable[Item], *, processes: int, batch: int
+    work: ImageWork[Item, Result], items: Iterable[Item], *, processes: int, batch: int, threads: int = 1
 ) -> Iterator[Outcome[Item, Result]]:
     """Does `work` on images in forked processes. See `risctl.inference.image_stream.stream`.
 
     A process ends when this one does, however that ends: it reads the end of its pipe.
     """
-    pool = _Pool(work, processes=processes, batch=batch)
+    pool = _Pool(work, processes=processes, batch=batch, threads=max(1, threads))
     source = enumerate(items)
     given: dict[int, Item] = {}
     done: dict[int, tuple[Any, Exception | None, bool]] = {}
@@ -66,7 +71,7 @@ def in_processes(
         while True:
             for worker in pool.idle():
                 # So many ahead of a slow image, and no more: what is done stays in memory until its turn.
-                room = 4 * processes * pool.size - len(given)
+                room = (2 + _MESSAGES) * processes * pool.size - len(given)
                 some = list(islice(source, min(pool.size, room))) if room > 0 else []
                 if not some:
                     break
@@ -89,17 +94,17 @@ def in_processes(
 class _Worker:
     process: Any
     pipe: Connection
-    busy: bool = False
-    count: int = 0
+    given: list[int] = field(default_factory=list)
 
 
 @dataclass
 class _Pool:
-    """Forked processes; each has one message at a time, so that neither end waits for the other to read."""
+    """Forked processes. Each takes its messages in a thread, so that neither end waits for the other to read."""
 
     work: Any
     processes: int
     batch: int
+    threads: int
     size: int = 1
     _workers: list[_Worker] = field(default_factory=list)
 
@@ -109,16 +114,20 @@ class _Pool:
         for _ in range(self.processes):
             ours, theirs = context.Pipe()
             others = [ours, *(worker.pipe for worker in self._workers)]
-            process = context.Process(target=_serve, args=(self.work, theirs, others, self.batch), daemon=True)
+            process = context.Process(
+                target=_serve, args=(self.work, theirs, others, self.batch, self.threads), daemon=True
+            )
             process.start()
             theirs.close()
             self._workers.append(_Worker(process, ours))
 
     def idle(self) -> list[_Worker]:
-        return [worker for worker in self._workers if not worker.busy]
+        """Returns the processes that take a further message, those with the fewest first."""
+        found = [worker for worker in self._workers if len(worker.given) < _MESSAGES]
+        return sorted(found, key=lambda worker: len(worker.given))
 
     def give(self, worker: _Worker, some: list[Any]) -> None:
-        worker.busy, worker.count = True, len(some)
+        worker.given.append(len(some))
         try:
             worker.pipe.send(some)
         except (BrokenPipeError, ConnectionResetError) as error:
@@ -126,7 +135,7 @@ class _Pool:
 
     def take(self) -> list[Any]:
         """Waits for a message, and returns what is in all that have come."""
-        pipes = {worker.pipe: worker for worker in self._workers if worker.busy}
+        pipes = {worker.pipe: worker for worker in self._workers if worker.given}
         found: list[Any] = []
         for pipe in wait(list(pipes)):
             worker = pipes[pipe]  # type: ignore[index]
@@ -136,9 +145,8 @@ class _Pool:
                 raise _killed(worker) from error
             if crash:
                 raise RuntimeError(f"in a process of its own:\n{crash}")
-            worker.busy = False
             found += outcomes
-            if seconds < _SECONDS / 2 and worker.count == self.size:
+            if worker.given.pop(0) == self.size and seconds < _SECONDS / 2:
                 self.size = min(_MOST, 2 * self.size)
             elif seconds > 2 * _SECONDS:
                 self.size = max(self.batch, self.size // 2)
@@ -153,7 +161,7 @@ class _Pool:
             worker.process.join()
 
 
-def _serve(work: Any, pipe: Connection, others: list[Connection], batch: int) -> None:
+def _serve(work: Any, pipe: Connection, others: list[Connection], batch: int, threads: int) -> None:
     """Works off messages until the other process is gone."""
     import torch
 
@@ -162,27 +170,37 @@ def _serve(work: Any, pipe: Connection, others: list[Connection], batch: int) ->
         other.close()
     # After a fork the threads of the other process are not there; one thread needs none of them.
     torch.set_num_threads(1)
-    while True:
+    readers = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="read")
+    messages: SimpleQueue[list[tuple[int, Any, Future[Any]]] | None] = SimpleQueue()
+
+    def receive() -> None:
         try:
-            some = pipe.recv()
+            while True:
+                messages.put([(number, item, readers.submit(attempt, work.read, item)) for number, item in pipe.recv()])
         except (EOFError, OSError):
-            os._exit(0)
+            messages.put(None)
+
+    Thread(target=receive, daemon=True).start()
+    while (message := messages.get()) is not None:
         began = time.monotonic()
         outcomes: list[Any] = []
         crash = ""
         try:
-            for start in range(0, len(some), batch):
-                numbers, items = zip(*some[start : start + batch], strict=True)
-                outcomes += [
-                    (number, one.result, one.error, one.unread)
-                    for number, one in zip(numbers, outcomes_of(work, items), strict=True)
-                ]
+            for start in range(0, len(message), batch):
+                some = message[start : start + batch]
+                read = [future.result() for _, _, future in some]
+                for (number, item, _), one, encoded in zip(
+                    some, read, encoded_batch(work, read, BatchSize(batch)), strict=True
+                ):
+                    outcome = finished(work, item, one, encoded)
+                    outcomes.append((number, outcome.result, outcome.error, outcome.unread))
         except Exception:
             crash = traceback.format_exc()
         try:
             pipe.send((outcomes, time.monotonic() - began, crash))
         except OSError:
-            os._exit(0)
+            break
+    os._exit(0)
 
 
 def _killed(worker: _Worker) -> WorkerKilledError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ def start(address: str | None) -> Any:
         raise MachineError("--engine ray needs Ray Data: pip install 'risctl[ray]'") from error
     if not ray.is_initialized():
         try:
-            ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+            ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
         except Exception as error:  # Ray has classes of its own for every failure
             raise MachineError(f"Ray cannot be reached at {address or 'this machine'}: {error!s:.200}") from error
     with suppress(AttributeError):

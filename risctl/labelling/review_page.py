@@ -62,9 +62,10 @@ def write_review(
         pictures = [_picture(row) for row in own]
         outputs.write_text(out / _page_name(page), _page(own, pictures, page=page, pages=pages, plan=plan))
         for start in range(0, len(own), _SHEET):
-            some = [place for place in range(start, min(start + _SHEET, len(own))) if pictures[place] is not None]
+            pairs = zip(own[start : start + _SHEET], pictures[start : start + _SHEET], strict=True)
+            some = [(row, picture) for row, picture in pairs if picture is not None]
             if some:
-                sheet = contact_sheet([pictures[place] for place in some], [_caption(own[place]) for place in some])
+                sheet = contact_sheet([picture for _, picture in some], [_caption(row) for row, _ in some])
                 with outputs.writing(out / f"sheet-{(page * PAGE + start) // _SHEET + 1:03d}.jpg") as part:
                     Image.fromarray(sheet).save(part, "JPEG", quality=88)
     return len(chosen)

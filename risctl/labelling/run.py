@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby, islice
 from typing import Any
 
+from risctl.data.download.addresses import is_address
 from risctl.errors import DataError, UsageError
 from risctl.inference.batch_size import AUTO
 from risctl.inference.image_stream import stream
@@ -19,7 +20,7 @@ Labelled = tuple[Task, list[Row]]
 Engine = Callable[[Iterable[Task], int], Iterator[Labelled]]
 """Takes images and how many there are, and yields the rows of each, all of a part before those of the next."""
 
-_READERS = 16  # threads that wait for files: most of the time is the latency of a disk or of the network
+_READERS, _REMOTE_READERS = 2, 16  # threads of a process that read; most of the time of a network is its latency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +54,15 @@ class LocalEngine:
 
     def __call__(self, tasks: Iterable[Task], count: int) -> Iterator[Labelled]:
         """Yields the images with their rows, in their order."""
+        source = iter(tasks)
+        first = list(islice(source, 1))
+        remote = any(is_address(task.image) for task in first)
         outcomes = stream(
             self._labeller,
-            tasks,
+            chain(first, source),
             processes=process_count(self._workers, images=count, forks=self._forks),
             batch=self._batch,
-            threads=_READERS if count > 1 else 0,
+            threads=(_REMOTE_READERS if remote else _READERS) if count > 1 else 0,
             finishers=0 if self._forks else 2,
         )
         for outcome in outcomes:

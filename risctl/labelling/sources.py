@@ -169,7 +169,7 @@ def _entry(row: Any, where: str) -> tuple[str, list[str]]:
     image = next((row[key] for key in ("image", "file_name", "path") if row.get(key)), None)
     if not isinstance(image, str) or not image.strip():
         raise DataError(f"{where}: expected an image, got {image!r:.60}")
-    given = next((row[key] for key in ("phrase", "phrases", "text", "texts") if row.get(key)), [])
+    given: Any = next((row[key] for key in ("phrase", "phrases", "text", "texts") if row.get(key)), [])
     own = [given] if isinstance(given, str) else given
     if not isinstance(own, list) or not all(isinstance(one, str) for one in own):
         raise DataError(f"{where}: expected a phrase, or a list of phrases, got {given!r:.60}")

@@ -73,8 +73,9 @@ def _separated(path: Path, *, check: bool = True) -> Iterator[tuple[int, Mapping
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+            names = reader.fieldnames or ()  # read here, so that lines are counted from the next one
             if check:
-                _check_columns(path, reader.fieldnames or ())
+                _check_columns(path, names)
             line = reader.line_num + 1
             for row in reader:
                 yield line, row
