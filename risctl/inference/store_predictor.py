@@ -181,7 +181,7 @@ class PredictorOnStore:
     @property
     def forks(self) -> bool:
         """Whether it may compute in processes that are forked from this one."""
-        return self._predictor.forks
+        return self.predictor.forks
 
     def running(self) -> AbstractContextManager[None]:
         """Returns an empty context: the model is in evaluation mode."""

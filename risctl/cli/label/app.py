@@ -25,11 +25,11 @@ class LabelCommands(TyperGroup):
 app = typer.Typer(
     cls=LabelCommands,
     no_args_is_help=True,
-    help="Label a collection of pictures: rows of picture and phrase with score, box and mask. risctl label SOURCE is "
-    "risctl label run SOURCE.",
+    help="Label a collection of pictures: rows of picture and phrase with score, box and mask.\n\nrisctl label SOURCE "
+    "is risctl label run SOURCE.",
     epilog=EXAMPLE,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run", epilog=EXAMPLE)(command.label)
+app.command("run", epilog=EXAMPLE.replace("label", "label run", 1))(command.label)
 app.command("join", epilog="Example: risctl label join labels-1 labels-2 --out labels.parquet")(join.join)
 app.add_typer(review.app, name="review")

@@ -200,7 +200,9 @@ def label(
             told: dict[str, Any] = {"images": summary.images, "rows": summary.rows, "failed": summary.failed}
             if summary.failed:
                 console.warn(f"{summary.failed} of {summary.images} pictures could not be read; their rows say why")
-            told |= write_wanted(wanted, folder.rows, folder.about, copies=copies, review=review, count=review_count)
+            told["files"] = write_wanted(
+                wanted, folder.rows, folder.about, copies=copies, review=review, count=review_count
+            )
             wanted.tidy(folder)
     console.result(
         console.line_of((f"{summary.images} pictures", f"{summary.rows} rows", f"{summary.failed} errors", str(out))),

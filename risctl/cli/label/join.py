@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -65,15 +65,13 @@ def join(
         wanted.check(source="", resume=True, overwrite=overwrite)
         joined = open_all(folders)
         about = joined.folders[0].about
-        told: dict[str, Any] = write_wanted(
-            wanted, joined.rows, about, copies=copies, review=review, count=review_count
-        )
+        files = write_wanted(wanted, joined.rows, about, copies=copies, review=review, count=review_count)
         if not wanted.file and not wanted.further:
             write_rows(out / f"labels.{wanted.kind}", joined.rows(), outputs=outputs)
         counts = [folder.counts() for folder in joined.folders]
     rows, failed = (sum(column) for column in zip(*counts, strict=True))
     console.result(
         console.line_of((f"{joined.images} pictures", f"{rows} rows", f"{failed} errors", str(out))),
-        data=told | {"images": joined.images, "rows": rows, "failed": failed, "out": str(out)},
+        data={"images": joined.images, "rows": rows, "failed": failed, "files": files, "out": str(out)},
         as_json=as_json,
     )

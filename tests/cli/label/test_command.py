@@ -30,11 +30,12 @@ def test_rows_and_formats_of_a_folder(risctl: Run, tiny_mini: Path, photos: Path
     done = risctl(*asked, "--format", "jsonl,coco,png", "--json")
     assert done.code == 0, done.err
     told = json.loads(done.out)
-    assert {key: told[key] for key in ("images", "rows", "failed", "png")} == {
+    assert told == {
         "images": 4,
         "rows": 8,
         "failed": 1,
-        "png": 6,
+        "files": {"coco": told["files"]["coco"], "images": 3, "png": 6},
+        "out": "labels",
     }
     rows = [json.loads(line) for part in sorted(Path("labels/parts").iterdir()) for line in part.open()]
     assert [Path(row["image"]).name for row in rows[::2]] == ["0.jpg", "1.jpg", "2.jpg", "broken.jpg"]
