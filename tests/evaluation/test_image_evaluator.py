@@ -16,9 +16,10 @@ from torch import Tensor, distributed
 
 from risctl.core.encoders.base import TextFeatures, VisualFeatures
 from risctl.data.store.reader import Store
-from risctl.errors import DataError, UsageError
+from risctl.errors import DataError, UnreadableImageError, UsageError
 from risctl.evaluation.image_evaluator import evaluate
 from risctl.evaluation.report import Report
+from risctl.inference.process_pool import can_fork
 from risctl.results import Prediction
 from risctl.systems.base import Output
 
@@ -50,6 +51,34 @@ def test_known_figures_under_the_default_protocol(path: Path) -> None:
     assert {name: part.samples for name, part in result.abilities.items()} == {"absent": 2, "colour": 20}
     assert result.abilities["colour"].figures["mIoU"] == pytest.approx(found["mIoU"])
     assert result.abilities["absent"].figures["gIoU"] == 50
+
+
+@pytest.mark.skipif(not can_fork(), reason="processes are forked on Linux alone")
+def test_several_processes_give_what_one_gives(path: Path) -> None:
+    asked: list[tuple[int, int]] = []
+    with Store(path) as store:
+        alone = evaluate(ColourFinder(), store, split="val")
+        shared = evaluate(ColourFinder(), store, split="val", processes=2, progress=lambda *given: asked.append(given))
+        unread: list[Exception] = []
+        with pytest.raises(DataError, match="no image"):
+            evaluate(ColourFinder(), Unreadable(store), split="val", processes=2, unreadable=unread.append)  # type: ignore[arg-type]
+    assert shared.figures == alone.figures and shared.notes == alone.notes
+    assert shared.results["original"].intervals == alone.results["original"].intervals
+    assert asked == [(done, 5) for done in range(1, 6)]
+    assert len(unread) == 5
+
+
+class Unreadable:
+    """A store none of whose images can be read."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def pixels(self, row: int) -> np.ndarray:
+        raise UnreadableImageError(f"image {row} is damaged", image=str(row))
 
 
 def test_a_system_may_say_none_apart_from_its_mask(path: Path) -> None:
