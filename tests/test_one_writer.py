@@ -21,7 +21,12 @@ from risctl.output_files import DETECTIONS, OutputFiles, check_replaceable, dige
 # Files that keep state which is replaced as it goes on: runs, caches, downloads, remembered folders.
 STATE = (
     *("training/stages.py", "training/run_folder.py", "training/logger.py", "data/features/joining.py"),
-    *("data/store/linked_images.py", "data/download/hub_tables.py", "data/download/transfer.py"),
+    *(
+        "data/store/linked_images.py",
+        "data/download/hub_folder.py",
+        "data/download/hub_tables.py",
+        "data/download/transfer.py",
+    ),
     *("data/download/mirrors.py", "data/download/addresses.py", "training/sweep.py"),
 )
 # Writers of a format, for whose file the command asks the guard before it begins: stores, weights, boxes.

@@ -10,6 +10,7 @@ from typing import Any
 from risctl.data.datasets.counts import counted, differences, explanation, published_counts
 from risctl.data.datasets.descriptor import AnnotationFiles, DatasetDescriptor
 from risctl.data.download.fetching import Downloads, Stage, fetch_annotations, fetch_images, no_stage
+from risctl.data.download.hub_folder import fetch_hub_folder
 from risctl.data.free_space import require_space
 from risctl.data.records import Dataset
 from risctl.data.store.reader import Store
@@ -126,6 +127,12 @@ def prepare_dataset(
     assert dataset.read is not None
     split_by = split_by or next(iter(dataset.split_by), "")
     found: AnnotationFiles | None
+    if source is None and not dataset.sources and dataset.hub and downloads is not None:
+        source = hub_source(dataset, downloads, stage)
+    if source is None and not dataset.sources and dataset.obtain:
+        raise UsageError(
+            f"{dataset.name} cannot be downloaded by a program: {dataset.obtain}; then name its folder with --from"
+        )
     if source is None:
         if downloads is None or not dataset.sources:
             raise UsageError("give the folder of the published files, or where to download to")
@@ -164,6 +171,25 @@ def prepare_dataset(
         verification=verify_prepared(out, instances=instances, stage=stage) if verify else None,
         warnings=(*info.warnings, *_warnings(dataset, content)),
     )
+
+
+def hub_source(dataset: DatasetDescriptor, downloads: Downloads, stage: Stage) -> Path:
+    """Returns what a dataset of the hub is read from: the table's name there, or its folder under the data root.
+
+    Raises:
+        UsageError: The user does not agree to the download.
+        DataError: An archive is damaged.
+        MachineError: The hub cannot be reached, or does not give the dataset to everybody.
+    """
+    if dataset.hub_files is None:
+        return Path(dataset.hub)
+    folder = downloads.root / dataset.name
+    if not folder.is_dir() and not downloads.agree(f"{dataset.name} is not in {folder}. Download {dataset.hub}?"):
+        raise UsageError(
+            f"the files of {dataset.name} are not in {folder}; download {dataset.hub} from the hub with --yes, or name "
+            "their folder with --from"
+        )
+    return fetch_hub_folder(dataset.hub, downloads.root, name=dataset.name, wanted=dataset.hub_files, stage=stage)
 
 
 def verify_prepared(path: Path, *, instances: Path | None, stage: Stage = no_stage) -> Verification:

@@ -109,8 +109,10 @@ def _parameters(dataset: "DatasetDescriptor") -> Iterator[inspect.Parameter]:
     """Yields the options of a dataset's command, in the order of its help."""
     downloadable = bool(dataset.sources)
     source_help = f"{dataset.source_help} Without it they are downloaded." if downloadable else dataset.source_help
+    if dataset.hub and not downloadable:
+        source_help = f"{dataset.source_help} Without it, {dataset.hub} of the Hugging Face hub."
     flag = typer.Option(dataset.source_flag, help=source_help, show_default=False)
-    if downloadable:
+    if downloadable or dataset.hub or dataset.obtain:
         yield _parameter("source", Annotated[Path | None, flag])
     else:
         yield _parameter("source", Annotated[Path, flag], inspect.Parameter.empty)
@@ -133,7 +135,7 @@ def _parameters(dataset: "DatasetDescriptor") -> Iterator[inspect.Parameter]:
         yield _parameter("dry_run", DryOption, False)
     yield _parameter("overwrite", OverwriteOption, False)
     yield _parameter("data_root", RootOption, Path("data"))
-    if downloadable:
+    if downloadable or dataset.hub_files is not None:
         yield _parameter("yes", YesOption, False)
     yield _parameter("as_json", JsonOption, False)
     yield _parameter("quiet", QuietOption, False)

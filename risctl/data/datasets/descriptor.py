@@ -102,6 +102,10 @@ class DatasetDescriptor:
         quoted_totals: Way of splitting -> another number of sentences that is quoted -> why.
         missing_splits: (way of splitting, split) -> what it means that the files lack the split.
         sources: The downloads of its annotations; empty if users bring the files.
+        hub: The dataset on the Hugging Face hub, OWNER/NAME, that is read where no folder is named.
+        hub_files: Beginnings of the paths there that are fetched, and unpacked under the data root; None of a table,
+            whose files are read where the hub's library keeps them; empty for all.
+        obtain: Where people get the published files of what cannot be downloaded.
         images: The images that it is about, where these are kept apart from the annotations.
         find: Returns its annotation files in or below a folder, for a way of splitting. Raises `DataError` if they
             are not there.
@@ -125,6 +129,9 @@ class DatasetDescriptor:
     quoted_totals: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     missing_splits: Mapping[tuple[str, str], str] = field(default_factory=dict)
     sources: tuple[Source, ...] = ()
+    hub: str = ""
+    hub_files: tuple[str, ...] | None = None
+    obtain: str = ""
     images: ImageCollection | None = None
     find: Callable[[Path, str], AnnotationFiles] | None = None
     image_names: Callable[[AnnotationFiles], list[str]] | None = None

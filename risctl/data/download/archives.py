@@ -106,7 +106,7 @@ def _checked(
         raise DataError(f"{path} unpacks to {total:,} bytes; at most {max_bytes:,} were expected")
     entries: dict[PurePosixPath, zipfile.ZipInfo] = {}
     for info in infos:
-        name = _safe_name(info, path)
+        name = safe_name(info.filename, path)
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise DataError(f"{path} holds {info.filename!r}, a link or device; only files are unpacked")
@@ -124,8 +124,8 @@ def _checked(
     return entries
 
 
-def _safe_name(info: zipfile.ZipInfo, path: Path) -> PurePosixPath:
-    name = info.filename
+def safe_name(name: str, path: Path) -> PurePosixPath:
+    """Returns the name of a file in an archive. Raises `DataError` if it leads out of the folder to unpack in."""
     windows = PureWindowsPath(name)
     parts = PurePosixPath(name).parts
     bad = not parts or name.startswith("/") or windows.drive or windows.root or ".." in windows.parts

@@ -235,16 +235,28 @@ def copies_from_hub(repository: str, suffix: str) -> list[Path]:
     return _downloaded(repository, lambda name: name.endswith(suffix), what=f"files that end with {suffix}")
 
 
+def files_from_hub(repository: str, wanted: Callable[[str], bool]) -> list[tuple[str, Path]]:
+    """Returns the files of a dataset whose paths are wanted: path there, file in the hub's cache.
+
+    Raises `NotOnHubError`.
+    """
+    return _downloaded_files(repository, wanted, what="files that are wanted")
+
+
 def _downloaded(repository: str, wanted: Callable[[str], bool], *, what: str) -> list[Path]:
     """Returns the cached files of a dataset whose names (without folders) are wanted; at least one."""
+    found = _downloaded_files(repository, lambda path: wanted(PurePosixPath(path).name), what=what)
+    return [file for _, file in found]
 
-    def every_file(hub: HubSession) -> list[Path]:
+
+def _downloaded_files(repository: str, wanted: Callable[[str], bool], *, what: str) -> list[tuple[str, Path]]:
+    def every_file(hub: HubSession) -> list[tuple[str, Path]]:
         _reach()
         files = hub.dataset_files(repository)
-        held = [file for file in files if wanted(PurePosixPath(file).name)]
+        held = [file for file in files if wanted(file)]
         if not held:
             raise NotOnHubError(f"the dataset {repository} has no {what}; it has {', '.join(files[:5])}")
-        return [hub.file(repository, name, repo_type="dataset") for name in sorted(held)]
+        return [(name, hub.file(repository, name, repo_type="dataset")) for name in sorted(held)]
 
     try:
         return within_bounds(every_file)

@@ -36,6 +36,7 @@ def _published(*sentences: int) -> dict[str, dict[str, Counts]]:
 
 MEVIS = DatasetDescriptor(
     name="mevis",
+    obtain="github.com/henghuiding/MeViS links to drives that need a browser; unpack its archives into one folder",
     help="MeViS: 1,852 videos, 26,080 expressions of motion about one object or several; with --protocol mevis.",
     example="--from MeViS",
     read=_reader(1),
@@ -46,6 +47,8 @@ MEVIS = DatasetDescriptor(
 )
 MEVIS_V2 = DatasetDescriptor(
     name="mevis-v2",
+    hub="FudanCVL/MeViSv2",
+    hub_files=(),
     help="MeViS v2: MeViS's videos with 30,932 expressions, some of them about nothing; with --protocol mevis.",
     example="--from MeViSv2",
     read=_reader(2),

@@ -23,6 +23,7 @@ PBENCH = DatasetDescriptor(
     example="--from tiiuae/PBench",
     read=_read,
     protocol="pbench",
+    hub="tiiuae/PBench",
     source_help="File or folder of parquet files named after their split, or OWNER/NAME on the hub.",
     linkable=False,
 )

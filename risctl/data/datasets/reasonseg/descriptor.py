@@ -23,6 +23,8 @@ REASONSEG = DatasetDescriptor(
     example="--from ReasonSeg",
     read=_read,
     protocol="reasonseg",
+    obtain="LISA's repository (github.com/dvlab-research/LISA) links to a drive that needs a browser; unpack its "
+    "archives into one folder",
     # A picture is one object, whatever its number of sentences.
     published={
         "": {

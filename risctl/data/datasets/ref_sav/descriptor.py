@@ -23,6 +23,8 @@ REF_SAV = DatasetDescriptor(
     example="--from ref_sav_eval",
     read=_read,
     protocol="ref_sav",
+    hub="Dense-World/Sa2VA-Training",
+    hub_files=("ref_sav_eval",),
     source_help="Folder of the published files: videos/VIDEO/FRAME.jpg, meta_expressions_valid.json, mask_dict.json.",
     counted=OBJECTS_AND_SENTENCES,
 )

@@ -32,6 +32,7 @@ REFCOCO_TABLE = DatasetDescriptor(
     example="--from jxu124/refcoco --images coco/train2014",
     read=_read_table,
     images=COCO_TRAIN2014,
+    hub="jxu124/refcoco",
     source_help=_SOURCE,
     can_drop=True,
     options=(
@@ -56,5 +57,6 @@ REFCOCO_M = DatasetDescriptor(
     read=_read_refcoco_m,
     published={"": {"val": counts(1_190, 2_080, 5_598), TOTAL: counts(1_190, 2_080, 5_598)}},
     source_help=_SOURCE,
+    hub="moondream/refcoco-m",
     linkable=False,
 )

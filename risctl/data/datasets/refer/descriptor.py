@@ -213,5 +213,7 @@ RRSIS_D = _descriptor(
         _OVERLAPS, default="background", help=_OVERLAPS.help + " Its published code reads them as LAVT's does."
     ),
     protocol="lavt",
+    obtain="its repository (github.com/Lsan2401/RMSIN) links to a drive that needs a browser; unpack its archives into "
+    "one folder",
     source_help="Folder of the published files: rrsisd/refs(unc).p, rrsisd/instances.json, images/rrsisd/JPEGImages.",
 )

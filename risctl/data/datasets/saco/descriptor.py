@@ -37,6 +37,9 @@ SACO = DatasetDescriptor(
     example="--from SACo-Gold/gt-annotations --images SACo-Gold/images",
     read=_read,
     protocol="cgf1",
+    obtain="accept its terms at huggingface.co/datasets/facebook/SACo-Gold (or SACo-Silver), log in with "
+    "`hf auth login`, and fetch the annotations with `hf download --repo-type dataset facebook/SACo-Gold`; its README "
+    "says where the pictures are",
     split_by=("gold", "silver"),
     published={
         "gold": {name: counts(pairs, None, pairs) for name, pairs in _PAIRS.items()}
