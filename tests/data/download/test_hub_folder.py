@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from helpers.command_line import Run, risctl
-from helpers.hub_server import hub_with
+from helpers.hub_dataset import hub_with
 from helpers.video_files import write_mevis
 
 from risctl.data.datasets.registry import DATASETS, find_dataset
