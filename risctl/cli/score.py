@@ -37,6 +37,7 @@ class KeyName(StrEnum):
     sent_id = "sent_id"
     ref_id = "ref_id"
     text = "text"
+    file_name = "file_name"
     image_id = "image_id"
 
 
@@ -61,8 +62,8 @@ def score(
         typer.Argument(
             metavar="PREDICTIONS",
             help="COCO results (.json), JSON Lines with `segmentation` (RLE or polygons), a folder or zip of "
-            "SENTID.png or REFID_INDEX.png, or a .npz of such arrays; for videos, of VIDEO/EXPRESSION/FRAME.png, "
-            "or Sa2VA's results.json.",
+            "SENTID.png or REFID_INDEX.png, a .npz of such arrays, or parquet; for videos, of "
+            "VIDEO/EXPRESSION/FRAME.png, or Sa2VA's results.json.",
             show_default=False,
         ),
     ] = None,
@@ -87,8 +88,8 @@ def score(
         KeyName | None,
         typer.Option(
             "--key",
-            help="What names the expressions: sent_id; ref_id (with sent_index); text (with image_id); image_id, where "
-            "each image has one. Default: the first of them that the predictions have.",
+            help="What names the expressions: sent_id; ref_id (with sent_index); text (with image_id); file_name (with "
+            "text); image_id, where each image has one. Default: the first of them that the predictions have.",
             show_default=False,
         ),
     ] = None,

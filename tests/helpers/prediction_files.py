@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,40 @@ def npz(folder: Path, expressions: Expressions, masks: Masks) -> Path:
     return folder / "f.npz"
 
 
+def named_files(folder: Path, expressions: Expressions, masks: Masks) -> Path:
+    """JSON Lines by the file of the image, in another folder, and the phrase."""
+    return _lines(
+        folder / "g.jsonl",
+        [
+            {"image": f"else/where/{one['file_name']}", "phrase": one["text"], "segmentation": rle.encode(mask)}
+            for one, mask in zip(expressions, masks, strict=True)
+        ],
+    )
+
+
+def parquet_parts(folder: Path, expressions: Expressions, masks: Masks) -> Path:
+    """A folder of parquet in parts, as `risctl label` writes it: by file and phrase, in small row groups."""
+    import pyarrow
+    from pyarrow import parquet
+
+    (folder / "h" / "parts").mkdir(parents=True)
+    records = [
+        {
+            "image": one["file_name"],
+            "phrase": one["text"],
+            "matched": bool(mask.any()),
+            "score": 0.9,
+            "segmentation": rle.encode(mask),
+        }
+        for one, mask in zip(expressions, masks, strict=True)
+    ]
+    half = len(records) // 2
+    for part, own in enumerate((records[:half], records[half:])):
+        table = pyarrow.Table.from_pylist(own)
+        parquet.write_table(table, folder / "h" / "parts" / f"part-{part}.parquet", row_group_size=3)
+    return folder / "h"
+
+
 FORMS: dict[str, Callable[[Path, Expressions, Masks], Path]] = {
     "lines": json_lines,
     "shuffled": shuffled_lines,
@@ -116,4 +151,6 @@ FORMS: dict[str, Callable[[Path, Expressions, Masks], Path]] = {
     "folder": png_folder,
     "zip": palette_zip,
     "npz": npz,
+    "files": named_files,
+    **({"parquet": parquet_parts} if find_spec("pyarrow") else {}),
 }

@@ -15,7 +15,13 @@ from risctl.json_text import parse_json
 from risctl.vision import rle
 
 _IDS = ("sent_id", "ref_id", "sent_index", "image_id")
-_OTHER_NAMES = {"sentence_id": "sent_id", "sentence": "text", "phrase": "text", "expression": "text"}
+_OTHER_NAMES = {
+    "sentence_id": "sent_id",
+    "sentence": "text",
+    "phrase": "text",
+    "expression": "text",
+    "image": "file_name",
+}
 _BLOCK = 2**22
 _LONGEST = 2**26
 """Bytes of an entry at most: more than a run-length encoding of an image of a hundred megapixels takes."""
@@ -58,16 +64,7 @@ class JsonSource:
             segmentation = parse_json(self._file.read(position[1]))["segmentation"]
         except (ValueError, KeyError, TypeError) as error:
             raise UnreadableMaskError("the file has changed since it was opened") from error
-        if segmentation is None:
-            return None
-        try:
-            size = segmentation.get("size") if isinstance(segmentation, dict) else None
-            if size is not None and _is_size(size):
-                check_size((size[0], size[1]), height=height, width=width)
-                height, width = size
-            return rle.from_segmentation(segmentation, height=height, width=width)
-        except DataError as error:
-            raise UnreadableMaskError(str(error)) from error
+        return mask_of(segmentation, height=height, width=width)
 
     def where(self, position: Position) -> str:
         """Returns which entry is meant, in words."""
@@ -88,10 +85,7 @@ class JsonSource:
             raise ValueError(f"expected an object, got {text[:40].decode(errors='replace')!r}")
         if "segmentation" not in record:
             raise ValueError("it has no segmentation; null stands for 'nothing predicted'")
-        none = record.get("no_target")
-        if none is not None and not isinstance(none, bool):
-            raise ValueError(f"no_target is true or false, got {none!r:.40}")
-        return Entry(position=position, fields=_fields(record), score=_score(record.get("score")), says_none=none)
+        return checked_entry(position, record)
 
     def _texts(self) -> Iterator[tuple[Position, bytes]]:
         self._file.seek(0)
@@ -152,6 +146,32 @@ class JsonSource:
             raise DataError(f"{self.path}: something follows the list; a file of results holds one list")
 
 
+def checked_entry(position: Any, record: dict[str, Any]) -> Entry:
+    """Returns the entry of a prediction as an object. Raises `ValueError` if a value is none that it can have.
+
+    `no_target`, or its contrary `matched` (as `risctl label` writes it), says whether there is a target.
+    """
+    matched = record.get("matched")
+    none = record.get("no_target", None if matched is None else not matched)
+    if none is not None and not isinstance(none, bool):
+        raise ValueError(f"no_target is true or false, got {none!r:.40}")
+    return Entry(position=position, fields=_fields(record), score=_score(record.get("score")), says_none=none)
+
+
+def mask_of(segmentation: Any, *, height: int, width: int) -> FoundMask:
+    """Returns the mask that a segmentation describes; see `PredictionSource.mask`."""
+    if segmentation is None:
+        return None
+    try:
+        size = segmentation.get("size") if isinstance(segmentation, dict) else None
+        if size is not None and _is_size(size):
+            check_size((size[0], size[1]), height=height, width=width)
+            height, width = size
+        return rle.from_segmentation(segmentation, height=height, width=width)
+    except DataError as error:
+        raise UnreadableMaskError(str(error)) from error
+
+
 def starts_with_list(file: BinaryIO) -> bool:
     """Returns whether the first sign of a file is that of a JSON list."""
     file.seek(0)
@@ -179,6 +199,8 @@ def _fields(record: dict[str, Any]) -> dict[str, int | str]:
             if not isinstance(value, str):
                 raise ValueError(f"{name} is a text, got {value!r:.40}")
             fields["text"] = value
+        elif known == "file_name" and isinstance(value, str):
+            fields["file_name"] = value
     return fields
 
 

@@ -47,8 +47,8 @@ def score(
         split: A split of the store, or `all`.
         protocol: Names of protocols between commas; of instances (`cgf1`, `pbench`) or videos (`videos`, `mevis`,
             `long_rvos`, `ref_sav`) one alone. None takes the one that papers use on the dataset, or `original`.
-        key: What names the expressions: `sent_id`, `ref_id` (with `sent_index`), `text` (with `image_id`) or
-            `image_id`; None takes the first of them that the predictions have.
+        key: What names the expressions: `sent_id`, `ref_id` (with `sent_index`), `text` (with `image_id`), `file_name`
+            (with `text`) or `image_id`; None takes the first of them that the predictions have.
         missing: `refuse`, `empty` or `skip`: what becomes of sentences without a prediction. None refuses them, or
             takes them as empty masks with `lenient`; of instances they are pairs for which nothing was predicted.
         resize: `nearest` brings masks of another size to that of their image, if its shape is the same to a pixel.

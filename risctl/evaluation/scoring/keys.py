@@ -20,6 +20,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "sent_id": ("sent_id",),
     "ref_id": ("ref_id", "sent_index"),
     "text": ("image_id", "text"),
+    "file_name": ("file_name", "text"),
     "image_id": ("image_id",),
 }
 """The keys in the order in which they are tried, with the fields that each needs."""
@@ -44,7 +45,9 @@ class Key:
         missing = [name for name in KEYS[self.name] if name not in fields]
         if missing:
             raise ValueError(f"it has no {' and no '.join(missing)}, which the key {self.name} needs")
-        return tuple(normalised(str(fields[name])) if name == "text" else fields[name] for name in KEYS[self.name])
+        return tuple(
+            _COMPARED[name](str(fields[name])) if name in _COMPARED else fields[name] for name in KEYS[self.name]
+        )
 
     def describe(self) -> str:
         """Returns the key in words."""
@@ -54,6 +57,15 @@ class Key:
 def normalised(text: str) -> str:
     """Returns a text in lowercase with single spaces: how texts are compared."""
     return " ".join(text.lower().split())
+
+
+def base_name(path: str) -> str:
+    """Returns the name of a file without its folders: those of the publisher are not those of other tools."""
+    return path.replace("\\", "/").rpartition("/")[2]
+
+
+_COMPARED = {"text": normalised, "file_name": base_name}
+_BY_TEXT = ("text", "file_name")
 
 
 def pick_key(store: Store, split: str, fields: Fields, *, name: str | None) -> Key:
@@ -80,7 +92,7 @@ def pick_key(store: Store, split: str, fields: Fields, *, name: str | None) -> K
     if not fitting:
         raise UsageError(
             "the first prediction does not say which expression it is of: expected sent_id; or ref_id and sent_index; "
-            f"or image_id and text; got {', '.join(fields) or 'none of them'}"
+            f"or image_id (or file_name) and text; got {', '.join(fields) or 'none of them'}"
         )
     if name is not None:
         return _key(store, split, name)
@@ -88,7 +100,7 @@ def pick_key(store: Store, split: str, fields: Fields, *, name: str | None) -> K
     for one in fitting:
         keys.append(_key(store, split, one))
         # Equal texts of one image are an error only where a prediction uses one.
-        if not keys[-1].ambiguous or one == "text":
+        if not keys[-1].ambiguous or one in _BY_TEXT:
             return keys[-1]
     raise UsageError(
         f"{' and '.join(key.describe() for key in keys)} of the predictions do not name the sentences of the split: "
@@ -108,7 +120,8 @@ def _key(store: Store, split: str, name: str) -> Key:
         value: those
         for value, those in found.items()
         # Two equal texts of one target are one question. Two sentences of one id are not.
-        if len(those) > 1 and (name != "text" or len({store.ref(int(refs[row])).annotations for row in those}) > 1)
+        if len(those) > 1
+        and (name not in _BY_TEXT or len({store.ref(int(refs[row])).annotations for row in those}) > 1)
     }
     return Key(name=name, rows=found, ambiguous=ambiguous)
 
@@ -140,6 +153,16 @@ def _image_ids(store: Store, rows: np.ndarray) -> list[list[Value]]:
     return [[(number,)] for number in store.numbers("images/id")[images].tolist()]
 
 
+def _file_names(store: Store, rows: np.ndarray) -> list[list[Value]]:
+    names = store.file_names()
+    found: list[list[Value]] = []
+    for row in rows.tolist():
+        sentence = store.sentence(row)
+        name = base_name(names[sentence.image])
+        found.append([(name, normalised(text)) for text in (sentence.sent, sentence.raw)])
+    return found
+
+
 def _texts(store: Store, rows: np.ndarray) -> list[list[Value]]:
     found: list[list[Value]] = []
     for row, ((image,),) in zip(rows.tolist(), _image_ids(store, rows), strict=True):
@@ -152,5 +175,6 @@ _VALUES: dict[str, Callable[[Store, np.ndarray], list[list[Value]]]] = {
     "sent_id": _sent_ids,
     "ref_id": _ref_ids,
     "text": _texts,
+    "file_name": _file_names,
     "image_id": _image_ids,
 }

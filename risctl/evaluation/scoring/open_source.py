@@ -8,12 +8,13 @@ from pathlib import Path
 from risctl.errors import DataError, UsageError
 from risctl.evaluation.scoring.json_source import JsonSource
 from risctl.evaluation.scoring.npz_source import NpzSource
+from risctl.evaluation.scoring.parquet_source import ParquetSource, parquet_files
 from risctl.evaluation.scoring.png_source import PngSource
 from risctl.evaluation.scoring.source import PredictionSource
 
 ACCEPTED = (
-    "COCO results (.json), JSON Lines, a folder or zip of PNG files, or a .npz; `risctl score --template STORE` writes "
-    "JSON Lines to fill in"
+    "COCO results (.json), JSON Lines, a folder or zip of PNG files, a .npz, or parquet; `risctl score --template "
+    "STORE` writes JSON Lines to fill in"
 )
 _REFUSED = {
     b"\xff\xd8\xff": ("a JPEG", "it changes the values of pixels; write PNG"),
@@ -36,7 +37,7 @@ def open_predictions(path: Path) -> PredictionSource:
         DataError: It is none of the accepted kinds, or cannot be read.
     """
     if path.is_dir():
-        return PngSource(path)
+        return ParquetSource(path) if parquet_files(path) else PngSource(path)
     if not path.is_file():
         raise UsageError(f"{path} is no file or folder of predictions; accepted: {ACCEPTED}")
     try:
@@ -47,6 +48,8 @@ def open_predictions(path: Path) -> PredictionSource:
     for sign, (what, why) in _REFUSED.items():
         if start.startswith(sign):
             raise DataError(f"{path} is {what}, which is not read: {why}. Accepted: {ACCEPTED}")
+    if start.startswith(b"PAR1"):
+        return ParquetSource(path)
     if start.startswith(b"PK"):
         return _opened_zip(path)
     if start.lstrip()[:1] in (b"[", b"{"):

@@ -400,3 +400,29 @@ def test_a_set_is_scored_by_the_protocol_of_its_papers(tmp_path: Path, name: str
     )
     assert [*risctl.score(masks, path).results] == [expected]
     assert [*risctl.score(masks, path, protocol="cris").results] == ["cris"]
+
+
+def test_rows_of_parquet_that_are_broken_are_named(store: Path, expressions: Expressions, tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    rows = [
+        {
+            "sent_id": one["sent_id"],
+            "segmentation": json.dumps(rle.encode(np.zeros((one["height"], one["width"]), bool))),
+        }
+        for one in expressions
+    ]
+    rows[4]["segmentation"] = "{"
+    path = tmp_path / "masks.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    with pytest.raises(DataError, match="row 5: its segmentation is not JSON"):
+        risctl.score(path, store, split="all")
+    report = risctl.score(path, store, split="all", lenient=True)
+    assert any(note.startswith("broken: 1 (row 5)") for note in report.notes)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match="cannot be read as parquet"):
+        risctl.score(path, store, split="all")
+    parquet.write_table(pyarrow.Table.from_pylist([{"sent_id": 1}]), path)
+    with pytest.raises(DataError, match="no column segmentation"):
+        risctl.score(path, store, split="all")
