@@ -13,6 +13,9 @@ from torch import distributed
 
 T = TypeVar("T")
 
+TOLD_BY_ANOTHER = "told_by_another"
+"""The attribute of an error that another process has raised and tells a person of."""
+
 
 def rank_and_world_size() -> tuple[int, int]:
     """Returns the rank of this process and the number of processes."""
@@ -68,4 +71,7 @@ def raise_together(error: Exception | None) -> None:
         told = RuntimeError(f"{type(error).__name__} in process {rank}: {error}")
     first = next(iter(gather((rank, told) if told is not None else None)), None)
     if first is not None:
-        raise error if error is not None and first[0] == rank else first[1]
+        if error is not None and first[0] == rank:
+            raise error
+        setattr(first[1], TOLD_BY_ANOTHER, True)
+        raise first[1]

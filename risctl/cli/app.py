@@ -272,7 +272,8 @@ def _exit_code() -> int:
     try:
         app(prog_name="risctl")
     except RisctlError as error:
-        return _fail(str(error), error.exit_code)
+        # Of the processes of a training one tells what ended all.
+        return error.exit_code if getattr(error, "told_by_another", False) else _fail(str(error), error.exit_code)
     except KeyboardInterrupt as error:
         code: int = getattr(error, "exit_code", 130)
         return _fail(_SIGNALLED[code], code)

@@ -33,6 +33,7 @@ EXTRAS = {
     "video": "reads and writes video files",
     "tables": "reads the RefCOCO annotations from the Hugging Face hub when no mirror responds",
     "tensorboard": "writes training logs for TensorBoard",
+    "wandb": "sends training figures to Weights & Biases",
     "edgetam": "EdgeTAM as a source of proposals",
     "onnx": "predicts with exported models, without torch",
     "export": "writes models as ONNX graphs",

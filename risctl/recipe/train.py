@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from risctl.metrics.protocols import PROTOCOLS
 from risctl.section import FileName, Section
@@ -28,6 +29,16 @@ class InitWeightsSection(Section):
     exclude: Annotated[tuple[Prefix, ...], Field(strict=False)] = Field(
         default=(),
         description="Do not load parameters whose names start with one of these, such as [classes].",
+    )
+
+
+class EarlyStopSection(Section):
+    """When a run ends before its last epoch: a figure of its evaluations no longer rises."""
+
+    figure: str | None = Field(default=None, min_length=1, description="The figure; null: that of `train.best`.")
+    patience: int = Field(ge=1, le=100_000, description="How many evaluations in a row may bring no rise.")
+    min_delta: float = Field(
+        default=0.0, ge=0.0, le=100.0, description="What counts as a rise: more than this many points, in percent."
     )
 
 
@@ -62,6 +73,12 @@ class TrainSection(Section):
         default=None, ge=1, description="Steps between saves of `last`; null: once an epoch."
     )
     best: str = Field(default="mIoU", min_length=1, description="The metric that selects `best`; higher is better.")
+    early_stop: EarlyStopSection | None = Field(default=None, description="When the run ends early; null: it does not.")
+    trackers: Annotated[tuple[Literal["tensorboard", "wandb"], ...], Field(strict=False)] | None = Field(
+        default=None,
+        description="Where the figures go beside metrics.jsonl: tensorboard, wandb (Weights & Biases); [] for nowhere; "
+        "null: TensorBoard, where it is installed.",
+    )
     log_every: int = Field(default=20, ge=1, description="Steps between lines of metrics.jsonl.")
     skip_corrupt: int = Field(
         default=0,
@@ -81,6 +98,15 @@ class TrainSection(Section):
         description="Decay of an exponential moving average (EMA) of the weights, which is then evaluated and saved; "
         "null: none.",
     )
+
+    @field_validator("early_stop")
+    @classmethod
+    def _stops_by_evaluations(cls, value: EarlyStopSection | None, info: ValidationInfo) -> EarlyStopSection | None:
+        if value is not None and info.data.get("eval_every", 1) is None:
+            raise PydanticCustomError(
+                "clash", "null, as `train.eval_every` is: there are no figures to stop by", {"path": "train.early_stop"}
+            )
+        return value
 
 
 class EvalSection(Section):

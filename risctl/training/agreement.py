@@ -1,11 +1,19 @@
-"""Lets the processes of a run leave it together: at the same step, whichever of them was told to stop or has failed."""
+"""Lets the processes of a run agree: on what they train, and on leaving it at the same step.
+
+They leave together whichever of them was told to stop or has failed.
+"""
 
 from __future__ import annotations
 
 import torch
 from accelerate import Accelerator
 
+from risctl import __version__
+from risctl.distributed import gather
+from risctl.errors import UsageError
 from risctl.interrupts import Interrupts
+from risctl.recipe.schema import Recipe
+from risctl.training.resumption import differences
 
 
 def agreed(interrupts: Interrupts, accelerator: Accelerator, *, failed: bool = False) -> tuple[bool, bool]:
@@ -26,3 +34,20 @@ def agreed(interrupts: Interrupts, accelerator: Accelerator, *, failed: bool = F
     if stopping:
         interrupts.requested, interrupts.terminated = True, terminated
     return stopping, failed
+
+
+def check_agreement(recipe: Recipe) -> None:
+    """Checks that all processes train the same recipe with the same version of risctl. All processes must call it.
+
+    Raises:
+        UsageError: They do not, as where the machines have different copies of a file.
+    """
+    values = {**recipe.model_dump(mode="json"), "risctl": __version__}
+    told = gather(values)
+    for rank, others in enumerate(told):
+        if others != told[0]:
+            differing = sorted(differences(told[0], others))
+            raise UsageError(
+                f"the processes disagree: process {rank} has another {', '.join(differing[:8])} than process 0; give "
+                "all machines the same recipe, changes and version of risctl"
+            )

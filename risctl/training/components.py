@@ -13,6 +13,7 @@ from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 from risctl.training.ema import EMA
+from risctl.training.global_batch import GlobalBatch
 from risctl.training.logger import Logger
 from risctl.training.run_folder import RunFolder
 from risctl.training.train_step import TrainStep
@@ -33,6 +34,7 @@ class TrainerComponents:
         train_step: Updates the system.
         ema: Averages its weights, if at all.
         sampler: Orders the samples.
+        batching: How the samples of a step are divided among the processes.
         dataset: The training samples.
         validation: Evaluates the system, if there is something to evaluate it on.
         accelerator: The accelerator.
@@ -48,6 +50,7 @@ class TrainerComponents:
     train_step: TrainStep
     ema: EMA | None
     sampler: EpochSampler
+    batching: GlobalBatch
     dataset: Any
     validation: Validation | None
     accelerator: Accelerator

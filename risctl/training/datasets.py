@@ -38,6 +38,7 @@ from risctl.systems.protocols import (
     takes_clips,
 )
 from risctl.training.box_grounding_dataset import box_grounding_dataset
+from risctl.training.global_batch import GlobalBatch, global_batch
 
 TrainingDataset = ReferringImageDataset | JointDataset | BoxGroundingDataset
 
@@ -72,28 +73,32 @@ def training_dataset(recipe: Recipe, store: Store, system: System, *, also: Sequ
     return JointDataset(parts, held_back=left_out)
 
 
-def epoch_sampler(recipe: Recipe, dataset: TrainingDataset, *, rank: int = 0, world: int = 1) -> EpochSampler:
+def epoch_sampler(
+    recipe: Recipe, dataset: TrainingDataset, *, rank: int = 0, batching: GlobalBatch | None = None
+) -> EpochSampler:
     """Returns the order in which a recipe's training goes through its dataset.
 
     Args:
         recipe: The recipe.
         dataset: Its training dataset.
         rank: This process, from 0.
-        world: Number of processes.
+        batching: How the samples of a step are divided; None: this process has them all.
 
     Raises:
         UsageError: The samples fill no step, or have no orientation to group them by.
     """
     data = recipe.data
+    batching = batching or global_batch(recipe, processes=1)
     if data.same_orientation and isinstance(dataset, BoxGroundingDataset):
         raise UsageError("data.same_orientation=true, but these samples are boxes without images; take it out")
     return EpochSampler(
         len(dataset),
-        data.batch_size,
+        batching.batch_size,
         seed=recipe.train.seed,
         rank=rank,
-        world=world,
-        accumulate=recipe.optim.accumulate,
+        world=batching.processes,
+        accumulate=batching.accumulate,
+        ordered_as=(data.batch_size, batching.began_with),
         last_batch=data.last_batch,
         lengths=getattr(dataset, "lengths", None),
         kinds=None if isinstance(dataset, BoxGroundingDataset) or not data.same_orientation else dataset.orientations(),

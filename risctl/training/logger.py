@@ -1,16 +1,17 @@
-"""Logs a run to metrics.jsonl, log.txt, TensorBoard and a progress callback."""
+"""Logs a run to metrics.jsonl, log.txt, its trackers and a progress callback."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from risctl.errors import MachineError
 from risctl.files import replacing
+from risctl.recipe.schema import Recipe
 from risctl.training.callback import ProgressCallback
 from risctl.training.run_folder import RunFolder
+from risctl.training.trackers import Trackers
 
 
 class Logger:
@@ -20,10 +21,15 @@ class Logger:
         self.run = run
         self.callback = callback
         self.active = active
-        self._board: Any = None
+        self._trackers: Trackers | None = None
 
-    def rewind(self, step: int, *, evaluated: int) -> str | None:
-        """Removes entries after `step`, and evaluations after `evaluated`, which a resumed run writes again.
+    def rewind(self, recipe: Recipe, step: int, *, evaluated: int) -> str | None:
+        """Opens the recipe's trackers, and removes what a resumed run writes again.
+
+        Args:
+            recipe: The recipe.
+            step: The step after which entries are removed.
+            evaluated: The step after which evaluations are removed.
 
         Returns:
             What to log about entries that are lost, if any are.
@@ -48,11 +54,7 @@ class Logger:
                 file.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         elif step:
             note = f"metrics.jsonl is missing: it begins anew after step {step}"
-        # TensorBoard is a convenience: a broken installation of it must not stop a run.
-        with contextlib.suppress(Exception):
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(self.run.path / "tensorboard"), purge_step=step + 1)
+        self._trackers = Trackers(recipe, self.run.path, step=step)
         return note
 
     def line(self, text: str, *, routine: bool = False) -> None:
@@ -63,26 +65,21 @@ class Logger:
             self.callback.line(text, routine=routine)
 
     def record(self, kind: str, step: int, values: Mapping[str, Any], *, scalars: Mapping[str, float]) -> None:
-        """Appends an entry to metrics.jsonl, and `scalars` to TensorBoard.
+        """Appends an entry to metrics.jsonl, and sends `scalars` to the trackers.
 
         Args:
             kind: `train` or `eval`.
             step: The step that the values belong to.
             values: The entry.
-            scalars: What TensorBoard plots.
+            scalars: What the trackers plot.
         """
         if not self.active:
             return
         with self.run.appending(self.run.metrics_file) as file:
             file.write(json.dumps({"kind": kind, "step": step, **values}, allow_nan=False) + "\n")
-        if self._board is not None:
-            try:
-                for name, value in scalars.items():
-                    self._board.add_scalar(f"{kind}/{name}", value, step)
-                self._board.flush()
-            except Exception as error:  # whatever it is, metrics.jsonl has the values
-                self._board = None
-                self.line(f"TensorBoard's files are written no further: {error}")
+        if self._trackers is not None:
+            for line in self._trackers.log({f"{kind}/{name}": value for name, value in scalars.items()}, step=step):
+                self.line(line)
 
     def step(self, step: int, total: int, *, loss: float, seconds_left: float | None) -> None:
         """Tells the callback that `step` of `total` steps are done."""
@@ -95,10 +92,9 @@ class Logger:
             self.callback.evaluating(done, total)
 
     def close(self) -> None:
-        """Closes TensorBoard's file."""
-        if self._board is not None:
-            with contextlib.suppress(Exception):
-                self._board.close()
+        """Ends the trackers."""
+        if self._trackers is not None:
+            self._trackers.close()
 
     def _lines(self) -> list[str]:
         return self.run.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines()

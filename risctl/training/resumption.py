@@ -106,19 +106,18 @@ class Resumption:
                     f"{store.fingerprint[:12]}; name the store with {key}=FILE, or start a new run"
                 )
 
-    def check_position(self, *, steps_per_epoch: int, processes: int) -> None:
-        """Checks that the run can go on exactly.
+    def check_position(self, *, steps_per_epoch: int) -> None:
+        """Checks that the run can go on where it stood.
 
         Raises:
-            UsageError: The run had another number of steps per epoch or of processes.
+            UsageError: The run had another number of steps per epoch.
         """
-        position = self.header["position"]
-        for name, value in {"steps_per_epoch": steps_per_epoch, "processes": processes}.items():
-            if position.get(name) != value:
-                raise UsageError(
-                    f"the run had {position.get(name)} {name.replace('_', ' ')}, now there are {value}; start it as "
-                    "before to go on exactly"
-                )
+        before = self.header["position"].get("steps_per_epoch")
+        if before != steps_per_epoch:
+            raise UsageError(
+                f"the run had {before} steps per epoch, now there are {steps_per_epoch}; start it as before to go on "
+                "exactly"
+            )
 
     def build(self, recipe: Recipe, *, build: Builder | None = None) -> InitialSystem:
         """Builds the run's system with the weights of the checkpoint."""

@@ -22,11 +22,14 @@ from risctl.distributed import failing_together
 from risctl.errors import MachineError, UsageError
 from risctl.recipe.schema import Recipe
 from risctl.threads import keep_threads
+from risctl.training.agreement import check_agreement
 from risctl.training.callback import NullCallback, ProgressCallback
 from risctl.training.components import TrainerComponents
 from risctl.training.datasets import epoch_sampler, training_dataset
+from risctl.training.early_stop import is_over
 from risctl.training.ema import EMA
 from risctl.training.features.attach_features import attach_features
+from risctl.training.global_batch import global_batch
 from risctl.training.initial_system import initial_system
 from risctl.training.logger import Logger, duration
 from risctl.training.optimizer import build_optimizer
@@ -34,6 +37,7 @@ from risctl.training.resumption import Resumption, differences
 from risctl.training.run_folder import RunFolder
 from risctl.training.skipped_images import describe_skipped
 from risctl.training.state import BestEvaluation, TrainingState
+from risctl.training.trackers import check_trackers
 from risctl.training.train_step import TrainStep
 from risctl.training.trainer import Trainer
 from risctl.training.validation import validation_of
@@ -54,6 +58,11 @@ _CHANGEABLE = frozenset(
         "train.eval_limit",
         "train.save_every",
         "train.log_every",
+        "train.trackers",
+        "train.early_stop",
+        "train.early_stop.figure",
+        "train.early_stop.patience",
+        "train.early_stop.min_delta",
         "train.skip_corrupt",
         "eval.text_batch",
     }
@@ -90,6 +99,7 @@ class TrainingResult:
         figures: The metrics of the last evaluation.
         best: The evaluation that the checkpoint `best` is from, if any.
         skipped: The images that could not be read: `image`, `problem`, and the `step` that first lacked them.
+        stopped_early: Whether `train.early_stop` ended it.
         is_first: Whether this is the first of the run's processes, the one that reports.
     """
 
@@ -100,6 +110,7 @@ class TrainingResult:
     figures: dict[str, float]
     best: BestEvaluation | None
     skipped: tuple[dict[str, Any], ...] = ()
+    stopped_early: bool = False
     is_first: bool = True
 
     def to_json(self) -> dict[str, Any]:
@@ -112,6 +123,7 @@ class TrainingResult:
             "figures": self.figures,
             "best": None if self.best is None else asdict(self.best),
             "skipped": list(self.skipped),
+            "stopped_early": self.stopped_early,
         }
 
 
@@ -180,16 +192,21 @@ def _run(
 ) -> TrainingResult:
     accelerator = start_processes(device_of_run(device, run), recipe.train.precision)
     is_first = accelerator.is_main_process
+    check_agreement(recipe)
+    with failing_together():
+        check_trackers(recipe.train.trackers)
     with ExitStack() as opened:
         resumption = None
         if run is not None:
             # Before the save is read: the run that writes it now must end first.
             with failing_together():
                 opened.enter_context(run.locked(active=is_first))
-            resumption = Resumption.read(run)
-            if resumption is not None:
-                resumption.check_recipe(recipe, changeable=_CHANGEABLE)
-        stores = tuple(opened.enter_context(Store(Path(path))) for path in recipe.data.stores)
+            with failing_together():
+                resumption = Resumption.read(run)
+                if resumption is not None:
+                    resumption.check_recipe(recipe, changeable=_CHANGEABLE)
+        with failing_together():
+            stores = tuple(opened.enter_context(Store(Path(path))) for path in recipe.data.stores)
         opened.enter_context(determinism(recipe.train.deterministic))
         trainer, notes = _assemble(
             recipe, stores, accelerator, resumption, run=run, out=out, callback=callback, build=build
@@ -208,7 +225,7 @@ def _run(
         with failing_together():
             if is_first:
                 run.note_start(recipe, command)
-            lost = logger.rewind(state.step, evaluated=state.evaluated)
+            lost = logger.rewind(recipe, state.step, evaluated=state.evaluated)
             notes += [] if lost is None else [lost]
             for line in _opening(trainer, notes, resumed=resumption is not None):
                 logger.line(line)
@@ -225,6 +242,7 @@ def _run(
             figures=state.figures,
             best=state.best,
             skipped=tuple(state.skipped),
+            stopped_early=state.step < trainer.total and is_over(state, recipe.train.early_stop),
             is_first=is_first,
         )
         with failing_together():
@@ -247,20 +265,23 @@ def _assemble(
     build: Builder | None,
 ) -> tuple[Trainer, list[str]]:
     """Returns a trainer of a new or resumed run, and notes for its log. A new run folder is made last."""
-    if resumption is not None:
-        resumption.check_stores(stores)
-    validation, unevaluated = validation_of(recipe, stores[0], device=accelerator.device)
-    if resumption is None:
-        initial = initial_system(recipe, stores, build=build)
-    else:
-        initial = resumption.build(recipe, build=build)
-    system = initial.system
-    # After the weights: what is trained on may depend on what the system detects.
-    dataset = training_dataset(recipe, stores[0], system, also=stores[1:])
-    sampler = epoch_sampler(recipe, dataset, rank=accelerator.process_index, world=accelerator.num_processes)
-    if resumption is not None:
-        steps_per_epoch = len(sampler) // recipe.optim.accumulate
-        resumption.check_position(steps_per_epoch=steps_per_epoch, processes=accelerator.num_processes)
+    # What one process lacks, such as a file of its machine, ends all.
+    with failing_together():
+        if resumption is not None:
+            resumption.check_stores(stores)
+        validation, unevaluated = validation_of(recipe, stores[0], device=accelerator.device)
+        if resumption is None:
+            initial = initial_system(recipe, stores, build=build)
+        else:
+            initial = resumption.build(recipe, build=build)
+        system = initial.system
+        # After the weights: what is trained on may depend on what the system detects.
+        dataset = training_dataset(recipe, stores[0], system, also=stores[1:])
+        position = None if resumption is None else resumption.header["position"]
+        batching = global_batch(recipe, processes=accelerator.num_processes, position=position)
+        sampler = epoch_sampler(recipe, dataset, rank=accelerator.process_index, batching=batching)
+        if resumption is not None:
+            resumption.check_position(steps_per_epoch=len(sampler) // batching.accumulate)
     if recipe.train.sync_norms and accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         torch.nn.SyncBatchNorm.convert_sync_batchnorm(system)
     model, optimizer = accelerator.prepare(system.train(), build_optimizer(system, recipe.optim))
@@ -282,21 +303,28 @@ def _assemble(
             model=model,
             optimizer=optimizer,
             accelerator=accelerator,
-            accumulate=recipe.optim.accumulate,
+            accumulate=batching.accumulate,
             clip_norm=recipe.optim.clip_norm,
         ),
         ema=ema,
         sampler=sampler,
+        batching=batching,
         dataset=dataset,
         validation=validation,
         accelerator=accelerator,
         logger=Logger(run, callback or NullCallback(), active=accelerator.is_main_process),
     )
-    notes = (initial.vocabulary.note, initial.note, features, unevaluated)
+    notes = (initial.vocabulary.note, initial.note, features, unevaluated, batching.note(recipe))
     trainer = Trainer(components, state, has_saved=resumption is not None)
     if resumption is not None and resumption.is_last_damaged:
         trainer.keep_previous()
     return trainer, [note for note in notes if note is not None]
+
+
+def start_first(device: str) -> None:
+    """Lets several processes find each other before anything is read, so that what one of them lacks ends all."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        start_processes(pick_device(device), "fp32")
 
 
 def start_processes(device: torch.device, precision: str) -> Accelerator:

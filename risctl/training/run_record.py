@@ -17,6 +17,10 @@ from risctl.json_text import parse_json, parse_object
 _MAX_RESULT = 1 << 24
 _MAX_METRICS = 1 << 30
 
+WATCHED = ("grad_norm", "samples_per_second", "data_share", "memory_mib")
+"""What is recorded of the training beside its loss and rate: the mean norm of the gradient before clipping, samples per
+second, the share of the time in which batches were waited for, and the most memory of the first process in MiB."""
+
 Curve = tuple[tuple[int, float], ...]
 """Values over the steps: (step, value), steps in order."""
 
@@ -27,8 +31,8 @@ class RunRecord:
 
     Attributes:
         path: The run folder.
-        curves: By name: `loss`, each term of it as `loss: TERM` where there are several, `rate`, `samples_per_second`,
-            and the figures of the evaluations, in percent.
+        curves: By name: `loss`, each term of it as `loss: TERM` where there are several, `rate`, those of
+            `WATCHED`, and the figures of the evaluations, in percent.
         evaluated: The names of those curves that are figures of evaluations.
         result: What the run came to, as `risctl train --json` prints it; None as long as it has not ended.
         unreadable: How many lines of metrics.jsonl could not be read.
@@ -136,7 +140,7 @@ def _values(entry: Mapping[str, Any]) -> dict[str, float]:
         found = entry.get("figures")
     else:
         terms = entry.get("terms")
-        found = {name: entry.get(name) for name in ("loss", "rate", "samples_per_second")}
+        found = {name: entry.get(name) for name in ("loss", "rate", *WATCHED)}
         if isinstance(terms, dict) and len(terms) > 1:
             found |= {f"loss: {name}": value for name, value in terms.items()}
     if not isinstance(found, dict):

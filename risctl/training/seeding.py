@@ -15,9 +15,16 @@ def seed_run(seed: int) -> None:
     _seed_all(np.random.SeedSequence((_START, seed)))
 
 
-def seed_step(seed: int, step: int, *, rank: int) -> None:
-    """Seeds all global generators for one training step; each process (`rank`) draws its own numbers."""
-    _seed_all(np.random.SeedSequence((_STEP, seed, step, rank)))
+def seed_batch(seed: int, step: int, *, place: int) -> None:
+    """Seeds all global generators for one batch of a step.
+
+    Args:
+        seed: The run's seed.
+        step: Updates done before.
+        place: The place of the batch among those of the step in all processes, so that dropout does not depend on how
+            many there are.
+    """
+    _seed_all(np.random.SeedSequence((_STEP, seed, step, place)))
 
 
 def _seed_all(source: np.random.SeedSequence) -> None:

@@ -34,6 +34,9 @@ class TrainingState:
         figures: The metrics of the last evaluation.
         window: Sums of the loss terms since the last line of the log.
         window_steps: The number of steps in `window`.
+        window_norm: The sum of the norms of their gradients, before clipping.
+        highest: The highest value of the figure that the run may stop by (`train.early_stop`).
+        waited: How many evaluations there were since it rose.
         scaler: The state of the gradient scaler, with fp16.
         skipped: The images that could not be read: `image`, `problem`, and the `step` that first lacked them.
     """
@@ -45,6 +48,9 @@ class TrainingState:
     figures: dict[str, float] = field(default_factory=dict)
     window: dict[str, float] = field(default_factory=dict)
     window_steps: int = 0
+    window_norm: float = 0.0
+    highest: float | None = None
+    waited: int = 0
     scaler: dict[str, Any] | None = None
     skipped: list[dict[str, Any]] = field(default_factory=list)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from accelerate import Accelerator
@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from risctl.data.batch import Batch
 from risctl.distributed import raise_together
 from risctl.systems.base import System
+from risctl.training.shared_norms import SharedNorms
 from risctl.training.state import TrainingError
 
 
@@ -28,6 +29,10 @@ class TrainStep:
         accelerator: The accelerator.
         accumulate: Batches per update.
         clip_norm: The largest norm of the gradient; None: no clipping.
+
+    Attributes:
+        norm: The norm of the last update's gradient over all parameters, before clipping; not finite where fp16
+            overflowed.
     """
 
     def __init__(
@@ -46,14 +51,19 @@ class TrainStep:
         self.accelerator = accelerator
         self.accumulate = accumulate
         self.clip_norm = clip_norm
+        self.norm = 0.0
+        self._norms = SharedNorms(system, accelerator) if accelerator.num_processes > 1 else None
         self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
-    def step(self, batches: Iterator[Batch], *, number: int) -> dict[str, float]:
+    def step(
+        self, batches: Iterator[Batch], *, number: int, begin: Callable[[int], None] = lambda place: None
+    ) -> dict[str, float]:
         """Updates the weights by the next `accumulate` batches; gradients are the mean over batches and processes.
 
         Args:
             batches: Yields batches on the CPU.
             number: The number of the update, for messages.
+            begin: Called before each batch with its place among those of the update in all processes.
 
         Returns:
             The mean of each loss term.
@@ -65,6 +75,9 @@ class TrainStep:
         for turn in range(self.accumulate):
             batch = next(batches).to(self.accelerator.device)
             last = turn == self.accumulate - 1
+            begin(turn * self.accelerator.num_processes + self.accelerator.process_index)
+            if self._norms is not None:
+                self._norms.note()
             # Gradients travel between processes once an update, with its last batch.
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
                 with self.accelerator.autocast():
@@ -72,10 +85,16 @@ class TrainStep:
                 total = torch.stack([term.float() for term in terms.values()]).sum()
                 self._check(self._problem(total, terms, batch, number=number))
                 self.accelerator.backward(total / self.accumulate)
+            if self._norms is not None:
+                self._norms.combine()
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(term.detach()) / self.accumulate
         if self.clip_norm is not None:
-            self.accelerator.clip_grad_norm_(self._parameters, self.clip_norm)
+            norm = self.accelerator.clip_grad_norm_(self._parameters, self.clip_norm)
+        else:
+            self.accelerator.unscale_gradients()
+            norm = nn.utils.get_total_norm([one.grad for one in self._parameters if one.grad is not None])
+        self.norm = float(norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return sums

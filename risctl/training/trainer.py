@@ -1,15 +1,18 @@
 """Trains a system, evaluates it and saves checkpoints, whatever the system is.
 
 A run is a function of its recipe and its stores. Order, augmentation and dropout follow from (seed, epoch, index) and
-(seed, step), so weights, optimizer and the step are all that a resume needs to go on exactly, wherever it was killed.
+(seed, step, batch), so weights, optimizer and the step are all that a resume needs to go on exactly, wherever it was
+killed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +22,20 @@ from risctl.checkpoints.checkpoint import save_checkpoint
 from risctl.data.batch import Batch, SkippedImage
 from risctl.data.loading.loader import SkippingDataset, batches, make_loader
 from risctl.data.store.reader import Store
+from risctl.devices import memory_mib
 from risctl.distributed import failing_together, gather, raise_together
 from risctl.errors import DataError, RisctlError, UnreadableImageError, WorkerKilledError
 from risctl.interrupts import Interrupts
 from risctl.recipe.schema import Recipe
 from risctl.training.agreement import agreed
 from risctl.training.components import TrainerComponents
+from risctl.training.early_stop import described, is_over, note_evaluation
 from risctl.training.logger import duration
 from risctl.training.lr_schedule import LRSchedule
 from risctl.training.optimizer import optimizer_tensors, set_rate
 from risctl.training.resumption import HEADER_SUM, header_sum
-from risctl.training.seeding import seed_step
+from risctl.training.run_record import WATCHED
+from risctl.training.seeding import seed_batch
 from risctl.training.skipped_images import gather_skipped, note_skipped
 from risctl.training.state import BestEvaluation, TrainingError, TrainingState
 
@@ -55,7 +61,7 @@ class Trainer:
         self.parts = parts
         self.state = state
         self.recipe = parts.recipe
-        self.steps_per_epoch = len(parts.sampler) // self.recipe.optim.accumulate
+        self.steps_per_epoch = len(parts.sampler) // parts.batching.accumulate
         self.total = total_steps(self.recipe, self.steps_per_epoch)
         self.schedule = LRSchedule.of(self.recipe.optim, steps_per_epoch=self.steps_per_epoch, total=self.total)
         max_count = self.recipe.train.skip_corrupt
@@ -71,6 +77,7 @@ class Trainer:
         self._first = state.step
         # Start times of this session, of what `state.seconds` lacks, and of the current line of the log.
         self._began = self._counted = self._window_start = time.monotonic()
+        self._waited = 0.0  # seconds of the window in which the next batch was waited for
 
     def keep_previous(self) -> None:
         """Lets the next save leave the save before last as it is, and take the place of a damaged `last`."""
@@ -137,6 +144,9 @@ class Trainer:
                 self._save_last()
             if state.step >= self.total:
                 return
+            if is_over(state, self.recipe.train.early_stop):
+                self.parts.logger.line(described(state, self.recipe.train))
+                return
             self._step(self._taken(stream, interrupts))
 
     def _taken(self, stream: Iterator[Batch], interrupts: Interrupts) -> list[Batch]:
@@ -152,14 +162,15 @@ class Trainer:
         alone = self.parts.accelerator.num_processes == 1
         if alone and interrupts.requested:
             raise _Stopped
-        taken, error = [], None
+        taken, error, asked = [], None, time.monotonic()
         try:
-            taken = [next(stream) for _ in range(self.recipe.optim.accumulate)]
+            taken = [next(stream) for _ in range(self.parts.batching.accumulate)]
             self._note_skipped([one for batch in taken for one in batch.skipped], step=self.state.step + 1)
         except Exception as caught:
             if alone:
                 raise
             error = caught
+        self._waited += time.monotonic() - asked
         if not alone:
             stopping, failed = agreed(interrupts, self.parts.accelerator, failed=error is not None)
             if stopping:
@@ -170,17 +181,19 @@ class Trainer:
 
     def _step(self, taken: list[Batch]) -> None:
         state, parts = self.state, self.parts
-        seed_step(self.recipe.train.seed, state.step, rank=parts.accelerator.process_index)
         rate = self.recipe.optim.lr * self.schedule(state.step)
         epoch = state.step // self.steps_per_epoch + 1
         set_rate(parts.train_step.optimizer, rate, multiplied=epoch >= self.recipe.optim.multipliers_from)
-        terms = parts.train_step.step(iter(taken), number=state.step + 1)
+        terms = parts.train_step.step(
+            iter(taken), number=state.step + 1, begin=partial(_seed, self.recipe.train.seed, state.step)
+        )
         state.step += 1
         if parts.ema is not None:
             parts.ema.update(parts.system, updates=state.step)
         for name, value in terms.items():
             state.window[name] = state.window.get(name, 0.0) + value
         state.window_steps += 1
+        state.window_norm += parts.train_step.norm if math.isfinite(parts.train_step.norm) else 0.0
         parts.logger.step(state.step, self.total, loss=sum(terms.values()), seconds_left=self._seconds_left())
         if state.step % self.recipe.train.log_every == 0 or state.step == self.total:
             with failing_together():
@@ -191,7 +204,7 @@ class Trainer:
         epoch, done = divmod(self.state.step, self.steps_per_epoch)
         while True:
             self.parts.sampler.set_epoch(epoch)
-            self.parts.sampler.skip(done * self.recipe.optim.accumulate)
+            self.parts.sampler.skip(done * self.parts.batching.accumulate)
             yield from batches(self._loader)
             epoch, done = epoch + 1, 0
 
@@ -229,6 +242,7 @@ class Trainer:
             )
             self._gather_skipped()
             left_out = set().union(*gather(left_out))
+            note_evaluation(state, state.figures, self.recipe.train)
             with failing_together():
                 self._keep_if_best(state.figures)
         state.evaluated = state.step
@@ -307,7 +321,7 @@ class Trainer:
             extra["state"] = state.to_json()
             extra["position"] = {
                 "steps_per_epoch": self.steps_per_epoch,
-                "processes": parts.accelerator.num_processes,
+                "processes": parts.batching.began_with,
             }
             own = {"recipe": self.recipe.model_dump(mode="json"), "vocabulary": parts.vocabulary.to_list()}
             extra[HEADER_SUM] = header_sum({**extra, **own})
@@ -329,16 +343,19 @@ class Trainer:
         terms = {name: value / state.window_steps for name, value in state.window.items()}
         loss = sum(terms.values())
         now = time.monotonic()
-        samples = self.recipe.data.batch_size * self.recipe.optim.accumulate * self.parts.accelerator.num_processes
-        speed = samples * state.window_steps / max(now - self._window_start, 1e-9)
-        values = {
+        speed = self.parts.batching.samples * state.window_steps / max(now - self._window_start, 1e-9)
+        values: dict[str, Any] = {
             "epoch": self._epoch(),
             "loss": loss,
             "terms": terms,
             "rate": rate,
+            "grad_norm": state.window_norm / state.window_steps,
             "samples_per_second": round(speed, 3),
+            "data_share": round(min(1.0, self._waited / max(now - self._window_start, 1e-9)), 4),
+            "memory_mib": memory_mib(self.parts.accelerator.device),
         }
-        self.parts.logger.record("train", state.step, values, scalars={"loss": loss, **terms, "rate": rate})
+        watched = {name: values[name] for name in WATCHED if values[name] is not None}
+        self.parts.logger.record("train", state.step, values, scalars={"loss": loss, **terms, "rate": rate, **watched})
         left = self._seconds_left()
         shown = ", ".join(f"{name} {value:.5g}" for name, value in terms.items())
         self.parts.logger.line(
@@ -346,7 +363,8 @@ class Trainer:
             f"({shown}), rate {rate:.3g}, {speed:.3g} samples/s" + ("" if left is None else f", {duration(left)} left"),
             routine=True,
         )
-        state.window, state.window_steps, self._window_start = {}, 0, now
+        state.window, state.window_steps, state.window_norm = {}, 0, 0.0
+        self._window_start, self._waited = now, 0.0
 
     def _epoch(self) -> float:
         return round(self.state.step / self.steps_per_epoch, 4)
@@ -354,6 +372,10 @@ class Trainer:
     def _seconds_left(self) -> float | None:
         done = self.state.step - self._first
         return (time.monotonic() - self._began) / done * (self.total - self.state.step) if done else None
+
+
+def _seed(seed: int, step: int, place: int) -> None:
+    seed_batch(seed, step, place=place)
 
 
 def _store_entry(store: Store) -> dict[str, Any]:

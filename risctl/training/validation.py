@@ -89,7 +89,7 @@ class Validation:
             The finite metrics by name.
 
         Raises:
-            UsageError: `train.best` names no metric of the protocol.
+            UsageError: `train.best` or `train.early_stop.figure` names no metric of the protocol.
             DataError: An image cannot be read, or none can.
         """
         if is_video_store(self.store):
@@ -127,8 +127,11 @@ class Validation:
         return report.figures
 
     def _checked(self, figures: Mapping[str, float]) -> dict[str, float]:
-        if self.recipe.train.best not in figures:
-            raise UsageError(f"train.best: {unknown_name('figure', self.recipe.train.best, figures)}")
+        train = self.recipe.train
+        stop = train.early_stop.figure if train.early_stop else None
+        for key, figure in {"train.best": train.best, "train.early_stop.figure": stop or train.best}.items():
+            if figure not in figures:
+                raise UsageError(f"{key}: {unknown_name('figure', figure, figures)}")
         return {name: float(value) for name, value in figures.items() if math.isfinite(value)}
 
     def describe(self, *, left_out: int = 0) -> str:

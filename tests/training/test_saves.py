@@ -83,7 +83,7 @@ def step_of(path: Path) -> int:
 
 def metrics(path: Path) -> list[dict[str, Any]]:
     entries = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    timed = ("samples_per_second", "evaluation_seconds")
+    timed = ("samples_per_second", "evaluation_seconds", "data_share", "memory_mib")
     return [{key: value for key, value in entry.items() if key not in timed} for entry in entries]
 
 

@@ -100,9 +100,13 @@ def train_command(
 def _run(
     recipe: str | None, changes: list[str], *, out: Path | None, resume: str | None, device: Device
 ) -> TrainingResult:
+    from risctl.distributed import failing_together
     from risctl.training import stages
+    from risctl.training.run import start_first
 
-    resolved, run = _resolve(recipe, changes, out=out, resume=resume)
+    start_first(device.value)
+    with failing_together():
+        resolved, run = _resolve(recipe, changes, out=out, resume=resume)
     command_line = shlex.join(["risctl", *sys.argv[1:]])
     with TrainingProgress() as callback:
         if run is not None:

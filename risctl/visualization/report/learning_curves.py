@@ -41,7 +41,7 @@ def curve_chart(name: str, lines: Sequence[Line], *, logarithmic: bool = False) 
     """
     values = [value for line in lines for _, value in line.points]
     logarithmic = logarithmic and min(values) > 0 and max(values) > 10 * min(values)
-    ticks = _log_ticks(min(values), max(values)) if logarithmic else _ticks(min(values), max(values))
+    ticks = log_ticks(min(values), max(values)) if logarithmic else ticks_of(min(values), max(values))
     low, high = min(ticks[0], *values), max(ticks[-1], *values)
     last = max(1, *(line.points[-1][0] for line in lines))
 
@@ -60,12 +60,12 @@ def curve_chart(name: str, lines: Sequence[Line], *, logarithmic: bool = False) 
         at = f"{y(tick):.1f}"
         pieces.append(element("line", x1=_LEFT, y1=at, x2=_WIDTH - _RIGHT, y2=at, class_="grid"))
         pieces.append(element("text", f"{tick:.6g}", x=_LEFT - 6, y=f"{y(tick) + 4:.1f}", class_="end"))
-    for tick in _ticks(0, last, whole=True):
+    for tick in ticks_of(0, last, whole=True):
         if tick <= last:
             pieces.append(element("text", f"{tick:,.0f}", x=x(tick), y=_HEIGHT - 22, class_="mid"))
     pieces.append(element("text", "step", x=(_WIDTH + _LEFT) / 2, y=_HEIGHT - 4, class_="mid"))
     for line in lines:
-        points = _thinned(line.points)
+        points = thinned(line.points)
         path = " ".join(
             f"{'L' if place else 'M'}{x(step)} {y(value):.1f}" for place, (step, value) in enumerate(points)
         )
@@ -113,7 +113,8 @@ def legend(names: Sequence[tuple[str, int]]) -> Markup:
     return element("p", *keys, class_="legend")
 
 
-def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+def thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Returns at most some `MAX_POINTS` points of a line, with the least and greatest of every stretch."""
     if len(points) <= MAX_POINTS:
         return list(points)
     size = math.ceil(2 * len(points) / MAX_POINTS)
@@ -125,7 +126,7 @@ def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
     return [*kept, points[-1]] if kept[-1] != points[-1] else kept
 
 
-def _ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
+def ticks_of(low: float, high: float, *, whole: bool = False) -> list[float]:
     """Returns 3 to 7 round numbers from below `low` to above `high`."""
     if high <= low:
         # One value alone: a scale around it, which does not leave its sign.
@@ -139,7 +140,7 @@ def _ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
     return [place * step for place in range(first, last + 1)]
 
 
-def _log_ticks(low: float, high: float) -> list[float]:
+def log_ticks(low: float, high: float) -> list[float]:
     """Returns powers of ten from below `low` to above `high`, at most 8 of them."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     stride = math.ceil((last - first) / 7)

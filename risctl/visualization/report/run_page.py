@@ -13,7 +13,7 @@ from risctl.visualization.report.frame import framed
 from risctl.visualization.report.learning_curves import STYLES, Line, curve_chart, legend
 from risctl.visualization.report.markup import Markup, element, joined
 
-_LOGARITHMIC = ("loss", "rate")
+_LOGARITHMIC = ("loss", "rate", "grad_norm")
 
 
 def run_page(runs: Sequence[RunRecord]) -> str:
@@ -22,7 +22,7 @@ def run_page(runs: Sequence[RunRecord]) -> str:
     Args:
         runs: The runs, at least one.
     """
-    names = _short_names([run.path for run in runs])
+    names = short_names([run.path for run in runs])
     title = f"Run {names[0]}" if len(runs) == 1 else f"{len(runs)} runs"
     body = joined(
         element("header", element("h1", title)),
@@ -39,15 +39,7 @@ def sweep_page(sweep: Sweep, points: Sequence[SweepPoint]) -> str:
         points: Its combinations.
     """
     styles = [place % STYLES for place in range(len(points))]
-    runs, names, of_runs = [], [], []
-    for point, style in zip(points, styles, strict=True):
-        for seed in point.seeds:
-            try:
-                runs.append(read_run_record(Path(seed["run"])))
-            except DataError:
-                continue  # not begun yet
-            names.append(", ".join([*_named(point.values), f"seed {seed['seed']}"]))
-            of_runs.append(style)
+    runs, names, of_runs = runs_of_sweep(points)
     title = f"Sweep of {Path(sweep.recipe).stem}"
     facts = {
         "Folder": sweep.path,
@@ -72,6 +64,20 @@ def sweep_page(sweep: Sweep, points: Sequence[SweepPoint]) -> str:
         ),
     )
     return framed(body, title=f"risctl: {title}", style="page.css", script="comparison.js")
+
+
+def runs_of_sweep(points: Sequence[SweepPoint]) -> tuple[list[RunRecord], list[str], list[int]]:
+    """Returns the runs of a sweep that have begun, with a name and the style of its combination each."""
+    runs, names, styles = [], [], []
+    for place, point in enumerate(points):
+        for seed in point.seeds:
+            try:
+                runs.append(read_run_record(Path(seed["run"])))
+            except DataError:
+                continue  # not begun yet
+            names.append(", ".join([*_named(point.values), f"seed {seed['seed']}"]))
+            styles.append(place % STYLES)
+    return runs, names, styles
 
 
 def _points(points: Sequence[SweepPoint]) -> Markup:
@@ -123,8 +129,7 @@ def _curves(
     *,
     keys: Sequence[tuple[str, int]] | None = None,
 ) -> Markup:
-    evaluated = dict.fromkeys(name for run in runs for name in run.evaluated)
-    trained = dict.fromkeys(name for run in runs for name in run.curves if name not in evaluated)
+    evaluated, trained = quantities_of(runs)
     if not evaluated and not trained:
         return element("section", element("h2", "Learning curves"), element("p", "Nothing is recorded yet."))
     sections = []
@@ -136,12 +141,23 @@ def _curves(
                 for run, name, style in zip(runs, names, styles, strict=True)
                 if quantity in run.curves
             ]
-            logarithmic = quantity.partition(":")[0] in _LOGARITHMIC
-            charts.append(curve_chart(quantity.replace("_", " "), lines, logarithmic=logarithmic))
+            charts.append(curve_chart(quantity.replace("_", " "), lines, logarithmic=is_logarithmic(quantity)))
         if charts:
             sections += [element("h3", title), element("div", *charts, class_="charts")]
     key = legend(keys if keys is not None else list(zip(names, styles, strict=True)))
     return element("section", element("h2", "Learning curves"), key, *sections, id="curves")
+
+
+def quantities_of(runs: Sequence[RunRecord]) -> tuple[list[str], list[str]]:
+    """Returns the names of the curves of evaluations, and of those of the training."""
+    evaluated = dict.fromkeys(name for run in runs for name in run.evaluated)
+    trained = dict.fromkeys(name for run in runs for name in run.curves if name not in evaluated)
+    return list(evaluated), list(trained)
+
+
+def is_logarithmic(quantity: str) -> bool:
+    """Returns whether a quantity is drawn on a logarithmic scale, where its values allow."""
+    return quantity.partition(":")[0] in _LOGARITHMIC
 
 
 def _table(titles: Sequence[str], rows: Sequence[Markup], *, numbers: int) -> Markup:
@@ -157,8 +173,8 @@ def _named(values: Mapping[str, str]) -> list[str]:
     return [f"{key.rpartition('.')[2]}={value}" for key, value in values.items()]
 
 
-def _short_names(paths: Sequence[Path]) -> list[str]:
-    """Returns the last parts of the paths, as many as tell them apart."""
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """Returns the last parts of the paths of runs, as many as tell them apart."""
     for count in range(1, max(len(path.parts) for path in paths) + 1):
         names = ["/".join(path.resolve().parts[-count:]) for path in paths]
         if len(set(names)) == len({path.resolve() for path in paths}):
