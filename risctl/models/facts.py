@@ -170,6 +170,7 @@ _TASKS = {
     "by phrase": "text → boxes",
     "by category": "classes → instances",
     "masks of boxes": "boxes → masks",
+    "by similarity": "text, image → similarity",
 }
 
 
@@ -183,12 +184,12 @@ def _task(source: str, *, here: bool) -> str:
 
 def _can(name: ModelName) -> tuple[str, ...] | None:
     from risctl.models.local_copies import copy_of
-    from risctl.models.open import BY_CATEGORY, role_of
+    from risctl.models.open import BY_CATEGORY, BY_SIMILARITY, role_of
 
     if not copy_of(name.sources[0]).is_here:
         return None
     role, kind = role_of(name.sources[0])
-    if kind == "florence2":
+    if kind == "florence2" or role == BY_SIMILARITY:
         return ()
     no_match = () if kind == "clipseg" else (NO_MATCH,)
     return (PLURAL, *no_match, *((CLASSES,) if role == BY_CATEGORY else ()))

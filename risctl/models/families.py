@@ -70,6 +70,11 @@ FAMILIES = (
         tried=("sam3_video",),
     ),
     Family(title="text, image → similarity", opened_by="CLIPModel", tried=("clip",)),
+    Family(
+        title="text, image → similarity",
+        opened_by="AutoModelForZeroShotImageClassification",
+        tried=("altclip", "chinese_clip", "metaclip_2", "siglip"),
+    ),
 )
 """Every family. What transformers adds to an Auto class later works without a line here; this says what was run."""
 

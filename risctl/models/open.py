@@ -32,6 +32,7 @@ _BY_TEXT = ("clipseg", "sam3", "sam3_video", "sam3_lite_text", "florence2")
 _READS_ITS_TASK = ("oneformer",)
 
 SEGMENTS, BY_PHRASE, BY_CATEGORY, MASKS_OF_BOXES = "segments", "by phrase", "by category", "masks of boxes"
+BY_SIMILARITY = "by similarity"
 
 
 def open_predictor(
@@ -117,9 +118,13 @@ def open_prompted(
 def open_network(name: ModelName, *, device: torch.device, dtype: torch.dtype = torch.float32) -> TextPromptedNetwork:
     """Opens what a name stands for. Raises as `open_predictor`."""
     if name.is_global_local:
-        return _global_local(name.sources[0], device=device, dtype=dtype)
+        return _global_local(name.sources[0], "clip", device=device, dtype=dtype)
     source, *further = name.sources
     role, kind = role_of(source)
+    if role == BY_SIMILARITY:
+        if further or name.chooser:
+            raise UsageError(f"{name.name}: {kind} chooses among mini's instances; name it alone")
+        return _global_local(source, kind, device=device, dtype=dtype)
     if role == MASKS_OF_BOXES:
         raise UsageError(f"{name.name}: {kind} segments boxes; put a detector before it, such as owlv2+{name.name}")
     if role == SEGMENTS:
@@ -153,10 +158,12 @@ def role_of(source: str) -> tuple[str, str]:
         return MASKS_OF_BOXES, kind
     if any(kind in names for names in _by_category()):
         return BY_CATEGORY, kind
+    if kind in auto.MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES:
+        return BY_SIMILARITY, kind
     raise CheckpointError(
         f"{source} holds a {kind}, which neither segments nor finds objects in a way that transformers' Auto classes "
         "know; expected CLIPSeg, SAM 3, Florence-2, or a model for zero-shot object detection, object detection, "
-        "universal or instance segmentation"
+        "universal or instance segmentation, or zero-shot image classification"
     )
 
 
@@ -235,16 +242,18 @@ def _composed(finder: Any, masks: Any, *, role: str, chooser: bool, device: torc
     return ChosenByCategory(DrawnFinder(finder, masks), choosing)
 
 
-def _global_local(source: str, *, device: torch.device, dtype: torch.dtype) -> TextPromptedNetwork:
+def _global_local(source: str, kind: str, *, device: torch.device, dtype: torch.dtype) -> TextPromptedNetwork:
     from risctl.language.noun_phrases import load_phraser
     from risctl.models.selected import Selected
     from risctl.systems.global_local_clip.load_clip import load_clip
+    from risctl.systems.global_local_clip.load_image_text import load_image_text
     from risctl.systems.global_local_clip.model import GlobalLocalCLIP
     from risctl.zeroshot.predictor import ZeroShotPredictor
     from risctl.zeroshot.proposals.sources import open_source
 
     with told_about_terms(source):
-        model, tokens = load_clip(source)
+        # CLIP itself as published: its text in lower case, its pixels normalised as ImageNet's.
+        model, tokens = load_clip(source) if kind == "clip" else load_image_text(source, option=_OPTION)
     predictor = ZeroShotPredictor(
         GlobalLocalCLIP(model.to(device, dtype)),
         tokens=tokens,
@@ -293,10 +302,17 @@ def told_about_terms(source: str) -> Iterator[None]:
 
 def wanted_of(kind: str) -> Wanted:
     """Returns the files that a model of a `model_type` needs."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES as BY_SIGHT,
+    )
     from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES as BY_WORDS
 
     if kind == "clip":
         return (*MODEL, *TOKENIZER)
+    if kind not in _BY_TEXT and kind in BY_SIGHT:
+        from risctl.systems.global_local_clip.load_image_text import WANTED
+
+        return WANTED
     return _WORDS if kind in (*_BY_TEXT, *BY_WORDS, *_READS_ITS_TASK) else _IMAGES
 
 

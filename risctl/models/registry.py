@@ -130,6 +130,13 @@ WEIGHTS = {
         millions=151,
         licence="MIT",
     ),
+    "siglip": Weights(
+        title="SigLIP base, 224 pixels",
+        repository="google/siglip-base-patch16-224",
+        task="text, image → similarity",
+        millions=203,
+        licence="Apache-2.0",
+    ),
 }
 """Published weights by the name of their part. To add some: a line here; their family needs none."""
 

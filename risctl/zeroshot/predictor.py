@@ -24,6 +24,7 @@ from risctl.language.noun_phrases import NounPhrase, Phraser
 from risctl.language.spatial_words import place_of
 from risctl.results import Prediction
 from risctl.systems.global_local_clip.explain import ProposalScores, explain_scores
+from risctl.systems.global_local_clip.load_image_text import LibraryTokens
 from risctl.systems.global_local_clip.model import (
     METHODS,
     TEXT_WEIGHT,
@@ -116,7 +117,7 @@ class ZeroShotPredictor:
         self,
         system: GlobalLocalCLIP,
         *,
-        tokens: ClipTokens,
+        tokens: ClipTokens | LibraryTokens,
         phraser: Phraser,
         source: ProposalSource,
         method: Method = "global-local",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from helpers.tiny_finders import KINDS
+from helpers.tiny_image_text import MASKED
 from helpers.tiny_trackers import TRACKERS
 
 import risctl
@@ -28,7 +29,7 @@ def test_what_is_listed_as_tried_is_tried() -> None:
     prompted = {"clipseg", "sam3", "sam3_video", "sam3_lite_text", "grounding-dino", "florence2"}
     segmenters = {"sam", "sam2", "sam_hq", "edgetam", "clip"}
     tried = {kind for family in FAMILIES for kind in family.tried}
-    assert tried == {kind.removesuffix("_seg") for kind in KINDS} | prompted | segmenters | set(TRACKERS)
+    assert tried == {kind.removesuffix("_seg") for kind in KINDS} | prompted | segmenters | set(TRACKERS) | set(MASKED)
 
 
 def test_what_is_listed_is_opened_by_that_class() -> None:
@@ -40,6 +41,7 @@ def test_what_is_listed_is_opened_by_that_class() -> None:
         "AutoModelForUniversalSegmentation": auto.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES,
         "AutoModelForInstanceSegmentation": auto.MODEL_FOR_INSTANCE_SEGMENTATION_MAPPING_NAMES,
         "AutoModelForMaskGeneration": auto.MODEL_FOR_MASK_GENERATION_MAPPING_NAMES,
+        "AutoModelForZeroShotImageClassification": auto.MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES,
     }
     for family in FAMILIES:
         if family.opened_by in names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from risctl.core.encoders.text.clip_text import CLIPText
+from risctl.core.encoders.text.library_text import LibraryText
 from risctl.core.encoders.visual.clip_resnet import CLIPResNet
 from risctl.core.encoders.visual.clip_vit import CLIPViT
 
@@ -15,7 +16,7 @@ class CLIP(nn.Module):
     `logit_scale` is a logarithm, as published.
     """
 
-    def __init__(self, *, visual: CLIPViT | CLIPResNet, text: CLIPText, logit_scale: Tensor) -> None:
+    def __init__(self, *, visual: CLIPViT | CLIPResNet, text: CLIPText | LibraryText, logit_scale: Tensor) -> None:
         super().__init__()
         self.visual = visual
         self.text = text

@@ -28,11 +28,14 @@ def resize(maps: Tensor, height: int, width: int) -> Tensor:
     return functional.interpolate(maps, size=(height, width), mode="bilinear", align_corners=False, antialias=False)
 
 
-def preprocess(image: np.ndarray) -> Tensor:
+def preprocess(
+    image: np.ndarray, *, normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+) -> Tensor:
     """Resizes an image so that its shorter side is 800 pixels (by PIL) and normalises it.
 
     Args:
         image: (H, W, 3) uint8.
+        normalisation: Mean and deviation; None takes those of the publication, ImageNet's.
 
     Returns:
         (1, 3, h, w) float32.
@@ -45,7 +48,7 @@ def preprocess(image: np.ndarray) -> Tensor:
     pixels = Image.fromarray(image)
     pixels = pixels if pixels.size == size else pixels.resize(size, Image.Resampling.BILINEAR)
     values = torch.from_numpy(np.array(pixels)).permute(2, 0, 1).float() / 255
-    mean, deviation = (torch.tensor(one)[:, None, None] for one in (MEAN, DEVIATION))
+    mean, deviation = (torch.tensor(one)[:, None, None] for one in normalisation or (MEAN, DEVIATION))
     return ((values - mean) / deviation)[None]
 
 

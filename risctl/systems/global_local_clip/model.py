@@ -50,7 +50,8 @@ class EncodedProposals:
         device = system.device
         height, width = image.shape[:2]
         self.masks = torch.from_numpy(np.ascontiguousarray(masks)).to(device).reshape(-1, height, width)
-        pixels = global_local.preprocess(image).to(device)
+        own = getattr(system.clip.visual, "normalisation", None)
+        pixels = global_local.preprocess(image, normalisation=own).to(device)
         self.original = global_local.resize(pixels, height, width)
         side = system.clip.visual.resolution
         self.small = global_local.resize(pixels, side, side)

@@ -36,7 +36,10 @@ class CLIPViT(nn.Module):
         resolution: Side of the input in pixels.
         grid: Patches per side.
         width: Channels of the embedding.
+        normalisation: Mean and deviation of its pixels; None: those that Global-Local CLIP was published with.
     """
+
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     def __init__(self, model: CLIPVisionModel, projection: nn.Linear) -> None:
         """Raises `CheckpointError` if the configuration gives image_size or patch_size as anything but one number."""
