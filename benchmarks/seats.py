@@ -2,12 +2,11 @@ r"""Times models of transformers in risctl's seat against their model card's own
 
     python benchmarks/seats.py clipseg owlv2 grounding-dino sam3 --repeats 3 --json seats.json
 
-Each family is built in the configuration of its published weights, with random weights: time and memory do not depend on
-them, and there are none to be had offline. "Ours" encodes the picture and asks all phrases; "card" is the loop that
+Each family is built in the configuration of its published weights, with random weights: time and memory do not depend
+on them, and there are none to be had offline. "Ours" encodes the picture and asks all phrases; "card" is the loop that
 model cards show: for each phrase, the processor on picture and text, one forward pass, and post-processing to the
 picture's size. Each is run in a process of its own, one thread, the median of the repeats after one picture to warm up
-(none where `--repeats 1`); the peak memory is that of the process, with model and libraries. SAM 3 takes some minutes on
-one core.
+(none where `--repeats 1`); the peak memory is that of the process, with model and libraries. SAM 3 takes minutes.
 """
 
 from __future__ import annotations

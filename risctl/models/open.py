@@ -302,18 +302,17 @@ def told_about_terms(source: str) -> Iterator[None]:
 
 def wanted_of(kind: str) -> Wanted:
     """Returns the files that a model of a `model_type` needs."""
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES as BY_SIGHT,
-    )
-    from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES as BY_WORDS
+    from transformers.models.auto import modeling_auto as auto
 
+    by_sight = auto.MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES
+    by_words = auto.MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING_NAMES
     if kind == "clip":
         return (*MODEL, *TOKENIZER)
-    if kind not in _BY_TEXT and kind in BY_SIGHT:
+    if kind not in _BY_TEXT and kind in by_sight:
         from risctl.systems.global_local_clip.load_image_text import WANTED
 
         return WANTED
-    return _WORDS if kind in (*_BY_TEXT, *BY_WORDS, *_READS_ITS_TASK) else _IMAGES
+    return _WORDS if kind in (*_BY_TEXT, *by_words, *_READS_ITS_TASK) else _IMAGES
 
 
 def _by_category() -> tuple[Any, ...]:

@@ -81,7 +81,7 @@ def load_image_text(source: str, *, option: str) -> tuple[CLIP, LibraryTokens]:
 
 
 def _visual(model: Any, *, source: str, kind: str) -> CLIPViT:
-    tower = getattr(model, "vision_model", None)
+    tower: Any = getattr(model, "vision_model", None)
     layers = getattr(getattr(tower, "encoder", None), "layers", None)
     if layers is None:
         raise CheckpointError(
@@ -90,11 +90,8 @@ def _visual(model: Any, *, source: str, kind: str) -> CLIPViT:
         )
     if all(hasattr(tower, name) for name in ("pre_layrnorm", "post_layernorm")) and hasattr(model, "visual_projection"):
         return CLIPViT(tower, model.visual_projection)
-    if (
-        hasattr(tower, "head")
-        and hasattr(tower.head, "probe")
-        and isinstance(getattr(tower.config, "image_size", None), int)
-    ):
+    of_one_size = isinstance(getattr(tower.config, "image_size", None), int)
+    if hasattr(getattr(tower, "head", None), "probe") and of_one_size:
         return SigLIPViT(tower)
     raise CheckpointError(
         f"{source} holds a {kind}, whose vision tower is neither as CLIP's nor as SigLIP's at one resolution, so that "
