@@ -6,7 +6,8 @@ Each family is built in the configuration of its published weights, with random 
 on them, and there are none to be had offline. "Ours" encodes the picture and asks all phrases; "card" is the loop that
 model cards show: for each phrase, the processor on picture and text, one forward pass, and post-processing to the
 picture's size. Each is run in a process of its own, one thread, the median of the repeats after one picture to warm up
-(none where `--repeats 1`); the peak memory is that of the process, with model and libraries. SAM 3 takes minutes.
+(none where `--repeats 1`); the seconds are the processor's, on which other programs have little influence, and the peak
+memory is that of the process, with model and libraries. SAM 3 takes minutes.
 """
 
 from __future__ import annotations
@@ -74,9 +75,9 @@ def _measured(name: str, how: str, repeats: int) -> dict[str, float]:
     seconds = []
     with torch.no_grad():
         for _ in range(repeats if repeats == 1 else repeats + 1):
-            began = time.perf_counter()
+            began = time.process_time()
             run(pixels)
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.process_time() - began)
     kept = seconds if repeats == 1 else seconds[1:]
     return {
         "seconds": round(statistics.median(kept), 2),

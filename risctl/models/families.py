@@ -39,8 +39,8 @@ FAMILIES = (
     Family(
         title="categories → boxes",
         opened_by="AutoModelForObjectDetection",
-        tried=("detr", "rf_detr", "rt_detr_v2"),
-        further=("conditional_detr", "d_fine", "dab-detr", "deformable_detr", "deimv2", "lw_detr", "rt_detr", "yolos"),
+        tried=("conditional_detr", "d_fine", "dab-detr", "detr", "rf_detr", "rt_detr", "rt_detr_v2", "yolos"),
+        further=("deformable_detr", "deimv2", "lw_detr"),
     ),
     Family(
         title="categories → masks",

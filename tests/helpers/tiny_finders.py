@@ -114,17 +114,57 @@ def _detr(folder: Path) -> tuple[Any, Any]:
     return tf.DetrForObjectDetection(config), tf.DetrImageProcessor(size={"shortest_edge": 64, "longest_edge": 96})
 
 
-def _rt_detr(folder: Path) -> tuple[Any, Any]:
-    config = tf.RTDetrV2Config(
-        backbone_config={
-            "model_type": "rt_detr_resnet", "embedding_size": 8, "hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1],
-            "layer_type": "basic", "out_features": ["stage2", "stage3", "stage4"],
-        },
-        encoder_hidden_dim=16, encoder_in_channels=[8, 8, 8], encoder_layers=1, encoder_ffn_dim=16,
-        encoder_attention_heads=2, d_model=16, decoder_in_channels=[16, 16, 16], decoder_ffn_dim=16, num_queries=6,
-        decoder_layers=2, decoder_attention_heads=2, decoder_n_points=2, num_denoising=0, **named_labels(),
-    )  # fmt: skip
-    return tf.RTDetrV2ForObjectDetection(config), tf.RTDetrImageProcessor(size={"height": 64, "width": 64})
+_SMALL_DETR = {
+    "use_timm_backbone": False, "backbone": None, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16,
+    "decoder_ffn_dim": 16, "encoder_attention_heads": 2, "decoder_attention_heads": 2, "num_queries": 6,
+}  # fmt: skip
+_REAL_TIME = {
+    "encoder_hidden_dim": 16, "encoder_in_channels": [8, 8, 8], "encoder_layers": 1, "encoder_ffn_dim": 16,
+    "encoder_attention_heads": 2, "d_model": 16, "decoder_in_channels": [16, 16, 16], "decoder_ffn_dim": 16,
+    "num_queries": 6, "decoder_layers": 2, "decoder_attention_heads": 2, "decoder_n_points": 2, "num_denoising": 0,
+}  # fmt: skip
+_REAL_TIME_RESNET = _RESNET | {"model_type": "rt_detr_resnet", "out_features": ["stage2", "stage3", "stage4"]}
+
+
+def _rt_detr(version: int) -> Callable[[Path], tuple[Any, Any]]:
+    def make(folder: Path) -> tuple[Any, Any]:
+        settings = {"backbone_config": _REAL_TIME_RESNET, **_REAL_TIME, **named_labels()}
+        processor = tf.RTDetrImageProcessor(size={"height": 64, "width": 64})
+        if version == 1:
+            return tf.RTDetrForObjectDetection(tf.RTDetrConfig(**settings)), processor
+        return tf.RTDetrV2ForObjectDetection(tf.RTDetrV2Config(**settings)), processor
+
+    return make
+
+
+def _d_fine(folder: Path) -> tuple[Any, Any]:
+    backbone = {
+        "model_type": "hgnet_v2", "num_channels": 3, "embedding_size": 8, "depths": [1, 1, 1, 1],
+        "hidden_sizes": [8, 8, 8, 8], "stem_channels": [3, 8, 8], "stage_in_channels": [8, 8, 8, 8],
+        "stage_mid_channels": [8, 8, 8, 8], "stage_out_channels": [8, 8, 8, 8], "stage_num_blocks": [1, 1, 1, 1],
+        "stage_downsample": [False, True, True, True], "stage_light_block": [False, False, False, False],
+        "stage_kernel_size": [3, 3, 3, 3], "stage_numb_of_layers": [1, 1, 1, 1],
+        "out_features": ["stage2", "stage3", "stage4"],
+    }  # fmt: skip
+    settings = _REAL_TIME | {"decoder_n_points": [2, 2, 2]} | named_labels()
+    model = tf.DFineForObjectDetection(tf.DFineConfig(backbone_config=backbone, **settings))
+    return model, tf.RTDetrImageProcessor(size={"height": 64, "width": 64})
+
+
+def _yolos(folder: Path) -> tuple[Any, Any]:
+    config = tf.YolosConfig(**_TOWER, image_size=[64, 64], patch_size=16, num_detection_tokens=6, **named_labels())
+    return tf.YolosForObjectDetection(config), tf.YolosImageProcessor(size={"height": 64, "width": 64})
+
+
+def _conditional(kind: str) -> Callable[[Path], tuple[Any, Any]]:
+    def make(folder: Path) -> tuple[Any, Any]:
+        settings = {"backbone_config": _RESNET | {"out_features": ["stage4"]}, **_SMALL_DETR, **named_labels()}
+        processor = tf.ConditionalDetrImageProcessor(size={"shortest_edge": 64, "longest_edge": 96})
+        if kind == "dab-detr":
+            return tf.DabDetrForObjectDetection(tf.DabDetrConfig(hidden_size=16, **settings)), processor
+        return tf.ConditionalDetrForObjectDetection(tf.ConditionalDetrConfig(d_model=16, **settings)), processor
+
+    return make
 
 
 def _rf_detr(kind: str) -> Callable[[Path], tuple[Any, Any]]:
@@ -185,13 +225,22 @@ BY_PHRASE: dict[str, Callable[[Path], tuple[Any, Any]]] = {
 }
 BOXES: dict[str, Callable[[Path], tuple[Any, Any]]] = {
     "detr": _detr,
-    "rt_detr_v2": _rt_detr,
+    "rt_detr_v2": _rt_detr(2),
     "rf_detr": _rf_detr("boxes"),
 }
+FURTHER: dict[str, Callable[[Path], tuple[Any, Any]]] = {
+    "conditional_detr": _conditional("conditional_detr"),
+    "d_fine": _d_fine,
+    "dab-detr": _conditional("dab-detr"),
+    "rt_detr": _rt_detr(1),
+    "yolos": _yolos,
+}
+"""Further detectors of `BOXES`' kind, whose boxes alone are tested."""
+
 MASKS: dict[str, Callable[[Path], tuple[Any, Any]]] = {
     "rf_detr_seg": _rf_detr("masks"),
     "mask2former": _mask2former,
     "maskformer": _maskformer,
     "eomt": _eomt,
 }
-KINDS = {**BY_PHRASE, **BOXES, **MASKS}
+KINDS = {**BY_PHRASE, **BOXES, **MASKS, **FURTHER}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.tiny_finders import BOXES, BY_PHRASE, KINDS, LABELS, MASKS, write_finder
+from helpers.tiny_finders import BOXES, BY_PHRASE, FURTHER, KINDS, LABELS, MASKS, write_finder
 from helpers.tiny_prompted import write_prompted
 from helpers.tiny_sams import write_sam
 from torch.nn import functional
@@ -48,7 +48,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Write:
 
 
 def _name(written: Write, kind: str) -> str:
-    parts = [written(kind)] + ([written("sam")] if kind in (*BOXES, *BY_PHRASE, "grounding-dino") else [])
+    parts = [written(kind)] + ([written("sam")] if kind in (*BOXES, *FURTHER, *BY_PHRASE, "grounding-dino") else [])
     return "+".join(map(str, parts))
 
 
@@ -82,8 +82,10 @@ def _bright(values: torch.Tensor) -> torch.Tensor:
     return plane > (plane.min() + plane.max()) / 2
 
 
-@pytest.mark.parametrize("size", RECTANGLES)
-@pytest.mark.parametrize("kind", [*BOXES, *BY_PHRASE])
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [*((kind, size) for kind in (*BOXES, *BY_PHRASE) for size in RECTANGLES), *((kind, (50, 90)) for kind in FURTHER)],
+)
 def test_a_box_in_the_networks_input_is_found_in_the_picture(
     written: Write, kind: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,7 +114,7 @@ def test_a_box_in_the_networks_input_is_found_in_the_picture(
     # OWL-ViT and OWLv2 are not run as a whole: an image is encoded apart from the texts.
     monkeypatch.setattr(finder._model, "forward" if of_boxes is None else "box_predictor", placed)
     encoded = network.encode(pixels)
-    instances = encoded.instances if kind in BOXES else finder.find(encoded[0], ["the red cup"])[0]
+    instances = encoded.instances if kind not in BY_PHRASE else finder.find(encoded[0], ["the red cup"])[0]
     assert len(instances)
     # A pixel of the network's input is up to three of the picture.
     assert np.abs(instances.boxes - np.array(RECTANGLES[size])).max() <= 3
@@ -146,7 +148,7 @@ def test_a_mask_in_the_networks_input_is_drawn_in_the_picture(
     assert np.abs(found.instances.boxes[0] - drawn).max() <= 7
 
 
-@pytest.mark.parametrize("kind", [*PROMPTED, *KINDS])
+@pytest.mark.parametrize("kind", [*PROMPTED, *BY_PHRASE, *BOXES, *MASKS])
 def test_an_answer_does_not_depend_on_its_company(written: Write, kind: str) -> None:
     predictor = _open(written, kind, no_target_threshold=0)
     together = predictor.predict(NOISE, TEXTS)
@@ -269,7 +271,7 @@ def test_a_detector_detects_by_category(written: Write) -> None:
 
 def test_sam_3_answers_with_all_instances_or_the_surest_alone(written: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     every = _open(written, "sam3", no_target_threshold=0)
-    monkeypatch.setattr(every._network, "min_score", 0.0)
+    monkeypatch.setattr(every, "min_score", 0.0)
     surest = _open(written, "sam3", no_target_threshold=0, surest=True)
     [all_of_them], [one] = every.predict(NOISE, "the red cup"), surest.predict(NOISE, "the red cup")
     [candidates] = every._network.find(every._network.encode(NOISE), ["the red cup"])
