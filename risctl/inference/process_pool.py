@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 _SECONDS = 0.05  # that the images of one message are to take, so that messages cost little and nobody waits long
 _MOST = 64  # images of a message
-_MESSAGES = 2  # that a process has at a time: the images of the second are read while those of the first are computed
+_MESSAGES = 2  # that a process has at least: the images of the second are read while those of the first are computed
 _FEWEST = 4  # images for each process, below which another one is not worth its start
 _BYTES = 400_000_000  # that a process may take beside the weights, which it shares
 
@@ -71,7 +71,7 @@ def in_processes(
         while True:
             for worker in pool.idle():
                 # So many ahead of a slow image, and no more: what is done stays in memory until its turn.
-                room = (2 + _MESSAGES) * processes * pool.size - len(given)
+                room = processes * (pool.ahead + 2 * pool.size) - len(given)
                 some = list(islice(source, min(pool.size, room))) if room > 0 else []
                 if not some:
                     break
@@ -121,10 +121,15 @@ class _Pool:
             theirs.close()
             self._workers.append(_Worker(process, ours))
 
+    @property
+    def ahead(self) -> int:
+        """How many images a process has at a time: enough that no thread that reads waits for images."""
+        return max(_MESSAGES * self.size, 2 * self.threads)
+
     def idle(self) -> list[_Worker]:
         """Returns the processes that take a further message, those with the fewest first."""
-        found = [worker for worker in self._workers if len(worker.given) < _MESSAGES]
-        return sorted(found, key=lambda worker: len(worker.given))
+        found = [worker for worker in self._workers if sum(worker.given) < self.ahead]
+        return sorted(found, key=lambda worker: sum(worker.given))
 
     def give(self, worker: _Worker, some: list[Any]) -> None:
         worker.given.append(len(some))

@@ -93,8 +93,8 @@ def _page(rows: Sequence[Row], pictures: Sequence[np.ndarray | None], *, page: i
             element("button", "Save decisions", id="save", type="button"),
             " ",
             element("span", id="count", role="status"),
-            " ",
-            element("span", f"then: risctl label review apply FOLDER {file}"),
+            ". ",
+            element("span", f"Once saved: risctl label review apply FOLDER {file}"),
         ),
         element("nav", *links) if links else "",
     )
