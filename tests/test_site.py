@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from risctl.metrics.protocols import PROTOCOLS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SITE = REPOSITORY / "build" / "site"
+NOTEBOOKS = sorted((REPOSITORY / "docs" / "notebooks").glob("*.ipynb"))
 PAGES = [page for kind in ("tutorials", "how-to") for page in sorted((REPOSITORY / "docs" / kind).glob("*.md"))]
 
 # All elements that a selector finds in a root and in the shadow roots below it, where the theme keeps its search.
@@ -102,3 +104,30 @@ def test_a_page_runs_as_printed(page: Path, tmp_path: Path) -> None:
         if script.strip():
             test_readme.run(test_readme.shortened(script), folder=tmp_path)
     assert not re.search(r"```(?!sh\n|python\n|text\n|\n)", page.read_text(encoding="utf-8"))
+
+
+def test_no_notebook_says_where_it_was_run() -> None:
+    for notebook in NOTEBOOKS:
+        text = notebook.read_text(encoding="utf-8")
+        assert '"image/jpeg"' in text and '"name": "stderr"' not in text
+        assert not re.search(r"/(root|home|tmp|Users)/", text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=[notebook.stem for notebook in NOTEBOOKS])
+def test_a_notebook_runs(notebook: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nbclient", reason="needs nbclient and ipykernel: pip install 'risctl[docs]'")
+    pytest.importorskip("ipykernel", reason="needs nbclient and ipykernel: pip install 'risctl[docs]'")
+    command = [sys.executable, "-c", "import run_notebooks, sys; from pathlib import Path; "]
+    command[2] += "run_notebooks.run(Path(sys.argv[1]), Path(sys.argv[2]))"
+    tools = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "tools"), os.environ.get("PYTHONPATH", "")])}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        [*command, str(notebook), str(tmp_path)],
+        env={**tools, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
