@@ -18,16 +18,18 @@ class Family:
         opened_by: The class of transformers that opens them.
         tried: The `model_type`s of which a tiny model with random weights is tested.
         further: Others that the same class opens, which no test has tried.
+        full: Those that `benchmarks/seats.py` ran in their published configuration with random weights.
     """
 
     title: str
     opened_by: str
     tried: tuple[str, ...]
     further: tuple[str, ...] = ()
+    full: tuple[str, ...] = ()
 
 
 FAMILIES = (
-    Family(title="text → mask", opened_by="CLIPSegForImageSegmentation", tried=("clipseg",)),
+    Family(title="text → mask", opened_by="CLIPSegForImageSegmentation", tried=("clipseg",), full=("clipseg",)),
     Family(title="text → masks", opened_by="Sam3Model", tried=("sam3", "sam3_video")),
     Family(title="text → masks", opened_by="AutoModel", tried=("sam3_lite_text",)),
     Family(title="text → mask, as polygons", opened_by="Florence2ForConditionalGeneration", tried=("florence2",)),
@@ -35,6 +37,7 @@ FAMILIES = (
         title="text → boxes",
         opened_by="AutoModelForZeroShotObjectDetection",
         tried=("grounding-dino", "mm-grounding-dino", "omdet-turbo", "owlv2", "owlvit"),
+        full=("grounding-dino", "owlv2"),
     ),
     Family(
         title="categories → boxes",
@@ -56,8 +59,8 @@ FAMILIES = (
     Family(
         title="boxes → masks",
         opened_by="AutoModelForMaskGeneration",
-        tried=("edgetam", "sam", "sam2", "sam_hq"),
-        further=("edgetam_video", "sam2_video", "sam3_tracker", "sam3_video"),
+        tried=("edgetam", "edgetam_video", "sam", "sam2", "sam2_video", "sam3_tracker", "sam_hq"),
+        further=("sam3_video",),
     ),
     Family(
         title="masks → masks in further frames",
@@ -95,11 +98,12 @@ def model_table() -> str:
 def family_table() -> str:
     """Returns the table of families with what was run, as Markdown."""
     lines = [
-        "| does | opened by | random tiny: tested | opened by the same class, not tried |",
-        "|---|---|---|---|",
+        "| does | opened by | random tiny: tested | random full: run | opened by the same class, not tried |",
+        "|---|---|---|---|---|",
     ]
     for one in FAMILIES:
-        lines.append(f"| {one.title} | `{one.opened_by}` | {', '.join(one.tried)} | {', '.join(one.further) or '–'} |")
+        rest = [", ".join(names) or "–" for names in (one.full, one.further)]
+        lines.append(f"| {one.title} | `{one.opened_by}` | {', '.join(one.tried)} | {' | '.join(rest)} |")
     return "\n".join(lines)
 
 

@@ -106,6 +106,20 @@ TRACKERS: dict[str, Callable[[], tuple[Any, Any]]] = {
 }
 
 
+def write_box_segmenter(folder: Path) -> Path:
+    """Write a `sam3_tracker`, SAM 3's segmenter of boxes in single images; return its folder."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = tf.Sam3TrackerConfig(
+            vision_config=tf.Sam3VisionConfig(**_SAM_3_VISION),
+            prompt_encoder_config=_prompt(56),
+            mask_decoder_config=_DECODER,
+        )
+        tf.Sam3TrackerModel(config).save_pretrained(folder)
+    _processor(tf.Sam3ImageProcessor, 56).save_pretrained(folder)
+    return folder
+
+
 def write_tracker(folder: Path, kind: str) -> Path:
     """Write the tracker `kind`, a key of `TRACKERS`; return its folder."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ def test_the_tables_are_generated() -> None:
 
 def test_what_is_listed_as_tried_is_tried() -> None:
     prompted = {"clipseg", "sam3", "sam3_video", "sam3_lite_text", "grounding-dino", "florence2"}
-    segmenters = {"sam", "sam2", "sam_hq", "edgetam", "clip"}
+    segmenters = {"sam", "sam2", "sam_hq", "edgetam", "sam3_tracker", "clip"}
     tried = {kind for family in FAMILIES for kind in family.tried}
     assert tried == {kind.removesuffix("_seg") for kind in KINDS} | prompted | segmenters | set(TRACKERS) | set(MASKED)
 

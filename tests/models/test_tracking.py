@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from helpers.tiny_sams import write_sam
-from helpers.tiny_trackers import TRACKERS, write_tracker
+from helpers.tiny_trackers import TRACKERS, write_box_segmenter, write_tracker
 from PIL import Image
 from torch.nn import functional
 
 from risctl.errors import CheckpointError, UsageError
 from risctl.models.tracking import MaskTracker, _at_input, open_tracker
 from risctl.vision import rle
+from risctl.zeroshot.proposals.box_segmentation import load_box_segmentation
 
 CPU = torch.device("cpu")
 SIZE = (40, 70)
@@ -153,3 +154,17 @@ def test_what_is_no_tracker_is_told(tmp_path: Path, written: Write) -> None:
             open_tracker(name, device=CPU)
     with pytest.raises(UsageError, match="did you mean 'sam2'"):
         open_tracker("sam22", device=CPU)
+
+
+@pytest.mark.parametrize("kind", ["sam2_video", "edgetam_video", "sam3_tracker"])
+def test_weights_of_videos_and_sam_3s_tracker_segment_boxes_of_images(
+    written: Write, tmp_path: Path, kind: str
+) -> None:
+    folder = write_box_segmenter(tmp_path / kind) if kind == "sam3_tracker" else written(kind)
+    segmenter = load_box_segmentation(str(folder), option="--model")
+    boxes = np.array([[5, 5, 30, 30], [10, 10, 60, 35]], dtype=np.float32)
+    [pixels] = _frames(1)
+    encoded = segmenter.encode(pixels)
+    masks = segmenter.masks(encoded, boxes)
+    assert segmenter.name.startswith(kind) and masks.shape == (2, *SIZE) and np.isfinite(masks).all()
+    assert np.allclose(segmenter.masks(encoded, boxes[1:])[0], masks[1], atol=1e-5)
