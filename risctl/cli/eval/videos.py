@@ -148,7 +148,6 @@ def evaluate_video_model(
     }
     text = f"{report.to_text()}\n{protocol.describe()}"
     if rows is not None or reports or beside:
-        from risctl.evaluation.published.beside import Trained
         from risctl.evaluation.video_report import MiddleFrames, report_of, row_dicts
 
         full_report = report_of(
@@ -166,8 +165,7 @@ def evaluate_video_model(
             outputs.write_json_lines(rows, row_dicts(full_report, report), allow_nan=True)
             data["rows"] = str(rows)
     if reports or beside:
-        middle = MiddleFrames(loaded.system, store, report, text_field=text_field, threshold=chosen)
-        trained = Trained.of(loaded.recipe)
+        middle = MiddleFrames(system, store, report, text_field=text_field, threshold=chosen)
         if beside:
             full_report = full_report.beside_published(trained)
         if full_report.published is not None:
