@@ -28,8 +28,9 @@ _SHOWN = 3
 def list_caches(data_root: RootOption = Path("data"), as_json: JsonOption = False) -> None:
     """List cached files with their size and what uses them.
 
-    Downloads and features are in the data root, word vectors in $RISCTL_CACHE or the user's cache folder. Models
-    downloaded from the Hugging Face hub are in its own cache: see `hf cache`.
+    Downloads and features are in the data root, word vectors and the thresholds of `risctl models calibrate` in
+    $RISCTL_CACHE or the user's cache folder. Models downloaded from the Hugging Face hub are in its own cache: see
+    `hf cache`.
     """
     from risctl.environment.caches import find_caches
 

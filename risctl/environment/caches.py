@@ -1,4 +1,4 @@
-"""Finds, verifies and removes what is cached on this machine: downloads, word vectors and features."""
+"""Finds, verifies and removes what is cached here: downloads, word vectors, features and calibrated thresholds."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from risctl.data.store.reader import Store
 from risctl.errors import DataError
 from risctl.files import is_leftover
 from risctl.language.vector_cache import cache_folder, check_sum, source_of
+from risctl.models.calibrated import read_calibration
 from risctl.recipe.load import load_recipe, shipped_recipes
 from risctl.training.features.keys import code_version
 
-DOWNLOAD, VECTORS, FEATURES, LEFTOVER = "download", "vectors", "features", "leftover"
-KINDS = (DOWNLOAD, VECTORS, FEATURES, LEFTOVER)
+DOWNLOAD, VECTORS, FEATURES, CALIBRATION, LEFTOVER = "download", "vectors", "features", "calibration", "leftover"
+KINDS = (DOWNLOAD, VECTORS, FEATURES, CALIBRATION, LEFTOVER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,10 @@ def find_caches(data_root: Path) -> list[CacheEntry]:
     if vectors.is_dir():
         kept = sorted(path for path in vectors.iterdir() if path.is_file())
         found += [*_vectors(kept), *_leftovers(kept)]
+    calibrations = cache_folder() / "calibration"
+    if calibrations.is_dir():
+        kept = sorted(path for path in calibrations.iterdir() if path.is_file())
+        found += [*_calibrations(kept), *_leftovers(kept)]
     return sorted(found, key=lambda one: (KINDS.index(one.kind), str(one.path)))
 
 
@@ -145,6 +150,18 @@ def _vectors(files: Sequence[Path]) -> Iterator[CacheEntry]:
         yield _entry(VECTORS, (file,), used_by=f"recipes with {name or 'unnamed vectors'}{shown}", unusable=gone)
 
 
+def _calibrations(files: Sequence[Path]) -> Iterator[CacheEntry]:
+    for file in files:
+        if file.suffix != ".json":
+            continue
+        try:
+            model = read_calibration(file).model
+        except DataError as error:
+            yield _entry(CALIBRATION, (file,), used_by="nothing", unusable=str(error))
+            continue
+        yield _entry(CALIBRATION, (file,), used_by=f"--model {model}")
+
+
 @functools.cache
 def _recipes_by_vectors() -> dict[str, list[str]]:
     """Returns the names of the shipped recipes that read each file of vectors."""
@@ -192,5 +209,6 @@ _VERIFIERS: dict[str, Callable[[Path], str]] = {
     DOWNLOAD: _verify_download,
     VECTORS: _verify_vectors,
     FEATURES: _verify_features,
+    CALIBRATION: lambda path: f"readable; {read_calibration(path).describe()}",
     LEFTOVER: lambda path: "left over",
 }

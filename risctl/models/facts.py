@@ -150,14 +150,21 @@ def _own(model: str | Path | None) -> ModelFacts:
 
 def _part(source: str) -> PartFacts:
     from risctl.models.local_copies import copy_of
+    from risctl.models.tuned import tuned_run
 
-    copy = copy_of(source)
+    copy, tuned = copy_of(source), tuned_run(source)
     known: Weights | None = next((one for one in WEIGHTS.values() if one.repository == source), None)
     return PartFacts(
         source=source,
         title=source if known is None else known.title,
         task=_task(source, here=copy.is_here) if known is None else known.task,
-        parameters=_counted(copy.folder) if known is None else known.millions,
+        parameters=(
+            round(tuned.parameters / 1e6, 2)
+            if tuned is not None
+            else _counted(copy.folder)
+            if known is None
+            else known.millions
+        ),
         licence=None if known is None else known.licence,
         gated=False if known is None else known.gated,
         cached=copy.is_here,

@@ -13,6 +13,7 @@ from risctl.data.download.hub import model_folder
 from risctl.errors import CheckpointError, UsageError
 from risctl.models.names import ModelName
 from risctl.models.open import role_of, told_about_terms, wanted_of
+from risctl.models.tuned import tuned_run
 
 _WEIGHTS = (".safetensors", ".bin")
 _CHUNK = 2**20
@@ -77,6 +78,8 @@ def pull(name: ModelName) -> list[LocalCopy]:
         MachineError: It cannot be downloaded; the message says which terms to accept and which folder would do.
     """
     for source in name.sources:
+        if tuned_run(source) is not None:
+            continue  # a run has all that it needs
         if name.is_global_local:
             wanted = wanted_of("clip")
         else:

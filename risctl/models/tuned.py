@@ -26,6 +26,11 @@ class TunedRun:
         self._loaded, self._section = loaded, section
         self.kind = str((section.config or {}).get("model_type"))
 
+    @property
+    def parameters(self) -> int:
+        """How many parameters it has, its adapters among them."""
+        return sum(value.numel() for value in self._loaded.system.parameters())
+
     def model(self, of: Any) -> Any:
         """Returns the model, its adapters merged."""
         del of

@@ -20,6 +20,7 @@ from risctl.data.store.reader import Store
 from risctl.devices import determinism, device_name, pick_device
 from risctl.distributed import failing_together
 from risctl.errors import MachineError, UsageError
+from risctl.models.open import told_about_terms
 from risctl.recipe.schema import Recipe
 from risctl.threads import keep_threads
 from risctl.training.agreement import check_agreement
@@ -139,7 +140,13 @@ def train(recipe: Recipe, *, out: Path | None = None, **options: Unpack[TrainOpt
         RisctlError: As `risctl.errors` describes.
         KeyboardInterrupt: The run was stopped, and saved; `interrupts.Terminated` if SIGTERM stopped it.
     """
-    return _run(recipe.resolved(), run=None, out=out, **options)
+    return _run(resolved(recipe), run=None, out=out, **options)
+
+
+def resolved(recipe: Recipe) -> Recipe:
+    """Returns `recipe.resolved()`; an error says what is known of the terms of weights that are not to be had."""
+    with told_about_terms(getattr(recipe.model, "source", "")):
+        return recipe.resolved()
 
 
 def resume(path: Path, *, recipe: Recipe | None = None, **options: Unpack[TrainOptions]) -> TrainingResult:

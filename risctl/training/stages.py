@@ -29,7 +29,7 @@ _DONE = "stages.json"
 
 def train(recipe: Recipe, *, out: Path | None = None, **options: Unpack[TrainOptions]) -> TrainingResult:
     """Trains `recipe`, stage by stage if it has stages. Arguments and errors are those of `run.train`."""
-    recipe = recipe.resolved()
+    recipe = training.resolved(recipe)
     if not recipe.stages:
         return training.train(recipe, out=out, **options)
     accelerator = training.start_processes(training.device_of_run(options.get("device", "auto"), None), "fp32")

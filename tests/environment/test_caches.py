@@ -23,6 +23,7 @@ from risctl.data.store.reader import Store
 from risctl.data.store.writer import write_store
 from risctl.language.vector_files import Table
 from risctl.language.word_vectors import WordVectors
+from risctl.models.calibrated import Calibration, write_calibration
 from risctl.recipe.load import load_recipe
 from risctl.training.features.extract import FeatureRun
 
@@ -163,3 +164,23 @@ def test_vectors_of_an_earlier_form_have_no_sum_and_are_kept(risctl: Run, tmp_pa
     save_file({"vectors": table.vectors, "words": words}, folder / "old.safetensors", {"risctl": '{"source": "g.zip"}'})
     [entry] = risctl("cache", "verify")[1]["entries"]
     assert entry["verified"] == "readable; no checksum was recorded" and entry["unusable"] is None
+
+
+def test_calibrated_thresholds_are_listed_and_damaged_ones_removed(risctl: Callable[..., Any], tmp_path: Path) -> None:
+    folder = tmp_path / "cache" / "calibration"
+    calibration = Calibration(
+        model="sam3", weights="w", no_target_threshold=0.4, min_score=0.5, chosen_on={"data": "s.h5"}, figures={}
+    )
+    write_calibration(folder / "sam3.json", calibration)
+    (folder / "other.json").write_text("{}")
+    code, listed, _ = risctl("cache", "ls", "--data-root", str(tmp_path / "none"))
+    assert code == 0
+    assert [(one["kind"], Path(one["path"]).name) for one in listed["entries"]] == [
+        ("calibration", "other.json"),
+        ("calibration", "sam3.json"),
+    ]
+    assert listed["entries"][1]["used_by"] == "--model sam3"
+    assert risctl("cache", "verify", "--data-root", str(tmp_path / "none"))[0] == 4
+    code, removed, _ = risctl("cache", "gc", "--data-root", str(tmp_path / "none"))
+    assert code == 0 and [Path(one["path"]).name for one in removed["removed"]] == ["other.json"]
+    assert (folder / "sam3.json").is_file()

@@ -16,6 +16,9 @@ import risctl
 from risctl.data.batch import InstanceTargets
 from risctl.data.store.reader import Store
 from risctl.errors import UsageError
+from risctl.models.facts import facts_of
+from risctl.models.local_copies import pull
+from risctl.models.names import parse_name
 from risctl.models.open import open_predictor
 from risctl.models.predictor import PromptedPredictor
 from risctl.recipe.load import load_recipe
@@ -74,6 +77,11 @@ def test_what_a_detector_learned_finds_boxes_that_another_model_segments(
     pipeline = open_predictor(f"{run}+{sam}", device="cpu")
     assert isinstance(pipeline, PromptedPredictor)
     [found] = pipeline.predict(IMAGE, ["red box"])
+    facts = facts_of(f"{run}+{sam}")
+    assert [one.task for one in facts.parts] == ["text → boxes", "boxes → masks"] and facts.cached
+    assert 0 < (facts.parts[0].parameters or 0) < 0.1
+    name = parse_name(f"{run}+{sam}")
+    assert name is not None and [one.source for one in pull(name)] == [str(run), str(sam)]
     own = risctl.load(run, device="cpu")
     [area] = own.predict(IMAGE, ["red box"])
     assert found.score == pytest.approx(area.score, abs=1e-5)  # type: ignore[union-attr]

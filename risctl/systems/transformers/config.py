@@ -76,7 +76,8 @@ class TransformersModel(ModelSection):
         """Returns the section with the configuration and the processor's settings, so that it needs no folder."""
         if self.config is not None and self.files is not None:
             return self
-        from risctl.systems.transformers.folder import read_settings
+        from risctl.systems.transformers.folder import fetch, read_settings
 
+        fetch(self.source)
         config, files = read_settings(self.source)
         return self.model_copy(update={"config": config, "files": files})

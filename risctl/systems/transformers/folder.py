@@ -57,6 +57,17 @@ def read_settings(source: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return config, files
 
 
+def fetch(source: str) -> None:
+    """Downloads what is missing of a model on the hub, all of it, so that a message names all that it needs.
+
+    Raises:
+        CheckpointError: There is no such model.
+        MachineError: It is not to be had; the message says which terms to accept and which folder would do.
+    """
+    if not Path(source).expanduser().is_dir():
+        model_folder(source, WANTED, option=OPTION)
+
+
 def open_model(source: str) -> Any:
     """Opens the model of a folder or hub id, with its weights.
 

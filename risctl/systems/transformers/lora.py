@@ -11,7 +11,6 @@ from typing import Any
 from torch import nn
 
 from risctl.errors import MachineError, RecipeError
-from risctl.files import replacing
 from risctl.systems.transformers.config import LoRASection
 
 _BEGIN = "base_model.model."
@@ -74,7 +73,7 @@ def merged(model: nn.Module) -> nn.Module:
 
 
 def save_adapters(model: nn.Module, section: LoRASection, *, layers: Sequence[str], source: str, folder: Path) -> None:
-    """Writes the adapters in peft's form into a folder that is there: `PeftModel.from_pretrained` opens it.
+    """Writes the adapters in peft's form into a new folder: `PeftModel.from_pretrained` opens it.
 
     Args:
         model: The model with its adapters.
@@ -84,15 +83,15 @@ def save_adapters(model: nn.Module, section: LoRASection, *, layers: Sequence[st
         folder: The folder.
 
     Raises:
-        MachineError: peft is not installed, or the disk refuses.
+        MachineError: peft is not installed.
+        OSError: The disk refuses.
     """
     from safetensors.torch import save_file
 
     peft = _peft()
     state = peft.get_peft_model_state_dict(model)
     tensors = {f"{_BEGIN}{name}": value.detach().cpu().contiguous() for name, value in state.items()}
-    with replacing(folder / "adapter_model.safetensors") as beside:
-        save_file(tensors, beside, metadata={"format": "pt"})
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = _config(section, layers)
     config.base_model_name_or_path = source
     config.inference_mode = True

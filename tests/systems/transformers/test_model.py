@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from helpers.finetuned import FAMILIES, finetuned, section_of, tokens_of, write_model
@@ -58,6 +60,7 @@ class TestCLIPSeg(TransformersContract):
     kind = "clipseg"
 
 
+@pytest.mark.slow
 class TestSAM3(TransformersContract):
     kind = "sam3"
 
@@ -66,6 +69,7 @@ class TestOWLv2(TransformersContract):
     kind = "owlv2"
 
 
+@pytest.mark.slow
 class TestGroundingDino(TransformersContract):
     kind = "grounding-dino"
     # The windows of Swin reach over padding; several sizes are tested below.
@@ -145,3 +149,35 @@ def test_what_does_not_fit_is_one_clear_line(written: Write, tmp_path: Path, mon
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     with pytest.raises(Exception, match=r"pip install 'risctl\[tune\]'"):
         finetuned(written("clipseg"), lora={})
+
+
+@pytest.mark.parametrize("kind", ["owlv2", "grounding-dino"])
+def test_the_area_of_a_box_is_that_of_each_picture_of_a_batch(
+    written: Write, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures of several sizes, padded to the largest or to squares: boxes lie in the pictures, not in the padding."""
+    system = finetuned(written(kind), min_score=1.0).eval()
+    system.no_target_threshold = 0.0
+    batch = collate(items_of(system))
+    forward = system.network.forward if kind == "grounding-dino" else system.network.box_predictor
+
+    def placed(*args: Any, **options: Any) -> Any:
+        found = forward(*args, **options)
+        boxes = found.pred_boxes if kind == "grounding-dino" else found
+        for row, geometry in enumerate(batch.geometries):
+            inner = torch.tensor([geometry.inner_width, geometry.inner_height])
+            whole = inner if kind == "grounding-dino" else torch.tensor([geometry.input_width, geometry.input_height])
+            # The right half of the lower half of the picture.
+            boxes[row] = torch.cat([0.75 * inner / whole, 0.5 * inner / whole])
+        return found
+
+    monkeypatch.setattr(system.network, "forward" if kind == "grounding-dino" else "box_predictor", placed)
+    with torch.no_grad():
+        output = system(batch)
+    found = system.predict(output, geometries=batch.geometries, texts=batch.texts, threshold=0.5)
+    for prediction in found:
+        height, width = prediction.mask.shape
+        expected = np.zeros((height, width), dtype=bool)
+        expected[height // 2 :, width // 2 :] = True
+        mask = prediction.probability > 0.5
+        assert (expected & mask).sum() / (expected | mask).sum() > 0.85
