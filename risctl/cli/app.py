@@ -118,7 +118,7 @@ SUBCOMMANDS = {
     ),
     "models": Subcommand(
         module="risctl.cli.models",
-        help="List, show, download, verify and remove models by name.",
+        help="List, show, download, verify, save, calibrate and remove models.",
         panel=MODELS,
     ),
     "push": Subcommand(
