@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from risctl.checkpoints.loaded_model import Builder
 from risctl.data.store.reader import Store
+from risctl.models.open import told_about_terms
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import System
 from risctl.systems.registry import build_system
@@ -56,3 +57,9 @@ def initial_system(recipe: Recipe, stores: Sequence[Store], *, build: Builder | 
     )
     note = None if init_weights is None else init_weights.fill(system, vocabulary.vocabulary)
     return InitialSystem(system=system, vocabulary=vocabulary, note=note)
+
+
+def resolved(recipe: Recipe) -> Recipe:
+    """Returns `recipe.resolved()`; an error says what is known of the terms of weights that are not to be had."""
+    with told_about_terms(getattr(recipe.model, "source", "")):
+        return recipe.resolved()

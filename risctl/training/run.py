@@ -20,7 +20,6 @@ from risctl.data.store.reader import Store
 from risctl.devices import determinism, device_name, pick_device
 from risctl.distributed import failing_together
 from risctl.errors import MachineError, UsageError
-from risctl.models.open import told_about_terms
 from risctl.recipe.schema import Recipe
 from risctl.threads import keep_threads
 from risctl.training.agreement import check_agreement
@@ -31,7 +30,7 @@ from risctl.training.early_stop import is_over
 from risctl.training.ema import EMA
 from risctl.training.features.attach_features import attach_features
 from risctl.training.global_batch import global_batch
-from risctl.training.initial_system import initial_system
+from risctl.training.initial_system import initial_system, resolved
 from risctl.training.logger import Logger, duration
 from risctl.training.optimizer import build_optimizer
 from risctl.training.resumption import Resumption, differences
@@ -141,12 +140,6 @@ def train(recipe: Recipe, *, out: Path | None = None, **options: Unpack[TrainOpt
         KeyboardInterrupt: The run was stopped, and saved; `interrupts.Terminated` if SIGTERM stopped it.
     """
     return _run(resolved(recipe), run=None, out=out, **options)
-
-
-def resolved(recipe: Recipe) -> Recipe:
-    """Returns `recipe.resolved()`; an error says what is known of the terms of weights that are not to be had."""
-    with told_about_terms(getattr(recipe.model, "source", "")):
-        return recipe.resolved()
 
 
 def resume(path: Path, *, recipe: Recipe | None = None, **options: Unpack[TrainOptions]) -> TrainingResult:

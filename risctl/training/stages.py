@@ -20,6 +20,7 @@ from risctl.files import replacing
 from risctl.recipe.schema import Recipe
 from risctl.training import run as training
 from risctl.training.callback import NullCallback
+from risctl.training.initial_system import resolved
 from risctl.training.resumption import state_of_save
 from risctl.training.run import TrainingResult, TrainOptions
 from risctl.training.run_folder import RunFolder
@@ -29,7 +30,7 @@ _DONE = "stages.json"
 
 def train(recipe: Recipe, *, out: Path | None = None, **options: Unpack[TrainOptions]) -> TrainingResult:
     """Trains `recipe`, stage by stage if it has stages. Arguments and errors are those of `run.train`."""
-    recipe = training.resolved(recipe)
+    recipe = resolved(recipe)
     if not recipe.stages:
         return training.train(recipe, out=out, **options)
     accelerator = training.start_processes(training.device_of_run(options.get("device", "auto"), None), "fp32")
