@@ -231,6 +231,7 @@ def test_norms_are_combined_as_one_process_would() -> None:
 SMALL: dict[str, dict[str, Any]] = {
     "vlt": {"model": {**small_models.VLT, "dropout": 0.1}},
     "step": {"model": small_models.STEP},
+    "lavt": {"model": small_models.LAVT},
     "rela": {"model": small_models.RELA},
     "referformer": {"model": {**small_models.REFERFORMER, "longest_side": 96}, "data": {"frames": 1}},
     "zsi": {"model": {**small_models.ZSI, "text": {"vectors": "given.txt", "dim": 12}}},
