@@ -72,6 +72,19 @@ RELA: dict[str, Any] = {
     "language_gates": True,
     "text": {"tokens": None, "weights": None, "layers": 1, "width": 16, "heads": 2, "feed_forward": 16},
 }
+CRIS: dict[str, Any] = {
+    "system": "cris",
+    "input_size": 64,
+    "max_words": 8,
+    "hidden": 16,
+    "heads": 2,
+    "decoder_layers": 2,
+    "feed_forward": 24,
+    "visual": {"name": "small_cnn"},
+    "text": {
+        "name": "clip", "tokens": None, "layers": 1, "width": 16, "heads": 2, "feed_forward": 24, "projection": 20
+    },
+}  # fmt: skip
 ZSI: dict[str, Any] = {
     "system": "zsi",
     "border_anchors": True,  # anchors of coarse maps reach beyond small images

@@ -233,6 +233,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "step": {"model": small_models.STEP},
     "lavt": {"model": small_models.LAVT},
     "rela": {"model": small_models.RELA},
+    "cris": {"model": small_models.CRIS},
     "referformer": {"model": {**small_models.REFERFORMER, "longest_side": 96}, "data": {"frames": 1}},
     "zsi": {"model": {**small_models.ZSI, "text": {"vectors": "given.txt", "dim": 12}}},
 }

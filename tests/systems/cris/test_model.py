@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.ability_contracts import CachedFeaturesContract, ExplainableContract, ExportableContract
-from helpers.small_models import recipe_of
+from helpers.small_models import CRIS, recipe_of
 from helpers.system_contract import TEXTS, items_of
 
 from risctl.core.encoders.visual import clip_resnet_maps
@@ -21,20 +21,6 @@ from risctl.systems.base import System
 from risctl.systems.cris.config import CRISModel
 from risctl.systems.registry import build_system
 
-CLIP_TEXT: dict[str, Any] = {
-    "name": "clip", "tokens": None, "layers": 1, "width": 16, "heads": 2, "feed_forward": 24, "projection": 20
-}  # fmt: skip
-SMALL: dict[str, Any] = {
-    "system": "cris",
-    "input_size": 64,
-    "max_words": 8,
-    "hidden": 16,
-    "heads": 2,
-    "decoder_layers": 2,
-    "feed_forward": 24,
-    "visual": {"name": "small_cnn"},
-    "text": CLIP_TEXT,
-}
 TINY_CLIP = CLIPResNetNumbers(layers=(1, 1, 1, 1), channels=8, width=20, resolution=64)
 
 
@@ -67,19 +53,19 @@ class TestClip(CRISContract):
             yield
 
     def recipe(self) -> Recipe:
-        return recipe_of(SMALL | {"visual": {"name": "clip_resnet50"}})
+        return recipe_of(CRIS | {"visual": {"name": "clip_resnet50"}})
 
 
 class TestLight(CRISContract):
     """A backbone and a text encoder that are not CLIP's."""
 
     def recipe(self) -> Recipe:
-        return recipe_of(SMALL | {"text": {"name": "bigru", "hidden": 24, "dim": 12}})
+        return recipe_of(CRIS | {"text": {"name": "bigru", "hidden": 24, "dim": 12}})
 
 
 def system_of(**changes: Any) -> System:
     torch.manual_seed(0)
-    return build_system(CRISModel.model_validate(SMALL | changes), vocabulary=Vocabulary(["man", "left"]))
+    return build_system(CRISModel.model_validate(CRIS | changes), vocabulary=Vocabulary(["man", "left"]))
 
 
 @pytest.mark.parametrize(
@@ -171,7 +157,7 @@ def test_a_text_longer_than_clip_reads_is_refused() -> None:
 
 
 def test_its_own_protocol_is_the_default() -> None:
-    values: dict[str, Any] = {"name": "one", "model": SMALL, "data": {"store": "a.h5"}, "train": {"epochs": 1}}
+    values: dict[str, Any] = {"name": "one", "model": CRIS, "data": {"store": "a.h5"}, "train": {"epochs": 1}}
     assert parse_recipe(values, source="test").eval.protocol == "cris"
     assert parse_recipe(values | {"eval": {"text_batch": 3}}, source="test").eval.protocol == "cris"
     assert parse_recipe(values | {"eval": {"protocol": "mcn"}}, source="test").eval.protocol == "mcn"
