@@ -13,9 +13,11 @@ from hypothesis import is_hypothesis_test, settings
 # imported, which reads it once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Linked stores remember folders in the user's configuration: that of the tests is empty and ends with them.
-_configuration = tempfile.TemporaryDirectory(prefix="risctl-tests-")
-os.environ["XDG_CONFIG_HOME"] = _configuration.name
+# Linked stores remember folders in the user's configuration, and models their calibration in the cache: those of the
+# tests are empty and end with them.
+_own = tempfile.TemporaryDirectory(prefix="risctl-tests-")
+os.environ["XDG_CONFIG_HOME"] = _own.name
+os.environ["RISCTL_CACHE"] = f"{_own.name}/cache"
 
 # No deadline: a machine that is busy with something else makes no test wrong. Property tests draw the same examples in
 # every run, so that the suite passes every time; `pytest -m random` draws new ones.

@@ -159,7 +159,7 @@ class PromptedPredictor:
 
     def describe(self) -> str:
         """Returns one line: the network, its device and its thresholds."""
-        which = "the surest instance alone" if self._surest else f"instances that score {self._network.min_score:g}"
+        which = "the surest instance alone" if self._surest else f"instances that score {self.min_score:g}"
         return f"{self._network.name}, {self._device}, {which}, mask where probability > {self.threshold:g}"
 
     def answers_at(self, texts: Sequence[str], min_scores: Sequence[float]) -> Iterator[tuple[float, list[np.ndarray]]]:

@@ -53,6 +53,12 @@ def _columns(network: _Stripes, **options: float | bool | None) -> list[int]:
     return np.flatnonzero(found.mask.any(0)).tolist()
 
 
+def test_it_says_the_threshold_that_holds() -> None:
+    predictor = PromptedPredictor(_Stripes((0.9,)), name="stripes")  # type: ignore[arg-type]
+    predictor.min_score = 0.25  # as a calibration sets it
+    assert "instances that score 0.25" in predictor.describe()
+
+
 def test_all_above_the_threshold_make_up_the_mask() -> None:
     assert _columns(_Stripes((0.2, 0.9, 0.5, 0.49))) == [1, 2]
     assert _columns(_Stripes((0.2, 0.9, 0.5, 0.49)), surest=True) == [1]
