@@ -40,19 +40,28 @@ def put_calibration(target: Any, *, model: Path | None, option: str | None, give
         UsageError: The file is that of another model.
         DataError: The file cannot be read.
     """
+    from risctl.runtime.predictor import OnnxPredictor
+
+    if isinstance(target, OnnxPredictor):  # it answers without torch, which what follows would load
+        _refuse(option)
+        return
     from risctl.inference.predictor import Predictor
     from risctl.models.calibrated import put_into
     from risctl.models.predictor import PromptedPredictor
     from risctl.systems.base import System
 
     if not isinstance(target, Predictor | PromptedPredictor | System):
-        if option not in (None, NONE):
-            raise UsageError("--calibration is for checkpoints and models of transformers; leave it out")
+        _refuse(option)
         return
     calibration = _found(model, option)
     if calibration is not None:
         put_into(target, calibration, given=given)
         console.say(calibration.describe() + ("" if given is None else f"; no match below {given:g} as given"))
+
+
+def _refuse(option: str | None) -> None:
+    if option not in (None, NONE):
+        raise UsageError("--calibration is for checkpoints and models of transformers; leave it out")
 
 
 def _found(model: Path | None, option: str | None) -> Calibration | None:
