@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,6 +87,13 @@ def test_every_page_is_in_the_navigation() -> None:
     listed = (REPOSITORY / "zensical.toml").read_text(encoding="utf-8")
     pages = [str(page.relative_to(REPOSITORY / "docs")) for page in sorted((REPOSITORY / "docs").rglob("*.md"))]
     assert not [page for page in pages if f'"{page}"' not in listed]
+
+
+def test_every_extra_is_in_the_table() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (REPOSITORY / "docs" / "how-to" / "install.md").read_text(encoding="utf-8")
+    table = "".join(line for line in page.splitlines() if line.startswith("|"))
+    assert not [name for name in project["optional-dependencies"] if f"`{name}`" not in table]
 
 
 @pytest.mark.slow
