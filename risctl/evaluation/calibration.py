@@ -101,18 +101,15 @@ def calibrate(
         UsageError: The split is unknown.
     """
     sentences = store.sentences(split).tolist()[:limit]
+    # Told before the model answers; and again for what it read.
+    _check_both_kinds([rle.area(store.mask(store.sentence(row).ref)) > 0 for row in sentences], store, split)
     scorer = predictor.system if isinstance(predictor, Predictor) else predictor
     own_match = float(predictor.no_target_threshold)
     own_score = scorer.min_score if isinstance(scorer, InstanceScorer) and scorer.min_score > 0 else None
     grid = [0.0] if own_score is None else sorted({*_GRID, own_score})
     found = _answers(predictor, store, sentences, grid=grid, text_field=text_field, progress=progress)
     scores, targeted = np.array(found.scores), np.array(found.targeted, dtype=bool)
-    if targeted.all() or not targeted.any():
-        lacking = "refers to nothing" if targeted.all() else "refers to anything"
-        raise DataError(
-            f"no phrase of the split {split!r} of {store.path} {lacking}: a threshold of no match is chosen on "
-            "phrases of both kinds, such as gRefCOCO's; name another store or --split"
-        )
+    _check_both_kinds(found.targeted, store, split)
     ious, empty = np.array(found.ious), np.array(found.empty, dtype=bool)
     # Where all answers are alike whatever is taken, as a chooser's are, there is no score to choose.
     if own_score is not None and len(grid) > 1 and (ious == ious[:, :1]).all() and (empty == empty[:, :1]).all():
@@ -180,6 +177,15 @@ def _answers(
         if progress is not None:
             progress(done, len(sentences))
     return found
+
+
+def _check_both_kinds(targeted: Sequence[bool], store: Store, split: str) -> None:
+    if all(targeted) or not any(targeted):
+        lacking = "refers to nothing" if all(targeted) else "refers to anything"
+        raise DataError(
+            f"no phrase of the split {split!r} of {store.path} {lacking}: a threshold of no match is chosen on "
+            "phrases of both kinds, such as gRefCOCO's; name another store or --split"
+        )
 
 
 def _masks(

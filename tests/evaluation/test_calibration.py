@@ -134,8 +134,10 @@ def test_an_evaluation_gives_the_figures_that_were_told(
 def test_phrases_of_both_kinds_are_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for columns, lacking in ((0, "refers to anything"), (1, "refers to nothing")):
         store = _store(tmp_path / f"{columns}.h5", dict.fromkeys(PHRASES, columns))
+        network = _Columns()
+        monkeypatch.setattr(network, "encode", lambda pixels: pytest.fail("the model was asked"))
         with pytest.raises(DataError, match=f"no phrase .* {lacking}"):
-            _chosen(PromptedPredictor(_Columns(), name="columns"), store, monkeypatch)
+            _chosen(PromptedPredictor(network, name="columns"), store, monkeypatch)
 
 
 def test_a_fine_tuned_run_is_calibrated_by_both_thresholds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
