@@ -4,9 +4,9 @@
 
 Each round takes the same images three times: one process reads, encodes, answers and writes one image after the other,
 with the threads that torch chooses; as `risctl predict --workers`; and with the model alone in as many processes on
-images in memory, of which nothing is written. Seconds are of a clock; CPU
-seconds beside them, of all processes, say what they would be on quiet cores. Where time goes in one process is told
-first, in CPU milliseconds an image, and what images in a batch cost.
+images in memory, of which nothing is written. Seconds are of a clock; CPU seconds beside them, of all processes, say
+what they would be on quiet cores. Where time goes in one process is told first, in CPU milliseconds an image, and what
+images in a batch cost.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +72,35 @@ def replacing(path: Path, *, keep_existing: bool = False, old: Path | None = Non
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yields an empty folder beside `path` that takes its place after the block, whole or not at all.
+
+    Args:
+        path: The folder to make.
+        replace: Whether a folder that is there goes; otherwise one that is not empty is an error.
+
+    Raises:
+        DataError: As `as_error` says.
+        MachineError: As `as_error` says.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise as_error(error, path) from error
+    try:
+        yield made
+        made.chmod(0o755)
+        if replace and path.exists():
+            shutil.rmtree(path)
+        made.rename(path)
+    except OSError as error:
+        raise as_error(error, path) from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def link_or_copy(source: Path, path: Path) -> None:

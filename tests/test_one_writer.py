@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import risctl
-from risctl.errors import DataError, UsageError
-from risctl.files import remove_stale, replacing
+from risctl.errors import DataError, MachineError, UsageError
+from risctl.files import new_folder, remove_stale, replacing
 from risctl.output_files import DETECTIONS, OutputFiles, check_replaceable, digest, safe_stem, slug
 
 # Files that keep state which is replaced as it goes on: runs, caches, downloads, remembered folders.
@@ -207,6 +207,22 @@ def test_stems_become_safe_and_stay_apart(first: str, second: str) -> None:
 
 def test_no_text_takes_the_name_of_detections() -> None:
     assert slug("classes") != DETECTIONS
+
+
+def test_a_folder_is_whole_or_absent_and_replaced_only_if_asked(tmp_path: Path) -> None:
+    path = tmp_path / "models" / "mine"
+    with pytest.raises(ZeroDivisionError), new_folder(path) as made:
+        (made / "half").touch()
+        raise ZeroDivisionError
+    assert list(path.parent.iterdir()) == []
+    with new_folder(path) as made:
+        (made / "first").touch()
+    with pytest.raises((DataError, MachineError)), new_folder(path) as made:
+        (made / "second").touch()
+    assert [file.name for file in path.iterdir()] == ["first"]
+    with new_folder(path, replace=True) as made:
+        (made / "third").touch()
+    assert [file.name for file in path.iterdir()] == ["third"] and list(path.parent.iterdir()) == [path]
 
 
 def test_results_are_written_through_the_one_writer() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import numpy as np
 from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.errors import UsageError
 from risctl.export.export import export_model
-from risctl.files import as_error
+from risctl.files import new_folder
 from risctl.runtime.manifest import is_exported
 
 
@@ -52,19 +50,5 @@ def export_to(
         )
         raise UsageError(f"{out} is there already; {hint}")
     loaded = load_checkpoint(model)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        raise as_error(error, out) from error
-    try:
-        header = export_model(loaded, made, format_name=format_name, precision=precision, images=images)
-        made.chmod(0o755)
-        if out.exists():
-            shutil.rmtree(out)
-        made.rename(out)
-    except OSError as error:
-        raise as_error(error, out) from error
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-    return header
+    with new_folder(out, replace=overwrite) as made:
+        return export_model(loaded, made, format_name=format_name, precision=precision, images=images)

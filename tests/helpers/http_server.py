@@ -119,16 +119,22 @@ def status(code: int, *, times: int = 10**9, then: Answer | None = None, **heade
 
 
 @contextmanager
-def running() -> Iterator[Site]:
-    """Run a server on this machine's own address for the block."""
-    site = Site()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("OwnHandler", (Handler,), {"site": site}))
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Let a handler answer on this machine's own address for the block, and yield the address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    site.address = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
-        yield site
+        yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def running() -> Iterator[Site]:
+    """Run a server on this machine's own address for the block."""
+    site = Site()
+    with serving(type("OwnHandler", (Handler,), {"site": site})) as site.address:
+        yield site

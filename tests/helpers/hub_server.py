@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from helpers.http_server import serving
 
 TOKEN = "hf_thatmaywrite"
 COMMIT = "1" * 40
@@ -189,12 +190,5 @@ def _git_hash(data: bytes) -> str:
 def running_hub() -> Iterator[Hub]:
     """Run a hub on this machine's own address for the block."""
     hub = Hub()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("OwnHandler", (_Handler,), {"hub": hub}))
-    server.daemon_threads = True
-    hub.address = f"http://127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    try:
+    with serving(type("OwnHandler", (_Handler,), {"hub": hub})) as hub.address:
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()

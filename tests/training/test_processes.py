@@ -8,18 +8,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import traceback
 from collections.abc import Callable
-from multiprocessing import active_children, set_start_method
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from helpers.tiny import (
-    PROCESSES,
     TinySystem,
     assert_same_tensors,
     build_tiny,
@@ -28,6 +25,7 @@ from helpers.tiny import (
     tiny_store,
     weights_of,
 )
+from helpers.two_processes import in_two_processes
 from torch import Tensor
 
 from risctl.checkpoints.checkpoint import read_tensors
@@ -93,19 +91,8 @@ def _acting(act: Callable[[], bool] | None, *, at: int) -> Any:
     return build
 
 
-def _both(rank: int, port: int, folder: Path, recipes: dict[str, Any]) -> None:
+def _both(rank: int, folder: Path, recipes: dict[str, Any]) -> None:
     """Runs all scenarios in one of two processes, and writes down how each ended."""
-    os.environ.update(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE="2",
-        LOCAL_WORLD_SIZE="2",
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
-        OMP_NUM_THREADS="1",
-    )
-    torch.set_num_threads(1)
-    set_start_method("fork", force=True)
     told: Told = {}
 
     def scenario(name: str, recipe: str, *, out: str = "", resumed: bool = False, build: Any = build_tiny) -> None:
@@ -159,17 +146,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipes["stages"] = Recipe.model_validate(in_stages | {"stages": {"one": {}, "two": {"train": {"max_steps": 1}}}})
     (folder / "taken").mkdir()
     (folder / "taken" / "thesis.txt").touch()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    values = {name: recipe.model_dump(mode="json") for name, recipe in recipes.items()}
-    processes = [PROCESSES.Process(target=_both, args=(rank, port, folder, values)) for rank in RANKS]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(300)
-        if process.is_alive():
-            process.kill()
+    in_two_processes(_both, folder, folder, {name: recipe.model_dump(mode="json") for name, recipe in recipes.items()})
     return folder
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from risctl.data.datasets.registry import DATASETS
 from risctl.data.store.clips import is_video_store
@@ -88,33 +89,20 @@ def score(
             finally:
                 submission.close()
         concepts = concept_protocol_of(store, protocol)
+        options: dict[str, Any] = {
+            "split": split,
+            "key": key,
+            "missing": missing,
+            "resize": resize,
+            "threshold": threshold,
+            "strict": strict,
+            "lenient": lenient,
+        }
         source = open_predictions(Path(predictions))
         try:
             if concepts is None:
-                return score_predictions(
-                    source,
-                    store,
-                    split=split,
-                    protocols=protocols_of(store, protocol),
-                    key=key,
-                    missing=missing,
-                    resize=resize,
-                    threshold=threshold,
-                    strict=strict,
-                    lenient=lenient,
-                )[0]
-            found, coverage, _ = score_concepts(
-                source,
-                store,
-                split=split,
-                protocol=concepts,
-                key=key,
-                missing=missing,
-                resize=resize,
-                threshold=threshold,
-                strict=strict,
-                lenient=lenient,
-            )
+                return score_predictions(source, store, protocols=protocols_of(store, protocol), **options)[0]
+            found, coverage, _ = score_concepts(source, store, protocol=concepts, **options)
             return page_report(found, store, seconds=time.monotonic() - began, predictions=coverage.describe())
         finally:
             source.close()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 from risctl.data.download.pretrained import quietly
 from risctl.errors import UsageError
-from risctl.files import as_error
+from risctl.files import new_folder
 from risctl.language.vocabulary import Vocabulary
 from risctl.section import ModelSection
 from risctl.systems.base import System
@@ -45,12 +43,7 @@ def save_folder(out: Path, *, system: System, section: ModelSection, vocabulary:
         )
     if out.exists():
         raise UsageError(f"{out} is there already; give another --out")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        raise as_error(error, out) from error
-    try:
+    with new_folder(out) as made:
         with quietly():
             system.plain_network().save_pretrained(str(made))
         # The library's own form of the configuration names the class that opens it; the rest is as it was read.
@@ -63,10 +56,4 @@ def save_folder(out: Path, *, system: System, section: ModelSection, vocabulary:
             plain = build_model(section.config or {}, source=section.source)
             layers = adapted_layers(section, system.family, plain)
             save_adapters(system.network, section.lora, layers=layers, source=section.source, folder=made / ADAPTER)
-        made.chmod(0o755)
-        made.rename(out)
-    except OSError as error:
-        raise as_error(error, out) from error
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
     return sorted(path for path in out.rglob("*") if path.is_file())
