@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +37,9 @@ class InitWeights:
     @property
     def takes_encoders(self) -> bool:
         """Whether all of the backbone and the text encoder comes from here: no other weights are read for them."""
-        return all(self.takes(name) for name in self.weights if name.startswith(("visual.", "text.")))
+        encoders = [name for name in self.weights if name.startswith(("visual.", "text."))]
+        # A system that has its backbone within another part, such as mini, must come whole.
+        return all(self.takes(name) for name in encoders or self.weights)
 
     @property
     def words(self) -> Vocabulary | None:
@@ -136,6 +138,31 @@ def read_init_weights(section: InitWeightsSection) -> InitWeights:
         include=section.include,
         exclude=section.exclude,
     )
+
+
+def random_parts(system: nn.Module, other: nn.Module, *, taken: Callable[[str], bool]) -> list[str]:
+    """Returns the largest parts of `system` whose weights are random, each with its number of parameters.
+
+    Args:
+        system: The system, filled with the weights of a checkpoint.
+        other: The same, built with another seed: weights that both have alike were read from a file.
+        taken: Says of a parameter's name whether it is from the checkpoint.
+    """
+    given, drawn = set(), {}
+    for (name, one), two in zip(system.named_parameters(), other.parameters(), strict=True):
+        if taken(name):
+            given.add(name)
+        elif not torch.equal(one, two):
+            drawn[name] = one.numel()
+        elif one.numel() > 1 and bool((one != one.flatten()[0]).any()):
+            given.add(name)  # a norm's ones and zeros are neither random nor read
+    parts: dict[str, int] = {}
+    for name, count in drawn.items():
+        steps = name.split(".")
+        prefixes = [".".join(steps[: end + 1]) for end in range(len(steps))]
+        part = next((one for one in prefixes if not any(f"{each}.".startswith(f"{one}.") for each in given)), name)
+        parts[part] = parts.get(part, 0) + count
+    return [f"{part} ({count:,} parameters)" for part, count in parts.items()]
 
 
 def _word_vectors(system: nn.Module, *, words: int) -> list[str]:

@@ -111,6 +111,40 @@ def test_parts_are_taken_and_others_begin_anew(store: Path, trained: Path) -> No
             assert torch.equal(one, wanted), name
 
 
+def test_parts_that_stay_random_are_told(store: Path, trained: Path, tmp_path: Path) -> None:
+    """The parts, not their tensors; a constant counts to neither side, and what another file gives is not random."""
+    start = {"checkpoint": str(trained), "include": ["backbone.0", "embedding"]}
+    recipe = tiny_recipe(store, train={"epochs": 1, "max_steps": 1, "init_weights": start})
+    train(recipe, out=tmp_path / "part", device="cpu", build=build_tiny)
+    warning = "warning: random at the start, since train.init_weights leaves it out and nothing else gives it: "
+    line = f"{warning}backbone.3 (584 parameters), head (73 parameters)\n"
+    assert line in (tmp_path / "part" / "log.txt").read_text(encoding="utf-8")
+
+    def build(model: Any, **keys: Any) -> Any:
+        system = build_tiny(model, **keys)
+        with torch.no_grad():  # as a backbone whose weights are published
+            for number, one in enumerate(system.backbone.parameters()):
+                one.copy_(torch.linspace(-1, number, one.numel()).view_as(one))
+        return system
+
+    start["include"] = ["embedding"]
+    recipe = tiny_recipe(store, train={"epochs": 1, "max_steps": 1, "init_weights": start})
+    train(recipe, out=tmp_path / "published", device="cpu", build=build)
+    told = (tmp_path / "published" / "log.txt").read_text(encoding="utf-8")
+    assert f"{warning}head (73 parameters)\n" in told
+    # A system without a part named "visual" or "text" has its encoders elsewhere: other weights are read for them.
+    assert not begun(trained, include=("head",)).takes_encoders
+    assert begun(trained).takes_encoders
+    del start["include"]
+    train(
+        tiny_recipe(store, train={"epochs": 1, "max_steps": 1, "init_weights": start}),
+        out=tmp_path / "whole",
+        device="cpu",
+        build=build_tiny,
+    )
+    assert warning not in (tmp_path / "whole" / "log.txt").read_text(encoding="utf-8")
+
+
 def test_what_does_not_fit_is_named(store: Path, trained: Path, tmp_path: Path) -> None:
     known = load_checkpoint(trained, build=build_tiny)
     system = build_tiny(tiny_recipe(store).model, vocabulary=known.vocabulary)
