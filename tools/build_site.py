@@ -13,7 +13,9 @@ import re
 import shutil
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
+from urllib.parse import unquote
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -28,6 +30,8 @@ _OUTSIDE_WORKER = re.compile(r'<script src="https://[^"]*iframe-worker[^"]*"[^>]
 _LOADED = re.compile(
     r"""<(?:script|img|iframe|source|video|link)\b[^>]*?\b(?:src|href)=["'](?:https?:)?//[^"']+["'][^>]*>"""
 )
+_LINK = re.compile(r"""<(?:a|img|script|link|source|video)\b[^>]*?\b(?:href|src)="?([^"> ]+)""")
+_NAMED = re.compile(r"""<[a-z][^>]*?\bid="?([^"> ]+)""")
 _IN_CSS = re.compile(r"""url\(["']?(?:https?:)?//[^)]+\)|@import[^;]*//[^;]+;""")
 
 
@@ -41,12 +45,13 @@ def main() -> int:
         said = (built.stdout + built.stderr).partition("Traceback")[0]
         print(f"the site has warnings, which end its building:\n{said}", file=sys.stderr)
         return 1
-    outside = _outside_of_site()
-    for line in outside:
-        print(f"loaded from elsewhere: {line}", file=sys.stderr)
-    if not outside:
+    problems = [f"loaded from elsewhere: {line}" for line in _outside_of_site()]
+    problems += [f"leads nowhere: {line}" for line in dead_links(SITE)]
+    for line in problems:
+        print(line, file=sys.stderr)
+    if not problems:
         print(SITE / "index.html")
-    return 1 if outside else 0
+    return 1 if problems else 0
 
 
 def _write_sources() -> None:
@@ -59,6 +64,23 @@ def _write_sources() -> None:
     (SOURCES / "reference").mkdir()
     for name, text in pages().items():
         (SOURCES / "reference" / name).write_text(text, encoding="utf-8")
+
+
+def dead_links(site: Path) -> list[str]:
+    """Returns the links of built pages that lead to no file or heading; the generator knows those of Markdown alone."""
+    pages = {page: page.read_text(encoding="utf-8") for page in sorted(site.rglob("*.html"))}
+    names = {page: {unescape(name) for name in _NAMED.findall(text)} for page, text in pages.items()}
+    found = []
+    for page, text in pages.items():
+        for link in dict.fromkeys(unescape(link) for link in _LINK.findall(text)):
+            if page.name == "404.html" or re.match(r"[a-z]+:|//", link):
+                continue
+            path, _, name = link.partition("#")
+            target = (page.parent / unquote(path)).resolve() if path else page
+            target = target / "index.html" if target.is_dir() else target
+            if not target.is_file() or (name and target in names and unquote(name) not in names[target]):
+                found.append(f"{page.relative_to(site)}: {link}")
+    return found
 
 
 def _outside_of_site() -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
+from site_formats import file_formats
+from site_markdown import prose, table
 from typer.core import TyperGroup
 
 import risctl
@@ -17,9 +19,11 @@ from risctl.cli.app import SUBCOMMANDS, app
 from risctl.data.datasets.custom import FORMAT
 from risctl.data.datasets.registry import DATASETS
 from risctl.metrics.protocols import PROTOCOLS, VIDEO_PROTOCOLS
+from risctl.models.registry import MODELS, TRACKERS, WEIGHTS
 from risctl.recipe.file_schema import file_json_schema
 from risctl.recipe.load import load_recipe
 from risctl.recipe.shipped import shipped_recipes
+from risctl.systems.registry import SYSTEMS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -36,6 +40,8 @@ def pages() -> dict[str, str]:
         "protocols": ("Protocols", _protocols()),
         "datasets": ("Datasets", _datasets()),
         "own-data": ("Your own data", _own_data()),
+        "models": ("Models", _models()),
+        "file-formats": ("File formats", file_formats()),
         "exit-codes": ("Exit codes", _exit_codes()),
     }
     found = {f"{name}.md": HEADING.format(title=title, text=text) for name, (title, text) in written.items()}
@@ -56,7 +62,7 @@ def _commands() -> str:
 def _command(command: Any, parent: typer.Context, name: str, *, level: int) -> Iterator[str]:
     context = typer.Context(command, info_name=name, parent=parent)
     yield f"{'#' * level} `{context.command_path}`\n"
-    yield _prose(command.help or "") + "\n"
+    yield prose(command.help or "") + "\n"
     if isinstance(command, TyperGroup):
         for below in command.list_commands(context):
             child = command.get_command(context, below)
@@ -70,11 +76,11 @@ def _command(command: Any, parent: typer.Context, name: str, *, level: int) -> I
         shown = re.sub(r"^Examples?: *", "", example).strip()
         yield f"Example: `{shown}`\n" if "`" not in shown else f"Example: {shown}\n"
         if rest.strip():
-            yield _prose(rest) + "\n"
+            yield prose(rest) + "\n"
     rows = [_parameter(parameter, context) for parameter in command.get_params(context)]
     rows = [row for row in rows if row and "--help" not in row[0]]
     if rows:
-        yield _table(("argument or option", "meaning"), rows)
+        yield table(("argument or option", "meaning"), rows)
 
 
 def _parameter(parameter: Any, context: typer.Context) -> tuple[str, str] | None:
@@ -118,7 +124,7 @@ def _keys(definition: dict[str, Any], known: dict[str, Any], prefix: str) -> str
             default = f"`{json.dumps(value['default'], ensure_ascii=False)}`"
         meaning = value.get("description") or known.get(_reference(value), {}).get("description", "")
         rows.append((f"`{prefix}{key}`", _form(value, known), meaning, default))
-    return _table(("key", "values", "meaning", "default"), rows)
+    return table(("key", "values", "meaning", "default"), rows)
 
 
 def _reference(value: dict[str, Any]) -> str | None:
@@ -159,7 +165,7 @@ def _recipes() -> str:
     return (
         "`risctl train NAME` trains one; `risctl recipes show NAME` prints it with its header, which has the published "
         "figures and what differs from them. `risctl recipes ls --paper` lists the rows of the papers' own ablation "
-        "tables.\n\n" + _table(("recipe", "system", "what it is"), rows)
+        "tables.\n\n" + table(("recipe", "system", "what it is"), rows)
     )
 
 
@@ -179,9 +185,9 @@ def _protocols() -> str:
     return (
         "The same masks get different figures by different conventions; [why](../explanations/protocols.md). Each line "
         "is printed with every figure. `risctl eval --protocol A,B` computes several at once.\n\n## Images\n\n"
-        + _table(("protocol", "as in", "what it does"), rows)
+        + table(("protocol", "as in", "what it does"), rows)
         + "\n## Videos\n\n"
-        + _table(("protocol", "as in", "what it does"), videos)
+        + table(("protocol", "as in", "what it does"), videos)
     )
 
 
@@ -192,7 +198,7 @@ def _datasets() -> str:
     )
     parts = [about]
     for name, one in DATASETS.items():
-        parts.append(f"## {name}\n\n{_prose(one.help)}\n\nMeasured by `{one.protocol}`.")
+        parts.append(f"## {name}\n\n{prose(one.help)}\n\nMeasured by `{one.protocol}`.")
         where = "downloaded" if one.sources else "brought by the user" if one.find or one.read else "made here"
         parts[-1] += f" Annotations: {where}." + (f" Example: `risctl prepare {name} {one.example}`\n")
         rows = [
@@ -201,8 +207,39 @@ def _datasets() -> str:
             for split, found in splits.items()
         ]
         if rows:
-            parts.append(_table(("split by", "split", *one.counted.values()), rows, right=2))
+            parts.append(table(("split by", "split", *one.counted.values()), rows, right=2))
     return "\n".join(parts)
+
+
+def _models() -> str:
+    about = (
+        "What `--model` takes by name; `risctl models ls` says in addition what lies on this machine. A run folder, a "
+        "checkpoint, `hf:OWNER/NAME` and a folder of transformers are names as well: [how](../models.md).\n"
+    )
+    models = [(f"`{name}`", one.help, " + ".join(one.parts), ", ".join(one.can)) for name, one in MODELS.items()]
+    weights = [
+        (
+            *(f"`{name}`", one.title, one.task, f"`{one.repository}`", f"{one.millions:g} M"),
+            (one.licence or "not looked up") + (", gated" if one.gated else ""),
+        )
+        for name, one in WEIGHTS.items()
+    ]
+    systems = [(f"`{name}`", entry.config.partition(":")[0]) for name, entry in SYSTEMS.items()]
+    return "\n".join(
+        (
+            about,
+            "## By name\n",
+            table(("name", "what it is", "its weights", "can"), models),
+            "## Published weights\n",
+            "Names joined by `+` make a pipeline.\n",
+            table(("name", "weights", "does", "on the hub", "parameters", "licence"), weights),
+            "## Trackers\n",
+            "`--tracker` takes " + ", ".join(f"`{name}`" for name in TRACKERS) + ".\n",
+            "## Systems that are trained here\n",
+            "`model.system` of a recipe; [every key](recipe.md), [every recipe](recipes.md).\n",
+            table(("system", "its keys are defined in"), systems),
+        )
+    )
 
 
 def _own_data() -> str:
@@ -214,32 +251,8 @@ def _own_data() -> str:
 
 def _exit_codes() -> str:
     table, _, rest = (errors.__doc__ or "").partition("\n\n")[2].partition("\n\n")
-    return f"{table}\n\n{_prose(rest)}"
+    return f"{table}\n\n{prose(rest)}"
 
 
 def _number(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
-
-
-def _prose(text: str) -> str:
-    """Returns the text of a help: one line a paragraph, without what Click reads in it."""
-    paragraphs = re.split(r"\n\s*\n", text.replace("\b", "").replace("\f", "").strip())
-    return "\n\n".join(" ".join(_escaped(part).split()) for part in paragraphs)
-
-
-def _escaped(text: str) -> str:
-    """Returns prose in which angle brackets stay text; within backticks they do so anyway."""
-    return re.sub(r"(`[^`]*`)|<(?=[A-Za-z/!])", lambda match: match[1] or "&lt;", text)
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]], *, right: int | None = None) -> str:
-    """Returns a Markdown table; columns from number `right` on are aligned to the right."""
-    marks = ["---" if right is None or index < right else "---:" for index in range(len(head))]
-    lines = [" | ".join(head), " | ".join(marks)]
-    lines += [" | ".join(_cell(cell) for cell in row) for row in rows]
-    return "\n".join(f"| {line} |" for line in lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    """Returns the text of a cell: on one line, and no bar of it ends the cell; within backticks none does."""
-    return re.sub(r"(`[^`]*`)|\|", lambda match: match[1] or "\\|", _escaped(" ".join(text.split())))

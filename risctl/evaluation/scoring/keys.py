@@ -158,8 +158,9 @@ def _file_names(store: Store, rows: np.ndarray) -> list[list[Value]]:
     found: list[list[Value]] = []
     for row in rows.tolist():
         sentence = store.sentence(row)
-        name = base_name(names[sentence.image])
-        found.append([(name, normalised(text)) for text in (sentence.sent, sentence.raw)])
+        # `risctl label` names the image of a store by its row.
+        images = (base_name(names[sentence.image]), f"{store.path.name}#{sentence.image}")
+        found.append([(name, normalised(text)) for name in images for text in (sentence.sent, sentence.raw)])
     return found
 
 

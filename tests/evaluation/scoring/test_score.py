@@ -193,6 +193,20 @@ def test_a_broken_line_is_named_and_counts_as_missing_only_if_told_so(lines: Cal
         assert any("1 (line 3) predictions could not be read" in note for note in report.notes), report.notes
 
 
+def test_labels_of_a_store_are_scored_on_it(
+    lines: Callable[..., Path], store: Path, expressions: Expressions, expected: dict[str, dict[str, float]]
+) -> None:
+    with Store(store) as opened:
+        rows = {name: row for row, name in enumerate(opened.file_names())}
+
+    def as_labelled(place: int, record: dict[str, Any]) -> dict[str, Any]:
+        one = expressions[place]
+        address = f"/elsewhere/{store.name}#{rows[one['file_name']]}"
+        return {"image": address, "phrase": one["text"], "segmentation": record["segmentation"]}
+
+    assert figures(score(lines(as_labelled), store))["original"] == expected["original"]
+
+
 def test_a_prediction_of_no_sentence_is_counted(lines: Callable[..., Path], store: Path) -> None:
     path = lines(lambda place, record: [record, {"sent_id": 10_000 + place, "segmentation": None}])
     report = score(path, store)

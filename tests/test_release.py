@@ -1,0 +1,42 @@
+"""What a release needs: one version, a changelog in order, a conda recipe that asks for what the wheel asks for."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+import risctl
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CONDA = yaml.safe_load((REPOSITORY / "conda" / "recipe.yaml").read_text(encoding="utf-8"))
+
+
+def test_every_file_has_the_version() -> None:
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == CONDA["context"]["version"] == risctl.__version__
+    assert "version" in PROJECT["dynamic"]
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    text = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)
+    assert re.match(r"\[?" + re.escape(re.match(r"[\d.]*\d", risctl.__version__)[0]) + r"\b", sections[0])
+
+
+def test_conda_asks_for_what_the_wheel_asks_for() -> None:
+    called = {"torch": "pytorch"}
+    wanted = [re.match(r"([\w-]+)(.*)", one) for one in PROJECT["dependencies"]]
+    expected = [f"{called.get(name, name)} {bound}" for name, bound in (one.groups() for one in wanted if one)]
+    assert CONDA["requirements"]["run"] == [f"python {PROJECT['requires-python']}", *expected]
+    assert CONDA["build"]["python"]["entry_points"] == [f"{name} = {at}" for name, at in PROJECT["scripts"].items()]
+
+
+def test_every_python_that_is_named_is_tried() -> None:
+    named = [one.rpartition(" ")[2] for one in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", one)]
+    for workflow, job in (("release.yml", "try"), ("ci.yml", "linux")):
+        jobs = yaml.safe_load((REPOSITORY / ".github" / "workflows" / workflow).read_text(encoding="utf-8"))["jobs"]
+        assert jobs[job]["strategy"]["matrix"]["python"] == named
