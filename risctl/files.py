@@ -23,6 +23,12 @@ from risctl.errors import DataError, MachineError
 # A writer that has not touched its file for this long counts as dead; on this machine its process id is checked.
 STALE_SECONDS = 24 * 3600.0
 
+_PART = ".part"
+_MANY = 1000  # files of a folder from which on its listing is kept
+_FOLDERS = 64  # whose listings are kept
+_listed: dict[str, tuple[int, list[str]]] = {}
+"""By folder: for how many calls its listing holds, and the unfinished files in it."""
+
 # In bytes. File systems stop at 255, of which the temporary name needs its part for the writer.
 _LONGEST_NAME = 120
 
@@ -180,17 +186,38 @@ def as_error(error: OSError, path: Path) -> DataError | MachineError:
 def remove_stale(path: Path) -> list[Path]:
     """Removes the unfinished files that dead writers of `path` left next to it, and returns them."""
     removed = []
-    prefix, suffix = _prefix(path), ".part"
-    for name in os.listdir(path.parent):  # noqa: PTH208  a folder of results has many files, and this runs for each
-        if not (name.startswith(prefix) and name.endswith(suffix)):
+    prefix = _prefix(path)
+    for name in _unfinished(path.parent):
+        if not name.startswith(prefix):
             continue
         left = path.parent / name
-        owner = name[len(prefix) : -len(suffix)]
+        owner = name[len(prefix) : -len(_PART)]
         with contextlib.suppress(OSError):
             if _is_stale(left, owner):
                 left.unlink()
                 removed.append(left)
     return removed
+
+
+def _unfinished(folder: Path) -> list[str]:
+    """Returns the names of unfinished files in a folder.
+
+    One of many files is listed again only after as many calls as it has files: a folder of results gets a file after
+    the other, and to list it for each would take time that grows with the square of their number.
+    """
+    key = str(folder)
+    known = _listed.get(key)
+    if known is not None and known[0] > 0:
+        _listed[key] = (known[0] - 1, known[1])
+        return known[1]
+    names = os.listdir(folder)  # noqa: PTH208  strings are enough
+    found = [name for name in names if name.startswith(".") and name.endswith(_PART)]
+    _listed.pop(key, None)
+    if len(names) >= _MANY:
+        if len(_listed) >= _FOLDERS:
+            _listed.clear()
+        _listed[key] = (len(names), found)
+    return found
 
 
 def is_leftover(file: Path) -> bool:

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,11 @@ class OutputFiles:
     ) -> None:
         self.overwrite = overwrite
         self._option = option
-        self._inputs: set[Hashable] = set()
+        self._inputs: set[int] = set()
         self._claimed: set[Path] = set()
-        self._written: set[Path] = set()
-        self._sources: dict[str, str] = {}
+        # Digests, as a command may write hundreds of thousands of files, and a path takes nearly a kilobyte.
+        self._written: set[int] = set()
+        self._sources: dict[int, int] = {}
         self.add_inputs(inputs)
 
     def add_inputs(self, paths: Iterable[Path | None]) -> None:
@@ -101,13 +102,14 @@ class OutputFiles:
             MachineError: The disk is full.
         """
         key = _key(path)
-        if key in self._written:
+        short = _short(str(key))
+        if short in self._written:
             raise UsageError(f"{path} was already written by this command; name another output")
         if key not in self._claimed:
             self.check(path)
         with replacing(path, keep_existing=not self.overwrite) as part:
             yield part
-        self._written.add(key)
+        self._written.add(short)
 
     def write_text(self, path: Path, text: str) -> None:
         """Writes UTF-8 text. See `writing` for the errors."""
@@ -140,12 +142,13 @@ class OutputFiles:
         short = safe_stem(stem)
         for name in (short, f"{short}-{digest(source)}", f"{short}-{digest(source, length=32)}"):
             base = f"{name}.{label}"
-            folded = unicodedata.normalize("NFC", str(folder / base)).casefold()
+            folded = _short(unicodedata.normalize("NFC", str(folder / base)).casefold())
             taken = self._sources.get(folded)
             if taken is None:
-                taken = _recorded_source(folder / base, key)
-            if taken in (None, source):
-                self._sources[folded] = source
+                recorded = _recorded_source(folder / base, key)
+                taken = None if recorded is None else _short(recorded)
+            if taken in (None, _short(source)):
+                self._sources[folded] = _short(source)
                 return base
         raise UsageError(f"{folder} has other files of the names {short}.{label}.*; name another folder with --out")
 
@@ -203,14 +206,20 @@ def _key(path: Path) -> Path:
     return Path(os.path.normcase(path.parent.resolve() / path.name))
 
 
-def _identities(path: Path) -> set[Hashable]:
-    """Returns the path, also with its symlinks resolved, and the file itself, which may have several names."""
-    found: set[Hashable] = {_key(path)}
+def _short(text: str) -> int:
+    """Returns 64 bits that tell `text` from others."""
+    whole = hashlib.blake2b(text.encode("utf-8", errors="surrogatepass"), digest_size=8)
+    return int.from_bytes(whole.digest())
+
+
+def _identities(path: Path) -> set[int]:
+    """Returns digests of the path, also with its symlinks resolved, and of the file, which may have several names."""
+    found = {_short(str(_key(path)))}
     with contextlib.suppress(OSError, RuntimeError):
-        found.add(_key(path.resolve()))
+        found.add(_short(str(_key(path.resolve()))))
         status = path.stat()
         if status.st_ino:
-            found.add((status.st_dev, status.st_ino))
+            found.add(_short(f"\0{status.st_dev} {status.st_ino}"))
     return found
 
 

@@ -256,3 +256,27 @@ def test_every_guard_of_a_command_is_told_whether_to_overwrite() -> None:
         if all(keyword.arg != "overwrite" for keyword in node.keywords)
     ]
     assert len(calls) > 20 and untold == []
+
+
+def test_a_folder_of_many_files_is_not_listed_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(1100):
+        (tmp_path / f"{number}.txt").touch()
+    listings = 0
+    whole = os.listdir
+
+    def counted(folder: Path) -> list[str]:
+        nonlocal listings
+        listings += 1
+        return whole(folder)
+
+    monkeypatch.setattr(os, "listdir", counted)
+    for number in range(40):
+        with replacing(tmp_path / f"new-{number}.txt") as part:
+            part.write_text("new")
+    assert listings == 1
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "late.txt") as part:
+        left = part.rename(part.with_name(part.name.replace(f"-{os.getpid()}-", "-999999999-")))
+        raise KeyboardInterrupt
+    for _ in range(1100):  # as many files later it is listed again, and what a dead writer left is found
+        remove_stale(tmp_path / "late.txt")
+    assert not left.exists() and listings == 2

@@ -63,7 +63,7 @@ def score(
             metavar="PREDICTIONS",
             help="COCO results (.json), JSON Lines with `segmentation` (RLE or polygons), a folder or zip of "
             "SENTID.png or REFID_INDEX.png, a .npz of such arrays, or parquet; for videos, of "
-            "VIDEO/EXPRESSION/FRAME.png, or Sa2VA's results.json.",
+            "VIDEO/EXPRESSION/FRAME.png, Sa2VA's results.json, or tracks as SAM 3 writes them.",
             show_default=False,
         ),
     ] = None,
@@ -166,6 +166,29 @@ def score(
     with console.quiet_if(quiet), Store(data) as store:
         store.sentences(split)  # An unknown split is an error before the predictions are read.
         if is_video_store(store):
+            if concept_protocol_of(store, protocol) is not None:
+                from risctl.cli.score_concepts import score_tracks_of
+
+                if key is not None or resize is not None or threshold is not None:
+                    raise UsageError(
+                        "tracks name their pair by video_id and category_id; of the options that say how predictions "
+                        "are matched, --missing, --strict and --lenient are for them"
+                    )
+                score_tracks_of(
+                    predictions,
+                    store,
+                    split=split,
+                    missing=None if missing is None else missing.value,
+                    strict=strict,
+                    lenient=lenient,
+                    rows=rows,
+                    reports=report,
+                    pictures=pictures,
+                    beside=beside is Beside.published,
+                    outputs=outputs,
+                    as_json=as_json,
+                )
+                return
             from risctl.cli.score_videos import score_videos
             from risctl.evaluation.expression_rows import video_protocol_of
 

@@ -1,4 +1,4 @@
-"""`risctl score` by cgf1 or pbench: instances of a phrase."""
+"""`risctl score` by cgf1 or pbench: instances of a phrase, in pictures or as tracks through videos."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from risctl.data.store.reader import Store
     from risctl.evaluation.concept_report import ConceptReport
     from risctl.evaluation.report import Report
+    from risctl.evaluation.sample_image import SampleImage
     from risctl.evaluation.scoring.coverage import Missing
     from risctl.evaluation.scoring.masks import Resize
     from risctl.output_files import OutputFiles
@@ -105,6 +106,58 @@ def score_instances(
         source.close()
 
 
+def score_tracks_of(
+    predictions: Path,
+    store: Store,
+    *,
+    split: str,
+    missing: Missing | None,
+    strict: bool,
+    lenient: bool,
+    rows: Path | None,
+    reports: Sequence[Path] | None,
+    pictures: int,
+    beside: bool,
+    outputs: OutputFiles,
+    as_json: bool,
+) -> None:
+    """Scores tracks on a store of SA-Co/VEval and prints their figures; see `score_instances`."""
+    from risctl.evaluation.scoring.track_source import TrackSource
+    from risctl.evaluation.scoring.tracks import score_tracks, with_videos
+
+    began = time.monotonic()
+    source = TrackSource(predictions)
+    try:
+        console.say(f"{predictions}, {source.kind}, on {store.path}, split {split}")
+        with console.counting("score") as progress:
+            report, coverage, tracks = score_tracks(
+                source, store, split=split, missing=missing, strict=strict, lenient=lenient, progress=progress
+            )
+        page = None
+        if reports or beside:
+            from risctl.evaluation.concept_page import page_report
+
+            page = page_report(report, store, seconds=time.monotonic() - began, predictions=coverage.describe())
+            page = with_videos(page, tracks)
+        print_concepts(
+            report,
+            data={"data": str(store.path), "coverage": coverage.to_dict()},
+            told=f"predictions {coverage.describe()}",
+            rows=rows,
+            page=page,
+            store=store,
+            masks_of=tracks.masks_of,
+            image_of=tracks.image_of,
+            reports=reports,
+            pictures=pictures,
+            beside=beside,
+            outputs=outputs,
+            as_json=as_json,
+        )
+    finally:
+        source.close()
+
+
 def print_concepts(
     report: ConceptReport,
     *,
@@ -114,6 +167,7 @@ def print_concepts(
     page: Report | None,
     store: Store,
     masks_of: Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]],
+    image_of: Callable[[int], SampleImage] | None = None,
     reports: Sequence[Path] | None,
     pictures: int,
     beside: bool,
@@ -130,6 +184,7 @@ def print_concepts(
         page: The report with breakdowns, where it is asked for.
         store: The store of the pairs.
         masks_of: Yields (row, predicted bool mask (H, W)) of the sentences of the given rows.
+        image_of: Returns the image of a row; by default the stored one.
         reports: The files of the report.
         pictures: How many worst and how many best pairs a page shows.
         beside: Whether the published figures stand beside.
@@ -159,6 +214,7 @@ def print_concepts(
             about=about,
             store=store,
             masks_of=masks_of,
+            image_of=image_of,
             pictures=pictures,
             outputs=outputs,
         )

@@ -14,7 +14,6 @@ import numpy as np
 
 from risctl.data.store.reader import Store
 from risctl.evaluation.concept_report import (
-    CONCEPT_PROTOCOLS,
     SHOWN,
     ConceptReport,
     figures_in_percent,
@@ -40,7 +39,7 @@ class ConceptResult(Result):
         """Returns the result, ready for JSON."""
         name = self.protocol.name
         # Named, since slots give the class another cell than `super()` looks for.
-        return Result.to_dict(self) | {"protocol": CONCEPT_PROTOCOLS[name], "headline": headline_of(name)}
+        return Result.to_dict(self) | {"protocol": self.protocol.source, "headline": headline_of(name)}
 
 
 def rows_of_pairs(rows: Sequence[ConceptRow]) -> Rows:
@@ -92,9 +91,7 @@ def page_report(
     """
     pairs = sorted(concept.rows, key=lambda one: one.sample)
     rows = rows_of_pairs(pairs)
-    protocol = Protocol(
-        name=concept.protocol, source=CONCEPT_PROTOCOLS[concept.protocol], empty=1, threshold_source="masks"
-    )
+    protocol = Protocol(name=concept.protocol, source=concept.source, empty=1, threshold_source="masks")
     result = ConceptResult(
         protocol=protocol,
         rows=rows,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from risctl.data.datasets.registry import DATASETS
+from risctl.data.store.clips import is_video_store
 from risctl.data.store.reader import Store
 from risctl.errors import UsageError
 from risctl.evaluation.concept_rows import CGF1, PBENCH, ConceptRow
@@ -32,6 +33,9 @@ CONCEPT_PROTOCOLS: Mapping[str, str] = {
 
 SHOWN = ("cgF1", "positive_micro_F1", "IL_MCC", "cgF1@0.5", "cgF1@0.75", "positive_macro_F1", "IL_F1", "f1")
 """The figures that are printed."""
+TRACKED = "saco-veval"
+"""The dataset whose stores hold tracks."""
+PICTURE, VIDEO = "picture", "video"
 _TITLES = {"positive_micro_F1": "positive_micro_F1 (pmF1)"}
 _COUNTS = ("il_tp", "il_tn", "il_fp", "il_fn", "n_samples", "n_valid_f1")
 
@@ -51,6 +55,7 @@ class ConceptReport:
         rows: One a pair.
         pairs: Pairs of the split.
         notes: What a reader of the figures must know.
+        media: What phrases are of, `PICTURE` or `VIDEO`.
     """
 
     protocol: str
@@ -63,13 +68,20 @@ class ConceptReport:
     rows: tuple[ConceptRow, ...]
     pairs: int
     notes: tuple[str, ...] = ()
+    media: str = PICTURE
+
+    @property
+    def source(self) -> str:
+        """The line that is printed with the figures."""
+        tracks = "; instances are tracks, their IoU the frames' intersections over their unions"
+        return CONCEPT_PROTOCOLS[self.protocol] + (tracks if self.media == VIDEO else "")
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report, ready for JSON; null where there was nothing to measure."""
         return {
             "dataset": {"name": self.dataset, "fingerprint": self.fingerprint},
             "split": self.split,
-            "protocol": CONCEPT_PROTOCOLS[self.protocol],
+            "protocol": self.source,
             "pairs": self.pairs,
             "evaluated": len(self.rows),
             "figures": _numbers(self.figures),
@@ -85,9 +97,9 @@ class ConceptReport:
             interval = self.intervals.get(name)
             bounds = f"{interval.low:.2f} to {interval.high:.2f}" if interval and np.isfinite(interval.low) else "-"
             table.append((_TITLES.get(name, name), f"{self.figures[name]:.2f}", bounds))
-        counted = f"{len(self.rows):,} of {self.pairs:,} pairs of picture and phrase"
+        counted = f"{len(self.rows):,} of {self.pairs:,} pairs of {self.media} and phrase"
         head = f"{self.dataset}, split {self.split}: {counted}; data {self.fingerprint[:12]}"
-        blocks = [f"{head}\n{CONCEPT_PROTOCOLS[self.protocol]}", aligned(table)]
+        blocks = [f"{head}\n{self.source}", aligned(table)]
         if len(self.subsets) > 1:
             shown = [name for name in SHOWN if name in self.figures][:3]
             rows = [(subset, *(f"{figures[name]:.2f}" for name in shown)) for subset, figures in self.subsets.items()]
@@ -105,7 +117,7 @@ def concept_protocol_of(store: Store, name: str | None) -> str | None:
     """Returns the protocol of concepts that `name` names, or the dataset's own without a name; None if it is another.
 
     Raises:
-        UsageError: It is named with others.
+        UsageError: It is named with others, or the store's videos have no tracks.
     """
     if name is None:
         dataset = DATASETS.get(store.name)
@@ -114,11 +126,23 @@ def concept_protocol_of(store: Store, name: str | None) -> str | None:
     chosen = [one for one in names if one in CONCEPT_PROTOCOLS]
     if chosen and len(names) > 1:
         raise UsageError(f"{chosen[0]} counts instances and not masks; name it alone")
+    if chosen and is_video_store(store) and (chosen[0] != CGF1 or store.name != TRACKED):
+        raise UsageError(
+            f"{chosen[0]} counts the instances of pictures, or with {CGF1} the tracks of {TRACKED}; {store.path} is "
+            f"{store.name}, which has none: measure its masks with --protocol videos"
+        )
     return chosen[0] if chosen else None
 
 
 def concept_report(
-    rows: Sequence[ConceptRow], store: Store, *, split: str, protocol: str, notes: Sequence[str], resamples: int = 1000
+    rows: Sequence[ConceptRow],
+    store: Store,
+    *,
+    split: str,
+    protocol: str,
+    notes: Sequence[str],
+    media: str = PICTURE,
+    resamples: int = 1000,
 ) -> ConceptReport:
     """Returns the report of counted pairs.
 
@@ -128,6 +152,7 @@ def concept_report(
         split: The split that was asked for.
         protocol: `CGF1` or `PBENCH`.
         notes: What a reader of the figures must know.
+        media: What phrases are of, `PICTURE` or `VIDEO`.
         resamples: How often pairs are drawn again for the intervals; 0 for none.
     """
     parts = parts_of(rows)
@@ -147,6 +172,7 @@ def concept_report(
         rows=tuple(rows),
         pairs=pairs,
         notes=(*(left_out if len(rows) < pairs else ()), *notes),
+        media=media,
     )
 
 

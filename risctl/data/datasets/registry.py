@@ -16,6 +16,7 @@ from risctl.data.datasets.ref_video.descriptor import REF_DAVIS17, REF_YOUTUBE_V
 from risctl.data.datasets.refcoco_tables.descriptor import REFCOCO_M, REFCOCO_TABLE
 from risctl.data.datasets.refer.descriptor import GREFCOCO, REFCLEF, REFCOCO, REFCOCO_PLUS, REFCOCOG, RRSIS_D
 from risctl.data.datasets.saco.descriptor import SACO
+from risctl.data.datasets.saco_veval.descriptor import SACO_VEVAL
 from risctl.data.datasets.scenes.descriptor import SCENES
 from risctl.errors import MachineError, UsageError, unknown_name
 
@@ -47,6 +48,7 @@ DATASETS: dict[str, DatasetDescriptor] = {
     "mevis-v2": MEVIS_V2,
     "long-rvos": LONG_RVOS,
     "ref-sav": REF_SAV,
+    "saco-veval": SACO_VEVAL,
 }
 """The datasets by name; a dataset is added by one line here, or by a plugin."""
 

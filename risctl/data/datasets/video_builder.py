@@ -31,12 +31,14 @@ class VideoExpression:
         targets: The names of its objects, () where these are not published or there are none.
         tags: What is known of it.
         number: Its published number within the video.
+        ref_id: The id of its ref, where the publisher's is to be kept.
     """
 
     text: str
     targets: tuple[str, ...]
     tags: tuple[str, ...] = ()
     number: int | None = None
+    ref_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,9 +200,10 @@ class VideoBuilder:
                     abilities=(*entry.tags, *more_tags),
                 )
             )
+        ref_id = entries[0].ref_id
         self.dataset.records.append(
             Record(
-                ref_id=len(self.dataset.records) + 1,
+                ref_id=len(self.dataset.records) + 1 if ref_id is None else ref_id,
                 image_id=image_id,
                 split=split,
                 annotation_ids=annotations,

@@ -33,7 +33,7 @@ Position = tuple[int, int, int]
 
 
 class JsonSource:
-    """COCO results, or JSON Lines whose objects are like them.
+    """COCO results, or JSON Lines whose objects are like them; `is_list` says which.
 
     An entry holds what names its expression, a `segmentation` (RLE of either kind, polygons, or null where nothing is
     predicted), a `score` if it has one, and `no_target` (true or false) if the tool decides that apart from the mask.
@@ -46,8 +46,8 @@ class JsonSource:
             self._file = path.open("rb")
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-        self._is_list = starts_with_list(self._file)
-        self.kind = "COCO results (a JSON list)" if self._is_list else "JSON Lines"
+        self.is_list = starts_with_list(self._file)
+        self.kind = "COCO results (a JSON list)" if self.is_list else "JSON Lines"
 
     def entries(self) -> Iterator[Entry | BrokenEntry]:
         """Yields all entries in order; see `PredictionSource.entries`."""
@@ -68,7 +68,7 @@ class JsonSource:
 
     def where(self, position: Position) -> str:
         """Returns which entry is meant, in words."""
-        return f"{'entry' if self._is_list else 'line'} {position[2]:,}"
+        return f"{'entry' if self.is_list else 'line'} {position[2]:,}"
 
     def close(self) -> None:
         """Closes the file."""
@@ -83,13 +83,17 @@ class JsonSource:
             raise ValueError(f"it is not JSON ({error})") from None
         if not isinstance(record, dict):
             raise ValueError(f"expected an object, got {text[:40].decode(errors='replace')!r}")
+        return self._checked(position, record)
+
+    def _checked(self, position: Position, record: dict[str, Any]) -> Entry:
+        """Returns the entry of an object. Raises `ValueError` if it is none of a prediction."""
         if "segmentation" not in record:
             raise ValueError("it has no segmentation; null stands for 'nothing predicted'")
         return checked_entry(position, record)
 
     def _texts(self) -> Iterator[tuple[Position, bytes]]:
         self._file.seek(0)
-        return self._listed() if self._is_list else self._lines()
+        return self._listed() if self.is_list else self._lines()
 
     def _lines(self) -> Iterator[tuple[Position, bytes]]:
         offset = number = 0
@@ -155,10 +159,10 @@ def checked_entry(position: Any, record: dict[str, Any]) -> Entry:
     none = record.get("no_target", None if matched is None else not matched)
     if none is not None and not isinstance(none, bool):
         raise ValueError(f"no_target is true or false, got {none!r:.40}")
-    return Entry(position=position, fields=_fields(record), score=_score(record.get("score")), says_none=none)
+    return Entry(position=position, fields=_fields(record), score=score_of(record), says_none=none)
 
 
-def mask_of(segmentation: Any, *, height: int, width: int) -> FoundMask:
+def mask_of(segmentation: Any, *, height: int, width: int) -> rle.RLE | None:
     """Returns the mask that a segmentation describes; see `PredictionSource.mask`."""
     if segmentation is None:
         return None
@@ -212,7 +216,9 @@ def _whole(name: str, value: Any) -> int:
     return value
 
 
-def _score(value: Any) -> float | None:
+def score_of(record: dict[str, Any]) -> float | None:
+    """Returns the score of a prediction, None without one. Raises `ValueError` if it is no number."""
+    value = record.get("score")
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

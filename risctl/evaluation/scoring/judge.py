@@ -19,6 +19,8 @@ from risctl.evaluation.scoring.coverage import Missing
 from risctl.evaluation.scoring.masks import Resize
 from risctl.evaluation.scoring.open_source import open_predictions
 from risctl.evaluation.scoring.score import score_predictions
+from risctl.evaluation.scoring.track_source import TrackSource
+from risctl.evaluation.scoring.tracks import score_tracks, with_videos
 from risctl.evaluation.scoring.video_submission import open_video_masks, score_submission
 from risctl.metrics.protocols import PROTOCOLS, Protocol, get_protocols
 
@@ -42,8 +44,8 @@ def score(
 
     Args:
         predictions: COCO results (.json), JSON Lines with `segmentation`, a folder or zip of PNG files named after the
-            expressions, or a .npz of such arrays; of videos a folder or zip of VIDEO/EXPRESSION/FRAME.png, or a JSON
-            file of videos.
+            expressions, or a .npz of such arrays; of videos a folder or zip of VIDEO/EXPRESSION/FRAME.png, a JSON
+            file of videos, or tracks as SAM 3 writes them.
         data: A store.
         split: A split of the store, or `all`.
         protocol: Names of protocols between commas; of instances (`cgf1`, `pbench`) or videos (`videos`, `mevis`,
@@ -72,6 +74,18 @@ def score(
     began = time.monotonic()
     with Store(data) as store:
         if is_video_store(store):
+            if concept_protocol_of(store, protocol) is not None and key is resize is threshold is None:
+                track_source = TrackSource(Path(predictions))
+                try:
+                    counted, coverage, tracks = score_tracks(
+                        track_source, store, split=split, missing=missing, strict=strict, lenient=lenient
+                    )
+                    seconds = time.monotonic() - began
+                    return with_videos(
+                        page_report(counted, store, seconds=seconds, predictions=coverage.describe()), tracks
+                    )
+                finally:
+                    track_source.close()
             if key is not None or resize is not None or threshold is not None or strict or lenient:
                 raise UsageError(
                     "masks of videos are named by video, expression and frame; of these options, missing "

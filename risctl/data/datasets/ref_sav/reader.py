@@ -1,7 +1,7 @@
 """Reads Ref-SAV's evaluation set: `videos/VIDEO/FRAME.jpg`, `meta_expressions_valid.json` and `mask_dict.json`.
 
-The form is MeViS's, and each expression has a `type_id`: 0 is long, 1 is short. The training set names files of SA-V
-and is not read.
+The form is MeViS's, and each expression has a `type_id`: 0 is long, 1 is short. The training set is not
+read: it names SA-V's MP4 files and masks of every fourth frame, without the frames that the masks are of.
 """
 
 from __future__ import annotations
