@@ -275,6 +275,7 @@ def test_a_folder_of_many_files_is_not_listed_for_each(tmp_path: Path, monkeypat
             part.write_text("new")
     assert listings == 1
     with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "late.txt") as part:
+        part.write_text("half")
         left = part.rename(part.with_name(part.name.replace(f"-{os.getpid()}-", "-999999999-")))
         raise KeyboardInterrupt
     for _ in range(1100):  # as many files later it is listed again, and what a dead writer left is found
