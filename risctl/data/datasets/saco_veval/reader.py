@@ -147,7 +147,8 @@ class _Part:
     def files(self, video: _Video, folder: Path) -> VideoFiles:
         """Returns a video with its pairs as expressions."""
         own = {key: phrase for key, phrase in self._pairs.items() if key[0] == video.number}
-        expressions, categories = [], {}
+        expressions: list[VideoExpression] = []
+        categories: dict[str, str] = {}
         for number, (key, phrase) in enumerate(sorted(own.items())):
             targets = tuple(self._of_pair.get(key, ()))
             categories |= {target: f"{TRACK}{place}" for place, target in enumerate(targets, start=1)}
