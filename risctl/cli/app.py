@@ -106,6 +106,11 @@ SUBCOMMANDS = {
         help="Draw datasets, predictions, and how a model arrived at its answer.",
         panel=WORKFLOW,
     ),
+    "demo": Subcommand(
+        module="risctl.cli.demo",
+        help="Answer phrases on a page in the browser.",
+        panel=WORKFLOW,
+    ),
     "zeroshot": Subcommand(
         module="risctl.cli.zeroshot.app",
         help="Segment phrases without training: Global-Local CLIP over mask proposals.",

@@ -55,18 +55,13 @@ def explain(
         UsageError: The system shows nothing, or another kind; the phrase has no word.
         DataError: The source cannot be read.
     """
-    system = predictor.system
-    held = f"{predictor.path} holds a {type(system).__name__}"
-    if not isinstance(system, Explainable):
-        raise UsageError(
-            f"{held}, which shows nothing of how it came to a prediction; `risctl predict` draws its masks"
-        )
+    system = _explainable(predictor)
     if kind not in (None, system.explanation_kind):
         raise UsageError(
-            f"expected a model that shows {kind}; {held}, which shows {system.explanation_kind}: draw them with "
-            "`risctl visualize attention`"
+            f"expected a model that shows {kind}; {_held(predictor)}, which shows {system.explanation_kind}: draw them "
+            "with `risctl visualize attention`"
         )
-    is_clip = takes_clips(system)
+    is_clip = takes_clips(predictor.system)
     if is_clip:
         clip = _frames(source, max_count=max_frames)
         predictions, names = _predict_clip(predictor, clip, text), [frame.name for frame in clip]
@@ -75,6 +70,36 @@ def explain(
     return ExplainedPrediction(
         frames=tuple(predictions), names=tuple(names), explanation=system.explain(predictions), is_clip=is_clip
     )
+
+
+def explain_set_image(predictor: Predictor, text: str) -> ExplainedPrediction[Any]:
+    """Predicts and explains one phrase in the image that is set; a system that takes clips gets one of one frame.
+
+    Raises:
+        UsageError: No image is set, the system shows nothing, or the phrase has no word.
+    """
+    system = _explainable(predictor)
+    predictions = predictor.predict_texts(text)
+    is_clip = takes_clips(predictor.system)
+    if is_clip:
+        pixels = predictions[0].image
+        assert pixels is not None  # a predictor keeps it
+        predictions = _predict_clip(predictor, [Frame(index=0, name="image", pixels=pixels)], text)
+    return ExplainedPrediction(
+        frames=tuple(predictions), names=("image",), explanation=system.explain(predictions), is_clip=is_clip
+    )
+
+
+def _explainable(predictor: Predictor) -> Explainable:
+    if not isinstance(predictor.system, Explainable):
+        raise UsageError(
+            f"{_held(predictor)}, which shows nothing of how it came to a prediction; `risctl predict` draws its masks"
+        )
+    return predictor.system
+
+
+def _held(predictor: Predictor) -> str:
+    return f"{predictor.path} holds a {type(predictor.system).__name__}"
 
 
 @torch.inference_mode()

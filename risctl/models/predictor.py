@@ -192,6 +192,34 @@ class PromptedPredictor:
                 masks[least] = probability > self.threshold
             yield score, [masks[least] for least in min_scores]
 
+    def candidates(self, text: str, *, most: int) -> list[dict[str, Any]]:
+        """Returns the candidates of a phrase in the image that is set, the highest score first, as JSON values.
+
+        Args:
+            text: The phrase.
+            most: How many are drawn and returned at most.
+
+        Returns:
+            For each its `probability`, `box` (x1, y1, x2, y2 in pixels; None of an empty mask) and `chosen`, whether it
+            belongs to the answer.
+
+        Raises:
+            UsageError: No image is set, or the phrase has no word.
+        """
+        self._current()
+        [candidates] = self._network.find(self._encoded, _phrases(text))
+        chosen, score = self._chosen(candidates)
+        answered = set(chosen) if score >= self.no_target_threshold else set()
+        scores = np.where(np.isfinite(candidates.scores), candidates.scores, 0)
+        found = []
+        for index in np.argsort(-scores, kind="stable")[:most].tolist():
+            mask = candidates.draw([index])[0] > self.threshold
+            box = rle.box(rle.encode(mask)) if mask.any() else None
+            corners = None if box is None else [box[0], box[1], box[0] + box[2], box[1] + box[3]]
+            probability = round(float(scores[index]), 6)
+            found.append({"probability": probability, "box": corners, "chosen": index in answered})
+        return found
+
     def _current(self) -> np.ndarray:
         if self._pixels is None:
             raise UsageError("no image is set: call set_image(image) or predict(image, texts) first")

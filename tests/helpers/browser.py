@@ -110,6 +110,36 @@ class Browser:
         self.ask(f"document.querySelector({json.dumps(selector)}).select()")
         self._call("Input.insertText", text=text)
 
+    def choose(self, selector: str, path: Path) -> None:
+        """Choose a file in the field, as in the system's dialogue."""
+        document = self._call("DOM.getDocument")["root"]["nodeId"]
+        field = self._call("DOM.querySelector", nodeId=document, selector=selector)["nodeId"]
+        self._call("DOM.setFileInputFiles", files=[str(path)], nodeId=field)
+
+    def drop(self, selector: str, path: Path) -> None:
+        """Drag a file over the element and let it go."""
+        x, y = self.ask(
+            f"(() => {{ const box = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"
+            " return [box.x + box.width / 2, box.y + Math.min(box.height, 200) / 2]; })()"
+        )
+        data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self._call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+
+    def press(self, key: str, *, code: int, text: str = "") -> None:
+        """Press a key, by its name and Windows' number of it."""
+        for kind in ("keyDown", "keyUp"):
+            typed = {"text": text} if text and kind == "keyDown" else {}
+            self._call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **typed)
+
+    def wait(self, expression: str, *, timeout: float = TIMEOUT) -> None:
+        """Wait until a JavaScript expression in the page is true."""
+        end = time.monotonic() + timeout
+        while not self.ask(f"Boolean({expression})"):
+            if time.monotonic() > end:
+                raise AssertionError(f"waited {timeout:g} s for {expression}")
+            time.sleep(0.02)
+
     def prefer(self, scheme: str) -> None:
         """Make the reader prefer "light" or "dark"."""
         self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
