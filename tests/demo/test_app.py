@@ -209,12 +209,17 @@ def test_two_models_answer_each_for_itself() -> None:
         problem(sent(client, "a cup", model="second", path="/v1/explain"), 422, "no-explanation")
 
 
-def test_a_request_that_takes_too_long_is_told_so() -> None:
+def test_a_body_that_comes_too_slowly_is_told_so() -> None:
     with asked(application(limits={"seconds": 1e-9})) as client:
-        answer = sent(client, "the cup")
-        assert int(answer.headers["retry-after"]) >= 1
-        assert answer.status_code in (408, 503)
-        assert answer.headers["content-type"] == "application/problem+json"
+        problem(sent(client, "the cup"), 408, "too-slow")
+
+
+def test_phrases_that_take_too_long_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("risctl.demo.limits.Deadline.passed", property(lambda self: True))
+    with asked(application()) as client:
+        answer = sent(client, "the cup", "a dog")
+        assert "1 of 2" in problem(answer, 503, "timeout") and int(answer.headers["retry-after"]) > 0
+        assert counter(client, "risctl_timeouts_total") == 1
 
 
 def test_the_description_names_every_request_and_its_errors(client: Any) -> None:

@@ -53,7 +53,7 @@ def marked(browser: Browser, colour: tuple[int, int, int], number: int = 0) -> n
 def set_slider(browser: Browser, value: int) -> None:
     browser.ask(
         f"(() => {{ const one = document.querySelector('#opacity'); one.value = {value};"
-        " one.dispatchEvent(new Event('input')); })()"
+        " one.dispatchEvent(new Event('input')); one.dispatchEvent(new Event('change')); })()"
     )
 
 

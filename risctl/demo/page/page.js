@@ -396,8 +396,9 @@ function listen() {
   $("add").addEventListener("click", () => addPhrase().querySelector(".text").focus());
   $("file").addEventListener("change", () => { const [file] = $("file").files; $("file").value = ""; take(file); });
   $("opacity").addEventListener("input", opacityChanged);
-  $("contour").addEventListener("change", draw);
-  $("compare").addEventListener("change", () => { showAnswers(); draw(); });
+  $("opacity").addEventListener("change", remember);
+  $("contour").addEventListener("change", () => { draw(); remember(); });
+  $("compare").addEventListener("change", () => { showAnswers(); draw(); remember(); });
   $("play").addEventListener("click", play);
   $("frame").addEventListener("input", () => { frame = Number($("frame").value); showAnswers(); draw(); });
   $("link").addEventListener("click", copyLink);
