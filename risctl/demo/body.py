@@ -73,6 +73,8 @@ async def read_asked(request: Request, limits: Limits, deadline: Deadline, *, fi
     try:
         async with asyncio.timeout(deadline.left):
             body = await request.body()
+        if deadline.passed:
+            raise TimeoutError
     except TimeoutError:
         raise ProblemError(408, "too-slow", "the request's body came too slowly") from None
     fields = _of_json(body, limits, file) if kind == "application/json" else await _of_form(request, limits, file)

@@ -54,11 +54,16 @@ export class HashedWords {
   warnings(text) {
     const words = text.toLowerCase().split(/\s+/u).filter(Boolean), found = [];
     const unknown = [...new Set(words)].filter((word) => !this.known.has(word) && !this.known.has(bare(word)));
-    if (unknown.length) found.push(`not among the words of its training: ${unknown.map((word) => `'${word}'`).join(", ")}`);
+    if (unknown.length) found.push(`not among the words of its training: ${unknown.map(quoted).join(", ")}`);
     const read = this.split(text).length;
     if (read < words.length && read === this.most) found.push(`only the first ${read} of ${words.length} words are read`);
     return found;
   }
+}
+
+/** Returns a word in quotes, as Python's repr puts them. */
+function quoted(word) {
+  return word.includes("'") && !word.includes('"') ? `"${word}"` : `'${word.replaceAll("'", "\\'")}'`;
 }
 
 function bare(word) {

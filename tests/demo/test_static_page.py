@@ -1,0 +1,159 @@
+"""The page without a server: what is written, and that it answers in a browser as the runtime does in Python."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.browser import Browser, find_chromium
+from helpers.demo_server import COFFEE, png
+from helpers.http_server import serving
+from PIL import Image
+
+pytest.importorskip("onnx", reason="needs onnx: pip install 'risctl[export]'")
+pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'risctl[onnx]'")
+from helpers.exported_folder import write_exported
+
+from risctl.demo.static_page import write_static
+from risctl.errors import UsageError
+from risctl.runtime.predictor import OnnxPredictor
+from risctl.vision import rle
+
+PHOTOS = sorted(COFFEE.parent.glob("*.jpg"))
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Files of a folder, as any static host gives them."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_exported(tmp_path_factory.mktemp("exported") / "bright.onnx")
+
+
+@pytest.fixture(scope="module")
+def address(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("page") / "page"
+    write_static(folder, exported)
+    with serving(functools.partial(Quiet, directory=str(folder))) as address:  # type: ignore[arg-type]
+        yield address
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no Chromium found (set RISCTL_CHROMIUM to one)")
+    opened = Browser(program, tmp_path / "profile")
+    yield opened
+    opened.close()
+
+
+def test_the_folder_holds_all_that_the_page_loads(exported: Path, tmp_path: Path) -> None:
+    out = tmp_path / "page"
+    size = write_static(out, exported)
+    names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert {"index.html", "browser.js", "ort.wasm.min.mjs", "ort-wasm-simd-threaded.wasm", "model/answer.onnx"} <= names
+    assert "server.js" not in names and any("LICENSE" in name for name in names)
+    assert size == sum((out / name).stat().st_size for name in names)
+    index = (out / "index.html").read_text()
+    assert "Content-Security-Policy" in index and "server.js" not in index and "http:" not in index
+    with pytest.raises(UsageError, match="--overwrite"):
+        write_static(out, exported)
+    write_static(out, exported, overwrite=True)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(UsageError, match="no such page"):
+        write_static(tmp_path / "mine", exported, overwrite=True)
+
+
+def test_a_model_whose_inputs_no_page_prepares_is_refused(tmp_path: Path) -> None:
+    other = write_exported(tmp_path / "other.onnx", image={"kind": "VLTPreprocess"})
+    with pytest.raises(UsageError, match="VLTPreprocess"):
+        write_static(tmp_path / "page", other)
+    assert not (tmp_path / "page").exists()
+
+
+def test_it_answers_in_the_browser_alone(browser: Browser, address: str, exported: Path, tmp_path: Path) -> None:
+    image = np.zeros((45, 70, 3), dtype=np.uint8)
+    image[10:30, 20:40] = 255
+    (tmp_path / "image.png").write_bytes(png(image))
+    [expected] = OnnxPredictor(exported, threads=1).predict(image, "the bright part")
+    browser.open(f"{address}/index.html")
+    browser.wait("document.querySelector('#about').textContent.includes('bright')")
+    loaded = len(browser.requests)
+    browser.drop("#figures", tmp_path / "image.png")
+    browser.wait("document.querySelector('figure canvas')")
+    browser.write(".text", "the bright part")
+    browser.click("#find")
+    browser.wait("document.querySelector('#status').textContent.startsWith('Found')")
+    assert "score 1.000" in browser.texts(".answers")[0]
+    browser.ask("document.querySelector('#opacity').value = 100")
+    browser.ask("document.querySelector('#opacity').dispatchEvent(new Event('input'))")
+    found = browser.ask(
+        "(() => { const one = document.querySelector('figure canvas');"
+        " const { data } = one.getContext('2d').getImageData(0, 0, one.width, one.height);"
+        " return Array.from({ length: data.length / 4 }, (_, i) => Number(data[4 * i] === 86)); })()"
+    )
+    assert np.array_equal(np.array(found, dtype=bool).reshape(45, 70), expected.mask)
+    # Nothing was sent, and nothing came from elsewhere.
+    assert not browser.problems and len(browser.requests) == loaded
+    assert all(one.startswith(address) for one in browser.requests)
+
+
+@pytest.fixture(scope="module")
+def mini_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped model's graphs, half of their weights' precision, as `risctl demo --static` writes them."""
+    from risctl.export.folder import export_to
+
+    folder = tmp_path_factory.mktemp("mini") / "mini.onnx"
+    export_to("mini", folder, format_name="onnx", precision="fp16")
+    return folder
+
+
+PHRASES = (
+    *("the cup", "the cat", "the woman", "a person on the left", "the spoon", "the thing in the middle"),
+    *("a giraffe", "the plate", "the eyes of the cat", "the man in the uniform"),
+)
+
+
+@pytest.mark.slow
+def test_two_hundred_answers_are_those_of_python(browser: Browser, mini_folder: Path, tmp_path: Path) -> None:
+    """Masks to the pixel in 99 of 100, whether a match or none in all; photographs of five sizes, ten phrases each."""
+    write_static(tmp_path / "page", mini_folder)
+    predictor = OnnxPredictor(mini_folder, threads=1)
+    exact = same = cases = 0
+    with serving(functools.partial(Quiet, directory=str(tmp_path / "page"))) as address:  # type: ignore[arg-type]
+        browser.open(f"{address}/index.html")
+        browser.wait("document.querySelector('#about').textContent.includes('mini')", timeout=300)
+        for photo in PHOTOS:
+            for scale in (0.35, 0.7, 1.0, 1.6, 2.6):
+                image = Image.open(photo).convert("RGB")
+                size = (round(image.width * scale), round(image.height * scale))
+                pixels = np.asarray(image.resize(size, Image.Resampling.BICUBIC))
+                data = base64.b64encode(png(pixels)).decode()
+                results = browser.ask(
+                    f"""(async () => {{
+                      const bytes = Uint8Array.from(atob("{data}"), (sign) => sign.charCodeAt(0));
+                      const blob = new Blob([bytes], {{ type: "image/png" }});
+                      const image = {{ bitmap: await createImageBitmap(blob, risctl.engine.decoding) }};
+                      const {{ results }} = await risctl.engine.segment(image, {json.dumps(PHRASES)});
+                      return results.map(({{ mask, ...rest }}) => rest);
+                    }})()"""
+                )
+                for told, own in zip(results, predictor.predict(pixels, PHRASES), strict=True):
+                    cases += 1
+                    same += told["matched"] == own.matched
+                    exact += told["segmentation"] == rle.encode(own.mask)
+    print({"cases": cases, "same": same, "exact": exact})
+    assert (cases, same) == (200, 200)
+    assert exact >= 198
