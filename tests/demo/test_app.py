@@ -215,7 +215,8 @@ def test_a_body_that_comes_too_slowly_is_told_so() -> None:
 
 
 def test_phrases_that_take_too_long_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("risctl.demo.limits.Deadline.passed", property(lambda self: True))
+    asked_first = iter([False])  # once the body is here; after the first phrase it is over
+    monkeypatch.setattr("risctl.demo.limits.Deadline.passed", property(lambda self: next(asked_first, True)))
     with asked(application()) as client:
         answer = sent(client, "the cup", "a dog")
         assert "1 of 2" in problem(answer, 503, "timeout") and int(answer.headers["retry-after"]) > 0
