@@ -18,17 +18,22 @@ class Family:
         opened_by: The class of transformers that opens them.
         tried: The `model_type`s of which a tiny model with random weights is tested.
         further: Others that the same class opens, which no test has tried.
+        refused: Others that the same class opens and risctl refuses: no object can be masked in their vision towers.
         full: Those that `benchmarks/seats.py` ran in their published configuration with random weights.
+        real: Those that were run with their real weights.
     """
 
     title: str
     opened_by: str
     tried: tuple[str, ...]
     further: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
     full: tuple[str, ...] = ()
+    real: tuple[str, ...] = ()
 
 
 FAMILIES = (
+    Family(title="text → masks", opened_by="risctl.load", tried=("mini",), real=("mini",)),
     Family(title="text → mask", opened_by="CLIPSegForImageSegmentation", tried=("clipseg",), full=("clipseg",)),
     Family(title="text → masks", opened_by="Sam3Model", tried=("sam3", "sam3_video")),
     Family(title="text → masks", opened_by="AutoModel", tried=("sam3_lite_text",)),
@@ -42,25 +47,46 @@ FAMILIES = (
     Family(
         title="categories → boxes",
         opened_by="AutoModelForObjectDetection",
-        tried=("conditional_detr", "d_fine", "dab-detr", "detr", "rf_detr", "rt_detr", "rt_detr_v2", "yolos"),
-        further=("deformable_detr", "deimv2", "lw_detr"),
+        tried=(
+            "conditional_detr",
+            "d_fine",
+            "dab-detr",
+            "deformable_detr",
+            "deimv2",
+            "detr",
+            "lw_detr",
+            "rf_detr",
+            "rt_detr",
+            "rt_detr_v2",
+            "yolos",
+        ),
+        further=(
+            "pp_doclayout_v2",
+            "pp_doclayout_v3",
+            "pp_doclayout_v4",
+            "pp_ocrv5_mobile_det",
+            "pp_ocrv5_server_det",
+            "pp_ocrv6_medium_det",
+            "pp_ocrv6_small_det",
+            "table-transformer",
+        ),
     ),
     Family(
         title="categories → masks",
         opened_by="AutoModelForUniversalSegmentation",
-        tried=("eomt", "mask2former", "maskformer"),
-        further=("eomt_dinov3", "oneformer"),
+        tried=("eomt", "eomt_dinov3", "mask2former", "maskformer", "oneformer"),
+        further=("detr", "videomt"),
     ),
     Family(
         title="categories → masks",
         opened_by="AutoModelForInstanceSegmentation",
         tried=("rf_detr",),
+        further=("maskformer",),
     ),
     Family(
         title="boxes → masks",
         opened_by="AutoModelForMaskGeneration",
-        tried=("edgetam", "edgetam_video", "sam", "sam2", "sam2_video", "sam3_tracker", "sam_hq"),
-        further=("sam3_video",),
+        tried=("edgetam", "edgetam_video", "sam", "sam2", "sam2_video", "sam3_tracker", "sam3_video", "sam_hq"),
     ),
     Family(
         title="masks → masks in further frames",
@@ -77,6 +103,7 @@ FAMILIES = (
         title="text, image → similarity",
         opened_by="AutoModelForZeroShotImageClassification",
         tried=("altclip", "chinese_clip", "metaclip_2", "siglip"),
+        refused=("align", "blip", "blip-2", "siglip2", "tipsv2", "videoprism"),
     ),
 )
 """Every family. What transformers adds to an Auto class later works without a line here; this says what was run."""
@@ -98,11 +125,11 @@ def model_table() -> str:
 def family_table() -> str:
     """Returns the table of families with what was run, as Markdown."""
     lines = [
-        "| does | opened by | random tiny: tested | random full: run | opened by the same class, not tried |",
-        "|---|---|---|---|---|",
+        "| does | opened by | random tiny: tested | random full: run | real weights | not tried | refused |",
+        "|---|---|---|---|---|---|---|",
     ]
     for one in FAMILIES:
-        rest = [", ".join(names) or "–" for names in (one.full, one.further)]
+        rest = [", ".join(names) or "–" for names in (one.full, one.real, one.further, one.refused)]
         lines.append(f"| {one.title} | `{one.opened_by}` | {', '.join(one.tried)} | {' | '.join(rest)} |")
     return "\n".join(lines)
 

@@ -31,6 +31,9 @@ _BY_TEXT = ("clipseg", "sam3", "sam3_video", "sam3_lite_text", "florence2")
 
 _READS_ITS_TASK = ("oneformer",)
 
+_SINGLE_PRECISION = ("dab-detr",)
+"""Families that are kept in single precision: the library's code of them mixes it with others."""
+
 SEGMENTS, BY_PHRASE, BY_CATEGORY, MASKS_OF_BOXES = "segments", "by phrase", "by category", "masks of boxes"
 BY_SIMILARITY = "by similarity"
 
@@ -215,8 +218,12 @@ def _finder(source: str, role: str, kind: str, *, device: torch.device, dtype: t
         auto = transformers.AutoModelForUniversalSegmentation
     else:
         auto = transformers.AutoModelForObjectDetection
-    model = found.model(auto).to(device, dtype)
-    processor = found.part(transformers.AutoProcessor if kind in _READS_ITS_TASK else transformers.AutoImageProcessor)
+    model = found.model(auto).to(device, torch.float32 if kind in _SINGLE_PRECISION else dtype)
+    if kind in _READS_ITS_TASK:
+        # Its list of classes would be fetched from the hub, and only its own post-processing reads it.
+        processor = found.part(transformers.AutoProcessor, class_info_file=None)
+    else:
+        processor = found.part(transformers.AutoImageProcessor)
     kept = BoxFinder if auto is transformers.AutoModelForObjectDetection else MaskFinder
     return kept(model, processor, name=f"{kind} {source}")
 

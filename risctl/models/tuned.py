@@ -37,8 +37,9 @@ class TunedRun:
         assert isinstance(self._loaded.system, FineTuned)
         return self._loaded.system.plain_network()
 
-    def part(self, of: Any) -> Any:
-        """Returns its processor, by a class of transformers."""
+    def part(self, of: Any, **settings: Any) -> Any:
+        """Returns its processor, by a class of transformers; none that can be fine-tuned takes settings."""
+        del settings
         section = self._section
         with processor_folder(section.config or {}, section.files or {}, self._loaded.vocabulary) as folder:
             return open_part(folder, of)

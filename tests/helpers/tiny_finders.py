@@ -137,18 +137,49 @@ def _rt_detr(version: int) -> Callable[[Path], tuple[Any, Any]]:
     return make
 
 
-def _d_fine(folder: Path) -> tuple[Any, Any]:
-    backbone = {
-        "model_type": "hgnet_v2", "num_channels": 3, "embedding_size": 8, "depths": [1, 1, 1, 1],
-        "hidden_sizes": [8, 8, 8, 8], "stem_channels": [3, 8, 8], "stage_in_channels": [8, 8, 8, 8],
-        "stage_mid_channels": [8, 8, 8, 8], "stage_out_channels": [8, 8, 8, 8], "stage_num_blocks": [1, 1, 1, 1],
-        "stage_downsample": [False, True, True, True], "stage_light_block": [False, False, False, False],
-        "stage_kernel_size": [3, 3, 3, 3], "stage_numb_of_layers": [1, 1, 1, 1],
-        "out_features": ["stage2", "stage3", "stage4"],
-    }  # fmt: skip
-    settings = _REAL_TIME | {"decoder_n_points": [2, 2, 2]} | named_labels()
-    model = tf.DFineForObjectDetection(tf.DFineConfig(backbone_config=backbone, **settings))
-    return model, tf.RTDetrImageProcessor(size={"height": 64, "width": 64})
+_HGNET = {
+    "model_type": "hgnet_v2", "num_channels": 3, "embedding_size": 8, "depths": [1, 1, 1, 1],
+    "hidden_sizes": [8, 8, 8, 8], "stem_channels": [3, 8, 8], "stage_in_channels": [8, 8, 8, 8],
+    "stage_mid_channels": [8, 8, 8, 8], "stage_out_channels": [8, 8, 8, 8], "stage_num_blocks": [1, 1, 1, 1],
+    "stage_downsample": [False, True, True, True], "stage_light_block": [False, False, False, False],
+    "stage_kernel_size": [3, 3, 3, 3], "stage_numb_of_layers": [1, 1, 1, 1],
+    "out_features": ["stage2", "stage3", "stage4"],
+}  # fmt: skip
+
+
+def _d_fine(kind: str) -> Callable[[Path], tuple[Any, Any]]:
+    def make(folder: Path) -> tuple[Any, Any]:
+        settings = {"backbone_config": _HGNET, **_REAL_TIME, "decoder_n_points": [2, 2, 2], **named_labels()}
+        processor = tf.RTDetrImageProcessor(size={"height": 64, "width": 64})
+        if kind == "deimv2":
+            return tf.Deimv2ForObjectDetection(tf.Deimv2Config(**settings)), processor
+        return tf.DFineForObjectDetection(tf.DFineConfig(**settings)), processor
+
+    return make
+
+
+def _deformable_detr(folder: Path) -> tuple[Any, Any]:
+    config = tf.DeformableDetrConfig(
+        backbone_config=_RESNET | {"out_features": ["stage2", "stage3", "stage4"]},
+        **_SMALL_DETR | {"decoder_layers": 2}, d_model=32, encoder_n_points=2, decoder_n_points=2,
+        disable_custom_kernels=True, **named_labels(),
+    )  # fmt: skip
+    processor = tf.DeformableDetrImageProcessor(size={"shortest_edge": 64, "longest_edge": 96})
+    return tf.DeformableDetrForObjectDetection(config), processor
+
+
+def _lw_detr(folder: Path) -> tuple[Any, Any]:
+    config = tf.LwDetrConfig(
+        backbone_config={
+            "model_type": "lw_detr_vit", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "image_size": 64, "pretrain_image_size": 64, "window_block_indices": [0], "num_windows": 4,
+            "out_features": ["stage1", "stage2"],
+        },
+        projector_scale_factors=[1.0], d_model=16, num_queries=6, decoder_layers=1, decoder_ffn_dim=16,
+        decoder_self_attention_heads=2, decoder_cross_attention_heads=2, decoder_n_points=2, group_detr=1,
+        **named_labels(),
+    )  # fmt: skip
+    return tf.LwDetrForObjectDetection(config), tf.DeformableDetrImageProcessor(size={"height": 64, "width": 64})
 
 
 def _yolos(folder: Path) -> tuple[Any, Any]:
@@ -206,15 +237,37 @@ def _maskformer(folder: Path) -> tuple[Any, Any]:
     return model, tf.MaskFormerImageProcessor(size={"shortest_edge": 32, "longest_edge": 64}, ignore_index=255)
 
 
-def _eomt(folder: Path) -> tuple[Any, Any]:
-    config = tf.EomtConfig(
-        hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=16, image_size=32, patch_size=8,
-        num_blocks=1, num_upscale_blocks=1, num_queries=5, num_register_tokens=0, **named_labels(),
+def _eomt(kind: str) -> Callable[[Path], tuple[Any, Any]]:
+    def make(folder: Path) -> tuple[Any, Any]:
+        settings = {
+            "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 16,
+            "image_size": 32, "patch_size": 8, "num_blocks": 1, "num_upscale_blocks": 1, "num_queries": 5,
+            "num_register_tokens": 0, **named_labels(),
+        }  # fmt: skip
+        processor = tf.EomtImageProcessor(
+            size={"shortest_edge": 32, "longest_edge": 32}, do_pad=True, do_split_image=False, ignore_index=255
+        )
+        if kind == "eomt_dinov3":
+            return tf.EomtDinov3ForUniversalSegmentation(tf.EomtDinov3Config(**settings)), processor
+        return tf.EomtForUniversalSegmentation(tf.EomtConfig(**settings)), processor
+
+    return make
+
+
+def _oneformer(folder: Path) -> tuple[Any, Any]:
+    write_tokenizer(folder)
+    tokens = tf.CLIPTokenizer.from_pretrained(folder)
+    config = tf.OneFormerConfig(
+        backbone_config=_SWIN, num_queries=5, hidden_dim=32, mask_dim=32, conv_dim=32, encoder_feedforward_dim=8,
+        dim_feedforward=8, encoder_layers=1, decoder_layers=2, num_attention_heads=2, query_dec_layers=1,
+        task_seq_len=16, text_encoder_width=32, text_encoder_context_length=16, text_encoder_num_layers=1,
+        text_encoder_vocab_size=len(tokens), text_encoder_n_ctx=2, **named_labels(),
     )  # fmt: skip
-    processor = tf.EomtImageProcessor(
-        size={"shortest_edge": 32, "longest_edge": 32}, do_pad=True, do_split_image=False, ignore_index=255
-    )
-    return tf.EomtForUniversalSegmentation(config), processor
+    image = tf.OneFormerImageProcessor(size={"shortest_edge": 32, "longest_edge": 64}, ignore_index=255)
+    # As published: a file on the hub, which no test may ask for.
+    image.class_info_file = "coco_panoptic.json"
+    processor = tf.OneFormerProcessor(image, tokens, max_seq_length=16, task_seq_length=16)
+    return tf.OneFormerForUniversalSegmentation(config), processor
 
 
 BY_PHRASE: dict[str, Callable[[Path], tuple[Any, Any]]] = {
@@ -230,17 +283,22 @@ BOXES: dict[str, Callable[[Path], tuple[Any, Any]]] = {
 }
 FURTHER: dict[str, Callable[[Path], tuple[Any, Any]]] = {
     "conditional_detr": _conditional("conditional_detr"),
-    "d_fine": _d_fine,
+    "d_fine": _d_fine("d_fine"),
+    "deformable_detr": _deformable_detr,
+    "deimv2": _d_fine("deimv2"),
+    "lw_detr": _lw_detr,
     "dab-detr": _conditional("dab-detr"),
     "rt_detr": _rt_detr(1),
     "yolos": _yolos,
 }
-"""Further detectors of `BOXES`' kind, whose boxes alone are tested."""
+"""Further detectors of `BOXES`' kind, of which fewer things are tested."""
 
 MASKS: dict[str, Callable[[Path], tuple[Any, Any]]] = {
     "rf_detr_seg": _rf_detr("masks"),
     "mask2former": _mask2former,
     "maskformer": _maskformer,
-    "eomt": _eomt,
+    "eomt": _eomt("eomt"),
+    "eomt_dinov3": _eomt("eomt_dinov3"),
+    "oneformer": _oneformer,
 }
 KINDS = {**BY_PHRASE, **BOXES, **MASKS, **FURTHER}

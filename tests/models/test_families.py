@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from risctl.errors import CheckpointError, UsageError
 from risctl.models.names import ModelName, parse_name
-from risctl.models.open import open_network, open_predictor, role_of
+from risctl.models.open import _finder, open_network, open_predictor, role_of
 from risctl.models.predictor import PromptedPredictor
 
 NOISE = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
@@ -166,7 +166,7 @@ def test_an_answer_does_not_depend_on_its_company(written: Write, kind: str) -> 
     assert np.allclose(again.probability, together[0].probability, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["clipseg", "sam3", "sam3-lite", "owlv2", "owlvit", "omdet-turbo", *BOXES, *MASKS])
+@pytest.mark.parametrize("kind", [*PROMPTED, *BY_PHRASE, "grounding-dino", *BOXES, *FURTHER, *MASKS])
 def test_images_encoded_together_answer_as_alone(written: Write, kind: str) -> None:
     network = _network(written, kind)
     # Some processors keep the aspect ratio: the first and the last can be stacked there, all elsewhere.
@@ -181,13 +181,27 @@ def test_images_encoded_together_answer_as_alone(written: Write, kind: str) -> N
             assert drawn.shape == pixels.shape[:2] and np.allclose(drawn, expected, atol=1e-3)
 
 
-@pytest.mark.parametrize(("kind", "encoder"), [("clipseg", "clip.vision_model"), ("owlv2", "owlv2.vision_model")])
+ENCODERS = {
+    "clipseg": "clip.vision_model",
+    "sam3": "vision_encoder",
+    "owlv2": "owlv2.vision_model",
+    "grounding-dino": "model.backbone.conv_encoder",
+    "mm-grounding-dino": "model.backbone.conv_encoder",
+    "omdet-turbo": "vision_backbone.vision_backbone",
+}
+"""What reads an image alone, by family."""
+
+
+def _model(network: Any) -> Any:
+    return network._finder._model if hasattr(network, "_finder") else network._model
+
+
+@pytest.mark.parametrize(("kind", "encoder"), ENCODERS.items())
 def test_images_of_one_size_are_one_forward_pass(written: Write, kind: str, encoder: str) -> None:
     network = _network(written, kind)
-    model = network._finder._model if kind == "owlv2" else network._model
     calls = []
-    hook = model.get_submodule(encoder).register_forward_hook(lambda *_: calls.append(1))
-    network.encode_images([NOISE, NOISE.transpose(1, 0, 2).copy()])
+    hook = _model(network).get_submodule(encoder).register_forward_hook(lambda *_: calls.append(1))
+    network.encode_images([NOISE, NOISE[::-1].copy()])
     hook.remove()
     assert len(calls) == 1
 
@@ -208,7 +222,7 @@ HALF = ("clipseg", "sam3", "owlv2", "detr", "rf_detr", "mask2former", "eomt")
 
 @pytest.mark.parametrize(
     ("kind", "dtype"),
-    [*((kind, torch.bfloat16) for kind in (*HALF, "rt_detr_v2")), *((kind, torch.float16) for kind in HALF)],
+    [*((kind, torch.bfloat16) for kind in HALF), *((kind, torch.float16) for kind in HALF)],
 )
 def test_a_lower_precision_answers_alike(written: Write, kind: str, dtype: torch.dtype) -> None:
     exact = _open(written, kind, no_target_threshold=0, surest=True).predict(NOISE, TEXTS)
@@ -219,17 +233,52 @@ def test_a_lower_precision_answers_alike(written: Write, kind: str, dtype: torch
         assert other.score == pytest.approx(one.score, abs=0.1)
 
 
+REST = [kind for kind in KINDS if kind not in HALF]
+# Their float16 on a CPU gives zeros.
+ONLY_BF16 = ("rt_detr", "rt_detr_v2", "d_fine", "deimv2")
+
+
 @pytest.mark.parametrize(
-    ("kind", "encoder"),
-    [("clipseg", "clip.vision_model"), ("sam3", "vision_encoder"), ("owlv2", "owlv2.vision_model")],
+    ("kind", "dtype"),
+    [
+        *((kind, torch.bfloat16) for kind in REST),
+        *((kind, torch.float16) for kind in REST if kind not in ONLY_BF16),
+    ],
 )
+def test_a_detector_in_a_lower_precision_finds_alike(written: Write, kind: str, dtype: torch.dtype) -> None:
+    role, model_type = role_of(str(written(kind)))
+    found = []
+    for one in (torch.float32, dtype):
+        finder = _finder(str(written(kind)), role, model_type, device=torch.device("cpu"), dtype=one)
+        found.append(finder.find(finder.encode(NOISE), TEXTS[:1])[0] if kind in BY_PHRASE else finder.find(NOISE))
+    exact, lower = found
+    assert len(exact) and len(lower) and lower.scores.dtype == np.float32 and np.isfinite(lower.boxes).all()
+    assert lower.scores[0] == pytest.approx(exact.scores[0], abs=0.1)
+
+
+@pytest.mark.parametrize(("kind", "encoder"), ENCODERS.items())
 def test_an_image_is_encoded_once_for_its_phrases(written: Write, kind: str, encoder: str) -> None:
     predictor = _open(written, kind)
-    model = predictor._network._finder._model if kind == "owlv2" else predictor._network._model  # type: ignore[attr-defined]
     calls = []
-    model.get_submodule(encoder).register_forward_hook(lambda *_: calls.append(1))
+    hook = _model(predictor._network).get_submodule(encoder).register_forward_hook(lambda *_: calls.append(1))
     predictor.predict(NOISE, [f"the cup {number}" for number in range(5)])
+    hook.remove()
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("kind", ["grounding-dino", "mm-grounding-dino", "omdet-turbo"])
+def test_a_detector_that_mixes_answers_as_if_it_were_run_whole(
+    written: Write, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finder = _network(written, kind)._finder
+    encoded = finder.encode(NOISE)
+    first, again = finder.find(encoded, TEXTS), finder.find(encoded, TEXTS)
+    assert encoded.seen is not None and "forward" not in vars(finder._model.get_submodule(ENCODERS[kind]))
+    monkeypatch.setattr(finder, "_text_free", None)
+    whole = finder.find(finder.encode(NOISE), TEXTS)
+    for one, same, other in zip(first, again, whole, strict=True):
+        assert len(one) and np.allclose(one.scores, other.scores, atol=1e-5)
+        assert np.allclose(one.boxes, other.boxes, atol=1e-3) and np.array_equal(one.scores, same.scores)
 
 
 def test_a_segmenter_encodes_an_image_once_for_all_boxes(written: Write) -> None:

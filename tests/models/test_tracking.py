@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from helpers.tiny_sams import write_sam
 from helpers.tiny_trackers import TRACKERS, write_box_segmenter, write_tracker
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from risctl.errors import CheckpointError, UsageError
@@ -156,7 +158,7 @@ def test_what_is_no_tracker_is_told(tmp_path: Path, written: Write) -> None:
         open_tracker("sam22", device=CPU)
 
 
-@pytest.mark.parametrize("kind", ["sam2_video", "edgetam_video", "sam3_tracker"])
+@pytest.mark.parametrize("kind", ["sam2_video", "edgetam_video", "sam3_tracker", "sam3_video"])
 def test_weights_of_videos_and_sam_3s_tracker_segment_boxes_of_images(
     written: Write, tmp_path: Path, kind: str
 ) -> None:
@@ -168,3 +170,24 @@ def test_weights_of_videos_and_sam_3s_tracker_segment_boxes_of_images(
     masks = segmenter.masks(encoded, boxes)
     assert segmenter.name.startswith(kind) and masks.shape == (2, *SIZE) and np.isfinite(masks).all()
     assert np.allclose(segmenter.masks(encoded, boxes[1:])[0], masks[1], atol=1e-5)
+
+
+def test_sam_3_segments_boxes_whether_published_or_saved_by_the_library(written: Write, tmp_path: Path) -> None:
+    saved = written("sam3_video")
+    published = tmp_path / "published"
+    shutil.copytree(saved, published)
+    tensors = load_file(saved / "model.safetensors")
+    assert any(name.startswith("tracker_model.tracker_model.") for name in tensors)
+    named = {name.replace("tracker_model.tracker_model.", "tracker_model."): one for name, one in tensors.items()}
+    save_file(named, published / "model.safetensors", metadata={"format": "pt"})
+    boxes = np.array([[5, 5, 30, 30]], dtype=np.float32)
+    [pixels] = _frames(1)
+    found = []
+    for folder in (saved, published):
+        segmenter = load_box_segmentation(str(folder), option="--model")
+        weights = segmenter._model.state_dict()
+        assert torch.equal(weights["mask_decoder.conv_s0.weight"], named["tracker_model.mask_decoder.conv_s0.weight"])
+        neck = next(name for name in weights if name.startswith("vision_encoder.neck."))
+        assert torch.equal(weights[neck], named[neck.replace("vision_encoder.neck.", "tracker_neck.")])
+        found.append(segmenter(pixels, boxes))
+    assert np.array_equal(*found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,13 @@ class Pretrained:
         if kinds is not None and self.kind not in kinds:
             raise CheckpointError(f"expected {what} ({' or '.join(kinds)}) at {source}, got {self.kind}")
 
-    def model(self, of: Any) -> Any:
+    def model(self, of: Any, *, renamed: Mapping[str, str] | None = None) -> Any:
         """Returns the model, by a class of transformers.
+
+        Args:
+            of: The class.
+            renamed: Names of tensors as regular expressions, with those that the class gives them, beside what
+                transformers itself renames.
 
         Raises:
             CheckpointError: Tensors are missing, or the configuration asks for more than the weights can fill.
@@ -55,7 +60,11 @@ class Pretrained:
         with self._reading():
             check_model_fits(self.folder, lambda: _by_configuration(of, self.folder))
             model, report = of.from_pretrained(
-                str(self.folder), local_files_only=True, output_loading_info=True, **_no_code(of)
+                str(self.folder),
+                local_files_only=True,
+                output_loading_info=True,
+                **({} if renamed is None else {"key_mapping": dict(renamed)}),
+                **_no_code(of),
             )
         missing = sorted(report["missing_keys"])
         if missing:
@@ -64,10 +73,10 @@ class Pretrained:
             )
         return model
 
-    def part(self, of: Any) -> Any:
-        """Returns its processor or tokenizer, by a class of transformers."""
+    def part(self, of: Any, **settings: Any) -> Any:
+        """Returns its processor or tokenizer, by a class of transformers, with settings in place of its own."""
         with self._reading():
-            return of.from_pretrained(str(self.folder), local_files_only=True, **_no_code(of))
+            return of.from_pretrained(str(self.folder), local_files_only=True, **_no_code(of), **settings)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

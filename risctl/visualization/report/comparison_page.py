@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from risctl.visualization import comparison as text
@@ -12,8 +14,48 @@ from risctl.visualization.report.markup import Markup, element, joined
 Json = Mapping[str, Any]
 
 
-def as_page(comparison: Json) -> str:
-    """Returns the page: figures, every breakdown's groups, and all samples that flipped, to be sorted and filtered."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A picture of one answer, or of the target.
+
+    Attributes:
+        title: Whose answer it is.
+        jpeg: The picture.
+        width: Its width in pixels.
+        height: Its height in pixels.
+        note: What stands beside the title.
+    """
+
+    title: str
+    jpeg: bytes
+    width: int
+    height: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownSample:
+    """An expression with the answers of all runs.
+
+    Attributes:
+        text: The expression.
+        image_id: The image.
+        answers: Pictures side by side, the target first.
+    """
+
+    text: str
+    image_id: int
+    answers: Sequence[Answer]
+
+
+def as_page(comparison: Json, *, shown: Sequence[ShownSample] = (), note: str = "") -> str:
+    """Returns the page: figures, every breakdown's groups, and all samples that flipped, to be sorted and filtered.
+
+    Args:
+        comparison: What was compared, as JSON.
+        shown: Expressions with pictures of the answers; rows have no masks, so that whoever has the models draws them.
+        note: What to know about these.
+    """
     data = comparison["data"]
     title = "Comparison of runs" + (f": {data['dataset']}, split {data['split']}" if data else "")
     facts, protocol = text.heading(comparison)
@@ -31,7 +73,10 @@ def as_page(comparison: Json) -> str:
             element("p", *notes, class_="note"),
         ),
         element(
-            "main", *_all(comparison), *(_against(comparison, letter, one) for letter, one in text.others(comparison))
+            "main",
+            *_all(comparison),
+            *_pictures(shown, note),
+            *(_against(comparison, letter, one) for letter, one in text.others(comparison)),
         ),
     )
     return framed(body, title=f"risctl: {title}", style="page.css", script="comparison.js")
@@ -68,6 +113,30 @@ def _all(comparison: Json) -> list[Markup]:
             element("div", _table(heads, parts, numbers_from=3, class_="sortable", id="parts-all"), class_="wide"),
         ]
     return [element("section", element("h2", "All runs"), element("p", note, class_="note"), *tables, id="all-runs")]
+
+
+def _pictures(shown: Sequence[ShownSample], note: str) -> list[Markup]:
+    """Returns the section of expressions with pictures of the answers, where there are any."""
+    if not shown:
+        return []
+    parts = []
+    for one in shown:
+        title = element(
+            "h3", element("q", one.text, dir="auto"), element("span", f" image {one.image_id}", class_="small")
+        )
+        parts += [title, element("div", *(_figure(answer, one.text) for answer in one.answers), class_="answers")]
+    return [
+        element("section", element("h2", "Answers"), element("p", note, class_="note"), *parts, id="answers"),
+    ]
+
+
+def _figure(answer: Answer, expression: str) -> Markup:
+    source = "data:image/jpeg;base64," + base64.b64encode(answer.jpeg).decode("ascii")
+    picture = element(
+        "img", src=source, width=answer.width, height=answer.height, alt=f"{answer.title}, for: {expression}"
+    )
+    caption = element("figcaption", answer.title, " ", element("span", answer.note, class_="small"))
+    return element("figure", picture, caption, class_="card")
 
 
 def _side_by_side(of: Sequence[Json]) -> list[Markup]:

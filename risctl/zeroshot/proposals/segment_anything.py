@@ -28,6 +28,14 @@ _FAMILY = {
     "sam-hq": ("sam_hq",),
     "edgetam": ("edgetam", "edgetam_video"),
 }
+_OF_SAM_3 = {
+    r"^detector_model\.vision_encoder\.backbone\.": "vision_encoder.backbone.",
+    r"^tracker_neck\.": "vision_encoder.neck.",
+    r"^tracker_model\.(.+)": r"\1",
+}
+"""What segments boxes in SAM 3's published weights, which detect and track. Saved by transformers, the tracker's names
+have their prefix twice, of which the library takes off one."""
+
 _KINDS = {"sam": ("sam", *(kind for kinds in _FAMILY.values() for kind in kinds)), **_FAMILY}
 
 
@@ -142,7 +150,9 @@ def open_segment_anything(source: str, *, option: str, family: str | None = "sam
         wanted=(*MODEL, *PROCESSOR),
         option=option,
     )
-    return pretrained.kind, pretrained.model(AutoModelForMaskGeneration), pretrained.part(AutoImageProcessor)
+    renamed = _OF_SAM_3 if pretrained.kind == "sam3_video" else None
+    model = pretrained.model(AutoModelForMaskGeneration, renamed=renamed)
+    return pretrained.kind, model, pretrained.part(AutoImageProcessor)
 
 
 def build(options: SourceOptions) -> SegmentAnything:

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 import torch
 from helpers.tiny_image_text import MASKED, REFUSED, write_image_text
+from transformers import AutoConfig, AutoModelForZeroShotImageClassification
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from risctl.core.encoders.visual.clip_vit import CLIPViT
 from risctl.errors import CheckpointError, UsageError
+from risctl.models.families import FAMILIES
 from risctl.models.open import open_predictor, role_of
-from risctl.systems.global_local_clip.load_image_text import load_image_text
+from risctl.systems.global_local_clip.load_image_text import _visual, load_image_text
 
 Open = Callable[[str], tuple[Any, Any]]
 IMAGE = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
@@ -106,6 +109,16 @@ def test_towers_that_cannot_be_masked_are_refused(root: Path, kind: str) -> None
     told = "no patches of a transformer" if kind == "align" else "neither as CLIP's nor as SigLIP's at one resolution"
     with pytest.raises(CheckpointError, match=f"holds a {kind}.*{told}.*use a clip"):
         open_predictor(str(folder), device="cpu")
+
+
+@pytest.mark.parametrize("kind", sorted({kind for family in FAMILIES for kind in family.refused} - set(REFUSED)))
+def test_further_towers_that_cannot_be_masked_are_refused(kind: str) -> None:
+    if kind not in CONFIG_MAPPING_NAMES:
+        pytest.skip(f"this version of transformers has no {kind}")
+    with torch.device("meta"):
+        model = AutoModelForZeroShotImageClassification.from_config(AutoConfig.for_model(kind))
+    with pytest.raises(CheckpointError, match=f"holds a {kind}.*use a clip"):
+        _visual(model, source="it", kind=kind)
 
 
 def test_pixels_are_normalised_as_the_model_was_trained(opened: Open) -> None:
