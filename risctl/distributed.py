@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from torch import distributed
+from torch import Tensor, distributed
 
 T = TypeVar("T")
 
@@ -22,6 +22,16 @@ def rank_and_world_size() -> tuple[int, int]:
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
+
+
+def local_of(tensor: Tensor) -> Tensor:
+    """Returns the share that this process has of a tensor that is divided among processes; another tensor itself."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+def whole_of(tensor: Tensor) -> Tensor:
+    """Returns a tensor that may be divided among processes whole. All processes must call it."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def gather(local: T) -> list[T]:

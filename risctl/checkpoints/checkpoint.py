@@ -77,17 +77,41 @@ def save_checkpoint(
     Raises:
         MachineError: The disk refuses.
     """
-    groups = ((MODEL, system.state_dict()), (MEAN, mean or {}), (TRAINING, training or {}))
-    tensors = _separate({prefix + name: tensor for prefix, group in groups for name, tensor in group.items()})
-    header = {
-        **(extra or {}),
+    tensors = grouped(system.state_dict(), mean=mean, training=training)
+    own = {"recipe": recipe.model_dump(mode="json"), "vocabulary": vocabulary.to_list()}
+    write_tensors(path, tensors, header={**(extra or {}), **own}, old=old)
+
+
+def grouped(
+    weights: Mapping[str, Tensor], *, mean: Mapping[str, Tensor] | None, training: Mapping[str, Tensor] | None
+) -> dict[str, Tensor]:
+    """Returns the tensors of a checkpoint by the names that they have in its file."""
+    groups = ((MODEL, weights), (MEAN, mean or {}), (TRAINING, training or {}))
+    return {prefix + name: tensor for prefix, group in groups for name, tensor in group.items()}
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], *, header: Mapping[str, Any], old: Path | None = None
+) -> None:
+    """Writes a checkpoint, whole or not at all.
+
+    Args:
+        path: The file.
+        tensors: The tensors, as `grouped` names them.
+        header: The header without what the format adds: `recipe`, `vocabulary` and further entries.
+        old: What the checkpoint that is replaced is called afterwards; None: it is removed.
+
+    Raises:
+        MachineError: The disk refuses.
+    """
+    tensors = _separate(tensors)
+    whole = {
+        **header,
         "format_version": FORMAT_VERSION,
         "risctl": __version__,
-        "recipe": recipe.model_dump(mode="json"),
-        "vocabulary": vocabulary.to_list(),
-        "sha256": {prefix: _digest(tensors, prefix) for prefix, _ in groups},
+        "sha256": {prefix: _digest(tensors, prefix) for prefix in (MODEL, MEAN, TRAINING)},
     }
-    text = json.dumps(header, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(whole, ensure_ascii=False, allow_nan=False)
     with replacing(path, old=old) as beside:
         try:
             save_file(tensors, beside, metadata={"risctl": text})

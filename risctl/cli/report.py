@@ -40,7 +40,8 @@ def report_command(
     from risctl.errors import UsageError
     from risctl.output_files import OutputFiles
     from risctl.training.run_record import read_run_record
-    from risctl.training.sweep import read_sweep, sweep_points
+    from risctl.training.sweep import read_sweep
+    from risctl.training.sweep_points import sweep_points
     from risctl.visualization.report.run_page import run_page, runs_of_sweep, short_names, sweep_page
 
     as_picture = out.suffix.lower() == ".png"

@@ -21,8 +21,9 @@ from risctl.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from risctl.training.sweep import Sweep, SweepPoint
-    from risctl.training.sweep_runner import TrialEnd
+    from risctl.training.sweep import Sweep, Trial
+    from risctl.training.sweep_points import SweepPoint
+    from risctl.training.sweep_runner import SweepRunner, TrialEnd
 
 EXAMPLE = "Example: risctl sweep vlt-scenes --grid optim.lr=1e-4,3e-4 model.queries=8,16 --seeds 3"
 
@@ -46,14 +47,35 @@ def sweep_command(
         typer.Option(
             "--grid",
             metavar="KEY=VALUE,VALUE …",
-            help="A key of the recipe with the values to try; several keys make all combinations of their values. "
-            "Stands after the changes that all trainings share.",
+            help="A key of the recipe with the values to try; several keys make all combinations of their values. With "
+            "--search also KEY=LOW..HIGH, and KEY=LOW..HIGH:log. Stands after the changes that all trainings share.",
             show_default=False,
         ),
     ] = None,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=1000, help="How many seeds each combination is trained with.")
     ] = 1,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            "--search",
+            metavar="tpe|random",
+            help="Let Optuna propose values in place of all combinations, from what the trainings before came to "
+            "(tpe), or at random. Needs the extra risctl[search].",
+            show_default=False,
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option("--trials", min=1, max=10_000, help="With --search: how many trainings.", show_default=False),
+    ] = None,
+    prune: Annotated[
+        bool,
+        typer.Option(
+            "--prune/--no-prune",
+            help="With --search: stop a training whose evaluations are below the median of the others at that point.",
+        ),
+    ] = True,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="How many trainings run at a time.")] = 1,
     out: Annotated[
         Path | None,
@@ -90,37 +112,51 @@ def sweep_command(
     seeds and its 95% interval by Student's t. Those values were chosen on the validation split: they are for choosing
     among the combinations, not for publication.
 
+    A search is kept in its folder, too: the same command goes on with it, with more --trials as well. Each proposal has
+    a seed of its own, so that with one training at a time a search is the same however often it was stopped.
+
     A training that fails is named and the others go on; the exit code is then that of the first failure.
     """
-    from risctl.training.sweep import begin_sweep, job_lines, plan_sweep, sweep_points
-    from risctl.training.sweep_runner import SweepRunner
+    from risctl.training.sweep import begin_sweep, job_lines, plan_sweep
+    from risctl.training.sweep_points import sweep_points
 
     outputs = _claim(report, overwrite=overwrite)
+    _check_search(search, trials=trials, print_jobs=print_jobs)
     with console.quiet_if(quiet):
-        sweep = plan_sweep(recipe, overrides=overrides or (), grid=grid or (), seeds=seeds, out=out)
-        trials = sweep.trials()
+        sweep = plan_sweep(
+            recipe,
+            overrides=overrides or (),
+            grid=grid or (),
+            seeds=seeds,
+            out=out,
+            search=search or "",
+            trials=trials or 0,
+        )
+        total = sweep.trial_count or len(sweep.trials())
         if print_jobs:
             lines = job_lines(sweep, device=device.value)
             console.result(lines, data={"sweep": str(sweep.path), "jobs": lines}, as_json=as_json)
             return
         begin_sweep(sweep)
-        console.say(f"sweep: {sweep.path}, {len(sweep.points)} combinations, {len(trials)} trainings")
+        what = f"a search ({sweep.search})" if sweep.search else f"{len(sweep.points)} combinations"
+        console.say(f"sweep: {sweep.path}, {what}, {total} trainings")
         ends: list[TrialEnd] = []
         with console.counting("trainings") as move:
-            move(0, len(trials))
+            move(0, total)
 
             def ended(end: TrialEnd) -> None:
                 ends.append(end)
-                console.say(_end_line(end, done=len(ends), total=len(trials)))
-                move(len(ends), len(trials))
+                console.say(_end_line(end, done=len(ends), total=total))
+                move(len(ends), total)
 
-            SweepRunner(
-                sweep,
-                jobs=jobs,
-                device=device.value,
-                ended=ended,
-                waiting=lambda trial: console.say(f"{trial.label}: another process is training it; waiting"),
-            ).run()
+            def waiting(trial: Trial) -> None:
+                console.say(f"{trial.label}: another process is training it; waiting")
+
+            runner = _runner(
+                sweep, prune=prune, jobs=min(jobs, total), device=device.value, ended=ended, waiting=waiting
+            )
+            runner.run()
+            sweep = runner.sweep
         points = sweep_points(sweep)
         data = _data(sweep, points, ends)
         for path in report or ():
@@ -130,10 +166,40 @@ def sweep_command(
     failed = [end for end in sorted(ends, key=lambda end: end.trial.number) if end.code]
     if failed:
         console.say(
-            f"{len(failed)} of {len(trials)} trainings failed; their output is in {sweep.path / 'logs'}. The same "
-            "command goes on with them"
+            f"{len(failed)} of {total} trainings failed; their output is in {sweep.path / 'logs'}. The same command "
+            + ("goes on without them" if sweep.search else "goes on with them")
         )
         raise typer.Exit(failed[0].code)
+
+
+def _check_search(search: str | None, *, trials: int | None, print_jobs: bool) -> None:
+    from risctl.errors import UsageError, unknown_name
+    from risctl.training.sweep import SEARCHES
+
+    if search is None:
+        if trials is not None:
+            raise UsageError("--trials is for a search; add --search tpe, or leave it out")
+        return
+    if search not in SEARCHES:
+        raise UsageError(f"--search: {unknown_name('search', search, SEARCHES)}")
+    if trials is None:
+        raise UsageError("--search takes --trials N, how many trainings")
+    if print_jobs:
+        raise UsageError("--print-jobs is for a grid: what a search trains next depends on what it has trained")
+    from risctl.training.search import check_optuna
+
+    check_optuna()
+
+
+def _runner(sweep: Sweep, *, prune: bool, **options: Any) -> SweepRunner:
+    from risctl.recipe.load import load_recipe
+    from risctl.training.sweep_runner import SweepRunner
+
+    if not sweep.search:
+        return SweepRunner(sweep, **options)
+    from risctl.training.search import SearchRunner
+
+    return SearchRunner(sweep, figure=load_recipe(sweep.recipe, sweep.overrides).train.best, prune=prune, **options)
 
 
 def _with_grid(args: Sequence[str]) -> Iterator[str]:
@@ -167,6 +233,8 @@ def _end_line(end: TrialEnd, *, done: int, total: int) -> str:
     start = f"training {done} of {total}: {end.trial.label}: "
     if end.code:
         return f"{start}failed with exit code {end.code}: {end.message}"
+    if end.pruned:
+        return f"{start}stopped: others were better by then" + (" (had ended before)" if end.before else "")
     result = read_result(end.trial.run) or {}
     best = result.get("best")
     figure = "no evaluation" if best is None else f"{best['figure']} {best['value']:.2f} at step {best['step']}"
@@ -174,10 +242,10 @@ def _end_line(end: TrialEnd, *, done: int, total: int) -> str:
 
 
 def _table(points: Sequence[SweepPoint]) -> str:
-    from risctl.training.sweep import best_point
+    from risctl.training.sweep_points import best_point
 
     best = best_point(points)
-    keys = list(points[0].values)
+    keys = list(points[0].values) if points else []
     figure = next((point.figure for point in points if point.figure), "figure")
     rows = [[*keys, "seeds", figure, "95% interval", ""]]
     for point in points:
@@ -187,7 +255,7 @@ def _table(points: Sequence[SweepPoint]) -> str:
                 str(sum(seed["value"] is not None for seed in point.seeds)),
                 "-" if point.mean is None else f"{point.mean:.2f}",
                 "-" if point.low is None else f"{point.low:.2f} to {point.high:.2f}",
-                "best" if point is best and len(points) > 1 else "",
+                "best" if point is best and len(points) > 1 else point.state,
             ]
         )
     return console.table(rows, right=range(len(keys), len(keys) + 2))
@@ -198,6 +266,7 @@ def _data(sweep: Sweep, points: Sequence[SweepPoint], ends: Sequence[TrialEnd]) 
         "sweep": str(sweep.path),
         "recipe": sweep.recipe,
         "overrides": list(sweep.overrides),
+        **({"search": sweep.search, "trials": sweep.trial_count} if sweep.search else {}),
         "points": [point.to_json() for point in points],
         "failed": [
             {"run": str(end.trial.run), "code": end.code, "message": end.message}

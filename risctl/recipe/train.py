@@ -87,6 +87,11 @@ class TrainSection(Section):
         description="How many training images that cannot be read a run goes on past; the next sample of the data that "
         "can be read takes their place, and they are named in the log and the result. 0: the first one ends the run.",
     )
+    parallel: Literal["ddp", "fsdp"] = Field(
+        default="ddp",
+        description="What several processes have of the model: `ddp`: each the whole; `fsdp`: each a share of weights, "
+        "gradients, moments and EMA, for models that are too large for one GPU; without effect on one device.",
+    )
     sync_norms: bool = Field(
         default=False,
         description="Batch norms take their statistics over the batches of all GPUs (SyncBatchNorm); without effect on "
@@ -98,6 +103,15 @@ class TrainSection(Section):
         description="Decay of an exponential moving average (EMA) of the weights, which is then evaluated and saved; "
         "null: none.",
     )
+
+    @field_validator("parallel")
+    @classmethod
+    def _has_a_scaler(cls, value: str, info: ValidationInfo) -> str:
+        if value == "fsdp" and info.data.get("precision") == "fp16":
+            raise PydanticCustomError(
+                "clash", "`ddp`, as `train.precision` is `fp16`; `fsdp` goes with `bf16` or `fp32`", {}
+            )
+        return value
 
     @field_validator("early_stop")
     @classmethod

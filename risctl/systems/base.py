@@ -50,11 +50,13 @@ class System(nn.Module, ABC):
         no_target_threshold: Expressions that score below it get an empty mask; at 0 every expression gets its mask.
         compares_at_input: Whether its published figures are measured at the size of its input, so that its predictions
             keep their probabilities there.
+        parts_vary: Whether two batches of one training may leave different parameters without a gradient.
     """
 
     preprocess: Preprocess
     no_target_threshold: float = 0.0
     compares_at_input: bool = False
+    parts_vary: bool = False
 
     @abstractmethod
     def encode_image(self, images: Tensor, padding: Tensor) -> VisualFeatures:

@@ -16,6 +16,7 @@ from risctl.training.ema import EMA
 from risctl.training.global_batch import GlobalBatch
 from risctl.training.logger import Logger
 from risctl.training.run_folder import RunFolder
+from risctl.training.sharding import ShardedSystem
 from risctl.training.train_step import TrainStep
 from risctl.training.validation import Validation
 
@@ -31,6 +32,7 @@ class TrainerComponents:
         vocabulary: The vocabulary.
         without_vector: The words that should have a vector and have none.
         system: The system, in training mode and on its device.
+        sharded: Holds the system that is divided among processes; None where each has the whole.
         train_step: Updates the system.
         ema: Averages its weights, if at all.
         sampler: Orders the samples.
@@ -47,6 +49,7 @@ class TrainerComponents:
     vocabulary: Vocabulary
     without_vector: tuple[str, ...]
     system: System
+    sharded: ShardedSystem | None
     train_step: TrainStep
     ema: EMA | None
     sampler: EpochSampler

@@ -98,7 +98,7 @@ def epoch_sampler(
         rank=rank,
         world=batching.processes,
         accumulate=batching.accumulate,
-        ordered_as=(data.batch_size, batching.began_with),
+        ordered_as=data.batch_size,
         last_batch=data.last_batch,
         lengths=getattr(dataset, "lengths", None),
         kinds=None if isinstance(dataset, BoxGroundingDataset) or not data.same_orientation else dataset.orientations(),

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from risctl.training.sharding import loaded_like
+
 
 class EMA:
     """The averages of every floating-point entry of a module's state: parameters and statistics of norms.
@@ -33,8 +35,7 @@ class EMA:
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Restores the averages from `tensors`, of the same names and shapes."""
-        for name, own in self.tensors.items():
-            own.copy_(tensors[name])
+        loaded_like(tensors, self.tensors)
 
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[None]:

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from risctl.errors import CheckpointError, RecipeError, nearest
 from risctl.recipe.schema import OptimSection
+from risctl.training.sharding import placed_like
 
 
 def build_optimizer(system: nn.Module, optim: OptimSection) -> Optimizer:
@@ -84,7 +85,7 @@ def load_optimizer(optimizer: Optimizer, system: nn.Module, tensors: Mapping[str
         if name not in named or (tensor.ndim and tensor.shape != named[name].shape):
             raise CheckpointError(f"{source} holds {entry} of {name!r}, which this model does not train in that shape")
         # The count of steps stays on the CPU, as torch's own optimizers keep it.
-        own = tensor.clone() if tensor.ndim == 0 else tensor.to(named[name].device, copy=True)
+        own = tensor.clone() if tensor.ndim == 0 else placed_like(tensor, named[name])
         optimizer.state[named[name]][entry] = own
 
 

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
+from accelerate.utils import broadcast_object_list
 
 from risctl.checkpoints.loaded_model import Builder
 from risctl.data.store.reader import Store
-from risctl.devices import determinism, device_name, pick_device
+from risctl.devices import determinism, device_name
 from risctl.distributed import failing_together
-from risctl.errors import MachineError, UsageError
+from risctl.errors import UsageError
 from risctl.recipe.schema import Recipe
-from risctl.threads import keep_threads
 from risctl.training.agreement import check_agreement
 from risctl.training.callback import NullCallback, ProgressCallback
 from risctl.training.components import TrainerComponents
@@ -33,16 +29,17 @@ from risctl.training.global_batch import global_batch
 from risctl.training.initial_system import initial_system, resolved
 from risctl.training.logger import Logger, duration
 from risctl.training.optimizer import build_optimizer
+from risctl.training.processes import device_of_run, start_processes
 from risctl.training.resumption import Resumption, differences
 from risctl.training.run_folder import RunFolder
+from risctl.training.sharded_saves import join_shards
+from risctl.training.sharding import ShardedSystem
 from risctl.training.skipped_images import describe_skipped
 from risctl.training.state import BestEvaluation, TrainingState
 from risctl.training.trackers import check_trackers
-from risctl.training.train_step import TrainStep
+from risctl.training.train_step import LossOf, TrainStep
 from risctl.training.trainer import Trainer
 from risctl.training.validation import validation_of
-
-_PRECISIONS = {"fp32": "no", "fp16": "fp16", "bf16": "bf16"}
 
 # The keys that may change when a run is resumed; a change of any other would make it another run.
 _CHANGEABLE = frozenset(
@@ -64,6 +61,7 @@ _CHANGEABLE = frozenset(
         "train.early_stop.patience",
         "train.early_stop.min_delta",
         "train.skip_corrupt",
+        "train.parallel",
         "eval.text_batch",
     }
 )
@@ -170,15 +168,6 @@ def resume(path: Path, *, recipe: Recipe | None = None, **options: Unpack[TrainO
     return _run(recipe or own, run=run, out=None, **options)
 
 
-def device_of_run(name: str, run: RunFolder | None) -> torch.device:
-    """Returns a device by name; on the CPU, a run that has begun computes with as many threads as it did before."""
-    device = pick_device(name)
-    threads = None if run is None else run.threads()
-    if threads is not None and device.type == "cpu":
-        keep_threads(threads)
-    return device
-
-
 def _run(
     recipe: Recipe,
     *,
@@ -196,11 +185,13 @@ def _run(
     with failing_together():
         check_trackers(recipe.train.trackers)
     with ExitStack() as opened:
-        resumption = None
+        resumption = joined = None
         if run is not None:
             # Before the save is read: the run that writes it now must end first.
             with failing_together():
                 opened.enter_context(run.locked(active=is_first))
+            with failing_together():
+                joined = join_shards(run) if is_first else None
             with failing_together():
                 resumption = Resumption.read(run)
                 if resumption is not None:
@@ -220,6 +211,8 @@ def _run(
             notes.insert(0, "nothing of the run was saved yet: it begins")
         elif resumption.note is not None:
             notes.insert(0, resumption.note)
+        if joined is not None:
+            notes.insert(0, joined)
         if skipped := describe_skipped(state.skipped):
             notes.append(f"until here {skipped}")
         with failing_together():
@@ -233,6 +226,9 @@ def _run(
             state = trainer.run()
         finally:
             logger.close()
+        with failing_together():
+            if is_first:
+                join_shards(run)
         logger.line(_closing(state, run))
         result = TrainingResult(
             run=run.path,
@@ -284,8 +280,18 @@ def _assemble(
             resumption.check_position(steps_per_epoch=len(sampler) // batching.accumulate)
     if recipe.train.sync_norms and accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         torch.nn.SyncBatchNorm.convert_sync_batchnorm(system)
-    model, optimizer = accelerator.prepare(system.train(), build_optimizer(system, recipe.optim))
+    learning = LossOf(system.train()).to(accelerator.device)
+    optimizer = build_optimizer(system, recipe.optim)
     features = attach_features(recipe, stores, system, dataset, device=accelerator.device)
+    sharded, note = None, None
+    if recipe.train.parallel == "fsdp" and accelerator.num_processes > 1:
+        sharded = ShardedSystem(
+            learning, system=system, device=accelerator.device.type, processes=accelerator.num_processes
+        )
+        note = sharded.describe()
+        model, optimizer = learning, accelerator.prepare(build_optimizer(system, recipe.optim))
+    else:
+        model, optimizer = accelerator.prepare(learning, optimizer)
     ema = None if recipe.train.ema is None else EMA(system, decay=recipe.train.ema)
     state = TrainingState()
     if resumption is not None:
@@ -298,6 +304,7 @@ def _assemble(
         vocabulary=initial.vocabulary.vocabulary,
         without_vector=initial.vocabulary.without,
         system=system,
+        sharded=sharded,
         train_step=TrainStep(
             system=system,
             model=model,
@@ -314,36 +321,11 @@ def _assemble(
         accelerator=accelerator,
         logger=Logger(run, callback or NullCallback(), active=accelerator.is_main_process),
     )
-    notes = (initial.vocabulary.note, initial.note, features, unevaluated, batching.note(recipe))
+    notes = (initial.vocabulary.note, initial.note, features, unevaluated, note, batching.note(recipe))
     trainer = Trainer(components, state, has_saved=resumption is not None)
     if resumption is not None and resumption.is_last_damaged:
         trainer.keep_previous()
     return trainer, [note for note in notes if note is not None]
-
-
-def start_first(device: str) -> None:
-    """Lets several processes find each other before anything is read, so that what one of them lacks ends all."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        start_processes(pick_device(device), "fp32")
-
-
-def start_processes(device: torch.device, precision: str) -> Accelerator:
-    """Lets the processes that `torchrun` or `accelerate launch` started find each other; one alone needs none.
-
-    Raises:
-        UsageError: The device is one GPU by its number.
-        MachineError: The device has no such precision.
-    """
-    if device.index is not None:
-        raise UsageError(f"training takes cuda, not {device}; choose a GPU with the variable CUDA_VISIBLE_DEVICES")
-    if precision == "fp16" and device.type == "cpu":
-        raise MachineError("train.precision=fp16 needs a GPU; on a CPU take fp32 or bf16")
-    # accelerate keeps one state a process; a second training in a notebook may want another device or precision, and
-    # another stage another precision.
-    AcceleratorState._reset_state(reset_partial_state=int(os.environ.get("WORLD_SIZE", "1")) == 1)
-    # The other processes wait while the first evaluates, which may take hours.
-    patience = InitProcessGroupKwargs(timeout=timedelta(hours=12))
-    return Accelerator(cpu=device.type == "cpu", mixed_precision=_PRECISIONS[precision], kwargs_handlers=[patience])
 
 
 def new_run(recipe: Recipe, *, out: Path | None, accelerator: Accelerator) -> RunFolder:

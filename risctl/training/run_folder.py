@@ -10,6 +10,7 @@ tensorboard/       where TensorBoard is installed
 last.safetensors   where a resume goes on
 previous.safetensors   the save before it, for when `last` is damaged; at first, the state before the first step
 best.safetensors   the weights with the best figure
+shards-<step>/     a save that is divided among processes (`train.parallel: fsdp`), until it is joined into `last`
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ _PACKAGES = ("torch", "torchvision", "accelerate", "safetensors", "transformers"
 
 class RunFolder:
     """The folder of one run."""
+
+    SHARDS = "shards-"
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -105,7 +108,12 @@ class RunFolder:
         with contextlib.suppress(OSError):
             if self.metrics_file.stat().st_size:
                 return True
-        return any(os.path.lexists(path) for path in (self.last, self.previous, self.best))
+        return any(os.path.lexists(path) for path in (self.last, self.previous, self.best, *self.shards()))
+
+    def shards(self) -> list[Path]:
+        """Returns the saves that are divided among processes, in the order of their steps."""
+        found = [path for path in self.path.glob(f"{self.SHARDS}*") if path.name.removeprefix(self.SHARDS).isdigit()]
+        return sorted(found, key=lambda path: int(path.name.removeprefix(self.SHARDS)))
 
     @contextmanager
     def appending(self, path: Path) -> Iterator[TextIO]:

@@ -21,6 +21,7 @@ from risctl.recipe.schema import Recipe
 from risctl.training import run as training
 from risctl.training.callback import NullCallback
 from risctl.training.initial_system import resolved
+from risctl.training.processes import device_of_run, start_processes
 from risctl.training.resumption import state_of_save
 from risctl.training.run import TrainingResult, TrainOptions
 from risctl.training.run_folder import RunFolder
@@ -33,7 +34,7 @@ def train(recipe: Recipe, *, out: Path | None = None, **options: Unpack[TrainOpt
     recipe = resolved(recipe)
     if not recipe.stages:
         return training.train(recipe, out=out, **options)
-    accelerator = training.start_processes(training.device_of_run(options.get("device", "auto"), None), "fp32")
+    accelerator = start_processes(device_of_run(options.get("device", "auto"), None), "fp32")
     run = training.new_run(recipe, out=out, accelerator=accelerator)
     return _run_stages(recipe, run, accelerator, **options)
 
@@ -51,7 +52,7 @@ def resume(path: Path, *, recipe: Recipe | None = None, **options: Unpack[TrainO
     if recipe is not None and recipe != own:
         raise UsageError(f"{path} is a run with stages, which is resumed with its own recipe; leave out the changes")
     # Before the note of the start, which holds the number of threads.
-    accelerator = training.start_processes(training.device_of_run(options.get("device", "auto"), run), "fp32")
+    accelerator = start_processes(device_of_run(options.get("device", "auto"), run), "fp32")
     return _run_stages(own, run, accelerator, **options)
 
 

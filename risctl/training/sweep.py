@@ -12,7 +12,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,13 @@ from risctl.errors import DataError, UsageError
 from risctl.files import replacing
 from risctl.json_text import parse_object
 from risctl.recipe.load import load_recipe
-from risctl.training.run_record import read_result
+from risctl.training.search_space import trial_values
 
 MAX_TRIALS = 10_000
-_PLAN = "sweep.json"
+SEARCHES = ("tpe", "random")
+PRUNED, FAILED = "pruned", "failed"
+_PLAN, _ASKED = "sweep.json", "trials.json"
+_FIELDS = ("recipe", "overrides", "grid", "seeds", "search", "trial_count")
 _MAX_PLAN = 1 << 22
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+=-]+")
 _OPENING, _CLOSING = "[{(", "]})"
@@ -54,6 +57,19 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskedTrial:
+    """A trial that a search has asked for.
+
+    Attributes:
+        values: The values of the swept keys.
+        state: `PRUNED` or `FAILED`; "" as long as it is neither.
+    """
+
+    values: Mapping[str, str]
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
     """The plan of a sweep.
 
@@ -63,6 +79,9 @@ class Sweep:
         overrides: Changes that all trials share.
         grid: The swept keys with their values, as they were given.
         seeds: The seeds with which each combination is trained.
+        search: How values are searched, one of `SEARCHES`; "" for a grid, of which every combination is trained.
+        trial_count: How many trials a search has.
+        asked: The trials that a search has asked for so far, in their order.
     """
 
     path: Path
@@ -70,10 +89,15 @@ class Sweep:
     overrides: tuple[str, ...]
     grid: tuple[tuple[str, tuple[str, ...]], ...]
     seeds: tuple[int, ...]
+    search: str = ""
+    trial_count: int = 0
+    asked: tuple[AskedTrial, ...] = ()
 
     @property
     def points(self) -> list[dict[str, str]]:
-        """The combinations of the swept keys' values, the last key's values running fastest."""
+        """The combinations of the swept keys' values, the last key's values running fastest; those asked for."""
+        if self.search:
+            return [dict(one.values) for one in self.asked]
         keys = [key for key, _ in self.grid]
         return [dict(zip(keys, chosen, strict=True)) for chosen in itertools.product(*(each for _, each in self.grid))]
 
@@ -93,13 +117,26 @@ class Sweep:
             )
         return trials
 
+    def trial(self, number: int) -> Trial:
+        """Returns the trial of a number."""
+        return self.trials()[number - 1]
+
     def command(self, trial: Trial, *, device: str) -> list[str]:
         """Returns the arguments of `risctl` that train a trial, or go on with it."""
         chosen = [] if device == "auto" else ["--device", device]
         return ["train", self.recipe, *trial.overrides, "--out", str(trial.run), "--resume", *chosen]
 
 
-def plan_sweep(recipe: str, *, overrides: Sequence[str], grid: Sequence[str], seeds: int, out: Path | None) -> Sweep:
+def plan_sweep(
+    recipe: str,
+    *,
+    overrides: Sequence[str],
+    grid: Sequence[str],
+    seeds: int,
+    out: Path | None,
+    search: str = "",
+    trials: int = 0,
+) -> Sweep:
     """Returns the plan of a sweep, each of its recipes validated.
 
     Args:
@@ -108,10 +145,52 @@ def plan_sweep(recipe: str, *, overrides: Sequence[str], grid: Sequence[str], se
         grid: `KEY=VALUE,VALUE` each; commas within brackets and quotes separate nothing.
         seeds: How many seeds each combination is trained with, counted from the recipe's own.
         out: The folder of the sweep; None: the first free `sweeps/<recipe>-<n>`.
+        search: One of `SEARCHES`, whose `grid` may have ranges, `KEY=LOW..HIGH` and `KEY=LOW..HIGH:log`.
+        trials: How many trials the search has.
 
     Raises:
         UsageError: A part of the grid is no such text, names a key twice, or there are too many trials.
         RecipeError: A combination is no valid recipe; of many, the first is named.
+    """
+    axes = _axes(grid)
+    if search and (not axes or seeds > 1):
+        raise UsageError(
+            "--search takes the keys to search with --grid, and one seed; train the best of what it finds again with "
+            "--grid and --seeds"
+        )
+    tried = {key: trial_values(key, values) for key, values in axes.items()}
+    for key, values in axes.items():
+        if not search and tried[key] != values:
+            raise UsageError(f"--grid {key}: {values[0]} is a range, which --search tries; a grid names each value")
+    count = trials if search else seeds * math.prod(map(len, axes.values()))
+    if count > MAX_TRIALS:
+        raise UsageError(f"{count:,} trials are too many; a sweep has at most {MAX_TRIALS:,}")
+    base = load_recipe(recipe, overrides)
+    first = base.train.seed
+    sweep = Sweep(
+        path=out or _next_free(base.name),
+        recipe=recipe,
+        overrides=tuple(overrides),
+        grid=tuple(axes.items()),
+        seeds=tuple(range(first, first + seeds)),
+        search=search,
+        trial_count=trials if search else 0,
+    )
+    if search:
+        if base.train.eval_every is None:
+            raise UsageError("--search goes by evaluations, and train.eval_every is null; set it to epochs")
+        for place in range(max(map(len, tried.values()))):  # each value once, and both ends of ranges
+            load_recipe(recipe, [*overrides, *(f"{key}={each[place % len(each)]}" for key, each in tried.items())])
+    for trial in sweep.trials()[: len(sweep.points)]:  # one seed of each combination
+        load_recipe(recipe, trial.overrides)
+    return sweep
+
+
+def _axes(grid: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Returns the values of each key as they were given.
+
+    Raises:
+        UsageError: A part of the grid is no such text, or names a key twice.
     """
     axes = dict[str, tuple[str, ...]]()
     for text in grid:
@@ -126,21 +205,7 @@ def plan_sweep(recipe: str, *, overrides: Sequence[str], grid: Sequence[str], se
         if len(set(parts)) < len(parts):
             raise UsageError(f"--grid names a value of {key} twice: {values}")
         axes[key] = parts
-    count = seeds * math.prod(map(len, axes.values()))
-    if count > MAX_TRIALS:
-        raise UsageError(f"{count:,} trials are too many; a sweep has at most {MAX_TRIALS:,}")
-    base = load_recipe(recipe, overrides)
-    first = base.train.seed
-    sweep = Sweep(
-        path=out or _next_free(base.name),
-        recipe=recipe,
-        overrides=tuple(overrides),
-        grid=tuple(axes.items()),
-        seeds=tuple(range(first, first + seeds)),
-    )
-    for trial in sweep.trials()[: len(sweep.points)]:  # one seed of each combination
-        load_recipe(recipe, trial.overrides)
-    return sweep
+    return axes
 
 
 def _next_free(name: str) -> Path:
@@ -160,18 +225,51 @@ def begin_sweep(sweep: Sweep) -> None:
     """
     if (sweep.path / _PLAN).exists():
         there = read_sweep(sweep.path)
-        differing = [name for name in ("recipe", "overrides", "grid", "seeds") if _of(there, name) != _of(sweep, name)]
+        # A search may be given more trials than it had.
+        differing = [name for name in _FIELDS[:-1] if _of(there, name) != _of(sweep, name)]
         if differing:
             raise UsageError(
                 f"{sweep.path} holds another sweep: {', '.join(differing)} differ. It goes on with the same arguments; "
                 "another sweep takes another --out"
             )
-        return
-    if sweep.path.exists() and (not sweep.path.is_dir() or any(sweep.path.iterdir())):
+        if there.trial_count == sweep.trial_count:
+            return
+    elif sweep.path.exists() and (not sweep.path.is_dir() or any(sweep.path.iterdir())):
         raise UsageError(f"{sweep.path} is there and holds no sweep; name another --out")
-    values = {name: _of(sweep, name) for name in ("recipe", "overrides", "grid", "seeds")}
+    values = {name: _of(sweep, name) for name in (_FIELDS if sweep.search else _FIELDS[:4])}
     with replacing(sweep.path / _PLAN) as file:
         file.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+
+def note_asked(sweep: Sweep, asked: Sequence[AskedTrial]) -> Sweep:
+    """Writes down the trials that a search has asked for, and returns the sweep with them.
+
+    Raises:
+        MachineError: The disk refuses.
+    """
+    with replacing(sweep.path / _ASKED) as file:
+        file.write_text(json.dumps({"trials": [asdict(one) for one in asked]}, indent=1) + "\n", encoding="utf-8")
+    return replace(sweep, asked=tuple(asked))
+
+
+def _with_asked(sweep: Sweep) -> Sweep:
+    """Returns a search with the trials that it has asked for.
+
+    Raises:
+        DataError: They cannot be read.
+    """
+    file = sweep.path / _ASKED
+    try:
+        entries = parse_object(file.read_bytes(), max_bytes=_MAX_PLAN)["trials"]
+        asked = [
+            AskedTrial(values={key: _text(one["values"][key]) for key, _ in sweep.grid}, state=_text(one["state"]))
+            for one in entries
+        ]
+    except FileNotFoundError:
+        return sweep
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{file} cannot be read: {error}; the same `risctl sweep` writes it anew") from error
+    return replace(sweep, asked=tuple(asked))
 
 
 def read_sweep(path: Path) -> Sweep:
@@ -189,96 +287,22 @@ def read_sweep(path: Path) -> Sweep:
             overrides=tuple(map(_text, values["overrides"])),
             grid=tuple((_text(key), tuple(map(_text, each))) for key, each in values["grid"]),
             seeds=tuple(map(_seed, values["seeds"])),
+            search=_text(values.get("search", "")),
+            trial_count=_seed(values.get("trial_count", 0)),
         )
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}; name the folder of a sweep") from error
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{file} is not the plan of a sweep: {error}") from error
-    if not 0 < len(sweep.seeds) * math.prod(len(each) for _, each in sweep.grid) <= MAX_TRIALS:
+    count = sweep.trial_count if sweep.search else math.prod(len(each) for _, each in sweep.grid)
+    if not 0 < count * len(sweep.seeds) <= MAX_TRIALS:
         raise DataError(f"{file} plans no trial, or more than {MAX_TRIALS:,}")
-    return sweep
+    return _with_asked(sweep) if sweep.search else sweep
 
 
 def job_lines(sweep: Sweep, *, device: str) -> list[str]:
     """Returns the command line of each trial; a trial that was begun goes on with the same line."""
     return [shlex.join(["risctl", *sweep.command(trial, device=device)]) for trial in sweep.trials()]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepPoint:
-    """A combination of values over its seeds.
-
-    Attributes:
-        values: The values of the swept keys.
-        figure: The figure by which the recipe keeps its best checkpoint; "" as long as no trial has ended with one.
-        seeds: What each seed's trial came to: `seed`, `run`, `ended`, and `value` and `step` of its best evaluation.
-        mean: The mean of the values, in percent; None without one.
-        low: The lower bound of the mean's 95% interval over seeds (Student's t); None with fewer than two values.
-        high: The upper bound.
-    """
-
-    values: Mapping[str, str]
-    figure: str
-    seeds: tuple[Mapping[str, Any], ...]
-    mean: float | None
-    low: float | None
-    high: float | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the point as JSON values."""
-        return asdict(self)
-
-
-def sweep_points(sweep: Sweep) -> list[SweepPoint]:
-    """Returns what each combination came to so far, in the order of the grid.
-
-    Raises:
-        DataError: A trial's result.json cannot be read.
-    """
-    trials = sweep.trials()
-    results = {trial.number: read_result(trial.run) for trial in trials}
-    points = []
-    for values in sweep.points:
-        figure, seeds, known = "", [], []
-        for trial in trials:
-            if trial.values != values:
-                continue
-            result = results[trial.number]
-            best = (result or {}).get("best")
-            seeds.append(
-                {
-                    "seed": trial.seed,
-                    "run": str(trial.run),
-                    "ended": result is not None,
-                    "value": None if best is None else best["value"],
-                    "step": None if best is None else best["step"],
-                }
-            )
-            if best is not None:
-                figure = best["figure"]
-                known.append(float(best["value"]))
-        mean = math.fsum(known) / len(known) if known else None
-        low, high = _interval(known)
-        points.append(SweepPoint(values=values, figure=figure, seeds=tuple(seeds), mean=mean, low=low, high=high))
-    return points
-
-
-def best_point(points: Sequence[SweepPoint]) -> SweepPoint | None:
-    """Returns the point with the best mean; None as long as no trial has ended with an evaluation."""
-    measured = [point for point in points if point.mean is not None]
-    return max(measured, key=lambda point: point.mean or 0.0, default=None)
-
-
-def _interval(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Returns the 95% interval of the mean of independent values, by Student's t with n - 1 degrees of freedom."""
-    if len(values) < 2:
-        return None, None
-    from scipy.stats import t
-
-    mean = math.fsum(values) / len(values)
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    half = float(t.ppf(0.975, len(values) - 1)) * deviation / math.sqrt(len(values))
-    return mean - half, mean + half
 
 
 def _values(text: str) -> Iterator[str]:

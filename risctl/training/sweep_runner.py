@@ -9,15 +9,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from risctl.errors import MachineError, RisctlError, UsageError
 from risctl.training.run_record import read_result
 from risctl.training.sweep import Sweep, Trial
 
 _POLL = 0.2
+_LOOK = 1.0  # seconds between looks at what a training has recorded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +31,14 @@ class TrialEnd:
         code: The exit code of its training; 0 if it had ended before.
         message: The last line that a failed training wrote, without "error: ".
         before: Whether it had ended before this sweep was started.
+        pruned: Whether it was stopped because others were better at that point.
     """
 
     trial: Trial
     code: int
     message: str = ""
     before: bool = False
+    pruned: bool = False
 
 
 class SweepRunner:
@@ -80,20 +84,11 @@ class SweepRunner:
             KeyboardInterrupt: After Ctrl-C, or `Terminated` after SIGTERM, when all trainings have saved and ended.
             RisctlError: A trial's folder cannot be read.
         """
-        environments = _environments(self.jobs, device=self.device)
+        environments = environments_of(self.jobs, device=self.device)
         (self.sweep.path / "logs").mkdir(exist_ok=True)
         with ThreadPoolExecutor(self.jobs) as pool:
             futures = [pool.submit(self._trial, trial, environments) for trial in self.sweep.trials()]
-            try:
-                while not all(future.done() for future in futures):
-                    time.sleep(_POLL)
-                    if any(future.done() and future.exception() for future in futures):
-                        break
-            except KeyboardInterrupt:
-                self._stop()
-                raise
-            if any(future.done() and future.exception() for future in futures):
-                self._stop()
+            wait_for(futures, stop=self._stop)
             return [end for future in futures if (end := future.result()) is not None]
 
     def _stop(self) -> None:
@@ -135,7 +130,10 @@ class SweepRunner:
             self._stopping.wait(1.0)
         return False
 
-    def _trained(self, trial: Trial, environment: Mapping[str, str]) -> TrialEnd:
+    def _trained(
+        self, trial: Trial, environment: Mapping[str, str], *, is_lost: Callable[[], bool] | None = None
+    ) -> TrialEnd:
+        """Trains one trial, which is told to stop once `is_lost`."""
         log = self.sweep.path / "logs" / f"{trial.run.name}.txt"
         command = [sys.executable, "-m", "risctl", *self.sweep.command(trial, device=self.device)]
         try:
@@ -154,6 +152,12 @@ class SweepRunner:
                         text=True,
                     )
                     self._children[trial.number] = child
+                lost = False
+                while is_lost is not None and not lost and child.poll() is None:
+                    time.sleep(_LOOK)
+                    lost = is_lost()
+                if lost:
+                    child.send_signal(signal.SIGTERM)
                 code = child.wait()
                 with self._guard:
                     del self._children[trial.number]
@@ -161,7 +165,27 @@ class SweepRunner:
             raise MachineError(f"{error.strerror or error}: {log}") from error
         # A process that a signal killed has the signal's negative number; a shell would say 128 more than it.
         code = 128 - code if code < 0 else code
+        if lost and code == 128 + signal.SIGTERM:
+            return TrialEnd(trial=trial, code=0, pruned=True)
         return TrialEnd(trial=trial, code=code, message="" if code == 0 else _last_line(log))
+
+
+def wait_for(futures: Sequence[Future[Any]], *, stop: Callable[[], None]) -> None:
+    """Waits until all work is done or some has failed, and then, or at a signal, tells the rest to stop.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C, or `Terminated` after SIGTERM.
+    """
+    try:
+        while not all(future.done() for future in futures):
+            time.sleep(_POLL)
+            if any(future.done() and future.exception() for future in futures):
+                break
+    except KeyboardInterrupt:
+        stop()
+        raise
+    if any(future.done() and future.exception() for future in futures):
+        stop()
 
 
 def _is_busy(run: Path) -> bool:
@@ -185,7 +209,7 @@ def _last_line(log: Path) -> str:
     return told[-1].removeprefix("error: ")[:500] if told else f"nothing was said; see {log}"
 
 
-def _environments(jobs: int, *, device: str) -> list[dict[str, str]]:
+def environments_of(jobs: int, *, device: str) -> list[dict[str, str]]:
     """Returns what each of `jobs` trainings at a time finds in its environment.
 
     On a CPU they share the cores; of several GPUs each gets one.

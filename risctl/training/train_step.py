@@ -13,10 +13,30 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from risctl.data.batch import Batch
-from risctl.distributed import raise_together
+from risctl.distributed import raise_together, whole_of
 from risctl.systems.base import System
 from risctl.training.shared_norms import SharedNorms
 from risctl.training.state import TrainingError
+
+
+class LossOf(nn.Module):
+    """The loss terms of a system as the output of a module.
+
+    What several processes train is this module, so that what synchronises them sees all that the loss reads, and only
+    that: a loss may run parts of the system that its forward pass does not, and leave outputs of it unread.
+
+    Attributes:
+        system: The system.
+    """
+
+    def __init__(self, system: System) -> None:
+        """Takes the system, whose parameters it shares."""
+        super().__init__()
+        self.system = system
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns the named scalar loss terms of a batch."""
+        return self.system.loss(self.system(batch), batch)
 
 
 class TrainStep:
@@ -24,7 +44,7 @@ class TrainStep:
 
     Args:
         system: The system.
-        model: The system as accelerate prepared it; the same object on one device.
+        model: `LossOf` the system as accelerate prepared it; the same object on one device.
         optimizer: The optimizer as accelerate prepared it.
         accelerator: The accelerator.
         accumulate: Batches per update.
@@ -81,7 +101,7 @@ class TrainStep:
             # Gradients travel between processes once an update, with its last batch.
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
                 with self.accelerator.autocast():
-                    terms = self.system.loss(self.model(batch), batch)
+                    terms = self.model(batch)
                 total = torch.stack([term.float() for term in terms.values()]).sum()
                 self._check(self._problem(total, terms, batch, number=number))
                 self.accelerator.backward(total / self.accumulate)
@@ -94,7 +114,7 @@ class TrainStep:
         else:
             self.accelerator.unscale_gradients()
             norm = nn.utils.get_total_norm([one.grad for one in self._parameters if one.grad is not None])
-        self.norm = float(norm)
+        self.norm = float(whole_of(norm))
         self.optimizer.step()
         self.optimizer.zero_grad()
         return sums

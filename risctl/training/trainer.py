@@ -11,33 +11,30 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from risctl.checkpoints.checkpoint import save_checkpoint
 from risctl.data.batch import Batch, SkippedImage
 from risctl.data.loading.loader import SkippingDataset, batches, make_loader
-from risctl.data.store.reader import Store
 from risctl.devices import memory_mib
 from risctl.distributed import failing_together, gather, raise_together
 from risctl.errors import DataError, RisctlError, UnreadableImageError, WorkerKilledError
 from risctl.interrupts import Interrupts
 from risctl.recipe.schema import Recipe
+from risctl.systems.base import System
 from risctl.training.agreement import agreed
 from risctl.training.components import TrainerComponents
 from risctl.training.early_stop import described, is_over, note_evaluation
 from risctl.training.logger import duration
+from risctl.training.lost_device import lost_device
 from risctl.training.lr_schedule import LRSchedule
-from risctl.training.optimizer import optimizer_tensors, set_rate
-from risctl.training.resumption import HEADER_SUM, header_sum
+from risctl.training.optimizer import set_rate
 from risctl.training.run_record import WATCHED
+from risctl.training.run_saver import RunSaver
 from risctl.training.seeding import seed_batch
 from risctl.training.skipped_images import gather_skipped, note_skipped
-from risctl.training.state import BestEvaluation, TrainingError, TrainingState
+from risctl.training.state import BestEvaluation, TrainingState
 
 # How long a signal may take to reach the main process after it has reached a loader process.
 _SIGNAL_SECONDS = 1.0
@@ -72,6 +69,7 @@ class Trainer:
             pin=parts.accelerator.device.type == "cuda",
         )
         self._has_saved = has_saved
+        self._saver = RunSaver(parts, steps_per_epoch=self.steps_per_epoch)
         self._keep: Path | None = parts.run.previous
         self._saved = state.step
         self._first = state.step
@@ -93,6 +91,7 @@ class Trainer:
             TrainingError: The loss or the weights are no longer finite.
             DataError: An image cannot be read, and is one more than `train.skip_corrupt`. The run was saved.
             WorkerKilledError: A loader process was killed. The run was saved.
+            MachineError: The device is gone, or another process of the run. The last save stays.
             KeyboardInterrupt: After Ctrl-C, or `Terminated` after SIGTERM, with the step finished and `last` saved.
         """
         with Interrupts() as interrupts:
@@ -103,6 +102,12 @@ class Trainer:
                 self._run(interrupts)
             except _Stopped:
                 pass
+            except RuntimeError as error:
+                saved = f"the save of step {self._saved} stays; go on with: risctl train --resume {self.parts.run.path}"
+                lost = lost_device(error, saved=saved)
+                if lost is None:
+                    raise
+                raise lost from error
             except (DataError, WorkerKilledError) as error:
                 self._leave(error, interrupts)
             stopping, _ = agreed(interrupts, self.parts.accelerator)
@@ -236,15 +241,18 @@ class Trainer:
             self._note_skipped([SkippedImage(image=error.image, problem=str(error))], step=state.step)
 
         started = time.monotonic()
-        with parts.ema.applied(parts.system) if parts.ema is not None else contextlib.nullcontext():
+        with contextlib.ExitStack() as averaged:
+            if parts.ema is not None:
+                averaged.enter_context(parts.ema.applied(parts.system))
+            system = parts.system if parts.sharded is None else averaged.enter_context(parts.sharded.whole())
             state.figures = validation.figures(
-                parts.system, progress=progress, unreadable=skip if self.recipe.train.skip_corrupt else None
+                system, progress=progress, unreadable=skip if self.recipe.train.skip_corrupt else None
             )
             self._gather_skipped()
             left_out = set().union(*gather(left_out))
             note_evaluation(state, state.figures, self.recipe.train)
             with failing_together():
-                self._keep_if_best(state.figures)
+                self._keep_if_best(state.figures, system)
         state.evaluated = state.step
         seconds = time.monotonic() - started
         self._window_start += seconds
@@ -258,13 +266,13 @@ class Trainer:
             parts.logger.record("eval", state.step, values, scalars=state.figures)
             parts.logger.line(f"step {state.step}: {validation.describe(left_out=len(left_out))}: {shown}{mark}")
 
-    def _keep_if_best(self, figures: dict[str, float]) -> None:
+    def _keep_if_best(self, figures: dict[str, float], system: System) -> None:
         name, state = self.recipe.train.best, self.state
         value = figures.get(name)
         if value is not None and (state.best is None or value > state.best.value):
             state.best = BestEvaluation(figure=name, value=value, step=state.step)
             if self.parts.accelerator.is_main_process:
-                self._save(self.parts.run.best, figures=figures, resumable=False)
+                self._saver.save_best(state, system)
 
     def _save_last(self) -> None:
         self._save_resumable(self.parts.run.last, keep=self._keep)
@@ -281,7 +289,7 @@ class Trainer:
                 self._counted = now
                 scaler = self.parts.accelerator.scaler
                 self.state.scaler = None if scaler is None else scaler.state_dict()
-                self._save(path, figures=self.state.figures, resumable=True, keep=keep)
+        self._saver.save_resumable(path, self.state, keep=keep)
 
     def _note_skipped(self, images: Sequence[SkippedImage], *, step: int) -> None:
         for line in note_skipped(self.state, images, step=step, max_count=self.recipe.train.skip_corrupt):
@@ -294,49 +302,6 @@ class Trainer:
             with failing_together():
                 for line in lines:
                     self.parts.logger.line(line)
-
-    def _save(self, path: Path, *, figures: dict[str, float], resumable: bool, keep: Path | None = None) -> None:
-        parts, state = self.parts, self.state
-        for name, tensor in parts.system.state_dict().items():
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-                raise TrainingError(
-                    f"{name} is no longer finite at step {state.step}; {path.name} was not saved. Start anew with a "
-                    "smaller optim.lr, optim.clip_norm=1.0 or train.precision=fp32"
-                )
-        first, *others = map(_store_entry, parts.stores)
-        dataset = {**first, "split": self.recipe.data.train_split}
-        if others:
-            dataset["also"] = others
-        extra: dict[str, Any] = {
-            "dataset": dataset,
-            "protocol": self.recipe.eval.protocol,
-            "step": state.step,
-            "epoch": self._epoch(),
-            "metrics": figures,
-            "best": None if state.best is None else asdict(state.best),
-            "without_vector": list(parts.without_vector),
-        }
-        training = mean = None
-        if resumable:
-            extra["state"] = state.to_json()
-            extra["position"] = {
-                "steps_per_epoch": self.steps_per_epoch,
-                "processes": parts.batching.began_with,
-            }
-            own = {"recipe": self.recipe.model_dump(mode="json"), "vocabulary": parts.vocabulary.to_list()}
-            extra[HEADER_SUM] = header_sum({**extra, **own})
-            training = optimizer_tensors(parts.train_step.optimizer, parts.system)
-            mean = None if parts.ema is None else parts.ema.tensors
-        save_checkpoint(
-            path,
-            system=parts.system,
-            recipe=self.recipe,
-            vocabulary=parts.vocabulary,
-            extra=extra,
-            mean=mean,
-            training=training,
-            old=keep,
-        )
 
     def _log(self, rate: float) -> None:
         state = self.state
@@ -376,10 +341,6 @@ class Trainer:
 
 def _seed(seed: int, step: int, place: int) -> None:
     seed_batch(seed, step, place=place)
-
-
-def _store_entry(store: Store) -> dict[str, Any]:
-    return {"name": store.name, "split_by": store.split_by, "fingerprint": store.fingerprint}
 
 
 def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:

@@ -106,3 +106,45 @@ def test_mistakes_are_one_line(folder: Path) -> None:
     assert isinstance(error, UsageError) and "--overwrite" in str(error)
     assert (folder / "page.html").read_text() == "mine" and not (folder / "sweeps").exists()
     assert not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--trials", "3"], "--trials is for a search"),
+        (["--search", "tpe"], "--search takes --trials N"),
+        (["--search", "grid", "--trials", "3"], "tpe, random"),
+        (["--search", "tpe", "--trials", "3", "--print-jobs"], "what a search trains next"),
+        (["--search", "tpe", "--trials", "3", "--seeds", "2"], "and one seed"),
+    ],
+)
+def test_mistakes_of_a_search_are_one_line(folder: Path, arguments: list[str], said: str) -> None:
+    error = invoke("sweep", "small.yaml", *GRID, *arguments).exception
+    assert isinstance(error, UsageError) and said in str(error)
+    assert not (folder / "sweeps").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_and_its_page_has_every_curve(folder: Path) -> None:
+    pytest.importorskip("optuna", reason="needs the extra search")
+    grid = ["--grid", "optim.lr=1e-3..1e-1:log", "model.queries=1..3"]
+    command = ["sweep", "small.yaml", *grid, "--search", "tpe", "--trials", "3", "--out", "found", "--device", "cpu"]
+    with subprocess.Popen([sys.executable, "-m", "risctl", *command], stderr=subprocess.PIPE, text=True) as process:
+        while len(list((folder / "found" / "runs").glob("002-*/metrics.jsonl"))) < 1:
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.05)
+        process.kill()
+    result = invoke(*command, "--report", "page.html", "--json")
+    assert result.exit_code == 0, result.stderr
+    data = json.loads(result.stdout)
+    assert (data["search"], data["trials"], len(data["points"]), data["failed"]) == ("tpe", 3, 3, [])
+    assert all(point["mean"] is not None for point in data["points"])
+    assert "training 1 of 3" in result.stderr and "(had ended before)" in result.stderr
+    page = (folder / "page.html").read_text()
+    assert page.count("<figcaption>mIoU</figcaption>") == 1 and "tpe, 3 trainings" in page
+    again = invoke(*command)
+    assert again.stderr.count("(had ended before)") == 3
+    alone = ["train", "small.yaml", *(f"{key}={value}" for key, value in data["points"][1]["values"].items())]
+    assert invoke(*alone, "--out", "alone", "--device", "cpu", "--quiet").exit_code == 0
+    run = Path(data["points"][1]["seeds"][0]["run"])
+    assert_same_tensors(weights_of(folder / "alone/last.safetensors"), weights_of(folder / run / "last.safetensors"))

@@ -13,33 +13,18 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import small_models
-from helpers.tiny import assert_same_tensors, build_tiny, tiny_recipe, tiny_store, weights_of
-from helpers.two_processes import in_two_processes
+from helpers.tiny import build_tiny, tiny_recipe, tiny_store, weights_of
+from helpers.two_processes import RUNNING, assert_one_run, in_two_processes
 from torch import Tensor, nn
 
 from risctl.checkpoints.checkpoint import read_tensors
 from risctl.errors import RisctlError, UsageError
-from risctl.language.coco_classes import SPLITS
 from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
 from risctl.training import run as training
 from risctl.training.global_batch import global_batch
 from risctl.training.run_record import read_run_record
 from risctl.training.shared_norms import SharedNorms
-
-RUNNING = (".running_mean", ".running_var")
-
-
-def assert_one_run(first: Path, second: Path) -> None:
-    """Fail unless two runs have the same weights, but for the rounding of running statistics."""
-    ours, theirs = (weights_of(run / "last.safetensors") for run in (first, second))
-    assert ours.keys() == theirs.keys()
-    for name in ours:
-        if name.endswith(RUNNING):
-            assert torch.allclose(ours[name], theirs[name], rtol=1e-5, atol=1e-7), name
-    exact = [{name: one for name, one in all_.items() if not name.endswith(RUNNING)} for all_ in (ours, theirs)]
-    assert_same_tensors(*exact)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +34,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = {name: one.model_dump(mode="json") for name, one in recipes(tiny_store(folder)).items()}
     training.train(parse_recipe(values["one"], source="one"), out=folder / "one", device="cpu", build=build_tiny)
     training.train(parse_recipe(values["four"], source="four"), out=folder / "four", device="cpu", build=build_tiny)
+    training.train(
+        parse_recipe(values["uneven"], source="uneven"), out=folder / "uneven", device="cpu", build=build_tiny
+    )
     begun = parse_recipe(values["one, begun"], source="begun")
     training.train(begun, out=folder / "crossed", device="cpu", build=build_tiny)
     in_two_processes(_pair, folder, folder, values)
@@ -75,6 +63,7 @@ def recipes(store: Path) -> dict[str, Recipe]:
         "two, begun": recipe(accumulate=1, steps=3),
         "four": recipe(accumulate=4, name="sgd"),
         "two of two": recipe(accumulate=2, name="sgd"),
+        "uneven": recipe(accumulate=1, steps=1),
     }
 
 
@@ -90,6 +79,11 @@ def _pair(rank: int, folder: Path, values: Mapping[str, Any]) -> None:
         training.train(given["two" if rank == 0 else "four"], out=folder / "disagree", **options)
     except RisctlError as error:
         told = {"code": error.exit_code, "message": str(error)}
+    told["uneven"] = {"code": 0}
+    try:
+        training.resume(folder / "uneven", recipe=given["uneven"], **options)
+    except RisctlError as error:
+        told["uneven"] = {"code": error.exit_code, "message": str(error)}
     (folder / f"told-{rank}.json").write_text(json.dumps(told))
 
 
@@ -125,6 +119,12 @@ def test_processes_that_disagree_end_together(folder: Path) -> None:
     assert first["message"] == second["message"]
     assert "process 1 has another optim.accumulate, optim.name than process 0" in first["message"]
     assert not (folder / "disagree").exists()
+
+
+def test_a_number_of_processes_that_cannot_go_on_is_told_by_both(folder: Path) -> None:
+    for rank in (0, 1):
+        told = json.loads((folder / f"told-{rank}.json").read_text())["uneven"]
+        assert told["code"] == 2 and "cannot be divided evenly among 2; take 1, 3 processes" in told["message"], told
 
 
 def test_a_store_that_one_machine_lacks_ends_all_with_one_line(tmp_path: Path) -> None:
@@ -226,50 +226,3 @@ def test_norms_are_combined_as_one_process_would() -> None:
     for model in models[:2]:
         for name, value in model.state_dict().items():
             assert torch.allclose(value, whole[name], rtol=1e-5, atol=1e-6), name
-
-
-SMALL: dict[str, dict[str, Any]] = {
-    "vlt": {"model": {**small_models.VLT, "dropout": 0.1}},
-    "step": {"model": small_models.STEP},
-    "lavt": {"model": small_models.LAVT},
-    "rela": {"model": small_models.RELA},
-    "cris": {"model": small_models.CRIS},
-    "referformer": {"model": {**small_models.REFERFORMER, "longest_side": 96}, "data": {"frames": 1}},
-    "zsi": {"model": {**small_models.ZSI, "text": {"vectors": "given.txt", "dim": 12}}},
-}
-"""A small recipe of each system that is compared here, with its own dropout."""
-
-
-def small_recipe(name: str, store: Path, *, accumulate: int) -> dict[str, Any]:
-    given = SMALL[name]
-    return {
-        "name": name,
-        "model": given["model"],
-        "data": {"store": str(store), "batch_size": 2, "workers": 0, **given.get("data", {})},
-        "optim": {"lr": 1e-4, "accumulate": accumulate},
-        "train": {"epochs": 1, "max_steps": 3, "eval_every": None, "ema": 0.9, "trackers": []},
-    }
-
-
-def _systems(rank: int, folder: Path, store: Path) -> None:
-    os.chdir(folder)
-    for name in SMALL:
-        recipe = parse_recipe(small_recipe(name, store, accumulate=1), source=name)
-        training.train(recipe, out=folder / "two" / name, device="cpu", continues=True)
-
-
-@pytest.mark.slow
-def test_systems_train_alike_in_two_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    classes = [name.replace(" ", "_") for split in SPLITS.values() for name in (*split.seen, *split.unseen)]
-    words = sorted({"background", "box", "red", "green", "blue", "left", "right", "one", *classes})
-    vectors = torch.randn(len(words), 12, generator=torch.Generator().manual_seed(0)).tolist()
-    rows = [" ".join([word, *map(str, vector)]) for word, vector in zip(words, vectors, strict=True)]
-    Path("given.txt").write_text("\n".join(rows) + "\n")
-    store = tiny_store(tmp_path)
-    for name in SMALL:
-        recipe = parse_recipe(small_recipe(name, store, accumulate=2), source=name)
-        training.train(recipe, out=tmp_path / "one" / name, device="cpu")
-    in_two_processes(_systems, tmp_path, tmp_path, store)
-    for name in SMALL:
-        assert_one_run(tmp_path / "one" / name, tmp_path / "two" / name)

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from risctl.checkpoints.checkpoint import read_tensors
 from risctl.data.batch import Batch
+from risctl.distributed import TOLD_BY_ANOTHER
 from risctl.errors import RisctlError
 from risctl.recipe.load import parse_recipe
 from risctl.recipe.schema import Recipe
@@ -74,6 +75,10 @@ def _kill_a_loader() -> bool:
 
 def _not_finite() -> bool:
     return True
+
+
+def _lose_the_device() -> bool:
+    raise RuntimeError("CUDA error: unspecified launch failure\nCUDA kernel errors might be reported at another call")
 
 
 def _acting(act: Callable[[], bool] | None, *, at: int) -> Any:
@@ -210,6 +215,26 @@ def test_a_signal_to_one_stops_both_with_a_save(folder: Path) -> None:
 def test_a_loss_of_one_that_is_not_finite_ends_both(folder: Path) -> None:
     for told in told_by(folder, "not finite"):
         assert told["code"] == 1 and "the loss is not finite at step 2" in told["message"]
+
+
+def _one_without_device(rank: int, folder: Path, values: dict[str, Any]) -> None:
+    """One leaves, and the other finds that it has left."""
+    build = _acting(_lose_the_device if rank == 1 else None, at=3)
+    try:
+        stages.train(parse_recipe(values, source="tiny"), out=folder / "run", device="cpu", build=build)
+    except RisctlError as error:
+        told = {"code": error.exit_code, "message": str(error), "silent": getattr(error, TOLD_BY_ANOTHER, False)}
+        (folder / f"{rank}.json").write_text(json.dumps({"told": told}))
+
+
+def test_a_device_that_vanishes_ends_both_and_one_tells(tmp_path: Path) -> None:
+    values = recipe_of(tiny_store(tmp_path)).model_dump(mode="json")
+    in_two_processes(_one_without_device, tmp_path, tmp_path, values)
+    first, second = told_by(tmp_path, "told")
+    assert (first["code"], second["code"]) == (5, 5), (first, second)
+    assert (first["silent"], second["silent"]) == (True, False)
+    assert "the device is gone or in error (CUDA error: unspecified launch failure)" in second["message"]
+    assert "the save of step 2 stays" in second["message"] and step_of(tmp_path / "run") == 2
 
 
 def test_a_folder_that_is_taken_is_refused_by_both(folder: Path) -> None:

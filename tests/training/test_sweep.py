@@ -12,7 +12,8 @@ from scipy import stats
 
 from risctl.errors import DataError, RecipeError, UsageError
 from risctl.training.run_record import read_run_record
-from risctl.training.sweep import Sweep, begin_sweep, best_point, job_lines, plan_sweep, read_sweep, sweep_points
+from risctl.training.sweep import Sweep, begin_sweep, job_lines, plan_sweep, read_sweep
+from risctl.training.sweep_points import best_point, sweep_points
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ def _run(
 ) -> TrainingResult:
     from risctl.distributed import failing_together
     from risctl.training import stages
-    from risctl.training.run import start_first
+    from risctl.training.processes import start_first
 
     start_first(device.value)
     with failing_together():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from risctl.distributed import local_of, whole_of
+
 
 def convolution_penalty(module: nn.Module, factor: float) -> Tensor:
     """Returns `factor` times the sum of squares of all trained convolution kernels of `module`.
@@ -20,4 +22,9 @@ def convolution_penalty(module: nn.Module, factor: float) -> Tensor:
     ]
     if not kernels:
         return torch.zeros(())
-    return factor * torch.stack([kernel.square().sum() for kernel in kernels]).sum()
+    squares = [kernel.square().sum() for kernel in kernels]
+    # Of kernels that are divided among processes the sum is, too; it goes around once.
+    plain = [one for one in squares if local_of(one) is one]
+    divided = [one for one in squares if local_of(one) is not one]
+    sums = [whole_of(torch.stack(some).sum()) for some in (plain, divided) if some]
+    return factor * (sums[0] if len(sums) == 1 else sums[0] + sums[1])

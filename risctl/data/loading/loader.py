@@ -122,7 +122,7 @@ class EpochSampler:
         last_batch: Literal["drop", "wrap"] = "drop",
         lengths: np.ndarray | None = None,
         kinds: np.ndarray | None = None,
-        ordered_as: tuple[int, int] | None = None,
+        ordered_as: int | None = None,
     ) -> None:
         """Creates the sampler.
 
@@ -139,8 +139,8 @@ class EpochSampler:
                 little of a batch is padding.
             kinds: Kind of each item, int (length,). The items of a batch are then of one kind, and the first items of
                 each kind fill its last step, as mmdetection 1's `DistributedGroupSampler` does.
-            ordered_as: The batch size and number of processes by which the order of lengths and kinds is made, so that
-                a run keeps it when other processes go on with it; None: these.
+            ordered_as: The batch size by which the order of lengths and kinds is made, so that a run keeps it when
+                other processes go on with it; None: this one. The number of processes plays no part.
 
         Raises:
             UsageError: The items fill no single step and are not wrapped around.
@@ -154,7 +154,7 @@ class EpochSampler:
         self.world = world
         self.epoch = 0
         per_step = batch_size * world * accumulate
-        self._ordered_as = (batch_size, world) if ordered_as is None else ordered_as
+        self._ordered_as = batch_size if ordered_as is None else ordered_as
         self._last_batch = last_batch
         self._per_step = per_step
         steps = length // per_step if last_batch == "drop" else -(-length // per_step)
@@ -194,7 +194,7 @@ class EpochSampler:
             return self._batches_of_a_kind(order, generator)
         if self.lengths is None:
             return order
-        group = self._ordered_as[0] * self._ordered_as[1]
+        group = self._ordered_as
         whole = self.length // group * group
         for start in range(0, whole, group * _SORTED_BATCHES):
             chunk = order[start : min(start + group * _SORTED_BATCHES, whole)]
@@ -209,7 +209,7 @@ class EpochSampler:
         for kind in np.unique(self.kinds):
             own = order[self.kinds[order] == kind]
             parts.append(np.resize(own, -(-len(own) // self._per_step) * self._per_step))
-        batches = np.concatenate(parts).reshape(-1, self._ordered_as[0])
+        batches = np.concatenate(parts).reshape(-1, self._ordered_as)
         return generator.permutation(batches).reshape(-1)
 
 

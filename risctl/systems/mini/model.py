@@ -85,6 +85,7 @@ class Mini(System):
     """
 
     instances_only = False
+    parts_vary = True
 
     explanation_kind = "choices"
 

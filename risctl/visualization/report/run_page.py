@@ -7,7 +7,8 @@ from pathlib import Path
 
 from risctl.errors import DataError
 from risctl.training.run_record import RunRecord, read_run_record
-from risctl.training.sweep import Sweep, SweepPoint, best_point
+from risctl.training.sweep import Sweep
+from risctl.training.sweep_points import SweepPoint, best_point
 from risctl.visualization.report.charts import interval_bar
 from risctl.visualization.report.frame import framed
 from risctl.visualization.report.learning_curves import STYLES, Line, curve_chart, legend
@@ -44,6 +45,7 @@ def sweep_page(sweep: Sweep, points: Sequence[SweepPoint]) -> str:
     facts = {
         "Folder": sweep.path,
         "Shared changes": " ".join(sweep.overrides),
+        "Search": f"{sweep.search}, {sweep.trial_count} trainings" if sweep.search else "",
         "Trainings": f"{sum(seed['ended'] for point in points for seed in point.seeds)} of {len(sweep.trials())} ended",
         "Seeds": ", ".join(map(str, sweep.seeds)),
     }
@@ -83,7 +85,7 @@ def runs_of_sweep(points: Sequence[SweepPoint]) -> tuple[list[RunRecord], list[s
 def _points(points: Sequence[SweepPoint]) -> Markup:
     figure = next((point.figure for point in points if point.figure), "figure")
     best = best_point(points)
-    keys = list(points[0].values)
+    keys = list(points[0].values) if points else []
     rows = []
     for point in points:
         known = [seed["value"] for seed in point.seeds if seed["value"] is not None]
@@ -96,7 +98,7 @@ def _points(points: Sequence[SweepPoint]) -> Markup:
                 element("td", "" if point.mean is None else f"{point.mean:.2f}", class_="num", data_value=point.mean),
                 element("td", interval, class_="num"),
                 element("td", interval_bar(point.mean, point.low, point.high)),
-                element("td", "best" if point is best and len(points) > 1 else ""),
+                element("td", "best" if point is best and len(points) > 1 else point.state),
             )
         )
     titles = (*keys, f"{figure} of each seed", "mean", "95% interval", "0 to 100%", "")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from helpers.small_models import SMALL_VLT
-from helpers.tiny import assert_same_tensors, tiny_store, weights_of
+from helpers.tiny import tiny_store
+from helpers.two_processes import assert_one_run
 
 from risctl.recipe.load import load_recipe
 from risctl.training.run import train
@@ -85,7 +86,4 @@ def test_a_killed_worker_is_begun_anew_and_the_weights_are_those_of_one_process(
     assert (read_result(folder / "run") or {})["steps"] > 5
     (folder / "one.yaml").write_text(RECIPE.replace("ACCUMULATE", "2"))
     train(load_recipe("one.yaml"), out=folder / "one", device="cpu")
-    ours, theirs = (weights_of(folder / name / "last.safetensors") for name in ("run", "one"))
-    running = (".running_mean", ".running_var")
-    exact = [{name: one for name, one in all_.items() if not name.endswith(running)} for all_ in (ours, theirs)]
-    assert_same_tensors(*exact)
+    assert_one_run(folder / "one", folder / "run")
