@@ -228,8 +228,8 @@ def measure(name: str, given: argparse.Namespace, folder: Path) -> None:
             spent = training.step(trained[turn % len(trained)])
             if turn >= 2:  # the first compile and allocate
                 times[training.way.name].append(spent)
-    losses = {one.way.name: one.loss(apart) for one in trainings}
     kept = {one.way.name: one.memory(trained[0]) for one in trainings}
+    losses = {one.way.name: one.loss(apart) for one in trainings}
     print(f"\n{name}: batches of {size} expressions, {given.rounds} steps, {device}, {torch.get_num_threads()} threads")
     print(f"{'way':24} {'ms a step':>10} {'ratio':>7} {'memory MiB':>11} {'loss':>10} {'difference %':>13}")
     for way in ways:
