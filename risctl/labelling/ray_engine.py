@@ -61,12 +61,13 @@ class RayEngine:
                 num_gpus=self.gpus or None,
                 batch_size=1,
             )
-            for answer in _answers(ray, found):
+            for answer in answers(ray, found):
                 for line, rows in zip(answer["tasks"].splitlines(), json.loads(answer["rows"]), strict=True):
                     yield Task.from_line(line), rows
 
 
-def _answers(ray: Any, found: Any) -> Iterator[dict[str, Any]]:
+def answers(ray: Any, found: Any) -> Iterator[dict[str, Any]]:
+    """Yields the rows of a dataset of Ray. Raises `MachineError` where Ray gives up."""
     try:
         yield from found.iter_rows()
     except ray.exceptions.RayError as error:

@@ -8,8 +8,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
@@ -33,21 +34,34 @@ def hub_with(
         def do_HEAD(self) -> None:
             self.answer(with_body=False)
 
+        def do_POST(self) -> None:
+            self.answer(with_body=True)
+
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
 
         def answer(self, *, with_body: bool) -> None:
-            path = unquote(urlsplit(self.path).path)
+            parts = urlsplit(self.path)
+            path = unquote(parts.path)
             asked.append(path)
             headers: dict[str, str] = {}
             code, body = 404, b""
             if path in ("", "/"):
                 code = 200
             elif path.startswith(f"/api/datasets/{repository}/tree/"):
-                entries = [
-                    {"type": "file", "path": name, "size": len(data), "oid": "b"} for name, data in files.items()
-                ]
-                code, body = 200, json.dumps(entries).encode()
+                inner = path.removeprefix(f"/api/datasets/{repository}/tree/").partition("/")[2].rstrip("/")
+                whole = parse_qs(parts.query).get("recursive", ["false"])[0].lower() in ("true", "1")
+                code, body = 200, json.dumps(_tree(files, inner, whole=whole)).encode()
+                headers["Content-Type"] = "application/json"
+            elif path in (f"/api/datasets/{repository}", f"/api/datasets/{repository}/revision/main"):
+                siblings = [{"rfilename": name} for name in files]
+                code, body = 200, json.dumps({"id": repository, "sha": "0" * 40, "siblings": siblings}).encode()
+                headers["Content-Type"] = "application/json"
+            elif path.startswith(f"/api/datasets/{repository}/paths-info/"):
+                wanted = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())["paths"]
+                folders = {name.rpartition("/")[0] for name in files}
+                found = [_entry(name, files) for name in wanted if name in files or name in folders]
+                code, body = 200, json.dumps(found).encode()
                 headers["Content-Type"] = "application/json"
             elif gated:
                 code, headers["X-Error-Code"] = 401, "GatedRepo"
@@ -83,3 +97,21 @@ def hub_with(
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _tree(files: Mapping[str, bytes], folder: str, *, whole: bool) -> list[dict[str, Any]]:
+    """Returns the entries of a folder, "" for the root: of all folders in it, or its own alone."""
+    own = [name for name in files if not folder or name.startswith(f"{folder}/")]
+    if whole:
+        folders = {
+            str(one) for name in own for one in PurePosixPath(name).parents if len(str(one)) > max(1, len(folder))
+        }
+        return [_entry(name, files) for name in (*sorted(folders), *own)]
+    start = len(folder) + 1 if folder else 0
+    return [_entry(name, files) for name in dict.fromkeys(one[:start] + one[start:].split("/")[0] for one in own)]
+
+
+def _entry(name: str, files: Mapping[str, bytes]) -> dict[str, Any]:
+    if name not in files:
+        return {"type": "directory", "path": name, "oid": "d"}
+    return {"type": "file", "path": name, "size": len(files[name]), "oid": "b"}

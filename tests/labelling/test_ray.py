@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import small_models
+from helpers.tiny import tiny_store
 from PIL import Image
+from typer.testing import CliRunner
 
+from risctl.cli.app import app
+from risctl.data.features.reader import FeatureCache
+from risctl.errors import UsageError
 from risctl.labelling.output import LabelFolder, Request
 from risctl.labelling.ray_engine import RayEngine
 from risctl.labelling.run import LocalEngine, label_folder, prepare
@@ -16,6 +23,12 @@ from risctl.labelling.tasks import numbered
 from risctl.labelling.worker import Labeller, ModelChoice, digest_of
 
 PHRASES = ("the red cup", "both dogs")
+RECIPE = {
+    "name": "tried",
+    "model": small_models.VLT | {"head_channels": 8, "dropout": 0.0, "visual": {"name": "small_cnn", "frozen": True}},
+    "optim": {"name": "adam", "lr": 1e-4},
+    "train": {"epochs": 1},
+}
 
 
 @pytest.mark.slow
@@ -70,3 +83,45 @@ def test_a_node_that_is_killed_leaves_the_result_whole(tmp_path: Path, tiny_mini
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+@pytest.mark.slow
+def test_features_of_a_cluster_are_those_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="needs Ray Data: pip install 'risctl[ray]'")
+    import ray
+
+    store = tiny_store(tmp_path)
+    recipe = tmp_path / "tried.yaml"
+    recipe.write_text(json.dumps(RECIPE | {"data": {"store": "none.h5", "batch_size": 4, "workers": 0}}))
+    monkeypatch.chdir(tmp_path)
+    runner = CliRunner()
+    # Relative paths: an actor reads from the folder where the command was given.
+    asked = ["prepare", "features", store.name, "--recipe", recipe.name, "--device", "cpu", "--batch-size", "1", "-q"]
+    alone = runner.invoke(app, [*asked, "--out", "whole.features.h5"])
+    assert alone.exit_code == 0, alone.output
+    try:
+        ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
+        done = runner.invoke(
+            app, [*asked, "--out", "parts.features.h5", "--engine", "ray", "--shards", "3", "--actors", "1:2"]
+        )
+        assert done.exit_code == 0, done.output
+    finally:
+        ray.shutdown()
+    with FeatureCache(tmp_path / "whole.features.h5") as one, FeatureCache(tmp_path / "parts.features.h5") as other:
+        assert one.keys("images") == other.keys("images") and len(one.keys("images")) == 10
+        for key in one.keys("images"):
+            for mine, theirs in zip(one.sample("images", key), other.sample("images", key), strict=True):
+                assert np.array_equal(mine, theirs)
+
+
+def test_options_of_ray_and_of_job_arrays_exclude_each_other(tmp_path: Path) -> None:
+    recipe = tmp_path / "tried.yaml"
+    recipe.write_text(json.dumps(RECIPE | {"data": {"store": "none.h5"}}))
+    asked = ["prepare", "features", "none.h5", "--recipe", str(recipe)]
+    for more, named in (
+        (["--engine", "ray", "--shard", "1/2"], "leave --shard and --join out"),
+        (["--shards", "4"], "take --shard K/N"),
+        (["--engine", "ray", "--actors", "3:2"], "--actors as a number or MIN:MAX"),
+    ):
+        result = CliRunner().invoke(app, [*asked, *more])
+        assert isinstance(result.exception, UsageError) and named in str(result.exception), result.output

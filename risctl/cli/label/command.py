@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,17 +23,11 @@ from risctl.cli.options import (
     WorkersOption,
     batch_of,
 )
+from risctl.cli.ray_options import ActorsOption, AddressOption, EngineName, GpusOption, actors_of
 from risctl.errors import UsageError
 
 if TYPE_CHECKING:
     from risctl.labelling.run import Engine
-
-
-class EngineName(StrEnum):
-    """What shares the work out."""
-
-    local = "local"
-    ray = "ray"
 
 
 def label(
@@ -102,11 +95,9 @@ def label(
     engine: Annotated[
         EngineName, typer.Option(help="local: this machine. ray: Ray Data, on a cluster; pip install 'risctl[ray]'.")
     ] = EngineName.local,
-    address: Annotated[
-        str | None, typer.Option(help="Ray: the cluster. Default: RAY_ADDRESS, else this machine.", show_default=False)
-    ] = None,
-    actors: Annotated[str, typer.Option(metavar="N|MIN:MAX", help="Ray: models at work at a time.")] = "1",
-    gpus: Annotated[float, typer.Option(min=0.0, help="Ray: the share of a GPU for each; 0: on a CPU.")] = 0.0,
+    address: AddressOption = None,
+    actors: ActorsOption = "1",
+    gpus: GpusOption = 0.0,
     batch: BatchOption = "auto",
     workers: WorkersOption = None,
     overwrite: OverwriteOption = False,
@@ -134,7 +125,7 @@ def label(
         )
     if engine is EngineName.ray and workers is not None:
         raise UsageError("--workers is of --engine local; Ray takes --actors")
-    lowest, highest = _actors(actors)
+    lowest, highest = actors_of(actors)
     with console.quiet_if(quiet):
         from risctl.labelling.output import LabelFolder, Request
         from risctl.labelling.run import LocalEngine, check_phrases, label_folder, prepare
@@ -218,10 +209,3 @@ def _shard(text: str | None) -> tuple[int, int]:
     if slash and share.isdecimal() and shares.isdecimal() and 1 <= int(share) <= int(shares) <= 1_000_000:
         return int(share), int(shares)
     raise UsageError(f"expected --shard K/N with K from 1 to N, such as 1/8, got {text!r:.40}")
-
-
-def _actors(text: str) -> tuple[int, int]:
-    low, colon, high = text.partition(":")
-    if low.isdecimal() and (high.isdecimal() if colon else not high) and 1 <= int(low) <= int(high or low):
-        return int(low), int(high or low)
-    raise UsageError(f"expected --actors as a number or MIN:MAX, such as 2:8, got {text!r:.40}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -75,7 +76,13 @@ class Wanted:
 
 
 def wanted_of(formats: str | None, out: Path) -> Wanted:
-    """Returns what options name. Raises `UsageError` if a format is unknown, or two kinds of rows are named."""
+    """Returns what options name. Raises `UsageError` for unknown formats, two kinds of rows, or a cloud."""
+    # A path of "s3://bucket/labels" is "s3:/bucket/labels".
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(out)):
+        raise UsageError(
+            f"--out is on this machine, got {out}: parts are written whole and locked there, which cloud storage does "
+            "not do; name a folder, and copy it afterwards"
+        )
     names = list(dict.fromkeys(name.strip() for name in (formats or "").split(",") if name.strip()))
     for name in names:
         if name not in _KNOWN:

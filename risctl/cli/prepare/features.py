@@ -13,6 +13,7 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.options import Device, DeviceOption, JsonOption, OverridesArgument, QuietOption, complete_recipe
+from risctl.cli.ray_options import ActorsOption, AddressOption, EngineName, GpusOption, actors_of
 from risctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,6 +53,17 @@ def features(
     join: Annotated[
         bool, typer.Option("--join", help="Join shards that are there; compute nothing. The last one joins by itself.")
     ] = False,
+    engine: Annotated[
+        EngineName,
+        typer.Option(help="local: this process. ray: Ray Data, on a cluster; pip install 'risctl[ray]'."),
+    ] = EngineName.local,
+    shards: Annotated[
+        int | None,
+        typer.Option(min=1, max=1_000_000, help="Ray: into how many shards. Default: 4 an actor.", show_default=False),
+    ] = None,
+    address: AddressOption = None,
+    actors: ActorsOption = "1",
+    gpus: GpusOption = 0.0,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures of one size that are encoded together.")] = 8,
     workers: Annotated[int, typer.Option(min=0, help="Processes that decode pictures; 0: none.")] = 0,
     dry_run: Annotated[
@@ -85,6 +97,12 @@ def features(
     part = _shard(shard)
     changes = [*(overrides or ()), f"data.store={store}"]
     chosen = load_recipe(recipe, changes)
+    on_ray = engine is EngineName.ray
+    if on_ray and (part != (1, 1) or join):
+        raise UsageError("--engine ray gives out the shards and joins them; leave --shard and --join out")
+    if shards is not None and not on_ray:
+        raise UsageError("--shards is of --engine ray; several processes take --shard K/N")
+    lowest, highest = actors_of(actors)
     if out is not None and chosen.data.also:
         raise UsageError("--out names one file, and data.also gives each store its own, beside it; leave --out out")
     with console.quiet_if(quiet), ExitStack() as open_stores:
@@ -94,7 +112,7 @@ def features(
             joined = [str(_joined(path, count=part[1])) for path in paths]
             console.result(joined, data=_together([{"features": one} for one in joined]), as_json=as_json)
             return
-        run = FeatureRun(chosen, stores[0], also=stores[1:], dry=dry_run)
+        run = FeatureRun(chosen, stores[0], also=stores[1:], dry=dry_run or on_ray)
         plans = [run.plan(one, path=out, shard=part) for one in stores]
         descriptions = [_described(plan) for plan in plans]
         differs = bool(plans[0].layout.key.images) and differs_in_batches(chosen, stores, run.system)
@@ -109,8 +127,26 @@ def features(
             return
         for one in descriptions:
             console.say(one)
-        lines, whole = [], []
-        for plan in plans:
+        lines: list[str] = []
+        whole: list[Path | None] = []
+        if on_ray:
+            from risctl.labelling.ray_features import FeatureTask, write_shards
+
+            count = shards or 4 * highest
+            task = FeatureTask(
+                recipe=recipe,
+                changes=tuple(changes),
+                out=out,
+                batch=batch_size,
+                workers=workers,
+                device=device.value,
+                folder=str(Path.cwd()),
+            )
+            with console.counting("shards") as advance:
+                write_shards(task, count, address=address, actors=(lowest, highest), gpus=gpus, progress=advance)
+            whole = [finish(plan.path, count) for plan in plans]
+            lines = [str(one) for one in whole]
+        for plan in plans if not on_ray else ():
             with console.counting("features") as advance:
                 written = run.write(
                     plan, device=pick_device(device.value), batch=batch_size, workers=workers, progress=advance

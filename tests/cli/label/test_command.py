@@ -89,3 +89,20 @@ def test_what_is_refused_before_work_begins(
     ran = risctl("label", "photos", "--model", tiny_mini, *given)
     assert ran.code == code and told in ran.err and ran.out == ""
     assert not list(Path().glob("x*/parts/*")) and not Path("x/label.json").exists()
+
+
+def test_rows_in_parquet_are_scored_as_the_model_is_evaluated(risctl: Run, tiny_mini: Path) -> None:
+    pytest.importorskip("pyarrow", reason="parquet needs pyarrow (risctl[tables])")
+    assert risctl("prepare", "scenes", "-n", 10, "--size", "160x160", "--workers", 1, "--out", "scenes.h5").code == 0
+    measured = risctl("eval", "--model", tiny_mini, "--data", "scenes.h5", "--split", "train", "--workers", 1, "--json")
+    assert measured.code == 0, measured.err
+    expected = json.loads(measured.out)["figures"]
+    asked = ("label", "scenes.h5", "--split", "train", "--model", tiny_mini, "--part-size", 3, "-q")
+    for out in ("labels", "labels.parquet"):  # a folder of parts, and one file
+        done = risctl(*asked, "--out", out)
+        assert done.code == 0, done.err
+        scored = risctl("score", out, "--data", "scenes.h5", "--split", "train", "--json")
+        assert scored.code == 0, scored.err
+        told = json.loads(scored.out)
+        assert told["coverage"]["missing"] == 0 and "parquet" in told["coverage"]["kind"]
+        assert {name: told["figures"][name] for name in expected} == expected
