@@ -122,8 +122,8 @@ def features(
                 "several sizes are filled up in a batch, which shows in what the backbone makes of them"
             )
         if dry_run:
-            lines = [f"{one}\n{plan.out} not written" for one, plan in zip(descriptions, plans, strict=True)]
-            console.result("\n".join(lines), data=_together([_data(plan) for plan in plans]), as_json=as_json)
+            told = [f"{one}\n{plan.out} not written" for one, plan in zip(descriptions, plans, strict=True)]
+            console.result("\n".join(told), data=_together([_data(plan) for plan in plans]), as_json=as_json)
             return
         for one in descriptions:
             console.say(one)
