@@ -25,7 +25,7 @@ from risctl.evaluation.report import Report, Result
 from risctl.evaluation.target_attributes import attributes_of
 from risctl.inference.batched_inference import UnreadableImages
 from risctl.inference.process_pool import in_processes, process_count
-from risctl.inference.store_predictor import StorePredictor, on_store
+from risctl.inference.store_predictor import CUT, StorePredictor, on_store
 from risctl.metrics.accumulator import Accumulator
 from risctl.metrics.overlaps import generalised_box_iou
 from risctl.metrics.protocols import Protocol, get_protocol
@@ -142,7 +142,10 @@ def evaluate(
         processes=world,
         notes=(
             *trained_on(store, split),
-            *(f"{what}: {count}, counted as an empty mask" for what, count in sorted(warnings.items())),
+            *(
+                f"{what}: {count}" + ("" if what == CUT else ", counted as an empty mask")
+                for what, count in sorted(warnings.items())
+            ),
         ),
     )
 

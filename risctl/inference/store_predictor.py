@@ -26,6 +26,9 @@ from risctl.results import Prediction
 from risctl.systems.base import System
 from risctl.systems.protocols import window_of
 
+CUT = "sentences longer than the model reads, whose ends were cut"
+"""The warning of sentences that are answered all the same; those of the others count as an empty mask."""
+
 
 class PhrasePredictor(Protocol):
     """Predicts the masks of phrases in the image that was set last; `Predictor` does, and models of other families do.
@@ -222,7 +225,7 @@ class PredictorOnStore:
             self.warnings["sentences without a word"] += 1
             return False
         if cut:
-            self.warnings["sentences longer than the model reads"] += 1
+            self.warnings[CUT] += 1
         return True
 
     def _empty(self, text: str, image: StoredImage) -> Prediction:

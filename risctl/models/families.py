@@ -42,7 +42,7 @@ FAMILIES = (
         title="text → boxes",
         opened_by="AutoModelForZeroShotObjectDetection",
         tried=("grounding-dino", "mm-grounding-dino", "omdet-turbo", "owlv2", "owlvit"),
-        full=("grounding-dino", "owlv2"),
+        full=("grounding-dino", "owlv2", "owlvit"),
     ),
     Family(
         title="categories → boxes",
@@ -87,6 +87,7 @@ FAMILIES = (
         title="boxes → masks",
         opened_by="AutoModelForMaskGeneration",
         tried=("edgetam", "edgetam_video", "sam", "sam2", "sam2_video", "sam3_tracker", "sam3_video", "sam_hq"),
+        full=("sam2",),
     ),
     Family(
         title="masks → masks in further frames",

@@ -111,6 +111,9 @@ def _pipeline(name: str, parts: list[str]) -> ModelName:
 
 def _source(part: str, *, of: str) -> str:
     """Returns the folder or hub id that a part stands for."""
+    folder = Path(part).expanduser()
+    if part and (folder / "config.json").is_file():
+        return str(folder)  # before a name of ours, as for a folder alone
     if part in WEIGHTS:
         return WEIGHTS[part].repository
     if part.startswith(HUB):
@@ -118,8 +121,8 @@ def _source(part: str, *, of: str) -> str:
         if _HUB_ID.fullmatch(identity) is None:
             raise UsageError(f"expected {HUB}OWNER/NAME or {HUB}OWNER/NAME@REVISION, got {part!r}")
         return identity
-    if Path(part).expanduser().is_dir():
-        return str(Path(part).expanduser())
+    if part and folder.is_dir():
+        return str(folder)
     where = "" if part == of else f" in {of!r}"
     raise UsageError(
         f"{unknown_name('model', part, (*WEIGHTS, OWN))}{where}; or {HUB}OWNER/NAME, or a folder with config.json"

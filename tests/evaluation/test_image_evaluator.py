@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from risctl.errors import DataError, UnreadableImageError, UsageError
 from risctl.evaluation.image_evaluator import evaluate
 from risctl.evaluation.report import Report
 from risctl.inference.process_pool import can_fork
+from risctl.inference.store_predictor import PredictorOnStore
 from risctl.results import Prediction
 from risctl.systems.base import Output
 
@@ -205,6 +208,34 @@ def test_what_cannot_be_asked_or_answered_counts_as_nothing_and_is_said(path: Pa
         report = evaluate(system, store, split="val", text_batch=2)
     assert report.figures["mIoU"] == pytest.approx(100 * (sum(RED) + 10) / 20)
     assert "sentences without a word: 5, counted as an empty mask" in report.warnings
+
+
+class Cutting:
+    """Answers with the whole picture, and finds every text that says "red" too long."""
+
+    threshold, no_target_threshold, path, forks = 0.5, 0.0, "cutting", False
+
+    def set_image(self, pixels: np.ndarray) -> None:
+        self._pixels = pixels
+
+    def reset_image(self) -> None:
+        pass
+
+    def warnings(self, text: str) -> list[str]:
+        return ["its end is cut"] if "red" in text else []
+
+    def iter_predictions(self, texts: list[str]) -> Iterator[Prediction]:
+        for text in texts:
+            whole = np.ones(self._pixels.shape[:2], dtype=np.float32)
+            yield Prediction(text=text, probability=whole, threshold=0.5, score=1.0, box=None)
+
+
+def test_what_is_cut_is_answered_and_said(path: Path) -> None:
+    with Store(path) as store:
+        report = evaluate(PredictorOnStore(Cutting()), store, split="val")  # type: ignore[arg-type]
+    assert report.results["original"].rows.predicted.min() > 0
+    [cut] = [line for line in report.warnings if "longer" in line]
+    assert re.fullmatch(r"sentences longer than the model reads, whose ends were cut: \d+", cut)
 
 
 def _share(rank: int, path: Path, folder: Path) -> None:

@@ -53,6 +53,13 @@ def test_hub_ids_folders_and_pipelines(tmp_path: Path, monkeypatch: pytest.Monke
         assert parsed is not None
         assert (parsed.name, parsed.sources, parsed.chooser) == (name, sources, chooser)
     assert parse_name(Path("hf:one/two")) == parse_name("hf:one/two")
+    # A folder named like a model is what it is, in a pipeline too; one without a configuration is not a model.
+    (tmp_path / "sam2").mkdir()
+    first, second = (WEIGHTS[part].repository for part in ("owlv2", "sam2"))
+    assert parse_name("owlv2+sam2").sources == (first, second)  # type: ignore[union-attr]
+    (tmp_path / "sam2" / "config.json").write_text("{}", encoding="utf-8")
+    assert parse_name("owlv2+sam2").sources == (first, "sam2")  # type: ignore[union-attr]
+    assert parse_name(Path("owlv2+./sam2")).sources == (first, "sam2")  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -62,6 +69,7 @@ def test_hub_ids_folders_and_pipelines(tmp_path: Path, monkeypatch: pytest.Monke
         ("clipsegg", "no model, run folder or checkpoint file 'clipsegg'; did you mean 'clipseg'"),
         ("owlv2+sam2+sam", "has 3 parts"),
         ("owlv2+chooser+sam2", "chooser comes last"),
+        ("owlv2+", "unknown model ''"),
         ("hf:one", "expected hf:OWNER/NAME"),
         ("hf:one/../two", "expected hf:OWNER/NAME"),
     ],

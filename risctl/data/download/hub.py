@@ -207,10 +207,12 @@ def _given(option: str) -> str:
 def _absent(source: str, wanted: Wanted, option: str, cache: str) -> str:
     repository, revision = _parts_of(source)
     fetch = repository if revision is None else f"{repository} --revision {revision}"
+    # Where only the configuration was asked for, it would have told what else is needed.
+    rest = ", its weights, and the files of its processor and tokenizer" if wanted == (("config.json",),) else ""
     return (
-        f"the model {source} is not on this machine and cannot be downloaded. It needs {_files(wanted)}: put them into "
-        f"a folder and give it with {_given(option)}, or fetch them where there is a network (hf download {fetch}) and "
-        f"copy {cache}/models--{repository.replace('/', '--')} here"
+        f"the model {source} is not on this machine and cannot be downloaded. It needs {_files(wanted)}{rest}: put "
+        f"them into a folder and give it with {_given(option)}, or fetch them where there is a network (hf download "
+        f"{fetch}) and copy {cache}/models--{repository.replace('/', '--')} here"
     )
 
 
