@@ -55,6 +55,14 @@ def test_the_figures_are_those_of_the_published_formulas(risctl: Run, store: Pat
     assert code == 0 and "5 of 5 pairs of video and phrase" in out
 
 
+def test_the_template_lists_the_pairs(risctl: Run, store: Path) -> None:
+    code, out, err = risctl("score", "--template", store, "-s", "sav_val")
+    assert code == 0, err
+    pairs = [json.loads(line) for line in out.splitlines()]
+    assert [(one["video_id"], one["category_id"]) for one in pairs] == [(0, 7), (0, 9), (0, 11), (1, 7), (1, 9)]
+    assert pairs[0]["text"] == "a box" and pairs[0]["file_names"][1] == "sav_val_000000/00004.jpg"
+
+
 def changed(path: Path, change: Any) -> Path:
     content = json.loads(write_predictions(path).read_text())
     path.write_text(json.dumps(change(content) or content))
