@@ -1,7 +1,8 @@
 """Reads SA-Co/VEval as published: JSON in the form of YouTube-VIS, with the pairs that were asked.
 
-`annotation/saco_veval_{sav,yt1b,smartglasses}_{val,test}.json` with `videos[{id, video_name, file_names, height, width,
-length}]`, `annotations[{id, video_id, category_id, segmentations, iscrowd}]` (a track: one RLE or null a frame),
+`annotation/saco_veval_DOMAIN_SPLIT.json` (sav, yt1b, smartglasses; val, test) with `videos[{id, video_name, file_names,
+height, width, length}]`, `annotations[{id, video_id, category_id, segmentations, iscrowd}]` (a track: one RLE or null a
+frame),
 `categories[{id, name}]` (phrases) and `video_np_pairs[{video_id, category_id, noun_phrase, num_masklets}]`; the frames
 in `media/*/JPEGImages_*fps/VIDEO/FRAME.jpg`. A pair without a track is negative.
 
