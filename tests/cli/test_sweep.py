@@ -113,7 +113,7 @@ def test_mistakes_are_one_line(folder: Path) -> None:
     [
         (["--trials", "3"], "--trials is for a search"),
         (["--search", "tpe"], "--search takes --trials N"),
-        (["--search", "grid", "--trials", "3"], "tpe, random"),
+        (["--search", "grid", "--trials", "3"], "Known: random, tpe"),
         (["--search", "tpe", "--trials", "3", "--print-jobs"], "what a search trains next"),
         (["--search", "tpe", "--trials", "3", "--seeds", "2"], "and one seed"),
     ],
