@@ -35,7 +35,7 @@ class Family:
 FAMILIES = (
     Family(title="text → masks", opened_by="risctl.load", tried=("mini",), real=("mini",)),
     Family(title="text → mask", opened_by="CLIPSegForImageSegmentation", tried=("clipseg",), full=("clipseg",)),
-    Family(title="text → masks", opened_by="Sam3Model", tried=("sam3", "sam3_video")),
+    Family(title="text → masks", opened_by="Sam3Model", tried=("sam3", "sam3_video"), full=("sam3",)),
     Family(title="text → masks", opened_by="AutoModel", tried=("sam3_lite_text",)),
     Family(title="text → mask, as polygons", opened_by="Florence2ForConditionalGeneration", tried=("florence2",)),
     Family(
