@@ -256,6 +256,9 @@ def main() -> None:
     # two threads ten times slower than one. Before torch is loaded this shortens it to some 0.1 ms.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    # Of several processes each would remark, in torch's own words, where a loss reads the whole model.
+    if "WORLD_SIZE" in os.environ:
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from risctl.cli.streams import standard_streams
     from risctl.threads import watch
 

@@ -10,7 +10,15 @@ from risctl.errors import MachineError
 _DEVICE = ("CUDA error", "HIP error", "MPS backend", "CUDA driver")
 _MEMORY = ("out of memory",)
 # As gloo and NCCL say that a peer has left.
-_PEER = ("closed by peer", "reset by peer", "Broken pipe", "remote process exited", "NCCL error", "Socket Timeout")
+_PEER = (
+    "closed by peer",
+    "reset by peer",
+    "Broken pipe",
+    "remote process exited",
+    "NCCL error",
+    "Socket Timeout",
+    "timed out connecting",
+)
 
 
 def lost_device(error: RuntimeError, *, saved: str) -> MachineError | None:

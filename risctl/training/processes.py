@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from datetime import timedelta
 
 import torch
@@ -14,6 +13,7 @@ from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwar
 from risctl.devices import pick_device
 from risctl.errors import MachineError, UsageError
 from risctl.threads import keep_threads
+from risctl.training.lost_device import lost_device
 from risctl.training.run_folder import RunFolder
 
 _PRECISIONS = {"fp32": "no", "fp16": "fp16", "bf16": "bf16"}
@@ -50,9 +50,13 @@ def start_processes(device: torch.device, precision: str) -> Accelerator:
     AcceleratorState._reset_state(reset_partial_state=int(os.environ.get("WORLD_SIZE", "1")) == 1)
     # The other processes wait while the first evaluates, which may take hours.
     patience = InitProcessGroupKwargs(timeout=timedelta(hours=12))
-    # A loss may leave a part of the model out, another part with each batch; where none does, torch would remark on it.
+    # A loss may leave a part of the model out, another part with each batch.
     parts = DistributedDataParallelKwargs(find_unused_parameters=True)
-    warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified", category=UserWarning)
-    return Accelerator(
-        cpu=device.type == "cpu", mixed_precision=_PRECISIONS[precision], kwargs_handlers=[patience, parts]
-    )
+    try:
+        return Accelerator(
+            cpu=device.type == "cpu", mixed_precision=_PRECISIONS[precision], kwargs_handlers=[patience, parts]
+        )
+    except RuntimeError as error:
+        if lost_device(error, saved="") is None:
+            raise
+        raise MachineError(f"the processes do not find each other: {str(error).strip():.200}") from error

