@@ -109,6 +109,14 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
+def cache_folder() -> Path:
+    """Returns the folder of converted files: `$RISCTL_CACHE`, else `risctl` in the user's cache folder."""
+    named = os.environ.get("RISCTL_CACHE")
+    if named:
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "risctl"
+
+
 def link_or_copy(source: Path, path: Path) -> None:
     """Makes `path` another name of the file `source`, or a copy where the file system has no second names.
 

@@ -15,8 +15,8 @@ from risctl.data.features import schema
 from risctl.data.features.reader import FeatureCache, FeatureFile
 from risctl.data.store.reader import Store
 from risctl.errors import DataError
-from risctl.files import is_leftover
-from risctl.language.vector_cache import cache_folder, check_sum, source_of
+from risctl.files import cache_folder, is_leftover
+from risctl.language.vector_cache import check_sum, source_of
 from risctl.models.calibrated import read_calibration
 from risctl.recipe.load import load_recipe, shipped_recipes
 from risctl.training.features.keys import code_version

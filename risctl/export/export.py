@@ -19,11 +19,14 @@ from risctl.errors import UsageError, unknown_name
 from risctl.export import check
 from risctl.export.formats import SUFFIXES, described, require_onnx, runner, write_onnx, write_pt2, write_torchscript
 from risctl.export.precision import PRECISIONS, store_in_half
+from risctl.export.shared_weights import share_weights
 from risctl.export.trace import Traced, first_line, trace
 from risctl.metrics.protocols import get_protocol
 from risctl.runtime.manifest import ANSWER, ENCODE, FORMAT, MANIFEST, VERSION, VOCABULARY
 
 _ASKED = ("padding", "image_of", "words", "word_mask")
+OUTPUTS = ("logits", "scores", "choice")
+"""What the second graph gives, in this order, as far as the system has it."""
 
 
 def export_model(
@@ -33,6 +36,7 @@ def export_model(
     format_name: str = "onnx",
     precision: str = "fp32",
     images: Sequence[np.ndarray] = (),
+    weights: Path | None = None,
 ) -> dict[str, Any]:
     """Writes a model's graphs, tokenizer data and description into a new folder.
 
@@ -42,6 +46,7 @@ def export_model(
         format_name: onnx, pt2 or torchscript.
         precision: fp32, or fp16: the weights are stored in half precision and computed with in float32.
         images: Images of the model's kind, uint8 RGB (H, W, 3), which the graphs are compared on; made ones by default.
+        weights: The model's own file, in half precision: ONNX graphs read their weights from it and hold none.
 
     Returns:
         The description, as it stands in the folder.
@@ -67,7 +72,7 @@ def export_model(
         answers = traced.answer.module()(
             traced.features, example.padding, example.image_of, example.words, example.word_mask
         )
-    given: dict[str, tuple[str, ...]] = {ENCODE: traced.graphs.features, ANSWER: ("logits", "scores")[: len(answers)]}
+    given: dict[str, tuple[str, ...]] = {ENCODE: traced.graphs.features, ANSWER: OUTPUTS[: len(answers)]}
     tensors: dict[str, tuple[Sequence[Tensor], Sequence[Tensor]]] = {
         ENCODE: ((example.images, example.padding), traced.features),
         ANSWER: ((*traced.features, example.padding, example.image_of, example.words, example.word_mask), answers),
@@ -81,7 +86,10 @@ def export_model(
     if precision == "fp16":
         for file in files.values():
             store_in_half(folder / file)
-    runs = {name: runner(folder / files[name], format_name, inputs=names[name]) for name in files}
+    elif weights is not None:
+        for file in files.values():
+            share_weights(folder / file, weights, location=weights.name)
+    runs = {name: runner(folder / files[name], format_name, inputs=names[name], weights=weights) for name in files}
     try:
         found = check.check(system, runs[ENCODE], runs[ANSWER], images=images)
     except Exception as error:  # whatever an engine says of inputs that its graph does not take
@@ -100,7 +108,7 @@ def export_model(
         "torch": torch.__version__,
         **_model(loaded),
         "graph_format": format_name,
-        "precision": precision,
+        "precision": precision if weights is None else "fp16",
         "graphs": {
             name: {
                 "file": files[name],
@@ -118,6 +126,12 @@ def export_model(
         "checked": [one.to_dict() for one in found],
         "max_error": max(one.logits for one in found),
     }
+    if weights is not None:
+        header["weights"] = {
+            "file": weights.name,
+            "bytes": weights.stat().st_size,
+            "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        }
     header["sha256"] = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir()) if path.is_file()
     }

@@ -23,6 +23,7 @@ def export_to(
     precision: str,
     images: Sequence[np.ndarray] = (),
     overwrite: bool = False,
+    share_weights: bool = False,
 ) -> dict[str, Any]:
     """Exports a model into the folder `out`, which is there only once all is written and compared.
 
@@ -33,6 +34,7 @@ def export_to(
         precision: See `export_model`.
         images: See `export_model`.
         overwrite: Whether an exported model that is there already is replaced.
+        share_weights: Whether the graphs read their weights from the model's own file; see `export_model`.
 
     Returns:
         The description.
@@ -51,4 +53,11 @@ def export_to(
         raise UsageError(f"{out} is there already; {hint}")
     loaded = load_checkpoint(model)
     with new_folder(out, replace=overwrite) as made:
-        return export_model(loaded, made, format_name=format_name, precision=precision, images=images)
+        return export_model(
+            loaded,
+            made,
+            format_name=format_name,
+            precision=precision,
+            images=images,
+            weights=loaded.path if share_weights else None,
+        )

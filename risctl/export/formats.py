@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from risctl.errors import MachineError, UsageError
+from risctl.export.compact import compact
 from risctl.export.trace import first_line, quiet
 
 SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2", "torchscript": ".ts"}
@@ -55,6 +56,7 @@ def write_onnx(program: ExportedProgram, path: Path, *, inputs: Sequence[str], o
         size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
         apart = size > _LARGEST_FILE
         made.save(str(path), external_data=apart)
+        compact(path)
     beside = path.with_name(path.name + ".data")
     return [path, beside] if beside.exists() else [path]
 
@@ -88,26 +90,30 @@ def write_torchscript(module: nn.Module, example: tuple[Any, ...], path: Path, *
     return [path]
 
 
-def open_onnx(path: Path, *, threads: int = 0) -> Any:
-    """Returns an ONNX Runtime session of a graph on the CPU."""
+def open_onnx(path: Path, *, threads: int = 0, weights: Path | None = None) -> Any:
+    """Returns an ONNX Runtime session of a graph on the CPU; `weights` is the file that it reads its weights from."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    if weights is not None:
+        data = weights.read_bytes()
+        options.add_external_initializers_from_files_in_memory([weights.name], [data], [len(data)])
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def runner(path: Path, kind: str, *, inputs: Sequence[str]) -> Run:
+def runner(path: Path, kind: str, *, inputs: Sequence[str], weights: Path | None = None) -> Run:
     """Returns what runs a written graph.
 
     Args:
         path: The file.
         kind: onnx, pt2 or torchscript.
         inputs: Names of the inputs in their order; of ONNX those that the graph reads are fed.
+        weights: The file that an ONNX graph reads its weights from, where they stand apart.
     """
     if kind == "onnx":
-        session = open_onnx(path)
+        session = open_onnx(path, weights=weights)
         read = {one.name for one in session.get_inputs()}
 
         def run_onnx(values: Sequence[Tensor]) -> list[Tensor]:

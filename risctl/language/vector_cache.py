@@ -16,17 +16,10 @@ import safetensors
 from safetensors.numpy import load_file, save
 
 from risctl.errors import DataError
+from risctl.files import cache_folder
 from risctl.language.vector_files import Table
 
 FORMAT = "risctl word vectors 1"
-
-
-def cache_folder() -> Path:
-    """Returns the folder of converted files: `$RISCTL_CACHE`, else `risctl` in the user's cache folder."""
-    named = os.environ.get("RISCTL_CACHE")
-    if named:
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "risctl"
 
 
 def cached_path(source: Path, *, words: Iterable[str] | None, first: int, dim: int | None) -> Path:

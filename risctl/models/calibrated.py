@@ -12,10 +12,9 @@ from typing import Any
 from risctl.checkpoints.checkpoint import open_checkpoint
 from risctl.checkpoints.loaded_model import resolve_checkpoint
 from risctl.errors import DataError
-from risctl.files import replacing
+from risctl.files import cache_folder, replacing
 from risctl.inference.predictor import Predictor
 from risctl.json_text import parse_object
-from risctl.language.vector_cache import cache_folder
 from risctl.models.local_copies import copy_of
 from risctl.models.names import parse_name
 from risctl.models.predictor import PromptedPredictor

@@ -19,6 +19,7 @@ FORMAT = "risctl-export"
 VERSION = 1
 _MOST_BYTES = {MANIFEST: 1_000_000, VOCABULARY: 64_000_000}
 _LARGEST_SIDE = 8192
+_LARGEST_WEIGHTS = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,19 @@ class Graph:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """The file that graphs read their weights from.
+
+    Attributes:
+        file: Its name, in the folder or the one around it.
+        sha256: Its digest.
+    """
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """An exported model's description, checked.
 
@@ -52,6 +66,7 @@ class Manifest:
         no_target_threshold: Score below which the answer is "none".
         parameters: How many numbers the model has learned.
         digest: SHA-256 of the folder's files by name.
+        weights: The file that the graphs read their weights from, and its SHA-256; None: they hold them.
         header: The whole description.
     """
 
@@ -66,11 +81,34 @@ class Manifest:
     no_target_threshold: float
     parameters: int
     digest: Mapping[str, str]
+    weights: Weights | None
     header: Mapping[str, Any]
 
     def path(self, name: str) -> Path:
         """Returns the file of the graph `name`."""
         return self.folder / self.graphs[name].file
+
+    @property
+    def weights_path(self) -> Path | None:
+        """The file that the graphs read their weights from: in the folder, else beside it. None: they hold them."""
+        if self.weights is None:
+            return None
+        inside = self.folder / self.weights.file
+        return inside if inside.is_file() else self.folder.parent / self.weights.file
+
+    def read_weights(self) -> bytes | None:
+        """Returns the content of `weights_path`.
+
+        Raises:
+            CheckpointError: The file is missing, or the graphs were made from another one.
+        """
+        path = self.weights_path
+        if path is None or self.weights is None:
+            return None
+        data = _read(path, most=_LARGEST_WEIGHTS)
+        if hashlib.sha256(data).hexdigest() != self.weights.sha256:
+            raise CheckpointError(f"the graphs in {self.folder} were made from other weights than those in {path}")
+        return data
 
     def vocabulary(self) -> list[str]:
         """Returns the tokenizer's data, as a checkpoint has it.
@@ -157,8 +195,18 @@ def _parsed(folder: Path, header: dict[str, Any]) -> Manifest:
         no_target_threshold=_share(output["no_target_threshold"]),
         parameters=int(header["parameters"]),
         digest=digest,
+        weights=_weights(header.get("weights")),
         header=header,
     )
+
+
+def _weights(entry: Any) -> Weights | None:
+    if entry is None:
+        return None
+    file = str(entry["file"])
+    if Path(file).name != file:
+        raise ValueError("weights.file")
+    return Weights(file=file, sha256=str(entry["sha256"]))
 
 
 def _share(value: Any) -> float:

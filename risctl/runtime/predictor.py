@@ -23,7 +23,7 @@ class OnnxPredictor:
     """Predicts the masks of phrases in images, without torch.
 
     Attributes:
-        path: The exported model's folder.
+        path: The exported model's folder, or the file of its weights where they stand apart.
         threshold: A pixel belongs to the mask if its probability is above it.
         no_target_threshold: A phrase whose score is below it gets an empty mask.
 
@@ -57,8 +57,9 @@ class OnnxPredictor:
             raise UsageError(f"a threshold is a probability in [0, 1); got {threshold}")
         if no_target_threshold is not None and not 0 <= no_target_threshold <= 1:
             raise UsageError(f"expected a no-target threshold between 0 and 1, got {no_target_threshold:g}")
-        self.path = Path(folder)
-        self.manifest: Manifest = read_manifest(self.path)
+        self.manifest: Manifest = read_manifest(Path(folder))
+        # Graphs whose weights are a checkpoint's are that model: records name it, whatever computes it.
+        self.path = self.manifest.weights_path or self.manifest.folder
         _check_known(self.manifest)
         self.threshold = self.manifest.threshold if threshold is None else threshold
         own = self.manifest.no_target_threshold
@@ -231,17 +232,26 @@ def _open_both(manifest: Manifest, *, threads: int) -> dict[str, Future[Any]]:
         raise MachineError("an exported model needs onnxruntime: pip install 'risctl[onnx]'") from error
 
     def opened(name: str) -> Any:
-        data = manifest.checked(manifest.graphs[name].file)
+        data, weights = manifest.checked(manifest.graphs[name].file), read.result()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        # An image at a time needs no reserve: memory that a graph no longer uses goes back at once.
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+        # Two sessions share the cores: a thread that waits must not keep one busy.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
+            if manifest.weights is not None and weights is not None:
+                options.add_external_initializers_from_files_in_memory(
+                    [manifest.weights.file], [weights], [len(weights)]
+                )
             return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has classes of its own for every failure
             reason = str(error).splitlines()[0][:200]
             raise CheckpointError(f"{manifest.path(name)} cannot be opened by ONNX Runtime: {reason}") from error
 
-    pool = ThreadPoolExecutor(max_workers=2)
+    pool = ThreadPoolExecutor(max_workers=3)
+    read = pool.submit(manifest.read_weights)
     sessions = {name: pool.submit(opened, name) for name in (ENCODE, ANSWER)}
     pool.shutdown(wait=False)
     return sessions

@@ -136,7 +136,8 @@ def predict(
         Runtime,
         typer.Option(
             help="What computes: torch, or onnx (ONNX Runtime, on the CPU, with what `risctl export` wrote). auto "
-            "takes onnx for exported models, and torch for others.",
+            "takes onnx for exported models and, where it is installed, for up to 16 pictures with the model that "
+            "comes with risctl; torch for all else.",
         ),
     ] = Runtime.auto,
     batch: BatchOption = "auto",
@@ -266,7 +267,6 @@ def predict(
         if tracker is not None:
             raise UsageError(f"--tracker goes through a video; {specs[0]} is read as a picture (--video reads frames)")
         from risctl.cli.predict.images import check_outputs, predict_images
-        from risctl.inference.format_files import PredictionFormats
         from risctl.inference.output_files import PredictionFolder
 
         images = find_images(specs, out=out)
@@ -275,7 +275,11 @@ def predict(
         if folder is not None:
             check_outputs(folder, images, phrases)
         further = [name for name in names if name != PNG]
-        files = PredictionFormats(out, further, images=copies, outputs=outputs) if further else None
+        files = None
+        if further:
+            from risctl.inference.format_files import PredictionFormats
+
+            files = PredictionFormats(out, further, images=copies, outputs=outputs)
         from risctl.cli.predict.opening import open_any
 
         answering = open_any(
@@ -285,6 +289,8 @@ def predict(
             threshold=threshold,
             no_target_threshold=no_target,
             surest=surest,
+            calibration=calibration,
+            images=len(images),
         )
         put_calibration(answering, model=model, option=calibration, given=no_target)
         skipped = Skipped(pictures=len(images), phrases=len(phrases))

@@ -10,6 +10,11 @@ from risctl.errors import UsageError
 if TYPE_CHECKING:
     from risctl.inference.store_predictor import PhrasePredictor
 
+MOST_IMAGES = 16
+"""Up to so many images mini is computed by ONNX Runtime without being asked for: its start counts for more then."""
+
+_SHIPPED = "mini"
+
 
 def open_any(
     model: Path | None,
@@ -19,16 +24,21 @@ def open_any(
     threshold: float | None,
     no_target_threshold: float | None,
     surest: bool = False,
+    calibration: str | None = None,
+    images: int = 1,
 ) -> PhrasePredictor:
     """Opens a model.
 
     Args:
         model: An exported folder, or a name as `risctl.models.open.open_predictor` takes it.
-        runtime: torch, onnx or auto.
+        runtime: torch, onnx or auto. auto takes ONNX Runtime for exported folders, and for mini where it is installed
+            and nothing is asked for that torch alone does.
         device: The device that torch computes on.
         threshold: In place of the model's own.
         no_target_threshold: In place of the model's own.
         surest: Of a model of transformers: whether its surest instance alone is the answer.
+        calibration: What --calibration says: checkpoints have calibrated thresholds, exported models do not.
+        images: How many images there are: torch shares many out among processes, or gives them to a GPU.
 
     Raises:
         UsageError: Runtime, device and model do not go together.
@@ -49,16 +59,38 @@ def open_any(
         from risctl.runtime.predictor import OnnxPredictor
 
         return OnnxPredictor(model, threshold=threshold, no_target_threshold=no_target_threshold)
-    if runtime == "onnx":
+    shipped = model is None or (str(model) == _SHIPPED and not model.exists())
+    if runtime == "onnx" and not shipped:
         raise UsageError(
-            f"--runtime onnx computes what `risctl export` wrote; {model or 'the model that comes with risctl'} is a "
-            "checkpoint: export it first, and name the folder with --model"
+            f"--runtime onnx computes what `risctl export` wrote; {model} is a checkpoint: export it first, and name "
+            "the folder with --model"
         )
+    for_torch = surest or device not in ("auto", "cpu") or calibration not in (None, "none")
+    if runtime == "onnx" and for_torch:
+        raise UsageError("--runtime onnx goes without --surest, --calibration and other devices than the CPU")
+    if shipped and runtime != "torch" and not for_torch:
+        from risctl.runtime.packaged import is_available, mini_folder
+
+        few = images <= MOST_IMAGES and not (calibration is None and _is_calibrated())
+        if runtime == "onnx" or (few and is_available()):
+            folder = mini_folder()
+            if folder is None:
+                raise UsageError("this copy of risctl lacks mini's graphs; export mini, and name the folder")
+            from risctl.runtime.predictor import OnnxPredictor
+
+            return OnnxPredictor(folder, threshold=threshold, no_target_threshold=no_target_threshold)
     from risctl.models.open import open_predictor
 
     return open_predictor(
         model, device=device, threshold=threshold, no_target_threshold=no_target_threshold, surest=surest
     )
+
+
+def _is_calibrated() -> bool:
+    """Returns whether the user's cache may hold calibrated thresholds for mini, which torch's path looks into."""
+    from risctl.files import cache_folder
+
+    return any((cache_folder() / "calibration").glob(f"{_SHIPPED}-*.json"))
 
 
 def refuse_exported(model: Path | None, *, runtime: str, job: str) -> None:

@@ -62,7 +62,11 @@ class MiniAnswers(nn.Module):
     def forward(
         self, features: Sequence[Tensor], padding: Tensor, image_of: Tensor, words: Tensor, word_mask: Tensor
     ) -> tuple[Tensor, ...]:
-        """Answers expressions (N, L) about the images `image_of` (N,) of the encoded ones."""
+        """Answers expressions (N, L) about the images `image_of` (N,) of the encoded ones.
+
+        Returns:
+            Logits (N, h, w), scores (N,), and the probability (N, K) that each box, of `places`, is referred to.
+        """
         mask_features, finer, corners, scores, present, places, tokens, pairs = features
         kind: Any = self.kind
         visual = kind(
@@ -74,4 +78,5 @@ class MiniAnswers(nn.Module):
             boxes=Boxes(corners=places, classes=scores, mask=present, aspect=torch.ones_like(places[:, 0, 0])),
             encoded_boxes=EncodedBoxes(tokens=tokens, pairs=pairs, mask=present),
         ).select(image_of)
-        return answers(self.system.decode(visual, self.system.encode_text(words, word_mask)))
+        output = self.system.decode(visual, self.system.encode_text(words, word_mask))
+        return (*answers(output), output.maps["choice"])

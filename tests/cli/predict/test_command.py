@@ -402,7 +402,7 @@ def test_the_model_need_not_be_named(
     risctl: Run, photo: Path, tiny_mini: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("risctl.checkpoints.loaded_model.SHIPPED", tiny_mini / "last.safetensors")
-    [record] = json.loads(risctl("predict", photo, "the red cup", "--json").out)
+    [record] = json.loads(risctl("predict", photo, "the red cup", "--runtime", "torch", "--json").out)
     assert record["model"] == str(tiny_mini / "last.safetensors")
     found = json.loads(risctl("predict", photo, "--classes", "person, cup, dog", "--min-score", "0", "--json").out)
     assert found and {one["category"] for one in found} <= {"person", "cup", "dog"}

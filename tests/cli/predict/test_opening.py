@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from risctl.cli.predict.opening import open_any, refuse_exported
+from risctl.cli.predict.opening import MOST_IMAGES, open_any, refuse_exported
 from risctl.errors import UsageError
 
 pytest.importorskip("onnx")
@@ -47,3 +47,23 @@ def test_videos_and_categories_need_a_checkpoint(tmp_path: Path) -> None:
     for model, runtime in ((write_exported(tmp_path / "model"), "auto"), (None, "onnx")):
         with pytest.raises(UsageError, match="with a checkpoint"):
             refuse_exported(model, runtime=runtime, job="videos are predicted")
+
+
+def test_mini_is_computed_by_onnx_runtime_unless_torch_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from risctl.inference.predictor import Predictor
+    from risctl.runtime.predictor import OnnxPredictor
+
+    monkeypatch.setenv("RISCTL_CACHE", str(tmp_path / "cache"))
+    for model in (None, Path("mini")):
+        opened = open_any(model, **PLAIN)
+        # What records say of the model is the same, whatever computes it.
+        assert isinstance(opened, OnnxPredictor) and opened.path.name == "mini.safetensors"
+    for changes in ({"runtime": "torch"}, {"images": MOST_IMAGES + 1}, {"surest": False, "calibration": "file.json"}):
+        assert isinstance(open_any(None, **PLAIN | changes), Predictor)
+    with pytest.raises(UsageError, match="--runtime onnx goes without"):
+        open_any(None, **PLAIN | {"runtime": "onnx", "device": "cuda"})
+    (tmp_path / "cache" / "calibration").mkdir(parents=True)
+    (tmp_path / "cache" / "calibration" / "mini-0.json").write_text("{}")
+    assert isinstance(open_any(None, **PLAIN), Predictor)

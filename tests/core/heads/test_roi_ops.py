@@ -10,6 +10,7 @@ import torch
 from torchvision import ops
 
 from risctl.core.heads.roi_ops import nms, nms_ordered, sample_boxes
+from risctl.export.formats import as_exported
 
 
 @pytest.mark.parametrize(("size", "samples"), [(28, 2), (56, 1), (8, 1), (3, 4)])
@@ -76,3 +77,15 @@ def test_suppression_without_a_loop_keeps_the_same_boxes() -> None:
         expected = nms(boxes[row, :count], scores[:count], 0.5)
         assert 5 < len(expected) < count
         assert torch.equal(torch.nonzero(kept[row])[:, 0], expected)
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_an_exported_graph_samples_the_same(samples: int) -> None:
+    torch.manual_seed(0)
+    maps, boxes, indices = torch.randn(2, 5, 30, 40), torch.rand(9, 4) * 100 - 10, torch.randint(0, 2, (9,))
+    boxes[:, 2:] += boxes[:, :2]
+    boxes[0, 2:] = boxes[0, :2]
+    plain = sample_boxes(maps, boxes, indices, size=7, scale=0.5, samples=samples)
+    with as_exported():
+        found = sample_boxes(maps, boxes, indices, size=7, scale=0.5, samples=samples)
+    assert torch.allclose(found, plain, atol=1e-5)
