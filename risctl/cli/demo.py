@@ -131,10 +131,12 @@ def _write_static(out: Path, model: Path | None, *, overwrite: bool) -> None:
 
     from risctl.demo.static_page import check_replaceable, write_static
     from risctl.runtime.manifest import is_exported
+    from risctl.runtime.packaged import mini_folder
 
     check_replaceable(out, overwrite=overwrite)
-    if model is not None and is_exported(model):
-        size = write_static(out, model, overwrite=overwrite)
+    ready = mini_folder() if model is None else model
+    if ready is not None and is_exported(ready):
+        size = write_static(out, ready, overwrite=overwrite)
     else:
         from risctl.export.folder import export_to
 

@@ -99,6 +99,10 @@ def _write_model(made: Path, manifest: Manifest) -> None:
     external = sorted(set(manifest.digest) - graphs - {VOCABULARY})
     for name in sorted({*graphs, VOCABULARY, *external}):
         (made / name).write_bytes(manifest.checked(name))
+    weights = manifest.read_weights()
+    if manifest.weights is not None and weights is not None:
+        (made / manifest.weights.file).write_bytes(weights)
+        external.append(manifest.weights.file)
     (made / MANIFEST).write_text(json.dumps(manifest.header, ensure_ascii=False), encoding="utf-8")
     settings: dict[str, Any] = {"folded": folded_signs(), "external": external}
     (made / _SETTINGS).write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
