@@ -54,4 +54,5 @@ def import_referformer(
         tensors=len(published),
         state_of=lambda expected: referformer_state(published, expected, source=source, new_classes=new_classes),
         data={"store": "data/refcoco_unc.h5", "text_field": "raw_lower"},
+        new_parts=new_classes,
     )

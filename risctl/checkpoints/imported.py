@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sized
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from risctl.checkpoints.checkpoint import save_checkpoint
@@ -63,6 +65,7 @@ def save_imported(
     state_of: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]],
     data: Mapping[str, Any],
     epochs: int = 1,
+    new_parts: bool = False,
 ) -> ImportedSystem:
     """Builds a published model, fills it and writes it as a checkpoint.
 
@@ -78,6 +81,7 @@ def save_imported(
         state_of: Returns the published tensors by our names, given the state of the model that they are for.
         data: The recipe's `data` section.
         epochs: The epochs of the recipe, which nothing but further training reads.
+        new_parts: Whether the model has parts that the file lacks; they get initial values, the same each time.
 
     Raises:
         CheckpointError: The file is of another model, or holds numbers that are not finite.
@@ -95,7 +99,8 @@ def save_imported(
     build = partial(build_system, recipe.model, vocabulary=vocabulary, pretrained=False)
     skeleton = build_skeleton(build, tensors=tensors, source=source)
     check_state(skeleton, state_of(skeleton.state_dict()), source=str(source))
-    with without_initial_values():
+    with torch.random.fork_rng(devices=[]), nullcontext() if new_parts else without_initial_values():
+        torch.manual_seed(0)
         system = build()
     # Counters of norms, which a file may lack, stay as they are.
     system.load_state_dict(state_of(system.state_dict()), strict=False)

@@ -167,6 +167,13 @@ def test_new_class_heads_are_made_only_when_asked(tmp_path: Path) -> None:
     assert new.model["classes"] == 1
     system = load_checkpoint(new.path).system
     assert system.classes[0].weight.shape == (1, 64)
+    # New heads have initial values, the same each time, rather than whatever memory held.
+    again = import_referformer(
+        source, tmp_path / "again.safetensors", tokenizer=str(folder), new_classes=True, a2d=True
+    )
+    for name, value in load_checkpoint(again.path).system.classes.state_dict().items():
+        assert torch.equal(value, system.classes.state_dict()[name])
+        assert 0 < value.abs().max() < 10
     assert system.centre_only
 
 
