@@ -111,10 +111,13 @@ def demo(
             names = [("first", str(model or "mini")), *([("second", second)] if second is not None else [])]
             for key, name in names:
                 from risctl.cli.predict.opening import open_any
+                from risctl.runtime.manifest import is_exported
 
                 own = model if key == "first" else Path(name)
+                # A server starts once; torch's models explain their answers and read videos.
+                runtime = "onnx" if own is not None and is_exported(own) else "torch"
                 predictor = open_any(
-                    own, runtime="auto", device=device.value, threshold=threshold, no_target_threshold=None
+                    own, runtime=runtime, device=device.value, threshold=threshold, no_target_threshold=None
                 )
                 console.say(predictor.describe())
                 models.append(ServedModel.of(predictor, key=key, name=name))

@@ -37,7 +37,8 @@ def test_it_answers_until_it_is_told_to_end() -> None:
             f"{address}v1/models", headers={"Authorization": "Bearer a-token-of-24-characters"}
         )
         with urllib.request.urlopen(asked, timeout=60) as answer:
-            assert [one["name"] for one in json.load(answer)["models"]] == ["mini"]
+            models = json.load(answer)["models"]
+        assert [(one["name"], bool(one["explains"]), one["video"]) for one in models] == [("mini", True, True)]
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
     finally:
