@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import is_hypothesis_test, settings
+
+if TYPE_CHECKING:
+    from helpers.browser import Browser
 
 # One thread a process, the commands under test too: the tests run a process a core already. Set before torch is
 # imported, which reads it once.
@@ -51,6 +56,19 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"third-party data not found at {folder} (set RISCTL_SHARED to where it lies)")
     return folder
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    """A headless Chromium with a profile of its own; tests that need it are skipped where there is none."""
+    from helpers.browser import Browser, find_chromium
+
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no Chromium found (set RISCTL_CHROMIUM to one)")
+    opened = Browser(program, tmp_path / "profile")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.browser import Browser, find_chromium
+from helpers.browser import Browser
 
 pytest.importorskip("fastapi", reason="the demo's server needs risctl[demo]")
 pytest.importorskip("uvicorn", reason="the demo's server needs risctl[demo]")
@@ -22,16 +22,6 @@ TOKEN = "a-token-of-24-characters"
 def address() -> Iterator[str]:
     with answering(application(second=mini(), token=TOKEN, shared=True)) as address:
         yield address
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    program = find_chromium()
-    if program is None:
-        pytest.skip("no Chromium found (set RISCTL_CHROMIUM to one)")
-    opened = Browser(program, tmp_path / "profile")
-    yield opened
-    opened.close()
 
 
 def marked(browser: Browser, colour: tuple[int, int, int], number: int = 0) -> np.ndarray:

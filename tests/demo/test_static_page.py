@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.browser import Browser, find_chromium
+from helpers.browser import Browser
 from helpers.demo_server import COFFEE, png
 from helpers.http_server import serving
 from PIL import Image
@@ -49,16 +49,6 @@ def address(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     write_static(folder, exported)
     with serving(functools.partial(Quiet, directory=str(folder))) as address:  # type: ignore[arg-type]
         yield address
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    program = find_chromium()
-    if program is None:
-        pytest.skip("no Chromium found (set RISCTL_CHROMIUM to one)")
-    opened = Browser(program, tmp_path / "profile")
-    yield opened
-    opened.close()
 
 
 def test_the_folder_holds_all_that_the_page_loads(exported: Path, tmp_path: Path) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.browser import Browser, find_chromium
+from helpers.browser import Browser
 from helpers.colour_labels import label_all, pictures
 
 from risctl.errors import DataError
@@ -47,16 +46,6 @@ def test_the_least_sure_stand_first(labels: LabelFolder) -> None:
         (4, "red stripe"),
         (0, "red stripe"),
     ]
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    program = find_chromium()
-    if program is None:
-        pytest.skip("no Chromium found (set RISCTL_CHROMIUM to one)")
-    opened = Browser(program, tmp_path / "profile")
-    yield opened
-    opened.close()
 
 
 def test_the_page_is_used_by_keyboard_and_its_decisions_come_into_the_rows(
