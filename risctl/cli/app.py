@@ -108,7 +108,7 @@ SUBCOMMANDS = {
     ),
     "demo": Subcommand(
         module="risctl.cli.demo",
-        help="Answer phrases on a page in the browser.",
+        help="Show a model on a page in the browser.",
         panel=WORKFLOW,
     ),
     "zeroshot": Subcommand(

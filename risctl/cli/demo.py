@@ -37,21 +37,26 @@ def demo(
         typer.Option(
             "--token",
             envvar="RISCTL_DEMO_TOKEN",
-            help="What others must bear, 16 characters or more. Without it, --share-on makes a new one.",
+            help="The secret that others must send, 16 characters or more. Default with --share-on: a new one.",
             show_default=False,
         ),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option("--allow-host", metavar="NAME", help="A name by which it may be asked too.", show_default=False),
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="A further host name of the server, such as a proxy's; may be repeated.",
+            show_default=False,
+        ),
     ] = None,
     device: DeviceOption = Device.auto,
     threshold: ThresholdOption = None,
-    max_bytes: Annotated[int, typer.Option(min=1000, max=1_000_000_000, help="Bytes of a request.")] = 20_000_000,
-    max_pixels: Annotated[int, typer.Option(min=1, max=178_956_970, help="Pixels of a picture.")] = 40_000_000,
-    max_phrases: Annotated[int, typer.Option(min=1, max=1000, help="Phrases of a request.")] = 16,
-    timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds that a request may take.")] = 60.0,
-    queue: Annotated[int, typer.Option(min=1, max=10_000, help="Requests that may wait.")] = 64,
+    max_bytes: Annotated[int, typer.Option(min=1000, max=1_000_000_000, help="Most bytes of a request.")] = 20_000_000,
+    max_pixels: Annotated[int, typer.Option(min=1, max=178_956_970, help="Most pixels of a picture.")] = 40_000_000,
+    max_phrases: Annotated[int, typer.Option(min=1, max=1000, help="Most phrases of a request.")] = 16,
+    timeout: Annotated[float, typer.Option(min=0.1, max=3600, help="Most seconds of a request.")] = 60.0,
+    queue: Annotated[int, typer.Option(min=1, max=10_000, help="Most requests that wait.")] = 64,
     static: Annotated[
         Path | None,
         typer.Option(
@@ -65,7 +70,7 @@ def demo(
     overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Answer phrases on a page in the browser.
+    """Show a model on a page in the browser.
 
     Prints the page's address once it can be opened, and answers until Ctrl-C
     (exit code 130) or SIGTERM (143); what has begun is finished first. The
@@ -76,13 +81,16 @@ def demo(
     Pictures stay in memory, the last 16 of them, and are never written to the
     disk.
 
-    With --static, nothing is answered: a folder is written whose page runs the
-    model in the browser, from any static host. It downloads some 25 MB once.
+    With --static, no server is started: a folder is written whose page runs
+    the model in the browser, from any static host. A browser loads some 26 MB
+    once.
     """
     with console.quiet_if(quiet):
         if static is not None:
-            if second is not None or share_on is not None or token is not None:
-                raise UsageError("--static writes a folder and answers nobody; leave --second, --share-on, --token out")
+            given = {"--second": second, "--share-on": share_on, "--token": token, "--threshold": threshold}
+            extra = [name for name, value in given.items() if value is not None]
+            if extra:
+                raise UsageError(f"{', '.join(extra)} is for the server; --static writes a folder and starts none")
             _write_static(static, model, overwrite=overwrite)
             return
         _require_packages()
@@ -134,10 +142,10 @@ def _write_static(out: Path, model: Path | None, *, overwrite: bool) -> None:
 
     from risctl.demo.static_page import check_replaceable, write_static
     from risctl.runtime.manifest import is_exported
-    from risctl.runtime.packaged import mini_folder
+    from risctl.runtime.packaged import is_mini, mini_folder
 
     check_replaceable(out, overwrite=overwrite)
-    ready = mini_folder() if model is None else model
+    ready = mini_folder() if is_mini(model) else model
     if ready is not None and is_exported(ready):
         size = write_static(out, ready, overwrite=overwrite)
     else:

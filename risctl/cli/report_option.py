@@ -1,8 +1,9 @@
-"""The options `--report` and `--pictures` of every command that evaluates."""
+"""The options `--report` and `--pictures` of every command that evaluates, and what they ask for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +33,27 @@ ReportOption = Annotated[
 PicturesOption = Annotated[
     int, typer.Option("--pictures", min=0, max=100, help="How many worst and how many best samples the page shows.")
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """What a command that evaluates prints and writes.
+
+    Attributes:
+        rows: A file for one JSON line per sample.
+        reports: The files of the report.
+        pictures: How many worst and how many best samples a page shows.
+        beside: Whether the published figures stand beside.
+        outputs: The guard of the command's output files.
+        as_json: Whether the figures are printed as JSON.
+    """
+
+    rows: Path | None
+    reports: Sequence[Path] | None
+    pictures: int
+    beside: bool
+    outputs: OutputFiles
+    as_json: bool
 
 
 def claim_outputs(

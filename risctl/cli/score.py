@@ -21,7 +21,7 @@ from risctl.cli.options import (
     complete_protocol,
     text_field_of,
 )
-from risctl.cli.report_option import PicturesOption, ReportOption, claim_outputs, write_reports
+from risctl.cli.report_option import PicturesOption, ReportOption, Results, claim_outputs, write_reports
 
 if TYPE_CHECKING:
     from risctl.data.store.reader import TextField
@@ -163,6 +163,14 @@ def score(
     if predictions is None or data is None:
         raise UsageError(f"name the predictions and --data STORE; predictions are {ACCEPTED}")
     outputs = claim_outputs(inputs=[predictions, data], overwrite=overwrite, reports=report, others=[rows])
+    results = Results(
+        rows=rows,
+        reports=report,
+        pictures=pictures,
+        beside=beside is Beside.published,
+        outputs=outputs,
+        as_json=as_json,
+    )
     with console.quiet_if(quiet), Store(data) as store:
         store.sentences(split)  # An unknown split is an error before the predictions are read.
         if is_video_store(store):
@@ -181,12 +189,7 @@ def score(
                     missing=None if missing is None else missing.value,
                     strict=strict,
                     lenient=lenient,
-                    rows=rows,
-                    reports=report,
-                    pictures=pictures,
-                    beside=beside is Beside.published,
-                    outputs=outputs,
-                    as_json=as_json,
+                    results=results,
                 )
                 return
             from risctl.cli.score_videos import score_videos
@@ -204,12 +207,7 @@ def score(
                 text_field=field,
                 protocol=video_protocol_of(store, protocol),
                 missing="refuse" if missing is None else missing.value,
-                rows=rows,
-                reports=report,
-                pictures=pictures,
-                beside=beside is Beside.published,
-                outputs=outputs,
-                as_json=as_json,
+                results=results,
             )
             return
         concepts = concept_protocol_of(store, protocol)
@@ -227,12 +225,7 @@ def score(
                 threshold=threshold,
                 strict=strict,
                 lenient=lenient,
-                rows=rows,
-                reports=report,
-                pictures=pictures,
-                beside=beside is Beside.published,
-                outputs=outputs,
-                as_json=as_json,
+                results=results,
             )
             return
         protocols = protocols_of(store, protocol)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from risctl.cli import console
-from risctl.cli.report_option import write_reports
+from risctl.cli.report_option import Results, write_reports
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from risctl.evaluation.sample_image import SampleImage
     from risctl.evaluation.scoring.coverage import Missing
     from risctl.evaluation.scoring.masks import Resize
-    from risctl.output_files import OutputFiles
 
 
 def score_instances(
@@ -34,12 +33,7 @@ def score_instances(
     threshold: float | None,
     strict: bool,
     lenient: bool,
-    rows: Path | None,
-    reports: Sequence[Path] | None,
-    pictures: int,
-    beside: bool,
-    outputs: OutputFiles,
-    as_json: bool,
+    results: Results,
 ) -> None:
     """Scores instances and prints their figures.
 
@@ -54,12 +48,7 @@ def score_instances(
         threshold: For arrays of probabilities: an instance is where they exceed this.
         strict: Whether missing and unknown predictions are refused.
         lenient: Whether predictions that cannot be read are left out.
-        rows: A file for one JSON line per pair.
-        reports: The files of the report.
-        pictures: How many worst and how many best pairs a page shows.
-        beside: Whether the published figures stand beside.
-        outputs: The guard of the command's output files.
-        as_json: Whether the figures are printed as JSON.
+        results: What is printed and written.
     """
     from risctl.evaluation.scoring.concepts import score_concepts
     from risctl.evaluation.scoring.open_source import open_predictions
@@ -82,25 +71,19 @@ def score_instances(
                 lenient=lenient,
                 progress=progress,
             )
-        told = f"predictions {coverage.describe()}"
         page = None
-        if reports or beside:
+        if results.reports or results.beside:
             from risctl.evaluation.concept_page import page_report
 
             page = page_report(report, store, seconds=time.monotonic() - began, predictions=coverage.describe())
         print_concepts(
             report,
             data={"data": str(store.path), "coverage": coverage.to_dict()},
-            told=told,
-            rows=rows,
+            told=f"predictions {coverage.describe()}",
             page=page,
             store=store,
             masks_of=masks.masks_of,
-            reports=reports,
-            pictures=pictures,
-            beside=beside,
-            outputs=outputs,
-            as_json=as_json,
+            results=results,
         )
     finally:
         source.close()
@@ -114,12 +97,7 @@ def score_tracks_of(
     missing: Missing | None,
     strict: bool,
     lenient: bool,
-    rows: Path | None,
-    reports: Sequence[Path] | None,
-    pictures: int,
-    beside: bool,
-    outputs: OutputFiles,
-    as_json: bool,
+    results: Results,
 ) -> None:
     """Scores tracks on a store of SA-Co/VEval and prints their figures; see `score_instances`."""
     from risctl.evaluation.scoring.track_source import TrackSource
@@ -134,7 +112,7 @@ def score_tracks_of(
                 source, store, split=split, missing=missing, strict=strict, lenient=lenient, progress=progress
             )
         page = None
-        if reports or beside:
+        if results.reports or results.beside:
             from risctl.evaluation.concept_page import page_report
 
             page = page_report(report, store, seconds=time.monotonic() - began, predictions=coverage.describe())
@@ -143,16 +121,11 @@ def score_tracks_of(
             report,
             data={"data": str(store.path), "coverage": coverage.to_dict()},
             told=f"predictions {coverage.describe()}",
-            rows=rows,
             page=page,
             store=store,
             masks_of=tracks.masks_of,
             image_of=tracks.image_of,
-            reports=reports,
-            pictures=pictures,
-            beside=beside,
-            outputs=outputs,
-            as_json=as_json,
+            results=results,
         )
     finally:
         source.close()
@@ -163,16 +136,11 @@ def print_concepts(
     *,
     data: dict[str, Any],
     told: str,
-    rows: Path | None,
     page: Report | None,
     store: Store,
     masks_of: Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]],
     image_of: Callable[[int], SampleImage] | None = None,
-    reports: Sequence[Path] | None,
-    pictures: int,
-    beside: bool,
-    outputs: OutputFiles,
-    as_json: bool,
+    results: Results,
 ) -> None:
     """Prints a report, and writes its rows and its pages.
 
@@ -180,42 +148,37 @@ def print_concepts(
         report: The report.
         data: What was measured on what, for the JSON.
         told: The same for the text.
-        rows: A file for one JSON line per pair.
         page: The report with breakdowns, where it is asked for.
         store: The store of the pairs.
         masks_of: Yields (row, predicted bool mask (H, W)) of the sentences of the given rows.
         image_of: Returns the image of a row; by default the stored one.
-        reports: The files of the report.
-        pictures: How many worst and how many best pairs a page shows.
-        beside: Whether the published figures stand beside.
-        outputs: The guard of the command's output files.
-        as_json: Whether the figures are printed as JSON.
+        results: What is printed and written.
     """
     from risctl.evaluation.concept_report import row_dicts
     from risctl.evaluation.published.beside import Trained
 
     text = f"{told}\n{report.to_text()}"
-    if rows is not None:
-        outputs.write_json_lines(rows, row_dicts(report))
-        console.say(f"rows: {rows}")
-        data = {**data, "rows": str(rows)}
+    if results.rows is not None:
+        results.outputs.write_json_lines(results.rows, row_dicts(report))
+        console.say(f"rows: {results.rows}")
+        data = {**data, "rows": str(results.rows)}
     if page is not None:
         trained = Trained(system="", weights="unknown", data="unknown")
-        if beside:
+        if results.beside:
             page = page.beside_published(trained)
         if page.published is not None:
             text = f"{text}\n\n{page.published.to_text()}"
             data = {**data, "published": page.published.to_dict()}
         about: dict[str, Any] = {name: data[name] for name in ("model", "data") if name in data}
         data |= write_reports(
-            reports,
+            results.reports,
             page,
             trained=trained,
             about=about,
             store=store,
             masks_of=masks_of,
             image_of=image_of,
-            pictures=pictures,
-            outputs=outputs,
+            pictures=results.pictures,
+            outputs=results.outputs,
         )
-    console.result(text, data={**data, **report.to_dict()}, as_json=as_json)
+    console.result(text, data={**data, **report.to_dict()}, as_json=results.as_json)

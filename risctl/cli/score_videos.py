@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from risctl.cli import console
-from risctl.cli.report_option import write_reports
+from risctl.cli.report_option import Results, write_reports
 
 if TYPE_CHECKING:
     from risctl.data.store.reader import Store, TextField
     from risctl.evaluation.scoring.coverage import Missing
     from risctl.metrics.protocols import Protocol
-    from risctl.output_files import OutputFiles
 
 
 def score_videos(
@@ -24,12 +22,7 @@ def score_videos(
     text_field: TextField,
     protocol: Protocol,
     missing: Missing,
-    rows: Path | None,
-    reports: Sequence[Path] | None,
-    pictures: int,
-    beside: bool,
-    outputs: OutputFiles,
-    as_json: bool,
+    results: Results,
 ) -> None:
     """Scores the masks of videos and prints their figures.
 
@@ -40,12 +33,7 @@ def score_videos(
         text_field: The form of the text.
         protocol: The protocol of the figures.
         missing: What becomes of expressions that lack a frame.
-        rows: A file for one JSON line per expression.
-        reports: The files of the report.
-        pictures: How many worst and how many best samples a page shows.
-        beside: Whether the published figures stand beside.
-        outputs: The guard of the command's output files.
-        as_json: Whether the figures are printed as JSON.
+        results: What is printed and written.
     """
     from risctl.evaluation.published.beside import Trained
     from risctl.evaluation.scoring.video_submission import SubmittedMasks, open_video_masks, score_submission
@@ -65,27 +53,27 @@ def score_videos(
                 progress=progress,
             )
         trained = Trained(system="", weights="unknown: another tool's predictions", data="unknown")
-        if beside:
+        if results.beside:
             report = report.beside_published(trained)
         written: dict[str, Any] = {}
-        if rows is not None:
-            outputs.write_json_lines(rows, row_dicts(report, measured), allow_nan=True)
-            console.say(f"rows: {rows}")
-            written["rows"] = str(rows)
+        if results.rows is not None:
+            results.outputs.write_json_lines(results.rows, row_dicts(report, measured), allow_nan=True)
+            console.say(f"rows: {results.rows}")
+            written["rows"] = str(results.rows)
         about = {"data": str(store.path)}
         masks = SubmittedMasks(submission, store)
         written |= write_reports(
-            reports,
+            results.reports,
             report,
             trained=trained,
             about=about,
             store=store,
             masks_of=masks.masks_of,
             image_of=masks.image_of,
-            pictures=pictures,
-            outputs=outputs,
+            pictures=results.pictures,
+            outputs=results.outputs,
         )
     finally:
         submission.close()
-    result = {**about, **report.to_dict(), "coverage": coverage.to_dict(), **written}
-    console.result(report.to_text(), data=result, as_json=as_json)
+    figures = {**about, **report.to_dict(), "coverage": coverage.to_dict(), **written}
+    console.result(report.to_text(), data=figures, as_json=results.as_json)

@@ -44,7 +44,7 @@ class Guard:
 
         Args:
             app: What answers.
-            token: What requests must bear; None: nothing.
+            token: The secret that requests must send as a bearer token; None: none.
             shared: Whether other machines may ask, by any number.
             hosts: Names of this machine by which it may be asked.
         """

@@ -44,7 +44,7 @@ def make_app(
     Args:
         models: The models, the first of which answers where none is named.
         limits: Its bounds.
-        token: What requests must bear; None: nothing.
+        token: The secret that requests must send as a bearer token; None: none.
         shared: Whether other machines may ask.
         hosts: Names of this machine by which it may be asked.
     """

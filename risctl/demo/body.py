@@ -10,12 +10,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from risctl.demo.limits import Deadline, Limits
 from risctl.demo.problems import ProblemError
 from risctl.json_text import parse_object
+
+
+class _InMemory(MultiPartParser):
+    """Keeps files in memory: Starlette's own writes what is over 1 MB to the disk, where no picture is to be."""
+
+    spool_max_size = 2**40
+    max_file_size = spool_max_size  # its name before Starlette 0.45
+
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAMES = ("image", "digest", "phrases", "model")
@@ -97,10 +105,17 @@ def _of_json(body: bytes, limits: Limits, file: str) -> dict[str, Any]:
 
 
 async def _of_form(request: Request, limits: Limits, file: str) -> dict[str, Any]:
+    parser = _InMemory(
+        request.headers,
+        request.stream(),
+        max_files=1,
+        max_fields=limits.phrases + 4,
+        max_part_size=4 * limits.phrase_length,
+    )
     try:
-        form = await request.form(max_files=1, max_fields=limits.phrases + 4, max_part_size=4 * limits.phrase_length)
-    except HTTPException as error:
-        raise ProblemError(400, "no-form", f"the body is no form that is expected here: {error.detail}") from error
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise ProblemError(400, "no-form", f"the body is no form that is expected here: {error.message}") from error
     try:
         return await _fields(form, file)
     finally:

@@ -10,6 +10,11 @@ from risctl.runtime.manifest import is_exported
 _FOLDER = Path(__file__).resolve().parent.parent / "models" / "mini_onnx"
 
 
+def is_mini(model: Path | None) -> bool:
+    """Returns whether a model's name means the one that comes with the package: none at all, or "mini"."""
+    return model is None or (str(model) == "mini" and not model.exists())
+
+
 def mini_folder() -> Path | None:
     """Returns the folder of mini's graphs, whose weights are those of `mini.safetensors` beside it; None without one.
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import struct
+import tempfile
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -61,6 +62,23 @@ def test_answers_are_those_of_predict(client: Any) -> None:
 def counter(client: Any, name: str) -> int:
     [line] = [line for line in client.get("/metrics").text.splitlines() if line.startswith(f"{name} ")]
     return int(line.split()[1])
+
+
+def test_no_picture_is_written_to_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    rolled = tempfile.SpooledTemporaryFile.rollover
+
+    def rollover(file: Any) -> None:
+        written.append(file.tell())
+        rolled(file)
+
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", rollover)
+    noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), dtype=np.uint8)
+    image = png(noise)
+    assert len(image) > 1_200_000  # Starlette's own parser keeps 1 MB in memory
+    with asked(application()) as client:
+        assert sent(client, "the cup", image=image).status_code == 200
+    assert not written
 
 
 def test_an_image_is_encoded_once(client: Any) -> None:

@@ -31,7 +31,7 @@ from risctl.cli.options import (
     complete_protocol,
     text_field_of,
 )
-from risctl.cli.report_option import PicturesOption, ReportOption, claim_outputs, write_reports
+from risctl.cli.report_option import PicturesOption, ReportOption, Results, claim_outputs, write_reports
 
 if TYPE_CHECKING:
     import torch
@@ -221,13 +221,15 @@ def evaluate_model(
                 protocol=concepts,
                 device=torch_device,
                 limit=limit,
-                rows=rows,
-                reports=report,
-                pictures=pictures,
-                beside=beside is Beside.published,
-                outputs=outputs,
+                results=Results(
+                    rows=rows,
+                    reports=report,
+                    pictures=pictures,
+                    beside=beside is Beside.published,
+                    outputs=outputs,
+                    as_json=as_json,
+                ),
                 is_main=is_main,
-                as_json=as_json,
             )
             return
         protocols = opened.protocols(names=protocol, threshold=threshold)

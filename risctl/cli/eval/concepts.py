@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from risctl.cli import console
+from risctl.cli.report_option import Results
 from risctl.cli.score_concepts import print_concepts
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
     from risctl.checkpoints.loaded_model import LoadedModel
     from risctl.data.store.reader import Store
-    from risctl.output_files import OutputFiles
 
 
 def evaluate_instances(
@@ -27,13 +25,8 @@ def evaluate_instances(
     protocol: str,
     device: torch.device,
     limit: int | None,
-    rows: Path | None,
-    reports: Sequence[Path] | None,
-    pictures: int,
-    beside: bool,
-    outputs: OutputFiles,
+    results: Results,
     is_main: bool,
-    as_json: bool,
 ) -> None:
     """Evaluates a detector and prints its figures.
 
@@ -44,13 +37,8 @@ def evaluate_instances(
         protocol: "cgf1" or "pbench".
         device: The device of this process.
         limit: The first so many pairs only.
-        rows: A file for one JSON line per pair.
-        reports: The files of the report.
-        pictures: How many worst and how many best pairs a page shows.
-        beside: Whether the published figures stand beside.
-        outputs: The guard of the command's output files.
+        results: What is printed and written.
         is_main: Whether this process prints and writes; each of several evaluates a share.
-        as_json: Whether the figures are printed as JSON.
     """
     from risctl.evaluation.concept_evaluator import detected_masks, evaluate_concepts
 
@@ -62,7 +50,7 @@ def evaluate_instances(
     if not is_main:
         return
     page = None
-    if reports or beside:
+    if results.reports or results.beside:
         from risctl.evaluation.concept_page import page_report
 
         page = page_report(report, store, seconds=time.monotonic() - began, device=str(device))
@@ -70,13 +58,8 @@ def evaluate_instances(
         report,
         data={"model": str(loaded.path), "data": str(store.path)},
         told=f"model {loaded.path}",
-        rows=rows,
         page=page,
         store=store,
         masks_of=partial(detected_masks, loaded.system, store, protocol=protocol),
-        reports=reports,
-        pictures=pictures,
-        beside=beside,
-        outputs=outputs,
-        as_json=as_json,
+        results=results,
     )

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 MOST_IMAGES = 16
 """Up to so many images mini is computed by ONNX Runtime without being asked for: its start counts for more then."""
 
-_SHIPPED = "mini"
-
 
 def open_any(
     model: Path | None,
@@ -59,7 +57,9 @@ def open_any(
         from risctl.runtime.predictor import OnnxPredictor
 
         return OnnxPredictor(model, threshold=threshold, no_target_threshold=no_target_threshold)
-    shipped = model is None or (str(model) == _SHIPPED and not model.exists())
+    from risctl.runtime.packaged import is_available, is_mini, mini_folder
+
+    shipped = is_mini(model)
     if runtime == "onnx" and not shipped:
         raise UsageError(
             f"--runtime onnx computes what `risctl export` wrote; {model} is a checkpoint: export it first, and name "
@@ -67,10 +67,10 @@ def open_any(
         )
     for_torch = surest or device not in ("auto", "cpu") or calibration not in (None, "none")
     if runtime == "onnx" and for_torch:
-        raise UsageError("--runtime onnx goes without --surest, --calibration and other devices than the CPU")
+        raise UsageError(
+            "--runtime onnx computes on the CPU, without --surest and --calibration; leave them and --device out"
+        )
     if shipped and runtime != "torch" and not for_torch:
-        from risctl.runtime.packaged import is_available, mini_folder
-
         few = images <= MOST_IMAGES and not (calibration is None and _is_calibrated())
         if runtime == "onnx" or (few and is_available()):
             folder = mini_folder()
@@ -90,7 +90,7 @@ def _is_calibrated() -> bool:
     """Returns whether the user's cache may hold calibrated thresholds for mini, which torch's path looks into."""
     from risctl.files import cache_folder
 
-    return any((cache_folder() / "calibration").glob(f"{_SHIPPED}-*.json"))
+    return any((cache_folder() / "calibration").glob("mini-*.json"))
 
 
 def refuse_exported(model: Path | None, *, runtime: str, job: str) -> None:

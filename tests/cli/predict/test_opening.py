@@ -62,7 +62,7 @@ def test_mini_is_computed_by_onnx_runtime_unless_torch_is_needed(
         assert isinstance(opened, OnnxPredictor) and opened.path.name == "mini.safetensors"
     for changes in ({"runtime": "torch"}, {"images": MOST_IMAGES + 1}, {"surest": False, "calibration": "file.json"}):
         assert isinstance(open_any(None, **PLAIN | changes), Predictor)
-    with pytest.raises(UsageError, match="--runtime onnx goes without"):
+    with pytest.raises(UsageError, match="--runtime onnx computes on the CPU"):
         open_any(None, **PLAIN | {"runtime": "onnx", "device": "cuda"})
     (tmp_path / "cache" / "calibration").mkdir(parents=True)
     (tmp_path / "cache" / "calibration" / "mini-0.json").write_text("{}")
