@@ -21,14 +21,19 @@ from PIL import Image
 REPOSITORY = Path(__file__).resolve().parents[1]
 PICTURES = REPOSITORY / "docs" / "explanations" / "pictures"
 PHOTOGRAPHS = REPOSITORY / "docs" / "pictures"
-PHRASES = {"coffee": ("the cup", "the spoon"), "cat": ("the cat",), "astronaut": ("the woman",), "admiral": ("the man",)}
+PHRASES = {
+    "coffee": ("the cup", "the spoon"),
+    "cat": ("the cat",),
+    "astronaut": ("the woman",),
+    "admiral": ("the man",),
+}
 DRAWN, PHRASE = "coffee", "the cup"
 SYSTEMS = ("vlt", "step", "referformer", "lavt", "cris", "rela")
 LARGEST, SIDE = 150_000, 1000  # bytes, pixels
 
 # The same for all: the pictures as they are, no evaluation, every sentence in every step.
 BY_HEART = ("~data.augment", "data.workers=0", "data.batch_size=5", "optim.warmup_steps=20", "train.eval_every=null")
-STEPS = {"vlt": 700, "step": 500, "referformer": 500, "lavt": 300, "cris": 500, "rela": 400}
+STEPS = {"vlt": 400, "step": 250, "referformer": 200, "lavt": 200, "cris": 300, "rela": 160}
 ALSO = {"referformer": ("model.short_side=96", "model.longest_side=160")}
 
 
@@ -52,7 +57,9 @@ def learn(name: str, runs: Path) -> Path:
         annotated = runs / "photographs"
         for photograph, phrases in PHRASES.items():
             out = annotated / photograph
-            risctl("predict", str(PHOTOGRAPHS / f"{photograph}.jpg"), *phrases, "--format", "labelme", "--out", str(out))
+            risctl(
+                "predict", str(PHOTOGRAPHS / f"{photograph}.jpg"), *phrases, "--format", "labelme", "--out", str(out)
+            )
         for folder in ("labelme", "images"):
             (annotated / folder).mkdir()
             for path in annotated.glob(f"*/{folder}/*"):
