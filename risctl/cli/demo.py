@@ -78,7 +78,7 @@ def demo(
     shows of its answers; programs ask POST /v1/segment, described in
     /openapi.json.
 
-    Pictures stay in memory, the last 16 of them, and are never written to the
+    Pictures stay in memory, the last 32 of them, and are never written to the
     disk.
 
     With --static, no server is started: a folder is written whose page runs

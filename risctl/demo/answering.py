@@ -70,7 +70,7 @@ class Answering:
 
     def __init__(self, models: Sequence[ServedModel], *, limits: Limits, metrics: Metrics) -> None:
         self.models = {model.key: model for model in models}
-        self.images = HeldImages(count=limits.images, pixel_bytes=limits.image_bytes)
+        self.images = HeldImages(count=limits.images, most_bytes=limits.image_bytes)
         self._limits, self._metrics = limits, metrics
 
     def model(self, key: str | None) -> ServedModel:
@@ -184,6 +184,7 @@ class Answering:
         else:
             [encoded] = served.predictor.encode_images([served.predictor.prepare_image(held.pixels)])
             held.encoded[served.key] = encoded
+            self.images.put(held)  # it is larger now
             self._metrics.add("encoded_images")
         predictor = copy.copy(served.predictor)  # which image is set is state
         predictor.set_encoded(held.encoded[served.key], held.pixels)

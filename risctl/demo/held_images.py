@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -26,18 +27,37 @@ class HeldImage:
     notes: tuple[str, ...] = ()
     encoded: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its pixels and of what the models made of it."""
+        return self.pixels.nbytes + bytes_of(self.encoded)
+
+
+def bytes_of(value: object) -> int:
+    """Returns the bytes of all arrays and tensors in a value: in its mappings, sequences and dataclasses."""
+    nbytes = getattr(value, "nbytes", None)
+    if isinstance(nbytes, int):
+        return nbytes
+    if isinstance(value, Mapping):
+        return sum(map(bytes_of, value.values()))
+    if isinstance(value, (list, tuple)):
+        return sum(map(bytes_of, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return sum(bytes_of(getattr(value, one.name)) for one in fields(value))
+    return 0
+
 
 class HeldImages:
     """The images that were asked for last; from any thread."""
 
-    def __init__(self, *, count: int, pixel_bytes: int) -> None:
+    def __init__(self, *, count: int, most_bytes: int) -> None:
         """Takes bounds.
 
         Args:
             count: How many are kept.
-            pixel_bytes: Bytes of their pixels in all; the one that was asked for last stays in any case.
+            most_bytes: Bytes of their pixels and features in all; the one that was asked for last stays in any case.
         """
-        self._count, self._bytes = count, pixel_bytes
+        self._count, self._bytes = count, most_bytes
         self._held: OrderedDict[str, HeldImage] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -53,7 +73,7 @@ class HeldImages:
             return found
 
     def put(self, image: HeldImage) -> None:
-        """Keeps an image, and lets go of those that were not asked for the longest."""
+        """Keeps an image, and lets go of those that were not asked for the longest; again once it was encoded."""
         with self._lock:
             self._held[image.digest] = image
             self._held.move_to_end(image.digest)
@@ -61,4 +81,4 @@ class HeldImages:
                 self._held.popitem(last=False)
 
     def _total(self) -> int:
-        return sum(one.pixels.nbytes for one in self._held.values())
+        return sum(one.nbytes for one in self._held.values())

@@ -21,8 +21,9 @@ class Limits:
         seconds: How long a request may take, with its wait.
         waiting: Requests that are being answered or wait.
         waiting_per_client: Of these, those of one address.
-        images: Images that are kept encoded.
-        image_bytes: Decoded bytes of all images that are kept; the one that was asked for last stays in any case.
+        images: Images that are kept encoded. As many clients as half of them may each ask about an image of their own
+            by turns, and none is encoded twice.
+        image_bytes: Bytes of their pixels and features; the one that was asked for last stays in any case.
         video_frames: Frames of a video that are answered.
         video_seconds: How long a video may take.
         video_pixels: Pixels of a video's frame.
@@ -36,8 +37,8 @@ class Limits:
     seconds: float = 60.0
     waiting: int = 64
     waiting_per_client: int = 32
-    images: int = 16
-    image_bytes: int = 256_000_000
+    images: int = 32
+    image_bytes: int = 400_000_000
     video_frames: int = 48
     video_seconds: float = 300.0
     video_pixels: int = 2_100_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -66,6 +67,25 @@ def test_what_cannot_be_shared_is_one_line(risctl: Run) -> None:
     assert code == 2 and "0.0.0.0" in err
     code, _, err = risctl("demo", "--port", "0", "--model", Path("absent"))
     assert code == 6 and "absent" in err
+
+
+def test_answers_are_sent_without_a_wait() -> None:
+    async def run() -> int:
+        told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connection = writer.get_extra_info("socket")
+            told.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        opened = open_socket("127.0.0.1", 0)
+        async with await asyncio.start_server(answer, sock=opened):
+            _, writer = await asyncio.open_connection(*opened.getsockname())
+            found = await told
+            writer.close()
+            return found
+
+    assert asyncio.run(run()) != 0
 
 
 def test_a_new_token_is_long_and_another_each_time() -> None:
