@@ -91,6 +91,7 @@ class Item:
         instances: All annotated instances of the image, for systems that are trained on them.
         cached_visual: Features of the visual encoder's frozen layers, None if they are to be computed.
         cached_text: Features of the text encoder's frozen layers, None if they are to be computed.
+        image_key: What items of one image share that were drawn alike; a batch has that image once. None: shares none.
     """
 
     image: Tensor
@@ -105,6 +106,7 @@ class Item:
     instances: InstanceTargets | None = None
     cached_visual: tuple[Tensor, ...] | None = None
     cached_text: tuple[Tensor, ...] | None = None
+    image_key: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,27 +124,28 @@ class SkippedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """The inputs and targets of one forward pass.
+    """The inputs and targets of one forward pass over B expressions about I images; I is B without `image_rows`.
 
     Attributes:
-        images: Inputs, float32 in [0, 1], (B, 3, H, W) or (B, T, 3, H, W), or uint8 until `to` moves them;
-            empty, (B, 3, 0, 0), where `cached_visual` or `box_targets` is set.
-        padding: True where there is no image, bool (B, H, W).
+        images: Inputs, float32 in [0, 1], (I, 3, H, W) or (I, T, 3, H, W), or uint8 until `to` moves them;
+            empty, (I, 3, 0, 0), where `cached_visual` or `box_targets` is set.
+        padding: True where there is no image, bool (I, H, W).
         words: Word ids, int64 (B, L).
         word_mask: True where a word is, bool (B, L).
         targets: Targets, float32 (B, h, w) or (B, T, h, w) in [0, 1], or bool until `to` moves them; None at
             prediction.
-        geometries: How each image lies in its input.
+        geometries: How the image of each expression lies in its input.
         texts: The expressions.
         ids: Where each sample comes from.
         boxes: Boxes of the objects, float32 (B, 4) or (B, T, 4), as those of `Item`; None: those of the targets.
         annotated: The frame of each clip that its target is of, int64 (B,); None: all frames are annotated.
         instances: All annotated instances of each image; None unless the system is trained on them.
         box_targets: Annotated boxes in place of images and masks, None otherwise.
-        cached_visual: Features of the visual encoder's frozen layers, each (B, ...) of any precision; None if they are
+        cached_visual: Features of the visual encoder's frozen layers, each (I, ...) of any precision; None if they are
             to be computed.
         cached_text: Features of the text encoder's frozen layers, likewise.
         skipped: The images that could not be read, in whose place other samples are.
+        image_rows: The image of each expression, int64 (B,), where several share one; None: each has its own.
     """
 
     images: Tensor
@@ -160,6 +163,12 @@ class Batch:
     cached_visual: tuple[Tensor, ...] | None = None
     cached_text: tuple[Tensor, ...] | None = None
     skipped: tuple[SkippedImage, ...] = ()
+    image_rows: Tensor | None = None
+
+    @property
+    def row_padding(self) -> Tensor:
+        """The padding of each expression's image, bool (B, H, W)."""
+        return self.padding if self.image_rows is None else self.padding[self.image_rows]
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -198,7 +207,10 @@ class Batch:
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Stacks items into a batch; images of several sizes are padded right and below to the largest."""
+    """Stacks items into a batch; images of several sizes are padded right and below to the largest.
+
+    Items with one `image_key` share the image of the first of them.
+    """
     longest = max(item.words.shape[0] for item in items)
     words = torch.zeros((len(items), longest), dtype=torch.int64)
     word_mask = torch.zeros((len(items), longest), dtype=torch.bool)
@@ -209,9 +221,12 @@ def collate(items: Sequence[Item]) -> Batch:
     instances = [item.instances for item in items if item.instances is not None]
     boxes = [item.boxes for item in items if item.boxes is not None]
     annotated = [item.annotated for item in items if item.annotated is not None]
+    rows: dict[tuple[int, ...], int] = {}
+    image_rows = [rows.setdefault(item.image_key or (-1, row), len(rows)) for row, item in enumerate(items)]
+    distinct = [items[image_rows.index(row)] for row in range(len(rows))]
     return Batch(
-        images=_stack([item.image for item in items]),
-        padding=_stack([item.geometry.padding() for item in items], fill=True),
+        images=_stack([item.image for item in distinct]),
+        padding=_stack([item.geometry.padding() for item in distinct], fill=True),
         words=words,
         word_mask=word_mask,
         targets=_stack(targets) if len(targets) == len(items) else None,
@@ -221,8 +236,9 @@ def collate(items: Sequence[Item]) -> Batch:
         boxes=torch.stack(boxes) if len(boxes) == len(items) else None,
         annotated=torch.tensor(annotated) if len(annotated) == len(items) else None,
         instances=tuple(instances) if len(instances) == len(items) else None,
-        cached_visual=_stack_features([item.cached_visual for item in items]),
+        cached_visual=_stack_features([item.cached_visual for item in distinct]),
         cached_text=_stack_features([item.cached_text for item in items]),
+        image_rows=torch.tensor(image_rows) if len(rows) < len(items) else None,
     )
 
 

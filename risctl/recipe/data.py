@@ -211,6 +211,13 @@ class DataSection(Section):
         "sentence once; `clips`: for videos, each sentence once at every `frames`-th frame of its video, as published "
         "for ReferFormer, for images as `all`.",
     )
+    phrases_per_image: int = Field(
+        default=1,
+        ge=1,
+        le=256,
+        description="How many samples of an image come together: they share its augmentation, and it is encoded once "
+        "for those in one batch. 1: each sample has its image encoded. For training on expressions about images.",
+    )
     text_field: Literal["sent", "raw", "raw_lower"] = Field(
         default="sent",
         description="Which text to use: as normalised by the dataset's publisher, as typed, or as typed in lower case.",

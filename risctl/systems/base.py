@@ -42,6 +42,11 @@ class Output:
     extras: dict[str, Any] = field(default_factory=dict)
 
 
+def per_expression(visual: VisualFeatures, batch: Batch) -> VisualFeatures:
+    """Returns the features of each expression's image, given those of a batch's images, which expressions may share."""
+    return visual if batch.image_rows is None else visual.select(batch.image_rows)
+
+
 class System(nn.Module, ABC):
     """Base class of all systems for referring image segmentation.
 
@@ -82,7 +87,7 @@ class System(nn.Module, ABC):
 
     def forward(self, batch: Batch) -> Output:
         """Returns the output for each (image, expression) pair of `batch`."""
-        visual = self.encode_image(batch.images, batch.padding)
+        visual = per_expression(self.encode_image(batch.images, batch.padding), batch)
         return self.decode(visual, self.encode_text(batch.words, batch.word_mask))
 
     @abstractmethod

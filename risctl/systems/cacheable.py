@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from risctl.core.encoders import frozen_prefix
 from risctl.core.encoders.base import VisualFeatures
 from risctl.data.batch import Batch
-from risctl.systems.base import Output, System
+from risctl.systems.base import Output, System, per_expression
 
 
 class FeatureCacheable(System):
@@ -49,4 +49,4 @@ class FeatureCacheable(System):
             text = self.encode_text(batch.words, batch.word_mask)
         else:
             text = frozen_prefix.finish_text(self.text, batch.cached_text, batch.word_mask)
-        return self.decode(visual, text)
+        return self.decode(per_expression(visual, batch), text)

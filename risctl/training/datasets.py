@@ -56,6 +56,7 @@ def training_dataset(recipe: Recipe, store: Store, system: System, *, also: Sequ
         UsageError: The system cannot be trained with the recipe's clips, augmentations or categories.
         DataError: A store has nothing to train on.
     """
+    _check_sharing(recipe, (store, *also), system)
     if recipe.data.items == "box_grounding":
         return box_grounding_dataset(recipe, (store, *also), system)
     _check_categories(system, (store, *also))
@@ -102,6 +103,10 @@ def epoch_sampler(
         last_batch=data.last_batch,
         lengths=getattr(dataset, "lengths", None),
         kinds=None if isinstance(dataset, BoxGroundingDataset) or not data.same_orientation else dataset.orientations(),
+        images=None
+        if isinstance(dataset, BoxGroundingDataset) or data.phrases_per_image == 1
+        else dataset.image_rows(),
+        per_image=data.phrases_per_image,
     )
 
 
@@ -114,6 +119,7 @@ def _of_store(recipe: Recipe, store: Store, system: System) -> ReferringImageDat
         "flip": augment.flip if augment else 0.0,
         "colour": augment.colour if augment else 0.0,
         "seed": recipe.train.seed,
+        "shares_images": data.phrases_per_image > 1,
     }
     instances = data.items == "instances"
     if instances and not isinstance(system, InstanceLearner):
@@ -194,6 +200,27 @@ def _augmentations(augment: AugmentSection | None, system: System) -> Augmentati
         longest=augment.longest,
         clipped_boxes=crop is not None and crop.boxes == "clipped",
     )
+
+
+def _check_sharing(recipe: Recipe, stores: Sequence[Store], system: System) -> None:
+    """Raises `UsageError` where expressions cannot share an image and `data.phrases_per_image` wants them to."""
+    data, name = recipe.data, recipe.model.system
+    if data.phrases_per_image == 1:
+        return
+    crop = None if data.augment is None else data.augment.crop
+    problem = None
+    if data.items != "expressions":
+        problem = f"data.items={data.items} has no expressions about an image"
+    elif isinstance(system, InstanceLearner) and system.instances_only:
+        problem = f"{name} is trained on all instances of an image, once each"
+    elif any(is_video_store(store) for store in stores):
+        problem = "each expression about a video has frames of its own"
+    elif data.frames is not None and not takes_clips(system) and data.frames > 1:
+        problem = f"this {name} is trained on the frames around each annotated one"
+    elif crop is not None and crop.keep_object:
+        problem = "with data.augment.crop.keep_object each expression has a crop of its own"
+    if problem is not None:
+        raise UsageError(f"data.phrases_per_image={data.phrases_per_image}, but {problem}; set it to 1")
 
 
 def _check_categories(system: System, stores: Sequence[Store]) -> None:

@@ -352,6 +352,8 @@ def _opening(trainer: Trainer, notes: Sequence[str], *, resumed: bool) -> tuple[
     trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     processes = parts.accelerator.num_processes
     device = device_name(parts.accelerator.device) + (f" x {processes} processes" if processes > 1 else "")
+    shared = recipe.data.phrases_per_image
+    together = f", up to {shared} of an image together" if shared > 1 else ""
     left_out = f" ({parts.dataset.left_out} sentences without a word left out)" if parts.dataset.left_out else ""
     held_back = getattr(parts.dataset, "held_back", 0)
     if held_back:
@@ -361,7 +363,7 @@ def _opening(trainer: Trainer, notes: Sequence[str], *, resumed: bool) -> tuple[
         f"run: {parts.run.path}" + (f", resumed after step {trainer.state.step}" if resumed else ""),
         f"model: {recipe.model.system}, {count:,} parameters, {trainable:,} trainable",
         (
-            f"data: {named} {recipe.data.train_split!r}, {len(parts.dataset):,} samples an epoch{left_out}, "
+            f"data: {named} {recipe.data.train_split!r}, {len(parts.dataset):,} samples an epoch{together}{left_out}, "
             f"fingerprint {parts.stores[0].fingerprint[:12]}"
         ),
         *notes,

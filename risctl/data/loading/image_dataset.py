@@ -27,7 +27,7 @@ from risctl.vision.resize import ImageRegion
 
 # First entries of the seeds of an item's draws, so that no two kinds of draws share a stream. The other datasets use
 # 3 (clips, boxes), 4 and 5 (zoom, paste) and 7 (motion); the order of an epoch is 1.
-ITEM_STREAM, AUGMENTATION_STREAM, _REPLACEMENT_STREAM = 2, 6, 8
+ITEM_STREAM, AUGMENTATION_STREAM, _REPLACEMENT_STREAM, _SENTENCE_STREAM = 2, 6, 8, 9
 
 Draw = tuple[int, ...]
 """What the random draws of an item depend on: (epoch, index), and the attempt from the second on."""
@@ -54,6 +54,8 @@ class ReferringImageDataset(KeyedDataset[Item]):
     """The images and expressions of a split. The store is opened anew in each process."""
 
     of_videos = False
+    _last: tuple[int, np.ndarray] | None = None  # the image that was decoded last
+
     features: CachedFeatures | None = None
     """Cached features in place of images and texts, where there are any."""
 
@@ -74,6 +76,7 @@ class ReferringImageDataset(KeyedDataset[Item]):
         augmentations: Augmentations = _NO_AUGMENTATIONS,
         seed: int = 0,
         first: int = 0,
+        shares_images: bool = False,
     ) -> None:
         """Creates the dataset. Sentences without a word are left out and counted in `left_out`.
 
@@ -90,6 +93,8 @@ class ReferringImageDataset(KeyedDataset[Item]):
             augmentations: Further augmentations.
             seed: Seed of all random draws.
             first: Added to an item's index in its seed, so that datasets in one training draw differently.
+            shares_images: Whether items of one image may be drawn alike but for the sentence (`item_sharing`), which
+                is then drawn apart from all else.
 
         Raises:
             DataError: The store holds videos, or nothing is left.
@@ -107,6 +112,7 @@ class ReferringImageDataset(KeyedDataset[Item]):
         self.augmentations = augmentations
         self.seed = seed
         self.first = first
+        self.shares_images = shares_images
         rows = store.sentences(split).tolist()
         worded = [bool(words_of(text)) for text in store.texts(split, text_field)]
         self.left_out = len(rows) - sum(worded)
@@ -133,8 +139,7 @@ class ReferringImageDataset(KeyedDataset[Item]):
         """
         names = self.store.file_names()
         excluded = np.array([name in files for name in names], dtype=bool)
-        images = self.store.numbers("refs/image")[self.store.numbers("sentences/ref")]
-        left = ~excluded[images[[choices[0] for choices in self._choices]]]
+        left = ~excluded[self.image_rows()]
         self._keep(left.tolist())
         if not self._choices:
             raise DataError(f"every image of {self.split!r} of {self.store.path} is held back by another store")
@@ -145,9 +150,13 @@ class ReferringImageDataset(KeyedDataset[Item]):
 
     def orientations(self) -> np.ndarray:
         """Returns for each item whether its image is wider than high, int (length,)."""
-        images = self.store.numbers("refs/image")[self.store.numbers("sentences/ref")]
-        own = images[[choices[0] for choices in self._choices]]
+        own = self.image_rows()
         return (self.store.numbers("images/width")[own] > self.store.numbers("images/height")[own]).astype(np.int64)
+
+    def image_rows(self) -> np.ndarray:
+        """Returns the row of each item's image, int (length,)."""
+        images = self.store.numbers("refs/image")[self.store.numbers("sentences/ref")]
+        return images[[choices[0] for choices in self._choices]]
 
     def item(self, epoch: int, index: int) -> Item:
         """Returns item `index` as it is in `epoch`.
@@ -157,7 +166,22 @@ class ReferringImageDataset(KeyedDataset[Item]):
         Raises:
             DataError: The store cannot provide it, or nothing is seen of any object.
         """
-        found = self.drawn_item(index, (epoch, index))
+        return self._seen(self.drawn_item(index, (epoch, index)), epoch, index)
+
+    def item_sharing(self, epoch: int, index: int, *, first: int) -> Item:
+        """Returns item `index` as `item` does, its image augmented as that of item `first`, which is the same one.
+
+        An item in whose augmented image nothing of its object is seen is replaced by one that shares no image.
+
+        Raises:
+            DataError: As `item` does.
+        """
+        found = self.drawn_item(index, (epoch, first))
+        if found is not None:
+            return replace(found, image_key=(epoch, self.first + first))
+        return self._seen(found, epoch, index)
+
+    def _seen(self, found: Item | None, epoch: int, index: int) -> Item:
         for attempt in range(1, _ATTEMPTS):
             if found is not None:
                 return found
@@ -193,12 +217,21 @@ class ReferringImageDataset(KeyedDataset[Item]):
         """Returns the sample of item `chosen` with the random draws of `draw`, one of its sentences, flipped or not."""
         generator = self.generator(ITEM_STREAM, *draw)
         choices = self._choices[chosen]
-        row = choices[int(generator.integers(len(choices)))]
+        drawn = self.generator(_SENTENCE_STREAM, draw[0], chosen) if self.shares_images else generator
+        row = choices[int(drawn.integers(len(choices)))]
         pixels = self.features is None or not self.features.has_images
-        sample = self.store.sample(row, text_field=self.text_field, pixels=pixels)
+        sample = self.store.sample(row, text_field=self.text_field, pixels=pixels and not self.shares_images)
+        if pixels and self.shares_images:
+            sample = replace(sample, image=self._decoded(self.store.sentence(row).image))
         if self.augmentations.clipped_boxes:
             sample = replace(sample, box=self._annotated_box(row))
         return augment(sample, flip_share=self.flip, colour=self.colour, generator=generator, swap=self.flip_text)
+
+    def _decoded(self, image: int) -> np.ndarray:
+        """Returns the pixels of an image; items that follow each other and share it have it decoded once."""
+        if self._last is None or self._last[0] != image:
+            self._last = image, self.store.pixels(image)
+        return self._last[1]
 
     def _annotated_box(self, row: int) -> tuple[float, float, float, float] | None:
         """Returns the box around all annotations of a sentence's ref, xyxy in pixels; None if it has none."""

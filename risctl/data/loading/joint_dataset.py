@@ -37,10 +37,25 @@ class JointDataset(KeyedDataset[Item]):
         """Returns for each item whether its image is wider than high, int (length,)."""
         return np.concatenate([part.orientations() for part in self.parts])
 
+    def image_rows(self) -> np.ndarray:
+        """Returns a number for the image of each item, int (length,); stores share none."""
+        rows = [part.image_rows() for part in self.parts]
+        begins = accumulate((int(own.max()) + 1 for own in rows), initial=0)
+        return np.concatenate([own + begin for own, begin in zip(rows, begins, strict=False)])
+
     def item(self, epoch: int, index: int) -> Item:
         """Returns item `index` as it is in `epoch`. Raises `DataError` if its store cannot provide it."""
-        part = bisect_right(self._ends, index)
-        return self.parts[part].item(epoch, index - (self._ends[part - 1] if part else 0))
+        part, begin = self._part(index)
+        return part.item(epoch, index - begin)
+
+    def item_sharing(self, epoch: int, index: int, *, first: int) -> Item:
+        """Returns item `index` with the image of item `first`, which is of the same store. Raises as `item` does."""
+        part, begin = self._part(index)
+        return part.item_sharing(epoch, index - begin, first=first - begin)
+
+    def _part(self, index: int) -> tuple[ReferringImageDataset, int]:
+        number = bisect_right(self._ends, index)
+        return self.parts[number], self._ends[number - 1] if number else 0
 
 
 def held_back_files(stores: Sequence[Store], split: str) -> frozenset[str]:

@@ -28,8 +28,8 @@ from risctl.errors import RisctlError, UnreadableImageError, UsageError, WorkerK
 
 T = TypeVar("T")
 
-Key = tuple[int, int]
-"""(epoch, index): which item, as it is in which epoch."""
+Key = tuple[int, ...]
+"""(epoch, index): which item, as it is in which epoch; (epoch, index, first): with the image of item `first`."""
 
 # First entry of the seed of an epoch's order; the datasets' own streams have others.
 _ORDER_STREAM = 1
@@ -55,14 +55,22 @@ class KeyedDataset(Dataset[T | RisctlError]):
     def item(self, epoch: int, index: int) -> T:
         """Returns item `index` as it is in `epoch`. Raises `RisctlError` if it cannot be provided."""
 
+    def item_sharing(self, epoch: int, index: int, *, first: int) -> T:
+        """Returns item `index` with its image as item `first`, which has the same, has it in `epoch`.
+
+        Raises:
+            RisctlError: It cannot be provided.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no images that items share")
+
     def __getitem__(self, key: int | Key) -> T | RisctlError:
         """Returns the item of a key, or its error in its place.
 
         Raised in a worker, an error's message would be lost in the worker's traceback; `batches` raises it instead.
         """
-        epoch, index = key if isinstance(key, tuple) else (self.epoch, key)
+        epoch, index, *first = key if isinstance(key, tuple) else (self.epoch, key)
         try:
-            return self.item(epoch, index)
+            return self.item_sharing(epoch, index, first=first[0]) if first else self.item(epoch, index)
         except RisctlError as error:
             return error
 
@@ -94,10 +102,17 @@ class SkippingDataset(KeyedDataset[Any]):
 
     def item(self, epoch: int, index: int) -> Any:
         """Returns item `index` as it is in `epoch`, or the one that stands for it."""
+        return self._readable(epoch, index, partial(self.dataset.item, epoch, index))
+
+    def item_sharing(self, epoch: int, index: int, *, first: int) -> Any:
+        """Returns item `index` with the image of item `first`, or the one that stands for it, with its own."""
+        return self._readable(epoch, index, partial(self.dataset.item_sharing, epoch, index, first=first))
+
+    def _readable(self, epoch: int, index: int, own: Callable[[], Any]) -> Any:
         skipped: dict[str, SkippedImage] = {}
         for further in range(len(self)):
             try:
-                item = self.dataset.item(epoch, (index + further) % len(self))
+                item = own() if not further else self.dataset.item(epoch, (index + further) % len(self))
             except UnreadableImageError as error:
                 skipped.setdefault(error.image, SkippedImage(image=error.image, problem=str(error)))
                 if len(skipped) > self.max_count or further == len(self) - 1:
@@ -122,6 +137,8 @@ class EpochSampler:
         last_batch: Literal["drop", "wrap"] = "drop",
         lengths: np.ndarray | None = None,
         kinds: np.ndarray | None = None,
+        images: np.ndarray | None = None,
+        per_image: int = 1,
         ordered_as: int | None = None,
     ) -> None:
         """Creates the sampler.
@@ -139,6 +156,9 @@ class EpochSampler:
                 little of a batch is padding.
             kinds: Kind of each item, int (length,). The items of a batch are then of one kind, and the first items of
                 each kind fill its last step, as mmdetection 1's `DistributedGroupSampler` does.
+            images: The image of each item, int (length,). Up to `per_image` items of one image then follow each other,
+                drawn from an image's items anew in each epoch, and keys say whose image they share.
+            per_image: Items of an image that follow each other.
             ordered_as: The batch size by which the order of lengths and kinds is made, so that a run keeps it when
                 other processes go on with it; None: this one. The number of processes plays no part.
 
@@ -148,6 +168,8 @@ class EpochSampler:
         self.length = length
         self.lengths = lengths
         self.kinds = kinds
+        self.images = images
+        self.per_image = per_image
         self.batch_size = batch_size
         self.seed = seed
         self.rank = rank
@@ -182,14 +204,18 @@ class EpochSampler:
         self._skip = batches
 
     def __iter__(self) -> Iterator[list[Key]]:
-        order = self._order(np.random.default_rng((_ORDER_STREAM, self.seed, self.epoch)))
+        generator = np.random.default_rng((_ORDER_STREAM, self.seed, self.epoch))
+        order, first = generator.permutation(self.length), None
+        if self.images is not None:
+            order, first = _runs_of_images(order, self.images, self.per_image, generator)
+        order = self._grouped(order, generator)
         order = np.resize(order, self._batches * self.batch_size * self.world)  # repeats the first items, or cuts
         for batch in range(self._skip, self._batches):
             start = (batch * self.world + self.rank) * self.batch_size
-            yield [(self.epoch, int(index)) for index in order[start : start + self.batch_size]]
+            own = order[start : start + self.batch_size].tolist()
+            yield [(self.epoch, index) if first is None else (self.epoch, index, int(first[index])) for index in own]
 
-    def _order(self, generator: np.random.Generator) -> np.ndarray:
-        order = generator.permutation(self.length)
+    def _grouped(self, order: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         if self.kinds is not None:
             return self._batches_of_a_kind(order, generator)
         if self.lengths is None:
@@ -211,6 +237,23 @@ class EpochSampler:
             parts.append(np.resize(own, -(-len(own) // self._per_step) * self._per_step))
         batches = np.concatenate(parts).reshape(-1, self._ordered_as)
         return generator.permutation(batches).reshape(-1)
+
+
+def _runs_of_images(
+    order: np.ndarray, images: np.ndarray, per_image: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns items so that up to `per_image` of an image follow each other, and of each item the first of its run.
+
+    Which items of an image come together follows from their place in `order`, int (length,).
+    """
+    order = order[np.argsort(images[order], kind="stable")]
+    _, counts = np.unique(images, return_counts=True)
+    within = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)  # the place in its image's items
+    starts = np.flatnonzero(within % per_image == 0)
+    runs = np.split(order, starts[1:])
+    first = np.empty_like(order)
+    first[order] = np.repeat(order[starts], [len(run) for run in runs])
+    return np.concatenate([runs[number] for number in generator.permutation(len(runs))]), first
 
 
 def make_loader(

@@ -218,7 +218,7 @@ class ReferFormer(FeatureCacheable, ExportsMaps):
             targets = targets[:, middle : middle + 1]
             batch = replace(batch, boxes=None if batch.boxes is None else batch.boxes[:, middle : middle + 1])
         boxes = batch.boxes if batch.boxes is None or batch.boxes.ndim == 3 else batch.boxes[:, None]
-        clip_target = clip_targets(targets, batch.padding, boxes=boxes, like=layers[0].masks)
+        clip_target = clip_targets(targets, batch.row_padding, boxes=boxes, like=layers[0].masks)
         if self.num_categories > 1:
             clip_target = replace(clip_target, labels=self._labels(batch))
         return layer_losses(layers, clip_target, weights=self.loss_weights, match_weights=self.match_weights)

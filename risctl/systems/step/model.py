@@ -210,11 +210,11 @@ class Step(FeatureCacheable, ExportsMaps):
         whole = self.loss_pixels == "all"
         probabilities = self.upsampled == "probability"
         x = output.logits.float().sigmoid() if probabilities else output.logits.float()
-        inside = image_mask_at(batch.padding, *x.shape[-2:])[:, 0]
+        inside = image_mask_at(batch.row_padding, *x.shape[-2:])[:, 0]
         if whole:
             inside = torch.ones_like(inside)
         x = resize_within(x, inside, size=_size(batch.targets))
-        padding = None if whole else batch.padding
+        padding = None if whole else batch.row_padding
         return {"mask": mean_cross_entropy(x, batch.targets, padding, probabilities=probabilities)}
 
     def _first_map(self, padding: Tensor) -> Tensor:
