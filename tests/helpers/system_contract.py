@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,29 @@ class SystemContract:
             for row in range(len(batch)):
                 one = system.decode(visual, text.select(torch.tensor([row])))
                 assert torch.allclose(one.logits[0], many.logits[row], atol=TOLERANCE)
+
+    def test_expressions_that_share_an_image_train_as_those_that_do_not(self, system: System) -> None:
+        """With frozen norms the loss and the gradients are the same; norms see each image as often as it is encoded."""
+        items = self.items(system)
+        apart = [replace(one, image=items[0].image, geometry=items[0].geometry, target=one.target) for one in items]
+        apart = [replace(one, target=items[0].target) for one in apart]
+        together = [replace(one, image_key=(0, 0)) for one in apart[:-1]] + apart[-1:]
+        found = []
+        for given in (apart, together):
+            torch.manual_seed(0)
+            system.zero_grad()
+            batch = collate(given)
+            terms = system.loss(system(batch), batch)
+            torch.stack([term.float() for term in terms.values()]).sum().backward()
+            grads = {name: one.grad.clone() for name, one in system.named_parameters() if one.grad is not None}
+            found.append((len(batch.images), terms, grads))
+        (many, ours, expected), (few, theirs, grads) = found
+        assert (many, few) == (len(items), 2) and ours.keys() == theirs.keys() and expected.keys() == grads.keys()
+        for name, term in ours.items():
+            assert torch.allclose(term, theirs[name], rtol=1e-4, atol=1e-6), name
+        largest = max(float(one.abs().max()) for one in expected.values())
+        for name, one in expected.items():
+            assert torch.allclose(one, grads[name], rtol=1e-3, atol=1e-4 * largest), name
 
     def test_text_and_image_both_matter(self, system: System) -> None:
         """A system that ignored one of its inputs would keep every other clause of the contract."""

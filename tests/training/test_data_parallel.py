@@ -26,6 +26,8 @@ from risctl.training.global_batch import global_batch
 from risctl.training.run_record import read_run_record
 from risctl.training.shared_norms import SharedNorms
 
+PACKED = {"phrases_per_image": 2, "sentences": "all"}
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -39,19 +41,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     begun = parse_recipe(values["one, begun"], source="begun")
     training.train(begun, out=folder / "crossed", device="cpu", build=build_tiny)
+    for name, recipe in (("packed", "packed, one"), ("packed, crossed", "packed, one, begun")):
+        training.train(parse_recipe(values[recipe], source=name), out=folder / name, device="cpu", build=build_tiny)
     in_two_processes(_pair, folder, folder, values)
     rest = parse_recipe(values["two"], source="rest")
     training.resume(folder / "back", recipe=rest, device="cpu", build=build_tiny)
+    rest = parse_recipe(values["packed, two"], source="rest")
+    training.resume(folder / "packed, back", recipe=rest, device="cpu", build=build_tiny)
     return folder
 
 
 def recipes(store: Path) -> dict[str, Recipe]:
     """Everything that could depend on the processes: norms, dropout, EMA, accumulation, an uneven last step."""
 
-    def recipe(*, accumulate: int, steps: int = 8, name: str = "adam") -> Recipe:
+    def recipe(*, accumulate: int, steps: int = 8, name: str = "adam", **data: Any) -> Recipe:
         return tiny_recipe(
             store,
-            data={"batch_size": 3, "last_batch": "wrap", "augment": {"flip": 0.5}},
+            data={"batch_size": 3, "last_batch": "wrap", "augment": {"flip": 0.5}, **data},
             optim={"name": name, "accumulate": accumulate, "clip_norm": 1.0, "warmup_steps": 2},
             train={"epochs": 3, "max_steps": steps, "ema": 0.9, "eval_limit": 2, "trackers": []},
         )
@@ -64,6 +70,10 @@ def recipes(store: Path) -> dict[str, Recipe]:
         "four": recipe(accumulate=4, name="sgd"),
         "two of two": recipe(accumulate=2, name="sgd"),
         "uneven": recipe(accumulate=1, steps=1),
+        "packed, one": recipe(accumulate=2, **PACKED),
+        "packed, two": recipe(accumulate=1, **PACKED),
+        "packed, one, begun": recipe(accumulate=2, steps=3, **PACKED),
+        "packed, two, begun": recipe(accumulate=1, steps=3, **PACKED),
     }
 
 
@@ -74,6 +84,9 @@ def _pair(rank: int, folder: Path, values: Mapping[str, Any]) -> None:
     training.train(given["two, begun"], out=folder / "back", **options)
     training.train(given["two of two"], out=folder / "two of two", **options)
     training.resume(folder / "crossed", recipe=given["one"], **options)
+    training.train(given["packed, two"], out=folder / "packed, two", **options)
+    training.train(given["packed, two, begun"], out=folder / "packed, back", **options)
+    training.resume(folder / "packed, crossed", recipe=given["packed, one"], **options)
     told: dict[str, Any] = {"code": 0}
     try:
         training.train(given["two" if rank == 0 else "four"], out=folder / "disagree", **options)
@@ -111,6 +124,15 @@ def test_a_run_goes_on_with_other_processes_at_the_same_sample(folder: Path) -> 
         assert f"{note}; every step keeps its 6 samples" in log and "no longer bit-identical" in log
     position = read_tensors(folder / "crossed" / "last.safetensors", prefixes=())[0]["position"]
     assert position["processes"] == 1
+
+
+def test_expressions_of_an_image_stay_together_in_two_processes_and_on_resuming(folder: Path) -> None:
+    for name in ("packed, two", "packed, crossed", "packed, back"):
+        assert_one_run(folder / "packed", folder / name)
+    assert "40 samples an epoch, up to 2 of an image together" in (folder / "packed" / "log.txt").read_text()
+    # Not what the same samples give in another order.
+    ours, theirs = (weights_of(folder / name / "last.safetensors") for name in ("one", "packed"))
+    assert any(not torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
 def test_processes_that_disagree_end_together(folder: Path) -> None:

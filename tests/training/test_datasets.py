@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.tiny import build_tiny, tiny_recipe, tiny_store
@@ -46,3 +47,24 @@ def test_a_store_of_boxes_is_named_in_the_recipe(tmp_path: Path) -> None:
 def test_a_store_of_boxes_is_one_of_those_trained_on(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"data\.boxes_only: expected files of"):
         tiny_recipe(tmp_path / "tiny.h5", data={"boxes_only": ["other.h5"]})
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"items": "instances"}, "data.items=instances has no expressions about an image"),
+        ({"items": "box_grounding"}, "data.items=box_grounding has no expressions about an image"),
+        ({}, "vlt is trained on all instances of an image, once each"),
+        ({"frames": 3}, "this vlt is trained on the frames around each annotated one"),
+        ({"augment": {"crop": {"keep_object": True}}}, "each expression has a crop of its own"),
+    ],
+)
+def test_where_expressions_cannot_share_an_image_it_is_said(tmp_path: Path, data: dict[str, Any], told: str) -> None:
+    path = tiny_store(tmp_path, images=4, validation=1)
+    recipe = tiny_recipe(path, data={"phrases_per_image": 3, **data})
+    with Store(path) as store:
+        system = build_tiny(recipe.model, vocabulary=Vocabulary.from_texts(store.texts("train")))
+        system.instances_only = not data
+        with pytest.raises(UsageError, match=r"data\.phrases_per_image=3, but") as refused:
+            training_dataset(recipe, store, system)
+    assert told in str(refused.value) and str(refused.value).endswith("; set it to 1")

@@ -38,6 +38,7 @@ MINI: dict[str, Any] = {
     "heads": 2,
     "text": {"buckets": 64},
 }
+SHARED_IMAGES: dict[str, Any] = {"phrases_per_image": 2, "sentences": "all"}
 SMALL: dict[str, dict[str, Any]] = {
     "vlt": {"model": {**small_models.VLT, "dropout": 0.1}},
     "step": {"model": small_models.STEP},
@@ -48,6 +49,11 @@ SMALL: dict[str, dict[str, Any]] = {
     "referformer": {"model": {**small_models.REFERFORMER, "longest_side": 96}, "data": {"frames": 1}},
     "zsi": {"model": {**small_models.ZSI, "text": VECTORS}},
     "mini of expressions": {"model": MINI},
+    "vlt of shared images": {"model": {**small_models.VLT, "dropout": 0.1}, "data": SHARED_IMAGES},
+    "referformer of shared images": {
+        "model": {**small_models.REFERFORMER, "longest_side": 96},
+        "data": {"frames": 2, **SHARED_IMAGES},
+    },
     "mini of boxes": {"model": MINI, "data": {"items": "box_grounding", "box_grounding": BOXES}},
     "mini of instances": {"model": MINI, "data": {"items": "instances"}},
     **{f"transformers {kind}": {"model": {"system": "transformers", "name": f"hf:{kind}"}} for kind in FAMILIES},
