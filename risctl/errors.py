@@ -58,6 +58,7 @@ class RecipeError(RisctlError):
     exit_code = 3
 
     def __init__(self, message: str, *, problems: Iterable[str] = ()) -> None:
+        """Makes the error of `message`, its first line, and of all `problems`."""
         self.problems = tuple(problems)
         super().__init__("\n".join([message, *(f"  {problem}" for problem in self.problems)]))
 
@@ -76,6 +77,7 @@ class UnreadableImageError(DataError):
     """
 
     def __init__(self, message: str, *, image: str = "") -> None:
+        """Makes the error of `message` about `image`."""
         super().__init__(message)
         self.image = image
 

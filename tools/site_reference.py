@@ -27,6 +27,23 @@ from risctl.systems.registry import SYSTEMS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+RETURNED = (
+    "risctl.models.predictor.PromptedPredictor",
+    "risctl.results.Detection",
+    "risctl.inference.video_predictor.FramePredictions",
+    "risctl.vision.video_frames.Video",
+    "risctl.vision.video_frames.Frame",
+    "risctl.training.run.TrainingResult",
+    "risctl.evaluation.report.Report",
+    "risctl.data.store.rows.ImageRow",
+    "risctl.data.store.rows.AnnotationRow",
+    "risctl.data.store.rows.RefRow",
+    "risctl.data.store.rows.SentenceRow",
+    "risctl.data.records.Sample",
+    "risctl.data.records.SampleIds",
+)
+"""What the names of the package return and take, beside numbers, texts and arrays."""
+
 HEADING = "<!-- Written by tools/build_site.py: changes here are lost. -->\n\n# {title}\n\n{text}\n"
 
 
@@ -176,6 +193,13 @@ def _python() -> str:
         if not name.startswith("_"):
             text += f"\n::: {lazy.get(name, 'risctl')}.{name}\n    options:\n"
             text += f"      heading_level: 2\n      heading: risctl.{name}\n"
+    text += "\n## What they return\n"
+    for path in RETURNED:
+        text += f"\n::: {path}\n    options:\n      heading_level: 3\n      heading: {path.rpartition('.')[2]}\n"
+    text += "\n## Errors\n\nWhat a caller may have to catch; [exit codes](exit-codes.md) are those of the commands.\n"
+    for name, one in vars(errors).items():
+        if isinstance(one, type) and issubclass(one, Exception) and one.__module__ == errors.__name__:
+            text += f"\n::: risctl.errors.{name}\n    options:\n      heading_level: 3\n      heading: {name}\n"
     return text
 
 

@@ -100,7 +100,14 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleIds:
-    """Where a sample comes from, by the publisher's ids; `category_id` is that of its first annotation, if any."""
+    """Where a sample comes from, by the publisher's ids.
+
+    Attributes:
+        image_id: The image.
+        ref_id: The referred target.
+        sentence_id: The sentence.
+        category_id: The category of its first annotation, None without one.
+    """
 
     image_id: int
     ref_id: int

@@ -180,7 +180,11 @@ class Report:
         notes: Sequence[str] = (),
         predictions: str = "",
     ) -> Report:
-        """Returns the report of `results` on a split of `store`; it counts the samples of the longest result."""
+        """Returns the report of `results` on a split of `store`; it counts the samples of the longest result.
+
+        `split`, `text_field`, `checkpoint`, `seconds`, `device`, `processes`, `notes` and `predictions` become its
+        attributes of these names.
+        """
         rows = max((result.rows for result in results), key=len)
         return cls(
             dataset=store.name,

@@ -98,6 +98,9 @@ class Predictor:
             threshold: See `Predictor`.
             no_target_threshold: See `Predictor`.
 
+        Returns:
+            The predictor, in evaluation mode.
+
         Raises:
             CheckpointError: There is no usable checkpoint.
             MachineError: The device is absent.
@@ -151,6 +154,9 @@ class Predictor:
     def set_image(self, image: ImageInput) -> None:
         """Reads and encodes an image for `predict_texts` and `detect`.
 
+        Args:
+            image: In any form that `predict` takes.
+
         Raises:
             DataError: It cannot be read. The image that was set before then stays.
             UsageError: It is of a type that is not known.
@@ -165,16 +171,35 @@ class Predictor:
         return self.device.type == "cpu"
 
     def prepare_image(self, pixels: np.ndarray) -> PreparedImage:
-        """Makes an RGB image, uint8 (H, W, 3), ready to be encoded; from any thread."""
+        """Makes an image ready to be encoded; may be called from any thread.
+
+        Args:
+            pixels: RGB, uint8 (H, W, 3).
+
+        Returns:
+            The image as the network takes it.
+        """
         return prepare(self.system.preprocess, pixels)
 
     @torch.inference_mode()
     def encode_images(self, images: Sequence[PreparedImage]) -> list[EncodedImage]:
-        """Encodes images together, in their order, for `set_encoded`."""
+        """Encodes images together, for `set_encoded`.
+
+        Args:
+            images: What `prepare_image` returned, of one size or several.
+
+        Returns:
+            One encoded image per image, in their order.
+        """
         return encode_together(self.system, images)
 
     def set_encoded(self, encoded: EncodedImage, pixels: np.ndarray) -> None:
-        """Sets an image that `encode_images` gave, as `set_image` does; `pixels` are those that it was made of."""
+        """Sets an image as `set_image` does, without encoding it again.
+
+        Args:
+            encoded: What `encode_images` returned for it.
+            pixels: What it was made of, RGB uint8 (H, W, 3).
+        """
         self._image, self._pixels = encoded, pixels
 
     def reset_image(self) -> None:
@@ -184,13 +209,26 @@ class Predictor:
     def predict_texts(self, texts: str | Sequence[str]) -> list[Prediction]:
         """Predicts one mask per phrase in the image that is set.
 
+        Args:
+            texts: One phrase or several.
+
+        Returns:
+            One prediction per phrase, in their order.
+
         Raises:
             UsageError: No image is set, there is no phrase, or a phrase has no word.
         """
         return list(self.iter_predictions(texts))
 
     def iter_predictions(self, texts: str | Sequence[str]) -> Iterator[Prediction]:
-        """Yields what `predict_texts` returns, one by one: many masks of a large image need not fit in memory."""
+        """Yields what `predict_texts` returns, one by one: many masks of a large image need not fit in memory.
+
+        Args:
+            texts: One phrase or several. All are checked before the first prediction.
+
+        Raises:
+            UsageError: No image is set, there is no phrase, or a phrase has no word.
+        """
         tokens = self._tokens(texts)
         return self._decoded(*self._current(), tokens)
 

@@ -35,7 +35,12 @@ CLIP_LENGTH = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FramePredictions:
-    """A frame with one prediction per phrase, in the order of the phrases."""
+    """A frame of a video with its predictions.
+
+    Attributes:
+        frame: The frame: its number, its name, and its pixels.
+        predictions: One prediction per phrase, in the order of the phrases.
+    """
 
     frame: Frame
     predictions: tuple[Prediction, ...]
@@ -112,7 +117,24 @@ class VideoPredictor:
         overlap: int = 0,
         query: Query = "clip",
     ) -> VideoPredictor:
-        """Opens a model by name as `Predictor.load` does; see `VideoPredictor` for the other arguments."""
+        """Opens a model by name.
+
+        Args:
+            model: What `Predictor.load` takes.
+            device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda` or `mps`.
+            threshold: A pixel belongs to the mask if its probability is above it. None takes the model's own.
+            clip_length: Frames that are encoded together.
+            overlap: Frames that a clip shares with the one before.
+            query: Whether the query of the answer is chosen per clip, or over the whole video in a first pass.
+
+        Returns:
+            The predictor, in evaluation mode.
+
+        Raises:
+            CheckpointError: There is no usable checkpoint.
+            MachineError: The device is absent.
+            UsageError: A threshold is out of range, or the overlap is not between 0 and `clip_length` - 1.
+        """
         opened = Predictor.load(model, device=device, threshold=threshold)
         return cls(opened.system, threshold=opened.threshold, clip_length=clip_length, overlap=overlap, query=query)
 

@@ -80,7 +80,19 @@ class PromptedPredictor:
     def predict(
         self, image: ImageInput | list[Any], texts: str | Sequence[str]
     ) -> list[Prediction] | list[list[Prediction]]:
-        """Predicts one mask per phrase; see `risctl.inference.predictor.Predictor.predict`."""
+        """Predicts one mask per phrase; each image is encoded once, as far as the network allows.
+
+        Args:
+            image: An image, or a list of images, in any form that `risctl.Predictor.predict` takes.
+            texts: One phrase or several.
+
+        Returns:
+            One prediction per phrase, in their order; for a list of images, one such list per image.
+
+        Raises:
+            DataError: An image cannot be read.
+            UsageError: There is no phrase, a phrase has no word, or `image` is of another type.
+        """
         phrases = _phrases(texts)
         if isinstance(image, (list, tuple)):
             return [self._predict(one, phrases) for one in image]
@@ -92,6 +104,9 @@ class PromptedPredictor:
 
     def set_image(self, image: ImageInput) -> None:
         """Reads and encodes an image for `predict_texts` and `detect`.
+
+        Args:
+            image: In any form that `predict` takes.
 
         Raises:
             DataError: It cannot be read. The image that was set before then stays.
@@ -106,18 +121,30 @@ class PromptedPredictor:
         return self._device.startswith("cpu")
 
     def prepare_image(self, pixels: np.ndarray) -> np.ndarray:
-        """Returns the image: networks of transformers prepare images as they encode them."""
+        """Returns `pixels` as they are: networks of transformers prepare images as they encode them."""
         return pixels
 
     def encode_images(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """Encodes RGB images, uint8 (H, W, 3) each, in their order, for `set_encoded`; together if the network can."""
+        """Encodes images for `set_encoded`, together if the network can.
+
+        Args:
+            images: RGB, uint8 (H, W, 3) each.
+
+        Returns:
+            What the network makes of each image, in their order.
+        """
         together = getattr(self._network, "encode_images", None)
         if together is not None and len(images) > 1:
             return list(together(images))
         return [self._network.encode(pixels) for pixels in images]
 
     def set_encoded(self, encoded: Any, pixels: np.ndarray) -> None:
-        """Sets an image that `encode_images` gave, as `set_image` does."""
+        """Sets an image as `set_image` does, without encoding it again.
+
+        Args:
+            encoded: What `encode_images` returned for it.
+            pixels: What it was made of, RGB uint8 (H, W, 3).
+        """
         self._encoded, self._pixels = encoded, pixels
 
     def reset_image(self) -> None:
@@ -127,18 +154,38 @@ class PromptedPredictor:
     def predict_texts(self, texts: str | Sequence[str]) -> list[Prediction]:
         """Predicts one mask per phrase in the image that is set.
 
+        Args:
+            texts: One phrase or several.
+
+        Returns:
+            One prediction per phrase, in their order.
+
         Raises:
             UsageError: No image is set, there is no phrase, or a phrase has no word.
         """
         return list(self.iter_predictions(texts))
 
     def iter_predictions(self, texts: str | Sequence[str]) -> Iterator[Prediction]:
-        """Yields what `predict_texts` returns, one by one: many masks of a large image need not fit in memory."""
+        """Yields what `predict_texts` returns, one by one: many masks of a large image need not fit in memory.
+
+        Args:
+            texts: One phrase or several. All are checked before the first prediction.
+
+        Raises:
+            UsageError: No image is set, there is no phrase, or a phrase has no word.
+        """
         phrases, pixels = _phrases(texts), self._current()
         return self._found(phrases, pixels)
 
     def detect(self, names: Sequence[str], *, min_score: float = 0.3) -> list[Detection]:
-        """Detects the instances of categories in the image that is set, the highest score first.
+        """Detects the instances of categories in the image that is set.
+
+        Args:
+            names: The categories.
+            min_score: Only instances that score above it are returned.
+
+        Returns:
+            The instances, the highest score first.
 
         Raises:
             UsageError: No image is set, the network is prompted by text only, or it does not know a category.
@@ -149,7 +196,7 @@ class PromptedPredictor:
         return detections_of(self._network, self._encoded, names, min_score=min_score, name=self.name)
 
     def warnings(self, text: str) -> list[str]:
-        """Returns what to know about how `text` is read.
+        """Returns what to know about how `text` is read: whether its end is cut.
 
         Raises:
             UsageError: It has no word.

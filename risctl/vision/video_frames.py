@@ -85,6 +85,12 @@ class Video:
     def open(cls, path: Path) -> Video:
         """Opens a video file, or a folder of images in the order of the numbers in their names (2 before 10).
 
+        Args:
+            path: The file or folder.
+
+        Returns:
+            The video, of which no frame is decoded yet.
+
         Raises:
             DataError: It is neither.
             MachineError: PyAV is not installed.

@@ -131,7 +131,7 @@ class Store:
         return f"Store({str(self.path)!r}, name={self.name!r}, split_by={self.split_by!r})"
 
     def numbers(self, name: str) -> np.ndarray:
-        """Returns a column of `schema.columns()`, such as "refs/image", read-only; it then stays in memory."""
+        """Returns the column `name` of `schema.columns()`, such as "refs/image", read-only; it stays in memory."""
         return self._columns.numbers(name)
 
     def _checked(self, row: int, table: str) -> int:
@@ -148,7 +148,7 @@ class Store:
         return dict(zip(self.numbers("categories/id").tolist(), self._columns.texts("categories/name")))
 
     def category(self, category_id: int) -> str:
-        """Returns the name of a category, "category N" if it has none."""
+        """Returns the name of the category `category_id`, "category N" if it has none."""
         return self.categories.get(category_id, f"category {category_id}")
 
     @cached_property
@@ -193,7 +193,8 @@ class Store:
 
         Args:
             split: Name of the split.
-            text_field: "sent" as the publisher normalized it, "raw" as typed, "raw_lower" in lowercase.
+            text_field: "sent" as the publisher normalized it, "raw" as typed, "raw_lower" in lowercase. Others, and
+                unknown splits, raise `UsageError`.
         """
         if text_field not in TEXT_FIELDS:
             raise UsageError(unknown_name("text field", text_field, TEXT_FIELDS))
@@ -275,7 +276,7 @@ class Store:
         )
 
     def annotations_of(self, image_row: int) -> np.ndarray:
-        """Returns the rows of all annotations of an image, referred to or not."""
+        """Returns the rows of all annotations of the image of `image_row`, referred to or not."""
         row = self._checked(image_row, "images")
         return np.arange(*self._columns.part("images/annotations", row, row + 2).tolist())
 
@@ -307,7 +308,7 @@ class Store:
         return found
 
     def mask(self, ref_row: int) -> RLE:
-        """Returns the union of a ref's masks; it is empty for a no-target ref."""
+        """Returns the union of the masks of the ref of `ref_row`; it is empty for a no-target ref."""
         row = self._checked(ref_row, "refs")
         masks = [self._mask(annotation) for annotation in self._annotations_of_ref(row)]
         if len(masks) == 1:

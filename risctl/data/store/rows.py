@@ -16,7 +16,15 @@ TEXT_FIELDS = ("sent", "raw", "raw_lower")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRow:
-    """One image: its row, the publisher's id and file name, its size in pixels."""
+    """One image.
+
+    Attributes:
+        row: Its row.
+        image_id: The publisher's id.
+        file_name: The publisher's file name.
+        height: Height in pixels.
+        width: Width in pixels.
+    """
 
     row: int
     image_id: int
@@ -27,7 +35,17 @@ class ImageRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotationRow:
-    """One instance in the image of row `image`; `box` is (x, y, width, height) in pixels."""
+    """One annotated instance.
+
+    Attributes:
+        row: Its row.
+        annotation_id: The publisher's id.
+        image: Row of its image.
+        category_id: The publisher's id of its category.
+        box: (x, y, width, height) in pixels.
+        crowd: Whether it is a crowd of instances.
+        mask: The mask as COCO RLE.
+    """
 
     row: int
     annotation_id: int
@@ -40,7 +58,18 @@ class AnnotationRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefRow:
-    """One referred target: rows of its image, annotations (none: no target) and sentences."""
+    """One referred target.
+
+    Attributes:
+        row: Its row.
+        ref_id: The publisher's id.
+        image: Row of its image.
+        image_id: The publisher's id of its image.
+        split: Name of its split.
+        annotations: Rows of its annotations; none: no target.
+        category_ids: The categories of these annotations.
+        sentences: Rows of its sentences, int64 (N,).
+    """
 
     row: int
     ref_id: int
@@ -54,7 +83,18 @@ class RefRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentenceRow:
-    """One sentence of the ref of row `ref`, about the image of row `image`."""
+    """One sentence.
+
+    Attributes:
+        row: Its row.
+        ref: Row of the ref that it is of.
+        image: Row of the image that it is about.
+        sentence_id: The publisher's id.
+        raw: The text as typed.
+        sent: The text as the publisher normalized it.
+        tokens: Its words as the publisher split them.
+        abilities: What it takes to understand the sentence, where known.
+    """
 
     row: int
     ref: int
@@ -66,7 +106,7 @@ class SentenceRow:
     abilities: tuple[str, ...]
 
     def text(self, field: TextField) -> str:
-        """Returns the text as `sent`, `raw`, or `raw` in lowercase. Raises `UsageError` for another name."""
+        """Returns the text of `field`: `sent`, `raw`, or `raw_lower`. Raises `UsageError` for another name."""
         if field not in TEXT_FIELDS:
             raise UsageError(unknown_name("text field", field, TEXT_FIELDS))
         return self.sent if field == "sent" else self.raw if field == "raw" else self.raw.lower()
