@@ -70,6 +70,7 @@ def evaluate(
     checkpoint: str | None = None,
     resamples: int = 1000,
     unreadable: UnreadableImages | None = None,
+    sentences: Sequence[int] | None = None,
 ) -> Report:
     """Evaluates a system on a split of a store, by all protocols in one pass.
 
@@ -97,6 +98,7 @@ def evaluate(
         resamples: How often images are drawn again for the intervals; 0 for none.
         unreadable: Called with the error of each image that cannot be read, whose sentences are then left out; None:
             the first is raised.
+        sentences: Evaluates only those of the split's sentences that have these rows.
 
     Raises:
         UsageError: The split or a protocol is unknown.
@@ -106,7 +108,8 @@ def evaluate(
         raise UsageError(f"{store.path} holds videos, which are measured by evaluate_videos")
     began = time.monotonic()
     chosen = _resolved(protocols, threshold)
-    plan = _plan(store, split, first_only=all(protocol.sentences == "first" for protocol in chosen), limit=limit)
+    first_only = all(protocol.sentences == "first" for protocol in chosen)
+    plan = _plan(store, split, first_only=first_only, limit=limit, only=None if sentences is None else set(sentences))
     if not plan:
         raise DataError(f"the split {split!r} of {store.path} has no sentence to evaluate")
     rank, world = rank_and_world_size()
@@ -197,12 +200,16 @@ def _resolved(protocols: Protocols, threshold: float | None) -> list[Protocol]:
     return [protocol.with_threshold(threshold) for protocol in {p.name: p for p in known}.values()]
 
 
-def _plan(store: Store, split: str, *, first_only: bool, limit: int | None) -> Plan:
+def _plan(store: Store, split: str, *, first_only: bool, limit: int | None, only: set[int] | None) -> Plan:
     tasks: list[tuple[int, _Task]] = []
     for row in store.refs(split):
         ref = store.ref(int(row))
         sentences = ref.sentences[:1] if first_only else ref.sentences
-        tasks += [(ref.image, _Task(int(one), ref.row, place == 0)) for place, one in enumerate(sentences)]
+        tasks += [
+            (ref.image, _Task(int(one), ref.row, place == 0))
+            for place, one in enumerate(sentences)
+            if only is None or int(one) in only
+        ]
         if limit is not None and len(tasks) >= limit:
             break
     plan: Plan = {}

@@ -17,11 +17,13 @@ from risctl import __version__
 from risctl.checkpoints.loaded_model import LoadedModel
 from risctl.errors import UsageError, unknown_name
 from risctl.export import check
+from risctl.export.calibration import Calibration
 from risctl.export.formats import SUFFIXES, described, require_onnx, runner, write_onnx, write_pt2, write_torchscript
+from risctl.export.int8 import quantise_graphs
 from risctl.export.precision import PRECISIONS, store_in_half
 from risctl.export.shared_weights import share_weights
 from risctl.export.trace import Traced, first_line, trace
-from risctl.metrics.protocols import get_protocol
+from risctl.metrics.protocols import Protocol, get_protocol
 from risctl.runtime.manifest import ANSWER, ENCODE, FORMAT, MANIFEST, VERSION, VOCABULARY
 
 _ASKED = ("padding", "image_of", "words", "word_mask")
@@ -37,6 +39,7 @@ def export_model(
     precision: str = "fp32",
     images: Sequence[np.ndarray] = (),
     weights: Path | None = None,
+    calibration: Calibration | None = None,
 ) -> dict[str, Any]:
     """Writes a model's graphs, tokenizer data and description into a new folder.
 
@@ -44,8 +47,10 @@ def export_model(
         loaded: The model.
         folder: The folder, which is there and empty.
         format_name: onnx, pt2 or torchscript.
-        precision: fp32, or fp16: the weights are stored in half precision and computed with in float32.
+        precision: fp32; fp16: the weights are stored in half precision and computed with in float32; int8: layers
+            compute with whole numbers of 8 bits.
         images: Images of the model's kind, uint8 RGB (H, W, 3), which the graphs are compared on; made ones by default.
+        calibration: For int8: the store that it is calibrated and measured on.
         weights: The model's own file, in half precision: ONNX graphs read their weights from it and hold none.
 
     Returns:
@@ -59,6 +64,12 @@ def export_model(
         raise UsageError(unknown_name("format", format_name, SUFFIXES))
     if precision not in PRECISIONS:
         raise UsageError(unknown_name("precision", precision, PRECISIONS))
+    if (precision == "int8") != (calibration is not None):
+        raise UsageError(
+            "--precision int8 is calibrated on real images; give --calibrate STORE, which risctl prepare makes"
+            if calibration is None
+            else f"--calibrate is of --precision int8; leave it out with {precision}"
+        )
     if precision != "fp32" and format_name != "onnx":
         raise UsageError(f"--precision {precision} is of ONNX graphs; give --format onnx, or leave the precision out")
     if format_name == "onnx":
@@ -97,8 +108,14 @@ def export_model(
             f"{loaded.recipe.name} cannot be exported: the graph does not take images of every size: "
             f"{first_line(error)}"
         ) from error
-    if precision == "fp32":
+    if precision != "fp16":
         check.raise_if_different(found, name=loaded.recipe.name)
+    quantised: dict[str, Any] = {}
+    if calibration is not None:
+        paths = {name: folder / file for name, file in files.items()}
+        protocol = protocol_of(loaded)
+        runs, quantised = quantise_graphs(system, paths, runs, calibration, inputs=names, protocol=protocol)
+        found = check.check(system, runs[ENCODE], runs[ANSWER], images=images)
     (folder / VOCABULARY).write_text(json.dumps(loaded.vocabulary.to_list(), ensure_ascii=False), encoding="utf-8")
     axes = _axes(traced)
     header = {
@@ -125,6 +142,7 @@ def export_model(
         },
         "checked": [one.to_dict() for one in found],
         "max_error": max(one.logits for one in found),
+        **({"int8": quantised} if quantised else {}),
     }
     if weights is not None:
         header["weights"] = {
@@ -165,10 +183,15 @@ def _write(
     return path.name
 
 
+def protocol_of(loaded: LoadedModel) -> Protocol:
+    """Returns the protocol of a model's figures."""
+    settings = loaded.recipe.eval
+    return get_protocol(settings.protocol).at_threshold(given=None, recipe=settings.threshold)
+
+
 def _model(loaded: LoadedModel) -> dict[str, Any]:
     """Returns what the description says of the model, its checkpoint and its figures."""
-    settings = loaded.recipe.eval
-    protocol = get_protocol(settings.protocol).at_threshold(given=None, recipe=settings.threshold)
+    protocol = protocol_of(loaded)
     return {
         "name": loaded.recipe.name,
         "system": loaded.recipe.model.system,

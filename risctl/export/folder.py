@@ -10,6 +10,7 @@ import numpy as np
 
 from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.errors import UsageError
+from risctl.export.calibration import Calibration
 from risctl.export.export import export_model
 from risctl.files import new_folder
 from risctl.runtime.manifest import is_exported
@@ -24,6 +25,7 @@ def export_to(
     images: Sequence[np.ndarray] = (),
     overwrite: bool = False,
     share_weights: bool = False,
+    calibration: Calibration | None = None,
 ) -> dict[str, Any]:
     """Exports a model into the folder `out`, which is there only once all is written and compared.
 
@@ -35,6 +37,7 @@ def export_to(
         images: See `export_model`.
         overwrite: Whether an exported model that is there already is replaced.
         share_weights: Whether the graphs read their weights from the model's own file; see `export_model`.
+        calibration: See `export_model`.
 
     Returns:
         The description.
@@ -42,6 +45,7 @@ def export_to(
     Raises:
         UsageError: The folder is there already, or the model cannot be exported.
         CheckpointError: There is no usable checkpoint.
+        DataError: The store to calibrate on is missing, damaged or too small.
         MachineError: A package is missing, the disk refuses, or the graphs differ from the model.
     """
     if out.exists() and not (overwrite and is_exported(out)):
@@ -60,4 +64,5 @@ def export_to(
             precision=precision,
             images=images,
             weights=loaded.path if share_weights else None,
+            calibration=calibration,
         )

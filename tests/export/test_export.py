@@ -8,34 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from helpers.tiny import TinySystem, tiny_recipe
+from helpers.exportable_tiny import ExportableTiny, loaded
+from helpers.tiny import TinySystem
 
-from risctl.checkpoints.loaded_model import LoadedModel
 from risctl.errors import UsageError
 from risctl.export.export import export_model
 from risctl.export.folder import export_to
 from risctl.export.precision import store_in_half
-from risctl.language.vocabulary import Vocabulary
-from risctl.systems.exportable import ExportsMaps
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
-
-
-class ExportableTiny(TinySystem, ExportsMaps):
-    """The tiny system, which has plain maps."""
-
-
-def loaded(kind: type[TinySystem], folder: Path) -> LoadedModel:
-    torch.manual_seed(0)
-    vocabulary = Vocabulary(["the", "man", "left", "red", "square"])
-    system = kind(vocabulary=vocabulary, size=32, max_words=6, norm=True, dropout=0.0).eval()
-    recipe = tiny_recipe(folder / "none.h5")
-    header = {"sha256": {"model.": "0"}, "metrics": {"mIoU": 1.0}}
-    return LoadedModel(
-        system=system, recipe=recipe, vocabulary=vocabulary, header=header, path=folder / "tiny.safetensors"
-    )
 
 
 def test_a_folder_says_all_that_its_graphs_need(tmp_path: Path) -> None:
