@@ -23,7 +23,7 @@ ENV PATH=/opt/risctl/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=
 # hadolint ignore=DL3013
 RUN pip install torch torchvision ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"}
 
-COPY pyproject.toml README.md LICENSE /src/
+COPY pyproject.toml hatch_build.py README.md LICENSE /src/
 COPY risctl /src/risctl
 COPY recipes /src/recipes
 RUN pip install "/src[${EXTRAS}]" \

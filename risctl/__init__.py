@@ -162,10 +162,9 @@ def resume(run: str | Path, overrides: Sequence[str] = (), *, device: str = "aut
     """
     from pathlib import Path
 
-    from risctl.recipe.load import load_recipe
     from risctl.training import stages
     from risctl.training.run_folder import RunFolder
 
     folder = RunFolder.open(Path(run))
-    recipe = load_recipe(folder.recipe_file, overrides) if overrides else None
+    recipe = folder.recipe(overrides) if overrides else None
     return stages.resume(folder.path, recipe=recipe, device=device)

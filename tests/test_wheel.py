@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 import venv
 import zipfile
+from email import message_from_string
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +87,22 @@ def test_the_wheel_holds_model_card_and_recipes(wheel: Path) -> None:
     ablations = [name for name in names if name.startswith("risctl/recipes/ablations/")]
     assert len(ablations) == len(shipped_ablations()) > 50
     assert not {name for name in names if name.startswith(("tests/", "tools/", "benchmarks/"))}
-    assert wheel.stat().st_size < 20_000_000
+    assert wheel.stat().st_size < 25_000_000
+
+
+def test_the_description_leads_somewhere_from_a_page_of_the_index(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = (one for one in archive.namelist() if one.endswith(".dist-info/METADATA"))
+        metadata = message_from_string(archive.read(name).decode())
+    assert metadata["Metadata-Version"] == "2.4" and metadata["Description-Content-Type"] == "text/markdown"
+    text = metadata.get_payload()
+    assert isinstance(text, str)
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)\s]+)", text)
+    assert len(links) == len(re.findall(r"\]\(([^)\s]+)", readme)) > 5
+    assert not [link for link in links if not link.startswith(("https://", "#"))]
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
+    assert pictures and all("/raw/" in picture for picture in pictures)
 
 
 def test_the_first_command_answers_without_a_network(installed: Path, tmp_path: Path) -> None:

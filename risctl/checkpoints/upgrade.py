@@ -10,30 +10,9 @@ import copy
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from risctl.recipe.renamed import MODEL_KEYS, RECIPE_KEYS
+
 Value = TypeVar("Value")
-
-RECIPE_KEYS: Mapping[str, str] = {
-    "data.augment.crop.share": "data.augment.crop.probability",
-    "data.augment.crop.short": "data.augment.crop.short_sides",
-    "data.augment.crop.least": "data.augment.crop.min_size",
-    "data.augment.crop.most": "data.augment.crop.max_size",
-    "data.questions.made": "data.questions.generated",
-    "data.questions.found": "data.questions.detected",
-    "data.questions.drop": "data.questions.box_dropout",
-    "data.questions.detector": "data.questions.detector_noise",
-    "data.questions.colours": "data.questions.random_colours",
-    "data.questions.typo": "data.questions.typos",
-    "data.questions": "data.box_grounding",
-    "train.start.parts": "train.start.include",
-    "train.start.anew": "train.start.exclude",
-    "train.start": "train.init_weights",
-}
-"""Dotted recipe keys of version 1 and their names in version 2, for any system, in the order they are applied."""
-
-MODEL_KEYS: Mapping[str, Mapping[str, str]] = {
-    "mini": {"most": "max_count", "floor": "score_threshold", "presence": "no_target_threshold"}
-}
-"""By system: keys of version 1 within `model`, dotted, and their names in version 2."""
 
 RECIPE_VALUES: Mapping[str, Mapping[str, str]] = {
     "data.items": {"phrases": "expressions", "things": "instances", "questions": "box_grounding"}

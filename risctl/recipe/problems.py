@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from risctl.recipe.keys import Key, Schema, in_yaml, known_keys, resolve_path, suggest
+from risctl.recipe.renamed import name_of_today
 
 Path = tuple[str, ...]
 
@@ -38,6 +39,9 @@ def problems_of(error: ValidationError, *, schema: Schema, values: Any, origins:
         in_list = location != problem["loc"]
         value = _value_at(values, path) if moved or in_list else problem["input"]
         what = _what(problem, path=path, value=value, known=known, missing=problem["type"] == "missing" and not in_list)
+        today = name_of_today(path, values) if problem["type"] == "extra_forbidden" else None
+        if today is not None:
+            what = f"renamed in risctl 0.2: write {today}"
         where, line = _where(path, origins)
         found.append((line, ".".join(path) or "the recipe", where, what))
     found.sort(key=lambda row: row[0])

@@ -19,7 +19,7 @@ import contextlib
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import metadata
@@ -95,13 +95,16 @@ class RunFolder:
             raise UsageError(f"{path} {what}; --resume takes a folder that `risctl train` wrote")
         return run
 
-    def recipe(self) -> Recipe:
+    def recipe(self, overrides: Sequence[str] = ()) -> Recipe:
         """Returns the recipe of the run, also of one that risctl 0.1 wrote.
 
+        Args:
+            overrides: Changes such as `train.epochs=60`.
+
         Raises:
-            RecipeError: It was edited and is no longer valid.
+            RecipeError: It was edited and is no longer valid, or a change is not.
         """
-        return load_recipe(self.recipe_file, upgrade=partial(upgraded_recipe, version=1))
+        return load_recipe(self.recipe_file, overrides, upgrade=partial(upgraded_recipe, version=1))
 
     def has_begun(self) -> bool:
         """Returns whether there is anything of the run that a new beginning would replace."""

@@ -133,7 +133,7 @@ def _resolve(
     if out is not None:
         raise UsageError(f"a resumed run continues in its own folder, {resume}; leave --out out")
     run = RunFolder.open(Path(resume))
-    return load_recipe(recipe if recipe is not None else run.recipe_file, changes), run.path
+    return load_recipe(recipe, changes) if recipe is not None else run.recipe(changes), run.path
 
 
 def _print_dry_run(
