@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,17 @@ import numpy as np
 import torch
 import yaml
 from PIL import Image
-from risctl.engine.checkpoint import save_checkpoint
-from risctl.engine.predictor import Predictor
-from risctl.systems.build import build_system
 from safetensors import safe_open
 
 from risctl import __version__
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.load import parse_recipe
 from risctl.vision import rle
+
+# Modules that only 0.1 has.
+save_checkpoint = import_module("risctl.engine.checkpoint").save_checkpoint
+Predictor = import_module("risctl.engine.predictor").Predictor
+build_system = import_module("risctl.systems.build").build_system
 
 TEXTS = ("the red cup", "left cup")
 WORDS = ("the", "red", "blue", "cup", "cups", "dog", "left", "right", "both", "on")

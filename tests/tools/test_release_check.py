@@ -63,6 +63,7 @@ def test_a_wheel_is_small_and_whole(tmp_path: Path) -> None:
         release.check_contents(empty)
 
 
+@pytest.mark.slow
 def test_a_file_that_the_source_lacks_is_named(tmp_path: Path) -> None:
     pytest.importorskip("hatchling", reason="hatchling, which builds the wheel, is not installed")
     project = tmp_path / "risctl-1.2.0"
