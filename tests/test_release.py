@@ -40,3 +40,23 @@ def test_every_python_that_is_named_is_tried() -> None:
     for workflow, job in (("release.yml", "try"), ("ci.yml", "linux")):
         jobs = yaml.safe_load((REPOSITORY / ".github" / "workflows" / workflow).read_text(encoding="utf-8"))["jobs"]
         assert jobs[job]["strategy"]["matrix"]["python"] == named
+
+
+def test_actions_are_pinned_and_the_token_may_little() -> None:
+    for workflow in sorted((REPOSITORY / ".github" / "workflows").glob("*.yml")):
+        text = workflow.read_text(encoding="utf-8")
+        used = re.findall(r"uses: (\S+)(.*)", text)
+        assert used and all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action) for action, _ in used)
+        assert all(re.fullmatch(r" # v\d+\.\d+\.\d+", said) for _, said in used)
+        assert text.count("persist-credentials: false") == text.count("actions/checkout@")
+        assert yaml.safe_load(text)["permissions"] in ({}, {"contents": "read"})
+
+
+def test_an_image_is_built_from_files_that_its_context_has() -> None:
+    lines = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    copied = {name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]}
+    context = (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert context[0] == "*" and {line[1:] for line in context if line.startswith("!")} == copied
+    assert all((REPOSITORY / name).exists() for name in copied)
+    # What builds the wheel from them.
+    assert copied >= {"pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "risctl", "recipes"}
