@@ -2,7 +2,7 @@
 #   docker build -t risctl .
 #   docker build -t risctl --build-arg BASE=nvidia/cuda:12.8.1-runtime-ubuntu24.04 .
 # The wheels of torch bring CUDA, which makes most of the size. TORCH_INDEX takes the address of PyTorch's index of builds
-# for CPUs alone, which its site gives (Compute Platform: CPU): a tenth of it.
+# for CPUs alone, which its site gives (Compute Platform: CPU): a seventh of it.
 ARG BASE=ubuntu:24.04
 FROM ${BASE}
 
