@@ -2,7 +2,7 @@
 
     python benchmarks/training_step.py                              # vlt-scenes and referformer-scenes, on the CPU
     python benchmarks/training_step.py --recipes vlt-scenes --rounds 15 --only plain bf16 packed
-    python benchmarks/training_step.py --profile                    # where the time of a plain step goes
+    python benchmarks/training_step.py --profile --only packed      # where the time of a plain and a packed step goes
     python benchmarks/training_step.py --device cuda                # also fp16 with a scaler
 
 Each way trains its own copy of one model on the same batches, drawn scenes. Rounds alternate between the ways, so that
@@ -11,16 +11,21 @@ same round. On the CPU times are of the process (all threads), on CUDA of the wa
 for the backward pass, on CUDA the measured peak. The difference is that of the loss after the steps, in percent of the
 plain one, both computed plainly on a batch that was not trained on.
 
-`packed` trains on the expressions of each image together, which the plain step meets in as many images: 3 to an image,
-about RefCOCO's 2.8. `loader` compares images a second: plain, with torchvision's v2 transforms, and with worker
-processes that end with the epoch.
+`packed` is `data.phrases_per_image=3`, about RefCOCO's 2.8, where every image has three; the plain step meets each
+image three times. What cannot run here is a row with its reason: fp16 needs a GPU, compiling a C++ compiler and
+Python's headers. `floats to device` undoes that images travel as bytes, as they do in every training of a system that
+keeps the aspect ratio; on the CPU nothing travels. `--loading` compares images a second: plain, with torchvision's v2
+transforms, and with loader processes that end with the epoch.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import os
+import shutil
 import statistics
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -58,8 +63,8 @@ class Way:
         scaler: Whether gradients are scaled.
         fused: Whether the optimizer is one operation.
         prepare: Changes the system.
-        forward: Computes the loss terms of a batch.
         packed: Whether the batches have each image once.
+        floats: Whether images are floats before they go to the device, not bytes.
         gpu: Whether it needs a GPU.
     """
 
@@ -68,8 +73,8 @@ class Way:
     scaler: bool = False
     fused: bool = False
     prepare: Callable[[System], None] = lambda system: None
-    forward: Callable[[System, Batch], dict[str, Tensor]] = lambda system, batch: system.loss(system(batch), batch)
     packed: bool = False
+    floats: bool = False
     gpu: bool = False
 
 
@@ -93,12 +98,14 @@ def checkpointed(system: System) -> None:
     )
 
 
-def packed_loss(system: System, batch: Batch) -> dict[str, Tensor]:
-    """Encodes every image once: of each `PHRASES` rows in a row, which have one image, the first."""
-    visual = system.encode_image(batch.images[::PHRASES], batch.padding[::PHRASES])
-    rows = torch.arange(len(batch), device=batch.images.device) // PHRASES
-    output = system.decode(visual.select(rows), system.encode_text(batch.words, batch.word_mask))
-    return system.loss(output, batch)
+def shared(batch: Batch) -> Batch:
+    """Returns a batch of `packed_of` with each image once, as `risctl.data.batch.collate` makes it of shared images."""
+    return replace(
+        batch,
+        images=batch.images[::PHRASES],
+        padding=batch.padding[::PHRASES],
+        image_rows=torch.arange(len(batch)) // PHRASES,
+    )
 
 
 WAYS = (
@@ -109,10 +116,24 @@ WAYS = (
     Way(name="channels_last", prepare=channels_last),
     Way(name="fused", fused=True),
     Way(name="checkpointing", prepare=checkpointed),
-    Way(name="packed", forward=packed_loss, packed=True),
-    Way(name="packed + bf16", forward=packed_loss, packed=True, autocast=torch.bfloat16),
-    Way(name="packed + channels_last", forward=packed_loss, packed=True, prepare=channels_last),
+    Way(name="floats to device", floats=True, gpu=True),
+    Way(name="packed", packed=True),
+    Way(name="packed + bf16", packed=True, autocast=torch.bfloat16),
+    Way(name="packed + channels_last", packed=True, prepare=channels_last),
 )
+
+
+def missing(way: Way, device: torch.device) -> str | None:
+    """Returns why a way cannot be measured here; None if it can."""
+    if way.gpu and device.type != "cuda":
+        return "not measured: needs a GPU"
+    if way.prepare is compiled:
+        compiler = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++", "c++")), None)
+        if compiler is None:
+            return "not measured: torch.compile needs a C++ compiler, and there is none"
+        if not (Path(sysconfig.get_path("include")) / "Python.h").exists():
+            return "not measured: torch.compile needs Python's headers (python3-dev), and there are none"
+    return None
 
 
 class Training:
@@ -137,9 +158,12 @@ class Training:
         clock = time.process_time if self.device.type == "cpu" else time.perf_counter
         torch.manual_seed(0)
         begun = clock()
-        on_device = batch.to(self.device)
+        given = shared(batch) if self.way.packed else batch
+        if self.way.floats and given.images.dtype == torch.uint8:
+            given = replace(given, images=given.images.float().div_(255))
+        on_device = given.to(self.device)
         with torch.autocast(self.device.type, dtype=self.way.autocast, enabled=self.way.autocast is not None):
-            terms = self.way.forward(self.system, on_device)
+            terms = self.system.loss(self.system(on_device), on_device)
         total = torch.stack([term.float() for term in terms.values()]).sum()
         self.scaler.scale(total).backward()
         self.scaler.unscale_(self.optimizer)
@@ -218,9 +242,12 @@ def measure(name: str, given: argparse.Namespace, folder: Path) -> None:
         drawn = [packed_of(next(stream)) for _ in range(given.distinct + 1)]
     *trained, apart = drawn
     if given.profile:
-        profile(Training(WAYS[0], system, recipe, device), trained[0])
+        for way in WAYS:
+            if way.name in given.only and missing(way, device) is None:
+                profile(Training(way, system, recipe, device), trained[0])
         return
-    ways = [way for way in WAYS if way.name in given.only and (device.type == "cuda" or not way.gpu)]
+    asked = [way for way in WAYS if way.name in given.only]
+    ways = [way for way in asked if missing(way, device) is None]
     trainings = [Training(way, system, recipe, device) for way in ways]
     times: dict[str, list[float]] = {way.name: [] for way in ways}
     for turn in range(given.rounds + 2):
@@ -232,7 +259,10 @@ def measure(name: str, given: argparse.Namespace, folder: Path) -> None:
     losses = {one.way.name: one.loss(apart) for one in trainings}
     print(f"\n{name}: batches of {size} expressions, {given.rounds} steps, {device}, {torch.get_num_threads()} threads")
     print(f"{'way':24} {'ms a step':>10} {'ratio':>7} {'memory MiB':>11} {'loss':>10} {'difference %':>13}")
-    for way in ways:
+    for way in asked:
+        if (reason := missing(way, device)) is not None:
+            print(f"{way.name:24} {reason}")
+            continue
         own, plain = times[way.name], times["plain"]
         ratio = statistics.median(one / other for one, other in zip(plain, own, strict=True))
         difference = 100 * (losses[way.name] - losses["plain"]) / losses["plain"]
@@ -244,12 +274,46 @@ def measure(name: str, given: argparse.Namespace, folder: Path) -> None:
 
 
 def profile(training: Training, batch: Batch) -> None:
-    """Prints what a plain step spends its time on."""
+    """Prints what a step of a way spends its time on: by part of the system, then by operation."""
     training.step(batch)
+    print(f"\n{training.way.name}: shares of a step's forward pass and of the whole")
+    for part, share in parts_of_a_step(training, batch).items():
+        print(f"{part:24} {100 * share:5.1f} %")
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
         for _ in range(3):
             training.step(batch)
     print(found.key_averages().table(sort_by="self_cpu_time_total", row_limit=16))
+
+
+def parts_of_a_step(training: Training, batch: Batch) -> dict[str, float]:
+    """Returns the share of a step's time that each part of the system takes in the forward pass, and all else."""
+    clock = time.process_time if training.device.type == "cpu" else time.perf_counter
+    spent: dict[str, float] = {}
+    own = training.system.__dict__
+    parts = ("encode_image", "encode_text", "decode", "loss")
+
+    def timed(name: str) -> Callable[..., Any]:
+        method = getattr(training.system, name)
+
+        def call(*given: Any) -> Any:
+            begun = clock()
+            answer = method(*given)
+            if training.device.type == "cuda":
+                torch.cuda.synchronize()
+            spent[name] = spent.get(name, 0.0) + clock() - begun
+            return answer
+
+        return call
+
+    before = dict(own)
+    for name in parts:
+        own[name] = timed(name)
+    whole = sum(training.step(batch) for _ in range(3))
+    for name in parts:
+        own.pop(name)
+    own.update({name: before[name] for name in parts if name in before})
+    shares = {name: seconds / whole for name, seconds in spent.items()}
+    return {**shares, "backward and update": 1 - sum(shares.values())}
 
 
 def loading(given: argparse.Namespace, folder: Path) -> None:
@@ -310,7 +374,7 @@ def main() -> None:
     parser.add_argument("--distinct", type=int, default=8, help="batches, which come again and again")
     parser.add_argument("--scenes", type=int, default=240)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--profile", action="store_true", help="print where a plain step's time goes")
+    parser.add_argument("--profile", action="store_true", help="print where the time of a step goes")
     parser.add_argument("--loading", action="store_true", help="measure loading in place of steps")
     given = parser.parse_args()
     given.only = ["plain", *(name for name in given.only if name != "plain")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -148,3 +149,36 @@ def test_a_killed_search_goes_on_and_its_page_has_every_curve(folder: Path) -> N
     assert invoke(*alone, "--out", "alone", "--device", "cpu", "--quiet").exit_code == 0
     run = Path(data["points"][1]["seeds"][0]["run"])
     assert_same_tensors(weights_of(folder / "alone/last.safetensors"), weights_of(folder / run / "last.safetensors"))
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_comes_to_the_table_of_an_undisturbed_one(folder: Path) -> None:
+    """SIGKILL reaches the sweep and its training in the middle of the second run; the same command ends the rest."""
+    command = ["sweep", "small.yaml", *GRID, "--seeds", "2", "--device", "cpu", "--json", "--out"]
+    whole = invoke(*command, "whole")
+    assert whole.exit_code == 0, whole.stderr
+    arguments = [sys.executable, "-m", "risctl", *command, "killed"]
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        metrics = folder / "killed/runs/002-lr=0.01-seed=1/metrics.jsonl"
+        while not (metrics.exists() and metrics.read_text()):
+            assert process.poll() is None
+            time.sleep(0.02)
+        (training,) = _children(process.pid)
+        process.kill()
+        os.kill(training, signal.SIGKILL)
+    assert not (metrics.parent / "result.json").exists()
+    again = invoke(*command, "killed")
+    assert again.exit_code == 0 and again.stderr.count("(had ended before)") == 1, again.stderr
+    tables = [json.loads(one.stdout)["points"] for one in (whole, again)]
+    assert [[point[key] for key in ("values", "mean", "low", "high")] for point in tables[0]] == [
+        [point[key] for key in ("values", "mean", "low", "high")] for point in tables[1]
+    ]
+    for run in sorted((folder / "whole/runs").iterdir()):
+        other = folder / "killed/runs" / run.name
+        assert_same_tensors(weights_of(run / "last.safetensors"), weights_of(other / "last.safetensors"))
+
+
+def _children(parent: int) -> list[int]:
+    """Return the ids of the processes that a process started."""
+    told = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    return [int(pid) for pid, started_by in map(str.split, told.splitlines()) if int(started_by) == parent]
