@@ -52,7 +52,7 @@ def test_a_run_records_gradient_data_and_memory(store: Path, tmp_path: Path) -> 
     record = read_run_record(tmp_path / "run")
     assert set(WATCHED) <= set(record.curves) and [value for _, value in record.curves["grad_norm"]] == norms
     page = run_page([record])
-    assert "grad norm" in page and "data share" in page
+    assert "gradient norm" in page and "share of the time in data" in page and "memory, MiB" in page
     assert not (tmp_path / "run" / "tensorboard").exists()
 
 

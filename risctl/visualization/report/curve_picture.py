@@ -11,7 +11,7 @@ from risctl.training.run_record import Curve, RunRecord
 from risctl.vision.drawing.lettering import line_height, readable, truncated
 from risctl.vision.drawing.palette import COLOURS, Colour
 from risctl.visualization.report.learning_curves import log_ticks, thinned, ticks_of
-from risctl.visualization.report.run_page import is_logarithmic, quantities_of
+from risctl.visualization.report.run_page import curve_title, is_logarithmic, quantities_of
 
 _COLUMNS = 3
 _WIDTH, _HEIGHT = 560, 360
@@ -74,7 +74,7 @@ def _chart(quantity: str, lines: Sequence[tuple[Curve, int]], *, in_percent: boo
             share = (value - low) / (high - low)
         return _LEFT + step / last * (_WIDTH - _LEFT - _RIGHT), _HEIGHT - _BOTTOM - share * (_HEIGHT - _BOTTOM - _TOP)
 
-    title = quantity.replace("_", " ") + (", %" if in_percent else "") + (" (logarithmic)" if logarithmic else "")
+    title = curve_title(quantity) + (", %" if in_percent else "") + (" (logarithmic)" if logarithmic else "")
     _text(draw, title, (_LEFT, 10), colour=_INK)
     for tick in ticks:
         y = at(0, tick)[1]

@@ -15,6 +15,7 @@ from risctl.visualization.report.learning_curves import STYLES, Line, curve_char
 from risctl.visualization.report.markup import Markup, element, joined
 
 _LOGARITHMIC = ("loss", "rate", "grad_norm")
+_TITLES = {"grad_norm": "gradient norm", "data_share": "share of the time in data", "memory_mib": "memory, MiB"}
 
 
 def run_page(runs: Sequence[RunRecord]) -> str:
@@ -44,10 +45,10 @@ def sweep_page(sweep: Sweep, points: Sequence[SweepPoint]) -> str:
     title = f"Sweep of {Path(sweep.recipe).stem}"
     facts = {
         "Folder": sweep.path,
-        "Shared changes": " ".join(sweep.overrides),
         "Search": f"{sweep.search}, {sweep.trial_count} trainings" if sweep.search else "",
         "Trainings": f"{sum(seed['ended'] for point in points for seed in point.seeds)} of {len(sweep.trials())} ended",
         "Seeds": ", ".join(map(str, sweep.seeds)),
+        "Shared changes": " ".join(sweep.overrides),
     }
     entries = [element("div", element("dt", name), element("dd", value)) for name, value in facts.items() if value]
     note = (
@@ -143,7 +144,7 @@ def _curves(
                 for run, name, style in zip(runs, names, styles, strict=True)
                 if quantity in run.curves
             ]
-            charts.append(curve_chart(quantity.replace("_", " "), lines, logarithmic=is_logarithmic(quantity)))
+            charts.append(curve_chart(curve_title(quantity), lines, logarithmic=is_logarithmic(quantity)))
         if charts:
             sections += [element("h3", title), element("div", *charts, class_="charts")]
     key = legend(keys if keys is not None else list(zip(names, styles, strict=True)))
@@ -155,6 +156,11 @@ def quantities_of(runs: Sequence[RunRecord]) -> tuple[list[str], list[str]]:
     evaluated = dict.fromkeys(name for run in runs for name in run.evaluated)
     trained = dict.fromkeys(name for run in runs for name in run.curves if name not in evaluated)
     return list(evaluated), list(trained)
+
+
+def curve_title(quantity: str) -> str:
+    """Returns the name of a quantity of metrics.jsonl for a person, with its unit where it has one."""
+    return _TITLES.get(quantity, quantity.replace("_", " "))
 
 
 def is_logarithmic(quantity: str) -> bool:
