@@ -114,6 +114,7 @@ def export(
     """
     with console.quiet_if(quiet):
         from risctl.export.folder import export_to
+        from risctl.export.refusals import refuse_what_is_no_checkpoint
         from risctl.vision.images import read_image
 
         calibration = None
@@ -125,6 +126,7 @@ def export(
             )
         pictures = [read_image(path) for path in images or ()]
         folder = out if out is not None else Path(f"{_name_of(model)}.{format_name.value}")
+        refuse_what_is_no_checkpoint(model)
         console.say(f"tracing {model}; this takes a minute or two")
         header = export_to(
             model,

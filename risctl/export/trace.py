@@ -71,8 +71,8 @@ def trace(system: System, example: Example) -> Traced:
     """
     if not isinstance(system, Exportable):
         raise UsageError(
-            f"{type(system).__name__} cannot be exported: what it computes depends on what it finds in the image, "
-            "region by region, which is no graph of tensors"
+            f"{type(system).__name__} cannot be exported: "
+            f"{system.not_exported or 'it does not say how it is cut into graphs (risctl.systems.exportable)'}"
         )
     graphs = system.graphs(example.images, example.padding)
     images, expressions = Dim("images", min=1, max=MOST_IMAGES), Dim("expressions", min=1, max=MOST_EXPRESSIONS)

@@ -56,12 +56,14 @@ class System(nn.Module, ABC):
         compares_at_input: Whether its published figures are measured at the size of its input, so that its predictions
             keep their probabilities there.
         parts_vary: Whether two batches of one training may leave different parameters without a gradient.
+        not_exported: Why the system cannot be exported, what follows "it cannot be exported:"; None where it can.
     """
 
     preprocess: Preprocess
     no_target_threshold: float = 0.0
     compares_at_input: bool = False
     parts_vary: bool = False
+    not_exported: str | None = None
 
     @abstractmethod
     def encode_image(self, images: Tensor, padding: Tensor) -> VisualFeatures:

@@ -16,9 +16,12 @@ from risctl.checkpoints.checkpoint import save_checkpoint
 from risctl.checkpoints.loaded_model import load_checkpoint
 from risctl.data.batch import Batch, Item, collate
 from risctl.errors import UsageError
+from risctl.export.check import example_of, made_image
+from risctl.export.trace import trace
 from risctl.language.vocabulary import Vocabulary
 from risctl.recipe.schema import Recipe
 from risctl.systems.base import Output, System
+from risctl.systems.exportable import Exportable
 from risctl.systems.registry import build_system
 
 WORDS = ("the", "man", "left", "red", "cup", "behind", "second", "from", "dog", "blue")
@@ -107,6 +110,19 @@ class SystemContract:
         assert inherited == needed, (
             f"{type(self).__name__} inherits the contracts of other abilities than its system has"
         )
+
+    def test_it_can_be_exported_or_says_why_not(self, system: System) -> None:
+        """In one line, with its own reason."""
+        from helpers.ability_contracts import CONTRACTS
+
+        ways = tuple(ability for ability in CONTRACTS if ability.__module__ == Exportable.__module__)
+        assert isinstance(system, ways) == (system.not_exported is None)
+        if system.not_exported is not None:
+            pictures = [made_image(60, 80, seed=seed) for seed in range(2)]
+            with pytest.raises(UsageError) as refused:
+                trace(system, example_of(system, pictures, phrases=TEXTS[:3]))
+            assert str(refused.value) == f"{type(system).__name__} cannot be exported: {system.not_exported}"
+            assert system.not_exported and "\n" not in system.not_exported
 
     def test_a_batch_gives_what_single_samples_give(self, system: System) -> None:
         items = self.items(system)

@@ -23,6 +23,10 @@ class FineTuned(System):
 
     mean: Tensor
     deviation: Tensor
+    not_exported = (
+        "transformers computes it and prepares its inputs, which a folder of graphs does not hold; "
+        "`risctl models save` writes a folder for transformers and its exporters"
+    )
 
     def __init__(
         self,

@@ -40,6 +40,10 @@ class ZSI(ZSINetwork):
     """
 
     instances_only = True
+    not_exported = (
+        "how many regions it proposes and keeps depends on the image, and each expression is answered from those of "
+        "its own image, one by one, which is no graph of tensors"
+    )
 
     def encode_image(self, images: Tensor, padding: Tensor) -> RegionFeatures:
         """Proposes regions in images (B, 3, H, W) with padding (B, H, W), each image cropped to its own size."""

@@ -13,6 +13,8 @@ from risctl.systems.base import Output, System
 class Toy(System):
     """Built of numbers and of what fits its input; knows no recipe."""
 
+    not_exported = "it is an example, kept to the parts that every system has"
+
     def __init__(self, *, preprocess: Preprocess, words: int, channels: int) -> None:
         super().__init__()
         self.preprocess = preprocess
