@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,17 +58,32 @@ def shared() -> Path:
     return folder
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    """A headless Chromium with a profile of its own; tests that need it are skipped where there is none."""
+@pytest.fixture(scope="session")
+def browsers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Browser]]:
+    """What gives a headless Chromium, started once; tests that need it are skipped where there is none."""
     from helpers.browser import Browser, find_chromium
 
     program = find_chromium()
     if program is None:
         pytest.skip("no Chromium found (set RISCTL_CHROMIUM to one)")
-    opened = Browser(program, tmp_path / "profile")
-    yield opened
-    opened.close()
+    opened: list[Browser] = []
+
+    def running() -> Browser:
+        if not opened or opened[-1].ended:
+            opened.append(Browser(program, tmp_path_factory.mktemp("chromium") / "profile"))
+        return opened[-1]
+
+    yield running
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def browser(browsers: Callable[[], Browser]) -> Browser:
+    """A tab of a headless Chromium, which knows nothing of those before it."""
+    given = browsers()
+    given.fresh()
+    return given
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,7 @@
-"""The page in a browser: a picture dropped, phrases typed, masks as `predict` gives them; by keyboard and narrow."""
+"""The page in a browser: a picture dropped or pasted, phrases typed, masks as `predict` gives them; by keyboard."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +11,9 @@ from helpers.browser import Browser
 
 pytest.importorskip("fastapi", reason="the demo's server needs risctl[demo]")
 pytest.importorskip("uvicorn", reason="the demo's server needs risctl[demo]")
+from helpers.demo_page import BLUE, ENTER, FOUND, TAB, TOKEN, controls, look_for, marked, open_page, set_value
 from helpers.demo_server import COFFEE, answering, application, mini
-
-FOUND = "document.querySelector('#status').textContent.startsWith('Found')"
-TOKEN = "a-token-of-24-characters"
+from PIL import Image
 
 
 @pytest.fixture(scope="module")
@@ -24,47 +22,18 @@ def address() -> Iterator[str]:
         yield address
 
 
-def marked(browser: Browser, colour: tuple[int, int, int], number: int = 0) -> np.ndarray:
-    """The pixels of the canvas of figure `number` that have a colour, bool (H, W)."""
-    code = f"""(() => {{
-      const canvas = document.querySelectorAll('figure canvas')[{number}];
-      const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
-      const at = [];
-      for (let i = 0; i < data.length; i += 4)
-        if (data[i] === {colour[0]} && data[i + 1] === {colour[1]} && data[i + 2] === {colour[2]}) at.push(i / 4);
-      return JSON.stringify([canvas.height, canvas.width, at]);
-    }})()"""
-    height, width, places = json.loads(browser.ask(code))
-    mask = np.zeros(height * width, dtype=bool)
-    mask[places] = True
-    return mask.reshape(height, width)
-
-
-def set_slider(browser: Browser, value: int) -> None:
-    browser.ask(
-        f"(() => {{ const one = document.querySelector('#opacity'); one.value = {value};"
-        " one.dispatchEvent(new Event('input')); one.dispatchEvent(new Event('change')); })()"
-    )
-
-
 def test_a_picture_is_dropped_and_masks_are_those_of_predict(browser: Browser, address: str) -> None:
-    browser.open(f"{address}#token={TOKEN}")
-    browser.wait("document.querySelector('#about').textContent.includes('mini')")
+    open_page(browser, address)
     assert TOKEN not in browser.ask("location.href")
     browser.drop("#figures", COFFEE)
     browser.wait("document.querySelector('figure canvas')")
-    browser.write(".text", "the cup")
-    browser.press("Enter", code=13, text="\r")
-    browser.wait(FOUND)
-    browser.click("#add")
-    browser.write("li:nth-child(2) .text", "a giraffe")
-    browser.click("#find")
-    browser.wait("document.querySelectorAll('.none').length === 2")
+    look_for(browser, "the cup", "a giraffe")
+    assert len(browser.texts(".none")) == 2
     assert "no match" in browser.texts("li:nth-child(2) .answers")[0]
-    set_slider(browser, 100)
+    set_value(browser, "#opacity", 100)
     [cup] = mini().predict(COFFEE, "the cup")
     for number in (0, 1):  # both models, side by side
-        assert np.array_equal(marked(browser, (86, 180, 233), number), cup.mask)
+        assert np.array_equal(marked(browser, BLUE, number), cup.mask)
     # What the models show of their answers.
     browser.ask(
         "[...document.querySelectorAll('.more button')].find((one) => one.textContent.startsWith('Why')).click()"
@@ -78,7 +47,7 @@ def test_a_picture_is_dropped_and_masks_are_those_of_predict(browser: Browser, a
     browser.wait(FOUND)
     assert browser.ask("[...document.querySelectorAll('.text')].map((one) => one.value)") == ["the cup", "a giraffe"]
     assert browser.ask("document.querySelector('#opacity').value") == "100"
-    assert np.array_equal(marked(browser, (86, 180, 233)), cup.mask)
+    assert np.array_equal(marked(browser, BLUE), cup.mask)
     assert not browser.problems
     assert all(one.startswith((address, "about:")) for one in browser.requests)
 
@@ -88,8 +57,8 @@ def test_it_is_used_by_keyboard_and_narrow(browser: Browser, address: str) -> No
         browser.open(address)
         browser.wait("!document.querySelector('#token-form').hidden")
         assert browser.ask("document.activeElement.id") == "token"
-        browser.ask(f"document.querySelector('#token').value = '{TOKEN}'")
-        browser.press("Enter", code=13, text="\r")
+        browser.type(TOKEN)
+        browser.press("Enter", code=ENTER, text="\r")
         browser.wait("document.querySelector('#about').textContent.includes('mini')")
         browser.choose("#file", COFFEE)
         browser.wait("document.activeElement.classList.contains('text')")
@@ -101,22 +70,29 @@ def test_it_is_used_by_keyboard_and_narrow(browser: Browser, address: str) -> No
                     " + document.activeElement.id"
                 )
             )
-            browser.press("Tab", code=9)
+            browser.press("Tab", code=TAB)
         assert reached[:4] == ["Phrase 1", "Remove phrase 1", "Add a phraseadd", "Findfind"]
         assert {"opacity", "contour", "compare"} <= set(reached)
         assert browser.ask("document.documentElement.scrollWidth") <= 360
-        unnamed = browser.ask(
-            "[...document.querySelectorAll('button, input')].filter((one) => !(one.textContent.trim()"
-            " || one.getAttribute('aria-label') || one.labels?.length)).map((one) => one.outerHTML)"
-        )
-        assert unnamed == []
+        told = controls(browser)
+        assert len(told) >= 10 and all(one["name"] for one in told)
     # The only problem is the answer of the server to a page without its token.
     assert all("401" in problem for problem in browser.problems)
 
 
+def test_a_picture_is_pasted(browser: Browser, address: str, tmp_path: Path) -> None:
+    Image.open(COFFEE).crop((100, 0, 400, 240)).save(tmp_path / "crop.png")
+    open_page(browser, address)
+    browser.paste(tmp_path / "crop.png")
+    browser.wait("document.querySelector('figure canvas')?.width === 300")
+    look_for(browser, "the cup")
+    set_value(browser, "#opacity", 100)
+    [cup] = mini().predict(tmp_path / "crop.png", "the cup")
+    assert cup.mask.any() and np.array_equal(marked(browser, BLUE), cup.mask)
+
+
 def test_what_goes_wrong_is_said(browser: Browser, address: str, tmp_path: Path) -> None:
-    browser.open(f"{address}#token={TOKEN}")
-    browser.wait("document.querySelector('#about').textContent.includes('mini')")
+    open_page(browser, address)
     browser.click("#find")
     assert "picture first" in browser.texts("#problem")[0]
     text = tmp_path / "text.png"

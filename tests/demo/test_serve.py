@@ -22,9 +22,15 @@ from risctl.demo.serve import checked_token, open_socket
 from risctl.errors import MachineError, UsageError
 
 
-def test_it_answers_until_it_is_told_to_end() -> None:
+def test_it_answers_until_it_is_told_to_end(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="needs onnx: pip install 'risctl[export]'")
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'risctl[onnx]'")
+    from helpers.exported_folder import write_exported
+
+    # An exported model: the server need not wait until torch is imported.
+    model = write_exported(tmp_path / "bright.onnx")
     process = subprocess.Popen(
-        [sys.executable, "-m", "risctl", "demo", "--port", "0", "--share-on", "127.0.0.1"],
+        [sys.executable, "-m", "risctl", "demo", "--port", "0", "--share-on", "127.0.0.1", "--model", str(model)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -39,7 +45,7 @@ def test_it_answers_until_it_is_told_to_end() -> None:
         )
         with urllib.request.urlopen(asked, timeout=60) as answer:
             models = json.load(answer)["models"]
-        assert [(one["name"], bool(one["explains"]), one["video"]) for one in models] == [("mini", True, True)]
+        assert [(one["name"], bool(one["explains"]), one["video"]) for one in models] == [("bright.onnx", False, False)]
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
     finally:

@@ -97,8 +97,13 @@ def test_it_answers_in_the_browser_alone(browser: Browser, address: str, exporte
         " return Array.from({ length: data.length / 4 }, (_, i) => Number(data[4 * i] === 86)); })()"
     )
     assert np.array_equal(np.array(found, dtype=bool).reshape(45, 70), expected.mask)
-    # Nothing was sent, and nothing came from elsewhere.
-    assert not browser.problems and len(browser.requests) == loaded
+    # What the model chose among, from the graphs' own outputs, the surest first and without what is impossible.
+    browser.click("[aria-label^='Explain the answer']")
+    browser.wait("!document.querySelector('#why').hidden")
+    assert browser.texts("#why tbody tr") == ["1\t0.750\t18, 23, 35, 23", "2\t0.125\t0, 0, 35, 23"]
+    assert browser.ask("document.activeElement.id") == "why-title"
+    # Nothing was sent, and nothing came from elsewhere; browsers ask for the icon again when the address changes.
+    assert not browser.problems and all(one.endswith("/icon.svg") for one in browser.requests[loaded:])
     assert all(one.startswith(address) for one in browser.requests)
 
 
@@ -121,6 +126,38 @@ PHRASES = (
     *("the cup", "the cat", "the woman", "a person on the left", "the spoon", "the thing in the middle"),
     *("a giraffe", "the plate", "the eyes of the cat", "the man in the uniform"),
 )
+
+
+@pytest.mark.slow
+def test_explanations_are_those_of_predict(browser: Browser, mini_graphs: Path, tmp_path: Path) -> None:
+    """The candidates of mini in the browser, as `risctl demo` shows them; of a phrase that nothing matches too."""
+    from risctl.inference.explanation import explain_set_image
+    from risctl.inference.predictor import Predictor
+
+    write_static(tmp_path / "page", mini_graphs)
+    photo = tmp_path / "coffee.png"
+    Image.open(COFFEE).convert("RGB").save(photo)
+    predictor = Predictor.load("mini", device="cpu")
+    predictor.set_image(photo)
+    with serving(functools.partial(Quiet, directory=str(tmp_path / "page"))) as address:  # type: ignore[arg-type]
+        browser.open(f"{address}/index.html")
+        browser.wait("document.querySelector('#about').textContent.includes('mini')", timeout=300)
+        browser.choose("#file", photo)
+        browser.wait("document.querySelector('figure canvas')")
+        for phrase in ("the cup", "the spoon", "a giraffe"):
+            browser.write(".text", phrase)
+            browser.click("#find")
+            browser.wait(f"document.querySelector(`[aria-label='Explain the answer of “{phrase}”']`)", timeout=300)
+            browser.click(f"[aria-label='Explain the answer of “{phrase}”']")
+            browser.wait(f"document.querySelector('#why-title').textContent.includes('{phrase}')", timeout=300)
+            own = explain_set_image(predictor, phrase).explanation.to_dict()["things"]
+            told = json.loads(browser.ask("document.querySelector('#why pre').textContent"))["things"]
+            assert len(told) == len(own) == browser.ask("document.querySelectorAll('#why tbody tr').length")
+            for one, other in zip(told, own, strict=True):
+                assert one["probability"] == pytest.approx(other["probability"], abs=2e-3)
+            # Of equally improbable ones, rounding decides which comes first.
+            assert told[0]["box"] == pytest.approx(own[0]["box"], abs=1.0)
+    assert not browser.problems
 
 
 @pytest.mark.slow

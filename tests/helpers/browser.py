@@ -28,7 +28,10 @@ def find_chromium() -> str | None:
 
 
 class Browser:
-    """One tab. `requests`: what it asked for; `problems`: errors of scripts and violations of the page's policy."""
+    """One tab. `requests`: what it asked for; `problems`: errors of scripts and violations of the page's policy.
+
+    `fresh` gives a new tab that knows nothing of the one before: as a new browser, without the time that one takes.
+    """
 
     def __init__(self, program: str, profile: Path) -> None:
         to_browser, self._write = os.pipe()
@@ -61,14 +64,30 @@ class Browser:
         os.close(to_browser)
         os.close(from_browser)
         self._session: str | None = None
+        self._context: str | None = None
         try:
-            target = self._call("Target.createTarget", url="about:blank")["targetId"]
-            self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-            for domain in ("Page", "Runtime", "Log", "Network"):
-                self._call(f"{domain}.enable")
+            self.fresh()
         except BaseException:
             self.close()
             raise
+
+    def fresh(self) -> None:
+        """Close the tab and open a new one, with storage, permissions and settings of its own."""
+        self._session = None
+        if self._context is not None:
+            self._call("Target.disposeBrowserContext", browserContextId=self._context)
+        self._context = self._call("Target.createBrowserContext")["browserContextId"]
+        target = self._call("Target.createTarget", url="about:blank", browserContextId=self._context)["targetId"]
+        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for told in (self.requests, self.problems, self._events):
+            told.clear()
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self._call(f"{domain}.enable")
+
+    @property
+    def ended(self) -> bool:
+        """Whether the browser's process is gone."""
+        return self._process.poll() is not None
 
     def close(self) -> None:
         """End the browser."""
@@ -116,6 +135,19 @@ class Browser:
         field = self._call("DOM.querySelector", nodeId=document, selector=selector)["nodeId"]
         self._call("DOM.setFileInputFiles", files=[str(path)], nodeId=field)
 
+    def choose_by_key(self, path: Path, key: str, *, code: int, text: str = "") -> None:
+        """Press a key on a field that has the focus, and choose a file in the dialogue that it opens."""
+        self._call("Page.setInterceptFileChooserDialog", enabled=True)
+        self.press(key, code=code, text=text)
+
+        def opened() -> list[dict[str, Any]]:
+            return [event for event in self._events if event["method"] == "Page.fileChooserOpened"]
+
+        self._until(lambda: bool(opened()), "a dialogue that chooses a file")
+        field = opened()[-1]["params"]["backendNodeId"]
+        self._call("DOM.setFileInputFiles", files=[str(path)], backendNodeId=field)
+        self._call("Page.setInterceptFileChooserDialog", enabled=False)
+
     def drop(self, selector: str, path: Path) -> None:
         """Drag a file over the element and let it go."""
         x, y = self.ask(
@@ -126,11 +158,66 @@ class Browser:
         for kind in ("dragEnter", "dragOver", "drop"):
             self._call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
 
-    def press(self, key: str, *, code: int, text: str = "") -> None:
-        """Press a key, by its name and Windows' number of it."""
+    def press(self, key: str, *, code: int, text: str = "", shift: bool = False, command: str = "") -> None:
+        """Press a key, by its name and Windows' number of it; `command`: what it does in a field, such as "paste"."""
+        common: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": 8 * shift}
         for kind in ("keyDown", "keyUp"):
-            typed = {"text": text} if text and kind == "keyDown" else {}
-            self._call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **typed)
+            typed: dict[str, Any] = {"text": text} if text and kind == "keyDown" else {}
+            if command and kind == "keyDown":
+                typed["commands"] = [command]
+            self._call("Input.dispatchKeyEvent", type=kind, **common, **typed)
+
+    def type(self, text: str) -> None:
+        """Type a text into what has the focus."""
+        self._call("Input.insertText", text=text)
+
+    def paste(self, path: Path) -> None:
+        """Put a PNG into the clipboard, and paste it into the page."""
+        for name in ("clipboard-write", "clipboard-read"):
+            self._call("Browser.setPermission", permission={"name": name}, setting="granted", **self._of_context())
+        self._call("Page.bringToFront")
+        data = base64.b64encode(path.read_bytes()).decode()
+        self.ask(
+            f"""(async () => {{
+              const bytes = Uint8Array.from(atob("{data}"), (sign) => sign.charCodeAt(0));
+              const blob = new Blob([bytes], {{ type: "image/png" }});
+              await navigator.clipboard.write([new ClipboardItem({{ "image/png": blob }})]);
+            }})()"""
+        )
+        self.press("v", code=86, command="paste")
+
+    def allow_downloads(self, folder: Path) -> None:
+        """Let the page write files into a folder, unasked."""
+        self._call(
+            "Browser.setDownloadBehavior",
+            behavior="allow",
+            downloadPath=str(folder),
+            eventsEnabled=True,
+            **self._of_context(),
+        )
+
+    def downloaded(self, path: Path) -> bytes:
+        """Wait until a file was written whole, and return its bytes."""
+        end = time.monotonic() + TIMEOUT
+        while not (path.is_file() and path.stat().st_size):
+            if time.monotonic() > end:
+                raise AssertionError(f"waited {TIMEOUT:g} s for {path.name}; there is {sorted(path.parent.iterdir())}")
+            time.sleep(0.02)
+        return path.read_bytes()
+
+    def accessible(self) -> list[dict[str, Any]]:
+        """Return what a screen reader is told: role, name and properties of every node that is not ignored."""
+        nodes = self._call("Accessibility.getFullAXTree")["nodes"]
+        return [
+            {
+                "role": node["role"]["value"],
+                "name": node.get("name", {}).get("value", ""),
+                "description": node.get("description", {}).get("value", ""),
+                **{one["name"]: one["value"].get("value") for one in node.get("properties", [])},
+            }
+            for node in nodes
+            if not node["ignored"]
+        ]
 
     def wait(self, expression: str, *, timeout: float = TIMEOUT) -> None:
         """Wait until a JavaScript expression in the page is true."""
@@ -158,6 +245,9 @@ class Browser:
         """Save what the window shows as PNG, as eyes see it that have the deficiency `vision`."""
         self._call("Emulation.setEmulatedVisionDeficiency", type=vision)
         path.write_bytes(base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"]))
+
+    def _of_context(self) -> dict[str, Any]:
+        return {"browserContextId": self._context}
 
     def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._number += 1
@@ -192,6 +282,8 @@ class Browser:
             if answers is not None and message["id"] == number:
                 answers.append(message)
             return
+        if message.get("sessionId") != self._session:
+            return  # of a tab that is closed
         self._events.append(message)
         told = message.get("params", {})
         if message["method"] == "Network.requestWillBeSent":

@@ -25,13 +25,40 @@ def mini() -> Any:
     return Predictor.load("mini", device="cpu")
 
 
-def application(*, second: Any = None, limits: dict[str, Any] | None = None, **options: Any) -> Any:
-    """The server's application."""
+def tiny_referformer(folder: Path) -> Any:
+    """A small, untrained ReferFormer, whose masks lie on both sides of the threshold."""
+    import torch
+    from helpers.small_models import REFERFORMER, recipe_of
+
+    from risctl.checkpoints.checkpoint import save_checkpoint
+    from risctl.inference.predictor import Predictor
+    from risctl.language.vocabulary import Vocabulary
+    from risctl.systems.registry import build_system
+
+    recipe, vocabulary = recipe_of(REFERFORMER), Vocabulary(["red", "cup", "left", "a", "dog"])
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        system: Any = build_system(recipe.model, vocabulary=vocabulary)
+        with torch.no_grad():
+            system.mask_head.controller.last.bias.normal_(std=0.5)
+    save_checkpoint(folder / "small.safetensors", system=system, recipe=recipe, vocabulary=vocabulary)
+    return Predictor.load(folder / "small.safetensors", device="cpu")
+
+
+def application(
+    *,
+    first: Any = None,
+    name: str = "mini",
+    second: Any = None,
+    limits: dict[str, Any] | None = None,
+    **options: Any,
+) -> Any:
+    """The server's application; without `first`, that of mini."""
     from risctl.demo.answering import ServedModel
     from risctl.demo.app import make_app
     from risctl.demo.limits import Limits
 
-    models = [ServedModel.of(mini(), key="first", name="mini")]
+    models = [ServedModel.of(first or mini(), key="first", name=name)]
     if second is not None:
         models.append(ServedModel.of(second, key="second", name="another"))
     return make_app(models, limits=Limits(**(limits or {})), **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,23 @@ from risctl.runtime.manifest import FORMAT, MANIFEST, VERSION, VOCABULARY
 SIZE = 32
 
 
+PLACES = np.array([[[0.0, 0.0, 0.5, 0.5], [0.25, 0.5, 0.75, 1.0], [0.0, 0.0, 0.0, 0.0]]], dtype=np.float32)
+CHOICE = np.array([[0.125, 0.75, 0.0]], dtype=np.float32)
+"""What the model says that it chose among: x1, y1, x2, y2 relative to the image, and how probably each is meant."""
+
+
 def write_exported(folder: Path, **changes: Any) -> Path:
     """Write the folder; `changes` replace entries of its description. Returns the folder."""
     folder.mkdir(parents=True)
     _save(
         folder / "encode.onnx",
-        [helper.make_node("ReduceMean", ["images", "axes"], ["seen"], keepdims=0)],
+        [
+            helper.make_node("ReduceMean", ["images", "axes"], ["seen"], keepdims=0),
+            helper.make_node("Identity", ["all_places"], ["places"]),
+        ],
         inputs=[("images", TensorProto.FLOAT, ["images", 3, SIZE, SIZE])],
-        outputs=[("seen", TensorProto.FLOAT, ["images", SIZE, SIZE])],
-        constants={"axes": np.array([1])},
+        outputs=[("seen", TensorProto.FLOAT, ["images", SIZE, SIZE]), ("places", TensorProto.FLOAT, PLACES.shape)],
+        constants={"axes": np.array([1]), "all_places": PLACES},
     )
     _save(
         folder / "answer.onnx",
@@ -33,6 +42,7 @@ def write_exported(folder: Path, **changes: Any) -> Path:
             helper.make_node("Sub", ["asked", "half"], ["centred"]),
             helper.make_node("Mul", ["centred", "steep"], ["logits"]),
             helper.make_node("ReduceMax", ["asked", "axes"], ["scores"], keepdims=0),
+            helper.make_node("Identity", ["all_choice"], ["choice"]),
         ],
         inputs=[
             ("seen", TensorProto.FLOAT, ["images", SIZE, SIZE]),
@@ -41,11 +51,13 @@ def write_exported(folder: Path, **changes: Any) -> Path:
         outputs=[
             ("logits", TensorProto.FLOAT, ["expressions", SIZE, SIZE]),
             ("scores", TensorProto.FLOAT, ["expressions"]),
+            ("choice", TensorProto.FLOAT, CHOICE.shape),
         ],
         constants={
             "half": np.array(0.5, dtype=np.float32),
             "steep": np.array(20, dtype=np.float32),
             "axes": np.array([1, 2]),
+            "all_choice": CHOICE,
         },
     )
     (folder / VOCABULARY).write_text(json.dumps(["<pad>", "<unk>", "the", "bright", "part"]))
@@ -61,12 +73,12 @@ def write_exported(folder: Path, **changes: Any) -> Path:
             "encode": {
                 "file": "encode.onnx",
                 "inputs": [{"name": "images"}, {"name": "padding"}],
-                "outputs": [{"name": "seen"}],
+                "outputs": [{"name": "seen"}, {"name": "places"}],
             },
             "answer": {
                 "file": "answer.onnx",
                 "inputs": [{"name": "seen"}, {"name": "image_of"}],
-                "outputs": [{"name": "logits"}, {"name": "scores"}],
+                "outputs": [{"name": "logits"}, {"name": "scores"}, {"name": "choice"}],
             },
         },
         "image": {"kind": "MiniPreprocess", "size": SIZE, "fill": 0.45},
@@ -83,7 +95,7 @@ def _save(
     nodes: list[Any],
     *,
     inputs: list[tuple[str, int, list[Any]]],
-    outputs: list[tuple[str, int, list[Any]]],
+    outputs: list[tuple[str, int, Sequence[Any]]],
     constants: dict[str, np.ndarray],
 ) -> None:
     graph = helper.make_graph(

@@ -74,7 +74,6 @@ function addPhrase(text = "", colour = COLOURS[phraseRows().length % COLOURS.len
   const number = ++rows;
   const field = element("input", { type: "text", className: "text", value: text, id: `phrase-${number}`, maxLength: limits.phrase_length, autocomplete: "off", placeholder: "such as: the cup on the left" });
   field.setAttribute("aria-label", `Phrase ${number}`);
-  field.setAttribute("aria-describedby", `answers-${number}`);
   const tint = element("input", { type: "color", value: colour });
   tint.setAttribute("aria-label", `Colour of phrase ${number}`);
   tint.addEventListener("input", draw);
@@ -82,8 +81,7 @@ function addPhrase(text = "", colour = COLOURS[phraseRows().length % COLOURS.len
   away.setAttribute("aria-label", `Remove phrase ${number}`);
   const row = element("li", {},
     element("div", { className: "phrase" }, tint, field, away),
-    element("ul", { className: "answers", id: `answers-${number}` }),
-    element("div", { className: "more" }));
+    element("ul", { className: "answers" }));
   away.addEventListener("click", () => {
     const next = row.nextElementSibling ?? row.previousElementSibling;
     row.remove();
@@ -215,27 +213,30 @@ function summary() {
 function showAnswers() {
   for (const row of phraseRows()) {
     const text = row.dataset.answered;
-    const list = row.querySelector(".answers"), more = row.querySelector(".more");
+    const list = row.querySelector(".answers"), field = row.querySelector(".text");
     list.replaceChildren();
-    more.replaceChildren();
     for (const model of shownModels()) {
       const result = text && resultOf(model, text);
       if (!result) continue;
       const name = models.length > 1 ? `${model.name}: ` : "";
       const verdict = element("span", { textContent: said(result), className: result.matched && result.area ? "" : "none" });
-      list.append(element("li", {}, name, verdict, `, score ${result.score.toFixed(3)}`));
-      for (const warning of result.warnings) list.append(element("li", { className: "dim", textContent: warning }));
-      addActions(more, model, result, text);
+      const told = element("div", { id: `${field.id}-${model.key}` }, element("p", {}, name, verdict, `, score ${result.score.toFixed(3)}`));
+      for (const warning of result.warnings) told.append(element("p", { className: "dim", textContent: warning }));
+      list.append(element("li", {}, told, actions(model, result, text)));
     }
+    // The field is described by its answers, not by what can be done with them.
+    field.setAttribute("aria-describedby", [...list.children].map((one) => one.firstElementChild.id).join(" "));
   }
   const any = Object.keys(answers).length > 0;
   $("save-overlay").disabled = $("save-answers").disabled = !any;
 }
 
-function addActions(more, model, result, text) {
+/** Returns what can be done with an answer. */
+function actions(model, result, text) {
+  const more = element("div", { className: "more" });
   const name = models.length > 1 ? ` (${model.name})` : "";
   const add = (label, spoken, action) => {
-    const button = element("button", { type: "button", textContent: label + name });
+    const button = element("button", { type: "button", textContent: label });
     button.setAttribute("aria-label", `${spoken} of “${text}”${name}`);
     button.addEventListener("click", action);
     more.append(button);
@@ -245,6 +246,7 @@ function addActions(more, model, result, text) {
   if (result.area) add("Cut-out", "Keep the cut-out as PNG", () => keepCanvas(cutoutCanvas(shownOf(model).bitmap, result.mask, width, height), `${file}.cutout.png`));
   add("RLE", "Keep the mask as COCO RLE in JSON", () => keepJson(kept(result), `${file}.json`));
   if (model.explains && !image.video) add("Why?", "Explain the answer", () => explain(model, text));
+  return more;
 }
 
 function kept({ mask, ...result }) {
