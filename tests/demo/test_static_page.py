@@ -40,7 +40,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_exported(tmp_path_factory.mktemp("exported") / "bright.onnx")
+    return write_exported(tmp_path_factory.mktemp("exported") / "bright.onnx", explains=True)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,27 @@ SIZE = 32
 
 PLACES = np.array([[[0.0, 0.0, 0.5, 0.5], [0.25, 0.5, 0.75, 1.0], [0.0, 0.0, 0.0, 0.0]]], dtype=np.float32)
 CHOICE = np.array([[0.125, 0.75, 0.0]], dtype=np.float32)
-"""What the model says that it chose among: x1, y1, x2, y2 relative to the image, and how probably each is meant."""
 
 
-def write_exported(folder: Path, **changes: Any) -> Path:
-    """Write the folder; `changes` replace entries of its description. Returns the folder."""
+def write_exported(folder: Path, *, explains: bool = False, **changes: Any) -> Path:
+    """Write the folder; `changes` replace entries of its description. Returns the folder.
+
+    With `explains` it says what it chose among: `PLACES`, x1, y1, x2, y2 relative to the image, and `CHOICE`, how
+    probably each is meant.
+    """
     folder.mkdir(parents=True)
     _save(
         folder / "encode.onnx",
         [
             helper.make_node("ReduceMean", ["images", "axes"], ["seen"], keepdims=0),
-            helper.make_node("Identity", ["all_places"], ["places"]),
+            *([helper.make_node("Identity", ["all"], ["places"])] if explains else []),
         ],
         inputs=[("images", TensorProto.FLOAT, ["images", 3, SIZE, SIZE])],
-        outputs=[("seen", TensorProto.FLOAT, ["images", SIZE, SIZE]), ("places", TensorProto.FLOAT, PLACES.shape)],
-        constants={"axes": np.array([1]), "all_places": PLACES},
+        outputs=[
+            ("seen", TensorProto.FLOAT, ["images", SIZE, SIZE]),
+            *([("places", TensorProto.FLOAT, list(PLACES.shape))] if explains else []),
+        ],
+        constants={"axes": np.array([1]), **({"all": PLACES} if explains else {})},
     )
     _save(
         folder / "answer.onnx",
@@ -42,7 +47,7 @@ def write_exported(folder: Path, **changes: Any) -> Path:
             helper.make_node("Sub", ["asked", "half"], ["centred"]),
             helper.make_node("Mul", ["centred", "steep"], ["logits"]),
             helper.make_node("ReduceMax", ["asked", "axes"], ["scores"], keepdims=0),
-            helper.make_node("Identity", ["all_choice"], ["choice"]),
+            *([helper.make_node("Identity", ["all"], ["choice"])] if explains else []),
         ],
         inputs=[
             ("seen", TensorProto.FLOAT, ["images", SIZE, SIZE]),
@@ -51,13 +56,13 @@ def write_exported(folder: Path, **changes: Any) -> Path:
         outputs=[
             ("logits", TensorProto.FLOAT, ["expressions", SIZE, SIZE]),
             ("scores", TensorProto.FLOAT, ["expressions"]),
-            ("choice", TensorProto.FLOAT, CHOICE.shape),
+            *([("choice", TensorProto.FLOAT, list(CHOICE.shape))] if explains else []),
         ],
         constants={
             "half": np.array(0.5, dtype=np.float32),
             "steep": np.array(20, dtype=np.float32),
             "axes": np.array([1, 2]),
-            "all_choice": CHOICE,
+            **({"all": CHOICE} if explains else {}),
         },
     )
     (folder / VOCABULARY).write_text(json.dumps(["<pad>", "<unk>", "the", "bright", "part"]))
@@ -73,12 +78,12 @@ def write_exported(folder: Path, **changes: Any) -> Path:
             "encode": {
                 "file": "encode.onnx",
                 "inputs": [{"name": "images"}, {"name": "padding"}],
-                "outputs": [{"name": "seen"}, {"name": "places"}],
+                "outputs": [{"name": "seen"}, *([{"name": "places"}] if explains else [])],
             },
             "answer": {
                 "file": "answer.onnx",
                 "inputs": [{"name": "seen"}, {"name": "image_of"}],
-                "outputs": [{"name": "logits"}, {"name": "scores"}, {"name": "choice"}],
+                "outputs": [{"name": "logits"}, {"name": "scores"}, *([{"name": "choice"}] if explains else [])],
             },
         },
         "image": {"kind": "MiniPreprocess", "size": SIZE, "fill": 0.45},
@@ -95,7 +100,7 @@ def _save(
     nodes: list[Any],
     *,
     inputs: list[tuple[str, int, list[Any]]],
-    outputs: list[tuple[str, int, Sequence[Any]]],
+    outputs: list[tuple[str, int, list[Any]]],
     constants: dict[str, np.ndarray],
 ) -> None:
     graph = helper.make_graph(
