@@ -10,6 +10,7 @@ import typer
 
 from risctl.cli import console
 from risctl.cli.options import JsonOption, OverwriteOption, QuietOption
+from risctl.errors import UsageError
 
 EXAMPLE = "Example: risctl export runs/first --format onnx --out first.onnx"
 
@@ -36,13 +37,13 @@ app = typer.Typer()
 @app.command("export", epilog=EXAMPLE)
 def export(
     model: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            metavar="MODEL",
+            metavar="[MODEL]",
             help="A run folder, a checkpoint file (.safetensors), or mini, the model that comes with risctl.",
             show_default=False,
         ),
-    ],
+    ] = None,
     format_name: Annotated[
         Format, typer.Option("--format", help="onnx, pt2 (torch.export) or torchscript.")
     ] = Format.onnx,
@@ -58,6 +59,24 @@ def export(
         Path | None,
         typer.Option(
             "--out", "-o", help="The folder to write. Default: MODEL's name and the format.", show_default=False
+        ),
+    ] = None,
+    clip: Annotated[
+        str | None,
+        typer.Option(
+            "--clip",
+            metavar="SOURCE",
+            help="In place of MODEL: the towers of a CLIP, named as in risctl zeroshot: a folder or hub id in Hugging "
+            "Face's layout, or OpenAI's .pt.",
+            show_default=False,
+        ),
+    ] = None,
+    vocabulary: Annotated[
+        Path | None,
+        typer.Option(
+            "--vocabulary",
+            help="For a .pt: bpe_simple_vocab_16e6.txt.gz or a folder with a tokenizer. Default: next to the .pt.",
+            show_default=False,
         ),
     ] = None,
     images: Annotated[
@@ -109,15 +128,30 @@ def export(
     The loss of mIoU is measured on sentences of val about images that were not
     used to calibrate, and stands in model.json.
 
+    --clip SOURCE writes the towers of a CLIP: image (pixels to embeddings) and
+    text (tokens to embeddings), with tokenizer.json and the scale of logits.
+
     `risctl predict --model FOLDER` answers with an exported folder, without
     torch.
     """
     with console.quiet_if(quiet):
+        if (model is None) == (clip is None):
+            raise UsageError("expected MODEL, or --clip SOURCE in its place; give one of them")
+        if clip is not None:
+            if calibrate is not None or images:
+                raise UsageError("leave --calibrate and --image out: the towers of a CLIP draw no masks")
+            _export_clip(clip, vocabulary, out, format_name, precision, overwrite=overwrite, as_json=as_json)
+            return
+        assert model is not None
+        if vocabulary is not None:
+            raise UsageError("leave --vocabulary out: it is of --clip")
         from risctl.export.folder import export_to
         from risctl.export.refusals import refuse_what_is_no_checkpoint
         from risctl.vision.images import read_image
 
         calibration = None
+        if calibration_split is not None and calibrate is None:
+            raise UsageError("--calibration-split is a split of a store; give --calibrate STORE too")
         if calibrate is not None:
             from risctl.export.calibration import Calibration
 
@@ -150,6 +184,38 @@ def export(
         lines.append(_loss(header["int8"]))
     console.result(
         "\n".join(lines),
+        data={"out": str(folder), **header},
+        as_json=as_json,
+    )
+
+
+def _export_clip(
+    source: str,
+    vocabulary: Path | None,
+    out: Path | None,
+    format_name: Format,
+    precision: Precision,
+    *,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    from risctl.export.clip import export_clip_to
+
+    folder = out if out is not None else Path(f"{Path(source).stem}.{format_name.value}")
+    console.say(f"tracing {source}; this takes a minute or two")
+    header = export_clip_to(
+        source,
+        folder,
+        vocabulary=vocabulary,
+        format_name=format_name.value,
+        precision=precision.value,
+        overwrite=overwrite,
+    )
+    for one in header["checked"]:
+        console.say(f"compared {one['batch']} at once, {one['graph']}: largest difference {one['difference']:.2g}")
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    console.result(
+        f"{folder}: two towers, {header['graph_format']}, {header['precision']}, {size / 1e6:.1f} MB",
         data={"out": str(folder), **header},
         as_json=as_json,
     )

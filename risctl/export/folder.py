@@ -48,13 +48,7 @@ def export_to(
         DataError: The store to calibrate on is missing, damaged or too small.
         MachineError: A package is missing, the disk refuses, or the graphs differ from the model.
     """
-    if out.exists() and not (overwrite and is_exported(out)):
-        hint = (
-            "give --overwrite, or another --out"
-            if is_exported(out)
-            else "it holds no exported model; give another --out"
-        )
-        raise UsageError(f"{out} is there already; {hint}")
+    refuse_existing(out, overwrite=overwrite)
     loaded = load_checkpoint(model)
     with new_folder(out, replace=overwrite) as made:
         return export_model(
@@ -66,3 +60,14 @@ def export_to(
             weights=loaded.path if share_weights else None,
             calibration=calibration,
         )
+
+
+def refuse_existing(out: Path, *, overwrite: bool) -> None:
+    """Raises `UsageError` if the folder `out` is there and must stay."""
+    if out.exists() and not (overwrite and is_exported(out)):
+        hint = (
+            "give --overwrite, or another --out"
+            if is_exported(out)
+            else "it holds no exported model; give another --out"
+        )
+        raise UsageError(f"{out} is there already; {hint}")

@@ -32,6 +32,12 @@ class ClipTokens:
         self._tokenizer = tokenizer
         self.context = context
 
+    @property
+    def definition(self) -> str:
+        """The tokenizer, its merges included, as JSON of the `tokenizers` library; it takes texts in lower case."""
+        definition: str = self._tokenizer.backend_tokenizer.to_str()
+        return definition
+
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Tokenizes N texts in lower case.
 

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from risctl.errors import CheckpointError
+from risctl.errors import CheckpointError, UsageError
 from risctl.json_text import parse_object
 
 MANIFEST = "model.json"
 VOCABULARY = "vocabulary.json"
 ENCODE, ANSWER = "encode", "answer"
 FORMAT = "risctl-export"
+CLIP_TOWERS = "clip"
+"""The `kind` of a folder with the towers of a CLIP; models that draw masks state none."""
+
 VERSION = 1
 _MOST_BYTES = {MANIFEST: 1_000_000, VOCABULARY: 64_000_000}
 _LARGEST_SIDE = 8192
@@ -145,6 +148,7 @@ def read_manifest(folder: Path) -> Manifest:
 
     Raises:
         CheckpointError: It is missing, damaged, or of a newer version.
+        UsageError: The folder holds no model that draws masks.
     """
     path = folder / MANIFEST
     try:
@@ -157,6 +161,11 @@ def read_manifest(folder: Path) -> Manifest:
         raise CheckpointError(
             f"{folder} was exported by risctl {header.get('risctl')}, whose format this version cannot read; export "
             "the model again, or update risctl"
+        )
+    if header.get("kind") == CLIP_TOWERS:
+        raise UsageError(
+            f"{folder} holds the towers of a CLIP, which embed images and texts and draw no masks; its {MANIFEST} says "
+            "how to run them"
         )
     try:
         return _parsed(folder, header)

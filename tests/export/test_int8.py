@@ -7,14 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from helpers import small_models
 from helpers.exportable_tiny import ExportableTiny, loaded
 from helpers.tiny import tiny_store
 
+from risctl.checkpoints.loaded_model import LoadedModel
 from risctl.data.store.reader import Store
 from risctl.errors import DataError, UsageError
 from risctl.export.calibration import Calibration, choose
 from risctl.export.export import export_model
 from risctl.export.precision import quantise
+from risctl.language.vocabulary import Vocabulary
+from risctl.systems.registry import build_system
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -111,3 +116,25 @@ def test_int8_and_a_store_go_together(tmp_path: Path) -> None:
         export_model(model, tmp_path, precision="fp16", calibration=calibration)
     with pytest.raises(UsageError, match="--precision int8 is of ONNX graphs"):
         export_model(model, tmp_path, format_name="pt2", precision="int8", calibration=calibration)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["VLT", "STEP", "LAVT", "CRIS", "RELA"])
+def test_systems_are_quantised_and_measured(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("onnxscript")
+    store = tiny_store(tmp_path, images=6, validation=2)
+    out = tmp_path / "small.onnx"
+    out.mkdir()
+    torch.manual_seed(0)
+    vocabulary = Vocabulary(["box", "red", "green", "blue", "left", "right", "one"])
+    recipe = small_models.recipe_of(getattr(small_models, name))
+    system = build_system(recipe.model, vocabulary=vocabulary).eval()
+    model = LoadedModel(
+        system=system, recipe=recipe, vocabulary=vocabulary, header={}, path=tmp_path / "small.safetensors"
+    )
+    header = export_model(model, out, precision="int8", calibration=Calibration(store=store, samples=3))
+    said = header["int8"]
+    for graph in ("encode", "answer"):
+        assert 0 < said["layers"][graph]["quantised"] <= said["layers"][graph]["layers"], said["layers"]
+    assert said["loss"] is not None and abs(said["loss"]) <= 100
+    assert said["measured_on"] == {"split": "val", "samples": 8, "images": 2}
