@@ -6,6 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 import risctl
@@ -60,3 +61,46 @@ def test_an_image_is_built_from_files_that_its_context_has() -> None:
     assert all((REPOSITORY / name).exists() for name in copied)
     # What builds the wheel from them.
     assert copied >= {"pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "risctl", "recipes"}
+
+
+SECTIONS = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
+
+
+def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
+    text = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert text.startswith("# Changelog\n") and "keepachangelog.com" in text.split("\n## ")[0]
+    versions = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)
+    parsed = [re.fullmatch(r"\[(\d+)\.(\d+)\.(\d+)\] - (unreleased|\d{4}-\d{2}-\d{2})", one) for one in versions]
+    assert len(versions) > 1 and all(parsed)
+    numbers = [tuple(int(part) for part in one.groups()[:3]) for one in parsed if one]
+    assert numbers == sorted(set(numbers), reverse=True)
+    # Only the version at the top may be in the making.
+    assert "unreleased" not in [one[4] for one in parsed[1:] if one]
+    assert (parsed[0] is not None and parsed[0][4] == "unreleased") == (".dev" in risctl.__version__)
+    for block in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        names = re.findall(r"^### (.*)$", block, flags=re.MULTILINE)
+        assert names and names == [name for name in SECTIONS if name in names]
+        for section in re.split(r"^### ", block, flags=re.MULTILINE)[1:]:
+            lines = section.splitlines()[1:]
+            entries = re.split(r"^- ", "\n".join(lines), flags=re.MULTILINE)[1:]
+            assert entries and all(entry.strip() for entry in entries)
+            broken = ["**Breaking.**" in entry for entry in entries]
+            assert broken == sorted(broken, reverse=True), "what breaks stands first"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("## [0.2.0]", "## 0.2.0"),
+        ("### Changed", "### Changes"),
+        ("[0.1.0] - 2", "[0.3.0] - 2"),
+        ("# Changelog", "# News"),
+    ],
+)
+def test_another_form_is_noticed(old: str, new: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert old in text
+    (tmp_path / "CHANGELOG.md").write_text(text.replace(old, new, 1), encoding="utf-8")
+    monkeypatch.setitem(globals(), "REPOSITORY", tmp_path)
+    with pytest.raises(AssertionError):
+        test_the_changelog_has_the_form_of_keep_a_changelog()
