@@ -15,6 +15,7 @@ from risctl.errors import UsageError
 from risctl.output_files import OutputFiles
 from risctl.vision import rle
 from risctl.vision.geometry import Geometry
+from risctl.vision.video_frames import Frame
 
 
 @dataclass(slots=True, kw_only=True, repr=False)
@@ -233,3 +234,16 @@ class Detection:
     score: float
     box: tuple[float, float, float, float]
     segmentation: rle.RLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramePredictions:
+    """A frame of a video with its predictions.
+
+    Attributes:
+        frame: The frame: its number, its name, and its pixels.
+        predictions: One prediction per phrase, in the order of the phrases.
+    """
+
+    frame: Frame
+    predictions: tuple[Prediction, ...]

@@ -116,7 +116,8 @@ def export(
 
     Two graphs are written: encode (images to features) and answer (features
     and tokens to logits and scores), so that a picture is encoded once and
-    asked many phrases. Both take any number of pictures and phrases.
+    asked many phrases. Both take any number of pictures and phrases; those of
+    ReferFormer take the frames of a clip.
 
     The folder also holds vocabulary.json, the tokenizer's data, and
     model.json: inputs and outputs, how a picture becomes the input, threshold,
@@ -171,11 +172,12 @@ def export(
             overwrite=overwrite,
             calibration=calibration,
         )
+    seen = "frames" if "clip" in header else "pictures"
     for one in header["checked"]:
         height, width = one["image"]
         scores = "" if one["scores"] is None else f", of a score {one['scores']:.2g}"
         console.say(
-            f"compared at {height}x{width}, {one['images']} pictures, {one['expressions']} phrases: largest difference "
+            f"compared at {height}x{width}, {one['images']} {seen}, {one['expressions']} phrases: largest difference "
             f"of a logit {one['logits']:.2g}{scores}"
         )
     size = sum(file.stat().st_size for file in folder.iterdir())

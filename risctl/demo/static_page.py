@@ -11,7 +11,6 @@ from typing import Any
 
 from risctl.errors import UsageError
 from risctl.files import new_folder
-from risctl.runtime.inputs import IMAGES, TEXTS
 from risctl.runtime.manifest import ANSWER, ENCODE, MANIFEST, VOCABULARY, Manifest, read_manifest
 
 MODEL = "model"
@@ -21,6 +20,8 @@ _POLICY = (
     "base-uri 'none'; form-action 'none'"
 )
 _OF_SERVER = ("server.js",)
+# What the page prepares without a server, by the names in `model.json`: mini's image and words.
+_IMAGES, _TEXTS = ("MiniPreprocess",), ("hashed_words",)
 
 
 def write_static(out: Path, exported: Path, *, overwrite: bool = False) -> int:
@@ -63,7 +64,7 @@ def check_replaceable(out: Path, *, overwrite: bool) -> None:
 def _check_known(manifest: Manifest) -> None:
     if manifest.graph_format != "onnx":
         raise UsageError(f"{manifest.folder} holds {manifest.graph_format} graphs; export the model with --format onnx")
-    for kind, known in ((manifest.image.get("kind"), IMAGES), (manifest.text.get("kind"), TEXTS)):
+    for kind, known in ((manifest.image.get("kind"), _IMAGES), (manifest.text.get("kind"), _TEXTS)):
         if kind not in known:
             raise UsageError(
                 f"{manifest.folder} is of {manifest.system}, whose inputs ({kind}) the page does not prepare without a "

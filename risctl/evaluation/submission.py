@@ -15,10 +15,11 @@ from risctl.data.store.clips import ClipStore, expression_number
 from risctl.data.store.reader import Store, TextField
 from risctl.errors import DataError
 from risctl.evaluation.video_evaluator import StoredVideo, running
-from risctl.inference.video_predictor import CLIP_LENGTH, FramePredictor, Query, VideoPredictor
+from risctl.inference.video_predictor import FramePredictor, VideoPredictor
 from risctl.output_files import OutputFiles
 from risctl.systems.base import System
 from risctl.systems.protocols import takes_clips
+from risctl.vision.video_clips import CLIP_LENGTH, Query
 
 Progress = Callable[[int, int], None]
 

@@ -22,13 +22,14 @@ from risctl.errors import DataError, UnreadableImageError
 from risctl.evaluation.expression_rows import ExpressionRow, figures_of, measured_row
 from risctl.inference.batched_inference import UnreadableImages
 from risctl.inference.encoded_image import evaluation_mode
-from risctl.inference.video_predictor import CLIP_LENGTH, FramePredictor, Query, VideoPredictor
+from risctl.inference.video_predictor import FramePredictor, VideoPredictor
 from risctl.language.tokens import words_of
 from risctl.metrics.protocols import VIDEOS, Protocol
 from risctl.metrics.video import VOID, ClipMeasures, Task, average_over_annotators, measure_clip, video_figures
 from risctl.metrics.video_expressions import ExpressionMeter
 from risctl.systems.base import System
 from risctl.systems.protocols import takes_clips
+from risctl.vision.video_clips import CLIP_LENGTH, Query
 from risctl.vision.video_frames import FOLDER_RATE, Frame, Video
 
 Progress = Callable[[int, int], None]

@@ -110,8 +110,8 @@ def compare(
         width=width,
         images=len(images),
         expressions=len(phrases),
-        logits=_largest(found[0], expected.logits),
-        scores=None if expected.scores is None else _largest(found[1], expected.scores),
+        logits=largest(found[0], expected.logits),
+        scores=None if expected.scores is None else largest(found[1], expected.scores),
     )
 
 
@@ -147,7 +147,8 @@ def raise_if_different(agreements: Sequence[Agreement], *, name: str) -> None:
         )
 
 
-def _largest(one: torch.Tensor, other: torch.Tensor) -> float:
+def largest(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Returns the largest difference of two tensors, infinite if their shapes differ."""
     if one.shape != other.shape:
         return float("inf")
     return float((one.float() - other.float()).abs().max())

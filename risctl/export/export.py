@@ -5,30 +5,28 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from risctl import __version__
 from risctl.checkpoints.loaded_model import LoadedModel
 from risctl.errors import UsageError, unknown_name
 from risctl.export import check
 from risctl.export.calibration import Calibration
+from risctl.export.clips import of_clips
 from risctl.export.formats import SUFFIXES, described, require_onnx, runner, write_onnx, write_pt2, write_torchscript
 from risctl.export.int8 import quantise_graphs
+from risctl.export.plan import Half, of_images
 from risctl.export.precision import PRECISIONS, store_in_half
 from risctl.export.shared_weights import share_weights
-from risctl.export.trace import Traced, first_line, trace
+from risctl.export.trace import first_line
 from risctl.metrics.protocols import Protocol, get_protocol
 from risctl.runtime.manifest import ANSWER, ENCODE, FORMAT, MANIFEST, VERSION, VOCABULARY
-
-_ASKED = ("padding", "image_of", "words", "word_mask")
-OUTPUTS = ("logits", "scores", "choice")
-"""What the second graph gives, in this order, as far as the system has it."""
+from risctl.systems.exportable import ExportableClips
 
 
 def export_model(
@@ -75,34 +73,32 @@ def export_model(
     if format_name == "onnx":
         require_onnx()
     system = loaded.system.eval()
-    pictures = [check.made_image(480, 640, seed=number) for number in range(2)]
-    example = check.example_of(system, pictures)
-    traced = trace(system, example)
-    names: dict[str, tuple[str, ...]] = {ENCODE: ("images", "padding"), ANSWER: (*traced.graphs.features, *_ASKED)}
-    with torch.no_grad():
-        answers = traced.answer.module()(
-            traced.features, example.padding, example.image_of, example.words, example.word_mask
+    in_clips = isinstance(system, ExportableClips)
+    if in_clips and calibration is not None:
+        raise UsageError(
+            f"--precision int8 is calibrated on single images, and the graphs of {type(system).__name__} take clips; "
+            "give fp32 or fp16"
         )
-    given: dict[str, tuple[str, ...]] = {ENCODE: traced.graphs.features, ANSWER: OUTPUTS[: len(answers)]}
-    tensors: dict[str, tuple[Sequence[Tensor], Sequence[Tensor]]] = {
-        ENCODE: ((example.images, example.padding), traced.features),
-        ANSWER: ((*traced.features, example.padding, example.image_of, example.words, example.word_mask), answers),
-    }
-    files = {
-        name: _write(
-            traced, name, folder, format_name, inputs=names[name], outputs=given[name], tensors=tensors[name][0]
+    if in_clips and format_name != "onnx":
+        raise UsageError(
+            f"{type(system).__name__} is exported as ONNX alone: torch's own formats would take two phrases or more; "
+            "give --format onnx"
         )
-        for name in (ENCODE, ANSWER)
-    }
+    plan = of_clips(system) if in_clips else of_images(system)
+    halves = plan.halves
+    files = {name: _write(half, name, folder, format_name) for name, half in halves.items()}
     if precision == "fp16":
         for file in files.values():
             store_in_half(folder / file)
     elif weights is not None:
         for file in files.values():
             share_weights(folder / file, weights, location=weights.name)
-    runs = {name: runner(folder / files[name], format_name, inputs=names[name], weights=weights) for name in files}
+    runs = {
+        name: runner(folder / files[name], format_name, inputs=half.inputs, grouped=half.grouped, weights=weights)
+        for name, half in halves.items()
+    }
     try:
-        found = check.check(system, runs[ENCODE], runs[ANSWER], images=images)
+        found = plan.compared(runs[ENCODE], runs[ANSWER], images)
     except Exception as error:  # whatever an engine says of inputs that its graph does not take
         raise UsageError(
             f"{loaded.recipe.name} cannot be exported: the graph does not take images of every size: "
@@ -114,10 +110,10 @@ def export_model(
     if calibration is not None:
         paths = {name: folder / file for name, file in files.items()}
         protocol = protocol_of(loaded)
+        names = {name: half.inputs for name, half in halves.items()}
         runs, quantised = quantise_graphs(system, paths, runs, calibration, inputs=names, protocol=protocol)
-        found = check.check(system, runs[ENCODE], runs[ANSWER], images=images)
+        found = plan.compared(runs[ENCODE], runs[ANSWER], images)
     (folder / VOCABULARY).write_text(json.dumps(loaded.vocabulary.to_list(), ensure_ascii=False), encoding="utf-8")
-    axes = _axes(traced)
     header = {
         "format": FORMAT,
         "format_version": VERSION,
@@ -129,12 +125,13 @@ def export_model(
         "graphs": {
             name: {
                 "file": files[name],
-                "inputs": described(names[name], tensors[name][0], axes),
-                "outputs": described(given[name], tensors[name][1], axes),
+                "inputs": described(half.inputs, half.given, plan.axes),
+                "outputs": described(half.outputs, half.gives, plan.axes),
             }
-            for name in files
+            for name, half in halves.items()
         },
-        "image": _settings(system.preprocess, multiple=traced.graphs.multiple),
+        "image": _settings(system.preprocess, sides=plan.sides),
+        **plan.described,
         "text": {
             **_text_settings(system.preprocess),
             "vocabulary": type(loaded.vocabulary).__name__,
@@ -158,28 +155,17 @@ def export_model(
     return header
 
 
-def _write(
-    traced: Traced,
-    name: str,
-    folder: Path,
-    format_name: str,
-    *,
-    inputs: Sequence[str],
-    outputs: Sequence[str],
-    tensors: Sequence[Tensor],
-) -> str:
+def _write(half: Half, name: str, folder: Path, format_name: str) -> str:
     """Writes one graph; returns its file's name."""
-    program = traced.encode if name == ENCODE else traced.answer
     path = folder / f"{name}{SUFFIXES[format_name]}"
     if format_name == "onnx":
-        write_onnx(program, path, inputs=inputs, outputs=outputs)
+        write_onnx(half.program, path, inputs=half.inputs, outputs=half.outputs)
     elif format_name == "pt2":
-        write_pt2(program, path)
+        write_pt2(half.program, path)
     else:
-        module = traced.graphs.encode if name == ENCODE else traced.graphs.answer
-        features = len(traced.graphs.features)
-        example = tuple(tensors) if name == ENCODE else (tuple(tensors[:features]), *tensors[features:])
-        write_torchscript(module, example, path, name=name)
+        features = half.grouped
+        example = (tuple(half.given[:features]), *half.given[features:]) if features else half.given
+        write_torchscript(half.module, example, path, name=name)
     return path.name
 
 
@@ -212,7 +198,7 @@ def _model(loaded: LoadedModel) -> dict[str, Any]:
     }
 
 
-def _settings(preprocess: Any, *, multiple: int | None) -> dict[str, Any]:
+def _settings(preprocess: Any, *, sides: str) -> dict[str, Any]:
     """Returns how an image becomes the input: the preprocess's name and its numbers."""
     numbers = {
         name: value
@@ -223,7 +209,7 @@ def _settings(preprocess: Any, *, multiple: int | None) -> dict[str, Any]:
         "kind": type(preprocess).__name__,
         "how": (inspect.getdoc(type(preprocess)) or "").partition("\n")[0],
         "values": "RGB in [0, 1]; the graph normalises them",
-        "sides": "fixed" if multiple is None else f"multiples of {multiple}",
+        "sides": sides,
         **numbers,
     }
 
@@ -232,20 +218,7 @@ def _text_settings(preprocess: Any) -> dict[str, Any]:
     """Returns how a text becomes tokens: their greatest number and what the preprocess's tokenizer adds."""
     word_ids = getattr(preprocess, "word_ids", None)
     if word_ids is None:
-        return {"kind": "vocabulary", "max_words": preprocess.max_words}
+        lowercase = getattr(preprocess, "lowercase", None)
+        settings: dict[str, Any] = {"kind": "vocabulary", "max_words": preprocess.max_words}
+        return settings if lowercase is None else settings | {"lowercase": lowercase}
     return {"kind": "hashed_words", "max_words": preprocess.max_words, "buckets": word_ids.buckets}
-
-
-def _axes(traced: Traced) -> Mapping[str, Sequence[str]]:
-    """Returns the names of the free axes of every input and output."""
-    sides = () if traced.graphs.multiple is None else ("rows", "columns")
-    return {
-        "images": ("images", "3", *sides) if sides else ("images",),
-        "padding": ("images", *sides),
-        **dict.fromkeys(traced.graphs.features, ("images",)),
-        "image_of": ("expressions",),
-        "words": ("expressions",),
-        "word_mask": ("expressions",),
-        "logits": ("expressions",),
-        "scores": ("expressions",),
-    }

@@ -103,13 +103,14 @@ def open_onnx(path: Path, *, threads: int = 0, weights: Path | None = None) -> A
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def runner(path: Path, kind: str, *, inputs: Sequence[str], weights: Path | None = None) -> Run:
+def runner(path: Path, kind: str, *, inputs: Sequence[str], grouped: int = 0, weights: Path | None = None) -> Run:
     """Returns what runs a written graph.
 
     Args:
         path: The file.
         kind: onnx, pt2 or torchscript.
         inputs: Names of the inputs in their order; of ONNX those that the graph reads are fed.
+        grouped: How many of the first inputs torch's graphs take as one tuple; 0: each by itself.
         weights: The file that an ONNX graph reads its weights from, where they stand apart.
     """
     if kind == "onnx":
@@ -123,13 +124,11 @@ def runner(path: Path, kind: str, *, inputs: Sequence[str], weights: Path | None
         return run_onnx
     with quiet():
         module = torch.export.load(str(path)).module() if kind == "pt2" else torch.jit.load(str(path))
-    features = len(inputs) - 4
 
     def run_torch(values: Sequence[Tensor]) -> list[Tensor]:
-        # Where there are features, the module takes them as one tuple.
-        grouped = values if len(values) == 2 else (tuple(values[:features]), *values[features:])
+        taken = (tuple(values[:grouped]), *values[grouped:]) if grouped else values
         with torch.no_grad():
-            return list(module(*grouped))
+            return list(module(*taken))
 
     return run_torch
 

@@ -80,7 +80,7 @@ def trace(system: System, example: Example) -> Traced:
     if graphs.multiple is not None:
         sides = {1: graphs.multiple * Dim("rows", min=1, max=512), 2: graphs.multiple * Dim("columns", min=1, max=512)}
     padding: dict[int, Any] = {0: images, **sides}
-    encode = _traced(
+    encode = traced_module(
         graphs.encode,
         (example.images, example.padding),
         ({0: images, **{axis + 1: side for axis, side in sides.items()}}, padding),
@@ -89,7 +89,7 @@ def trace(system: System, example: Example) -> Traced:
     with torch.no_grad():
         features = tuple(encode.module()(example.images, example.padding))
     of_feature: dict[int, Any] = {0: images} if not sides else {0: images, 2: Dim.AUTO, 3: Dim.AUTO}
-    answer = _traced(
+    answer = traced_module(
         graphs.answer,
         (features, example.padding, example.image_of, example.words, example.word_mask),
         (
@@ -102,7 +102,18 @@ def trace(system: System, example: Example) -> Traced:
     return Traced(graphs=graphs, encode=encode, answer=answer, features=features)
 
 
-def _traced(module: nn.Module, inputs: tuple[Any, ...], shapes: tuple[Any, ...], *, name: str) -> ExportedProgram:
+def traced_module(module: nn.Module, inputs: tuple[Any, ...], shapes: tuple[Any, ...], *, name: str) -> ExportedProgram:
+    """Traces a module.
+
+    Args:
+        module: The module.
+        inputs: An example of its inputs.
+        shapes: Their free axes, as torch.export takes them.
+        name: What errors call it.
+
+    Raises:
+        UsageError: It cannot be traced; why, in one line.
+    """
     with quiet(), torch.no_grad():
         try:
             return torch.export.export(module.eval(), inputs, dynamic_shapes=shapes, strict=False)

@@ -8,9 +8,9 @@ from typing import Any
 
 from risctl.data.formats.annotated import PHRASES, AnnotatedImage, AnnotatedMask
 from risctl.data.formats.davis import ANNOTATIONS, write_indices
-from risctl.inference.video_predictor import FramePredictions
 from risctl.interrupts import Interrupts
 from risctl.output_files import OutputFiles, safe_stem
+from risctl.results import FramePredictions
 from risctl.vision.video_frames import Video
 
 

@@ -13,9 +13,9 @@ from typing import Any, TextIO
 import numpy as np
 from PIL import Image
 
-from risctl.inference.video_predictor import FramePredictions
 from risctl.interrupts import Interrupts
 from risctl.output_files import OutputFiles, slug
+from risctl.results import FramePredictions
 from risctl.vision import rle
 from risctl.vision.drawing.overlays import overlay
 from risctl.vision.video_frames import Video, VideoWriter

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,29 +20,12 @@ from risctl.core.encoders.base import TextFeatures
 from risctl.errors import DataError, UsageError
 from risctl.inference.encoded_image import decode, encode_frames, encode_texts, prepare
 from risctl.inference.predictor import Predictor
-from risctl.results import Prediction
+from risctl.results import FramePredictions, Prediction
 from risctl.systems.base import Output, System
 from risctl.systems.protocols import QuerySelector, takes_clips
 from risctl.vision.geometry import Geometry
+from risctl.vision.video_clips import CLIP_LENGTH, Progress, Query, clips_of, frames_of
 from risctl.vision.video_frames import Frame, OnDamaged, Video
-
-Query = Literal["clip", "video"]
-Progress = Callable[[int, int | None], None]
-
-CLIP_LENGTH = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FramePredictions:
-    """A frame of a video with its predictions.
-
-    Attributes:
-        frame: The frame: its number, its name, and its pixels.
-        predictions: One prediction per phrase, in the order of the phrases.
-    """
-
-    frame: Frame
-    predictions: tuple[Prediction, ...]
 
 
 class FramePredictor(Protocol):
@@ -246,32 +228,3 @@ class VideoPredictor:
             )
             predictions.append(prediction)
         return predictions
-
-
-def frames_of(video: Video, on_damaged: OnDamaged | None) -> Iterator[Frame]:
-    """Yields the frames of a video; without `on_damaged`, one that cannot be read is an error."""
-    return video.frames() if on_damaged is None else video.readable_frames(on_damaged)
-
-
-def clips_of(frames: Iterator[Frame], *, length: int, overlap: int) -> Iterator[tuple[list[Frame], int]]:
-    """Yields (frames of a clip, index of the first that no clip before had); the last clip may be shorter.
-
-    Raises:
-        DataError: The frames break off; those before are yielded first.
-    """
-    held: list[Frame] = []
-    first = 0
-    stopped = None
-    try:
-        for frame in frames:
-            held.append(frame)
-            if len(held) == length:
-                yield held, first
-                held = held[length - overlap :]
-                first = len(held)
-    except DataError as error:
-        stopped = error
-    if len(held) > first:
-        yield held, first
-    if stopped is not None:
-        raise stopped

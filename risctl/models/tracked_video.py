@@ -9,10 +9,10 @@ import numpy as np
 
 from risctl.errors import UsageError
 from risctl.inference.store_predictor import PhrasePredictor
-from risctl.inference.video_predictor import FramePredictions, Progress, frames_of
 from risctl.models.tracking import MaskTracker, Track, TrackedFrame
-from risctl.results import Prediction
+from risctl.results import FramePredictions, Prediction
 from risctl.vision import rle
+from risctl.vision.video_clips import Progress, frames_of
 from risctl.vision.video_frames import Frame, OnDamaged, Video
 
 _SHOWN = 0.5  # the probability from which an object shows in a frame

@@ -1,18 +1,17 @@
-"""Turns images and texts into the inputs of exported graphs, as the systems' preprocessing does in torch."""
+"""Turns images into the inputs of exported graphs, as the systems' preprocessing does in torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from risctl.errors import UsageError
-from risctl.language.tokens import words_of
-from risctl.language.word_grams import GRAMS, split_words, word_ids
-from risctl.runtime.resize import antialiased, bilinear
+from risctl.runtime.resize import antialiased, bilinear, nearest
 from risctl.vision.letterbox_numbers import letterbox_numbers
+from risctl.vision.shortest_numbers import shortest_numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,49 +55,63 @@ def mini_image(pixels: np.ndarray, settings: Mapping[str, Any]) -> Letterboxed:
     return Letterboxed(images=images, padding=padding, height=height, width=width, rows=rows, columns=columns)
 
 
-IMAGES: Mapping[str, Callable[[np.ndarray, Mapping[str, Any]], Letterboxed]] = {"MiniPreprocess": mini_image}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShortSided:
+    """An image whose shortest side was given, at the top left of its input.
+
+    Attributes:
+        images: (1, 3, h, w) float32 in [0, 1], zeros beside the image.
+        padding: (1, h, w) bool, True outside the image.
+        height: Rows of the image.
+        width: Columns of the image.
+        inner: Rows and columns of the input that it covers.
+        direct: Whether maps come to the image's size in one step, not first to the input's.
+        nearest: Whether the last step takes the nearest pixel.
+    """
+
+    images: np.ndarray
+    padding: np.ndarray
+    height: int
+    width: int
+    inner: tuple[int, int]
+    direct: bool
+    nearest: bool
+
+    def restore(self, maps: np.ndarray) -> np.ndarray:
+        """Returns a map (h', w') of the whole input as one of the image, (height, width)."""
+        if not self.direct:
+            rows, columns = self.padding.shape[1:]
+            maps = bilinear(maps, height=rows, width=columns)[: self.inner[0], : self.inner[1]]
+        return (nearest if self.nearest else bilinear)(maps, height=self.height, width=self.width)
+
+
+def short_sided_image(pixels: np.ndarray, settings: Mapping[str, Any]) -> ShortSided:
+    """Returns ReferFormer's input: resized bilinearly, as Pillow does, and padded on the right and below."""
+    height, width = pixels.shape[:2]
+    inner = shortest_numbers(height=height, width=width, short=settings["short"], longest=settings["longest"])
+    resized = Image.fromarray(pixels).resize(inner[::-1], Image.Resampling.BILINEAR)
+    multiple = settings["multiple"]
+    rows, columns = (-(-side // multiple) * multiple for side in inner)
+    images = np.zeros((1, 3, rows, columns), dtype=np.float32)
+    images[0, :, : inner[0], : inner[1]] = np.asarray(resized, dtype=np.float32).transpose(2, 0, 1) / np.float32(255)
+    padding = np.ones((1, rows, columns), dtype=bool)
+    padding[0, : inner[0], : inner[1]] = False
+    return ShortSided(
+        images=images,
+        padding=padding,
+        height=height,
+        width=width,
+        inner=inner,
+        direct=multiple == 1 and not settings["nearest"],
+        nearest=bool(settings["nearest"]),
+    )
+
+
+Laid = Letterboxed | ShortSided
+"""An image in its input."""
+
+IMAGES: Mapping[str, Callable[[np.ndarray, Mapping[str, Any]], Laid]] = {
+    "MiniPreprocess": mini_image,
+    "ShortSidePreprocess": short_sided_image,
+}
 """How images become inputs, by the name in `model.json`."""
-
-
-class HashedWordTokens:
-    """Turns texts into ids of words and their n-grams."""
-
-    def __init__(self, words: Sequence[str], settings: Mapping[str, Any]) -> None:
-        """Takes the vocabulary, its two special entries included, and `text` of `model.json`."""
-        self._known = frozenset(words)
-        self._rows = {word: row for row, word in enumerate(words[2:], start=2)}
-        self._buckets, self._most = int(settings["buckets"]), int(settings["max_words"])
-
-    def __call__(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        """Returns ids (L,) int64 and their mask, bool (L,).
-
-        Raises:
-            UsageError: The text has no word.
-        """
-        found = word_ids(text, rows=self._rows, buckets=self._buckets, max_words=self._most)
-        if not found:
-            raise UsageError(f"expected a text with at least one word, got {text!r:.60}")
-        ids = np.zeros((self._most, 1 + GRAMS), dtype=np.int64)
-        for index, row in enumerate(found):
-            ids[index, : len(row)] = row
-        return ids.ravel(), np.repeat(ids[:, 0] > 0, 1 + GRAMS)
-
-    def warnings(self, text: str) -> list[str]:
-        """Returns what to know about how `text` is read: unknown words, and words beyond the limit."""
-        warnings = []
-        unknown = [word for word in dict.fromkeys(words_of(text)) if not self._is_known(word)]
-        if unknown:
-            warnings.append(f"not among the words of its training: {', '.join(map(repr, unknown))}")
-        words, read = words_of(text), len(split_words(text, max_words=self._most))
-        if read < len(words) and read == self._most:
-            warnings.append(f"only the first {read} of {len(words)} words are read")
-        return warnings
-
-    def _is_known(self, word: str) -> bool:
-        from risctl.language.tokens import bare
-
-        return word in self._known or bare(word) in self._known
-
-
-TEXTS: Mapping[str, type[HashedWordTokens]] = {"hashed_words": HashedWordTokens}
-"""How texts become tokens, by the kind in `model.json`."""

@@ -11,8 +11,9 @@ import numpy as np
 
 from risctl.errors import CheckpointError, MachineError, UsageError
 from risctl.results import Prediction
-from risctl.runtime.inputs import IMAGES, TEXTS, Letterboxed
+from risctl.runtime.inputs import IMAGES, Laid
 from risctl.runtime.manifest import ANSWER, ENCODE, Manifest, read_manifest
+from risctl.runtime.tokens import TEXTS, text_kind
 from risctl.vision import rle
 from risctl.vision.image_inputs import ImageInput, read_input
 
@@ -31,6 +32,9 @@ class OnnxPredictor:
         >>> predictor = OnnxPredictor("mini.onnx")
         >>> cup, plate = predictor.predict("table.jpg", ["the red cup", "the plate behind it"])
     """
+
+    in_clips = False
+    """Whether the graphs take the frames of clips."""
 
     def __init__(
         self,
@@ -60,15 +64,15 @@ class OnnxPredictor:
         self.manifest: Manifest = read_manifest(Path(folder))
         # Graphs whose weights are a checkpoint's are that model: records name it, whatever computes it.
         self.path = self.manifest.weights_path or self.manifest.folder
-        _check_known(self.manifest)
+        _check_known(self.manifest, in_clips=self.in_clips)
         self.threshold = self.manifest.threshold if threshold is None else threshold
         own = self.manifest.no_target_threshold
         self.no_target_threshold = own if no_target_threshold is None else no_target_threshold
         self._prepare = IMAGES[str(self.manifest.image["kind"])]
-        self._tokens = TEXTS[str(self.manifest.text["kind"])](self.manifest.vocabulary(), self.manifest.text)
+        self._tokens = TEXTS[text_kind(self.manifest.text)](self.manifest.vocabulary(), self.manifest.text)
         self._sessions = _open_both(self.manifest, threads=threads)
         self._pixels: np.ndarray | None = None
-        self._laid: Letterboxed | None = None
+        self._laid: Laid | None = None
         self._features: dict[str, np.ndarray] = {}
 
     def predict(self, image: ImageInput, texts: str | Sequence[str]) -> list[Prediction]:
@@ -96,23 +100,28 @@ class OnnxPredictor:
         self.set_encoded(self._encoded(self.prepare_image(pixels)), pixels)
 
     @property
+    def takes_clips(self) -> bool:
+        """Whether it sees several frames of a video at once."""
+        return False
+
+    @property
     def forks(self) -> bool:
         """Whether it may compute in forked processes: the threads of ONNX Runtime do not outlive a fork."""
         return False
 
-    def prepare_image(self, pixels: np.ndarray) -> Letterboxed:
+    def prepare_image(self, pixels: np.ndarray) -> Laid:
         """Makes an RGB image, uint8 (H, W, 3), ready to be encoded; from any thread."""
         return self._prepare(pixels, self.manifest.image)
 
-    def encode_images(self, images: Sequence[Letterboxed]) -> list[tuple[dict[str, np.ndarray], Letterboxed]]:
+    def encode_images(self, images: Sequence[Laid]) -> list[tuple[dict[str, np.ndarray], Laid]]:
         """Encodes images, one by one and in their order, for `set_encoded`."""
         return [self._encoded(laid) for laid in images]
 
-    def set_encoded(self, encoded: tuple[dict[str, np.ndarray], Letterboxed], pixels: np.ndarray) -> None:
+    def set_encoded(self, encoded: tuple[dict[str, np.ndarray], Laid], pixels: np.ndarray) -> None:
         """Sets an image that `encode_images` gave, as `set_image` does."""
         (self._features, self._laid), self._pixels = encoded, pixels
 
-    def _encoded(self, laid: Letterboxed) -> tuple[dict[str, np.ndarray], Letterboxed]:
+    def _encoded(self, laid: Laid) -> tuple[dict[str, np.ndarray], Laid]:
         graph = self.manifest.graphs[ENCODE]
         outputs = self._run(ENCODE, {"images": laid.images, "padding": laid.padding})
         return dict(zip(graph.outputs, outputs, strict=True)), laid
@@ -167,28 +176,37 @@ class OnnxPredictor:
         return [(text, self._tokens(text)) for text in phrases]
 
     def _answers(self, tokens: Sequence[tuple[str, tuple[np.ndarray, np.ndarray]]]) -> Iterator[Prediction]:
-        if self._laid is None:
-            raise UsageError("no image is set: call set_image(image) or predict(image, texts) first")
+        laid = self._image_set()
         for start in range(0, len(tokens), _TEXT_BATCH):
             texts, ids = zip(*tokens[start : start + _TEXT_BATCH], strict=True)
             feed = {
                 **self._features,
-                "padding": self._laid.padding,
+                "padding": laid.padding,
                 "image_of": np.zeros(len(texts), dtype=np.int64),
                 "words": np.stack([one for one, _ in ids]),
                 "word_mask": np.stack([mask for _, mask in ids]),
             }
             logits, *scores = self._run(ANSWER, feed)
             for row, text in enumerate(texts):
-                yield self._prediction(text, logits[row], float(scores[0][row]) if scores else None)
+                probability = sigmoid(logits[row])
+                yield self._prediction(text, laid, probability, score=float(scores[0][row]) if scores else None)
 
-    def _prediction(self, text: str, logits: np.ndarray, score: float | None) -> Prediction:
-        assert self._laid is not None
+    def _image_set(self) -> Laid:
+        """Returns the image that is set, in its input; raises `UsageError` if none is."""
+        if self._laid is None:
+            raise UsageError("no image is set: call set_image(image) or predict(image, texts) first")
+        return self._laid
+
+    def _prediction(
+        self, text: str, laid: Laid, maps: np.ndarray, *, score: float | None, logits: bool = False
+    ) -> Prediction:
+        """Returns the prediction of a map of the input: probabilities, or logits that are resized as such."""
         matched = score is None or score >= self.no_target_threshold
         if matched:
-            probability = self._laid.restore(1 / (1 + np.exp(-logits.astype(np.float32))))
+            probability = laid.restore(maps)
+            probability = sigmoid(probability) if logits else probability
         else:
-            probability = np.zeros((self._laid.height, self._laid.width), dtype=np.float32)
+            probability = np.zeros((laid.height, laid.width), dtype=np.float32)
         mask = probability > self.threshold
         if score is None:
             score = float(probability[mask].mean()) if mask.any() else 0.0
@@ -209,14 +227,22 @@ class OnnxPredictor:
         return outputs
 
 
-def _check_known(manifest: Manifest) -> None:
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Returns the probabilities, float32, of logits."""
+    return np.asarray(1 / (1 + np.exp(-logits.astype(np.float32))))
+
+
+def _check_known(manifest: Manifest, *, in_clips: bool) -> None:
     """Raises `UsageError` if this runtime cannot run a model."""
     if manifest.graph_format != "onnx":
         raise UsageError(
             f"{manifest.folder} holds {manifest.graph_format} graphs, which torch runs; export the model with "
             "--format onnx"
         )
-    for kind, known in ((manifest.image.get("kind"), IMAGES), (manifest.text.get("kind"), TEXTS)):
+    if ("clip" in manifest.header) != in_clips:
+        of = "images" if in_clips else "videos: risctl.runtime.clip_predictor opens it"
+        raise UsageError(f"{manifest.folder} holds a model of {of}")
+    for kind, known in ((manifest.image.get("kind"), IMAGES), (text_kind(manifest.text), TEXTS)):
         if kind not in known:
             raise UsageError(
                 f"{manifest.folder} is of {manifest.system}, whose inputs ({kind}) this runtime does not prepare; it "

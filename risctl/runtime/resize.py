@@ -104,3 +104,12 @@ def _neighbours(length: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     places = np.maximum((np.arange(size, dtype=np.float32) + np.float32(0.5)) * np.float32(length / size) - 0.5, 0)
     first = np.minimum(places.astype(np.int64), length - 1)
     return first, np.minimum(first + 1, length - 1), (places - first).astype(np.float32)
+
+
+def nearest(maps: np.ndarray, *, height: int, width: int) -> np.ndarray:
+    """Resizes a map (h, w) by the nearest pixel before each place, as torch's "nearest" does."""
+    rows, columns = (
+        np.minimum((np.arange(size, dtype=np.float32) * np.float32(length / size)).astype(np.int64), length - 1)
+        for length, size in zip(maps.shape, (height, width), strict=True)
+    )
+    return maps[np.ix_(rows, columns)]

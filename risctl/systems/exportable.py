@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -42,6 +42,45 @@ class Exportable(Protocol):
             images: (B, 3, H, W), an example.
             padding: Bool (B, H, W), the example's.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipGraphs:
+    """The two halves of a system of videos, as modules of nothing but tensors.
+
+    Attributes:
+        encode: Maps the frames of a clip (T, 3, H, W) and their padding (1, H, W) to a tuple of maps (T, C, h, w).
+        answer: Maps these, the padding (1, H, W), token ids (N, L) and their mask (N, L) to logits (N, T, Q, h, w),
+            scores (N, T, Q) and boxes (N, T, Q, 4), cx cy w h, of Q queries.
+        channels: The channels of each map, by its name, in their order.
+        queries: The number Q of queries.
+        most_frames: Frames that the graphs take at once, at most.
+        most_tokens: Tokens of an expression, at most.
+        least_side: Pixels that each side of an input has at least.
+        frames_apart: Whether each frame is encoded and answered by itself.
+    """
+
+    encode: nn.Module
+    answer: nn.Module
+    channels: Mapping[str, int]
+    queries: int
+    most_frames: int
+    most_tokens: int
+    least_side: int
+    frames_apart: bool
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """A name for each map."""
+        return tuple(self.channels)
+
+
+@runtime_checkable
+class ExportableClips(Protocol):
+    """Can be exported as graphs of clips, whose frames are encoded once and asked many expressions."""
+
+    def clip_graphs(self) -> ClipGraphs:
+        """Returns the system's halves."""
 
 
 class ExportsMaps:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from risctl.vision.letterbox_numbers import letterbox_numbers
+from risctl.vision.shortest_numbers import shortest_numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,11 +178,7 @@ class ResizeShortest(ResizeGeometry):
 
         It becomes less than `short` if the other side would exceed `longest`.
         """
-        small, large = min(height, width), max(height, width)
-        if longest is not None and large / small * short > longest:
-            short = max(1, round(longest * small / large))
-        other = max(1, int(short * large / small))
-        inner_height, inner_width = (short, other) if height <= width else (other, short)
+        inner_height, inner_width = shortest_numbers(height=height, width=width, short=short, longest=longest)
         return cls(
             height=height,
             width=width,

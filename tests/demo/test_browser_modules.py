@@ -16,8 +16,8 @@ import pytest
 import risctl
 from risctl.demo.static_page import folded_signs
 from risctl.errors import UsageError
-from risctl.runtime.inputs import HashedWordTokens
 from risctl.runtime.resize import antialiased, bilinear
+from risctl.runtime.tokens import HashedWordTokens
 from risctl.vision import rle
 from risctl.vision.letterbox_numbers import letterbox_numbers
 

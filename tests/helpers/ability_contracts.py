@@ -18,7 +18,7 @@ from risctl.core.encoders import frozen_prefix
 from risctl.data.batch import Batch, InstanceTargets, Item, collate
 from risctl.data.box_grounding.boxes import BoxTargets
 from risctl.errors import UsageError
-from risctl.export import check
+from risctl.export import check, clips
 from risctl.export.formats import as_exported
 from risctl.export.trace import trace
 from risctl.inference.explanation import ExplainedPrediction
@@ -26,7 +26,7 @@ from risctl.results import Detection
 from risctl.systems.base import System
 from risctl.systems.cacheable import FeatureCacheable
 from risctl.systems.explanation import Explainable
-from risctl.systems.exportable import Exportable
+from risctl.systems.exportable import Exportable, ExportableClips
 from risctl.systems.protocols import (
     BoxGrounder,
     Detector,
@@ -285,6 +285,43 @@ class ExportableContract(SystemContract):
         assert len(found) == 3 and all(one.logits <= 1e-3 for one in found)
 
 
+class ExportableClipsContract(SystemContract):
+    """Its halves for clips are what the system computes."""
+
+    def test_its_halves_answer_as_it_does(self, system: System) -> None:
+        """By the paths that an exported graph takes, which have no loops and branches."""
+        assert isinstance(system, ExportableClips)
+        graphs = system.clip_graphs()
+
+        def encode(inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+            with as_exported():
+                return list(graphs.encode(*inputs))
+
+        def answer(inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+            with as_exported():
+                count = len(graphs.features)
+                return list(graphs.answer(tuple(inputs[:count]), *inputs[count:]))
+
+        found = clips.compare(system, graphs, encode, answer)
+        assert [one.images for one in found] == [1, 3, 2]
+        assert all(one.logits <= 1e-3 and one.scores is not None and one.scores <= 1e-5 for one in found)
+
+    def test_its_answer_is_that_of_a_query(self, system: System) -> None:
+        assert isinstance(system, ExportableClips)
+        graphs = system.clip_graphs()
+        frames = torch.stack([system.preprocess.image(one)[0] for one in _pictures()])
+        padding = torch.zeros(1, *frames.shape[2:], dtype=torch.bool)
+        words, mask = system.preprocess.text(TEXTS[0])
+        with torch.no_grad():
+            output = system.decode(
+                system.encode_image(frames[None], padding), system.encode_text(words[None], mask[None])
+            )
+            logits, scores, _ = graphs.answer(graphs.encode(frames, padding), padding, words[None], mask[None])
+        best = scores[0].mean(0).argmax()
+        assert output.scores is not None and torch.allclose(scores[0, :, best].mean(), output.scores[0])
+        assert torch.allclose(logits[0, :, best], output.logits[0], atol=1e-4)
+
+
 def _pictures() -> list[np.ndarray]:
     return [check.made_image(60, 80, seed=seed) for seed in range(2)]
 
@@ -302,5 +339,6 @@ CONTRACTS: dict[type, type[SystemContract]] = {
     FeatureCacheable: CachedFeaturesContract,
     Explainable: ExplainableContract,
     Exportable: ExportableContract,
+    ExportableClips: ExportableClipsContract,
 }
 """The contract of each ability."""

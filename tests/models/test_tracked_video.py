@@ -11,10 +11,9 @@ import pytest
 from PIL import Image
 
 from risctl.errors import UsageError
-from risctl.inference.video_predictor import FramePredictions
 from risctl.models.tracked_video import TrackedVideoPredictor
 from risctl.models.tracking import TrackedFrame
-from risctl.results import Prediction
+from risctl.results import FramePredictions, Prediction
 from risctl.vision.video_frames import Video
 
 SIZE = (40, 70)

@@ -88,8 +88,8 @@ def evaluate_video_model(
         if not is_main:
             return
         from risctl.evaluation.submission import write_submission
-        from risctl.inference.video_predictor import CLIP_LENGTH
         from risctl.systems.protocols import takes_clips
+        from risctl.vision.video_clips import CLIP_LENGTH
 
         if isinstance(system, System) and takes_clips(system):
             console.say(

@@ -54,9 +54,9 @@ def open_any(
             raise UsageError("the surest instance alone is a choice of models of transformers; leave --surest out")
         if device not in ("auto", "cpu"):
             raise UsageError(f"an exported model is computed on the CPU; --device {device} goes with its checkpoint")
-        from risctl.runtime.predictor import OnnxPredictor
+        from risctl.runtime.clip_predictor import open_exported
 
-        return OnnxPredictor(model, threshold=threshold, no_target_threshold=no_target_threshold)
+        return open_exported(model, threshold=threshold, no_target_threshold=no_target_threshold)
     from risctl.runtime.packaged import is_available, is_mini, mini_folder
 
     shipped = is_mini(model)

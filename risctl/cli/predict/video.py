@@ -94,10 +94,10 @@ def open_video_predictor(
         CheckpointError: There is no usable model or tracker.
         MachineError: The device is absent, or weights are neither here nor to be had.
     """
-    from risctl.cli.predict.opening import open_any, refuse_exported
-    from risctl.inference.video_predictor import CLIP_LENGTH, VideoPredictor
-    from risctl.models.open import open_own
-    from risctl.systems.protocols import takes_clips
+    from risctl.cli.predict.opening import open_any
+    from risctl.runtime.manifest import is_exported
+    from risctl.runtime.predictor import OnnxPredictor
+    from risctl.vision.video_clips import CLIP_LENGTH
 
     if tracker is not None:
         if (clip_length, overlap, query) != (CLIP_LENGTH, 0, "clip"):
@@ -128,20 +128,46 @@ def open_video_predictor(
             answering, carrying, threshold=0.5 if threshold is None else threshold, on_no_match=say
         )
         return tracked, f"{answering.path} + {carrying.name}", usable
-    refuse_exported(model, runtime=runtime, job="videos are predicted")
+    if runtime == "onnx" or (model is not None and is_exported(model)):
+        from risctl.runtime.video_predictor import OnnxVideoPredictor
+
+        exported = open_any(
+            model,
+            runtime=runtime,
+            device=device,
+            threshold=threshold,
+            no_target_threshold=no_target_threshold,
+            surest=surest,
+            calibration=calibration,
+        )
+        assert isinstance(exported, OnnxPredictor)
+        in_clips = OnnxVideoPredictor(exported, clip_length=clip_length, overlap=overlap, query=query)
+        usable = skipped.usable_phrases(phrases, check=exported.warnings)
+        announce_model(exported, usable)
+        _say_clips(exported.takes_clips, video, clip_length, query)
+        return in_clips, str(exported.path), usable
+    from risctl.inference.video_predictor import VideoPredictor
+    from risctl.models.open import open_own
+    from risctl.systems.protocols import takes_clips
+
     own = open_own(model, what="a video", device=device, threshold=threshold, no_target_threshold=no_target_threshold)
     put_calibration(own, model=model, option=calibration, given=no_target_threshold)
     usable = skipped.usable_phrases(phrases, check=own.warnings)
     announce_model(own, usable)
-    if takes_clips(own.system) and (video.count is None or video.count > clip_length):
-        console.say(
-            f"predicting in clips of {clip_length} frames, with the query chosen per {query}; results may differ from "
-            "one pass over the whole video, as ReferFormer was published with"
-        )
+    _say_clips(takes_clips(own.system), video, clip_length, query)
     predictor = VideoPredictor(
         own.system, threshold=own.threshold, clip_length=clip_length, overlap=overlap, query=query
     )
     return predictor, str(own.path), usable
+
+
+def _say_clips(in_clips: bool, video: Video, length: int, query: str) -> None:
+    """Says so where a model of clips sees a video in parts."""
+    if in_clips and (video.count is None or video.count > length):
+        console.say(
+            f"predicting in clips of {length} frames, with the query chosen per {query}; results may differ from one "
+            "pass over the whole video, as ReferFormer was published with"
+        )
 
 
 def predict_video(

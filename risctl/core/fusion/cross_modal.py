@@ -71,7 +71,7 @@ class CrossModalBlock(nn.Module):
             text: The words' features.
         """
         attended = self._attend_to_cells(clip, position, padding)
-        if torch.is_grad_enabled():
+        if torch.compiler.is_compiling() or torch.is_grad_enabled():
             return self._attend_to_words(clip, attended, position, text)
         # From here on cells are independent: one frame at a time keeps intermediate tensors small.
         frames = zip(clip.split(1, dim=1), attended.split(1, dim=1), strict=True)
@@ -79,7 +79,7 @@ class CrossModalBlock(nn.Module):
 
     def _attend_to_words(self, clip: Tensor, attended: Tensor, position: Tensor, text: TextFeatures) -> Tensor:
         cells = self.self_norm(to_sequence(clip) + self.dropout(to_sequence(attended)))
-        placed = to_sequence(position[:, None].expand(-1, clip.shape[1], -1, -1, -1))
+        placed = to_sequence(_for_frames(position, clip.shape[1]))
         keys = text.words + sine_position_1d(text.mask, channels=text.words.shape[2])
         attended = self.attention(cells + placed, keys, text.words, key_padding_mask=~text.mask, need_weights=False)[0]
         return to_clip(self.feed_forward(self.norm(cells + self.dropout(attended))), like=clip)
@@ -90,10 +90,12 @@ class CrossModalBlock(nn.Module):
         coarse = clip
         if self.reduction > 1:
             # The published sizes would be 0 for maps smaller than the reduction.
-            size = (max(1, height // self.reduction), max(1, width // self.reduction))
+            size = (height // self.reduction, width // self.reduction)
+            if not torch.compiler.is_compiling():  # whose maps are never that small
+                size = (max(1, size[0]), max(1, size[1]))
             placed, coarse = _nearest(placed, size), _nearest(clip, size)
             padding = functional.interpolate(padding[:, None].float(), size=size, mode="nearest")[:, 0].bool()
-        hidden = padding[:, None].expand(-1, frames, -1, -1).flatten(1)
+        hidden = _for_frames(padding, frames).flatten(1)
         queries = to_sequence(placed)
         attended = self.self_attention(
             queries, queries, to_sequence(coarse), key_padding_mask=hidden, need_weights=False
@@ -105,6 +107,13 @@ class CrossModalBlock(nn.Module):
             back.flatten(0, 1), size=(height, width), mode="bilinear", align_corners=False
         )
         return upsampled.unflatten(0, (clip.shape[0], frames))
+
+
+def _for_frames(maps: Tensor, frames: int) -> Tensor:
+    """Gives each frame of a clip what the clip has, (B, ...) to (B, T, ...)."""
+    if torch.compiler.is_compiling():  # whether a view can be flattened would depend on the numbers of clips and frames
+        return maps[:, None].repeat(1, frames, *[1] * (maps.ndim - 1))
+    return maps[:, None].expand(-1, frames, *maps.shape[1:])
 
 
 def _nearest(clip: Tensor, size: tuple[int, int]) -> Tensor:

@@ -49,6 +49,14 @@ def sample_points(value: Tensor, shapes: Shapes, locations: Tensor, weights: Ten
     return total.view(batch, heads * depth, queries).transpose(1, 2)
 
 
+def _extents(shapes: Shapes, *, like: Tensor) -> Tensor:
+    """Returns the width and height of each level, (levels, 2), of the kind of `like`."""
+    if torch.compiler.is_compiling():  # sides may be unknown there, which only operations take
+        sides = [like.new_full((), side) for height, width in shapes for side in (width, height)]
+        return torch.stack(sides).view(-1, 2)
+    return torch.tensor([(width, height) for height, width in shapes], device=like.device).to(like.dtype)
+
+
 def gather_points(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
     """Computes `sample_points` without a gradient.
 
@@ -170,8 +178,7 @@ class DeformableAttention(nn.Module):
         if references.shape[-1] == 4:
             locations = centres + offsets / self.points * references[:, :, None, :, None, 2:] * 0.5
         else:
-            extents = torch.tensor([(width, height) for height, width in shapes], device=offsets.device)
-            locations = centres + offsets / extents.to(offsets.dtype)[:, None, :]
+            locations = centres + offsets / _extents(shapes, like=offsets)[:, None, :]
         weights = weights.unflatten(3, (self.levels, self.points))
         # A graph for other engines knows no number of images, by which the gathering is cut.
         plain = torch.compiler.is_compiling() or torch.is_grad_enabled()

@@ -281,13 +281,20 @@ def _valid_ratio(padding: Tensor) -> Tensor:
     return torch.stack([columns / width, rows / height], dim=1)
 
 
+def _middles(side: int, *, like: Tensor) -> Tensor:
+    """Returns the centres of `side` cells."""
+    if torch.compiler.is_compiling():  # the side may be unknown there
+        return torch.arange(side, device=like.device) + 0.5
+    return torch.linspace(0.5, side - 0.5, side, device=like.device)
+
+
 def _cell_centres(shapes: Sequence[tuple[int, int]], valid_ratios: Tensor) -> Tensor:
     """Returns (N, S, levels, 2): the centre of each cell as a fraction of its image, in every level's coordinates."""
     centres = []
     for level, (height, width) in enumerate(shapes):
-        y = torch.linspace(0.5, height - 0.5, height, device=valid_ratios.device)
-        x = torch.linspace(0.5, width - 0.5, width, device=valid_ratios.device)
+        y, x = (_middles(side, like=valid_ratios) for side in (height, width))
         grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1)  # (h * w, 2)
-        extent = valid_ratios[:, None, level] * torch.tensor([width, height], device=valid_ratios.device)
+        ratio = valid_ratios[:, None, level]
+        extent = torch.stack([ratio[..., 0] * width, ratio[..., 1] * height], dim=-1)
         centres.append(grid[None] / extent)
     return torch.cat(centres, dim=1)[:, :, None] * valid_ratios[:, None]

@@ -95,7 +95,8 @@ class DynamicMaskHead(nn.Module):
             centres: (N, Q, 2), x and y in pixels of the input.
         """
         kernels = self.controller(queries)
-        if queries.shape[1] * self.inner >= self.features:
+        # A graph for other engines knows no number of frames, over which the loop below goes.
+        if torch.compiler.is_compiling() or queries.shape[1] * self.inner >= self.features:
             return self.apply_kernels(out(maps), kernels, centres)
         first = self._first(kernels)[..., : self.features].flatten(1, 2)  # (N, Q * inner, F)
         weights = (first @ out.weight.flatten(1)).unflatten(2, out.weight.shape[1:])

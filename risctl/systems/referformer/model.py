@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +28,9 @@ from risctl.errors import UsageError
 from risctl.results import Prediction
 from risctl.systems.base import Output
 from risctl.systems.cacheable import FeatureCacheable
-from risctl.systems.exportable import ExportsMaps
+from risctl.systems.exportable import ClipGraphs
 from risctl.systems.referformer.explain import QueriesOverTime, explain_queries
+from risctl.systems.referformer.export import clip_graphs
 from risctl.vision.geometry import Geometry
 
 STRIDE = 4
@@ -38,7 +40,7 @@ _TRAINING_MULTIPLE = 32
 """Training inputs are padded to multiples of it, as published."""
 
 
-class ReferFormer(FeatureCacheable, ExportsMaps):
+class ReferFormer(FeatureCacheable):
     """Segments the object that an expression refers to in every frame of a clip.
 
     The sentence embedding, repeated, initialises a few object queries; each query follows one object through the frames
@@ -180,10 +182,10 @@ class ReferFormer(FeatureCacheable, ExportsMaps):
         fused = [self.fusion(clip, text).flatten(0, 1) for clip in clips[1:]]
         memory = self.transformer.encode(
             fused,
-            [one.repeat_interleave(frames, 0) for one in paddings[1:]],
-            [position.repeat_interleave(frames, 0) for position in positions[1:]],
+            [_each_frame(one, frames) for one in paddings[1:]],
+            [_each_frame(position, frames) for position in positions[1:]],
         )
-        queries = text.sentence[:, None].repeat_interleave(frames, 0).expand(-1, len(self.query_embedding), -1)
+        queries = _each_frame(text.sentence, frames)[:, None].expand(-1, len(self.query_embedding), -1)
         layers = len(self.transformer.decoder)
         boxes = [_of_layer(self.boxes, number) for number in range(layers)]
         decoded = self.transformer.decode(queries, self.query_embedding, memory, boxes, refine=self.box_refinement)
@@ -206,6 +208,19 @@ class ReferFormer(FeatureCacheable, ExportsMaps):
     def explain(self, frames: Sequence[Prediction]) -> QueriesOverTime:
         """Returns what there is to show of a prediction that was made."""
         return explain_queries(frames)
+
+    def clip_graphs(self) -> ClipGraphs:
+        """Returns the system's halves. See `ExportableClips.clip_graphs`."""
+        visual: Any = self.visual
+        preprocess: Any = self.preprocess
+        return clip_graphs(
+            self,
+            channels=(visual.channels[0], *[self.hidden] * len(self.projections)),
+            queries=len(self.query_embedding),
+            most_tokens=preprocess.max_words,
+            apart=self.centre_only,
+            windowed=getattr(visual, "video", False),
+        )
 
     def loss(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Returns the weighted terms "class", "box", "giou", "mask" and "dice" over all decoder layers of `output`."""
@@ -265,7 +280,7 @@ class ReferFormer(FeatureCacheable, ExportsMaps):
     ) -> ClipPredictions:
         states = decoded.states[number]
         batch, frames = own.shape[0], states.shape[0] // own.shape[0]
-        centres = decoded.centres[number] * own.repeat_interleave(frames, 0)[:, None]
+        centres = decoded.centres[number] * _each_frame(own, frames)[:, None]
         masks = draw(states, centres)
         return ClipPredictions(
             classes=_of_layer(self.classes, number)(states).unflatten(0, (batch, frames)),
@@ -355,6 +370,11 @@ def _pixels(corners: Tensor, image: Tensor) -> tuple[float, float, float, float]
 
 def _of_layer(heads: nn.ModuleList, number: int) -> nn.Module:
     return heads[min(number, len(heads) - 1)]
+
+
+def _each_frame(rows: Tensor, frames: int) -> Tensor:
+    """Repeats what clips (B, ...) have for each of their frames, (B * T, ...)."""
+    return rows[:, None].repeat(1, frames, *[1] * (rows.ndim - 1)).flatten(0, 1)
 
 
 def _per_frame(module: nn.Module, maps: Tensor) -> Tensor:

@@ -42,11 +42,11 @@ def test_what_does_not_go_together_is_refused(
         open_any(model, **PLAIN | changes)
 
 
-def test_videos_and_categories_need_a_checkpoint(tmp_path: Path) -> None:
-    refuse_exported(None, runtime="auto", job="videos are predicted")
+def test_categories_need_a_checkpoint(tmp_path: Path) -> None:
+    refuse_exported(None, runtime="auto", job="--classes detects")
     for model, runtime in ((write_exported(tmp_path / "model"), "auto"), (None, "onnx")):
         with pytest.raises(UsageError, match="with a checkpoint"):
-            refuse_exported(model, runtime=runtime, job="videos are predicted")
+            refuse_exported(model, runtime=runtime, job="--classes detects")
 
 
 def test_mini_is_computed_by_onnx_runtime_unless_torch_is_needed(

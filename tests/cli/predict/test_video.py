@@ -21,12 +21,13 @@ from risctl.cli.app import app
 from risctl.errors import DataError, UsageError
 from risctl.inference.predictor import Predictor
 from risctl.inference.video_output_files import VideoPredictions
-from risctl.inference.video_predictor import FramePredictions, VideoPredictor, clips_of
+from risctl.inference.video_predictor import VideoPredictor
 from risctl.language.vocabulary import Vocabulary
 from risctl.output_files import OutputFiles
-from risctl.results import Prediction
+from risctl.results import FramePredictions, Prediction
 from risctl.systems.registry import build_system
 from risctl.vision import rle
+from risctl.vision.video_clips import clips_of
 from risctl.vision.video_frames import Frame, Video, VideoWriter
 
 pytest.importorskip("av")

@@ -22,6 +22,7 @@ from risctl.core.encoders.visual.windows import (
     Extent,
     cut_windows,
     join_windows,
+    missing_frames,
     region_bias,
     relative_index,
     table_rows,
@@ -79,7 +80,7 @@ class WindowAttention(nn.Module):
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = nn.Linear(channels, channels)
 
-    def forward(self, windows: Tensor, regions: Tensor | None) -> Tensor:
+    def forward(self, windows: Tensor, regions: Tensor | None, hidden: Tensor | None = None) -> Tensor:
         """Attends within windows.
 
         The projections before and after, `qkv` and `out`, are the block's to apply, to the cells that padding does not
@@ -89,12 +90,14 @@ class WindowAttention(nn.Module):
         Args:
             windows: Queries, keys and values (B, W, N, 3 C).
             regions: (W, N, N), bias that separates the regions of a window.
+            hidden: (N,), bias that keeps all cells from seeing those of frames that are not there; None: all are.
 
         Returns:
             (B, W, N, C), not yet projected.
         """
         batch, count, cells, _ = windows.shape
         bias = self.table[self.index[:cells, :cells].reshape(-1)].view(cells, cells, -1).permute(2, 0, 1)
+        bias = bias if hidden is None else bias + hidden
         qkv = windows.view(batch, count, cells, 3, self.heads, -1)
         query, key, value = qkv.permute(3, 0, 1, 4, 2, 5)  # each (B, W, heads, N, D)
         if torch.compiler.is_compiling():
@@ -144,15 +147,19 @@ class Block(nn.Module):
     def forward(self, clip: Tensor) -> Tensor:
         """Maps a clip (B, T, H, W, C) to the same shape."""
         extent: Extent = (clip.shape[1], clip.shape[2], clip.shape[3])
-        window, shift = self.window, self.shift
+        window, shift, hidden = self.window, self.shift, None
         if self.shrink:
-            window = tuple(min(size, limit) for size, limit in zip(extent, window, strict=True))  # type: ignore[assignment]
-            shift = tuple(  # type: ignore[assignment]
-                0 if size <= limit else step for size, limit, step in zip(extent, self.window, shift, strict=True)
-            )
+            small = [isinstance(size, int) and size <= limit for size, limit in zip(extent, window, strict=True)]
+            window = tuple(size if less else side for size, side, less in zip(extent, window, small, strict=True))  # type: ignore[assignment]
+            shift = tuple(0 if less else step for step, less in zip(shift, small, strict=True))  # type: ignore[assignment]
         back, below, right = (-size % side for size, side in zip(extent, window, strict=True))
+        if self.shrink and torch.compiler.is_compiling():
+            # A graph for other engines knows no number of frames; it hides those that a window lacks.
+            window, shift = (self.window[0], *window[1:]), (0, *shift[1:])
+            back, hidden = window[0] - extent[0], missing_frames(extent[0], window, device=clip.device)
         qkv = self.attention.qkv
-        if back or below or right:
+        # Of a side that is unknown when a graph is made, so is whether it needs padding.
+        if any(not isinstance(side, int) or side for side in (back, below, right)):
             # Padding comes after the norm, as zeros: the bias is all that the layer makes of them.
             projected = functional.linear(self.norm1(clip), qkv.weight)
             padded = functional.pad(projected, (0, 0, 0, right, 0, below, 0, back)) + qkv.bias
@@ -162,8 +169,10 @@ class Block(nn.Module):
         regions = None
         if any(shift):
             padded = padded.roll([-step for step in shift], dims=(1, 2, 3))
-            regions = region_bias(full, window, shift, device=clip.device)
-        seen = join_windows(self.attention(cut_windows(padded, window), regions), window, full)
+            known = all(isinstance(side, int) for side in full)
+            bias_of = region_bias if known else region_bias.__wrapped__
+            regions = bias_of(full, window, shift, device=clip.device)
+        seen = join_windows(self.attention(cut_windows(padded, window), regions, hidden), window, full)
         if any(shift):
             seen = seen.roll(list(shift), dims=(1, 2, 3))
         seen = self.attention.out(seen[:, : extent[0], : extent[1], : extent[2]])

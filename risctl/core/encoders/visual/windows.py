@@ -48,6 +48,13 @@ def relative_index(window: Extent) -> Tensor:
     return (apart[0] * rows + apart[1]) * columns + apart[2]
 
 
+def missing_frames(frames: int, window: Extent, *, device: torch.device) -> Tensor:
+    """Returns the attention bias of windows of which only the first `frames` frames are there, float32 (N,)."""
+    absent = torch.arange(window[0], device=device) >= frames
+    of_cells = absent[:, None].expand(-1, window[1] * window[2]).flatten()
+    return torch.zeros_like(of_cells, dtype=torch.float32).masked_fill(of_cells, float("-inf"))
+
+
 @lru_cache(maxsize=16)
 def region_bias(extent: Extent, window: Extent, shift: Extent, *, device: torch.device) -> Tensor:
     """Returns the attention bias of shifted windows, float32 (W, N, N).

@@ -12,8 +12,9 @@ from torchvision.models.swin_transformer import SwinTransformer
 from torchvision.models.video.swin_transformer import PatchEmbed3d, SwinTransformer3d
 
 from risctl.core.encoders.load_weights import load_backbone
-from risctl.core.encoders.visual.swin import NUMBERS, Swin, SwinNumbers
+from risctl.core.encoders.visual.swin import NUMBERS, Block, Swin, SwinNumbers
 from risctl.errors import CheckpointError
+from risctl.export.formats import as_exported
 
 SMALL = SwinNumbers(width=24, depths=(2, 2, 2, 2), heads=(2, 2, 4, 4), video=True)
 
@@ -184,3 +185,17 @@ def test_a_classifier_of_another_size_is_refused(tmp_path: Path) -> None:
     torch.save({"model": published_classifier(window=4)}, tmp_path / "swin.pth")
     with pytest.raises(CheckpointError, match="another model"):
         load_backbone(Swin(SMALL), "swin_t", str(tmp_path / "swin.pth"))
+
+
+@pytest.mark.parametrize("frames", [1, 3, 8])
+@pytest.mark.parametrize("shifted", [False, True])
+def test_an_exported_block_hides_the_frames_that_a_window_lacks(frames: int, shifted: bool) -> None:
+    torch.manual_seed(0)
+    block = Block(8, heads=2, window=(8, 7, 7), shifted=shifted, shrink=True, drop=0.0).eval()
+    torch.nn.init.normal_(block.attention.table)
+    clip = torch.randn(1, frames, 9, 16, 8)
+    with torch.no_grad():
+        expected = block(clip)
+        with as_exported():
+            found = block(clip)
+    assert torch.allclose(found, expected, atol=1e-5)
