@@ -159,7 +159,7 @@ def test_a_killed_sweep_comes_to_the_table_of_an_undisturbed_one(folder: Path) -
     assert whole.exit_code == 0, whole.stderr
     arguments = [sys.executable, "-m", "risctl", *command, "killed"]
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        metrics = folder / "killed/runs/002-lr=0.01-seed=1/metrics.jsonl"
+        metrics = folder / "killed/runs/002-lr=0.02-seed=0/metrics.jsonl"
         while not (metrics.exists() and metrics.read_text()):
             assert process.poll() is None
             time.sleep(0.02)
