@@ -26,7 +26,8 @@ def refuse_what_is_no_checkpoint(model: str | Path) -> None:
     alone_on_the_hub = str(model).startswith(HUB) and name is not None and len(name.sources) == 1
     if name is not None and not alone_on_the_hub:
         why = (
-            "CLIP looks at each instance that mini finds, whose number depends on the image"
+            "CLIP looks at each instance that mini finds, whose number depends on the image (its towers alone can be: "
+            "risctl export --clip SOURCE)"
             if name.is_global_local
             else "transformers computes it, whole or in part, and risctl writes graphs of its own checkpoints only"
         )
