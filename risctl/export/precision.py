@@ -34,7 +34,7 @@ _QUANTISED = ("QuantizeLinear", "DequantizeLinear")
 _MAP = 4  # axes of a feature map
 
 
-def store_in_half(path: Path) -> None:
+def store_in_half(path: Path, *, keep_large: bool = False) -> None:
     """Stores the weights of a graph in half precision; they are computed with in float32, as on every CPU.
 
     The file has half the size. A checkpoint whose weights have half precision loses nothing. The scales of quantised
@@ -42,6 +42,8 @@ def store_in_half(path: Path) -> None:
 
     Args:
         path: The graph, which is replaced.
+        keep_large: Whether what is too large for half precision stays as it is: constants that were folded, such as the
+            lowest number of float32 where attention is masked.
 
     Raises:
         UsageError: A weight is too large for half precision, or the weights stand in a file of their own.
@@ -59,6 +61,8 @@ def store_in_half(path: Path) -> None:
         if values.size < _SMALL:
             continue
         if np.abs(values).max() > _LARGEST_HALF:
+            if keep_large:
+                continue
             raise UsageError(f"the weight {tensor.name} is too large for half precision; export it with fp32")
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name=f"{name}.half"))
@@ -110,7 +114,7 @@ def quantise(path: Path, feeds: Iterable[Mapping[str, np.ndarray]]) -> dict[str,
                 extra_options={"MatMulConstBOnly": True, "CalibMovingAverage": True},
             )
     compact(path)
-    store_in_half(path)
+    store_in_half(path, keep_large=True)
     return {"layers": len(layers), "quantised": len(quantised)}
 
 
