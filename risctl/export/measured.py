@@ -19,6 +19,7 @@ from risctl.evaluation.image_evaluator import evaluate
 from risctl.export.calibration import Chosen, examples
 from risctl.export.formats import Run
 from risctl.export.trace import Example
+from risctl.metrics.breakdowns import headline
 from risctl.metrics.protocols import Protocol
 from risctl.results import Prediction
 from risctl.systems.base import Output, System
@@ -104,7 +105,7 @@ def measure(
         [result] = report.results.values()
         figures.append(result.figures)
         samples = len(result.rows)
-    mean = protocol.names[1]
+    mean = headline(protocol)
     before, after = (one.get(mean, math.nan) for one in figures)
     images = len({store.sentence(row).image for row in chosen.measured_rows})
     return {
