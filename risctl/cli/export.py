@@ -162,7 +162,7 @@ def export(
         pictures = [read_image(path) for path in images or ()]
         folder = out if out is not None else Path(f"{_name_of(model)}.{format_name.value}")
         refuse_what_is_no_checkpoint(model)
-        console.say(f"tracing {model}; this takes a minute or two")
+        console.say(f"tracing {model}; this takes minutes, for clips a quarter of an hour or more")
         header = export_to(
             model,
             folder,
