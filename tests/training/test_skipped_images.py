@@ -154,6 +154,8 @@ class Killer:
 
     def __init__(self, at: int, number: signal.Signals, *, also_this: bool = False) -> None:
         self.at, self.number, self.also_this = at, number, also_this
+        # Those of a run before may still be ending.
+        self.others = set(loaders())
 
     def line(self, text: str, *, routine: bool = False) -> None:
         pass
@@ -163,7 +165,8 @@ class Killer:
 
     def step(self, step: int, total: int, **_: Any) -> None:
         if step == self.at:
-            for pid in loaders()[: None if self.also_this else 1]:
+            own = [pid for pid in loaders() if pid not in self.others]
+            for pid in own[: None if self.also_this else 1]:
                 os.kill(pid, self.number)
             if self.also_this:
                 time.sleep(0.2)
