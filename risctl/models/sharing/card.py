@@ -50,7 +50,7 @@ def model_card(
             f"{_text(recipe.description) + ' ' if recipe.description else ''}A model for referring image segmentation: "
             f"an image and a phrase in, the mask of what the phrase refers to out. System `{recipe.model.system}`, "
             f"{parameters:,} parameters, {words:,} words or tokens. Trained with "
-            f"[risctl](https://pypi.org/project/risctl/) {_text(str(header.get('risctl', '')))}."
+            f"risctl {_text(str(header.get('risctl', '')))}."
         ),
         _use(repository),
         _figures(header, reports),
