@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from risctl.cli import console
-from risctl.cli.options import JsonOption, OverwriteOption, QuietOption
+from risctl.cli.options import JsonOption, OverwriteOption, QuietOption, VocabularyOption
 from risctl.errors import UsageError
 
 EXAMPLE = "Example: risctl export runs/first --format onnx --out first.onnx"
@@ -24,7 +24,7 @@ class Format(StrEnum):
 
 
 class Precision(StrEnum):
-    """How the weights are stored."""
+    """How the weights are stored; with int8, how layers compute as well."""
 
     fp32 = "fp32"
     fp16 = "fp16"
@@ -71,14 +71,7 @@ def export(
             show_default=False,
         ),
     ] = None,
-    vocabulary: Annotated[
-        Path | None,
-        typer.Option(
-            "--vocabulary",
-            help="For a .pt: bpe_simple_vocab_16e6.txt.gz or a folder with a tokenizer. Default: next to the .pt.",
-            show_default=False,
-        ),
-    ] = None,
+    vocabulary: VocabularyOption = None,
     images: Annotated[
         list[Path] | None,
         typer.Option(
@@ -139,7 +132,7 @@ def export(
         if (model is None) == (clip is None):
             raise UsageError("expected MODEL, or --clip SOURCE in its place; give one of them")
         if clip is not None:
-            if calibrate is not None or images:
+            if calibrate is not None or calibration_split is not None or images:
                 raise UsageError("leave --calibrate and --image out: the towers of a CLIP draw no masks")
             _export_clip(clip, vocabulary, out, format_name, precision, overwrite=overwrite, as_json=as_json)
             return

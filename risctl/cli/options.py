@@ -96,6 +96,15 @@ OverwriteOption = Annotated[
 ]
 OutFolderOption = Annotated[Path, typer.Option("--out", "-o", help="The folder to write to; created if absent.")]
 
+VocabularyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--vocabulary",
+        help="For a CLIP's .pt: bpe_simple_vocab_16e6.txt.gz or a folder with a tokenizer. Default: next to the .pt.",
+        show_default=False,
+    ),
+]
+
 StoreOption = Annotated[
     Path, typer.Option("--data", "-d", help="A store made by `risctl prepare`.", show_default=False)
 ]

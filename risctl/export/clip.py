@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram
+from torch.export import Dim
 from torch.nn import functional
 
-from risctl import __version__
 from risctl.core.encoders.clip import CLIP
 from risctl.core.fusion.global_local import DEVIATION, MEAN
 from risctl.errors import MachineError, UsageError, unknown_name
+from risctl.export.description import write_description
 from risctl.export.folder import refuse_existing
 from risctl.export.formats import (
     SUFFIXES,
@@ -30,10 +28,10 @@ from risctl.export.formats import (
     write_torchscript,
 )
 from risctl.export.precision import PRECISIONS, store_in_half
-from risctl.export.trace import MOST_EXPRESSIONS, MOST_IMAGES, first_line, quiet
+from risctl.export.trace import MOST_EXPRESSIONS, MOST_IMAGES, quiet, traced_module
 from risctl.files import new_folder
 from risctl.language.clip_tokens import ClipTokens
-from risctl.runtime.manifest import CLIP_TOWERS, FORMAT, MANIFEST, VERSION
+from risctl.runtime.manifest import CLIP_TOWERS
 from risctl.systems.global_local_clip.load_clip import load_clip
 
 IMAGE, TEXT, TOKENIZER = "image", "text", "tokenizer.json"
@@ -140,7 +138,7 @@ def export_clip(
         if format_name == "torchscript":
             write_torchscript(module, example, path, name=name)
         else:
-            program = _traced(module, example, shapes[tower], name=name)
+            program = traced_module(module, example, shapes[tower], name=name)
             if format_name == "onnx":
                 write_onnx(program, path, inputs=_INPUTS[tower], outputs=_OUTPUTS[tower])
             else:
@@ -165,10 +163,6 @@ def export_clip(
         )
     (folder / TOKENIZER).write_text(tokens.definition, encoding="utf-8")
     header = {
-        "format": FORMAT,
-        "format_version": VERSION,
-        "risctl": __version__,
-        "torch": torch.__version__,
         "kind": CLIP_TOWERS,
         "name": name,
         "parameters": sum(parameter.numel() for parameter in clip.parameters()),
@@ -191,20 +185,7 @@ def export_clip(
         "checked": checked,
         "max_error": worst,
     }
-    header["sha256"] = {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir()) if path.is_file()
-    }
-    text = json.dumps(header, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
-    (folder / MANIFEST).write_text(text, encoding="utf-8")
-    return header
-
-
-def _traced(module: nn.Module, inputs: tuple[Tensor, ...], shapes: tuple[Any, ...], *, name: str) -> ExportedProgram:
-    with quiet(), torch.no_grad():
-        try:
-            return torch.export.export(module, inputs, dynamic_shapes=shapes, strict=False)
-        except Exception as error:  # whatever torch meets in a module that was not written for it
-            raise UsageError(f"{name} cannot be exported: torch.export says: {first_line(error)}") from error
+    return write_description(folder, header)
 
 
 def _runner(path: Path, format_name: str, tower: str) -> Run:

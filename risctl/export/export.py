@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 from collections.abc import Sequence
@@ -10,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from risctl import __version__
 from risctl.checkpoints.loaded_model import LoadedModel
 from risctl.errors import UsageError, unknown_name
 from risctl.export import check
 from risctl.export.calibration import Calibration
 from risctl.export.clips import of_clips
+from risctl.export.description import sha256, write_description
 from risctl.export.formats import SUFFIXES, described, require_onnx, runner, write_onnx, write_pt2, write_torchscript
 from risctl.export.int8 import quantise_graphs
 from risctl.export.plan import Half, of_images
@@ -25,7 +23,7 @@ from risctl.export.precision import PRECISIONS, store_in_half
 from risctl.export.shared_weights import share_weights
 from risctl.export.trace import first_line
 from risctl.metrics.protocols import Protocol, get_protocol
-from risctl.runtime.manifest import ANSWER, ENCODE, FORMAT, MANIFEST, VERSION, VOCABULARY
+from risctl.runtime.manifest import ANSWER, ENCODE, VOCABULARY
 from risctl.systems.exportable import ExportableClips
 
 
@@ -115,10 +113,6 @@ def export_model(
         found = plan.compared(runs[ENCODE], runs[ANSWER], images)
     (folder / VOCABULARY).write_text(json.dumps(loaded.vocabulary.to_list(), ensure_ascii=False), encoding="utf-8")
     header = {
-        "format": FORMAT,
-        "format_version": VERSION,
-        "risctl": __version__,
-        "torch": torch.__version__,
         **_model(loaded),
         "graph_format": format_name,
         "precision": precision if weights is None else "fp16",
@@ -145,14 +139,9 @@ def export_model(
         header["weights"] = {
             "file": weights.name,
             "bytes": weights.stat().st_size,
-            "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+            "sha256": sha256(weights),
         }
-    header["sha256"] = {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir()) if path.is_file()
-    }
-    text = json.dumps(header, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
-    (folder / MANIFEST).write_text(text, encoding="utf-8")
-    return header
+    return write_description(folder, header)
 
 
 def _write(half: Half, name: str, folder: Path, format_name: str) -> str:

@@ -7,11 +7,11 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from risctl.cli.options import VocabularyOption
 from risctl.errors import UsageError
 
 
@@ -93,14 +93,7 @@ class Choices:
             show_default=False,
         ),
     ] = None
-    vocabulary: Annotated[
-        Path | None,
-        typer.Option(
-            "--vocabulary",
-            help="For a .pt: bpe_simple_vocab_16e6.txt.gz or a folder with a tokenizer. Default: next to the .pt.",
-            show_default=False,
-        ),
-    ] = None
+    vocabulary: VocabularyOption = None
     sam: Annotated[
         str | None,
         typer.Option(
